@@ -1,0 +1,39 @@
+"""The event log: port, back-ends, and the way from a URL to a log."""
+
+from urllib.parse import urlsplit
+
+from rpc_api import errors
+from rpc_api.log.port import MAX_RECORD_BYTES, Bounds, EventLog, LogReader, Record
+
+__all__ = ["MAX_RECORD_BYTES", "Bounds", "EventLog", "LogReader", "Record", "open_log"]
+
+SCHEMES = ("memory", "sqlite", "rabbit")
+
+
+def open_log(url: str, create: bool = True) -> EventLog:
+    """Open the log that ``url`` names.
+
+    * ``memory://NAME``: this process only; the same name is the same log.
+    * ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with
+      ``?synchronous=normal`` for commits without fsync.
+    * ``rabbit://user:password@host:port/vhost?stream=NAME`` (``rabbits://`` with TLS).
+
+    With ``create`` false, a log that is not there is an error and nothing is
+    made or declared: that is what read-only tools use.
+
+    Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and
+    :class:`~rpc_api.errors.LogUnavailable` for a log that cannot be reached.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        from rpc_api.log.memory import MemoryLog
+        return MemoryLog.open(url, create)
+    if scheme == "sqlite":
+        from rpc_api.log.sqlite import SqliteLog
+        return SqliteLog.open(url, create)
+    if scheme in ("rabbit", "rabbits"):
+        from rpc_api.log.rabbit import RabbitLog
+        return RabbitLog.open(url, create)
+    raise errors.UsageError(
+        f"cannot open the log {url!r}: the scheme is {scheme!r}, "
+        f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL")

@@ -1,0 +1,112 @@
+"""The port of the event log: what every back-end offers, and no more.
+
+A log is an append-only sequence of records. A record is a byte string (the
+codec puts a batch of events into one) and has a position: records of one log
+have consecutive integer positions, and the order of positions is the order
+that every reader sees. What is in the bytes is not the log's business.
+
+Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
+(a RabbitMQ stream). All of them pass ``tests/rpc_api/log/contract.py``.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import NamedTuple
+
+MAX_RECORD_BYTES = 1 << 20
+
+
+class Record(NamedTuple):
+    """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended."""
+
+    position: int
+    payload: bytes
+
+
+class Bounds(NamedTuple):
+    """Positions of the first and the last record that the log holds.
+
+    An empty log has ``last == first - 1``; ``first`` is then the position
+    that the next record will get.
+    """
+
+    first: int
+    last: int
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+
+class LogReader(abc.ABC):
+    """Reads records in order from a position, and then follows the log.
+
+    A reader belongs to one thread. It resumes at its own position after a
+    lost connection; it raises :class:`~rpc_api.errors.LogGap` (or a subclass)
+    instead of skipping a record, and :class:`~rpc_api.errors.LogUnavailable`
+    when the log cannot be read now (reading again later goes on where it was).
+    """
+
+    #: Position of the next record that :meth:`read` returns.
+    position: int
+
+    @abc.abstractmethod
+    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
+        """Return the next records, at most ``max_records``.
+
+        Waits up to ``timeout`` seconds for the first record, returns what is
+        there as soon as there is any, and an empty list when nothing came.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back what the reader holds; a second call does nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+class EventLog(abc.ABC):
+    """One log. Its methods may be called from several threads at once."""
+
+    #: The URL that the log was opened with, without its password.
+    url: str
+
+    @abc.abstractmethod
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Append ``payloads`` as one record each, in this order.
+
+        Returns when all are durable (as durable as the back-end makes them).
+        Raises :class:`~rpc_api.errors.LogUnavailable` when that is not
+        certain: any of them may be in the log then, so append the same bytes
+        again (readers recognise duplicates by producer, epoch and sequence).
+        Raises :class:`~rpc_api.errors.TooLarge` for a payload of more than
+        ``MAX_RECORD_BYTES`` and :class:`ValueError` for an empty one, before anything is appended.
+        """
+
+    @abc.abstractmethod
+    def bounds(self) -> Bounds:
+        """Return the positions of the first and the last record now in the log."""
+
+    @abc.abstractmethod
+    def read_from(self, position: int) -> LogReader:
+        """Open a reader whose first record is the one at ``position``.
+
+        ``position`` may be one past the last record: the reader then waits
+        for what comes. Raises :class:`~rpc_api.errors.PositionTruncated`
+        before the first and :class:`~rpc_api.errors.PositionAhead` further
+        past the end.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the log and its readers; a blocked ``read`` returns or raises LogClosed."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
