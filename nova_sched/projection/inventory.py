@@ -1,0 +1,129 @@
+"""From a host's reported inventory to the rows and columns of its tree."""
+
+import math
+import re
+
+from rpc_api import errors, events
+
+MAX_PROVIDERS = 4096
+_RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
+_TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
+
+
+def checked(projection, host_name: str, packed: bytes):
+    """Unpack a HostInventory and check what the schema cannot say; InvalidEvent names the first fault."""
+    tree = events.thaw("HostInventory", packed)
+    fault = _fault(projection.table, host_name, tree)
+    if fault:
+        raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; mend its agent")
+    return tree
+
+
+def _fault(table, host_name, tree):
+    providers = tree.providers
+    if not providers or providers[0].parent != -1 or len(providers) > MAX_PROVIDERS:
+        return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
+    if len({provider.uuid for provider in providers}) != len(providers):
+        return "two providers have the same uuid"
+    for index, provider in enumerate(providers):
+        if index and not 0 <= provider.parent < index:
+            return f"provider {provider.name} has parent {provider.parent}, wanted the index of an earlier provider"
+        row = table.row_of_uuid.get(provider.uuid)
+        if row is not None and table.host_names[table.root[row]] != host_name:
+            return f"provider {provider.uuid} belongs to host {table.host_names[table.root[row]]}"
+        if any(not _TRAIT.fullmatch(trait) for trait in provider.traits):
+            return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
+        fault = _inventory_fault(provider)
+        if fault:
+            return fault
+    return None
+
+
+def _inventory_fault(provider):
+    classes = [inventory.resource_class for inventory in provider.inventories]
+    if len(set(classes)) != len(classes):
+        return f"provider {provider.name} has two inventories of one resource class"
+    for inventory in provider.inventories:
+        if not _RESOURCE_CLASS.fullmatch(inventory.resource_class):
+            return f"provider {provider.name} has a resource class that is not of capitals, digits and underscores"
+        if inventory.step_size < 1 or inventory.min_unit < 1:
+            return f"{inventory.resource_class} of {provider.name} has a min_unit or step_size below 1"
+        if not math.isfinite(inventory.allocation_ratio) or inventory.allocation_ratio <= 0:
+            return f"{inventory.resource_class} of {provider.name} has an allocation_ratio that is not above 0"
+    return None
+
+
+def write(projection, host, tree) -> None:
+    """Write a checked inventory into the table. Use is cleared; the caller counts it again."""
+    table = projection.table
+    uuids = {provider.uuid for provider in tree.providers}
+    if host.root >= 0:
+        if table.uuids[host.root] != tree.providers[0].uuid:
+            erase(table, host)
+        else:
+            for row in table.trees[host.root]:
+                if table.uuids[row] not in uuids:
+                    table.drop_row(row)
+    if host.root < 0:
+        root = tree.providers[0]
+        host.root = table.add_row(root.uuid, root.name, None, -1)
+        table.host_names[host.root] = host.name
+        table.row_of_host[host.name] = host.root
+        table.cell[host.root] = projection.cell_index
+        table.num_instances[host.root] = len(host.entries)
+    rows = []
+    for provider in tree.providers:
+        row = table.row_of_uuid.get(provider.uuid)
+        parent = rows[provider.parent] if provider.parent >= 0 else -1
+        if row is None:
+            row = table.add_row(provider.uuid, provider.name, host.root, parent)
+        rows.append(row)
+        _write_provider(table, row, provider, parent)
+    table.trees[host.root] = tuple(rows)
+    table.children[host.root] = len(rows) - 1
+    _write_host(table, host.root, tree)
+
+
+def _write_provider(table, row, provider, parent):
+    table.clear_provider(row)
+    table.provider_names[row] = provider.name
+    table.parent[row] = parent
+    if table.row_aggregates[row] != provider.aggregates:
+        table.row_aggregates[row] = provider.aggregates
+        table.topology_version += 1
+    for inventory in provider.inventories:
+        table.set_inventory(row, inventory)
+    table.set_traits(row, provider.traits)
+
+
+def _write_host(table, root, tree):
+    table.node_names[root] = tree.nodename
+    table.hypervisor_version[root] = tree.hypervisor_version
+    table.profile[root] = table.profiles.id_of((
+        tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items()))))
+    table.supported[root] = table.supports.id_of((tree.supported_instances, tree.hypervisor_version))
+    zone = table.zones.id_of(tree.availability_zone)
+    if table.zone[root] != zone:
+        table.zone[root] = zone
+        table.topology_version += 1
+
+
+def write_status(table, host) -> None:
+    """Write whether a host takes instances, and its load."""
+    status = host.status
+    table.disabled[host.root] = status.disabled
+    table.down[host.root] = status.forced_down or host.lost
+    table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
+    table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
+
+
+def erase(table, host) -> None:
+    """Drop all rows of a host."""
+    if host.root < 0:
+        return
+    for row in table.trees.pop(host.root):
+        if row != host.root:
+            table.drop_row(row)
+    table.drop_row(host.root)
+    del table.row_of_host[host.name]
+    host.root = -1

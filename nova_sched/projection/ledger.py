@@ -1,0 +1,112 @@
+"""Who holds what: hosts, the consumers on them, and the members of server groups.
+
+An :class:`Entry` is what one consumer holds on one host. It is ``claimed``
+until the host's agent says that the instance runs, then ``running``. An entry
+is counted in the table's ``used`` for as long as it is here, so room that was
+given away is gone whatever its state.
+"""
+
+CLAIMED = "claimed"
+RUNNING = "running"
+
+SPREAD = "spread"
+TOGETHER = "together"
+MEMBER = "member"
+
+
+class Entry:
+    """What one consumer holds on one host: ``allocations`` is a tuple of Allocation records."""
+
+    __slots__ = ("consumer_uuid", "instance_uuid", "project_id", "host", "allocations", "rule", "claim_uuid", "state",
+                 "position", "hash")
+
+    def __init__(self, consumer_uuid, instance_uuid, project_id, host, allocations, rule, claim_uuid, state, position,
+                 hash_):
+        self.consumer_uuid = consumer_uuid
+        self.instance_uuid = instance_uuid
+        self.project_id = project_id
+        self.host = host
+        self.allocations = allocations
+        self.rule = rule
+        self.claim_uuid = claim_uuid
+        self.state = state
+        self.position = position
+        self.hash = hash_
+
+    def facts(self):
+        """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
+        return (self.consumer_uuid, self.instance_uuid, self.project_id, self.host, self.allocations, self.rule,
+                self.claim_uuid, self.state)
+
+
+class Host:
+    """What the projection knows of one host beside its columns."""
+
+    __slots__ = ("name", "server", "producer", "cell", "root", "inventory", "inventory_digest", "status", "lost",
+                 "entries", "running_digest")
+
+    def __init__(self, name, server, producer, cell):
+        self.name = name
+        self.server = server
+        self.producer = producer
+        self.cell = cell
+        self.root = -1
+        self.inventory = b""
+        self.inventory_digest = 0
+        self.status = None
+        self.lost = False
+        #: Consumer uuid -> Entry.
+        self.entries = {}
+        #: Sum of the hashes of the running entries (see rpc_api.digest).
+        self.running_digest = 0
+
+
+class GroupIndex:
+    """Where the members of each server group are, by domain and by partition.
+
+    ``domains[group][domain][partition]`` counts members; an empty dict is never kept.
+    """
+
+    def __init__(self):
+        self.domains = {}
+        self.members = {}
+
+    def add(self, entry) -> None:
+        """Count a member; an entry without a rule belongs to no group."""
+        rule = entry.rule
+        if rule is None:
+            return
+        partitions = self.domains.setdefault(rule.group_uuid, {}).setdefault(rule.domain, {})
+        partitions[rule.partition] = partitions.get(rule.partition, 0) + 1
+        self.members.setdefault(rule.group_uuid, {})[(entry.consumer_uuid, entry.host)] = entry
+
+    def remove(self, entry) -> None:
+        """Take a member out again."""
+        rule = entry.rule
+        if rule is None:
+            return
+        domains = self.domains[rule.group_uuid]
+        partitions = domains[rule.domain]
+        partitions[rule.partition] -= 1
+        if not partitions[rule.partition]:
+            del partitions[rule.partition]
+        if not partitions:
+            del domains[rule.domain]
+        members = self.members[rule.group_uuid]
+        del members[(entry.consumer_uuid, entry.host)]
+        if not members:
+            del self.members[rule.group_uuid]
+            del self.domains[rule.group_uuid]
+
+    def breach(self, rule) -> str | None:
+        """Why one more member under ``rule`` would break it, or None when it would not."""
+        domains = self.domains.get(rule.group_uuid)
+        if not domains or rule.policy == MEMBER:
+            return None
+        if rule.policy == TOGETHER:
+            other = next((domain for domain in domains if domain != rule.domain), None)
+            return None if other is None else f"affinity: the group is on {other}"
+        partitions = domains.get(rule.domain, ())
+        if rule.partition in partitions or len(partitions) < rule.limit:
+            return None
+        return f"anti-affinity: {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"

@@ -1,0 +1,154 @@
+"""The projection of one cell's log: the state that its events add up to.
+
+``Projection.fold`` is the only way in: it takes decoded records in the order
+of the log and returns what a service may want to know about them. The state
+depends on nothing else, so every process that folds the same log has the
+same state (see :mod:`nova_sched.projection.digest`).
+"""
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+from nova_sched.projection.fold import HANDLERS, Refusal
+from nova_sched.projection.ledger import GroupIndex
+from nova_sched.projection.table import HostTable
+from rpc_api import errors
+from rpc_api.codec import DecodedRecord, SetAside
+from rpc_api.events import EVENTS
+
+MAX_KEPT = 1000
+
+
+class Outcome(NamedTuple):
+    """What a ClaimProposed came to at its position; ``reason`` is None when it was accepted."""
+
+    position: int
+    producer: str
+    claim_uuid: str
+    consumer_uuid: str
+    reason: str | None
+
+
+class Noted(NamedTuple):
+    """Something a person or a conductor should know; ``host`` is None where it is about no host.
+
+    ``kind`` is stable: a divergence (``vanished``, ``unclaimed-start``, ...), ``digest-mismatch``, ``unknown-host``,
+    ``sequence-gap``; ``resync`` says that the host's agent should report in full.
+    """
+
+    position: int
+    kind: str
+    host: str | None
+    detail: str
+    resync: bool = False
+
+
+class Quarantined(NamedTuple):
+    """An event that was set aside: where, why, and its bytes."""
+
+    position: int
+    index: int
+    code: str
+    reason: str
+    raw: bytes
+
+
+class Projection:
+    """State of one log.
+
+    ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
+    ``quarantine`` keep the last 1,000 of their kind and ``counts`` counts all; none of the three is state.
+    """
+
+    def __init__(self, cell: str, table: HostTable | None = None):
+        self.cell = cell
+        self.table = table if table is not None else HostTable()
+        self.cell_index = self.table.cells.id_of(cell)
+        self.epoch = None
+        self.position = -1
+        self.hosts = {}
+        #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
+        self.consumers = {}
+        self.groups = GroupIndex()
+        #: Producer -> (epoch, sequence) of its last event.
+        self.producers = {}
+        #: Affinity group -> (cell, host, number): see GroupAnchored.
+        self.anchors = {}
+        #: Affinity group -> the highest anchor under which nothing may be claimed here.
+        self.fences = {}
+        self.noted = deque(maxlen=MAX_KEPT)
+        self.quarantine = deque(maxlen=MAX_KEPT)
+        self.counts = Counter()
+
+    def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
+        """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
+
+        Returns the outcomes of the claims in them and what was noted. Raises
+        :class:`~rpc_api.errors.LogGap` for a record that does not follow the
+        last one; the state is then that of the records before it.
+        """
+        outcomes, noted = [], []
+        for position, record in records:
+            if self.position >= 0 and position != self.position + 1:
+                raise errors.LogGap(
+                    f"the log of {self.cell} goes from position {self.position} to {position}, wanted "
+                    f"{self.position + 1}; rebuild from a snapshot or from the log's first record")
+            self._fold_record(position, record, outcomes, noted)
+            self.position = position
+        self.noted.extend(noted)
+        return outcomes, noted
+
+    def _fold_record(self, position, record: DecodedRecord, outcomes, noted):
+        if record.epoch is not None:
+            if self.epoch is None:
+                self.epoch = record.epoch
+            elif record.epoch != self.epoch:
+                self._set_aside(position, 0, "foreign-epoch",
+                                f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}", b"")
+                return
+        for index, event in enumerate(record.events):
+            if type(event) is SetAside:
+                self._set_aside(position, index, *event)
+            elif self._is_next(position, event, noted):
+                self._fold_event(position, index, event, outcomes, noted)
+
+    def _is_next(self, position, event, noted):
+        """Whether an event is new, by its producer's count; a gap is noted and the event still counts."""
+        known = self.producers.get(event.producer)
+        if known is None:
+            if event.sequence == 1:
+                return True
+            expected = 1
+        else:
+            epoch, sequence = known
+            if event.producer_epoch < epoch or event.producer_epoch == epoch and event.sequence <= sequence:
+                self.counts["duplicate" if event.producer_epoch == epoch else "stale-epoch"] += 1
+                return False
+            expected = sequence + 1 if event.producer_epoch == epoch else 1
+        if event.sequence != expected:
+            self.counts["sequence-gap"] += 1
+            noted.append(Noted(position, "sequence-gap", getattr(event.data, "host", None),
+                               f"{event.producer} goes to {event.sequence}, expected {expected}",
+                               event.producer.startswith("compute_agent/")))
+        return True
+
+    def _fold_event(self, position, index, event, outcomes, noted):
+        role = event.producer.partition("/")[0]
+        if role not in EVENTS[event.name].ROLES:
+            self._set_aside(position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b"")
+            return
+        self.counts[event.name] += 1
+        answer = HANDLERS[event.name](self, position, event, noted)
+        if type(answer) is SetAside:
+            self._set_aside(position, index, *answer)
+            return
+        self.producers[event.producer] = (event.producer_epoch, event.sequence)
+        if event.name == "ClaimProposed":
+            reason = str(answer) if type(answer) is Refusal else None
+            self.counts["claim-refused" if reason else "claim-accepted"] += 1
+            outcomes.append(Outcome(position, event.producer, event.data.claim_uuid, event.data.consumer_uuid, reason))
+
+    def _set_aside(self, position, index, code, reason, raw):
+        self.counts["set-aside"] += 1
+        self.counts["set-aside:" + code] += 1
+        self.quarantine.append(Quarantined(position, index, code, reason, raw))

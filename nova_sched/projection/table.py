@@ -1,0 +1,243 @@
+"""The columnar host table: one row a resource provider, one column a fact.
+
+Rows of one host form a tree; its root, the compute node, is the row that
+filters and weighers look at (``is_root``). Amounts are ``int64`` arrays of
+shape ``[resource classes, rows]``, so that one class of all hosts is one
+contiguous vector. Several cells share one table: a projection writes only the
+rows of its own cell, and a decision looks at all of them at once.
+
+Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
+"""
+
+import heapq
+
+import numpy as np
+
+FIRST_ROWS = 64
+FIRST_CLASSES = 4
+MAX_CAPACITY = 2**53
+NONE = -1
+
+#: Columns of shape [classes, rows].
+AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used", "held", "free")
+#: Columns of the same shape that are set on root rows only.
+TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
+#: Columns of shape [rows] with their types and the value of an unused row.
+FACTS = {
+    "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
+    "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "supported": (np.int32, NONE),
+    "zone": (np.int32, NONE), "hypervisor_version": (np.int64, 0), "num_io_ops": (np.int32, 0),
+    "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0), "children": (np.int32, 0),
+}
+
+
+class Interned:
+    """Small ints for values that many rows share; ``values[i]`` is the value of the int ``i``."""
+
+    def __init__(self):
+        self.values = []
+        self._ids = {}
+
+    def id_of(self, value) -> int:
+        found = self._ids.get(value)
+        if found is None:
+            found = self._ids[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+    def get(self, value) -> int:
+        """The int of ``value``, or -1 when no row ever had it."""
+        return self._ids.get(value, NONE)
+
+
+class HostTable:
+    """The columns, and the ways from names to rows.
+
+    ``free`` is kept as ``capacity - used - held``: ``used`` follows from the log, ``held`` is what this process has
+    claimed and not read back yet (always zero outside a scheduler). Root rows also hold sums over their tree:
+    ``tree_base`` (total - reserved), ``tree_scaled`` (total * ratio - reserved) and ``tree_taken`` (used + held),
+    from which weighers get what is left of a host. ``trees[root]`` are the rows of a tree, the root first.
+    """
+
+    def __init__(self):
+        self.classes = Interned()
+        self.traits = Interned()
+        self.profiles = Interned()
+        self.supports = Interned()
+        self.zones = Interned()
+        self.cells = Interned()
+        self.count = 0
+        self.nested_rows = 0
+        self.row_of_host = {}
+        self.row_of_uuid = {}
+        self.host_names = []
+        self.node_names = []
+        self.uuids = []
+        self.provider_names = []
+        self.row_aggregates = []
+        self.trees = {}
+        self.aggregates = {}
+        self.cell_closed = {}
+        #: Rises with every change of which hosts, aggregates or zones there are.
+        self.topology_version = 0
+        self._touched = []
+        self._touched_base = 0
+        self._unused = []
+        self._rows = FIRST_ROWS
+        for name in AMOUNTS:
+            setattr(self, name, np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64))
+        self.ratio = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
+        self.tree_base = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
+        self.tree_taken = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
+        self.tree_scaled = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
+        self.trait_words = np.zeros((1, FIRST_ROWS), np.uint64)
+        for name, (kind, unused) in FACTS.items():
+            setattr(self, name, np.full(FIRST_ROWS, unused, kind))
+
+    # --- rows ------------------------------------------------------------------------------------------------
+
+    def add_row(self, uuid: str, name: str, root: int | None, parent: int) -> int:
+        """Take an unused row for a provider; ``root`` None makes it a root. Returns the row."""
+        if self._unused:
+            row = heapq.heappop(self._unused)
+        else:
+            row = self.count
+            self.count += 1
+            if row == self._rows:
+                self._grow_rows()
+            for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+                names.append(None)
+        self.uuids[row] = uuid
+        self.provider_names[row] = name
+        self.row_aggregates[row] = ()
+        self.row_of_uuid[uuid] = row
+        self.root[row] = row if root is None else root
+        self.parent[row] = parent
+        self.is_root[row] = root is None
+        self.nested_rows += root is not None
+        self.topology_version += 1
+        return row
+
+    def drop_row(self, row: int) -> None:
+        """Give a provider's row back, all its columns cleared."""
+        del self.row_of_uuid[self.uuids[row]]
+        self.nested_rows -= not self.is_root[row]
+        for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
+            getattr(self, name)[:, row] = 0
+        self.trait_words[:, row] = 0
+        for name, (_, unused) in FACTS.items():
+            getattr(self, name)[row] = unused
+        for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+            names[row] = None
+        heapq.heappush(self._unused, row)
+        self.topology_version += 1
+
+    def _grow_rows(self):
+        self._rows *= 2
+        for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
+            old = getattr(self, name)
+            new = np.zeros((old.shape[0], self._rows), old.dtype)
+            new[:, :old.shape[1]] = old
+            setattr(self, name, new)
+        for name, (kind, unused) in FACTS.items():
+            old = getattr(self, name)
+            new = np.full(self._rows, unused, kind)
+            new[:len(old)] = old
+            setattr(self, name, new)
+
+    def class_index(self, resource_class: str) -> int:
+        """The index of a resource class, made when it is new."""
+        index = self.classes.id_of(resource_class)
+        while index >= len(self.used):
+            for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+        return index
+
+    # --- inventories and traits ------------------------------------------------------------------------------
+
+    def set_inventory(self, row: int, inventory) -> None:
+        """Write one Inventory record of a provider; use of the row is left as it is."""
+        index = self.class_index(inventory.resource_class)
+        self.total[index, row] = inventory.total
+        self.reserved[index, row] = inventory.reserved
+        self.min_unit[index, row] = inventory.min_unit
+        self.max_unit[index, row] = inventory.max_unit
+        self.step_size[index, row] = inventory.step_size
+        self.ratio[index, row] = inventory.allocation_ratio
+        capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
+        # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
+        self.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
+        self.free[index, row] = self.capacity[index, row] - self.used[index, row] - self.held[index, row]
+
+    def clear_provider(self, row: int) -> None:
+        """Forget inventories, use and traits of a row (its place in the tree stays)."""
+        for name in AMOUNTS:
+            if name != "held":
+                getattr(self, name)[:, row] = 0
+        self.free[:, row] = -self.held[:, row]
+        self.ratio[:, row] = 0
+        self.trait_words[:, row] = 0
+
+    def set_traits(self, row: int, traits) -> None:
+        """Write the traits of a provider as bits."""
+        self.trait_words[:, row] = 0
+        for trait in traits:
+            word, bit = divmod(self.traits.id_of(trait), 64)
+            while word >= len(self.trait_words):
+                self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words[:1])])
+            self.trait_words[word, row] |= np.uint64(1 << bit)
+
+    def has_trait(self, trait: str, rows=slice(None)) -> np.ndarray:
+        """Boolean vector: which of ``rows`` have a trait."""
+        index = self.traits.get(trait)
+        if index < 0:
+            return np.zeros(self.count, bool)[rows]
+        word, bit = divmod(index, 64)
+        return (self.trait_words[word, :self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
+
+    def sum_tree(self, root: int) -> None:
+        """Recompute the sums over the tree of ``root``."""
+        classes = len(self.classes.values)
+        rows = list(self.trees[root])
+        total, reserved = self.total[:classes, rows], self.reserved[:classes, rows]
+        self.tree_base[:classes, root] = (total - reserved).sum(axis=1)
+        self.tree_scaled[:classes, root] = (total * self.ratio[:classes, rows] - reserved).sum(axis=1)
+        self.tree_taken[:classes, root] = (self.used[:classes, rows] + self.held[:classes, rows]).sum(axis=1)
+
+    # --- use -------------------------------------------------------------------------------------------------
+
+    def take(self, row: int, index: int, amount: int) -> None:
+        """Count ``amount`` (negative: give back) of class ``index`` as used on ``row``."""
+        self.used[index, row] += amount
+        self._taken(row, index, amount)
+
+    def hold(self, row: int, index: int, amount: int) -> None:
+        """Count ``amount`` (negative: give back) as claimed by this process and not read back yet."""
+        self.held[index, row] += amount
+        self._taken(row, index, amount)
+
+    def _taken(self, row, index, amount):
+        self.free[index, row] -= amount
+        self.tree_taken[index, self.root[row]] += amount
+
+    # --- what was touched ------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Rises with every touch of a host; see :meth:`touched_since`."""
+        return self._touched_base + len(self._touched)
+
+    def touch(self, root: int) -> None:
+        """Note that something of a host changed."""
+        self._touched.append(root)
+        if len(self._touched) > 4 * max(self.count, 1024):
+            cut = len(self._touched) // 2
+            del self._touched[:cut]
+            self._touched_base += cut
+
+    def touched_since(self, version: int) -> set[int] | None:
+        """Root rows touched since :attr:`version` was ``version``; None when that is too long ago to tell."""
+        if version < self._touched_base:
+            return None
+        return set(self._touched[version - self._touched_base:])

@@ -1,0 +1,162 @@
+"""The msgpack codec: events <-> the bytes of a log record, within limits.
+
+A record is the msgpack array ``[FORMAT, epoch, [event, ...]]``: the epoch of
+the log that it was written for, and a batch of events. An event is the array
+``[name, version, producer, producer_epoch, sequence, at_ns, [field, ...]]``.
+
+Reading is total: whatever the bytes are, the answer is a list in which each
+event is either an :class:`Event` or a :class:`SetAside` with its reason.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgpack
+
+from rpc_api import errors, events
+from rpc_api.events.schema import thaw_fields
+from rpc_api.log.port import MAX_RECORD_BYTES
+from rpc_api.packing import unpack
+
+FORMAT = 1
+MAX_EVENT_BYTES = 256 * 1024
+MAX_EVENTS_A_RECORD = 10_000
+MAX_NAME = 255
+
+
+class Event(NamedTuple):
+    """One event of the log.
+
+    ``producer`` is ``role/name`` and speaks in the incarnation
+    ``producer_epoch`` (a nanosecond time); its events are numbered
+    ``sequence`` = 1, 2, 3 in it. ``at_ns`` is the producer's wall clock
+    (nanoseconds since 1970, for people: nothing is decided by it). ``data``
+    is the frozen record of the class ``name``.
+    """
+
+    name: str
+    version: str
+    producer: str
+    producer_epoch: int
+    sequence: int
+    at_ns: int
+    data: tuple
+
+
+class SetAside(NamedTuple):
+    """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its raw bytes."""
+
+    code: str
+    reason: str
+    raw: bytes
+
+
+class DecodedRecord(NamedTuple):
+    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order."""
+
+    epoch: str | None
+    events: list
+
+
+def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
+    """Wrap a frozen record into an event of its producer."""
+    schema = data.schema
+    return Event(schema.__name__, schema.VERSION, producer, producer_epoch, sequence, at_ns, data)
+
+
+def encode_events(batch: Iterable[Event]) -> list[bytes]:
+    """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``."""
+    packed = []
+    for event in batch:
+        one = msgpack.packb(event, use_bin_type=True)
+        if len(one) > MAX_EVENT_BYTES:
+            raise errors.TooLarge(
+                f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "
+                "split what it reports or shorten its texts")
+        packed.append(one)
+    return packed
+
+
+def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
+    """Put packed events, in order, into as few records as their limits allow."""
+    records, batch, size = [], [], 0
+    for one in packed_events:
+        if batch and (size + len(one) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
+            records.append(_record(epoch, batch))
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one)
+    if batch:
+        records.append(_record(epoch, batch))
+    return records
+
+
+def _record(epoch, batch):
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
+    packer.pack_array_header(3)
+    packer.pack(FORMAT)
+    packer.pack(epoch)
+    packer.pack_array_header(len(batch))
+    return packer.bytes() + b"".join(batch)
+
+
+def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
+    """Pack a batch that fits one record."""
+    records = encode_records(epoch, encode_events(batch))
+    if len(records) != 1:
+        raise errors.TooLarge(f"the batch needs {len(records)} records, wanted one; append it in parts")
+    return records[0]
+
+
+def decode_record(payload: bytes) -> DecodedRecord:
+    """Read a record. Never raises: what cannot be read comes back as :class:`SetAside`."""
+    if len(payload) > MAX_RECORD_BYTES:
+        return _aside_record("too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
+    try:
+        record = unpack(payload)
+    except errors.InvalidEvent as broken:
+        return _aside_record("undecodable", str(broken), payload)
+    if type(record) is not tuple or len(record) != 3 or type(record[0]) is not int:
+        return _aside_record("undecodable", "a record that is not [format, epoch, events]", payload)
+    form, epoch, batch = record
+    if form != FORMAT:
+        return _aside_record("unknown-format", f"a record of format {form}, this process knows {FORMAT}", payload)
+    if type(epoch) is not str or len(epoch) > MAX_NAME or type(batch) is not tuple:
+        return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
+    if len(batch) > MAX_EVENTS_A_RECORD:
+        return _aside_record("too-large", f"{len(batch)} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
+    return DecodedRecord(epoch, [_decode_event(raw) for raw in batch])
+
+
+def _aside_record(code, reason, payload):
+    return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_EVENT_BYTES])])
+
+
+def _decode_event(raw):
+    try:
+        name, version, producer, producer_epoch, sequence, at_ns, values = raw
+        if (type(name) is not str or type(producer) is not str or len(producer) > MAX_NAME
+                or type(producer_epoch) is not int or type(sequence) is not int or type(at_ns) is not int
+                or not 0 < sequence < 2**63 or not 0 < producer_epoch < 2**63 or not 0 <= at_ns < 2**63):
+            raise ValueError
+    except (ValueError, TypeError):
+        return SetAside("undecodable", "an event that is not [name, version, producer, epoch, sequence, time, fields]",
+                        _raw(raw))
+    schema = events.EVENTS.get(name)
+    if schema is None:
+        return SetAside("unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw))
+    try:
+        data = thaw_fields(schema, values, version)
+    except errors.UnknownSchema as newer:
+        return SetAside("newer-version", str(newer), _raw(raw))
+    except errors.InvalidEvent as broken:
+        return SetAside("invalid", str(broken), _raw(raw))
+    return Event(name, version, producer, producer_epoch, sequence, at_ns, data)
+
+
+def _raw(raw):
+    """The bytes of an event that is set aside (its values were unpacked with the record)."""
+    try:
+        return msgpack.packb(raw, use_bin_type=True, datetime=False)[:MAX_EVENT_BYTES]
+    except (ValueError, TypeError, OverflowError):
+        return repr(raw).encode()[:MAX_EVENT_BYTES]

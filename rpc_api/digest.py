@@ -1,0 +1,36 @@
+"""Digests that two processes compare: what a host runs, and what it is.
+
+A digest of a set is the sum of its members' hashes, so that it follows one
+change in one step on either side. All are 52-bit non-negative integers (they
+travel as msgpack and JSON integers).
+"""
+
+from hashlib import blake2b
+
+from rpc_api.packing import pack
+
+MASK = 2**52 - 1
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & MASK
+
+
+def consumer_hash(instance_uuid: str, allocations) -> int:
+    """Hash of one running instance: its uuid and what it uses, in any order of its allocations."""
+    return _number(pack((instance_uuid, sorted(tuple(allocation) for allocation in allocations))))
+
+
+def consumers_digest(consumers) -> int:
+    """Digest of all instances that a host runs, in any order."""
+    return sum(consumer_hash(one.instance_uuid, one.allocations) for one in consumers) & MASK
+
+
+def inventory_digest(packed: bytes) -> int:
+    """Digest of the packed HostInventory."""
+    return _number(packed)
+
+
+def host_digest(inventory: int, status, consumers: int) -> int:
+    """Digest of a host's whole report from the digest of its inventory, its status and the digest of its consumers."""
+    return _number(pack((inventory, status, consumers)))

@@ -1,0 +1,56 @@
+"""The event language: every event that may stand in a log, by its name.
+
+``events.ClaimProposed(...)`` makes the frozen record of the class in
+``rpc_api.events.claim``; ``EVENTS`` holds the classes themselves.
+"""
+
+from rpc_api.events import claim, cloud, decision, host
+from rpc_api.events.schema import TABLE, from_object, thaw, to_object
+
+#: The classes of all events (not of the objects that only stand inside them), by name.
+EVENTS = {schema.__name__: schema for schema in (
+    cloud.LogOpened,
+    host.HostReported, host.HostConfirmed, host.HostLost, host.HostSeen, host.HostRemoved,
+    claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
+    claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
+    decision.DecisionMade,
+    cloud.AggregateUpdated, cloud.AggregateDeleted, cloud.GroupAnchored, cloud.GroupFenced,
+)}
+
+LogOpened = cloud.LogOpened.Frozen
+AggregateUpdated = cloud.AggregateUpdated.Frozen
+AggregateDeleted = cloud.AggregateDeleted.Frozen
+GroupAnchored = cloud.GroupAnchored.Frozen
+GroupFenced = cloud.GroupFenced.Frozen
+Inventory = host.Inventory.Frozen
+Provider = host.Provider.Frozen
+HostInventory = host.HostInventory.Frozen
+HostStatus = host.HostStatus.Frozen
+Allocation = host.Allocation.Frozen
+GroupRule = host.GroupRule.Frozen
+Consumer = host.Consumer.Frozen
+HostConsumers = host.HostConsumers.Frozen
+HostReported = host.HostReported.Frozen
+HostConfirmed = host.HostConfirmed.Frozen
+HostLost = host.HostLost.Frozen
+HostSeen = host.HostSeen.Frozen
+HostRemoved = host.HostRemoved.Frozen
+ClaimProposed = claim.ClaimProposed.Frozen
+ClaimReleased = claim.ClaimReleased.Frozen
+ClaimExpired = claim.ClaimExpired.Frozen
+InstanceStarted = claim.InstanceStarted.Frozen
+InstanceDeleted = claim.InstanceDeleted.Frozen
+AllocationMoved = claim.AllocationMoved.Frozen
+BuildFailed = claim.BuildFailed.Frozen
+ResourceAmount = decision.ResourceAmount.Frozen
+ResourceGroup = decision.ResourceGroup.Frozen
+ServerGroupRequest = decision.ServerGroupRequest.Frozen
+SchedulingRequest = decision.SchedulingRequest.Frozen
+CellPosition = decision.CellPosition.Frozen
+RefusalCount = decision.RefusalCount.Frozen
+WeigherScore = decision.WeigherScore.Frozen
+HostScore = decision.HostScore.Frozen
+Evidence = decision.Evidence.Frozen
+DecisionMade = decision.DecisionMade.Frozen
+
+__all__ = ["EVENTS", "TABLE", "from_object", "thaw", "to_object", *EVENTS]

@@ -1,0 +1,101 @@
+"""The life of a claim: proposed, then started, released, expired or moved."""
+
+from oslo_versionedobjects import fields
+
+from rpc_api.events.host import AGENT, CONDUCTOR
+from rpc_api.events.schema import SchemaObject, register
+
+SCHEDULER = frozenset({"scheduler"})
+
+
+@register
+class ClaimProposed(SchemaObject):
+    """Resources of one host are wanted for one consumer.
+
+    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation
+    fits what its provider has left, and ``rule`` holds; otherwise it changes nothing. ``claim_uuid`` names this
+    attempt: a release or expiry of another attempt of the same consumer does not touch it.
+    """
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | CONDUCTOR
+    fields = {
+        "claim_uuid": fields.UUIDField(),
+        "consumer_uuid": fields.UUIDField(),
+        "instance_uuid": fields.UUIDField(),
+        "request_id": fields.StringField(),
+        "project_id": fields.StringField(nullable=True),
+        "host": fields.StringField(),
+        "allocations": fields.ListOfObjectsField("Allocation"),
+        "rule": fields.ObjectField("GroupRule", nullable=True),
+        "forced": fields.BooleanField(default=False),
+    }
+
+
+@register
+class ClaimReleased(SchemaObject):
+    """A claim is given back by whoever held it (a build failed, a request was refused as a whole)."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | CONDUCTOR
+    fields = {
+        "consumer_uuid": fields.UUIDField(),
+        "claim_uuid": fields.UUIDField(),
+        "reason": fields.StringField(),
+    }
+
+
+@register
+class ClaimExpired(SchemaObject):
+    """A claim was not built in time: the cell conductor's clock says so, once, for every reader."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR
+    fields = {"consumer_uuid": fields.UUIDField(), "claim_uuid": fields.UUIDField()}
+
+
+@register
+class InstanceStarted(SchemaObject):
+    """An instance runs on a host: its claim there becomes the host's own use, in one step."""
+
+    VERSION = "1.0"
+    ROLES = AGENT
+    fields = {"host": fields.StringField(), "consumer": fields.ObjectField("Consumer")}
+
+
+@register
+class InstanceDeleted(SchemaObject):
+    """An instance does not run on a host any more."""
+
+    VERSION = "1.0"
+    ROLES = AGENT
+    fields = {"host": fields.StringField(), "instance_uuid": fields.UUIDField()}
+
+
+@register
+class AllocationMoved(SchemaObject):
+    """What a consumer holds on a host is now held by another consumer (an instance's migration, and back)."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR
+    fields = {
+        "host": fields.StringField(),
+        "from_consumer_uuid": fields.UUIDField(),
+        "to_consumer_uuid": fields.UUIDField(),
+    }
+
+
+@register
+class BuildFailed(SchemaObject):
+    """A build did not succeed on a host; ``final`` when no alternate is left to try."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR
+    fields = {
+        "instance_uuid": fields.UUIDField(),
+        "request_id": fields.StringField(),
+        "host": fields.StringField(),
+        "attempt": fields.NonNegativeIntegerField(),
+        "reason": fields.StringField(),
+        "final": fields.BooleanField(),
+    }

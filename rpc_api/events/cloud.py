@@ -1,0 +1,69 @@
+"""What belongs to a log itself or to the whole cloud: the log's beginning, aggregates, the host of an affinity group."""
+
+from oslo_versionedobjects import fields
+
+from rpc_api.events.claim import SCHEDULER
+from rpc_api.events.schema import SchemaObject, register
+
+ANYONE = frozenset({"scheduler", "conductor", "compute_agent", "operator"})
+
+
+@register
+class LogOpened(SchemaObject):
+    """The first event of a log; ``epoch`` is what every record of this incarnation of the log carries."""
+
+    VERSION = "1.0"
+    ROLES = ANYONE
+    fields = {"cell": fields.StringField(), "epoch": fields.UUIDField()}
+
+
+@register
+class AggregateUpdated(SchemaObject):
+    """A host aggregate as it is now: its hosts by name, and its metadata (``availability_zone``, ``domain``, ...)."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | frozenset({"operator"})
+    fields = {
+        "uuid": fields.UUIDField(),
+        "name": fields.StringField(),
+        "hosts": fields.ListOfStringsField(),
+        "metadata": fields.DictOfStringsField(),
+    }
+
+
+@register
+class AggregateDeleted(SchemaObject):
+    """A host aggregate is gone."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | frozenset({"operator"})
+    fields = {"uuid": fields.UUIDField()}
+
+
+@register
+class GroupAnchored(SchemaObject):
+    """An affinity group of a cloud of several cells belongs to ``host`` of ``cell`` (in cell0's log).
+
+    It takes effect if the group's anchor is then still ``replaces`` (0: it has none); the number of an anchor is
+    the position of the record that set it, plus one.
+    """
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {
+        "group_uuid": fields.UUIDField(),
+        "cell": fields.StringField(),
+        "host": fields.StringField(),
+        "replaces": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class GroupFenced(SchemaObject):
+    """No member of an affinity group may be claimed in this cell any more under anchors up to ``anchor`` (in the
+    cell's log). It takes effect if no member is claimed or runs in the cell then; the group may be anchored anew."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {"group_uuid": fields.UUIDField(), "anchor": fields.NonNegativeIntegerField()}
+

@@ -1,0 +1,173 @@
+"""A request as the scheduler understands it, and the evidence of each decision."""
+
+from oslo_versionedobjects import fields
+
+from rpc_api.events.claim import SCHEDULER
+from rpc_api.events.schema import PackedObjectField, SchemaObject, register
+
+
+@register
+class ResourceAmount(SchemaObject):
+    """An amount of a resource class that is asked for."""
+
+    VERSION = "1.0"
+    fields = {"resource_class": fields.StringField(), "amount": fields.NonNegativeIntegerField()}
+
+
+@register
+class ResourceGroup(SchemaObject):
+    """A group of the request, in Placement's terms.
+
+    With the ``suffix`` "" its resources may come from several providers of one tree; any other group is satisfied
+    by a single provider. ``any_traits`` and ``member_of`` are lists of alternatives, of which each list must be met.
+    """
+
+    VERSION = "1.0"
+    fields = {
+        "suffix": fields.StringField(),
+        "resources": fields.ListOfObjectsField("ResourceAmount"),
+        "required_traits": fields.ListOfStringsField(),
+        "forbidden_traits": fields.ListOfStringsField(),
+        "any_traits": fields.ListOfListsOfStringsField(),
+        "member_of": fields.ListOfListsOfStringsField(),
+        "forbidden_aggregates": fields.ListOfStringsField(),
+        "in_tree": fields.UUIDField(nullable=True),
+    }
+
+
+@register
+class ServerGroupRequest(SchemaObject):
+    """The server group of a request.
+
+    ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
+    largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
+    kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
+    knew of the group; what the log knows is added to it.
+    """
+
+    VERSION = "1.0"
+    fields = {
+        "uuid": fields.UUIDField(),
+        "policy": fields.StringField(),
+        "limit": fields.NonNegativeIntegerField(),
+        "scope": fields.StringField(),
+        "partition": fields.StringField(nullable=True),
+        "members": fields.ListOfStringsField(),
+        "hosts": fields.ListOfStringsField(),
+    }
+
+
+@register
+class SchedulingRequest(SchemaObject):
+    """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations)."""
+
+    VERSION = "1.0"
+    fields = {
+        "request_id": fields.StringField(),
+        "project_id": fields.StringField(nullable=True),
+        "flavor_name": fields.StringField(),
+        "extra_specs": fields.DictOfStringsField(),
+        "image_properties": fields.DictOfStringsField(),
+        "groups": fields.ListOfObjectsField("ResourceGroup"),
+        "group_policy": fields.StringField(),
+        "same_subtree": fields.ListOfListsOfStringsField(),
+        "root_required": fields.ListOfStringsField(),
+        "root_forbidden": fields.ListOfStringsField(),
+        "availability_zone": fields.StringField(nullable=True),
+        "force_hosts": fields.ListOfStringsField(),
+        "force_nodes": fields.ListOfStringsField(),
+        "ignore_hosts": fields.ListOfStringsField(),
+        "target_host": fields.StringField(nullable=True),
+        "target_node": fields.StringField(nullable=True),
+        "target_cell": fields.StringField(nullable=True),
+        "server_group": fields.ObjectField("ServerGroupRequest", nullable=True),
+        "check_only": fields.BooleanField(default=False),
+    }
+
+
+@register
+class CellPosition(SchemaObject):
+    """How far a decision knew a cell's log, and which of its own claims (by sequence) were under way beyond it."""
+
+    VERSION = "1.0"
+    fields = {
+        "cell": fields.StringField(),
+        "epoch": fields.StringField(),
+        "position": fields.IntegerField(),
+        "first_in_flight": fields.NonNegativeIntegerField(),
+        "last_in_flight": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class RefusalCount(SchemaObject):
+    """How many hosts one filter refused for one reason."""
+
+    VERSION = "1.0"
+    fields = {
+        "filter": fields.StringField(),
+        "reason": fields.StringField(),
+        "hosts": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class WeigherScore(SchemaObject):
+    """What one weigher gave a host: its raw value, and what it added to the host's score."""
+
+    VERSION = "1.0"
+    fields = {"weigher": fields.StringField(), "raw": fields.FloatField(), "weighed": fields.FloatField()}
+
+
+@register
+class HostScore(SchemaObject):
+    """The score of a host, weigher by weigher; the first of a list is the chosen one."""
+
+    VERSION = "1.0"
+    fields = {
+        "host": fields.StringField(),
+        "score": fields.FloatField(),
+        "weighers": fields.ListOfObjectsField("WeigherScore"),
+    }
+
+
+@register
+class Evidence(SchemaObject):
+    """Why a decision was made as it was: all that a replay needs to make it again.
+
+    ``hosts_total`` hosts were considered; each one is counted once in ``refusals`` or is one of the ``survivors``.
+    ``seed`` and ``attempt`` give the draw among equals; ``equals`` is the number of hosts that shared the best score.
+    """
+
+    VERSION = "1.0"
+    fields = {
+        "request": fields.ObjectField("SchedulingRequest"),
+        "positions": fields.ListOfObjectsField("CellPosition"),
+        "policy_digest": fields.StringField(),
+        "seed": fields.NonNegativeIntegerField(),
+        "hosts_total": fields.NonNegativeIntegerField(),
+        "survivors": fields.NonNegativeIntegerField(),
+        "equals": fields.NonNegativeIntegerField(),
+        "refusals": fields.ListOfObjectsField("RefusalCount"),
+        "scores": fields.ListOfObjectsField("HostScore"),
+    }
+
+
+@register
+class DecisionMade(SchemaObject):
+    """A decision for one instance: ``outcome`` selected or no_valid_host; then hosts[0] is claimed, the rest are
+    alternates. ``took_ns`` is the time from the request's arrival at the scheduler to the decision."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {
+        "request_id": fields.StringField(),
+        "instance_uuid": fields.UUIDField(),
+        "attempt": fields.NonNegativeIntegerField(),
+        "outcome": fields.StringField(),
+        "reason": fields.StringField(),
+        "claim_uuid": fields.UUIDField(nullable=True),
+        "hosts": fields.ListOfStringsField(),
+        "took_ns": fields.NonNegativeIntegerField(),
+        "evidence": PackedObjectField("Evidence"),
+    }

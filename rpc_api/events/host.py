@@ -1,0 +1,185 @@
+"""What agents and cell conductors say about hosts."""
+
+from oslo_versionedobjects import fields
+
+from rpc_api.events.schema import PackedObjectField, SchemaObject, register
+
+AGENT = frozenset({"compute_agent"})
+CONDUCTOR = frozenset({"conductor"})
+
+
+@register
+class Inventory(SchemaObject):
+    """What a provider has of one resource class, in Placement's terms (total in the class's own unit)."""
+
+    VERSION = "1.0"
+    fields = {
+        "resource_class": fields.StringField(),
+        "total": fields.NonNegativeIntegerField(),
+        "reserved": fields.NonNegativeIntegerField(),
+        "min_unit": fields.NonNegativeIntegerField(),
+        "max_unit": fields.NonNegativeIntegerField(),
+        "step_size": fields.NonNegativeIntegerField(),
+        "allocation_ratio": fields.FloatField(),
+    }
+
+
+@register
+class Provider(SchemaObject):
+    """One resource provider of a host's tree; ``parent`` is its parent's index in the list, -1 for the root."""
+
+    VERSION = "1.0"
+    fields = {
+        "uuid": fields.UUIDField(),
+        "name": fields.StringField(),
+        "parent": fields.IntegerField(),
+        "inventories": fields.ListOfObjectsField("Inventory"),
+        "traits": fields.ListOfStringsField(),
+        "aggregates": fields.ListOfUUIDField(),
+    }
+
+
+@register
+class HostInventory(SchemaObject):
+    """What seldom changes of a host: its hypervisor and its tree of providers (the root, the compute node, first).
+
+    ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
+    ``capabilities:`` extra specs may ask for beside the named fields.
+    """
+
+    VERSION = "1.0"
+    fields = {
+        "nodename": fields.StringField(),
+        "availability_zone": fields.StringField(nullable=True),
+        "host_ip": fields.StringField(nullable=True),
+        "hypervisor_type": fields.StringField(),
+        "hypervisor_version": fields.NonNegativeIntegerField(),
+        "cpu_info": fields.StringField(),
+        "supported_instances": fields.ListOfListsOfStringsField(),
+        "stats": fields.DictOfStringsField(),
+        "providers": fields.ListOfObjectsField("Provider"),
+    }
+
+
+@register
+class HostStatus(SchemaObject):
+    """What often changes of a host and is not use: whether it takes instances, and its load."""
+
+    VERSION = "1.0"
+    fields = {
+        "disabled": fields.BooleanField(),
+        "disabled_reason": fields.StringField(nullable=True),
+        "forced_down": fields.BooleanField(),
+        "num_io_ops": fields.NonNegativeIntegerField(),
+        "failed_builds": fields.NonNegativeIntegerField(),
+        "metrics": fields.Field(fields.Dict(fields.Float())),
+    }
+
+
+@register
+class Allocation(SchemaObject):
+    """An amount of one resource class of one provider."""
+
+    VERSION = "1.0"
+    fields = {
+        "provider_uuid": fields.UUIDField(),
+        "resource_class": fields.StringField(),
+        "amount": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class GroupRule(SchemaObject):
+    """The part of a server group that one claim must keep.
+
+    * ``spread``: at most ``limit`` distinct partitions of the group in ``domain``. Anti-affinity has the host as
+      domain and the instance as partition; fault domains have the rack as domain and the number as partition.
+    * ``together``: all members of the group are in one ``domain`` (affinity).
+    * ``member``: nothing is refused, the membership is recorded (the soft policies).
+    """
+
+    VERSION = "1.0"
+    fields = {
+        "group_uuid": fields.UUIDField(),
+        "policy": fields.StringField(),
+        "domain": fields.StringField(),
+        "partition": fields.StringField(),
+        "limit": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class Consumer(SchemaObject):
+    """An instance that a host runs, and what it uses there."""
+
+    VERSION = "1.0"
+    fields = {
+        "instance_uuid": fields.UUIDField(),
+        "project_id": fields.StringField(nullable=True),
+        "allocations": fields.ListOfObjectsField("Allocation"),
+        "rule": fields.ObjectField("GroupRule", nullable=True),
+    }
+
+
+@register
+class HostConsumers(SchemaObject):
+    """All instances that a host runs."""
+
+    VERSION = "1.0"
+    fields = {"consumers": fields.ListOfObjectsField("Consumer")}
+
+
+@register
+class HostReported(SchemaObject):
+    """The whole state of a host, as its agent sees it: on start, on change, and when it is asked for.
+
+    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader whose own is the
+    same need not unpack them. ``server`` is where the host's agent answers RPC.
+    """
+
+    VERSION = "1.0"
+    ROLES = AGENT
+    fields = {
+        "host": fields.StringField(),
+        "server": fields.StringField(),
+        "inventory": PackedObjectField("HostInventory"),
+        "status": fields.ObjectField("HostStatus"),
+        "consumers": PackedObjectField("HostConsumers"),
+        "consumers_digest": fields.NonNegativeIntegerField(),
+    }
+
+
+@register
+class HostConfirmed(SchemaObject):
+    """A host says that nothing changed: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
+
+    VERSION = "1.0"
+    ROLES = AGENT
+    fields = {"host": fields.StringField(), "digest": fields.NonNegativeIntegerField()}
+
+
+@register
+class HostLost(SchemaObject):
+    """A cell conductor has not heard of a host for longer than ``service_down_time``."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR
+    fields = {"host": fields.StringField(), "reason": fields.StringField()}
+
+
+@register
+class HostSeen(SchemaObject):
+    """A cell conductor hears a lost host again."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR
+    fields = {"host": fields.StringField()}
+
+
+@register
+class HostRemoved(SchemaObject):
+    """A host is gone for good: its providers and what it runs are forgotten."""
+
+    VERSION = "1.0"
+    ROLES = CONDUCTOR | AGENT
+    fields = {"host": fields.StringField(), "reason": fields.StringField()}

@@ -1,0 +1,292 @@
+"""How a versioned object becomes a frozen record, and how one is checked.
+
+The classes of ``rpc_api.events`` are oslo versioned objects: they hold the
+fields and the version of everything that the log carries. Their instances
+would cost some 100 µs each to build and read, which a fold of 100,000 events
+a second cannot pay. So each class has a frozen form, ``Class.Frozen``: a named
+tuple with the same field names in the same order. The frozen form is what
+travels (as a msgpack array) and what the fold reads; the object form is for
+people and for tools (``to_object``, ``from_object``).
+
+Fields may only be appended in a new minor version, with a default: then an
+older event is a shorter array.
+"""
+
+import math
+import re
+from collections import namedtuple
+
+from oslo_versionedobjects import base as ovo_base
+from oslo_versionedobjects import fields as ovo_fields
+
+from rpc_api import errors
+from rpc_api.packing import pack, unpack
+
+MAX_STRING = 65_536
+MAX_INTEGER = 2**53
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+#: Every schema class by its name: our own table, because oslo's registry is one a process and nova's classes
+#: may be in it too.
+TABLE: dict[str, type["SchemaObject"]] = {}
+
+
+class PackedObjectField(ovo_fields.Field):
+    """A nested object that travels as its own msgpack bytes and is unpacked only where it is looked at.
+
+    ``objname`` names its class. Equal objects have equal bytes, so whoever has
+    seen the bytes before need not unpack them again.
+    """
+
+    def __init__(self, objname, **kwargs):
+        self.objname = objname
+        super().__init__(_PackedObject(objname), **kwargs)
+
+
+class _PackedObject(ovo_fields.FieldType):
+    def __init__(self, objname):
+        self._obj_name = objname
+
+    def coerce(self, obj, attr, value):
+        if isinstance(value, bytes):
+            return value
+        raise ValueError(f"{attr} wants the packed bytes of a {self._obj_name}, got {type(value).__name__}")
+
+    def to_primitive(self, obj, attr, value):
+        return to_object(thaw(self._obj_name, value)).obj_to_primitive()
+
+    def from_primitive(self, obj, attr, value):
+        return pack(from_object(obj.obj_from_primitive(value)))
+
+    def stringify(self, value):
+        return f"<packed {self._obj_name}, {len(value)} bytes>"
+
+    def __repr__(self):
+        return f"PackedObject({self._obj_name})"
+
+
+class _Refused(Exception):
+    """A value breaks its field; the text says what is wanted."""
+
+
+class SchemaObject(ovo_base.VersionedObject):
+    """Base of all objects of the event language."""
+
+    OBJ_SERIAL_NAMESPACE = "nova_sched_object"
+    OBJ_PROJECT_NAMESPACE = "nova_sched"
+    #: Roles whose producers may append it; empty for an object that only stands inside others.
+    ROLES: frozenset = frozenset()
+    Frozen: type = None
+
+    @classmethod
+    def obj_class_from_name(cls, objname, objver):
+        known = TABLE.get(objname)
+        if known is None or known.VERSION != objver:
+            raise errors.UnknownSchema(
+                f"object {objname} {objver} is not known here, wanted "
+                f"{known.VERSION if known else 'one of ' + ', '.join(sorted(TABLE))}; upgrade nova_sched")
+        return known
+
+
+def register(cls):
+    """Put ``cls`` into the table, with its frozen form and its check."""
+    ovo_base.VersionedObjectRegistry.objectify(cls)
+    defaults = []
+    for field in cls.fields.values():
+        if field.default is not ovo_fields.UnspecifiedDefault:
+            defaults.append(field.default)
+        elif defaults:
+            raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
+    cls.Frozen = namedtuple(cls.__name__, list(cls.fields), defaults=defaults or None)
+    cls.Frozen.__doc__ = cls.__doc__
+    cls.Frozen.__slots__ = ()
+    cls.Frozen.schema = cls
+    cls.thaw = staticmethod(_object_check(cls))
+    TABLE[cls.__name__] = cls
+    return cls
+
+
+# --- checks: one function a field, compiled once ---------------------------------------------------------------
+
+def _string(value):
+    if type(value) is not str or len(value) > MAX_STRING:
+        raise _Refused(f"a string of at most {MAX_STRING} characters")
+    return value
+
+
+def _uuid(value):
+    if type(value) is not str or not _UUID.fullmatch(value):
+        raise _Refused("a lower-case UUID with dashes")
+    return value
+
+
+def _integer(value):
+    if type(value) is not int or not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise _Refused("an integer within 2**53")
+    return value
+
+
+def _natural(value):
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise _Refused("an integer of 0 or more, within 2**53")
+    return value
+
+
+def _float(value):
+    if type(value) not in (float, int) or not math.isfinite(value):
+        raise _Refused("a finite number")
+    return float(value)
+
+
+def _boolean(value):
+    if type(value) is not bool:
+        raise _Refused("a boolean")
+    return value
+
+
+def _bytes(value):
+    if type(value) is not bytes:
+        raise _Refused("bytes")
+    return value
+
+
+_SIMPLE = {
+    ovo_fields.UUID: _uuid, ovo_fields.String: _string, ovo_fields.NonNegativeInteger: _natural,
+    ovo_fields.Integer: _integer, ovo_fields.Float: _float, ovo_fields.Boolean: _boolean, _PackedObject: _bytes,
+}
+
+
+def _check_of(field):
+    kind = field._type
+    check = _SIMPLE.get(type(kind))
+    if check is None and isinstance(kind, ovo_fields.List):
+        check = _list_check(_check_of(kind._element_type))
+    elif check is None and isinstance(kind, ovo_fields.Dict):
+        check = _dict_check(_check_of(kind._element_type))
+    elif check is None and isinstance(kind, ovo_fields.Object):
+        check = TABLE[kind._obj_name].thaw
+    if check is None:
+        raise TypeError(f"the event language has no check for {field!r}")
+    return _nullable(check) if field.nullable else check
+
+
+def _nullable(check):
+    return lambda value: None if value is None else check(value)
+
+
+def _list_check(check):
+    def check_list(value):
+        if type(value) is not tuple and type(value) is not list:
+            raise _Refused("a list")
+        return tuple([check(item) for item in value])
+    return check_list
+
+
+def _dict_check(check):
+    def check_dict(value):
+        if type(value) is not dict:
+            raise _Refused("a map")
+        return {_string(key): check(item) for key, item in value.items()}
+    return check_dict
+
+
+def _object_check(cls):
+    """The check of an object: an array of its fields' values in order -> its frozen form."""
+    names = list(cls.fields)
+    checks = [_check_of(field) for field in cls.fields.values()]
+    make = cls.Frozen._make
+    count = len(names)
+
+    def check_object(value):
+        if (type(value) is not tuple and not isinstance(value, (tuple, list))) or len(value) != count:
+            raise _Refused(f"an array of the {count} fields of {cls.__name__}")
+        try:
+            return make([check(item) for check, item in zip(checks, value)])
+        except _Refused as refused:
+            name = next(name for name, check, item in zip(names, checks, value) if _breaks(check, item))
+            raise _Refused(f"{cls.__name__}.{name}: {refused}") from None
+    return check_object
+
+
+def _breaks(check, value):
+    try:
+        check(value)
+    except _Refused:
+        return True
+    return False
+
+
+def thaw_fields(cls, values, version=None):
+    """Check an array of field values of ``cls`` and return its frozen form.
+
+    ``version`` is the version that the values were written in; an older minor
+    one may lack the last fields, which then get their defaults. Raises
+    :class:`~rpc_api.errors.UnknownSchema` for a newer or another major
+    version and :class:`~rpc_api.errors.InvalidEvent` for values that break the schema.
+    """
+    if version is not None and version != cls.VERSION:
+        values = _upgraded(cls, values, version)
+    try:
+        return cls.thaw(values)
+    except _Refused as refused:
+        raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; mend its producer") from None
+
+
+def _upgraded(cls, values, version):
+    known = tuple(int(part) for part in cls.VERSION.split("."))
+    try:
+        major, minor = (int(part) for part in version.split("."))
+    except (ValueError, AttributeError):
+        raise errors.InvalidEvent(
+            f"{cls.__name__} has version {version!r:.40}, wanted MAJOR.MINOR; mend its producer") from None
+    if major != known[0] or minor > known[1]:
+        raise errors.UnknownSchema(
+            f"{cls.__name__} {version} is newer than this process, which knows {cls.VERSION}; upgrade nova_sched here")
+    missing = len(cls.fields) - len(values) if type(values) in (tuple, list) else 0
+    defaults = [field.default for field in cls.fields.values()][len(cls.fields) - missing:] if missing > 0 else []
+    if ovo_fields.UnspecifiedDefault in defaults:
+        raise errors.InvalidEvent(
+            f"{cls.__name__} {version} lacks fields that version never lacked; mend its producer")
+    return (*values, *defaults) if defaults else values
+
+
+# --- frozen <-> packed bytes <-> object -------------------------------------------------------------------------
+
+def thaw(name, packed):
+    """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``; InvalidEvent when they are not that."""
+    return thaw_fields(TABLE[name], unpack(packed))
+
+
+def to_object(frozen):
+    """Return the versioned object of a frozen record."""
+    cls = frozen.schema
+    obj = cls()
+    for name, field in cls.fields.items():
+        setattr(obj, name, _objects_in(getattr(frozen, name)))
+    return obj
+
+
+def _objects_in(value):
+    if hasattr(value, "schema"):
+        return to_object(value)
+    if isinstance(value, (tuple, list)):
+        return [_objects_in(item) for item in value]
+    return value
+
+
+def from_object(obj):
+    """Return the frozen record of a versioned object; InvalidEvent when a field is not set."""
+    values = []
+    for name in type(obj).fields:
+        if not obj.obj_attr_is_set(name):
+            raise errors.InvalidEvent(f"{type(obj).__name__}.{name} is not set; set it before it is appended")
+        values.append(_frozen_in(getattr(obj, name)))
+    return type(obj).Frozen._make(values)
+
+
+def _frozen_in(value):
+    if isinstance(value, SchemaObject):
+        return from_object(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_frozen_in(item) for item in value)
+    return value
