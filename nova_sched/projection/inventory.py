@@ -3,6 +3,7 @@
 import math
 import re
 
+from nova_sched.projection.table import Profile
 from rpc_api import errors, events
 
 MAX_PROVIDERS = 4096
@@ -98,10 +99,9 @@ def _write_provider(table, row, provider, parent):
 
 def _write_host(table, root, tree):
     table.node_names[root] = tree.nodename
-    table.hypervisor_version[root] = tree.hypervisor_version
-    table.profile[root] = table.profiles.id_of((
-        tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items()))))
-    table.supported[root] = table.supports.id_of((tree.supported_instances, tree.hypervisor_version))
+    table.profile[root] = table.profiles.id_of(Profile(
+        tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
+        tree.supported_instances))
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:
         table.zone[root] = zone

@@ -10,6 +10,7 @@ Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
 """
 
 import heapq
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,20 @@ TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
 #: Columns of shape [rows] with their types and the value of an unused row.
 FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
-    "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "supported": (np.int32, NONE),
-    "zone": (np.int32, NONE), "hypervisor_version": (np.int64, 0), "num_io_ops": (np.int32, 0),
-    "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0), "children": (np.int32, 0),
+    "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
+    "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
+    "children": (np.int32, 0),
 }
+
+
+class Profile(NamedTuple):
+    """What a host says of its hypervisor; hosts of one make share one profile."""
+
+    hypervisor_type: str
+    hypervisor_version: int
+    cpu_info: str
+    stats: tuple
+    supported_instances: tuple
 
 
 class Interned:
@@ -63,7 +74,6 @@ class HostTable:
         self.classes = Interned()
         self.traits = Interned()
         self.profiles = Interned()
-        self.supports = Interned()
         self.zones = Interned()
         self.cells = Interned()
         self.count = 0
@@ -78,8 +88,10 @@ class HostTable:
         self.trees = {}
         self.aggregates = {}
         self.cell_closed = {}
-        #: Rises with every change of which hosts, aggregates or zones there are.
+        #: Rises with every change of which providers, aggregates or zones there are.
         self.topology_version = 0
+        self._derived = {}
+        self._derived_version = -1
         self._touched = []
         self._touched_base = 0
         self._unused = []
@@ -91,6 +103,9 @@ class HostTable:
         self.tree_taken = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
         self.tree_scaled = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
         self.trait_words = np.zeros((1, FIRST_ROWS), np.uint64)
+        #: Largest min_unit and step_size that any provider ever had, by class: where they are 1, nobody need compare.
+        self.largest_min_unit = np.ones(FIRST_CLASSES, np.int64)
+        self.largest_step_size = np.ones(FIRST_CLASSES, np.int64)
         for name, (kind, unused) in FACTS.items():
             setattr(self, name, np.full(FIRST_ROWS, unused, kind))
 
@@ -152,6 +167,8 @@ class HostTable:
             for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+            self.largest_min_unit = np.concatenate([self.largest_min_unit, np.ones_like(self.largest_min_unit)])
+            self.largest_step_size = np.concatenate([self.largest_step_size, np.ones_like(self.largest_step_size)])
         return index
 
     # --- inventories and traits ------------------------------------------------------------------------------
@@ -165,6 +182,8 @@ class HostTable:
         self.max_unit[index, row] = inventory.max_unit
         self.step_size[index, row] = inventory.step_size
         self.ratio[index, row] = inventory.allocation_ratio
+        self.largest_min_unit[index] = max(self.largest_min_unit[index], inventory.min_unit)
+        self.largest_step_size[index] = max(self.largest_step_size[index], inventory.step_size)
         capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
         # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
         self.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
@@ -205,6 +224,17 @@ class HostTable:
         self.tree_scaled[:classes, root] = (total * self.ratio[:classes, rows] - reserved).sum(axis=1)
         self.tree_taken[:classes, root] = (self.used[:classes, rows] + self.held[:classes, rows]).sum(axis=1)
 
+    def room(self, index: int, amount: int, rows=slice(None)) -> np.ndarray:
+        """Boolean vector over ``rows``: which providers have room for ``amount`` of class ``index``, in-flight claims
+        counted, in a size that they hand out."""
+        fits = self.free[index, :self.count][rows] >= amount
+        fits &= self.max_unit[index, :self.count][rows] >= amount
+        if self.largest_min_unit[index] > 1:
+            fits &= self.min_unit[index, :self.count][rows] <= amount
+        if self.largest_step_size[index] > 1:
+            fits &= amount % np.maximum(self.step_size[index, :self.count][rows], 1) == 0
+        return fits
+
     # --- use -------------------------------------------------------------------------------------------------
 
     def take(self, row: int, index: int, amount: int) -> None:
@@ -241,3 +271,82 @@ class HostTable:
         if version < self._touched_base:
             return None
         return set(self._touched[version - self._touched_base:])
+
+    # --- what follows from the topology, computed once for each version of it ---------------------------------
+
+    def derived(self, key, compute):
+        """``compute()``, kept under ``key`` until the topology changes."""
+        if self._derived_version != self.topology_version:
+            self._derived.clear()
+            self._derived_version = self.topology_version
+        if key not in self._derived:
+            self._derived[key] = compute()
+        return self._derived[key]
+
+    def roots(self) -> np.ndarray:
+        """Root rows in ascending order: the hosts, as decisions number them (int64, shape [hosts])."""
+        return self.derived("roots", lambda: np.flatnonzero(self.is_root[:self.count]))
+
+    def aggregate_rows(self, uuid: str) -> np.ndarray:
+        """Boolean vector over all rows: which providers are in an aggregate, by their own report or by their host's name."""
+        return self.derived(("aggregate", uuid), lambda: self._aggregate_rows(uuid))
+
+    def _aggregate_rows(self, uuid):
+        rows = np.zeros(self.count, bool)
+        for row in self.derived("aggregate rows", self._rows_by_aggregate).get(uuid, ()):
+            rows[row] = True
+        return rows
+
+    def _rows_by_aggregate(self):
+        by_aggregate = {}
+        for row in range(self.count):
+            for uuid in self.row_aggregates[row] or ():
+                by_aggregate.setdefault(uuid, []).append(row)
+        for uuid, aggregate in self.aggregates.items():
+            by_aggregate.setdefault(uuid, []).extend(
+                self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host)
+        return by_aggregate
+
+    def domains(self, kind: str) -> dict[int, str]:
+        """Root row -> uuid of the aggregate whose metadata key ``domain`` is ``kind`` (the least uuid of several)."""
+        return self.derived(("domains", kind), lambda: self._domains(kind))
+
+    def _domains(self, kind):
+        by_row, rows = {}, self.derived("aggregate rows", self._rows_by_aggregate)
+        for uuid in sorted(self.aggregates, reverse=True):
+            if self.aggregates[uuid].metadata.get("domain") == kind:
+                by_row.update((int(self.root[row]), uuid) for row in rows.get(uuid, ()))
+        return by_row
+
+    def zone_names(self, default: str) -> dict[int, str]:
+        """Root row -> availability zone: of an aggregate, else as the host reports it, else ``default``."""
+        return self.derived(("zones", default), lambda: self._zone_names(default))
+
+    def _zone_names(self, default):
+        by_row = {}
+        for row in self.roots():
+            reported = self.zones.values[self.zone[row]] if self.zone[row] >= 0 else None
+            by_row[int(row)] = reported or default
+        rows = self.derived("aggregate rows", self._rows_by_aggregate)
+        for uuid in sorted(self.aggregates, reverse=True):
+            zone = self.aggregates[uuid].metadata.get("availability_zone")
+            if zone:
+                by_row.update((int(self.root[row]), zone) for row in rows.get(uuid, ()))
+        return by_row
+
+    def aggregate_numbers(self, key: str) -> dict[int, float]:
+        """Root row -> least number that an aggregate of the host has in its metadata under ``key``."""
+        return self.derived(("numbers", key), lambda: self._aggregate_numbers(key))
+
+    def _aggregate_numbers(self, key):
+        by_row = {}
+        rows = self.derived("aggregate rows", self._rows_by_aggregate)
+        for uuid, aggregate in self.aggregates.items():
+            try:
+                number = float(aggregate.metadata[key])
+            except (KeyError, ValueError):
+                continue
+            for row in rows.get(uuid, ()):
+                root = int(self.root[row])
+                by_row[root] = min(number, by_row.get(root, number))
+        return by_row

@@ -1,0 +1,68 @@
+"""What a filter is.
+
+A filter is a pure function from the columns of the hosts in view and a
+request to refusals: for each reason one boolean vector, true where the host
+is refused. Of several reasons a host counts under the first, so that the
+counts of all refusals and the survivors add up to the hosts in view.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Refusal(NamedTuple):
+    """``hosts`` (bool, shape [hosts in view]) are refused for ``reason``, a stable short text."""
+
+    reason: str
+    hosts: np.ndarray
+
+
+class HostView:
+    """The hosts that a filter looks at: all of a table, or only those that the log has touched.
+
+    ``rows`` are their root rows. ``column(name)`` gives one fact of each, without a copy where the rows are all rows.
+    """
+
+    def __init__(self, table, rows: np.ndarray):
+        self.table = table
+        self.rows = rows
+        self.index = slice(0, table.count) if len(rows) == table.count else rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of :data:`nova_sched.projection.table.FACTS`, shape [hosts in view]."""
+        return getattr(self.table, name)[self.index]
+
+    def by_value(self, name: str, verdict) -> np.ndarray:
+        """``verdict(value)`` for each host's value of an interned column, asked once for each distinct value."""
+        column = self.column(name)
+        distinct = np.unique(column)
+        verdicts = np.zeros(int(distinct[-1]) + 1 if len(distinct) else 0, bool)
+        for value in distinct:
+            verdicts[value] = verdict(int(value))
+        return verdicts[column]
+
+    def in_rows(self, rows) -> np.ndarray:
+        """Which hosts in view have their root row among ``rows``."""
+        member = np.zeros(self.table.count, bool)
+        member[list(rows)] = True
+        return member[self.index]
+
+
+class Filter:
+    """Base of the filters.
+
+    ``static`` filters see only what is the same for every request of one shape (see
+    :func:`nova_sched.selection.chain.shape_of`): their result is kept and only renewed where the log touched a host.
+    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request.
+    """
+
+    name: str = ""
+    static: bool = True
+
+    def refusals(self, hosts: HostView, request, policy, scope):
+        """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request."""
+        raise NotImplementedError

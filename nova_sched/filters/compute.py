@@ -1,0 +1,17 @@
+"""ComputeFilter: refuses hosts that take no instances now."""
+
+from nova_sched.filters.base import Filter, Refusal
+
+
+class ComputeFilter(Filter):
+    """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed."""
+
+    name = "ComputeFilter"
+
+    def refusals(self, hosts, request, policy, scope):
+        closed = hosts.table.cell_closed
+        if any(closed.values()):
+            cells = hosts.table.cells
+            yield Refusal("cell unreachable", hosts.by_value("cell", lambda cell: bool(closed.get(cells.values[cell]))))
+        yield Refusal("disabled", hosts.column("disabled"))
+        yield Refusal("down", hosts.column("down"))

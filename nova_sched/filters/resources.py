@@ -1,0 +1,144 @@
+"""ResourceFilter: refuses hosts whose tree of providers cannot hold what is asked for.
+
+What it lets through has, for each group by itself, a provider that can hold
+it, and enough providers where groups are to be isolated. Whether all groups
+fit together is looked at host by host, best host first, when hosts are
+chosen (:mod:`nova_sched.selection.fit`).
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+
+
+class ResourceFilter(Filter):
+    """Inventory, traits, aggregates and tree of each request group, in Placement's semantics."""
+
+    name = "ResourceFilter"
+
+    def refusals(self, hosts, request, policy, scope):
+        table = hosts.table
+        for trait in request.root_required:
+            yield Refusal(f"trait {trait}", ~table.has_trait(trait, hosts.rows))
+        for trait in request.root_forbidden:
+            yield Refusal(f"forbidden trait {trait}", table.has_trait(trait, hosts.rows))
+        providers = Providers(hosts)
+        for group in request.groups:
+            yield from _group_refusals(providers, group)
+        if request.group_policy == "isolate":
+            yield from _isolation_refusals(providers, request.groups)
+
+
+class Providers:
+    """The providers of the hosts in view: their rows, and the host (its number in the view) of each."""
+
+    def __init__(self, hosts):
+        self.hosts = hosts
+        self.table = table = hosts.table
+        if isinstance(hosts.index, slice) and not table.nested_rows:
+            self.rows, self.owner = hosts.index, None
+        elif len(hosts) == len(table.roots()):
+            self.rows = slice(0, table.count)
+            self.owner = table.derived("owner", lambda: np.searchsorted(table.roots(), table.root[:table.count]))
+        else:
+            trees = [table.trees[int(row)] for row in hosts.rows]
+            self.rows = np.array([row for tree in trees for row in tree], np.int64)
+            self.owner = np.repeat(np.arange(len(trees)), [len(tree) for tree in trees])
+
+    def any(self, providers: np.ndarray) -> np.ndarray:
+        """Which hosts have one of these providers (bool, shape [hosts in view])."""
+        if self.owner is None:
+            return providers
+        found = np.zeros(len(self.hosts), bool)
+        found[self.owner[providers]] = True
+        return found
+
+    def count(self, providers: np.ndarray) -> np.ndarray:
+        """How many of these providers each host has."""
+        if self.owner is None:
+            return providers.astype(np.int64)
+        return np.bincount(self.owner[providers], minlength=len(self.hosts))
+
+    def room(self, resource_class, amount):
+        """Which providers have room for an amount."""
+        index = self.table.classes.get(resource_class)
+        if index < 0:
+            return self._none()
+        return self.table.room(index, amount, self.rows)
+
+    def has_trait(self, trait):
+        """Which providers have a trait."""
+        return self.table.has_trait(trait, self.rows)
+
+    def in_aggregates(self, uuids, with_root):
+        """Which providers are (``with_root``: or have their root) in one of some aggregates."""
+        found = self._none()
+        for uuid in uuids:
+            member = self.table.aggregate_rows(uuid)
+            found |= member[self.rows]
+            if with_root:
+                found |= member[self.table.root[self.rows]]
+        return found
+
+    def in_tree(self, uuid):
+        """Which providers are in the tree of a provider."""
+        row = self.table.row_of_uuid.get(uuid)
+        return self._none() if row is None else self.table.root[self.rows] == self.table.root[row]
+
+    def _none(self):
+        length = self.table.count if isinstance(self.rows, slice) else len(self.rows)
+        return np.zeros(length, bool)
+
+
+def usable_providers(providers: Providers, group) -> np.ndarray:
+    """Which providers a group may use at all: no forbidden trait, in its aggregates and in its tree."""
+    single = group.suffix != ""
+    usable = ~providers._none()
+    for trait in group.forbidden_traits:
+        usable &= ~providers.has_trait(trait)
+    for uuids in group.member_of:
+        usable &= providers.in_aggregates(uuids, not single)
+    if group.forbidden_aggregates:
+        usable &= ~providers.in_aggregates(group.forbidden_aggregates, not single)
+    if group.in_tree:
+        usable &= providers.in_tree(group.in_tree)
+    if single:
+        for trait in group.required_traits:
+            usable &= providers.has_trait(trait)
+        for traits in group.any_traits:
+            usable &= np.logical_or.reduce([providers.has_trait(trait) for trait in traits])
+    return usable
+
+
+def _group_refusals(providers, group):
+    for trait in group.required_traits:
+        yield Refusal(f"trait {trait}", ~providers.any(providers.has_trait(trait)))
+    for traits in group.any_traits:
+        yield Refusal("trait " + " or ".join(traits), ~providers.any(
+            np.logical_or.reduce([providers.has_trait(trait) for trait in traits])))
+    usable = usable_providers(providers, group)
+    restricted = group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree
+    if restricted:
+        yield Refusal("traits or aggregates", ~providers.any(usable))
+    together = usable
+    for resource_class, amount in group.resources:
+        room = usable & providers.room(resource_class, amount)
+        yield Refusal(resource_class, ~providers.any(room))
+        together = together & room
+    if group.suffix != "" and len(group.resources) > 1 and providers.owner is not None:
+        classes = "+".join(resource_class for resource_class, _ in group.resources)
+        yield Refusal(f"{classes} on one provider", ~providers.any(together))
+
+
+def _isolation_refusals(providers, groups):
+    same = Counter(group._replace(suffix="") for group in groups if group.suffix != "")
+    for group, times in same.items():
+        if times == 1 or not group.resources:
+            continue
+        fits = usable_providers(providers, group._replace(suffix="any"))
+        for resource_class, amount in group.resources:
+            fits = fits & providers.room(resource_class, amount)
+        classes = "+".join(resource_class for resource_class, _ in group.resources)
+        yield Refusal(f"{classes} on {times} providers", providers.count(fits) < times)

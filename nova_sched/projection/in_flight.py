@@ -1,0 +1,49 @@
+"""What this process has claimed and not read back from the log yet.
+
+Decisions count these claims as if they were accepted, so that a scheduler
+does not collide with itself; the fold does not look at them.
+"""
+
+from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
+
+
+class InFlight:
+    """Claims on their way through the log, held in the table's ``held`` column and in a group index of their own."""
+
+    def __init__(self, table):
+        self.table = table
+        self.claims = {}
+        self.groups = GroupIndex()
+        #: (provider uuid, resource class) -> amount held.
+        self._held = {}
+
+    def add(self, claim) -> None:
+        """Hold the resources of a ClaimProposed."""
+        entry = Entry(claim.consumer_uuid, claim.instance_uuid, claim.project_id, claim.host, claim.allocations,
+                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0)
+        self.claims[claim.claim_uuid] = entry
+        self.groups.add(entry)
+        self._count(entry, +1)
+
+    def remove(self, claim_uuid: str) -> None:
+        """Let go of a claim that was read back, or given up; unknown ones are no matter."""
+        entry = self.claims.pop(claim_uuid, None)
+        if entry is not None:
+            self.groups.remove(entry)
+            self._count(entry, -1)
+
+    def _count(self, entry, sign):
+        table = self.table
+        for provider_uuid, resource_class, amount in entry.allocations:
+            key = (provider_uuid, resource_class)
+            held = self._held.get(key, 0) + sign * amount
+            if held:
+                self._held[key] = held
+            else:
+                self._held.pop(key, None)
+            row = table.row_of_uuid.get(provider_uuid)
+            if row is not None:
+                # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
+                index = table.class_index(resource_class)
+                table.hold(row, index, held - int(table.held[index, row]))
+                table.touch(int(table.root[row]))

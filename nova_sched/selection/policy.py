@@ -1,0 +1,44 @@
+"""The policy: every option that a decision depends on, frozen, with a digest that each decision records."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+from nova_sched import filters, weighers
+from rpc_api import errors
+from rpc_api.packing import pack
+
+DEFAULT_FILTERS = ("ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter",
+                   "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter")
+DEFAULT_WEIGHERS = tuple((name, weigher.default_multiplier) for name, weigher in weighers.BUILT_IN.items())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates."""
+
+    enabled_filters: tuple[str, ...] = DEFAULT_FILTERS
+    weighers: tuple[tuple[str, float], ...] = DEFAULT_WEIGHERS
+    host_subset_size: int = 1
+    max_attempts: int = 3
+    default_availability_zone: str = "nova"
+    image_properties_default_architecture: str | None = None
+
+    def __post_init__(self):
+        for kind, names, known in (("filter", self.enabled_filters, filters.BUILT_IN),
+                                   ("weigher", [name for name, _ in self.weighers], weighers.BUILT_IN)):
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                raise errors.UsageError(
+                    f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
+                    "mend [filter_scheduler] in the configuration")
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits over all options."""
+        return blake2b(pack(asdict(self)), digest_size=8).hexdigest()
+
+    @cached_property
+    def filters(self):
+        """Filters in the order in which they are asked."""
+        return (*filters.ALWAYS, *(filters.BUILT_IN[name] for name in self.enabled_filters))
