@@ -70,3 +70,17 @@ class InvalidEvent(NovaSchedError):
 
 class TooLarge(InvalidEvent):
     """An event or a record is larger than the limit of the codec."""
+
+
+class NoHostFound(NovaSchedError):
+    """No host can take an instance now. ``summary`` counts the reasons, for the operator; the text is for anybody."""
+
+    def __init__(self, message: str, summary: str = ""):
+        super().__init__(message)
+        self.summary = summary
+
+
+class ClaimTimeout(NovaSchedError):
+    """A claim was not read back from its log in time, so nobody can say whether it holds."""
+
+    exit_code = EXIT_UNREACHABLE

@@ -1,8 +1,7 @@
 """The event log: port, back-ends, and the way from a URL to a log."""
 
-from urllib.parse import urlsplit
-
 from rpc_api import errors
+from rpc_api.log import checks
 from rpc_api.log.port import MAX_RECORD_BYTES, Bounds, EventLog, LogReader, Record
 
 __all__ = ["MAX_RECORD_BYTES", "Bounds", "EventLog", "LogReader", "Record", "open_log"]
@@ -24,7 +23,8 @@ def open_log(url: str, create: bool = True) -> EventLog:
     Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and
     :class:`~rpc_api.errors.LogUnavailable` for a log that cannot be reached.
     """
-    scheme = urlsplit(url).scheme
+    head, found, _ = url.partition("://")
+    scheme = head.lower() if found else ""
     if scheme == "memory":
         from rpc_api.log.memory import MemoryLog
         return MemoryLog.open(url, create)
@@ -35,5 +35,5 @@ def open_log(url: str, create: bool = True) -> EventLog:
         from rpc_api.log.rabbit import RabbitLog
         return RabbitLog.open(url, create)
     raise errors.UsageError(
-        f"cannot open the log {url!r}: the scheme is {scheme!r}, "
+        f"cannot open the log {checks.mask_password(url)!r}: the scheme is {scheme!r}, "
         f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL")

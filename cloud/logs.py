@@ -1,0 +1,38 @@
+"""The logs of a cloud: one for each cell and one for the API level, named after one URL."""
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from rpc_api import errors
+
+SHARED = ("sqlite", "rabbit", "rabbits")
+
+
+def cell_log_url(base: str, cell: str) -> str:
+    """The URL of a cell's log: the base with the cell's name in the file's, the stream's or the log's name."""
+    parts = urlsplit(base)
+    if parts.scheme == "memory":
+        return f"{base}.{cell}"
+    if parts.scheme == "sqlite":
+        stem = parts.path[:-3] if parts.path.endswith(".db") else parts.path.rstrip("/") + (
+            "/log" if parts.path.endswith("/") else "")
+        query = f"?{parts.query}" if parts.query else ""
+        return f"sqlite://{parts.netloc}{stem}.{cell}.db{query}"
+    if parts.scheme in ("rabbit", "rabbits"):
+        query = dict(parse_qsl(parts.query))
+        query["stream"] = f"{query.get('stream', 'nova_sched')}.{cell}"
+        return urlunsplit(parts._replace(query=urlencode(query)))
+    raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted sqlite, rabbit, rabbits or "
+                            "memory; mend --log")
+
+
+def is_shared(url: str) -> bool:
+    """Whether processes can share the log."""
+    return urlsplit(url).scheme in SHARED
+
+
+def transport_url(url: str) -> str | None:
+    """The RPC transport on the broker of a log: None where the log has no broker."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("rabbit", "rabbits"):
+        return None
+    return urlunsplit(parts._replace(scheme="rabbit", query="ssl=1" if parts.scheme == "rabbits" else ""))

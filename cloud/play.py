@@ -1,0 +1,261 @@
+"""Play: recorded requests through agents, log, schedulers and conductors, all real, in one go.
+
+The agents, the conductors and the player are in this process; each scheduler
+is in one of its own wherever processes can share the log.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from cloud.logs import cell_log_url, is_shared, transport_url
+from cloud.specs import context_of, spec_of
+from cloud.worker import RemoteScheduler, WorkerSettings
+from cloud.workload import Workload, uuid_of
+from compute_agent.agent import Agent
+from compute_agent.drivers.simulated import SimulatedDriver
+from conductor.api import ApiConductor
+from conductor.cell import CellConductor
+from nova_sched.service.endpoint import SchedulerEndpoint
+from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
+from rpc_api import agent as agent_rpc
+from rpc_api import conductor as conductor_rpc
+from rpc_api import errors, events, messages
+from rpc_api import scheduler as scheduler_rpc
+from rpc_api.bus import LocalBus, MessagingBus
+from rpc_api.log import open_log
+from rpc_api.log.epoch import ensure_open
+from rpc_api.log.publisher import Appender, Producer
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PlaySettings:
+    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds requests under way."""
+
+    log: str
+    policy: object
+    cells: int = 1
+    schedulers: int = 1
+    fail: float = 0.0
+    seed: int = 0
+    rate: float | None = None
+    in_flight: int = 32
+
+
+@dataclass
+class Result:
+    """One request in its final state; ``seconds`` from its submission to its end."""
+
+    request: object
+    outcome: messages.BuildOutcome
+    seconds: float
+
+
+class Cloud:
+    """All services of a cloud, wired together; a context manager."""
+
+    def __init__(self, workload: Workload, settings: PlaySettings):
+        self.workload = workload
+        self.settings = settings
+        self.cells = [Cell(f"cell{number}", uuid_of("cell", number), cell_log_url(settings.log, f"cell{number}"))
+                      for number in range(1, settings.cells + 1)]
+        self.cell0 = cell0_of(cell_log_url(settings.log, "cell0"))
+        self.exchange = "nova_sched_play"
+        self._closing = []
+
+    def __enter__(self):
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        """End everything, last started first."""
+        while self._closing:
+            self._closing.pop()()
+
+    def _start(self):
+        for cell in (self.cell0, *self.cells):
+            self._check_empty(cell)
+        self.bus = self._open_bus()
+        self._closing.append(self.bus.close)
+        self._append_racks()
+        self.agents = [self._start_agent(cell, hosts) for cell, hosts in self.split_hosts().items()]
+        self.cell_conductors = [self._start_conductor(cell) for cell in self.cells]
+        self._start_schedulers()
+        self.conductor = ApiConductor(self.bus, {cell.name: self.bus for cell in self.cells},
+                                      self.settings.policy.max_attempts)
+        self._closing.append(self.conductor.close)
+
+    def _check_empty(self, cell):
+        log = open_log(cell.log)
+        self._closing.append(log.close)
+        if log.bounds().count:
+            raise errors.UsageError(f"the log {log.url} holds {log.bounds().count} records, wanted an empty one; "
+                                    "name another --log or --out, or remove it")
+
+    def _open_bus(self):
+        url = transport_url(self.settings.log)
+        if url is None:
+            return LocalBus()
+        from oslo_config import cfg
+        if not cfg.CONF._args:
+            cfg.CONF([], project="nova_sched", default_config_files=[])
+        return MessagingBus(cfg.CONF, url, self.exchange, threads=max(16, self.settings.in_flight))
+
+    def _append_racks(self):
+        """Racks are aggregates of the kind "rack", in cell0's log."""
+        log = open_log(self.cell0.log)
+        appender = Appender(log, ensure_open(log, self.cell0.name, "operator/play"), "play")
+        hosts = {}
+        for host, rack in self.workload.racks.items():
+            hosts.setdefault(rack, []).append(host)
+        if hosts:
+            producer = Producer(appender, "operator/play")
+            producer.wait(producer.publish(*(events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
+                                             for rack, members in sorted(hosts.items()))), 60)
+        appender.close()
+        log.close()
+
+    def split_hosts(self):
+        """Cell -> its hosts: racks stay whole, and cells get about as many hosts each."""
+        racks = {}
+        for host in self.workload.inventories:
+            racks.setdefault(self.workload.racks.get(host, host), []).append(host)
+        split = {cell: [] for cell in self.cells}
+        for members in racks.values():
+            min(split.values(), key=len).extend(members)
+        return split
+
+    def _start_agent(self, cell, hosts):
+        drivers = {host: SimulatedDriver(self.workload.inventories[host], self.settings.fail, self.settings.seed)
+                   for host in hosts}
+        agent = Agent(f"agents-{cell.name}", cell.name, cell.log, self.bus, drivers)
+        self._serve(agent_rpc.TOPIC, agent.server, agent, agent_rpc.VERSION)
+        self._closing.append(agent.stop)
+        return agent.start()
+
+    def _start_conductor(self, cell):
+        conductor = CellConductor(cell.name, cell.name, cell.log, self.bus)
+        self._serve(conductor_rpc.cell_topic(cell.name), conductor.name, conductor, conductor_rpc.VERSION)
+        self._closing.append(conductor.stop)
+        return conductor.start()
+
+    def _serve(self, topic, server, endpoint, version):
+        self._closing.append(self.bus.serve(topic, server, [endpoint], version).stop)
+
+    def _start_schedulers(self):
+        settings = self.settings
+        names = [f"scheduler-{number}" for number in range(1, settings.schedulers + 1)]
+        if not is_shared(settings.log):
+            for name in names:
+                scheduler = Scheduler(name, self.cell0, self.cells, settings.policy).start()
+                self._closing.append(scheduler.stop)
+                scheduler.wait_ready()
+                self._serve(scheduler_rpc.TOPIC, name, SchedulerEndpoint(scheduler, settings.policy),
+                            scheduler_rpc.VERSION)
+            return
+        transport = transport_url(settings.log)
+        remote = [RemoteScheduler(WorkerSettings(name, self.cell0, tuple(self.cells), settings.policy, transport,
+                                                 self.exchange)) for name in names]
+        self._closing.extend(one.stop for one in remote)
+        for one in remote:
+            one.wait_ready()
+            if transport is None:
+                self._serve(scheduler_rpc.TOPIC, one.name, one, scheduler_rpc.VERSION)
+
+
+class Player:
+    """Feeds the requests of a workload to a cloud, in order; ``on_result`` is called for each one that ended."""
+
+    def __init__(self, cloud: Cloud, on_result=lambda result: None):
+        self.cloud = cloud
+        self.results = {}
+        self.counts = Counter()
+        self._on_result = on_result
+        self._room = threading.Semaphore(cloud.settings.in_flight)
+        self._members = {}
+        self._futures = {}
+        self._cell_of_host = {host: cell.name for cell, hosts in cloud.split_hosts().items() for host in hosts}
+        self._departing = queue.SimpleQueue()
+        self._lock = threading.Lock()
+
+    def run(self):
+        """Play everything; returns the results by sequence number."""
+        leaver = threading.Thread(target=self._depart_all, name="departures", daemon=True)
+        leaver.start()
+        started, sent = time.monotonic(), 0
+        for when, kind, request in _timeline(self.cloud.workload.requests):
+            if kind == "depart":
+                self._departing.put(request)
+                continue
+            if self.cloud.settings.rate:
+                wait = started + sent / self.cloud.settings.rate - time.monotonic()
+                if wait > 0:
+                    time.sleep(wait)
+            sent += 1
+            self._submit(request)
+        self._departing.put(None)
+        leaver.join()
+        for _ in range(self.cloud.settings.in_flight):
+            self._room.acquire()
+        return self.results
+
+    def _submit(self, request):
+        self._room.acquire()
+        members = self._members.setdefault(request.group, []) if request.group else []
+        spec, begun = spec_of(request, members), time.monotonic()
+        members.append(request.instance_uuid)
+        asked = self.cloud.conductor.schedule_and_build_instances(
+            context_of(request), spec, [request.instance_uuid])
+        self._futures[request.seq] = asked
+        asked.add_done_callback(lambda done: self._ended(request, done, time.monotonic() - begun))
+
+    def _ended(self, request, done, seconds):
+        fault = done.exception()
+        if fault is None:
+            outcome = done.result()[0]
+        else:
+            outcome = messages.BuildOutcome(request.instance_uuid, messages.NO_VALID_HOST, None, (), 0, str(fault))
+        result = Result(request, outcome, seconds)
+        with self._lock:
+            self.results[request.seq] = result
+            self.counts[outcome.outcome] += 1
+        self._on_result(result)
+        self._room.release()
+
+    def _depart_all(self):
+        """Delete instances that leave, each once its build has ended."""
+        while (request := self._departing.get()) is not None:
+            asked = self._futures.pop(request.seq)
+            if asked.exception() is not None:
+                continue
+            outcome = asked.result()[0]
+            if outcome.outcome == messages.BUILT:
+                self.cloud.conductor.delete_instance(
+                    {}, self._cell_of_host[outcome.host], outcome.host, request.instance_uuid).result()
+                with self._lock:
+                    self.counts["departed"] += 1
+
+
+def _timeline(requests):
+    """(time, "arrive" or "depart", request) in order; who leaves at an instant leaves before who arrives then."""
+    moments = []
+    for request in requests:
+        moments.append((request.arrives, 1, request.seq, "arrive", request))
+        if request.departs is not None:
+            moments.append((max(request.departs, request.arrives), 0 if request.departs > request.arrives else 2,
+                            request.seq, "depart", request))
+    moments.sort(key=lambda moment: moment[:3])
+    for when, _, _, kind, request in moments:
+        yield when, kind, request

@@ -1,0 +1,84 @@
+"""The local driver: reports the machine it runs on.
+
+It starts no virtual machines: an instance is an entry in its state file, so
+that what was placed here is still reported after a restart.
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import uuid
+from pathlib import Path
+
+from compute_agent.drivers.base import BuildRefused, Driver
+from compute_agent.drivers.simulated import UP
+from rpc_api import errors, events
+
+NAMESPACE = uuid.UUID("8f3c8d1e-52b4-4b7e-9c0a-0d6d8c1f7a51")
+
+
+class LocalDriver(Driver):
+    """The machine's processors, memory and disk as one provider; ``state_path`` is a directory to keep state in."""
+
+    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512):
+        self._host = host
+        self._reserved_memory_mb = reserved_memory_mb
+        self._file = Path(state_path) / "instances.json"
+        self._running = self._read()
+
+    def inventory(self):
+        total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        disk_gb = shutil.disk_usage(self._file.parent).total // 10**9
+        cpus = len(os.sched_getaffinity(0))
+        inventories = (
+            events.Inventory("VCPU", cpus, 0, 1, cpus, 1, 4.0),
+            events.Inventory("MEMORY_MB", total_mb, min(self._reserved_memory_mb, total_mb), 1, total_mb, 1, 1.0),
+            events.Inventory("DISK_GB", disk_gb, 0, 1, max(disk_gb, 1), 1, 1.0),
+        )
+        root = events.Provider(str(uuid.uuid5(NAMESPACE, self._host)), self._host, -1, inventories, (), ())
+        return events.HostInventory(
+            self._host, None, _address(), "local", 1, json.dumps({"arch": platform.machine()}),
+            ((platform.machine(), "local", "exe"),), {}, (root,))
+
+    def status(self):
+        return UP
+
+    def running(self):
+        return tuple(self._running.values())
+
+    def spawn(self, consumer):
+        self._running[consumer.instance_uuid] = consumer
+        try:
+            self._write()
+        except OSError as fault:
+            del self._running[consumer.instance_uuid]
+            raise BuildRefused(f"its state cannot be written: {fault.strerror}") from None
+
+    def destroy(self, instance_uuid):
+        if self._running.pop(instance_uuid, None) is not None:
+            self._write()
+
+    def _read(self):
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            entries = json.loads(self._file.read_text()) if self._file.exists() else []
+            return {one["instance_uuid"]: events.from_object(
+                events.TABLE["Consumer"].obj_from_primitive(one["consumer"])) for one in entries}
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); mend or remove it") from None
+
+    def _write(self):
+        entries = [{"instance_uuid": uuid_, "consumer": events.to_object(consumer).obj_to_primitive()}
+                   for uuid_, consumer in sorted(self._running.items())]
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(entries))
+        os.replace(fresh, self._file)
+
+
+def _address():
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return None

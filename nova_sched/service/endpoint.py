@@ -1,0 +1,109 @@
+"""The RPC endpoint of the scheduler: nova's own interface on the topic ``scheduler``, version 4.5."""
+
+import json
+import logging
+from concurrent.futures import Future
+
+from nova_sched.selection.request import request_from
+from rpc_api import errors, events
+from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.selection import SchedulerLimits, Selection
+
+LOG = logging.getLogger(__name__)
+
+ALLOCATION_REQUEST_VERSION = "1.36"
+
+
+class SchedulerEndpoint:
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides."""
+
+    def __init__(self, scheduler, policy):
+        self._scheduler = scheduler
+        self._policy = policy
+
+    def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
+                            instance_uuids=None, return_objects=False, return_alternates=False):
+        """One list for each instance: its claimed host, then alternates of the same cell (Selection objects, or
+        without ``return_objects`` the dictionaries of older conductors). A Future: see rpc_api.bus.
+
+        NoValidHost when the instances cannot all be placed; its text is safe for the end user.
+        """
+        if spec_obj is None:
+            raise errors.UsageError("select_destinations got no spec_obj, wanted a RequestSpec; "
+                                    "use a conductor that speaks scheduler RPC 4.5")
+        request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
+        uuids = list(instance_uuids or [spec_obj.instance_uuid])
+        answered = Future()
+        try:
+            request = request_from(spec_obj, request_id)
+        except errors.UsageError as fault:
+            LOG.info("request %s cannot be placed: %s", request_id, fault)
+            answered.set_exception(NoValidHost(reason=str(fault)))
+            return answered
+        alternates = self._policy.max_attempts - 1 if return_alternates else 0
+        asked = self._scheduler.select(request, uuids, alternates)
+        asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
+        return answered
+
+    def _answer(self, done, answered, return_objects):
+        fault = done.exception()
+        if isinstance(fault, errors.NoHostFound):
+            refusal = NoValidHost(reason=str(fault))
+            refusal.summary = fault.summary
+            answered.set_exception(refusal)
+        elif fault is not None:
+            answered.set_exception(fault)
+        else:
+            selections = [[self._selection(placed) for placed in one] for one in done.result()]
+            answered.set_result(selections if return_objects else [
+                [_legacy(selection) for selection in one] for one in selections])
+
+    def _selection(self, placed):
+        return Selection(
+            compute_node_uuid=placed.root_uuid, service_host=placed.host, nodename=placed.nodename,
+            cell_uuid=self._scheduler.cells[placed.cell].uuid,
+            limits=SchedulerLimits(disk_gb=None, memory_mb=None, numa_topology=None, vcpu=None),
+            allocation_request=allocation_request(placed), allocation_request_version=ALLOCATION_REQUEST_VERSION,
+            availability_zone=placed.availability_zone)
+
+    # --- casts of nova-api and nova-compute --------------------------------------------------------------------
+
+    def update_aggregates(self, ctxt, aggregates):
+        """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
+        self._scheduler.call(lambda engine: [engine.on_aggregate(_aggregate(one)) for one in aggregates])
+
+    def delete_aggregate(self, ctxt, aggregate):
+        """Take a host aggregate out."""
+        self._scheduler.call(lambda engine: engine.on_aggregate_deleted(str(aggregate.uuid)))
+
+    def update_instance_info(self, context, host_name, instance_info):
+        """Nothing to do: what a host runs comes from its agent, through the log."""
+
+    def delete_instance_info(self, context, host_name, instance_uuid):
+        """Nothing to do, as above."""
+
+    def sync_instance_info(self, context, host_name, instance_uuids):
+        """Nothing to do, as above."""
+
+
+def _aggregate(aggregate):
+    return events.AggregateUpdated(
+        str(aggregate.uuid), aggregate.name, tuple(aggregate.hosts or ()),
+        {str(key): str(value) for key, value in (aggregate.metadata or {}).items()})
+
+
+def allocation_request(placed) -> str:
+    """The JSON of Selection.allocation_request: Placement's form, and under ``nova_sched`` what our own conductor
+    needs to claim, release or build it (readers of Placement's form pass over that)."""
+    allocations = {}
+    for allocation in placed.allocations:
+        allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][
+            allocation.resource_class] = allocation.amount
+    return json.dumps({
+        "allocations": allocations, "mappings": placed.mappings,
+        "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid,
+                       "rule": list(placed.rule) if placed.rule is not None else None}}, sort_keys=True)
+
+
+def _legacy(selection):
+    return {"host": selection.service_host, "nodename": selection.nodename, "limits": {}}

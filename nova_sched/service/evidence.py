@@ -1,0 +1,30 @@
+"""The evidence of a decision, as the event that records it."""
+
+from rpc_api import events
+from rpc_api.packing import pack
+
+
+def positions_of(projections, in_flight):
+    """How far each cell's log was folded, and the range of own claims that were under way in it."""
+    positions = []
+    for cell, projection in projections.items():
+        sequences = in_flight.get(cell) or {}
+        first = last = 0
+        if sequences:
+            values = sequences.values()
+            first, last = next(iter(values)), next(reversed(values))
+        positions.append(events.CellPosition(cell, projection.epoch or "", projection.position, first, last))
+    return tuple(positions)
+
+
+def decision_event(policy, instance, request, positions, took_ns):
+    """The DecisionMade of one instance."""
+    decision = instance.decision
+    evidence = events.Evidence(
+        request, positions, policy.digest, instance.seed, decision.hosts_total, decision.survivors, decision.equals,
+        tuple(events.RefusalCount(*refusal) for refusal in decision.refusals), decision.scores)
+    return events.DecisionMade(
+        request.request_id, instance.uuid, instance.attempt,
+        "selected" if decision.candidates else "no_valid_host", decision.summary,
+        instance.claim.claim_uuid if decision.candidates and instance.claim else None,
+        tuple(candidate.host for candidate in decision.candidates), took_ns, pack(evidence))

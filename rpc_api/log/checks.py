@@ -1,0 +1,63 @@
+"""Checks and texts that all back-ends share, so that each of them refuses the same thing in the same words."""
+
+import re
+from collections.abc import Sequence
+
+from rpc_api import errors
+from rpc_api.log.port import MAX_RECORD_BYTES, Bounds
+
+#: A read stops early at about this many bytes, so that a thousand large records do not fill the memory.
+READ_BYTES_MAX = 32 << 20
+
+
+def check_payloads(payloads: Sequence[bytes]) -> Sequence[bytes]:
+    """Return ``payloads`` if each may be appended: bytes, not empty, at most ``MAX_RECORD_BYTES``.
+
+    Raises TypeError, ValueError and :class:`~rpc_api.errors.TooLarge`.
+    """
+    if isinstance(payloads, (bytes, str)):
+        raise TypeError(f"append takes a sequence of bytes, got one {type(payloads).__name__}")
+    for index, payload in enumerate(payloads):
+        if not isinstance(payload, bytes):
+            raise TypeError(f"payload {index} is {type(payload).__name__}, wanted bytes")
+        if not payload:
+            raise ValueError(f"payload {index} is empty, wanted at least one byte")
+        if len(payload) > MAX_RECORD_BYTES:
+            raise errors.TooLarge(
+                f"cannot append payload {index}: it has {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}; "
+                "put fewer events into one record")
+    return payloads
+
+
+def check_read(max_records: int, timeout: float) -> None:
+    """Raise ValueError for arguments of ``read`` that make no sense."""
+    if max_records < 1:
+        raise ValueError(f"max_records is {max_records}, wanted at least 1")
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {timeout} s, wanted at least 0")
+
+
+def check_position(position: int, bounds: Bounds, url: str) -> None:
+    """Raise PositionTruncated or PositionAhead unless a reader may start at ``position``."""
+    if position < bounds.first:
+        raise errors.PositionTruncated(
+            f"cannot read the log {url} from position {position}: its first record is {bounds.first}; "
+            "rebuild from a newer snapshot, or raise the log's retention")
+    if position > bounds.last + 1:
+        raise errors.PositionAhead(
+            f"cannot read the log {url} from position {position}: its last record is {bounds.last}, "
+            "so it lost records or was re-created; rebuild from a snapshot that fits it")
+
+
+def closed(url: str) -> errors.LogClosed:
+    """The error of a log or reader that is used after its close."""
+    return errors.LogClosed(f"the log {url} was closed by this process; open it again to use it")
+
+
+def mask_password(url: str) -> str:
+    """Return ``url`` with ``***`` for whatever stands between the first ``:`` of its authority and its last ``@``.
+
+    Greedy on purpose: in a URL that is wrong (a password with a bare ``/`` or ``@``) it hides too much, never too
+    little.
+    """
+    return re.sub(r"^([^:@/]*://)?([^:@/]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)

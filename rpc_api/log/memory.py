@@ -1,0 +1,153 @@
+"""The log in the memory of one process: for tests and simulation.
+
+``memory://NAME`` is the same log wherever it is opened in the process, and it
+stays, as a file would, until :meth:`MemoryLog.delete`.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from rpc_api import errors
+from rpc_api.log import checks
+from rpc_api.log.port import Bounds, EventLog, LogReader, Record
+
+
+class _Store:
+    """The records of one name; every field is read and written under ``changed``."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.first = 0
+        self.payloads: list[bytes] = []
+        self.deleted = False
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.first, self.first + len(self.payloads) - 1)
+
+
+_stores: dict[str, _Store] = {}
+_stores_lock = threading.Lock()
+
+
+class MemoryLog(EventLog):
+    """A handle on a named log of this process. Durable means: until the process ends."""
+
+    def __init__(self, url: str, name: str, store: _Store):
+        self.url = url
+        self._name = name
+        self._store = store
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str, create: bool = True) -> "MemoryLog":
+        """Open ``memory://NAME``; UsageError for another form, LogUnavailable for a missing one if not ``create``."""
+        parts = urlsplit(url)
+        name = parts.netloc
+        if not name or parts.path or parts.query or parts.fragment:
+            raise errors.UsageError(
+                f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; "
+                "mend the log URL")
+        with _stores_lock:
+            if name not in _stores:
+                if not create:
+                    raise errors.LogUnavailable(
+                        f"cannot open the log {url}: this process has no log of that name; "
+                        "create it first, or name one that is there")
+                _stores[name] = _Store()
+            return cls(url, name, _stores[name])
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        checks.check_payloads(payloads)
+        with self._store.changed:
+            self._check_usable()
+            self._store.payloads.extend(payloads)
+            self._store.changed.notify_all()
+
+    def bounds(self) -> Bounds:
+        with self._store.changed:
+            self._check_usable()
+            return self._store.bounds
+
+    def read_from(self, position: int) -> "MemoryReader":
+        checks.check_position(position, self.bounds(), self.url)
+        return MemoryReader(self, position)
+
+    def truncate_before(self, position: int) -> None:
+        """Drop the records before ``position``, at most all there are: what retention does to a real log."""
+        with self._store.changed:
+            self._check_usable()
+            first, last = self._store.bounds
+            keep_from = max(first, min(position, last + 1))
+            del self._store.payloads[:keep_from - first]
+            self._store.first = keep_from
+            self._store.changed.notify_all()
+
+    def delete(self) -> None:
+        """Remove the log from the process: its readers get LogGap, and the name is free for a new one."""
+        with _stores_lock:
+            if _stores.get(self._name) is self._store:
+                del _stores[self._name]
+        with self._store.changed:
+            self._store.deleted = True
+            self._store.changed.notify_all()
+
+    def close(self) -> None:
+        with self._store.changed:
+            self._closed = True
+            self._store.changed.notify_all()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise checks.closed(self.url)
+        if self._store.deleted:
+            raise errors.LogUnavailable(f"cannot use the log {self.url}: it was deleted; open it again to create it")
+
+    def __repr__(self):
+        return f"<MemoryLog {self.url}>"
+
+
+class MemoryReader(LogReader):
+    """Reads a :class:`MemoryLog`; woken at once by an append of any handle on the same name."""
+
+    def __init__(self, log: MemoryLog, position: int):
+        self.position = position
+        self._log = log
+        self._store = log._store
+        self._closed = False
+
+    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
+        checks.check_read(max_records, timeout)
+        deadline = time.monotonic() + timeout
+        with self._store.changed:
+            while True:
+                self._check_usable()
+                records = self._next(max_records)
+                remaining = deadline - time.monotonic()
+                if records or remaining <= 0:
+                    return records
+                self._store.changed.wait(remaining)
+
+    def _next(self, max_records: int) -> list[Record]:
+        """Return what follows ``position``, at most ``max_records``, and step over it."""
+        start = self.position - self._store.first
+        payloads = self._store.payloads[start:start + max_records]
+        records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
+        self.position += len(records)
+        return records
+
+    def _check_usable(self) -> None:
+        if self._closed or self._log._closed:
+            raise checks.closed(self._log.url)
+        if self._store.deleted:
+            raise errors.LogGap(
+                f"cannot read the log {self._log.url} on from position {self.position}: it was deleted; "
+                "open it again and rebuild")
+        checks.check_position(self.position, self._store.bounds, self._log.url)
+
+    def close(self) -> None:
+        with self._store.changed:
+            self._closed = True
+            self._store.changed.notify_all()

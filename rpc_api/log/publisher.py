@@ -1,0 +1,138 @@
+"""The way into a log: producers number their events, one appender a log batches and appends what is waiting."""
+
+import logging
+import threading
+
+from rpc_api import codec, errors
+from rpc_api.clock import SYSTEM
+
+LOG = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+MAX_WAITING = 100_000
+
+
+class Appender:
+    """Appends to one log, from a thread of its own.
+
+    What is waiting is appended in one batch, so that many small events cost
+    one round trip. A log that cannot be reached is tried again with the same
+    bytes, for as long as the appender is open: readers drop the duplicates.
+    """
+
+    def __init__(self, log, epoch: str, name: str = ""):
+        self.log = log
+        self.epoch = epoch
+        self.name = name
+        self._changed = threading.Condition()
+        self._waiting = []
+        self._queued = 0
+        self._durable = 0
+        self._closed = False
+        self._fault = None
+        self._thread = threading.Thread(target=self._run, name=f"append {name}", daemon=True)
+        self._thread.start()
+
+    def queue(self, pack_events) -> int:
+        """Queue the packed events that ``pack_events()`` returns, in the order of the calls; returns a ticket.
+
+        Raises LogClosed when the appender is closed, LogUnavailable when more than ``MAX_WAITING`` events wait.
+        """
+        with self._changed:
+            if self._closed:
+                raise errors.LogClosed(f"{self.log.url} is not appended to any more: this service is stopping")
+            if len(self._waiting) >= MAX_WAITING:
+                raise errors.LogUnavailable(
+                    f"{len(self._waiting)} events wait for {self.log.url}, wanted less than {MAX_WAITING}; "
+                    "see to the log's broker")
+            packed = pack_events()
+            self._waiting.extend(packed)
+            self._queued += len(packed)
+            self._changed.notify_all()
+            return self._queued
+
+    def wait(self, ticket: int, timeout: float | None = None) -> bool:
+        """Wait until all that was queued up to a ticket is durable; False when it is not in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._durable >= ticket or not self._thread.is_alive(), timeout)
+            return self._durable >= ticket
+
+    @property
+    def fault(self) -> str | None:
+        """Why the log cannot be appended to now; None while it can."""
+        return self._fault
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left."""
+        self.wait(self._queued, timeout)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        if self._durable < self._queued:
+            LOG.error("%d events were not appended to %s", self._queued - self._durable, self.log.url)
+        return self._durable >= self._queued
+
+    def _run(self):
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                batch, self._waiting = self._waiting, []
+                last = self._queued
+            if not self._append(codec.encode_records(self.epoch, batch)):
+                return
+            with self._changed:
+                self._durable = last
+                self._changed.notify_all()
+
+    def _append(self, records):
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self.log.append(records)
+                if self._fault:
+                    LOG.info("%s can be appended to again", self.log.url)
+                self._fault = None
+                return True
+            except errors.LogUnavailable as fault:
+                if self._fault is None:
+                    LOG.warning("%s cannot append, and keeps trying: %s", self.name, fault)
+                self._fault = str(fault)
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, pause):
+                    return False
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Producer:
+    """One voice in a log, ``role/name``, in one incarnation: its events are numbered 1, 2, 3 in it."""
+
+    def __init__(self, appender: Appender, name: str, clock=SYSTEM, epoch: int | None = None):
+        self.appender = appender
+        self.name = name
+        self.epoch = epoch or clock.now_ns()
+        #: Sequence of the last event that was published.
+        self.sequence = 0
+        self._clock = clock
+
+    def publish(self, *data) -> int:
+        """Queue frozen records as events; returns a ticket for :meth:`wait`.
+
+        Raises TooLarge for one over the codec's limit (then none is queued), LogClosed and LogUnavailable.
+        """
+        return self.appender.queue(lambda: self._packed(data))
+
+    def wait(self, ticket: int, timeout: float | None = None) -> bool:
+        """Wait until what was published up to a ticket is durable; False when it is not in time."""
+        return self.appender.wait(ticket, timeout)
+
+    def _packed(self, data):
+        at_ns = self._clock.now_ns()
+        packed = codec.encode_events(
+            codec.make_event(one, self.name, self.epoch, self.sequence + number, at_ns)
+            for number, one in enumerate(data, 1))
+        self.sequence += len(packed)
+        return packed

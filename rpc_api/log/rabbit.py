@@ -1,0 +1,147 @@
+"""The log in a RabbitMQ stream: the back-end for production.
+
+A log NAME is a stream queue NAME bound to a durable fanout exchange NAME.
+Nothing but its type is declared of the stream: retention is left to a policy.
+Records go in by the exchange, confirmed by the broker once a quorum of its
+replicas has them (a broker does not sync to disk before it confirms); they
+come out in stream order, and the offset of the stream is the position.
+
+One connection writes (and looks for the bounds), under a lock; each reader has
+one of its own. Positions have no holes as long as no client of the stream
+protocol stores its offsets or deduplicates in this stream: use another one for that.
+"""
+
+import threading
+import weakref
+from collections.abc import Sequence
+
+from rpc_api import errors
+from rpc_api.log import checks
+from rpc_api.log.port import Bounds, EventLog
+from rpc_api.log.rabbit_address import RabbitAddress, parse_address
+from rpc_api.log.rabbit_bounds import find_bounds
+from rpc_api.log.rabbit_reader import RabbitReader
+from rpc_api.log.rabbit_session import BROKEN, Session, open_session, unavailable
+from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
+
+
+def declare(session: Session) -> None:
+    """Declare exchange, stream and binding; raises errors of ``BROKEN``."""
+    name, channel = session.address.stream, session.channel
+    channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)
+    channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "stream"})
+    channel.queue_bind(name, name)
+
+
+def check_exists(session: Session) -> None:
+    """Raise amqp.NotFound unless the stream is there; declares nothing and needs no permission."""
+    session.channel.queue_declare(session.address.stream, passive=True)
+
+
+class RabbitLog(EventLog):
+    """A handle on a stream. Only :meth:`open` declares it: one that was deleted is not made again behind its users."""
+
+    def __init__(self, address: RabbitAddress, create: bool):
+        self.url = address.url
+        self._address = address
+        self._lock = threading.Lock()
+        self._closed = False
+        self._session: Session | None = None
+        self._window: ConfirmWindow | None = None
+        self._readers: "weakref.WeakSet[RabbitReader]" = weakref.WeakSet()
+        self._connect("open", declare if create else check_exists)
+
+    @classmethod
+    def open(cls, url: str, create: bool = True) -> "RabbitLog":
+        """Connect to the stream that ``url`` names, declared first if ``create``.
+
+        Raises UsageError for the URL and LogUnavailable for the rest. Declaring needs the permission to configure
+        both names; without ``create``, reading needs only ``read`` on the stream and appending ``write`` on the
+        exchange.
+        """
+        return cls(parse_address(url), create)
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        checks.check_payloads(payloads)
+        with self._lock:
+            session = self._ready_session("append to")
+            try:
+                publish_all(session, self._window, self._address, payloads)
+            except BROKEN as exc:
+                raise self._lost("append to", exc) from exc
+            except BaseException:
+                self._drop_session()  # interrupted: confirms of these messages would be taken for those of others
+                raise
+
+    def bounds(self) -> Bounds:
+        with self._lock:
+            session = self._ready_session("read the bounds of")
+            try:
+                return find_bounds(session)
+            except BROKEN as exc:
+                raise self._lost("read the bounds of", exc) from exc
+            except BaseException:
+                self._drop_session()
+                raise
+
+    def read_from(self, position: int) -> RabbitReader:
+        if self._closed:
+            raise checks.closed(self.url)
+        reader = RabbitReader(self._address, position)
+        self._readers.add(reader)
+        if self._closed:
+            reader.close()
+            raise checks.closed(self.url)
+        return reader
+
+    def close(self) -> None:
+        self._closed = True
+        session = self._session
+        if session is not None and not self._lock.acquire(blocking=False):
+            session.interrupt()  # an append waits for its confirms
+            self._lock.acquire()
+        elif session is None:
+            self._lock.acquire()
+        try:
+            if self._session is not None:
+                self._session.close()
+                self._session = None
+        finally:
+            self._lock.release()
+        for reader in list(self._readers):
+            reader.close()
+
+    def _connect(self, doing: str, setup) -> None:
+        def prepare(session: Session) -> None:
+            setup(session)
+            self._window = ConfirmWindow(session)
+
+        # No heartbeats: nobody would serve them between two appends. TCP keeps the connection alive, a lost one
+        # is noticed at the next use, and an unanswered write fails it within a second (TCP_USER_TIMEOUT).
+        self._session = open_session(self._address, "writer", doing, prepare)
+
+    def _ready_session(self, doing: str) -> Session:
+        """Return the session, connected anew if it was lost, or closed by the broker since the last use."""
+        if self._closed:
+            raise checks.closed(self.url)
+        if self._session is not None:
+            try:
+                self._session.receive_pending(lambda: False)
+            except BROKEN:
+                self._drop_session()  # while it was idle: nothing of ours was on its way
+        if self._session is None:
+            self._connect(doing, check_exists)
+        return self._session
+
+    def _lost(self, doing: str, exc: BaseException) -> errors.LogUnavailable:
+        """Drop the session after ``exc`` and return what to raise."""
+        self._drop_session()
+        return checks.closed(self.url) if self._closed else unavailable(doing, self._address, exc)
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            self._session.drop()
+            self._session = self._window = None
+
+    def __repr__(self):
+        return f"<RabbitLog {self.url}>"

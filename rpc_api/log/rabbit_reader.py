@@ -1,0 +1,218 @@
+"""Reading a stream from a position and following it, over lost connections, without a skipped record."""
+
+import threading
+import time
+from collections import deque
+
+from rpc_api import errors
+from rpc_api.log import checks
+from rpc_api.log.port import LogReader, Record
+from rpc_api.log.rabbit_address import RabbitAddress
+from rpc_api.log.rabbit_bounds import OFFSET_HEADER, find_bounds, offset_of
+from rpc_api.log.rabbit_session import (
+    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, LASTING, Session, open_session, unavailable)
+
+PREFETCH_MESSAGES = 1000
+#: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
+ACK_EVERY_MESSAGES = 100
+BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.1, 2.0
+CONNECT_SECONDS_MIN = 1.0
+#: A node that we are connected to anew may be a moment behind the one that gave us the last record.
+AHEAD_GRACE_SECONDS = 0.5
+AHEAD_POLL_SECONDS = 0.05
+
+
+class RabbitReader(LogReader):
+    """A consumer of the stream with its own connection; ``close`` alone may be called from another thread."""
+
+    def __init__(self, address: RabbitAddress, position: int):
+        self.position = position
+        self._address = address
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._arrived: deque[Record] = deque()
+        self._arrived_bytes = 0
+        self._expected = position
+        self._last_payload: bytes | None = None  # of the record before ``_expected``, once we have had it
+        self._verified = True
+        self._unacked = 0
+        self._last_tag = 0
+        self._fault: errors.NovaSchedError | None = None
+        self._session: Session | None = None
+        self._outage: errors.LogUnavailable | None = None
+        self._retry_at = 0.0
+        self._backoff_seconds = BACKOFF_SECONDS_MIN
+        self._connect("read", CONNECT_SECONDS)
+
+    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
+        checks.check_read(max_records, timeout)
+        deadline = time.monotonic() + timeout
+        try:
+            with self._lock:
+                return self._read(max_records, deadline)
+        finally:
+            self._release_if_closed()
+
+    def _read(self, max_records: int, deadline: float) -> list[Record]:
+        while True:
+            if self._closed.is_set():
+                raise checks.closed(self._address.url)
+            if not self._arrived and self._fault is not None:
+                raise type(self._fault)(str(self._fault))
+            if self._session is not None:
+                try:
+                    self._pull(max_records, deadline)
+                except BROKEN as exc:
+                    self._lose(unavailable("read", self._address, exc))
+            if self._arrived:
+                return self._take(max_records)
+            if self._session is None and not self._closed.is_set():
+                self._reconnect(deadline)
+            elif self._fault is None and time.monotonic() >= deadline:
+                return []
+
+    def _take(self, max_records: int) -> list[Record]:
+        """Hand out what has arrived, at most ``max_records``, and step over it."""
+        count = min(max_records, len(self._arrived))
+        records = [self._arrived.popleft() for _ in range(count)]
+        self._arrived_bytes -= sum(len(record.payload) for record in records)
+        self.position = records[-1].position + 1
+        return records
+
+    # Receiving
+
+    def _pull(self, max_records: int, deadline: float) -> None:
+        """Receive until something has arrived or the time is up; then all that is there, up to ``max_records``."""
+        session = self._session
+        while True:
+            self._drain(session, max_records)
+            if self._arrived or self._fault is not None:
+                return
+            self._acknowledge(session)
+            session.beat()
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or self._closed.is_set():
+                return
+            session.receive(min(remaining, HEARTBEAT_SECONDS / 4))
+
+    def _drain(self, session: Session, max_records: int) -> None:
+        """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
+        def enough() -> bool:
+            return (self._unacked >= ACK_EVERY_MESSAGES or len(self._arrived) >= max_records
+                    or self._arrived_bytes >= checks.READ_BYTES_MAX or self._fault is not None)
+
+        while True:
+            session.receive_pending(enough)
+            if self._unacked < ACK_EVERY_MESSAGES:
+                return
+            self._acknowledge(session)
+
+    def _acknowledge(self, session: Session) -> None:
+        if self._unacked:
+            session.channel.basic_ack(self._last_tag, multiple=True)
+            self._unacked = 0
+
+    def _on_message(self, message) -> None:
+        """Take one delivery: in order, or as the reason why this reader ends."""
+        self._last_tag = message.delivery_tag
+        self._unacked += 1
+        if self._fault is not None:
+            return
+        try:
+            self._accept(offset_of(message, self._address.stream), message.body)
+        except errors.NovaSchedError as exc:
+            self._fault = exc  # raised by read, after the records that came before it
+
+    def _accept(self, offset: int, payload: bytes) -> None:
+        if offset == self._expected and self._verified:
+            self._arrived.append(Record(offset, payload))
+            self._arrived_bytes += len(payload)
+            self._expected += 1
+            self._last_payload = payload
+        elif offset == self._expected - 1 and not self._verified:
+            if payload != self._last_payload:
+                raise self._gap(f"the record {offset} is not the one that was read before: the stream was re-created")
+            self._verified = True
+        elif offset >= self._expected:
+            raise self._gap(f"the broker went on at {offset}: the records between were removed")
+        # An earlier one: the broker delivers whole chunks.
+
+    def _gap(self, found: str) -> errors.LogGap:
+        return errors.LogGap(
+            f"cannot read the log {self._address.url} on from position {self._expected}: {found}; "
+            "rebuild from a snapshot that fits it")
+
+    # Connecting
+
+    def _connect(self, doing: str, connect_seconds: float) -> None:
+        """Open a session that consumes from ``_expected``; raises LogUnavailable and LogGap."""
+        self._session = open_session(
+            self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
+        if self._closed.is_set():  # a close came while there was nothing yet that it could interrupt
+            self._session.interrupt()
+
+    def _consume(self, session: Session) -> None:
+        """Check that the stream still holds what comes next, then start a consumer there.
+
+        After a lost connection it starts one record earlier, to see whether it is still the same stream: one that
+        was deleted and re-created, and has grown past our position, looks the same from its bounds.
+        """
+        bounds = find_bounds(session)
+        grace_ends = time.monotonic() + AHEAD_GRACE_SECONDS
+        while self._expected > bounds.last + 1 and time.monotonic() < grace_ends:
+            if self._closed.wait(AHEAD_POLL_SECONDS):
+                raise checks.closed(self._address.url)
+            bounds = find_bounds(session)
+        checks.check_position(self._expected, bounds, self._address.url)
+        self._verified = self._last_payload is None or self._expected == bounds.first
+        self._unacked = 0
+        start = self._expected if self._verified else self._expected - 1
+        session.channel.basic_qos(0, PREFETCH_MESSAGES, False)
+        session.channel.basic_consume(
+            self._address.stream, callback=self._on_message, arguments={OFFSET_HEADER: start})
+
+    def _lose(self, outage: errors.LogUnavailable) -> None:
+        self._session.drop()
+        self._session = None
+        self._outage = outage
+        self._retry_at = 0.0  # the first attempt at once
+        self._backoff_seconds = BACKOFF_SECONDS_MIN
+
+    def _reconnect(self, deadline: float) -> None:
+        """Try once, when it is time to; raises LogUnavailable when that is after ``deadline`` or trying is no use."""
+        now = time.monotonic()
+        if self._retry_at > now:
+            self._closed.wait(min(self._retry_at, max(deadline, now)) - now)
+            if self._closed.is_set():
+                return
+            if time.monotonic() < self._retry_at:
+                raise errors.LogUnavailable(str(self._outage))
+        try:
+            self._connect("read", min(CONNECT_SECONDS, max(CONNECT_SECONDS_MIN, deadline - time.monotonic())))
+        except errors.LogUnavailable as exc:
+            self._outage = exc
+            self._retry_at = time.monotonic() + self._backoff_seconds
+            self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
+            if isinstance(exc.__cause__, LASTING) or time.monotonic() >= deadline:
+                raise
+        except errors.NovaSchedError as exc:
+            self._fault = exc
+
+    # Closing
+
+    def close(self) -> None:
+        self._closed.set()
+        session = self._session
+        if session is not None and self._lock.locked():
+            session.interrupt()
+        self._release_if_closed()
+
+    def _release_if_closed(self) -> None:
+        """Close the session unless a read is using it: that read then does so when it ends."""
+        if self._closed.is_set() and self._lock.acquire(blocking=False):
+            try:
+                if self._session is not None:
+                    self._session.close()
+                    self._session = None
+            finally:
+                self._lock.release()

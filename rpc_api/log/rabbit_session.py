@@ -1,0 +1,207 @@
+"""One connection to RabbitMQ with one channel, and what its errors mean to a user.
+
+kombu opens and closes the connection; frames are read and written with the
+methods of py-amqp underneath, because kombu neither windows the confirms nor
+reads a batch of deliveries without a system call for each timeout.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+import amqp
+from amqp import spec
+from kombu import Connection
+
+from rpc_api import errors
+from rpc_api.log.rabbit_address import RabbitAddress
+
+CONNECT_SECONDS = 4.0
+#: For an answer to a synchronous method, and for a write that the broker does not take.
+ANSWER_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+#: For readers. The broker drops a reader that is silent for two of these; a dead broker is noticed as late.
+HEARTBEAT_SECONDS = 20
+READ_AHEAD_BYTES = 8192
+
+
+class NotTaken(Exception):
+    """The broker answered, and did not take a message; the text says why."""
+
+
+#: What a connection or channel raises when it cannot be used any further.
+BROKEN = (amqp.AMQPError, OSError, NotTaken)
+
+#: Errors that trying again does not mend before somebody changes something.
+LASTING = (amqp.AccessRefused, amqp.NotFound, amqp.NotAllowed, amqp.PreconditionFailed, ssl.SSLCertVerificationError)
+
+
+def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
+    """Return the LogUnavailable for ``exc``: what was done, what was found, where to mend it."""
+    found, mend = _explain(address, exc)
+    return errors.LogUnavailable(f"cannot {doing} the log {address.url}: {found}; {mend}")
+
+
+def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
+    """Return (what was found, where to mend it)."""
+    text = getattr(exc, "reply_text", None) or str(exc) or type(exc).__name__
+    if isinstance(exc, amqp.AccessRefused):
+        if "Login was refused" in text or "authentication" in text.lower():
+            return f"the broker refuses the user {address.user!r} or its password", "mend them in the log URL"
+        return text, f"give the user {address.user!r} that permission (rabbitmqctl set_permissions)"
+    if isinstance(exc, amqp.NotAllowed):
+        return text, "check the vhost in the log URL, and the user's permissions in it"
+    if isinstance(exc, amqp.NotFound):
+        return (f"the stream {address.stream!r} or its exchange is not there ({text})",
+                "create the log again, or mend the name in its URL")
+    if isinstance(exc, amqp.PreconditionFailed):
+        return text, "declare the stream without arguments and leave retention to a policy, or choose another name"
+    if isinstance(exc, amqp.exceptions.ConsumerCancelled):
+        return f"the broker ended the reading of the stream {address.stream!r}", "check that the stream still exists"
+    if isinstance(exc, NotTaken):
+        return text, "append the same bytes again"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS failed ({text})", "check the certificates and ssl_ca_file in the log URL"
+    if isinstance(exc, TimeoutError):
+        return "the broker did not answer in time", "check the broker and the way to it, then try again"
+    if isinstance(exc, OSError):
+        return text, "check that the broker runs, and host and port in the log URL"
+    return text, "look into the broker's log, then try again"
+
+
+class Session:
+    """A connection and its channel. After an error of ``BROKEN`` it is dropped, never used again."""
+
+    def __init__(self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int,
+                 connect_seconds: float):
+        self.address = address
+        self._connection = Connection(
+            hostname=host, port=port, userid=address.user, password=address.password,
+            virtual_host=address.vhost, transport="pyamqp", ssl=address.ssl_for(host),
+            connect_timeout=connect_seconds, heartbeat=heartbeat_seconds,
+            transport_options={
+                "client_properties": {"connection_name": f"nova_sched log {role} {address.stream}"},
+                "on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked})
+        self.blocked = False
+        try:
+            # Not connect(): that sleeps 2 s and tries a second time.
+            self._connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            self._amqp = self._connection.connection
+            self._socket = self._amqp.transport.sock
+            self._socket.settimeout(ANSWER_SECONDS)
+            _read_ahead(self._amqp.transport)
+            self.channel = self.new_channel()
+        except BaseException:
+            self.drop()
+            raise
+        self._beat_at = time.monotonic()
+
+    def new_channel(self):
+        channel = self._connection.channel()
+        channel.auto_decode = False  # bodies are bytes, whatever content encoding a stranger sets
+        return channel
+
+    def publish(self, exchange: str, bodies: Sequence[bytes]) -> None:
+        """Send persistent, mandatory messages in one go; what becomes of them comes by :meth:`receive`.
+
+        As ``basic_publish`` does it, without its look for incoming frames at each message: half the CPU. Corked,
+        because the broker is woken by each segment otherwise: three times the rate (7,000/s to 22,000/s).
+        """
+        cork = len(bodies) > 1 and hasattr(socket, "TCP_CORK")
+        if cork:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        for body in bodies:
+            message = amqp.Message(body, delivery_mode=2)
+            self.channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, "", True, False), message)
+        if cork:  # after an error above the session is dropped, cork and all
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+    def receive(self, timeout: float) -> bool:
+        """Take in one frame, waiting up to ``timeout`` seconds for it; False when none came."""
+        try:
+            self._amqp.blocking_read(timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def receive_pending(self, enough: Callable[[], bool]) -> None:
+        """Take in the frames that have arrived, without waiting, until ``enough()``."""
+        self._socket.settimeout(0)
+        try:
+            while not enough():
+                self._amqp.blocking_read(None)
+        except TimeoutError:
+            pass  # that was all; any other error leaves a session that nobody uses again
+        self._socket.settimeout(ANSWER_SECONDS)
+
+    def beat(self) -> None:
+        """Send and check heartbeats if it is time to; call it after receiving, at least every few seconds."""
+        now = time.monotonic()
+        if now - self._beat_at >= HEARTBEAT_SECONDS / 8:
+            self._beat_at = now
+            self._connection.heartbeat_check()
+
+    def interrupt(self) -> None:
+        """End a wait of another thread in this session with an error; the session is broken by that."""
+        try:
+            # The plain socket's method: that of an SSL socket would take its state away under the waiting thread.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has no connection any more, so nothing waits for it
+
+    def close(self) -> None:
+        """Take leave of the broker, within ``CLOSE_SECONDS``."""
+        try:
+            self._socket.settimeout(CLOSE_SECONDS)
+        except OSError:
+            self.drop()
+        self._connection.release()
+
+    def drop(self) -> None:
+        """Give the connection up without a word, after an error."""
+        self._connection.collect()
+
+    def _on_blocked(self, _reason) -> None:
+        self.blocked = True
+
+    def _on_unblocked(self) -> None:
+        self.blocked = False
+
+
+def _read_ahead(transport) -> None:
+    """Let py-amqp's transport ask the socket for 8 KiB at a time instead of for each field of each frame.
+
+    It keeps what it does not need yet in its buffer anyway. Nine system calls a message become a fraction of one:
+    32 us of CPU a message instead of 49. The attribute is private to py-amqp, so without it we go on without this.
+    """
+    receive = getattr(transport, "_quick_recv", None)
+    if receive is not None:
+        transport._quick_recv = lambda size: receive(max(size, READ_AHEAD_BYTES))
+
+
+def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[[Session], None],
+                 heartbeat_seconds: int = 0, connect_seconds: float = CONNECT_SECONDS) -> Session:
+    """Return a session, with ``setup`` done on it, on the first host of the address that gives one.
+
+    The setup counts as part of the attempt because a node of a cluster may be up and have no replica of the stream.
+    Raises LogUnavailable with the failure of each host (its cause is that of the last), and what ``setup`` raises.
+    """
+    failures, last = [], None
+    for host, port in address.hosts:
+        session = None
+        try:
+            session = Session(address, host, port, role, heartbeat_seconds, connect_seconds)
+            setup(session)
+            return session
+        except BROKEN as exc:
+            last = exc
+            failures.append((f"{host}:{port}", *_explain(address, exc)))
+        except BaseException:
+            if session is not None:
+                session.close()
+            raise
+        if session is not None:
+            session.drop()
+    found = ", ".join(f"{place}: {found}" for place, found, _ in failures)
+    raise errors.LogUnavailable(f"cannot {doing} the log {address.url}: {found}; {failures[-1][2]}") from last

@@ -1,0 +1,24 @@
+"""Aggregate: a named set of hosts with metadata, fanned out by nova-api when it changes."""
+
+from rpc_api.objects import base, fields
+
+
+@base.register
+class Aggregate(base.PersistentObject, base.NovaObject):
+    """A host aggregate; the one with ``availability_zone`` in its metadata is a zone."""
+
+    VERSION = "1.3"
+    fields = {
+        "id": fields.IntegerField(),
+        "uuid": fields.UUIDField(),
+        "name": fields.StringField(),
+        "hosts": fields.ListOfStringsField(nullable=True),
+        "metadata": fields.DictOfStringsField(nullable=True),
+    }
+    obj_extra_fields = ["availability_zone"]
+    ADDED_IN = {"uuid": (1, 2)}
+
+    @property
+    def availability_zone(self) -> str | None:
+        """The zone that the aggregate makes of its hosts, if it makes one."""
+        return (self.metadata or {}).get("availability_zone")

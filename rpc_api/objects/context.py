@@ -1,0 +1,49 @@
+"""The request context that travels beside the arguments of every call (the ``_context_*`` keys)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_context import context
+
+#: What Nova adds to the keys of oslo.context, with what Nova takes when a key is missing.
+NOVA_KEYS: Mapping[str, Any] = {
+    "read_deleted": "no",
+    "remote_address": None,
+    "timestamp": None,
+    "quota_class": None,
+    "service_catalog": None,
+}
+
+
+class RequestContext(context.RequestContext):
+    """Who asks, and under which request id. Keeps the token for the way back, and never shows it."""
+
+    def __init__(self, *, read_deleted: str = "no", remote_address: str | None = None, timestamp: str | None = None,
+                 quota_class: str | None = None, service_catalog: list[dict] | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.read_deleted = read_deleted
+        self.remote_address = remote_address
+        # A text as it came: nothing here computes with it.
+        self.timestamp = timestamp
+        self.quota_class = quota_class
+        self.service_catalog = service_catalog or []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys and values that :meth:`from_dict` takes, as Nova writes them."""
+        values = super().to_dict()
+        values["user_id"] = self.user_id
+        values.update({name: getattr(self, name) for name in NOVA_KEYS})
+        values["user_name"] = self.user_name
+        values["project_name"] = self.project_name
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], **kwargs: Any) -> "RequestContext":
+        """The context of a message. Keys that we do not know are of no use to us, and left out."""
+        nova = {name: values.get(name, default) for name, default in NOVA_KEYS.items()}
+        user_id = values.get("user_id", values.get("user"))
+        return super().from_dict(values, **{"user_id": user_id, **nova, **kwargs})
+
+    def __repr__(self) -> str:
+        # Says by name what it shows, so that nothing secret can slip in.
+        return f"<RequestContext {self.request_id} user {self.user_id} project {self.project_id}>"

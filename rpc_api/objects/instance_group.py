@@ -1,0 +1,46 @@
+"""InstanceGroup: a server group, its policy, its members and the hosts that they are on."""
+
+from oslo_versionedobjects import base as ovo
+
+from rpc_api.objects import base, fields
+
+
+@base.register
+class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectDictCompat):
+    """A server group as the conductor fills it in before it asks: ``hosts`` are those of the members."""
+
+    VERSION = "1.11"
+    fields = {
+        "id": fields.IntegerField(),
+        "user_id": fields.StringField(nullable=True),
+        "project_id": fields.StringField(nullable=True),
+        "uuid": fields.UUIDField(),
+        "name": fields.StringField(nullable=True),
+        # What `policy` was before 1.11: a list that never had more than one entry.
+        "policies": fields.ListOfStringsField(nullable=True, read_only=True),
+        "members": fields.ListOfStringsField(nullable=True),
+        "hosts": fields.ListOfStringsField(nullable=True),
+        "policy": fields.StringField(nullable=True),
+        # All strings on the wire; `rules` gives them their types.
+        "_rules": fields.DictOfStringsField(),
+    }
+
+    def __init__(self, context=None, **kwargs):
+        if "rules" in kwargs:
+            kwargs["_rules"] = kwargs.pop("rules")
+        super().__init__(context, **kwargs)
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """The rules of the policy: ``max_server_per_host`` is the only one that there is."""
+        rules = self._rules if "_rules" in self else {}
+        return {name: int(rules[name]) for name in ("max_server_per_host",) if name in rules}
+
+    def obj_make_compatible(self, primitive, target_version):
+        super().obj_make_compatible(primitive, target_version)
+        if base.parse_version(target_version) < (1, 11):
+            policy = primitive.pop("policy", None)
+            primitive["policies"] = [policy] if policy else []
+            primitive.pop("_rules", None)
+        if base.parse_version(target_version) < (1, 10):
+            primitive.pop("hosts", None)

@@ -1,0 +1,122 @@
+"""NUMA: the topology that a guest asks for, and the limits under which it was fitted to a host."""
+
+from oslo_versionedobjects import base as ovo
+from oslo_versionedobjects import fields as ovo_fields
+
+from rpc_api.objects import base, fields
+
+
+@base.register
+class VirtCPUTopology(base.NovaObject):
+    """Sockets, cores and threads of a guest."""
+
+    VERSION = "1.0"
+    fields = {
+        "sockets": fields.IntegerField(nullable=True, default=1),
+        "cores": fields.IntegerField(nullable=True, default=1),
+        "threads": fields.IntegerField(nullable=True, default=1),
+    }
+
+
+@base.register
+class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
+    """One NUMA node of a guest: its CPUs (shared ones and pinned ones), its memory, and where they are pinned."""
+
+    VERSION = "1.6"
+    fields = {
+        "id": fields.IntegerField(),
+        "cpuset": fields.SetOfIntegersField(),
+        "pcpuset": fields.SetOfIntegersField(),
+        # Host CPUs that the hypervisor itself takes for this guest.
+        "cpuset_reserved": fields.SetOfIntegersField(nullable=True, default=None),
+        "memory": fields.IntegerField(),
+        "pagesize": fields.IntegerField(nullable=True, default=None),
+        "cpu_topology": fields.ObjectField("VirtCPUTopology", nullable=True),
+        "cpu_pinning_raw": fields.DictOfIntegersField(nullable=True, default=None),
+        "cpu_policy": fields.CPUAllocationPolicyField(nullable=True, default=None),
+        "cpu_thread_policy": fields.CPUThreadAllocationPolicyField(nullable=True, default=None),
+    }
+    ADDED_IN = {
+        "pagesize": (1, 1),
+        "cpu_pinning_raw": (1, 2),
+        "cpu_topology": (1, 2),
+        "cpu_policy": (1, 3),
+        "cpu_thread_policy": (1, 3),
+        "cpuset_reserved": (1, 4),
+        "pcpuset": (1, 5),
+    }
+    VALUES_ADDED_IN = {("cpu_policy", (1, 6)): ("mixed",)}
+
+    #: Guest CPU to host CPU with integer keys; on the wire the keys are strings.
+    cpu_pinning = ovo_fields.DictProxyField("cpu_pinning_raw")
+
+    @property
+    def total_cpus(self) -> set[int]:
+        """Guest CPUs of the node, shared and pinned."""
+        return set(self.cpuset) | set(self.pcpuset)
+
+    @property
+    def siblings(self) -> list[set[int]]:
+        """Guest CPUs that are threads of one core; empty without threads."""
+        topology = self.cpu_topology if "cpu_topology" in self else None
+        threads = topology.threads if topology else None
+        if not threads or threads == 1:
+            return []
+        cpus = sorted(self.total_cpus)
+        return [set(cpus[i:i + threads]) for i in range(0, len(cpus) - threads + 1, threads)]
+
+    def __len__(self) -> int:
+        return len(self.total_cpus)
+
+    def obj_make_compatible(self, primitive, target_version):
+        pinned = primitive.get("pcpuset")
+        super().obj_make_compatible(primitive, target_version)
+        # Before 1.5 a node had one set of CPUs, and its policy said what they were.
+        if base.parse_version(target_version) < (1, 5) and primitive.get("cpu_policy", self.get("cpu_policy", None)) \
+                == "dedicated":
+            primitive["cpuset"] = pinned
+
+
+@base.register
+class InstanceNUMATopology(base.NovaObject, ovo.VersionedObjectDictCompat):
+    """All NUMA nodes of a guest."""
+
+    VERSION = "1.3"
+    fields = {
+        "id": fields.IntegerField(),
+        "instance_uuid": fields.UUIDField(),
+        "cells": fields.ListOfObjectsField("InstanceNUMACell"),
+        "emulator_threads_policy": fields.CPUEmulatorThreadsPolicyField(nullable=True),
+    }
+    ADDED_IN = {"emulator_threads_policy": (1, 3)}
+
+    @property
+    def cpu_pinning(self) -> set[int]:
+        """Host CPUs that the guest is pinned to."""
+        return {cpu for cell in self.cells if cell.cpu_pinning for cpu in cell.cpu_pinning.values()}
+
+    @property
+    def cpuset_reserved(self) -> set[int]:
+        """Host CPUs that the hypervisor takes for this guest."""
+        return {cpu for cell in self.cells if cell.cpuset_reserved for cpu in cell.cpuset_reserved}
+
+    @property
+    def emulator_threads_isolated(self) -> bool:
+        """Whether the emulator's threads get a host CPU of their own."""
+        return "emulator_threads_policy" in self and self.emulator_threads_policy == "isolate"
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+@base.register
+class NUMATopologyLimits(base.NovaObject):
+    """Over-commitment under which the topology was fitted; the compute host checks with the same figures."""
+
+    VERSION = "1.1"
+    fields = {
+        "cpu_allocation_ratio": fields.FloatField(),
+        "ram_allocation_ratio": fields.FloatField(),
+        "network_metadata": fields.ObjectField("NetworkMetadata"),
+    }
+    ADDED_IN = {"network_metadata": (1, 1)}

@@ -1,0 +1,48 @@
+"""What a request asks of resource providers: granular groups, and what holds for the request as a whole."""
+
+from rpc_api.objects import base, fields
+
+
+@base.register
+class RequestGroup(base.EphemeralObject):
+    """Resources and traits that one provider (or, without ``use_same_provider``, one tree) must have."""
+
+    VERSION = "1.3"
+    fields = {
+        "use_same_provider": fields.BooleanField(default=True),
+        "resources": fields.DictOfIntegersField(default={}),
+        "required_traits": fields.SetOfStringsField(default=set()),
+        "forbidden_traits": fields.SetOfStringsField(default=set()),
+        # The provider must be in one aggregate of each inner list.
+        "aggregates": fields.ListOfListsOfStringsField(default=[]),
+        "forbidden_aggregates": fields.SetOfStringsField(default=set()),
+        # Who asks: the id of a port, say, and the suffix of the group. Not always a UUID.
+        "requester_id": fields.StringField(nullable=True, default=None),
+        # The answer, filled in once the request is placed.
+        "provider_uuids": fields.ListOfUUIDField(default=[]),
+        "in_tree": fields.UUIDField(nullable=True, default=None),
+    }
+    ADDED_IN = {
+        "requester_id": (1, 1),
+        "provider_uuids": (1, 1),
+        "in_tree": (1, 2),
+        "forbidden_aggregates": (1, 3),
+    }
+
+
+@base.register
+class RequestLevelParams(base.NovaObject):
+    """Traits of the root provider, and which groups must meet in one subtree. Unset is empty."""
+
+    VERSION = "1.1"
+    fields = {
+        "root_required": fields.SetOfStringsField(default=set()),
+        "root_forbidden": fields.SetOfStringsField(default=set()),
+        "same_subtree": fields.ListOfListsOfStringsField(default=[]),
+    }
+    LAZY = {
+        "root_required": set,
+        "root_forbidden": set,
+        "same_subtree": list,
+    }
+    ADDED_IN = {"same_subtree": (1, 1)}

@@ -1,0 +1,27 @@
+"""SecurityGroup: carried by a request, read by no scheduler; here because a request does not load without it."""
+
+from rpc_api.objects import base, fields
+
+
+@base.register
+class SecurityGroup(base.PersistentObject, base.NovaObject):
+    """A security group of the server."""
+
+    VERSION = "1.2"
+    fields = {
+        "id": fields.IntegerField(),
+        "name": fields.StringField(),
+        "description": fields.StringField(),
+        "user_id": fields.StringField(),
+        "project_id": fields.StringField(),
+        "uuid": fields.UUIDField(),
+    }
+    ADDED_IN = {"uuid": (1, 2)}
+
+
+@base.register
+class SecurityGroupList(base.ObjectListBase, base.NovaObject):
+    """The security groups of the server."""
+
+    VERSION = "1.1"
+    fields = {"objects": fields.ListOfObjectsField("SecurityGroup")}

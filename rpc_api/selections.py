@@ -1,0 +1,28 @@
+"""From the Selection objects that a scheduler returns to the claims that a cell conductor works with."""
+
+import json
+
+from rpc_api import errors, events
+
+
+def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_uuid):
+    """(cell, tuple of ClaimProposed) of one instance's selections: the accepted claim, then its alternates."""
+    claims, cell = [], None
+    for selection in selections:
+        try:
+            asked = json.loads(selection.allocation_request)
+            own = asked["nova_sched"]
+        except (TypeError, ValueError, KeyError):
+            raise errors.UsageError(
+                f"the selection of {selection.service_host} has no allocation_request of nova_sched; "
+                "let the conductor ask a nova_sched scheduler") from None
+        cell = own["cell"]
+        allocations = tuple(
+            events.Allocation(uuid, resource_class, amount)
+            for uuid, held in sorted(asked["allocations"].items())
+            for resource_class, amount in sorted(held["resources"].items()))
+        rule = events.GroupRule(*own["rule"]) if own["rule"] else None
+        claims.append(events.ClaimProposed(
+            own["claim_uuid"] or new_uuid(), instance_uuid, instance_uuid, request_id, project_id,
+            selection.service_host, allocations, rule, False))
+    return cell, tuple(claims)

@@ -1,0 +1,31 @@
+"""Fixtures that the whole test tree shares: the private servers, one of each a session."""
+
+import os
+
+import pytest
+
+from tests.servers import RabbitServer, RedisServer, ServerMissing
+
+
+def _running(server_class):
+    """Start a server for the session; a missing program skips the test here and fails it in CI."""
+    try:
+        server = server_class()
+    except ServerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server():
+    """A private RabbitMQ node (:class:`tests.servers.RabbitServer`)."""
+    yield from _running(RabbitServer)
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A private Redis server (:class:`tests.servers.RedisServer`)."""
+    yield from _running(RedisServer)

@@ -1,0 +1,378 @@
+"""The RabbitMQ back-end against a private broker: the contract, and what brokers and operators do to a stream."""
+
+import itertools
+import json
+import re
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import amqp
+import pytest
+
+from rpc_api import errors
+from rpc_api.log import Bounds, open_log
+from rpc_api.log.rabbit_address import parse_address
+from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, payloads, read_all
+from tests.servers import free_port, wait_until
+
+pytestmark = pytest.mark.rabbit
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def stream():
+    return f"log-{next(_names)}"
+
+
+@pytest.fixture
+def url(rabbit_server, stream):
+    return rabbit_server.url(stream)
+
+
+@pytest.fixture
+def log(url):
+    with open_log(url) as log:
+        yield log
+
+
+@pytest.fixture
+def channel(rabbit_server):
+    """A channel of an administrator beside the log, for what operators and strangers do."""
+    with amqp.Connection(f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user,
+                         rabbit_server.password) as connection:
+        yield connection.channel()
+
+
+class TestRabbitLog(EventLogContract):
+    pass
+
+
+def close_connections(server) -> None:
+    server.rabbitmqctl("close_all_connections", "a test")
+
+
+def read_through_outage(reader, count: int) -> list:
+    """As ``read_all``, reading again when the log is away."""
+    records = []
+    outages = 0
+    while len(records) < count and outages < 1000:
+        try:
+            records += reader.read(timeout=PATIENCE_SECONDS)
+        except errors.LogUnavailable:
+            outages += 1
+    return records
+
+
+# Lost connections
+
+def test_both_sides_go_on_when_the_broker_closes_their_connections(rabbit_server, log):
+    with log.read_from(0) as reader:
+        for number in range(3):
+            log.append([b"%d" % number])
+            assert read_all(reader, 1) == [(number, b"%d" % number)]
+            close_connections(rabbit_server)
+
+
+def test_a_waiting_read_goes_on_when_its_connection_is_closed(rabbit_server, log):
+    log.append([b"before"])
+    with log.read_from(0) as reader, ThreadPoolExecutor(1) as pool:
+        assert read_all(reader, 1)
+        waiting = pool.submit(reader.read, 10, PATIENCE_SECONDS)
+        close_connections(rabbit_server)
+        log.append([b"after"])
+        assert waiting.result(PATIENCE_SECONDS * 2) == [(1, b"after")]
+
+
+def test_nothing_is_skipped_or_repeated_while_connections_are_closed(rabbit_server, log):
+    batches, batch = 60, 20
+    enough = threading.Event()
+
+    def write():
+        for number in range(batches):
+            try:
+                log.append([b"%d" % (number * batch + index) for index in range(batch)])
+            except errors.LogUnavailable:
+                log.append([b"%d" % (number * batch + index) for index in range(batch)])
+        enough.set()
+        log.append([b"end"])
+
+    def cut():
+        while not enough.is_set():
+            close_connections(rabbit_server)
+
+    with log.read_from(0) as reader, ThreadPoolExecutor(2) as pool:
+        writing, cutting = pool.submit(write), pool.submit(cut)
+        seen = []
+        while not seen or seen[-1].payload != b"end":
+            seen += read_through_outage(reader, 1)
+        writing.result(PATIENCE_SECONDS)
+        cutting.result(PATIENCE_SECONDS)
+    assert [record.position for record in seen] == list(range(len(seen)))
+    first_seen = list(dict.fromkeys(record.payload for record in seen))
+    assert first_seen == [b"%d" % number for number in range(batches * batch)] + [b"end"]
+
+
+def test_a_broker_that_is_killed_and_comes_back(rabbit_server, url, log):
+    log.append(payloads(3))
+    with log.read_from(0) as reader:
+        assert len(read_all(reader, 3)) == 3
+        rabbit_server.kill()
+        try:
+            with pytest.raises(errors.LogUnavailable, match="[Cc]onnection|closed|reset"):
+                reader.read(timeout=0.3)
+            for use in (lambda: log.append([b"lost"]), log.bounds, lambda: open_log(url), lambda: log.read_from(0)):
+                with pytest.raises(errors.LogUnavailable, match="refused; check that the broker runs"):
+                    use()
+        finally:
+            rabbit_server.start()
+        log.append([b"after"])
+        assert read_through_outage(reader, 1) == [(3, b"after")]
+
+
+# A stream that is deleted or made again
+
+def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream, channel):
+    log.append(payloads(2))
+    with log.read_from(0) as reader:
+        assert len(read_all(reader, 2)) == 2
+        channel.queue_delete(stream)
+        with pytest.raises(errors.LogUnavailable, match=f"the stream '{stream}' or its exchange is not there"):
+            read_through = reader.read(timeout=PATIENCE_SECONDS)
+            assert not read_through
+        with pytest.raises(errors.LogUnavailable, match="create the log again"):
+            log.append([b"lost"])
+        with pytest.raises(errors.LogUnavailable, match="is not there"):
+            log.bounds()
+        with open_log(url) as again:
+            assert again.bounds() == Bounds(0, -1)
+        with pytest.raises(errors.PositionAhead, match="position 2: its last record is -1"):
+            read_through_outage(reader, 1)
+
+
+@pytest.mark.parametrize("count", [2, 5], ids=["as long as before", "longer than before"])
+def test_a_stream_made_again_is_a_gap_even_when_its_bounds_fit(log, url, stream, channel, count):
+    log.append(payloads(2))
+    with log.read_from(0) as reader:
+        assert len(read_all(reader, 2)) == 2
+        channel.queue_delete(stream)
+        with open_log(url) as again:
+            again.append(payloads(count, start=100))
+        for _ in range(2):
+            with pytest.raises(errors.LogGap, match="the record 1 is not the one that was read before"):
+                read_through_outage(reader, 1)
+            assert reader.position == 2
+
+
+def test_a_stream_that_lost_its_binding_takes_nothing(log, stream, channel):
+    channel.queue_unbind(stream, stream)
+    with pytest.raises(errors.LogUnavailable, match="has no stream bound to it"):
+        log.append([b"lost"])
+    channel.queue_bind(stream, stream)
+    log.append([b"x"])
+    assert log.bounds() == Bounds(0, 0)
+
+
+def test_an_exchange_that_is_gone_takes_nothing(log, stream, channel):
+    channel.exchange_delete(stream)
+    with pytest.raises(errors.LogUnavailable, match="no exchange"):
+        log.append([b"lost"])
+    assert log.bounds() == Bounds(0, -1)
+
+
+def test_retention_drops_whole_segments_and_readers_notice(rabbit_server, stream, channel):
+    channel.exchange_declare(stream, "fanout", durable=True, auto_delete=False)
+    channel.queue_declare(stream, durable=True, auto_delete=False, arguments={
+        "x-queue-type": "stream", "x-max-length-bytes": 200_000, "x-stream-max-segment-size-bytes": 50_000})
+    channel.queue_bind(stream, stream)
+    with open_log(rabbit_server.url(stream), create=False) as log:
+        for number in range(20):
+            log.append([b"%d" % number + b"x" * 1000] * 50)
+        bounds = wait_until(lambda: log.bounds() if log.bounds().first else None, PATIENCE_SECONDS, "no truncation")
+        assert bounds.last == 999 and 0 < bounds.first < 999
+        for position in (0, bounds.first - 1):
+            with pytest.raises(errors.PositionTruncated, match=f"its first record is {bounds.first}"):
+                log.read_from(position)
+        with log.read_from(bounds.first) as reader:
+            records = read_all(reader, bounds.count)
+        assert [record.position for record in records] == list(range(bounds.first, 1000))
+
+
+def test_bounds_are_right_after_each_of_many_appends(log):
+    expected = 0
+    with ThreadPoolExecutor(1) as pool:
+        for count in (1, 3, 700, 1, 1, 2500, 1):
+            pool.submit(log.append, payloads(count)).result(PATIENCE_SECONDS)
+            expected += count
+            assert log.bounds() == Bounds(0, expected - 1)
+
+
+def test_bounds_beside_a_writer_are_never_beyond_the_end(log):
+    with ThreadPoolExecutor(1) as pool, open_log(log_url(log), create=False) as other:
+        writing = pool.submit(lambda: [log.append(payloads(5)) for _ in range(200)])
+        last = -1
+        while not writing.done():
+            bounds = other.bounds()
+            assert bounds.first == 0 and last <= bounds.last < 1000
+            last = bounds.last
+        assert other.bounds() == Bounds(0, 999)
+
+
+def log_url(log) -> str:
+    """The URL of ``log`` with its password, which the log does not give."""
+    address = log._address
+    return log.url.replace("***", address.password)
+
+
+# Users and permissions
+
+def test_a_user_who_may_only_read(rabbit_server, log, stream):
+    rabbit_server.add_user("reader", "reads", read=".*")
+    log.append(payloads(2))
+    reader_url = rabbit_server.url(stream, user="reader", password="reads")
+    with open_log(reader_url, create=False) as seen, seen.read_from(0) as reader:
+        assert seen.bounds() == Bounds(0, 1)
+        assert len(read_all(reader, 2)) == 2
+        with pytest.raises(errors.LogUnavailable, match="access to exchange .* give the user 'reader' that perm"):
+            seen.append([b"forbidden"])
+        assert seen.bounds() == Bounds(0, 1)
+    with pytest.raises(errors.LogUnavailable, match="give the user 'reader' that permission"):
+        open_log(reader_url)
+
+
+def test_a_user_who_may_only_append(rabbit_server, log, stream):
+    rabbit_server.add_user("writer", "writes", write=".*")
+    with open_log(rabbit_server.url(stream, user="writer", password="writes"), create=False) as written:
+        written.append([b"x"])
+        with pytest.raises(errors.LogUnavailable, match="access to queue .* give the user 'writer' that perm"):
+            written.read_from(0)
+    assert log.bounds() == Bounds(0, 0)
+
+
+@pytest.mark.parametrize("user, password", [("", "wr/ong@:%"), ("nobody", "wr/ong@:%")], ids=["password", "user"])
+def test_refused_credentials_show_no_password(rabbit_server, stream, user, password):
+    with pytest.raises(errors.LogUnavailable, match="the broker refuses the user .* mend them in the log URL") as caught:
+        open_log(rabbit_server.url(stream, user=user, password=password))
+    assert_hidden(caught.value, "wr", "ong")
+
+
+def test_a_missing_vhost(rabbit_server, stream):
+    with pytest.raises(errors.LogUnavailable, match="check the vhost in the log URL") as caught:
+        open_log(rabbit_server.url(stream, vhost="no/where"))
+    assert_hidden(caught.value, rabbit_server.password)
+
+
+def test_a_vhost_of_its_own(rabbit_server, stream):
+    rabbit_server.rabbitmqctl("add_vhost", "cells/one")
+    rabbit_server.rabbitmqctl("set_permissions", "-p", "cells/one", rabbit_server.user, ".*", ".*", ".*")
+    with open_log(rabbit_server.url(stream, vhost="cells/one")) as log:
+        log.append([b"x"])
+    with pytest.raises(errors.LogUnavailable):
+        open_log(rabbit_server.url(stream), create=False)
+
+
+def test_a_queue_that_is_no_stream(rabbit_server, stream, channel):
+    channel.queue_declare(stream, durable=True, auto_delete=False)
+    with pytest.raises(errors.LogUnavailable, match="inequivalent arg 'x-queue-type'"):
+        open_log(rabbit_server.url(stream))
+    channel.basic_publish(amqp.Message(b"x"), routing_key=stream)
+    with open_log(rabbit_server.url(stream), create=False) as log:
+        with pytest.raises(errors.UsageError, match="it is no stream"):
+            log.bounds()
+        with pytest.raises(errors.UsageError, match="it is no stream"):
+            log.read_from(0)
+
+
+def test_a_broker_that_is_not_there(stream):
+    port = free_port()
+    with pytest.raises(errors.LogUnavailable, match=f"127.0.0.1:{port}: .*refused; check that the broker runs") as caught:
+        open_log(f"rabbit://user:secret@127.0.0.1:{port}/?stream={stream}")
+    assert_hidden(caught.value, "secret")
+
+
+def test_a_server_that_answers_nothing(stream, monkeypatch):
+    monkeypatch.setattr("rpc_api.log.rabbit_session.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("rpc_api.log.rabbit_session.open_session.__defaults__", (0, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(errors.LogUnavailable, match="did not answer in time"):
+            open_log(f"rabbit://user:secret@127.0.0.1:{port}/?stream={stream}")
+
+
+def test_the_next_host_is_taken_when_the_first_is_down(rabbit_server, stream):
+    up = f"{rabbit_server.host}:{rabbit_server.port}"
+    url = rabbit_server.url(stream).replace(up, f"127.0.0.1:{free_port()},{up}")
+    with open_log(url) as log, log.read_from(0) as reader:
+        log.append([b"x"])
+        assert read_all(reader, 1) == [(0, b"x")]
+
+
+def test_connections_have_names_that_operators_know(rabbit_server, log, stream):
+    log.append([b"x"])
+    with log.read_from(0):
+        listed = rabbit_server.rabbitmqctl("list_connections", "client_properties", "timeout")
+    names = re.findall(r'"connection_name","(.*?)"', listed)
+    assert {f"nova_sched log writer {stream}", f"nova_sched log reader {stream}"} <= set(names)
+
+
+def test_no_queue_but_the_stream_is_made(rabbit_server, log, stream):
+    listed = json.loads(rabbit_server.rabbitmqctl(
+        "list_queues", "name", "type", "durable", "arguments", "--formatter", "json"))
+    assert [queue for queue in listed if queue["name"] == stream] == [
+        {"name": stream, "type": "stream", "durable": True, "arguments": [["x-queue-type", "longstr", "stream"]]}]
+
+
+def assert_hidden(exc: BaseException, *secrets: str) -> None:
+    """No secret in the error's text; in its causes neither, since they are logged too."""
+    while exc is not None:
+        for secret in secrets:
+            assert secret not in f"{exc} {exc!r}"
+        exc = exc.__cause__
+
+
+# URLs, which need no broker
+
+def test_the_password_is_in_no_text_of_a_log(rabbit_server, log):
+    assert rabbit_server.password not in f"{log} {log!r} {log.url} {log._address!r}"
+    assert ":***@" in log.url
+
+
+@pytest.mark.parametrize("url, expected", [
+    ("rabbit://u:p@h/v?stream=s", ((("h", 5672),), "u", "p", "v")),
+    ("rabbit://u:p@h:1/?stream=s", ((("h", 1),), "u", "p", "/")),
+    ("rabbit://u:p@h?stream=s", ((("h", 5672),), "u", "p", "/")),
+    ("rabbit://u:p@h//?stream=s", ((("h", 5672),), "u", "p", "/")),
+    ("rabbit://u%40x:p%2F%3A%40@h/%2Fv?stream=s", ((("h", 5672),), "u@x", "p/:@", "/v")),
+    ("rabbit://h/?stream=s", ((("h", 5672),), "guest", "guest", "/")),
+    ("rabbit://u:p@a,b:2,[::1]:3/?stream=s", ((("a", 5672), ("b", 2), ("[::1]", 3)), "u", "p", "/")),
+    ("rabbits://u:p@h/?stream=s", ((("h", 5671),), "u", "p", "/")),
+])
+def test_urls_are_understood(url, expected):
+    address = parse_address(url)
+    assert (address.hosts, address.user, address.password, address.vhost) == expected
+    assert address.stream == "s"
+
+
+@pytest.mark.parametrize("url, said", [
+    ("rabbit://u:secret@h/", "names no stream"),
+    ("rabbit://u:secret@h/?stream=", "'stream' is empty"),
+    ("rabbit://u:secret@h/?stream=a&stream=b", "'stream' is there twice"),
+    ("rabbit://u:secret@h/?stream=amq.x", "starts with amq."),
+    ("rabbit://u:secret@h/?stream=a&heartbeat=1", "the option 'heartbeat', wanted only stream"),
+    ("rabbit://u:secret@h/?stream=a&ssl_ca_file=x", "the option 'ssl_ca_file', wanted only stream"),
+    ("rabbits://u:secret@h/?stream=a&ssl_ca_file=/none", "ssl_ca_file is '/none', which is no readable file"),
+    ("rabbits://u:secret@h/?stream=a&ssl_key_file=/dev/null", "readable|without ssl_cert_file"),
+    ("rabbit://u:secret@h:port/?stream=a", "a host or port in it is not one"),
+    ("rabbit://u:secret@/?stream=a", "a host or port in it is not one"),
+    ("rabbit://u:sec/ret@h/?stream=a", "percent-encoded"),
+    ("rabbit://u:sec@ret@h:x/?stream=a", "a host or port in it is not one"),
+    ("rabbit://u:sec?ret@h/?stream=a", "percent-encoded"),
+    ("rabbit://u:sec#ret@h/?stream=a", "percent-encoded"),
+    ("rabbit://u:secret@[h/?stream=a", "it is no URL"),
+])
+def test_wrong_urls_are_usage_errors_without_the_password(url, said):
+    with pytest.raises(errors.UsageError, match=said) as caught:
+        open_log(url)
+    assert "mend the log URL" in str(caught.value)
+    assert_hidden(caught.value, "sec", "ret")

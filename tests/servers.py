@@ -1,0 +1,277 @@
+"""Private servers for tests: RabbitMQ and Redis on free loopback ports, with their data in a temporary directory.
+
+They run as the user who runs the tests (root or not), share nothing with a
+system service, and are killed when the context ends or the interpreter exits.
+"""
+
+import atexit
+import glob
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import amqp
+
+#: The script itself: Debian's wrapper in /usr/sbin changes to the user rabbitmq and refuses every other one.
+RABBIT_SCRIPTS = "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"
+EPMD_PLACES = ("/usr/lib/erlang/erts-*/bin", "/usr/lib/erlang/bin", "/usr/local/lib/erlang/erts-*/bin")
+
+START_SECONDS_MAX = 90.0
+STOP_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.02
+
+
+class ServerMissing(Exception):
+    """The server program is not installed; the text names the package."""
+
+
+class ServerFailed(Exception):
+    """A server did not start or stop, or a control command failed; the text has the end of its log."""
+
+
+def find_program(name: str, places: tuple[str, ...], package: str) -> str:
+    """Return the path of ``name``: from the globs ``places`` (the last match), else from PATH."""
+    for place in places:
+        found = sorted(glob.glob(f"{place}/{name}"))
+        if found:
+            return found[-1]
+    on_path = shutil.which(name)
+    if on_path is None:
+        raise ServerMissing(f"{name} is not installed; install the package {package}")
+    return on_path
+
+
+def free_port() -> int:
+    """Return a TCP port that was free on 127.0.0.1 a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_until(check, seconds: float, what: str):
+    """Call ``check`` until it returns a true value, and return that; ServerFailed after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = check()
+        if value:
+            return value
+        time.sleep(POLL_SECONDS)
+    raise ServerFailed(f"{what} within {seconds:.0f} s")
+
+
+class _Server:
+    """A child process in its own process group, with a directory that goes away with it."""
+
+    def __init__(self, name: str):
+        self.dir = Path(tempfile.mkdtemp(prefix=f"nova_sched-test-{name}-"))
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        self._process: subprocess.Popen | None = None
+        atexit.register(self.close)
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End the server in good order; its data stay."""
+        self._end(self._process, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, as a power cut does; its data stay."""
+        self._end(self._process, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the server and remove its directory; a second call does nothing."""
+        atexit.unregister(self.close)
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def _spawn(self, command: list[str], env: dict | None = None) -> subprocess.Popen:
+        with open(self.dir / "console.log", "ab") as console:
+            return subprocess.Popen(
+                command, env=env, cwd=self.dir, stdin=subprocess.DEVNULL,
+                stdout=console, stderr=console, start_new_session=True)
+
+    def _end(self, process: subprocess.Popen | None, signal_number: int) -> None:
+        """Signal the whole group of ``process`` and wait until it is gone."""
+        if process is None:
+            return
+        group = process.pid
+        self._signal_group(group, signal_number)
+        try:
+            process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._signal_group(group, signal.SIGKILL)
+            process.wait(STOP_SECONDS_MAX)
+        self._signal_group(group, signal.SIGKILL)  # what the leader left behind
+        wait_until(lambda: not _group_lives(group), STOP_SECONDS_MAX, f"process group {group} did not end")
+
+    @staticmethod
+    def _signal_group(group: int, signal_number: int) -> None:
+        try:
+            os.killpg(group, signal_number)
+        except ProcessLookupError:
+            return  # all of it has ended already, which is what was wanted
+
+    def _accepts(self, ready) -> bool:
+        """True when ``ready()`` passes; ServerFailed when the process has ended instead."""
+        if self._process.poll() is not None:
+            raise ServerFailed(f"{self!r} ended with {self._process.returncode}: {self._console()}")
+        try:
+            return ready()
+        except (OSError, amqp.AMQPError):
+            return False  # it does not listen yet
+
+    def _console(self) -> str:
+        return (self.dir / "console.log").read_text(errors="replace")[-2000:]
+
+    def __repr__(self):
+        return f"<{type(self).__name__} on port {self.port}>"
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process of ``group`` still runs (a zombie that somebody else must reap does not count)."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            fields = Path(stat).read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended between the listing and the reading
+        if int(fields[2]) == group and fields[0] != "Z":
+            return True
+    return False
+
+
+class RedisServer(_Server):
+    """One redis-server that keeps nothing on disk."""
+
+    def __init__(self):
+        self._program = find_program("redis-server", (), "redis-server")
+        super().__init__("redis")
+
+    def start(self) -> None:
+        self._process = self._spawn([
+            self._program, "--port", str(self.port), "--bind", self.host, "--dir", str(self.dir),
+            "--save", "", "--appendonly", "no", "--daemonize", "no"])
+        wait_until(lambda: self._accepts(self._ping), START_SECONDS_MAX, f"{self!r} did not start")
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://{self.host}:{self.port}/{database}"
+
+    def _ping(self) -> bool:
+        with socket.create_connection((self.host, self.port), timeout=1) as sock:
+            sock.sendall(b"PING\r\n")
+            return sock.recv(16).startswith(b"+PONG")
+
+
+class RabbitServer(_Server):
+    """One RabbitMQ node with its own name, data, cookie, distribution port and epmd.
+
+    ``user`` and ``password`` are its administrator. Nothing but loopback is listened on.
+    """
+
+    def __init__(self):
+        self._scripts = os.path.dirname(find_program("rabbitmq-server", (RABBIT_SCRIPTS,), "rabbitmq-server"))
+        self._epmd_program = find_program("epmd", EPMD_PLACES, "erlang-base")
+        super().__init__("rabbit")
+        self.user, self.password = "nova", secrets.token_hex(8)
+        self.node = f"nova_sched_test_{os.getpid()}_{self.port}@localhost"
+        self._epmd: subprocess.Popen | None = None
+        self._env = self._write_config()
+
+    def _write_config(self) -> dict[str, str]:
+        """Write configuration and cookie; return the environment of the node and of rabbitmqctl."""
+        cookie = self.dir / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o400)
+        (self.dir / "rabbitmq.conf").write_text("\n".join([
+            f"listeners.tcp.1 = {self.host}:{self.port}",
+            f"default_user = {self.user}",
+            f"default_pass = {self.password}",
+            "disk_free_limit.absolute = 50MB",
+            "log.console = false",
+            ""]))
+        (self.dir / "rabbitmq-env.conf").write_text("")
+        (self.dir / "enabled_plugins").write_text("[].\n")
+        env = {name: value for name, value in os.environ.items()
+               if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_SOCKET"))}
+        env |= {
+            "HOME": str(self.dir),
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_MNESIA_BASE": str(self.dir / "data"),
+            "RABBITMQ_LOG_BASE": str(self.dir / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.dir / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.dir / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.dir / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(self.dir / "pid"),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": self.host,
+        }
+        return env
+
+    def start(self) -> None:
+        """Start the node, or start it again on the data it had; returns when it takes connections."""
+        if self._epmd is None:
+            # Ours, in the foreground: the one that Erlang starts by itself outlives the node.
+            self._epmd = self._spawn(
+                [self._epmd_program, "-port", self._env["ERL_EPMD_PORT"], "-address", self.host], self._env)
+        self._process = self._spawn([f"{self._scripts}/rabbitmq-server"], self._env)
+        wait_until(lambda: self._accepts(self._handshake), START_SECONDS_MAX, f"{self!r} did not start")
+
+    def close(self) -> None:
+        super().close()
+        self._end(self._epmd, signal.SIGKILL)
+        self._epmd = None
+
+    def url(self, stream: str = "", vhost: str = "/", user: str = "", password: str = "", **options: str) -> str:
+        """URL of a log on this server; without ``stream`` that of the server, as oslo.messaging takes it."""
+        user, password = user or self.user, password or self.password
+        if stream:
+            options = {"stream": stream} | options
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
+        return (f"rabbit://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}"
+                f"/{'' if vhost == '/' else quote(vhost, safe='')}{'?' + query if query else ''}")
+
+    def rabbitmqctl(self, *args: str) -> str:
+        """Run rabbitmqctl against this node and return its output; ServerFailed when it fails."""
+        done = subprocess.run(
+            [f"{self._scripts}/rabbitmqctl", "--quiet", "-n", self.node, *args], env=self._env, cwd=self.dir,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            shown = re.sub(r"\s+", " ", done.stderr + done.stdout)[-1000:]
+            raise ServerFailed(f"rabbitmqctl {args[0]} ended with {done.returncode}: {shown}")
+        return done.stdout
+
+    def add_user(self, name: str, password: str, configure: str = "", write: str = "", read: str = "",
+                 vhost: str = "/") -> None:
+        """Add a user whose permissions in ``vhost`` are these three patterns ("" matches nothing)."""
+        self.rabbitmqctl("add_user", name, password)
+        self.rabbitmqctl("set_permissions", "-p", vhost, name, configure, write, read)
+
+    def _handshake(self) -> bool:
+        with amqp.Connection(f"{self.host}:{self.port}", self.user, self.password, connect_timeout=2):
+            return True
