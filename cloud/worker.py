@@ -32,10 +32,12 @@ class WorkerSettings:
     claim_timeout: float = 60.0
 
 
-def scheduler_process(settings: WorkerSettings, pipe):
+def scheduler_process(packed_settings: bytes, pipe):
     """The main function of a scheduler process."""
     from rpc_api import concurrency
     concurrency.setup("threading")
+    # Only now: what the settings hold imports oslo's libraries, and the concurrency mode must be chosen before them.
+    settings = pickle.loads(packed_settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from nova_sched.service.endpoint import SchedulerEndpoint
     from nova_sched.service.scheduler import Scheduler
@@ -115,7 +117,8 @@ class RemoteScheduler:
         spawn = multiprocessing.get_context("spawn")
         self.name = settings.name
         self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=scheduler_process, args=(settings, theirs), name=settings.name, daemon=True)
+        self._process = spawn.Process(
+            target=scheduler_process, args=(pickle.dumps(settings), theirs), name=settings.name, daemon=True)
         self._process.start()
         theirs.close()
         self._lock = threading.Lock()

@@ -5,6 +5,7 @@ import uuid
 from concurrent import futures
 
 from rpc_api import errors, messages
+from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.scheduler import SchedulerAPI
 from rpc_api.selections import claims_of
@@ -15,10 +16,14 @@ LOG = logging.getLogger(__name__)
 class ApiConductor:
     """``cell_buses`` are the RPC buses of the cells, by name (in nova each cell has a message queue of its own)."""
 
-    def __init__(self, bus, cell_buses, max_attempts=3, threads=32):
+    def __init__(self, bus, cell_buses, max_attempts=3, threads=32,
+                 on_selected=lambda seconds: None, clock=SYSTEM):
         self._scheduler = SchedulerAPI(bus)
         self._cells = {cell: CellConductorAPI(cell_bus, cell) for cell, cell_bus in cell_buses.items()}
         self._max_attempts = max_attempts
+        #: Called with the seconds that each selection took, the claim's way through the log included.
+        self._on_selected = on_selected
+        self._clock = clock
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="build")
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
@@ -27,8 +32,15 @@ class ApiConductor:
         Hosts are asked for in the order of the calls; builds run side by side.
         """
         done = futures.Future()
+        asked_at = self._clock.monotonic()
         selected = self._scheduler.select_destinations(context, spec_obj, instance_uuids)
-        selected.add_done_callback(lambda answer: self._selected(answer, context, spec_obj, instance_uuids, done))
+
+        def on_answer(answer):
+            if answer.exception() is None:
+                self._on_selected(self._clock.monotonic() - asked_at)
+            self._selected(answer, context, spec_obj, instance_uuids, done)
+
+        selected.add_done_callback(on_answer)
         return done
 
     def _selected(self, answer, context, spec_obj, instance_uuids, done):

@@ -189,7 +189,8 @@ class RedisServer(_Server):
 class RabbitServer(_Server):
     """One RabbitMQ node with its own name, data, cookie, distribution port and epmd.
 
-    ``user`` and ``password`` are its administrator. Nothing but loopback is listened on.
+    ``user`` and ``password`` are its administrator. Nothing but loopback is listened on. Where openssl is
+    installed it also takes TLS on ``tls_port``, with the certificate ``ca_file``, which is its own authority.
     """
 
     def __init__(self):
@@ -199,7 +200,20 @@ class RabbitServer(_Server):
         self.user, self.password = "nova", secrets.token_hex(8)
         self.node = f"nova_sched_test_{os.getpid()}_{self.port}@localhost"
         self._epmd: subprocess.Popen | None = None
+        self.ca_file = self.dir / "cert.pem"
+        self.tls_port = free_port() if self._make_certificate() else None
         self._env = self._write_config()
+
+    def _make_certificate(self) -> bool:
+        """Write a certificate for 127.0.0.1 and its key; False when there is no openssl to do so."""
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            return False
+        subprocess.run(
+            [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", f"subjectAltName=IP:{self.host}", "-out", self.ca_file, "-keyout", self.dir / "key.pem"],
+            check=True, capture_output=True, timeout=60)
+        return True
 
     def _write_config(self) -> dict[str, str]:
         """Write configuration and cookie; return the environment of the node and of rabbitmqctl."""
@@ -212,6 +226,13 @@ class RabbitServer(_Server):
             f"default_pass = {self.password}",
             "disk_free_limit.absolute = 50MB",
             "log.console = false",
+            *([] if self.tls_port is None else [
+                f"listeners.ssl.1 = {self.host}:{self.tls_port}",
+                f"ssl_options.cacertfile = {self.ca_file}",
+                f"ssl_options.certfile = {self.ca_file}",
+                f"ssl_options.keyfile = {self.dir / 'key.pem'}",
+                "ssl_options.verify = verify_none",
+            ]),
             ""]))
         (self.dir / "rabbitmq-env.conf").write_text("")
         (self.dir / "enabled_plugins").write_text("[].\n")

@@ -1,9 +1,11 @@
 """The port of the event log: what every back-end offers, and no more.
 
 A log is an append-only sequence of records. A record is a byte string (the
-codec puts a batch of events into one) and has a position: records of one log
-have consecutive integer positions, and the order of positions is the order
-that every reader sees. What is in the bytes is not the log's business.
+codec puts a batch of events into one) and has a position: an integer that
+grows from record to record, and the order of positions is the order that every
+reader sees. Positions are consecutive in memory and SQLite; a RabbitMQ stream
+leaves one out here and there (at the start of a segment), so count records, not
+positions, and go on at ``reader.position``. What is in the bytes is not the log's business.
 
 Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
 (a RabbitMQ stream). All of them pass ``tests/rpc_api/log/contract.py``.
@@ -35,6 +37,7 @@ class Bounds(NamedTuple):
 
     @property
     def count(self) -> int:
+        """The number of records, or a little more (a stream leaves positions out)."""
         return self.last - self.first + 1
 
 

@@ -6,9 +6,11 @@ Records go in by the exchange, confirmed by the broker once a quorum of its
 replicas has them (a broker does not sync to disk before it confirms); they
 come out in stream order, and the offset of the stream is the position.
 
+Positions have holes: the broker begins each segment of a stream (500 MB unless
+a policy says else) with a chunk of its own, which takes one offset.
+
 One connection writes (and looks for the bounds), under a lock; each reader has
-one of its own. Positions have no holes as long as no client of the stream
-protocol stores its offsets or deduplicates in this stream: use another one for that.
+one of its own.
 """
 
 import threading
@@ -96,16 +98,15 @@ class RabbitLog(EventLog):
 
     def close(self) -> None:
         self._closed = True
-        session = self._session
-        if session is not None and not self._lock.acquire(blocking=False):
-            session.interrupt()  # an append waits for its confirms
-            self._lock.acquire()
-        elif session is None:
+        if not self._lock.acquire(blocking=False):
+            session = self._session
+            if session is not None:
+                session.interrupt()  # an append waits for its confirms
             self._lock.acquire()
         try:
             if self._session is not None:
                 self._session.close()
-                self._session = None
+                self._session = self._window = None
         finally:
             self._lock.release()
         for reader in list(self._readers):

@@ -8,7 +8,6 @@ consumers are asked, one at the first record and one at the last chunk.
 import time
 from collections.abc import Callable
 
-from rpc_api import errors
 from rpc_api.log.port import Bounds
 from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session
 
@@ -17,18 +16,25 @@ EMPTY_GRACE_SECONDS = 0.1
 OFFSET_HEADER = "x-stream-offset"
 
 
-def offset_of(message, stream: str) -> int:
-    """Return the position of a delivered message; raises UsageError when the queue is not a stream."""
-    offset = (message.headers or {}).get(OFFSET_HEADER)
-    if offset is None:
-        raise errors.UsageError(
-            f"cannot read the queue {stream!r}: it is no stream (a message has no {OFFSET_HEADER}), "
-            "wanted a queue of the type stream; mend the name in the log URL")
-    return offset
+def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
+    """Start a consumer at an offset or at first, last, next, and return its tag.
+
+    The broker may deliver before it answers the consume, and py-amqp rejects what it has no callback for, upon which
+    the broker closes the connection (a stream knows no reject): so the callback is there first.
+    """
+    tag = f"{stream[:100]} from {start}"
+    channel.callbacks[tag] = callback
+    channel.basic_consume(stream, consumer_tag=tag, callback=callback, arguments={OFFSET_HEADER: start})
+    return tag
+
+
+def _stop(channel, tag: str) -> None:
+    channel.basic_cancel(tag)
+    channel.callbacks[tag] = lambda message: None  # as above, for what was on its way
 
 
 def find_bounds(session: Session) -> Bounds:
-    """Return the bounds of the session's stream now; raises errors of ``BROKEN`` and UsageError.
+    """Return the bounds of the session's stream now; raises errors of ``BROKEN``.
 
     When nobody appends the answer is exact; else it was exact a moment ago. Deliveries are asked for by the
     channel's process in the broker, which handles one thing at a time: the answer to a synchronous method
@@ -42,20 +48,18 @@ def find_bounds(session: Session) -> Bounds:
     offsets: dict[str, list[int]] = {"first": [], "last": [], "next": []}
 
     def collect(place: str) -> Callable:
-        return lambda message: offsets[place].append(offset_of(message, stream))
+        return lambda message: offsets[place].append(message.headers[OFFSET_HEADER])
 
     _synchronize(channel)
-    for place in offsets:
-        channel.basic_consume(
-            stream, consumer_tag=place, callback=collect(place), arguments={OFFSET_HEADER: place})
+    tags = [consume(channel, stream, place, collect(place)) for place in offsets]
     _synchronize(channel)
     deadline = time.monotonic() + (ANSWER_SECONDS if count else EMPTY_GRACE_SECONDS)
     while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
         if session.receive(max(0.0, deadline - time.monotonic())) and (offsets["first"] or offsets["last"]):
             deadline = max(deadline, time.monotonic() + ANSWER_SECONDS)  # not empty: the other one will come
     _synchronize(channel)
-    for place in offsets:
-        channel.basic_cancel(place)
+    for tag in tags:
+        _stop(channel, tag)
     channel.close()
     if offsets["first"] and offsets["last"]:
         return Bounds(offsets["first"][0], offsets["last"][-1])

@@ -8,9 +8,9 @@ from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.port import LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_bounds import OFFSET_HEADER, find_bounds, offset_of
+from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds
 from rpc_api.log.rabbit_session import (
-    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, LASTING, Session, open_session, unavailable)
+    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, Session, is_lasting, open_session, unavailable)
 
 PREFETCH_MESSAGES = 1000
 #: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
@@ -32,6 +32,7 @@ class RabbitReader(LogReader):
         self._closed = threading.Event()
         self._arrived: deque[Record] = deque()
         self._arrived_bytes = 0
+        self._beyond: deque[Record] = deque()  # deliveries after a hole, until it is known for what it is
         self._expected = position
         self._last_payload: bytes | None = None  # of the record before ``_expected``, once we have had it
         self._verified = True
@@ -86,6 +87,7 @@ class RabbitReader(LogReader):
         session = self._session
         while True:
             self._drain(session, max_records)
+            self._settle_holes(session)
             if self._arrived or self._fault is not None:
                 return
             self._acknowledge(session)
@@ -113,29 +115,50 @@ class RabbitReader(LogReader):
             self._unacked = 0
 
     def _on_message(self, message) -> None:
-        """Take one delivery: in order, or as the reason why this reader ends."""
+        """Take one delivery; called while frames are received, so it waits for nothing and raises nothing."""
         self._last_tag = message.delivery_tag
         self._unacked += 1
-        if self._fault is not None:
-            return
-        try:
-            self._accept(offset_of(message, self._address.stream), message.body)
-        except errors.NovaSchedError as exc:
-            self._fault = exc  # raised by read, after the records that came before it
+        record = Record(message.headers[OFFSET_HEADER], message.body)
+        if self._beyond:
+            self._beyond.append(record)
+        elif self._fault is None:
+            self._accept(record)
 
-    def _accept(self, offset: int, payload: bytes) -> None:
-        if offset == self._expected and self._verified:
-            self._arrived.append(Record(offset, payload))
-            self._arrived_bytes += len(payload)
+    def _accept(self, record: Record) -> None:
+        """Queue the record that was expected; hold one from beyond it; check or leave one from before."""
+        if record.position > self._expected:
+            self._beyond.append(record)
+        elif record.position == self._expected and self._verified:
+            self._arrived.append(record)
+            self._arrived_bytes += len(record.payload)
             self._expected += 1
-            self._last_payload = payload
-        elif offset == self._expected - 1 and not self._verified:
-            if payload != self._last_payload:
-                raise self._gap(f"the record {offset} is not the one that was read before: the stream was re-created")
-            self._verified = True
-        elif offset >= self._expected:
-            raise self._gap(f"the broker went on at {offset}: the records between were removed")
-        # An earlier one: the broker delivers whole chunks.
+            self._last_payload = record.payload
+        elif record.position == self._expected - 1 and not self._verified:
+            if record.payload == self._last_payload:
+                self._verified = True
+            else:
+                self._fault = self._gap(
+                    f"the record {record.position} is not the one that was read before: the stream was re-created")
+
+    def _settle_holes(self, session: Session) -> None:
+        """Step over an offset that the broker took for itself; end this reader where records were removed.
+
+        The broker begins each segment of a stream but the first with a chunk of its own, which takes an offset. A
+        stream loses records at its front only, so while its first one is not beyond what we expect, none is missing.
+        """
+        while self._beyond and self._fault is None:
+            bounds = find_bounds(session)
+            if not self._verified or bounds.first > self._expected:
+                self._fault = errors.PositionTruncated(str(self._gap(
+                    f"the broker went on at {self._beyond[0].position}, and its first record is {bounds.first}")))
+                return
+            self._expected = self._beyond[0].position
+            held, self._beyond = self._beyond, deque()
+            for record in held:
+                if self._beyond:
+                    self._beyond.append(record)
+                else:
+                    self._accept(record)
 
     def _gap(self, found: str) -> errors.LogGap:
         return errors.LogGap(
@@ -166,10 +189,10 @@ class RabbitReader(LogReader):
         checks.check_position(self._expected, bounds, self._address.url)
         self._verified = self._last_payload is None or self._expected == bounds.first
         self._unacked = 0
+        self._beyond.clear()
         start = self._expected if self._verified else self._expected - 1
         session.channel.basic_qos(0, PREFETCH_MESSAGES, False)
-        session.channel.basic_consume(
-            self._address.stream, callback=self._on_message, arguments={OFFSET_HEADER: start})
+        consume(session.channel, self._address.stream, start, self._on_message)
 
     def _lose(self, outage: errors.LogUnavailable) -> None:
         self._session.drop()
@@ -193,7 +216,7 @@ class RabbitReader(LogReader):
             self._outage = exc
             self._retry_at = time.monotonic() + self._backoff_seconds
             self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
-            if isinstance(exc.__cause__, LASTING) or time.monotonic() >= deadline:
+            if is_lasting(exc.__cause__) or time.monotonic() >= deadline:
                 raise
         except errors.NovaSchedError as exc:
             self._fault = exc

@@ -33,8 +33,14 @@ class NotTaken(Exception):
 #: What a connection or channel raises when it cannot be used any further.
 BROKEN = (amqp.AMQPError, OSError, NotTaken)
 
-#: Errors that trying again does not mend before somebody changes something.
-LASTING = (amqp.AccessRefused, amqp.NotFound, amqp.NotAllowed, amqp.PreconditionFailed, ssl.SSLCertVerificationError)
+_LASTING = (amqp.AccessRefused, amqp.NotFound, amqp.NotAllowed, amqp.PreconditionFailed, ssl.SSLCertVerificationError)
+#: A broker that starts, or a cluster that elects a leader, says 404 with this of a stream that is there.
+_RECOVERING = "down or inaccessible"
+
+
+def is_lasting(exc: BaseException | None) -> bool:
+    """Whether trying again is of no use before somebody changes something."""
+    return isinstance(exc, _LASTING) and _RECOVERING not in str(exc)
 
 
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
@@ -53,6 +59,8 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, amqp.NotAllowed):
         return text, "check the vhost in the log URL, and the user's permissions in it"
     if isinstance(exc, amqp.NotFound):
+        if _RECOVERING in text:
+            return text, "the broker is recovering it or a node is down, so try again"
         return (f"the stream {address.stream!r} or its exchange is not there ({text})",
                 "create the log again, or mend the name in its URL")
     if isinstance(exc, amqp.PreconditionFailed):
@@ -181,7 +189,7 @@ def _read_ahead(transport) -> None:
 
 
 def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[[Session], None],
-                 heartbeat_seconds: int = 0, connect_seconds: float = CONNECT_SECONDS) -> Session:
+                 heartbeat_seconds: int = 0, connect_seconds: float | None = None) -> Session:
     """Return a session, with ``setup`` done on it, on the first host of the address that gives one.
 
     The setup counts as part of the attempt because a node of a cluster may be up and have no replica of the stream.
@@ -191,7 +199,7 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
     for host, port in address.hosts:
         session = None
         try:
-            session = Session(address, host, port, role, heartbeat_seconds, connect_seconds)
+            session = Session(address, host, port, role, heartbeat_seconds, connect_seconds or CONNECT_SECONDS)
             setup(session)
             return session
         except BROKEN as exc:

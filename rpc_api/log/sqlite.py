@@ -119,35 +119,30 @@ class _File:
         return f"check {self.path}, or name another file in the log URL"
 
     def create(self) -> None:
-        """Make the file and its tables where they are not there yet."""
+        """Make the file and its tables where they are not there yet; several processes may do so at once."""
         if not os.path.isdir(os.path.dirname(self.path)):
             raise errors.LogUnavailable(
                 f"cannot create the log {self.url}: {os.path.dirname(self.path)} is no directory; "
                 "make it, or name another path in the log URL")
+        deadline = time.monotonic() + BUSY_SECONDS
         with self.translating("create"):
-            connection = self._connect("rwc")
-            try:
-                self._check_format(connection)
-                # Also for one that has its tables: a crash may have come between the tables and the mode.
+            while True:
+                try:
+                    return self._create_once()
+                except sqlite3.OperationalError as exc:
+                    # On the way to WAL mode SQLite says so at once, whatever the busy timeout.
+                    if "locked" not in str(exc) or time.monotonic() >= deadline:
+                        raise
+                    time.sleep(POLL_SECONDS)
+
+    def _create_once(self) -> None:
+        connection = self._connect("rwc")
+        try:
+            if not self._check_format(connection):
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(SCHEMA)
-            except BaseException:
-                if connection.in_transaction:
-                    connection.rollback()
-                raise
-            finally:
-                connection.close()
-
-    def exists(self) -> bool:
-        """Whether the file holds a log already; raises UsageError when it holds something else."""
-        if not os.path.exists(self.path):
-            return False
-        with self.translating("open"):
-            connection = self._connect("rw")
-            try:
-                return self._check_format(connection)
-            finally:
-                connection.close()
+        finally:
+            connection.close()  # and so rolls back what did not come to its end
 
     def connect(self) -> sqlite3.Connection:
         """Open another connection to the log that is there."""
@@ -179,9 +174,11 @@ class _File:
 
     def _check_format(self, connection: sqlite3.Connection) -> bool:
         """Return whether the log's tables are there; raise for a file of another kind or version."""
+        connection.execute("BEGIN")  # all three of one moment: another process may be creating it
         application_id, = connection.execute("PRAGMA application_id").fetchone()
         version, = connection.execute("PRAGMA user_version").fetchone()
         tables, = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("COMMIT")
         if not tables and not application_id:
             return False
         if application_id != APPLICATION_ID:
@@ -222,7 +219,7 @@ class SqliteLog(EventLog):
     def open(cls, url: str, create: bool = True) -> "SqliteLog":
         """Open the file that ``url`` names; raises UsageError, LogUnavailable, UnknownSchema."""
         file = _File(url)
-        if create and not file.exists():
+        if create:
             file.create()
         return cls(file)
 
