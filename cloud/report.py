@@ -50,13 +50,13 @@ def percentiles(values, scale=1.0) -> dict:
             for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))}
 
 
-def summary(settings, workload, player, audit: Audit, seconds: float) -> dict:
+def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> dict:
     """The figures of a play; latencies in milliseconds."""
     results = player.results.values()
     built = [one for one in results if one.outcome.outcome == messages.BUILT]
     outcomes = Counter(one.outcome.outcome for one in results)
     return {
-        "workload": workload.name, "log": settings.log.split("@")[-1] if "@" in settings.log else settings.log,
+        "workload": workload.name, "logs": urls,
         "cells": settings.cells, "schedulers": settings.schedulers, "seed": settings.seed, "fail": settings.fail,
         "requests": len(results), "built": outcomes[messages.BUILT],
         "no_valid_host": outcomes[messages.NO_VALID_HOST],
@@ -187,7 +187,7 @@ def write_all(out: Path, settings, workload, player, urls, seconds: float, pictu
     for cell, url in urls.items():
         audit.read(cell, url)
     write_placements(out / "placements.csv", workload, player.results, audit)
-    figures = summary(settings, workload, player, audit, seconds)
+    figures = summary(settings, workload, player, audit, urls, seconds)
     (out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
     if picture:
         draw_fill(out / "fill.png", history, audit,

@@ -1,19 +1,33 @@
 """The RPC contract of the compute agents. One agent process (``server``) may speak for several hosts."""
 
+from oslo_config import cfg
+
 TOPIC = "nova_sched_agent"
-VERSION = "1.0"
+VERSION = "1.1"
 BUILD_TIMEOUT = 600
+CANCEL_TIMEOUT = 30
+
+GROUP = cfg.OptGroup("compute_agent", "The compute agents")
+OPTS = [cfg.StrOpt("rpc_topic", default=TOPIC, help="RPC topic of the compute agents.")]
 
 
 class AgentAPI:
     """Client side; ``server`` is where the host's agent answers, as its HostReported says."""
 
-    def __init__(self, bus):
-        self._client = bus.client(TOPIC, VERSION)
+    def __init__(self, bus, topic: str = TOPIC):
+        self._client = bus.client(topic, VERSION)
 
-    def build_instance(self, context, server, claim):
-        """Start an instance on the host of its claim (a ClaimProposed); returns a BuildAnswer."""
-        return self._client.call(context, "build_instance", server=server, timeout=BUILD_TIMEOUT, claim=claim)
+    def build_instance(self, context, server, claim, timeout: float = BUILD_TIMEOUT):
+        """Start an instance on the host of its claim (a ClaimProposed); returns a BuildAnswer.
+
+        UsageError and :class:`rpc_api.bus.NoSuchServer` say that it was not begun, any other error says nothing.
+        """
+        return self._client.call(context, "build_instance", server=server, timeout=timeout, claim=claim)
+
+    def cancel_build(self, context, server, host, claim_uuid, instance_uuid, timeout: float = CANCEL_TIMEOUT):
+        """See to it that an instance does not run, now or later, under a claim; True when that is certain."""
+        return self._client.call(context, "cancel_build", server=server, timeout=timeout, host=host,
+                                 claim_uuid=claim_uuid, instance_uuid=instance_uuid)
 
     def delete_instance(self, context, server, host, instance_uuid):
         """End an instance; one that is not there is no matter."""

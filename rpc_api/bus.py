@@ -7,6 +7,10 @@ does not wait, ``fanout`` reaches all of them.
 * :class:`MessagingBus`: ``rabbit://`` in production, ``fake://`` in one process.
 * :class:`LocalBus`: calls the endpoint in the caller's thread. What is passed still goes through the serializer, so
   that both sides never share an object.
+
+An endpoint is any object; its attribute ``RPC_METHODS``, if it has one, names the methods that may be called, else
+all of its public ones may. A method may answer with a Future. What it raises arrives as the same class if it is one
+of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never does.
 """
 
 import itertools
@@ -14,15 +18,70 @@ import logging
 import threading
 from concurrent import futures
 
-from rpc_api import errors
+from rpc_api import errors, nova_exception
 from rpc_api.nova_exception import NovaException
 from rpc_api.serializer import RpcSerializer
 
 LOG = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 60
+#: Seconds that :meth:`MessagingBus.check` gives each server of the broker.
+CHECK_TIMEOUT = 5.0
+#: How often a cast is tried again on a broker that is away, before it is given up.
+CAST_RETRIES = 2
+DEFAULT_EXCHANGE = "nova"
 #: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
+
+
+class NoSuchServer(errors.NovaSchedError):
+    """A call reached no server: what was asked for has not been done."""
+
+    exit_code = errors.EXIT_UNREACHABLE
+
+
+class NoAnswer(errors.NovaSchedError):
+    """No answer came in time: nobody can say whether what was asked for was done, or will be."""
+
+    exit_code = errors.EXIT_UNREACHABLE
+
+
+def _classes_by_name():
+    found, waiting = {}, [errors.NovaSchedError, NovaException]
+    while waiting:
+        one = waiting.pop()
+        if one.__module__ in (errors.__name__, __name__, nova_exception.MODULE):
+            found[one.__name__] = one
+            waiting.extend(one.__subclasses__())
+    return found
+
+
+#: The errors that keep their class on the way, by its name.
+BY_NAME = _classes_by_name()
+
+
+def expected(fault: BaseException) -> Exception:
+    """What is answered in place of a fault: itself if it is EXPECTED, else a NovaSchedError (its traceback is logged
+    for debugging)."""
+    if isinstance(fault, EXPECTED):
+        return fault
+    LOG.error("an RPC endpoint met a fault of its own: %r", fault)
+    LOG.debug("the fault of the RPC endpoint", exc_info=fault)
+    return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
+
+
+def invoke(endpoints, serializer, ctxt, method, arguments):
+    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it."""
+    for endpoint in endpoints:
+        allowed = getattr(endpoint, "RPC_METHODS", None)
+        target = getattr(endpoint, method, None)
+        if target is None or method.startswith("_") or allowed is not None and method not in allowed:
+            continue
+        if not getattr(endpoint, "TAKES_PRIMITIVES", False):
+            # An endpoint that hands calls on to another process wants them as they travel.
+            arguments = {name: serializer.deserialize_entity(None, value) for name, value in arguments.items()}
+        return target(ctxt, **arguments)
+    raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
 
 
 class LocalBus:
@@ -56,18 +115,9 @@ class LocalBus:
                 server = sorted(servers)[next(self._turn) % len(servers)]
             endpoints = servers.get(server)
         if endpoints is None:
-            raise errors.LogUnavailable(f"no server {server or ''} answers the topic {topic}; start that service")
-        return self.invoke(endpoints, ctxt, method, arguments)
-
-    def invoke(self, endpoints, ctxt, method, arguments):
-        """Call the first endpoint that has the method, with arguments that went through the serializer."""
-        for endpoint in endpoints:
-            target = getattr(endpoint, method, None)
-            if target is not None:
-                # An endpoint that hands calls on to another process wants them as they travel.
-                carry = self.packed if getattr(endpoint, "TAKES_PRIMITIVES", False) else self.passed
-                return target(ctxt, **{name: carry(value) for name, value in arguments.items()})
-        raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
+            raise NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
+        return invoke(endpoints, self._serializer, ctxt, method,
+                      {name: self.packed(value) for name, value in arguments.items()})
 
     def packed(self, value):
         """A value as it travels."""
@@ -88,6 +138,9 @@ class LocalBus:
     def servers(self, topic):
         with self._lock:
             return sorted(self._servers.get(topic, {}))
+
+    def check(self, timeout: float = CHECK_TIMEOUT):
+        """Nothing that could be away."""
 
     def close(self):
         """Nothing to give back."""
@@ -111,7 +164,7 @@ class _LocalClient:
         try:
             answer = self._bus.dispatch(self._topic, server, ctxt, method, arguments)
         except Exception as fault:
-            answered.set_exception(fault)
+            answered.set_exception(expected(fault))
             return answered
         if isinstance(answer, futures.Future):
             answer.add_done_callback(lambda done: self._pass_on(done, answered))
@@ -122,43 +175,62 @@ class _LocalClient:
     def _pass_on(self, done, answered):
         fault = done.exception()
         if fault is not None:
-            answered.set_exception(fault)
+            answered.set_exception(expected(fault))
         else:
             answered.set_result(self._bus.passed(done.result()))
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
-        """Call, and wait for the answer."""
-        return self.call_async(ctxt, method, server, **arguments).result(timeout)
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+        try:
+            return self.call_async(ctxt, method, server, **arguments).result(timeout)
+        except TimeoutError:
+            raise no_answer(self._topic, server, method, timeout) from None
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
         """Call without an answer; what goes wrong on the other side is its own affair."""
         for one in self._bus.servers(self._topic) if fanout else [server]:
-            fault = self.call_async(ctxt, method, one, **arguments).exception(CALL_TIMEOUT)
-            if fault is not None:
-                LOG.warning("cast %s to %s failed: %s", method, self._topic, fault)
+            answer = self.call_async(ctxt, method, one, **arguments)
+            answer.add_done_callback(lambda done: done.exception() is None or LOG.warning(
+                "cast %s to %s failed: %s", method, self._topic, done.exception()))
+
+
+def no_answer(topic, server, method, timeout) -> NoAnswer:
+    """The error of a call that was not answered in time."""
+    return NoAnswer(f"{method} was not answered by {server or 'any server'} of the topic {topic} within {timeout} s; "
+                    "see to that service and to the broker")
 
 
 class MessagingBus:
-    """RPC through oslo.messaging."""
+    """RPC through oslo.messaging; ``url`` None means ``conf.transport_url``, ``exchange`` None ``control_exchange``."""
 
     def __init__(self, conf, url: str | None = None, exchange: str | None = None, threads: int = 16):
         import oslo_messaging
         self._messaging = oslo_messaging
-        self._exchange = exchange or conf.control_exchange
+        oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         try:
-            self._transport = oslo_messaging.get_rpc_transport(conf, url=url)
+            # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
+            self._transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=[])
+            self._url = oslo_messaging.TransportURL.parse(conf, url)
         except (oslo_messaging.DriverLoadFailure, oslo_messaging.InvalidTransportURL) as fault:
-            raise errors.UsageError(f"the transport URL cannot be used ({fault}); mend transport_url") from None
+            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+        self._conf = conf
+        self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc call")
 
+    def check(self, timeout: float = CHECK_TIMEOUT) -> None:
+        """Raise LogUnavailable unless a server of the broker lets us in: oslo.messaging itself would try for ever."""
+        if self._url.transport not in ("rabbit", "kombu"):
+            return
+        from rpc_api.broker_check import check_broker
+        check_broker(self._url, self._conf, timeout)
+
     def serve(self, topic: str, server: str, endpoints, version: str):
-        """Answer calls to a topic; returns an object with ``stop()``."""
+        """Answer calls to a topic; returns an object with ``stop()``, which waits for what is being answered."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, server=server)
-        answering = [_Answering(endpoint, self._messaging, version) for endpoint in endpoints]
+        answering = _Answering(endpoints, self._messaging, version, self._serializer)
         rpc_server = self._messaging.get_rpc_server(
-            self._transport, target, answering, serializer=self._serializer,
-            access_policy=self._messaging.DefaultRPCAccessPolicy)
+            self._transport, target, [answering], access_policy=self._messaging.DefaultRPCAccessPolicy)
         rpc_server.start()
         return _MessagingServer(rpc_server)
 
@@ -166,7 +238,7 @@ class MessagingBus:
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
-        return _MessagingClient(client, self._pool)
+        return _MessagingClient(client, topic, self._messaging, self._pool)
 
     def close(self):
         """Give back the connections."""
@@ -174,24 +246,41 @@ class MessagingBus:
         self._transport.cleanup()
 
 
-class _Answering:
-    """An endpoint as oslo.messaging wants it: it waits for Futures, and what it raises is an answer, not an accident."""
+def _masked(fault):
+    from rpc_api.log.checks import mask_password
+    return mask_password(str(fault))
 
-    def __init__(self, endpoint, messaging, version):
-        self._endpoint = endpoint
+
+class _Answering:
+    """Endpoints as oslo.messaging wants them: waits for Futures; what is raised is an answer, not an accident."""
+
+    def __init__(self, endpoints, messaging, version, serializer):
+        self._endpoints = endpoints
         self._messaging = messaging
+        self._serializer = serializer
         self.target = messaging.Target(version=version)
 
     def __getattr__(self, method):
-        act = getattr(self._endpoint, method)
+        if method.startswith("_"):
+            raise AttributeError(method)
 
-        def answer(*args, **kwargs):
+        def answer(ctxt, **arguments):
             try:
-                result = act(*args, **kwargs)
-                return result.result() if isinstance(result, futures.Future) else result
-            except EXPECTED:
-                raise self._messaging.ExpectedException() from None
+                context = self._serializer.deserialize_context(ctxt)
+                result = invoke(self._endpoints, self._serializer, context, method, arguments)
+                result = result.result() if isinstance(result, futures.Future) else result
+                return self._serializer.serialize_entity(None, result)
+            except Exception as fault:
+                refusal = self._refusal(expected(fault))
+            raise refusal
         return answer
+
+    def _refusal(self, fault):
+        """The fault in the form in which oslo.messaging answers with it and logs nothing; without its traceback."""
+        fault.__cause__, fault.__suppress_context__ = None, True
+        refusal = self._messaging.ExpectedException()
+        refusal.exc_info = (type(fault), fault.with_traceback(None), None)
+        return refusal
 
 
 class _MessagingServer:
@@ -199,23 +288,51 @@ class _MessagingServer:
         self._server = server
 
     def stop(self):
+        """Take no more calls, and wait until those that were taken are answered."""
         self._server.stop()
         self._server.wait()
 
 
 class _MessagingClient:
-    def __init__(self, client, pool):
-        self._client, self._pool = client, pool
+    def __init__(self, client, topic, messaging, pool):
+        self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
+        # The broker says so at once when there is no queue that a call could go to.
+        self._options = messaging.TransportOptions(at_least_once=True)
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
-        """Call, and wait for the answer."""
-        prepared = self._client.prepare(server=server, timeout=timeout)
-        return prepared.call(ctxt, method, **arguments)
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+        prepared = self._client.prepare(server=server, timeout=timeout, transport_options=self._options)
+        messaging = self._messaging
+        try:
+            return prepared.call(ctxt, method, **arguments)
+        except messaging.MessagingTimeout:
+            raise no_answer(self._topic, server, method, timeout) from None
+        except messaging.MessageUndeliverable:
+            raise NoSuchServer(f"no server {server or ''} answers the topic {self._topic}; start that service") from None
+        except messaging.MessageDeliveryFailure as fault:
+            raise NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
+        except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
+            raise _local(fault) from None
 
     def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
         return self._pool.submit(self.call, ctxt, method, server, timeout, **arguments)
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer."""
-        self._client.prepare(server=server, fanout=fanout or None).cast(ctxt, method, **arguments)
+        """Call without an answer; one that cannot be sent is logged and given up."""
+        try:
+            self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
+                ctxt, method, **arguments)
+        except self._messaging.MessageDeliveryFailure as fault:
+            LOG.warning("cast %s to %s could not be sent: %s", method, self._topic, fault)
+
+
+def _local(fault):
+    """The error of this project, or of nova, that an error of the other side was."""
+    name = getattr(fault, "exc_type", type(fault).__name__)
+    text = str(getattr(fault, "value", fault))
+    if name in BY_NAME:
+        return BY_NAME[name](text)
+    if name in ("NoSuchMethod", "UnsupportedVersion", "RPCDispatcherError"):
+        return errors.UsageError(f"the other side does not know this call ({text}); use a client of the same version")
+    return errors.NovaSchedError(f"the other side failed: {name}: {text}")

@@ -7,15 +7,20 @@ Every console script calls :func:`setup` first. ``threading`` is the default;
 import os
 import sys
 
+from rpc_api import errors
+
 MODES = ("threading", "eventlet")
 VARIABLE = "NOVA_SCHED_CONCURRENCY"
 
 
 def setup(mode: str | None = None) -> str:
-    """Choose the mode: the argument, else the environment's ``NOVA_SCHED_CONCURRENCY``, else threading."""
+    """Choose the mode: the argument, else the environment's ``NOVA_SCHED_CONCURRENCY``, else threading.
+
+    Raises UsageError for another mode.
+    """
     mode = mode or os.environ.get(VARIABLE) or "threading"
     if mode not in MODES:
-        sys.exit(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; mend {VARIABLE}")
+        raise errors.UsageError(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; mend {VARIABLE}")
     if mode == "eventlet":
         import eventlet
         eventlet.monkey_patch()

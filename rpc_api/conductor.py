@@ -1,20 +1,30 @@
 """The RPC contracts of the conductors: of the API level, and of one cell."""
 
+from oslo_config import cfg
+
 TOPIC = "nova_sched_conductor"
 VERSION = "1.0"
 LONG_TIMEOUT = 1800
 
+GROUP = cfg.OptGroup("conductor", "The conductors, of the API level and of the cells")
+OPTS = [
+    cfg.StrOpt("rpc_topic", default=TOPIC,
+               help="RPC topic of the API level's conductors; that of the conductors of a cell is this one, \".cell.\" "
+                    "and the cell's name."),
+]
 
-def cell_topic(cell: str) -> str:
+
+def cell_topic(cell: str, topic: str = TOPIC) -> str:
     """The topic of the conductors of a cell."""
-    return f"{TOPIC}.{cell}"
+    # Not just topic.cell: RabbitMQ's queue of one server of the API level is topic.server.
+    return f"{topic}.cell.{cell}"
 
 
 class ConductorAPI:
     """The API level's conductor."""
 
-    def __init__(self, bus):
-        self._client = bus.client(TOPIC, VERSION)
+    def __init__(self, bus, topic: str = TOPIC):
+        self._client = bus.client(topic, VERSION)
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
         """Find hosts and build; returns a Future of one BuildOutcome for each instance."""
@@ -29,8 +39,8 @@ class ConductorAPI:
 class CellConductorAPI:
     """The conductors of one cell."""
 
-    def __init__(self, bus, cell: str):
-        self._client = bus.client(cell_topic(cell), VERSION)
+    def __init__(self, bus, cell: str, topic: str = TOPIC):
+        self._client = bus.client(cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context, build):
         """Build one instance on its claimed host or an alternate (a BuildRequest); returns a Future of a BuildOutcome."""

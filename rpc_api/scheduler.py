@@ -1,15 +1,32 @@
 """The RPC contract of the scheduler: nova's, on the topic ``scheduler``."""
 
+import socket
+
+from oslo_config import cfg
+
 TOPIC = "scheduler"
 VERSION = "4.5"
 LONG_TIMEOUT = 1800
+
+GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
+OPTS = [
+    cfg.StrOpt("name", default=socket.gethostname(), sample_default="<the host's name>",
+               help="Name of this scheduler in the logs and on the RPC bus. Two that run at the same time must have "
+                    "different ones."),
+    cfg.StrOpt("rpc_topic", default=TOPIC,
+               help="RPC topic that the schedulers answer. A nova-conductor calls \"scheduler\". RabbitMQ's queues are "
+                    "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
+                    "another topic is needed."),
+    cfg.IntOpt("max_attempts", default=3, min=1,
+               help="Hosts that are tried for one instance: the selected one and its alternates."),
+]
 
 
 class SchedulerAPI:
     """Client side, as nova-conductor's own."""
 
-    def __init__(self, bus):
-        self._client = bus.client(TOPIC, VERSION)
+    def __init__(self, bus, topic: str = TOPIC):
+        self._client = bus.client(topic, VERSION)
 
     def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
         """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the

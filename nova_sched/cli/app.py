@@ -20,6 +20,15 @@ class NovaSched(App):
         super().__init__(description=DESCRIPTION, version=metadata.version("nova_sched"),
                          command_manager=CommandManager("nova_sched.cli"), deferred_help=True)
 
+    def build_option_parser(self, description, version, argparse_kwargs=None):
+        """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
+        return super().build_option_parser(description, version, {**(argparse_kwargs or {}), "allow_abbrev": False})
+
+    def configure_logging(self):
+        """Say warnings, and more with each --verbose: what a command is for goes to stdout."""
+        self.options.verbose_level = max(0, self.options.verbose_level - 1)
+        super().configure_logging()
+
     def run_subcommand(self, argv):
         """Run one command: an error of the project is one sentence and its exit code."""
         try:
@@ -38,3 +47,11 @@ class NovaSched(App):
                 logging.getLogger(__name__).exception("%s", fault)
             sys.stderr.write(f"nova-sched {name}: {fault}\n")
             return fault.exit_code
+        except BrokenPipeError:
+            raise
+        except Exception as fault:
+            if self.options.debug:
+                raise
+            sys.stderr.write(f"nova-sched {name}: a fault of nova_sched itself ({fault!r}); "
+                             "run it with --debug and report what it says\n")
+            return errors.EXIT_NEGATIVE

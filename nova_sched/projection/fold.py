@@ -394,6 +394,7 @@ HANDLERS = {
     "AllocationMoved": allocation_moved,
     "BuildFailed": counted,
     "DecisionMade": counted,
+    "PolicyAdopted": counted,
     "AggregateUpdated": aggregate_updated,
     "AggregateDeleted": aggregate_deleted,
     "GroupAnchored": group_anchored,

@@ -1,5 +1,6 @@
 """The policy: every option that a decision depends on, frozen, with a digest that each decision records."""
 
+import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -37,6 +38,18 @@ class Policy:
     def digest(self) -> str:
         """16 hex digits over all options."""
         return blake2b(pack(asdict(self)), digest_size=8).hexdigest()
+
+    def to_json(self) -> str:
+        """The options as JSON, by name."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Policy":
+        """The policy of :meth:`to_json`; UsageError for filters or weighers that are not known here."""
+        options = json.loads(text)
+        options["enabled_filters"] = tuple(options["enabled_filters"])
+        options["weighers"] = tuple((name, multiplier) for name, multiplier in options["weighers"])
+        return cls(**options)
 
     @cached_property
     def filters(self):

@@ -169,7 +169,7 @@ class Engine:
         if ask.over:
             return
         request, anchor = self._anchored(instance)
-        positions = positions_of(self.cloud.projections, self.in_flight)
+        positions = self._positions()
         started = self.clock.monotonic()
         decision = decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
                           ask.alternates)
@@ -218,10 +218,13 @@ class Engine:
             decision = decide(self.cloud, ask.request._replace(groups=()), instance.uuid, self.policy, instance.seed)
             instance.decision = decision
             if not decision.candidates:
-                self._refuse(instance, ask.request, positions_of(self.cloud.projections, self.in_flight), 0)
+                self._refuse(instance, ask.request, self._positions(), 0)
                 return
             placed.append([self._placed(instance.uuid, decision.candidates[0], None, None)])
         self._finish(ask, placed)
+
+    def _positions(self):
+        return positions_of(self.cloud.projections, self.in_flight, self.cloud.table.cell_closed)
 
     # --- claims that come back ---------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ from rpc_api import events
 from rpc_api.packing import pack
 
 
-def positions_of(projections, in_flight):
-    """How far each cell's log was folded, and the range of own claims that were under way in it."""
+def positions_of(projections, in_flight, closed):
+    """How far each cell's log was folded, the range of own claims that were under way in it, and whether it is closed."""
     positions = []
     for cell, projection in projections.items():
         sequences = in_flight.get(cell) or {}
@@ -13,7 +13,8 @@ def positions_of(projections, in_flight):
         if sequences:
             values = sequences.values()
             first, last = next(iter(values)), next(reversed(values))
-        positions.append(events.CellPosition(cell, projection.epoch or "", projection.position, first, last))
+        positions.append(events.CellPosition(cell, projection.epoch or "", projection.position, first, last,
+                                             bool(closed.get(cell))))
     return tuple(positions)
 
 

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from nova_sched.service.engine import CELL0, Ask, Engine
-from rpc_api import errors
+from rpc_api import errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from rpc_api.log.epoch import ensure_open
@@ -77,6 +77,8 @@ class Scheduler:
         """Open the logs and begin to fold and decide; raises LogUnavailable or LogGap for a log that is not usable."""
         for cell in self.cells.values():
             self._logs[cell.name] = _CellLog(cell, self.name, self._clock, self._deliver)
+        policy = self.engine.policy
+        self._publish(CELL0, events.PolicyAdopted(policy.digest, policy.to_json()))
         for one in self._logs.values():
             one.follower.start()
         self._thread.start()

@@ -13,7 +13,7 @@ EVENTS = {schema.__name__: schema for schema in (
     host.HostReported, host.HostConfirmed, host.HostLost, host.HostSeen, host.HostRemoved,
     claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
     claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
-    decision.DecisionMade,
+    decision.DecisionMade, decision.PolicyAdopted,
     cloud.AggregateUpdated, cloud.AggregateDeleted, cloud.GroupAnchored, cloud.GroupFenced,
 )}
 
@@ -52,5 +52,6 @@ WeigherScore = decision.WeigherScore.Frozen
 HostScore = decision.HostScore.Frozen
 Evidence = decision.Evidence.Frozen
 DecisionMade = decision.DecisionMade.Frozen
+PolicyAdopted = decision.PolicyAdopted.Frozen
 
 __all__ = ["EVENTS", "TABLE", "from_object", "thaw", "to_object", *EVENTS]

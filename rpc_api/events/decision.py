@@ -87,7 +87,8 @@ class SchedulingRequest(SchemaObject):
 
 @register
 class CellPosition(SchemaObject):
-    """How far a decision knew a cell's log, and which of its own claims (by sequence) were under way beyond it."""
+    """How far a decision knew a cell's log, and which of its own claims (by sequence) were under way beyond it;
+    ``closed`` when the cell's log could not be read then, so that nothing was placed there."""
 
     VERSION = "1.0"
     fields = {
@@ -96,6 +97,7 @@ class CellPosition(SchemaObject):
         "position": fields.IntegerField(),
         "first_in_flight": fields.NonNegativeIntegerField(),
         "last_in_flight": fields.NonNegativeIntegerField(),
+        "closed": fields.BooleanField(default=False),
     }
 
 
@@ -171,3 +173,15 @@ class DecisionMade(SchemaObject):
         "took_ns": fields.NonNegativeIntegerField(),
         "evidence": PackedObjectField("Evidence"),
     }
+
+
+@register
+class PolicyAdopted(SchemaObject):
+    """A scheduler decides by this policy from here on: the options behind the digest that its decisions record.
+
+    ``options`` are JSON, by name.
+    """
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {"digest": fields.StringField(), "options": fields.StringField()}

@@ -1,0 +1,136 @@
+"""What a request asks of resource providers: the groups of flavor, extra specs, image, guest options and ports."""
+
+import re
+
+from rpc_api import errors, events
+
+_GROUPED = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:(.+)")
+MAX_GROUPS = 64
+MAX_AMOUNT = 2**31 - 1
+
+
+class _Group:
+    """A request group while it is put together."""
+
+    def __init__(self, suffix):
+        self.suffix = suffix
+        self.resources = {}
+        self.required, self.forbidden, self.member_of = [], [], []
+        self.forbidden_aggregates, self.in_tree = [], None
+
+    @property
+    def empty(self):
+        return not (any(self.resources.values()) or self.required or self.forbidden or self.member_of
+                    or self.forbidden_aggregates)
+
+    def frozen(self):
+        return events.ResourceGroup(
+            self.suffix,
+            tuple(events.ResourceAmount(name, amount) for name, amount in self.resources.items() if amount),
+            tuple(sorted(set(self.required))), tuple(sorted(set(self.forbidden))), (),
+            tuple(self.member_of), tuple(sorted(set(self.forbidden_aggregates))), self.in_tree)
+
+
+class Asked:
+    """The groups of one request, the unsuffixed one first; those that ask for nothing are left out.
+
+    Without resources there is no provider to have the traits of the unsuffixed group, so they are asked of the host:
+    ``root_required`` and ``root_forbidden``. Its aggregates then are those of the host, too.
+    """
+
+    def __init__(self, groups, policy):
+        unsuffixed = groups.pop("")
+        self.root_required, self.root_forbidden = [], []
+        if not any(unsuffixed.resources.values()):
+            self.root_required, unsuffixed.required = unsuffixed.required, []
+            self.root_forbidden, unsuffixed.forbidden = unsuffixed.forbidden, []
+        self.groups = tuple(group.frozen() for group in (unsuffixed, *groups.values()) if not group.empty)
+        self.policy = policy
+
+
+def asked_of(spec, extra_specs, properties, wishes) -> Asked:
+    """Return what a RequestSpec asks for; UsageError for extra specs and groups that make no sense."""
+    groups = {"": _Group("")}
+    for key, value in sorted(extra_specs.items()):
+        matched = _GROUPED.fullmatch(key)
+        if matched:
+            kind, suffix, name = matched.groups()
+            _add_extra_spec(groups.setdefault(suffix or "", _Group(suffix or "")), kind, name, key, value)
+    of_flavor = len(groups) - 1
+    unsuffixed = groups[""]
+    if properties is not None:
+        unsuffixed.required.extend(properties.get("traits_required") or ())
+    unsuffixed.resources.update(wishes.resources)
+    unsuffixed.required.extend(wishes.required)
+    unsuffixed.forbidden.extend(wishes.forbidden)
+    for requested in spec.requested_resources or ():
+        _add_requested(groups, requested)
+    _add_flavor(groups, spec)
+    _add_destination(unsuffixed, spec.requested_destination)
+    return Asked(groups, _group_policy(spec.flavor, extra_specs, groups, of_flavor))
+
+
+def _add_extra_spec(group, kind, name, key, value):
+    if kind == "resources":
+        try:
+            amount = int(value)
+        except ValueError:
+            amount = -1
+        if not 0 <= amount <= MAX_AMOUNT:
+            raise errors.UsageError(
+                f"the extra spec {key} is {value!r}, wanted a whole number of 0 to {MAX_AMOUNT}; mend the flavor")
+        group.resources[name] = amount
+    elif value == "required":
+        group.required.append(name)
+    elif value == "forbidden":
+        group.forbidden.append(name)
+    else:
+        raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted 'required' or 'forbidden'; mend the flavor")
+
+
+def _add_requested(groups, requested):
+    """Take over the group of a port or a device. Its suffix is who asks, and one provider satisfies it."""
+    suffix = requested.requester_id
+    if not suffix or suffix in groups:
+        raise errors.UsageError(f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
+                                "group of the request has; mend the port or the device profile")
+    group = groups[suffix] = _Group(suffix)
+    group.resources.update(sorted(requested.resources.items()))
+    group.required.extend(requested.required_traits)
+    group.forbidden.extend(requested.forbidden_traits)
+    group.member_of.extend(tuple(one) for one in requested.aggregates)
+    group.forbidden_aggregates.extend(requested.forbidden_aggregates)
+    group.in_tree = requested.in_tree
+
+
+def _add_flavor(groups, spec):
+    """VCPU, MEMORY_MB and DISK_GB of the flavor, each where no group names it, not even with an amount of 0."""
+    named = {name for group in groups.values() for name in group.resources}
+    flavor, resources = spec.flavor, groups[""].resources
+    if not named & {"VCPU", "PCPU"}:
+        resources["VCPU"] = flavor.vcpus
+    if "MEMORY_MB" not in named:
+        resources["MEMORY_MB"] = flavor.memory_mb
+    if "DISK_GB" not in named:
+        root_gb = 0 if spec.obj_attr_is_set("is_bfv") and spec.is_bfv else flavor.root_gb
+        resources["DISK_GB"] = root_gb + flavor.ephemeral_gb + -(-flavor.swap // 1024)
+
+
+def _add_destination(group, destination):
+    if destination is not None:
+        if destination.aggregates:
+            group.member_of = [tuple(one.split(",")) for one in destination.aggregates]
+        group.forbidden_aggregates.extend(destination.forbidden_aggregates or ())
+
+
+def _group_policy(flavor, extra_specs, groups, of_flavor):
+    """The group policy; several groups of the flavor want one, groups of ports do with none."""
+    policy = extra_specs.get("group_policy", "")
+    suffixed = sum(suffix != "" and not group.empty for suffix, group in groups.items())
+    if policy not in ("", "none", "isolate") or (suffixed > 1 and of_flavor > 1 and not policy):
+        raise errors.UsageError(
+            f"the flavor {flavor.name} has group_policy {policy!r}, wanted 'none' or 'isolate' "
+            "where it has several request groups; mend its extra specs")
+    if suffixed > MAX_GROUPS:
+        raise errors.UsageError(f"the request has {suffixed} resource groups, wanted at most {MAX_GROUPS}; split it")
+    return policy or ("none" if suffixed > 1 else "")

@@ -1,0 +1,144 @@
+"""Configuration that all services share: the cells, their logs and message queues, and the RPC topics.
+
+Each service reads ``[cells]`` and a section ``[cell:NAME]`` for each cell that it deals with.
+"""
+
+import re
+import uuid
+from typing import NamedTuple
+
+from oslo_config import cfg
+
+from rpc_api import agent, conductor, errors, scheduler
+
+CELL0 = "cell0"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+CELLS_GROUP = cfg.OptGroup("cells", "The cells and their logs")
+CELLS_OPTS = [
+    cfg.StrOpt("cell0_log", secret=True,
+               help="URL of the API level's own log: sqlite:////path/to/file.db or "
+                    "rabbit://user:password@host:port/vhost?stream=NAME. Schedulers need it."),
+    cfg.ListOpt("enabled", default=[],
+                help="Names of the cells. Each has a section [cell:NAME]."),
+    cfg.IntOpt("catch_up_timeout", default=600, min=1,
+               help="Seconds that a service may take on its start to read what the logs hold."),
+]
+
+CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled")
+CELL_OPTS = [
+    cfg.StrOpt("log", secret=True, help="URL of the cell's log, as [cells] cell0_log."),
+    cfg.StrOpt("transport_url", secret=True,
+               help="Message queue of the cell, in oslo.messaging's form. Without it, it is that of [DEFAULT]."),
+    cfg.StrOpt("uuid", help="UUID of the cell's CellMapping in nova. A compute agent does without."),
+]
+
+
+class Cell(NamedTuple):
+    """A cell as configured; ``uuid`` is None where it may be left out, ``transport_url`` None for [DEFAULT]'s."""
+
+    name: str
+    uuid: str | None
+    log: str
+    transport_url: str | None
+
+
+def list_opts():
+    """All options of this package, for oslo-config-generator."""
+    return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (scheduler.GROUP, scheduler.OPTS),
+            (conductor.GROUP, conductor.OPTS), (agent.GROUP, agent.OPTS)]
+
+
+def register(conf) -> None:
+    """Register all options but those of single cells."""
+    for group, options in list_opts():
+        if group is not CELL_GROUP:
+            conf.register_group(group)
+            conf.register_opts(options, group)
+
+
+def cell0_log(conf) -> str:
+    """URL of cell0's log; UsageError when it is not set."""
+    if not conf.cells.cell0_log:
+        raise errors.UsageError("[cells] cell0_log is not set, wanted the URL of the API level's log; "
+                                f"add it to {_files(conf)}")
+    return conf.cells.cell0_log
+
+
+def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
+    """All enabled cells, in the order of the configuration; UsageError for what is missing or wrong."""
+    names = conf.cells.enabled
+    if not names:
+        raise errors.UsageError(f"[cells] enabled names no cell, wanted at least one; mend {_files(conf)}")
+    if len(set(names)) < len(names):
+        raise errors.UsageError(f"[cells] enabled names a cell twice ({', '.join(names)}); mend {_files(conf)}")
+    cells = [cell_of(conf, name, uuid_wanted) for name in names]
+    logs = {conf.cells.cell0_log: CELL0}
+    for cell in cells:
+        if cell.log in logs:
+            raise errors.UsageError(f"{cell.name} and {logs[cell.log]} have the same log, wanted one each; "
+                                    f"mend {_files(conf)}")
+        logs[cell.log] = cell.name
+    return cells
+
+
+def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
+    """One cell by its name; UsageError for what is missing or wrong."""
+    if name not in conf.cells.enabled:
+        raise errors.UsageError(f"the cell {name!r} is not enabled, wanted one of "
+                                f"{', '.join(conf.cells.enabled) or '(none)'}; mend [cells] enabled in {_files(conf)}")
+    if not _NAME.fullmatch(name) or name == CELL0:
+        raise errors.UsageError(f"{name!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and "
+                                f"not {CELL0}; mend [cells] enabled in {_files(conf)}")
+    section = f"cell:{name}"
+    conf.register_opts(CELL_OPTS, section)
+    options = conf[section]
+    if not options.log:
+        raise errors.UsageError(f"[{section}] log is not set, wanted the URL of the cell's log; add the section to "
+                                f"{_files(conf)}")
+    if uuid_wanted and not options.uuid:
+        raise errors.UsageError(f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
+                                f"(nova-manage cell_v2 list_cells); add it to {_files(conf)}")
+    return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log,
+                options.transport_url)
+
+
+def _uuid(conf, section, text):
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise errors.UsageError(f"[{section}] uuid is {text!r}, wanted a UUID; mend {_files(conf)}") from None
+
+
+def _files(conf):
+    return ", ".join(conf.config_file or ()) or "the configuration (there is no file: name one with --config-file)"
+
+
+class Buses:
+    """The RPC buses of a service: one for each transport URL, made when it is first asked for."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._buses = {}
+
+    def top(self):
+        """The bus of [DEFAULT] transport_url."""
+        return self._bus(None)
+
+    def of(self, cell: Cell):
+        """The bus of a cell. Raises LogUnavailable when its broker does not let us in."""
+        return self._bus(cell.transport_url)
+
+    def _bus(self, url):
+        from rpc_api.bus import MessagingBus
+        if url not in self._buses:
+            bus = MessagingBus(self._conf, url)
+            bus.check()
+            self._buses[url] = bus
+        return self._buses[url]
+
+    def close(self) -> None:
+        """Give back all connections."""
+        for bus in self._buses.values():
+            bus.close()
+        self._buses.clear()
