@@ -4,6 +4,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from rpc_api import errors
 
+MASK = "***"
 SHARED = ("sqlite", "rabbit", "rabbits")
 
 
@@ -23,6 +24,14 @@ def cell_log_url(base: str, cell: str) -> str:
         return urlunsplit(parts._replace(query=urlencode(query)))
     raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted sqlite, rabbit, rabbits or "
                             "memory; mend --log")
+
+
+def masked(url: str) -> str:
+    """A URL that may be shown and kept: its password is three stars."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", f":{MASK}@")))
 
 
 def is_shared(url: str) -> bool:

@@ -35,7 +35,8 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PlaySettings:
-    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds requests under way."""
+    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds requests under way;
+    ``chain`` is the name of the policy's weighers, for the report."""
 
     log: str
     policy: object
@@ -45,6 +46,7 @@ class PlaySettings:
     seed: int = 0
     rate: float | None = None
     in_flight: int = 32
+    chain: str = "nova"
 
 
 @dataclass

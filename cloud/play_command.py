@@ -7,10 +7,11 @@ from pathlib import Path
 from cliff.command import Command
 
 from cloud import workload
+from cloud.chains import CHAINS
 from cloud.play import Cloud, Player, PlaySettings
 from cloud.report import write_all
 from nova_sched import weighers
-from nova_sched.selection.policy import DEFAULT_WEIGHERS, Policy
+from nova_sched.selection.policy import Policy
 from rpc_api import errors
 
 EPILOG = """\
@@ -81,8 +82,11 @@ class Play(Command):
         cloud.add_argument("--rate", type=rate, metavar="N", help="requests a second (as fast as it goes)")
         cloud.add_argument("--in-flight", type=positive, default=32, metavar="N", help="requests under way at once (32)")
         policy = parser.add_argument_group("policy")
+        policy.add_argument("--chain", choices=sorted(CHAINS), default="pack",
+                            help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
+                                 "where they can grow), pack (fills hosts, keeps room for groups) (pack)")
         policy.add_argument("--weigher", type=weigher, action="append", metavar="NAME=MULTIPLIER",
-                            help="weighers instead of nova's default ones; known: " + ", ".join(weighers.BUILT_IN))
+                            help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN))
         policy.add_argument("--host-subset-size", type=positive, default=1, metavar="N",
                             help="draw among this many best hosts (1)")
         policy.add_argument("--max-attempts", type=positive, default=3, metavar="N",
@@ -104,10 +108,11 @@ class Play(Command):
             raise errors.UsageError(f"the directory {out} cannot be made ({fault.strerror}); name another --out") from None
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",
-            policy=Policy(weighers=tuple(arguments.weigher or DEFAULT_WEIGHERS), max_attempts=arguments.max_attempts,
+            policy=Policy(weighers=tuple(arguments.weigher or CHAINS[arguments.chain]), max_attempts=arguments.max_attempts,
                           host_subset_size=arguments.host_subset_size),
             cells=arguments.cells, schedulers=arguments.schedulers, fail=arguments.fail, seed=arguments.seed,
-            rate=arguments.rate, in_flight=arguments.in_flight)
+            rate=arguments.rate, in_flight=arguments.in_flight,
+            chain="own" if arguments.weigher else arguments.chain)
         if settings.cells > len(work.inventories):
             raise errors.UsageError(f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell "
                                     "a host; lower --cells")

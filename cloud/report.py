@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from cloud.audit import Audit
+from cloud.logs import masked
 from rpc_api import errors, messages
 
 COLUMNS = ("seq", "instance", "host", "providers", "attempts", "outcome", "reason")
@@ -56,8 +57,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
     built = [one for one in results if one.outcome.outcome == messages.BUILT]
     outcomes = Counter(one.outcome.outcome for one in results)
     return {
-        "workload": workload.name, "logs": urls,
-        "cells": settings.cells, "schedulers": settings.schedulers, "seed": settings.seed, "fail": settings.fail,
+        "workload": workload.name, "logs": {cell: masked(url) for cell, url in urls.items()},
+        "cells": settings.cells, "schedulers": settings.schedulers, "chain": settings.chain, "seed": settings.seed, "fail": settings.fail,
         "requests": len(results), "built": outcomes[messages.BUILT],
         "no_valid_host": outcomes[messages.NO_VALID_HOST],
         "max_retries_exceeded": outcomes[messages.MAX_RETRIES_EXCEEDED], "departed": player.counts["departed"],

@@ -30,6 +30,7 @@ class WorkerSettings:
     transport: str | None
     exchange: str
     claim_timeout: float = 60.0
+    topic: str = "scheduler"
 
 
 def scheduler_process(packed_settings: bytes, pipe):
@@ -64,10 +65,10 @@ def _serve(settings, endpoint):
     from oslo_config import cfg
 
     from rpc_api.bus import MessagingBus
-    from rpc_api.scheduler import TOPIC, VERSION
+    from rpc_api.scheduler import VERSION
     cfg.CONF([], project="nova_sched", default_config_files=[])
     bus = MessagingBus(cfg.CONF, settings.transport, settings.exchange)
-    return bus.serve(TOPIC, settings.name, [endpoint], VERSION)
+    return bus.serve(settings.topic, settings.name, [endpoint], VERSION)
 
 
 def _answer(pipe, endpoint, settings):

@@ -8,70 +8,27 @@ time to time the digest of it all.
 import logging
 import threading
 
-from compute_agent.drivers.base import BuildRefused
-from rpc_api import digest, errors, events, messages
+from compute_agent.voice import HostVoice
+from rpc_api import conductor as conductor_rpc
+from rpc_api import errors
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.log import open_log
 from rpc_api.log.epoch import ensure_open
 from rpc_api.log.publisher import Appender, Producer
-from rpc_api.packing import pack
 
 LOG = logging.getLogger(__name__)
 
 APPEND_TIMEOUT = 30.0
 
 
-class HostVoice:
-    """One host: its driver, and the producer that speaks for it."""
-
-    def __init__(self, name, driver, producer, server):
-        self.name = name
-        self.driver = driver
-        self.producer = producer
-        self._server = server
-        self.lock = threading.Lock()
-        self._inventory = None
-        self._said = None
-
-    def _state(self):
-        inventory = self.driver.inventory()
-        if self._inventory is None or self._inventory[0] != inventory:
-            packed = pack(inventory)
-            self._inventory = (inventory, packed, digest.inventory_digest(packed))
-        return self._inventory[1], self._inventory[2], self.driver.status()
-
-    def report(self) -> int:
-        """Publish the whole state; returns the ticket."""
-        with self.lock:
-            packed, _, status = self._state()
-            consumers = self.driver.running()
-            self._said = (packed, status)
-            return self.producer.publish(events.HostReported(
-                self.name, self._server, packed, status, pack(events.HostConsumers(consumers)),
-                digest.consumers_digest(consumers)))
-
-    def report_change(self) -> bool:
-        """Publish the whole state if inventory or status changed since it was last said."""
-        with self.lock:
-            packed, _, status = self._state()
-            same = self._said == (packed, status)
-        if not same:
-            self.report()
-        return not same
-
-    def confirm(self) -> None:
-        """Publish the digest of what would be reported."""
-        with self.lock:
-            _, inventory_digest, status = self._state()
-            self.producer.publish(events.HostConfirmed(self.name, digest.host_digest(
-                inventory_digest, status, digest.consumers_digest(self.driver.running()))))
-
-
 class Agent:
-    """``drivers`` are the drivers of its hosts by name; ``server`` is its own name on the RPC bus."""
+    """``drivers`` are the drivers of its hosts by name; ``server`` is its own name on the RPC bus; times in seconds."""
 
-    def __init__(self, server, cell, log_url, bus, drivers, clock=SYSTEM, report_interval=10.0, confirm_interval=600.0):
+    RPC_METHODS = ("build_instance", "cancel_build", "delete_instance", "report")
+
+    def __init__(self, server, cell, log_url, bus, drivers, clock=SYSTEM, report_interval=10.0, confirm_interval=600.0,
+                 conductor_topic=conductor_rpc.TOPIC):
         self.server = server
         self._clock = clock
         self._log = open_log(log_url)
@@ -79,7 +36,7 @@ class Agent:
         self._appender = Appender(self._log, epoch, f"agent {server}")
         self.hosts = {name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
                       for name, driver in drivers.items()}
-        self._conductors = CellConductorAPI(bus, cell)
+        self._conductors = CellConductorAPI(bus, cell, conductor_topic)
         self._report_interval = report_interval
         self._confirm_interval = confirm_interval
         self._stopped = threading.Event()
@@ -97,11 +54,21 @@ class Agent:
         self._thread.start()
         return self
 
-    def stop(self, timeout: float = 5.0):
-        """Append what is waiting and end the threads; what runs goes on running."""
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Append what is waiting and end the threads; what runs goes on running. True when nothing was left."""
         self._stopped.set()
-        self._appender.close(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        drained = self._appender.close(timeout)
         self._log.close()
+        return drained
+
+    def facts(self) -> dict:
+        """What a person wants to know of it now."""
+        return {"server": self.server, "log": self._log.url, "epoch": self._appender.epoch,
+                "fault": self._appender.fault or "none",
+                "hosts": {name: {"instances": len(voice.driver.running()), "events": voice.producer.sequence,
+                                 "producer epoch": voice.producer.epoch} for name, voice in self.hosts.items()}}
 
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
@@ -123,24 +90,22 @@ class Agent:
     def build_instance(self, context, claim):
         """Start the instance of a claim; its start is durable in the log when the answer is given."""
         voice = self._voice(claim.host)
-        consumer = events.Consumer(claim.instance_uuid, claim.project_id, claim.allocations, claim.rule)
-        with voice.lock:
-            try:
-                voice.driver.spawn(consumer)
-            except BuildRefused as refused:
-                return messages.BuildAnswer(False, str(refused))
-            ticket = voice.producer.publish(events.InstanceStarted(claim.host, consumer))
-        if not voice.producer.wait(ticket, APPEND_TIMEOUT):
+        answer, ticket = voice.build(claim)
+        if ticket is not None and not voice.producer.wait(ticket, APPEND_TIMEOUT):
             LOG.warning("%s runs on %s, its start is not in the log yet", claim.instance_uuid, claim.host)
-        return messages.BuildAnswer(True, "")
+        return answer
+
+    def cancel_build(self, context, host, claim_uuid, instance_uuid):
+        """Let an instance not run under a claim, now or later; True when that is so, and in the log."""
+        voice = self._voice(host)
+        ticket = voice.cancel(claim_uuid, instance_uuid)
+        return ticket is None or voice.producer.wait(ticket, APPEND_TIMEOUT)
 
     def delete_instance(self, context, host, instance_uuid):
         """End an instance; its end is durable in the log when the answer is given."""
         voice = self._voice(host)
-        with voice.lock:
-            voice.driver.destroy(instance_uuid)
-            ticket = voice.producer.publish(events.InstanceDeleted(host, instance_uuid))
-        voice.producer.wait(ticket, APPEND_TIMEOUT)
+        if not voice.producer.wait(voice.delete(instance_uuid), APPEND_TIMEOUT):
+            LOG.warning("%s ended on %s, which is not in the log yet", instance_uuid, host)
 
     def report(self, context, host):
         """Report a host in full."""

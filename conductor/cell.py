@@ -7,12 +7,14 @@ is what the fold says.
 
 import logging
 import threading
-from concurrent.futures import Future
 
+from conductor.build import Builder
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
 from nova_sched.projection.projection import Projection
-from rpc_api import errors, events, messages
+from nova_sched.service.report import log_facts, projection_facts
+from rpc_api import agent as agent_rpc
+from rpc_api import errors
 from rpc_api.agent import AgentAPI
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
@@ -22,14 +24,17 @@ from rpc_api.log.publisher import Appender, Producer
 
 LOG = logging.getLogger(__name__)
 
-READ_BACK_TIMEOUT = 30.0
 TICK = 1.0
 
 
 class CellConductor:
-    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log."""
+    """``bus`` is the cell's RPC bus, ``log_url`` the cell's log; times are in seconds."""
 
-    def __init__(self, name, cell, log_url, bus, clock=SYSTEM, service_down_time=60.0, claim_ttl=600.0):
+    RPC_METHODS = ("build_instance", "delete_instance", "beat")
+
+    def __init__(self, name, cell, log_url, bus, clock=SYSTEM, service_down_time=60.0, claim_ttl=1200.0,
+                 build_timeout=agent_rpc.BUILD_TIMEOUT, cancel_timeout=agent_rpc.CANCEL_TIMEOUT,
+                 agent_topic=agent_rpc.TOPIC):
         self.name = f"conductor/{name}"
         self.cell = cell
         self._clock = clock
@@ -37,17 +42,18 @@ class CellConductor:
         epoch = ensure_open(self._log, cell, self.name, clock)
         self._appender = Appender(self._log, epoch, self.name)
         self.producer = Producer(self._appender, self.name, clock)
-        self._agents = AgentAPI(bus)
+        self._agents = AgentAPI(bus, agent_topic)
+        #: Whoever looks at the projection holds it.
         self._lock = threading.Lock()
         self.projection = Projection(cell)
-        self._claims = {}
-        self._building = set()
+        self.builder = Builder(self.producer, self._agents, self.server_of, build_timeout, cancel_timeout)
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         bounds = self._log.bounds()
         self._catch_up = bounds.last
         self._caught_up = threading.Event()
         self._stopped = threading.Event()
+        #: Why it cannot go on: a gap in its log.
         self.fault = None
         self._follower = Follower(self._log, bounds.first, self._on_records, self._on_fault, self.name)
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
@@ -63,30 +69,46 @@ class CellConductor:
         self._ticker.start()
         return self
 
-    def stop(self, timeout=5.0):
-        """Append what is waiting and end the threads."""
+    def stop(self, timeout=5.0) -> bool:
+        """Append what is waiting and end the threads; True when nothing was left."""
         self._stopped.set()
+        if self._ticker.is_alive():
+            self._ticker.join(timeout)
         self._follower.stop()
-        self._appender.close(timeout)
+        drained = self._appender.close(timeout)
         self._log.close()
+        return drained
+
+    def report(self) -> dict:
+        """What a person wants to know of it now."""
+        with self._lock:
+            facts = projection_facts(self.projection)
+        return {"name": self.name, "cell": self.cell, "fault": str(self.fault or self._appender.fault or "none"),
+                "builds in flight": len(self.builder.building()), **facts, **log_facts(self._log, facts["position"])}
 
     # --- the log -----------------------------------------------------------------------------------------------
 
     def _on_records(self, records):
-        with self._lock:
-            outcomes, noted = self.projection.fold(records)
-            settled = [(self._claims.pop(outcome.claim_uuid), outcome.reason)
-                       for outcome in outcomes if outcome.claim_uuid in self._claims]
-            servers = {note.host: self._server_of(note.host) for note in noted if note.resync and note.host}
-            if self.projection.position >= self._catch_up:
-                self._caught_up.set()
-        for waiting, reason in settled:
-            waiting.set_result(reason)
+        try:
+            with self._lock:
+                outcomes, noted = self.projection.fold(records)
+                servers = {note.host: self._server_of(note.host) for note in noted if note.resync and note.host}
+                if self.projection.position >= self._catch_up:
+                    self._caught_up.set()
+        except errors.LogGap as gap:
+            self._on_fault(gap)
+            return
         self._follower.taken()
+        self.builder.settle(outcomes)
         for host, server in servers.items():
             if server:
                 LOG.info("host %s is asked for a full report", host)
                 self._agents.report({}, server, host)
+
+    def server_of(self, host):
+        """Where the agent of a host answers, as its last report says; None for a host that is not known."""
+        with self._lock:
+            return self._server_of(host)
 
     def _server_of(self, host):
         known = self.projection.hosts.get(host)
@@ -102,66 +124,19 @@ class CellConductor:
 
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
-        attempts, reasons, allocations = 0, [], ()
-        for number, claim in enumerate(build.claims):
-            if attempts == build.max_attempts:
-                break
-            refused = self._claim(claim) if number else None
-            if refused is not None:
-                reasons.append(f"{claim.host}: claim refused: {refused}")
-                continue
-            attempts += 1
-            answer = self._build_on(context, claim)
-            if answer.started:
-                return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations,
-                                             attempts, "")
-            reasons.append(f"{claim.host}: {answer.reason}")
-            final = attempts == build.max_attempts or number == len(build.claims) - 1
-            self.producer.publish(
-                events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, answer.reason),
-                events.BuildFailed(build.instance_uuid, build.request_id, claim.host, attempts, answer.reason, final))
-        reason = f"Exhausted all hosts after {attempts} attempts: " + "; ".join(reasons)
-        LOG.info("instance %s of %s is not built: %s", build.instance_uuid, build.request_id, reason)
-        return messages.BuildOutcome(build.instance_uuid, messages.MAX_RETRIES_EXCEEDED, None, allocations, attempts,
-                                     reason)
-
-    def _claim(self, claim):
-        """Claim an alternate on the cell's log; None when it is accepted, else why not."""
-        waiting = Future()
-        with self._lock:
-            self._claims[claim.claim_uuid] = waiting
-        self.producer.publish(claim)
-        try:
-            return waiting.result(READ_BACK_TIMEOUT)
-        except TimeoutError:
-            return f"it was not read back within {READ_BACK_TIMEOUT} s"
-
-    def _build_on(self, context, claim):
-        with self._lock:
-            server = self._server_of(claim.host)
-            self._building.add(claim.claim_uuid)
-        try:
-            if server is None:
-                return messages.BuildAnswer(False, "the host is not known in this cell")
-            return self._agents.build_instance(context, server, claim)
-        except Exception as fault:
-            LOG.warning("the agent of %s did not build %s: %s", claim.host, claim.instance_uuid, fault)
-            return messages.BuildAnswer(False, f"its agent did not answer: {fault}")
-        finally:
-            with self._lock:
-                self._building.discard(claim.claim_uuid)
+        return self.builder.build(context, build)
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
-        with self._lock:
-            server = self._server_of(host)
+        server = self.server_of(host)
         if server is None:
             raise errors.UsageError(f"host {host} is not known in cell {self.cell}; name a host of this cell")
         return self._agents.delete_instance(context, server, host, instance_uuid)
 
     def beat(self, context, hosts):
         """Hosts are alive."""
-        self.monitor.heard(hosts, self._clock.monotonic())
+        with self._lock:
+            self.monitor.heard(hosts, self._clock.monotonic())
 
     # --- what time brings --------------------------------------------------------------------------------------
 
@@ -175,10 +150,9 @@ class CellConductor:
     def tick(self):
         """Say which hosts are lost or seen again, and which claims were not built in time."""
         now = self._clock.monotonic()
+        building = self.builder.building()
         with self._lock:
             said = [*self.monitor.changes(self.projection.hosts, now),
-                    *self.reaper.expired(self.projection.consumers, self._building, now)]
+                    *self.reaper.expired(self.projection.consumers, building, now)]
         if said:
             self.producer.publish(*said)
-
-

@@ -5,16 +5,17 @@ from rpc_api import events
 
 
 class Reaper:
-    """Remembers since when each claim has been seen; one that is being built here does not expire."""
+    """Remembers since when each claim has been left alone; one that is being built here does not grow older."""
 
     def __init__(self, claim_ttl: float):
         self.claim_ttl = claim_ttl
-        self._seen_at = {}
+        self._alone_since = {}
 
     def expired(self, consumers, building, now: float):
-        """ClaimExpired events for claims of a projection's ``consumers`` that are older than ``claim_ttl`` seconds."""
+        """ClaimExpired events for claims of a projection's ``consumers`` that were left alone for ``claim_ttl``
+        seconds; ``building`` are the uuids of claims that are being built, ``now`` is monotonic."""
         claims = {entry.claim_uuid: entry for entries in consumers.values() for entry in entries
                   if entry.state is CLAIMED}
-        self._seen_at = {uuid: self._seen_at.get(uuid, now) for uuid in claims}
-        return [events.ClaimExpired(claims[uuid].consumer_uuid, uuid) for uuid, since in self._seen_at.items()
+        self._alone_since = {uuid: now if uuid in building else self._alone_since.get(uuid, now) for uuid in claims}
+        return [events.ClaimExpired(claims[uuid].consumer_uuid, uuid) for uuid, since in self._alone_since.items()
                 if now - since >= self.claim_ttl and uuid not in building]

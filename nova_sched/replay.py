@@ -56,6 +56,7 @@ class LogBook:
         self.decisions = []
         self.policies = {}
         self._claims = {}
+        self._outcomes = {}
         for cell, records in self.records.items():
             for position, record in records:
                 for event in record.events:
@@ -81,6 +82,14 @@ class LogBook:
         """The incarnation of the scheduler in a cell's log: each log has a producer of its own, made at one start."""
         epochs = [key[2] for key in self._claims if key[:2] == (cell, recorded.producer)]
         return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
+
+    def outcomes(self, cell):
+        """Claim uuid -> why it was refused, None where it was accepted, for all claims of a cell's log."""
+        if cell not in self._outcomes:
+            projection = Projection(cell, HostTable())
+            settled, _ = projection.fold(self.records[cell])
+            self._outcomes[cell] = {outcome.claim_uuid: outcome.reason for outcome in settled}
+        return self._outcomes[cell]
 
     def of_request(self, key: str):
         """The decisions of a request id or an instance, in the order of their attempts."""

@@ -261,7 +261,7 @@ class _Answering:
         self.target = messaging.Target(version=version)
 
     def __getattr__(self, method):
-        if method.startswith("_"):
+        if method.startswith(("_", "oslo_")):
             raise AttributeError(method)
 
         def answer(ctxt, **arguments):

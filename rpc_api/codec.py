@@ -22,6 +22,8 @@ FORMAT = 1
 MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
+#: Of an event that is set aside so many bytes are kept; its position says where all of it is.
+MAX_RAW_BYTES = 16 * 1024
 
 
 class Event(NamedTuple):
@@ -44,7 +46,7 @@ class Event(NamedTuple):
 
 
 class SetAside(NamedTuple):
-    """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its raw bytes."""
+    """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its first raw bytes."""
 
     code: str
     reason: str
@@ -116,26 +118,46 @@ def decode_record(payload: bytes) -> DecodedRecord:
         record = unpack(payload)
     except errors.InvalidEvent as broken:
         return _aside_record("undecodable", str(broken), payload)
-    if type(record) is not tuple or len(record) != 3 or type(record[0]) is not int:
+    if type(record) is not tuple or not record or type(record[0]) is not int:
         return _aside_record("undecodable", "a record that is not [format, epoch, events]", payload)
-    form, epoch, batch = record
-    if form != FORMAT:
-        return _aside_record("unknown-format", f"a record of format {form}, this process knows {FORMAT}", payload)
-    if type(epoch) is not str or len(epoch) > MAX_NAME or type(batch) is not tuple:
+    if record[0] != FORMAT:
+        return _aside_record("unknown-format", f"a record of format {record[0]}, this process knows {FORMAT}", payload)
+    if (len(record) != 3 or type(record[1]) is not str or len(record[1]) > MAX_NAME
+            or type(record[2]) is not tuple):
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
+    _, epoch, batch = record
     if len(batch) > MAX_EVENTS_A_RECORD:
         return _aside_record("too-large", f"{len(batch)} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
-    return DecodedRecord(epoch, [_decode_event(raw) for raw in batch])
+    decoded = [_decode_event(raw) for raw in batch]
+    if len(payload) > MAX_EVENT_BYTES:
+        for index, size in enumerate(_sizes(payload)):
+            if size > MAX_EVENT_BYTES:
+                decoded[index] = SetAside(
+                    "too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(batch[index]))
+    return DecodedRecord(epoch, decoded)
+
+
+def _sizes(payload):
+    """Yield how many bytes each event of a readable record has."""
+    unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
+    unpacker.feed(payload)
+    unpacker.read_array_header()
+    unpacker.skip()
+    unpacker.skip()
+    for _ in range(unpacker.read_array_header()):
+        before = unpacker.tell()
+        unpacker.skip()
+        yield unpacker.tell() - before
 
 
 def _aside_record(code, reason, payload):
-    return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_EVENT_BYTES])])
+    return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])])
 
 
 def _decode_event(raw):
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
-        if (type(name) is not str or type(producer) is not str or len(producer) > MAX_NAME
+        if (type(name) is not str or type(version) is not str or type(producer) is not str or len(producer) > MAX_NAME
                 or type(producer_epoch) is not int or type(sequence) is not int or type(at_ns) is not int
                 or not 0 < sequence < 2**63 or not 0 < producer_epoch < 2**63 or not 0 <= at_ns < 2**63):
             raise ValueError
@@ -157,6 +179,6 @@ def _decode_event(raw):
 def _raw(raw):
     """The bytes of an event that is set aside (its values were unpacked with the record)."""
     try:
-        return msgpack.packb(raw, use_bin_type=True, datetime=False)[:MAX_EVENT_BYTES]
+        return msgpack.packb(raw, use_bin_type=True, datetime=False)[:MAX_RAW_BYTES]
     except (ValueError, TypeError, OverflowError):
-        return repr(raw).encode()[:MAX_EVENT_BYTES]
+        return repr(raw).encode()[:MAX_RAW_BYTES]

@@ -122,19 +122,19 @@ class Buses:
         self._buses = {}
 
     def top(self):
-        """The bus of [DEFAULT] transport_url."""
+        """The bus of [DEFAULT] transport_url. Raises LogUnavailable when its broker does not let us in."""
         return self._bus(None)
 
-    def of(self, cell: Cell):
-        """The bus of a cell. Raises LogUnavailable when its broker does not let us in."""
-        return self._bus(cell.transport_url)
+    def of(self, cell: Cell, checked: bool = True):
+        """The bus of a cell. Raises LogUnavailable, if it is to be ``checked``, when its broker does not let us in."""
+        return self._bus(cell.transport_url, checked)
 
-    def _bus(self, url):
+    def _bus(self, url, checked=True):
         from rpc_api.bus import MessagingBus
         if url not in self._buses:
-            bus = MessagingBus(self._conf, url)
-            bus.check()
-            self._buses[url] = bus
+            self._buses[url] = MessagingBus(self._conf, url)
+        if checked:
+            self._buses[url].check()
         return self._buses[url]
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ travel as msgpack and JSON integers).
 
 from hashlib import blake2b
 
+import msgpack
+
 from rpc_api.packing import pack
 
 MASK = 2**52 - 1
@@ -18,7 +20,7 @@ def _number(data: bytes) -> int:
 
 def consumer_hash(instance_uuid: str, allocations) -> int:
     """Hash of one running instance: its uuid and what it uses, in any order of its allocations."""
-    return _number(pack((instance_uuid, sorted(tuple(allocation) for allocation in allocations))))
+    return _number(msgpack.packb((instance_uuid, sorted(allocations))))
 
 
 def consumers_digest(consumers) -> int:
@@ -33,4 +35,6 @@ def inventory_digest(packed: bytes) -> int:
 
 def host_digest(inventory: int, status, consumers: int) -> int:
     """Digest of a host's whole report from the digest of its inventory, its status and the digest of its consumers."""
-    return _number(pack((inventory, status, consumers)))
+    # As the status is after it travelled: its metrics are floats.
+    metrics = {name: value + 0.0 for name, value in status.metrics.items()}
+    return _number(pack((inventory, status._replace(metrics=metrics), consumers)))

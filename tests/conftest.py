@@ -1,5 +1,10 @@
 """Fixtures that the whole test tree shares: the private servers, one of each a session."""
 
+from rpc_api import concurrency
+
+concurrency.setup()  # before anything that the tests import brings oslo's libraries
+
+
 import os
 
 import pytest

@@ -1,7 +1,8 @@
 """Private servers for tests: RabbitMQ and Redis on free loopback ports, with their data in a temporary directory.
 
 They run as the user who runs the tests (root or not), share nothing with a
-system service, and are killed when the context ends or the interpreter exits.
+system service, and are killed when the context ends, the interpreter exits, or
+the process that started them is gone in whatever way.
 """
 
 import atexit
@@ -27,6 +28,9 @@ EPMD_PLACES = ("/usr/lib/erlang/erts-*/bin", "/usr/lib/erlang/bin", "/usr/local/
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
+
+#: Reads from a pipe that only we hold open: it ends with us, be it by SIGKILL, and then takes the group $0 along.
+WATCH = 'read -r _; kill -s KILL -- "-$0"'  # POSIX: the kill of dash knows no "-KILL --"
 
 
 class ServerMissing(Exception):
@@ -75,6 +79,7 @@ class _Server:
         self.host = "127.0.0.1"
         self.port = free_port()
         self._process: subprocess.Popen | None = None
+        self._watchers: dict[int, subprocess.Popen] = {}
         atexit.register(self.close)
 
     def __enter__(self):
@@ -107,15 +112,24 @@ class _Server:
 
     def _spawn(self, command: list[str], env: dict | None = None) -> subprocess.Popen:
         with open(self.dir / "console.log", "ab") as console:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=env, cwd=self.dir, stdin=subprocess.DEVNULL,
                 stdout=console, stderr=console, start_new_session=True)
+            self._watchers[process.pid] = subprocess.Popen(
+                ["/bin/sh", "-c", WATCH, str(process.pid)], stdin=subprocess.PIPE,
+                stdout=console, stderr=console, start_new_session=True)
+        return process
 
     def _end(self, process: subprocess.Popen | None, signal_number: int) -> None:
         """Signal the whole group of ``process`` and wait until it is gone."""
         if process is None:
             return
         group = process.pid
+        watcher = self._watchers.pop(group, None)
+        if watcher is not None:  # before the group: its number may be given to another one
+            watcher.kill()
+            watcher.stdin.close()
+            watcher.wait()
         self._signal_group(group, signal_number)
         try:
             process.wait(STOP_SECONDS_MAX)

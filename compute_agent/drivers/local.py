@@ -12,11 +12,20 @@ import socket
 import uuid
 from pathlib import Path
 
+from oslo_config import cfg
+
 from compute_agent.drivers.base import BuildRefused, Driver
 from compute_agent.drivers.simulated import UP
 from rpc_api import errors, events
 
 NAMESPACE = uuid.UUID("8f3c8d1e-52b4-4b7e-9c0a-0d6d8c1f7a51")
+
+OPTS = [
+    cfg.StrOpt("state_path", default="/var/lib/nova_sched",
+               help="Driver local: directory in which it remembers what it runs."),
+    cfg.IntOpt("reserved_memory_mb", default=512, min=0,
+               help="Driver local: memory in MB that instances do not get."),
+]
 
 
 class LocalDriver(Driver):
@@ -82,3 +91,9 @@ def _address():
         return socket.gethostbyname(socket.gethostname())
     except OSError:
         return None
+
+
+def drivers(conf, host: str) -> dict:
+    """This machine as the one host, under the agent's name."""
+    options = conf.compute_agent
+    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb)}

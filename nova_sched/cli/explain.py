@@ -109,10 +109,11 @@ def _afterwards(recorded, book):
     """What the logs say of the instance after the decision, one line an event."""
     instance = recorded.decision.instance_uuid
     for cell, records in sorted(book.records.items()):
+        outcomes = book.outcomes(cell)
         for position, record in records:
             for event in record.events:
                 if isinstance(event, Event) and event.name != "DecisionMade" and _about(event.data) == instance:
-                    yield f"  event        {cell} {position}: {event.name} {_detail(event)}"
+                    yield f"  event        {cell} {position}: {event.name} {_detail(event, outcomes)}"
 
 
 def _about(data):
@@ -123,6 +124,9 @@ def _about(data):
     return getattr(data, "consumer_uuid", None)
 
 
-def _detail(event):
+def _detail(event, outcomes):
     parts = [getattr(event.data, "host", ""), getattr(event.data, "reason", "")]
+    if event.name == "ClaimProposed" and event.data.claim_uuid in outcomes:
+        reason = outcomes[event.data.claim_uuid]
+        parts.append("accepted" if reason is None else f"refused: {reason}")
     return " ".join(part for part in (*parts, f"by {event.producer}") if part)

@@ -27,7 +27,12 @@ def _named(text):
 
 def _of_play(directory):
     try:
-        return json.loads((directory / "summary.json").read_text())["logs"]
+        urls = json.loads((directory / "summary.json").read_text())["logs"]
+        if any(":***@" in url for url in urls.values()):
+            raise argparse.ArgumentTypeError(
+                f"the logs of {directory} are on a broker, and its password is not kept there; name them as "
+                + " ".join(f"--log {cell}={url}" for cell, url in sorted(urls.items())))
+        return urls
     except (OSError, ValueError, KeyError):
         raise argparse.ArgumentTypeError(f"{directory} holds no summary.json of a play that names its logs") from None
 

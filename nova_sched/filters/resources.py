@@ -61,6 +61,10 @@ class Providers:
             return providers.astype(np.int64)
         return np.bincount(self.owner[providers], minlength=len(self.hosts))
 
+    def roots(self):
+        """Which providers are hosts themselves."""
+        return self.table.is_root[self.rows]
+
     def room(self, resource_class, amount):
         """Which providers have room for an amount."""
         index = self.table.classes.get(resource_class)
@@ -72,36 +76,38 @@ class Providers:
         """Which providers have a trait."""
         return self.table.has_trait(trait, self.rows)
 
-    def in_aggregates(self, uuids, with_root):
-        """Which providers are (``with_root``: or have their root) in one of some aggregates."""
-        found = self._none()
-        for uuid in uuids:
-            member = self.table.aggregate_rows(uuid)
-            found |= member[self.rows]
-            if with_root:
-                found |= member[self.table.root[self.rows]]
-        return found
+    def in_aggregates(self, lists, with_root):
+        """Which providers are in an aggregate of each list (``with_root``: or have a root that is)."""
+        own, of_root = self._all(), self._all()
+        for uuids in lists:
+            member = np.logical_or.reduce([self.table.aggregate_rows(uuid) for uuid in uuids])
+            own &= member[self.rows]
+            of_root &= member[self.table.root[self.rows]]
+        return own | of_root if with_root else own
 
     def in_tree(self, uuid):
         """Which providers are in the tree of a provider."""
         row = self.table.row_of_uuid.get(uuid)
         return self._none() if row is None else self.table.root[self.rows] == self.table.root[row]
 
+    def _all(self):
+        """All providers, which is not all rows: some may be unused."""
+        return self.table.root[self.rows] >= 0
+
     def _none(self):
-        length = self.table.count if isinstance(self.rows, slice) else len(self.rows)
-        return np.zeros(length, bool)
+        return np.zeros_like(self._all())
 
 
 def usable_providers(providers: Providers, group) -> np.ndarray:
     """Which providers a group may use at all: no forbidden trait, in its aggregates and in its tree."""
     single = group.suffix != ""
-    usable = ~providers._none()
+    usable = providers._all()
     for trait in group.forbidden_traits:
         usable &= ~providers.has_trait(trait)
-    for uuids in group.member_of:
-        usable &= providers.in_aggregates(uuids, not single)
-    if group.forbidden_aggregates:
-        usable &= ~providers.in_aggregates(group.forbidden_aggregates, not single)
+    if group.member_of:
+        usable &= providers.in_aggregates(group.member_of, not single)
+    for uuid in group.forbidden_aggregates:
+        usable &= ~providers.in_aggregates([[uuid]], not single)
     if group.in_tree:
         usable &= providers.in_tree(group.in_tree)
     if single:
@@ -122,6 +128,9 @@ def _group_refusals(providers, group):
     restricted = group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree
     if restricted:
         yield Refusal("traits or aggregates", ~providers.any(usable))
+    if not group.suffix and not group.resources:
+        # Nothing is taken of any provider: it is the host itself that must meet the group.
+        yield Refusal("traits or aggregates", ~providers.any(usable & providers.roots()))
     together = usable
     for resource_class, amount in group.resources:
         room = usable & providers.room(resource_class, amount)
@@ -135,10 +144,10 @@ def _group_refusals(providers, group):
 def _isolation_refusals(providers, groups):
     same = Counter(group._replace(suffix="") for group in groups if group.suffix != "")
     for group, times in same.items():
-        if times == 1 or not group.resources:
+        if times == 1:
             continue
         fits = usable_providers(providers, group._replace(suffix="any"))
         for resource_class, amount in group.resources:
             fits = fits & providers.room(resource_class, amount)
-        classes = "+".join(resource_class for resource_class, _ in group.resources)
+        classes = "+".join(resource_class for resource_class, _ in group.resources) or "traits"
         yield Refusal(f"{classes} on {times} providers", providers.count(fits) < times)

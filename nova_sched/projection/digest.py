@@ -24,7 +24,7 @@ def _parts(projection):
     yield sorted(projection.producers.items())
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
-    yield [tuple(projection.table.aggregates[uuid]) for uuid in sorted(projection.table.aggregates)]
+    yield [tuple(projection.aggregates[uuid]) for uuid in sorted(projection.aggregates)]
 
 
 def _host(table, host):

@@ -6,119 +6,42 @@ that must not count); in both cases the state is as it was.
 """
 
 from nova_sched.projection import inventory as inventories
-from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
+from nova_sched.projection.holding import add_entry, count_all_use, reconcile, remove_entry, start
+from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
+from nova_sched.projection.noted import Noted, Refusal
 from rpc_api import errors, events
-from rpc_api.codec import SetAside
-from rpc_api.digest import MASK, consumer_hash, host_digest, inventory_digest
-
-
-class Refusal(str):
-    """Why a claim was refused; compares as its text."""
-
-
-# --- entries -----------------------------------------------------------------------------------------------------
-
-def add_entry(projection, host, entry) -> None:
-    """Put an entry on its host and count it."""
-    table = projection.table
-    host.entries[entry.consumer_uuid] = entry
-    projection.consumers[entry.consumer_uuid] = projection.consumers.get(entry.consumer_uuid, ()) + (entry,)
-    projection.groups.add(entry)
-    _count_use(table, host, entry.allocations, +1)
-    if entry.state is RUNNING:
-        host.running_digest = (host.running_digest + entry.hash) & MASK
-    table.num_instances[host.root] += 1
-    table.touch(host.root)
-
-
-def remove_entry(projection, host, entry) -> None:
-    """Take an entry off its host and give back what it held."""
-    table = projection.table
-    del host.entries[entry.consumer_uuid]
-    rest = tuple(one for one in projection.consumers[entry.consumer_uuid] if one is not entry)
-    if rest:
-        projection.consumers[entry.consumer_uuid] = rest
-    else:
-        del projection.consumers[entry.consumer_uuid]
-    projection.groups.remove(entry)
-    _count_use(table, host, entry.allocations, -1)
-    if entry.state is RUNNING:
-        host.running_digest = (host.running_digest - entry.hash) & MASK
-    table.num_instances[host.root] -= 1
-    table.touch(host.root)
-
-
-def _count_use(table, host, allocations, sign):
-    """Count allocations on the rows of a host; one of a provider that the host does not have (any more) counts nowhere."""
-    for provider_uuid, resource_class, amount in allocations:
-        row = table.row_of_uuid.get(provider_uuid)
-        if row is not None and table.root[row] == host.root:
-            table.take(row, table.class_index(resource_class), sign * amount)
-
-
-def count_all_use(projection, host) -> None:
-    """Count every entry of a host again, after its providers were cleared."""
-    for entry in host.entries.values():
-        _count_use(projection.table, host, entry.allocations, +1)
-
-
-def _start(projection, host, entry, consumer, note):
-    """Turn an entry into the host's own use, as its agent reports it."""
-    hash_ = consumer_hash(consumer.instance_uuid, consumer.allocations)
-    same = sorted(entry.allocations) == sorted(consumer.allocations)
-    if entry.state is RUNNING and same:
-        return
-    if same:
-        entry.state, entry.hash = RUNNING, hash_
-        host.running_digest = (host.running_digest + hash_) & MASK
-        projection.table.touch(host.root)
-        return
-    note("differs", f"{consumer.instance_uuid} uses other resources than were claimed")
-    remove_entry(projection, host, entry)
-    add_entry(projection, host, Entry(
-        entry.consumer_uuid, entry.instance_uuid, entry.project_id, host.name, consumer.allocations,
-        entry.rule or consumer.rule, entry.claim_uuid, RUNNING, entry.position, hash_))
-
-
-def _add_running(projection, host, consumer, position):
-    add_entry(projection, host, Entry(
-        consumer.instance_uuid, consumer.instance_uuid, consumer.project_id, host.name, consumer.allocations,
-        consumer.rule, None, RUNNING, position, consumer_hash(consumer.instance_uuid, consumer.allocations)))
-
-
-def _entry_of_instance(host, instance_uuid):
-    """The entry under which a host holds an instance: a running one first (an instance may be resized in place)."""
-    entry = host.entries.get(instance_uuid)
-    if entry is not None and entry.state is RUNNING:
-        return entry
-    for other in host.entries.values():
-        if other.instance_uuid == instance_uuid and other.state is RUNNING:
-            return other
-    return entry
-
+from rpc_api.codec import MAX_NAME, SetAside
+from rpc_api.digest import host_digest, inventory_digest
 
 # --- hosts -------------------------------------------------------------------------------------------------------
 
 def _not_its_host(host, event):
-    if host is not None and host.producer != event.producer and not host.lost:
+    if host is not None and host.producer != event.producer:
         return SetAside("not-its-host", f"a {event.name} for {host.name} by {event.producer}; "
                                         f"that host speaks through {host.producer}", b"")
     return None
 
 
 def host_reported(projection, position, event, noted):
-    """The host is as it says: its inventory and status are written, its consumers are brought in line."""
+    """The host is as it says: its inventory and status are written, its consumers are brought in line.
+
+    Any agent may speak for a new host, and another one takes over a lost host by reporting it.
+    """
     data = event.data
     host = projection.hosts.get(data.host)
-    aside = _not_its_host(host, event)
-    if aside:
-        return aside
+    if host is not None and not host.lost:
+        aside = _not_its_host(host, event)
+        if aside:
+            return aside
+    elif host is None and not 0 < len(data.host) <= MAX_NAME:
+        return SetAside("invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; "
+                                   "mend its agent", b"")
     tree = consumers = None
     try:
         if host is None or host.inventory != data.inventory:
             tree = inventories.checked(projection, data.host, data.inventory)
-        if data.consumers_digest != (host.running_digest if host else 0) or host is None:
-            consumers = events.thaw("HostConsumers", data.consumers).consumers
+        if host is None or data.consumers_digest != host.running_digest:
+            consumers = _consumers(data)
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
     if host is None:
@@ -129,46 +52,21 @@ def host_reported(projection, position, event, noted):
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
         count_all_use(projection, host)
         projection.table.sum_tree(host.root)
-    if host.status != data.status or host.lost:
+    if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
     if consumers is not None:
-        _reconcile(projection, host, consumers, position, noted)
+        reconcile(projection, host, consumers, position, noted)
     projection.table.touch(host.root)
     return None
 
 
-def _reconcile(projection, host, consumers, position, noted):
-    """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
-    def note(kind, detail):
-        projection.counts["divergence"] += 1
-        noted.append(_noted(position, kind, host.name, detail))
-
-    first_report = not host.entries
-    reported = {consumer.instance_uuid: consumer for consumer in consumers}
-    held = {}
-    for entry in sorted(host.entries.values(), key=lambda one: (one.instance_uuid, one.state is not RUNNING)):
-        held.setdefault(entry.instance_uuid, []).append(entry)
-    for instance_uuid, entries in held.items():
-        consumer = reported.pop(instance_uuid, None)
-        if consumer is not None:
-            if entries[0].state is CLAIMED:
-                note("started-unseen", f"{instance_uuid} runs, its start was not seen")
-            _start(projection, host, entries[0], consumer, note)
-            entries = entries[1:]
-        for entry in entries:
-            if consumer is None and entry.state is RUNNING:
-                note("vanished", f"{instance_uuid} does not run here any more")
-                remove_entry(projection, host, entry)
-    for consumer in reported.values():
-        if not first_report:
-            note("unclaimed-start", f"{consumer.instance_uuid} runs without a claim")
-        _add_running(projection, host, consumer, position)
-
-
-def _noted(position, kind, host, detail, resync=False):
-    from nova_sched.projection.projection import Noted
-    return Noted(position, kind, host, detail, resync)
+def _consumers(data):
+    """What a report says that its host runs; InvalidEvent when that cannot be."""
+    consumers = events.thaw("HostConsumers", data.consumers).consumers
+    if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
+        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; mend its agent")
+    return consumers
 
 
 def host_confirmed(projection, position, event, noted):
@@ -178,10 +76,10 @@ def host_confirmed(projection, position, event, noted):
     if aside:
         return aside
     if host is None:
-        noted.append(_noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
+        noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
     elif host_digest(host.inventory_digest, host.status, host.running_digest) != event.data.digest:
         projection.counts["divergence"] += 1
-        noted.append(_noted(position, "digest-mismatch", host.name, "the host is not as the log has it", True))
+        noted.append(Noted(position, "digest-mismatch", host.name, "the host is not as the log has it", True))
     return None
 
 
@@ -214,7 +112,7 @@ def host_removed(projection, position, event, noted):
             return aside
     for entry in list(host.entries.values()):
         remove_entry(projection, host, entry)
-    inventories.erase(projection.table, host)
+    inventories.erase(projection, host)
     del projection.hosts[host.name]
     return None
 
@@ -252,18 +150,22 @@ def claim_refusal(projection, host, claim) -> str | None:
             return "malformed allocations"
         wanted[provider_uuid, resource_class] = amount
     for (provider_uuid, resource_class), amount in wanted.items():
-        row = table.row_of_uuid.get(provider_uuid)
-        if row is None or table.root[row] != host.root:
+        row = host.rows.get(provider_uuid)
+        if row is None:
             return f"unknown provider {provider_uuid}"
         index = table.classes.get(resource_class)
         if index < 0 or not fits(table, row, index, amount):
             return resource_class
-    if claim.rule is not None:
-        fence = projection.fences.get(claim.rule.group_uuid, 0)
-        if claim.rule.policy == "together" and claim.rule.limit <= fence and fence:
-            return "affinity: the group was moved to another cell"
-        return projection.groups.breach(claim.rule)
-    return None
+    return None if claim.rule is None else _rule_refusal(projection, claim.rule)
+
+
+def _rule_refusal(projection, rule):
+    if rule.policy not in POLICIES:
+        return "malformed rule"
+    fence = projection.fences.get(rule.group_uuid)
+    if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
+        return "affinity: the group was moved to another cell"
+    return projection.groups.breach(rule)
 
 
 def fits(table, row, index, amount) -> bool:
@@ -295,19 +197,10 @@ def instance_started(projection, position, event, noted):
     if aside:
         return aside
     if host is None:
-        noted.append(_noted(position, "unknown-host", data.host, "an instance started before the host was reported", True))
+        noted.append(
+            Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True))
         return None
-
-    def note(kind, detail):
-        projection.counts["divergence"] += 1
-        noted.append(_noted(position, kind, host.name, detail))
-
-    entry = host.entries.get(data.consumer.instance_uuid) or _entry_of_instance(host, data.consumer.instance_uuid)
-    if entry is not None:
-        _start(projection, host, entry, data.consumer, note)
-    else:
-        note("unclaimed-start", f"{data.consumer.instance_uuid} started without a claim")
-        _add_running(projection, host, data.consumer, position)
+    start(projection, host, data.consumer, position, noted)
     return None
 
 
@@ -330,7 +223,7 @@ def allocation_moved(projection, position, event, noted):
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
     if entry is None or data.to_consumer_uuid in projection.consumers:
-        noted.append(_noted(position, "not-moved", data.host,
+        noted.append(Noted(position, "not-moved", data.host,
                             f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already"))
         return None
     remove_entry(projection, host, entry)
@@ -352,15 +245,15 @@ def counted(projection, position, event, noted):
 def aggregate_updated(projection, position, event, noted):
     """An aggregate is as the event says."""
     data = event.data
-    known = projection.table.aggregates.get(data.uuid)
-    if known != data:
-        projection.table.aggregates[data.uuid] = data
+    if projection.aggregates.get(data.uuid) != data:
+        projection.aggregates[data.uuid] = projection.table.aggregates[data.uuid] = data
         projection.table.topology_version += 1
 
 
 def aggregate_deleted(projection, position, event, noted):
     """An aggregate is gone."""
-    if projection.table.aggregates.pop(event.data.uuid, None) is not None:
+    if projection.aggregates.pop(event.data.uuid, None) is not None:
+        projection.table.aggregates.pop(event.data.uuid, None)
         projection.table.topology_version += 1
 
 

@@ -1,12 +1,16 @@
 """From a host's reported inventory to the rows and columns of its tree."""
 
-import math
 import re
 
 from nova_sched.projection.table import Profile
 from rpc_api import errors, events
 
 MAX_PROVIDERS = 4096
+#: Each distinct class costs the table a row of all its columns, so no host may bring more.
+MAX_CLASSES = 128
+MAX_TRAITS = 2048
+#: The largest ratio that Placement takes.
+MAX_RATIO = 3.40282e+38
 _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 
@@ -14,13 +18,13 @@ _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 def checked(projection, host_name: str, packed: bytes):
     """Unpack a HostInventory and check what the schema cannot say; InvalidEvent names the first fault."""
     tree = events.thaw("HostInventory", packed)
-    fault = _fault(projection.table, host_name, tree)
+    fault = _fault(projection, host_name, tree)
     if fault:
         raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; mend its agent")
     return tree
 
 
-def _fault(table, host_name, tree):
+def _fault(projection, host_name, tree):
     providers = tree.providers
     if not providers or providers[0].parent != -1 or len(providers) > MAX_PROVIDERS:
         return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
@@ -29,14 +33,19 @@ def _fault(table, host_name, tree):
     for index, provider in enumerate(providers):
         if index and not 0 <= provider.parent < index:
             return f"provider {provider.name} has parent {provider.parent}, wanted the index of an earlier provider"
-        row = table.row_of_uuid.get(provider.uuid)
-        if row is not None and table.host_names[table.root[row]] != host_name:
-            return f"provider {provider.uuid} belongs to host {table.host_names[table.root[row]]}"
+        owner = projection.provider_hosts.get(provider.uuid, host_name)
+        if owner != host_name:
+            return f"provider {provider.uuid} belongs to host {owner}"
         if any(not _TRAIT.fullmatch(trait) for trait in provider.traits):
             return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
         fault = _inventory_fault(provider)
         if fault:
             return fault
+    classes = {inventory.resource_class for provider in providers for inventory in provider.inventories}
+    traits = {trait for provider in providers for trait in provider.traits}
+    if len(classes) > MAX_CLASSES or len(traits) > MAX_TRAITS:
+        return (f"{len(classes)} resource classes and {len(traits)} traits, "
+                f"wanted at most {MAX_CLASSES} and {MAX_TRAITS}")
     return None
 
 
@@ -49,8 +58,9 @@ def _inventory_fault(provider):
             return f"provider {provider.name} has a resource class that is not of capitals, digits and underscores"
         if inventory.step_size < 1 or inventory.min_unit < 1:
             return f"{inventory.resource_class} of {provider.name} has a min_unit or step_size below 1"
-        if not math.isfinite(inventory.allocation_ratio) or inventory.allocation_ratio <= 0:
-            return f"{inventory.resource_class} of {provider.name} has an allocation_ratio that is not above 0"
+        if not 0 < inventory.allocation_ratio <= MAX_RATIO:
+            return (f"{inventory.resource_class} of {provider.name} has the allocation_ratio "
+                    f"{inventory.allocation_ratio}, wanted above 0 and at most {MAX_RATIO}")
     return None
 
 
@@ -60,24 +70,26 @@ def write(projection, host, tree) -> None:
     uuids = {provider.uuid for provider in tree.providers}
     if host.root >= 0:
         if table.uuids[host.root] != tree.providers[0].uuid:
-            erase(table, host)
+            erase(projection, host)
         else:
-            for row in table.trees[host.root]:
-                if table.uuids[row] not in uuids:
-                    table.drop_row(row)
+            for uuid in [uuid for uuid in host.rows if uuid not in uuids]:
+                table.drop_row(host.rows.pop(uuid))
+                del projection.provider_hosts[uuid]
     if host.root < 0:
         root = tree.providers[0]
-        host.root = table.add_row(root.uuid, root.name, None, -1)
+        host.root = host.rows[root.uuid] = table.add_row(root.uuid, root.name, None, -1)
+        projection.provider_hosts[root.uuid] = host.name
         table.host_names[host.root] = host.name
         table.row_of_host[host.name] = host.root
         table.cell[host.root] = projection.cell_index
         table.num_instances[host.root] = len(host.entries)
     rows = []
     for provider in tree.providers:
-        row = table.row_of_uuid.get(provider.uuid)
+        row = host.rows.get(provider.uuid)
         parent = rows[provider.parent] if provider.parent >= 0 else -1
         if row is None:
-            row = table.add_row(provider.uuid, provider.name, host.root, parent)
+            row = host.rows[provider.uuid] = table.add_row(provider.uuid, provider.name, host.root, parent)
+            projection.provider_hosts[provider.uuid] = host.name
         rows.append(row)
         _write_provider(table, row, provider, parent)
     table.trees[host.root] = tuple(rows)
@@ -117,13 +129,14 @@ def write_status(table, host) -> None:
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
 
 
-def erase(table, host) -> None:
+def erase(projection, host) -> None:
     """Drop all rows of a host."""
-    if host.root < 0:
-        return
-    for row in table.trees.pop(host.root):
-        if row != host.root:
-            table.drop_row(row)
-    table.drop_row(host.root)
-    del table.row_of_host[host.name]
+    table = projection.table
+    del table.trees[host.root]
+    if table.row_of_host.get(host.name) == host.root:
+        del table.row_of_host[host.name]
+    for uuid, row in host.rows.items():
+        table.drop_row(row)
+        del projection.provider_hosts[uuid]
+    host.rows = {}
     host.root = -1

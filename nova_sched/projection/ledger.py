@@ -12,6 +12,7 @@ RUNNING = "running"
 SPREAD = "spread"
 TOGETHER = "together"
 MEMBER = "member"
+POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
 
 
 class Entry:
@@ -43,7 +44,7 @@ class Host:
     """What the projection knows of one host beside its columns."""
 
     __slots__ = ("name", "server", "producer", "cell", "root", "inventory", "inventory_digest", "status", "lost",
-                 "entries", "running_digest")
+                 "rows", "entries", "running_digest")
 
     def __init__(self, name, server, producer, cell):
         self.name = name
@@ -55,6 +56,8 @@ class Host:
         self.inventory_digest = 0
         self.status = None
         self.lost = False
+        #: Provider uuid -> row of the table.
+        self.rows = {}
         #: Consumer uuid -> Entry.
         self.entries = {}
         #: Sum of the hashes of the running entries (see rpc_api.digest).
@@ -78,7 +81,7 @@ class GroupIndex:
             return
         partitions = self.domains.setdefault(rule.group_uuid, {}).setdefault(rule.domain, {})
         partitions[rule.partition] = partitions.get(rule.partition, 0) + 1
-        self.members.setdefault(rule.group_uuid, {})[(entry.consumer_uuid, entry.host)] = entry
+        self.members.setdefault(rule.group_uuid, {})[_member(entry)] = entry
 
     def remove(self, entry) -> None:
         """Take a member out again."""
@@ -93,20 +96,25 @@ class GroupIndex:
         if not partitions:
             del domains[rule.domain]
         members = self.members[rule.group_uuid]
-        del members[(entry.consumer_uuid, entry.host)]
+        del members[_member(entry)]
         if not members:
             del self.members[rule.group_uuid]
             del self.domains[rule.group_uuid]
 
     def breach(self, rule) -> str | None:
         """Why one more member under ``rule`` would break it, or None when it would not."""
-        domains = self.domains.get(rule.group_uuid)
-        if not domains or rule.policy == MEMBER:
+        domains = self.domains.get(rule.group_uuid, {})
+        if rule.policy == MEMBER:
             return None
         if rule.policy == TOGETHER:
-            other = next((domain for domain in domains if domain != rule.domain), None)
-            return None if other is None else f"affinity: the group is on {other}"
+            others = [domain for domain in domains if domain != rule.domain]
+            return f"affinity: the group is on {min(others)}" if others else None
         partitions = domains.get(rule.domain, ())
         if rule.partition in partitions or len(partitions) < rule.limit:
             return None
         return f"anti-affinity: {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"
+
+
+def _member(entry):
+    """What names a member: one consumer may have several claims in flight for one host."""
+    return entry.consumer_uuid, entry.host, entry.claim_uuid

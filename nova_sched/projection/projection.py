@@ -9,8 +9,9 @@ same state (see :mod:`nova_sched.projection.digest`).
 from collections import Counter, deque
 from typing import NamedTuple
 
-from nova_sched.projection.fold import HANDLERS, Refusal
+from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import GroupIndex
+from nova_sched.projection.noted import Noted, Refusal
 from nova_sched.projection.table import HostTable
 from rpc_api import errors
 from rpc_api.codec import DecodedRecord, SetAside
@@ -27,20 +28,6 @@ class Outcome(NamedTuple):
     claim_uuid: str
     consumer_uuid: str
     reason: str | None
-
-
-class Noted(NamedTuple):
-    """Something a person or a conductor should know; ``host`` is None where it is about no host.
-
-    ``kind`` is stable: a divergence (``vanished``, ``unclaimed-start``, ...), ``digest-mismatch``, ``unknown-host``,
-    ``sequence-gap``; ``resync`` says that the host's agent should report in full.
-    """
-
-    position: int
-    kind: str
-    host: str | None
-    detail: str
-    resync: bool = False
 
 
 class Quarantined(NamedTuple):
@@ -72,6 +59,10 @@ class Projection:
         self.groups = GroupIndex()
         #: Producer -> (epoch, sequence) of its last event.
         self.producers = {}
+        #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has them of all logs).
+        self.aggregates = {}
+        #: Provider uuid -> name of the host that reports it.
+        self.provider_hosts = {}
         #: Affinity group -> (cell, host, number): see GroupAnchored.
         self.anchors = {}
         #: Affinity group -> the highest anchor under which nothing may be claimed here.
@@ -83,16 +74,18 @@ class Projection:
     def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
 
+        Positions rise, and may leave some out: whether a record is missing is for the log's reader to know.
+
         Returns the outcomes of the claims in them and what was noted. Raises
-        :class:`~rpc_api.errors.LogGap` for a record that does not follow the
-        last one; the state is then that of the records before it.
+        :class:`~rpc_api.errors.LogGap` for a record from before the last one
+        (the log was re-created); the state is then that of the records before it.
         """
         outcomes, noted = [], []
         for position, record in records:
-            if self.position >= 0 and position != self.position + 1:
+            if position <= self.position:
                 raise errors.LogGap(
-                    f"the log of {self.cell} goes from position {self.position} to {position}, wanted "
-                    f"{self.position + 1}; rebuild from a snapshot or from the log's first record")
+                    f"the log of {self.cell} goes from position {self.position} back to {position}, wanted a later "
+                    "one; rebuild from a snapshot or from the log's first record")
             self._fold_record(position, record, outcomes, noted)
             self.position = position
         self.noted.extend(noted)
@@ -122,7 +115,7 @@ class Projection:
         else:
             epoch, sequence = known
             if event.producer_epoch < epoch or event.producer_epoch == epoch and event.sequence <= sequence:
-                self.counts["duplicate" if event.producer_epoch == epoch else "stale-epoch"] += 1
+                self._count_old(position, event, epoch, noted)
                 return False
             expected = sequence + 1 if event.producer_epoch == epoch else 1
         if event.sequence != expected:
@@ -131,6 +124,15 @@ class Projection:
                                f"{event.producer} goes to {event.sequence}, expected {expected}",
                                event.producer.startswith("compute_agent/")))
         return True
+
+    def _count_old(self, position, event, epoch, noted):
+        """Count an event that has no effect; one of an earlier incarnation is shown: its clock may have gone back."""
+        if event.producer_epoch == epoch:
+            self.counts["duplicate"] += 1
+        else:
+            self.counts["stale-epoch"] += 1
+            noted.append(Noted(position, "stale-epoch", getattr(event.data, "host", None),
+                               f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}"))
 
     def _fold_event(self, position, index, event, outcomes, noted):
         role = event.producer.partition("/")[0]

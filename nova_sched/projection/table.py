@@ -10,6 +10,7 @@ Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
 """
 
 import heapq
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,9 @@ class HostTable:
 
     def drop_row(self, row: int) -> None:
         """Give a provider's row back, all its columns cleared."""
-        del self.row_of_uuid[self.uuids[row]]
+        # Another cell may have reported the same uuid: then the later one is found by it.
+        if self.row_of_uuid.get(self.uuids[row]) == row:
+            del self.row_of_uuid[self.uuids[row]]
         self.nested_rows -= not self.is_root[row]
         for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
             getattr(self, name)[:, row] = 0
@@ -215,6 +218,11 @@ class HostTable:
         word, bit = divmod(index, 64)
         return (self.trait_words[word, :self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
 
+    def row_has_trait(self, trait: str, row: int) -> bool:
+        """As :meth:`has_trait` for one row, in a fraction of the time."""
+        index = self.traits.get(trait)
+        return index >= 0 and bool(int(self.trait_words[index >> 6, row]) >> (index & 63) & 1)
+
     def sum_tree(self, root: int) -> None:
         """Recompute the sums over the tree of ``root``."""
         classes = len(self.classes.values)
@@ -234,6 +242,12 @@ class HostTable:
         if self.largest_step_size[index] > 1:
             fits &= amount % np.maximum(self.step_size[index, :self.count][rows], 1) == 0
         return fits
+
+    def row_has_room(self, row: int, index: int, amount: int) -> bool:
+        """As :meth:`room` for one row, in a fraction of the time."""
+        return bool(amount <= self.free[index, row] and amount <= self.max_unit[index, row]
+                    and (self.largest_min_unit[index] <= 1 or self.min_unit[index, row] <= amount)
+                    and (self.largest_step_size[index] <= 1 or amount % (int(self.step_size[index, row]) or 1) == 0))
 
     # --- use -------------------------------------------------------------------------------------------------
 
@@ -335,18 +349,23 @@ class HostTable:
         return by_row
 
     def aggregate_numbers(self, key: str) -> dict[int, float]:
-        """Root row -> least number that an aggregate of the host has in its metadata under ``key``."""
+        """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which
+        an aggregate has something else there are left out."""
         return self.derived(("numbers", key), lambda: self._aggregate_numbers(key))
 
     def _aggregate_numbers(self, key):
-        by_row = {}
+        by_row, unreadable = {}, set()
         rows = self.derived("aggregate rows", self._rows_by_aggregate)
         for uuid, aggregate in self.aggregates.items():
+            if key not in aggregate.metadata:
+                continue
+            roots = {int(self.root[row]) for row in rows.get(uuid, ())}
             try:
                 number = float(aggregate.metadata[key])
-            except (KeyError, ValueError):
-                continue
-            for row in rows.get(uuid, ()):
-                root = int(self.root[row])
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number):
+                unreadable |= roots
+            for root in roots:
                 by_row[root] = min(number, by_row.get(root, number))
-        return by_row
+        return {root: number for root, number in by_row.items() if root not in unreadable}

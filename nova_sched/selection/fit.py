@@ -1,7 +1,8 @@
 """The close look at one host: which of its providers take which group of the request.
 
 :func:`allocate` finds an assignment of groups to providers by backtracking
-in a fixed order, fullest provider first, so that what is left stays in large
+in a fixed order: the group with the fewest possible providers first, and of
+those the one with least left first, so that what is left stays in large
 pieces. In-flight claims count as taken.
 """
 
@@ -19,9 +20,46 @@ class Assignment(NamedTuple):
     mappings: dict
 
 
+class _Slot(NamedTuple):
+    """What goes on one provider: a suffixed group, or one class of the unsuffixed group.
+
+    ``resources`` are (class index, amount), ``options`` the rows that could take it if nothing else went there,
+    ``twin`` the number of an earlier slot that asks for the very same (-1: none).
+    """
+
+    suffix: str
+    resources: tuple
+    options: list
+    twin: int
+
+
 def allocate(table, root: int, request) -> Assignment | None:
     """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together."""
     return _Search(table, root, request).run()
+
+
+def allowed(table, row: int, root: int, group) -> bool:
+    """Whether a group may use a provider at all: aggregates, tree, forbidden and (of suffixed groups) required traits."""
+    has = table.row_has_trait
+    if any(has(trait, row) for trait in group.forbidden_traits):
+        return False
+    single = group.suffix != ""
+    if single and not all(has(trait, row) for trait in group.required_traits):
+        return False
+    if single and not all(any(has(trait, row) for trait in traits) for traits in group.any_traits):
+        return False
+    if group.member_of and not (_in_all(table, row, group.member_of)
+                                or not single and _in_all(table, root, group.member_of)):
+        return False
+    if any(table.aggregate_rows(uuid)[row] or not single and table.aggregate_rows(uuid)[root]
+           for uuid in group.forbidden_aggregates):
+        return False
+    return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
+
+
+def _in_all(table, row, member_of):
+    """Whether one provider is in an aggregate of each list."""
+    return all(any(table.aggregate_rows(uuid)[row] for uuid in uuids) for uuids in member_of)
 
 
 class _Search:
@@ -30,115 +68,123 @@ class _Search:
         self.root = root
         self.request = request
         self.tree = table.trees[root]
-        self.single = [group for group in request.groups if group.suffix != ""]
-        self.spread = [group for group in request.groups if group.suffix == ""]
+        self.isolate = request.group_policy == "isolate"
+        self.slots = []
+        #: The row of each slot that is placed, and its place among the slot's options.
+        self.rows = []
+        self.places = []
         self.taken = {}
-        self.placed = {}
         self.steps = 0
 
     def run(self):
-        if not self._single(0):
+        if not self._make_slots() or not self._place(0):
             return None
         return self._answer()
 
-    # Each level of the search places one group (or one class of the unsuffixed group) and then tries the next.
+    # --- what is to be placed, and where it could go ---------------------------------------------------------
 
-    def _single(self, number):
-        if number == len(self.single):
-            return self._same_subtrees() and self._spread(0)
-        group = self.single[number]
-        isolate = self.request.group_policy == "isolate"
-        for row in self._in_order(group):
-            if isolate and group.resources and any(
-                    row in rows for suffix, rows in self.placed.items() if self._has_resources(suffix)):
-                continue
-            self.steps += 1
-            if self.steps > MAX_STEPS:
+    def _make_slots(self):
+        """Fill ``slots``; False where one of them has no option."""
+        spread, made = [], []
+        for group in self.request.groups:
+            if group.suffix:
+                made.append((group, group.resources))
+            elif group.resources:
+                spread += [(group, (item,)) for item in group.resources]
+            elif not allowed(self.table, self.root, self.root, group):
                 return False
-            if self._allowed(row, group, True) and self._take(row, group.resources):
-                self.placed[group.suffix] = [row]
-                if self._single(number + 1):
-                    return True
-                del self.placed[group.suffix]
-                self._give_back(row, group.resources)
-        return False
+        slots = [_Slot(group.suffix, *self._options(group, resources), -1) for group, resources in (*made, *spread)]
+        if not all(slot.options for slot in slots):
+            return False
+        order = range(len(slots))
+        if len(made) > 1:
+            order = [*sorted(order[:len(made)], key=lambda number: len(slots[number].options)), *order[len(made):]]
+            twins = {}
+            for number, place in enumerate(order[:len(made)]):
+                slots[place] = slots[place]._replace(twin=twins.get(self._kind(made[place][0]), -1))
+                twins[self._kind(made[place][0])] = number
+        self.slots = [slots[place] for place in order]
+        return True
 
-    def _spread(self, number):
-        wanted = [(group, item) for group in self.spread for item in group.resources]
-        if number == len(wanted):
-            return all(self._traits_together(group) for group in self.spread)
-        group, item = wanted[number]
-        for row in self._in_order(group, item):
-            self.steps += 1
-            if self.steps > MAX_STEPS:
-                return False
-            if self._allowed(row, group, False) and self._take(row, (item,)):
-                self.placed.setdefault("", []).append(row)
-                if self._spread(number + 1):
-                    return True
-                self.placed[""].pop()
-                self._give_back(row, (item,))
-        return False
+    def _kind(self, group):
+        """Groups of one kind can change places."""
+        return group._replace(suffix=""), tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
 
-    def _in_order(self, group, item=None):
-        """Rows of the tree, the one with least left of the group's first class first."""
-        if len(self.tree) == 1 or not (item or group.resources):
-            return self.tree
-        index = self.table.classes.get((item or group.resources[0])[0])
-        if index < 0:
-            return ()
-        free = self.table.free[index]
-        return sorted(self.tree, key=lambda row: free[row] - self.taken.get((row, index), 0))
-
-    def _allowed(self, row, group, single):
+    def _options(self, group, resources):
+        """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
         table = self.table
-        if any(table.has_trait(trait, row) for trait in group.forbidden_traits):
-            return False
-        if single and not (all(table.has_trait(trait, row) for trait in group.required_traits) and all(
-                any(table.has_trait(trait, row) for trait in traits) for traits in group.any_traits)):
-            return False
-        rows = (row,) if single else (row, self.root)
-        if not all(self._in_any(rows, uuids) for uuids in group.member_of):
-            return False
-        if group.forbidden_aggregates and self._in_any(rows, group.forbidden_aggregates):
-            return False
-        return not group.in_tree or table.row_of_uuid.get(group.in_tree) in self.tree
+        indexed = [(table.classes.get(resource_class), amount) for resource_class, amount in resources]
+        if any(index < 0 for index, _ in indexed):
+            return (), []
+        rows = [row for row in self.tree if all(table.row_has_room(row, index, amount) for index, amount in indexed)
+                and allowed(table, row, self.root, group)]
+        if indexed and len(rows) > 1:
+            rows.sort(key=table.free[indexed[0][0]].__getitem__)
+        return indexed, rows
 
-    def _in_any(self, rows, uuids):
-        return any(self.table.aggregate_rows(uuid)[row] for uuid in uuids for row in rows)
+    # --- the search: each level places one slot and then tries the next --------------------------------------
+
+    def _place(self, number):
+        if number == len(self.slots):
+            return self._traits_together()
+        slot = self.slots[number]
+        first = self.places[slot.twin] if slot.twin >= 0 else 0
+        for place in range(first, len(slot.options)):
+            row = slot.options[place]
+            self.steps += 1
+            if self.steps > MAX_STEPS:
+                return False
+            if self.isolate and slot.suffix and self._serves_a_group(row):
+                continue
+            if self._take(row, slot.resources):
+                self.rows.append(row)
+                self.places.append(place)
+                if self._same_subtrees(slot.suffix) and self._place(number + 1):
+                    return True
+                self.rows.pop()
+                self.places.pop()
+                self._give_back(row, slot.resources)
+        return False
+
+    def _serves_a_group(self, row):
+        return any(other == row and slot.suffix for slot, other in zip(self.slots, self.rows, strict=False))
 
     def _take(self, row, resources):
-        for resource_class, amount in resources:
-            index = self.table.classes.get(resource_class)
-            # One allocation of a provider is the sum over the groups on it, and its units are checked on that sum.
-            total = amount + self.taken.get((row, index), 0)
-            if index < 0 or not self.table.room(index, total, row):
+        """Count amounts on a row; False (and nothing counted) where they do not fit with what is there already."""
+        table, taken = self.table, self.taken
+        for index, amount in resources:
+            before = taken.get((row, index), 0)
+            # Alone it fits: its options are so. Of several groups on a provider, the sum is one allocation.
+            if before and before + amount > min(table.free[index, row], table.max_unit[index, row]):
                 return False
-        for resource_class, amount in resources:
-            index = self.table.classes.get(resource_class)
-            self.taken[row, index] = self.taken.get((row, index), 0) + amount
+        for index, amount in resources:
+            taken[row, index] = taken.get((row, index), 0) + amount
         return True
 
     def _give_back(self, row, resources):
-        for resource_class, amount in resources:
-            self.taken[row, self.table.classes.get(resource_class)] -= amount
+        for index, amount in resources:
+            self.taken[row, index] -= amount
 
-    def _has_resources(self, suffix):
-        return any(group.suffix == suffix and group.resources for group in self.single)
-
-    def _traits_together(self, group):
+    def _traits_together(self):
         """Providers that serve the unsuffixed group must have its traits between them."""
-        rows = self.placed.get("", [])
-        has = self.table.has_trait
-        return (all(any(has(trait, row) for row in rows) for trait in group.required_traits)
-                and all(any(has(trait, row) for row in rows for trait in traits) for traits in group.any_traits))
+        for group in self.request.groups:
+            if not group.suffix and (group.required_traits or group.any_traits):
+                rows = self._rows_of({""}) or [self.root]
+                if not all(any(self.table.row_has_trait(trait, row) for row in rows for trait in traits)
+                           for traits in (*zip(group.required_traits), *group.any_traits)):
+                    return False
+        return True
 
-    def _same_subtrees(self):
-        """Each set of groups must lie under one of its own providers."""
+    def _rows_of(self, suffixes):
+        return [row for slot, row in zip(self.slots, self.rows, strict=False) if slot.suffix in suffixes]
+
+    def _same_subtrees(self, placed):
+        """Each set of groups must lie under one of its own providers; looked at when all of the set are placed."""
         for suffixes in self.request.same_subtree:
-            rows = [row for suffix in suffixes for row in self.placed.get(suffix, ())]
-            if rows and not any(all(self._under(row, top) for row in rows) for top in rows):
-                return False
+            if placed in suffixes:
+                rows = self._rows_of(suffixes)
+                if len(rows) == len(suffixes) and not any(all(self._under(row, top) for row in rows) for top in rows):
+                    return False
         return True
 
     def _under(self, row, top):
@@ -152,5 +198,7 @@ class _Search:
         uuids, classes = self.table.uuids, self.table.classes.values
         allocations = tuple(events.Allocation(uuids[row], classes[index], amount)
                             for (row, index), amount in sorted(self.taken.items()) if amount)
-        return Assignment(allocations, {suffix: sorted({uuids[row] for row in rows})
-                                        for suffix, rows in self.placed.items()})
+        serving = {}
+        for slot, row in zip(self.slots, self.rows, strict=True):
+            serving.setdefault(slot.suffix, set()).add(uuids[row])
+        return Assignment(allocations, {suffix: sorted(of) for suffix, of in serving.items()})

@@ -156,7 +156,7 @@ def _encryption(options, wishes):
 def _persistent_memory(options, wishes):
     labels = filter(None, map(str.strip, (options.of_flavor("pmem") or "").split(",")))
     wishes.resources.update(Counter(
-        "CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Z0-9_]", "_", label.upper()) for label in labels))
+        "CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Z0-9]+", "_", label.upper()) for label in labels))
 
 
 def _tpm(options, wishes):

@@ -138,6 +138,11 @@ class Engine:
         if uuid in self.cloud.table.aggregates:
             self.publish(CELL0, events.AggregateDeleted(uuid))
 
+    def set_policy(self, policy):
+        """Decide by another policy from here on; requests that are under way go on under it."""
+        self.policy = policy
+        self.cloud = self.cloud._replace(chain=FilterChain(self.cloud.table, policy))
+
     def on_fault(self, cell, fault):
         """A cell's log cannot be read now (``fault`` says why), or can be again (None)."""
         if fault is None:

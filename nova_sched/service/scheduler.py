@@ -109,14 +109,30 @@ class Scheduler:
         self._inbox.put(("call", function, done))
         return done
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """Stop taking requests, append what is waiting, and end the threads."""
+    def set_policy(self, policy):
+        """Decide by another policy from now on, and say so in cell0's log; returns a Future."""
+        def adopt(engine):
+            self._publish(CELL0, events.PolicyAdopted(policy.digest, policy.to_json()))
+            engine.set_policy(policy)
+        return self.call(adopt)
+
+    @property
+    def fault(self):
+        """Why this scheduler stopped deciding for good; None while it decides."""
+        return self._fault
+
+    @property
+    def logs(self):
+        """Cell name -> its log, cell0's first."""
+        return {name: one.log for name, one in self._logs.items()}
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Stop taking requests, append what is waiting, and end the threads; True when nothing was left."""
         self._stopping = True
         self._inbox.put(("stop", None, None))
         if self._thread.is_alive():
             self._thread.join(timeout)
-        for one in self._logs.values():
-            one.close(timeout)
+        return all([one.close(timeout) for one in self._logs.values()])
 
     # --- the owner's thread ------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from oslo_versionedobjects import fields
 
-from rpc_api.events.schema import PackedObjectField, SchemaObject, register
+from rpc_api.events.schema import AmountField, PackedObjectField, SchemaObject, register
 
 AGENT = frozenset({"compute_agent"})
 CONDUCTOR = frozenset({"conductor"})
@@ -15,11 +15,11 @@ class Inventory(SchemaObject):
     VERSION = "1.0"
     fields = {
         "resource_class": fields.StringField(),
-        "total": fields.NonNegativeIntegerField(),
-        "reserved": fields.NonNegativeIntegerField(),
-        "min_unit": fields.NonNegativeIntegerField(),
-        "max_unit": fields.NonNegativeIntegerField(),
-        "step_size": fields.NonNegativeIntegerField(),
+        "total": AmountField(),
+        "reserved": AmountField(),
+        "min_unit": AmountField(),
+        "max_unit": AmountField(),
+        "step_size": AmountField(),
         "allocation_ratio": fields.FloatField(),
     }
 
@@ -84,7 +84,7 @@ class Allocation(SchemaObject):
     fields = {
         "provider_uuid": fields.UUIDField(),
         "resource_class": fields.StringField(),
-        "amount": fields.NonNegativeIntegerField(),
+        "amount": AmountField(),
     }
 
 

@@ -9,7 +9,7 @@ travels (as a msgpack array) and what the fold reads; the object form is for
 people and for tools (``to_object``, ``from_object``).
 
 Fields may only be appended in a new minor version, with a default: then an
-older event is a shorter array.
+older event, or an older object inside an event, is a shorter array.
 """
 
 import math
@@ -24,11 +24,28 @@ from rpc_api.packing import pack, unpack
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: As in Placement; sums of amounts then stay far inside 64 bits.
+MAX_AMOUNT = 2**31 - 1
+_is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 
 #: Every schema class by its name: our own table, because oslo's registry is one a process and nova's classes
 #: may be in it too.
 TABLE: dict[str, type["SchemaObject"]] = {}
+
+
+class AmountField(ovo_fields.AutoTypedField):
+    """An amount of a resource: 0 to ``MAX_AMOUNT``."""
+
+    class _Amount(ovo_fields.NonNegativeInteger):
+        def coerce(self, obj, attr, value):
+            # A static method in older versions of the library, not in newer ones.
+            value = super().coerce(obj, attr, value)
+            if value > MAX_AMOUNT:
+                raise ValueError(f"{attr} is {value}, wanted at most {MAX_AMOUNT}")
+            return value
+
+    AUTO_TYPE = _Amount()
 
 
 class PackedObjectField(ovo_fields.Field):
@@ -115,7 +132,7 @@ def _string(value):
 
 
 def _uuid(value):
-    if type(value) is not str or not _UUID.fullmatch(value):
+    if type(value) is not str or not _is_uuid(value):
         raise _Refused("a lower-case UUID with dashes")
     return value
 
@@ -132,10 +149,16 @@ def _natural(value):
     return value
 
 
+def _amount(value):
+    if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
+        raise _Refused("an amount of 0 or more, below 2**31")
+    return value
+
+
 def _float(value):
     if type(value) not in (float, int) or not math.isfinite(value):
         raise _Refused("a finite number")
-    return float(value)
+    return value + 0.0  # (of -0.0 too this is 0.0: equal numbers have equal bytes)
 
 
 def _boolean(value):
@@ -152,7 +175,7 @@ def _bytes(value):
 
 _SIMPLE = {
     ovo_fields.UUID: _uuid, ovo_fields.String: _string, ovo_fields.NonNegativeInteger: _natural,
-    ovo_fields.Integer: _integer, ovo_fields.Float: _float, ovo_fields.Boolean: _boolean, _PackedObject: _bytes,
+    AmountField._Amount: _amount, ovo_fields.Integer: _integer, ovo_fields.Float: _float, ovo_fields.Boolean: _boolean, _PackedObject: _bytes,
 }
 
 
@@ -191,17 +214,25 @@ def _dict_check(check):
 
 
 def _object_check(cls):
-    """The check of an object: an array of its fields' values in order -> its frozen form."""
+    """The check of an object: an array of its fields' values in order -> its frozen form.
+
+    Values that an older version did not have yet are missing at the end: they get their defaults.
+    """
     names = list(cls.fields)
     checks = [_check_of(field) for field in cls.fields.values()]
-    make = cls.Frozen._make
+    defaults = [field.default for field in cls.fields.values() if field.default is not ovo_fields.UnspecifiedDefault]
+    frozen = cls.Frozen
+    new = tuple.__new__
     count = len(names)
+    least = count - len(defaults)
 
     def check_object(value):
-        if (type(value) is not tuple and not isinstance(value, (tuple, list))) or len(value) != count:
+        if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
             raise _Refused(f"an array of the {count} fields of {cls.__name__}")
+        if len(value) < count:
+            value = (*value, *defaults[len(value) - least:])
         try:
-            return make([check(item) for check, item in zip(checks, value)])
+            return new(frozen, [check(item) for check, item in zip(checks, value)])
         except _Refused as refused:
             name = next(name for name, check, item in zip(names, checks, value) if _breaks(check, item))
             raise _Refused(f"{cls.__name__}.{name}: {refused}") from None
@@ -219,41 +250,36 @@ def _breaks(check, value):
 def thaw_fields(cls, values, version=None):
     """Check an array of field values of ``cls`` and return its frozen form.
 
-    ``version`` is the version that the values were written in; an older minor
-    one may lack the last fields, which then get their defaults. Raises
+    ``version`` is the version that the values were written in. Raises
     :class:`~rpc_api.errors.UnknownSchema` for a newer or another major
     version and :class:`~rpc_api.errors.InvalidEvent` for values that break the schema.
     """
     if version is not None and version != cls.VERSION:
-        values = _upgraded(cls, values, version)
+        _check_version(cls, version)
     try:
         return cls.thaw(values)
     except _Refused as refused:
         raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; mend its producer") from None
 
 
-def _upgraded(cls, values, version):
-    known = tuple(int(part) for part in cls.VERSION.split("."))
-    try:
-        major, minor = (int(part) for part in version.split("."))
-    except (ValueError, AttributeError):
+def _check_version(cls, version):
+    written = _VERSION.fullmatch(version)
+    if not written:
         raise errors.InvalidEvent(
-            f"{cls.__name__} has version {version!r:.40}, wanted MAJOR.MINOR; mend its producer") from None
-    if major != known[0] or minor > known[1]:
+            f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; mend its producer")
+    major, minor = (int(part) for part in cls.VERSION.split("."))
+    if int(written[1]) != major or int(written[2]) > minor:
         raise errors.UnknownSchema(
             f"{cls.__name__} {version} is newer than this process, which knows {cls.VERSION}; upgrade nova_sched here")
-    missing = len(cls.fields) - len(values) if type(values) in (tuple, list) else 0
-    defaults = [field.default for field in cls.fields.values()][len(cls.fields) - missing:] if missing > 0 else []
-    if ovo_fields.UnspecifiedDefault in defaults:
-        raise errors.InvalidEvent(
-            f"{cls.__name__} {version} lacks fields that version never lacked; mend its producer")
-    return (*values, *defaults) if defaults else values
 
 
 # --- frozen <-> packed bytes <-> object -------------------------------------------------------------------------
 
 def thaw(name, packed):
-    """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``; InvalidEvent when they are not that."""
+    """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``.
+
+    Raises InvalidEvent when they are not that.
+    """
     return thaw_fields(TABLE[name], unpack(packed))
 
 

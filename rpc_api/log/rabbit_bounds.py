@@ -22,7 +22,7 @@ def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
     The broker may deliver before it answers the consume, and py-amqp rejects what it has no callback for, upon which
     the broker closes the connection (a stream knows no reject): so the callback is there first.
     """
-    tag = f"{stream[:100]} from {start}"
+    tag = f"from {start}"
     channel.callbacks[tag] = callback
     channel.basic_consume(stream, consumer_tag=tag, callback=callback, arguments={OFFSET_HEADER: start})
     return tag
@@ -52,7 +52,6 @@ def find_bounds(session: Session) -> Bounds:
 
     _synchronize(channel)
     tags = [consume(channel, stream, place, collect(place)) for place in offsets]
-    _synchronize(channel)
     deadline = time.monotonic() + (ANSWER_SECONDS if count else EMPTY_GRACE_SECONDS)
     while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
         if session.receive(max(0.0, deadline - time.monotonic())) and (offsets["first"] or offsets["last"]):

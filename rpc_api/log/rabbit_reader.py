@@ -41,7 +41,7 @@ class RabbitReader(LogReader):
         self._fault: errors.NovaSchedError | None = None
         self._session: Session | None = None
         self._outage: errors.LogUnavailable | None = None
-        self._retry_at = 0.0
+        self._connected_at = self._retry_at = 0.0
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._connect("read", CONNECT_SECONDS)
 
@@ -101,13 +101,16 @@ class RabbitReader(LogReader):
         """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
         def enough() -> bool:
             return (self._unacked >= ACK_EVERY_MESSAGES or len(self._arrived) >= max_records
-                    or self._arrived_bytes >= checks.READ_BYTES_MAX or self._fault is not None)
+                    or self._arrived_bytes >= checks.READ_BYTES_MAX or self._ended_or_holding())
 
         while True:
             session.receive_pending(enough)
-            if self._unacked < ACK_EVERY_MESSAGES:
+            if self._unacked < ACK_EVERY_MESSAGES or self._ended_or_holding():
                 return
             self._acknowledge(session)
+
+    def _ended_or_holding(self) -> bool:
+        return self._fault is not None or bool(self._beyond)
 
     def _acknowledge(self, session: Session) -> None:
         if self._unacked:
@@ -171,6 +174,7 @@ class RabbitReader(LogReader):
         """Open a session that consumes from ``_expected``; raises LogUnavailable and LogGap."""
         self._session = open_session(
             self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
+        self._connected_at = time.monotonic()
         if self._closed.is_set():  # a close came while there was nothing yet that it could interrupt
             self._session.interrupt()
 
@@ -198,8 +202,15 @@ class RabbitReader(LogReader):
         self._session.drop()
         self._session = None
         self._outage = outage
-        self._retry_at = 0.0  # the first attempt at once
-        self._backoff_seconds = BACKOFF_SECONDS_MIN
+        if time.monotonic() - self._connected_at < BACKOFF_SECONDS_MAX:
+            self._back_off()  # a broker that takes us and throws us out again is not to be run against
+        else:
+            self._retry_at = 0.0
+            self._backoff_seconds = BACKOFF_SECONDS_MIN
+
+    def _back_off(self) -> None:
+        self._retry_at = time.monotonic() + self._backoff_seconds
+        self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
     def _reconnect(self, deadline: float) -> None:
         """Try once, when it is time to; raises LogUnavailable when that is after ``deadline`` or trying is no use."""
@@ -214,8 +225,7 @@ class RabbitReader(LogReader):
             self._connect("read", min(CONNECT_SECONDS, max(CONNECT_SECONDS_MIN, deadline - time.monotonic())))
         except errors.LogUnavailable as exc:
             self._outage = exc
-            self._retry_at = time.monotonic() + self._backoff_seconds
-            self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
+            self._back_off()
             if is_lasting(exc.__cause__) or time.monotonic() >= deadline:
                 raise
         except errors.NovaSchedError as exc:

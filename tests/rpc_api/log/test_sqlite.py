@@ -144,6 +144,27 @@ def test_a_full_disk_keeps_the_whole_batch_out(url):
         assert log.bounds().count == appended == len(read_all(reader, appended))
 
 
+def test_an_append_that_is_broken_off_leaves_nothing_behind(url):
+    class Interrupted(list):
+        """Is read to its end once, by the checks."""
+
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            if self.passes > 1:
+                yield self[0]
+                raise KeyboardInterrupt
+            yield from super().__iter__()
+
+    with open_log(url) as log:
+        with pytest.raises(KeyboardInterrupt):
+            log.append(Interrupted(payloads(3)))
+        assert log.bounds() == (0, -1)
+        log.append(payloads(1))
+        assert log.bounds() == (0, 0)
+
+
 @pytest.fixture
 def open_to_nobody():
     """A directory that a user without rights may enter and read (pytest's own is closed to others)."""

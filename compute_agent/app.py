@@ -1,0 +1,51 @@
+"""The compute agent as a service process."""
+
+from compute_agent import config
+from compute_agent.agent import Agent
+from nova_sched.service.process import Service
+from rpc_api.agent import VERSION
+from rpc_api.config import Buses
+
+register = config.register
+
+
+class AgentService(Service):
+    """An agent for the hosts of its driver, answering ``[compute_agent] rpc_topic`` on its cell's message queue."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._cell = config.cell_of(conf)
+        self._drivers = config.drivers_of(conf)
+        self._buses = Buses(conf)
+        self._agent = self._server = None
+
+    def start(self):
+        options, shared = self._conf.compute_agent, self._conf.conductor
+        bus = self._buses.of(self._cell)
+        self._agent = Agent(options.host, self._cell.name, self._cell.log, bus, self._drivers,
+                            report_interval=options.report_interval, confirm_interval=options.confirm_interval,
+                            conductor_topic=shared.rpc_topic)
+        # It can be built on as soon as it is reported, so it answers before.
+        self._server = bus.serve(options.rpc_topic, options.host, [self._agent], VERSION)
+        self._agent.start(self._conf.cells.catch_up_timeout)
+
+    def serves(self):
+        hosts = list(self._agent.hosts)
+        shown = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+        return (f"compute_agent/{self._agent.server} of {self._cell.name} answers the topic "
+                f"{self._conf.compute_agent.rpc_topic} for {shown} (driver {self._conf.compute_agent.driver})")
+
+    def drain(self, timeout):
+        drained = True
+        if self._server is not None:
+            self._server.stop()
+        if self._agent is not None:
+            drained = self._agent.stop(timeout)
+        self._buses.close()
+        return drained
+
+    def report(self):
+        return {"cell": self._cell.name, "driver": self._conf.compute_agent.driver, **self._agent.facts()}
+
+
+service = AgentService

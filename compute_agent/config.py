@@ -1,0 +1,53 @@
+"""Options of the compute agent."""
+
+import socket
+
+from oslo_config import cfg
+
+from compute_agent import drivers
+from rpc_api import agent as agent_rpc
+from rpc_api import config, errors
+
+OPTS = [
+    cfg.StrOpt("driver", default="local",
+               help="Driver of the agent's hosts: local (this machine), simulated, or one that an entry point of "
+                    "nova_sched.drivers names."),
+    cfg.StrOpt("cell", help="Name of the agent's cell. May be left out where only one is enabled."),
+    cfg.StrOpt("host", default=socket.gethostname(), sample_default="<the host's name>",
+               help="Name of this agent on the RPC bus, and of the host of the local driver."),
+    cfg.FloatOpt("report_interval", default=10.0, min=0.01,
+                 help="Seconds between two beats to the cell's conductors, at which changes are reported too."),
+    cfg.FloatOpt("confirm_interval", default=600.0, min=0.01,
+                 help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
+                      "full report."),
+]
+
+
+def list_opts():
+    """All options of the agent and of its own drivers, for oslo-config-generator."""
+    return [(agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)])]
+
+
+def register(conf) -> None:
+    """Register the agent's options, and those that all services share."""
+    config.register(conf)
+    for group, options in list_opts():
+        conf.register_opts(options, group)
+
+
+def cell_of(conf) -> config.Cell:
+    """The agent's cell; UsageError when it is not clear or not complete."""
+    name = conf.compute_agent.cell
+    if not name:
+        if len(conf.cells.enabled) != 1:
+            raise errors.UsageError("[compute_agent] cell is not set, wanted one of [cells] enabled "
+                                    f"({', '.join(conf.cells.enabled) or 'none'}); add it")
+        name = conf.cells.enabled[0]
+    return config.cell_of(conf, name, uuid_wanted=False)
+
+
+def drivers_of(conf) -> dict:
+    """The drivers of the agent's hosts by name; UsageError when they cannot be made."""
+    driver = drivers.load(conf.compute_agent.driver)
+    conf.register_opts(driver.OPTS, agent_rpc.GROUP)
+    return driver.drivers(conf, conf.compute_agent.host)

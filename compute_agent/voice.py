@@ -1,0 +1,144 @@
+"""One host as its agent knows it: its driver, and the producer that speaks for it.
+
+What becomes of the host's instances is decided here, one thing after the
+other: every start and end is done and said under one lock.
+"""
+
+import logging
+import threading
+
+from compute_agent.drivers.base import BuildRefused
+from rpc_api import digest, errors, events, messages
+from rpc_api.packing import pack
+
+LOG = logging.getLogger(__name__)
+
+#: Cancelled claims that a host remembers.
+CANCELLED_KEPT = 1000
+CANCELLED = "the build was cancelled"
+
+
+class HostVoice:
+    """``server`` is where the host's agent answers RPC."""
+
+    def __init__(self, name, driver, producer, server):
+        self.name = name
+        self.driver = driver
+        self.producer = producer
+        self._server = server
+        self.lock = threading.Lock()
+        self._inventory = None
+        self._said = None
+        #: Instance uuid -> uuid of the claim that it was started under, of those that this process started.
+        self._claims = {}
+        #: Uuids of claims under which nothing may start any more, oldest first (a dictionary for its order).
+        self._cancelled = {}
+
+    # --- what is said of the whole host ------------------------------------------------------------------------
+
+    def _state(self):
+        inventory = self.driver.inventory()
+        if self._inventory is None or self._inventory[0] != inventory:
+            packed = pack(inventory)
+            self._inventory = (inventory, packed, digest.inventory_digest(packed))
+        return self._inventory[1], self._inventory[2], self.driver.status()
+
+    def _report(self):
+        packed, _, status = self._state()
+        consumers = self.driver.running()
+        self._said = (packed, status)
+        return self.producer.publish(events.HostReported(
+            self.name, self._server, packed, status, pack(events.HostConsumers(consumers)),
+            digest.consumers_digest(consumers)))
+
+    def report(self) -> int:
+        """Publish the whole state; returns the ticket."""
+        with self.lock:
+            return self._report()
+
+    def report_change(self) -> bool:
+        """Publish the whole state if inventory or status changed since it was last said. A host that is starting an
+        instance right now is left for the next time: one slow start must not silence the agent's other hosts."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            packed, _, status = self._state()
+            if self._said == (packed, status):
+                return False
+            self._report()
+            return True
+        finally:
+            self.lock.release()
+
+    def confirm(self) -> bool:
+        """Publish the digest of what would be reported; False, and nothing, while an instance is starting."""
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            _, inventory_digest, status = self._state()
+            self.producer.publish(events.HostConfirmed(self.name, digest.host_digest(
+                inventory_digest, status, digest.consumers_digest(self.driver.running()))))
+            return True
+        finally:
+            self.lock.release()
+
+    # --- what starts and ends ----------------------------------------------------------------------------------
+
+    def build(self, claim):
+        """Start the instance of a claim; returns a BuildAnswer, and the ticket of its start or None.
+
+        Raises NovaSchedError when it cannot be said whether the instance runs.
+        """
+        consumer = events.Consumer(claim.instance_uuid, claim.project_id, claim.allocations, claim.rule)
+        with self.lock:
+            if claim.claim_uuid in self._cancelled:
+                return messages.BuildAnswer(False, CANCELLED), None
+            try:
+                self.driver.spawn(consumer)
+            except BuildRefused as refused:
+                return messages.BuildAnswer(False, str(refused)), None
+            except Exception as fault:
+                return self._failed(claim, fault), None
+            if claim.claim_uuid in self._cancelled:
+                self.driver.destroy(claim.instance_uuid)
+                return messages.BuildAnswer(False, CANCELLED), None
+            self._claims[claim.instance_uuid] = claim.claim_uuid
+            return messages.BuildAnswer(True, ""), self.producer.publish(events.InstanceStarted(claim.host, consumer))
+
+    def _failed(self, claim, fault):
+        """A driver failed in a way of its own: what it may have left is taken away, else nobody knows."""
+        LOG.error("the driver of %s failed to start %s: %r", self.name, claim.instance_uuid, fault)
+        LOG.debug("the fault of the driver", exc_info=fault)
+        try:
+            self.driver.destroy(claim.instance_uuid)
+        except Exception as second:
+            raise errors.NovaSchedError(
+                f"the driver of {self.name} failed to start {claim.instance_uuid} ({fault!r}) and to take it away "
+                f"({second!r}); see to the hypervisor") from None
+        return messages.BuildAnswer(False, f"its driver failed: {fault!r}")
+
+    def cancel(self, claim_uuid: str, instance_uuid: str) -> int | None:
+        """Let an instance not run under a claim, neither now nor later; the ticket of its end, None if it had none.
+
+        A start that goes on now is waited for, and undone.
+        """
+        # Before the lock: the start that holds it looks again before it says that the instance runs.
+        self._cancelled[claim_uuid] = True
+        while len(self._cancelled) > CANCELLED_KEPT:
+            self._cancelled.pop(next(iter(self._cancelled)), None)
+        with self.lock:
+            runs = any(one.instance_uuid == instance_uuid for one in self.driver.running())
+            # One that was started by the process before us, under whatever claim, is taken for this one's.
+            if not runs or self._claims.get(instance_uuid, claim_uuid) != claim_uuid:
+                return None
+            return self._end(instance_uuid)
+
+    def delete(self, instance_uuid: str) -> int:
+        """End an instance; returns the ticket of its end."""
+        with self.lock:
+            return self._end(instance_uuid)
+
+    def _end(self, instance_uuid):
+        self.driver.destroy(instance_uuid)
+        self._claims.pop(instance_uuid, None)
+        return self.producer.publish(events.InstanceDeleted(self.name, instance_uuid))

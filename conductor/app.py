@@ -1,0 +1,90 @@
+"""The conductors as service processes: of the API level, and of one cell."""
+
+from conductor import config
+from conductor.api import ApiConductor
+from conductor.cell import CellConductor
+from nova_sched.service.process import Service
+from rpc_api import config as shared
+from rpc_api.conductor import VERSION, cell_topic
+
+register = config.register
+
+
+def service(conf) -> Service:
+    """The service that the command line asks for; UsageError when it does not say."""
+    config.check(conf)
+    return CellService(conf) if conf.level == "cell" else ApiService(conf)
+
+
+class ApiService(Service):
+    """The API level's conductor, answering ``[conductor] rpc_topic``."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._cells = shared.cells_of(conf)
+        self._buses = shared.Buses(conf)
+        self._conductor = self._server = None
+
+    def start(self):
+        options, bus = self._conf.conductor, self._buses.top()
+        # A cell whose broker is away must not keep the others waiting.
+        buses = {cell.name: self._buses.of(cell, checked=False) for cell in self._cells}
+        self._conductor = ApiConductor(bus, buses, self._conf.scheduler.max_attempts, options.build_threads,
+                                       scheduler_topic=self._conf.scheduler.rpc_topic, topic=options.rpc_topic)
+        self._server = bus.serve(options.rpc_topic, options.name, [self._conductor], VERSION)
+
+    def serves(self):
+        return (f"conductor/{self._conf.conductor.name} of the API level answers the topic "
+                f"{self._conf.conductor.rpc_topic} for {', '.join(cell.name for cell in self._cells)}")
+
+    def drain(self, timeout):
+        if self._server is not None:
+            self._server.stop()
+            self._conductor.close()
+        self._buses.close()
+        return True
+
+    def report(self):
+        return {"name": self._conf.conductor.name, "level": "api", "requests in flight": self._conductor.in_flight,
+                "cells": ", ".join(cell.name for cell in self._cells)}
+
+
+class CellService(Service):
+    """The conductor of one cell, answering the cell's topic on the cell's message queue."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._cell = shared.cell_of(conf, conf.cell)
+        self._buses = shared.Buses(conf)
+        self._conductor = self._server = None
+        self._topic = cell_topic(self._cell.name, conf.conductor.rpc_topic)
+
+    def start(self):
+        options, cell = self._conf.conductor, self._cell
+        bus = self._buses.of(cell)
+        self._conductor = CellConductor(
+            options.name, cell.name, cell.log, bus, service_down_time=options.service_down_time,
+            claim_ttl=options.claim_ttl, build_timeout=options.build_timeout, cancel_timeout=options.cancel_timeout,
+            agent_topic=self._conf.compute_agent.rpc_topic)
+        self._conductor.start(self._conf.cells.catch_up_timeout)
+        self._server = bus.serve(self._topic, options.name, [self._conductor], VERSION)
+
+    def serves(self):
+        return (f"{self._conductor.name} of {self._cell.name} answers the topic {self._topic} for "
+                f"{len(self._conductor.projection.hosts)} hosts")
+
+    def drain(self, timeout):
+        drained = True
+        if self._server is not None:
+            self._server.stop()
+        if self._conductor is not None:
+            drained = self._conductor.stop(timeout)
+        self._buses.close()
+        return drained
+
+    def report(self):
+        return {"level": "cell", **self._conductor.report()}
+
+    @property
+    def fault(self):
+        return self._conductor.fault

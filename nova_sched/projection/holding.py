@@ -1,0 +1,149 @@
+"""Entries on hosts: put on, taken off, started, and brought in line with what a host reports.
+
+Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
+consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
+"""
+
+from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry
+from nova_sched.projection.noted import Noted
+from rpc_api.digest import MASK, consumer_hash
+
+
+def add_entry(projection, host, entry) -> None:
+    """Put an entry on its host and count it."""
+    table = projection.table
+    consumer_uuid = entry.consumer_uuid
+    host.entries[consumer_uuid] = entry
+    others = projection.consumers.get(consumer_uuid)
+    projection.consumers[consumer_uuid] = (entry,) if others is None else (*others, entry)
+    if entry.rule is not None:
+        projection.groups.add(entry)
+    _count_use(table, host, entry.allocations, +1)
+    if entry.state is RUNNING:
+        host.running_digest = (host.running_digest + entry.hash) & MASK
+    table.num_instances[host.root] = len(host.entries)
+    table.touch(host.root)
+
+
+def remove_entry(projection, host, entry) -> None:
+    """Take an entry off its host and give back what it held."""
+    table = projection.table
+    consumer_uuid = entry.consumer_uuid
+    del host.entries[consumer_uuid]
+    rest = tuple([one for one in projection.consumers[consumer_uuid] if one is not entry])
+    if rest:
+        projection.consumers[consumer_uuid] = rest
+    else:
+        del projection.consumers[consumer_uuid]
+    if entry.rule is not None:
+        projection.groups.remove(entry)
+    _count_use(table, host, entry.allocations, -1)
+    if entry.state is RUNNING:
+        host.running_digest = (host.running_digest - entry.hash) & MASK
+    table.num_instances[host.root] = len(host.entries)
+    table.touch(host.root)
+
+
+def _count_use(table, host, allocations, sign):
+    """Count allocations on the providers of a host; what it has no inventory of (any more) is counted nowhere."""
+    rows = host.rows
+    for provider_uuid, resource_class, amount in allocations:
+        row = rows.get(provider_uuid)
+        if row is not None:
+            index = table.classes.get(resource_class)
+            if index >= 0 and table.step_size[index, row]:
+                table.take(row, index, sign * amount)
+
+
+def count_all_use(projection, host) -> None:
+    """Count every entry of a host again, after its providers were cleared."""
+    for entry in host.entries.values():
+        _count_use(projection.table, host, entry.allocations, +1)
+
+
+def _diverges(projection, host, position, noted, kind, detail):
+    """The log and the host said different things."""
+    projection.counts["divergence"] += 1
+    noted.append(Noted(position, kind, host.name, detail))
+
+
+def start(projection, host, consumer, position, noted) -> None:
+    """An instance runs on a host: what is held for it there becomes the host's own use."""
+    entry = host.entries.get(consumer.instance_uuid)
+    if entry is None or entry.instance_uuid != consumer.instance_uuid:
+        entry = _best_entry([one for one in host.entries.values() if one.instance_uuid == consumer.instance_uuid],
+                            consumer)
+    if entry is not None:
+        _start_entry(projection, host, entry, consumer, position, noted)
+    else:
+        _diverges(projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim")
+        _add_running(projection, host, consumer, position, noted)
+
+
+def reconcile(projection, host, consumers, position, noted) -> None:
+    """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
+    first_report = not host.entries
+    reported = {consumer.instance_uuid: consumer for consumer in consumers}
+    for entry in [one for one in host.entries.values() if one.consumer_uuid in reported]:
+        if entry.instance_uuid != entry.consumer_uuid:
+            _displace(projection, host, entry, position, noted)
+    held = {}
+    for entry in sorted(host.entries.values(), key=lambda one: (one.instance_uuid, one.consumer_uuid)):
+        held.setdefault(entry.instance_uuid, []).append(entry)
+    for instance_uuid, entries in held.items():
+        consumer = reported.pop(instance_uuid, None)
+        started = None if consumer is None else _best_entry(entries, consumer)
+        for entry in entries:
+            if entry is not started and entry.state is RUNNING:
+                _diverges(projection, host, position, noted, "vanished", f"{instance_uuid} does not run here any more")
+                remove_entry(projection, host, entry)
+        if started is not None:
+            if started.state is CLAIMED:
+                _diverges(projection, host, position, noted, "started-unseen", f"{instance_uuid} runs, its start was not seen")
+            _start_entry(projection, host, started, consumer, position, noted)
+    for consumer in reported.values():
+        if not first_report:
+            _diverges(projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} runs without a claim")
+        _add_running(projection, host, consumer, position, noted)
+
+
+def _best_entry(entries, consumer):
+    """Of the entries of one instance on one host (it may be resized in place) the one that is what runs; None of none."""
+    wanted = sorted(consumer.allocations)
+    return min(entries, default=None, key=lambda one: (
+        sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid))
+
+
+def _start_entry(projection, host, entry, consumer, position, noted):
+    """Turn an entry into the host's own use, as its agent reports it."""
+    same = entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations)
+    if entry.state is RUNNING and same:
+        return
+    hash_ = consumer_hash(consumer.instance_uuid, consumer.allocations)
+    if same:
+        entry.state, entry.hash = RUNNING, hash_
+        host.running_digest = (host.running_digest + hash_) & MASK
+        projection.table.touch(host.root)
+        return
+    _diverges(projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed")
+    remove_entry(projection, host, entry)
+    add_entry(projection, host, Entry(
+        entry.consumer_uuid, entry.instance_uuid, entry.project_id, host.name, consumer.allocations,
+        entry.rule or consumer.rule, entry.claim_uuid, RUNNING, entry.position, hash_))
+
+
+def _add_running(projection, host, consumer, position, noted):
+    """Put on what runs without an entry."""
+    other = host.entries.get(consumer.instance_uuid)
+    if other is not None:
+        _displace(projection, host, other, position, noted)
+    add_entry(projection, host, Entry(
+        consumer.instance_uuid, consumer.instance_uuid, consumer.project_id, host.name, consumer.allocations,
+        consumer.rule, None, RUNNING, position, consumer_hash(consumer.instance_uuid, consumer.allocations)))
+
+
+def _displace(projection, host, entry, position, noted):
+    """Take off what is held for one instance under the uuid of another that runs here: that cannot be right."""
+    _diverges(projection, host, position, noted, "displaced",
+              f"{entry.consumer_uuid} holds what {entry.instance_uuid} was to use, and runs itself")
+    remove_entry(projection, host, entry)

@@ -1,0 +1,60 @@
+"""The scheduler as a service process."""
+
+from nova_sched.service import config
+from nova_sched.service.endpoint import SchedulerEndpoint
+from nova_sched.service.process import Service
+from nova_sched.service.report import scheduler_facts
+from nova_sched.service.scheduler import Scheduler
+from rpc_api.config import Buses
+from rpc_api.scheduler import VERSION
+
+register = config.register
+
+
+class SchedulerService(Service):
+    """A scheduler over the logs of all cells, answering ``[scheduler] rpc_topic``."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._policy = config.policy_of(conf)
+        cell0, cells = config.cells(conf)
+        options = conf.scheduler
+        self._buses = Buses(conf)
+        self._server = None
+        self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
+                                   cell_down_after=options.cell_down_after)
+
+    def start(self):
+        bus = self._buses.top()
+        self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
+        options = self._conf.scheduler
+        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._policy)],
+                                 VERSION)
+
+    def serves(self):
+        hosts = len(self.scheduler.engine.cloud.table.row_of_host)
+        return (f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
+                f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts")
+
+    def drain(self, timeout):
+        if self._server is not None:
+            self._server.stop()
+        drained = self.scheduler.stop(timeout)
+        self._buses.close()
+        return drained
+
+    def reload(self):
+        policy = config.policy_of(self._conf)
+        if policy != self._policy:
+            self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
+            self._policy = policy
+
+    def report(self):
+        return scheduler_facts(self.scheduler)
+
+    @property
+    def fault(self):
+        return self.scheduler.fault
+
+
+service = SchedulerService

@@ -1,0 +1,285 @@
+"""What every service process does: options, log, signals, one ready line, and its end.
+
+oslo.service's launcher is not used. Its threading back-end runs a service in a
+forked child that it starts again whenever it ends, and drops the child's exit
+code; here a wrong option, a log that is away and a gap each end the process
+with a code of their own, and what starts it again is systemd's business. Its
+options are used where they fit (``graceful_shutdown_timeout``).
+
+Signals: SIGTERM and SIGINT drain and end (a second SIGINT ends at once),
+SIGHUP reloads what may change, SIGUSR2 prints a Guru Meditation Report.
+"""
+
+import abc
+import contextlib
+import io
+import logging
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+from importlib import metadata
+
+from rpc_api import concurrency, errors
+
+LOG = logging.getLogger(__name__)
+
+PROJECT = "nova_sched"
+#: Seconds between two looks at the service's own fault.
+LOOK_PAUSE = 0.5
+#: Seconds that a drain may take beyond graceful_shutdown_timeout, for what is only closing.
+CLOSING = 2.0
+
+
+class Service(abc.ABC):
+    """A service as a process runs it."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start and return when it serves; raises NovaSchedError when it cannot."""
+
+    @abc.abstractmethod
+    def serves(self) -> str:
+        """What it serves, for the line that says it is ready."""
+
+    @abc.abstractmethod
+    def drain(self, timeout: float) -> bool:
+        """Take no more calls, finish what is in flight, append what is waiting, in about ``timeout`` seconds; True
+        when nothing was left. Also called for a start that came to nothing."""
+
+    @abc.abstractmethod
+    def report(self) -> dict:
+        """What a person wants to know of it now (may be slow, may raise)."""
+
+    def reload(self) -> None:
+        """Take over options that were changed; raises NovaSchedError and stays as it was when they are wrong."""
+
+    @property
+    def fault(self) -> errors.NovaSchedError | None:
+        """Why it cannot go on; the process then ends."""
+        return None
+
+
+def main(program: str, argv, load) -> int:
+    """Run a service process and return its exit code.
+
+    ``load()`` imports and returns what has ``register(conf)`` and ``service(conf)``: it is called when the
+    concurrency mode is chosen, before which nothing of oslo may be imported.
+    """
+    try:
+        concurrency.setup()
+        return _run(program, sys.argv[1:] if argv is None else argv, load())
+    except errors.NovaSchedError as fault:
+        return _say(program, str(fault), fault.exit_code)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as fault:
+        LOG.debug("the fault of %s", program, exc_info=True)
+        return _say(program, f"it met a fault of its own ({fault!r}); run it with --debug and see its log",
+                    errors.EXIT_NEGATIVE)
+
+
+def _say(program, text, code):
+    print(f"{program}: {text}", file=sys.stderr)
+    return code
+
+
+def _run(program, argv, app):
+    from oslo_config import cfg
+    conf = cfg.CONF
+    _register(conf, app)
+    parse(conf, program, argv)
+    _set_up_log(conf, program)
+    return Process(program, conf, app.service(conf)).run()
+
+
+def version() -> str:
+    """The version that is installed; "0" in a checkout that is not."""
+    try:
+        return metadata.version(PROJECT)
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+
+def _register(conf, app):
+    from oslo_log import log
+    from oslo_reports import opts as report_opts
+    from oslo_service import opts as service_opts
+    log.register_options(conf)
+    service_opts.register_service_opts(conf)
+    report_opts.set_defaults(conf)
+    app.register(conf)
+
+
+def parse(conf, program: str, argv) -> None:
+    """Read command line and files; UsageError in one sentence for whatever is wrong with them."""
+    from oslo_config import cfg
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            conf(list(argv), project=PROJECT, prog=program, version=version())
+        check_values(conf)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        text = (said.getvalue().strip().splitlines() or ["it cannot be read"])[-1].partition("error: ")[2]
+        raise errors.UsageError(f"the command line is wrong: {text}; see {program} --help") from None
+    except cfg.Error as fault:
+        raise errors.UsageError(_one_line(fault)) from None
+
+
+def check_values(conf) -> None:
+    """Look at every option once: a value of a wrong type is only found when it is looked at."""
+    for name in conf:
+        value = conf[name]
+        if hasattr(value, "keys"):
+            for option in value:
+                value[option]
+
+
+def _one_line(fault):
+    text = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r"\1", " ".join(str(fault).split()))
+    return f"the configuration is wrong: {text.rstrip('.')}; mend it"
+
+
+def _set_up_log(conf, program):
+    from oslo_log import log
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
+        # oslo.log would take stdout, which is for data.
+        conf.set_default("use_stderr", True)
+    try:
+        log.setup(conf, program, version())
+    except (log.LogConfigError, OSError) as fault:
+        raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
+    threading.excepthook = _thread_ended
+
+
+def _thread_ended(met):
+    LOG.error("the thread %s met a fault of its own: %r", met.thread.name if met.thread else "?", met.exc_value)
+    LOG.debug("the fault of the thread", exc_info=(met.exc_type, met.exc_value, met.exc_traceback))
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+class _Stopped(BaseException):
+    """A signal asked for the end before the service was ready."""
+
+
+class Process:
+    """One service with the signals that reach it."""
+
+    def __init__(self, program, conf, service: Service):
+        self._program = program
+        self._conf = conf
+        self._service = service
+        self._asked = queue.SimpleQueue()
+        self._starting = True
+        self._stopping = False
+
+    def run(self) -> int:
+        """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
+        from nova_sched.service import report
+        from nova_sched.service.tuning import settle_memory
+        self._take_signals()
+        report.install(self._program, self._conf, self._service)
+        fault = None
+        try:
+            self._service.start()
+            settle_memory()
+            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
+            self._starting = False
+            fault = self._watch()
+        except _Stopped:
+            LOG.info("%s is stopped before it was ready", self._program)
+        except Exception as met:
+            fault = met
+        self._starting, self._stopping = False, True
+        drained = self._drain()
+        if fault is not None and not self._conf.use_stderr:
+            LOG.error("%s ends: %s", self._program, fault)
+        if drained is None:
+            self._end_now(fault)
+        if fault is not None:
+            raise fault
+        return errors.EXIT_OK if drained else errors.EXIT_NEGATIVE
+
+    def _end_now(self, fault):
+        """Threads that hang must not hold up the process: it ends without waiting for them."""
+        code = errors.EXIT_NEGATIVE
+        if fault is not None:
+            code = getattr(fault, "exit_code", errors.EXIT_NEGATIVE)
+            _say(self._program, str(fault), code)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _watch(self):
+        while True:
+            try:
+                asked = self._asked.get(timeout=LOOK_PAUSE)
+            except queue.Empty:
+                asked = None
+            if asked == "stop":
+                return None
+            if asked == "reload":
+                self._reload()
+            if self._service.fault is not None:
+                return self._service.fault
+
+    def _reload(self):
+        from oslo_config import cfg
+        try:
+            changed = self._conf.mutate_config_files()
+            check_values(self._conf)
+            self._service.reload()
+        except cfg.Error as fault:
+            LOG.error("the configuration is not taken over: %s", _one_line(fault))
+        except errors.NovaSchedError as fault:
+            LOG.error("the configuration is not taken over: %s", fault)
+        else:
+            names = sorted(f"[{group or 'DEFAULT'}] {name}" for group, name in changed)
+            LOG.info("the configuration was reloaded, changed: %s", ", ".join(names) or "nothing")
+
+    def _drain(self):
+        """Drain the service: True or False as it says, None when it does not come to an end."""
+        timeout = self._conf.graceful_shutdown_timeout
+        LOG.info("%s stops; what is in flight has %s", self._program, f"{timeout} s" if timeout else "all the time")
+        answers = queue.SimpleQueue()
+        thread = threading.Thread(target=lambda: answers.put(self._drained(timeout)), name="drain", daemon=True)
+        thread.start()
+        try:
+            drained = answers.get(timeout=timeout + CLOSING if timeout else None)
+        except queue.Empty:
+            LOG.warning("%s ends with work in flight after %s s", self._program, timeout)
+            return None
+        LOG.info("%s ends: %s", self._program, "nothing was left" if drained else "something was left, see above")
+        return drained
+
+    def _drained(self, timeout):
+        try:
+            return bool(self._service.drain(timeout or threading.TIMEOUT_MAX))
+        except Exception as fault:
+            LOG.error("%s could not drain: %s", self._program, fault)
+            LOG.debug("the fault of the drain", exc_info=True)
+            return False
+
+    # --- signals ---------------------------------------------------------------------------------------------
+
+    def _take_signals(self):
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, lambda *_: self._asked.put("reload"))
+
+    def _on_stop(self, number, frame):
+        if self._stopping:
+            if number == signal.SIGINT:
+                os._exit(128 + number)
+            return
+        self._stopping = True
+        if self._starting:
+            raise _Stopped
+        self._asked.put("stop")

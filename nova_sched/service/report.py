@@ -1,0 +1,82 @@
+"""The Guru Meditation Report (SIGUSR2) of a service, with a section of its own."""
+
+import threading
+
+from oslo_reports import guru_meditation_report
+from oslo_reports.models.with_default_views import ModelWithDefaultViews
+
+TITLE = "nova_sched"
+#: Seconds that a service has to say how it is; the report is printed without it after that.
+TIMEOUT = 5.0
+
+
+class _Version:
+    """What oslo.reports asks of a version."""
+
+    def __init__(self, program):
+        self._program = program
+
+    def vendor_string(self):
+        return TITLE
+
+    def product_string(self):
+        return self._program
+
+    def version_string_with_package(self):
+        from nova_sched.service.process import version
+        return version()
+
+
+def install(program: str, conf, service) -> None:
+    """Print a report on SIGUSR2, to stderr or as ``[oslo_reports]`` says."""
+    report = guru_meditation_report.TextGuruMeditation
+    report.register_section(TITLE, lambda: ModelWithDefaultViews(data=facts(service)))
+    report.setup_autorun(_Version(program), service_name=program, conf=conf)
+
+
+def facts(service) -> dict:
+    """What the service says of itself; a service that hangs or fails does not keep the report from being made."""
+    said = {}
+
+    def ask():
+        try:
+            said.update(service.report())
+        except Exception as fault:
+            said["no answer"] = repr(fault)
+
+    thread = threading.Thread(target=ask, name="report", daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return dict(said) if said else {"no answer": f"within {TIMEOUT} s"}
+
+
+def projection_facts(projection) -> dict:
+    """What a projection holds. Call it in the thread, or under the lock, that folds it."""
+    return {"epoch": projection.epoch or "none", "position": projection.position, "hosts": len(projection.hosts),
+            "hosts lost": sum(host.lost for host in projection.hosts.values()),
+            "consumers": len(projection.consumers), "counts": dict(sorted(projection.counts.items()))}
+
+
+def log_facts(log, position: int) -> dict:
+    """How far a reader at ``position`` is behind the end of its log."""
+    try:
+        last = log.bounds().last
+    except Exception as fault:
+        return {"log": log.url, "fault": str(fault)}
+    return {"log": log.url, "last": last, "lag": last - position}
+
+
+def scheduler_facts(scheduler) -> dict:
+    """How a scheduler is: the engine's part is asked in the thread that owns it."""
+    def of_engine(engine):
+        closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
+        return {
+            "policy": engine.policy.digest, "requests in flight": len(engine.open_asks()),
+            "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
+            "closed cells": ", ".join(closed) or "none", "counts": dict(sorted(engine.counts.items())),
+            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()}}
+    said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}
+    said.update(scheduler.call(of_engine).result(TIMEOUT / 2))
+    for cell, log in scheduler.logs.items():
+        said[cell].update(log_facts(log, said[cell]["position"]))
+    return said

@@ -1,0 +1,111 @@
+"""Where snapshots are kept: a directory, or Redis. One snapshot a cell, the newest one."""
+
+import abc
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rpc_api import errors
+
+PREFIX = "nova_sched:snapshot:"
+_CELL = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+class SnapshotStore(abc.ABC):
+    """Keeps the bytes of :func:`nova_sched.projection.snapshot.dump` by the name of the cell."""
+
+    @abc.abstractmethod
+    def save(self, cell: str, packed: bytes) -> None:
+        """Put a cell's snapshot in the place of the last one, in one step; LogUnavailable when it cannot be kept."""
+
+    @abc.abstractmethod
+    def load(self, cell: str) -> bytes | None:
+        """The newest snapshot of a cell, None when there is none; LogUnavailable when the store cannot be read."""
+
+
+def _checked(cell):
+    if not _CELL.fullmatch(cell):
+        raise errors.UsageError(f"a snapshot cannot be kept under the name {cell!r}, wanted letters, digits, dots, "
+                                "dashes and underscores; rename the cell")
+    return cell
+
+
+class FileStore(SnapshotStore):
+    """Files ``CELL.snapshot`` in a directory."""
+
+    def __init__(self, directory: str):
+        self._directory = Path(directory)
+
+    def _path(self, cell):
+        return self._directory / f"{_checked(cell)}.snapshot"
+
+    def save(self, cell, packed):
+        path = self._path(cell)
+        fresh = path.with_suffix(".new")
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with open(fresh, "wb") as file:
+                file.write(packed)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, path)
+        except OSError as fault:
+            raise errors.LogUnavailable(f"the snapshot {path} cannot be written ({fault.strerror}); "
+                                        "see to the directory of the snapshots") from None
+
+    def load(self, cell):
+        path = self._path(cell)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as fault:
+            raise errors.LogUnavailable(f"the snapshot {path} cannot be read ({fault.strerror}); "
+                                        "see to the directory of the snapshots") from None
+
+
+class RedisStore(SnapshotStore):
+    """Keys ``nova_sched:snapshot:CELL`` of a Redis (or Valkey) server. ``client`` is a ``redis.Redis``."""
+
+    def __init__(self, client, shown: str = "redis"):
+        import redis
+        self._errors = redis.RedisError
+        self._client = client
+        self._shown = shown
+
+    def save(self, cell, packed):
+        try:
+            self._client.set(PREFIX + _checked(cell), packed)
+        except self._errors as fault:
+            raise self._unavailable(fault) from None
+
+    def load(self, cell):
+        try:
+            return self._client.get(PREFIX + _checked(cell))
+        except self._errors as fault:
+            raise self._unavailable(fault) from None
+
+    def _unavailable(self, fault):
+        return errors.LogUnavailable(f"the snapshots in {self._shown} cannot be reached ({str(fault)[:200]}); "
+                                     "see to the Redis server")
+
+
+def open_store(url: str) -> SnapshotStore:
+    """Open a store: ``file:///DIRECTORY``, or ``redis://[:PASSWORD@]HOST:PORT/DB`` (``rediss://`` with TLS)."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.path:
+        return FileStore(parts.netloc + parts.path)
+    if parts.scheme in ("redis", "rediss"):
+        try:
+            import redis
+        except ImportError:
+            raise errors.UsageError("snapshots in Redis need the package redis, which is not installed; "
+                                    "pip install 'nova_sched[redis]'") from None
+        shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+        try:
+            return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
+        except ValueError as fault:
+            raise errors.UsageError(f"the snapshot URL {shown} cannot be used ({fault}); mend it") from None
+    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
+                            "mend it")

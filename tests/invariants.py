@@ -1,0 +1,118 @@
+"""What must hold of a projection at every position, computed anew from its hosts and their entries alone."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+
+from nova_sched.projection.ledger import CLAIMED, RUNNING
+from nova_sched.projection.table import AMOUNTS, FACTS, TREE_SUMS
+from rpc_api import events
+from rpc_api.digest import MASK, consumer_hash
+
+
+def check(projection) -> None:
+    """Assert that columns, indexes and digests of a projection say what its entries and inventories say."""
+    table = projection.table
+    check_table(table)
+    consumers, members, providers = defaultdict(set), defaultdict(set), {}
+    for name, host in projection.hosts.items():
+        assert host.name == name
+        tree = events.thaw("HostInventory", host.inventory)
+        _check_rows(table, projection, host, tree)
+        _check_amounts(table, host, tree)
+        _check_status(table, host)
+        providers.update(dict.fromkeys(host.rows, name))
+        for uuid, entry in host.entries.items():
+            assert (entry.consumer_uuid, entry.host) == (uuid, name)
+            assert entry.state in (CLAIMED, RUNNING)
+            consumers[uuid].add(entry)
+            if entry.rule is not None:
+                members[entry.rule.group_uuid].add(entry)
+        assert host.running_digest == MASK & sum(
+            consumer_hash(entry.instance_uuid, entry.allocations) for entry in host.entries.values()
+            if entry.state is RUNNING)
+    assert providers == projection.provider_hosts
+    assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
+    _check_groups(projection.groups, members)
+
+
+def _check_rows(table, projection, host, tree):
+    """The tree of a host has its providers, in their order, under their parents."""
+    uuids = [provider.uuid for provider in tree.providers]
+    rows = [host.rows[uuid] for uuid in uuids]
+    assert len(host.rows) == len(rows) == len(set(rows))
+    assert tuple(table.trees[host.root]) == tuple(rows)
+    assert host.root == rows[0]
+    for provider, row in zip(tree.providers, rows):
+        assert (table.uuids[row], table.provider_names[row]) == (provider.uuid, provider.name)
+        assert table.row_aggregates[row] == provider.aggregates
+        assert table.root[row] == host.root
+        assert table.parent[row] == (rows[provider.parent] if provider.parent >= 0 else -1)
+        assert bool(table.is_root[row]) == (row == host.root)
+        traits = {trait for trait in table.traits.values if table.has_trait(trait)[row]}
+        assert traits == set(provider.traits)
+    assert (table.host_names[host.root], table.node_names[host.root]) == (host.name, tree.nodename)
+    assert table.cell[host.root] == projection.cell_index
+    assert table.children[host.root] == len(rows) - 1
+    assert table.num_instances[host.root] == len(host.entries)
+
+
+def _check_amounts(table, host, tree):
+    """Used is what the entries use; free and the sums over the tree follow."""
+    used = Counter()
+    for entry in host.entries.values():
+        for provider_uuid, resource_class, amount in entry.allocations:
+            used[provider_uuid, resource_class] += amount
+    base, scaled, taken = Counter(), Counter(), Counter()
+    for provider in tree.providers:
+        row = host.rows[provider.uuid]
+        has = {inventory.resource_class: inventory for inventory in provider.inventories}
+        for index, resource_class in enumerate(table.classes.values):
+            inventory = has.get(resource_class)
+            held = int(table.held[index, row])
+            if inventory is None:
+                assert [int(getattr(table, name)[index, row]) for name in AMOUNTS if name not in ("held", "free")] == [0] * 7
+                assert table.free[index, row] == -held
+                continue
+            assert table.used[index, row] == used[provider.uuid, resource_class]
+            capacity = int(min(max((inventory.total - inventory.reserved) * inventory.allocation_ratio, 0), 2**53))
+            assert table.capacity[index, row] == capacity
+            assert table.free[index, row] == capacity - table.used[index, row] - held
+            base[index] += inventory.total - inventory.reserved
+            scaled[index] += inventory.total * inventory.allocation_ratio - inventory.reserved
+            taken[index] += int(table.used[index, row]) + held
+    for index in range(len(table.classes.values)):
+        assert table.tree_base[index, host.root] == base[index]
+        assert np.isclose(table.tree_scaled[index, host.root], scaled[index])
+        assert table.tree_taken[index, host.root] == taken[index]
+
+
+def _check_status(table, host):
+    """The columns of a root row say what the host's status says."""
+    assert table.disabled[host.root] == host.status.disabled
+    assert table.down[host.root] == (host.status.forced_down or host.lost)
+    assert table.num_io_ops[host.root] == min(host.status.num_io_ops, 2**31 - 1)
+    assert table.failed_builds[host.root] == min(host.status.failed_builds, 2**31 - 1)
+
+
+def _check_groups(groups, members):
+    """The index of server groups counts exactly the entries that have a rule."""
+    assert {group: set(entries.values()) for group, entries in groups.members.items()} == dict(members)
+    counted = {group: {domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))
+                       for domain in {entry.rule.domain for entry in entries}} for group, entries in members.items()}
+    assert groups.domains == counted
+
+
+def check_table(table) -> None:
+    """Assert that every row of the table is of a tree or cleared."""
+    in_trees = {row for rows in table.trees.values() for row in rows}
+    for row in range(table.count):
+        if row in in_trees:
+            continue
+        assert row in table._unused
+        assert table.uuids[row] is table.host_names[row] is None
+        assert not any(getattr(table, name)[:, row].any() for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"))
+        assert all(getattr(table, name)[row] == unused for name, (_, unused) in FACTS.items())
+    assert table.nested_rows == len(in_trees) - len(table.trees)
+    assert not in_trees & set(table._unused)
+    assert len(in_trees) + len(table._unused) == table.count

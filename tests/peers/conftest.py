@@ -1,0 +1,65 @@
+"""The peers: the real nova and Placement, in processes of a Python of their own.
+
+``NOVA_SCHED_PEER_PYTHON`` names an interpreter that can import nova and
+placement; without one these tests are skipped by name.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+PEER_PYTHON = "NOVA_SCHED_PEER_PYTHON"
+
+
+class Peer:
+    """A process that answers questions, one JSON line each."""
+
+    def __init__(self, python, script):
+        self._process = subprocess.Popen([python, "-W", "ignore", script], stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def ask(self, name, *arguments):
+        """The answer as a dictionary: ``answer``, or ``error`` and ``message`` where the peer raised."""
+        return self.ask_all([(name, *arguments)])[0]
+
+    def ask_all(self, questions):
+        """Answers of many questions."""
+        answers = []
+        for name, *arguments in questions:
+            self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+            self._process.stdin.flush()
+            answers.append(json.loads(self._process.stdout.readline()))
+        return answers
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+
+def _peer(module, script):
+    python = os.environ.get(PEER_PYTHON)
+    if not python:
+        pytest.skip(f"{PEER_PYTHON} names no interpreter that can import {module}")
+    found = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, check=False)
+    if found.returncode:
+        pytest.skip(f"{python} of {PEER_PYTHON} cannot import {module}")
+    peer = Peer(python, str(HERE / script))
+    yield peer
+    peer.close()
+
+
+@pytest.fixture(scope="session")
+def nova():
+    """The real nova."""
+    yield from _peer("nova", "nova_peer.py")
+
+
+@pytest.fixture(scope="session")
+def placement():
+    """The real Placement, over a database in memory."""
+    yield from _peer("placement", "placement_peer.py")

@@ -1,0 +1,152 @@
+"""The event language may not change by accident: a change here is a change of what stands in logs.
+
+A field may be appended, with a default, in a new minor version of its class and of every class that holds it.
+"""
+
+import pytest
+from oslo_versionedobjects import fields
+
+from rpc_api import messages  # noqa: F401  (puts its classes into the table)
+from rpc_api.events import EVENTS, schema
+from rpc_api.events.schema import TABLE
+from tests.rpc_api.events.fingerprints import fingerprint
+
+FINGERPRINTS = {
+    "AggregateDeleted": "1.0-43e62e62a0204400",
+    "AggregateUpdated": "1.0-19e5fed3978029f8",
+    "Allocation": "1.0-5ada4d8efb47bcbd",
+    "AllocationMoved": "1.0-904994afdb5fbcf7",
+    "BuildAnswer": "1.0-ae5753b764598550",
+    "BuildFailed": "1.0-b17b3ce26fdfd8c6",
+    "BuildOutcome": "1.0-e7db29bc056f2775",
+    "BuildRequest": "1.0-28a297c22127dfab",
+    "CellPosition": "1.0-d8e7055e4c107714",
+    "ClaimExpired": "1.0-d8b2f7bb8e182a96",
+    "ClaimProposed": "1.0-64bacc52813e0707",
+    "ClaimReleased": "1.0-a322fb6ea258b140",
+    "Consumer": "1.0-e6545ad495e01de6",
+    "DecisionMade": "1.0-54c192599f2c0407",
+    "Evidence": "1.0-aca84fd5173f8bb7",
+    "GroupAnchored": "1.0-e2204e1ee2dfc515",
+    "GroupFenced": "1.0-7fb15a2488e9c556",
+    "GroupRule": "1.0-acf25169e84f9f5b",
+    "HostConfirmed": "1.0-ae2e28c8db8a6af2",
+    "HostConsumers": "1.0-445d593ded8d124a",
+    "HostInventory": "1.0-3ec55269323249ce",
+    "HostLost": "1.0-8356e9620e943b08",
+    "HostRemoved": "1.0-8356e9620e943b08",
+    "HostReported": "1.0-205ff2e8fba8c45e",
+    "HostScore": "1.0-2bb225e8a2d12cbc",
+    "HostSeen": "1.0-60fa90786fabccf0",
+    "HostStatus": "1.0-d75fa19c8a382823",
+    "InstanceDeleted": "1.0-bdff401498346825",
+    "InstanceStarted": "1.0-2eb8f41d928cb4f6",
+    "Inventory": "1.0-55fdf7f50a2cc849",
+    "LogOpened": "1.0-599747c33ac47593",
+    "PolicyAdopted": "1.0-71c3e7fc09137767",
+    "Provider": "1.0-0af28689d90a81ca",
+    "RefusalCount": "1.0-ac211820eec204e6",
+    "ResourceAmount": "1.0-b49b678ec5b2cbeb",
+    "ResourceGroup": "1.0-23ebc36d2b0ecfc7",
+    "SchedulingRequest": "1.0-2971811b96cfa752",
+    "ServerGroupRequest": "1.0-62f700b60148beb1",
+    "WeigherScore": "1.0-3ba1b745e535e65f",
+}
+
+SCHEDULER, CONDUCTOR, AGENT, OPERATOR = "scheduler", "conductor", "compute_agent", "operator"
+
+#: Who may append what.
+ROLES = {
+    "LogOpened": {SCHEDULER, CONDUCTOR, AGENT, OPERATOR},
+    "HostReported": {AGENT},
+    "HostConfirmed": {AGENT},
+    "HostLost": {CONDUCTOR},
+    "HostSeen": {CONDUCTOR},
+    "HostRemoved": {CONDUCTOR, AGENT},
+    "ClaimProposed": {SCHEDULER, CONDUCTOR},
+    "ClaimReleased": {SCHEDULER, CONDUCTOR},
+    "ClaimExpired": {CONDUCTOR},
+    "InstanceStarted": {AGENT},
+    "InstanceDeleted": {AGENT},
+    "AllocationMoved": {CONDUCTOR},
+    "BuildFailed": {CONDUCTOR},
+    "DecisionMade": {SCHEDULER},
+    "PolicyAdopted": {SCHEDULER},
+    "AggregateUpdated": {SCHEDULER, OPERATOR},
+    "AggregateDeleted": {SCHEDULER, OPERATOR},
+    "GroupAnchored": {SCHEDULER},
+    "GroupFenced": {SCHEDULER},
+}
+
+
+def test_every_class_is_pinned():
+    assert set(FINGERPRINTS) == {name for name, cls in TABLE.items() if cls.__module__.startswith("rpc_api.")}
+
+
+@pytest.mark.parametrize("name", sorted(FINGERPRINTS))
+def test_fingerprint_is_the_pinned_one(name):
+    assert fingerprint(TABLE[name]) == FINGERPRINTS[name]
+
+
+def test_roles():
+    assert {name: set(cls.ROLES) for name, cls in EVENTS.items()} == ROLES
+
+
+def test_what_is_no_event_has_no_role():
+    assert {name for name, cls in TABLE.items() if cls.ROLES} == set(EVENTS)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Make a class of a name with given fields, as often as one likes; the table is as it was afterwards."""
+    def make(name, version="1.0", **its_fields):
+        cls = type(name, (schema.SchemaObject,), {"VERSION": version, "fields": its_fields})
+        monkeypatch.setitem(TABLE, name, cls)
+        return schema.register(cls)
+    return make
+
+
+SOME = {"a": fields.StringField(), "b": fields.IntegerField()}
+
+CHANGES = {
+    "the order of the fields": {"b": fields.IntegerField(), "a": fields.StringField()},
+    "a name": {"a": fields.StringField(), "c": fields.IntegerField()},
+    "a type": {"a": fields.StringField(), "b": fields.NonNegativeIntegerField()},
+    "nullability": {"a": fields.StringField(nullable=True), "b": fields.IntegerField()},
+    "a default": {"a": fields.StringField(), "b": fields.IntegerField(default=1)},
+    "another default": {"a": fields.StringField(), "b": fields.IntegerField(default=2)},
+    "a list": {"a": fields.ListOfStringsField(), "b": fields.IntegerField()},
+    "a list of what may be nothing": {"a": fields.ListOfStringsField(nullable=True), "b": fields.IntegerField()},
+    "a map": {"a": fields.DictOfStringsField(), "b": fields.IntegerField()},
+    "a field more": {**SOME, "c": fields.IntegerField(default=0)},
+    "a field less": {"a": fields.StringField()},
+}
+
+
+def test_each_change_of_a_class_changes_its_fingerprint(made):
+    seen = {fingerprint(made("Probe", **SOME)): "as it was", fingerprint(made("Probe", "1.1", **SOME)): "the version"}
+    for change, its_fields in CHANGES.items():
+        print_ = fingerprint(made("Probe", **its_fields))
+        assert print_ not in seen, f"{change} and {seen[print_]} have the same fingerprint"
+        seen[print_] = change
+
+
+@pytest.mark.parametrize("holder", [
+    fields.ObjectField("Inner"), fields.ListOfObjectsField("Inner"), schema.PackedObjectField("Inner"),
+], ids=["nested", "in a list", "packed"])
+def test_a_change_of_a_nested_class_changes_who_holds_it(made, holder):
+    before, after = "1.0", "1.1"
+    made("Inner", before, **SOME)
+    first = fingerprint(made("Outer", inner=holder))
+    made("Inner", after, **SOME)
+    assert fingerprint(made("Outer", inner=holder)) != first
+
+
+def test_a_field_without_a_default_may_not_follow_one_with(made):
+    with pytest.raises(TypeError, match="a field without a default follows"):
+        made("Probe", a=fields.StringField(default=""), b=fields.StringField())
+
+
+def test_a_type_that_the_language_does_not_know_is_refused(made):
+    with pytest.raises(TypeError, match="has no check"):
+        made("Probe", a=fields.DateTimeField())

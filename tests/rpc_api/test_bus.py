@@ -1,0 +1,240 @@
+"""The buses: one contract for LocalBus, oslo.messaging in one process, and oslo.messaging over RabbitMQ."""
+
+import logging
+import threading
+import uuid
+from concurrent.futures import Future
+
+import pytest
+from oslo_config import cfg
+
+from rpc_api import errors, events, messages
+from rpc_api.bus import LocalBus, MessagingBus, NoAnswer, NoSuchServer
+from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.context import RequestContext
+from rpc_api.objects.flavor import Flavor
+
+VERSION = "1.3"
+ANSWER_SECONDS_MAX = 30.0
+CONTEXT = {"request_id": "req-1", "project_id": "p", "user_id": "u"}
+ALLOCATION = events.Allocation("11111111-aaaa-4aaa-8aaa-000000000001", "VCPU", 4)
+
+
+class Endpoint:
+    """Answers with what it was called with, or with an error."""
+
+    RPC_METHODS = ("echo", "who", "later", "fail", "note", "never")
+
+    def __init__(self, name=""):
+        self.name = name
+        self.seen = []
+        self.heard = threading.Semaphore(0)
+        self.silent = Future()
+
+    def echo(self, context, value):
+        self.seen.append((context, value))
+        return value
+
+    def who(self, context):
+        return self.name
+
+    def later(self, context, value):
+        answer = Future()
+        threading.Timer(0.01, answer.set_result, [value]).start()
+        return answer
+
+    def never(self, context):
+        self.heard.release()
+        return self.silent
+
+    def fail(self, context, fault, text):
+        raise {"no_valid_host": lambda: NoValidHost(reason=text), "no_host_found": lambda: errors.NoHostFound(text, "s"),
+               "gap": lambda: errors.PositionTruncated(text), "usage": lambda: errors.UsageError(text),
+               "no_answer": lambda: NoAnswer(text), "own": lambda: ZeroDivisionError(text)}[fault]()
+
+    def note(self, context, value):
+        self.seen.append((context, value))
+        self.heard.release()
+
+    def hidden(self, context):
+        raise AssertionError("a method that is not listed was called")
+
+
+def conf_of():
+    if not cfg.CONF._args:
+        cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
+    return cfg.CONF
+
+
+class BusContract:
+    """What every bus does; ``bus`` and ``topic`` are fixtures of the subclass."""
+
+    #: Whether a call to nobody is noticed at once.
+    NOTICES_NOBODY = True
+
+    @pytest.fixture
+    def topic(self):
+        return f"test_{uuid.uuid4().hex}"
+
+    @pytest.fixture
+    def endpoint(self, bus, topic):
+        endpoint = Endpoint("one")
+        server = bus.serve(topic, "one", [endpoint], VERSION)
+        yield endpoint
+        if not endpoint.silent.done():
+            endpoint.silent.set_result(None)
+        server.stop()
+
+    @pytest.fixture
+    def client(self, bus, topic, endpoint):
+        return bus.client(topic, VERSION)
+
+    @pytest.mark.parametrize("value", [
+        "text", None, 7, [1, {"a": [None, True]}], ALLOCATION, [ALLOCATION],
+        messages.BuildOutcome("11111111-aaaa-4aaa-8aaa-000000000001", messages.BUILT, "h", (ALLOCATION,), 1, "")])
+    def test_values_arrive_equal(self, client, value):
+        assert client.call(CONTEXT, "echo", value=value, timeout=ANSWER_SECONDS_MAX) == value
+
+    def test_objects_of_nova_arrive_as_objects_that_are_not_shared(self, client, endpoint):
+        flavor = Flavor(id=1, name="m1", vcpus=2, extra_specs={"a": "b"})
+        answer = client.call(CONTEXT, "echo", value=flavor, timeout=ANSWER_SECONDS_MAX)
+        assert (answer.name, answer.vcpus, answer.extra_specs) == ("m1", 2, {"a": "b"})
+        assert endpoint.seen[-1][1] is not flavor and answer is not endpoint.seen[-1][1]
+
+    def test_a_context_arrives(self, client, endpoint):
+        client.call(RequestContext.from_dict(CONTEXT), "echo", value=1, timeout=ANSWER_SECONDS_MAX)
+        context = endpoint.seen[-1][0]
+        assert (context.request_id, context.project_id) == ("req-1", "p")
+
+    def test_a_future_is_waited_for(self, client):
+        assert client.call(CONTEXT, "later", value=[3], timeout=ANSWER_SECONDS_MAX) == [3]
+        assert client.call_async(CONTEXT, "later", value=[4]).result(ANSWER_SECONDS_MAX) == [4]
+
+    @pytest.mark.parametrize("fault, expected", [
+        ("no_valid_host", NoValidHost), ("no_host_found", errors.NoHostFound), ("gap", errors.PositionTruncated),
+        ("usage", errors.UsageError), ("no_answer", NoAnswer), ("own", errors.NovaSchedError)])
+    def test_errors_arrive_as_their_class(self, client, fault, expected, caplog):
+        with caplog.at_level(logging.INFO), pytest.raises(expected) as met:
+            client.call(CONTEXT, "fail", fault=fault, text="because", timeout=ANSWER_SECONDS_MAX)
+        assert type(met.value) is expected
+        assert "because" in str(met.value) and "Traceback" not in str(met.value) and "\n" not in str(met.value)
+        assert [record for record in caplog.records if record.exc_info] == []
+        assert [record.levelname for record in caplog.records
+                if record.levelno >= logging.ERROR] == (["ERROR"] if fault == "own" else [])
+
+    def test_an_error_of_call_async_is_in_its_future(self, client):
+        asked = client.call_async(CONTEXT, "fail", fault="no_valid_host", text="full")
+        assert isinstance(asked.exception(ANSWER_SECONDS_MAX), NoValidHost)
+        assert str(asked.exception()) == "No valid host was found. full"
+
+    @pytest.mark.parametrize("method", ["hidden", "missing", "_private", "__init__"])
+    def test_only_listed_methods_can_be_called(self, client, method):
+        with pytest.raises(errors.UsageError, match=method.strip("_") or method):
+            client.call(CONTEXT, method, timeout=ANSWER_SECONDS_MAX)
+
+    def test_no_answer_in_time(self, client, endpoint):
+        with pytest.raises(NoAnswer, match="never was not answered by any server of the topic test_.* within 0.2 s"):
+            client.call(CONTEXT, "never", timeout=0.2)
+
+    def test_nobody_there(self, bus, topic):
+        with pytest.raises(NoSuchServer if self.NOTICES_NOBODY else NoAnswer, match=topic):
+            bus.client(topic, VERSION).call(CONTEXT, "who", timeout=0.5 if not self.NOTICES_NOBODY else 30)
+
+    def test_a_named_server_that_is_not_there(self, bus, client, topic):
+        with pytest.raises(NoSuchServer if self.NOTICES_NOBODY else NoAnswer, match="nowhere"):
+            client.call(CONTEXT, "who", server="nowhere", timeout=0.5 if not self.NOTICES_NOBODY else 30)
+
+    def test_servers_by_name_and_fanout(self, bus, topic, client, endpoint):
+        other = Endpoint("two")
+        server = bus.serve(topic, "two", [other], VERSION)
+        try:
+            assert [client.call(CONTEXT, "who", server=one, timeout=ANSWER_SECONDS_MAX) for one in ("two", "one")] == [
+                "two", "one"]
+            client.cast(CONTEXT, "note", fanout=True, value="all")
+            for one in (endpoint, other):
+                assert one.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+                assert one.seen[-1][1] == "all"
+        finally:
+            server.stop()
+
+    def test_a_cast_does_not_say_what_went_wrong(self, client, endpoint):
+        client.cast(CONTEXT, "fail", fault="usage", text="nobody hears")
+        client.cast(CONTEXT, "note", value=1)
+        assert endpoint.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+
+    def test_stop_lets_what_is_being_answered_come_to_its_end(self, bus, topic):
+        endpoint = Endpoint()
+        server = bus.serve(topic, "one", [endpoint], VERSION)
+        asked = bus.client(topic, VERSION).call_async(CONTEXT, "never")
+        assert endpoint.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        assert not asked.done()
+        endpoint.silent.set_result("to its end")
+        assert asked.result(ANSWER_SECONDS_MAX) == "to its end"
+        stopping.join(ANSWER_SECONDS_MAX)
+        assert not stopping.is_alive()
+
+
+class TestLocalBus(BusContract):
+
+    @pytest.fixture
+    def bus(self):
+        bus = LocalBus()
+        yield bus
+        bus.close()
+
+
+class TestFake(BusContract):
+
+    NOTICES_NOBODY = False
+
+    @pytest.fixture
+    def bus(self):
+        bus = MessagingBus(conf_of(), "fake://", "test")
+        yield bus
+        bus.close()
+
+
+@pytest.fixture(scope="module")
+def rabbit_bus(rabbit_server):
+    bus = MessagingBus(conf_of(), rabbit_server.url(), "test")
+    yield bus
+    bus.close()
+
+
+@pytest.mark.rabbit
+class TestRabbit(BusContract):
+
+    @pytest.fixture
+    def bus(self, rabbit_bus):
+        return rabbit_bus
+
+    def test_a_broker_that_lets_us_in(self, bus):
+        bus.check()
+
+    def test_a_wrong_password(self, rabbit_server):
+        bus = MessagingBus(conf_of(), rabbit_server.url(password="wrong"), "test")
+        with pytest.raises(errors.LogUnavailable, match="ACCESS_REFUSED") as met:
+            bus.check()
+        assert "wrong" not in str(met.value)
+
+    def test_a_wrong_vhost(self, rabbit_server):
+        with pytest.raises(errors.LogUnavailable, match="vhost.*not found"):
+            MessagingBus(conf_of(), rabbit_server.url(vhost="nowhere"), "test").check()
+
+
+def test_a_broker_that_is_away():
+    with pytest.raises(errors.LogUnavailable, match="127.0.0.1:1: Connection refused.*mend transport_url"):
+        MessagingBus(conf_of(), "rabbit://u:secret@127.0.0.1:1/", "test").check()
+
+
+@pytest.mark.parametrize("url", ["carrier-pigeon://coop/", "rabbit//"])
+def test_a_transport_url_that_cannot_be_used(url):
+    with pytest.raises(errors.UsageError, match="mend transport_url"):
+        MessagingBus(conf_of(), url, "test")
+
+
+def test_the_exchange_is_novas_by_default():
+    bus = MessagingBus(conf_of(), "fake://")
+    assert bus._exchange == "nova"
