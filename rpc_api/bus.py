@@ -18,9 +18,10 @@ import logging
 import threading
 from concurrent import futures
 
-from rpc_api import errors, nova_exception
+from rpc_api import concurrency, errors, nova_exception
 from rpc_api.nova_exception import NovaException
 from rpc_api.serializer import RpcSerializer
+from rpc_api.stop_consuming import cancel_consumers
 
 LOG = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ class MessagingBus:
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
-        self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc call")
+        self._pool = concurrency.DaemonPool(threads, "rpc call")
 
     def check(self, timeout: float = CHECK_TIMEOUT) -> None:
         """Raise LogUnavailable unless a server of the broker lets us in: oslo.messaging itself would try for ever."""
@@ -242,7 +243,7 @@ class MessagingBus:
 
     def close(self):
         """Give back the connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
         self._transport.cleanup()
 
 
@@ -290,6 +291,7 @@ class _MessagingServer:
     def stop(self):
         """Take no more calls, and wait until those that were taken are answered."""
         self._server.stop()
+        cancel_consumers(self._server)
         self._server.wait()
 
 

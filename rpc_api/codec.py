@@ -68,9 +68,9 @@ def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: i
 
 def encode_events(batch: Iterable[Event]) -> list[bytes]:
     """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``."""
-    packed = []
+    packed, pack = [], msgpack.Packer(use_bin_type=True).pack
     for event in batch:
-        one = msgpack.packb(event, use_bin_type=True)
+        one = pack(event)
         if len(one) > MAX_EVENT_BYTES:
             raise errors.TooLarge(
                 f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "

@@ -5,7 +5,10 @@ Every console script calls :func:`setup` first. ``threading`` is the default;
 """
 
 import os
+import queue
 import sys
+import threading
+from concurrent.futures import Future
 
 from rpc_api import errors
 
@@ -44,3 +47,56 @@ class _NoEventlet:
         if name == "eventlet" or name.startswith("eventlet."):
             raise ImportError("eventlet is not used in the concurrency mode 'threading'")
         return None
+
+
+class DaemonPool:
+    """A pool of up to ``threads`` threads that do not hold up the end of the process, whatever they wait for."""
+
+    def __init__(self, threads: int, name: str):
+        self._threads_max = threads
+        self._name = name
+        self._waiting = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, function, *args, **kwargs) -> Future:
+        """Call ``function`` in a thread of the pool; returns a Future of its result. RuntimeError after :meth:`close`."""
+        done = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the pool {self._name} is closed")
+            self._waiting.put((done, function, args, kwargs))
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self._threads_max:
+                self._threads += 1
+                threading.Thread(target=self._run, name=f"{self._name} {self._threads}", daemon=True).start()
+        return done
+
+    def close(self) -> None:
+        """Start nothing more; what waits is cancelled, what runs goes on."""
+        with self._lock:
+            self._closed = True
+            threads = self._threads
+        while True:
+            try:
+                self._waiting.get_nowait()[0].cancel()
+            except queue.Empty:
+                break
+        for _ in range(threads):
+            self._waiting.put((Future(), None, (), {}))
+
+    def _run(self):
+        while True:
+            done, function, args, kwargs = self._waiting.get()
+            if function is None:
+                return
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(function(*args, **kwargs))
+                except BaseException as fault:
+                    done.set_exception(fault)
+            with self._lock:
+                self._idle += 1

@@ -10,11 +10,16 @@ def pack(value) -> bytes:
     return msgpack.packb(_sorted(value), use_bin_type=True)
 
 
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+
+
 def _sorted(value):
+    if type(value) in _PLAIN:
+        return value
     if type(value) is dict:
         return {key: _sorted(value[key]) for key in sorted(value)}
     if isinstance(value, (tuple, list)):
-        return [_sorted(item) for item in value]
+        return [item if type(item) in _PLAIN else _sorted(item) for item in value]
     return value
 
 

@@ -163,7 +163,7 @@ class Cell:
 
     def say(self, data, by=None):
         """Append and fold one event; returns :func:`result` of it. ``by`` is whoever may say it unless given."""
-        return self.append([self.voice(by or speaker_of(data)).say(data)])
+        return self.append([self.voice(speaker_of(data) if by is None else by).say(data)])
 
     def append(self, batch, epoch=EPOCH):
         """Append and fold one record of events; returns :func:`result` of it."""

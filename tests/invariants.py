@@ -70,8 +70,9 @@ def _check_amounts(table, host, tree):
         for index, resource_class in enumerate(table.classes.values):
             inventory = has.get(resource_class)
             held = int(table.held[index, row])
+            taken[index] += held
             if inventory is None:
-                assert [int(getattr(table, name)[index, row]) for name in AMOUNTS if name not in ("held", "free")] == [0] * 7
+                assert not any(getattr(table, name)[index, row] for name in AMOUNTS if name not in ("held", "free"))
                 assert table.free[index, row] == -held
                 continue
             assert table.used[index, row] == used[provider.uuid, resource_class]
@@ -80,7 +81,7 @@ def _check_amounts(table, host, tree):
             assert table.free[index, row] == capacity - table.used[index, row] - held
             base[index] += inventory.total - inventory.reserved
             scaled[index] += inventory.total * inventory.allocation_ratio - inventory.reserved
-            taken[index] += int(table.used[index, row]) + held
+            taken[index] += int(table.used[index, row])
     for index in range(len(table.classes.values)):
         assert table.tree_base[index, host.root] == base[index]
         assert np.isclose(table.tree_scaled[index, host.root], scaled[index])

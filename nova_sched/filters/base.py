@@ -57,11 +57,13 @@ class Filter:
 
     ``static`` filters see only what is the same for every request of one shape (see
     :func:`nova_sched.selection.chain.shape_of`): their result is kept and only renewed where the log touched a host.
-    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request.
+    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A rebuild, which
+    stays on its host and takes nothing more of it, is only shown to the filters ``on_rebuild``.
     """
 
     name: str = ""
     static: bool = True
+    on_rebuild: bool = False
 
     def refusals(self, hosts: HostView, request, policy, scope):
         """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request."""

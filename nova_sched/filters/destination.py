@@ -6,32 +6,43 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class DestinationFilter(Filter):
-    """Refuses hosts that the request names to be left out, or that are not among those it asks for."""
+    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts
+    to leave out or to force are compared without regard to case."""
 
     name = "DestinationFilter"
     static = False
+    on_rebuild = True
 
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
         if request.ignore_hosts:
             yield Refusal("ignored", hosts.in_rows(_rows_of(table, request.ignore_hosts)))
-        wanted_hosts = set(request.force_hosts) | ({request.target_host} - {None})
-        if wanted_hosts:
-            yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, wanted_hosts)))
-        wanted_nodes = set(request.force_nodes) | ({request.target_node} - {None})
-        if wanted_nodes:
-            yield Refusal("not the requested node", ~hosts.in_rows(
-                row for row in hosts.rows if table.node_names[row] in wanted_nodes))
+        for names in (request.force_hosts, (request.target_host,) if request.target_host else ()):
+            if names:
+                yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, names)))
+        for nodes in (request.force_nodes, (request.target_node,) if request.target_node else ()):
+            if nodes:
+                yield Refusal("not the requested node", ~hosts.in_rows(
+                    row for row in hosts.rows if table.node_names[row] in nodes))
 
 
 def _rows_of(table, names):
-    return [table.row_of_host[name] for name in names if name in table.row_of_host]
+    rows = table.derived("hosts without case", lambda: _rows_without_case(table))
+    return [row for name in names for row in rows.get(name.lower(), ())]
+
+
+def _rows_without_case(table):
+    rows = {}
+    for name, row in table.row_of_host.items():
+        rows.setdefault(name.lower(), []).append(row)
+    return rows
 
 
 class CellFilter(Filter):
     """Refuses hosts of other cells where the request stays in one."""
 
     name = "CellFilter"
+    on_rebuild = True
 
     def refusals(self, hosts, request, policy, scope):
         if request.target_cell:
@@ -45,6 +56,6 @@ class AvailabilityZoneFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:
-            zones = hosts.table.zone_names(policy.default_availability_zone)
+            names = hosts.table.zone_names(policy.default_availability_zone)
             yield Refusal("availability zone", np.array(
-                [zones[int(row)] != request.availability_zone for row in hosts.rows], bool))
+                [names[row] != request.availability_zone for row in hosts.rows.tolist()], bool))

@@ -12,6 +12,7 @@ class ImagePropertiesFilter(Filter):
     version predicate must hold for the hypervisor, and the host must have the address bits that it needs."""
 
     name = "ImagePropertiesFilter"
+    on_rebuild = True
 
     def refusals(self, hosts, request, policy, scope):
         image = request.image_properties

@@ -37,7 +37,7 @@ class Providers:
     def __init__(self, hosts):
         self.hosts = hosts
         self.table = table = hosts.table
-        if isinstance(hosts.index, slice) and not table.nested_rows:
+        if not table.nested_rows:
             self.rows, self.owner = hosts.index, None
         elif len(hosts) == len(table.roots()):
             self.rows = slice(0, table.count)
@@ -132,11 +132,14 @@ def _group_refusals(providers, group):
         # Nothing is taken of any provider: it is the host itself that must meet the group.
         yield Refusal("traits or aggregates", ~providers.any(usable & providers.roots()))
     together = usable
+    single = group.suffix != "" and len(group.resources) > 1 and providers.owner is not None
     for resource_class, amount in group.resources:
-        room = usable & providers.room(resource_class, amount)
+        room = providers.room(resource_class, amount)
+        room &= usable
         yield Refusal(resource_class, ~providers.any(room))
-        together = together & room
-    if group.suffix != "" and len(group.resources) > 1 and providers.owner is not None:
+        if single:
+            together = together & room
+    if single:
         classes = "+".join(resource_class for resource_class, _ in group.resources)
         yield Refusal(f"{classes} on one provider", ~providers.any(together))
 

@@ -146,7 +146,7 @@ def claim_refusal(projection, host, claim) -> str | None:
         return "the consumer holds resources already"
     wanted = {}
     for provider_uuid, resource_class, amount in claim.allocations:
-        if amount < 1 or (provider_uuid, resource_class) in wanted:
+        if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
             return "malformed allocations"
         wanted[provider_uuid, resource_class] = amount
     for (provider_uuid, resource_class), amount in wanted.items():

@@ -19,6 +19,7 @@ FIRST_ROWS = 64
 FIRST_CLASSES = 4
 MAX_CAPACITY = 2**53
 NONE = -1
+ALL_BITS = 2**64 - 1
 
 #: Columns of shape [classes, rows].
 AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used", "held", "free")
@@ -203,12 +204,13 @@ class HostTable:
 
     def set_traits(self, row: int, traits) -> None:
         """Write the traits of a provider as bits."""
-        self.trait_words[:, row] = 0
+        bits = 0
         for trait in traits:
-            word, bit = divmod(self.traits.id_of(trait), 64)
-            while word >= len(self.trait_words):
-                self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words[:1])])
-            self.trait_words[word, row] |= np.uint64(1 << bit)
+            bits |= 1 << self.traits.id_of(trait)
+        while bits.bit_length() > 64 * len(self.trait_words):
+            self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words)])
+        for word in range(len(self.trait_words)):
+            self.trait_words[word, row] = bits >> 64 * word & ALL_BITS
 
     def has_trait(self, trait: str, rows=slice(None)) -> np.ndarray:
         """Boolean vector: which of ``rows`` have a trait."""
@@ -226,7 +228,16 @@ class HostTable:
     def sum_tree(self, root: int) -> None:
         """Recompute the sums over the tree of ``root``."""
         classes = len(self.classes.values)
-        rows = list(self.trees[root])
+        rows = self.trees[root]
+        if len(rows) == 1:
+            # A view is taken in a tenth of the time of a copy, and most trees are of one provider.
+            total, reserved, ratio, used, held = (
+                column[:classes, root] for column in (self.total, self.reserved, self.ratio, self.used, self.held))
+            self.tree_base[:classes, root] = total - reserved
+            self.tree_scaled[:classes, root] = total * ratio - reserved
+            self.tree_taken[:classes, root] = used + held
+            return
+        rows = list(rows)
         total, reserved = self.total[:classes, rows], self.reserved[:classes, rows]
         self.tree_base[:classes, root] = (total - reserved).sum(axis=1)
         self.tree_scaled[:classes, root] = (total * self.ratio[:classes, rows] - reserved).sum(axis=1)

@@ -1,7 +1,8 @@
 """The filter chain: from all hosts to the survivors, each refused host with its first reason.
 
 The result of the static filters is kept for each shape of request and only
-renewed for hosts that the log has touched since: exact, never stale.
+renewed for hosts that the log has touched since: exact, never stale. So are
+the scores of the survivors, where no other filter refuses any of them.
 """
 
 from collections import OrderedDict
@@ -10,17 +11,21 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.filters import HostView
+from nova_sched.selection.weigh import KeptScores
 
 MAX_SHAPES = 128
 
 
 class Filtered(NamedTuple):
-    """``rows`` are the root rows of the survivors; ``refusals`` is a list of (filter, reason, number of hosts) in the
-    order of the chain; ``total`` is the number of hosts looked at."""
+    """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, reason, number of
+    hosts): those of the static filters, then those of the others, each in the order of the chain. A host that several
+    refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
+    survivors, None where they are not kept."""
 
     rows: np.ndarray
     refusals: list
     total: int
+    kept: KeptScores | None = None
 
 
 def shape_of(request):
@@ -32,22 +37,27 @@ def shape_of(request):
 
 
 def filters_for(policy, request):
-    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in nova."""
-    if (request.force_hosts or request.force_nodes) and not request.check_only:
+    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in nova; a rebuild
+    meets those that ask for nothing that it has already."""
+    if request.check_only:
+        return [one for one in policy.filters if one.on_rebuild]
+    if request.force_hosts or request.force_nodes:
         return policy.filters[:len(policy.filters) - len(policy.enabled_filters)]
     return policy.filters
 
 
 class _Kept:
-    """The codes of one shape: 0 for a host that passes, else the number of its reason in ``reasons``."""
+    """One shape: the code of each host (0: it passes, else the number of its reason in ``reasons``), how many hosts
+    have each code, and the survivors with their scores."""
 
-    __slots__ = ("codes", "reasons", "version", "topology_version")
+    __slots__ = ("codes", "counts", "reasons", "rows", "scores", "version", "topology_version", "classes")
 
     def __init__(self):
-        self.codes = None
-        self.reasons = {}
         self.version = -1
         self.topology_version = -1
+
+    def refusals(self):
+        return [(*reason, self.counts[code]) for reason, code in self.reasons.items() if self.counts[code]]
 
 
 class FilterChain:
@@ -60,23 +70,27 @@ class FilterChain:
 
     def run(self, request, scope) -> Filtered:
         """Filter all hosts for a request."""
-        table = self.table
-        roots = table.roots()
-        hosts = HostView(table, roots)
         chain = filters_for(self.policy, request)
+        roots = self.table.roots()
         kept = self._static(request, chain, roots)
-        codes = kept.codes
-        reasons = dict(kept.reasons)
+        refusals = kept.refusals()
+        hosts, passes = HostView(self.table, roots), None
         for one in chain:
             if not one.static:
                 for refusal in one.refusals(hosts, request, self.policy, scope):
-                    code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
-                    codes = np.where((codes == 0) & refusal.hosts, code, codes)
-        counts = np.bincount(codes, minlength=len(reasons) + 1)
-        refusals = [(name, reason, int(counts[code])) for (name, reason), code in reasons.items() if counts[code]]
-        return Filtered(roots[codes == 0], refusals, len(roots))
+                    refused = refusal.hosts & (kept.codes == 0 if passes is None else passes)
+                    count = int(np.count_nonzero(refused))
+                    if count:
+                        refusals.append((one.name, refusal.reason, count))
+                        passes = (kept.codes == 0 if passes is None else passes) & ~refused
+        if passes is not None:
+            return Filtered(roots[passes], refusals, len(roots))
+        if kept.scores is None:
+            kept.scores = KeptScores(self.table, kept.rows, request, self.policy)
+        return Filtered(kept.rows, refusals, len(roots), kept.scores)
 
     def _static(self, request, chain, roots):
+        """The kept result of the request's shape, up to date."""
         table = self.table
         shape = shape_of(request)
         kept = self._shapes.get(shape)
@@ -87,17 +101,41 @@ class FilterChain:
         else:
             self._shapes.move_to_end(shape)
         touched = None
-        if kept.topology_version == table.topology_version:
+        # A class that is new to the table may be one that a weigher found nowhere.
+        if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched_since(kept.version)
         if touched is None or len(touched) > len(roots) // 8:
-            kept.reasons = {}
-            kept.codes = self._codes(chain, roots, request, kept.reasons)
+            self._renew_all(kept, request, chain, roots)
         elif touched:
-            rows = np.array(sorted(touched), np.int64)
-            kept.codes[np.searchsorted(roots, rows)] = self._codes(chain, rows, request, kept.reasons)
+            self._renew(kept, request, chain, roots, sorted(touched))
         kept.version = table.version
         kept.topology_version = table.topology_version
+        kept.classes = len(table.classes.values)
         return kept
+
+    def _renew_all(self, kept, request, chain, roots):
+        kept.reasons = {}
+        kept.codes = self._codes(chain, roots, request, kept.reasons)
+        kept.counts = np.bincount(kept.codes, minlength=len(kept.reasons) + 1).tolist()
+        kept.rows = roots[kept.codes == 0]
+        kept.scores = None
+
+    def _renew(self, kept, request, chain, roots, touched):
+        rows = np.array(touched, np.int64)
+        places = np.searchsorted(roots, rows)
+        codes = self._codes(chain, rows, request, kept.reasons).tolist()
+        kept.counts += [0] * (len(kept.reasons) + 1 - len(kept.counts))
+        moved = False
+        for before, code in zip(kept.codes[places].tolist(), codes, strict=True):
+            kept.counts[before] -= 1
+            kept.counts[code] += 1
+            moved |= (before == 0) != (code == 0)
+        kept.codes[places] = codes
+        if moved:
+            kept.rows = roots[kept.codes == 0]
+            kept.scores = None
+        elif kept.scores is not None:
+            kept.scores.touch(row for row, code in zip(touched, codes, strict=True) if code == 0)
 
     def _codes(self, chain, rows, request, reasons):
         hosts = HostView(self.table, rows)
@@ -106,5 +144,6 @@ class FilterChain:
             if one.static:
                 for refusal in one.refusals(hosts, request, self.policy, None):
                     code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
-                    codes[(codes == 0) & refusal.hosts] = code
+                    if np.count_nonzero(refusal.hosts):
+                        codes[(codes == 0) & refusal.hosts] = code
         return codes

@@ -8,19 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched import weighers
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain, Filtered
-from nova_sched.selection.draw import draw
+from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment, allocate
 from nova_sched.selection.scope import Scope
+from nova_sched.selection.weigh import weigh
+from nova_sched.weighers import BUILT_IN
 from rpc_api import events
 
 #: How many hosts beside the chosen one have their scores recorded.
 SCORES_KEPT = 3
-#: How many of the best hosts are sorted at once.
-BATCH = 32
+#: How many scores are looked for one by one, best first, before all hosts are sorted.
+ROUNDS = 8
 
 
 class Cloud(NamedTuple):
@@ -75,92 +76,115 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)
-    scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy)
-    candidates, unfit, equals = [], 0, 0
-    if len(scores):
-        equals = int((scores == scores.max()).sum())
-        candidates, unfit = _pick(cloud, request, policy, filtered, scores, seed, attempt, alternates)
-    refusals = list(filtered.refusals)
+    scores, parts = _scored(cloud.table, filtered, request, scope, policy)
+    refusals = filtered.refusals
+    if not len(scores):
+        return Decision((), refusals, filtered.total, 0, 0, ())
+    best = np.flatnonzero(scores == scores.max())
+    ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
+    picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
     if unfit:
         refusals.append(("ResourceFilter", "request groups together", unfit))
-    kept = _scores_of(cloud.table, filtered.rows, scores, parts, candidates)
-    return Decision(tuple(candidates), refusals, filtered.total, len(filtered.rows) - unfit, equals, kept)
+    shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[:1 + SCORES_KEPT] if picked else ()
+    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit, len(best),
+                    tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
 
 
-def weigh(table, rows, request, scope, policy):
-    """Scores of the survivors (float64, shape [hosts]) and, for each weigher that applied, (name, raw, weighed)."""
-    scores, parts = np.zeros(len(rows)), []
-    if len(rows) < 2:
-        return scores, parts
-    for name, multiplier in policy.weighers:
-        weigher = weighers.BUILT_IN[name]
-        raw = weigher.raw(table, rows, request, scope)
-        if raw is None:
-            continue
-        factor = weighers.multipliers(weigher, table, rows, multiplier)
-        if np.ndim(factor) == 0 and factor == 0:
-            continue
-        weighed = factor * weighers.normalized(raw, weigher.floor)
-        parts.append((name, raw, weighed))
-        scores += weighed
-    return scores, parts
+def _scored(table, filtered: Filtered, request, scope, policy):
+    """Scores of the survivors and the parts of each weigher; the kept ones, unless one looks at this very request."""
+    if filtered.kept is not None and request.server_group is None and all(
+            BUILT_IN[name].static or BUILT_IN[name].raw(table, filtered.rows, request, scope) is None
+            for name, _ in policy.weighers):
+        return filtered.kept.renewed()
+    return weigh(table, filtered.rows, request, scope, policy)
 
 
-def ranked(scores: np.ndarray, seed: int, attempt: int):
-    """Yield indices from the best score to the worst; where scores are equal, from a drawn place on, round."""
-    count = len(scores)
-    start = draw(seed, attempt, count)
-    best = np.flatnonzero(scores == scores.max())
-    cut = int(np.searchsorted(best, start))
-    yield from map(int, best[cut:])
-    yield from map(int, best[:cut])
-    done, wanted = len(best), BATCH
-    turn = (np.arange(count) - start) % count
-    while done < count:
-        # Everything from the score that closes the batch upward: a set that does not depend on how it was sorted.
-        bound = np.partition(scores, count - min(count, done + wanted))[count - min(count, done + wanted)]
-        rest = np.flatnonzero(scores >= bound)
-        order = rest[np.lexsort((turn[rest], -scores[rest]))]
-        yield from map(int, order[done:])
-        done, wanted = len(order), wanted * 8
+def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
+    """Yield indices from the best score to the worst, hosts of one score in an order that is drawn.
+
+    ``best`` are those of the best score; ``keys_of(indices)`` are the numbers of hosts in draws
+    (:func:`nova_sched.selection.draw.host_keys`).
+    """
+    rest, left, tied = scores, len(scores), best
+    for number in range(ROUNDS):
+        if number:
+            tied = np.flatnonzero(rest == rest.max())
+        yield from _drawn(tied, keys_of, seed, attempt)
+        left -= len(tied)
+        if not left:
+            return
+        if rest is scores:
+            rest = scores.copy()
+        rest[tied] = -np.inf
+    order = np.argsort(-rest, kind="stable")[:left]
+    ends = [*(np.flatnonzero(np.diff(rest[order])) + 1).tolist(), left]
+    for start, end in zip([0, *ends], ends, strict=False):
+        yield from _drawn(order[start:end], keys_of, seed, attempt)
 
 
-def _pick(cloud, request, policy, filtered: Filtered, scores, seed, attempt, alternates):
-    """The candidates, best first, and how many hosts the close look refused on the way to the first."""
-    table = cloud.table
-    order = ranked(scores, seed, attempt)
-    first, unfit = [], 0
-    for index in order:
-        candidate = candidate_of(table, int(filtered.rows[index]), request)
+def _drawn(tied, keys_of, seed, attempt):
+    if len(tied) == 1:
+        yield int(tied[0])
+        return
+    for place in drawn(keys_of(tied), seed, attempt):
+        yield int(tied[place])
+
+
+class _Ranking:
+    """Indices of the survivors in their order, which can be gone through and looked at from the beginning."""
+
+    def __init__(self, order):
+        self._order = order
+        self._seen = []
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        index = next(self._order)
+        self._seen.append(index)
+        return index
+
+    def first(self, count):
+        """The first ones, whether they were gone through or not."""
+        while len(self._seen) < count and next(self, None) is not None:
+            pass
+        return self._seen[:count]
+
+
+def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
+    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way."""
+    first, unfit = {}, 0
+    for index in ranking:
+        candidate = candidate_of(table, int(rows[index]), request)
         if candidate is None:
             unfit += 1
             continue
-        first.append(candidate)
+        first[index] = candidate
         if len(first) == policy.host_subset_size:
             break
     if not first:
-        return [], unfit
-    chosen = first.pop(draw(seed + 1, attempt, len(first)) if len(first) > 1 else 0)
-    cell = table.cell[chosen.row]
-    picked = [chosen, *(one for one in first if table.cell[one.row] == cell)][:alternates + 1]
-    if len(picked) <= alternates:
-        for index in order:
-            row = int(filtered.rows[index])
-            if table.cell[row] == cell:
-                candidate = candidate_of(table, row, request)
-                if candidate is not None:
-                    picked.append(candidate)
-                    if len(picked) > alternates:
-                        break
+        return {}, unfit
+    chosen = list(first)[draw(seed + 1, attempt, len(first)) if len(first) > 1 else 0]
+    cell = table.cell[first[chosen].row]
+    picked = {chosen: first.pop(chosen)}
+    picked.update((index, one) for index, one in first.items() if table.cell[one.row] == cell)
+    picked = dict(list(picked.items())[:alternates + 1])
+    while len(picked) <= alternates:
+        index = next(ranking, None)
+        if index is None:
+            break
+        row = int(rows[index])
+        candidate = candidate_of(table, row, request) if table.cell[row] == cell else None
+        if candidate is not None:
+            picked[index] = candidate
     return picked, unfit
 
 
 def candidate_of(table, row: int, request) -> Candidate | None:
     """Look closely at one host; None when the groups of the request do not fit it together."""
-    assignment = allocate(table, row, request)
-    if assignment is None:
-        return None
-    return Candidate(row, table.host_names[row], assignment, None)
+    assignment = Assignment((), {}) if request.check_only else allocate(table, row, request)
+    return None if assignment is None else Candidate(row, table.host_names[row], assignment, None)
 
 
 def rule_of(table, candidate: Candidate, request, instance_uuid: str):
@@ -176,13 +200,7 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
     return events.GroupRule(group.uuid, policy, candidate.host, instance_uuid, limit)
 
 
-def _scores_of(table, rows, scores, parts, candidates):
-    """HostScore records: the candidates, then the best of the others."""
-    if not len(scores):
-        return ()
-    wanted = [int(np.searchsorted(rows, candidate.row)) for candidate in candidates]
-    kept = []
-    for index in wanted[:1 + SCORES_KEPT]:
-        kept.append(events.HostScore(table.host_names[rows[index]], float(scores[index]), tuple(
-            events.WeigherScore(name, float(raw[index]), float(weighed[index])) for name, raw, weighed in parts)))
-    return tuple(kept)
+def _score_of(table, rows, scores, parts, index):
+    """The HostScore of one survivor."""
+    return events.HostScore(table.host_names[rows[index]], float(scores[index]), tuple(
+        events.WeigherScore(part.name, float(part.raw[index]), float(part.weighed[index])) for part in parts))

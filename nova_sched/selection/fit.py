@@ -35,25 +35,57 @@ class _Slot(NamedTuple):
 
 def allocate(table, root: int, request) -> Assignment | None:
     """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together."""
+    if len(table.trees[root]) == 1:
+        return _allocate_on(table, root, request)
     return _Search(table, root, request).run()
+
+
+def _allocate_on(table, row, request):
+    """As :func:`allocate` for a tree of one provider, where there is nothing to search for."""
+    sums, mappings = {}, {}
+    for group in request.groups:
+        if not allowed(table, row, row, group) or not group.suffix and not _has_traits(table, (row,), group):
+            return None
+        for resource_class, amount in group.resources:
+            index, before = table.classes.get(resource_class), sums.get(resource_class, 0)
+            if index < 0 or not table.row_has_room(row, index, amount) or before and not _room_for_sum(
+                    table, row, index, before + amount):
+                return None
+            sums[resource_class] = before + amount
+        if group.suffix or group.resources:
+            mappings[group.suffix] = [table.uuids[row]]
+    if request.group_policy == "isolate" and len(mappings) - ("" in mappings) > 1:
+        return None
+    uuid = table.uuids[row]
+    return Assignment(tuple(events.Allocation(uuid, name, amount) for name, amount in sorted(sums.items())), mappings)
+
+
+def _room_for_sum(table, row, index, amount):
+    """Whether amounts that fit one by one do so together, as the one allocation that they become."""
+    return amount <= table.free[index, row] and amount <= table.max_unit[index, row]
+
+
+def _has_traits(table, rows, group):
+    """Whether some providers have the required traits of a group between them."""
+    return all(any(table.row_has_trait(trait, row) for row in rows for trait in traits)
+               for traits in (*zip(group.required_traits), *group.any_traits))
 
 
 def allowed(table, row: int, root: int, group) -> bool:
     """Whether a group may use a provider at all: aggregates, tree, forbidden and (of suffixed groups) required traits."""
-    has = table.row_has_trait
-    if any(has(trait, row) for trait in group.forbidden_traits):
-        return False
-    single = group.suffix != ""
-    if single and not all(has(trait, row) for trait in group.required_traits):
-        return False
-    if single and not all(any(has(trait, row) for trait in traits) for traits in group.any_traits):
+    has, single = table.row_has_trait, group.suffix != ""
+    for trait in group.forbidden_traits:
+        if has(trait, row):
+            return False
+    if single and not _has_traits(table, (row,), group):
         return False
     if group.member_of and not (_in_all(table, row, group.member_of)
                                 or not single and _in_all(table, root, group.member_of)):
         return False
-    if any(table.aggregate_rows(uuid)[row] or not single and table.aggregate_rows(uuid)[root]
-           for uuid in group.forbidden_aggregates):
-        return False
+    for uuid in group.forbidden_aggregates:
+        members = table.aggregate_rows(uuid)
+        if members[row] or not single and members[root]:
+            return False
     return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
 
 
@@ -154,8 +186,8 @@ class _Search:
         table, taken = self.table, self.taken
         for index, amount in resources:
             before = taken.get((row, index), 0)
-            # Alone it fits: its options are so. Of several groups on a provider, the sum is one allocation.
-            if before and before + amount > min(table.free[index, row], table.max_unit[index, row]):
+            # Alone it fits: its options are so.
+            if before and not _room_for_sum(table, row, index, before + amount):
                 return False
         for index, amount in resources:
             taken[row, index] = taken.get((row, index), 0) + amount
@@ -167,13 +199,8 @@ class _Search:
 
     def _traits_together(self):
         """Providers that serve the unsuffixed group must have its traits between them."""
-        for group in self.request.groups:
-            if not group.suffix and (group.required_traits or group.any_traits):
-                rows = self._rows_of({""}) or [self.root]
-                if not all(any(self.table.row_has_trait(trait, row) for row in rows for trait in traits)
-                           for traits in (*zip(group.required_traits), *group.any_traits)):
-                    return False
-        return True
+        return all(group.suffix or _has_traits(self.table, self._rows_of({""}) or (self.root,), group)
+                   for group in self.request.groups)
 
     def _rows_of(self, suffixes):
         return [row for slot, row in zip(self.slots, self.rows, strict=False) if slot.suffix in suffixes]
@@ -196,8 +223,8 @@ class _Search:
 
     def _answer(self):
         uuids, classes = self.table.uuids, self.table.classes.values
-        allocations = tuple(events.Allocation(uuids[row], classes[index], amount)
-                            for (row, index), amount in sorted(self.taken.items()) if amount)
+        allocations = tuple(sorted(events.Allocation(uuids[row], classes[index], amount)
+                                   for (row, index), amount in self.taken.items() if amount))
         serving = {}
         for slot, row in zip(self.slots, self.rows, strict=True):
             serving.setdefault(slot.suffix, set()).add(uuids[row])

@@ -24,6 +24,10 @@ class _Group:
                     or self.forbidden_aggregates)
 
     def frozen(self):
+        for name, amount in self.resources.items():
+            if not 0 <= amount <= MAX_AMOUNT:
+                raise errors.UsageError(f"the request asks for {amount} of {name} in the group {self.suffix!r}, "
+                                        f"wanted 0 to {MAX_AMOUNT}; mend the flavor or the port")
         return events.ResourceGroup(
             self.suffix,
             tuple(events.ResourceAmount(name, amount) for name, amount in self.resources.items() if amount),
@@ -72,14 +76,9 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
 
 def _add_extra_spec(group, kind, name, key, value):
     if kind == "resources":
-        try:
-            amount = int(value)
-        except ValueError:
-            amount = -1
-        if not 0 <= amount <= MAX_AMOUNT:
-            raise errors.UsageError(
-                f"the extra spec {key} is {value!r}, wanted a whole number of 0 to {MAX_AMOUNT}; mend the flavor")
-        group.resources[name] = amount
+        if not re.fullmatch(r"\s*\+?[0-9]{1,10}\s*", value, re.ASCII):
+            raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted a whole number; mend the flavor")
+        group.resources[name] = int(value)
     elif value == "required":
         group.required.append(name)
     elif value == "forbidden":

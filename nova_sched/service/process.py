@@ -155,7 +155,19 @@ def _set_up_log(conf, program):
         log.setup(conf, program, version())
     except (log.LogConfigError, OSError) as fault:
         raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
+    for handler in logging.getLogger(None).handlers:
+        handler.addFilter(_for_people(conf))
     threading.excepthook = _thread_ended
+
+
+def _for_people(conf):
+    """A log filter: tracebacks only with debug, and nothing of what our own log says as well, once and shorter."""
+    def keep(record):
+        if record.exc_info and record.levelno > logging.DEBUG and not conf.debug:
+            record.exc_info = record.exc_text = None
+        # A fanout that nobody listens to: rpc_api.bus says so.
+        return not (record.name.startswith("oslo.messaging") and "NOT_FOUND - no exchange" in record.getMessage())
+    return keep
 
 
 def _thread_ended(met):

@@ -1,7 +1,7 @@
 """The weighers; third parties come by entry point or class path."""
 
 from nova_sched.weighers.affinity_room import AffinityRoomWeigher
-from nova_sched.weighers.base import Weigher, multipliers, normalized
+from nova_sched.weighers.base import Weigher
 from nova_sched.weighers.resources import CPUWeigher, DiskWeigher, RAMWeigher
 from nova_sched.weighers.soft_affinity import ServerGroupSoftAffinityWeigher, ServerGroupSoftAntiAffinityWeigher
 
@@ -10,4 +10,4 @@ BUILT_IN = {one.name: one for one in (
     AffinityRoomWeigher(),
 )}
 
-__all__ = ["BUILT_IN", "Weigher", "multipliers", "normalized"]
+__all__ = ["BUILT_IN", "Weigher"]

@@ -8,28 +8,32 @@ class Weigher:
 
     ``option`` names its multiplier in ``[filter_scheduler]`` and in the metadata of aggregates, where the least
     number of a host's aggregates wins over the option. With ``floor`` set, raw values below it count as it, and it
-    is the lower end of the normalization whatever the hosts have.
+    is the lower end of the normalization whatever the hosts have. A ``static`` weigher looks at nothing but the table:
+    its values are kept and only renewed where a host was touched.
     """
 
     name: str = ""
     option: str = ""
     default_multiplier: float = 1.0
     floor: float | None = None
+    static: bool = False
 
     def raw(self, table, rows: np.ndarray, request, scope) -> np.ndarray | None:
         """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike."""
         raise NotImplementedError
 
 
-def normalized(raw: np.ndarray, floor: float | None) -> np.ndarray:
-    """Bring raw values to 0 ... 1 between the least (or ``floor``) and the greatest; all zero where they are equal."""
-    if floor is not None:
-        raw = np.maximum(raw, floor)
-    low = raw.min() if floor is None else floor
-    high = raw.max()
+def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:
+    """The least (or ``floor``) and the greatest of raw values, between which they are normalized."""
+    high = float(raw.max())
+    return (float(raw.min()), high) if floor is None else (floor, max(high, floor))
+
+
+def normalized(raw: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Bring raw values to 0 ... 1 between their :func:`bounds`; all zero where those are equal."""
     if low == high:
         return np.zeros(len(raw))
-    return (raw - low) / (high - low)
+    return (np.maximum(raw, low) - low) / (high - low)
 
 
 def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):

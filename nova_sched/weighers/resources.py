@@ -7,7 +7,7 @@ def _left(table, base, resource_class, rows):
     index = table.classes.get(resource_class)
     if index < 0:
         return None
-    return (base[index, rows] - table.tree_taken[index, rows]).astype(float)
+    return base[index].take(rows) - table.tree_taken[index].take(rows).astype(float)
 
 
 class RAMWeigher(Weigher):
@@ -16,6 +16,7 @@ class RAMWeigher(Weigher):
     name = "RAMWeigher"
     option = "ram_weight_multiplier"
     floor = 0.0
+    static = True
 
     def raw(self, table, rows, request, scope):
         return _left(table, table.tree_base, "MEMORY_MB", rows)
@@ -27,6 +28,7 @@ class CPUWeigher(Weigher):
     name = "CPUWeigher"
     option = "cpu_weight_multiplier"
     floor = 0.0
+    static = True
 
     def raw(self, table, rows, request, scope):
         return _left(table, table.tree_scaled, "VCPU", rows)
@@ -38,6 +40,7 @@ class DiskWeigher(Weigher):
     name = "DiskWeigher"
     option = "disk_weight_multiplier"
     floor = 0.0
+    static = True
 
     def raw(self, table, rows, request, scope):
         return _left(table, table.tree_base, "DISK_GB", rows)

@@ -10,7 +10,7 @@ import pytest
 from nova_sched import filters
 from nova_sched.filters import HostView, extra_specs_ops
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.selection.decide import weigh
+from nova_sched.selection.weigh import weigh
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.request import request_from
 from nova_sched.selection.scope import Scope

@@ -76,7 +76,9 @@ def random_group(rng, suffix, resourceless, uuids):
     member_of = tuple(tuple(rng.sample(AGGREGATES, rng.choice((1, 2)))) for _ in range(rng.choice((0, 0, 0, 0, 1, 2))))
     return events.ResourceGroup(
         suffix, resources, required, forbidden, any_traits, member_of,
-        (rng.choice(AGGREGATES),) if rng.random() < 0.08 else (), rng.choice(uuids) if rng.random() < 0.1 else None)
+        (rng.choice(AGGREGATES),) if rng.random() < 0.08 else (),
+        # Placement passes over the tree of a group without resources; we keep to it.
+        rng.choice(uuids) if rng.random() < 0.1 and not resourceless else None)
 
 
 def random_request(rng, uuids):

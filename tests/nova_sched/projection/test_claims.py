@@ -61,7 +61,7 @@ ALLOCATIONS = [
     ([of("host", 1)], "VCPU"),
     ([of("numa0", 1, "MEMORY_MB")], "MEMORY_MB"),
     ([of("numa0", 1, "CUSTOM_GOLD")], "CUSTOM_GOLD"),
-    ([of("numa0", 1, "")], ""),
+    ([of("numa0", 1, "")], "malformed allocations"),
     ([of("numa0", 1), of("numa0", 1)], "malformed allocations"),
     ([of("numa0", 1), of("numa1", 0)], "malformed allocations"),
     ([of("numa2", 1)], f"unknown provider {uuid_of('numa2')}"),

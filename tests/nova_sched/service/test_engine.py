@@ -245,14 +245,16 @@ def test_every_decision_is_recorded_with_its_evidence():
 
 
 def test_a_rebuild_is_checked_and_claims_nothing():
+    """Only the image may have changed: a full or disabled host is no matter, one that cannot run the image is."""
     cloud = TinyCloud()
-    cloud.host("a", vcpus=2)
-    cloud.host("b", vcpus=2, status=events.HostStatus(True, None, False, 0, 0, {}))
+    cloud.host("a", vcpus=1, status=events.HostStatus(True, None, False, 0, 0, {}))
     engine = cloud.engine("one")
-    passes = cloud.ask(engine, "vm", vcpus=2, check_only=True, force_hosts=("a",))
+    rebuild = {"vcpus": 2, "check_only": True, "force_hosts": ("a",)}
+    passes = cloud.ask(engine, "vm", **rebuild)
     assert hosts_of(passes) == ["a"] and not cloud.events("cell1", "ClaimProposed")
+    other_image = cloud.ask(engine, "vm", image_properties={"hw_architecture": "aarch64"}, **rebuild)
     with pytest.raises(errors.NoHostFound):
-        cloud.ask(engine, "vm", vcpus=2, check_only=True, force_hosts=("b",)).future.result(0)
+        other_image.future.result(0)
 
 
 def test_an_aggregate_is_appended_once():

@@ -1,0 +1,108 @@
+"""How long one decision takes: filters, weighers, the chosen host, two alternates, and the claim put in flight.
+
+Examples:
+  python bench/decision.py
+  python bench/decision.py --hosts 10000 --numa 2 --requests 2000
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+import uuid
+
+from nova_sched.projection.in_flight import InFlight
+from nova_sched.projection.projection import Projection
+from nova_sched.selection.chain import FilterChain
+from nova_sched.selection.decide import Cloud, decide, rule_of
+from nova_sched.selection.draw import seed_of
+from nova_sched.selection.policy import Policy
+from rpc_api import codec, digest, events
+from rpc_api.packing import pack
+
+SIZES_VCPUS = (32, 64, 128)
+FLAVORS_VCPUS = (2, 4, 8)
+RAM_MB_A_VCPU = 2048
+ALTERNATES = 2
+WARM_UP = 50
+
+
+def uuid_of(name):
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+
+
+def inventory(resource_class, total):
+    return events.Inventory(resource_class, total, 0, 1, total, 1, 1.0)
+
+
+def report(name, vcpus, numa):
+    """The HostReported of a host whose VCPUs and memory are its own, or those of its NUMA cells."""
+    def amounts(share):
+        return inventory("VCPU", vcpus // share), inventory("MEMORY_MB", vcpus * RAM_MB_A_VCPU // share)
+
+    root = events.Provider(uuid_of(name), name, -1, (inventory("DISK_GB", 2000), *(() if numa else amounts(1))),
+                           ("COMPUTE_NODE", "HW_CPU_X86_AVX"), ())
+    cells = [events.Provider(uuid_of(f"{name}/{cell}"), f"{name}/{cell}", 0, amounts(numa), ("HW_NUMA_ROOT",), ())
+             for cell in range(numa)]
+    tree = events.HostInventory(name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {},
+                                (root, *cells))
+    return events.HostReported(name, name, pack(tree), events.HostStatus(False, None, False, 0, 0, {}),
+                               pack(events.HostConsumers(())), digest.consumers_digest(()))
+
+
+def cloud_of(hosts, numa, rng):
+    projection = Projection("cell1")
+    made = [codec.make_event(report(f"h{number}", rng.choice(SIZES_VCPUS), numa), f"compute_agent/h{number}", 1, 1, 5)
+            for number in range(hosts)]
+    records = codec.encode_records("epoch", codec.encode_events(made))
+    projection.fold([(position, codec.decode_record(record)) for position, record in enumerate(records)])
+    return Cloud(projection.table, {"cell1": projection}, InFlight(projection.table),
+                 FilterChain(projection.table, Policy()))
+
+
+def request_for(number, vcpus, numa):
+    amounts = (("DISK_GB", 20), ("MEMORY_MB", vcpus * RAM_MB_A_VCPU), ("VCPU", vcpus))
+    groups = (("", amounts, ("COMPUTE_NODE",)),)
+    if numa:
+        groups = (("", amounts[:1], ("COMPUTE_NODE",)), ("_NUMA0", amounts[1:], ("HW_NUMA_ROOT",)))
+    return events.SchedulingRequest(
+        f"req-{number}", "project", "m1", {}, {}, tuple(
+            events.ResourceGroup(suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (), (), None)
+            for suffix, resources, traits in groups),
+        "", (), (), (), None, (), (), (), None, None, None, None, False)
+
+
+def decide_once(cloud, policy, request, instance_uuid):
+    """One decision and its claim in flight; returns the seconds that it took."""
+    started = time.perf_counter()
+    decision = decide(cloud, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid), 0, ALTERNATES)
+    chosen = decision.candidates[0]
+    cloud.in_flight.add(events.ClaimProposed(
+        instance_uuid, instance_uuid, instance_uuid, request.request_id, request.project_id, chosen.host,
+        chosen.assignment.allocations, rule_of(cloud.table, chosen, request, instance_uuid), False))
+    return time.perf_counter() - started
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=10_000)
+    parser.add_argument("--numa", type=int, default=0, help="NUMA cells of each host, as providers of their own")
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    cloud, policy, took_ms = cloud_of(options.hosts, options.numa, rng), Policy(), []
+    for number in range(WARM_UP + options.requests):
+        request = request_for(number, rng.choice(FLAVORS_VCPUS), options.numa)
+        took_ms.append(decide_once(cloud, policy, request, uuid_of(f"instance {number}")) * 1e3)
+    took_ms = sorted(took_ms[WARM_UP:])
+    median_ms, p95_ms = statistics.median(took_ms), took_ms[int(len(took_ms) * 0.95)]
+    print(f"{options.hosts} hosts, {options.numa} NUMA cells each, {options.requests} decisions: "
+          f"median {median_ms:.3f} ms, p95 {p95_ms:.3f} ms")
+    print(json.dumps({"bench": "decision", "hosts": options.hosts, "numa": options.numa, "requests": options.requests,
+                      "seed": options.seed, "median_ms": round(median_ms, 4), "p95_ms": round(p95_ms, 4)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Each filter by itself, one row a case: which hosts it refuses, and for what reason."""
+
+import pytest
+
+from nova_sched import filters
+from nova_sched.selection.chain import filters_for
+from nova_sched.selection.policy import Policy
+from rpc_api import events
+from tests.builders import claim, inventory_of, of, provider, report, rule, tree, uuid_of
+from tests.nova_sched.selection.asks import Asked, group, request, server_group
+
+NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
+CPU = '{"features": ["avx", "aes"], "vendor": "AMD", "maxphysaddr": {"mode": "passthrough", "bits": 46}}'
+
+
+def aggregate(name, *hosts, **metadata):
+    return events.AggregateUpdated(uuid_of(name), name, hosts, metadata)
+
+
+def numa(host, *vcpus, **facts):
+    """A host whose VCPUs are those of its NUMA cells."""
+    return tree(host, *(provider(f"{host}/{number}", inventory_of("VCPU", amount), parent=0, traits=(f"CUSTOM_N{number}",))
+                        for number, amount in enumerate(vcpus)), inventories=(inventory_of("MEMORY_MB", 1024),), **facts)
+
+
+PLAIN = [report("a"), report("b", disabled=True), report("c", forced_down=True)]
+KINDS = [
+    report("kvm", inventory=tree("kvm", cpu_info=CPU, stats={"io_workload": "3"}, supported_instances=(
+        ("x86_64", "kvm", "hvm"), ("aarch64", "qemu", "hvm")))),
+    report("xen", inventory=tree("xen", hypervisor_type="xen", hypervisor_version=4000000, cpu_info="no JSON",
+                                 supported_instances=(("x86_64", "xen", "xen"),))),
+    report("bare", inventory=tree("bare", hypervisor_version=0, cpu_info="")),
+]
+RACKS = [*(report(name) for name in ("a", "b", "c", "d")), aggregate("rack-1", "a", "b", domain="rack"),
+         aggregate("rack-2", "c", domain="rack"), aggregate("zone", "a", "c", availability_zone="east")]
+TREES = [report("flat", inventory=tree("flat", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024)))),
+         report("numa", inventory=numa("numa", 4, 4)), report("lean", inventory=numa("lean", 2, 6))]
+
+
+def spread(name, host, limit=1, domain=None, partition=None):
+    return claim(name, host, of(host, 1), rule=rule("group", "spread", domain or host, partition or uuid_of(name), limit))
+
+
+ROWS = [
+    # filter, what was said, the request, what is refused
+    ("ComputeFilter", PLAIN, {}, {"disabled": ["b"], "down": ["c"]}),
+    ("DestinationFilter", PLAIN, {}, {}),
+    ("DestinationFilter", PLAIN, {"ignore_hosts": ("A", "nobody")}, {"ignored": ["a"]}),
+    ("DestinationFilter", PLAIN, {"force_hosts": ("B",)}, {"not the requested host": ["a", "c"]}),
+    ("DestinationFilter", PLAIN, {"force_hosts": ("a", "b"), "target_host": "b"}, {"not the requested host": ["a", "c"]}),
+    ("DestinationFilter", PLAIN, {"target_host": "nobody"}, {"not the requested host": ["a", "b", "c"]}),
+    ("DestinationFilter", PLAIN, {"force_nodes": ("a",)}, {"not the requested node": ["b", "c"]}),
+    ("DestinationFilter", PLAIN, {"target_node": "A"}, {"not the requested node": ["a", "b", "c"]}),
+    ("CellFilter", PLAIN, {}, {}),
+    ("CellFilter", PLAIN, {"target_cell": "cell1"}, {}),
+    ("CellFilter", PLAIN, {"target_cell": "cell2"}, {"other cell": ["a", "b", "c"]}),
+    ("AvailabilityZoneFilter", RACKS, {}, {}),
+    ("AvailabilityZoneFilter", RACKS, {"availability_zone": "east"}, {"availability zone": ["b", "d"]}),
+    ("AvailabilityZoneFilter", RACKS, {"availability_zone": "nova"}, {"availability zone": ["a", "c"]}),
+    ("AvailabilityZoneFilter", RACKS, {"availability_zone": "west"}, {"availability zone": ["a", "b", "c", "d"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {}, {}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hw:cpu_policy": "shared", "nothing": "1"}}, {}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"capabilities:hypervisor_type": "QEMU"}}, {"capabilities": ["xen"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hypervisor_type": "xen"}}, {"capabilities": ["bare", "kvm"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"capabilities:cpu_info:features": "<all-in> avx aes"}},
+     {"capabilities": ["bare", "xen"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"capabilities:hypervisor_version": ">= 4000000"}},
+     {"capabilities": ["bare"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"capabilities:io_workload": "3"}}, {"capabilities": ["bare", "xen"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"io_workload": "<= 2"}}, {"capabilities": ["kvm"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"free_ram_mb": ">= 16384", "host": "kvm"}}, {"capabilities": ["bare", "xen"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hw:maxphysaddr_bits": "46"}}, {"capabilities": ["bare", "xen"]}),
+    ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hw:maxphysaddr_bits": "47"}}, {"capabilities": ["bare", "kvm", "xen"]}),
+    ("ImagePropertiesFilter", KINDS, {}, {}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_architecture": "x86_64"}}, {"image properties": ["bare"]}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_architecture": "aarch64", "img_hv_type": "kvm"}},
+     {"image properties": ["bare", "kvm", "xen"]}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_vm_mode": "hvm"}}, {"image properties": ["bare", "xen"]}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"img_hv_requested_version": ">=8.0"}}, {}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_architecture": "x86_64", "img_hv_requested_version": ">=8.0"}},
+     {"image properties": ["bare", "xen"]}),
+    ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_architecture": "x86_64", "hw_maxphysaddr_bits": "50"}},
+     {"image properties": ["bare", "kvm"]}),
+    ("ResourceFilter", TREES, {"groups": ()}, {}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=5),)}, {"VCPU": ["numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=5, MEMORY_MB=1025),)}, {"VCPU": ["numa"], "MEMORY_MB": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=2**31 - 1),)}, {"VCPU": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(CUSTOM_UNHEARD_OF=1),)}, {"CUSTOM_UNHEARD_OF": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=4, MEMORY_MB=1),)}, {"VCPU+MEMORY_MB on one provider": ["lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3), group("2", VCPU=3)), "group_policy": "isolate"},
+     {"VCPU on 2 providers": ["flat", "lean"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3), group("2", VCPU=3)), "group_policy": "none"}, {}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=1, required=["CUSTOM_N0"]),)}, {"trait CUSTOM_N0": ["flat"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3, required=["CUSTOM_N0"]),)}, {"trait CUSTOM_N0": ["flat"], "VCPU": ["flat", "lean"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3, forbidden=["CUSTOM_N1"]),)}, {"VCPU": ["lean"]}),
+    ("ResourceFilter", TREES, {"groups": (group("1", VCPU=1, any_traits=[["CUSTOM_N1", "CUSTOM_X"]]),)},
+     {"trait CUSTOM_N1 or CUSTOM_X": ["flat"], "VCPU": ["flat"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=1, in_tree="numa/1"),)}, {"traits or aggregates": ["flat", "lean"], "VCPU": ["flat", "lean"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=1, in_tree="nowhere"),)},
+     {"traits or aggregates": ["flat", "lean", "numa"], "VCPU": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", [report("t", inventory=tree("t", root="t"))], {"root_required": ("CUSTOM_X",)}, {"trait CUSTOM_X": ["t"]}),
+    ("ResourceFilter", TREES, {"groups": (), "root_forbidden": ("CUSTOM_N0",)}, {}),
+    ("ResourceFilter", RACKS, {"groups": (group(VCPU=1, member_of=[["rack-1", "rack-2"], ["zone"]]),)},
+     {"traits or aggregates": ["b", "d"], "VCPU": ["b", "d"]}),
+    ("ResourceFilter", RACKS, {"groups": (group(VCPU=1, not_member_of=["rack-1"]),)}, {"traits or aggregates": ["a", "b"], "VCPU": ["a", "b"]}),
+    ("ResourceFilter", RACKS, {"groups": (group(member_of=[["rack-2"]]),)}, {"traits or aggregates": ["a", "b", "d"]}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": None}, {}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("affinity")}, {}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("anti-affinity")}, {"anti-affinity": ["a"]}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a", 2)], {"server_group": server_group("anti-affinity", 2)}, {}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-new", "a")], {"server_group": server_group("anti-affinity")}, {}),
+    ("ServerGroupAntiAffinityFilter", [*RACKS, claim("vm-1", "b", of("b", 1))],
+     {"server_group": server_group("anti-affinity", members=["vm-1", "vm-2"])}, {"anti-affinity": ["b"]}),
+    ("ServerGroupAffinityFilter", RACKS, {"server_group": server_group("affinity")}, {}),
+    ("ServerGroupAffinityFilter", RACKS, {"server_group": server_group("anti-affinity", hosts=["a"])}, {}),
+    ("ServerGroupAffinityFilter", RACKS, {"server_group": server_group("affinity", hosts=["b"])}, {"affinity": ["a", "c", "d"]}),
+    ("ServerGroupAffinityFilter", RACKS, {"server_group": server_group("affinity", hosts=["gone"])}, {"affinity": ["a", "b", "c", "d"]}),
+    ("ServerGroupAffinityFilter", [*RACKS, claim("vm-1", "c", of("c", 1), rule=rule("group", "together", "c", uuid_of("vm-1"), 0))],
+     {"server_group": server_group("affinity")}, {"affinity": ["a", "b", "d"]}),
+    ("ServerGroupFaultDomainFilter", RACKS, {"server_group": server_group("anti-affinity")}, {}),
+    ("ServerGroupFaultDomainFilter", RACKS, {"server_group": server_group("fault-domain", scope="rack")}, {"no rack": ["d"]}),
+    ("ServerGroupFaultDomainFilter", [*RACKS, spread("vm-1", "a", 1, uuid_of("rack-1"), "p1")],
+     {"server_group": server_group("fault-domain", scope="rack", partition="p2")}, {"no rack": ["d"], "fault domain": ["a", "b"]}),
+    ("ServerGroupFaultDomainFilter", [*RACKS, spread("vm-1", "a", 1, uuid_of("rack-1"), "p1")],
+     {"server_group": server_group("fault-domain", scope="rack", partition="p1")}, {"no rack": ["d"]}),
+]
+
+
+@pytest.mark.parametrize("name, said, facts, refused", ROWS)
+def test_refusals(name, said, facts, refused):
+    facts = dict(facts)
+    asked = request(**facts)
+    cloud = Asked(*said)
+    assert not cloud.cell.noted and all(outcome.reason is None for outcome in cloud.cell.outcomes)
+    assert cloud.refused_by(NAMED[name], asked) == refused
+
+
+def test_every_filter_refuses_in_some_row_and_none_in_another():
+    seen = {(name, bool(refused)) for name, _, _, refused in ROWS}
+    assert seen >= {(name, True) for name in NAMED}
+    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter"}}
+
+
+def test_a_closed_cell_is_unreachable():
+    cloud = Asked(cells={"cell1": [report("a")], "cell2": [report("b")]})
+    assert cloud.survivors(request()) == ["a", "b"]
+    cloud.table.cell_closed["cell2"] = True
+    cloud.table.topology_version += 1
+    assert cloud.refused_by(NAMED["ComputeFilter"], request()) == {"cell unreachable": ["b"]}
+    assert cloud.survivors(request()) == ["a"]
+
+
+def test_the_default_architecture_is_asked_for_where_the_image_names_none():
+    cloud = Asked(*KINDS)
+    policy = Policy(image_properties_default_architecture="aarch64")
+    refused = {"image properties": ["bare", "xen"]}
+    assert cloud.refused_by(NAMED["ImagePropertiesFilter"], request(), policy=policy) == refused
+    asked = request(image_properties={"hw_architecture": "x86_64"})
+    assert cloud.refused_by(NAMED["ImagePropertiesFilter"], asked, policy=policy) == {"image properties": ["bare"]}
+
+
+def test_what_is_in_flight_is_taken():
+    cloud = Asked(report("a"))
+    held = claim("vm-1", "a", of("a", 8), rule=rule("group", "spread", "a", uuid_of("vm-1"), 1))
+    cloud.in_flight.add(held)
+    asked = request(server_group=server_group("anti-affinity"))
+    assert cloud.refused_by(NAMED["ResourceFilter"], asked) == {"VCPU": ["a"]}
+    assert cloud.refused_by(NAMED["ServerGroupAntiAffinityFilter"], asked) == {"anti-affinity": ["a"]}
+    cloud.in_flight.remove(held.claim_uuid)
+    assert cloud.survivors(asked) == ["a"]
+
+
+@pytest.mark.parametrize("facts, met", [
+    ({}, {*NAMED}),
+    ({"force_hosts": ("a",)}, {one.name for one in filters.ALWAYS}),
+    ({"force_nodes": ("a",)}, {one.name for one in filters.ALWAYS}),
+    ({"check_only": True}, {"DestinationFilter", "CellFilter", "ImagePropertiesFilter"}),
+    ({"check_only": True, "force_hosts": ("a",)}, {"DestinationFilter", "CellFilter", "ImagePropertiesFilter"}),
+])
+def test_filters_that_a_request_meets(facts, met):
+    assert {one.name for one in filters_for(Policy(), request(**facts))} == met
+
+
+def test_a_row_that_was_given_back_is_no_provider():
+    cloud = Asked(*TREES)
+    cloud.cell.say(report("numa", inventory=numa("numa", 4)))
+    asked = request(group(VCPU=1, forbidden=["CUSTOM_N0"]))
+    assert cloud.refused_by(NAMED["ResourceFilter"], asked) == {"VCPU": ["numa"]}
+    assert cloud.survivors(asked) == ["flat", "lean"]
+    asked = request(group("1", forbidden=["CUSTOM_N0"], not_member_of=["zone"]), group("2", VCPU=1))
+    assert cloud.survivors(asked) == ["flat", "lean", "numa"]

@@ -1,0 +1,158 @@
+"""What is kept for a shape equals a fresh evaluation after whatever happened."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nova_sched.selection import chain as chains
+from nova_sched.selection.chain import FilterChain, shape_of
+from nova_sched.selection.policy import Policy
+from nova_sched.selection.weigh import FEW, weigh
+from rpc_api import events
+from tests.builders import claim, inventory_of, of, provider, released, report, rule, tree, uuid_of
+from tests.nova_sched.selection.asks import Asked, group, request, server_group
+
+HOSTS = 24
+NAMES = [f"h{number}" for number in range(HOSTS)]
+POLICY = Policy(weighers=(("RAMWeigher", 1.0), ("CPUWeigher", -2.0), ("DiskWeigher", 0.5),
+                          ("ServerGroupSoftAffinityWeigher", 1.0), ("ServerGroupSoftAntiAffinityWeigher", 1.0)))
+REQUESTS = [
+    request(), request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)), request(group("1", VCPU=2), group(MEMORY_MB=1)),
+    request(group(VCPU=1, required=["CUSTOM_T"])), request(group(VCPU=1, member_of=[["rack"]])),
+    request(group(VCPU=1), ignore_hosts=("h1", "h2")), request(group(VCPU=1), availability_zone="east"),
+    request(group(VCPU=2), server_group=server_group("anti-affinity")),
+    request(group(VCPU=2), server_group=server_group("soft-anti-affinity")),
+    request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"), request(group(CUSTOM_LATE=1)),
+]
+
+
+def inventory(name, size, children, trait):
+    amounts = (inventory_of("VCPU", 2 + 2 * size), inventory_of("MEMORY_MB", 500 * size + 100))
+    if not children:
+        said = tree(name, inventories=(*amounts, inventory_of("DISK_GB", 10 * size)))
+    else:
+        said = tree(name, *(provider(f"{name}/{number}", *amounts, parent=0) for number in range(children)),
+                    inventories=(inventory_of("DISK_GB", 10 * size),) if size < 3 else (inventory_of("CUSTOM_LATE", size),))
+    root = said.providers[0]._replace(traits=("CUSTOM_T",) if trait else ())
+    return said._replace(providers=(root, *said.providers[1:]))
+
+
+reports = st.builds(lambda name, size, children, trait, disabled: report(
+    name, inventory=inventory(name, size, children, trait), disabled=disabled),
+    st.sampled_from(NAMES), st.integers(0, 4), st.sampled_from((0, 0, 1, 2)), st.booleans(), st.booleans())
+claims = st.builds(lambda name, host, amount, grouped: claim(name, host, of(host, amount), rule=rule(
+    "group", "spread", host, uuid_of(name), 2) if grouped else None),
+    st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]), st.sampled_from(NAMES), st.integers(1, 4), st.booleans())
+aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("rack"), "rack", tuple(hosts), metadata),
+                       st.lists(st.sampled_from(NAMES), max_size=9, unique=True), st.sampled_from(
+                           ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"}, {"cpu_weight_multiplier": "0"})))
+others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
+                          events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"), events.AggregateDeleted(uuid_of("rack"))])
+steps = st.lists(st.one_of(st.tuples(st.just("said"), st.one_of(reports, reports, claims, aggregates, others)),
+                           st.tuples(st.just("held"), claims), st.tuples(st.just("let go"), st.just(None)),
+                           st.tuples(st.just("asked"), st.sampled_from(REQUESTS))), max_size=40)
+
+
+def answer(asked, chain, cloud):
+    """All that a decision sees of the chain and the weighers."""
+    scope = cloud.scope(asked)
+    filtered = chain.run(asked, scope)
+    assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
+    if filtered.kept is not None and asked.server_group is None:
+        scores, parts = filtered.kept.renewed()
+    else:
+        scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY)
+    return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
+            [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
+
+
+def fresh(asked, cloud):
+    """The same without anything kept: the scores are those of :func:`weigh`, column by column."""
+    scope = cloud.scope(asked)
+    filtered = FilterChain(cloud.table, POLICY).run(asked, scope)
+    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY)
+    return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
+            [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_what_is_kept_is_as_fresh(taken):
+    cloud = Asked(*(report(name, inventory=inventory(name, number % 4, 0, number % 3 == 0)) for number, name in enumerate(NAMES)),
+                  policy=POLICY)
+    held = []
+    for asked in REQUESTS:
+        answer(asked, cloud.chain, cloud)
+    for number, (kind, what) in enumerate(taken):
+        if kind == "said":
+            cloud.cell.say(what)
+        elif kind == "held":
+            held.append(what._replace(claim_uuid=uuid_of(f"held {number}"), consumer_uuid=uuid_of(f"held {number}")))
+            cloud.in_flight.add(held[-1])
+        elif kind == "let go" and held:
+            cloud.in_flight.remove(held.pop(0).claim_uuid)
+        elif kind == "asked":
+            assert answer(what, cloud.chain, cloud) == fresh(what, cloud)
+    for asked in REQUESTS:
+        assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
+
+
+@pytest.mark.parametrize("touched", [1, 2, FEW, FEW + 1])
+def test_scores_are_renewed_however_many_were_touched(touched):
+    names = [f"h{number}" for number in range(10 * FEW)]
+    cloud = Asked(*(report(name, inventory=inventory(name, number % 7, 0, False)) for number, name in enumerate(names)), policy=POLICY)
+    asked = REQUESTS[0]
+    before = answer(asked, cloud.chain, cloud)
+    for number in range(touched):
+        cloud.in_flight.add(claim(f"vm-{number}", names[number], of(names[number], 1), of(names[number], 100, "MEMORY_MB")))
+    after = answer(asked, cloud.chain, cloud)
+    assert after == fresh(asked, cloud) and after != before
+
+
+def test_only_touched_hosts_are_looked_at_again():
+    cloud = Asked(*(report(name) for name in NAMES))
+    seen = []
+    chain = FilterChain(cloud.table, Policy())
+    real = chain._codes
+    chain._codes = lambda given, rows, asked, reasons: seen.append(len(rows)) or real(given, rows, asked, reasons)
+    for _ in range(3):
+        chain.run(request(), cloud.scope(request()))
+    cloud.in_flight.add(claim("vm-1", "h1"))
+    chain.run(request(), cloud.scope(request()))
+    chain.run(request(group(VCPU=2)), cloud.scope(request()))
+    assert seen == [HOSTS, 1, HOSTS]
+
+
+def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
+    monkeypatch.setattr(chains, "MAX_SHAPES", 3)
+    cloud = Asked(report("a"))
+    for amount in range(1, 9):
+        cloud.run(request(group(VCPU=amount)))
+    assert len(cloud.chain._shapes) == 3
+    assert cloud.survivors(request(group(VCPU=1))) == ["a"]
+
+
+def test_the_shape_is_all_that_static_filters_see():
+    """Requests that differ in anything but these fields share what is kept."""
+    seen = {"groups", "group_policy", "same_subtree", "root_required", "root_forbidden", "availability_zone", "target_cell",
+            "extra_specs", "image_properties", "check_only"}
+    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x", "target_node": "x",
+              "server_group": server_group("affinity")}
+    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "same_subtree": (("1",),), "root_required": ("X",),
+               "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
+               "image_properties": {"x": "1"}, "check_only": True, "force_hosts": ("x",), "force_nodes": ("x",)}
+    assert set(others) | set(changed) == set(request()._fields) and seen <= set(changed)
+    for name, value in others.items():
+        assert shape_of(request(**{name: value})) == shape_of(request()), name
+    for name, value in changed.items():
+        assert shape_of(request()._replace(**{name: value})) != shape_of(request()), name
+
+
+@pytest.mark.parametrize("said", [[], [report("a")]])
+def test_few_hosts(said):
+    cloud = Asked(*said)
+    assert cloud.survivors(request()) == ["a"][:len(said)]
+    filtered = cloud.run(request(group(VCPU=99)))
+    assert len(filtered.rows) == 0 and filtered.total == len(said)
+    assert np.array_equal(filtered.kept.renewed()[0], np.zeros(0))
