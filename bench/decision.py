@@ -68,7 +68,8 @@ def request_for(number, vcpus, numa):
         groups = (("", amounts[:1], ("COMPUTE_NODE",)), ("_NUMA0", amounts[1:], ("HW_NUMA_ROOT",)))
     return events.SchedulingRequest(
         f"req-{number}", "project", "m1", {}, {}, tuple(
-            events.ResourceGroup(suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (), (), None)
+            events.ResourceGroup(suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (),
+                                 (), None)
             for suffix, resources, traits in groups),
         "", (), (), (), None, (), (), (), None, None, None, None, False)
 

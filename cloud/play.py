@@ -5,10 +5,10 @@ is in one of its own wherever processes can share the log.
 """
 
 import logging
-import queue
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cloud.logs import cell_log_url, is_shared, transport_url
@@ -35,7 +35,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PlaySettings:
-    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds requests under way;
+    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds arrivals and departures under way;
     ``chain`` is the name of the policy's weighers, for the report."""
 
     log: str
@@ -191,17 +191,16 @@ class Player:
         self._members = {}
         self._futures = {}
         self._cell_of_host = {host: cell.name for cell, hosts in cloud.split_hosts().items() for host in hosts}
-        self._departing = queue.SimpleQueue()
+        self._leavers = ThreadPoolExecutor(min(16, cloud.settings.in_flight), thread_name_prefix="departures")
         self._lock = threading.Lock()
 
     def run(self):
         """Play everything; returns the results by sequence number."""
-        leaver = threading.Thread(target=self._depart_all, name="departures", daemon=True)
-        leaver.start()
         started, sent = time.monotonic(), 0
-        for when, kind, request in _timeline(self.cloud.workload.requests):
+        for kind, request in _timeline(self.cloud.workload.requests):
+            self._room.acquire()
             if kind == "depart":
-                self._departing.put(request)
+                self._leavers.submit(self._depart, request)
                 continue
             if self.cloud.settings.rate:
                 wait = started + sent / self.cloud.settings.rate - time.monotonic()
@@ -209,14 +208,12 @@ class Player:
                     time.sleep(wait)
             sent += 1
             self._submit(request)
-        self._departing.put(None)
-        leaver.join()
         for _ in range(self.cloud.settings.in_flight):
             self._room.acquire()
+        self._leavers.shutdown()
         return self.results
 
     def _submit(self, request):
-        self._room.acquire()
         members = self._members.setdefault(request.group, []) if request.group else []
         spec, begun = spec_of(request, members), time.monotonic()
         members.append(request.instance_uuid)
@@ -238,22 +235,25 @@ class Player:
         self._on_result(result)
         self._room.release()
 
-    def _depart_all(self):
-        """Delete instances that leave, each once its build has ended."""
-        while (request := self._departing.get()) is not None:
-            asked = self._futures.pop(request.seq)
-            if asked.exception() is not None:
-                continue
-            outcome = asked.result()[0]
-            if outcome.outcome == messages.BUILT:
+    def _depart(self, request):
+        """Delete an instance that leaves, once its build has ended."""
+        asked = self._futures.pop(request.seq)
+        outcome = None if asked.exception() is not None else asked.result()[0]
+        if outcome is not None and outcome.outcome == messages.BUILT:
+            try:
                 self.cloud.conductor.delete_instance(
                     {}, self._cell_of_host[outcome.host], outcome.host, request.instance_uuid).result()
-                with self._lock:
-                    self.counts["departed"] += 1
+                kind = "departed"
+            except errors.NovaSchedError as fault:
+                LOG.warning("%s could not be deleted: %s", request.instance_uuid, fault)
+                kind = "not departed"
+            with self._lock:
+                self.counts[kind] += 1
+        self._room.release()
 
 
 def _timeline(requests):
-    """(time, "arrive" or "depart", request) in order; who leaves at an instant leaves before who arrives then."""
+    """("arrive" or "depart", request) in order of time; who leaves at an instant leaves before who arrives then."""
     moments = []
     for request in requests:
         moments.append((request.arrives, 1, request.seq, "arrive", request))
@@ -261,5 +261,5 @@ def _timeline(requests):
             moments.append((max(request.departs, request.arrives), 0 if request.departs > request.arrives else 2,
                             request.seq, "depart", request))
     moments.sort(key=lambda moment: moment[:3])
-    for when, _, _, kind, request in moments:
-        yield when, kind, request
+    for _, _, _, kind, request in moments:
+        yield kind, request

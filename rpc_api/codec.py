@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
 
 class SetAside(NamedTuple):
-    """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its first raw bytes."""
+    """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its first bytes."""
 
     code: str
     reason: str
@@ -113,7 +113,8 @@ def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
 def decode_record(payload: bytes) -> DecodedRecord:
     """Read a record. Never raises: what cannot be read comes back as :class:`SetAside`."""
     if len(payload) > MAX_RECORD_BYTES:
-        return _aside_record("too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
+        return _aside_record(
+            "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
     try:
         record = unpack(payload)
     except errors.InvalidEvent as broken:
@@ -166,7 +167,8 @@ def _decode_event(raw):
                         _raw(raw))
     schema = events.EVENTS.get(name)
     if schema is None:
-        return SetAside("unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw))
+        return SetAside("unknown-type", f"an event of the type {name[:80]!r}, which this process does not know",
+                        _raw(raw))
     try:
         data = thaw_fields(schema, values, version)
     except errors.UnknownSchema as newer:

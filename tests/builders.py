@@ -28,8 +28,8 @@ EPOCH = uuid_of("epoch")
 
 def inventory_of(resource_class="VCPU", total=8, reserved=0, min_unit=1, max_unit=None, step_size=1, ratio=1.0):
     """What a provider has of one class; ``max_unit`` is the total unless it is given."""
-    return events.Inventory(resource_class, total, reserved, min_unit, total if max_unit is None else max_unit, step_size,
-                            ratio)
+    max_unit = total if max_unit is None else max_unit
+    return events.Inventory(resource_class, total, reserved, min_unit, max_unit, step_size, ratio)
 
 
 def provider(name, *inventories, parent=-1, traits=(), aggregates=()):
@@ -146,7 +146,7 @@ AGENT, CONDUCTOR, SCHEDULER, OPERATOR = "compute_agent", "conductor", "scheduler
 
 
 class Cell:
-    """A projection and the producers that speak to it: each event is appended as a record, folded at once, and all is checked."""
+    """A projection and the producers that speak to it: each event is a record, folded at once, and all is checked."""
 
     def __init__(self, *said, cell="cell1", table=None):
         self.projection = Projection(cell, table)

@@ -7,7 +7,7 @@ from nova_sched.filters.base import Filter, Refusal
 
 class DestinationFilter(Filter):
     """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts
-    to leave out or to force are compared without regard to case."""
+    are compared without regard to case."""
 
     name = "DestinationFilter"
     static = False

@@ -76,7 +76,8 @@ def start(projection, host, consumer, position, noted) -> None:
     if entry is not None:
         _start_entry(projection, host, entry, consumer, position, noted)
     else:
-        _diverges(projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim")
+        _diverges(projection, host, position, noted, "unclaimed-start",
+                  f"{consumer.instance_uuid} started without a claim")
         _add_running(projection, host, consumer, position, noted)
 
 
@@ -99,16 +100,18 @@ def reconcile(projection, host, consumers, position, noted) -> None:
                 remove_entry(projection, host, entry)
         if started is not None:
             if started.state is CLAIMED:
-                _diverges(projection, host, position, noted, "started-unseen", f"{instance_uuid} runs, its start was not seen")
+                _diverges(projection, host, position, noted, "started-unseen",
+                          f"{instance_uuid} runs, its start was not seen")
             _start_entry(projection, host, started, consumer, position, noted)
     for consumer in reported.values():
         if not first_report:
-            _diverges(projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} runs without a claim")
+            _diverges(projection, host, position, noted, "unclaimed-start",
+                      f"{consumer.instance_uuid} runs without a claim")
         _add_running(projection, host, consumer, position, noted)
 
 
 def _best_entry(entries, consumer):
-    """Of the entries of one instance on one host (it may be resized in place) the one that is what runs; None of none."""
+    """Of the entries of one instance on one host (it may be resized in place) the one that runs; None of none."""
     wanted = sorted(consumer.allocations)
     return min(entries, default=None, key=lambda one: (
         sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid))
@@ -125,7 +128,8 @@ def _start_entry(projection, host, entry, consumer, position, noted):
         host.running_digest = (host.running_digest + hash_) & MASK
         projection.table.touch(host.root)
         return
-    _diverges(projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed")
+    _diverges(projection, host, position, noted, "differs",
+              f"{consumer.instance_uuid} uses other resources than were claimed")
     remove_entry(projection, host, entry)
     add_entry(projection, host, Entry(
         entry.consumer_uuid, entry.instance_uuid, entry.project_id, host.name, consumer.allocations,

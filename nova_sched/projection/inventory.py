@@ -30,21 +30,19 @@ def _fault(projection, host_name, tree):
         return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
     if len({provider.uuid for provider in providers}) != len(providers):
         return "two providers have the same uuid"
-    known = projection.table.traits.get
     for index, provider in enumerate(providers):
         if index and not 0 <= provider.parent < index:
             return f"provider {provider.name} has parent {provider.parent}, wanted the index of an earlier provider"
         owner = projection.provider_hosts.get(provider.uuid, host_name)
         if owner != host_name:
             return f"provider {provider.uuid} belongs to host {owner}"
-        # A trait that the table has was good before.
-        if any(known(trait) < 0 and not _TRAIT.fullmatch(trait) for trait in provider.traits):
+        if not all(map(_TRAIT.fullmatch, provider.traits)):
             return f"provider {provider.name} has a trait that is not of capitals, digits and underscores"
         fault = _inventory_fault(provider)
         if fault:
             return fault
     classes = {inventory.resource_class for provider in providers for inventory in provider.inventories}
-    traits = {trait for provider in providers for trait in provider.traits}
+    traits = set().union(*(provider.traits for provider in providers))
     if len(classes) > MAX_CLASSES or len(traits) > MAX_TRAITS:
         return (f"{len(classes)} resource classes and {len(traits)} traits, "
                 f"wanted at most {MAX_CLASSES} and {MAX_TRAITS}")

@@ -137,7 +137,8 @@ class Projection:
     def _fold_event(self, position, index, event, outcomes, noted):
         role = event.producer.partition("/")[0]
         if role not in EVENTS[event.name].ROLES:
-            self._set_aside(position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b"")
+            self._set_aside(position, index, "not-allowed",
+                            f"a {event.name} of {event.producer}, whose role may not", b"")
             return
         self.counts[event.name] += 1
         answer = HANDLERS[event.name](self, position, event, noted)

@@ -313,7 +313,7 @@ class HostTable:
         return self.derived("roots", lambda: np.flatnonzero(self.is_root[:self.count]))
 
     def aggregate_rows(self, uuid: str) -> np.ndarray:
-        """Boolean vector over all rows: which providers are in an aggregate, by their own report or by their host's name."""
+        """Boolean vector over all rows: providers in an aggregate, by their own report or their host's name."""
         return self.derived(("aggregate", uuid), lambda: self._aggregate_rows(uuid))
 
     def _aggregate_rows(self, uuid):

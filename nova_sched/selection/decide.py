@@ -72,7 +72,8 @@ def summarize(survivors, hosts_total, refusals) -> str:
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
 
 
-def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0, alternates: int = 0) -> Decision:
+def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0,
+           alternates: int = 0) -> Decision:
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)

@@ -72,7 +72,7 @@ def _has_traits(table, rows, group):
 
 
 def allowed(table, row: int, root: int, group) -> bool:
-    """Whether a group may use a provider at all: aggregates, tree, forbidden and (of suffixed groups) required traits."""
+    """Whether a group may use a provider at all: its aggregates, tree and traits (required ones of suffixed groups)."""
     has, single = table.row_has_trait, group.suffix != ""
     for trait in group.forbidden_traits:
         if has(trait, row):
@@ -117,41 +117,37 @@ class _Search:
 
     def _make_slots(self):
         """Fill ``slots``; False where one of them has no option."""
-        spread, made = [], []
+        suffixed, spread = [], []
         for group in self.request.groups:
+            rows = [row for row in self.tree if allowed(self.table, row, self.root, group)]
             if group.suffix:
-                made.append((group, group.resources))
+                suffixed.append((group, *self._options(group.resources, rows)))
             elif group.resources:
-                spread += [(group, (item,)) for item in group.resources]
-            elif not allowed(self.table, self.root, self.root, group):
+                spread += [_Slot("", *self._options((item,), rows), -1) for item in group.resources]
+            elif self.root not in rows:
                 return False
-        slots = [_Slot(group.suffix, *self._options(group, resources), -1) for group, resources in (*made, *spread)]
-        if not all(slot.options for slot in slots):
-            return False
-        order = range(len(slots))
-        if len(made) > 1:
-            order = [*sorted(order[:len(made)], key=lambda number: len(slots[number].options)), *order[len(made):]]
-            twins = {}
-            for number, place in enumerate(order[:len(made)]):
-                slots[place] = slots[place]._replace(twin=twins.get(self._kind(made[place][0]), -1))
-                twins[self._kind(made[place][0])] = number
-        self.slots = [slots[place] for place in order]
-        return True
+        suffixed.sort(key=lambda made: len(made[2]))
+        last = {}
+        for number, (group, resources, options) in enumerate(suffixed):
+            kind = self._kind(group) if len(suffixed) > 1 else None
+            self.slots.append(_Slot(group.suffix, resources, options, last.get(kind, -1)))
+            last[kind] = number
+        self.slots += spread
+        return all(slot.options for slot in self.slots)
 
     def _kind(self, group):
         """Groups of one kind can change places."""
         return group._replace(suffix=""), tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
 
-    def _options(self, group, resources):
+    def _options(self, resources, rows):
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
-        table = self.table
-        indexed = [(table.classes.get(resource_class), amount) for resource_class, amount in resources]
-        if any(index < 0 for index, _ in indexed):
-            return (), []
-        rows = [row for row in self.tree if all(table.row_has_room(row, index, amount) for index, amount in indexed)
-                and allowed(table, row, self.root, group)]
+        table, indexed = self.table, []
+        for resource_class, amount in resources:
+            index = table.classes.get(resource_class)
+            rows = [row for row in rows if table.row_has_room(row, index, amount)] if index >= 0 else []
+            indexed.append((index, amount))
         if indexed and len(rows) > 1:
-            rows.sort(key=table.free[indexed[0][0]].__getitem__)
+            rows = sorted(rows, key=table.free[indexed[0][0]].__getitem__)
         return indexed, rows
 
     # --- the search: each level places one slot and then tries the next --------------------------------------
@@ -203,6 +199,7 @@ class _Search:
                    for group in self.request.groups)
 
     def _rows_of(self, suffixes):
+        """Rows that serve some groups, as far as these are placed."""
         return [row for slot, row in zip(self.slots, self.rows, strict=False) if slot.suffix in suffixes]
 
     def _same_subtrees(self, placed):

@@ -77,7 +77,7 @@ class KeptScores:
             moved = False
             for column in self.columns:
                 moved |= column.renew(column.weigher.raw(self.table, rows, self.request, None), places)
-            if moved or len(places) > FEW:
+            if moved:
                 self.scores = self._sum()
             else:
                 for place in places.tolist():

@@ -126,7 +126,8 @@ def parse(conf, program: str, argv) -> None:
     except SystemExit as end:
         if not end.code:
             raise
-        text = (said.getvalue().strip().splitlines() or ["it cannot be read"])[-1].partition("error: ")[2]
+        text = (said.getvalue().strip().splitlines() or ["it cannot be read"])[-1]
+        text = text.partition("error: ")[2] or text
         raise errors.UsageError(f"the command line is wrong: {text}; see {program} --help") from None
     except cfg.Error as fault:
         raise errors.UsageError(_one_line(fault)) from None
@@ -158,6 +159,8 @@ def _set_up_log(conf, program):
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
     threading.excepthook = _thread_ended
+    if conf.log_options:
+        conf.log_opt_values(LOG, logging.DEBUG)
 
 
 def _for_people(conf):
@@ -191,6 +194,7 @@ class Process:
         self._asked = queue.SimpleQueue()
         self._starting = True
         self._stopping = False
+        self._ready = False
 
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
@@ -203,7 +207,7 @@ class Process:
             self._service.start()
             settle_memory()
             LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
-            self._starting = False
+            self._starting, self._ready = False, True
             fault = self._watch()
         except _Stopped:
             LOG.info("%s is stopped before it was ready", self._program)
@@ -259,7 +263,8 @@ class Process:
     def _drain(self):
         """Drain the service: True or False as it says, None when it does not come to an end."""
         timeout = self._conf.graceful_shutdown_timeout
-        LOG.info("%s stops; what is in flight has %s", self._program, f"{timeout} s" if timeout else "all the time")
+        LOG.log(logging.INFO if self._ready else logging.DEBUG, "%s stops; what is in flight has %s", self._program,
+                f"{timeout} s" if timeout else "all the time")
         answers = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: answers.put(self._drained(timeout)), name="drain", daemon=True)
         thread.start()
@@ -268,7 +273,8 @@ class Process:
         except queue.Empty:
             LOG.warning("%s ends with work in flight after %s s", self._program, timeout)
             return None
-        LOG.info("%s ends: %s", self._program, "nothing was left" if drained else "something was left, see above")
+        LOG.log(logging.INFO if self._ready else logging.DEBUG, "%s ends: %s", self._program,
+                "nothing was left" if drained else "something was left, see above")
         return drained
 
     def _drained(self, timeout):

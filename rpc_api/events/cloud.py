@@ -1,4 +1,4 @@
-"""What belongs to a log itself or to the whole cloud: the log's beginning, aggregates, the host of an affinity group."""
+"""What belongs to a log itself or to the whole cloud: its beginning, aggregates, the host of an affinity group."""
 
 from oslo_versionedobjects import fields
 

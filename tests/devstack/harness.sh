@@ -21,6 +21,7 @@ ENABLED_SERVICES=rabbit,mysql,key,g-api,n-api,n-cpu,n-cond,n-sch
 DISABLED_SERVICES=""
 ENABLE_DEBUG_LOG_LEVEL=True
 STACK_USER=$(id -un)
+DATA_DIR=$SANDBOX/data
 RABBIT_HOST=192.0.2.10
 RABBIT_USERID=stackrabbit
 RABBIT_PASSWORD=secretrabbit

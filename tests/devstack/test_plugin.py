@@ -6,6 +6,9 @@ import stat
 import pytest
 from oslo_config import cfg
 
+import compute_agent.config
+from nova_sched.service import config as service_config
+from rpc_api import config
 from tests.devstack.cloud import CELL_UUIDS, PLUGIN, STACK, Cloud
 
 TWO_CELLS = "NOVA_NUM_CELLS=2\n"
@@ -19,7 +22,7 @@ def cloud(tmp_path):
     return Cloud(tmp_path / "host")
 
 
-def expected_conf(cells: dict[str, str]) -> dict:
+def expected_conf(cells: dict[str, str], data_dir) -> dict:
     """The whole configuration for these cells with their vhosts, as far as every cloud has it."""
     conf = {
         "DEFAULT": {
@@ -29,7 +32,8 @@ def expected_conf(cells: dict[str, str]) -> dict:
             "logging_exception_prefix": "ERROR %(name)s %(instance)s",
         },
         "cells": {"cell0_log": f"{RABBIT}/?stream=nova_sched.cell0", "enabled": ",".join(cells)},
-        "compute_agent": {"driver": "local", "cell": "cell1"},
+        "scheduler": {"rpc_topic": "nova_sched_scheduler"},
+        "compute_agent": {"driver": "local", "cell": "cell1", "state_path": f"{data_dir}/nova_sched"},
     }
     for cell, vhost in cells.items():
         conf[f"cell:{cell}"] = {
@@ -96,7 +100,7 @@ class TestConfiguration:
     def test_content(self, cloud, localrc, cells):
         cloud.set_localrc(localrc)
         cloud.run("stack", "post-config")
-        assert cloud.conf() == expected_conf(cells)
+        assert cloud.conf() == expected_conf(cells, cloud.dir / "data")
 
     def test_second_run_gives_the_same_bytes(self, cloud):
         cloud.set_localrc(TWO_CELLS)
@@ -120,24 +124,36 @@ class TestConfiguration:
         cloud.run("stack", "post-config")
         assert stat.S_IMODE(os.stat(cloud.conf_path).st_mode) == 0o640
 
-    def test_oslo_config_reads_it(self, cloud):
+    def test_the_services_read_it(self, cloud):
         cloud.set_localrc(TWO_CELLS)
         cloud.run("stack", "post-config")
         conf = cfg.ConfigOpts()
-        conf.register_opts([cfg.ListOpt("enabled"), cfg.StrOpt("cell0_log")], group="cells")
+        compute_agent.config.register(conf)
+        service_config.register(conf)
         conf([], default_config_files=[str(cloud.conf_path)])
-        for cell in conf.cells.enabled:
-            conf.register_opts([cfg.StrOpt("uuid"), cfg.URIOpt("log")], group=f"cell:{cell}")
-        assert conf.cells.enabled == ["cell1", "cell2"]
-        assert conf["cell:cell2"].uuid == CELL_UUIDS["cell2"]
-        assert conf["cell:cell2"].log == f"{RABBIT}/nova_cell2?stream=nova_sched.cell2"
+        assert config.cell0_log(conf) == f"{RABBIT}/?stream=nova_sched.cell0"
+        assert config.cells_of(conf)[1] == config.Cell(
+            "cell2", CELL_UUIDS["cell2"], f"{RABBIT}/nova_cell2?stream=nova_sched.cell2", f"{RABBIT}/nova_cell2")
+        assert conf.scheduler.rpc_topic == "nova_sched_scheduler"
+        assert compute_agent.config.cell_of(conf).name == "cell1"
+        assert list(compute_agent.config.drivers_of(conf)) == [conf.compute_agent.host]
+
+    @pytest.mark.parametrize("localrc, kept", [("", False), ("NOVA_SCHED_RECREATE_LOGS=False\n", True)])
+    def test_the_agents_state_goes_with_the_logs(self, cloud, localrc, kept):
+        cloud.set_localrc(localrc)
+        state = cloud.dir / "data/nova_sched"
+        state.mkdir(parents=True)
+        cloud.run("stack", "extra")
+        assert state.exists() == kept
+        cloud.run("clean")
+        assert not state.exists()
 
     def test_compute_node_has_no_api_database_to_ask(self, cloud):
         cloud.set_localrc(TWO_CELLS + "ENABLED_SERVICES=n-cpu\nNOVA_CPU_CELL=2\nNOVA_SCHED_AGENT_DRIVER=simulated\n")
         calls = cloud.run("stack", "post-config")
         assert not [call for call in calls if call.startswith("nova-manage")]
-        expected = expected_conf({"cell1": "nova_cell1", "cell2": "nova_cell2"})
-        expected["compute_agent"] = {"driver": "simulated", "cell": "cell2"}
+        expected = expected_conf({"cell1": "nova_cell1", "cell2": "nova_cell2"}, cloud.dir / "data")
+        expected["compute_agent"] |= {"driver": "simulated", "cell": "cell2"}
         del expected["cell:cell1"]["uuid"], expected["cell:cell2"]["uuid"]
         assert cloud.conf() == expected
 

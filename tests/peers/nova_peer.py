@@ -112,7 +112,12 @@ def matches(value, wanted):
     return bool(extra_specs_ops.match(value, wanted))
 
 
-ASKS = {one.__name__: one for one in (translate, passes, weigh, matches)}
+def on_rebuild():
+    """Which filters nova asks for a rebuild."""
+    return {name: one.RUN_ON_REBUILD for name, one in FILTERS.items()}
+
+
+ASKS = {one.__name__: one for one in (translate, passes, weigh, matches, on_rebuild)}
 
 
 def main():

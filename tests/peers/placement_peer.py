@@ -22,8 +22,8 @@ db_api.configure(CONF)
 models.BASE.metadata.create_all(db_api.placement_context_manager.writer.get_engine())
 deploy.update_database(CONF)
 
-# Under group_policy=isolate Placement 16 adds the amounts of the unsuffixed group to a record that its candidates share,
-# so that they grow from one candidate to the next. The differences that this makes are not ours to follow.
+# Under group_policy=isolate Placement 16 adds the amounts of the unsuffixed group to a record that its candidates
+# share, so that they grow from one candidate to the next. The differences that this makes are not ours to follow.
 research_context.RequestWideSearchContext.copy_arr_if_needed = lambda self, arr: copy.copy(arr)
 
 #: What is emptied between clouds; traits and resource classes stay.

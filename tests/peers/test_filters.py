@@ -22,7 +22,8 @@ pytestmark = pytest.mark.long
 CLOUDS = 60
 REQUESTS = 25
 HOSTS = 12
-NOVAS = ("RAMWeigher", "CPUWeigher", "DiskWeigher", "ServerGroupSoftAffinityWeigher", "ServerGroupSoftAntiAffinityWeigher")
+NOVAS = ("RAMWeigher", "CPUWeigher", "DiskWeigher", "ServerGroupSoftAffinityWeigher",
+         "ServerGroupSoftAntiAffinityWeigher")
 CPU_INFOS = ("{}", '{"vendor": "AMD", "features": ["avx", "aes"], "topology": {"cores": 8}}', "no JSON", "",
              '{"maxphysaddr": {"mode": "emulate", "bits": 46}, "features": "avx"}', "[1, 2]")
 ARCHITECTURES, TYPES, MODES = ("x86_64", "aarch64"), ("kvm", "qemu", "xen"), ("hvm", "xen")
@@ -34,8 +35,10 @@ WANTED = {
     "capabilities:cpu_info:topology:cores": ("8", ">= 4", "== x"), "capabilities:cpu_info": ("<in> avx", "{}"),
     "capabilities:cpu_info:features:deep": ("1",), "capabilities:supported_instances": ("<in> kvm",),
     "capabilities:io_workload": ("0", "<= 2"), "capabilities:nothing": ("1",), "capabilities:": ("1",),
-    "capabilities": ("1",), "speed": (">= 5", "10", "fast"), "cpu_model": ("zen 4", "<in> 4"), "hypervisor_type": ("QEMU",),
-    "free_ram_mb": (">= 4096", "8192"), "vcpus_total": ("== 8", "8"), "capabilities:vcpus_used": ("<= 4",), "host": ("h1",),
+    "capabilities": ("1",), "speed": (">= 5", "10", "fast"), "cpu_model": ("zen 4", "<in> 4"),
+    "hypervisor_type": ("QEMU",),
+    "free_ram_mb": (">= 4096", "8192"), "vcpus_total": ("== 8", "8"), "capabilities:vcpus_used": ("<= 4",),
+    "host": ("h1",),
     "unknown": ("1",), "other:scope": ("1",), "capabilities:stats:speed": ("10",), "hw:maxphysaddr_bits": ("40", "50"),
     "num_instances": ("<= 1",), "capabilities:free_disk_mb": (">= 51200",), "cpu_allocation_ratio": ("2.0", "> 1"),
 }
@@ -43,17 +46,20 @@ WANTED = {
 
 def random_host(rng, name, members):
     """A host twice: as its agent reports it, and as nova's HostState has it."""
-    vcpus, ram, disk, ratio = rng.choice((4, 8)), rng.choice((4096, 8192)), rng.choice((50, 100)), rng.choice((1.0, 2.0))
+    vcpus, ram, disk = rng.choice((4, 8)), rng.choice((4096, 8192)), rng.choice((50, 100))
+    ratio = rng.choice((1.0, 2.0))
     instances = [uuid_of(f"{name}-{number}") for number in range(rng.randrange(3))]
     instances += [member for member in members if rng.random() < 0.2]
     members[:] = [member for member in members if member not in instances]
     used = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": rng.choice((1, 10))}
     root = uuid_of(name)
     allocations = tuple(events.Allocation(root, key, amount) for key, amount in used.items())
-    supported = tuple((rng.choice(ARCHITECTURES), rng.choice(TYPES), rng.choice(MODES)) for _ in range(rng.randrange(3)))
+    supported = tuple((rng.choice(ARCHITECTURES), rng.choice(TYPES), rng.choice(MODES))
+                      for _ in range(rng.randrange(3)))
     disabled, down = rng.random() < 0.2, rng.random() < 0.2
     hypervisor = rng.choice((("QEMU", 8002000), ("xen", 7000000), ("QEMU", 0)))
-    cpu_info, stats = rng.choice(CPU_INFOS), {key: rng.choice(values) for key, values in STATS.items() if rng.random() < 0.7}
+    cpu_info, stats = rng.choice(CPU_INFOS), {key: rng.choice(values) for key,
+                                              values in STATS.items() if rng.random() < 0.7}
     event = reported(
         name, [events.Provider(root, name, -1, (inventory("VCPU", vcpus, ratio=ratio), inventory("MEMORY_MB", ram, 512),
                                                 inventory("DISK_GB", disk)), (), ())],
@@ -62,9 +68,12 @@ def random_host(rng, name, members):
     count = len(instances)
     facts = {
         "host": name, "nodename": name, "uuid": root, "hypervisor_hostname": name, "hypervisor_type": hypervisor[0],
-        "hypervisor_version": hypervisor[1], "cpu_info": cpu_info, "supported_instances": [list(one) for one in supported],
-        "stats": stats, "instances": instances, "num_instances": count, "service": {"disabled": disabled, "up": not down},
-        "free_ram_mb": ram - 512 - count * 512, "total_usable_ram_mb": ram, "free_disk_mb": (disk - count * used["DISK_GB"]) * 1024,
+        "hypervisor_version": hypervisor[1], "cpu_info": cpu_info,
+        "supported_instances": [list(one) for one in supported],
+        "stats": stats, "instances": instances, "num_instances": count,
+        "service": {"disabled": disabled, "up": not down},
+        "free_ram_mb": ram - 512 - count * 512, "total_usable_ram_mb": ram,
+        "free_disk_mb": (disk - count * used["DISK_GB"]) * 1024,
         "vcpus_total": vcpus, "vcpus_used": count, "cpu_allocation_ratio": ratio, "ram_allocation_ratio": 1.0,
         "disk_allocation_ratio": 1.0, "aggregates": [],
     }
@@ -98,14 +107,17 @@ def random_spec(rng, facts):
         policy = rng.choice(("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"))
         members = [uuid_of(f"member{number}") for number in range(6)]
         hosts = [one["host"] for one in facts if set(members) & set(one["instances"])]
-        rules = {"max_server_per_host": str(rng.randrange(1, 3))} if policy == "anti-affinity" and rng.random() < 0.5 else {}
+        rules = {}
+        if policy == "anti-affinity" and rng.random() < 0.5:
+            rules = {"max_server_per_host": str(rng.randrange(1, 3))}
         group = objects.InstanceGroup(uuid=uuid_of("group"), policy=policy, members=members, hosts=hosts, _rules=rules)
         # Nova's affinity filter reads what `policy` was before.
         group._obj_policies = [policy]
         if rng.random() < 0.3:
             instance_uuid = rng.choice(members)
     return objects.RequestSpec(
-        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0, extra_specs=extra_specs),
+        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
+                              extra_specs=extra_specs),
         image=rng.choice((None, objects.ImageMeta(properties=objects.ImageMetaProps(**properties)))),
         project_id="p", availability_zone=None, num_instances=1, ignore_hosts=None, force_hosts=None, force_nodes=None,
         instance_group=group, instance_uuid=instance_uuid, scheduler_hints={}, numa_topology=None, pci_requests=None)
@@ -129,7 +141,8 @@ def scope_of(projection, request, instance_uuid):
 def passed(projection, one, request, instance_uuid):
     table = projection.table
     refused = np.zeros(len(table.roots()), bool)
-    for refusal in one.refusals(HostView(table, table.roots()), request, Policy(), scope_of(projection, request, instance_uuid)):
+    for refusal in one.refusals(HostView(table, table.roots()), request, Policy(),
+                                scope_of(projection, request, instance_uuid)):
         refused |= refusal.hosts
     by_row = dict(zip(table.roots().tolist(), ~refused, strict=True))
     return lambda host: bool(by_row[table.row_of_host[host]])
@@ -156,6 +169,10 @@ def test_filters_are_novas(nova, cases):
     assert set(fallen) <= {("ComputeCapabilitiesFilter", "ValueError"), ("ImagePropertiesFilter", "AttributeError")}
 
 
+def test_rebuilds_meet_the_same_filters(nova):
+    assert nova.ask("on_rebuild")["answer"] == {name: one.on_rebuild for name, one in filters.BUILT_IN.items()}
+
+
 def test_scores_are_novas(nova, cases):
     rng, compared = random.Random(22), 0
     for case in cases:
@@ -165,7 +182,8 @@ def test_scores_are_novas(nova, cases):
         facts = sorted(case.facts, key=lambda one: order.index(one["host"]))
         for spec in case.specs[:10]:
             # The multipliers of the soft policies are at least 0 in nova.
-            policy = Policy(weighers=tuple((name, rng.choice((1.0, 0.0, 2.5) if "Soft" in name else (1.0, 0.0, -1.0, 2.5)))
+            policy = Policy(weighers=tuple((name,
+                                            rng.choice((1.0, 0.0, 2.5) if "Soft" in name else (1.0, 0.0, -1.0, 2.5)))
                                            for name in NOVAS))
             reply = nova.ask("weigh", spec.obj_to_primitive(), facts, policy.weighers)
             assert "error" not in reply, reply

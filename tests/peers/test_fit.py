@@ -24,7 +24,8 @@ AGGREGATES = tuple(uuid_of(f"aggregate{number}") for number in range(3))
 def random_inventory(rng, resource_class):
     total = rng.randrange(1, 9)
     max_unit = rng.choice((total, total, rng.randrange(1, total + 1)))
-    return inventory(resource_class, total, rng.choice((0, 0, rng.randrange(total))), rng.choice((1, 1, 1, 2)), max_unit,
+    return inventory(resource_class, total, rng.choice((0, 0, rng.randrange(total))), rng.choice((1, 1, 1, 2)),
+                     max_unit,
                      rng.choice((1, 1, 1, 2)), rng.choice((1.0, 1.0, 1.5, 0.7)))
 
 
@@ -33,13 +34,15 @@ def random_tree(rng, name, flat):
     providers, used = [], {}
     for number in range(1 if flat else rng.randrange(1, 6)):
         uuid = uuid_of(f"{name}/{number}")
-        inventories = tuple(random_inventory(rng, one) for one in CLASSES if rng.random() < (0.7 if number == 0 else 0.5))
+        inventories = tuple(random_inventory(rng, one) for one in CLASSES
+                            if rng.random() < (0.7 if number == 0 else 0.5))
         providers.append(events.Provider(
             uuid, f"{name}/{number}", rng.randrange(number) if number else -1, inventories,
             tuple(one for one in TRAITS if rng.random() < 0.4),
             tuple(one for one in AGGREGATES if rng.random() < 0.3)))
         for one in inventories:
-            room = min(int((one.total - one.reserved) * one.allocation_ratio), one.max_unit) // one.step_size * one.step_size
+            room = min(int((one.total - one.reserved) * one.allocation_ratio),
+                       one.max_unit) // one.step_size * one.step_size
             if room >= one.min_unit and rng.random() < 0.3:
                 used.setdefault(uuid, {})[one.resource_class] = room if rng.random() < 0.2 else max(
                     one.step_size, -(-one.min_unit // one.step_size) * one.step_size)
@@ -53,7 +56,8 @@ def random_cloud(rng):
     for number in range(4):
         name = f"h{number}"
         providers, used = random_tree(rng, name, flat)
-        allocations = tuple(events.Allocation(uuid, key, amount) for uuid, of in used.items() for key, amount in of.items())
+        allocations = tuple(events.Allocation(uuid, key, amount) for uuid, of in used.items() for key,
+                            amount in of.items())
         consumers = (events.Consumer(uuid_of(f"{name}/instance"), "p", allocations, None),) if allocations else ()
         said.append((f"compute_agent/{name}", reported(name, providers, consumers)))
         for provider in providers:
@@ -85,7 +89,8 @@ def random_request(rng, uuids):
     suffixes = [f"_{number}" for number in range(rng.choice((0, 0, 1, 2, 2, 3, 4)))]
     same_subtree = ()
     if suffixes and rng.random() < 0.4:
-        same_subtree = tuple(tuple(rng.sample(suffixes, rng.randrange(1, len(suffixes) + 1))) for _ in range(rng.choice((1, 1, 2))))
+        same_subtree = tuple(tuple(rng.sample(suffixes, rng.randrange(1, len(suffixes) + 1)))
+                             for _ in range(rng.choice((1, 1, 2))))
     bound = {suffix for one in same_subtree for suffix in one}
     groups = [random_group(rng, suffix, suffix in bound and rng.random() < 0.3, uuids) for suffix in suffixes]
     if not any(group.resources for group in groups) or rng.random() < 0.6:
@@ -93,16 +98,19 @@ def random_request(rng, uuids):
     root_required = tuple(one for one in TRAITS if rng.random() < 0.05)
     return events.SchedulingRequest(
         "req-1", "p", "m1", {}, {}, tuple(groups), rng.choice(("none", "isolate")), same_subtree, root_required,
-        tuple(one for one in TRAITS if rng.random() < 0.04 and one not in root_required), None, (), (), (), None, None, None,
+        tuple(one for one in TRAITS if rng.random() < 0.04 and one not in root_required), None, (), (), (), None, None,
+        None,
         None, False)
 
 
 def as_placement(request):
     groups = {group.suffix: {
-        "resources": dict(group.resources), "required": [[one] for one in group.required_traits] + list(group.any_traits),
+        "resources": dict(group.resources),
+        "required": [[one] for one in group.required_traits] + list(group.any_traits),
         "forbidden": group.forbidden_traits, "member_of": group.member_of, "in_tree": group.in_tree,
         "forbidden_aggregates": group.forbidden_aggregates} for group in request.groups}
-    return "candidates", groups, request.group_policy, request.root_required, request.root_forbidden, request.same_subtree
+    return ("candidates", groups, request.group_policy, request.root_required, request.root_forbidden,
+            request.same_subtree)
 
 
 def assignments(projection, request):

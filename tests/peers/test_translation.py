@@ -123,4 +123,5 @@ def test_groups_are_novas(nova):
             continue
         assert request == theirs(reply["answer"]), spec
         compared += 1
-    assert compared > CASES / 2 and refused_by_us and refused_by_nova < CASES / 5, (compared, refused_by_us, refused_by_nova)
+    assert compared > CASES / 2 and refused_by_us and refused_by_nova < CASES / 5, (compared, refused_by_us,
+                                                                                    refused_by_nova)

@@ -229,7 +229,8 @@ def test_any_bytes(payload):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats() | st.text(max_size=5)
+    | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=15)
 
 
@@ -255,7 +256,8 @@ def test_mutated_records(data, at, mutation):
 
 
 BOMBS = {
-    "arrays that say they are long, one in the other": (b"\xdd\x00\x0f\xff\x00" * 1000).ljust(MAX_RECORD_BYTES, b"\xc0"),
+    "arrays that say they are long, one in the other":
+        (b"\xdd\x00\x0f\xff\x00" * 1000).ljust(MAX_RECORD_BYTES, b"\xc0"),
     "maps that say they are long": (b"\xdf\x00\x07\xff\x00" + b"\xa1a") * 900,
     "empty maps": b"\x93\x01\xa1e\xdd\x00\x00\x27\x10" + b"\x80" * 10_000,
     "a million empty maps": b"\x93\x01\xa1e\xdd\x00\x0f\xff\x00" + b"\x80" * 0xfff00,

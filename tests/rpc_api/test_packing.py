@@ -44,7 +44,9 @@ def test_same_bytes(one, other):
     assert pack(one) == pack(other)
 
 
-DIFFERENT = [(1, 1.0), (1, True), ("a", b"a"), ((), {}), ((1, (2,)), (1, 2)), ("", None), ({"a": 1}, {"a": 2}), (0.0, -0.0)]
+DIFFERENT = [
+    (1, 1.0), (1, True), ("a", b"a"), ((), {}), ((1, (2,)), (1, 2)), ("", None), ({"a": 1}, {"a": 2}), (0.0, -0.0),
+]
 
 
 @pytest.mark.parametrize("one, other", DIFFERENT)
@@ -53,7 +55,8 @@ def test_different_bytes(one, other):
 
 
 BROKEN = [
-    b"", b"\xc1", b"\x91", b"\x00\x00", b"\xa1\xff", b"\x81\x01\x01", b"\x91" * 5000, b"\xdd\xff\xff\xff\xff", b"\xc7\x03\xff\x00\x00\x00",
+    b"", b"\xc1", b"\x91", b"\x00\x00", b"\xa1\xff", b"\x81\x01\x01", b"\x91" * 5000, b"\xdd\xff\xff\xff\xff",
+    b"\xc7\x03\xff\x00\x00\x00",
 ]
 
 

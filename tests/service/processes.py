@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import wait_until
+from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = {"scheduler": "nova_sched.service.main", "conductor": "conductor.main", "agent": "compute_agent.main"}
@@ -84,7 +84,10 @@ class ServiceProcess:
                 return matches[count - 1]
             assert self.process.poll() is None, f"{self.service} ended with {self.process.returncode}: {self.stderr}"
             return None
-        return wait_until(found, START_SECONDS_MAX, f"{self.service} did not say {pattern!r}; it said {self.stderr}")
+        try:
+            return wait_until(found, START_SECONDS_MAX, f"{self.service} did not say {pattern!r}")
+        except ServerFailed as failed:
+            raise ServerFailed(f"{failed}; it said {self.stderr}") from None
 
     def wait_ready(self):
         self.wait_for(" is ready: ")

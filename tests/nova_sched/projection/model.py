@@ -11,7 +11,7 @@ class Model:
 
     def __init__(self):
         self.hosts = {}
-        #: (host, consumer) -> dict(instance, uses: {provider: amount}, runs, attempt, group: (group, domain, partition)).
+        #: (host, consumer) -> instance, uses: {provider: amount}, runs, attempt, group: (group, domain, partition).
         self.held = {}
 
     def used(self, host, provider):
@@ -81,7 +81,8 @@ class Model:
                 return "VCPU"
         if group is not None:
             name, domain, partition = group
-            partitions = {one["group"][2] for one in self.held.values() if one["group"] and one["group"][:2] == (name, domain)}
+            partitions = {one["group"][2] for one in self.held.values()
+                          if one["group"] and one["group"][:2] == (name, domain)}
             if partitions and partition not in partitions:
                 return "anti-affinity"
         self.held[host, consumer] = dict(instance=consumer, uses=dict(uses), runs=False, attempt=attempt, group=group)

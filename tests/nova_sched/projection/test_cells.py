@@ -22,7 +22,8 @@ SAME_NAMES = [
     ([report("host")], [report("host"), events.HostRemoved("host", "")]),
     ([report("host"), claim("vm", "host", of("host", 8))], [report("host"), claim("vm", "host", of("host", 8))]),
     ([report("host")], [report("other", inventory=tree("other", provider("host", inventory_of(), parent=0)))]),
-    ([report("host"), report("host", inventory=tree("host", root="new"))], [report("host"), report("host", disabled=True)]),
+    ([report("host"), report("host", inventory=tree("host", root="new"))],
+     [report("host"), report("host", disabled=True)]),
     ([report("host", consumer("vm", of("host", 3)))], [report("host"), events.HostLost("host", "")]),
 ]
 
@@ -31,16 +32,16 @@ SAME_NAMES = [
 @pytest.mark.parametrize("order", ["first", "second", "in turn"])
 def test_the_same_names_in_two_cells(first, second, order):
     one, other, _ = two_cells()
-    said = {"first": [(one, data) for data in first] + [(other, data) for data in second],
-            "second": [(other, data) for data in second] + [(one, data) for data in first],
-            "in turn": [pair for pairs in zip([(one, data) for data in first * 2], [(other, data) for data in second * 2])
-                        for pair in pairs]}[order]
+    ones, others = [(one, data) for data in first], [(other, data) for data in second]
+    said = {"first": ones + others, "second": others + ones,
+            "in turn": [pair for pairs in zip(ones * 2, others * 2) for pair in pairs]}[order]
     alone = {one: Cell(cell="cell1"), other: Cell(cell="cell2")}
     for cell, data in said:
         assert cell.say(data) == alone[cell].say(data)
         for each in (one, other):
             invariants.check(each.projection)
-    assert [state_digest(cell.projection) for cell in alone] == [state_digest(cell.projection) for cell in alone.values()]
+    for cell, same in alone.items():
+        assert state_digest(cell.projection) == state_digest(same.projection)
 
 
 def test_aggregates_are_those_of_their_log_and_the_table_has_all():

@@ -22,8 +22,9 @@ LIVES = [
     ("another attempt is released", [(claim("vm", "host", TWO), "accepted"), (released("vm", attempt=2), "ok"),
                                      (expired("vm", attempt=2), "ok")], {"vm": CLAIMED}, 2),
     ("the first attempt is released late", [
-        (claim("vm", "host", TWO), "accepted"), (released("vm"), "ok"), (claim("vm", "host", THREE, attempt=2), "accepted"),
-        (released("vm"), "ok"), (expired("vm"), "ok")], {"vm": CLAIMED}, 3),
+        (claim("vm", "host", TWO), "accepted"), (released("vm"), "ok"),
+        (claim("vm", "host", THREE, attempt=2), "accepted"), (released("vm"), "ok"), (expired("vm"), "ok")],
+     {"vm": CLAIMED}, 3),
     ("claim of another consumer by that name", [
         (claim("vm", "host", TWO), "accepted"),
         (events.ClaimReleased(uuid_of("other"), uuid_of("claim of vm"), ""), "ok")], {"vm": CLAIMED}, 2),
@@ -53,8 +54,8 @@ LIVES = [
                        (deleted("vm", "host"), "ok")], {}, 0),
     ("another one deleted", [(started("vm", "host", TWO), "unclaimed-start"), (deleted("vm-2", "host"), "ok")],
      {"vm": RUNNING}, 2),
-    ("a claim passes to its migration", [(claim("vm", "host", TWO), "accepted"), (moved("host", "vm", MIGRATION), "ok")],
-     {MIGRATION: CLAIMED}, 2),
+    ("a claim passes to its migration", [
+        (claim("vm", "host", TWO), "accepted"), (moved("host", "vm", MIGRATION), "ok")], {MIGRATION: CLAIMED}, 2),
     ("and is given back as its own", [
         (claim("vm", "host", TWO), "accepted"), (moved("host", "vm", MIGRATION), "ok"), (released("vm"), "ok"),
         (events.ClaimReleased(uuid_of(MIGRATION), uuid_of("claim of vm"), ""), "ok")], {}, 0),
@@ -69,8 +70,8 @@ LIVES = [
     ("moved onto what another holds", [
         (claim("vm", "host", TWO), "accepted"), (claim("vm-2", "host", THREE), "accepted"),
         (moved("host", "vm", "vm-2"), "not-moved")], {"vm": CLAIMED, "vm-2": CLAIMED}, 5),
-    ("moved on an unknown host", [(claim("vm", "host", TWO), "accepted"), (moved("other", "vm", MIGRATION), "not-moved")],
-     {"vm": CLAIMED}, 2),
+    ("moved on an unknown host", [
+        (claim("vm", "host", TWO), "accepted"), (moved("other", "vm", MIGRATION), "not-moved")], {"vm": CLAIMED}, 2),
     ("resized in place", [
         (started("vm", "host", TWO), "unclaimed-start"), (moved("host", "vm", MIGRATION), "ok"),
         (claim("vm", "host", THREE), "accepted")], {"vm": CLAIMED, MIGRATION: RUNNING}, 5),
@@ -126,7 +127,8 @@ def test_an_instance_started_elsewhere_leaves_its_claim():
 
 
 def test_a_moved_allocation_keeps_its_group():
-    cell = Cell(report("host"), claim("vm", "host", rule=rule(domain="host", partition="vm")), moved("host", "vm", MIGRATION))
+    cell = Cell(report("host"), claim("vm", "host", rule=rule(domain="host", partition="vm")),
+                moved("host", "vm", MIGRATION))
     assert cell.say(claim("vm-2", "host", rule=rule(domain="host", partition="vm-2"))) == (
         "anti-affinity: 1 of the group in host, limit 1")
 

@@ -12,8 +12,8 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from rpc_api import codec, events
 from rpc_api.codec import DecodedRecord
-from tests.builders import (EPOCH, Cell, claim, consumer, deleted, expired, inventory_of, moved, of, provider, record_of,
-                            released, report, rule, started, tree, uuid_of)
+from tests.builders import (EPOCH, Cell, claim, consumer, deleted, expired, inventory_of, moved, of, provider,
+                            record_of, released, report, rule, started, tree, uuid_of)
 from tests.nova_sched.projection import digest_without_producers
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,8 @@ def busy_log(seed, hosts=6, steps=120):
             lambda: started(name, host, of(host, chance.randint(1, 3))),
             lambda: deleted(name, host), lambda: released(name, attempt=chance.randrange(steps)),
             lambda: moved(host, name, f"migration of {name}"), lambda: _report(chance, host),
-            lambda: events.HostLost(host, "silent"), lambda: events.HostSeen(host), lambda: events.HostRemoved(host, "gone"),
+            lambda: events.HostLost(host, "silent"), lambda: events.HostSeen(host),
+            lambda: events.HostRemoved(host, "gone"),
             lambda: events.AggregateUpdated(uuid_of(name), name, (host,), {"b": "1", "a": "2"}),
             lambda: events.GroupFenced(uuid_of(f"group of {name}"), step),
         ])())
@@ -44,7 +45,8 @@ def busy_log(seed, hosts=6, steps=120):
 def _report(chance, host):
     children = [provider(f"{host}-numa{number}", inventory_of("VCPU", chance.randint(1, 4)), parent=0)
                 for number in range(chance.randrange(3))]
-    runs = [consumer(f"vm-{number}", of(host, chance.randint(1, 2))) for number in chance.sample(range(12), chance.randrange(4))]
+    runs = [consumer(f"vm-{number}", of(host, chance.randint(1, 2)))
+            for number in chance.sample(range(12), chance.randrange(4))]
     return report(host, *runs, inventory=tree(host, *children), num_io_ops=chance.randrange(3),
                   metrics={"b": 1.0, "a": chance.random()})
 
@@ -53,7 +55,8 @@ def folded(records, batch=1, cell="cell1"):
     """Fold records in batches of some size."""
     projection = Projection(cell)
     for at in range(0, len(records), batch):
-        projection.fold([(at + number, codec.decode_record(payload)) for number, payload in enumerate(records[at:at + batch])])
+        projection.fold([(position, codec.decode_record(payload))
+                         for position, payload in enumerate(records[at:at + batch], at)])
     return projection
 
 
@@ -107,8 +110,8 @@ def test_a_shared_table_and_the_interleaving_of_cells_do_not_matter(seed):
 def test_the_way_does_not_matter():
     """Claimed, released and claimed again is claimed; rows that were taken in another order are the same hosts."""
     one = Cell(report("a"), report("b"), claim("vm", "a"))
-    other = Cell(report("b"), report("x"), report("a"), claim("vm-2", "b", of("b", 3)), claim("vm", "a"), expired("vm-2"),
-                 events.HostRemoved("x", "gone"))
+    other = Cell(report("b"), report("x"), report("a"), claim("vm-2", "b", of("b", 3)), claim("vm", "a"),
+                 expired("vm-2"), events.HostRemoved("x", "gone"))
     assert digest_without_producers(one.projection) == digest_without_producers(other.projection)
 
 
@@ -159,7 +162,8 @@ def test_each_change_of_the_state_changes_the_digest():
 
 
 def test_how_far_a_producer_is_changes_the_digest():
-    assert state_digest(Cell(report("host")).projection) != state_digest(Cell(report("host"), report("host")).projection)
+    once, twice = Cell(report("host")), Cell(report("host"), report("host"))
+    assert state_digest(once.projection) != state_digest(twice.projection)
 
 
 def test_another_epoch_changes_the_digest():

@@ -49,7 +49,8 @@ DIVERGENCES = [
 ]
 
 
-@pytest.mark.parametrize("said, runs, noted, held, used", [row[1:] for row in DIVERGENCES], ids=[row[0] for row in DIVERGENCES])
+@pytest.mark.parametrize("said, runs, noted, held, used", [row[1:] for row in DIVERGENCES],
+                         ids=[row[0] for row in DIVERGENCES])
 def test_one_report_heals(said, runs, noted, held, used):
     cell = Cell(report("host"), *said)
     before = cell.projection.counts["divergence"]

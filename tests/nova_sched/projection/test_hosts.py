@@ -5,8 +5,8 @@ import pytest
 from nova_sched.projection import inventory
 from rpc_api import events
 from rpc_api.packing import pack
-from tests.builders import (EPOCH, Cell, claim, consumer, inventory_of, of, provider, released, report, rule, started, tree,
-                            uuid_of)
+from tests.builders import (EPOCH, Cell, claim, consumer, inventory_of, of, provider, released, report, rule, started,
+                            tree, uuid_of)
 from tests.nova_sched.projection import unchanged_by
 
 OPENED = events.LogOpened("cell1", EPOCH)
@@ -163,7 +163,8 @@ def test_another_root_keeps_what_the_host_says_and_holds():
 
 
 def test_a_lost_host_is_lost_with_another_root_too():
-    cell = Cell(report("host"), events.HostLost("host", "silent"), report("host", inventory=ANOTHER_ROOT, forced_down=True))
+    cell = Cell(report("host"), events.HostLost("host", "silent"),
+                report("host", inventory=ANOTHER_ROOT, forced_down=True))
     assert (column(cell, "down"), cell.projection.hosts["host"].lost) == (True, False)
 
 
@@ -195,8 +196,9 @@ def test_rows_and_classes_grow():
 def test_a_removed_host_is_forgotten():
     cell = Cell(report("other"))
     with unchanged_by(cell):
-        for data in (nested(*NUMA), claim("vm", "host", rule=rule()), started("vm-2", "host"), events.HostLost("host", ""),
-                     events.HostRemoved("host", "gone"), events.HostRemoved("host", "gone"), released("vm")):
+        for data in (nested(*NUMA), claim("vm", "host", rule=rule()), started("vm-2", "host"),
+                     events.HostLost("host", ""), events.HostRemoved("host", "gone"),
+                     events.HostRemoved("host", "gone"), released("vm")):
             cell.say(data)
 
 

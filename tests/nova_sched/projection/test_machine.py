@@ -154,7 +154,8 @@ class Machine(RuleBasedStateMachine):
         self.cell.append([voice.say(events.HostConfirmed(host, 0))])
         self.unchanged(late.say(events.HostRemoved(host, "late")), "stale-epoch")
 
-    @rule(host=HOSTS, broken=st.sampled_from((b"", b"\xc1", tree("x")._replace(providers=()), tree("x", root="elsewhere"))))
+    @rule(host=HOSTS, broken=st.sampled_from(
+        (b"", b"\xc1", tree("x")._replace(providers=()), tree("x", root="elsewhere"))))
     def break_inventory(self, host, broken):
         self.cell.say(report("elsewhere"))
         voice = builders.Voice(f"compute_agent/{host}", epoch=2**40)

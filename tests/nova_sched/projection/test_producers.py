@@ -6,7 +6,8 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import MAX_KEPT, Projection
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, SetAside
-from tests.builders import AT_NS, EPOCH, Cell, Voice, claim, of, report, started, uuid_of
+from tests.builders import (AT_NS, EPOCH, Cell, Voice, claim, deleted, expired, moved, of, released, report, started,
+                            uuid_of)
 from tests.nova_sched.projection import unchanged_by
 
 AGENT = "compute_agent/host"
@@ -83,14 +84,13 @@ def test_a_set_aside_event_does_not_count_as_said():
 
 # --- roles -------------------------------------------------------------------------------------------------------
 
-BY = ["scheduler/a", "conductor/a", "compute_agent/host", "operator/a", "compute_agent", "stranger/a", "", "/", "Scheduler/a"]
+BY = ["scheduler/a", "conductor/a", "compute_agent/host", "operator/a", "compute_agent", "stranger/a", "", "/",
+      "Scheduler/a"]
 
 SAMPLES = [
     events.LogOpened("cell1", EPOCH), report("host"), events.HostConfirmed("host", 0), events.HostLost("host", ""),
     events.HostSeen("host"), events.HostRemoved("host", ""), claim("vm-2", "host"),
-    events.ClaimReleased(uuid_of("vm"), uuid_of("claim of vm"), ""), events.ClaimExpired(uuid_of("vm"), uuid_of("claim of vm")),
-    started("vm", "host"), events.InstanceDeleted("host", uuid_of("vm")),
-    events.AllocationMoved("host", uuid_of("vm"), uuid_of("vm-3")),
+    released("vm"), expired("vm"), started("vm", "host"), deleted("vm", "host"), moved("host", "vm", "vm-3"),
     events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
     events.DecisionMade("", uuid_of("vm"), 0, "", "", None, (), 0, b""),
     events.AggregateUpdated(uuid_of("agg"), "agg", (), {}), events.AggregateDeleted(uuid_of("agg")),
@@ -151,7 +151,8 @@ POSITIONS = [
     ([0, 1, 2], None), ([7, 8], None),
     # A stream leaves offsets out, and its reader knows whether a record is missing.
     ([0, 1, 3], None), ([0, 100], None),
-    ([0, 0], "from position 0 back to 0"), ([5, 4], "from position 5 back to 4"), ([3, 4, 0], "from position 4 back to 0"),
+    ([0, 0], "from position 0 back to 0"), ([5, 4], "from position 5 back to 4"),
+    ([3, 4, 0], "from position 4 back to 0"),
 ]
 
 

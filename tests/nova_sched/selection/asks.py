@@ -1,4 +1,4 @@
-"""Short ways to say requests, and to ask one cell or several: what the tests of filters, weighers and selection share."""
+"""Short ways to say requests, and to ask a cloud of cells: what the tests of filters, weighers and selection share."""
 
 from nova_sched.filters import HostView
 from nova_sched.projection.in_flight import InFlight
@@ -11,7 +11,8 @@ from rpc_api import events
 from tests.builders import Cell, uuid_of
 
 
-def group(suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None, **resources):
+def group(suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None,
+          **resources):
     """A request group; aggregates and the tree by the short names of their uuids."""
     return events.ResourceGroup(
         suffix, tuple(events.ResourceAmount(*item) for item in resources.items()), tuple(required), tuple(forbidden),
@@ -39,7 +40,8 @@ class Asked:
 
     def __init__(self, *said, cells=None, policy=None):
         self.table = HostTable()
-        self.cells = {name: Cell(*data, cell=name, table=self.table) for name, data in (cells or {"cell1": said}).items()}
+        self.cells = {name: Cell(*data, cell=name, table=self.table) for name,
+                      data in (cells or {"cell1": said}).items()}
         self.policy = policy or Policy()
         self.in_flight = InFlight(self.table)
         self.chain = FilterChain(self.table, self.policy)

@@ -33,7 +33,8 @@ def inventory(name, size, children, trait):
         said = tree(name, inventories=(*amounts, inventory_of("DISK_GB", 10 * size)))
     else:
         said = tree(name, *(provider(f"{name}/{number}", *amounts, parent=0) for number in range(children)),
-                    inventories=(inventory_of("DISK_GB", 10 * size),) if size < 3 else (inventory_of("CUSTOM_LATE", size),))
+                    inventories=(inventory_of("DISK_GB", 10 * size),) if size < 3
+                    else (inventory_of("CUSTOM_LATE", size),))
     root = said.providers[0]._replace(traits=("CUSTOM_T",) if trait else ())
     return said._replace(providers=(root, *said.providers[1:]))
 
@@ -46,9 +47,11 @@ claims = st.builds(lambda name, host, amount, grouped: claim(name, host, of(host
     st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]), st.sampled_from(NAMES), st.integers(1, 4), st.booleans())
 aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("rack"), "rack", tuple(hosts), metadata),
                        st.lists(st.sampled_from(NAMES), max_size=9, unique=True), st.sampled_from(
-                           ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"}, {"cpu_weight_multiplier": "0"})))
+                           ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"},
+                            {"cpu_weight_multiplier": "0"})))
 others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
-                          events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"), events.AggregateDeleted(uuid_of("rack"))])
+                          events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"),
+                          events.AggregateDeleted(uuid_of("rack"))])
 steps = st.lists(st.one_of(st.tuples(st.just("said"), st.one_of(reports, reports, claims, aggregates, others)),
                            st.tuples(st.just("held"), claims), st.tuples(st.just("let go"), st.just(None)),
                            st.tuples(st.just("asked"), st.sampled_from(REQUESTS))), max_size=40)
@@ -79,7 +82,8 @@ def fresh(asked, cloud):
 @settings(max_examples=150, deadline=None)
 @given(steps)
 def test_what_is_kept_is_as_fresh(taken):
-    cloud = Asked(*(report(name, inventory=inventory(name, number % 4, 0, number % 3 == 0)) for number, name in enumerate(NAMES)),
+    cloud = Asked(*(report(name, inventory=inventory(name, number % 4, 0, number % 3 == 0)) for number,
+                    name in enumerate(NAMES)),
                   policy=POLICY)
     held = []
     for asked in REQUESTS:
@@ -101,13 +105,56 @@ def test_what_is_kept_is_as_fresh(taken):
 @pytest.mark.parametrize("touched", [1, 2, FEW, FEW + 1])
 def test_scores_are_renewed_however_many_were_touched(touched):
     names = [f"h{number}" for number in range(10 * FEW)]
-    cloud = Asked(*(report(name, inventory=inventory(name, number % 7, 0, False)) for number, name in enumerate(names)), policy=POLICY)
+    cloud = Asked(*(report(name, inventory=inventory(name, number % 7, 0, False)) for number, name in enumerate(names)),
+                  policy=POLICY)
     asked = REQUESTS[0]
     before = answer(asked, cloud.chain, cloud)
     for number in range(touched):
-        cloud.in_flight.add(claim(f"vm-{number}", names[number], of(names[number], 1), of(names[number], 100, "MEMORY_MB")))
+        cloud.in_flight.add(claim(f"vm-{number}", names[number], of(names[number], 1),
+                                  of(names[number], 100, "MEMORY_MB")))
     after = answer(asked, cloud.chain, cloud)
     assert after == fresh(asked, cloud) and after != before
+
+
+def test_scores_are_renewed_when_the_greatest_value_moves():
+    names = [f"h{number}" for number in range(20)]
+    cloud = Asked(*(report(name, inventory=inventory(name, number, 0, False)) for number, name in enumerate(names)),
+                  policy=POLICY)
+    asked = REQUESTS[0]
+    answers = [answer(asked, cloud.chain, cloud)]
+    for change in (lambda: cloud.in_flight.add(claim("vm-1", "h19", of("h19", 4), of("h19", 3000, "MEMORY_MB"))),
+                   lambda: cloud.in_flight.remove(claim("vm-1", "h19").claim_uuid),
+                   lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 40, 0, False))),
+                   lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 1, 0, False)))):
+        change()
+        answers.append(answer(asked, cloud.chain, cloud))
+        assert answers[-1] == fresh(asked, cloud)
+        assert answers[-1][3][10] != answers[-2][3][10], "a host that nothing happened to has another score"
+
+
+def test_scores_of_overcommitted_hosts_are_renewed():
+    names = [f"h{number}" for number in range(20)]
+    cloud = Asked(*(report(name, inventory=inventory(name, 3, 0, False)) for name in names), policy=POLICY)
+    asked = request(group(DISK_GB=1))
+    answer(asked, cloud.chain, cloud)
+    cloud.cell.say(claim("vm-1", "h1", of("h1", 8), of("h1", 1600, "MEMORY_MB")))
+    answer(asked, cloud.chain, cloud)
+    cloud.cell.say(report("h1", inventory=inventory("h1", 1, 0, False)))
+    kept = answer(asked, cloud.chain, cloud)
+    assert kept == fresh(asked, cloud)
+    assert kept[-1][0][1][1] == -1000 and kept[-1][0][2][1] == 0, "what is missing counts as nothing left"
+
+
+def test_a_class_that_is_new_to_the_cloud_is_weighed_from_then_on():
+    names = [f"h{number}" for number in range(20)]
+    cloud = Asked(*(report(name) for name in names), policy=POLICY)
+    asked = request(group(VCPU=1))
+    assert len(answer(asked, cloud.chain, cloud)[-1]) == 2
+    topology = cloud.table.topology_version
+    cloud.cell.say(report("h1", inventory=tree("h1", inventories=(inventory_of("VCPU", 8), inventory_of("DISK_GB", 9)))))
+    assert cloud.table.topology_version == topology
+    assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
+    assert len(answer(asked, cloud.chain, cloud)[-1]) == 3
 
 
 def test_only_touched_hosts_are_looked_at_again():
@@ -135,9 +182,11 @@ def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
 
 def test_the_shape_is_all_that_static_filters_see():
     """Requests that differ in anything but these fields share what is kept."""
-    seen = {"groups", "group_policy", "same_subtree", "root_required", "root_forbidden", "availability_zone", "target_cell",
+    seen = {"groups", "group_policy", "same_subtree", "root_required", "root_forbidden", "availability_zone",
+            "target_cell",
             "extra_specs", "image_properties", "check_only"}
-    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x", "target_node": "x",
+    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
+              "target_node": "x",
               "server_group": server_group("affinity")}
     changed = {"groups": (group(VCPU=2),), "group_policy": "none", "same_subtree": (("1",),), "root_required": ("X",),
                "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},

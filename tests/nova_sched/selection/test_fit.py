@@ -8,7 +8,8 @@ from rpc_api import events
 from tests.builders import Cell, claim, inventory_of, of, provider, report, tree, uuid_of
 from tests.nova_sched.selection.asks import group, request
 
-AGGREGATES = [events.AggregateUpdated(uuid_of(name), name, hosts, {}) for name, hosts in (("left", ()), ("of-host", ("h",)))]
+AGGREGATES = [events.AggregateUpdated(uuid_of(name), name, hosts, {}) for name,
+              hosts in (("left", ()), ("of-host", ("h",)))]
 
 
 def host(*children, inventories=(), traits=()):
@@ -31,8 +32,10 @@ FLAT = host(inventories=(vcpu(8), inventory_of("MEMORY_MB", 1024)), traits=["CUS
 NUMA = host(("n0", 0, (vcpu(4),), ("CUSTOM_ZERO", "CUSTOM_SSD"), ("left",)), ("n1", 0, (vcpu(6),), ("CUSTOM_ONE",), ()),
             inventories=(inventory_of("MEMORY_MB", 1024),), traits=["CUSTOM_A"])
 DEVICES = host(("n0", 0, (vcpu(4),), ("CUSTOM_NODE",), ()), ("n1", 0, (vcpu(4),), ("CUSTOM_NODE",), ()),
-               ("g0", 1, (gpu(1),), (), ()), ("g1", 2, (gpu(2),), (), ()), inventories=(inventory_of("MEMORY_MB", 1024),))
-UNITS = host(inventories=(vcpu(16, min_unit=2, max_unit=6, step_size=2), inventory_of("MEMORY_MB", 100, reserved=10, ratio=1.5)))
+               ("g0", 1, (gpu(1),), (), ()), ("g1", 2, (gpu(2),), (), ()),
+               inventories=(inventory_of("MEMORY_MB", 1024),))
+UNITS = host(inventories=(vcpu(16, min_unit=2, max_unit=6, step_size=2),
+                          inventory_of("MEMORY_MB", 100, reserved=10, ratio=1.5)))
 NOTHING = host(inventories=(vcpu(0), inventory_of("MEMORY_MB", 4, reserved=4)))
 
 ROWS = [
@@ -60,7 +63,8 @@ ROWS = [
     ("one provider for all of a group", NUMA, [group("1", VCPU=1, MEMORY_MB=1)], {}, None),
     ("isolated", NUMA, [group("1", VCPU=1), group("2", VCPU=1)], {"group_policy": "isolate"}, {"n0": "V1", "n1": "V1"}),
     ("not isolated", NUMA, [group("1", VCPU=1), group("2", VCPU=1)], {"group_policy": "none"}, {"n0": "V2"}),
-    ("backtracking", NUMA, [group("1", VCPU=2), group("2", VCPU=4), group("3", VCPU=4)], {"group_policy": "none"}, {"n0": "V4", "n1": "V6"}),
+    ("backtracking", NUMA, [group("1", VCPU=2), group("2", VCPU=4), group("3", VCPU=4)], {"group_policy": "none"},
+     {"n0": "V4", "n1": "V6"}),
     ("too many", NUMA, [group(name, VCPU=1) for name in "123"], {"group_policy": "isolate"}, None),
     ("traits of the spread group together", NUMA, [group(VCPU=1, MEMORY_MB=1, required=["CUSTOM_A", "CUSTOM_ONE"])], {},
      {"h": "M1", "n1": "V1"}),
@@ -73,20 +77,25 @@ ROWS = [
     ("one provider in both aggregates", NUMA, [group(VCPU=1, member_of=[["of-host"], ["left"]])], {}, None),
     ("an aggregate of its own", NUMA, [group("1", VCPU=1, member_of=[["left"]])], {}, {"n0": "V1"}),
     ("out of an aggregate", NUMA, [group("1", VCPU=1, not_member_of=["left"])], {}, {"n1": "V1"}),
+    ("the root's aggregate is not that of a suffixed group", NUMA, [group("1", VCPU=1, not_member_of=["of-host"])], {},
+     {"n0": "V1"}),
     ("the root out of an aggregate", NUMA, [group(VCPU=1, not_member_of=["of-host"])], {}, None),
     ("a tree by its child", NUMA, [group("1", VCPU=5, in_tree="n0")], {}, {"n1": "V5"}),
     ("no resources, on the host", NUMA, [group(required=["CUSTOM_A"]), group("1", VCPU=1)], {}, {"n0": "V1"}),
     ("no resources, not on the host", NUMA, [group(required=["CUSTOM_ONE"]), group("1", VCPU=1)], {}, None),
     ("no resources, aggregate of the host", NUMA, [group(member_of=[["left"]]), group("1", VCPU=1)], {}, None),
-    ("no subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)], {"group_policy": "none"}, {"n0": "V4", "g1": "C2"}),
-    ("same subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)], {"group_policy": "none", "same_subtree": (("1", "2"),)},
+    ("no subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)], {"group_policy": "none"},
+     {"n0": "V4", "g1": "C2"}),
+    ("same subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)],
+     {"group_policy": "none", "same_subtree": (("1", "2"),)},
      {"n1": "V4", "g1": "C2"}),
     ("siblings are no subtree", DEVICES, [group("1", CUSTOM_GPU=1), group("2", CUSTOM_GPU=2)],
      {"group_policy": "isolate", "same_subtree": (("1", "2"),)}, None),
     ("a group without resources holds it together", DEVICES,
      [group("1", CUSTOM_GPU=2), group("2", VCPU=1), group("3", required=["CUSTOM_NODE"])],
      {"group_policy": "none", "same_subtree": (("1", "3"), ("2", "3"))}, {"n1": "V1", "g1": "C2"}),
-    ("isolation counts it, too", DEVICES, [group("1", VCPU=4), group("2", VCPU=4), group("3", required=["CUSTOM_NODE"])],
+    ("isolation counts it, too", DEVICES,
+     [group("1", VCPU=4), group("2", VCPU=4), group("3", required=["CUSTOM_NODE"])],
      {"group_policy": "isolate"}, None),
     ("units", UNITS, [group(VCPU=4)], {}, {"h": "V4"}),
     ("below min_unit", UNITS, [group(VCPU=1)], {}, None),
@@ -105,8 +114,10 @@ def short(assignment):
     by_name = {uuid_of(name): name for name in ("h", "n0", "n1", "g0", "g1")}
     given = {}
     for one in assignment.allocations:
-        given.setdefault(by_name[one.provider_uuid], []).append(f"{one.resource_class.removeprefix('CUSTOM_')[0]}{one.amount}"
-                                                                if one.resource_class != "CUSTOM_GPU" else f"C{one.amount}")
+        given.setdefault(by_name[one.provider_uuid],
+                         []).append(f"{one.resource_class.removeprefix('CUSTOM_')[0]}{one.amount}"
+                                                                if one.resource_class != "CUSTOM_GPU"
+                                                                else f"C{one.amount}")
     return {name: " ".join(sorted(amounts)) for name, amounts in given.items()}
 
 
@@ -124,7 +135,8 @@ def test_allocate(said, groups, facts, given):
 
 def test_mappings_name_the_providers_of_each_group():
     table = Cell(DEVICES).projection.table
-    asked = request(group(MEMORY_MB=1), group("_gpu", CUSTOM_GPU=2), group("_cpu", VCPU=1), same_subtree=(("_gpu", "_cpu"),))
+    asked = request(group(MEMORY_MB=1), group("_gpu", CUSTOM_GPU=2), group("_cpu", VCPU=1),
+                    same_subtree=(("_gpu", "_cpu"),))
     assert allocate(table, table.row_of_host["h"], asked).mappings == {
         "": [uuid_of("h")], "_gpu": [uuid_of("g1")], "_cpu": [uuid_of("n1")]}
 

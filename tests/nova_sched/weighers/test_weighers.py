@@ -16,7 +16,8 @@ from tests.nova_sched.selection.asks import Asked, group, request, server_group
 NORMALIZED = [
     # raw, floor, normalized
     ([1, 2, 3], None, [0, 0.5, 1]), ([5], None, [0]), ([2, 2], None, [0, 0]), ([-4, 0], None, [0, 1]),
-    ([1, 2], 0.0, [0.5, 1]), ([-3, 4], 0.0, [0, 1]), ([-3, -1], 0.0, [0, 0]), ([0, 0], 0.0, [0, 0]), ([7, 7], 0.0, [1, 1]),
+    ([1, 2], 0.0, [0.5, 1]), ([-3, 4], 0.0, [0, 1]), ([-3, -1], 0.0, [0, 0]), ([0, 0], 0.0, [0, 0]),
+    ([7, 7], 0.0, [1, 1]),
 ]
 
 
@@ -28,15 +29,18 @@ def test_normalized(raw, floor, wanted):
 
 def host(name, vcpus=8, ram=16384, disk=100, **facts):
     return report(name, inventory=tree(name, inventories=(
-        inventory_of("VCPU", vcpus, **facts), inventory_of("MEMORY_MB", ram, reserved=ram // 4), inventory_of("DISK_GB", disk))))
+        inventory_of("VCPU", vcpus, **facts), inventory_of("MEMORY_MB", ram, reserved=ram // 4),
+        inventory_of("DISK_GB", disk))))
 
 
 def members(policy, **hosts):
-    return [claim(f"vm-{name}{number}", name, of(name, 1), rule=rule("group", policy, name, uuid_of(f"vm-{name}{number}"), 9))
+    return [claim(f"vm-{name}{number}", name, of(name, 1),
+                  rule=rule("group", policy, name, uuid_of(f"vm-{name}{number}"), 9))
             for name, count in hosts.items() for number in range(count)]
 
 
-NUMA = report("numa", inventory=tree("numa", *(provider(f"numa/{number}", inventory_of("VCPU", 4, ratio=2.0), inventory_of(
+NUMA = report("numa",
+              inventory=tree("numa", *(provider(f"numa/{number}", inventory_of("VCPU", 4, ratio=2.0), inventory_of(
     "MEMORY_MB", 100), parent=0) for number in range(2)), inventories=(inventory_of("DISK_GB", 5, reserved=1),)))
 RAW = [
     # weigher, what was said, server group, raw value of each host (None: all alike)
@@ -48,11 +52,13 @@ RAW = [
     ("CPUWeigher", [NUMA], None, {"numa": 16}),
     ("DiskWeigher", [host("a"), NUMA], None, {"a": 100, "numa": 4}),
     ("DiskWeigher", [report("a")], None, None),
-    ("ServerGroupSoftAffinityWeigher", [host("a"), host("b"), *members("member", a=2)], "soft-affinity", {"a": 2, "b": 0}),
+    ("ServerGroupSoftAffinityWeigher", [host("a"), host("b"), *members("member", a=2)], "soft-affinity",
+     {"a": 2, "b": 0}),
     ("ServerGroupSoftAffinityWeigher", [host("a"), *members("member", a=2)], "soft-anti-affinity", None),
     ("ServerGroupSoftAffinityWeigher", [host("a"), *members("member", a=2)], None, None),
     ("ServerGroupSoftAffinityWeigher", [host("a")], "soft-affinity", None),
-    ("ServerGroupSoftAntiAffinityWeigher", [host("a"), host("b"), *members("member", a=2, b=1)], "soft-anti-affinity", {"a": -2, "b": -1}),
+    ("ServerGroupSoftAntiAffinityWeigher", [host("a"), host("b"), *members("member", a=2, b=1)], "soft-anti-affinity",
+     {"a": -2, "b": -1}),
     ("ServerGroupSoftAntiAffinityWeigher", [host("a"), *members("member", a=2)], "anti-affinity", None),
     ("AffinityRoomWeigher", [host("a"), host("b", vcpus=3), NUMA], "affinity", {"a": 8, "b": 3, "numa": 16}),
     ("AffinityRoomWeigher", [host("a")], "anti-affinity", None),
@@ -82,7 +88,8 @@ def metadata(name, *hosts, **values):
 MULTIPLIERS = [
     # aggregates' metadata of host b, configured multiplier, score of b (a has twice as much and so weighs 1)
     ([], 1.0, 0.5), ([], 2.0, 1.0), ([], -1.0, -0.5), ([], 0.0, 0.0),
-    ([{"ram_weight_multiplier": "4"}], 1.0, 2.0), ([{"ram_weight_multiplier": "4"}, {"ram_weight_multiplier": "-2"}], 1.0, -1.0),
+    ([{"ram_weight_multiplier": "4"}], 1.0, 2.0),
+    ([{"ram_weight_multiplier": "4"}, {"ram_weight_multiplier": "-2"}], 1.0, -1.0),
     ([{"ram_weight_multiplier": "4"}, {}], 1.0, 2.0), ([{"ram_weight_multiplier": "0"}], 1.0, 0.0),
     ([{"ram_weight_multiplier": "4"}], 0.0, 2.0),
     ([{"ram_weight_multiplier": "4"}, {"ram_weight_multiplier": "much"}], 1.0, 0.5),
@@ -93,14 +100,17 @@ MULTIPLIERS = [
 
 @pytest.mark.parametrize("given, configured, score", MULTIPLIERS)
 def test_the_least_multiplier_of_a_hosts_aggregates_wins(given, configured, score):
-    cloud = Asked(host("a", ram=800), host("b", ram=400), *(metadata(f"g{number}", "b", **values) for number, values in enumerate(given)))
-    scores, _ = weigh(cloud.table, cloud.table.roots(), request(), cloud.scope(request()), Policy(weighers=(("RAMWeigher", configured),)))
+    cloud = Asked(host("a", ram=800), host("b", ram=400),
+                  *(metadata(f"g{number}", "b", **values) for number, values in enumerate(given)))
+    scores, _ = weigh(cloud.table, cloud.table.roots(), request(), cloud.scope(request()),
+                      Policy(weighers=(("RAMWeigher", configured),)))
     assert scores.tolist() == [configured, score]
 
 
 def test_scores_add_up_weigher_by_weigher():
     cloud = Asked(host("a"), host("b", vcpus=2, ram=4096, disk=50), host("c", vcpus=4, ram=8192, disk=100))
-    policy = Policy(weighers=(("RAMWeigher", 1.0), ("CPUWeigher", 2.0), ("DiskWeigher", -1.0), ("AffinityRoomWeigher", 0.0)))
+    policy = Policy(weighers=(("RAMWeigher", 1.0), ("CPUWeigher", 2.0), ("DiskWeigher", -1.0),
+                              ("AffinityRoomWeigher", 0.0)))
     scores, parts = weigh(cloud.table, cloud.table.roots(), request(), cloud.scope(request()), policy)
     assert scores.tolist() == [1 + 2 - 1, 0.25 + 0.5 - 0.5, 0.5 + 1 - 1]
     assert [part.name for part in parts] == ["RAMWeigher", "CPUWeigher", "DiskWeigher"]
@@ -116,7 +126,10 @@ def test_one_host_is_not_weighed(names):
 
 def test_large_and_overcommitted_hosts_stay_finite():
     cloud = Asked(host("a", vcpus=2**31 - 1, ram=2**31 - 1, disk=2**31 - 1, ratio=16.0), host("b"),
-                  report("c", inventory=tree("c", inventories=(inventory_of("VCPU", 1, ratio=4.0), inventory_of("MEMORY_MB", 10)))),
+                  report("c",
+                         inventory=tree("c",
+                                        inventories=(inventory_of("VCPU", 1, ratio=4.0),
+                                                     inventory_of("MEMORY_MB", 10)))),
                   claim("vm", "c", of("c", 1)))
     scores, _ = weigh(cloud.table, cloud.table.roots(), request(group(VCPU=1)), cloud.scope(request()), Policy())
     assert all(math.isfinite(score) for score in scores)

@@ -1,0 +1,68 @@
+"""Frozen records as the primitives of versioned objects, straight: what RPC carries.
+
+The same dictionaries as ``to_object(frozen).obj_to_primitive()`` gives (but
+for the list of changes, which nobody here reads), without an object in
+between: that is some thirty times quicker, and a build carries a dozen of them.
+"""
+
+from rpc_api import errors
+from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject, thaw, thaw_fields
+from rpc_api.packing import pack
+
+NAME, NAMESPACE, VERSION, DATA = (
+    f"{SchemaObject.OBJ_SERIAL_NAMESPACE}.{key}" for key in ("name", "namespace", "version", "data"))
+
+
+def to_primitive(frozen) -> dict:
+    """The primitive of a frozen record; packed parts are unpacked."""
+    cls = frozen.schema
+    return {NAME: cls.__name__, NAMESPACE: cls.OBJ_PROJECT_NAMESPACE, VERSION: cls.VERSION,
+            DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen)}}
+
+
+def _primitive_of(field, value):
+    if isinstance(field, PackedObjectField):
+        return to_primitive(thaw(field.objname, value))
+    return _plain(value)
+
+
+def _plain(value):
+    if type(value) is tuple or type(value) is list:
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return to_primitive(value)
+    return value
+
+
+def from_primitive(primitive: dict):
+    """The frozen record of a primitive.
+
+    Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that break the schema.
+    """
+    cls = TABLE.get(primitive.get(NAME))
+    if cls is None:
+        raise errors.UnknownSchema(f"object {primitive.get(NAME)!r:.80} is not known here, wanted one of "
+                                   f"{', '.join(sorted(TABLE))}; upgrade nova_sched")
+    data = primitive.get(DATA)
+    if type(data) is not dict:
+        raise errors.InvalidEvent(f"{cls.__name__} came without its fields; mend its sender")
+    values = []
+    for name, field in cls.fields.items():
+        if name not in data:
+            break
+        values.append(_frozen_of(field, data[name]))
+    return thaw_fields(cls, values, primitive.get(VERSION))
+
+
+def _frozen_of(field, value):
+    if isinstance(field, PackedObjectField):
+        return pack(_frozen(value))
+    return _frozen(value)
+
+
+def _frozen(value):
+    if type(value) is dict and NAME in value:
+        return from_primitive(value)
+    if type(value) is list:
+        return tuple([_frozen(item) for item in value])
+    return value
