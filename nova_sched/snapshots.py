@@ -102,10 +102,10 @@ def open_store(url: str) -> SnapshotStore:
         except ImportError:
             raise errors.UsageError("snapshots in Redis need the package redis, which is not installed; "
                                     "pip install 'nova_sched[redis]'") from None
-        shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
         try:
+            shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
             return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
         except ValueError as fault:
-            raise errors.UsageError(f"the snapshot URL {shown} cannot be used ({fault}); mend it") from None
+            raise errors.UsageError(f"the snapshot URL of {parts.hostname} cannot be used ({fault}); mend it") from None
     raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
                             "mend it")

@@ -20,9 +20,12 @@ def load(name: str):
     if name in BUILT_IN:
         return BUILT_IN[name]
     try:
-        found = stevedore.DriverManager(NAMESPACE, name, warn_on_missing_entrypoint=False)
-    except stevedore.exception.NoMatches as fault:
+        return stevedore.DriverManager(NAMESPACE, name, warn_on_missing_entrypoint=False).driver
+    except stevedore.exception.NoMatches:
         others = stevedore.ExtensionManager(NAMESPACE, on_load_failure_callback=lambda *_: None).names()
-        raise errors.UsageError(f"there is no driver {name!r} that can be used ({fault}), wanted one of "
+        raise errors.UsageError(f"there is no driver {name!r}, wanted one of "
                                 f"{', '.join(sorted({*BUILT_IN, *others}))}; mend [compute_agent] driver") from None
-    return found.driver
+    except Exception as fault:
+        # Whatever the module of somebody else raises when it is imported.
+        raise errors.UsageError(f"the driver {name!r} cannot be imported ({fault!r}); mend its package, or "
+                                "[compute_agent] driver") from None

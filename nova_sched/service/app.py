@@ -1,5 +1,7 @@
 """The scheduler as a service process."""
 
+import logging
+
 from nova_sched.service import config
 from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.process import Service
@@ -7,6 +9,8 @@ from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Scheduler
 from rpc_api.config import Buses
 from rpc_api.scheduler import VERSION
+
+LOG = logging.getLogger(__name__)
 
 register = config.register
 
@@ -48,6 +52,7 @@ class SchedulerService(Service):
         if policy != self._policy:
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
             self._policy = policy
+            LOG.debug("%s decides by the policy %s", self.scheduler.name, policy.to_json())
 
     def report(self):
         return scheduler_facts(self.scheduler)

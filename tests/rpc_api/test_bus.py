@@ -176,6 +176,26 @@ class BusContract:
         assert not stopping.is_alive()
 
 
+    def test_calls_that_come_while_one_server_stops_go_to_another(self, bus, topic):
+        busy, other = Endpoint("busy"), Endpoint("other")
+        stopping_server = bus.serve(topic, "busy", [busy], VERSION)
+        client = bus.client(topic, VERSION)
+        asked = client.call_async(CONTEXT, "never")
+        assert busy.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+        server = bus.serve(topic, "other", [other], VERSION)
+        stopping = threading.Thread(target=stopping_server.stop)
+        stopping.start()
+        try:
+            names = [client.call_async(CONTEXT, "who") for _ in range(15)]
+            assert {one.result(ANSWER_SECONDS_MAX) for one in names} <= {"busy", "other"}
+            assert client.call(CONTEXT, "who", timeout=ANSWER_SECONDS_MAX) in ("busy", "other")
+        finally:
+            busy.silent.set_result("done")
+            stopping.join(ANSWER_SECONDS_MAX)
+            server.stop()
+        assert asked.result(ANSWER_SECONDS_MAX) == "done"
+
+
 class TestLocalBus(BusContract):
 
     @pytest.fixture

@@ -33,6 +33,8 @@ KINDS = [
                                  supported_instances=(("x86_64", "xen", "xen"),))),
     report("bare", inventory=tree("bare", hypervisor_version=0, cpu_info="")),
 ]
+UNVERSIONED = report("old", inventory=tree("old", hypervisor_version=0,
+                                           supported_instances=(("x86_64", "kvm", "hvm"),)))
 RACKS = [*(report(name) for name in ("a", "b", "c", "d")), aggregate("rack-1", "a", "b", domain="rack"),
          aggregate("rack-2", "c", domain="rack"), aggregate("zone", "a", "c", availability_zone="east")]
 TREES = [report("flat", inventory=tree("flat", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024)))),
@@ -94,7 +96,14 @@ ROWS = [
      {"image properties": ["bare", "xen"]}),
     ("ImagePropertiesFilter", KINDS, {"image_properties": {"hw_architecture": "x86_64", "hw_maxphysaddr_bits": "50"}},
      {"image properties": ["bare", "kvm"]}),
+    ("ImagePropertiesFilter", KINDS[:1], {"image_properties": {"hw_vm_mode": "hvm", "hw_maxphysaddr_bits": "46"}}, {}),
+    ("ImagePropertiesFilter", [UNVERSIONED],
+     {"image_properties": {"hw_vm_mode": "hvm", "img_hv_requested_version": ">=8.0"}}, {}),
     ("ResourceFilter", TREES, {"groups": ()}, {}),
+    ("ResourceFilter", [*TREES, aggregate("of-host", "numa")], {"groups": (group(VCPU=1, member_of=[["of-host"]]),)},
+     {"traits or aggregates": ["flat", "lean"], "VCPU": ["flat", "lean"]}),
+    ("ResourceFilter", [report("p", inventory=tree("p", provider("p/0", parent=0, aggregates=["of-child"])))],
+     {"groups": (group(member_of=[["of-child"]]),)}, {"traits or aggregates": ["p"]}),
     ("ResourceFilter", TREES, {"groups": (group(VCPU=5),)}, {"VCPU": ["numa"]}),
     ("ResourceFilter", TREES, {"groups": (group(VCPU=5, MEMORY_MB=1025),)},
      {"VCPU": ["numa"], "MEMORY_MB": ["flat", "lean", "numa"]}),
@@ -210,10 +219,13 @@ def test_filters_that_a_request_meets(facts, met):
 
 
 def test_a_row_that_was_given_back_is_no_provider():
-    cloud = Asked(*TREES)
+    marked = tree("first")
+    marked = marked._replace(providers=(marked.providers[0]._replace(traits=("CUSTOM_T",)),))
+    cloud = Asked(report("first", inventory=marked), *TREES)
     cloud.cell.say(report("numa", inventory=numa("numa", 4)))
+    assert cloud.table.count == len(cloud.table.row_of_uuid) + 1
+    asked = request(group("1", forbidden=["CUSTOM_T"]), group("2", VCPU=1))
+    assert cloud.refused_by(NAMED["ResourceFilter"], asked) == {"traits or aggregates": ["first"]}
     asked = request(group(VCPU=1, forbidden=["CUSTOM_N0"]))
     assert cloud.refused_by(NAMED["ResourceFilter"], asked) == {"VCPU": ["numa"]}
-    assert cloud.survivors(asked) == ["flat", "lean"]
-    asked = request(group("1", forbidden=["CUSTOM_N0"], not_member_of=["zone"]), group("2", VCPU=1))
-    assert cloud.survivors(asked) == ["flat", "lean", "numa"]
+    assert cloud.survivors(asked) == ["first", "flat", "lean"]

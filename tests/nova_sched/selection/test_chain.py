@@ -151,7 +151,8 @@ def test_a_class_that_is_new_to_the_cloud_is_weighed_from_then_on():
     asked = request(group(VCPU=1))
     assert len(answer(asked, cloud.chain, cloud)[-1]) == 2
     topology = cloud.table.topology_version
-    cloud.cell.say(report("h1", inventory=tree("h1", inventories=(inventory_of("VCPU", 8), inventory_of("DISK_GB", 9)))))
+    late = tree("h1", inventories=(inventory_of("VCPU", 8), inventory_of("DISK_GB", 9)))
+    cloud.cell.say(report("h1", inventory=late))
     assert cloud.table.topology_version == topology
     assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
     assert len(answer(asked, cloud.chain, cloud)[-1]) == 3

@@ -1,0 +1,101 @@
+"""The drivers, and how one is found."""
+
+import json
+import os
+import sys
+import uuid
+
+import pytest
+from oslo_config import cfg
+
+from compute_agent import config, drivers
+from compute_agent.drivers.base import BuildRefused
+from compute_agent.drivers.local import LocalDriver
+from nova_sched.projection.projection import Projection
+from rpc_api import codec, errors, events
+from rpc_api.packing import pack
+
+
+def conf_of(**options):
+    conf = cfg.ConfigOpts()
+    config.register(conf)
+    conf([], default_config_files=[])
+    for name, value in options.items():
+        conf.set_override(name, value, "compute_agent")
+    return conf
+
+
+def consumer():
+    return events.Consumer(str(uuid.uuid4()), "p", (events.Allocation(str(uuid.uuid4()), "VCPU", 1),), None)
+
+
+class TestLocal:
+
+    def test_the_inventory_is_this_machine_and_folds(self, tmp_path):
+        inventory = LocalDriver("me", tmp_path, reserved_memory_mb=100).inventory()
+        amounts = {one.resource_class: (one.total, one.reserved) for one in inventory.providers[0].inventories}
+        assert amounts["VCPU"] == (len(os.sched_getaffinity(0)), 0)
+        assert amounts["MEMORY_MB"][1] == 100 < amounts["MEMORY_MB"][0]
+        projection = Projection("cell1")
+        event = codec.make_event(events.HostReported(
+            "me", "a", pack(inventory), LocalDriver("me", tmp_path).status(), pack(events.HostConsumers(())), 0),
+            "compute_agent/me", 1, 1, 1)
+        projection.fold([(0, codec.decode_record(codec.encode_record("e" * 8 + "-0000-4000-8000-000000000000", [event])))])
+        assert set(projection.hosts) == {"me"}, projection.quarantine
+
+    def test_what_runs_is_still_there_after_a_restart(self, tmp_path):
+        driver, one, two = LocalDriver("me", tmp_path), consumer(), consumer()
+        driver.spawn(one)
+        driver.spawn(two)
+        driver.destroy(one.instance_uuid)
+        assert LocalDriver("me", tmp_path).running() == (two,)
+        assert [entry["instance_uuid"] for entry in json.loads((tmp_path / "instances.json").read_text())] == [
+            two.instance_uuid]
+        assert not (tmp_path / "instances.new").exists()
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '[{"instance_uuid": "x"}]', '{"a": 1}'])
+    def test_a_state_file_that_is_broken(self, tmp_path, text):
+        (tmp_path / "instances.json").write_text(text)
+        with pytest.raises(errors.UsageError, match="instances.json cannot be read.*mend or remove it"):
+            LocalDriver("me", tmp_path)
+
+    def test_a_state_that_cannot_be_written_refuses_the_build(self, tmp_path):
+        driver = LocalDriver("me", tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(BuildRefused, match="its state cannot be written: No such file"):
+            driver.spawn(consumer())
+        assert driver.running() == ()
+
+
+class TestConfiguration:
+
+    def test_simulated_hosts(self):
+        found = config.drivers_of(conf_of(driver="simulated", host="s", simulated_hosts=3, simulated_vcpus=4))
+        assert list(found) == ["s-1", "s-2", "s-3"]
+        inventories = [one.inventory() for one in found.values()]
+        assert len({one.providers[0].uuid for one in inventories}) == 3
+        assert [one.total for one in inventories[0].providers[0].inventories] == [4, 65536, 1000]
+
+    def test_local_is_one_host_under_the_agents_name(self, tmp_path):
+        assert list(config.drivers_of(conf_of(driver="local", host="me", state_path=str(tmp_path)))) == ["me"]
+
+    def test_a_driver_of_somebody_else(self, tmp_path, monkeypatch):
+        (tmp_path / "thirdparty.py").write_text(
+            "from oslo_config import cfg\n"
+            "from compute_agent.drivers.simulated import SimulatedDriver, inventory_of\n"
+            "OPTS = [cfg.StrOpt('thirdparty_name', default='third')]\n"
+            "def drivers(conf, host):\n"
+            "    name = conf.compute_agent.thirdparty_name\n"
+            "    return {name: SimulatedDriver(inventory_of(name, 1, 1, 1))}\n")
+        info = tmp_path / "thirdparty-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(
+            "[nova_sched.drivers]\nthird = thirdparty\nbroken = thirdparty_missing\n")
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        assert list(config.drivers_of(conf_of(driver="third"))) == ["third"]
+        with pytest.raises(errors.UsageError, match="the driver 'broken' cannot be imported.*thirdparty_missing.*mend"):
+            drivers.load("broken")
+        with pytest.raises(errors.UsageError, match="no driver 'fourth'.*local, simulated, third"):
+            drivers.load("fourth")

@@ -1,0 +1,67 @@
+"""Monitor and reaper: rows of what is heard or seen when, and what is said of it."""
+
+from collections import namedtuple
+
+import pytest
+
+from conductor.monitor import Monitor
+from conductor.reaper import Reaper
+from nova_sched.projection.ledger import CLAIMED, RUNNING
+from rpc_api import events
+
+Host = namedtuple("Host", "lost")
+Entry = namedtuple("Entry", "claim_uuid consumer_uuid state")
+DOWN_TIME = 60.0
+
+#: beats (host, time), lost by the log, time of the look, what is said.
+LOOKS = [
+    ([], False, 0.0, []),
+    ([], False, 59.9, []),
+    ([], False, 60.0, [events.HostLost("h", "not heard of for 60 s")]),
+    ([("h", 30.0)], False, 89.9, []),
+    ([("h", 30.0)], False, 90.0, [events.HostLost("h", "not heard of for 60 s")]),
+    ([("h", 30.0), ("h", 80.0)], False, 90.0, []),
+    ([("other", 80.0)], False, 90.0, [events.HostLost("h", "not heard of for 90 s")]),
+    ([], True, 90.0, []),
+    ([("h", 80.0)], True, 90.0, [events.HostSeen("h")]),
+]
+
+
+@pytest.mark.parametrize("beats, lost, now, said", LOOKS)
+def test_monitor(beats, lost, now, said):
+    monitor = Monitor(DOWN_TIME)
+    # The first look is when it begins to count.
+    assert monitor.changes({"h": Host(False)}, 0.0) == []
+    for host, at in beats:
+        monitor.heard([host], at)
+    assert monitor.changes({"h": Host(lost)}, now) == said
+
+
+def test_monitor_forgets_hosts_that_are_gone():
+    monitor = Monitor(DOWN_TIME)
+    monitor.changes({"h": Host(False)}, 0.0)
+    monitor.changes({}, 100.0)
+    assert monitor.changes({"h": Host(False)}, 200.0) == []
+
+
+#: looks (time, claims held, claims being built), claims that expire at the last of them.
+REAPED = [
+    ([(0.0, "a", "")], ""),
+    ([(0.0, "a", ""), (9.9, "a", "")], ""),
+    ([(0.0, "a", ""), (10.0, "a", "")], "a"),
+    ([(0.0, "a", ""), (5.0, "ab", ""), (10.0, "ab", "")], "a"),
+    ([(0.0, "a", ""), (10.0, "a", "a")], ""),
+    ([(0.0, "a", ""), (9.0, "a", "a"), (10.0, "a", "")], ""),
+    ([(0.0, "a", ""), (9.0, "a", "a"), (19.0, "a", "")], "a"),
+    ([(0.0, "a", ""), (5.0, "", ""), (10.0, "a", "")], ""),
+    ([(0.0, "A", ""), (10.0, "A", "")], ""),
+]
+
+
+@pytest.mark.parametrize("looks, expired", REAPED)
+def test_reaper(looks, expired):
+    reaper = Reaper(10.0)
+    for now, held, building in looks:
+        consumers = {one: (Entry(one, f"consumer-{one}", CLAIMED if one.islower() else RUNNING),) for one in held}
+        said = reaper.expired(consumers, set(building), now)
+    assert said == [events.ClaimExpired(f"consumer-{one}", one) for one in expired]

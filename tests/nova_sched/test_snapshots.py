@@ -1,0 +1,170 @@
+"""Snapshots: the same state from a snapshot and what follows it, and no snapshot is ever half used."""
+
+import msgpack
+import pytest
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.digest import state_digest
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
+from nova_sched.snapshots import FileStore, RedisStore, open_store
+from rpc_api import errors, events
+from rpc_api.codec import decode_record
+from rpc_api.log import Bounds
+from tests.builders import (
+    EPOCH,
+    Voice,
+    claim,
+    consumer,
+    inventory_of,
+    of,
+    provider,
+    record_of,
+    report,
+    rule,
+    started,
+    tree,
+    uuid_of,
+)
+
+
+def story():
+    """Records of one event each in which everything that a snapshot holds comes up."""
+    scheduler, conductor, operator = Voice("scheduler/s"), Voice("conductor/c"), Voice("operator/o")
+    hosts = {name: Voice(f"compute_agent/{name}") for name in ("host-1", "host-2")}
+    nested = tree("host-2", provider("numa0", inventory_of("PCPU", 4), parent=0, traits=("CUSTOM_FAST",)))
+    said = [
+        operator.say(events.AggregateUpdated(uuid_of("rack"), "rack", ("host-1",), {"domain": "rack"})),
+        hosts["host-1"].say(report("host-1", consumer("vm-0", of("host-1", 1)))),
+        hosts["host-2"].say(report("host-2", inventory=nested)),
+        scheduler.say(claim("vm-1", "host-1", of("host-1", 2), rule=rule(domain="host-1", partition="vm-1"))),
+        scheduler.say(claim("vm-2", "host-2", of("numa0", 2, "PCPU"))),
+        hosts["host-1"].say(started("vm-1", "host-1", of("host-1", 2), rule=rule(domain="host-1", partition="vm-1"))),
+        scheduler.say(events.GroupAnchored(uuid_of("group"), "cell1", "host-1", 0)),
+        scheduler.say(events.GroupFenced(uuid_of("other"), 3)),
+        conductor.say(events.HostLost("host-2", "silent")),
+        scheduler.say(claim("vm-3", "host-1", of("host-1", 6))),
+        conductor.say(events.HostSeen("host-2")),
+        scheduler.say(claim("vm-4", "host-2", of("numa0", 3, "PCPU"))),
+        hosts["host-2"].say(started("vm-2", "host-2", of("numa0", 2, "PCPU"))),
+    ]
+    return [(position, decode_record(record_of(event))) for position, event in enumerate(said)]
+
+
+@pytest.mark.parametrize("cut", range(len(story()) + 1))
+def test_snapshot_and_suffix_give_the_state_of_the_whole(cut):
+    records = story()
+    whole, first = Projection("cell1", HostTable()), Projection("cell1", HostTable())
+    expected, _ = whole.fold(records)
+    early, _ = first.fold(records[:cut])
+    loaded = snapshot.load(snapshot.dump(first)) if cut else first
+    assert state_digest(loaded) == state_digest(first)
+    late, _ = loaded.fold(records[cut:])
+    assert [*early, *late] == expected, "claims come to the same, whether they were folded before or after"
+    assert state_digest(loaded) == state_digest(whole)
+    assert {outcome.reason for outcome in expected} == {None, "VCPU", "PCPU"}
+
+
+def test_two_cells_load_into_one_table():
+    records = story()
+    table, other = HostTable(), Projection("cell2", HostTable())
+    other.fold([(0, decode_record(record_of(Voice("compute_agent/host-9").say(report("host-9")))))])
+    first = Projection("cell1", HostTable())
+    first.fold(records)
+    loaded = [snapshot.load(snapshot.dump(one), table) for one in (first, other)]
+    assert [state_digest(one) for one in loaded] == [state_digest(first), state_digest(other)]
+    assert len(table.roots()) == 3
+
+
+def packed_story():
+    projection = Projection("cell1", HostTable())
+    projection.fold(story())
+    return snapshot.dump(projection)
+
+
+def test_the_head_says_what_it_is_of():
+    head = snapshot.head_of(packed_story())
+    assert (head.cell, head.epoch, head.position) == ("cell1", EPOCH, len(story()) - 1)
+
+
+def reworked(**changes):
+    """A snapshot whose head was changed."""
+    packed = packed_story()
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(packed)
+    head = unpacker.unpack()
+    for index, value in changes.items():
+        head[int(index[1:])] = value
+    return msgpack.packb(head) + packed[unpacker.tell():]
+
+
+@pytest.mark.parametrize("packed, fault, told", [
+    (b"", errors.UnknownSchema, "not a snapshot"),
+    (b"nonsense", errors.UnknownSchema, "not a snapshot"),
+    (packed_story()[:10], errors.UnknownSchema, "not a snapshot"),
+    (packed_story()[:-1], errors.SnapshotMismatch, "damaged"),
+    (packed_story() + b"x", errors.SnapshotMismatch, "damaged"),
+    (reworked(_1=2), errors.UnknownSchema, "format 2"),
+    (reworked(_5="0" * 32), errors.SnapshotMismatch, "does not give the state"),
+])
+def test_a_spoiled_snapshot_is_refused(packed, fault, told):
+    table = HostTable()
+    with pytest.raises(fault, match=told):
+        snapshot.load(packed, table)
+
+
+@pytest.mark.parametrize("epoch, bounds, fits", [
+    (EPOCH, Bounds(0, 12), True),
+    (EPOCH, Bounds(0, 99), True),
+    (EPOCH, Bounds(13, 99), True),
+    (EPOCH, Bounds(14, 99), False),
+    (EPOCH, Bounds(0, 11), False),
+    ("another", Bounds(0, 12), False),
+    (None, Bounds(0, -1), False),
+])
+def test_a_snapshot_fits_its_log_only(epoch, bounds, fits):
+    head = snapshot.head_of(packed_story())
+    if fits:
+        snapshot.check_fits(head, epoch, bounds)
+    else:
+        with pytest.raises(errors.SnapshotMismatch):
+            snapshot.check_fits(head, epoch, bounds)
+
+
+# --- stores: one contract, three places --------------------------------------------------------------------------
+
+@pytest.fixture(params=["file", "fakeredis", pytest.param("redis", marks=pytest.mark.redis_server)])
+def store(request, tmp_path):
+    """A store of each kind, empty."""
+    if request.param == "file":
+        return FileStore(str(tmp_path / "snapshots"))
+    if request.param == "fakeredis":
+        import fakeredis
+        return RedisStore(fakeredis.FakeRedis())
+    return open_store(request.getfixturevalue("redis_server").url(database=3))
+
+
+def test_what_is_saved_is_loaded(store):
+    assert store.load("cell1") is None
+    store.save("cell1", b"one")
+    store.save("cell1", packed_story())
+    store.save("cell2", b"two")
+    assert store.load("cell1") == packed_story() and store.load("cell2") == b"two"
+    with pytest.raises(errors.UsageError, match="cannot be kept under the name"):
+        store.save("../cell", b"")
+
+
+def test_a_half_written_file_is_never_the_snapshot(tmp_path):
+    store = FileStore(str(tmp_path))
+    store.save("cell1", b"whole")
+    (tmp_path / "cell1.new").write_bytes(b"ha")
+    assert store.load("cell1") == b"whole"
+
+
+@pytest.mark.parametrize("url, fault", [
+    ("ftp://x", errors.UsageError), ("file://", errors.UsageError), ("redis://localhost:x", errors.UsageError),
+    ("redis://127.0.0.1:1/0", errors.LogUnavailable), ("file:///proc/nowhere", errors.LogUnavailable),
+])
+def test_a_store_that_is_not_there(url, fault):
+    with pytest.raises(fault):
+        open_store(url).save("cell1", b"")
