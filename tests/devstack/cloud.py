@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ STACK = [("stack", phase) for phase in ("pre-install", "install", "post-config",
 
 def program(name: str) -> str:
     """Return the path of ``name``. A missing program skips the test, by its name, and fails it in CI."""
-    path = shutil.which(name)
+    # Beside the interpreter first: that is where the project's own environment has bashate and shellcheck.
+    path = shutil.which(name, path=os.path.dirname(sys.executable)) or shutil.which(name)
     if path is None:
         text = f"{name} is not installed"
         if os.environ.get("CI"):

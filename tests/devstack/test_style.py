@@ -45,5 +45,5 @@ def test_shellcheck(path):
 def test_a_missing_program_is_named(monkeypatch, in_ci, outcome):
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("CI", "1") if in_ci else monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(outcome, match="shellcheck is not installed"):
-        program("shellcheck")
+    with pytest.raises(outcome, match="no-such-checker is not installed"):
+        program("no-such-checker")

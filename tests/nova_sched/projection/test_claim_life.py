@@ -4,8 +4,8 @@ import pytest
 
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from rpc_api import events
-from tests.builders import (Cell, claim, deleted, expired, moved, of, released, report, rule, started, status, tree,
-                            uuid_of)
+from tests.builders import (Cell, claim, consumer, deleted, expired, moved, of, released, report, rule, started,
+                            status, tree, uuid_of)
 from tests.nova_sched.projection import unchanged_by
 
 TWO, THREE = of("host", 2), of("host", 3)
@@ -110,6 +110,12 @@ def test_a_move_holds_both_hosts_until_the_source_is_deleted():
     assert (cell.used("host"), cell.used("other")) == (0, 2)
 
 
+def test_nothing_moves_onto_what_another_host_holds():
+    cell = Cell(report("host"), report("other"), claim("vm", "host", TWO), claim("vm-2", "other", of("other", 2)))
+    with unchanged_by(cell):
+        assert cell.say(moved("host", "vm", "vm-2")) == "not-moved"
+
+
 def test_one_instance_reported_by_two_hosts_is_held_by_both():
     cell = Cell(report("host"), report("other"), started("vm", "host", TWO), started("vm", "other", of("other", 3)))
     assert (cell.used("host"), cell.used("other")) == (2, 3)
@@ -147,6 +153,19 @@ def test_a_start_finds_the_claim_that_fits_it():
     cell = Cell(report("host"), claim("a", "host", TWO, instance="vm"), claim("b", "host", THREE, instance="vm"))
     assert cell.say(started("vm", "host", THREE)) == "ok"
     assert cell.holdings() == {("host", uuid_of("a")): CLAIMED, ("host", uuid_of("b")): RUNNING}
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("said", [
+    started("vm", "host", TWO), started("vm", "host", THREE),
+    report("host", consumer("vm", TWO)), report("host", consumer("vm", THREE)),
+], ids=["start", "differs", "report", "other report"])
+def test_of_two_that_fit_alike_the_order_does_not_matter(order, said):
+    """A reader that began with a snapshot has the entries of a host in another order."""
+    cell = Cell(report("host"), *(claim(name, "host", TWO, instance="vm") for name in order))
+    cell.say(said)
+    running = min(uuid_of("a"), uuid_of("b"))
+    assert [uuid for (_, uuid), state in cell.holdings().items() if state == RUNNING] == [running]
 
 
 def test_what_a_provider_has_no_inventory_of_is_counted_nowhere():

@@ -218,6 +218,8 @@ def test_a_group_with_a_member_is_not_fenced():
 
 def test_a_fence_never_goes_back():
     cell = Cell(report("host"), events.GroupFenced(uuid_of("group"), 5), events.GroupFenced(uuid_of("group"), 2))
+    assert cell.projection.fences == {uuid_of("group"): 5}
+    assert cell.projection.anchors == {}
     assert cell.say(together("vm", "host-1", limit=5)) == MOVED
 
 
