@@ -35,7 +35,7 @@ class AllInOne(Command):
         end = parser.add_mutually_exclusive_group()
         end.add_argument("--for", dest="seconds", metavar="SECONDS", type=_seconds,
                          help="end by itself after so long (default: at SIGINT or SIGTERM)")
-        end.add_argument("--check", action="store_true", help="build and delete one instance by RPC, say where, and end")
+        end.add_argument("--check", action="store_true", help="build and delete one instance, say where, and end")
         return parser
 
     def take_action(self, parsed):

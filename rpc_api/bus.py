@@ -213,7 +213,8 @@ class MessagingBus:
             self._transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=[])
             self._url = oslo_messaging.TransportURL.parse(conf, url)
         except (oslo_messaging.DriverLoadFailure, oslo_messaging.InvalidTransportURL) as fault:
-            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+            raise errors.UsageError(
+                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
@@ -310,7 +311,8 @@ class _MessagingClient:
         except messaging.MessagingTimeout:
             raise no_answer(self._topic, server, method, timeout) from None
         except messaging.MessageUndeliverable:
-            raise NoSuchServer(f"no server {server or ''} answers the topic {self._topic}; start that service") from None
+            raise NoSuchServer(
+                f"no server {server or ''} answers the topic {self._topic}; start that service") from None
         except messaging.MessageDeliveryFailure as fault:
             raise NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:

@@ -62,7 +62,7 @@ class DaemonPool:
         self._closed = False
 
     def submit(self, function, *args, **kwargs) -> Future:
-        """Call ``function`` in a thread of the pool; returns a Future of its result. RuntimeError after :meth:`close`."""
+        """Call ``function`` in a thread of the pool; returns a Future. RuntimeError after :meth:`close`."""
         done = Future()
         with self._lock:
             if self._closed:

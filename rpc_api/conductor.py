@@ -43,7 +43,7 @@ class CellConductorAPI:
         self._client = bus.client(cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context, build):
-        """Build one instance on its claimed host or an alternate (a BuildRequest); returns a Future of a BuildOutcome."""
+        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome."""
         return self._client.call_async(context, "build_instance", timeout=LONG_TIMEOUT, build=build)
 
     def delete_instance(self, context, host, instance_uuid):

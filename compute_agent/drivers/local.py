@@ -76,7 +76,8 @@ class LocalDriver(Driver):
             return {one["instance_uuid"]: events.from_object(
                 events.TABLE["Consumer"].obj_from_primitive(one["consumer"])) for one in entries}
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); mend or remove it") from None
+            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); "
+                                    "mend or remove it") from None
 
     def _write(self):
         entries = [{"instance_uuid": uuid_, "consumer": events.to_object(consumer).obj_to_primitive()}

@@ -64,8 +64,8 @@ def drivers(conf, host: str) -> dict:
         raise errors.UsageError(f"[compute_agent] simulated_name is {options.simulated_name!r} ({fault!r}), wanted a "
                                 "name with {host} and {number}; mend it") from None
     if len(set(names)) < len(names):
-        raise errors.UsageError(f"[compute_agent] simulated_name is {options.simulated_name!r}, which gives several hosts "
-                                "one name; put {number} into it")
+        raise errors.UsageError(f"[compute_agent] simulated_name is {options.simulated_name!r}, which gives several "
+                                "hosts one name; put {number} into it")
     return {name: SimulatedDriver(inventory_of(name, options.simulated_vcpus, options.simulated_memory_mb,
                                                options.simulated_disk_gb)) for name in names}
 

@@ -24,7 +24,7 @@ FILTER_OPTS = [
     cfg.ListOpt("enabled_filters", default=list(DEFAULT_FILTERS), mutable=True,
                 help="Filters that are asked of each host, in this order."),
     cfg.ListOpt("weight_classes", default=[ALL_WEIGHERS], mutable=True,
-                help="Weighers that are used: names, or class paths of nova's, or nova.scheduler.weights.all_weighers."),
+                help="Weighers that are used: names, class paths of nova's, or nova.scheduler.weights.all_weighers."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
                help="Of how many best hosts one is drawn."),
     cfg.StrOpt("image_properties_default_architecture", mutable=True,

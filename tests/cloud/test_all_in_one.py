@@ -101,7 +101,8 @@ def test_it_ends_at_a_signal_and_holds_its_directory_until_then(tmp_path, number
     (("--driver", "local", "--hosts", "2"), "--driver local is this one machine"),
     (("--driver", "local", "--cells", "2"), "--driver local is this one machine"),
     (("--cells", "0"), "0 is less than 1"), (("--for", "-1"), "-1 is no number of seconds"),
-    (("--for", "1", "--check"), "not allowed with"), (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used")])
+    (("--for", "1", "--check"), "not allowed with"),
+    (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used")])
 def test_wrong_arguments(tmp_path, args, said):
     code, out, err = run("--state-dir", tmp_path, *args)
     assert (code, out) == (2, "") and said in err

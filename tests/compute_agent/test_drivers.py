@@ -40,7 +40,8 @@ class TestLocal:
         event = codec.make_event(events.HostReported(
             "me", "a", pack(inventory), LocalDriver("me", tmp_path).status(), pack(events.HostConsumers(())), 0),
             "compute_agent/me", 1, 1, 1)
-        projection.fold([(0, codec.decode_record(codec.encode_record("e" * 8 + "-0000-4000-8000-000000000000", [event])))])
+        record = codec.encode_record("eeeeeeee-0000-4000-8000-000000000000", [event])
+        projection.fold([(0, codec.decode_record(record))])
         assert set(projection.hosts) == {"me"}, projection.quarantine
 
     def test_what_runs_is_still_there_after_a_restart(self, tmp_path):

@@ -94,7 +94,7 @@ class TestAlternates:
     def test_two_that_build_at_once_never_share_the_last_room(self, cell):
         for driver in (cell.drivers["h1"], cell.drivers["h2"]):
             driver.refuse = "no"
-        requests = [cell.request("h1", "h3", vcpus=4), cell.request("h2", "h3", vcpus=4), cell.request("h1", "h3", vcpus=4)]
+        requests = [cell.request(first, "h3", vcpus=4) for first in ("h1", "h2", "h1")]
         outcomes = []
         threads = [threading.Thread(target=lambda one=one: outcomes.append(build(cell, one))) for one in requests]
         for thread in threads:

@@ -48,7 +48,8 @@ class Endpoint:
         return self.silent
 
     def fail(self, context, fault, text):
-        raise {"no_valid_host": lambda: NoValidHost(reason=text), "no_host_found": lambda: errors.NoHostFound(text, "s"),
+        raise {"no_valid_host": lambda: NoValidHost(reason=text),
+               "no_host_found": lambda: errors.NoHostFound(text, "s"),
                "gap": lambda: errors.PositionTruncated(text), "usage": lambda: errors.UsageError(text),
                "no_answer": lambda: NoAnswer(text), "own": lambda: ZeroDivisionError(text)}[fault]()
 

@@ -121,6 +121,7 @@ def test_cells(tmp_path):
 
 def test_two_cells_may_not_share_a_log(tmp_path):
     same = {"log": "memory://same", "uuid": "11111111-aaaa-4aaa-8aaa-000000000001"}
-    conf = conf_of(tmp_path, {"cells": {"cell0_log": "memory://zero", "enabled": "a,b"}, "cell:a": same, "cell:b": same})
+    conf = conf_of(tmp_path, {"cells": {"cell0_log": "memory://zero", "enabled": "a,b"}, "cell:a": same,
+                              "cell:b": same})
     with pytest.raises(errors.UsageError, match="b and a have the same log"):
         config.cells(conf)

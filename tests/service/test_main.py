@@ -49,7 +49,7 @@ WRONG = [
     ("conductor", (), {}, 2, "--level is not given, wanted api or cell"),
     ("conductor", ("--level", "rack"), {}, 2, "argument --level: .*'api', 'cell'.* rack"),
     ("conductor", ("--level", "cell"), {}, 2, "--cell is not given"),
-    ("conductor", ("--level", "cell", "--cell", "cell7"), {}, 2, "the cell 'cell7' is not enabled, wanted one of cell1"),
+    ("conductor", ("--level", "cell", "--cell", "cell7"), {}, 2, "the cell 'cell7' is not enabled, wanted .* cell1"),
     ("conductor", (*API, "--cell", "cell1"), {}, 2, "--cell goes with --level cell"),
     ("conductor", CELL, {"conductor": {"claim_ttl": 10}}, 2, "claim_ttl is 10 s, wanted more than build_timeout"),
     ("agent", (), {"compute_agent": {"driver": "crystal-ball"}}, 2, "no driver 'crystal-ball'.*local, simulated"),
@@ -166,7 +166,8 @@ def policies(tmp_path):
 
 
 REPORT = {
-    "scheduler": (r"name = scheduler/sched", r"policy = [0-9a-f]{16}", r"lag = 0", r"requests in flight = 0", "cell1 ="),
+    "scheduler": (r"name = scheduler/sched", r"policy = [0-9a-f]{16}", r"lag = 0", r"requests in flight = 0",
+                  "cell1 ="),
     "api": (r"level = api", r"requests in flight = 0", r"cells = cell1"),
     "cell": (r"name = conductor/cond", r"cell = cell1", r"epoch = [0-9a-f-]{36}", r"lag = 0", r"builds in flight = 0"),
     "agent": (r"server = sim", r"driver = simulated", r"sim-3 =", r"instances = 0", r"producer epoch = \d+"),
