@@ -85,13 +85,13 @@ def decide_once(cloud, policy, request, instance_uuid):
     return time.perf_counter() - started
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, default=10_000)
     parser.add_argument("--numa", type=int, default=0, help="NUMA cells of each host, as providers of their own")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     rng = random.Random(options.seed)
     cloud, policy, took_ms = cloud_of(options.hosts, options.numa, rng), Policy(), []
     for number in range(WARM_UP + options.requests):

@@ -74,6 +74,14 @@ def test_what_is_in_flight_is_held_and_not_used():
     assert (in_flight.claims, in_flight.groups.members, in_flight.groups.domains) == ({}, {}, {})
 
 
+def test_what_is_in_flight_stays_held_over_a_new_inventory():
+    cell = Cell(report("host"))
+    in_flight = InFlight(cell.projection.table)
+    in_flight.add(claim("vm", "host", of("host", 3)))
+    cell.say(report("host", inventory=tree("host", inventories=[inventory_of("VCPU", 10)])))
+    assert (cell.used("host"), cell.free("host")) == (0, 7)
+
+
 def test_two_attempts_of_one_consumer_are_in_flight_for_one_host():
     cell = Cell(report("host"))
     in_flight = InFlight(cell.projection.table)
@@ -141,6 +149,15 @@ def test_who_keeps_what_it_computed_is_told_what_changed(data, touched, topology
     cell.say(data)
     assert table.touched_since(version) == touched
     assert (table.topology_version != before) == topology
+
+
+def test_other_aggregates_of_a_provider_change_the_topology():
+    cell = Cell(report("host", inventory=tree("host", provider("x", parent=0))))
+    table = cell.projection.table
+    assert table.aggregate_rows(uuid_of("agg")).tolist() == [False, False]
+    for aggregates, rows in ((["agg"], [False, True]), ([], [False, False])):
+        cell.say(report("host", inventory=tree("host", provider("x", parent=0, aggregates=aggregates))))
+        assert table.aggregate_rows(uuid_of("agg")).tolist() == rows
 
 
 def test_too_long_ago_to_tell():

@@ -70,6 +70,20 @@ def test_a_status_is_written(said, columns):
     assert {name: column(cell, name) for name in columns} == columns
 
 
+@pytest.mark.parametrize("number", [0, 1, 63, 64, 65, 130, 300])
+def test_traits_are_written(number):
+    """As bits, 64 to a word; that each provider has just its own is checked at each event."""
+    traits = [f"CUSTOM_{one}" for one in range(number)]
+    cell = Cell(report("other", inventory=tree("other", provider("x", parent=0, traits=["HW_X"]))),
+                report("host", inventory=tree("host", provider("y", parent=0, traits=traits))))
+    table = cell.projection.table
+    assert [table.has_trait(trait, [3]).item() for trait in traits] == [True] * number
+    cell.say(report("host", inventory=tree("host", provider("y", parent=0, traits=traits[::2]))))
+    assert [table.has_trait(trait, [3]).item() for trait in traits] == [one % 2 == 0 for one in range(number)]
+    assert table.has_trait("HW_X").tolist() == [False, True, False, False]
+    assert not table.has_trait("CUSTOM_OF_NOBODY").any()
+
+
 def test_zone_and_profile_are_written_and_shared():
     cell = Cell(report("a", inventory=tree("a", availability_zone="az1")), report("b", inventory=tree("b")),
                 report("c", inventory=tree("c", availability_zone="az1", hypervisor_version=9)))
