@@ -32,7 +32,7 @@ def register(conf) -> None:
     """Register the agent's options, and those that all services share."""
     config.register(conf)
     for group, options in list_opts():
-        conf.register_opts(options, group)
+        config.register_in(conf, group, options)
 
 
 def cell_of(conf) -> config.Cell:
@@ -49,5 +49,5 @@ def cell_of(conf) -> config.Cell:
 def drivers_of(conf) -> dict:
     """The drivers of the agent's hosts by name; UsageError when they cannot be made."""
     driver = drivers.load(conf.compute_agent.driver)
-    conf.register_opts(driver.OPTS, agent_rpc.GROUP)
+    config.register_in(conf, agent_rpc.GROUP, driver.OPTS)
     return driver.drivers(conf, conf.compute_agent.host)

@@ -41,7 +41,7 @@ def register(conf) -> None:
     """Register the conductors' options, and those that all services share."""
     config.register(conf)
     conf.register_cli_opts(CLI_OPTS)
-    conf.register_opts(OPTS, conductor_rpc.GROUP)
+    config.register_in(conf, conductor_rpc.GROUP, OPTS)
 
 
 def check(conf) -> None:

@@ -53,8 +53,16 @@ def register(conf) -> None:
     """Register all options but those of single cells."""
     for group, options in list_opts():
         if group is not CELL_GROUP:
-            conf.register_group(group)
-            conf.register_opts(options, group)
+            register_in(conf, group, options)
+
+
+def register_in(conf, group, options) -> None:
+    """Register options in a group (None: in DEFAULT) by its name.
+
+    By the group itself, all configurations of a process would share what was set in it: oslo.config copies a group,
+    and not the table of its options.
+    """
+    conf.register_opts(options, group.name if group is not None else None)
 
 
 def cell0_log(conf) -> str:

@@ -53,7 +53,7 @@ def register(conf) -> None:
     """Register the scheduler's options, and those that all services share."""
     config.register(conf)
     for group, options in list_opts():
-        conf.register_opts(options, group)
+        config.register_in(conf, group, options)
 
 
 def policy_of(conf) -> Policy:

@@ -115,6 +115,14 @@ def test_the_way_does_not_matter():
     assert digest_without_producers(one.projection) == digest_without_producers(other.projection)
 
 
+def test_the_order_in_which_things_came_does_not_matter():
+    said = [claim("vm", "host"), claim("vm-2", "host"), claim("vm-3", "host", rule=rule(policy="member")),
+            events.AggregateUpdated(uuid_of("agg"), "agg", (), {"a": "1", "b": "2"}),
+            events.AggregateUpdated(uuid_of("agg-2"), "agg", (), {}),
+            events.GroupFenced(uuid_of("x"), 1), events.GroupFenced(uuid_of("y"), 1)]
+    assert len({digest_without_producers(Cell(report("host"), *order).projection) for order in (said, said[::-1])}) == 1
+
+
 BEFORE = [report("host", consumer("vm-0", of("host", 1))), report("other"), claim("vm", "host", of("host", 2)),
           events.AggregateUpdated(uuid_of("agg"), "agg", ("host",), {})]
 
