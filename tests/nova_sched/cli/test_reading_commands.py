@@ -48,8 +48,9 @@ def test_replay_finds_a_decision_that_was_changed(played, tmp_path, capsys):
         for index, event in enumerate(decoded.events):
             if event.name == "DecisionMade" and len(event.data.hosts) > 1:
                 hosts = (event.data.hosts[1], event.data.hosts[0], *event.data.hosts[2:])
-                decoded.events[index] = event._replace(data=event.data._replace(hosts=hosts))
-                where = (record.position, codec.encode_record(decoded.epoch, decoded.events), event.data.instance_uuid)
+                batch = [*decoded.events]
+                batch[index] = event._replace(data=event.data._replace(hosts=hosts))
+                where = (record.position, codec.encode_record(decoded.epoch, batch), event.data.instance_uuid)
     with sqlite3.connect(changed) as database:
         table, position, payload = _columns(database)
         database.execute(f"UPDATE {table} SET {payload} = ? WHERE {position} = ?", (where[1], where[0]))
