@@ -4,6 +4,7 @@ The services are the same as in processes of their own, and so are the calls
 between them; only the broker is missing.
 """
 
+import contextlib
 import fcntl
 import logging
 import uuid
@@ -11,18 +12,13 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_agent.agent import Agent
+from cloud.wiring import Topics, Wiring
 from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
-from conductor.api import ApiConductor
-from conductor.cell import CellConductor
 from nova_sched.selection.policy import Policy
-from nova_sched.service.endpoint import SchedulerEndpoint
-from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
-from rpc_api import agent as agent_rpc
+from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import conductor as conductor_rpc
 from rpc_api import errors, events, messages
-from rpc_api import scheduler as scheduler_rpc
 from rpc_api.bus import MessagingBus
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
@@ -32,6 +28,7 @@ LOG = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("b1b2b5d6-4a52-4f0e-8d35-77a8a2f3b6c9")
 TRANSPORT = "fake://"
+NAME = "all-in-one"
 CHECK_TIMEOUT = 60.0
 #: What the check asks for: little enough for any machine.
 CHECK_SIZE = {"vcpus": 1, "memory_mb": 64, "root_gb": 0}
@@ -48,51 +45,29 @@ class Embedded:
         self._hosts = hosts
         self.cells = [Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
                       for number in range(1, cells + 1)]
-        self._closing = []
-        self.bus = self.conductor = None
+        self._wiring = self._ending = self.conductor = None
 
     def _log(self, cell):
         return f"sqlite:///{self.state_dir.absolute() / cell}.db"
 
     def __enter__(self):
-        try:
+        if not cfg.CONF._args:
+            cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
+        with contextlib.ExitStack() as starting:
+            starting.callback(self._lock_state().close)
+            self._wiring = starting.enter_context(Wiring(MessagingBus(cfg.CONF, TRANSPORT, "nova_sched"), Topics()))
             self._start()
-        except BaseException:
-            self.close()
-            raise
+            self._ending = starting.pop_all()
         return self
 
     def __exit__(self, *exc):
-        self.close()
-
-    def close(self) -> None:
-        """End all services, last started first."""
-        while self._closing:
-            self._closing.pop()()
+        self._ending.close()
 
     def describe(self) -> str:
         """What runs, in one line."""
         what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
         cells = ", ".join(cell.name for cell in self.cells)
         return f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}"
-
-    def _start(self):
-        self._lock_state()
-        if not cfg.CONF._args:
-            cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
-        self.bus = MessagingBus(cfg.CONF, TRANSPORT, "nova_sched")
-        self._closing.append(self.bus.close)
-        for cell in self.cells:
-            self._start_cell(cell)
-        policy = Policy()
-        scheduler = Scheduler("all-in-one", cell0_of(self._log("cell0")), self.cells, policy)
-        self._closing.append(scheduler.stop)
-        scheduler.start().wait_ready()
-        self._serve(scheduler_rpc, "all-in-one", SchedulerEndpoint(scheduler, policy))
-        conductor = ApiConductor(self.bus, {cell.name: self.bus for cell in self.cells}, policy.max_attempts)
-        self._closing.append(conductor.close)
-        self._serve(conductor_rpc, "all-in-one", conductor)
-        self.conductor = conductor_rpc.ConductorAPI(self.bus)
 
     def _lock_state(self):
         try:
@@ -105,31 +80,19 @@ class Embedded:
         except OSError as fault:
             raise errors.UsageError(f"{self.state_dir} cannot be used ({fault.strerror}); name another "
                                     "--state-dir") from None
-        self._closing.append(file.close)
+        return file
 
-    def _serve(self, contract, server, endpoint, topic=None):
-        self._closing.append(self.bus.serve(topic or contract.TOPIC, server, [endpoint], contract.VERSION).stop)
-
-    def _start_cell(self, cell):
-        conductor = CellConductor("all-in-one", cell.name, cell.log, self.bus)
-        self._closing.append(conductor.stop)
-        drivers = self._drivers(cell)
-        if drivers:
-            agent = Agent(f"agent-{cell.name}", cell.name, cell.log, self.bus, drivers)
-            self._closing.append(agent.stop)
-            self._serve(agent_rpc, agent.server, agent)
-            agent.start()
-        conductor.start()
-        self._forget(conductor, drivers)
-        self._serve(conductor_rpc, "all-in-one", conductor, conductor_rpc.cell_topic(cell.name))
-
-    @staticmethod
-    def _forget(conductor, drivers):
-        """Hosts of an earlier run that this one does not have are gone for good."""
-        gone = sorted(set(conductor.projection.hosts) - set(drivers))
-        if gone:
-            conductor.producer.wait(conductor.producer.publish(
-                *(events.HostRemoved(host, "all-in-one runs without it") for host in gone)), CHECK_TIMEOUT)
+    def _start(self):
+        wiring, policy = self._wiring, Policy()
+        for cell in self.cells:
+            drivers = self._drivers(cell)
+            if drivers:
+                wiring.agent(cell, f"agent-{cell.name}", drivers)
+            _forget(wiring.cell_conductor(cell, NAME), drivers)
+        wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy)
+        wiring.serve(wiring.topics.conductor, NAME, wiring.api_conductor(self.cells, policy.max_attempts),
+                     conductor_rpc.VERSION)
+        self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
 
     def _drivers(self, cell):
         if self._hosts is None:
@@ -153,6 +116,14 @@ class Embedded:
     def cell_of(self, host: str) -> str:
         """The cell of one of the hosts."""
         return self.cells[0].name if self._hosts is None else host.partition("-")[0]
+
+
+def _forget(conductor, drivers):
+    """Hosts of an earlier run that this one does not have are gone for good."""
+    gone = sorted(set(conductor.projection.hosts) - set(drivers))
+    if gone:
+        conductor.producer.wait(conductor.producer.publish(
+            *(events.HostRemoved(host, "all-in-one runs without it") for host in gone)), CHECK_TIMEOUT)
 
 
 def _spec(instance_uuid):

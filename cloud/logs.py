@@ -20,10 +20,15 @@ def cell_log_url(base: str, cell: str) -> str:
         return f"sqlite://{parts.netloc}{stem}.{cell}.db{query}"
     if parts.scheme in ("rabbit", "rabbits"):
         query = dict(parse_qsl(parts.query))
-        query["stream"] = f"{query.get('stream', 'nova_sched')}.{cell}"
+        query["stream"] = f"{stream_of(base)}.{cell}"
         return urlunsplit(parts._replace(query=urlencode(query)))
     raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted sqlite, rabbit, rabbits or "
                             "memory; mend --log")
+
+
+def stream_of(url: str) -> str:
+    """The name of the stream that a URL of RabbitMQ names, or would if it named none."""
+    return dict(parse_qsl(urlsplit(url).query)).get("stream", "nova_sched")
 
 
 def masked(url: str) -> str:

@@ -4,6 +4,7 @@ The agents, the conductors and the player are in this process; each scheduler
 is in one of its own wherever processes can share the log.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,18 +12,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cloud.logs import cell_log_url, is_shared, transport_url
+from cloud.logs import cell_log_url, is_shared, stream_of, transport_url
 from cloud.specs import context_of, spec_of
+from cloud.wiring import Topics, Wiring
 from cloud.worker import RemoteScheduler, WorkerSettings
 from cloud.workload import Workload, uuid_of
-from compute_agent.agent import Agent
 from compute_agent.drivers.simulated import SimulatedDriver
-from conductor.api import ApiConductor
-from conductor.cell import CellConductor
-from nova_sched.service.endpoint import SchedulerEndpoint
-from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
-from rpc_api import agent as agent_rpc
-from rpc_api import conductor as conductor_rpc
+from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import errors, events, messages
 from rpc_api import scheduler as scheduler_rpc
 from rpc_api.bus import LocalBus, MessagingBus
@@ -31,6 +27,8 @@ from rpc_api.log.epoch import ensure_open
 from rpc_api.log.publisher import Appender, Producer
 
 LOG = logging.getLogger(__name__)
+
+EXCHANGE = "nova_sched_play"
 
 
 @dataclass(frozen=True)
@@ -67,46 +65,33 @@ class Cloud:
         self.cells = [Cell(f"cell{number}", uuid_of("cell", number), cell_log_url(settings.log, f"cell{number}"))
                       for number in range(1, settings.cells + 1)]
         self.cell0 = cell0_of(cell_log_url(settings.log, "cell0"))
-        self.exchange = "nova_sched_play"
         #: Seconds from each request's submission to its selection, the claim's way through the log included.
         self.claim_seconds = []
-        self._closing = []
+        self._wiring = self._ending = self.conductor = None
 
     def __enter__(self):
-        try:
+        with contextlib.ExitStack() as starting:
+            for cell in (self.cell0, *self.cells):
+                _check_empty(starting.enter_context(open_log(cell.log)))
+            # A broker may have other clouds on it, a real one too: nothing of theirs may come here, nor ours go there.
+            self._wiring = starting.enter_context(Wiring(self._open_bus(), Topics.under(stream_of(self.settings.log))))
             self._start()
-        except BaseException:
-            self.close()
-            raise
+            self._ending = starting.pop_all()
         return self
 
     def __exit__(self, *exc):
-        self.close()
-
-    def close(self):
-        """End everything, last started first."""
-        while self._closing:
-            self._closing.pop()()
+        self._ending.close()
 
     def _start(self):
-        for cell in (self.cell0, *self.cells):
-            self._check_empty(cell)
-        self.bus = self._open_bus()
-        self._closing.append(self.bus.close)
-        self._append_racks()
-        self.agents = [self._start_agent(cell, hosts) for cell, hosts in self.split_hosts().items()]
-        self.cell_conductors = [self._start_conductor(cell) for cell in self.cells]
+        wiring = self._wiring
+        _append_racks(self.cell0, self.workload.racks)
+        for cell, hosts in self.split_hosts().items():
+            wiring.agent(cell, f"agents-{cell.name}", self._drivers(hosts))
+        for cell in self.cells:
+            wiring.cell_conductor(cell, cell.name)
         self._start_schedulers()
-        self.conductor = ApiConductor(self.bus, {cell.name: self.bus for cell in self.cells},
-                                      self.settings.policy.max_attempts, on_selected=self.claim_seconds.append)
-        self._closing.append(self.conductor.close)
-
-    def _check_empty(self, cell):
-        log = open_log(cell.log)
-        self._closing.append(log.close)
-        if log.bounds().count:
-            raise errors.UsageError(f"the log {log.url} holds {log.bounds().count} records, wanted an empty one; "
-                                    "name another --log or --out, or remove it")
+        self.conductor = wiring.api_conductor(self.cells, self.settings.policy.max_attempts,
+                                              on_selected=self.claim_seconds.append)
 
     def _open_bus(self):
         url = transport_url(self.settings.log)
@@ -115,21 +100,7 @@ class Cloud:
         from oslo_config import cfg
         if not cfg.CONF._args:
             cfg.CONF([], project="nova_sched", default_config_files=[])
-        return MessagingBus(cfg.CONF, url, self.exchange, threads=max(16, self.settings.in_flight))
-
-    def _append_racks(self):
-        """Racks are aggregates of the kind "rack", in cell0's log."""
-        log = open_log(self.cell0.log)
-        appender = Appender(log, ensure_open(log, self.cell0.name, "operator/play"), "play")
-        hosts = {}
-        for host, rack in self.workload.racks.items():
-            hosts.setdefault(rack, []).append(host)
-        if hosts:
-            producer = Producer(appender, "operator/play")
-            producer.wait(producer.publish(*(events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
-                                             for rack, members in sorted(hosts.items()))), 60)
-        appender.close()
-        log.close()
+        return MessagingBus(cfg.CONF, url, EXCHANGE, threads=max(16, self.settings.in_flight))
 
     def split_hosts(self):
         """Cell -> its hosts: racks stay whole, and cells get about as many hosts each."""
@@ -141,42 +112,49 @@ class Cloud:
             min(split.values(), key=len).extend(members)
         return split
 
-    def _start_agent(self, cell, hosts):
-        drivers = {host: SimulatedDriver(self.workload.inventories[host], self.settings.fail, self.settings.seed)
-                   for host in hosts}
-        agent = Agent(f"agents-{cell.name}", cell.name, cell.log, self.bus, drivers)
-        self._serve(agent_rpc.TOPIC, agent.server, agent, agent_rpc.VERSION)
-        self._closing.append(agent.stop)
-        return agent.start()
-
-    def _start_conductor(self, cell):
-        conductor = CellConductor(cell.name, cell.name, cell.log, self.bus)
-        self._serve(conductor_rpc.cell_topic(cell.name), conductor.name, conductor, conductor_rpc.VERSION)
-        self._closing.append(conductor.stop)
-        return conductor.start()
-
-    def _serve(self, topic, server, endpoint, version):
-        self._closing.append(self.bus.serve(topic, server, [endpoint], version).stop)
+    def _drivers(self, hosts):
+        return {host: SimulatedDriver(self.workload.inventories[host], self.settings.fail, self.settings.seed)
+                for host in hosts}
 
     def _start_schedulers(self):
-        settings = self.settings
+        settings, wiring = self.settings, self._wiring
         names = [f"scheduler-{number}" for number in range(1, settings.schedulers + 1)]
         if not is_shared(settings.log):
             for name in names:
-                scheduler = Scheduler(name, self.cell0, self.cells, settings.policy).start()
-                self._closing.append(scheduler.stop)
-                scheduler.wait_ready()
-                self._serve(scheduler_rpc.TOPIC, name, SchedulerEndpoint(scheduler, settings.policy),
-                            scheduler_rpc.VERSION)
+                wiring.scheduler(name, self.cell0, self.cells, settings.policy)
             return
         transport = transport_url(settings.log)
         remote = [RemoteScheduler(WorkerSettings(name, self.cell0, tuple(self.cells), settings.policy, transport,
-                                                 self.exchange)) for name in names]
-        self._closing.extend(one.stop for one in remote)
+                                                 EXCHANGE, wiring.topics.scheduler)) for name in names]
+        for one in remote:
+            wiring.callback(one.stop)
         for one in remote:
             one.wait_ready()
             if transport is None:
-                self._serve(scheduler_rpc.TOPIC, one.name, one, scheduler_rpc.VERSION)
+                wiring.serve(wiring.topics.scheduler, one.name, one, scheduler_rpc.VERSION)
+
+
+def _check_empty(log):
+    count = log.bounds().count
+    if count:
+        raise errors.UsageError(f"the log {log.url} holds {count} records, wanted an empty one; "
+                                "name another --log or --out, or remove it")
+
+
+def _append_racks(cell0, racks):
+    """Racks are aggregates of the kind "rack", in cell0's log."""
+    hosts = {}
+    for host, rack in racks.items():
+        hosts.setdefault(rack, []).append(host)
+    if not hosts:
+        return
+    with open_log(cell0.log) as log:
+        appender = Appender(log, ensure_open(log, cell0.name, "operator/play"), "play")
+        producer = Producer(appender, "operator/play")
+        producer.publish(*(events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
+                           for rack, members in sorted(hosts.items())))
+        if not appender.close(60):
+            raise errors.LogUnavailable(f"the racks could not be appended to {log.url} within 60 s; see to its broker")
 
 
 class Player:

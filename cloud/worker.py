@@ -29,8 +29,8 @@ class WorkerSettings:
     policy: object
     transport: str | None
     exchange: str
+    topic: str
     claim_timeout: float = 60.0
-    topic: str = "scheduler"
 
 
 def scheduler_process(packed_settings: bytes, pipe):

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from rpc_api import errors, events, messages
 from rpc_api.agent import BUILD_TIMEOUT, CANCEL_TIMEOUT
-from rpc_api.bus import NoSuchServer
 
 LOG = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class Builder:
         try:
             answer = self._agents.build_instance(context, server, claim, self._build_timeout)
             return Attempt(answer.started, True, answer.reason)
-        except (errors.UsageError, NoSuchServer) as fault:
+        except (errors.UsageError, errors.NoSuchServer) as fault:
             # It did not begin.
             return Attempt(False, True, str(fault))
         except errors.NovaSchedError as fault:

@@ -20,7 +20,7 @@ class AgentAPI:
     def build_instance(self, context, server, claim, timeout: float = BUILD_TIMEOUT):
         """Start an instance on the host of its claim (a ClaimProposed); returns a BuildAnswer.
 
-        UsageError and :class:`rpc_api.bus.NoSuchServer` say that it was not begun, any other error says nothing.
+        UsageError and NoSuchServer say that it was not begun, any other error says nothing.
         """
         return self._client.call(context, "build_instance", server=server, timeout=timeout, claim=claim)
 

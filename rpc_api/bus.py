@@ -35,23 +35,11 @@ DEFAULT_EXCHANGE = "nova"
 EXPECTED = (errors.NovaSchedError, NovaException)
 
 
-class NoSuchServer(errors.NovaSchedError):
-    """A call reached no server: what was asked for has not been done."""
-
-    exit_code = errors.EXIT_UNREACHABLE
-
-
-class NoAnswer(errors.NovaSchedError):
-    """No answer came in time: nobody can say whether what was asked for was done, or will be."""
-
-    exit_code = errors.EXIT_UNREACHABLE
-
-
 def _classes_by_name():
     found, waiting = {}, [errors.NovaSchedError, NovaException]
     while waiting:
         one = waiting.pop()
-        if one.__module__ in (errors.__name__, __name__, nova_exception.MODULE):
+        if one.__module__ in (errors.__name__, nova_exception.MODULE):
             found[one.__name__] = one
             waiting.extend(one.__subclasses__())
     return found
@@ -116,7 +104,7 @@ class LocalBus:
                 server = sorted(servers)[next(self._turn) % len(servers)]
             endpoints = servers.get(server)
         if endpoints is None:
-            raise NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
+            raise errors.NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
         return invoke(endpoints, self._serializer, ctxt, method,
                       {name: self.packed(value) for name, value in arguments.items()})
 
@@ -195,10 +183,10 @@ class _LocalClient:
                 "cast %s to %s failed: %s", method, self._topic, done.exception()))
 
 
-def no_answer(topic, server, method, timeout) -> NoAnswer:
+def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
     """The error of a call that was not answered in time."""
-    return NoAnswer(f"{method} was not answered by {server or 'any server'} of the topic {topic} within {timeout} s; "
-                    "see to that service and to the broker")
+    return errors.NoAnswer(f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
+                           f"{timeout} s; see to that service and to the broker")
 
 
 class MessagingBus:
@@ -311,10 +299,10 @@ class _MessagingClient:
         except messaging.MessagingTimeout:
             raise no_answer(self._topic, server, method, timeout) from None
         except messaging.MessageUndeliverable:
-            raise NoSuchServer(
+            raise errors.NoSuchServer(
                 f"no server {server or ''} answers the topic {self._topic}; start that service") from None
         except messaging.MessageDeliveryFailure as fault:
-            raise NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
+            raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
             raise _local(fault) from None
 

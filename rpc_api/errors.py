@@ -84,3 +84,15 @@ class ClaimTimeout(NovaSchedError):
     """A claim was not read back from its log in time, so nobody can say whether it holds."""
 
     exit_code = EXIT_UNREACHABLE
+
+
+class NoSuchServer(NovaSchedError):
+    """An RPC call reached no server: what was asked for has not been done."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class NoAnswer(NovaSchedError):
+    """No answer to an RPC call came in time: nobody can say whether what was asked for was done, or will be."""
+
+    exit_code = EXIT_UNREACHABLE

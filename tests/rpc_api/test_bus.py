@@ -9,7 +9,8 @@ import pytest
 from oslo_config import cfg
 
 from rpc_api import errors, events, messages
-from rpc_api.bus import LocalBus, MessagingBus, NoAnswer, NoSuchServer
+from rpc_api.bus import LocalBus, MessagingBus
+from rpc_api.errors import NoAnswer, NoSuchServer
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
