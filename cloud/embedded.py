@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from cloud.wiring import Topics, Wiring
+from cloud.wiring import Wiring
 from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from nova_sched.selection.policy import Policy
@@ -55,7 +55,8 @@ class Embedded:
             cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
         with contextlib.ExitStack() as starting:
             starting.callback(self._lock_state().close)
-            self._wiring = starting.enter_context(Wiring(MessagingBus(cfg.CONF, TRANSPORT, "nova_sched"), Topics()))
+            bus = MessagingBus(cfg.CONF, TRANSPORT, "nova_sched")
+            self._wiring = starting.enter_context(Wiring(bus, bus))
             self._start()
             self._ending = starting.pop_all()
         return self
@@ -86,11 +87,11 @@ class Embedded:
         wiring, policy = self._wiring, Policy()
         for cell in self.cells:
             drivers = self._drivers(cell)
+            _forget(wiring.cell_conductor(cell, NAME), drivers)
             if drivers:
                 wiring.agent(cell, f"agent-{cell.name}", drivers)
-            _forget(wiring.cell_conductor(cell, NAME), drivers)
         wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy)
-        wiring.serve(wiring.topics.conductor, NAME, wiring.api_conductor(self.cells, policy.max_attempts),
+        wiring.serve(wiring.bus, conductor_rpc.TOPIC, NAME, wiring.api_conductor(self.cells, policy.max_attempts),
                      conductor_rpc.VERSION)
         self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cloud.logs import cell_log_url, is_shared, stream_of, transport_url
 from cloud.specs import context_of, spec_of
-from cloud.wiring import Topics, Wiring
+from cloud.wiring import Wiring
 from cloud.worker import RemoteScheduler, WorkerSettings
 from cloud.workload import Workload, uuid_of
 from compute_agent.drivers.simulated import SimulatedDriver
@@ -29,6 +29,8 @@ from rpc_api.log.publisher import Appender, Producer
 LOG = logging.getLogger(__name__)
 
 EXCHANGE = "nova_sched_play"
+#: Calls under way at once: oslo.messaging warns when its pool of connections (30) is exceeded.
+MAX_CALLS = 28
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ class Cloud:
         with contextlib.ExitStack() as starting:
             for cell in (self.cell0, *self.cells):
                 _check_empty(starting.enter_context(open_log(cell.log)))
-            # A broker may have other clouds on it, a real one too: nothing of theirs may come here, nor ours go there.
-            self._wiring = starting.enter_context(Wiring(self._open_bus(), Topics.under(stream_of(self.settings.log))))
+            # A broker may have another cloud on it, even a real one: its calls must not come here, nor ours go there.
+            topic = f"{stream_of(self.settings.log)}.{scheduler_rpc.TOPIC}"
+            # Conductors and agents are all in this process, so their calls need no broker.
+            self._wiring = starting.enter_context(Wiring(self._open_bus(), LocalBus(), topic))
             self._start()
             self._ending = starting.pop_all()
         return self
@@ -86,9 +90,8 @@ class Cloud:
         wiring = self._wiring
         _append_racks(self.cell0, self.workload.racks)
         for cell, hosts in self.split_hosts().items():
-            wiring.agent(cell, f"agents-{cell.name}", self._drivers(hosts))
-        for cell in self.cells:
             wiring.cell_conductor(cell, cell.name)
+            wiring.agent(cell, f"agents-{cell.name}", self._drivers(hosts))
         self._start_schedulers()
         self.conductor = wiring.api_conductor(self.cells, self.settings.policy.max_attempts,
                                               on_selected=self.claim_seconds.append)
@@ -100,7 +103,7 @@ class Cloud:
         from oslo_config import cfg
         if not cfg.CONF._args:
             cfg.CONF([], project="nova_sched", default_config_files=[])
-        return MessagingBus(cfg.CONF, url, EXCHANGE, threads=max(16, self.settings.in_flight))
+        return MessagingBus(cfg.CONF, url, EXCHANGE, threads=min(MAX_CALLS, self.settings.in_flight))
 
     def split_hosts(self):
         """Cell -> its hosts: racks stay whole, and cells get about as many hosts each."""
@@ -125,13 +128,13 @@ class Cloud:
             return
         transport = transport_url(settings.log)
         remote = [RemoteScheduler(WorkerSettings(name, self.cell0, tuple(self.cells), settings.policy, transport,
-                                                 EXCHANGE, wiring.topics.scheduler)) for name in names]
-        for one in remote:
-            wiring.callback(one.stop)
+                                                 EXCHANGE, wiring.scheduler_topic)) for name in names]
+        for end in [one.stop for one in remote] + [one.ask_to_stop for one in remote]:
+            wiring.callback(end)
         for one in remote:
             one.wait_ready()
             if transport is None:
-                wiring.serve(wiring.topics.scheduler, one.name, one, scheduler_rpc.VERSION)
+                wiring.serve(wiring.bus, wiring.scheduler_topic, one.name, one, scheduler_rpc.VERSION)
 
 
 def _check_empty(log):

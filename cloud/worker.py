@@ -5,6 +5,7 @@ Where it has none, its parent hands it the calls through a pipe: the parent's
 end is an RPC endpoint like any other (:class:`RemoteScheduler`).
 """
 
+import contextlib
 import gc
 import multiprocessing
 import pickle
@@ -176,13 +177,15 @@ class RemoteScheduler:
         for answered in waiting.values():
             answered.set_exception(errors.LogUnavailable(f"the scheduler process {self.name} has ended; see its output"))
 
+    def ask_to_stop(self):
+        """Let the process begin to end; several of them end side by side so."""
+        with contextlib.suppress(OSError):
+            # It may have ended already.
+            self._pipe.send_bytes(pickle.dumps((0, "stop", None, {})))
+
     def stop(self):
         """End the process."""
-        try:
-            self._pipe.send_bytes(pickle.dumps((0, "stop", None, {})))
-        except OSError:
-            # It has ended already.
-            pass
+        self.ask_to_stop()
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()

@@ -8,7 +8,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from nova_sched.cli.main import DESCRIPTION
-from rpc_api import errors
+from rpc_api import errors, noise
 
 
 class NovaSched(App):
@@ -28,8 +28,8 @@ class NovaSched(App):
         """Say warnings, and more with each --verbose: what a command is for goes to stdout."""
         self.options.verbose_level = max(0, self.options.verbose_level - 1)
         super().configure_logging()
-        # py-amqp warns of every cancellation that crosses the closing of a channel.
-        logging.getLogger("amqp").setLevel(logging.ERROR)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(noise.is_wanted)
 
     def run_subcommand(self, argv):
         """Run one command: an error of the project is one sentence and its exit code."""

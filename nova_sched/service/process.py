@@ -22,7 +22,7 @@ import sys
 import threading
 from importlib import metadata
 
-from rpc_api import concurrency, errors
+from rpc_api import concurrency, errors, noise
 
 LOG = logging.getLogger(__name__)
 
@@ -164,12 +164,11 @@ def _set_up_log(conf, program):
 
 
 def _for_people(conf):
-    """A log filter: tracebacks only with debug, and nothing of what our own log says as well, once and shorter."""
+    """A log filter: no noise, and tracebacks only with debug."""
     def keep(record):
         if record.exc_info and record.levelno > logging.DEBUG and not conf.debug:
             record.exc_info = record.exc_text = None
-        # A fanout that nobody listens to: rpc_api.bus says so.
-        return not (record.name.startswith("oslo.messaging") and "NOT_FOUND - no exchange" in record.getMessage())
+        return noise.is_wanted(record)
     return keep
 
 
