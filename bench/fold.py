@@ -45,8 +45,9 @@ def rounds(hosts):
     for name, consumer in zip(names, consumers):
         packed = reported(name, busy, vcpus=72).inventory
         sums[name] = digest.host_digest(digest.inventory_digest(packed), busy, digest.consumers_digest((consumer,)))
-    yield "HostConfirmed", [(voices[name], 6, events.HostConfirmed(name, sums[name])) for name in names]
-    yield "InstanceDeleted", [(voices[one.host], 7, events.InstanceDeleted(one.host, one.instance_uuid))
+    for sequence, name_ in ((6, "HostConfirmed, after a change"), (7, "HostConfirmed, as it was")):
+        yield name_, [(voices[name], sequence, events.HostConfirmed(name, sums[name])) for name in names]
+    yield "InstanceDeleted", [(voices[one.host], 8, events.InstanceDeleted(one.host, one.instance_uuid))
                               for one in claims]
 
 

@@ -11,7 +11,7 @@ from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, E
 from nova_sched.projection.noted import Noted, Refusal
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
-from rpc_api.digest import host_digest, inventory_digest
+from rpc_api.digest import inventory_digest
 
 # --- hosts -------------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ def host_confirmed(projection, position, event, noted):
         return aside
     if host is None:
         noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
-    elif host_digest(host.inventory_digest, host.status, host.running_digest) != event.data.digest:
+    elif host.digest() != event.data.digest:
         projection.counts["divergence"] += 1
         noted.append(Noted(position, "digest-mismatch", host.name, "the host is not as the log has it", True))
     return None

@@ -6,6 +6,8 @@ is counted in the table's ``used`` for as long as it is here, so room that was
 given away is gone whatever its state.
 """
 
+from rpc_api.digest import host_digest
+
 CLAIMED = "claimed"
 RUNNING = "running"
 
@@ -44,7 +46,7 @@ class Host:
     """What the projection knows of one host beside its columns."""
 
     __slots__ = ("name", "server", "producer", "cell", "root", "inventory", "inventory_digest", "status", "lost",
-                 "rows", "entries", "running_digest")
+                 "rows", "entries", "running_digest", "_digest", "_digest_of")
 
     def __init__(self, name, server, producer, cell):
         self.name = name
@@ -62,6 +64,18 @@ class Host:
         self.entries = {}
         #: Sum of the hashes of the running entries (see rpc_api.digest).
         self.running_digest = 0
+        self._digest = self._digest_of = None
+
+    def digest(self) -> int:
+        """The digest that the host's agent confirms while the host is as the log has it.
+
+        Most hosts confirm what they confirmed before, so it is kept for as long as what it is made of stays.
+        """
+        parts = (self.inventory_digest, self.running_digest, self.status)
+        if self._digest_of != parts:
+            self._digest = host_digest(self.inventory_digest, self.status, self.running_digest)
+            self._digest_of = parts
+        return self._digest
 
 
 class GroupIndex:
