@@ -2,16 +2,16 @@
 
 It folds its own cell's log and nothing else, so a retry needs no call up to
 the API level: claiming an alternate is an event in this log, and its outcome
-is what the fold says.
+is what the fold says. Here are its threads, its log and its calls; what it
+decides is in :mod:`conductor.engine`.
 """
 
 import logging
 import threading
+from concurrent.futures import Future
 
-from conductor.build import Builder
-from conductor.monitor import Monitor
-from conductor.reaper import Reaper
-from nova_sched.projection.projection import Projection
+from conductor.build import ReadBack
+from conductor.engine import CellEngine
 from nova_sched.service.report import log_facts, projection_facts
 from rpc_api import agent as agent_rpc
 from rpc_api import errors
@@ -25,6 +25,7 @@ from rpc_api.log.publisher import Appender, Producer
 LOG = logging.getLogger(__name__)
 
 TICK = 1.0
+READ_BACK_TIMEOUT = 30.0
 
 
 class CellConductor:
@@ -43,12 +44,10 @@ class CellConductor:
         self._appender = Appender(self._log, epoch, self.name)
         self.producer = Producer(self._appender, self.name, clock)
         self._agents = AgentAPI(bus, agent_topic)
-        #: Whoever looks at the projection holds it.
+        self._timeouts = {"build_instance": build_timeout, "cancel_build": cancel_timeout}
+        #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.projection = Projection(cell)
-        self.builder = Builder(self.producer, self._agents, self.server_of, build_timeout, cancel_timeout)
-        self.monitor = Monitor(service_down_time)
-        self.reaper = Reaper(claim_ttl)
+        self.engine = CellEngine(cell, self.producer.publish, service_down_time, claim_ttl)
         bounds = self._log.bounds()
         self._catch_up = bounds.last
         self._caught_up = threading.Event()
@@ -57,6 +56,11 @@ class CellConductor:
         self.fault = None
         self._follower = Follower(self._log, bounds.first, self._on_records, self._on_fault, self.name)
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
+
+    @property
+    def projection(self):
+        """The state of the cell. Others than the owner of the lock may only look at what does not change."""
+        return self.engine.projection
 
     def start(self, timeout=60.0):
         """Fold what the log holds; raises when that does not come to an end in time."""
@@ -82,37 +86,26 @@ class CellConductor:
     def report(self) -> dict:
         """What a person wants to know of it now."""
         with self._lock:
-            facts = projection_facts(self.projection)
+            facts = {"builds in flight": len(self.engine.building), **projection_facts(self.projection)}
         return {"name": self.name, "cell": self.cell, "fault": str(self.fault or self._appender.fault or "none"),
-                "builds in flight": len(self.builder.building()), **facts, **log_facts(self._log, facts["position"])}
+                **facts, **log_facts(self._log, facts["position"])}
 
     # --- the log -----------------------------------------------------------------------------------------------
 
     def _on_records(self, records):
         try:
             with self._lock:
-                outcomes, noted = self.projection.fold(records)
-                servers = {note.host: self._server_of(note.host) for note in noted if note.resync and note.host}
-                if self.projection.position >= self._catch_up:
-                    self._caught_up.set()
+                asked = self.engine.on_records(records)
         except errors.LogGap as gap:
             self._on_fault(gap)
             return
+        if self.projection.position >= self._catch_up:
+            self._caught_up.set()
         self._follower.taken()
-        self.builder.settle(outcomes)
-        for host, server in servers.items():
+        for host, server in asked.items():
             if server:
                 LOG.info("host %s is asked for a full report", host)
                 self._agents.report({}, server, host)
-
-    def server_of(self, host):
-        """Where the agent of a host answers, as its last report says; None for a host that is not known."""
-        with self._lock:
-            return self._server_of(host)
-
-    def _server_of(self, host):
-        known = self.projection.hosts.get(host)
-        return known.server if known else None
 
     def _on_fault(self, fault):
         if isinstance(fault, errors.LogGap):
@@ -124,11 +117,39 @@ class CellConductor:
 
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
-        return self.builder.build(context, build)
+        steps = self.engine.build(build)
+        answer = fault = None
+        while True:
+            with self._lock:
+                try:
+                    step = steps.send(answer) if fault is None else steps.throw(fault)
+                except StopIteration as end:
+                    return end.value
+                outcome = self._outcome_of(step)
+            answer = fault = None
+            try:
+                answer = outcome.result(READ_BACK_TIMEOUT) if outcome else self._call(context, step)
+            except (errors.NovaSchedError, TimeoutError) as met:
+                fault = met
+
+    def _outcome_of(self, step):
+        """A Future of a claim's outcome, where that is what a build waits for."""
+        if not isinstance(step, ReadBack):
+            return None
+        outcome = Future()
+        self.engine.settled[step.claim_uuid] = outcome.set_result
+        return outcome
+
+    def _call(self, context, step):
+        claim, timeout = step.claim, self._timeouts[step.method]
+        if step.method == "build_instance":
+            return self._agents.build_instance(context, step.server, claim, timeout)
+        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout)
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
-        server = self.server_of(host)
+        with self._lock:
+            server = self.engine.server_of(host)
         if server is None:
             raise errors.UsageError(f"host {host} is not known in cell {self.cell}; name a host of this cell")
         return self._agents.delete_instance(context, server, host, instance_uuid)
@@ -136,7 +157,7 @@ class CellConductor:
     def beat(self, context, hosts):
         """Hosts are alive."""
         with self._lock:
-            self.monitor.heard(hosts, self._clock.monotonic())
+            self.engine.on_beat(hosts, self._clock.monotonic())
 
     # --- what time brings --------------------------------------------------------------------------------------
 
@@ -148,11 +169,6 @@ class CellConductor:
                 LOG.warning("%s cannot append: %s", self.name, fault)
 
     def tick(self):
-        """Say which hosts are lost or seen again, and which claims were not built in time."""
-        now = self._clock.monotonic()
-        building = self.builder.building()
+        """Say what time has brought."""
         with self._lock:
-            said = [*self.monitor.changes(self.projection.hosts, now),
-                    *self.reaper.expired(self.projection.consumers, building, now)]
-        if said:
-            self.producer.publish(*said)
+            self.engine.on_tick(self._clock.monotonic())

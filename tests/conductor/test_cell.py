@@ -137,7 +137,7 @@ class TestAgentsThatDoNotAnswer:
         wait_until(lambda: driver.spawned and not driver.running(), SECONDS_MAX, "the start was not undone")
         assert slow_cell.holds() == {request.instance_uuid: [("h1", CLAIMED)]}
         slow_cell.conductor.tick()
-        slow_cell.clock.seconds += slow_cell.conductor.reaper.claim_ttl
+        slow_cell.clock.seconds += slow_cell.conductor.engine.reaper.claim_ttl
         slow_cell.conductor.tick()
         assert slow_cell.holds() == {}
         assert [one.claim_uuid for one in slow_cell.events("ClaimExpired")] == [request.claims[0].claim_uuid]
