@@ -125,7 +125,7 @@ def start_scheduler(stack, transport, log_url, hosts):
     from rpc_api.log.publisher import Appender, Producer
     cell = Cell("cell1", "00000000-0000-4000-8000-000000000001", log_url("cell1"))
     log = stack.enter_context(open_log(cell.log))
-    appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench"))
+    appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench").epoch)
     ticket = 0
     for number in range(hosts):
         ticket = Producer(appender, f"compute_agent/host-{number}").publish(reported(f"host-{number}"))

@@ -87,7 +87,8 @@ class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
     ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions;
-    ``counts``: decisions, conflicts (claims refused), retries (builds that failed), events, set_aside.
+    ``counts``: decisions, conflicts and alternates_refused (claims refused, of schedulers and of conductors), events,
+    set_aside.
     """
 
     def __init__(self, on_change=lambda cell, audit: None):
@@ -103,9 +104,11 @@ class Audit:
         projection = Projection(cell, HostTable())
         for position, record in records_of(url):
             outcomes, _ = projection.fold([(position, record)])
-            refused = {outcome.claim_uuid for outcome in outcomes if outcome.reason is not None}
             accepted = {outcome.claim_uuid for outcome in outcomes if outcome.reason is None}
-            self.counts["conflicts"] += len(refused)
+            for outcome in outcomes:
+                if outcome.reason is not None:
+                    by_conductor = outcome.producer.startswith("conductor/")
+                    self.counts["alternates_refused" if by_conductor else "conflicts"] += 1
             self.counts["claims"] += len(accepted)
             for event in record.events:
                 if isinstance(event, Event):
@@ -125,9 +128,6 @@ class Audit:
             audit.release(data.consumer_uuid)
         elif event.name == "InstanceDeleted":
             audit.release(data.instance_uuid, data.host)
-        elif event.name == "BuildFailed":
-            self.counts["retries"] += not data.final
-            self.counts["failed_builds"] += 1
         elif event.name == "DecisionMade":
             self.counts["decisions"] += 1
             self.decision_ns.append(data.took_ns)

@@ -3,6 +3,7 @@
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from rpc_api import errors
+from rpc_api.log import SCHEMES
 
 MASK = "***"
 SHARED = ("sqlite", "rabbit", "rabbits")
@@ -22,8 +23,8 @@ def cell_log_url(base: str, cell: str) -> str:
         query = dict(parse_qsl(parts.query))
         query["stream"] = f"{stream_of(base)}.{cell}"
         return urlunsplit(parts._replace(query=urlencode(query)))
-    raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted sqlite, rabbit, rabbits or "
-                            "memory; mend --log")
+    raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
+                            f"{', '.join(one + '://' for one in SCHEMES)}; mend --log")
 
 
 def stream_of(url: str) -> str:

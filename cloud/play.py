@@ -152,7 +152,7 @@ def _append_racks(cell0, racks):
     if not hosts:
         return
     with open_log(cell0.log) as log:
-        appender = Appender(log, ensure_open(log, cell0.name, "operator/play"), "play")
+        appender = Appender(log, ensure_open(log, cell0.name, "operator/play").epoch, "play")
         producer = Producer(appender, "operator/play")
         producer.publish(*(events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
                            for rack, members in sorted(hosts.items())))

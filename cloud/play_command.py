@@ -24,6 +24,11 @@ examples:
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
 and, with the default log, the logs themselves: nova-sched explain and replay read them.
 
+in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims of a
+scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms is the time
+from a request to its accepted claim, build_ms to its running instance. --seed fixes the instances, the groups and which builds
+fail; with several schedulers or requests under way the order of the log, and so the placement, still differs from run to run.
+
 exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 usage, 3 broker or log unreachable
 """
 
@@ -51,7 +56,10 @@ def rate(text):
 
 def weigher(text):
     name, _, multiplier = text.partition("=")
-    return name, float(multiplier or 1.0)
+    try:
+        return name, float(multiplier or 1.0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MULTIPLIER with a number") from None
 
 
 class Play(Command):
@@ -63,7 +71,8 @@ class Play(Command):
         parser.epilog = EPILOG
         source = parser.add_argument_group("workload (one of: the three Huawei files, a trace, a generated one)")
         source.add_argument("--servers", metavar="FILE", help="servers with two NUMA nodes each (huawei-topology)")
-        source.add_argument("--racks", metavar="FILE", help="the rack of each server")
+        source.add_argument("--racks", metavar="FILE", help="the rack of each server; without it no request that wants "
+                                                            "fault domains finds a host")
         source.add_argument("--requests", metavar="FILE", help="requests in order of arrival")
         source.add_argument("--trace", metavar="FILE", help="arrivals and departures (azure-packing)")
         source.add_argument("--hosts", type=positive, metavar="N", help="hosts for --trace")
@@ -104,6 +113,8 @@ class Play(Command):
         out = Path(arguments.out)
         try:
             out.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
         except OSError as fault:
             raise errors.UsageError(f"the directory {out} cannot be made ({fault.strerror}); name another --out") from None
         settings = PlaySettings(
@@ -116,8 +127,9 @@ class Play(Command):
         if settings.cells > len(work.inventories):
             raise errors.UsageError(f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell "
                                     "a host; lower --cells")
-        figures = self._play(work, settings, out, not arguments.no_picture)
-        self._say(figures, out)
+        picture = not arguments.no_picture
+        figures = self._play(work, settings, out, picture)
+        self._say(figures, out, picture)
         return 1 if figures["over_commitments"] or figures["group_breaches"] else 0
 
     def _play(self, work, settings, out, picture):
@@ -138,16 +150,18 @@ class Play(Command):
                 progress.update(bar, description="auditing")
                 return write_all(out, settings, work, player, urls, seconds, picture)
 
-    def _say(self, figures, out):
+    def _say(self, figures, out, picture):
         write = self.app.stdout.write
         write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} hosts, "
               f"{figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded\n")
         write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
-              f"claim {figures['claim_ms'].get('p50')} ms, build {figures['build_ms'].get('p50')} ms (medians), "
-              f"{figures['conflicts']} conflicts, {figures['retries']} retries\n")
+              f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
+              f"{figures['build_ms'].get('p50')} ms (medians)\n")
+        write(f"{figures['conflicts']} claims lost to another scheduler and decided again, {figures['retries']} builds "
+              f"retried on an alternate, {figures['alternates_refused']} alternates found taken\n")
         write(f"{figures['over_commitments']} over-commitments, {figures['group_breaches']} broken groups "
               f"in {figures['events']} events\n")
-        write(f"see {out}/placements.csv, {out}/summary.json, {out}/fill.png\n")
+        write(f"see {out}/placements.csv, {out}/summary.json{f', {out}/fill.png' if picture else ''}\n")
 
 
 def _note(counts):

@@ -58,7 +58,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
     outcomes = Counter(one.outcome.outcome for one in results)
     return {
         "workload": workload.name, "logs": {cell: masked(url) for cell, url in urls.items()},
-        "cells": settings.cells, "schedulers": settings.schedulers, "chain": settings.chain, "seed": settings.seed, "fail": settings.fail,
+        "cells": settings.cells, "schedulers": settings.schedulers, "chain": settings.chain, "seed": settings.seed,
+        "fail": settings.fail,
         "requests": len(results), "built": outcomes[messages.BUILT],
         "no_valid_host": outcomes[messages.NO_VALID_HOST],
         "max_retries_exceeded": outcomes[messages.MAX_RETRIES_EXCEEDED], "departed": player.counts["departed"],
@@ -68,7 +69,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
         "decision_ms": percentiles(audit.decision_ns, 1e-6),
         "claim_ms": percentiles(player.cloud.claim_seconds, 1e3),
         "build_ms": percentiles([one.seconds for one in built], 1e3),
-        "conflicts": audit.counts["conflicts"], "retries": audit.counts["retries"],
+        "conflicts": audit.counts["conflicts"], "alternates_refused": audit.counts["alternates_refused"],
+        "retries": sum(max(one.outcome.attempts - 1, 0) for one in results),
         "hosts": len(workload.inventories), "hosts_used": len({one.outcome.host for one in built}),
         "stranded": stranded(workload, audit),
         "events": audit.counts["events"], "set_aside": audit.counts["set_aside"],

@@ -73,6 +73,10 @@ def huawei(servers: str, racks: str | None, requests: str, seed: int) -> Workloa
         name = row["host"]
         amounts = [(_whole(row, f"numa{node}_cpus", where), _whole(row, f"numa{node}_ram_gb", where) * 1024)
                    for node in (0, 1)]
+        if name in inventories:
+            raise errors.UsageError(f"{where}: the host {name} is there twice; mend that line")
+        if racks and name not in rack_of:
+            raise errors.UsageError(f"{where}: the host {name} has no rack in {racks}; add it there")
         inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], amounts)
     wanted = []
     for row, where in _rows(requests, ("seq", "vcpus", "ram_gb", "numa_nodes", "policy", "group", "fault_domain")):
@@ -157,6 +161,8 @@ def _rows(path, columns):
         opened = gzip.open(path, "rt", newline="") if str(path).endswith(".gz") else open(path, newline="")
         with opened as file:
             reader = csv.DictReader(file)
+            if reader.fieldnames is None:
+                raise errors.UsageError(f"{path} is empty, wanted the columns {', '.join(columns)}; name another file")
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
                 raise errors.UsageError(f"{path} has no column {missing[0]!r}, wanted {', '.join(columns)}; "
@@ -166,8 +172,11 @@ def _rows(path, columns):
                     raise errors.UsageError(f"{path}:{reader.line_num} has not the {len(reader.fieldnames)} fields "
                                             "that its head names; mend that line")
                 yield row, f"{path}:{reader.line_num}"
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as fault:
-        raise errors.UsageError(f"{path} cannot be read ({fault}); name a readable CSV file") from None
+    except UnicodeDecodeError:
+        raise errors.UsageError(f"{path} is no text; name a CSV file") from None
+    except (OSError, EOFError, csv.Error) as fault:
+        raise errors.UsageError(f"{path} cannot be read ({getattr(fault, 'strerror', None) or fault}); "
+                                "name a readable CSV file") from None
 
 
 def _number(row, column, where):

@@ -30,17 +30,28 @@ class Agent:
     def __init__(self, server, cell, log_url, bus, drivers, clock=SYSTEM, report_interval=10.0, confirm_interval=600.0,
                  conductor_topic=conductor_rpc.TOPIC):
         self.server = server
+        self._cell = cell
+        self._log_url = log_url
         self._clock = clock
         self._log = open_log(log_url)
-        epoch = ensure_open(self._log, cell, f"compute_agent/{server}", clock)
-        self._appender = Appender(self._log, epoch, f"agent {server}")
+        self._appender = Appender(self._log, self._epoch_of(self._log), f"agent {server}")
         self.hosts = {name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
                       for name, driver in drivers.items()}
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)
         self._report_interval = report_interval
         self._confirm_interval = confirm_interval
         self._stopped = threading.Event()
+        #: Held while the log is opened again.
+        self._opening = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"agent {server}", daemon=True)
+
+    @property
+    def epoch(self) -> str:
+        """The incarnation of the log that it appends to."""
+        return self._appender.epoch
+
+    def _epoch_of(self, log):
+        return ensure_open(log, self._cell, f"compute_agent/{self.server}", self._clock).epoch
 
     def start(self, timeout: float = 60.0):
         """Report every host, durably, and begin to beat."""
@@ -65,7 +76,7 @@ class Agent:
 
     def facts(self) -> dict:
         """What a person wants to know of it now."""
-        return {"server": self.server, "log": self._log.url, "epoch": self._appender.epoch,
+        return {"server": self.server, "log": self._log.url, "epoch": self.epoch,
                 "fault": self._appender.fault or "none",
                 "hosts": {name: {"instances": len(voice.driver.running()), "events": voice.producer.sequence,
                                  "producer epoch": voice.producer.epoch} for name, voice in self.hosts.items()}}
@@ -74,7 +85,9 @@ class Agent:
         next_confirm = self._clock.monotonic() + self._confirm_interval
         while not self._stopped.wait(self._report_interval):
             try:
-                self._conductors.beat({}, sorted(self.hosts))
+                if self._appender.fault:
+                    self._open_again()
+                self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch)
                 for voice in self.hosts.values():
                     voice.report_change()
                 if self._clock.monotonic() >= next_confirm:
@@ -84,6 +97,29 @@ class Agent:
             except Exception as fault:
                 # A broker that is away must not end the agent: it is tried again at the next interval.
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
+
+    def _open_again(self):
+        """Open the log again: it cannot be appended to, or others have another one. Everything is said anew in a log that
+        was begun anew."""
+        with self._opening:
+            log = open_log(self._log_url)
+            try:
+                epoch = self._epoch_of(log)
+            except errors.NovaSchedError:
+                log.close()
+                raise
+            before, self._log = self._log, log
+            begun_anew = epoch != self.epoch
+            self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
+            before.close()
+        if begun_anew:
+            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch)
+            for voice in self.hosts.values():
+                voice.report()
+
+    def _begin_anew(self):
+        for voice in self.hosts.values():
+            voice.producer.begin_anew()
 
     # --- RPC ---------------------------------------------------------------------------------------------------
 
@@ -101,15 +137,23 @@ class Agent:
         ticket = voice.cancel(claim_uuid, instance_uuid)
         return ticket is None or voice.producer.wait(ticket, APPEND_TIMEOUT)
 
-    def delete_instance(self, context, host, instance_uuid):
-        """End an instance; its end is durable in the log when the answer is given."""
+    def delete_instance(self, context, host, instance_uuid, claim_uuids=()):
+        """End an instance, and let nothing start under its claims; its end is durable in the log when the answer is given."""
         voice = self._voice(host)
-        if not voice.producer.wait(voice.delete(instance_uuid), APPEND_TIMEOUT):
+        if not voice.producer.wait(voice.delete(instance_uuid, claim_uuids), APPEND_TIMEOUT):
             LOG.warning("%s ended on %s, which is not in the log yet", instance_uuid, host)
 
-    def report(self, context, host):
-        """Report a host in full."""
-        self._voice(host).report()
+    def report(self, context, host, epoch, after):
+        """Report a host in full; where the log has another ``epoch`` than we know, all of them, in that one. A producer
+        epoch before ``after`` is left behind: the clock went back, and the log does not count what is said in it."""
+        voice = self._voice(host)
+        before = self.epoch
+        if voice.producer.epoch < after:
+            voice.begin_anew(after)
+        if epoch != before:
+            self._open_again()
+        if self.epoch == before:
+            voice.report()
 
     def _voice(self, host):
         voice = self.hosts.get(host)

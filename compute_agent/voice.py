@@ -56,6 +56,11 @@ class HostVoice:
         with self.lock:
             return self._report()
 
+    def begin_anew(self, after: int) -> None:
+        """Speak in an incarnation later than ``after``."""
+        with self.lock:
+            self.producer.begin_anew(after)
+
     def report_change(self) -> bool:
         """Publish the whole state if inventory or status changed since it was last said. A host that is starting an
         instance right now is left for the next time: one slow start must not silence the agent's other hosts."""
@@ -93,6 +98,11 @@ class HostVoice:
         with self.lock:
             if claim.claim_uuid in self._cancelled:
                 return messages.BuildAnswer(False, CANCELLED), None
+            if self._runs(claim.instance_uuid):
+                # One that was started by the process before us, under whatever claim, is taken for this one's.
+                if self._claims.get(claim.instance_uuid, claim.claim_uuid) != claim.claim_uuid:
+                    return messages.BuildAnswer(False, "the instance runs here already under another claim"), None
+                return messages.BuildAnswer(True, ""), self._started(claim, consumer)
             try:
                 self.driver.spawn(consumer)
             except BuildRefused as refused:
@@ -102,8 +112,14 @@ class HostVoice:
             if claim.claim_uuid in self._cancelled:
                 self.driver.destroy(claim.instance_uuid)
                 return messages.BuildAnswer(False, CANCELLED), None
-            self._claims[claim.instance_uuid] = claim.claim_uuid
-            return messages.BuildAnswer(True, ""), self.producer.publish(events.InstanceStarted(claim.host, consumer))
+            return messages.BuildAnswer(True, ""), self._started(claim, consumer)
+
+    def _runs(self, instance_uuid):
+        return any(one.instance_uuid == instance_uuid for one in self.driver.running())
+
+    def _started(self, claim, consumer):
+        self._claims[claim.instance_uuid] = claim.claim_uuid
+        return self.producer.publish(events.InstanceStarted(claim.host, consumer))
 
     def _failed(self, claim, fault):
         """A driver failed in a way of its own: what it may have left is taken away, else nobody knows."""
@@ -122,19 +138,24 @@ class HostVoice:
 
         A start that goes on now is waited for, and undone.
         """
-        # Before the lock: the start that holds it looks again before it says that the instance runs.
-        self._cancelled[claim_uuid] = True
-        while len(self._cancelled) > CANCELLED_KEPT:
-            self._cancelled.pop(next(iter(self._cancelled)), None)
+        self._forbid(claim_uuid)
         with self.lock:
-            runs = any(one.instance_uuid == instance_uuid for one in self.driver.running())
-            # One that was started by the process before us, under whatever claim, is taken for this one's.
-            if not runs or self._claims.get(instance_uuid, claim_uuid) != claim_uuid:
+            # As above, one that the process before us started is taken for this claim's.
+            if not self._runs(instance_uuid) or self._claims.get(instance_uuid, claim_uuid) != claim_uuid:
                 return None
             return self._end(instance_uuid)
 
-    def delete(self, instance_uuid: str) -> int:
-        """End an instance; returns the ticket of its end."""
+    def _forbid(self, claim_uuid):
+        """Let nothing start under a claim. Not under the lock: a start that holds it looks again before it says that the
+        instance runs."""
+        self._cancelled[claim_uuid] = True
+        while len(self._cancelled) > CANCELLED_KEPT:
+            self._cancelled.pop(next(iter(self._cancelled)), None)
+
+    def delete(self, instance_uuid: str, claim_uuids=()) -> int:
+        """End an instance, under whose claims nothing may start any more; returns the ticket of its end."""
+        for claim_uuid in claim_uuids:
+            self._forbid(claim_uuid)
         with self.lock:
             return self._end(instance_uuid)
 

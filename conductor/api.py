@@ -73,9 +73,10 @@ class ApiConductor:
             request_id = getattr(context, "global_request_id", None) or context.request_id
             started = []
             for instance_uuid, one in zip(instance_uuids, selections):
-                cell, claims = claims_of(one, instance_uuid, request_id, spec_obj.project_id, lambda: str(uuid.uuid4()))
+                cell, claims, position = claims_of(one, instance_uuid, request_id, spec_obj.project_id,
+                                                    lambda: str(uuid.uuid4()))
                 started.append((instance_uuid, cell, self._cell(cell).build_instance(
-                    context, messages.BuildRequest(instance_uuid, request_id, claims, self._max_attempts))))
+                    context, messages.BuildRequest(instance_uuid, request_id, claims, self._max_attempts, position))))
             done.set_result([self._outcome(*one) for one in started])
         except Exception as fault:
             LOG.warning("building %s failed: %s", ", ".join(instance_uuids), fault)

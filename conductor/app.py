@@ -4,6 +4,7 @@ from conductor import config
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
 from nova_sched.service.process import Service
+from nova_sched.snapshots import store_of
 from rpc_api import config as shared
 from rpc_api.conductor import VERSION, cell_topic
 
@@ -55,6 +56,7 @@ class CellService(Service):
     def __init__(self, conf):
         self._conf = conf
         self._cell = shared.cell_of(conf, conf.cell)
+        self._store = store_of(conf)
         self._buses = shared.Buses(conf)
         self._conductor = self._server = None
         self._topic = cell_topic(self._cell.name, conf.conductor.rpc_topic)
@@ -65,7 +67,8 @@ class CellService(Service):
         self._conductor = CellConductor(
             options.name, cell.name, cell.log, bus, service_down_time=options.service_down_time,
             claim_ttl=options.claim_ttl, build_timeout=options.build_timeout, cancel_timeout=options.cancel_timeout,
-            agent_topic=self._conf.compute_agent.rpc_topic)
+            agent_topic=self._conf.compute_agent.rpc_topic, store=self._store,
+            snapshot_interval=self._conf.snapshots.interval)
         self._conductor.start(self._conf.cells.catch_up_timeout)
         self._server = bus.serve(self._topic, options.name, [self._conductor], VERSION)
 

@@ -1,7 +1,7 @@
 """Builds one instance on its claims, one after the other, until one of them runs.
 
-A build is a generator: it yields what it waits for (:class:`ReadBack`,
-:class:`Call`) and is sent the answer, so that the same steps run in a thread
+A build is a generator: it yields what it waits for (:class:`Folded`,
+:class:`ReadBack`, :class:`Call`) and is sent the answer, so that the same steps run in a thread
 that waits and in a simulation that does not.
 
 A claim is only given back when it is certain that the instance does not and
@@ -14,8 +14,15 @@ import logging
 from typing import NamedTuple
 
 from rpc_api import errors, events, messages
+from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
+
+
+class Folded(NamedTuple):
+    """Waits until the log was folded to a position. Answered with None; TimeoutError is raised into the build."""
+
+    position: int
 
 
 class ReadBack(NamedTuple):
@@ -43,27 +50,37 @@ class Attempt(NamedTuple):
 
 
 def steps(cell, build):
-    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim holds, its
-    others are claimed when they are needed. Returns a BuildOutcome."""
+    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was accepted,
+    its others are claimed when they are needed. Returns a BuildOutcome."""
     attempts, reasons = 0, []
-    for number, claim in enumerate(build.claims):
-        last = number == len(build.claims) - 1
-        refused = (yield from _claim(cell, claim)) if number else None
-        if refused is not None:
-            reasons.append(f"{claim.host}: claim refused: {refused}")
-            cell.publish(_failure(build, claim, attempts, reasons[-1], last))
-            continue
-        attempts += 1
-        attempt = yield from _build_on(cell, claim)
-        if attempt.started:
-            return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations, attempts, "")
-        reasons.append(f"{claim.host}: {attempt.reason}")
-        final = last or not attempt.certain or attempts == build.max_attempts
-        released = (events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, attempt.reason),)
-        cell.publish(*(released if attempt.certain else ()), _failure(build, claim, attempts, attempt.reason, final))
-        if final:
-            break
-    reason = f"Exhausted all hosts after {attempts} attempts: " + "; ".join(reasons)
+    with cell.build_of(build.instance_uuid) as state:
+        for number, claim in enumerate(build.claims):
+            last = number == len(build.claims) - 1
+            refused = yield from _claim(cell, claim) if number else _look(cell, claim, build.position)
+            if refused is None and state.deleted:
+                refused = "the instance was deleted"
+            if refused is not None:
+                # Whether it holds or not: nobody is going to build on it.
+                cell.publish(events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused))
+                reasons.append(f"{claim.host}: claim refused: {refused}")
+                final = last or state.deleted or not number
+                cell.publish(_failure(build, claim, attempts, f"claim refused: {refused}", final))
+                if final:
+                    break
+                continue
+            attempts += 1
+            attempt = yield from _build_on(cell, claim)
+            if attempt.started:
+                return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations, attempts,
+                                             "")
+            reasons.append(f"{claim.host}: {attempt.reason}")
+            final = last or state.deleted or not attempt.certain or attempts == build.max_attempts
+            released = (events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, attempt.reason),)
+            cell.publish(*(released if attempt.certain else ()), _failure(build, claim, attempts, attempt.reason, final))
+            if final:
+                break
+    builds = f"{attempts} build{'' if attempts == 1 else 's'}"
+    reason = printable(f"No host left after {builds}: " + "; ".join(reasons))
     LOG.info("instance %s of %s is not built: %s", build.instance_uuid, build.request_id, reason)
     return messages.BuildOutcome(build.instance_uuid, messages.MAX_RETRIES_EXCEEDED, None, (), attempts, reason)
 
@@ -72,16 +89,25 @@ def _failure(build, claim, attempts, reason, final):
     return events.BuildFailed(build.instance_uuid, build.request_id, claim.host, attempts, reason, final)
 
 
+def _look(cell, claim, position):
+    """Look whether the claim that a scheduler had accepted at ``position`` still holds; None, or why it does not.
+
+    It may have waited for its turn for so long that it expired, or it was released: then its room is another's.
+    """
+    try:
+        yield Folded(position)
+    except TimeoutError:
+        return "the log was not folded in time"
+    return None if cell.holds(claim) else "it does not hold any more"
+
+
 def _claim(cell, claim):
     """Claim an alternate on the cell's log; None when it is accepted, else why not."""
     cell.publish(claim)
     try:
         return (yield ReadBack(claim.claim_uuid))
     except TimeoutError:
-        # It stands behind the claim in the log, whenever the two get there.
-        reason = "it was not read back in time"
-        cell.publish(events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, reason))
-        return reason
+        return "it was not read back in time"
 
 
 def _build_on(cell, claim):
@@ -91,10 +117,10 @@ def _build_on(cell, claim):
     cell.building.add(claim.claim_uuid)
     try:
         answer = yield Call("build_instance", server, claim)
-        return Attempt(answer.started, True, answer.reason)
+        return Attempt(answer.started, True, printable(answer.reason))
     except (errors.UsageError, errors.NoSuchServer) as fault:
         # It did not begin.
-        return Attempt(False, True, str(fault))
+        return Attempt(False, True, printable(str(fault)))
     except errors.NovaSchedError as fault:
         return (yield from _cancel(server, claim, fault))
     finally:
@@ -109,6 +135,7 @@ def _cancel(server, claim, fault):
     except errors.NovaSchedError as refused:
         LOG.warning("the agent of %s did not confirm that %s does not run: %s", claim.host, claim.instance_uuid, refused)
         cancelled = False
+    fault = printable(str(fault))
     if cancelled:
         return Attempt(False, True, f"cancelled, as its agent gave no answer: {fault}")
     return Attempt(False, False, f"its agent gave no answer ({fault}) and did not confirm that the build is "

@@ -10,17 +10,15 @@ import logging
 import threading
 from concurrent.futures import Future
 
-from conductor.build import ReadBack
+from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
+from nova_sched.projection import snapshot
+from nova_sched.service.cell_log import CellLog
 from nova_sched.service.report import log_facts, projection_facts
 from rpc_api import agent as agent_rpc
 from rpc_api import errors
 from rpc_api.agent import AgentAPI
 from rpc_api.clock import SYSTEM
-from rpc_api.log import open_log
-from rpc_api.log.epoch import ensure_open
-from rpc_api.log.follower import Follower
-from rpc_api.log.publisher import Appender, Producer
 
 LOG = logging.getLogger(__name__)
 
@@ -35,26 +33,24 @@ class CellConductor:
 
     def __init__(self, name, cell, log_url, bus, clock=SYSTEM, service_down_time=60.0, claim_ttl=1200.0,
                  build_timeout=agent_rpc.BUILD_TIMEOUT, cancel_timeout=agent_rpc.CANCEL_TIMEOUT,
-                 agent_topic=agent_rpc.TOPIC):
+                 agent_topic=agent_rpc.TOPIC, store=None, snapshot_interval=600.0):
         self.name = f"conductor/{name}"
         self.cell = cell
         self._clock = clock
-        self._log = open_log(log_url)
-        epoch = ensure_open(self._log, cell, self.name, clock)
-        self._appender = Appender(self._log, epoch, self.name)
-        self.producer = Producer(self._appender, self.name, clock)
         self._agents = AgentAPI(bus, agent_topic)
         self._timeouts = {"build_instance": build_timeout, "cancel_build": cancel_timeout}
+        self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store)
+        self._store = store
+        self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, self.producer.publish, service_down_time, claim_ttl)
-        bounds = self._log.bounds()
-        self._catch_up = bounds.last
-        self._caught_up = threading.Event()
+        self.engine = CellEngine(cell, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl)
+        #: Whether the state is as the log has it: not at first, and not while the log is read anew.
+        self._current = threading.Event()
+        self._started = False
         self._stopped = threading.Event()
-        #: Why it cannot go on: a gap in its log.
+        #: Why it cannot go on, for good.
         self.fault = None
-        self._follower = Follower(self._log, bounds.first, self._on_records, self._on_fault, self.name)
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
 
     @property
@@ -62,14 +58,20 @@ class CellConductor:
         """The state of the cell. Others than the owner of the lock may only look at what does not change."""
         return self.engine.projection
 
+    @property
+    def producer(self):
+        """Its voice in the cell's log."""
+        return self._log.producer
+
     def start(self, timeout=60.0):
-        """Fold what the log holds; raises when that does not come to an end in time."""
-        self._follower.start()
-        if not self._caught_up.wait(timeout):
+        """Fold what the log holds; raises when it cannot be read, or that does not come to an end in time."""
+        self._log.start()
+        if not self._current.wait(timeout):
             raise errors.LogUnavailable(f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
                                         "see to its broker, or give it more time")
         if self.fault is not None:
             raise self.fault
+        self._started = True
         self._ticker.start()
         return self
 
@@ -78,45 +80,75 @@ class CellConductor:
         self._stopped.set()
         if self._ticker.is_alive():
             self._ticker.join(timeout)
-        self._follower.stop()
-        drained = self._appender.close(timeout)
-        self._log.close()
-        return drained
+        return self._log.close(timeout)
 
     def report(self) -> dict:
         """What a person wants to know of it now."""
         with self._lock:
             facts = {"builds in flight": len(self.engine.building), **projection_facts(self.projection)}
-        return {"name": self.name, "cell": self.cell, "fault": str(self.fault or self._appender.fault or "none"),
+        return {"name": self.name, "cell": self.cell, "fault": str(self.fault or self._log.fault or "none"),
                 **facts, **log_facts(self._log, facts["position"])}
 
     # --- the log -----------------------------------------------------------------------------------------------
 
+    def _on_log(self, kind, content):
+        if kind == "records":
+            self._on_records(content)
+        elif kind == "begin":
+            self._on_begin(content)
+        elif content is not None:
+            self._on_fault(content)
+
+    def _on_begin(self, beginning):
+        self._current.clear()
+        try:
+            with self._lock:
+                self.engine.on_begin(beginning)
+        except errors.NovaSchedError as fault:
+            LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)
+            self._log.refuse_snapshot()
+        self._look_how_far()
+
     def _on_records(self, records):
+        asked = {}
         try:
             with self._lock:
                 asked = self.engine.on_records(records)
         except errors.LogGap as gap:
-            self._on_fault(gap)
-            return
-        if self.projection.position >= self._catch_up:
-            self._caught_up.set()
-        self._follower.taken()
+            LOG.warning("the log of %s is read anew: %s", self.cell, gap)
+            self._log.begin_anew()
+        self._log.taken()
+        self._look_how_far()
+        self._ask_to_report(asked)
+
+    def _ask_to_report(self, asked):
         for host, server in asked.items():
             if server:
                 LOG.info("host %s is asked for a full report", host)
-                self._agents.report({}, server, host)
+                known, _ = self.projection.producers.get(f"compute_agent/{host}", (0, 0))
+                self._agents.report({}, server, host, self.projection.epoch, known)
+
+    def _look_how_far(self):
+        if self.engine.is_current and not self._current.is_set():
+            self._log.speak_after(self.projection.producers.get(self.name))
+            self._current.set()
 
     def _on_fault(self, fault):
-        if isinstance(fault, errors.LogGap):
-            LOG.error("%s stops: %s", self.name, fault)
-            self.fault = fault
-            self._caught_up.set()
+        """A log that does not go on is read anew, one that is away is waited for; at the start that is a fault."""
+        if self._started:
+            return
+        # Before it is ready, whoever waits for that says so.
+        LOG.log(logging.ERROR if self._started else logging.DEBUG, "%s stops: %s", self.name, fault)
+        self.fault = fault
+        self._current.set()
 
     # --- RPC ---------------------------------------------------------------------------------------------------
 
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
+        if not self._current.wait(READ_BACK_TIMEOUT):
+            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than {READ_BACK_TIMEOUT} s; "
+                                        "see to it")
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -125,20 +157,25 @@ class CellConductor:
                     step = steps.send(answer) if fault is None else steps.throw(fault)
                 except StopIteration as end:
                     return end.value
-                outcome = self._outcome_of(step)
+                waiting = self._waiting_for(step)
             answer = fault = None
             try:
-                answer = outcome.result(READ_BACK_TIMEOUT) if outcome else self._call(context, step)
+                answer = waiting.result(READ_BACK_TIMEOUT) if waiting else self._call(context, step)
             except (errors.NovaSchedError, TimeoutError) as met:
                 fault = met
 
-    def _outcome_of(self, step):
-        """A Future of a claim's outcome, where that is what a build waits for."""
-        if not isinstance(step, ReadBack):
+    def _waiting_for(self, step):
+        """A Future of what a build waits for in the log; None where it waits for an agent."""
+        if isinstance(step, Call):
             return None
-        outcome = Future()
-        self.engine.settled[step.claim_uuid] = outcome.set_result
-        return outcome
+        waiting = Future()
+        if isinstance(step, ReadBack):
+            self.engine.settled[step.claim_uuid] = waiting.set_result
+        elif self.engine.projection.position >= step.position:
+            waiting.set_result(None)
+        else:
+            self.engine.waiting.append((step.position, lambda: waiting.set_result(None)))
+        return waiting
 
     def _call(self, context, step):
         claim, timeout = step.claim, self._timeouts[step.method]
@@ -150,23 +187,36 @@ class CellConductor:
         """Have an instance deleted by the agent of its host."""
         with self._lock:
             server = self.engine.server_of(host)
-        if server is None:
-            raise errors.UsageError(f"host {host} is not known in cell {self.cell}; name a host of this cell")
-        return self._agents.delete_instance(context, server, host, instance_uuid)
+            if server is None:
+                raise errors.UsageError(f"host {host} is not known in cell {self.cell}; name a host of this cell")
+            claims = self.engine.delete(instance_uuid)
+        return self._agents.delete_instance(context, server, host, instance_uuid, claims)
 
-    def beat(self, context, hosts):
-        """Hosts are alive."""
+    def beat(self, context, hosts, agent, epoch):
+        """Hosts are alive; the agent that answers at ``agent`` speaks for them in the log's incarnation ``epoch``."""
         with self._lock:
-            self.engine.on_beat(hosts, self._clock.monotonic())
+            unknown = self.engine.on_beat(hosts, epoch, self._clock.monotonic())
+        self._ask_to_report(dict.fromkeys(unknown, agent))
 
     # --- what time brings --------------------------------------------------------------------------------------
 
     def _tick_all(self):
+        next_snapshot = self._clock.monotonic() + self._snapshot_interval
         while not self._stopped.wait(TICK):
             try:
                 self.tick()
             except errors.LogUnavailable as fault:
                 LOG.warning("%s cannot append: %s", self.name, fault)
+            if self._store is not None and self._clock.monotonic() >= next_snapshot:
+                self.keep_snapshot()
+                next_snapshot = self._clock.monotonic() + self._snapshot_interval
+
+    def keep_snapshot(self):
+        """Keep the state as it is now, for whoever starts later."""
+        with self._lock:
+            packed = snapshot.dump(self.projection) if self.engine.is_current else None
+        if packed is not None:
+            self._log.keep(packed)
 
     def tick(self):
         """Say what time has brought."""

@@ -3,10 +3,23 @@
 Whoever owns it calls it from one thread at a time, and gives it the way to publish.
 """
 
+import contextlib
+
 from conductor import build
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
+from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
+from rpc_api import events
+
+
+class BuildState:
+    """A build that goes on: ``deleted`` is set when its instance is deleted meanwhile."""
+
+    def __init__(self, instance_uuid):
+        self.instance_uuid = instance_uuid
+        self.deleted = False
 
 
 class CellEngine:
@@ -16,12 +29,34 @@ class CellEngine:
         self.cell = cell
         self.publish = publish
         self.projection = Projection(cell)
+        #: The position that is to be folded before the state counts as current.
+        self._catch_up = None
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         #: Uuids of the claims that are being built.
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
         self.settled = {}
+        #: (position, function) of whoever waits until the log is folded so far.
+        self.waiting = []
+        self._builds = set()
+
+    def on_begin(self, beginning) -> None:
+        """The log is read from its beginning or a snapshot (a Beginning); what was known is forgotten.
+
+        Raises a NovaSchedError for a snapshot that cannot be used.
+        """
+        self.projection = Projection(self.cell, whole=False)
+        self.projection = projection_of(self.cell, beginning)
+        self._catch_up = beginning.catch_up
+        if not beginning.whole:
+            self.publish(events.LogRebased(self.cell, beginning.first))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all is folded that the log held when it was begun."""
+        return (self._catch_up is not None and self.projection.whole
+                and self.projection.position >= self._catch_up)
 
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
@@ -30,6 +65,9 @@ class CellEngine:
             settle = self.settled.pop(outcome.claim_uuid, None)
             if settle is not None:
                 settle(outcome.reason)
+        for one in [one for one in self.waiting if one[0] <= self.projection.position]:
+            self.waiting.remove(one)
+            one[1]()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
 
     def server_of(self, host: str) -> str | None:
@@ -37,16 +75,50 @@ class CellEngine:
         known = self.projection.hosts.get(host)
         return known.server if known else None
 
+    def holds(self, claim) -> bool:
+        """Whether a claim (a ClaimProposed) that was accepted still holds, or runs already."""
+        return any(entry.claim_uuid == claim.claim_uuid
+                   for entry in self.projection.consumers.get(claim.consumer_uuid, ()))
+
+    @contextlib.contextmanager
+    def build_of(self, instance_uuid: str):
+        """A BuildState while the build goes on."""
+        state = BuildState(instance_uuid)
+        self._builds.add(state)
+        try:
+            yield state
+        finally:
+            self._builds.discard(state)
+
+    def delete(self, instance_uuid: str) -> list:
+        """An instance is deleted: its builds end, and what is claimed for it is released. Returns the uuids of its claims,
+        under which nothing may start any more."""
+        for state in self._builds:
+            if state.instance_uuid == instance_uuid:
+                state.deleted = True
+        claims = [entry for entry in self.projection.consumers.get(instance_uuid, ()) if entry.state is CLAIMED]
+        idle = [entry for entry in claims if entry.claim_uuid not in self.building]
+        if idle:
+            self.publish(*(events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "the instance was deleted")
+                           for entry in idle))
+        return [entry.claim_uuid for entry in claims]
+
     def build(self, request):
         """The steps of building an instance (a BuildRequest): see :mod:`conductor.build`."""
         return build.steps(self, request)
 
-    def on_beat(self, hosts, now: float) -> None:
-        """Hosts are alive at ``now`` (monotonic)."""
+    def on_beat(self, hosts, epoch: str, now: float) -> list:
+        """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are to
+        report in full: the log does not know them, or they speak in another."""
         self.monitor.heard(hosts, now)
+        if not self.is_current:
+            return []
+        return [host for host in hosts if epoch != self.projection.epoch or host not in self.projection.hosts]
 
     def on_tick(self, now: float) -> None:
         """Say which hosts are lost or seen again, and which claims were not built in time."""
+        if not self.is_current:
+            return
         said = [*self.monitor.changes(self.projection.hosts, now),
                 *self.reaper.expired(self.projection.consumers, self.building, now)]
         if said:

@@ -111,7 +111,7 @@ def _replay_voice(book, digest, decisions, only):
     if digest not in book.policies:
         for recorded in decisions:
             if only is None or recorded.decision.instance_uuid in only:
-                yield Replayed(recorded, None, f"its policy {digest} is not in the log of cell0")
+                yield Replayed(recorded, None, f"its policy {digest} is in none of the logs named; name that of cell0 too")
         return
     policy = Policy.from_json(book.policies[digest])
     state = _State(book, policy)

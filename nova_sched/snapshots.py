@@ -20,6 +20,10 @@ class SnapshotStore(abc.ABC):
         """Put a cell's snapshot in the place of the last one, in one step; LogUnavailable when it cannot be kept."""
 
     @abc.abstractmethod
+    def where(self, cell: str) -> str:
+        """The name of the file or key of a cell's snapshot, for people."""
+
+    @abc.abstractmethod
     def load(self, cell: str) -> bytes | None:
         """The newest snapshot of a cell, None when there is none; LogUnavailable when the store cannot be read."""
 
@@ -39,6 +43,9 @@ class FileStore(SnapshotStore):
 
     def _path(self, cell):
         return self._directory / f"{_checked(cell)}.snapshot"
+
+    def where(self, cell):
+        return str(self._path(cell))
 
     def save(self, cell, packed):
         path = self._path(cell)
@@ -74,6 +81,9 @@ class RedisStore(SnapshotStore):
         self._client = client
         self._shown = shown
 
+    def where(self, cell):
+        return f"{PREFIX}{cell} in {self._shown}"
+
     def save(self, cell, packed):
         try:
             self._client.set(PREFIX + _checked(cell), packed)
@@ -94,8 +104,11 @@ class RedisStore(SnapshotStore):
 def open_store(url: str) -> SnapshotStore:
     """Open a store: ``file:///DIRECTORY``, or ``redis://[:PASSWORD@]HOST:PORT/DB`` (``rediss://`` with TLS)."""
     parts = urlsplit(url)
-    if parts.scheme == "file" and parts.path:
-        return FileStore(parts.netloc + parts.path)
+    if parts.scheme == "file" and (parts.netloc or not parts.path):
+        raise errors.UsageError(f"the snapshot URL {url!r} names no directory from the root on, wanted file:///DIRECTORY; "
+                                "mend it")
+    if parts.scheme == "file":
+        return FileStore(parts.path)
     if parts.scheme in ("redis", "rediss"):
         try:
             import redis
@@ -109,3 +122,8 @@ def open_store(url: str) -> SnapshotStore:
             raise errors.UsageError(f"the snapshot URL of {parts.hostname} cannot be used ({fault}); mend it") from None
     raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
                             "mend it")
+
+
+def store_of(conf) -> SnapshotStore | None:
+    """The store that ``[snapshots] url`` names; None where it names none."""
+    return open_store(conf.snapshots.url) if conf.snapshots.url else None

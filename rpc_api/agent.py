@@ -3,7 +3,7 @@
 from oslo_config import cfg
 
 TOPIC = "nova_sched_agent"
-VERSION = "1.1"
+VERSION = "1.2"
 BUILD_TIMEOUT = 600
 CANCEL_TIMEOUT = 30
 
@@ -29,10 +29,12 @@ class AgentAPI:
         return self._client.call(context, "cancel_build", server=server, timeout=timeout, host=host,
                                  claim_uuid=claim_uuid, instance_uuid=instance_uuid)
 
-    def delete_instance(self, context, server, host, instance_uuid):
-        """End an instance; one that is not there is no matter."""
-        return self._client.call(context, "delete_instance", server=server, host=host, instance_uuid=instance_uuid)
+    def delete_instance(self, context, server, host, instance_uuid, claim_uuids=()):
+        """End an instance, which may not be there; nothing starts any more under the claims of ``claim_uuids``."""
+        return self._client.call(context, "delete_instance", server=server, host=host, instance_uuid=instance_uuid,
+                                 claim_uuids=list(claim_uuids))
 
-    def report(self, context, server, host):
-        """Ask for a full report of a host."""
-        self._client.cast(context, "report", server=server, host=host)
+    def report(self, context, server, host, epoch, after):
+        """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the producer
+        epoch that the log knows of the host: in an earlier one nothing that it says counts."""
+        self._client.cast(context, "report", server=server, host=host, epoch=epoch, after=after)

@@ -67,10 +67,18 @@ def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: i
 
 
 def encode_events(batch: Iterable[Event]) -> list[bytes]:
-    """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``."""
+    """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``.
+
+    An event that its readers would set aside is not packed: InvalidEvent says what is wrong with it.
+    """
     packed, pack = [], msgpack.Packer(use_bin_type=True).pack
     for event in batch:
-        one = pack(event)
+        thaw_fields(event.data.schema, event.data)
+        try:
+            one = pack(event)
+        except (ValueError, OverflowError) as fault:
+            raise errors.InvalidEvent(f"a {event.name} event cannot be packed ({fault}); mend the text or number in it "
+                                      "that msgpack does not take") from None
         if len(one) > MAX_EVENT_BYTES:
             raise errors.TooLarge(
                 f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "

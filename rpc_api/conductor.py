@@ -3,7 +3,7 @@
 from oslo_config import cfg
 
 TOPIC = "nova_sched_conductor"
-VERSION = "1.0"
+VERSION = "1.1"
 LONG_TIMEOUT = 1800
 
 GROUP = cfg.OptGroup("conductor", "The conductors, of the API level and of the cells")
@@ -50,6 +50,7 @@ class CellConductorAPI:
         """Delete an instance; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", host=host, instance_uuid=instance_uuid)
 
-    def beat(self, context, hosts):
-        """Hosts are alive; every conductor of the cell hears it."""
-        self._client.cast(context, "beat", fanout=True, hosts=list(hosts))
+    def beat(self, context, agent, hosts, epoch):
+        """Hosts are alive; every conductor of the cell hears it. ``agent`` is the server at which their agent answers,
+        ``epoch`` that of the log that it appends to."""
+        self._client.cast(context, "beat", fanout=True, agent=agent, hosts=list(hosts), epoch=epoch)

@@ -25,6 +25,16 @@ CELLS_OPTS = [
                help="Seconds that a service may take on its start to read what the logs hold."),
 ]
 
+SNAPSHOTS_GROUP = cfg.OptGroup("snapshots", "Where the state of logs is kept, so that a start need not read all of them")
+SNAPSHOTS_OPTS = [
+    cfg.StrOpt("url", secret=True,
+               help="file:///DIRECTORY, or redis://[:PASSWORD@]HOST:PORT/DB for services on several machines. Without it "
+                    "every start reads the logs from their first record, and records may not be removed from them."),
+    cfg.FloatOpt("interval", default=600.0, min=1.0,
+                 help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers that "
+                      "of cell0. Keep a multiple of it in the logs."),
+]
+
 CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled")
 CELL_OPTS = [
     cfg.StrOpt("log", secret=True, help="URL of the cell's log, as [cells] cell0_log."),
@@ -45,7 +55,8 @@ class Cell(NamedTuple):
 
 def list_opts():
     """All options of this package, for oslo-config-generator."""
-    return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (scheduler.GROUP, scheduler.OPTS),
+    return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
+            (scheduler.GROUP, scheduler.OPTS),
             (conductor.GROUP, conductor.OPTS), (agent.GROUP, agent.OPTS)]
 
 
@@ -106,7 +117,7 @@ def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
                                 f"{_files(conf)}")
     if uuid_wanted and not options.uuid:
         raise errors.UsageError(f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
-                                f"(nova-manage cell_v2 list_cells); add it to {_files(conf)}")
+                                f"(nova-manage cell_v2 list_cells; without a nova any UUID will do); add it to {_files(conf)}")
     return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log,
                 options.transport_url)
 

@@ -10,15 +10,16 @@ from rpc_api.events.schema import SchemaObject, register
 class BuildRequest(SchemaObject):
     """Build one instance in a cell: ``claims[0]`` is accepted already, the others are its alternates in order.
 
-    ``max_attempts`` bounds how many of them are tried.
+    ``max_attempts`` bounds how many of them are tried. ``position`` is where the first one stands in the cell's log.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"
     fields = {
         "instance_uuid": fields.UUIDField(),
         "request_id": fields.StringField(),
         "claims": fields.ListOfObjectsField("ClaimProposed"),
         "max_attempts": fields.NonNegativeIntegerField(),
+        "position": fields.IntegerField(default=-1),
     }
 
 

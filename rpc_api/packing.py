@@ -6,8 +6,15 @@ from rpc_api import errors
 
 
 def pack(value) -> bytes:
-    """Pack one value canonically: tuples as arrays, maps in the order of their keys."""
-    return msgpack.packb(_sorted(value), use_bin_type=True)
+    """Pack one value canonically: tuples as arrays, maps in the order of their keys.
+
+    Raises InvalidEvent for a text or a number that msgpack does not take.
+    """
+    try:
+        return msgpack.packb(_sorted(value), use_bin_type=True)
+    except (ValueError, OverflowError) as fault:
+        raise errors.InvalidEvent(f"a value cannot be packed ({fault}); mend the text or number in it that msgpack does "
+                                  "not take") from None
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
@@ -21,6 +28,11 @@ def _sorted(value):
     if isinstance(value, (tuple, list)):
         return [item if type(item) in _PLAIN else _sorted(item) for item in value]
     return value
+
+
+def printable(text: str, most: int = 4096) -> str:
+    """A text from elsewhere as it can stand in an event: what cannot be encoded is replaced, and it has an end."""
+    return text.encode("utf-8", "replace").decode()[:most]
 
 
 def unpack(packed: bytes):

@@ -6,8 +6,9 @@ from rpc_api import errors, events
 
 
 def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_uuid):
-    """(cell, tuple of ClaimProposed) of one instance's selections: the accepted claim, then its alternates."""
-    claims, cell = [], None
+    """(cell, tuple of ClaimProposed, position) of one instance's selections: the accepted claim, then its alternates, and
+    where the accepted one stands in the cell's log."""
+    claims, cell, position = [], None, None
     for selection in selections:
         try:
             asked = json.loads(selection.allocation_request)
@@ -17,6 +18,7 @@ def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_u
                 f"the selection of {selection.service_host} has no allocation_request of nova_sched; "
                 "let the conductor ask a nova_sched scheduler") from None
         cell = own["cell"]
+        position = own.get("position") if position is None else position
         allocations = tuple(
             events.Allocation(uuid, resource_class, amount)
             for uuid, held in sorted(asked["allocations"].items())
@@ -25,4 +27,4 @@ def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_u
         claims.append(events.ClaimProposed(
             own["claim_uuid"] or new_uuid(), instance_uuid, instance_uuid, request_id, project_id,
             selection.service_host, allocations, rule, False))
-    return cell, tuple(claims)
+    return cell, tuple(claims), -1 if position is None else position

@@ -28,7 +28,7 @@ _LEAVES = {
 def frozen(name, **given):
     """Frozen records of the class ``name``; ``given`` are strategies for some of its fields."""
     cls = TABLE[name]
-    parts = [given.get(field_name) or _values(field) for field_name, field in cls.fields.items()]
+    parts = [given[field_name] if field_name in given else _values(field) for field_name, field in cls.fields.items()]
     return st.tuples(*parts).map(cls.Frozen._make)
 
 

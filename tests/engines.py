@@ -47,7 +47,7 @@ class TinyCloud:
     def engine(self, name):
         """A new engine that has read everything."""
         def publish(cell, *data):
-            return self.append(cell, f"scheduler/{name}", *data)
+            return 1, self.append(cell, f"scheduler/{name}", *data)
         engine = Engine(self.cells, self.policy, f"scheduler/{name}", publish, lambda: next(self._uuids), self.clock,
                         **self.options)
         self.engines[name] = engine

@@ -31,6 +31,11 @@ class NovaSched(App):
         for handler in logging.getLogger().handlers:
             handler.addFilter(noise.is_wanted)
 
+    def interact(self):
+        """No command was named: say what there is. (cliff would open a shell of its own.)"""
+        self.parser.print_help(sys.stderr)
+        raise SystemExit(errors.EXIT_USAGE)
+
     def run_subcommand(self, argv):
         """Run one command: an error of the project is one sentence and its exit code."""
         try:

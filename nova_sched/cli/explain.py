@@ -37,15 +37,18 @@ class Explain(Command):
         found = book.of_request(arguments.key)
         if not found:
             raise errors.NovaSchedError(f"no decision for {arguments.key} is in {', '.join(sorted(book.records))}; "
-                                        "name the request id or instance, and all logs of the cloud")
+                                        "name another request or instance, or the logs that are missing")
         instances = {one.decision.instance_uuid for one in found}
         again = {one.recorded.key: one for one in replay(book, instances)}
         if arguments.output == "json":
             for one in found:
                 self.app.stdout.write(json.dumps(as_json(one)) + "\n")
         else:
-            for one in found:
-                self.app.stdout.write("\n".join(as_text(one, again[one.key], book)) + "\n")
+            for one, following in zip(found, [*found[1:], None]):
+                lines = [*as_text(one, again[one.key], book)]
+                if following is None or following.decision.instance_uuid != one.decision.instance_uuid:
+                    lines += afterwards(one.decision.instance_uuid, book)
+                self.app.stdout.write("\n".join(lines) + "\n")
         return 0
 
 
@@ -87,7 +90,9 @@ def as_text(recorded, again, book):
             role = "chosen" if number == 0 else "alternate" if score.host in decision.hosts else "next"
             parts = ", ".join(f"{one.weigher} {one.weighed:+.3f} (of {one.raw:g})" for one in score.weighers)
             yield f"    {role:<9} {score.host:<24} {score.score:+.3f}" + (f"  = {parts}" if parts else "")
-    yield from _afterwards(recorded, book)
+    if decision.claim_uuid is not None:
+        reason = book.outcomes(recorded.cell).get(decision.claim_uuid, "it is not in the log")
+        yield "  claim        accepted" if reason is None else f"  claim        refused: {reason}"
     yield "  replayed     the same" if again.same else f"  replayed     differs: {again.difference}"
 
 
@@ -105,15 +110,15 @@ def _asked_for(request):
     return text
 
 
-def _afterwards(recorded, book):
-    """What the logs say of the instance after the decision, one line an event."""
-    instance = recorded.decision.instance_uuid
+def afterwards(instance, book):
+    """What the logs say of an instance beside the decisions, one line an event."""
+    yield f"events of {instance}"
     for cell, records in sorted(book.records.items()):
         outcomes = book.outcomes(cell)
         for position, record in records:
             for event in record.events:
                 if isinstance(event, Event) and event.name != "DecisionMade" and _about(event.data) == instance:
-                    yield f"  event        {cell} {position}: {event.name} {_detail(event, outcomes)}"
+                    yield f"  {cell + ' ' + str(position):<12} {event.name} {_detail(event, outcomes)}"
 
 
 def _about(data):

@@ -23,7 +23,7 @@ def main(argv=None) -> int:
     try:
         return app.run(argv)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else errors.EXIT_USAGE
+        return errors.EXIT_OK if end.code is None else end.code if isinstance(end.code, int) else errors.EXIT_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED

@@ -10,13 +10,15 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay import LogBook
 from nova_sched.replay import replay as replayed
+from rpc_api import errors
 
 EPILOG = """\
 examples:
   nova-sched replay --log out/demo
   nova-sched replay --log cell0=sqlite:///log.cell0.db --log cell1=sqlite:///log.cell1.db --instance 0244cc12-...
 
-exit codes: 0 all decisions come out the same, 1 one differs, 3 a log cannot be reached, 4 a log has a gap
+exit codes: 0 all decisions come out the same, 1 one differs, or there is none of a named instance, 3 a log cannot be
+reached, 4 a log has a gap, or a decision cannot be made again as one of its logs is not named
 """
 
 
@@ -36,19 +38,27 @@ class Replay(Command):
         write = self.app.stdout.write
         with logs.Logs(arguments) as opened:
             book = LogBook(opened)
-        made = different = 0
-        for one in replayed(book, set(arguments.instance) if arguments.instance else None):
-            made += 1
-            if not one.same:
-                different += 1
-                if different <= arguments.show:
-                    decision = one.recorded.decision
-                    write(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, attempt "
-                          f"{decision.attempt}: {one.difference}\n")
+        only = set(arguments.instance) if arguments.instance else None
+        unknown = (only or set()) - {one.decision.instance_uuid for one in book.decisions}
+        if unknown:
+            raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(book.records))}; "
+                                        "name another instance, or the logs that are missing")
+        made = different = impossible = 0
+        for one in replayed(book, only):
+            made += one.again is not None
+            impossible += one.again is None
+            different += one.again is not None and not one.same
+            if not one.same and different + impossible <= arguments.show:
+                decision = one.recorded.decision
+                write(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, attempt "
+                      f"{decision.attempt}: {one.difference}\n")
         for cell, records in sorted(book.records.items()):
             projection = Projection(cell, HostTable())
             projection.fold(records)
             write(f"{cell}: {len(records)} records to position {projection.position}, digest "
                   f"{state_digest(projection)}, {projection.counts['set-aside']} events set aside\n")
-        write(f"{made} decisions made again, {different} different\n")
-        return 1 if different else 0
+        write(f"{made} decisions made again, {different} different"
+              + (f", {impossible} could not be made again" if impossible else "") + "\n")
+        if different:
+            return errors.EXIT_NEGATIVE
+        return errors.EXIT_GAP if impossible else errors.EXIT_OK

@@ -40,7 +40,10 @@ class Snapshot(Command):
         store = open_store(arguments.to)
         with logs.Logs(arguments) as opened:
             for cell, log in sorted(opened.items()):
-                (self._check if arguments.check else self._take)(cell, log, store)
+                try:
+                    (self._check if arguments.check else self._take)(cell, log, store)
+                except (errors.UnknownSchema, errors.SnapshotMismatch) as fault:
+                    raise type(fault)(f"{store.where(cell)}: {fault}") from None
         return 0
 
     def _take(self, cell, log, store):

@@ -9,7 +9,7 @@ from cliff.command import Command
 from nova_sched.cli import logs
 from rpc_api import codec, errors
 from rpc_api.codec import SetAside
-from rpc_api.events import TABLE, thaw
+from rpc_api.events import EVENTS, thaw
 from rpc_api.events.schema import PackedObjectField
 
 EPILOG = """\
@@ -22,6 +22,13 @@ exit codes: 0 shown, 3 the log cannot be reached, 4 the position is not in the l
 """
 
 
+def _position(text):
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return value
+
+
 class Tail(Command):
     """Show the events of logs, and with --follow those that come."""
 
@@ -30,8 +37,9 @@ class Tail(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         logs.add_arguments(parser)
-        parser.add_argument("--from", type=int, dest="first", metavar="POSITION", help="first record to show (the log's first)")
-        parser.add_argument("-n", "--records", type=int, metavar="N", help="show only the last N records of each log")
+        parser.add_argument("--from", type=_position, dest="first", metavar="POSITION",
+                            help="first record to show (one log; its first)")
+        parser.add_argument("-n", "--records", type=_position, metavar="N", help="show only the last N records of each log")
         parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes (one log)")
         parser.add_argument("--type", action="append", metavar="NAME", help="only events of this type; several: any of them")
         parser.add_argument("--host", action="append", metavar="NAME", help="only events about this host")
@@ -40,14 +48,15 @@ class Tail(Command):
         return parser
 
     def take_action(self, arguments):
-        unknown = [name for name in arguments.type or () if name not in TABLE and name != "set-aside"]
+        unknown = [name for name in arguments.type or () if name not in EVENTS and name != "set-aside"]
         if unknown:
             raise errors.UsageError(f"there is no event type {unknown[0]!r}, wanted one of set-aside, "
-                                    f"{', '.join(sorted(TABLE))}")
+                                    f"{', '.join(sorted(EVENTS))}; mend --type")
         show = as_json if arguments.output == "json" else as_text
         with logs.Logs(arguments) as opened:
-            if arguments.follow and len(opened) > 1:
-                raise errors.UsageError("--follow takes one log; name it as CELL=URL")
+            for option, given in (("--follow", arguments.follow), ("--from", arguments.first is not None)):
+                if given and len(opened) > 1:
+                    raise errors.UsageError(f"{option} takes one log, got {len(opened)}; name one as CELL=URL")
             for cell, log in opened.items():
                 self._show(cell, log, arguments, show)
         return 0
@@ -57,6 +66,9 @@ class Tail(Command):
         first = bounds.first if arguments.first is None else arguments.first
         if arguments.records is not None:
             first = max(bounds.first, bounds.last + 1 - arguments.records)
+        if first > bounds.last + 1:
+            raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got --from {first}; name an "
+                                       "earlier one, or see whether the log was re-created")
         with log.read_from(first) as reader:
             while arguments.follow or reader.position <= bounds.last:
                 for record in reader.read(1000, 1.0):

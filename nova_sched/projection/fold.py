@@ -119,6 +119,10 @@ def host_removed(projection, position, event, noted):
 
 # --- claims ------------------------------------------------------------------------------------------------------
 
+#: Refusals that no other host would mend.
+HOLDS_ALREADY = "the consumer holds resources already"
+MALFORMED = "malformed"
+
 def claim_proposed(projection, position, event, noted):
     """Accept a claim if there is room for all of it and its conditions hold at this very position."""
     data = event.data
@@ -143,11 +147,11 @@ def claim_refusal(projection, host, claim) -> str | None:
         if table.disabled[host.root]:
             return "disabled"
     if claim.consumer_uuid in projection.consumers:
-        return "the consumer holds resources already"
+        return HOLDS_ALREADY
     wanted = {}
     for provider_uuid, resource_class, amount in claim.allocations:
         if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
-            return "malformed allocations"
+            return f"{MALFORMED} allocations"
         wanted[provider_uuid, resource_class] = amount
     for (provider_uuid, resource_class), amount in wanted.items():
         row = host.rows.get(provider_uuid)
@@ -161,7 +165,7 @@ def claim_refusal(projection, host, claim) -> str | None:
 
 def _rule_refusal(projection, rule):
     if rule.policy not in POLICIES:
-        return "malformed rule"
+        return f"{MALFORMED} rule"
     fence = projection.fences.get(rule.group_uuid)
     if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
         return "affinity: the group was moved to another cell"
@@ -238,6 +242,12 @@ def log_opened(projection, position, event, noted):
     """The beginning of a log; its epoch stands in each record."""
 
 
+def log_rebased(projection, position, event, noted):
+    """Forget everything, as somebody who begins to read here knows nothing."""
+    projection.forget()
+    noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
+
+
 def counted(projection, position, event, noted):
     """Evidence: kept by the log, counted here, no state."""
 
@@ -274,6 +284,7 @@ def group_fenced(projection, position, event, noted):
 
 HANDLERS = {
     "LogOpened": log_opened,
+    "LogRebased": log_rebased,
     "HostReported": host_reported,
     "HostConfirmed": host_confirmed,
     "HostLost": host_lost,

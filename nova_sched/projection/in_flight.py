@@ -32,8 +32,12 @@ class InFlight:
             self.groups.remove(entry)
             self._count(entry, -1)
 
+    def count_again(self) -> None:
+        """Set the column anew, after rows were dropped and made again."""
+        for (provider_uuid, resource_class), held in self._held.items():
+            self._set(provider_uuid, resource_class, held)
+
     def _count(self, entry, sign):
-        table = self.table
         for provider_uuid, resource_class, amount in entry.allocations:
             key = (provider_uuid, resource_class)
             held = self._held.get(key, 0) + sign * amount
@@ -41,9 +45,13 @@ class InFlight:
                 self._held[key] = held
             else:
                 self._held.pop(key, None)
-            row = table.row_of_uuid.get(provider_uuid)
-            if row is not None:
-                # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
-                index = table.class_index(resource_class)
-                table.hold(row, index, held - int(table.held[index, row]))
-                table.touch(int(table.root[row]))
+            self._set(provider_uuid, resource_class, held)
+
+    def _set(self, provider_uuid, resource_class, held):
+        table = self.table
+        row = table.row_of_uuid.get(provider_uuid)
+        if row is not None:
+            # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
+            index = table.class_index(resource_class)
+            table.hold(row, index, held - int(table.held[index, row]))
+            table.touch(int(table.root[row]))

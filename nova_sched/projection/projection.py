@@ -9,6 +9,7 @@ same state (see :mod:`nova_sched.projection.digest`).
 from collections import Counter, deque
 from typing import NamedTuple
 
+from nova_sched.projection import inventory as inventories
 from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import GroupIndex
 from nova_sched.projection.noted import Noted, Refusal
@@ -47,12 +48,21 @@ class Projection:
     ``quarantine`` keep the last 1,000 of their kind and ``counts`` counts all; none of the three is state.
     """
 
-    def __init__(self, cell: str, table: HostTable | None = None):
+    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True):
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
+        #: False where records were removed in front of the log: then nothing counts until a LogRebased.
+        self.whole = whole
         self.epoch = None
         self.position = -1
+        self._begin()
+        self.noted = deque(maxlen=MAX_KEPT)
+        self.quarantine = deque(maxlen=MAX_KEPT)
+        self.counts = Counter()
+
+    def _begin(self):
+        """The state of a log that says nothing yet."""
         self.hosts = {}
         #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
         self.consumers = {}
@@ -67,9 +77,17 @@ class Projection:
         self.anchors = {}
         #: Affinity group -> the highest anchor under which nothing may be claimed here.
         self.fences = {}
-        self.noted = deque(maxlen=MAX_KEPT)
-        self.quarantine = deque(maxlen=MAX_KEPT)
-        self.counts = Counter()
+
+    def forget(self) -> None:
+        """Take all of this log's state out, of the table too."""
+        for host in self.hosts.values():
+            if host.root >= 0:
+                inventories.erase(self, host)
+        for uuid in self.aggregates:
+            self.table.aggregates.pop(uuid, None)
+        self.table.topology_version += 1
+        self.whole = True
+        self._begin()
 
     def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
@@ -94,13 +112,20 @@ class Projection:
     def _fold_record(self, position, record: DecodedRecord, outcomes, noted):
         if record.epoch is not None:
             if self.epoch is None:
-                self.epoch = record.epoch
+                # A record of which nothing can be read says nothing of the log either.
+                if any(type(event) is not SetAside for event in record.events):
+                    self.epoch = record.epoch
             elif record.epoch != self.epoch:
                 self._set_aside(position, 0, "foreign-epoch",
                                 f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}", b"")
                 return
         for index, event in enumerate(record.events):
-            if type(event) is SetAside:
+            if type(event) is not SetAside and event.name == "LogRebased":
+                # Also as a duplicate: for somebody who begins to read behind the first one it is none.
+                self._fold_event(position, index, event, outcomes, noted)
+            elif not self.whole:
+                continue
+            elif type(event) is SetAside:
                 self._set_aside(position, index, *event)
             elif self._is_next(position, event, noted):
                 self._fold_event(position, index, event, outcomes, noted)
@@ -132,7 +157,8 @@ class Projection:
         else:
             self.counts["stale-epoch"] += 1
             noted.append(Noted(position, "stale-epoch", getattr(event.data, "host", None),
-                               f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}"))
+                               f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}",
+                               event.producer.startswith("compute_agent/")))
 
     def _fold_event(self, position, index, event, outcomes, noted):
         role = event.producer.partition("/")[0]

@@ -1,8 +1,8 @@
 """A projection as bytes, and back: so that a reader starts at a position and not at the log's first record.
 
 The bytes are a head of one msgpack array and the packed state behind it. The
-head names the log that the state belongs to; its checksum covers the state,
-so damage is found before anything is built.
+head names the log that the state belongs to; its checksum covers both, so
+damage is found before anything is built.
 """
 
 import zlib
@@ -22,7 +22,7 @@ from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import pack
 
 MAGIC = "nova_sched snapshot"
-FORMAT = 1
+FORMAT = 2
 _HEAD_FIELDS = 7
 
 
@@ -43,9 +43,12 @@ def dump(projection: Projection) -> bytes:
     state = zlib.compress(pack((
         hosts, sorted(projection.producers.items()), sorted(projection.anchors.items()),
         sorted(projection.fences.items()), [projection.aggregates[uuid] for uuid in sorted(projection.aggregates)])), 1)
-    checksum = blake2b(state, digest_size=16).hexdigest()
-    head = (MAGIC, FORMAT, projection.cell, projection.epoch, projection.position, state_digest(projection), checksum)
-    return msgpack.packb(head) + state
+    head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
+    return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
+
+
+def _checksum(head, state):
+    return blake2b(msgpack.packb(tuple(head)) + state, digest_size=16).hexdigest()
 
 
 def _split(packed: bytes):
@@ -68,18 +71,37 @@ def head_of(packed: bytes) -> Head:
     return Head(*_split(packed)[0][2:6])
 
 
+def check(packed: bytes) -> Head:
+    """Read the head of a snapshot whose state is as it was kept; SnapshotMismatch when it is damaged, UnknownSchema for
+    bytes of another form."""
+    parts, state = _split(packed)
+    head = Head(*parts[2:6])
+    if _checksum(head, state) != parts[6]:
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} is damaged; "
+                                      "remove it and fold the log")
+    return head
+
+
 def load(packed: bytes, table=None) -> Projection:
     """Build the projection of a snapshot, in ``table`` if that is given.
 
     Raises UnknownSchema for bytes of another form and SnapshotMismatch for damaged ones; nothing is built then.
     """
+    check(packed)
     head, state = _split(packed)
-    if blake2b(state, digest_size=16).hexdigest() != head[6]:
-        raise errors.SnapshotMismatch(f"the snapshot of {head[2]} at position {head[4]} is damaged; "
-                                      "remove it and fold the log")
     hosts, producers, anchors, fences, aggregates = msgpack.unpackb(
         zlib.decompress(state), use_list=False, strict_map_key=False)
     projection = Projection(head[2], table)
+    try:
+        _load_state(projection, head, hosts, producers, anchors, fences, aggregates)
+    except errors.NovaSchedError:
+        # The table may be one that others use too.
+        projection.forget()
+        raise
+    return projection
+
+
+def _load_state(projection, head, hosts, producers, anchors, fences, aggregates):
     projection.epoch, projection.position = head[3], head[4]
     for aggregate in aggregates:
         one = thaw_fields(events.TABLE["AggregateUpdated"], aggregate)
@@ -93,7 +115,6 @@ def load(packed: bytes, table=None) -> Projection:
     if state_digest(projection) != head[5]:
         raise errors.SnapshotMismatch(f"the snapshot of {head[2]} at position {head[4]} does not give the state that "
                                       "it was made of; remove it and fold the log")
-    return projection
 
 
 def _load_host(projection, name, server, producer, inventory, status, lost, entries):

@@ -32,7 +32,7 @@ class Policy:
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    "mend [filter_scheduler] in the configuration")
+                    f"mend {'enabled_filters' if kind == 'filter' else 'weight_classes, or --weigher of a play'}")
 
     @cached_property
     def digest(self) -> str:

@@ -7,8 +7,12 @@ ports ask of Placement. Nothing secret is taken over.
 from nova_sched.selection.groups import asked_of
 from nova_sched.selection.guest import wishes_of
 from rpc_api import errors, events
+from rpc_api.events.schema import MAX_AMOUNT, thaw_fields
+from rpc_api.packing import pack
 
 _IMAGE_PROPERTIES = ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")
+#: Of an event of 256 KiB; the rest is for what was decided.
+MAX_REQUEST_BYTES = 160 * 1024
 _POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
 
 
@@ -21,7 +25,7 @@ def request_from(spec, request_id: str):
     asked = asked_of(spec, extra_specs, properties, wishes)
     params, destination = spec.request_level_params, spec.requested_destination
     cell = _set(destination, "cell")
-    return events.SchedulingRequest(
+    return _recordable(events.SchedulingRequest(
         request_id=request_id,
         project_id=_set(spec, "project_id"),
         flavor_name=_set(flavor, "name") or "",
@@ -41,7 +45,20 @@ def request_from(spec, request_id: str):
         target_cell=str(cell.uuid) if cell else None,
         server_group=_server_group(spec),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
-    )
+    ))
+
+
+def _recordable(request):
+    """The request, if the evidence of a decision can hold it; UsageError says why not."""
+    try:
+        size = len(pack(request))
+        thaw_fields(events.TABLE["SchedulingRequest"], request)
+    except errors.InvalidEvent as fault:
+        raise errors.UsageError(f"the request cannot be recorded: {fault}") from None
+    if size > MAX_REQUEST_BYTES:
+        raise errors.UsageError(f"the request has {size} bytes, wanted at most {MAX_REQUEST_BYTES}; "
+                                "name fewer hosts, group members or extra specs in it")
+    return request
 
 
 def _set(obj, name):
@@ -78,9 +95,9 @@ def _server_group(spec):
 def _limit(group, rules, name):
     try:
         limit = int(rules.get(name, 1))
-    except ValueError:
+    except (ValueError, TypeError):
         limit = 0
-    if limit < 1:
-        raise errors.UsageError(f"the server group {group.uuid} has {name} {rules[name]!r}, "
-                                "wanted a whole number above 0; mend its rules")
+    if not 0 < limit <= MAX_AMOUNT:
+        raise errors.UsageError(f"the server group {group.uuid} has {name} {str(rules[name])[:80]!r}, "
+                                f"wanted a whole number from 1 to {MAX_AMOUNT}; mend its rules")
     return limit

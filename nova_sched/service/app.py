@@ -7,6 +7,7 @@ from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.process import Service
 from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Scheduler
+from nova_sched.snapshots import store_of
 from rpc_api.config import Buses
 from rpc_api.scheduler import VERSION
 
@@ -26,7 +27,8 @@ class SchedulerService(Service):
         self._buses = Buses(conf)
         self._server = None
         self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
-                                   cell_down_after=options.cell_down_after)
+                                   cell_down_after=options.cell_down_after, store=store_of(conf),
+                                   snapshot_interval=conf.snapshots.interval)
 
     def start(self):
         bus = self._buses.top()

@@ -2,16 +2,20 @@
 
 import json
 import logging
+import uuid
 from concurrent.futures import Future
 
 from nova_sched.selection.request import request_from
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
 
 LOG = logging.getLogger(__name__)
 
 ALLOCATION_REQUEST_VERSION = "1.36"
+#: More in one request would keep all others waiting for seconds.
+MAX_INSTANCES = 1000
 
 
 class SchedulerEndpoint:
@@ -28,13 +32,13 @@ class SchedulerEndpoint:
 
         NoValidHost when the instances cannot all be placed; its text is safe for the end user.
         """
-        if spec_obj is None:
-            raise errors.UsageError("select_destinations got no spec_obj, wanted a RequestSpec; "
+        if not isinstance(spec_obj, RequestSpec):
+            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a RequestSpec; "
                                     "use a conductor that speaks scheduler RPC 4.5")
         request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
-        uuids = list(instance_uuids or [spec_obj.instance_uuid])
         answered = Future()
         try:
+            uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
             request = request_from(spec_obj, request_id)
         except errors.UsageError as fault:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
@@ -86,6 +90,21 @@ class SchedulerEndpoint:
         """Nothing to do, as above."""
 
 
+def _checked(instance_uuids):
+    """The uuids of a request's instances as texts of the one form that events have; UsageError for others."""
+    if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
+        raise errors.UsageError(f"the request names {len(instance_uuids)} instances, wanted a list of at most "
+                                f"{MAX_INSTANCES}; ask in parts")
+    try:
+        checked = [str(uuid.UUID(one)) for one in instance_uuids]
+    except (ValueError, AttributeError, TypeError):
+        raise errors.UsageError("an instance of the request is named by what is no UUID; "
+                                "use a conductor that speaks scheduler RPC 4.5") from None
+    if len(set(checked)) < len(checked):
+        raise errors.UsageError("the request names an instance twice; name each once")
+    return checked
+
+
 def _aggregate(aggregate):
     return events.AggregateUpdated(
         str(aggregate.uuid), aggregate.name, tuple(aggregate.hosts or ()),
@@ -101,7 +120,7 @@ def allocation_request(placed) -> str:
             allocation.resource_class] = allocation.amount
     return json.dumps({
         "allocations": allocations, "mappings": placed.mappings,
-        "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid,
+        "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
                        "rule": list(placed.rule) if placed.rule is not None else None}}, sort_keys=True)
 
 

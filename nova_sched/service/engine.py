@@ -11,6 +11,8 @@ from collections import Counter, deque
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from nova_sched.projection.beginning import projection_of
+from nova_sched.projection.fold import HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
@@ -28,7 +30,8 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
 class Placed(NamedTuple):
-    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate."""
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate, and ``position`` where it
+    stands in the cell's log."""
 
     instance_uuid: str
     cell: str
@@ -40,6 +43,7 @@ class Placed(NamedTuple):
     mappings: dict
     rule: object
     claim_uuid: str | None
+    position: int | None = None
 
 
 class Ask:
@@ -57,7 +61,7 @@ class Ask:
 class _Instance:
     """One instance of an ask on its way from decision to accepted claim."""
 
-    __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced")
+    __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced", "placed", "held")
 
     def __init__(self, ask, uuid, seed):
         self.ask = ask
@@ -70,10 +74,15 @@ class _Instance:
         self.accepted = False
         #: Number of the group's anchor that this request has fenced off.
         self.fenced = 0
+        #: What the decision comes to, as it was when it was made: the rows of hosts may be others' by the answer.
+        self.placed = ()
+        #: How often its claim was refused because the instance holds resources already.
+        self.held = 0
 
 
 class Engine:
-    """``publish(cell, *data)`` appends frozen records to a cell's log and returns the sequence of the last one.
+    """``publish(cell, *data)`` appends frozen records to a cell's log, all or none, and returns the mark of the last one:
+    (producer epoch, sequence). It raises a NovaSchedError when none was taken.
 
     ``cells`` are the names of the cells, without cell0. ``new_uuid()`` gives claim uuids; ``name`` is the producer.
     """
@@ -93,40 +102,117 @@ class Engine:
         self.counts = Counter()
         self._pending = {}
         self._abandoned = set()
-        #: Cell -> claim uuid -> sequence of this process's claims that were not read back yet, oldest first.
+        #: Cell -> claim uuid -> mark of this process's claims that were not read back yet, oldest first.
         self.in_flight = {cell: {} for cell in self.cells}
-        #: Cell -> (sequence, instance) that go on when that event of ours was folded.
+        #: Cell -> (mark, instance) that go on when that event of ours was folded.
         self._waits = {cell: deque() for cell in (CELL0, *self.cells)}
         self._asks = {}
+        #: (Cell, "read" or "append") -> since when that cannot be done.
         self._down_since = {}
+        #: Cells that were closed, and it was said.
+        self._closed = frozenset()
+        #: Events that could not be published, and are to be: (cell, data).
+        self._unsaid = deque()
+        #: Log -> the position that is to be folded before it counts, of those that are not so far yet.
+        self._behind = {}
+        #: Aggregates that are to be appended to cell0's log again if it does not have them, once it is folded.
+        self._remembered = ()
+
+    # --- logs that begin ---------------------------------------------------------------------------------------
+
+    def expect(self, cell):
+        """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
+        self._behind[cell] = None
+        self.cloud.table.cell_closed[cell] = True
+
+    def on_begin(self, cell, beginning):
+        """A log is read from its beginning or a snapshot (a Beginning); what was known of it is forgotten.
+
+        Raises a NovaSchedError for a snapshot that cannot be used.
+        """
+        before = self.cloud.projections[cell]
+        if cell == CELL0:
+            self._remembered = (*self._remembered, *before.aggregates.values())
+        before.forget()
+        self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
+        self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table)
+        self.cloud.in_flight.count_again()
+        self._behind[cell] = beginning.catch_up
+        self._close_cell(cell, True)
+        if beginning.begun_anew:
+            self._decide_elsewhere(cell)
+            if cell in self.in_flight:
+                for claim_uuid in self.in_flight[cell]:
+                    self.cloud.in_flight.remove(claim_uuid)
+                self.in_flight[cell].clear()
+            waits, self._waits[cell] = self._waits[cell], deque()
+            for _, instance in waits:
+                self._decide(instance)
+            if cell == CELL0:
+                self.publish(CELL0, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
+        if cell == CELL0 and not beginning.whole:
+            # The other logs have conductors, who see to it.
+            self.publish(CELL0, events.LogRebased(CELL0, beginning.first))
+        self._look_how_far(cell)
+
+    def _look_how_far(self, cell):
+        """Open a cell whose log is folded as far as it went when it was begun."""
+        projection, wanted = self.cloud.projections[cell], self._behind.get(cell)
+        if wanted is None or not projection.whole or projection.position < wanted:
+            return
+        del self._behind[cell]
+        if cell == CELL0:
+            for aggregate in self._remembered:
+                self.on_aggregate(aggregate)
+            self._remembered = ()
+        if not self._is_down(cell):
+            self._close_cell(cell, False)
+
+    @property
+    def waiting_for(self):
+        """Cells whose logs are not folded yet and can be read."""
+        return [cell for cell in self._behind if (cell, "read") not in self._down_since]
+
+    @property
+    def unreadable(self):
+        """Cells whose logs cannot be read now."""
+        return [cell for cell, way in self._down_since if way == "read"]
+
+    def _is_down(self, cell):
+        return (cell, "read") in self._down_since or (cell, "append") in self._down_since
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def on_records(self, cell, records):
         """Fold records of a cell's log, and settle what was waiting for them. Returns what was noted."""
-        projection = self.cloud.projections[cell]
+        projection, table = self.cloud.projections[cell], self.cloud.table
+        topology = table.topology_version
         outcomes, noted = projection.fold(records)
+        if table.topology_version != topology:
+            self.cloud.in_flight.count_again()
         for outcome in outcomes:
             # All at once, before anything is decided: what was folded must not be counted as in flight too.
             self.cloud.in_flight.remove(outcome.claim_uuid)
             self.in_flight.get(cell, {}).pop(outcome.claim_uuid, None)
         for outcome in outcomes:
             self._settle(cell, outcome)
+        folded = projection.producers.get(self.name, (0, 0))
+        self._settle_lost(cell, folded)
         waits = self._waits[cell]
-        folded = projection.producers.get(self.name, (0, 0))[1] if waits else 0
         while waits and waits[0][0] <= folded:
             self._decide(waits.popleft()[1])
+        if cell in self._behind:
+            self._look_how_far(cell)
         return noted
 
     def on_ask(self, ask: Ask):
         """Decide a request and publish its claims."""
         self._asks[id(ask)] = ask
         if ask.request.check_only:
-            self._check_only(ask)
+            self._or_fail(ask, self._check_only, ask)
             return
         for instance in ask.instances:
-            if not ask.over:
-                self._decide(instance)
+            self._decide(instance)
 
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the aggregate is just so already."""
@@ -143,25 +229,31 @@ class Engine:
         self.policy = policy
         self.cloud = self.cloud._replace(chain=FilterChain(self.cloud.table, policy))
 
-    def on_fault(self, cell, fault):
-        """A cell's log cannot be read now (``fault`` says why), or can be again (None)."""
+    def on_fault(self, cell, fault, way="read"):
+        """A cell's log cannot be read (or appended to) now (``fault`` says why), or can be again (None)."""
         if fault is None:
-            self._down_since.pop(cell, None)
-            self._close_cell(cell, False)
-        else:
-            self._down_since.setdefault(cell, self.clock.monotonic())
+            if self._down_since.pop((cell, way), None) is not None and cell not in self._behind and not self._is_down(cell):
+                self._close_cell(cell, False)
+            return
+        self._down_since.setdefault((cell, way), self.clock.monotonic())
+        if way == "read" and not isinstance(fault, errors.LogUnavailable):
+            # What is known is not what the log says: not one more decision on it.
+            self._close_cell(cell, True)
 
     def on_tick(self):
         """Look at what takes too long: cells that are not readable, claims that do not come back."""
         now = self.clock.monotonic()
-        for cell, since in self._down_since.items():
+        for (cell, _), since in self._down_since.items():
             if now - since >= self.cell_down_after:
                 self._close_cell(cell, True)
+                self._decide_elsewhere(cell)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({str(one.cell) for one in ask.instances if not one.accepted})
             self._fail(ask, errors.ClaimTimeout(
                 f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
                 f"{self.claim_timeout} s; see to the log of that cell"))
+        for _ in range(len(self._unsaid)):
+            self._say(*self._unsaid.popleft())
 
     def open_asks(self):
         """Requests that were not answered yet."""
@@ -169,10 +261,25 @@ class Engine:
 
     # --- decisions ---------------------------------------------------------------------------------------------
 
+    def _or_fail(self, ask, function, *arguments):
+        """Do what one request needs; whatever goes wrong is that request's affair."""
+        try:
+            function(*arguments)
+        except errors.NovaSchedError as fault:
+            self._fail(ask, fault)
+        except Exception as fault:
+            LOG.error("request %s met a fault of the scheduler: %r", ask.request.request_id, fault)
+            LOG.debug("the fault of the scheduler", exc_info=True)
+            self.counts["faults"] += 1
+            self._fail(ask, errors.NovaSchedError(
+                f"request {ask.request.request_id} met a fault of the scheduler ({fault!r}); see its log"))
+
     def _decide(self, instance):
+        if not instance.ask.over:
+            self._or_fail(instance.ask, self._decide_now, instance)
+
+    def _decide_now(self, instance):
         ask = instance.ask
-        if ask.over:
-            return
         request, anchor = self._anchored(instance)
         positions = self._positions()
         started = self.clock.monotonic()
@@ -192,29 +299,33 @@ class Engine:
         rule = rule_of(self.cloud.table, chosen, request, instance.uuid)
         if rule is not None and anchor is not None:
             rule = rule._replace(limit=anchor[2])
-        instance.claim = events.ClaimProposed(
+        instance.claim = claim = events.ClaimProposed(
             self.new_uuid(), instance.uuid, instance.uuid, request.request_id, request.project_id, chosen.host,
             chosen.assignment.allocations, rule, bool(request.force_hosts or request.force_nodes))
-        self._propose(instance)
-        self.publish(instance.cell, decision_event(self.policy, instance, request, positions, took_ns))
-
-    def _propose(self, instance):
-        claim = instance.claim
+        instance.placed = self._all_placed(instance)
+        # The claim and its evidence, or none of them.
+        epoch, sequence = self.publish(instance.cell, claim,
+                                       decision_event(self.policy, instance, request, positions, took_ns))
         self.cloud.in_flight.add(claim)
         self._pending[claim.claim_uuid] = instance
-        try:
-            self.in_flight[instance.cell][claim.claim_uuid] = self.publish(instance.cell, claim)
-        except errors.LogUnavailable as fault:
-            self.cloud.in_flight.remove(claim.claim_uuid)
-            del self._pending[claim.claim_uuid]
-            self._fail(instance.ask, fault)
+        self.in_flight[instance.cell][claim.claim_uuid] = (epoch, sequence - 1)
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
         LOG.info("No valid host for %s of %s: %s", instance.uuid, request.request_id, summary)
         self.counts["no_valid_host"] += 1
-        self.publish(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
+        self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
         self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary))
+
+    def _say(self, cell, *data):
+        """Publish what must be said in any case: now, or when the log takes it."""
+        try:
+            self.publish(cell, *data)
+        except errors.LogUnavailable:
+            self._unsaid.append((cell, *data))
+        except errors.NovaSchedError as fault:
+            LOG.warning("%s is not recorded: %s", ", ".join(type(one).__name__ for one in data), fault)
+            self.counts["unsaid"] += 1
 
     def _check_only(self, ask):
         """A rebuild: the host must pass the filters; nothing is claimed."""
@@ -225,7 +336,7 @@ class Engine:
             if not decision.candidates:
                 self._refuse(instance, ask.request, self._positions(), 0)
                 return
-            placed.append([self._placed(instance.uuid, decision.candidates[0], None, None)])
+            placed.append([self._placed(instance, decision.candidates[0], None, None)])
         self._finish(ask, placed)
 
     def _positions(self):
@@ -239,27 +350,48 @@ class Engine:
             if outcome.claim_uuid in self._abandoned:
                 self._abandoned.discard(outcome.claim_uuid)
                 if outcome.reason is None:
-                    self.publish(cell, events.ClaimReleased(outcome.consumer_uuid, outcome.claim_uuid, "given up"))
+                    self._say(cell, events.ClaimReleased(outcome.consumer_uuid, outcome.claim_uuid, "given up"))
             return
         if outcome.reason is None:
             instance.accepted = True
+            instance.placed[0] = instance.placed[0]._replace(position=outcome.position)
             if instance.ask.over:
                 self._release(instance)
             elif all(one.accepted for one in instance.ask.instances):
-                self._answer(instance.ask)
+                self._or_fail(instance.ask, self._answer, instance.ask)
             return
         self.counts["conflicts"] += 1
         instance.attempt += 1
+        # Once it may be an earlier claim of ours, whose release stands between the two in the log.
+        instance.held += outcome.reason == HOLDS_ALREADY
         LOG.debug("claim of %s on %s was refused at %d: %s", instance.uuid, instance.claim.host, outcome.position,
                   outcome.reason)
-        if instance.attempt >= MAX_ATTEMPTS:
+        if instance.held > 1 or outcome.reason.startswith(MALFORMED):
+            self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, f"no host can mend it: {outcome.reason}"))
+        elif instance.attempt >= MAX_ATTEMPTS:
             self._fail(instance.ask, errors.NoHostFound(
                 NOT_ENOUGH_HOSTS, f"{MAX_ATTEMPTS} claims were refused, the last for {outcome.reason}"))
         else:
             self._decide(instance)
 
+    def _settle_lost(self, cell, folded):
+        """Claims that the log has passed without an outcome were set aside by its readers, by us too."""
+        claims = self.in_flight.get(cell)
+        while claims:
+            claim_uuid, mark = next(iter(claims.items()))
+            if mark > folded:
+                return
+            del claims[claim_uuid]
+            self.cloud.in_flight.remove(claim_uuid)
+            self._abandoned.discard(claim_uuid)
+            instance = self._pending.pop(claim_uuid, None)
+            if instance is not None:
+                self.counts["lost"] += 1
+                self._fail(instance.ask, errors.NovaSchedError(
+                    f"the claim of {instance.uuid} was set aside by the readers of the log of {cell}; see its quarantine"))
+
     def _release(self, instance):
-        self.publish(instance.cell, events.ClaimReleased(
+        self._say(instance.cell, events.ClaimReleased(
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 
     def _fail(self, ask, fault):
@@ -274,33 +406,37 @@ class Engine:
         ask.future.set_exception(fault)
 
     def _answer(self, ask):
-        placed = []
-        for instance in ask.instances:
-            chosen, *others = instance.decision.candidates
-            if len(ask.instances) > 1 and ask.alternates:
-                others = self._alternates(instance)
-            placed.append([self._placed(instance.uuid, chosen, instance.claim.rule, instance.claim.claim_uuid), *(
-                self._placed(instance.uuid, other, rule_of(self.cloud.table, other, ask.request, instance.uuid), None)
-                for other in others)])
-        self._finish(ask, placed)
+        several = len(ask.instances) > 1 and ask.alternates
+        self._finish(ask, [[one.placed[0], *self._alternates(one)] if several else list(one.placed)
+                           for one in ask.instances])
+
+    def _all_placed(self, instance):
+        """The chosen host and the alternates of a decision."""
+        chosen, *others = instance.decision.candidates
+        return [self._placed(instance, chosen, instance.claim.rule, instance.claim.claim_uuid),
+                *(self._alternate(instance, other) for other in others)]
+
+    def _alternate(self, instance, other):
+        return self._placed(instance, other, rule_of(self.cloud.table, other, instance.ask.request, instance.uuid), None)
 
     def _alternates(self, instance):
         """Alternates that are free when all instances of the request are placed."""
         request = instance.ask.request
         request = request._replace(target_cell=instance.cell,
                                    ignore_hosts=(*request.ignore_hosts, instance.claim.host))
-        return decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
-                      instance.ask.alternates - 1).candidates
+        others = decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
+                        instance.ask.alternates - 1).candidates
+        return [self._alternate(instance, other) for other in others]
 
     def _finish(self, ask, placed):
         ask.over = True
         self._asks.pop(id(ask), None)
         ask.future.set_result(placed)
 
-    def _placed(self, instance_uuid, candidate, rule, claim_uuid):
+    def _placed(self, instance, candidate, rule, claim_uuid):
         table, row = self.cloud.table, candidate.row
         return Placed(
-            instance_uuid, table.cells.values[table.cell[row]], candidate.host, table.node_names[row], table.uuids[row],
+            instance.uuid, table.cells.values[table.cell[row]], candidate.host, table.node_names[row], table.uuids[row],
             table.zone_names(self.policy.default_availability_zone)[row], candidate.assignment.allocations,
             candidate.assignment.mappings, rule, claim_uuid)
 
@@ -312,14 +448,20 @@ class Engine:
             return
         table.cell_closed[cell] = closed
         table.topology_version += 1
-        LOG.warning("cell %s is %s", cell, "closed: its log cannot be read" if closed else "open again")
         if closed:
-            stuck = [one for one in self._pending.values() if one.cell == cell]
-            for instance in stuck:
-                del self._pending[instance.claim.claim_uuid]
-                self._abandoned.add(instance.claim.claim_uuid)
-                instance.attempt += 1
-                self._decide(instance)
+            LOG.warning("cell %s is closed: its log cannot be read or appended to", cell)
+        elif cell in self._closed:
+            LOG.info("cell %s is open again: its log is folded", cell)
+        self._closed = self._closed | {cell} if closed else self._closed - {cell}
+
+    def _decide_elsewhere(self, cell):
+        """Claims in a cell are not waited for any longer: their instances are decided again, and they are released if they
+        come back after all."""
+        for instance in [one for one in self._pending.values() if one.cell == cell]:
+            del self._pending[instance.claim.claim_uuid]
+            self._abandoned.add(instance.claim.claim_uuid)
+            instance.attempt += 1
+            self._decide(instance)
 
     # --- affinity groups of a cloud of several cells -----------------------------------------------------------
 
@@ -339,8 +481,8 @@ class Engine:
         group = instance.ask.request.server_group
         if group is None or group.policy != "affinity" or len(self.cells) == 1 or anchor is not None:
             return False
-        sequence = self.publish(CELL0, events.GroupAnchored(group.uuid, instance.cell, chosen.host, instance.fenced))
-        self._waits[CELL0].append((sequence, instance))
+        mark = self.publish(CELL0, events.GroupAnchored(group.uuid, instance.cell, chosen.host, instance.fenced))
+        self._waits[CELL0].append((mark, instance))
         return True
 
     def _fence(self, instance, anchor):
@@ -358,6 +500,6 @@ class Engine:
             instance.fenced = number
             self._decide(instance)
             return True
-        sequence = self.publish(cell, events.GroupFenced(group.uuid, number))
-        self._waits[cell].append((sequence, instance))
+        mark = self.publish(cell, events.GroupFenced(group.uuid, number))
+        self._waits[cell].append((mark, instance))
         return True

@@ -8,11 +8,10 @@ def positions_of(projections, in_flight, closed):
     """How far each cell's log was folded, the range of own claims that were under way in it, and whether it is closed."""
     positions = []
     for cell, projection in projections.items():
-        sequences = in_flight.get(cell) or {}
+        marks = in_flight.get(cell)
         first = last = 0
-        if sequences:
-            values = sequences.values()
-            first, last = next(iter(values)), next(reversed(values))
+        if marks:
+            (_, first), (_, last) = next(iter(marks.values())), next(reversed(marks.values()))
         positions.append(events.CellPosition(cell, projection.epoch or "", projection.position, first, last,
                                              bool(closed.get(cell))))
     return tuple(positions)

@@ -131,6 +131,9 @@ def parse(conf, program: str, argv) -> None:
         raise errors.UsageError(f"the command line is wrong: {text}; see {program} --help") from None
     except cfg.Error as fault:
         raise errors.UsageError(_one_line(fault)) from None
+    except OSError as fault:
+        raise errors.UsageError(f"the configuration file {fault.filename} cannot be read ({fault.strerror}); "
+                                "mend --config-file") from None
 
 
 def check_values(conf) -> None:

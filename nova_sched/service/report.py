@@ -58,7 +58,7 @@ def projection_facts(projection) -> dict:
 
 
 def log_facts(log, position: int) -> dict:
-    """How far a reader at ``position`` is behind the end of its log."""
+    """How far a reader at ``position`` is behind the end of its log (a CellLog)."""
     try:
         last = log.bounds().last
     except Exception as fault:

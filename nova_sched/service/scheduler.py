@@ -6,13 +6,11 @@ import threading
 import uuid
 from dataclasses import dataclass
 
+from nova_sched.projection import snapshot
+from nova_sched.service.cell_log import CellLog
 from nova_sched.service.engine import CELL0, Ask, Engine
 from rpc_api import errors, events
 from rpc_api.clock import SYSTEM
-from rpc_api.log import open_log
-from rpc_api.log.epoch import ensure_open
-from rpc_api.log.follower import Follower
-from rpc_api.log.publisher import Appender, Producer
 
 LOG = logging.getLogger(__name__)
 
@@ -30,36 +28,15 @@ class Cell:
     log: str
 
 
-class _CellLog:
-    """The log of one cell, with the thread that appends to it and the one that follows it."""
-
-    def __init__(self, cell, producer_name, clock, deliver):
-        self.cell = cell
-        self.log = open_log(cell.log)
-        epoch = ensure_open(self.log, cell.name, producer_name, clock)
-        self.appender = Appender(self.log, epoch, f"{producer_name} to {cell.name}")
-        self.producer = Producer(self.appender, producer_name, clock)
-        bounds = self.log.bounds()
-        #: Position that must be folded before the service is ready.
-        self.catch_up = bounds.last
-        self.follower = Follower(self.log, bounds.first, lambda records: deliver("records", cell.name, records),
-                                 lambda fault: deliver("fault", cell.name, fault), cell.name)
-
-    def close(self, timeout):
-        self.follower.stop()
-        drained = self.appender.close(timeout)
-        self.log.close()
-        return drained
-
-
 class Scheduler:
     """A scheduler over the logs of ``cells`` and of cell0.
 
-    ``start`` opens the logs and folds what they hold; ``select`` may then be called from any thread.
+    ``start`` opens the logs and folds what they hold; ``select`` may then be called from any thread. ``store`` is the
+    SnapshotStore that it starts from, and keeps the state of cell0's log in every ``snapshot_interval`` seconds.
     """
 
     def __init__(self, name, cell0: Cell, cells, policy, clock=SYSTEM, claim_timeout=30.0, cell_down_after=5.0,
-                 on_noted=None):
+                 on_noted=None, store=None, snapshot_interval=600.0):
         self.name = f"scheduler/{name}"
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
@@ -69,28 +46,52 @@ class Scheduler:
         self._fault = None
         self._stopping = False
         self._on_noted = on_noted
+        self._store = store
+        self._snapshot_interval = snapshot_interval
+        #: Logs that were begun and not folded so far that we can speak in them.
+        self._silent = set()
+        #: Log -> why it cannot be read now.
+        self._faults = {}
         self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
                              lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self):
-        """Open the logs and begin to fold and decide; raises LogUnavailable or LogGap for a log that is not usable."""
+        """Begin to open and fold the logs: see :meth:`wait_ready`."""
         for cell in self.cells.values():
-            self._logs[cell.name] = _CellLog(cell, self.name, self._clock, self._deliver)
-        policy = self.engine.policy
-        self._publish(CELL0, events.PolicyAdopted(policy.digest, policy.to_json()))
+            self.engine.expect(cell.name)
+            self._logs[cell.name] = CellLog(
+                cell.name, cell.log, self.name, lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)),
+                self._clock, self._store)
         for one in self._logs.values():
-            one.follower.start()
+            one.start()
         self._thread.start()
         return self
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Wait until all that the logs held at the start is folded; raises the fault that prevents it."""
+        """Wait until all that the logs held at the start is folded. A cell whose log cannot be read is not waited for,
+        unless there is no other; cell0's is always needed. Raises the fault that prevents it."""
         if not self._ready.wait(timeout):
             raise errors.LogUnavailable(f"{self.name} did not catch up with its logs within {timeout} s; "
                                         "see to their broker, or give it more time")
         if self._fault is not None:
             raise self._fault
+        for name, fault in sorted(self._faults.items()):
+            LOG.warning("%s starts without %s: %s", self.name, name, fault)
+
+    def _look_if_ready(self):
+        """Say so when the logs are folded, or cannot be."""
+        if self._ready.is_set() or self.engine.waiting_for:
+            return
+        down = self.engine.unreadable
+        if CELL0 in down or len(down) == len(self.cells) - 1:
+            fault = self._faults[CELL0 if CELL0 in down else down[0]]
+            raise type(fault)(str(fault))
+        wrong = next((fault for fault in self._faults.values() if isinstance(fault, errors.UsageError)), None)
+        if wrong is not None:
+            raise errors.UsageError(str(wrong))
+        self._publish(CELL0, events.PolicyAdopted(self.engine.policy.digest, self.engine.policy.to_json()))
+        self._ready.set()
 
     def select(self, request, instance_uuids, alternates):
         """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
@@ -123,8 +124,8 @@ class Scheduler:
 
     @property
     def logs(self):
-        """Cell name -> its log, cell0's first."""
-        return {name: one.log for name, one in self._logs.items()}
+        """Cell name -> its CellLog, cell0's first."""
+        return dict(self._logs)
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Stop taking requests, append what is waiting, and end the threads; True when nothing was left."""
@@ -136,30 +137,34 @@ class Scheduler:
 
     # --- the owner's thread ------------------------------------------------------------------------------------
 
-    def _deliver(self, kind, cell, content):
-        self._inbox.put((kind, cell, content))
-
     def _publish(self, cell, *data):
         producer = self._logs[cell].producer
         producer.publish(*data)
-        return producer.sequence
+        return producer.epoch, producer.sequence
 
     def _run(self):
         next_tick = self._clock.monotonic() + TICK
+        next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
                 batch = self._next_batch(max(0.0, next_tick - self._clock.monotonic()))
                 # What the logs brought comes first, so that requests are decided on the newest state.
                 for kind, cell, content in batch:
-                    if kind == "records":
-                        self._fold(cell, content)
+                    if kind in _FROM_LOGS:
+                        _FROM_LOGS[kind](self, cell, content)
                 for kind, key, content in batch:
                     if kind == "stop":
                         return
                     self._handle(kind, key, content)
                 if self._clock.monotonic() >= next_tick:
+                    for cell, log in self._logs.items():
+                        self.engine.on_fault(cell, log.fault, "append")
                     self.engine.on_tick()
                     next_tick = self._clock.monotonic() + TICK
+                if self._store is not None and self._clock.monotonic() >= next_snapshot:
+                    # The other logs have conductors, who see to it.
+                    self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
+                    next_snapshot = self._clock.monotonic() + self._snapshot_interval
         except errors.NovaSchedError as fault:
             self._give_up(fault)
         except Exception as fault:
@@ -178,22 +183,50 @@ class Scheduler:
                 break
         return batch
 
+    # --- what the logs bring -----------------------------------------------------------------------------------
+
+    def _begin(self, cell, beginning):
+        self._silent.add(cell)
+        try:
+            self.engine.on_begin(cell, beginning)
+        except errors.NovaSchedError as fault:
+            LOG.warning("the snapshot of %s is not used: %s", cell, fault)
+            self._logs[cell].refuse_snapshot()
+        self._learn_to_speak(cell)
+        self._look_if_ready()
+
     def _fold(self, cell, records):
-        noted = self.engine.on_records(cell, records)
-        self._logs[cell].follower.taken()
+        try:
+            noted = self.engine.on_records(cell, records)
+        except errors.LogGap as gap:
+            LOG.warning("the log of %s is read anew: %s", cell, gap)
+            self.engine.on_fault(cell, gap)
+            self._logs[cell].begin_anew()
+            noted = ()
+        self._logs[cell].taken()
+        self._learn_to_speak(cell)
         if noted and self._on_noted:
             self._on_noted(cell, noted)
-        if not self._ready.is_set() and all(
-                self.engine.cloud.projections[name].position >= one.catch_up for name, one in self._logs.items()):
-            self._ready.set()
+        if not self._ready.is_set():
+            self._look_if_ready()
+
+    def _learn_to_speak(self, cell):
+        """What the log knows of an earlier process of our name bounds how we may speak; before we say anything."""
+        if cell in self._silent and cell not in self.engine.waiting_for:
+            self._silent.discard(cell)
+            self._logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
+
+    def _note_fault(self, cell, fault):
+        if fault is None:
+            self._faults.pop(cell, None)
+        else:
+            self._faults[cell] = fault
+        self.engine.on_fault(cell, fault)
+        self._look_if_ready()
 
     def _handle(self, kind, key, content):
         if kind == "ask":
             self.engine.on_ask(content)
-        elif kind == "fault":
-            if isinstance(content, errors.LogGap):
-                raise content
-            self.engine.on_fault(key, content)
         elif kind == "call":
             try:
                 content.set_result(key(self.engine))
@@ -201,7 +234,8 @@ class Scheduler:
                 content.set_exception(fault)
 
     def _give_up(self, fault):
-        LOG.error("%s stops deciding: %s", self.name, fault)
+        # Before it is ready, whoever waits for that says so.
+        LOG.log(logging.ERROR if self._ready.is_set() else logging.DEBUG, "%s stops deciding: %s", self.name, fault)
         self._fault = fault
         self._ready.set()
         for ask in self.engine.open_asks():
@@ -219,6 +253,9 @@ class Scheduler:
                 content.set_exception(fault)
             elif kind == "stop":
                 return
+
+
+_FROM_LOGS = {"begin": Scheduler._begin, "records": Scheduler._fold, "fault": Scheduler._note_fault}
 
 
 def cell0_of(log: str) -> Cell:

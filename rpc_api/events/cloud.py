@@ -3,6 +3,7 @@
 from oslo_versionedobjects import fields
 
 from rpc_api.events.claim import SCHEDULER
+from rpc_api.events.host import CONDUCTOR
 from rpc_api.events.schema import SchemaObject, register
 
 ANYONE = frozenset({"scheduler", "conductor", "compute_agent", "operator"})
@@ -15,6 +16,19 @@ class LogOpened(SchemaObject):
     VERSION = "1.0"
     ROLES = ANYONE
     fields = {"cell": fields.StringField(), "epoch": fields.UUIDField()}
+
+
+@register
+class LogRebased(SchemaObject):
+    """The state of this log is empty from here on, whatever stood in front of it.
+
+    Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could know
+    the state that others have. From here on all have the same one again; the hosts are asked to report in full.
+    """
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | CONDUCTOR
+    fields = {"cell": fields.StringField(), "first": fields.NonNegativeIntegerField()}
 
 
 @register

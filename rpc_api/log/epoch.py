@@ -1,6 +1,7 @@
 """The epoch of a log: its first record says which incarnation of the log this is."""
 
 import uuid
+from typing import NamedTuple
 
 from rpc_api import codec, errors, events
 from rpc_api.clock import SYSTEM
@@ -9,32 +10,54 @@ from rpc_api.log.port import EventLog
 OPEN_TIMEOUT = 10.0
 
 
-def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
-    """Epoch of a log by the first record that it holds; None when it is empty.
+class Opening(NamedTuple):
+    """How a log begins: its ``epoch``, and whether it is ``whole``: whether the first record that it holds is one from
+    which the state can be folded, or records were removed in front of it."""
 
-    Raises UnknownSchema when that record is not one of ours.
+    epoch: str
+    whole: bool
+
+
+def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
+    """How a log begins, by the first record of which an event can be read; None when it has none.
+
+    Raises UnknownSchema when the first record is not one of ours.
     """
     bounds = log.bounds()
     if not bounds.count:
         return None
+    first = None
     with log.read_from(bounds.first) as reader:
-        records = reader.read(1, timeout)
-    if not records:
-        raise errors.LogUnavailable(f"the first record of {log.url} did not come within {timeout} s; see to its broker")
-    decoded = codec.decode_record(records[0].payload)
-    if decoded.epoch is None:
-        raise errors.UnknownSchema(
-            f"the log {log.url} does not begin with a record of nova_sched ({decoded.events[0].reason}); "
-            "name another log, or upgrade nova_sched")
-    return decoded.epoch
+        while reader.position <= bounds.last:
+            for record in reader.read(1, timeout):
+                first, found = first or record, codec.decode_record(record.payload)
+                if found.epoch is None:
+                    raise errors.UnknownSchema(
+                        f"the log {log.url} does not begin with a record of nova_sched ({found.events[0].reason}); "
+                        "name another log, or upgrade nova_sched")
+                event = next((one for one in found.events if isinstance(one, codec.Event)), None)
+                if event is not None:
+                    return Opening(found.epoch, event.name in ("LogOpened", "LogRebased"))
+            if first is None:
+                raise errors.LogUnavailable(
+                    f"the first record of {log.url} did not come within {timeout} s; see to its broker")
+    return None
 
 
-def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM) -> str:
-    """Epoch of a log, which is begun if it is empty; of several who begin it at once the first one's counts."""
-    epoch = epoch_of(log)
-    if epoch is None:
+def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
+    """Epoch of a log; None when it is empty. Raises as :func:`opening_of`."""
+    opening = opening_of(log, timeout)
+    return opening.epoch if opening else None
+
+
+def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM) -> Opening:
+    """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
+    opening = opening_of(log)
+    if opening is None:
         mine = str(uuid.uuid4())
         opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns(), 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
-        epoch = epoch_of(log)
-    return epoch
+        opening = opening_of(log)
+    if opening is None:
+        raise errors.LogUnavailable(f"{log.url} does not hold the record that was appended to it; see to its broker")
+    return opening

@@ -4,32 +4,38 @@ import logging
 import threading
 
 from rpc_api import codec, errors
-from rpc_api.log.port import EventLog
 
 LOG = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
 #: Batches handed on and not taken yet: the follower waits when its reader is that far behind.
 MAX_AHEAD = 8
-PAUSE = 0.2
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
 
 
 class Follower:
-    """Follows a log from a position, in a thread of its own.
+    """Follows a log in a thread of its own.
 
+    * ``begin()`` returns (EventLog, position to read from). It is called at first, and again whenever the log does not go
+      on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
     * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
-    * ``on_fault(error)``: the log cannot be read now (LogUnavailable; it goes on by itself), or holds a gap (LogGap:
-      the follower has ended). ``on_fault(None)``: it can be read again.
+    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or whatever
+      else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again.
     """
 
-    def __init__(self, log: EventLog, position: int, on_records, on_fault, name: str = ""):
-        self.log = log
-        self.position = position
+    def __init__(self, begin, on_records, on_fault, name: str = ""):
+        self._begin = begin
         self._on_records = on_records
         self._on_fault = on_fault
+        self._name = name
         self._ahead = threading.Semaphore(MAX_AHEAD)
         self._stop = threading.Event()
+        self._anew = threading.Event()
+        self._reader = None
         self._down = False
+        #: Whether it could be read once: before that, whoever waits for the start says what is wrong.
+        self._begun = False
         self._thread = threading.Thread(target=self._run, name=f"follow {name}", daemon=True)
 
     def start(self):
@@ -41,6 +47,10 @@ class Follower:
         """One batch that was handed on has been folded."""
         self._ahead.release()
 
+    def begin_anew(self):
+        """What was handed on does not fit together: give up this reader, and begin again."""
+        self._anew.set()
+
     def stop(self):
         """End the thread."""
         self._stop.set()
@@ -49,32 +59,58 @@ class Follower:
             self._thread.join(5)
 
     def _run(self):
-        reader = None
+        pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
-                if reader is None:
-                    reader = self.log.read_from(self.position)
-                records = reader.read(MAX_RECORDS, timeout=0.5)
-            except errors.LogGap as gap:
-                self._on_fault(gap)
-                break
+                records = self._read()
             except errors.LogUnavailable as fault:
-                if self._stop.is_set():
-                    break
-                if not self._down:
-                    LOG.warning("the log cannot be read, and is tried again: %s", fault)
-                    self._down = True
-                self._on_fault(fault)
-                self._stop.wait(PAUSE)
+                # The reader, if there is one, resumes at its own position.
+                self._lose(fault, "cannot be read, and is tried again")
+            except errors.NovaSchedError as fault:
+                self._lose(fault, "does not go on where it was, and is read anew")
+                self._close_reader()
+            except Exception as fault:
+                LOG.debug("the fault of the follower", exc_info=True)
+                self._lose(errors.NovaSchedError(f"reading the log of {self._name} met a fault of its own ({fault!r}); "
+                                                 "see the log of this service"), "is read anew")
+                self._close_reader()
+            else:
+                self._hand_on(records)
+                pause = FIRST_PAUSE
                 continue
-            if self._down:
-                self._down = False
-                LOG.info("the log %s can be read again", self.log.url)
-                self._on_fault(None)
-            if records:
-                self.position = records[-1].position + 1
-                decoded = [(record.position, codec.decode_record(record.payload)) for record in records]
-                self._ahead.acquire()
-                self._on_records(decoded)
-        if reader is not None:
-            reader.close()
+            self._stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self._close_reader()
+
+    def _read(self):
+        if self._anew.is_set():
+            self._anew.clear()
+            self._close_reader()
+        if self._reader is None:
+            log, position = self._begin()
+            self._reader = log.read_from(position)
+            self._begun = True
+        return self._reader.read(MAX_RECORDS, timeout=0.5)
+
+    def _lose(self, fault, text):
+        if self._stop.is_set():
+            return
+        if self._begun and not self._down:
+            LOG.warning("the log of %s %s: %s", self._name, text, fault)
+        self._down = True
+        self._on_fault(fault)
+
+    def _hand_on(self, records):
+        if self._down:
+            self._down = False
+            LOG.info("the log of %s can be read again", self._name)
+            self._on_fault(None)
+        if records:
+            decoded = [(record.position, codec.decode_record(record.payload)) for record in records]
+            self._ahead.acquire()
+            self._on_records(decoded)
+
+    def _close_reader(self):
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -63,6 +63,13 @@ class Appender:
         """Why the log cannot be appended to now; None while it can."""
         return self._fault
 
+    def use(self, log, epoch: str, meanwhile=lambda: None) -> None:
+        """Append to another log from now on: to the one that was begun in the place of the old one, or the same one
+        opened again. What is waiting goes there; ``meanwhile()`` is called while nobody can queue anything."""
+        with self._changed:
+            self.log, self.epoch = log, epoch
+            meanwhile()
+
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left."""
         self.wait(self._queued, timeout)
@@ -82,25 +89,30 @@ class Appender:
                     return
                 batch, self._waiting = self._waiting, []
                 last = self._queued
-            if not self._append(codec.encode_records(self.epoch, batch)):
+            if not self._append(batch):
                 return
             with self._changed:
                 self._durable = last
                 self._changed.notify_all()
 
-    def _append(self, records):
+    def _append(self, batch):
         pause = FIRST_PAUSE
         while True:
+            with self._changed:
+                log, epoch = self.log, self.epoch
             try:
-                self.log.append(records)
+                log.append(codec.encode_records(epoch, batch))
                 if self._fault:
                     LOG.info("%s can be appended to again", self.log.url)
                 self._fault = None
                 return True
-            except errors.LogUnavailable as fault:
+            except Exception as fault:
+                # Whatever it is, what waits must not be lost, nor this thread: it is tried again.
+                if not isinstance(fault, errors.NovaSchedError):
+                    LOG.debug("the fault of the appender", exc_info=True)
                 if self._fault is None:
                     LOG.warning("%s cannot append, and keeps trying: %s", self.name, fault)
-                self._fault = str(fault)
+                self._fault = str(fault) or repr(fault)
             with self._changed:
                 if self._changed.wait_for(lambda: self._closed, pause):
                     return False
@@ -117,6 +129,12 @@ class Producer:
         #: Sequence of the last event that was published.
         self.sequence = 0
         self._clock = clock
+
+    def begin_anew(self, after: int = 0) -> None:
+        """Speak in a new incarnation, later than ``after``: in a log that was begun anew, or that knows one which is later
+        than our clock. Call it where nobody publishes meanwhile."""
+        self.epoch = max(self._clock.now_ns(), self.epoch + 1, after + 1)
+        self.sequence = 0
 
     def publish(self, *data) -> int:
         """Queue frozen records as events; returns a ticket for :meth:`wait`.

@@ -108,6 +108,8 @@ class _File:
 
     def _mend(self, exc: sqlite3.Error) -> str:
         text = str(exc)
+        if "unable to open" in text and os.path.isdir(self.path):
+            return f"{self.path} is a directory, wanted a file: mend the log URL"
         if "unable to open" in text:
             return f"check that {os.path.dirname(self.path)} is a directory that this user may write in"
         if "readonly" in text:

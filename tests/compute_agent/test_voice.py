@@ -101,7 +101,7 @@ def test_what_changed_is_noticed_and_healed(log, agent, drivers, change, kind):
     agent.hosts["h1"].confirm()
     projection, _ = said(log, agent)
     assert [note.kind for note in projection.noted if note.resync] == ([kind] if kind else [])
-    agent.report({}, "h1")
+    agent.report({}, "h1", agent.epoch, 0)
     agent.hosts["h1"].confirm()
     projection, _ = said(log, agent)
     assert len([note for note in projection.noted if note.resync]) == (1 if kind else 0)
@@ -150,7 +150,7 @@ def test_a_driver_that_leaves_something_gives_no_answer(log):
 
 
 @pytest.mark.parametrize("call", [
-    lambda agent, one: agent.build_instance({}, one), lambda agent, one: agent.report({}, "elsewhere"),
+    lambda agent, one: agent.build_instance({}, one), lambda agent, one: agent.report({}, "elsewhere", agent.epoch, 0),
     lambda agent, one: agent.delete_instance({}, "elsewhere", one.instance_uuid),
     lambda agent, one: agent.cancel_build({}, "elsewhere", one.claim_uuid, one.instance_uuid)])
 def test_a_host_that_is_not_its_own(agent, drivers, call):
@@ -206,7 +206,7 @@ def test_beats_go_to_the_cells_conductors(log, drivers):
     heard, bus = [], LocalBus()
 
     class Conductor:
-        def beat(self, context, hosts):
+        def beat(self, context, hosts, agent, epoch):
             heard.append(hosts)
 
     bus.serve("nova_sched_conductor.cell.cell1", "c", [Conductor()], "1.0")

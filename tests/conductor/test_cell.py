@@ -64,7 +64,7 @@ class TestAlternates:
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.BUILT, "h3", 2)
         assert [(one.host, one.reason) for one in cell.events("BuildFailed")] == [
-            ("h1", "no"), ("h2", "h2: claim refused: VCPU")]
+            ("h1", "no"), ("h2", "claim refused: VCPU")]
 
     @pytest.mark.parametrize("max_attempts, hosts, tried", [(3, "h1 h2 h3", 3), (2, "h1 h2 h3", 2), (3, "h1", 1)])
     def test_all_of_them_refuse(self, cell, max_attempts, hosts, tried):
@@ -73,7 +73,7 @@ class TestAlternates:
         request = cell.request(*hosts.split(), max_attempts=max_attempts)
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.MAX_RETRIES_EXCEEDED, None, tried)
-        assert outcome.reason == f"Exhausted all hosts after {tried} attempts: " + "; ".join(
+        assert outcome.reason == f"No host left after {tried} build{'s' * (tried > 1)}: " + "; ".join(
             f"h{number}: broken" for number in range(1, tried + 1))
         assert cell.holds() == {}
         assert [one.final for one in cell.events("BuildFailed")] == [False] * (tried - 1) + [True]
@@ -91,6 +91,67 @@ class TestAlternates:
         build(cell, request)
         cell.conductor.delete_instance({}, "h1", request.instance_uuid)
         assert cell.holds() == {} and not cell.drivers["h1"].running()
+
+    def test_a_claim_that_expired_in_the_queue_is_not_built(self, cell):
+        late = cell.request("h1", "h2", vcpus=8)
+        cell.conductor.tick()
+        cell.clock.seconds += cell.conductor.engine.reaper.claim_ttl
+        cell.conductor.beat({}, ["h1", "h2", "h3"], "agent", cell.conductor.projection.epoch)
+        cell.conductor.tick()
+        cell.settled()
+        other = cell.request("h1", vcpus=8)
+        assert build(cell, other).outcome == messages.BUILT
+        outcome = build(cell, late)
+        assert (outcome.outcome, outcome.attempts) == (messages.MAX_RETRIES_EXCEEDED, 0)
+        assert "does not hold any more" in outcome.reason
+        assert cell.holds() == {other.instance_uuid: [("h1", RUNNING)]}
+
+    def test_a_build_waits_until_its_claim_is_folded(self, cell):
+        request = cell.request("h1")
+        ahead = request._replace(position=cell.log.bounds().last + 1)
+        outcomes = []
+        thread = threading.Thread(target=lambda: outcomes.append(build(cell, ahead)))
+        thread.start()
+        wait_until(lambda: cell.conductor.engine.waiting, SECONDS_MAX, "it did not wait")
+        assert not cell.drivers["h1"].spawned
+        cell.request("h2")
+        thread.join(SECONDS_MAX)
+        assert outcomes[0].outcome == messages.BUILT
+
+    def test_an_instance_that_was_deleted_before_is_not_built(self, cell):
+        request = cell.request("h1", "h2")
+        cell.conductor.delete_instance({}, "h1", request.instance_uuid)
+        assert build(cell, request).outcome == messages.MAX_RETRIES_EXCEEDED
+        assert cell.holds() == {} and not any(driver.spawned for driver in cell.drivers.values())
+
+    def test_an_instance_that_is_deleted_meanwhile_gets_no_alternate(self, cell):
+        driver, outcomes = cell.drivers["h1"], []
+        request = cell.request("h1", "h2")
+        driver.refuse = "no"
+        driver.hold.clear()
+        thread = threading.Thread(target=lambda: outcomes.append(build(cell, request)))
+        thread.start()
+        assert driver.entered.wait(SECONDS_MAX)
+        deleting = threading.Thread(target=lambda: cell.conductor.delete_instance({}, "h1", request.instance_uuid))
+        deleting.start()
+        wait_until(lambda: any(one.deleted for one in cell.conductor.engine._builds), SECONDS_MAX, "not marked")
+        driver.hold.set()
+        thread.join(SECONDS_MAX)
+        deleting.join(SECONDS_MAX)
+        assert outcomes[0].outcome == messages.MAX_RETRIES_EXCEEDED
+        assert cell.holds() == {} and not cell.drivers["h2"].spawned
+
+    def test_the_same_build_again_finds_it_running(self, cell):
+        request = cell.request("h1")
+        assert build(cell, request).outcome == build(cell, request).outcome == messages.BUILT
+        assert cell.drivers["h1"].spawned == [request.instance_uuid]
+        assert cell.holds() == {request.instance_uuid: [("h1", RUNNING)]}
+
+    def test_a_reason_that_no_event_can_hold(self, cell):
+        cell.drivers["h1"].refuse = "\udc80"
+        outcome = build(cell, cell.request("h1", "h2"))
+        assert (outcome.outcome, outcome.host) == (messages.BUILT, "h2")
+        assert [one.reason for one in cell.events("BuildFailed")] == ["?"]
 
     def test_two_that_build_at_once_never_share_the_last_room(self, cell):
         for driver in (cell.drivers["h1"], cell.drivers["h2"]):
@@ -197,13 +258,13 @@ class TestTime:
     def test_hosts_that_are_not_heard_of_are_lost_and_seen_again(self, cell):
         cell.conductor.tick()
         cell.clock.seconds += 30.0
-        cell.conductor.beat({}, ["h1", "h2"])
+        cell.conductor.beat({}, ["h1", "h2"], "agent", cell.conductor.projection.epoch)
         cell.clock.seconds += 59.0
         cell.conductor.tick()
         assert {name for name, host in cell.settled().hosts.items() if host.lost} == {"h3"}
         assert cell.events("HostLost") == [events.HostLost("h3", "not heard of for 89 s")]
         cell.conductor.tick()
-        cell.conductor.beat({}, ["h3"])
+        cell.conductor.beat({}, ["h3"], "agent", cell.conductor.projection.epoch)
         cell.conductor.tick()
         assert not [host for host in cell.settled().hosts.values() if host.lost]
         assert len(cell.events("HostLost")) == 1
@@ -213,11 +274,11 @@ class TestTime:
         cell.drivers["h1"].refuse = "no"
         cell.conductor.tick()
         cell.clock.seconds += 100.0
-        cell.conductor.beat({}, ["h1", "h3"])
+        cell.conductor.beat({}, ["h1", "h3"], "agent", cell.conductor.projection.epoch)
         cell.conductor.tick()
         request = cell.request("h1", "h2", "h3")
         assert build(cell, request).host == "h3"
-        assert "h2: claim refused: down" in [one.reason for one in cell.events("BuildFailed")]
+        assert "claim refused: down" in [one.reason for one in cell.events("BuildFailed")]
 
     def test_a_claim_that_is_not_built_expires_once(self, cell):
         request = cell.request("h1")

@@ -1,5 +1,7 @@
 """Snapshots: the same state from a snapshot and what follows it, and no snapshot is ever half used."""
 
+from unittest import mock
+
 import msgpack
 import pytest
 
@@ -98,19 +100,29 @@ def reworked(**changes):
     return msgpack.packb(head) + packed[unpacker.tell():]
 
 
+def of_another_state():
+    """A snapshot that is whole, whose digest is that of another state."""
+    with mock.patch.object(snapshot, "state_digest", lambda projection: "0" * 32):
+        return packed_story()
+
+
 @pytest.mark.parametrize("packed, fault, told", [
     (b"", errors.UnknownSchema, "not a snapshot"),
     (b"nonsense", errors.UnknownSchema, "not a snapshot"),
     (packed_story()[:10], errors.UnknownSchema, "not a snapshot"),
     (packed_story()[:-1], errors.SnapshotMismatch, "damaged"),
     (packed_story() + b"x", errors.SnapshotMismatch, "damaged"),
-    (reworked(_1=2), errors.UnknownSchema, "format 2"),
-    (reworked(_5="0" * 32), errors.SnapshotMismatch, "does not give the state"),
+    (reworked(_1=1), errors.UnknownSchema, "format 1"),
+    (reworked(_2="cell2"), errors.SnapshotMismatch, "damaged"),
+    (reworked(_4=2), errors.SnapshotMismatch, "damaged"),
+    (reworked(_5="0" * 32), errors.SnapshotMismatch, "damaged"),
+    (of_another_state(), errors.SnapshotMismatch, "does not give the state"),
 ])
 def test_a_spoiled_snapshot_is_refused(packed, fault, told):
     table = HostTable()
     with pytest.raises(fault, match=told):
         snapshot.load(packed, table)
+    assert not table.trees and not table.row_of_host, "nothing is left of it in a table that others use"
 
 
 @pytest.mark.parametrize("epoch, bounds, fits", [

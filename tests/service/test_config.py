@@ -65,7 +65,8 @@ def test_every_option_is_listed_once_and_has_a_help():
 
 def test_urls_with_passwords_are_secret():
     assert {(group, option.name) for group, option in all_options() if option.secret} == {
-        ("cells", "cell0_log"), ("cell:NAME", "log"), ("cell:NAME", "transport_url")}
+        ("cells", "cell0_log"), ("cell:NAME", "log"), ("cell:NAME", "transport_url"),
+        ("snapshots", "url")}
 
 
 def test_every_weigher_has_its_multiplier():

@@ -12,7 +12,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from rpc_api import codec, events
 from rpc_api.codec import DecodedRecord
-from tests.builders import (EPOCH, Cell, claim, consumer, deleted, expired, inventory_of, moved, of, provider,
+from tests.builders import (EPOCH, Cell, Voice, claim, consumer, deleted, expired, inventory_of, moved, of, provider,
                             record_of, released, report, rule, started, tree, uuid_of)
 from tests.nova_sched.projection import digest_without_producers
 
@@ -177,5 +177,5 @@ def test_how_far_a_producer_is_changes_the_digest():
 def test_another_epoch_changes_the_digest():
     cells = Cell(), Cell()
     for cell, epoch in zip(cells, ("one", "another")):
-        cell.append([], epoch=epoch)
+        cell.append([Voice("compute_agent/host").say(report("host"))], epoch=epoch)
     assert len({state_digest(cell.projection) for cell in cells}) == 2

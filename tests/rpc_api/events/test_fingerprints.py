@@ -43,6 +43,7 @@ FINGERPRINTS = {
     "InstanceStarted": "1.0-2eb8f41d928cb4f6",
     "Inventory": "1.0-55fdf7f50a2cc849",
     "LogOpened": "1.0-599747c33ac47593",
+    "LogRebased": "1.0-2634ed41a00c1fc1",
     "PolicyAdopted": "1.0-71c3e7fc09137767",
     "Provider": "1.0-0af28689d90a81ca",
     "RefusalCount": "1.0-ac211820eec204e6",
@@ -58,6 +59,7 @@ SCHEDULER, CONDUCTOR, AGENT, OPERATOR = "scheduler", "conductor", "compute_agent
 #: Who may append what.
 ROLES = {
     "LogOpened": {SCHEDULER, CONDUCTOR, AGENT, OPERATOR},
+    "LogRebased": {SCHEDULER, CONDUCTOR},
     "HostReported": {AGENT},
     "HostConfirmed": {AGENT},
     "HostLost": {CONDUCTOR},

@@ -1,0 +1,27 @@
+"""From where a log is folded."""
+
+from typing import NamedTuple
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.projection import Projection
+
+
+class Beginning(NamedTuple):
+    """From where a log is read: the bytes of a ``snapshot`` that fits it, or None and from its first record.
+
+    ``first`` is its first position and ``catch_up`` the one that it ends at now. ``whole`` is False where neither a snapshot nor the first record
+    says what stood in front of the log. ``begun_anew``: what was appended to the log that we knew is not in this one.
+    """
+
+    snapshot: bytes | None
+    first: int
+    catch_up: int
+    whole: bool
+    begun_anew: bool
+
+
+def projection_of(cell: str, beginning: Beginning, table=None) -> Projection:
+    """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``."""
+    if beginning.snapshot is not None:
+        return snapshot.load(beginning.snapshot, table)
+    return Projection(cell, table, beginning.whole)

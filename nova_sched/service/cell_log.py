@@ -1,0 +1,144 @@
+"""A cell's log as a service uses it: it appends, it follows, and it begins anew where the log does not go on."""
+
+import logging
+import threading
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.beginning import Beginning
+from rpc_api import errors
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
+from rpc_api.log.epoch import ensure_open
+from rpc_api.log.follower import Follower
+from rpc_api.log.publisher import Appender, Producer
+
+LOG = logging.getLogger(__name__)
+
+
+class CellLog:
+    """Calls ``deliver(kind, content)`` from a thread of its own, with ``"begin"`` and a Beginning, ``"records"``
+    and a list of (position, DecodedRecord) (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
+    :class:`~rpc_api.log.follower.Follower`. ``store`` is a SnapshotStore or None.
+    """
+
+    def __init__(self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None):
+        self.cell = cell
+        self._url = url
+        self._clock = clock
+        self._deliver = deliver
+        self._store = store
+        self._log = None
+        self._appender = None
+        self._producer = None
+        self._producer_name = producer_name
+        self._follower = Follower(self._begin, lambda records: deliver("records", records),
+                                  lambda fault: deliver("fault", fault), cell)
+
+    def start(self):
+        """Begin to open, read and follow; what comes of it is delivered."""
+        self._follower.start()
+        return self
+
+    def close(self, timeout: float) -> bool:
+        """Append what is waiting, and end the threads; True when nothing was left."""
+        self._follower.stop()
+        drained = self._appender.close(timeout) if self._appender else True
+        if self._log is not None:
+            self._log.close()
+        return drained
+
+    def taken(self) -> None:
+        """A batch of records was folded."""
+        self._follower.taken()
+
+    def speak_after(self, known) -> None:
+        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a clock that
+        went back gives, nothing of what we say would count."""
+        if known is not None and self.producer.epoch < known[0]:
+            self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
+
+    def refuse_snapshot(self) -> None:
+        """The snapshot that was delivered is of no use: read the log anew, without one."""
+        self._store = None
+        self._follower.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Records came that cannot follow those before them: read the log anew."""
+        self._follower.begin_anew()
+
+    @property
+    def url(self) -> str:
+        """The URL of the log, without its password."""
+        return mask_password(self._url)
+
+    @property
+    def producer(self) -> Producer:
+        """The voice of this service in the log; LogUnavailable while the log was never there."""
+        if self._producer is None:
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+        return self._producer
+
+    @property
+    def fault(self) -> str | None:
+        """Why the log cannot be appended to now; None while it can, or was not there yet."""
+        return self._appender.fault if self._appender else None
+
+    def bounds(self):
+        """The positions of the first and the last record; LogUnavailable when the log cannot be read."""
+        if self._log is None:
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+        return self._log.bounds()
+
+    def keep(self, packed: bytes) -> None:
+        """Keep a snapshot in the store, in a thread of its own: a store that is away holds nobody up."""
+        def save():
+            try:
+                self._store.save(self.cell, packed)
+            except errors.NovaSchedError as fault:
+                LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
+        threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True).start()
+
+    # --- in the follower's thread --------------------------------------------------------------------------------
+
+    def _begin(self):
+        log = open_log(self._url)
+        try:
+            opening = ensure_open(log, self.cell, self._producer_name, self._clock)
+            bounds = log.bounds()
+        except BaseException:
+            log.close()
+            raise
+        begun_anew = self._use(log, opening.epoch)
+        packed = self._snapshot(opening.epoch, bounds)
+        position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
+        self._deliver("begin", Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
+                                             begun_anew))
+        return log, position
+
+    def _use(self, log, epoch):
+        """Append to this log from here on; returns whether it is another one than before."""
+        before, self._log = self._log, log
+        if self._appender is None:
+            self._appender = Appender(log, epoch, f"{self._producer_name} to {self.cell}")
+            self._producer = Producer(self._appender, self._producer_name, self._clock)
+            return False
+        begun_anew = epoch != self._appender.epoch
+        self._appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
+        before.close()
+        if begun_anew:
+            LOG.warning("the log of %s was begun anew: its epoch is %s", self.cell, epoch)
+        return begun_anew
+
+    def _snapshot(self, epoch, bounds):
+        """The newest snapshot if it fits the log, else None: the log is then folded from its first record."""
+        if self._store is None:
+            return None
+        try:
+            packed = self._store.load(self.cell)
+            if packed is not None:
+                snapshot.check_fits(snapshot.check(packed), epoch, bounds)
+        except errors.NovaSchedError as fault:
+            LOG.warning("no snapshot of %s is used: %s", self.cell, fault)
+            return None
+        return packed

@@ -1,0 +1,201 @@
+"""The engine when something is wrong: it is the affair of one request, or of one cell, and nothing stays held."""
+
+import pytest
+
+from nova_sched.projection.beginning import Beginning
+from nova_sched.service.engine import CELL0, Ask
+from rpc_api import errors, events
+from tests.engines import TinyCloud, hosts_of, request, uuid_of
+
+GONE = events.HostRemoved
+
+
+def held(engine):
+    """What the engine holds for claims in flight."""
+    return int(engine.cloud.table.held.sum())
+
+
+class Away:
+    """Makes publishing to a cell fail as long as ``cells`` names it."""
+
+    def __init__(self, engine):
+        self.cells = set()
+        self._publish, engine.publish = engine.publish, self
+
+    def __call__(self, cell, *data):
+        if cell in self.cells:
+            raise errors.LogUnavailable(f"{cell} is away")
+        return self._publish(cell, *data)
+
+
+def test_a_host_that_goes_while_its_claim_is_under_way():
+    cloud = TinyCloud()
+    cloud.host("a")
+    cloud.host("b", vcpus=3)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm", alternates=2)
+    cloud.append("cell1", "conductor/c", events.HostRemoved("b", "gone"))
+    cloud.host("z")
+    cloud.settle()
+    (chosen, alternate), = ask.future.result(0)
+    assert chosen.host == "a" and chosen.position is not None
+    assert (alternate.host, alternate.nodename, alternate.root_uuid) == ("b", "b", uuid_of("b")) or \
+        alternate.host == "b" and alternate.root_uuid == uuid_of("b"), "an alternate is what it was when it was chosen"
+    assert held(engine) == 0
+
+
+def test_a_chosen_host_that_is_removed_in_front_of_its_claim():
+    cloud = TinyCloud()
+    cloud.host("a")
+    engine = cloud.engine("one")
+    cloud.append("cell1", "conductor/c", events.HostRemoved("a", "gone"))
+    ask = cloud.ask(engine, "vm")
+    cloud.settle()
+    with pytest.raises(errors.NoHostFound):
+        ask.future.result(0)
+    assert held(engine) == 0
+
+
+def test_an_instance_that_holds_resources_is_not_tried_again_and_again():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=8)
+    engine = cloud.engine("one")
+    assert hosts_of_settled(cloud, cloud.ask(engine, "vm")) == ["a"]
+    before = len(cloud.logs["cell1"])
+    again = cloud.ask(engine, "vm")
+    cloud.settle()
+    with pytest.raises(errors.NoHostFound) as refused:
+        again.future.result(0)
+    assert refused.value.summary == "no host can mend it: the consumer holds resources already"
+    assert len(cloud.logs["cell1"]) - before <= 4
+
+
+def hosts_of_settled(cloud, ask):
+    cloud.settle()
+    return hosts_of(ask)
+
+
+def test_a_claim_that_cannot_be_published_fails_its_request_alone():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=4)
+    engine = cloud.engine("one")
+    away = Away(engine)
+    away.cells = {"cell1"}
+    ask = cloud.ask(engine, "vm")
+    with pytest.raises(errors.LogUnavailable):
+        ask.future.result(0)
+    assert held(engine) == 0 and not engine.open_asks()
+    away.cells = set()
+    assert hosts_of_settled(cloud, cloud.ask(engine, "vm2", vcpus=4)) == ["a"]
+
+
+def test_a_release_that_cannot_be_published_is_published_later():
+    cloud = TinyCloud()
+    for name in "ab":
+        cloud.host(name, vcpus=2)
+    engine = cloud.engine("one")
+    away = Away(engine)
+    ask = cloud.ask(engine, "vm1", "vm2", "vm3")
+    away.cells = {"cell1"}
+    cloud.settle()
+    with pytest.raises(errors.NoHostFound):
+        ask.future.result(0)
+    assert not cloud.events("cell1", "ClaimReleased")
+    away.cells = set()
+    engine.on_tick()
+    cloud.settle()
+    assert len(cloud.events("cell1", "ClaimReleased")) == 2
+    assert hosts_of_settled(cloud, cloud.ask(engine, "vm4", "vm5")) in (["a", "b"], ["b", "a"])
+
+
+def test_evidence_that_cannot_be_published_does_not_keep_the_refusal_back():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=1)
+    engine = cloud.engine("one")
+    away = Away(engine)
+    away.cells = {CELL0}
+    ask = cloud.ask(engine, "vm")
+    with pytest.raises(errors.NoHostFound):
+        ask.future.result(0)
+    assert not cloud.events(CELL0, "DecisionMade")
+    away.cells = set()
+    engine.on_tick()
+    assert [one.outcome for one in cloud.events(CELL0, "DecisionMade")] == ["no_valid_host"]
+
+
+def test_a_fault_of_our_own_is_one_requests_affair(monkeypatch):
+    cloud = TinyCloud()
+    cloud.host("a")
+    engine = cloud.engine("one")
+    monkeypatch.setattr(engine, "_anchored", lambda instance: 1 / 0)
+    ask = cloud.ask(engine, "vm")
+    with pytest.raises(errors.NovaSchedError, match="met a fault of the scheduler .ZeroDivisionError"):
+        ask.future.result(0)
+    monkeypatch.undo()
+    assert hosts_of_settled(cloud, cloud.ask(engine, "vm2")) == ["a"]
+
+
+def test_a_claim_that_the_readers_set_aside_is_let_go():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=4)
+    engine = cloud.engine("one")
+    ask = Ask(request("req", 4), ["ABCDEF00-0000-4000-8000-000000000000"], 0, cloud.clock.monotonic())
+    cloud.check = False
+    engine.on_ask(ask)
+    cloud.settle()
+    cloud.append("cell1", "scheduler/one", events.ClaimReleased(uuid_of("x"), uuid_of("y"), ""))
+    cloud.settle()
+    with pytest.raises(errors.NovaSchedError):
+        ask.future.result(0)
+    assert held(engine) == 0 and not engine.in_flight["cell1"]
+    assert hosts_of_settled(cloud, cloud.ask(engine, "vm2", vcpus=4)) == ["a"]
+
+
+# --- logs that begin anew ----------------------------------------------------------------------------------------
+
+def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
+    cloud = TinyCloud(("cell1", "cell2"))
+    for cell in cloud.cells:
+        cloud.host(f"{cell}-host", cell)
+    engine = cloud.engine("one")
+    engine.on_begin("cell1", Beginning(None, 0, 0, True, False))
+    assert engine.waiting_for == ["cell1"] and engine.cloud.table.cell_closed["cell1"]
+    assert hosts_of_settled_only(cloud, engine, "cell2", cloud.ask(engine, "vm1")) == ["cell2-host"]
+    cloud._read["one", "cell1"] = 0
+    cloud.settle()
+    assert not engine.waiting_for and not engine.cloud.table.cell_closed["cell1"]
+    assert {hosts_of_settled(cloud, cloud.ask(engine, f"vm{number}"))[0] for number in (2, 3, 4)} == {
+        "cell1-host", "cell2-host"}
+
+
+def hosts_of_settled_only(cloud, engine, cell, ask):
+    cloud.deliver("one", cell)
+    return hosts_of(ask)
+
+
+def test_claims_in_a_log_that_was_begun_anew_are_decided_again():
+    cloud = TinyCloud(("cell1", "cell2"))
+    cloud.host("big", "cell1", vcpus=8)
+    cloud.host("small", "cell2", vcpus=2)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm")
+    assert cloud.events("cell1", "ClaimProposed")
+    cloud.logs["cell1"] = []
+    engine.on_fault("cell1", errors.LogGap("it is gone"))
+    engine.on_begin("cell1", Beginning(None, 0, 0, True, True))
+    cloud.deliver("one", "cell2")
+    assert hosts_of(ask) == ["small"]
+    assert not engine.in_flight["cell1"]
+
+
+def test_what_is_held_is_held_on_after_the_log_was_read_anew():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=2)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm")
+    engine.on_begin("cell1", Beginning(None, 0, 0, True, False))
+    cloud._read["one", "cell1"] = 0
+    cloud.deliver("one", "cell1", 1)
+    assert held(engine) == 2
+    cloud.settle()
+    assert hosts_of(ask) == ["a"] and held(engine) == 0
