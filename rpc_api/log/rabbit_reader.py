@@ -4,6 +4,8 @@ import threading
 import time
 from collections import deque
 
+import amqp
+
 from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.port import LogReader, Record
@@ -226,6 +228,9 @@ class RabbitReader(LogReader):
         except errors.LogUnavailable as exc:
             self._outage = exc
             self._back_off()
+            if isinstance(exc.__cause__, amqp.NotFound) and is_lasting(exc.__cause__):
+                self._fault = self._gap("the stream was deleted")
+                return
             if is_lasting(exc.__cause__) or time.monotonic() >= deadline:
                 raise
         except errors.NovaSchedError as exc:

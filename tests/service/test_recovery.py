@@ -29,9 +29,13 @@ _NUMBER = itertools.count()
 class Site:
     """A cloud of one cell in one process, whose services can be started and ended one by one."""
 
-    def __init__(self, directory, kind, store=None):
-        self.urls = {name: f"memory://site{next(_NUMBER)}-{name}" if kind == "memory"
-                     else f"sqlite:///{directory}/{name}.db" for name in ("cell0", "cell1")}
+    def __init__(self, directory, kind, store=None, rabbit=None):
+        number = next(_NUMBER)
+        url_of = {"memory": lambda name: f"memory://site{number}-{name}",
+                  "sqlite": lambda name: f"sqlite:///{directory}/{name}.db",
+                  "rabbit": lambda name: rabbit.url(f"site{number}.{name}")}[kind]
+        self.rabbit = rabbit
+        self.urls = {name: url_of(name) for name in ("cell0", "cell1")}
         self.cell = Cell("cell1", uuid_of("cell1"), self.urls["cell1"])
         self.store = store
         self.bus = LocalBus()
@@ -110,6 +114,8 @@ def agree(scheduler, conductor):
 def remove(site, kind):
     if kind == "memory":
         site.log().delete()
+    elif kind == "rabbit":
+        site.rabbit.rabbitmqctl("delete_queue", site.urls["cell1"].partition("stream=")[2])
     else:
         for end in ("", "-wal", "-shm"):
             path = site.urls["cell1"].removeprefix("sqlite:///") + end
@@ -117,9 +123,10 @@ def remove(site, kind):
                 os.remove(path)
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_a_log_that_is_re_created_is_filled_again(tmp_path, kind):
-    with Site(tmp_path, kind) as site:
+@pytest.mark.parametrize("kind", ["memory", "sqlite", pytest.param("rabbit", marks=pytest.mark.rabbit)])
+def test_a_log_that_is_re_created_is_filled_again(tmp_path, kind, request):
+    rabbit = request.getfixturevalue("rabbit_server") if kind == "rabbit" else None
+    with Site(tmp_path, kind, rabbit=rabbit) as site:
         conductor = site.conductor()
         site.agent()
         scheduler = site.scheduler()
