@@ -109,6 +109,8 @@ class Engine:
         self._asks = {}
         #: (Cell, "read" or "append") -> since when that cannot be done.
         self._down_since = {}
+        #: Cells whose logs want a LogRebased, and it was said.
+        self._headless = set()
         #: Cells that were closed, and it was said.
         self._closed = frozenset()
         #: Events that could not be published, and are to be: (cell, data).
@@ -158,9 +160,17 @@ class Engine:
     def _look_how_far(self, cell):
         """Open a cell whose log is folded as far as it went when it was begun."""
         projection, wanted = self.cloud.projections[cell], self._behind.get(cell)
-        if wanted is None or not projection.whole or projection.position < wanted:
+        if wanted is None or projection.position < wanted:
+            return
+        if not projection.whole:
+            if cell in self._headless:
+                return
+            self._headless.add(cell)
+            LOG.warning("records were removed in front of the log of %s: nothing is scheduled there until its conductor has "
+                        "rebased it", cell)
             return
         del self._behind[cell]
+        self._headless.discard(cell)
         if cell == CELL0:
             for aggregate in self._remembered:
                 self.on_aggregate(aggregate)
@@ -170,8 +180,13 @@ class Engine:
 
     @property
     def waiting_for(self):
-        """Cells whose logs are not folded yet and can be read."""
-        return [cell for cell in self._behind if (cell, "read") not in self._down_since]
+        """Cells whose logs are not folded yet and can be: neither unreadable, nor in want of a LogRebased by a conductor."""
+        return [cell for cell in self._behind if (cell, "read") not in self._down_since and not self._is_headless(cell)]
+
+    def _is_headless(self, cell):
+        """Whether all of a cell's log is read and its state is not known: records were removed in front of it."""
+        projection, wanted = self.cloud.projections[cell], self._behind[cell]
+        return cell != CELL0 and wanted is not None and not projection.whole and projection.position >= wanted
 
     @property
     def unreadable(self):

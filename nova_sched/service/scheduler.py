@@ -84,7 +84,7 @@ class Scheduler:
         if self._ready.is_set() or self.engine.waiting_for:
             return
         down = self.engine.unreadable
-        if CELL0 in down or len(down) == len(self.cells) - 1:
+        if CELL0 in down or down and len(down) == len(self.cells) - 1:
             fault = self._faults[CELL0 if CELL0 in down else down[0]]
             raise type(fault)(str(fault))
         wrong = next((fault for fault in self._faults.values() if isinstance(fault, errors.UsageError)), None)

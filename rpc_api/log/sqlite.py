@@ -23,6 +23,9 @@ from rpc_api.log.port import Bounds, EventLog, LogReader, Record
 APPLICATION_ID = 0x6E736576
 FORMAT_VERSION = 1
 
+#: How every SQLite file that is not empty begins.
+HEADER = b"SQLite format 3\0"
+
 BUSY_SECONDS = 15.0
 POLL_SECONDS = 0.005
 SYNCHRONOUS = ("full", "normal")
@@ -126,6 +129,7 @@ class _File:
             raise errors.LogUnavailable(
                 f"cannot create the log {self.url}: {os.path.dirname(self.path)} is no directory; "
                 "make it, or name another path in the log URL")
+        self.check_kind()
         deadline = time.monotonic() + BUSY_SECONDS
         with self.translating("create"):
             while True:
@@ -146,8 +150,30 @@ class _File:
         finally:
             connection.close()  # and so rolls back what did not come to its end
 
+    def check_kind(self) -> None:
+        """Raise UsageError for what is there and cannot be a SQLite file; SQLite itself takes a byte or two for an empty
+        one, and says of a pipe that the disk is full."""
+        if os.path.isdir(self.path) or not os.path.exists(self.path):
+            return
+        if not os.path.isfile(self.path):
+            raise self._not_a_log("it is no file")
+        if os.path.getsize(self.path):
+            with self._opened() as file:
+                if file.read(len(HEADER)) != HEADER:
+                    raise self._not_a_log("it is a file of another kind")
+
+    @contextmanager
+    def _opened(self):
+        try:
+            with open(self.path, "rb") as file:
+                yield file
+        except OSError as exc:
+            raise errors.LogUnavailable(f"cannot open the log {self.url}: {exc.strerror}; "
+                                        f"check that this user may read {self.path}") from None
+
     def connect(self) -> sqlite3.Connection:
         """Open another connection to the log that is there."""
+        self.check_kind()
         if not os.path.exists(self.path):
             raise errors.LogUnavailable(
                 f"cannot open the log {self.url}: there is no file {self.path}; "
@@ -256,6 +282,8 @@ class SqliteLog(EventLog):
             self._check_usable()
             with self._file.translating("read the bounds of"):
                 first, last = self._connection.execute(BOUNDS).fetchone()
+        if last is None:
+            raise errors.LogGap(f"the log {self.url} has lost the count of its records; remove the file, or restore it")
         return Bounds(last + 1 if first is None else first, last)
 
     def read_from(self, position: int) -> "SqliteReader":

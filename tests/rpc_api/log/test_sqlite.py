@@ -304,3 +304,25 @@ def test_synchronous_is_what_the_url_says(url, option, level):
     with open_log(url + option) as log:
         assert log._connection.execute("PRAGMA synchronous").fetchone() == (level,)
         assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("make, told", [
+    (lambda path: path.write_bytes(b"x"), "a file of another kind"),
+    (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "a file of another kind"),
+    (lambda path: os.mkfifo(path), "it is no file"),
+])
+@pytest.mark.parametrize("create", [True, False])
+def test_what_only_looks_empty_or_like_a_file_is_refused(tmp_path, make, told, create):
+    make(tmp_path / "log.db")
+    with pytest.raises(errors.UsageError, match=told):
+        open_log(f"sqlite:///{tmp_path}/log.db", create)
+
+
+def test_a_log_that_lost_its_count_is_a_gap(tmp_path):
+    with open_log(f"sqlite:///{tmp_path}/log.db") as log:
+        log.append([b"one"])
+        with sqlite3.connect(tmp_path / "log.db") as database:
+            database.execute("DELETE FROM records")
+            database.execute("DELETE FROM sqlite_sequence")
+        with pytest.raises(errors.LogGap, match="lost the count"):
+            log.bounds()
