@@ -15,6 +15,9 @@ from rpc_api.log.publisher import Appender, Producer
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds between two looks for a snapshot that is wanted.
+LOOK_PAUSE = 5.0
+
 
 class CellLog:
     """Calls ``deliver(kind, content)`` from a thread of its own, with ``"begin"`` and a Beginning, ``"records"``
@@ -28,6 +31,7 @@ class CellLog:
         self._clock = clock
         self._deliver = deliver
         self._store = store
+        self._looked_at = 0.0
         self._log = None
         self._appender = None
         self._producer = None
@@ -62,6 +66,22 @@ class CellLog:
         """The snapshot that was delivered is of no use: read the log anew, without one."""
         self._store = None
         self._follower.begin_anew()
+
+    def look_for_snapshot(self) -> None:
+        """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds, in a thread of its own."""
+        now = self._clock.monotonic()
+        if self._store is not None and now - self._looked_at >= LOOK_PAUSE:
+            self._looked_at = now
+            threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True).start()
+
+    def _look_for_snapshot(self):
+        try:
+            fits = fitting(self._store, self.cell, self._appender.epoch, self._log.bounds()) is not None
+        except errors.NovaSchedError as fault:
+            LOG.debug("no snapshot of %s can be looked for: %s", self.cell, fault)
+            return
+        if fits:
+            self._follower.begin_anew()
 
     def begin_anew(self) -> None:
         """Records came that cannot follow those before them: read the log anew."""
@@ -104,16 +124,12 @@ class CellLog:
     def _begin(self):
         log = open_log(self._url)
         try:
-            opening = ensure_open(log, self.cell, self._producer_name, self._clock)
-            bounds = log.bounds()
+            epoch, beginning, position = find_beginning(log, self.cell, self._producer_name, self._clock, self._store)
         except BaseException:
             log.close()
             raise
-        begun_anew = self._use(log, opening.epoch)
-        packed = self._snapshot(opening.epoch, bounds)
-        position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-        self._deliver("begin", Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
-                                             begun_anew))
+        begun_anew = self._use(log, epoch)
+        self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
     def _use(self, log, epoch):
@@ -130,15 +146,28 @@ class CellLog:
             LOG.warning("the log of %s was begun anew: its epoch is %s", self.cell, epoch)
         return begun_anew
 
-    def _snapshot(self, epoch, bounds):
-        """The newest snapshot if it fits the log, else None: the log is then folded from its first record."""
-        if self._store is None:
-            return None
-        try:
-            packed = self._store.load(self.cell)
-            if packed is not None:
-                snapshot.check_fits(snapshot.check(packed), epoch, bounds)
-        except errors.NovaSchedError as fault:
-            LOG.warning("no snapshot of %s is used: %s", self.cell, fault)
-            return None
-        return packed
+
+def find_beginning(log, cell: str, producer_name: str, clock, store):
+    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning, the position of the first record).
+
+    The newest snapshot of ``store`` is used if it fits; otherwise the log is folded from its first record.
+    """
+    opening = ensure_open(log, cell, producer_name, clock)
+    bounds = log.bounds()
+    packed = fitting(store, cell, opening.epoch, bounds)
+    position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
+    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole, False), position
+
+
+def fitting(store, cell: str, epoch: str, bounds) -> bytes | None:
+    """The newest snapshot of a store (or None) if it fits the log of this epoch and these bounds; None if there is none."""
+    if store is None:
+        return None
+    try:
+        packed = store.load(cell)
+        if packed is not None:
+            snapshot.check_fits(snapshot.check(packed), epoch, bounds)
+    except errors.NovaSchedError as fault:
+        LOG.warning("no snapshot of %s is used: %s", cell, fault)
+        return None
+    return packed

@@ -87,7 +87,8 @@ class Engine:
     ``cells`` are the names of the cells, without cell0. ``new_uuid()`` gives claim uuids; ``name`` is the producer.
     """
 
-    def __init__(self, cells, policy, name, publish, new_uuid, clock, claim_timeout=30.0, cell_down_after=5.0):
+    def __init__(self, cells, policy, name, publish, new_uuid, clock, claim_timeout=30.0, cell_down_after=5.0,
+                 rebase_after=30.0):
         self.cells = tuple(cells)
         self.policy = policy
         self.name = name
@@ -96,6 +97,7 @@ class Engine:
         self.clock = clock
         self.claim_timeout = claim_timeout
         self.cell_down_after = cell_down_after
+        self.rebase_after = rebase_after
         table = HostTable()
         projections = {cell: Projection(cell, table) for cell in (CELL0, *self.cells)}
         self.cloud = Cloud(table, projections, InFlight(table), FilterChain(table, policy))
@@ -109,8 +111,9 @@ class Engine:
         self._asks = {}
         #: (Cell, "read" or "append") -> since when that cannot be done.
         self._down_since = {}
-        #: Cells whose logs want a LogRebased, and it was said.
-        self._headless = set()
+        #: Cells of which all records are read and the state is not known -> (since when, the first position of the log).
+        self._headless = {}
+        self._firsts = {}
         #: Cells that were closed, and it was said.
         self._closed = frozenset()
         #: Events that could not be published, and are to be: (cell, data).
@@ -140,6 +143,7 @@ class Engine:
         self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table)
         self.cloud.in_flight.count_again()
         self._behind[cell] = beginning.catch_up
+        self._firsts[cell] = beginning.first
         self._close_cell(cell, True)
         if beginning.begun_anew:
             self._decide_elsewhere(cell)
@@ -163,14 +167,13 @@ class Engine:
         if wanted is None or projection.position < wanted:
             return
         if not projection.whole:
-            if cell in self._headless:
-                return
-            self._headless.add(cell)
-            LOG.warning("records were removed in front of the log of %s: nothing is scheduled there until its conductor has "
-                        "rebased it", cell)
+            if cell != CELL0 and cell not in self._headless:
+                self._headless[cell] = self.clock.monotonic()
+                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing is "
+                            "scheduled there until there is one, or the log is rebased", cell)
             return
         del self._behind[cell]
-        self._headless.discard(cell)
+        self._headless.pop(cell, None)
         if cell == CELL0:
             for aggregate in self._remembered:
                 self.on_aggregate(aggregate)
@@ -180,13 +183,13 @@ class Engine:
 
     @property
     def waiting_for(self):
-        """Cells whose logs are not folded yet and can be: neither unreadable, nor in want of a LogRebased by a conductor."""
-        return [cell for cell in self._behind if (cell, "read") not in self._down_since and not self._is_headless(cell)]
+        """Cells whose logs are not folded yet and can be: neither unreadable nor headless."""
+        return [cell for cell in self._behind if (cell, "read") not in self._down_since and cell not in self._headless]
 
-    def _is_headless(self, cell):
-        """Whether all of a cell's log is read and its state is not known: records were removed in front of it."""
-        projection, wanted = self.cloud.projections[cell], self._behind[cell]
-        return cell != CELL0 and wanted is not None and not projection.whole and projection.position >= wanted
+    @property
+    def headless(self):
+        """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""
+        return list(self._headless)
 
     @property
     def unreadable(self):
@@ -262,6 +265,11 @@ class Engine:
             if now - since >= self.cell_down_after:
                 self._close_cell(cell, True)
                 self._decide_elsewhere(cell)
+        for cell, since in self._headless.items():
+            if now - since >= self.rebase_after:
+                # Its conductors know it, so they do not do so, and they keep no snapshot.
+                self._headless[cell] = now
+                self._say(cell, events.LogRebased(cell, self._firsts[cell]))
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({str(one.cell) for one in ask.instances if not one.accepted})
             self._fail(ask, errors.ClaimTimeout(

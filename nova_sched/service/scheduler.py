@@ -15,6 +15,8 @@ from rpc_api.clock import SYSTEM
 LOG = logging.getLogger(__name__)
 
 TICK = 0.25
+#: Seconds in which the conductor of a cell may rebase its log, or keep a snapshot of it, before a scheduler rebases it.
+REBASE_AFTER = 30.0
 #: Inputs taken from the queue before decisions are made on what they brought.
 MAX_BATCH = 256
 
@@ -53,7 +55,8 @@ class Scheduler:
         #: Log -> why it cannot be read now.
         self._faults = {}
         self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
-                             lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after)
+                             lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
+                             REBASE_AFTER if store is None else REBASE_AFTER + 2 * snapshot_interval)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self):
@@ -159,6 +162,8 @@ class Scheduler:
                 if self._clock.monotonic() >= next_tick:
                     for cell, log in self._logs.items():
                         self.engine.on_fault(cell, log.fault, "append")
+                    for cell in self.engine.headless:
+                        self._logs[cell].look_for_snapshot()
                     self.engine.on_tick()
                     next_tick = self._clock.monotonic() + TICK
                 if self._store is not None and self._clock.monotonic() >= next_snapshot:

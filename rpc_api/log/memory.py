@@ -76,11 +76,11 @@ class MemoryLog(EventLog):
         return MemoryReader(self, position)
 
     def truncate_before(self, position: int) -> None:
-        """Drop the records before ``position``, at most all there are: what retention does to a real log."""
+        """Drop the records before ``position``, and never the last one: what retention does to a real log."""
         with self._store.changed:
             self._check_usable()
             first, last = self._store.bounds
-            keep_from = max(first, min(position, last + 1))
+            keep_from = max(first, min(position, last))
             del self._store.payloads[:keep_from - first]
             self._store.first = keep_from
             self._store.changed.notify_all()

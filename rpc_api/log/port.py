@@ -7,6 +7,8 @@ reader sees. Positions are consecutive in memory and SQLite; a RabbitMQ stream
 leaves one out here and there (at the start of a segment), so count records, not
 positions, and go on at ``reader.position``. What is in the bytes is not the log's business.
 
+Old records may be removed from the front of a log, but never the last one: an empty log is one that was never begun.
+
 Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
 (a RabbitMQ stream). All of them pass ``tests/rpc_api/log/contract.py``.
 """

@@ -299,11 +299,12 @@ class SqliteLog(EventLog):
         return reader
 
     def truncate_before(self, position: int) -> None:
-        """Delete the records before ``position``, at most all there are; positions go on where they were."""
+        """Delete the records before ``position``, and never the last one: it says which log this is."""
         with self._lock:
             self._check_usable()
             with self._transaction("truncate"):
-                self._connection.execute("DELETE FROM records WHERE position < ?", (position,))
+                self._connection.execute(
+                    "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)", (position,))
         self._file.signal.notify()
 
     def close(self) -> None:

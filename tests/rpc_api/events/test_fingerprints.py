@@ -19,7 +19,7 @@ FINGERPRINTS = {
     "BuildAnswer": "1.0-ae5753b764598550",
     "BuildFailed": "1.0-b17b3ce26fdfd8c6",
     "BuildOutcome": "1.0-e7db29bc056f2775",
-    "BuildRequest": "1.0-28a297c22127dfab",
+    "BuildRequest": "1.1-2f1473c2a7361c5f",
     "CellPosition": "1.0-d8e7055e4c107714",
     "ClaimExpired": "1.0-d8b2f7bb8e182a96",
     "ClaimProposed": "1.0-64bacc52813e0707",

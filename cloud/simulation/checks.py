@@ -1,0 +1,175 @@
+"""What must hold at every step of a simulation, computed from the logs alone and not from what the processes believe."""
+
+from collections import Counter
+
+from nova_sched.projection.digest import state_digest
+from nova_sched.projection.ledger import CLAIMED, RUNNING, SPREAD, TOGETHER
+from nova_sched.projection.projection import Projection
+from rpc_api import events
+from rpc_api.errors import NovaSchedError
+
+#: Digests are compared at every so many positions.
+SAMPLE = 16
+
+
+class Broken(NovaSchedError):
+    """An invariant does not hold."""
+
+
+class Oracle(Projection):
+    """The fold of a log as it is appended, that calls ``on_accepted`` for each claim at its position."""
+
+    def __init__(self, cell, on_accepted):
+        super().__init__(cell)
+        self._on_accepted = on_accepted
+
+    def _fold_event(self, position, index, event, outcomes, noted):
+        before = len(outcomes)
+        super()._fold_event(position, index, event, outcomes, noted)
+        if len(outcomes) > before and outcomes[-1].reason is None:
+            self._on_accepted(self, position, event.data)
+
+
+class Checks:
+    """The checks of one simulated cloud. Each raises :class:`Broken`."""
+
+    def __init__(self, cells):
+        self.counts = Counter()
+        self.oracles = {}
+        #: (Cell, epoch, position) -> digest.
+        self._digests = {}
+        #: Claim uuid -> {epoch: (cell, position)} of the logs that have accepted it.
+        self._accepted = {}
+        for cell in cells:
+            self.begun(cell)
+
+    # --- logs ----------------------------------------------------------------------------------------------------
+
+    def begun(self, cell):
+        """The log of a cell is another one from now on."""
+        self.oracles[cell] = Oracle(cell, self._claim_accepted)
+
+    def record(self, cell, position, record):
+        """A record was appended."""
+        oracle = self.oracles[cell]
+        oracle.fold([(position, record)])
+        self.counts["events"] += len(record.events)
+        if position % SAMPLE == SAMPLE - 1:
+            self._digests[cell, oracle.epoch, position] = state_digest(oracle)
+
+    def _claim_accepted(self, oracle, position, claim):
+        self.counts["claims accepted"] += 1
+        accepted = self._accepted.setdefault(claim.claim_uuid, {})
+        if oracle.epoch in accepted:
+            raise Broken(f"{oracle.cell} {position}: the claim {claim.claim_uuid} was accepted twice")
+        accepted[oracle.epoch] = (oracle.cell, position)
+        self._check_room(oracle, position, claim)
+        if claim.rule is not None:
+            self._check_group(oracle, position, claim.rule)
+
+    def _check_room(self, oracle, position, claim):
+        """What all hold on the providers of this claim is no more than there is."""
+        host = oracle.hosts[claim.host]
+        wanted = {(one.provider_uuid, one.resource_class) for one in claim.allocations}
+        held = Counter()
+        for entry in host.entries.values():
+            for provider_uuid, resource_class, amount in entry.allocations:
+                held[provider_uuid, resource_class] += amount
+        for provider in events.thaw("HostInventory", host.inventory).providers:
+            for one in provider.inventories:
+                if (provider.uuid, one.resource_class) in wanted:
+                    capacity = int((one.total - one.reserved) * one.allocation_ratio)
+                    if held[provider.uuid, one.resource_class] > capacity:
+                        raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
+                                     f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}")
+
+    def _check_group(self, oracle, position, rule):
+        members = [entry for entry in oracle.groups.members.get(rule.group_uuid, {}).values()]
+        if rule.policy == SPREAD:
+            partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
+            if len(partitions) > rule.limit:
+                raise Broken(f"{oracle.cell} {position}: {len(partitions)} of group {rule.group_uuid} in {rule.domain}, "
+                             f"limit {rule.limit}")
+        elif rule.policy == TOGETHER:
+            # Those that were claimed: what runs without a claim is on no scheduler's account.
+            hosts = {entry.host for one in self.oracles.values()
+                     for entry in one.groups.members.get(rule.group_uuid, {}).values() if entry.claim_uuid is not None}
+            if len(hosts) > 1:
+                raise Broken(f"{oracle.cell} {position}: the affinity group {rule.group_uuid} is on "
+                             f"{', '.join(sorted(hosts))}")
+
+    # --- processes -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def parts(cell, records):
+        """Parts of a batch that end where digests are compared."""
+        part = []
+        for one in records:
+            part.append(one)
+            if one[0] % SAMPLE == SAMPLE - 1:
+                yield part
+                part = []
+        if part:
+            yield part
+
+    def folded(self, name, cell, projection):
+        """A process has folded a log so far."""
+        expected = self._digests.get((cell, projection.epoch, projection.position))
+        if expected is not None and projection.whole:
+            self.counts["digests compared"] += 1
+            if state_digest(projection) != expected:
+                raise Broken(f"{name} has another state of {cell} at {projection.position} than its log")
+
+    def acknowledged(self, selections):
+        """A scheduler has answered a request."""
+        for chosen, *_ in selections:
+            self.counts["selections"] += 1
+            if (chosen.cell, chosen.position) not in self._accepted.get(chosen.claim_uuid, {}).values():
+                raise Broken(f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} without an accepted claim")
+
+    def ended(self, outcome):
+        """A build has ended."""
+        self.counts[outcome.outcome] += 1
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def quiet(self, cloud):
+        """All is repaired, and time enough has passed: nothing is left over, and all agree with what really runs."""
+        for cell, oracle in self.oracles.items():
+            left = [entry for entries in oracle.consumers.values() for entry in entries if entry.state is CLAIMED]
+            if left:
+                raise Broken(f"{cell}: the claim of {left[0].consumer_uuid} on {left[0].host} of position "
+                             f"{left[0].position} outlives its end")
+        for scheduler in cloud.schedulers:
+            engine = scheduler.engine
+            self._agrees(scheduler.name, engine.cloud.projections)
+            held = int(engine.cloud.table.held.sum())
+            if engine.open_asks() or held or any(engine.in_flight.values()):
+                raise Broken(f"{scheduler.name} still has {len(engine.open_asks())} requests and holds {held}")
+            closed = [cell for cell in cloud.cells if engine.cloud.table.cell_closed.get(cell)]
+            if closed:
+                raise Broken(f"{scheduler.name} schedules nothing to {closed[0]}")
+        for conductor in cloud.conductors:
+            self._agrees(conductor.name, {conductor.cell: conductor.engine.projection})
+        for agent in cloud.agents:
+            self._runs(agent)
+
+    def _agrees(self, name, projections):
+        for cell, projection in projections.items():
+            oracle = self.oracles[cell]
+            if (projection.epoch, projection.position) != (oracle.epoch, oracle.position):
+                raise Broken(f"{name} is at {projection.position} of {cell}, which ends at {oracle.position}")
+            if state_digest(projection) != state_digest(oracle):
+                raise Broken(f"{name} has another state of {cell} at its end, {oracle.position}")
+
+    def _runs(self, agent):
+        oracle = self.oracles[agent.cell]
+        for name, driver in agent.drivers.items():
+            host = oracle.hosts.get(name)
+            if host is None or host.lost:
+                raise Broken(f"{agent.cell}: {name} is {'lost' if host else 'unknown'}, and its agent is well")
+            runs = {one.instance_uuid for one in driver.running()}
+            said = {entry.instance_uuid for entry in host.entries.values() if entry.state is RUNNING}
+            if runs != said:
+                raise Broken(f"{agent.cell}: {name} runs {len(runs)} instances, its log says {len(said)} (differing in "
+                             f"{min(runs ^ said)})")

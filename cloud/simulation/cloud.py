@@ -1,0 +1,175 @@
+"""A simulated cloud, its run, and what came of it."""
+
+import random
+import uuid
+from typing import NamedTuple
+
+from cloud.simulation.checks import Broken, Checks
+from cloud.simulation.nodes import CLAIM_TTL, AgentNode, Client, ConductorNode, SchedulerNode
+from cloud.simulation.script import NO_FAULTS, Faults, write
+from cloud.simulation.world import KeptSnapshots, SimLog, World
+from compute_agent.drivers.simulated import inventory_of
+from nova_sched.projection.digest import state_digest
+from nova_sched.selection.policy import Policy
+from nova_sched.service.engine import CELL0
+from rpc_api import events
+
+CELLS = ("cell1", "cell2")
+HOSTS_AN_AGENT = 2
+AGENTS_A_CELL = 2
+SCHEDULERS = 2
+CONDUCTORS_A_CELL = 2
+GROUPS = 12
+#: Simulated seconds after the last thing that is done, in which all must come to rest.
+QUIET = 3 * CLAIM_TTL
+#: The last of them, in which nobody says anything.
+SILENCE = 3.0
+
+
+class Outcome(NamedTuple):
+    """What came of a run: ``fault`` is None, or what did not hold after ``steps`` steps at ``seconds``."""
+
+    seed: int
+    fault: str | None
+    steps: int
+    seconds: float
+    counts: dict
+    digest: str
+
+
+class SimCloud:
+    """Two cells of four hosts each, two conductors a cell, two schedulers, and a client."""
+
+    def __init__(self, seed: int, faults: Faults):
+        self.seed = seed
+        self.world = World(seed, faults)
+        self.cells = CELLS
+        self.policy = Policy(host_subset_size=1)
+        self.store = KeptSnapshots()
+        self.checks = Checks((CELL0, *CELLS))
+        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun) for cell in (CELL0, *CELLS)}
+        self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
+        self.conductors = [ConductorNode(self, f"conductor/{cell}-{number}", cell) for cell in CELLS
+                           for number in range(CONDUCTORS_A_CELL)]
+        self.agents = []
+        for cell in CELLS:
+            for number in range(AGENTS_A_CELL):
+                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
+                self.agents.append(AgentNode(self, f"agent-{cell}-{number}", cell,
+                                             {host: inventory_of(host, 8, 8192, 100) for host in hosts}))
+        self.client = Client(self)
+        self.nodes = [*self.schedulers, *self.conductors, *self.agents]
+        self._agents = {agent.name: agent for agent in self.agents}
+        for node in self.nodes:
+            self.world.at(self.world.chance.random(), node.start)
+
+    def close(self):
+        for log in self.logs.values():
+            log.close()
+
+    # --- what the processes need ---------------------------------------------------------------------------------
+
+    def skew(self):
+        """By how many seconds the clock of a process that starts is wrong."""
+        chance = self.world.chance
+        return chance.uniform(-300.0, 300.0) if chance.random() < self.world.faults.skewed else 0.0
+
+    def conductors_of(self, cell):
+        return [one for one in self.conductors if one.cell == cell]
+
+    def call(self, server, method, host, *arguments):
+        """A call that has reached an agent's queue: nobody hears it while the agent is away."""
+        agent = self._agents[server]
+        if agent.alive:
+            getattr(agent, method)(host, *arguments)
+
+    def keep(self, packed, cell):
+        if not self.world.lost():
+            self.store.save(cell, packed)
+
+    def claim_of(self, placed, request):
+        """The ClaimProposed of what a scheduler has placed, as rpc_api.selections makes it."""
+        return events.ClaimProposed(
+            placed.claim_uuid or self.world.uuid(), placed.instance_uuid, placed.instance_uuid, request.request_id,
+            request.project_id, placed.host, placed.allocations, placed.rule, False)
+
+    def unclaimed(self, host, inventory):
+        """A consumer that nobody has claimed."""
+        root = inventory.providers[0].uuid
+        return events.Consumer(self.world.uuid(), "stranger", (events.Allocation(root, "VCPU", 1),), None)
+
+    # --- what is done to it --------------------------------------------------------------------------------------
+
+    def do(self, stimulus):
+        """Do one thing of a script."""
+        chance = random.Random(stimulus.seed)
+        if stimulus.kind == "ask":
+            request, instances = asked(chance, stimulus.seed)
+            self.client.ask(request, instances, 2)
+        elif stimulus.kind == "delete":
+            self.client.delete_one()
+        elif stimulus.kind.startswith("crash"):
+            nodes = {"scheduler": self.schedulers, "conductor": self.conductors, "agent": self.agents}
+            node = chance.choice(nodes[stimulus.kind.partition(" ")[2]])
+            node.crash()
+            self.world.at(chance.uniform(0.1, 12.0), node.start)
+        elif stimulus.kind == "partition":
+            node = chance.choice([*self.schedulers, *self.conductors])
+            if node.alive:
+                node.partition(chance.uniform(0.5, 15.0))
+        elif stimulus.kind == "truncate":
+            self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
+        elif stimulus.kind == "re-create":
+            self.logs[chance.choice(list(self.logs))].re_create()
+        else:
+            agent = chance.choice(self.agents)
+            if stimulus.kind == "reboot":
+                agent.crash()
+                agent.lose_instances()
+                self.world.at(chance.uniform(0.1, 5.0), agent.start)
+            elif agent.alive:
+                agent.lie()
+
+    def repair(self):
+        """No more faults, and everybody runs."""
+        self.world.faults = NO_FAULTS
+        for node in self.nodes:
+            node.start()
+
+
+def asked(chance, number):
+    """A SchedulingRequest, and the uuids of its instances."""
+    vcpus = chance.choice((1, 1, 2, 2, 3, 4))
+    amounts = (events.ResourceAmount("MEMORY_MB", 256 * vcpus), events.ResourceAmount("VCPU", vcpus))
+    groups = (events.ResourceGroup("", amounts, (), (), (), (), (), None),)
+    group = None
+    if chance.random() < 0.4:
+        which = chance.randrange(GROUPS)
+        policy = ("anti-affinity", "affinity", "soft-anti-affinity")[which % 3]
+        group = events.ServerGroupRequest(str(uuid.UUID(int=which + 1, version=4)), policy, 1, "host", None, (), ())
+    instances = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
+    return events.SchedulingRequest(
+        f"req-{number}", "project", "simulated", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None, group,
+        False), instances
+
+
+def run(seed: int, steps: int, faults: Faults = Faults(), script=None) -> Outcome:
+    """Run one simulation to its end, or to what does not hold."""
+    script = write(seed, steps, faults) if script is None else script
+    cloud = SimCloud(seed, faults)
+    world, fault = cloud.world, None
+    for stimulus in script:
+        world.at(stimulus.at, cloud.do, stimulus)
+    end = (script[-1].at if script else 0.0) + 1.0
+    world.at(end, cloud.repair)
+    world.silent_from = end + QUIET - SILENCE
+    try:
+        while world.now < end + QUIET and world.step():
+            pass
+        cloud.checks.quiet(cloud)
+    except Broken as broken:
+        fault = str(broken)
+    finally:
+        cloud.close()
+    digest = " ".join(state_digest(oracle)[:8] for oracle in cloud.checks.oracles.values())
+    return Outcome(seed, fault, world.steps, world.now, dict(cloud.checks.counts), digest)

@@ -1,0 +1,53 @@
+"""What is done to a simulated cloud, and when: drawn from a seed, so that parts of it can be left out again."""
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Chances of faults. ``slow``: a message or append takes seconds; ``lost``: a message is lost; ``not_appended`` and
+    ``not_acknowledged``: an append comes to nothing, or does without our learning it; ``skewed``: a process starts with a
+    wrong clock; ``failing_builds``: a build fails on a host; ``broken_things``: share of what is done that breaks something."""
+
+    slow: float = 0.02
+    lost: float = 0.02
+    not_appended: float = 0.03
+    not_acknowledged: float = 0.03
+    skewed: float = 0.2
+    failing_builds: float = 0.1
+    broken_things: float = 0.12
+
+
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
+
+#: What breaks something, and how often among those.
+BREAKING = {"crash scheduler": 6, "crash conductor": 6, "crash agent": 4, "partition": 6, "truncate": 2, "re-create": 1,
+            "reboot": 2, "lie": 2}
+#: What is asked for, and how often among those.
+ASKING = {"ask": 80, "delete": 20}
+#: Seconds between two things that are done, on average.
+PACE = 0.25
+
+
+class Stimulus(NamedTuple):
+    """One thing that is done at a time (simulated seconds); ``seed`` draws its details."""
+
+    at: float
+    kind: str
+    seed: int
+
+    def __str__(self):
+        return f"{self.at:9.3f} s  {self.kind} (details {self.seed})"
+
+
+def write(seed: int, steps: int, faults: Faults):
+    """A script of ``steps`` stimuli."""
+    chance, now, script = random.Random(f"script {seed}"), 1.0, []
+    for _ in range(steps):
+        now += chance.expovariate(1.0 / PACE)
+        table = BREAKING if chance.random() < faults.broken_things else ASKING
+        kind = chance.choices(list(table), list(table.values()))[0]
+        script.append(Stimulus(now, kind, chance.getrandbits(32)))
+    return script
