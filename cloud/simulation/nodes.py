@@ -27,7 +27,7 @@ BUILD_TIMEOUT = 6.0
 CANCEL_TIMEOUT = 4.0
 SERVICE_DOWN = 5.0
 REBASE_AFTER = 20.0
-CLAIM_TTL = 25.0
+CLAIM_TTL = 15.0
 
 
 class Node:
@@ -143,7 +143,8 @@ class SchedulerNode(Node):
         def answered(future):
             selections = None if future.exception() else future.result()
             if selections:
-                self.cloud.checks.acknowledged(selections)
+                # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
+                self.world.at(0.0, self.cloud.checks.acknowledged(selections))
             reply(selections)
         ask.future.add_done_callback(self.guard(answered))
         self.engine.on_ask(ask)
@@ -285,7 +286,7 @@ class AgentNode(Node):
 
     def _open(self, log):
         log.look()
-        opening = ensure_open(log.log, self.cell, f"compute_agent/{self.name}", self.clock)
+        opening = ensure_open(log.log, self.cell, f"compute_agent/{self.name}", self.clock, self.world.uuid)
         log.look()
         return opening.epoch
 

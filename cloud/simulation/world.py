@@ -246,7 +246,8 @@ class SimCellLog:
     def _begin(self):
         self._sim_log.look()
         epoch, beginning, self._position = find_beginning(
-            self._sim_log.log, self._sim_log.cell, self._name, self._clock, self._store)
+            self._sim_log.log, self._sim_log.cell, self._name, self._clock, self._store,
+            self._world.uuid)
         self._sim_log.look()
         self._begun_on = self._sim_log.log
         if self.appender is None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import uuid
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
@@ -147,12 +148,12 @@ class CellLog:
         return begun_anew
 
 
-def find_beginning(log, cell: str, producer_name: str, clock, store):
+def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4):
     """From where a log is read, which is begun if it is empty: (its epoch, a Beginning, the position of the first record).
 
     The newest snapshot of ``store`` is used if it fits; otherwise the log is folded from its first record.
     """
-    opening = ensure_open(log, cell, producer_name, clock)
+    opening = ensure_open(log, cell, producer_name, clock, new_uuid)
     bounds = log.bounds()
     packed = fitting(store, cell, opening.epoch, bounds)
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.projection import Projection
+from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 CELL0 = "cell0"
 MAX_ATTEMPTS = 100
+#: Before every mark.
+NEVER = (0, 0)
 NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
@@ -61,7 +63,8 @@ class Ask:
 class _Instance:
     """One instance of an ask on its way from decision to accepted claim."""
 
-    __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced", "placed", "held")
+    __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced", "placed", "held",
+                 "lost")
 
     def __init__(self, ask, uuid, seed):
         self.ask = ask
@@ -78,6 +81,8 @@ class _Instance:
         self.placed = ()
         #: How often its claim was refused because the instance holds resources already.
         self.held = 0
+        #: How often it is not known what came of its claim.
+        self.lost = 0
 
 
 class Engine:
@@ -147,15 +152,17 @@ class Engine:
         self._close_cell(cell, True)
         if beginning.begun_anew:
             self._decide_elsewhere(cell)
+            for claim_uuid in self.in_flight.get(cell, ()):
+                self.cloud.in_flight.remove(claim_uuid)
             if cell in self.in_flight:
-                for claim_uuid in self.in_flight[cell]:
-                    self.cloud.in_flight.remove(claim_uuid)
                 self.in_flight[cell].clear()
-            waits, self._waits[cell] = self._waits[cell], deque()
-            for _, instance in waits:
-                self._decide(instance)
+            self._end_waits(cell)
             if cell == CELL0:
                 self.publish(CELL0, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
+        else:
+            # A snapshot may stand behind claims of ours that we have not seen coming back.
+            self._settle_lost(cell)
+            self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
         if cell == CELL0 and not beginning.whole:
             # The other logs have conductors, who see to it.
             self.publish(CELL0, events.LogRebased(CELL0, beginning.first))
@@ -214,11 +221,10 @@ class Engine:
             self.in_flight.get(cell, {}).pop(outcome.claim_uuid, None)
         for outcome in outcomes:
             self._settle(cell, outcome)
-        folded = projection.producers.get(self.name, (0, 0))
-        self._settle_lost(cell, folded)
-        waits = self._waits[cell]
-        while waits and waits[0][0] <= folded:
-            self._decide(waits.popleft()[1])
+        if any(note.kind == "rebased" for note in noted):
+            self._on_rebased(cell)
+        self._settle_lost(cell)
+        self._end_waits(cell, projection.producers.get(self.name, NEVER))
         if cell in self._behind:
             self._look_how_far(cell)
         return noted
@@ -397,21 +403,50 @@ class Engine:
         else:
             self._decide(instance)
 
-    def _settle_lost(self, cell, folded):
-        """Claims that the log has passed without an outcome were set aside by its readers, by us too."""
-        claims = self.in_flight.get(cell)
+    def _end_waits(self, cell, folded=None):
+        """Decide what waited for events of ours up to a mark, or for any."""
+        waits, over = self._waits[cell], []
+        while waits and (folded is None or waits[0][0] <= folded):
+            over.append(waits.popleft()[1])
+        for instance in over:
+            # It may wait again, for another event.
+            self._decide(instance)
+
+    def _settle_lost(self, cell):
+        """Claims that the log has passed without our seeing what came of them: the state says whether they hold."""
+        claims, projection = self.in_flight.get(cell), self.cloud.projections[cell]
+        folded = projection.producers.get(self.name, NEVER)
         while claims:
             claim_uuid, mark = next(iter(claims.items()))
             if mark > folded:
                 return
             del claims[claim_uuid]
+            consumer_uuid = self.cloud.in_flight.claims[claim_uuid].consumer_uuid
             self.cloud.in_flight.remove(claim_uuid)
+            entry = next((one for one in projection.consumers.get(consumer_uuid, ()) if one.claim_uuid == claim_uuid), None)
+            if entry is not None:
+                self._settle(cell, Outcome(entry.position, self.name, claim_uuid, consumer_uuid, None))
+                continue
             self._abandoned.discard(claim_uuid)
             instance = self._pending.pop(claim_uuid, None)
             if instance is not None:
                 self.counts["lost"] += 1
-                self._fail(instance.ask, errors.NovaSchedError(
-                    f"the claim of {instance.uuid} was set aside by the readers of the log of {cell}; see its quarantine"))
+                instance.lost += 1
+                instance.attempt += 1
+                if instance.lost > 1:
+                    self._fail(instance.ask, errors.NovaSchedError(
+                        f"claims of {instance.uuid} come to nothing in the log of {cell}; see its quarantine"))
+                else:
+                    self._decide(instance)
+
+    def _on_rebased(self, cell):
+        """The log forgot everything. Which of our claims stood in front of that is not known: all are given up, and are
+        released behind it, so that those do not hold which stood after it."""
+        self._decide_elsewhere(cell)
+        self._end_waits(cell)
+        for claim_uuid in self.in_flight.get(cell, ()):
+            consumer_uuid = self.cloud.in_flight.claims[claim_uuid].consumer_uuid
+            self._say(cell, events.ClaimReleased(consumer_uuid, claim_uuid, "the log was rebased"))
 
     def _release(self, instance):
         self._say(instance.cell, events.ClaimReleased(

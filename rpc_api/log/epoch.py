@@ -50,11 +50,11 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
     return opening.epoch if opening else None
 
 
-def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM) -> Opening:
+def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=uuid.uuid4) -> Opening:
     """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
     opening = opening_of(log)
     if opening is None:
-        mine = str(uuid.uuid4())
+        mine = str(new_uuid())
         opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns(), 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)
