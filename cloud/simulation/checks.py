@@ -44,7 +44,7 @@ class Checks:
         self.oracles = {}
         #: (Cell, epoch, position) -> digest.
         self._digests = {}
-        #: Claim uuid -> {epoch: (cell, position)} of the logs that have accepted it.
+        #: Claim uuid -> {(epoch, times rebased): (cell, position)} of the logs that have accepted it.
         self._accepted = {}
         for cell in cells:
             self.begun(cell)
@@ -66,9 +66,11 @@ class Checks:
     def _claim_accepted(self, oracle, position, claim):
         self.counts["claims accepted"] += 1
         accepted = self._accepted.setdefault(claim.claim_uuid, {})
-        if oracle.epoch in accepted:
+        # A log that was rebased has forgotten who said what, and may hear it again.
+        incarnation = oracle.epoch, oracle.counts["LogRebased"]
+        if incarnation in accepted:
             raise Broken(f"{oracle.cell} {position}: the claim {claim.claim_uuid} was accepted twice")
-        accepted[oracle.epoch] = (oracle.cell, position)
+        accepted[incarnation] = (oracle.cell, position)
         self._check_room(oracle, position, claim)
         if claim.rule is not None:
             self._check_group(oracle, position, claim.rule)

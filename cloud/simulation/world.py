@@ -208,7 +208,7 @@ class SimAppender:
                 raise errors.LogUnavailable("simulated")
         except errors.LogUnavailable as fault:
             self.fault = str(fault)
-            self._later(world.delay() * 4, self._try, batch, last)
+            self._later(world.chance.uniform(0.02, 4.0), self._try, batch, last)
             return
         self.fault = None
         self._durable = last

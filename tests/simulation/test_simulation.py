@@ -42,6 +42,7 @@ def test_a_thousand_seeds_hold():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_a_million_events_hold():
     events = seed = 0
     while events < 1_000_000:
