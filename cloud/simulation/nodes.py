@@ -86,7 +86,7 @@ class SchedulerNode(Node):
         self._silent = set()
         self.logs = {}
         for cell, sim_log in cloud.logs.items():
-            self.engine.expect(cell)
+            self.engine.states.expect(cell)
             self.logs[cell] = SimCellLog(
                 self.world, self.guard, sim_log, self.name, self.clock, cloud.store,
                 lambda beginning, cell=cell: self._on_begin(cell, beginning),
@@ -115,19 +115,19 @@ class SchedulerNode(Node):
             self.cloud.checks.folded(self.name, cell, self.engine.cloud.projections[cell])
 
     def _learn_to_speak(self, cell):
-        if cell in self._silent and cell not in self.engine.waiting_for:
+        if cell in self._silent and cell not in self.engine.states.waiting_for:
             self._silent.discard(cell)
             self.logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
 
     def _tick(self):
         for cell, one in self.logs.items():
             self.engine.on_fault(cell, one.appender.fault, "append")
-        for cell in self.engine.headless:
+        for cell in self.engine.states.headless:
             self.logs[cell].look_for_snapshot()
         self.engine.on_tick()
 
     def _snapshot(self):
-        if CELL0 not in self.engine.waiting_for:
+        if CELL0 not in self.engine.states.waiting_for:
             self.cloud.keep(snapshot.dump(self.engine.cloud.projections[CELL0]), CELL0)
 
     def partition(self, seconds):

@@ -19,6 +19,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
+from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
 from rpc_api import errors, events
 
@@ -32,8 +33,8 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
 class Placed(NamedTuple):
-    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate, and ``position`` where it
-    stands in the cell's log."""
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is where
+    it stands in the cell's log."""
 
     instance_uuid: str
     cell: str
@@ -86,8 +87,8 @@ class _Instance:
 
 
 class Engine:
-    """``publish(cell, *data)`` appends frozen records to a cell's log, all or none, and returns the mark of the last one:
-    (producer epoch, sequence). It raises a NovaSchedError when none was taken.
+    """``publish(cell, *data)`` appends frozen records to a cell's log, all or none, and returns the mark of the last
+    one: (producer epoch, sequence). It raises a NovaSchedError when none was taken.
 
     ``cells`` are the names of the cells, without cell0. ``new_uuid()`` gives claim uuids; ``name`` is the producer.
     """
@@ -114,26 +115,13 @@ class Engine:
         #: Cell -> (mark, instance) that go on when that event of ours was folded.
         self._waits = {cell: deque() for cell in (CELL0, *self.cells)}
         self._asks = {}
-        #: (Cell, "read" or "append") -> since when that cannot be done.
-        self._down_since = {}
-        #: Cells of which all records are read and the state is not known -> (since when, the first position of the log).
-        self._headless = {}
-        self._firsts = {}
-        #: Cells that were closed, and it was said.
-        self._closed = frozenset()
+        self.states = CellStates(table, clock, {CELL0})
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
-        #: Log -> the position that is to be folded before it counts, of those that are not so far yet.
-        self._behind = {}
         #: Aggregates that are to be appended to cell0's log again if it does not have them, once it is folded.
         self._remembered = ()
 
     # --- logs that begin ---------------------------------------------------------------------------------------
-
-    def expect(self, cell):
-        """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
-        self._behind[cell] = None
-        self.cloud.table.cell_closed[cell] = True
 
     def on_begin(self, cell, beginning):
         """A log is read from its beginning or a snapshot (a Beginning); what was known of it is forgotten.
@@ -147,9 +135,7 @@ class Engine:
         self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
         self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table)
         self.cloud.in_flight.count_again()
-        self._behind[cell] = beginning.catch_up
-        self._firsts[cell] = beginning.first
-        self._close_cell(cell, True)
+        self.states.begin(cell, beginning)
         if beginning.begun_anew:
             self._decide_elsewhere(cell)
             for claim_uuid in self.in_flight.get(cell, ()):
@@ -169,42 +155,11 @@ class Engine:
         self._look_how_far(cell)
 
     def _look_how_far(self, cell):
-        """Open a cell whose log is folded as far as it went when it was begun."""
-        projection, wanted = self.cloud.projections[cell], self._behind.get(cell)
-        if wanted is None or projection.position < wanted:
-            return
-        if not projection.whole:
-            if cell != CELL0 and cell not in self._headless:
-                self._headless[cell] = self.clock.monotonic()
-                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing is "
-                            "scheduled there until there is one, or the log is rebased", cell)
-            return
-        del self._behind[cell]
-        self._headless.pop(cell, None)
-        if cell == CELL0:
+        """A log may be folded as far as it went when it was begun: then its cell counts."""
+        if self.states.folded(cell, self.cloud.projections[cell]) and cell == CELL0:
             for aggregate in self._remembered:
                 self.on_aggregate(aggregate)
             self._remembered = ()
-        if not self._is_down(cell):
-            self._close_cell(cell, False)
-
-    @property
-    def waiting_for(self):
-        """Cells whose logs are not folded yet and can be: neither unreadable nor headless."""
-        return [cell for cell in self._behind if (cell, "read") not in self._down_since and cell not in self._headless]
-
-    @property
-    def headless(self):
-        """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""
-        return list(self._headless)
-
-    @property
-    def unreadable(self):
-        """Cells whose logs cannot be read now."""
-        return [cell for cell, way in self._down_since if way == "read"]
-
-    def _is_down(self, cell):
-        return (cell, "read") in self._down_since or (cell, "append") in self._down_since
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
@@ -225,8 +180,7 @@ class Engine:
             self._on_rebased(cell)
         self._settle_lost(cell)
         self._end_waits(cell, projection.producers.get(self.name, NEVER))
-        if cell in self._behind:
-            self._look_how_far(cell)
+        self._look_how_far(cell)
         return noted
 
     def on_ask(self, ask: Ask):
@@ -255,27 +209,17 @@ class Engine:
 
     def on_fault(self, cell, fault, way="read"):
         """A cell's log cannot be read (or appended to) now (``fault`` says why), or can be again (None)."""
-        if fault is None:
-            if self._down_since.pop((cell, way), None) is not None and cell not in self._behind and not self._is_down(cell):
-                self._close_cell(cell, False)
-            return
-        self._down_since.setdefault((cell, way), self.clock.monotonic())
-        if way == "read" and not isinstance(fault, errors.LogUnavailable):
-            # What is known is not what the log says: not one more decision on it.
-            self._close_cell(cell, True)
+        self.states.fault(cell, fault, way)
 
     def on_tick(self):
         """Look at what takes too long: cells that are not readable, claims that do not come back."""
         now = self.clock.monotonic()
-        for (cell, _), since in self._down_since.items():
-            if now - since >= self.cell_down_after:
-                self._close_cell(cell, True)
-                self._decide_elsewhere(cell)
-        for cell, since in self._headless.items():
-            if now - since >= self.rebase_after:
-                # Its conductors know it, so they do not do so, and they keep no snapshot.
-                self._headless[cell] = now
-                self._say(cell, events.LogRebased(cell, self._firsts[cell]))
+        for cell in self.states.down_for(self.cell_down_after):
+            self.states.close(cell)
+            self._decide_elsewhere(cell)
+        for cell, first in self.states.headless_for(self.rebase_after):
+            # Its conductors know it, so they do not do so, and they keep no snapshot.
+            self._say(cell, events.LogRebased(cell, first))
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({str(one.cell) for one in ask.instances if not one.accepted})
             self._fail(ask, errors.ClaimTimeout(
@@ -423,7 +367,8 @@ class Engine:
             del claims[claim_uuid]
             consumer_uuid = self.cloud.in_flight.claims[claim_uuid].consumer_uuid
             self.cloud.in_flight.remove(claim_uuid)
-            entry = next((one for one in projection.consumers.get(consumer_uuid, ()) if one.claim_uuid == claim_uuid), None)
+            entry = next((one for one in projection.consumers.get(consumer_uuid, ())
+                          if one.claim_uuid == claim_uuid), None)
             if entry is not None:
                 self._settle(cell, Outcome(entry.position, self.name, claim_uuid, consumer_uuid, None))
                 continue
@@ -475,7 +420,8 @@ class Engine:
                 *(self._alternate(instance, other) for other in others)]
 
     def _alternate(self, instance, other):
-        return self._placed(instance, other, rule_of(self.cloud.table, other, instance.ask.request, instance.uuid), None)
+        rule = rule_of(self.cloud.table, other, instance.ask.request, instance.uuid)
+        return self._placed(instance, other, rule, None)
 
     def _alternates(self, instance):
         """Alternates that are free when all instances of the request are placed."""
@@ -500,21 +446,9 @@ class Engine:
 
     # --- cells that are down -----------------------------------------------------------------------------------
 
-    def _close_cell(self, cell, closed):
-        table = self.cloud.table
-        if bool(table.cell_closed.get(cell)) == closed:
-            return
-        table.cell_closed[cell] = closed
-        table.topology_version += 1
-        if closed:
-            LOG.warning("cell %s is closed: its log cannot be read or appended to", cell)
-        elif cell in self._closed:
-            LOG.info("cell %s is open again: its log is folded", cell)
-        self._closed = self._closed | {cell} if closed else self._closed - {cell}
-
     def _decide_elsewhere(self, cell):
-        """Claims in a cell are not waited for any longer: their instances are decided again, and they are released if they
-        come back after all."""
+        """Claims in a cell are not waited for any longer: their instances are decided again, and they are released if
+        they come back after all."""
         for instance in [one for one in self._pending.values() if one.cell == cell]:
             del self._pending[instance.claim.claim_uuid]
             self._abandoned.add(instance.claim.claim_uuid)

@@ -62,10 +62,10 @@ class Scheduler:
     def start(self):
         """Begin to open and fold the logs: see :meth:`wait_ready`."""
         for cell in self.cells.values():
-            self.engine.expect(cell.name)
+            self.engine.states.expect(cell.name)
             self._logs[cell.name] = CellLog(
-                cell.name, cell.log, self.name, lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)),
-                self._clock, self._store)
+                cell.name, cell.log, self.name,
+                lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)), self._clock, self._store)
         for one in self._logs.values():
             one.start()
         self._thread.start()
@@ -84,9 +84,9 @@ class Scheduler:
 
     def _look_if_ready(self):
         """Say so when the logs are folded, or cannot be."""
-        if self._ready.is_set() or self.engine.waiting_for:
+        if self._ready.is_set() or self.engine.states.waiting_for:
             return
-        down = self.engine.unreadable
+        down = self.engine.states.unreadable
         if CELL0 in down or down and len(down) == len(self.cells) - 1:
             fault = self._faults[CELL0 if CELL0 in down else down[0]]
             raise type(fault)(str(fault))
@@ -162,7 +162,7 @@ class Scheduler:
                 if self._clock.monotonic() >= next_tick:
                     for cell, log in self._logs.items():
                         self.engine.on_fault(cell, log.fault, "append")
-                    for cell in self.engine.headless:
+                    for cell in self.engine.states.headless:
                         self._logs[cell].look_for_snapshot()
                     self.engine.on_tick()
                     next_tick = self._clock.monotonic() + TICK
@@ -217,7 +217,7 @@ class Scheduler:
 
     def _learn_to_speak(self, cell):
         """What the log knows of an earlier process of our name bounds how we may speak; before we say anything."""
-        if cell in self._silent and cell not in self.engine.waiting_for:
+        if cell in self._silent and cell not in self.engine.states.waiting_for:
             self._silent.discard(cell)
             self._logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
 

@@ -207,11 +207,11 @@ def test_a_scheduler_starts_without_a_cell_and_takes_it_when_it_comes(tmp_path):
         scheduler = site.scheduler(cells=[site.cell, away])
         api = site.serve(scheduler)
         built(api, 1)
-        assert scheduler.call(lambda engine: engine.unreadable).result(SECONDS_MAX) == ["cell2"]
+        assert scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX) == ["cell2"]
         os.mkdir(tmp_path / "later")
         wait_until(lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
                    SECONDS_MAX, "cell2 was not taken")
-        assert not scheduler.call(lambda engine: engine.unreadable).result(SECONDS_MAX)
+        assert not scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX)
 
 
 @pytest.mark.parametrize("cells_away, cell0_away", [(True, False), (False, True)])

@@ -159,11 +159,11 @@ def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
         cloud.host(f"{cell}-host", cell)
     engine = cloud.engine("one")
     engine.on_begin("cell1", Beginning(None, 0, 0, True, False))
-    assert engine.waiting_for == ["cell1"] and engine.cloud.table.cell_closed["cell1"]
+    assert engine.states.waiting_for == ["cell1"] and engine.cloud.table.cell_closed["cell1"]
     assert hosts_of_settled_only(cloud, engine, "cell2", cloud.ask(engine, "vm1")) == ["cell2-host"]
     cloud._read["one", "cell1"] = 0
     cloud.settle()
-    assert not engine.waiting_for and not engine.cloud.table.cell_closed["cell1"]
+    assert not engine.states.waiting_for and not engine.cloud.table.cell_closed["cell1"]
     assert {hosts_of_settled(cloud, cloud.ask(engine, f"vm{number}"))[0] for number in (2, 3, 4)} == {
         "cell1-host", "cell2-host"}
 

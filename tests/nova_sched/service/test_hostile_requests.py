@@ -12,6 +12,7 @@ from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.scheduler import TOPIC, VERSION, SchedulerAPI
 from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.servers import wait_until
 from tests.service.specs import CONTEXT, spec
 
 VM = uuid_of("vm")
@@ -108,6 +109,8 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
     assert selected[0][0].service_host == "a"
     scheduler.call(lambda engine: engine.publish("cell1", *[
         release(entry) for entries in engine.cloud.projections["cell1"].consumers.values() for entry in entries])).result(20)
+    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20), 20,
+               "the claim was not released")
     assert scheduler.call(lambda engine: int(engine.cloud.table.held.sum())).result(20) == 0
 
 

@@ -1,0 +1,115 @@
+"""Which cells may be scheduled to: those whose logs can be read and appended to, and are folded to where they were begun."""
+
+import logging
+
+from rpc_api import errors
+
+LOG = logging.getLogger(__name__)
+
+
+class CellStates:
+    """Says so in the ``cell_closed`` of a HostTable. ``always`` names logs that are needed in any case (cell0's)."""
+
+    def __init__(self, table, clock, always):
+        self._table = table
+        self._clock = clock
+        self._always = always
+        #: Cell -> the position that is to be folded before it counts, of those that are not so far yet.
+        self._behind = {}
+        #: Cell -> first position of its log.
+        self._firsts = {}
+        #: (Cell, "read" or "append") -> since when that cannot be done.
+        self._down_since = {}
+        #: Cells of which all records are read and the state is not known -> since when.
+        self._headless = {}
+        #: Cells that were closed, and it was said.
+        self._said = set()
+
+    # --- what is asked -------------------------------------------------------------------------------------------
+
+    @property
+    def waiting_for(self):
+        """Cells whose logs are not folded yet and can be: neither unreadable nor headless."""
+        return [cell for cell in self._behind if (cell, "read") not in self._down_since and cell not in self._headless]
+
+    @property
+    def headless(self):
+        """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""
+        return list(self._headless)
+
+    @property
+    def unreadable(self):
+        """Cells whose logs cannot be read now."""
+        return [cell for cell, way in self._down_since if way == "read"]
+
+    def down_for(self, seconds: float):
+        """Cells whose logs cannot be read, or not appended to, for so long."""
+        now = self._clock.monotonic()
+        return sorted({cell for (cell, _), since in self._down_since.items() if now - since >= seconds})
+
+    def headless_for(self, seconds: float):
+        """(cell, first position of its log) of cells that are headless for so long, once in that time."""
+        now = self._clock.monotonic()
+        found = [cell for cell, since in self._headless.items() if now - since >= seconds]
+        self._headless.update(dict.fromkeys(found, now))
+        return [(cell, self._firsts[cell]) for cell in found]
+
+    # --- what happens --------------------------------------------------------------------------------------------
+
+    def expect(self, cell):
+        """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
+        self._behind[cell] = None
+        self._table.cell_closed[cell] = True
+
+    def begin(self, cell, beginning):
+        """A log is read from its beginning (a Beginning)."""
+        self._behind[cell] = beginning.catch_up
+        self._firsts[cell] = beginning.first
+        self.close(cell)
+
+    def folded(self, cell, projection) -> bool:
+        """A log was folded so far. Returns True when it has come to where it was begun, and is known."""
+        wanted = self._behind.get(cell)
+        if wanted is None or projection.position < wanted:
+            return False
+        if not projection.whole:
+            if cell not in self._always and cell not in self._headless:
+                self._headless[cell] = self._clock.monotonic()
+                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing "
+                            "is scheduled there until there is one, or the log is rebased", cell)
+            return False
+        del self._behind[cell]
+        self._headless.pop(cell, None)
+        self._open(cell)
+        return True
+
+    def fault(self, cell, fault, way):
+        """A log cannot be read (or appended to) now, or can be again (None)."""
+        if fault is None:
+            if self._down_since.pop((cell, way), None) is not None:
+                self._open(cell)
+            return
+        self._down_since.setdefault((cell, way), self._clock.monotonic())
+        if way == "read" and not isinstance(fault, errors.LogUnavailable):
+            # What is known is not what the log says: not one more decision on it.
+            self.close(cell)
+
+    def close(self, cell):
+        """Let nothing be scheduled to a cell."""
+        if not self._table.cell_closed.get(cell):
+            LOG.warning("cell %s is closed: its log cannot be read or appended to", cell)
+            self._said.add(cell)
+            self._set(cell, True)
+
+    def _open(self, cell):
+        if (not self._table.cell_closed.get(cell) or cell in self._behind
+                or (cell, "read") in self._down_since or (cell, "append") in self._down_since):
+            return
+        if cell in self._said:
+            LOG.info("cell %s is open again: its log is folded", cell)
+            self._said.discard(cell)
+        self._set(cell, False)
+
+    def _set(self, cell, closed):
+        self._table.cell_closed[cell] = closed
+        self._table.topology_version += 1
