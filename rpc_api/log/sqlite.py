@@ -23,8 +23,8 @@ from rpc_api.log.port import Bounds, EventLog, LogReader, Record
 APPLICATION_ID = 0x6E736576
 FORMAT_VERSION = 1
 
-#: How every SQLite file that is not empty begins.
-HEADER = b"SQLite format 3\0"
+#: The smallest page of SQLite: no file of it that is not empty is smaller.
+SMALLEST_BYTES = 512
 
 BUSY_SECONDS = 15.0
 POLL_SECONDS = 0.005
@@ -152,24 +152,17 @@ class _File:
 
     def check_kind(self) -> None:
         """Raise UsageError for what is there and cannot be a SQLite file; SQLite itself takes a byte or two for an empty
-        one, and says of a pipe that the disk is full."""
+        one, and says of a pipe that the disk is full.
+
+        By its size alone: whoever opens the file past SQLite and closes it again gives up the locks that SQLite holds on it
+        in this process, and two that write at once then spoil it.
+        """
         if os.path.isdir(self.path) or not os.path.exists(self.path):
             return
         if not os.path.isfile(self.path):
             raise self._not_a_log("it is no file")
-        if os.path.getsize(self.path):
-            with self._opened() as file:
-                if file.read(len(HEADER)) != HEADER:
-                    raise self._not_a_log("it is a file of another kind")
-
-    @contextmanager
-    def _opened(self):
-        try:
-            with open(self.path, "rb") as file:
-                yield file
-        except OSError as exc:
-            raise errors.LogUnavailable(f"cannot open the log {self.url}: {exc.strerror}; "
-                                        f"check that this user may read {self.path}") from None
+        if 0 < os.path.getsize(self.path) < SMALLEST_BYTES:
+            raise self._not_a_log("it is a file of another kind")
 
     def connect(self) -> sqlite3.Connection:
         """Open another connection to the log that is there."""

@@ -308,7 +308,7 @@ def test_synchronous_is_what_the_url_says(url, option, level):
 
 @pytest.mark.parametrize("make, told", [
     (lambda path: path.write_bytes(b"x"), "a file of another kind"),
-    (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "a file of another kind"),
+    (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "is not a log of nova_sched"),
     (lambda path: os.mkfifo(path), "it is no file"),
 ])
 @pytest.mark.parametrize("create", [True, False])
