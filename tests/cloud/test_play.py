@@ -3,6 +3,7 @@
 import collections
 import csv
 import json
+import re
 
 import pytest
 
@@ -149,11 +150,33 @@ def test_a_wrong_request_file_is_told_by_line(tmp_path, capsys, requests, told):
     (["--generate", "3,3", "--cells", "0"], 2, "not 1 or more"),
     (["--generate", "3,3", "--fail", "2"], 2, "not between 0 and 1"),
     (["--bogus"], 2, "unrecognized arguments"),
+    (["--generate", "3,3", "--weigher", "RAMWeigher=x"], 2, "is not NAME=MULTIPLIER"),
 ])
 def test_wrong_options(tmp_path, capsys, options, code, told):
     assert main(["play", "--out", str(tmp_path / "out"), *options]) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+HUAWEI = {"servers.csv": "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\nh1,8,16,8,16\nh2,8,16,8,16\n",
+          "racks.csv": "host,rack\nh1,r1\nh2,r1\n",
+          "requests.csv": "seq,vcpus,ram_gb,numa_nodes,policy,group,fault_domain\n0,2,4,1,,,\n"}
+
+
+@pytest.mark.parametrize("name, content, told", [
+    ("racks.csv", "host,rack\nh1,r1\n", "the host h2 has no rack in"),
+    ("servers.csv", HUAWEI["servers.csv"] + "h1,8,16,8,16\n", "servers.csv:4: the host h1 is there twice"),
+    ("servers.csv", "", "is empty, wanted the columns host, numa0_cpus"),
+    ("servers.csv", "host,numa0_cpus\nh1,8\n", "has no column 'numa0_ram_gb'"),
+    ("requests.csv", HUAWEI["requests.csv"].replace("2,4", "two,4"), "requests.csv:2: vcpus is 'two'"),
+    ("requests.csv", "\x89PNG", "no column|is no text"),
+])
+def test_files_that_are_wrong(tmp_path, capsys, name, content, told):
+    for one, text in {**HUAWEI, name: content}.items():
+        (tmp_path / one).write_bytes(text.encode("latin-1"))
+    files = [f"--{one.partition('.')[0]}={tmp_path}/{one}" for one in HUAWEI]
+    assert main(["play", *files, "--out", str(tmp_path / "out")]) == 2
+    assert re.search(told, capsys.readouterr().err)
 
 
 def test_a_log_that_holds_something_is_refused(tmp_path, capsys):

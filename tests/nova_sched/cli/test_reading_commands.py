@@ -130,11 +130,31 @@ def test_tail_shows_what_was_set_aside(tmp_path, capsys):
     (["replay"], 2, "required: --log"),
     (["nonsense"], 2, "Unknown command"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
+    (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
+    (["tail", "--log", "cell1=memory://empty", "--from", "-1"], 2, "is not 0 or more"),
+    (["tail", "--log", "cell1=memory://empty", "-n", "-1"], 2, "is not 0 or more"),
+    (["tail", "--log", "cell1=sqlite:////tmp"], 3, "is a directory, wanted a file"),
+    ([], 2, "The event-sourced scheduler"),
 ])
 def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+def test_help_is_no_fault(capsys):
+    assert main(["--help"]) == 0
+    assert "replay" in capsys.readouterr().out
+
+
+def test_an_instance_that_nobody_decided_is_no_success(played, capsys):
+    assert main(["replay", "--log", str(played), "--instance", "nope"]) == 1
+    assert "no decision for nope" in capsys.readouterr().err
+
+
+def test_a_first_position_is_one_logs(played, capsys):
+    assert main(["tail", "--log", str(played), "--from", "3"]) == 2
+    assert "--from takes one log" in capsys.readouterr().err
 
 
 def test_a_position_past_the_end_is_a_gap(played, capsys):
