@@ -1,8 +1,8 @@
 """Builds one instance on its claims, one after the other, until one of them runs.
 
 A build is a generator: it yields what it waits for (:class:`Folded`,
-:class:`ReadBack`, :class:`Call`) and is sent the answer, so that the same steps run in a thread
-that waits and in a simulation that does not.
+:class:`ReadBack`, :class:`Call`) and is sent the answer, so that the same steps
+run in a thread that waits and in a simulation that does not.
 
 A claim is only given back when it is certain that the instance does not and
 will not run under it. When an agent does not answer, nobody knows; it is asked
@@ -60,11 +60,11 @@ def steps(cell, build):
             if refused is None and state.deleted:
                 refused = "the instance was deleted"
             if refused is not None:
-                # Whether it holds or not: nobody is going to build on it.
-                cell.publish(events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused))
                 reasons.append(f"{claim.host}: claim refused: {refused}")
                 final = last or state.deleted or not number
-                cell.publish(_failure(build, claim, attempts, f"claim refused: {refused}", final))
+                # Released whether it holds or not: nobody is going to build on it.
+                cell.publish(events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused),
+                             _failure(build, claim, attempts, f"claim refused: {refused}", final))
                 if final:
                     break
                 continue

@@ -49,7 +49,7 @@ class CellConductor:
         self._current = threading.Event()
         self._started = False
         self._stopped = threading.Event()
-        #: Why it cannot go on, for good.
+        #: Why it could not start.
         self.fault = None
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
 
@@ -135,12 +135,9 @@ class CellConductor:
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; at the start that is a fault."""
-        if self._started:
-            return
-        # Before it is ready, whoever waits for that says so.
-        LOG.log(logging.ERROR if self._started else logging.DEBUG, "%s stops: %s", self.name, fault)
-        self.fault = fault
-        self._current.set()
+        if not self._started:
+            self.fault = fault
+            self._current.set()
 
     # --- RPC ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 A process has lives: what was to happen in an earlier one does not happen any more.
 """
 
+import abc
+
 from cloud.simulation.world import SimAppender, SimCellLog, SimClock
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.simulated import SimulatedDriver
@@ -30,7 +32,7 @@ REBASE_AFTER = 20.0
 CLAIM_TTL = 15.0
 
 
-class Node:
+class Node(abc.ABC):
     """A process that can crash and start again."""
 
     def __init__(self, cloud, name):
@@ -69,8 +71,9 @@ class Node:
             self.world.at(seconds, self.guard(again))
         self.world.at(seconds * self.world.chance.random(), self.guard(again))
 
+    @abc.abstractmethod
     def begin(self):
-        raise NotImplementedError
+        """Begin a life."""
 
     def partition(self, seconds):
         """Read nothing for a while."""
@@ -115,7 +118,7 @@ class SchedulerNode(Node):
             self.cloud.checks.folded(self.name, cell, self.engine.cloud.projections[cell])
 
     def _learn_to_speak(self, cell):
-        if cell in self._silent and cell not in self.engine.states.waiting_for:
+        if cell in self._silent and not self.engine.states.is_behind(cell):
             self._silent.discard(cell)
             self.logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
 
@@ -127,7 +130,7 @@ class SchedulerNode(Node):
         self.engine.on_tick()
 
     def _snapshot(self):
-        if CELL0 not in self.engine.states.waiting_for:
+        if not self.engine.states.is_behind(CELL0):
             self.cloud.keep(snapshot.dump(self.engine.cloud.projections[CELL0]), CELL0)
 
     def partition(self, seconds):
@@ -135,7 +138,7 @@ class SchedulerNode(Node):
 
     def select(self, request, instance_uuids, alternates, reply):
         """``select_destinations``: ``reply(selections or None)``."""
-        if self._silent or not self.engine.cloud.projections[CELL0].whole:
+        if self.engine.states.is_behind(CELL0):
             reply(None)
             return
         ask = Ask(request, instance_uuids, alternates, self.clock.monotonic())

@@ -66,7 +66,6 @@ class SimClock:
     def __init__(self, world, skew: float):
         self._world = world
         self._skew = skew
-        self._last = 0
 
     def monotonic(self):
         return self._world.now

@@ -6,6 +6,7 @@ is refused. Of several reasons a host counts under the first, so that the
 counts of all refusals and the survivors add up to the hosts in view.
 """
 
+import abc
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ class HostView:
         return member[self.index]
 
 
-class Filter:
+class Filter(abc.ABC):
     """Base of the filters.
 
     ``static`` filters see only what is the same for every request of one shape (see
@@ -65,6 +66,6 @@ class Filter:
     static: bool = True
     on_rebuild: bool = False
 
+    @abc.abstractmethod
     def refusals(self, hosts: HostView, request, policy, scope):
         """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request."""
-        raise NotImplementedError

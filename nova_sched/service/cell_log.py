@@ -32,6 +32,7 @@ class CellLog:
         self._clock = clock
         self._deliver = deliver
         self._store = store
+        self._reads_snapshots = store is not None
         self._looked_at = 0.0
         self._log = None
         self._appender = None
@@ -58,20 +59,20 @@ class CellLog:
         self._follower.taken()
 
     def speak_after(self, known) -> None:
-        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a clock that
-        went back gives, nothing of what we say would count."""
+        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a clock
+        that went back gives, nothing of what we say would count."""
         if known is not None and self.producer.epoch < known[0]:
             self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
 
     def refuse_snapshot(self) -> None:
-        """The snapshot that was delivered is of no use: read the log anew, without one."""
-        self._store = None
+        """The snapshot that was delivered is of no use: read the log anew, without one. New ones are kept all the same."""
+        self._reads_snapshots = False
         self._follower.begin_anew()
 
     def look_for_snapshot(self) -> None:
         """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds, in a thread of its own."""
         now = self._clock.monotonic()
-        if self._store is not None and now - self._looked_at >= LOOK_PAUSE:
+        if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
             threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True).start()
 
@@ -125,7 +126,8 @@ class CellLog:
     def _begin(self):
         log = open_log(self._url)
         try:
-            epoch, beginning, position = find_beginning(log, self.cell, self._producer_name, self._clock, self._store)
+            epoch, beginning, position = find_beginning(log, self.cell, self._producer_name, self._clock,
+                                                        self._store if self._reads_snapshots else None)
         except BaseException:
             log.close()
             raise

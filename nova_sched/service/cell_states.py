@@ -32,6 +32,10 @@ class CellStates:
         """Cells whose logs are not folded yet and can be: neither unreadable nor headless."""
         return [cell for cell in self._behind if (cell, "read") not in self._down_since and cell not in self._headless]
 
+    def is_behind(self, cell) -> bool:
+        """Whether the log of a cell is not folded to where it ended when it was begun."""
+        return cell in self._behind
+
     @property
     def headless(self):
         """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""

@@ -118,7 +118,7 @@ class Engine:
         self.states = CellStates(table, clock, {CELL0})
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
-        #: Aggregates that are to be appended to cell0's log again if it does not have them, once it is folded.
+        #: Aggregates that cell0's log has forgotten, to be appended again once it is folded.
         self._remembered = ()
 
     # --- logs that begin ---------------------------------------------------------------------------------------
@@ -129,7 +129,8 @@ class Engine:
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
         before = self.cloud.projections[cell]
-        if cell == CELL0:
+        if cell == CELL0 and (beginning.begun_anew or not beginning.whole):
+            # Only then: what is missing in a log that is merely read again was deleted there.
             self._remembered = (*self._remembered, *before.aggregates.values())
         before.forget()
         self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
@@ -144,29 +145,38 @@ class Engine:
                 self.in_flight[cell].clear()
             self._end_waits(cell)
             if cell == CELL0:
-                self.publish(CELL0, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
+                self._say_policy()
         else:
             # A snapshot may stand behind claims of ours that we have not seen coming back.
             self._settle_lost(cell)
             self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
         if cell == CELL0 and not beginning.whole:
             # The other logs have conductors, who see to it.
-            self.publish(CELL0, events.LogRebased(CELL0, beginning.first))
+            self._say(CELL0, events.LogRebased(CELL0, beginning.first))
         self._look_how_far(cell)
 
     def _look_how_far(self, cell):
         """A log may be folded as far as it went when it was begun: then its cell counts."""
         if self.states.folded(cell, self.cloud.projections[cell]) and cell == CELL0:
-            for aggregate in self._remembered:
-                self.on_aggregate(aggregate)
+            self._restore(self._remembered)
             self._remembered = ()
+
+    def _restore(self, aggregates):
+        """Append aggregates again that cell0's log has forgotten."""
+        for aggregate in aggregates:
+            if aggregate.uuid not in self.cloud.table.aggregates:
+                self._say(CELL0, aggregate)
+
+    def _say_policy(self):
+        """Record by which policy we decide, for whoever makes the decisions again."""
+        self._say(CELL0, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
     def on_records(self, cell, records):
         """Fold records of a cell's log, and settle what was waiting for them. Returns what was noted."""
         projection, table = self.cloud.projections[cell], self.cloud.table
-        topology = table.topology_version
+        topology, aggregates = table.topology_version, projection.aggregates
         outcomes, noted = projection.fold(records)
         if table.topology_version != topology:
             self.cloud.in_flight.count_again()
@@ -177,7 +187,7 @@ class Engine:
         for outcome in outcomes:
             self._settle(cell, outcome)
         if any(note.kind == "rebased" for note in noted):
-            self._on_rebased(cell)
+            self._on_rebased(cell, aggregates.values())
         self._settle_lost(cell)
         self._end_waits(cell, projection.producers.get(self.name, NEVER))
         self._look_how_far(cell)
@@ -384,9 +394,12 @@ class Engine:
                 else:
                     self._decide(instance)
 
-    def _on_rebased(self, cell):
-        """The log forgot everything. Which of our claims stood in front of that is not known: all are given up, and are
+    def _on_rebased(self, cell, aggregates):
+        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all are given up, and are
         released behind it, so that those do not hold which stood after it."""
+        if cell == CELL0:
+            self._restore(aggregates)
+            self._say_policy()
         self._decide_elsewhere(cell)
         self._end_waits(cell)
         for claim_uuid in self.in_flight.get(cell, ()):

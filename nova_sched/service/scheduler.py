@@ -217,7 +217,7 @@ class Scheduler:
 
     def _learn_to_speak(self, cell):
         """What the log knows of an earlier process of our name bounds how we may speak; before we say anything."""
-        if cell in self._silent and cell not in self.engine.states.waiting_for:
+        if cell in self._silent and not self.engine.states.is_behind(cell):
             self._silent.discard(cell)
             self._logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
 
@@ -252,7 +252,7 @@ class Scheduler:
                 if self._stopping:
                     return
                 continue
-            if kind in ("ask",):
+            if kind == "ask":
                 content.future.set_exception(fault)
             elif kind == "call":
                 content.set_exception(fault)

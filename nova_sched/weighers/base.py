@@ -1,9 +1,11 @@
 """What a weigher is, and how raw values become scores (nova's arithmetic)."""
 
+import abc
+
 import numpy as np
 
 
-class Weigher:
+class Weigher(abc.ABC):
     """Base of the weighers: a weigher is a column, and higher is better.
 
     ``option`` names its multiplier in ``[filter_scheduler]`` and in the metadata of aggregates, where the least
@@ -18,9 +20,9 @@ class Weigher:
     floor: float | None = None
     static: bool = False
 
+    @abc.abstractmethod
     def raw(self, table, rows: np.ndarray, request, scope) -> np.ndarray | None:
         """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike."""
-        raise NotImplementedError
 
 
 def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:

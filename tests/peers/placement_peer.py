@@ -8,7 +8,7 @@ import json
 import sys
 
 from oslo_config import cfg
-from placement import conf, context, db_api, deploy, lib
+from placement import conf, context, db_api, deploy, exception, lib
 from placement.db.sqlalchemy import models
 from placement.objects import allocation, allocation_candidate, consumer, inventory, project, user
 from placement.objects import research_context, resource_class, resource_provider, trait
@@ -74,8 +74,9 @@ def load(providers, traits, classes):
     for one in (owner, of):
         try:
             one.create()
-        except Exception:
-            pass
+        except (exception.UserExists, exception.ProjectExists):
+            # Of an earlier call.
+            continue
     owner, of = user.User.get_by_external_id(ctx, "u"), project.Project.get_by_external_id(ctx, "p")
     for facts in providers:
         made = resource_provider.ResourceProvider(ctx, name=facts["uuid"], uuid=facts["uuid"])

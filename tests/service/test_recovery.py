@@ -245,3 +245,20 @@ def test_a_clock_that_went_back_mutes_nobody(tmp_path):
         again.start().wait_ready(SECONDS_MAX)
         assert again._logs["cell1"].producer.epoch > future
         assert conductor.projection.counts["stale-epoch"] >= 1
+
+
+def test_snapshots_are_kept_again_after_one_was_refused(tmp_path, monkeypatch):
+    from nova_sched.projection import snapshot
+    store = FileStore(str(tmp_path / "snapshots"))
+    with Site(tmp_path, "sqlite", store) as site:
+        conductor = site.conductor()
+        site.agent()
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot, "state_digest", lambda projection: "0" * 32)
+            conductor.keep_snapshot()
+            refused = wait_until(lambda: store.load("cell1"), SECONDS_MAX, "no snapshot")
+        late = site.conductor("late")
+        assert set(late.projection.hosts) == {"h1", "h2"}
+        late.keep_snapshot()
+        wait_until(lambda: store.load("cell1") != refused, SECONDS_MAX, "no snapshot was kept any more")
+        snapshot.load(store.load("cell1"))

@@ -199,3 +199,43 @@ def test_what_is_held_is_held_on_after_the_log_was_read_anew():
     assert held(engine) == 2
     cloud.settle()
     assert hosts_of(ask) == ["a"] and held(engine) == 0
+
+
+def aggregate(name):
+    return events.AggregateUpdated(uuid_of(name), name, ("a",), {"domain": "rack"})
+
+
+def test_aggregates_that_cell0s_log_forgot_are_appended_again():
+    cloud = TinyCloud()
+    cloud.host("a")
+    cloud.append(CELL0, "operator/x", aggregate("one"))
+    engine = cloud.engine("one")
+    cloud.append(CELL0, "scheduler/other", events.LogRebased(CELL0, 0))
+    cloud.settle()
+    assert [one.name for one in cloud.events(CELL0, "AggregateUpdated")] == ["one", "one"]
+    assert uuid_of("one") in engine.cloud.table.aggregates
+    assert [one.digest for one in cloud.events(CELL0, "PolicyAdopted")] == [engine.policy.digest]
+
+
+def test_an_aggregate_that_was_deleted_meanwhile_does_not_come_back():
+    cloud = TinyCloud()
+    cloud.append(CELL0, "operator/x", aggregate("one"), aggregate("two"))
+    engine = cloud.engine("one")
+    cloud.append(CELL0, "operator/x", events.AggregateDeleted(uuid_of("one")))
+    engine.on_begin(CELL0, Beginning(None, 0, len(cloud.logs[CELL0]) - 1, True, False))
+    cloud._read["one", CELL0] = 0
+    cloud.settle()
+    assert set(engine.cloud.table.aggregates) == {uuid_of("two")}
+    assert len(cloud.events(CELL0, "AggregateUpdated")) == 2
+
+
+def test_what_a_re_created_log_of_cell0_lacks_is_appended():
+    cloud = TinyCloud()
+    cloud.append(CELL0, "operator/x", aggregate("one"))
+    engine = cloud.engine("one")
+    cloud.logs[CELL0] = []
+    cloud._sequences.clear()
+    engine.on_begin(CELL0, Beginning(None, 0, -1, True, True))
+    cloud._read["one", CELL0] = 0
+    cloud.settle()
+    assert uuid_of("one") in engine.cloud.table.aggregates
