@@ -62,7 +62,7 @@ class Simulate(Command):
         seconds = time.monotonic() - started
         if failed is None and arguments.output == "text":
             self.app.stdout.write(
-                f"{total['seeds']} seeds held: {total['steps']} steps, {total['events']} events in the logs, "
+                f"{total['seeds']} {'seed' if total['seeds'] == 1 else 'seeds'} held: {total['steps']} steps, {total['events']} events in the logs, "
                 f"{total['claims accepted']} claims, {total['selections']} selections, {total['digests compared']} digests "
                 f"compared; {total['steps'] / seconds:,.0f} steps/s\n")
         if failed is not None and not arguments.no_shrink:
