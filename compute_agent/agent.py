@@ -20,6 +20,8 @@ from rpc_api.log.publisher import Appender, Producer
 LOG = logging.getLogger(__name__)
 
 APPEND_TIMEOUT = 30.0
+#: Seconds between two beats of an agent that waits to be told the epoch of its log.
+FIRST_BEAT = 1.0
 
 
 class Agent:
@@ -33,8 +35,8 @@ class Agent:
         self._cell = cell
         self._log_url = log_url
         self._clock = clock
-        self._log = open_log(log_url)
-        self._appender = Appender(self._log, self._epoch_of(self._log), f"agent {server}")
+        self._log, epoch = self._open()
+        self._appender = Appender(self._log, epoch, f"agent {server}")
         self.hosts = {name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
                       for name, driver in drivers.items()}
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)
@@ -46,23 +48,32 @@ class Agent:
         self._thread = threading.Thread(target=self._run, name=f"agent {server}", daemon=True)
 
     @property
-    def epoch(self) -> str:
-        """The incarnation of the log that it appends to."""
+    def epoch(self) -> str | None:
+        """The incarnation of the log that it appends to; None as long as nobody told us, who may not read it."""
         return self._appender.epoch
 
-    def _epoch_of(self, log):
-        return ensure_open(log, self._cell, f"compute_agent/{self.server}", self._clock).epoch
+    def _open(self):
+        """Open the log: it, and its epoch, or None where our account may not read it."""
+        log = open_log(self._log_url)
+        try:
+            return log, ensure_open(log, self._cell, f"compute_agent/{self.server}", self._clock).epoch
+        except errors.LogForbidden:
+            return log, None
+        except errors.NovaSchedError:
+            log.close()
+            raise
 
     def start(self, timeout: float = 60.0):
         """Report every host, durably, and begin to beat."""
         ticket = 0
         for voice in self.hosts.values():
             ticket = voice.report()
+        self._thread.start()
         if not self._appender.wait(ticket, timeout):
+            silent = "no answer" if self.epoch else f"we may not read it, and no conductor of {self._cell} says what its epoch is"
             raise errors.LogUnavailable(
                 f"the agent {self.server} could not report to {self._log.url} within {timeout} s "
-                f"({self._appender.fault or 'no answer'}); see to its broker")
-        self._thread.start()
+                f"({self._appender.fault or silent}); see to its broker")
         return self
 
     def stop(self, timeout: float = 5.0) -> bool:
@@ -83,11 +94,11 @@ class Agent:
 
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
-        while not self._stopped.wait(self._report_interval):
+        while not self._stopped.wait(self._report_interval if self.epoch else min(self._report_interval, FIRST_BEAT)):
             try:
                 if self._appender.fault:
                     self._open_again()
-                self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch)
+                self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch or "")
                 for voice in self.hosts.values():
                     voice.report_change()
                 if self._clock.monotonic() >= next_confirm:
@@ -98,18 +109,14 @@ class Agent:
                 # A broker that is away must not end the agent: it is tried again at the next interval.
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
 
-    def _open_again(self):
-        """Open the log again: it cannot be appended to, or others have another one. Everything is said anew in a log that
-        was begun anew."""
+    def _open_again(self, told=None):
+        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told. Everything is
+        said anew in a log that was begun anew."""
         with self._opening:
-            log = open_log(self._log_url)
-            try:
-                epoch = self._epoch_of(log)
-            except errors.NovaSchedError:
-                log.close()
-                raise
+            log, epoch = self._open()
+            epoch = epoch or told or self.epoch
             before, self._log = self._log, log
-            begun_anew = epoch != self.epoch
+            begun_anew = self.epoch not in (None, epoch)
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
@@ -151,7 +158,7 @@ class Agent:
         if voice.producer.epoch < after:
             voice.begin_anew(after)
         if epoch != before:
-            self._open_again()
+            self._open_again(epoch)
         if self.epoch == before:
             voice.report()
 

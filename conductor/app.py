@@ -68,7 +68,7 @@ class CellService(Service):
             options.name, cell.name, cell.log, bus, service_down_time=options.service_down_time,
             claim_ttl=options.claim_ttl, build_timeout=options.build_timeout, cancel_timeout=options.cancel_timeout,
             agent_topic=self._conf.compute_agent.rpc_topic, store=self._store,
-            snapshot_interval=self._conf.snapshots.interval)
+            snapshot_interval=self._conf.snapshots.interval, require_accounts=self._conf.cells.require_accounts)
         self._conductor.start(self._conf.cells.catch_up_timeout)
         self._server = bus.serve(self._topic, options.name, [self._conductor], VERSION)
 

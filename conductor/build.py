@@ -53,7 +53,7 @@ def steps(cell, build):
     """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was accepted,
     its others are claimed when they are needed. Returns a BuildOutcome."""
     attempts, reasons = 0, []
-    with cell.build_of(build.instance_uuid) as state:
+    with cell.build_of(build) as state:
         for number, claim in enumerate(build.claims):
             last = number == len(build.claims) - 1
             refused = yield from _claim(cell, claim) if number else _look(cell, claim, build.position)

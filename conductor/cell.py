@@ -33,7 +33,7 @@ class CellConductor:
 
     def __init__(self, name, cell, log_url, bus, clock=SYSTEM, service_down_time=60.0, claim_ttl=1200.0,
                  build_timeout=agent_rpc.BUILD_TIMEOUT, cancel_timeout=agent_rpc.CANCEL_TIMEOUT,
-                 agent_topic=agent_rpc.TOPIC, store=None, snapshot_interval=600.0):
+                 agent_topic=agent_rpc.TOPIC, store=None, snapshot_interval=600.0, require_accounts=None):
         self.name = f"conductor/{name}"
         self.cell = cell
         self._clock = clock
@@ -44,7 +44,8 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl)
+        self.engine = CellEngine(cell, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl,
+                                 require_accounts)
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False

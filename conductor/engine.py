@@ -11,21 +11,27 @@ from conductor.reaper import Reaper
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
+from nova_sched.service.account_rule import AccountRule
 from rpc_api import events
+
+
+#: Claims of deleted instances that are remembered.
+DELETED_KEPT = 1000
 
 
 class BuildState:
     """A build that goes on: ``deleted`` is set when its instance is deleted meanwhile."""
 
-    def __init__(self, instance_uuid):
+    def __init__(self, instance_uuid, deleted):
         self.instance_uuid = instance_uuid
-        self.deleted = False
+        self.deleted = deleted
 
 
 class CellEngine:
-    """``publish(*data)`` appends frozen records to the cell's log; times are in seconds."""
+    """``publish(*data)`` appends frozen records to the cell's log; times are in seconds. ``require_accounts`` is what is
+    configured for the log (see AccountRule)."""
 
-    def __init__(self, cell: str, publish, service_down_time: float, claim_ttl: float):
+    def __init__(self, cell: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None):
         self.cell = cell
         self.publish = publish
         self.projection = Projection(cell)
@@ -33,6 +39,7 @@ class CellEngine:
         self._catch_up = None
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
+        self.account_rule = AccountRule(require_accounts)
         #: Uuids of the claims that are being built.
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
@@ -40,6 +47,9 @@ class CellEngine:
         #: (position, function) of whoever waits until the log is folded so far.
         self.waiting = []
         self._builds = set()
+        #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order): their release may not be
+        #: folded yet when the build begins.
+        self._deleted = {}
 
     def on_begin(self, beginning) -> None:
         """The log is read from its beginning or a snapshot (a Beginning); what was known is forgotten.
@@ -49,8 +59,9 @@ class CellEngine:
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning)
         self._catch_up = beginning.catch_up
+        self.account_rule.begin()
         if not beginning.whole:
-            self.publish(events.LogRebased(self.cell, beginning.first))
+            self.publish(events.LogRebased(self.cell, beginning.first, bool(self.account_rule.wanted)))
 
     @property
     def is_current(self) -> bool:
@@ -81,9 +92,9 @@ class CellEngine:
                    for entry in self.projection.consumers.get(claim.consumer_uuid, ()))
 
     @contextlib.contextmanager
-    def build_of(self, instance_uuid: str):
-        """A BuildState while the build goes on."""
-        state = BuildState(instance_uuid)
+    def build_of(self, request):
+        """A BuildState while the build (a BuildRequest) goes on."""
+        state = BuildState(request.instance_uuid, any(claim.claim_uuid in self._deleted for claim in request.claims))
         self._builds.add(state)
         try:
             yield state
@@ -97,6 +108,9 @@ class CellEngine:
             if state.instance_uuid == instance_uuid:
                 state.deleted = True
         claims = [entry for entry in self.projection.consumers.get(instance_uuid, ()) if entry.state is CLAIMED]
+        self._deleted.update((entry.claim_uuid, True) for entry in claims)
+        while len(self._deleted) > DELETED_KEPT:
+            del self._deleted[next(iter(self._deleted))]
         idle = [entry for entry in claims if entry.claim_uuid not in self.building]
         if idle:
             self.publish(*(events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "the instance was deleted")
@@ -119,7 +133,7 @@ class CellEngine:
         """Say which hosts are lost or seen again, and which claims were not built in time."""
         if not self.is_current:
             return
-        said = [*self.monitor.changes(self.projection.hosts, now),
+        said = [*self.account_rule.due(self.projection), *self.monitor.changes(self.projection.hosts, now),
                 *self.reaper.expired(self.projection.consumers, self.building, now)]
         if said:
             self.publish(*said)

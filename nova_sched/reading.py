@@ -20,7 +20,7 @@ def decoded_records(log, first: int | None = None, last: int | None = None):
             if not records:
                 return
             for record in records:
-                yield record.position, codec.decode_record(record.payload)
+                yield record.position, codec.decode_record(record.payload, record.account)
             position = records[-1].position + 1
 
 

@@ -54,10 +54,12 @@ class SetAside(NamedTuple):
 
 
 class DecodedRecord(NamedTuple):
-    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order."""
+    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order; and the
+    ``account`` that it was appended with (see :mod:`rpc_api.accounts`)."""
 
     epoch: str | None
     events: list
+    account: str | None = None
 
 
 def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
@@ -118,8 +120,8 @@ def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
     return records[0]
 
 
-def decode_record(payload: bytes) -> DecodedRecord:
-    """Read a record. Never raises: what cannot be read comes back as :class:`SetAside`."""
+def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
+    """Read a record that was appended with an account. Never raises: what cannot be read comes back as :class:`SetAside`."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
@@ -143,7 +145,7 @@ def decode_record(payload: bytes) -> DecodedRecord:
             if size > MAX_EVENT_BYTES:
                 decoded[index] = SetAside(
                     "too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(batch[index]))
-    return DecodedRecord(epoch, decoded)
+    return DecodedRecord(epoch, decoded, account)
 
 
 def _sizes(payload):

@@ -21,6 +21,9 @@ CELLS_OPTS = [
                     "rabbit://user:password@host:port/vhost?stream=NAME. Schedulers need it."),
     cfg.ListOpt("enabled", default=[],
                 help="Names of the cells. Each has a section [cell:NAME]."),
+    cfg.BoolOpt("require_accounts",
+                help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME (or "
+                     "ROLE) of their producer ROLE/NAME. Without it, each log stays as it is. The same for all services."),
     cfg.IntOpt("catch_up_timeout", default=600, min=1,
                help="Seconds that a service may take on its start to read what the logs hold."),
 ]

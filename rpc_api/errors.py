@@ -34,6 +34,10 @@ class LogUnavailable(NovaSchedError):
     exit_code = EXIT_UNREACHABLE
 
 
+class LogForbidden(LogUnavailable):
+    """The broker does not let our account do that with the log."""
+
+
 class LogClosed(LogUnavailable):
     """The log was closed by this process while it was in use."""
 

@@ -161,14 +161,14 @@ class Cell:
         """The producer of a name, the same one each time."""
         return self.voices.setdefault(name, Voice(name))
 
-    def say(self, data, by=None):
+    def say(self, data, by=None, account=None):
         """Append and fold one event; returns :func:`result` of it. ``by`` is whoever may say it unless given."""
-        return self.append([self.voice(speaker_of(data) if by is None else by).say(data)])
+        return self.append([self.voice(speaker_of(data) if by is None else by).say(data)], account=account)
 
-    def append(self, batch, epoch=EPOCH):
-        """Append and fold one record of events; returns :func:`result` of it."""
+    def append(self, batch, epoch=EPOCH, account=None):
+        """Append and fold one record of events with an account; returns :func:`result` of it."""
         before = len(self.projection.quarantine)
-        self.records.append((len(self.records), DecodedRecord(epoch, list(batch))))
+        self.records.append((len(self.records), DecodedRecord(epoch, list(batch), account)))
         outcomes, noted = self.projection.fold(self.records[-1:])
         invariants.check(self.projection)
         self.outcomes += outcomes

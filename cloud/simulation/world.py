@@ -119,7 +119,7 @@ class SimLog:
         with self.log.read_from(self._seen) as reader:
             for record in reader.read(10**9):
                 self._seen = record.position + 1
-                decoded = self._decoded[record.position] = codec.decode_record(record.payload)
+                decoded = self._decoded[record.position] = codec.decode_record(record.payload, record.account)
                 self._on_record(self.cell, record.position, decoded)
         self.wake()
 

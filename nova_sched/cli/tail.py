@@ -72,7 +72,7 @@ class Tail(Command):
         with log.read_from(first) as reader:
             while arguments.follow or reader.position <= bounds.last:
                 for record in reader.read(1000, 1.0):
-                    decoded = codec.decode_record(record.payload)
+                    decoded = codec.decode_record(record.payload, record.account)
                     for index, event in enumerate(decoded.events):
                         if _wanted(event, arguments):
                             self.app.stdout.write(show(cell, record.position, index, event) + "\n")

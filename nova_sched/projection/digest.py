@@ -18,7 +18,7 @@ def state_digest(projection) -> str:
 
 
 def _parts(projection):
-    yield projection.epoch
+    yield projection.epoch, projection.accounts_required
     for name in sorted(projection.hosts):
         yield _host(projection.table, projection.hosts[name])
     yield sorted(projection.producers.items())
@@ -35,5 +35,5 @@ def _host(table, host):
             if amount:
                 used.append((table.uuids[row], resource_class, amount))
     entries = sorted((entry.facts() for entry in host.entries.values()), key=lambda facts: facts[0])
-    return (host.name, host.server, host.producer, host.inventory_digest, host.status, host.lost,
+    return (host.name, host.server, host.inventory_digest, host.status, host.lost,
             host.running_digest, sorted(used), entries)

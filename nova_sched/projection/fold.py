@@ -15,25 +15,11 @@ from rpc_api.digest import inventory_digest
 
 # --- hosts -------------------------------------------------------------------------------------------------------
 
-def _not_its_host(host, event):
-    if host is not None and host.producer != event.producer:
-        return SetAside("not-its-host", f"a {event.name} for {host.name} by {event.producer}; "
-                                        f"that host speaks through {host.producer}", b"")
-    return None
-
-
 def host_reported(projection, position, event, noted):
-    """The host is as it says: its inventory and status are written, its consumers are brought in line.
-
-    Any agent may speak for a new host, and another one takes over a lost host by reporting it.
-    """
+    """The host is as it says: its inventory and status are written, its consumers are brought in line."""
     data = event.data
     host = projection.hosts.get(data.host)
-    if host is not None and not host.lost:
-        aside = _not_its_host(host, event)
-        if aside:
-            return aside
-    elif host is None and not 0 < len(data.host) <= MAX_NAME:
+    if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside("invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; "
                                    "mend its agent", b"")
     tree = consumers = None
@@ -45,8 +31,8 @@ def host_reported(projection, position, event, noted):
     except errors.InvalidEvent as broken:
         return SetAside("invalid", str(broken), b"")
     if host is None:
-        host = projection.hosts[data.host] = Host(data.host, data.server, event.producer, projection.cell)
-    host.server, host.producer = data.server, event.producer
+        host = projection.hosts[data.host] = Host(data.host, data.server, projection.cell)
+    host.server = data.server
     if tree is not None:
         inventories.write(projection, host, tree)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
@@ -72,9 +58,6 @@ def _consumers(data):
 def host_confirmed(projection, position, event, noted):
     """Compare digests; a host that the log does not know, or knows otherwise, is to report in full."""
     host = projection.hosts.get(event.data.host)
-    aside = _not_its_host(host, event)
-    if aside:
-        return aside
     if host is None:
         noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
     elif host.digest() != event.data.digest:
@@ -106,10 +89,6 @@ def host_removed(projection, position, event, noted):
     host = projection.hosts.get(event.data.host)
     if host is None:
         return None
-    if event.producer.startswith("compute_agent/"):
-        aside = _not_its_host(host, event)
-        if aside:
-            return aside
     for entry in list(host.entries.values()):
         remove_entry(projection, host, entry)
     inventories.erase(projection, host)
@@ -197,9 +176,6 @@ def instance_started(projection, position, event, noted):
     """A claim becomes the host's own use."""
     data = event.data
     host = projection.hosts.get(data.host)
-    aside = _not_its_host(host, event)
-    if aside:
-        return aside
     if host is None:
         noted.append(
             Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True))
@@ -211,9 +187,6 @@ def instance_started(projection, position, event, noted):
 def instance_deleted(projection, position, event, noted):
     """What an instance used on a host is free again; a claim for a new start there stays."""
     host = projection.hosts.get(event.data.host)
-    aside = _not_its_host(host, event)
-    if aside:
-        return aside
     if host is not None:
         for entry in list(host.entries.values()):
             if entry.instance_uuid == event.data.instance_uuid and entry.state is RUNNING:
@@ -245,7 +218,13 @@ def log_opened(projection, position, event, noted):
 def log_rebased(projection, position, event, noted):
     """Forget everything, as somebody who begins to read here knows nothing."""
     projection.forget()
+    projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
+
+
+def accounts_required(projection, position, event, noted):
+    """From here on events count only with the accounts of their producers, or with any."""
+    projection.accounts_required = event.data.required
 
 
 def counted(projection, position, event, noted):
@@ -285,6 +264,7 @@ def group_fenced(projection, position, event, noted):
 HANDLERS = {
     "LogOpened": log_opened,
     "LogRebased": log_rebased,
+    "AccountsRequired": accounts_required,
     "HostReported": host_reported,
     "HostConfirmed": host_confirmed,
     "HostLost": host_lost,

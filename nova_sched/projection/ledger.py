@@ -45,13 +45,12 @@ class Entry:
 class Host:
     """What the projection knows of one host beside its columns."""
 
-    __slots__ = ("name", "server", "producer", "cell", "root", "inventory", "inventory_digest", "status", "lost",
+    __slots__ = ("name", "server", "cell", "root", "inventory", "inventory_digest", "status", "lost",
                  "rows", "entries", "running_digest", "_digest", "_digest_of")
 
-    def __init__(self, name, server, producer, cell):
+    def __init__(self, name, server, cell):
         self.name = name
         self.server = server
-        self.producer = producer
         self.cell = cell
         self.root = -1
         self.inventory = b""

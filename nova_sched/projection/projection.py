@@ -15,10 +15,14 @@ from nova_sched.projection.ledger import GroupIndex
 from nova_sched.projection.noted import Noted, Refusal
 from nova_sched.projection.table import HostTable
 from rpc_api import errors
+from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, SetAside
 from rpc_api.events import EVENTS
 
 MAX_KEPT = 1000
+#: Of the reason why an event was set aside, in characters: names in it may be long.
+MAX_REASON = 400
+AGENT = "compute_agent"
 
 
 class Outcome(NamedTuple):
@@ -77,6 +81,8 @@ class Projection:
         self.anchors = {}
         #: Affinity group -> the highest anchor under which nothing may be claimed here.
         self.fences = {}
+        #: Whether an event only counts with an account that may speak for its producer.
+        self.accounts_required = False
 
     def forget(self) -> None:
         """Take all of this log's state out, of the table too."""
@@ -120,15 +126,32 @@ class Projection:
                                 f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}", b"")
                 return
         for index, event in enumerate(record.events):
-            if type(event) is not SetAside and event.name == "LogRebased":
+            if type(event) is SetAside:
+                if self.whole:
+                    self._set_aside(position, index, *event)
+            elif event.name == "LogRebased":
                 # Also as a duplicate: for somebody who begins to read behind the first one it is none.
+                if self._may_speak(position, index, event, record.account):
+                    self._fold_event(position, index, event, outcomes, noted)
+            elif (self.whole and self._may_speak(position, index, event, record.account)
+                    and self._is_next(position, event, noted)):
                 self._fold_event(position, index, event, outcomes, noted)
-            elif not self.whole:
-                continue
-            elif type(event) is SetAside:
-                self._set_aside(position, index, *event)
-            elif self._is_next(position, event, noted):
-                self._fold_event(position, index, event, outcomes, noted)
+
+    def _may_speak(self, position, index, event, account):
+        """Whether the producer may say this, of this host, with this account; it is set aside if not."""
+        role, _, name = event.producer.partition("/")
+        if role not in EVENTS[event.name].ROLES:
+            code, reason = "not-allowed", f"a {event.name} of {event.producer}, whose role may not"
+        elif role == AGENT and getattr(event.data, "host", name) != name:
+            code, reason = "not-its-host", f"a {event.name} for {event.data.host} by {event.producer}"
+        elif ((self.accounts_required or event.name == "AccountsRequired" and event.data.required)
+                and not speaks_for(account, event.producer)):
+            code = "not-its-account"
+            reason = f"a {event.name} of {event.producer}, appended with {f'the account {account}' if account else 'none'}"
+        else:
+            return True
+        self._set_aside(position, index, code, reason[:MAX_REASON], b"")
+        return False
 
     def _is_next(self, position, event, noted):
         """Whether an event is new, by its producer's count; a gap is noted and the event still counts."""
@@ -161,11 +184,6 @@ class Projection:
                                event.producer.startswith("compute_agent/")))
 
     def _fold_event(self, position, index, event, outcomes, noted):
-        role = event.producer.partition("/")[0]
-        if role not in EVENTS[event.name].ROLES:
-            self._set_aside(position, index, "not-allowed",
-                            f"a {event.name} of {event.producer}, whose role may not", b"")
-            return
         self.counts[event.name] += 1
         answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:

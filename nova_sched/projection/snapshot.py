@@ -22,7 +22,7 @@ from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import pack
 
 MAGIC = "nova_sched snapshot"
-FORMAT = 2
+FORMAT = 3
 _HEAD_FIELDS = 7
 
 
@@ -37,12 +37,13 @@ class Head(NamedTuple):
 
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection."""
-    hosts = [(host.name, host.server, host.producer, host.inventory, host.status, host.lost,
+    hosts = [(host.name, host.server, host.inventory, host.status, host.lost,
               [(*entry.facts(), entry.position) for _, entry in sorted(host.entries.items())])
              for _, host in sorted(projection.hosts.items())]
     state = zlib.compress(pack((
         hosts, sorted(projection.producers.items()), sorted(projection.anchors.items()),
-        sorted(projection.fences.items()), [projection.aggregates[uuid] for uuid in sorted(projection.aggregates)])), 1)
+        sorted(projection.fences.items()), [projection.aggregates[uuid] for uuid in sorted(projection.aggregates)],
+        projection.accounts_required)), 1)
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
 
@@ -89,11 +90,10 @@ def load(packed: bytes, table=None) -> Projection:
     """
     check(packed)
     head, state = _split(packed)
-    hosts, producers, anchors, fences, aggregates = msgpack.unpackb(
-        zlib.decompress(state), use_list=False, strict_map_key=False)
+    state = msgpack.unpackb(zlib.decompress(state), use_list=False, strict_map_key=False)
     projection = Projection(head[2], table)
     try:
-        _load_state(projection, head, hosts, producers, anchors, fences, aggregates)
+        _load_state(projection, head, *state)
     except errors.NovaSchedError:
         # The table may be one that others use too.
         projection.forget()
@@ -101,7 +101,7 @@ def load(packed: bytes, table=None) -> Projection:
     return projection
 
 
-def _load_state(projection, head, hosts, producers, anchors, fences, aggregates):
+def _load_state(projection, head, hosts, producers, anchors, fences, aggregates, accounts_required):
     projection.epoch, projection.position = head[3], head[4]
     for aggregate in aggregates:
         one = thaw_fields(events.TABLE["AggregateUpdated"], aggregate)
@@ -112,13 +112,14 @@ def _load_state(projection, head, hosts, producers, anchors, fences, aggregates)
     projection.producers = dict(producers)
     projection.anchors = dict(anchors)
     projection.fences = dict(fences)
+    projection.accounts_required = accounts_required
     if state_digest(projection) != head[5]:
         raise errors.SnapshotMismatch(f"the snapshot of {head[2]} at position {head[4]} does not give the state that "
                                       "it was made of; remove it and fold the log")
 
 
-def _load_host(projection, name, server, producer, inventory, status, lost, entries):
-    host = projection.hosts[name] = Host(name, server, producer, projection.cell)
+def _load_host(projection, name, server, inventory, status, lost, entries):
+    host = projection.hosts[name] = Host(name, server, projection.cell)
     inventories.write(projection, host, inventories.checked(projection, name, inventory))
     host.inventory, host.inventory_digest = inventory, inventory_digest(inventory)
     host.status, host.lost = thaw_fields(events.TABLE["HostStatus"], status), lost

@@ -28,7 +28,7 @@ class SchedulerService(Service):
         self._server = None
         self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
                                    cell_down_after=options.cell_down_after, store=store_of(conf),
-                                   snapshot_interval=conf.snapshots.interval)
+                                   snapshot_interval=conf.snapshots.interval, require_accounts=conf.cells.require_accounts)
 
     def start(self):
         bus = self._buses.top()

@@ -19,6 +19,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
+from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
 from rpc_api import errors, events
@@ -90,11 +91,12 @@ class Engine:
     """``publish(cell, *data)`` appends frozen records to a cell's log, all or none, and returns the mark of the last
     one: (producer epoch, sequence). It raises a NovaSchedError when none was taken.
 
-    ``cells`` are the names of the cells, without cell0. ``new_uuid()`` gives claim uuids; ``name`` is the producer.
+    ``cells`` are the names of the cells, without cell0. ``new_uuid()`` gives claim uuids; ``name`` is the producer;
+    ``require_accounts`` is what is configured for cell0's log (see AccountRule).
     """
 
     def __init__(self, cells, policy, name, publish, new_uuid, clock, claim_timeout=30.0, cell_down_after=5.0,
-                 rebase_after=30.0):
+                 rebase_after=30.0, require_accounts=None):
         self.cells = tuple(cells)
         self.policy = policy
         self.name = name
@@ -116,6 +118,7 @@ class Engine:
         self._waits = {cell: deque() for cell in (CELL0, *self.cells)}
         self._asks = {}
         self.states = CellStates(table, clock, {CELL0})
+        self.account_rule = AccountRule(require_accounts)
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
         #: Aggregates that cell0's log has forgotten, to be appended again once it is folded.
@@ -137,6 +140,8 @@ class Engine:
         self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table)
         self.cloud.in_flight.count_again()
         self.states.begin(cell, beginning)
+        if cell == CELL0:
+            self.account_rule.begin()
         if beginning.begun_anew:
             self._decide_elsewhere(cell)
             for claim_uuid in self.in_flight.get(cell, ()):
@@ -152,8 +157,11 @@ class Engine:
             self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
         if cell == CELL0 and not beginning.whole:
             # The other logs have conductors, who see to it.
-            self._say(CELL0, events.LogRebased(CELL0, beginning.first))
+            self._rebase(CELL0, beginning.first)
         self._look_how_far(cell)
+
+    def _rebase(self, cell, first):
+        self._say(cell, events.LogRebased(cell, first, bool(self.account_rule.wanted)))
 
     def _look_how_far(self, cell):
         """A log may be folded as far as it went when it was begun: then its cell counts."""
@@ -229,12 +237,16 @@ class Engine:
             self._decide_elsewhere(cell)
         for cell, first in self.states.headless_for(self.rebase_after):
             # Its conductors know it, so they do not do so, and they keep no snapshot.
-            self._say(cell, events.LogRebased(cell, first))
+            self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({str(one.cell) for one in ask.instances if not one.accepted})
             self._fail(ask, errors.ClaimTimeout(
                 f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
                 f"{self.claim_timeout} s; see to the log of that cell"))
+        if not self.states.is_behind(CELL0):
+            # The other logs have conductors, who see to it.
+            for data in self.account_rule.due(self.cloud.projections[CELL0]):
+                self._say(CELL0, data)
         for _ in range(len(self._unsaid)):
             self._say(*self._unsaid.popleft())
 

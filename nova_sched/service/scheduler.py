@@ -38,7 +38,7 @@ class Scheduler:
     """
 
     def __init__(self, name, cell0: Cell, cells, policy, clock=SYSTEM, claim_timeout=30.0, cell_down_after=5.0,
-                 on_noted=None, store=None, snapshot_interval=600.0):
+                 on_noted=None, store=None, snapshot_interval=600.0, require_accounts=None):
         self.name = f"scheduler/{name}"
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
@@ -56,7 +56,8 @@ class Scheduler:
         self._faults = {}
         self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
                              lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
-                             REBASE_AFTER if store is None else REBASE_AFTER + 2 * snapshot_interval)
+                             REBASE_AFTER if store is None else REBASE_AFTER + 2 * snapshot_interval,
+                             require_accounts)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self):

@@ -10,7 +10,7 @@ from rpc_api.events.schema import TABLE, from_object, thaw, to_object
 #: The classes of all events (not of the objects that only stand inside them), by name.
 EVENTS = {schema.__name__: schema for schema in (
     cloud.LogOpened,
-    cloud.LogRebased,
+    cloud.LogRebased, cloud.AccountsRequired,
     host.HostReported, host.HostConfirmed, host.HostLost, host.HostSeen, host.HostRemoved,
     claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
     claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
@@ -20,6 +20,7 @@ EVENTS = {schema.__name__: schema for schema in (
 
 LogOpened = cloud.LogOpened.Frozen
 LogRebased = cloud.LogRebased.Frozen
+AccountsRequired = cloud.AccountsRequired.Frozen
 AggregateUpdated = cloud.AggregateUpdated.Frozen
 AggregateDeleted = cloud.AggregateDeleted.Frozen
 GroupAnchored = cloud.GroupAnchored.Frozen

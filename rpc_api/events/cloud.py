@@ -26,9 +26,24 @@ class LogRebased(SchemaObject):
     the state that others have. From here on all have the same one again; the hosts are asked to report in full.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: accounts_required
     ROLES = SCHEDULER | CONDUCTOR
-    fields = {"cell": fields.StringField(), "first": fields.NonNegativeIntegerField()}
+    fields = {
+        "cell": fields.StringField(),
+        "first": fields.NonNegativeIntegerField(),
+        "accounts_required": fields.BooleanField(default=False),
+    }
+
+
+@register
+class AccountsRequired(SchemaObject):
+    """From here on (``required``) an event counts only if it was appended with an account that may speak for its producer:
+    see :mod:`rpc_api.accounts`. One that does not keep this rule itself changes nothing, so it shuts nobody out of a log that
+    knows no accounts."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER | CONDUCTOR | frozenset({"operator"})
+    fields = {"required": fields.BooleanField()}
 
 
 @register

@@ -106,7 +106,7 @@ class Follower:
             LOG.info("the log of %s can be read again", self._name)
             self._on_fault(None)
         if records:
-            decoded = [(record.position, codec.decode_record(record.payload)) for record in records]
+            decoded = [(record.position, codec.decode_record(record.payload, record.account)) for record in records]
             self._ahead.acquire()
             self._on_records(decoded)
 

@@ -21,10 +21,12 @@ MAX_RECORD_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
-    """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended."""
+    """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended, and the ``account`` that it
+    was appended with, if the back-end vouches for one (see :mod:`rpc_api.accounts`)."""
 
     position: int
     payload: bytes
+    account: str | None = None
 
 
 class Bounds(NamedTuple):

@@ -17,11 +17,11 @@ class Appender:
     """Appends to one log, from a thread of its own.
 
     What is waiting is appended in one batch, so that many small events cost
-    one round trip. A log that cannot be reached is tried again with the same
+    one round trip. Without an ``epoch`` it waits until :meth:`use` names one. A log that cannot be reached is tried again with the same
     bytes, for as long as the appender is open: readers drop the duplicates.
     """
 
-    def __init__(self, log, epoch: str, name: str = ""):
+    def __init__(self, log, epoch: str | None, name: str = ""):
         self.log = log
         self.epoch = epoch
         self.name = name
@@ -69,6 +69,7 @@ class Appender:
         with self._changed:
             self.log, self.epoch = log, epoch
             meanwhile()
+            self._changed.notify_all()
 
     def close(self, timeout: float = 5.0) -> bool:
         """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left."""
@@ -99,6 +100,9 @@ class Appender:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
+                self._changed.wait_for(lambda: self.epoch is not None or self._closed)
+                if self.epoch is None:
+                    return False
                 log, epoch = self.log, self.epoch
             try:
                 log.append(codec.encode_records(epoch, batch))

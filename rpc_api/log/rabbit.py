@@ -17,6 +17,8 @@ import threading
 import weakref
 from collections.abc import Sequence
 
+import amqp
+
 from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, EventLog
@@ -28,11 +30,18 @@ from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
 
 
 def declare(session: Session) -> None:
-    """Declare exchange, stream and binding; raises errors of ``BROKEN``."""
+    """Declare exchange, stream and binding, where our user may; else they must be there. Raises errors of ``BROKEN``."""
     name, channel = session.address.stream, session.channel
-    channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)
-    channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "stream"})
-    channel.queue_bind(name, name)
+    try:
+        channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)
+        channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "stream"})
+        channel.queue_bind(name, name)
+    except amqp.AccessRefused as refused:
+        session.channel = session.new_channel()
+        try:
+            check_exists(session)
+        except amqp.NotFound:
+            raise refused from None
 
 
 def check_exists(session: Session) -> None:
@@ -58,8 +67,8 @@ class RabbitLog(EventLog):
         """Connect to the stream that ``url`` names, declared first if ``create``.
 
         Raises UsageError for the URL and LogUnavailable for the rest. Declaring needs the permission to configure
-        both names; without ``create``, reading needs only ``read`` on the stream and appending ``write`` on the
-        exchange.
+        both names; where they are there already, reading needs only ``read`` on the stream and appending ``write`` on
+        the exchange.
         """
         return cls(parse_address(url), create)
 

@@ -123,7 +123,7 @@ class RabbitReader(LogReader):
         """Take one delivery; called while frames are received, so it waits for nothing and raises nothing."""
         self._last_tag = message.delivery_tag
         self._unacked += 1
-        record = Record(message.headers[OFFSET_HEADER], message.body)
+        record = Record(message.headers[OFFSET_HEADER], message.body, message.properties.get("user_id"))
         if self._beyond:
             self._beyond.append(record)
         elif self._fault is None:

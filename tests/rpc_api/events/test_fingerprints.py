@@ -12,6 +12,7 @@ from rpc_api.events.schema import TABLE
 from tests.rpc_api.events.fingerprints import fingerprint
 
 FINGERPRINTS = {
+    "AccountsRequired": "1.0-2e0f16f204c1a692",
     "AggregateDeleted": "1.0-43e62e62a0204400",
     "AggregateUpdated": "1.0-19e5fed3978029f8",
     "Allocation": "1.0-5ada4d8efb47bcbd",
@@ -43,7 +44,7 @@ FINGERPRINTS = {
     "InstanceStarted": "1.0-2eb8f41d928cb4f6",
     "Inventory": "1.0-55fdf7f50a2cc849",
     "LogOpened": "1.0-599747c33ac47593",
-    "LogRebased": "1.0-2634ed41a00c1fc1",
+    "LogRebased": "1.1-0324a0e1bc6d6783",
     "PolicyAdopted": "1.0-71c3e7fc09137767",
     "Provider": "1.0-0af28689d90a81ca",
     "RefusalCount": "1.0-ac211820eec204e6",
@@ -60,6 +61,7 @@ SCHEDULER, CONDUCTOR, AGENT, OPERATOR = "scheduler", "conductor", "compute_agent
 ROLES = {
     "LogOpened": {SCHEDULER, CONDUCTOR, AGENT, OPERATOR},
     "LogRebased": {SCHEDULER, CONDUCTOR},
+    "AccountsRequired": {SCHEDULER, CONDUCTOR, OPERATOR},
     "HostReported": {AGENT},
     "HostConfirmed": {AGENT},
     "HostLost": {CONDUCTOR},

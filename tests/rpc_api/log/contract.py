@@ -31,6 +31,11 @@ def read_all(reader, count: int, max_records: int = 1000) -> list:
     return records
 
 
+def bare(records) -> list:
+    """Records as (position, payload): without the account, which not every back-end knows."""
+    return [(record.position, record.payload) for record in records]
+
+
 def assert_hidden(exc: BaseException, *secrets: str) -> None:
     """No secret in the error's text; in its causes neither, since they are logged too."""
     while exc is not None:
@@ -65,7 +70,7 @@ class EventLogContract:
         log.append(payloads(2500, start=4))
         with log.read_from(0) as reader:
             records = read_all(reader, 2504)
-        assert records == list(enumerate(payloads(2504)))
+        assert bare(records) == list(enumerate(payloads(2504)))
 
     def test_payloads_come_back_byte_for_byte(self, log):
         sent = [bytes(range(256)), b"\0", b"\xff" * 70_000, b"text", b"x" * MAX_RECORD_BYTES]
@@ -77,7 +82,7 @@ class EventLogContract:
         log.append([b"same", b"same"])
         log.append([b"same"])
         with log.read_from(0) as reader:
-            assert read_all(reader, 3) == [(0, b"same"), (1, b"same"), (2, b"same")]
+            assert bare(read_all(reader, 3)) == [(0, b"same"), (1, b"same"), (2, b"same")]
 
     def test_appending_nothing_does_nothing(self, log):
         log.append([])
@@ -104,7 +109,7 @@ class EventLogContract:
             other.append([b"by the second"])
             assert other.bounds() == Bounds(0, 1)
         with log.read_from(0) as reader:
-            assert read_all(reader, 2) == [(0, b"by the first"), (1, b"by the second")]
+            assert bare(read_all(reader, 2)) == [(0, b"by the first"), (1, b"by the second")]
 
     def test_opening_again_keeps_what_is_there(self, url):
         with open_log(url) as log:
@@ -121,7 +126,7 @@ class EventLogContract:
             with log.read_from(position) as reader:
                 assert reader.position == position
                 expected = list(enumerate(payloads(10)))[position:]
-                assert (read_all(reader, len(expected)) if expected else reader.read()) == expected
+                assert bare(read_all(reader, len(expected)) if expected else reader.read()) == expected
                 assert reader.position == 10
 
     def test_max_records_bounds_each_read(self, log):
@@ -151,15 +156,15 @@ class EventLogContract:
             for number in range(5):
                 waiting = pool.submit(reader.read, 10, 2 * PATIENCE_SECONDS)
                 log.append([b"%d" % number])
-                assert waiting.result(PATIENCE_SECONDS / 2) == [(number, b"%d" % number)]
+                assert bare(waiting.result(PATIENCE_SECONDS / 2)) == [(number, b"%d" % number)]
 
     def test_two_readers_do_not_disturb_each_other(self, log):
         log.append(payloads(20))
         with log.read_from(0) as one, log.read_from(15) as other:
-            assert read_all(other, 5) == list(enumerate(payloads(20)))[15:]
+            assert bare(read_all(other, 5)) == list(enumerate(payloads(20)))[15:]
             log.append(payloads(1, start=20))
-            assert read_all(one, 21) == list(enumerate(payloads(21)))
-            assert read_all(other, 1) == [(20, b"record 20")]
+            assert bare(read_all(one, 21)) == list(enumerate(payloads(21)))
+            assert bare(read_all(other, 1)) == [(20, b"record 20")]
 
     def test_writers_and_readers_in_threads_agree_on_one_order(self, log):
         writers, readers, batches, batch = 3, 3, 10, 5
@@ -201,7 +206,7 @@ class EventLogContract:
         log.truncate_before(4)
         assert log.bounds() == Bounds(4, 9)
         with log.read_from(4) as reader:
-            assert read_all(reader, 6) == list(enumerate(payloads(10)))[4:]
+            assert bare(read_all(reader, 6)) == list(enumerate(payloads(10)))[4:]
         with pytest.raises(errors.PositionTruncated, match="position 3: its first record is 4"):
             log.read_from(3)
 
@@ -215,13 +220,13 @@ class EventLogContract:
             assert again.bounds() == Bounds(2, 2)
             with again.read_from(2) as reader:
                 log.append([b"next"])
-                assert read_all(reader, 2) == [(2, payloads(3)[2]), (3, b"next")]
+                assert bare(read_all(reader, 2)) == [(2, payloads(3)[2]), (3, b"next")]
 
     def test_truncation_under_a_reader_is_a_gap(self, log):
         self._needs_truncation()
         log.append(payloads(10))
         with log.read_from(0) as reader:
-            assert reader.read(2) == list(enumerate(payloads(2)))
+            assert bare(reader.read(2)) == list(enumerate(payloads(2)))
             log.truncate_before(5)
             for _ in range(2):
                 with pytest.raises(errors.LogGap):

@@ -111,7 +111,7 @@ def test_processes_append_and_follow_at_once(url):
     for process, _ in followers + appenders:
         process.join(PATIENCE_SECONDS)
         assert process.exitcode == 0
-    assert [position for position, _ in here] == list(range(writers * count * 2))
+    assert [record.position for record in here] == list(range(writers * count * 2))
     for number in range(0, len(here), 2):  # a batch stays together
         assert here[number].payload[:-1] == here[number + 1].payload[:-1]
 
