@@ -216,12 +216,19 @@ class MessagingBus:
         check_broker(self._url, self._conf, timeout)
 
     def serve(self, topic: str, server: str, endpoints, version: str):
-        """Answer calls to a topic; returns an object with ``stop()``, which waits for what is being answered."""
+        """Answer calls to a topic; returns an object with ``stop()``, which waits for what is being answered.
+
+        Raises LogUnavailable when the broker does not let us.
+        """
         target = self._messaging.Target(exchange=self._exchange, topic=topic, server=server)
         answering = _Answering(endpoints, self._messaging, version, self._serializer)
         rpc_server = self._messaging.get_rpc_server(
             self._transport, target, [answering], access_policy=self._messaging.DefaultRPCAccessPolicy)
-        rpc_server.start()
+        try:
+            rpc_server.start()
+        except self._messaging.MessageDeliveryFailure as fault:
+            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker and to the "
+                                        "permissions of the user in transport_url") from None
         return _MessagingServer(rpc_server)
 
     def client(self, topic: str, version: str):

@@ -1,0 +1,54 @@
+"""``nova-sched create-log``: declare a log and begin it, for services whose accounts may not."""
+
+import argparse
+import getpass
+
+from cliff.command import Command
+
+from rpc_api import codec, events
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+from rpc_api.log.epoch import ensure_open
+
+EPILOG = """\
+examples:
+  nova-sched create-log cell1 rabbit://admin:secret@broker:5672/?stream=nova_sched.cell1
+  nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --require-accounts
+
+A log that is there already stays as it is. --require-accounts and --allow-any-account say who may speak in it from here on
+(docs/operating/accounts.md); the broker's account must then be "operator" or "operator.NAME".
+
+exit codes: 0 it is there, 3 the log cannot be reached or made, 5 it holds something else
+"""
+
+
+class CreateLog(Command):
+    """Declare the log of a cell (or of cell0) and begin it, if it is not there; say whether it requires accounts."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
+        parser.add_argument("log", metavar="URL", help="URL of the log")
+        parser.add_argument("--name", default=getpass.getuser(),
+                            help="name under which this is said: operator/NAME (that of the user who runs it)")
+        accounts = parser.add_mutually_exclusive_group()
+        accounts.add_argument("--require-accounts", dest="required", action="store_true", default=None,
+                              help="from now on events count only with the account of their producer")
+        accounts.add_argument("--allow-any-account", dest="required", action="store_false", default=None,
+                              help="from now on events count with any account")
+        return parser
+
+    def take_action(self, arguments):
+        producer = f"operator/{arguments.name}"
+        with open_log(arguments.log) as log:
+            epoch = ensure_open(log, arguments.cell, producer).epoch
+            if arguments.required is not None:
+                now = SYSTEM.now_ns()
+                event = codec.make_event(events.AccountsRequired(arguments.required), producer, now, 1, now)
+                log.append([codec.encode_record(epoch, [event])])
+            bounds = log.bounds()
+        self.app.stdout.write(f"{arguments.cell}: {log.url} is there, epoch {epoch}, positions {bounds.first} to "
+                              f"{bounds.last}\n")
+        return 0
