@@ -6,7 +6,6 @@ end is an RPC endpoint like any other (:class:`RemoteScheduler`).
 """
 
 import contextlib
-import gc
 import multiprocessing
 import pickle
 import signal
@@ -43,7 +42,8 @@ def scheduler_process(packed_settings: bytes, pipe):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from nova_sched.service.endpoint import SchedulerEndpoint
     from nova_sched.service.scheduler import Scheduler
-    from nova_sched.service.tuning import settle_memory
+    from nova_sched.service.tuning import prepare_memory, settle_memory
+    prepare_memory()
     try:
         scheduler = Scheduler(settings.name, settings.cell0, settings.cells, settings.policy,
                               claim_timeout=settings.claim_timeout).start()
@@ -54,7 +54,6 @@ def scheduler_process(packed_settings: bytes, pipe):
         pipe.send(("fault", type(fault).__name__, str(fault)))
         return
     settle_memory()
-    gc.collect()
     pipe.send(("ready",))
     _answer(pipe, endpoint, settings)
     if server is not None:

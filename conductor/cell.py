@@ -15,6 +15,7 @@ from conductor.engine import CellEngine
 from nova_sched.projection import snapshot
 from nova_sched.service.cell_log import CellLog
 from nova_sched.service.report import log_facts, projection_facts
+from nova_sched.service.tuning import collector_paused
 from rpc_api import agent as agent_rpc
 from rpc_api import errors
 from rpc_api.agent import AgentAPI
@@ -103,7 +104,7 @@ class CellConductor:
     def _on_begin(self, beginning):
         self._current.clear()
         try:
-            with self._lock:
+            with self._lock, collector_paused():
                 self.engine.on_begin(beginning)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", self.cell, fault)

@@ -6,12 +6,14 @@ replaced by what they stand for, in sorted order.
 
 from hashlib import blake2b
 
-from rpc_api.packing import pack
+import msgpack
+import numpy as np
 
 
 def state_digest(projection) -> str:
     """32 hex digits over everything that later events could see."""
     state = blake2b(digest_size=16)
+    pack = msgpack.Packer(use_bin_type=True).pack
     for part in _parts(projection):
         state.update(pack(part))
     return state.hexdigest()
@@ -19,21 +21,29 @@ def state_digest(projection) -> str:
 
 def _parts(projection):
     yield projection.epoch, projection.accounts_required
+    used = _used(projection.table, len(projection.hosts))
     for name in sorted(projection.hosts):
-        yield _host(projection.table, projection.hosts[name])
+        yield _host(projection.hosts[name], used)
     yield sorted(projection.producers.items())
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
-    yield [tuple(projection.aggregates[uuid]) for uuid in sorted(projection.aggregates)]
+    yield [(one.uuid, one.name, one.hosts, sorted(one.metadata.items()))
+           for _, one in sorted(projection.aggregates.items())]
 
 
-def _host(table, host):
-    used = []
-    for row in table.trees[host.root]:
-        for index, resource_class in enumerate(table.classes.values):
-            amount = int(table.used[index, row])
-            if amount:
-                used.append((table.uuids[row], resource_class, amount))
-    entries = sorted((entry.facts() for entry in host.entries.values()), key=lambda facts: facts[0])
-    return (host.name, host.server, host.inventory_digest, host.status, host.lost,
-            host.running_digest, sorted(used), entries)
+def _used(table, hosts):
+    """Root row -> [(provider uuid, resource class, amount), ...] of what is used there, in no order."""
+    used = {}
+    if hosts:
+        indices, rows = np.nonzero(table.used[:len(table.classes.values), :table.count])
+        for index, row, root, amount in zip(indices.tolist(), rows.tolist(), table.root[rows].tolist(),
+                                            table.used[indices, rows].tolist(), strict=True):
+            used.setdefault(root, []).append((table.uuids[row], table.classes.values[index], amount))
+    return used
+
+
+def _host(host, used):
+    status = host.status
+    return (host.name, host.server, host.inventory_digest, status[:-1], sorted(status.metrics.items()), host.lost,
+            host.running_digest, sorted(used.get(host.root, ())),
+            [host.entries[consumer].facts() for consumer in sorted(host.entries)])

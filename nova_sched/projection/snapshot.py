@@ -11,15 +11,13 @@ from typing import NamedTuple
 
 import msgpack
 
-from nova_sched.projection import inventory as inventories
 from nova_sched.projection.digest import state_digest
-from nova_sched.projection.holding import add_entry
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.table_rows import Rows, taken_out
 from rpc_api import errors, events
-from rpc_api.digest import consumer_hash, inventory_digest
+from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events.schema import thaw_fields
-from rpc_api.packing import pack
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 3
@@ -37,13 +35,12 @@ class Head(NamedTuple):
 
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection."""
-    hosts = [(host.name, host.server, host.inventory, host.status, host.lost,
-              [(*entry.facts(), entry.position) for _, entry in sorted(host.entries.items())])
-             for _, host in sorted(projection.hosts.items())]
-    state = zlib.compress(pack((
-        hosts, sorted(projection.producers.items()), sorted(projection.anchors.items()),
-        sorted(projection.fences.items()), [projection.aggregates[uuid] for uuid in sorted(projection.aggregates)],
-        projection.accounts_required)), 1)
+    hosts = [projection.hosts[name] for name in sorted(projection.hosts)]
+    state = zlib.compress(msgpack.packb((
+        [(host.name, host.server, host.inventory, host.status, host.lost,
+          [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()]) for host in hosts],
+        taken_out(projection.table, hosts), list(projection.producers.items()), list(projection.anchors.items()),
+        list(projection.fences.items()), list(projection.aggregates.values()), projection.accounts_required)), 1)
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
 
@@ -88,50 +85,65 @@ def load(packed: bytes, table=None) -> Projection:
 
     Raises UnknownSchema for bytes of another form and SnapshotMismatch for damaged ones; nothing is built then.
     """
-    check(packed)
-    head, state = _split(packed)
-    state = msgpack.unpackb(zlib.decompress(state), use_list=False, strict_map_key=False)
-    projection = Projection(head[2], table)
+    head = check(packed)
+    projection = Projection(head.cell, table)
+    projection.epoch, projection.position = head.epoch, head.position
     try:
-        _load_state(projection, head, *state)
-    except errors.NovaSchedError:
+        state = msgpack.unpackb(zlib.decompress(_split(packed)[1]), use_list=False, strict_map_key=False)
+        _load_state(projection, *state)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, zlib.error, errors.InvalidEvent) as fault:
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} cannot be read "
+                                      f"({str(fault)[:200]}); remove it and fold the log") from None
+    if state_digest(projection) != head.digest:
         # The table may be one that others use too.
         projection.forget()
-        raise
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the state "
+                                      "that it was made of; remove it and fold the log")
     return projection
 
 
-def _load_state(projection, head, hosts, producers, anchors, fences, aggregates, accounts_required):
-    projection.epoch, projection.position = head[3], head[4]
-    for aggregate in aggregates:
-        one = thaw_fields(events.TABLE["AggregateUpdated"], aggregate)
-        projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
-    for facts in hosts:
-        _load_host(projection, *facts)
-    projection.table.topology_version += 1
+def _load_state(projection, facts, rows, producers, anchors, fences, aggregates, accounts_required):
+    """Read everything first; what cannot be is met before the table is written."""
+    hosts = [_host(projection.cell, *one) for one in facts]
+    rows = Rows(*rows)
+    aggregates = [thaw_fields(events.TABLE["AggregateUpdated"], one) for one in aggregates]
     projection.producers = dict(producers)
     projection.anchors = dict(anchors)
     projection.fences = dict(fences)
     projection.accounts_required = accounts_required
-    if state_digest(projection) != head[5]:
-        raise errors.SnapshotMismatch(f"the snapshot of {head[2]} at position {head[4]} does not give the state that "
-                                      "it was made of; remove it and fold the log")
+    for one in aggregates:
+        projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
+    trees = rows.put_into(projection.table, projection.cell_index, [host.name for host in hosts])
+    uuids = projection.table.uuids
+    for host, tree in zip(hosts, trees, strict=True):
+        projection.hosts[host.name] = host
+        host.root = tree[0]
+        host.rows = {uuids[row]: row for row in tree}
+        projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
+        for entry in host.entries.values():
+            others = projection.consumers.get(entry.consumer_uuid, ())
+            projection.consumers[entry.consumer_uuid] = (*others, entry)
+            if entry.rule is not None:
+                projection.groups.add(entry)
 
 
-def _load_host(projection, name, server, inventory, status, lost, entries):
-    host = projection.hosts[name] = Host(name, server, projection.cell)
-    inventories.write(projection, host, inventories.checked(projection, name, inventory))
+def _host(cell, name, server, inventory, status, lost, entries):
+    host = Host(name, server, cell)
     host.inventory, host.inventory_digest = inventory, inventory_digest(inventory)
-    host.status, host.lost = thaw_fields(events.TABLE["HostStatus"], status), lost
-    inventories.write_status(projection.table, host)
-    projection.table.sum_tree(host.root)
-    for (consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, position) in entries:
-        held = tuple(events.Allocation(*one) for one in allocations)
+    host.status, host.lost = _new_status(status), lost
+    for (consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, position, hash_) in entries:
+        running = state == RUNNING
         # The two states are compared by identity wherever they are looked at.
-        state = RUNNING if state == RUNNING else CLAIMED
-        add_entry(projection, host, Entry(
-            consumer_uuid, instance_uuid, project_id, name, held, events.GroupRule(*rule) if rule else None,
-            claim_uuid, state, position, consumer_hash(instance_uuid, held)))
+        host.entries[consumer_uuid] = Entry(
+            consumer_uuid, instance_uuid, project_id, name, tuple(map(_new_allocation, allocations)),
+            events.GroupRule(*rule) if rule else None, claim_uuid, RUNNING if running else CLAIMED, position, hash_)
+        if running:
+            host.running_digest = (host.running_digest + hash_) & MASK
+    return host
+
+
+_new_allocation = events.Allocation._make
+_new_status = events.HostStatus._make
 
 
 def check_fits(head: Head, epoch: str | None, bounds) -> None:

@@ -135,6 +135,19 @@ class HostTable:
         self.topology_version += 1
         return row
 
+    def take_rows(self, count: int) -> np.ndarray:
+        """Take unused rows for ``count`` providers (int64, shape [count]); the caller writes all that is in them."""
+        rows = [heapq.heappop(self._unused) for _ in range(min(count, len(self._unused)))]
+        fresh = count - len(rows)
+        rows += range(self.count, self.count + fresh)
+        self.count += fresh
+        while self.count > self._rows:
+            self._grow_rows()
+        for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+            names.extend([None] * fresh)
+        self.topology_version += 1
+        return np.array(rows, np.int64)
+
     def drop_row(self, row: int) -> None:
         """Give a provider's row back, all its columns cleared."""
         # Another cell may have reported the same uuid: then the later one is found by it.
@@ -207,10 +220,14 @@ class HostTable:
         bits = 0
         for trait in traits:
             bits |= 1 << self.traits.id_of(trait)
-        while bits.bit_length() > 64 * len(self.trait_words):
-            self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words)])
+        self.widen_traits()
         for word in range(len(self.trait_words)):
             self.trait_words[word, row] = bits >> 64 * word & ALL_BITS
+
+    def widen_traits(self) -> None:
+        """Make room for all traits that are known."""
+        while len(self.traits.values) > 64 * len(self.trait_words):
+            self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words)])
 
     def has_trait(self, trait: str, rows=slice(None)) -> np.ndarray:
         """Boolean vector: which of ``rows`` have a trait."""
@@ -242,6 +259,19 @@ class HostTable:
         self.tree_base[:classes, root] = (total - reserved).sum(axis=1)
         self.tree_scaled[:classes, root] = (total * self.ratio[:classes, rows] - reserved).sum(axis=1)
         self.tree_taken[:classes, root] = (self.used[:classes, rows] + self.held[:classes, rows]).sum(axis=1)
+
+    def sum_trees(self, trees) -> None:
+        """As :meth:`sum_tree` for many trees (tuples of rows, the root first)."""
+        alone = np.array([tree[0] for tree in trees if len(tree) == 1], np.int64)
+        classes = len(self.classes.values)
+        for index in range(classes):
+            total, reserved = self.total[index, alone], self.reserved[index, alone]
+            self.tree_base[index, alone] = total - reserved
+            self.tree_scaled[index, alone] = total * self.ratio[index, alone] - reserved
+            self.tree_taken[index, alone] = self.used[index, alone] + self.held[index, alone]
+        for tree in trees:
+            if len(tree) > 1:
+                self.sum_tree(tree[0])
 
     def room(self, index: int, amount: int, rows=slice(None)) -> np.ndarray:
         """Boolean vector over ``rows``: which providers have room for ``amount`` of class ``index``, in-flight claims

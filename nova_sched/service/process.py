@@ -201,9 +201,10 @@ class Process:
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
         from nova_sched.service import report
-        from nova_sched.service.tuning import settle_memory
+        from nova_sched.service.tuning import prepare_memory, settle_memory
         self._take_signals()
         report.install(self._program, self._conf, self._service)
+        prepare_memory()
         fault = None
         try:
             self._service.start()

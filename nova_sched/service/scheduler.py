@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nova_sched.projection import snapshot
 from nova_sched.service.cell_log import CellLog
 from nova_sched.service.engine import CELL0, Ask, Engine
+from nova_sched.service.tuning import collector_paused
 from rpc_api import errors, events
 from rpc_api.clock import SYSTEM
 
@@ -194,7 +195,8 @@ class Scheduler:
     def _begin(self, cell, beginning):
         self._silent.add(cell)
         try:
-            self.engine.on_begin(cell, beginning)
+            with collector_paused():
+                self.engine.on_begin(cell, beginning)
         except errors.NovaSchedError as fault:
             LOG.warning("the snapshot of %s is not used: %s", cell, fault)
             self._logs[cell].refuse_snapshot()

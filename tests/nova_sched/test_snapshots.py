@@ -1,5 +1,6 @@
 """Snapshots: the same state from a snapshot and what follows it, and no snapshot is ever half used."""
 
+import zlib
 from unittest import mock
 
 import msgpack
@@ -8,11 +9,12 @@ import pytest
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
-from nova_sched.projection.table import HostTable
+from nova_sched.projection.table import AMOUNTS, TREE_SUMS, HostTable
 from nova_sched.snapshots import FileStore, RedisStore, open_store
 from rpc_api import errors, events
 from rpc_api.codec import decode_record
 from rpc_api.log import Bounds
+from tests import invariants
 from tests.builders import (
     EPOCH,
     Voice,
@@ -28,6 +30,7 @@ from tests.builders import (
     tree,
     uuid_of,
 )
+from tests.nova_sched.projection.test_digest import busy_log
 
 
 def story():
@@ -78,6 +81,50 @@ def test_two_cells_load_into_one_table():
     assert len(table.roots()) == 3
 
 
+def told_by_host(projection):
+    """What every column of the table says, by host and provider: to the last bit, wherever the rows are."""
+    table = projection.table
+    classes, traits = table.classes.values, table.traits.values
+    return {name: [(
+        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row], table.host_names[row],
+        {(column, classes[index]): getattr(table, column)[index, row].item()
+         for column in (*AMOUNTS, *TREE_SUMS, "ratio") for index in range(len(classes))
+         if column not in TREE_SUMS or row == host.root},
+        {trait for trait in traits if table.row_has_trait(trait, row)},
+        {column: getattr(table, column)[row].item() for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
+                                                                   "num_instances", "children")},
+        row != host.root or (table.profiles.values[table.profile[row]], table.zones.values[table.zone[row]]),
+    ) for row in table.trees[host.root]] for name, host in projection.hosts.items()}
+
+
+def known(told):
+    """Without what is zero: a table may know of more classes than another."""
+    return {name: [(*row[:5], {key: value for key, value in row[5].items() if value}, *row[6:]) for row in rows]
+            for name, rows in told.items()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_column_is_as_it_was(seed):
+    records = [(position, decode_record(payload)) for position, payload in enumerate(busy_log(seed, steps=60))]
+    folded = Projection("cell1", HostTable())
+    folded.fold(records)
+    # A table that others use, which has rows to give again, and classes and traits in another order.
+    used, before = HostTable(), Projection("cell2")
+    other = Projection("cell2", used)
+    said = tree("other", provider("other-child", inventory_of("CUSTOM_GOLD", 4), parent=0, traits=("CUSTOM_X",)))
+    voice = Voice("compute_agent/other")
+    other.fold([(0, decode_record(record_of(voice.say(report("other", inventory=said)))))])
+    stale = snapshot.load(snapshot.dump(folded), used)
+    invariants.check(stale)
+    stale.forget()
+    for loaded in (snapshot.load(snapshot.dump(folded)), snapshot.load(snapshot.dump(folded), used)):
+        invariants.check(loaded)
+        assert known(told_by_host(loaded)) == known(told_by_host(folded))
+        assert state_digest(loaded) == state_digest(folded)
+        assert snapshot.load(snapshot.dump(loaded)).consumers.keys() == folded.consumers.keys()
+    assert not before.hosts and set(other.hosts) == {"other"}
+
+
 def packed_story():
     projection = Projection("cell1", HostTable())
     projection.fold(story())
@@ -123,6 +170,48 @@ def test_a_spoiled_snapshot_is_refused(packed, fault, told):
     with pytest.raises(fault, match=told):
         snapshot.load(packed, table)
     assert not table.trees and not table.row_of_host, "nothing is left of it in a table that others use"
+
+
+def remade(change):
+    """A snapshot with a right head and checksum, whose state was changed by somebody: ``change(parts)``."""
+    packed = packed_story()
+    head, state = snapshot._split(packed)
+    parts = msgpack.unpackb(zlib.decompress(state), strict_map_key=False)
+    change(parts)
+    state = zlib.compress(msgpack.packb(parts))
+    named = snapshot.Head(*head[2:6])
+    return msgpack.packb((*head[:6], snapshot._checksum(named, state))) + state
+
+
+HOSTS, ROWS = 0, 1
+CHANGES = {
+    "no parts": lambda parts: parts.clear(),
+    "a part more": lambda parts: parts.append(1),
+    "a host less": lambda parts: parts[HOSTS].pop(),
+    "a host's fields": lambda parts: parts[HOSTS][0].pop(),
+    "a status": lambda parts: parts[HOSTS][0].__setitem__(3, [1]),
+    "an inventory": lambda parts: parts[HOSTS][0].__setitem__(2, "text"),
+    "an entry": lambda parts: parts[HOSTS][0][5].append([1, 2]),
+    "an allocation": lambda parts: parts[HOSTS][0][5][0].__setitem__(4, [[1]]),
+    "sizes": lambda parts: parts[ROWS].__setitem__(0, [1, 1]),
+    "sizes of nothing": lambda parts: parts[ROWS].__setitem__(0, [3, 0]),
+    "sizes that are none": lambda parts: parts[ROWS].__setitem__(0, ["a", "b"]),
+    "a parent": lambda parts: parts[ROWS].__setitem__(1, b"\x63\0\0\0" * 3),
+    "columns": lambda parts: parts[ROWS][7].__setitem__(0, b"12345678"),
+    "a column less": lambda parts: parts[ROWS][7].pop(),
+    "trait words": lambda parts: parts[ROWS].__setitem__(10, b"1"),
+    "profiles": lambda parts: parts[ROWS].__setitem__(11, []),
+    "producers": lambda parts: parts.__setitem__(2, 7),
+    "an aggregate": lambda parts: parts[5].append([1]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_snapshot_that_somebody_changed_is_refused(change):
+    table = HostTable()
+    with pytest.raises(errors.SnapshotMismatch, match="cannot be read"):
+        snapshot.load(remade(change), table)
+    assert not table.trees and not table.row_of_host and not table.count
 
 
 @pytest.mark.parametrize("epoch, bounds, fits", [

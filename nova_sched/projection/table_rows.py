@@ -1,0 +1,123 @@
+"""The rows of some hosts as plain values and bytes, and back into a table: what a snapshot keeps of the columns.
+
+Only what follows from the log is taken: nothing of what a process holds by itself (``held``), and nothing that is the
+table's own affair (the numbers of rows, of classes, of traits).
+"""
+
+from itertools import accumulate, chain
+
+import numpy as np
+
+from nova_sched.projection.table import ALL_BITS, NONE, Profile
+
+#: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
+KEPT_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used")
+KEPT_FACTS = {"disabled": "?", "down": "?", "profile": "<i4", "zone": "<i4", "num_io_ops": "<i4", "failed_builds": "<i4",
+              "num_instances": "<i4"}
+
+
+def taken_out(table, hosts) -> tuple:
+    """The rows of ``hosts`` (Host records), tree by tree in their order."""
+    trees = [table.trees[host.root] for host in hosts]
+    rows = np.fromiter(chain.from_iterable(trees), np.int64)
+    place = np.full(table.count + 1, NONE, np.int64)  # the last is that of no row: -1
+    place[rows] = np.arange(len(rows))
+    classes = len(table.classes.values)
+    return (
+        [len(tree) for tree in trees], place[table.parent[rows]].astype("<i4").tobytes(),
+        [table.uuids[row] for row in rows], [table.provider_names[row] for row in rows],
+        [table.row_aggregates[row] for row in rows], [table.node_names[host.root] for host in hosts],
+        table.classes.values, [getattr(table, name)[:classes, rows].astype("<i8").tobytes() for name in KEPT_AMOUNTS],
+        table.ratio[:classes, rows].astype("<f8").tobytes(),
+        table.traits.values, table.trait_words[:, rows].astype("<u8").tobytes(),
+        table.profiles.values, table.zones.values,
+        [getattr(table, name)[rows].astype(kind).tobytes() for name, kind in KEPT_FACTS.items()])
+
+
+class Rows:
+    """What :func:`taken_out` gave, read and checked against itself: raises ValueError or TypeError where it cannot be."""
+
+    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, classes, amounts, ratio, traits,
+                 trait_words, profiles, zones, facts):
+        self.count = len(uuids)
+        self.sizes = sizes
+        self.uuids, self.provider_names, self.row_aggregates = uuids, provider_names, row_aggregates
+        self.node_names = node_names
+        self.starts = [0, *accumulate(sizes)][:-1]
+        self.parents = np.frombuffer(parents, "<i4")
+        self.classes, self.traits, self.zones = classes, traits, zones
+        self.profiles = [Profile(*one) for one in profiles]
+        self.amounts = {name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)}
+        self.ratio = self._of_classes(ratio, "<f8")
+        self.trait_words = np.frombuffer(trait_words, "<u8").reshape(-1, self.count or 1)
+        self.facts = {name: np.frombuffer(packed, kind)
+                      for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)}
+        lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates), *map(len, self.facts.values())}
+        if lengths != {self.count} or len(node_names) != len(sizes) or min(sizes, default=1) < 1:
+            raise ValueError("its parts do not have the same number of rows")
+        for values, end in ((self.parents, self.count), (self.facts["profile"], len(profiles)), (self.facts["zone"], len(zones))):
+            if self.count and not NONE <= values.min() <= values.max() < end:
+                raise ValueError("a number in it points to nothing")
+
+    def _of_classes(self, packed, kind):
+        return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
+
+    def put_into(self, table, cell_index: int, names) -> list:
+        """Take rows of a table for the hosts ``names``, in order, and write all of them. Returns the rows of each tree."""
+        if len(names) != len(self.sizes):
+            raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
+        rows = table.take_rows(self.count)
+        roots = rows[np.repeat(self.starts, self.sizes)] if self.count else rows
+        self._write_amounts(table, rows)
+        self._write_traits(table, rows)
+        table.root[rows] = roots
+        table.parent[rows] = np.where(self.parents < 0, NONE, rows[self.parents] if self.count else NONE)
+        table.is_root[rows] = self.parents < 0
+        table.nested_rows += int(np.count_nonzero(self.parents >= 0))
+        table.cell[roots] = cell_index
+        table.children[roots] = np.repeat(np.array(self.sizes, np.int32) - 1, self.sizes)
+        for name, values in self.facts.items():
+            known = {"profile": (self.profiles, table.profiles), "zone": (self.zones, table.zones)}.get(name)
+            getattr(table, name)[rows] = values if known is None else _as_known(values, *known)
+        return self._write_names(table, rows.tolist(), cell_index, names)
+
+    def _write_amounts(self, table, rows):
+        for number, resource_class in enumerate(self.classes):
+            index = table.class_index(resource_class)
+            for name, column in self.amounts.items():
+                getattr(table, name)[index, rows] = column[number]
+            table.ratio[index, rows] = self.ratio[number]
+            table.free[index, rows] = self.amounts["capacity"][number] - self.amounts["used"][number]
+            if self.count:
+                for largest, name in ((table.largest_min_unit, "min_unit"), (table.largest_step_size, "step_size")):
+                    largest[index] = max(largest[index], self.amounts[name][number].max())
+
+    def _write_traits(self, table, rows):
+        indices = [table.traits.id_of(trait) for trait in self.traits]
+        table.widen_traits()
+        for number, index in enumerate(indices):
+            has = rows[self.trait_words[number >> 6] >> np.uint64(number & 63) & np.uint64(1) != 0]
+            table.trait_words[index >> 6, has] |= np.uint64(1 << (index & 63) & ALL_BITS)
+
+    def _write_names(self, table, rows, cell_index, names):
+        trees = []
+        for row, uuid, provider_name, aggregates in zip(rows, self.uuids, self.provider_names, self.row_aggregates,
+                                                        strict=True):
+            table.uuids[row] = uuid
+            table.provider_names[row] = provider_name
+            table.row_aggregates[row] = aggregates
+            table.row_of_uuid[uuid] = row
+        for name, node_name, start, size in zip(names, self.node_names, self.starts, self.sizes, strict=True):
+            tree = tuple(rows[start:start + size])
+            trees.append(tree)
+            table.trees[tree[0]] = tree
+            table.host_names[tree[0]], table.node_names[tree[0]] = name, node_name
+            table.row_of_host[name] = tree[0]
+        table.sum_trees(trees)
+        return trees
+
+
+def _as_known(values, kept, interned):
+    """Numbers into ``kept`` as numbers into ``interned``; -1 stays."""
+    numbers = np.array([*(interned.id_of(value) for value in kept), NONE])
+    return numbers[values]
