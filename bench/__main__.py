@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("decision", "fold", "memory", "call", "quality")
+NAMES = ("decision", "fold", "memory", "start", "call", "schedulers", "quality")
 
 
 def main(names):

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 import uuid
+from collections import deque
 from dataclasses import dataclass
 
 from nova_sched.projection import snapshot
@@ -20,6 +21,8 @@ TICK = 0.25
 REBASE_AFTER = 30.0
 #: Inputs taken from the queue before decisions are made on what they brought.
 MAX_BATCH = 256
+#: Requests decided before the logs are looked at again: what other schedulers claimed meanwhile need not be tried.
+ASKS_A_TURN = 4
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Scheduler:
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
         self._inbox = queue.SimpleQueue()
+        #: Requests that were taken from it and not decided yet.
+        self._undecided = deque()
         self._logs = {}
         self._ready = threading.Event()
         self._fault = None
@@ -152,7 +157,7 @@ class Scheduler:
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
-                batch = self._next_batch(max(0.0, next_tick - self._clock.monotonic()))
+                batch = self._next_batch(0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic()))
                 # What the logs brought comes first, so that requests are decided on the newest state.
                 for kind, cell, content in batch:
                     if kind in _FROM_LOGS:
@@ -161,6 +166,8 @@ class Scheduler:
                     if kind == "stop":
                         return
                     self._handle(kind, key, content)
+                for _ in range(min(ASKS_A_TURN, len(self._undecided))):
+                    self.engine.on_ask(self._undecided.popleft())
                 if self._clock.monotonic() >= next_tick:
                     for cell, log in self._logs.items():
                         self.engine.on_fault(cell, log.fault, "append")
@@ -180,7 +187,7 @@ class Scheduler:
 
     def _next_batch(self, timeout):
         try:
-            batch = [self._inbox.get(timeout=timeout)]
+            batch = [self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()]
         except queue.Empty:
             return []
         while len(batch) < MAX_BATCH:
@@ -234,7 +241,7 @@ class Scheduler:
 
     def _handle(self, kind, key, content):
         if kind == "ask":
-            self.engine.on_ask(content)
+            self._undecided.append(content)
         elif kind == "call":
             try:
                 content.set_result(key(self.engine))
@@ -246,7 +253,7 @@ class Scheduler:
         LOG.log(logging.ERROR if self._ready.is_set() else logging.DEBUG, "%s stops deciding: %s", self.name, fault)
         self._fault = fault
         self._ready.set()
-        for ask in self.engine.open_asks():
+        for ask in (*self.engine.open_asks(), *self._undecided):
             ask.future.set_exception(fault)
         while True:
             try:
