@@ -16,6 +16,7 @@ of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never d
 import itertools
 import logging
 import threading
+import time
 from concurrent import futures
 
 from rpc_api import concurrency, errors, nova_exception
@@ -228,7 +229,7 @@ class MessagingBus:
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
-        return _MessagingClient(client, topic, self._messaging, self._pool)
+        return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
 
     def close(self):
         """Give back the connections."""
@@ -285,19 +286,26 @@ class _MessagingServer:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, pool):
+    def __init__(self, client, topic, messaging, pool, silence_max):
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
+        #: Seconds in which a server must be heard to work on a call that may take longer: else a call, or an answer,
+        #: that went down with a broker would be waited for until the call's own timeout.
+        self._silence_max = silence_max
         # The broker says so at once when there is no queue that a call could go to.
         self._options = messaging.TransportOptions(at_least_once=True)
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
-        prepared = self._client.prepare(server=server, timeout=timeout, transport_options=self._options)
-        messaging = self._messaging
+        """Call, and wait for the answer; NoAnswer when it does not come in time, or nobody was heard to work on it for
+        ``[DEFAULT] rpc_response_timeout``; NoSuchServer when nobody is there."""
+        prepared = self._client.prepare(
+            server=server, timeout=timeout, transport_options=self._options,
+            call_monitor_timeout=self._silence_max if timeout > self._silence_max else None)
+        messaging, asked_at = self._messaging, time.monotonic()
         try:
             return prepared.call(ctxt, method, **arguments)
         except messaging.MessagingTimeout:
-            raise no_answer(self._topic, server, method, timeout) from None
+            in_full = time.monotonic() - asked_at >= timeout
+            raise no_answer(self._topic, server, method, timeout if in_full else self._silence_max) from None
         except messaging.MessageUndeliverable:
             raise errors.NoSuchServer(
                 f"no server {server or ''} answers the topic {self._topic}; start that service") from None
