@@ -2,15 +2,10 @@
 
 A test reads: start a cloud, start a load, a fault, heal, audit:
 
-    with Cloud(tmp_path, rabbit.url(), rabbit.url) as cloud, Load(cloud) as load:
-        load.wait_selected(100)
+    with under_load("a node is killed", tmp_path, rabbit.url(), rabbit.url) as (cloud, load):
         with load.fault():
             rabbit.kill()
             rabbit.start()
-        load.wait_selected(100)
-        load.stop()
-        findings = audit(cloud, load)
-    findings.check()
 """
 
 import re
@@ -294,7 +289,10 @@ class Load:
 
 @dataclass
 class Findings:
-    """What a cloud and its load came to. The lists are sentences, and empty when all is sound; rates are answers a second."""
+    """What a cloud and its load came to. The lists are sentences, and empty when all is sound.
+
+    ``rates`` are selections a second before, during and after the fault; the longest gap is the time without one.
+    """
 
     selected: int
     no_valid_host: int
@@ -302,7 +300,7 @@ class Findings:
     held_back: int
     rates: tuple[float, float, float]
     longest_gap_seconds: float
-    #: From the end of the fault to the next selection; None without a fault.
+    #: From when it was healed to the next selection; None without a fault.
     recovery_seconds: float | None
     #: Acknowledged and not accepted in the log where the answer says.
     lost: list = field(default_factory=list)
@@ -354,7 +352,7 @@ def audit(cloud: Cloud, load: Load) -> Findings:
 
 
 def _figures(load):
-    answers = sorted(one.answered_at for one in load.requests if one.outcome in (SELECTED, NO_VALID_HOST))
+    answers = sorted(one.answered_at for one in load.requests if one.outcome == SELECTED)
     began, healed = load.faulty or (load.stopped_at, load.stopped_at)
     moments = [load.started_at, *(one for one in answers if one <= load.stopped_at), load.stopped_at]
     after = next((one for one in answers if one >= healed), None)
@@ -427,3 +425,18 @@ def _check_claims(findings, load, folds):
         findings.orphans += len(set(fold.accepted) - acknowledged)
     held = Counter(instance for fold in folds.values() for instance in fold.held)
     findings.double_bookings += [f"{instance} is held in {count} cells" for instance, count in held.items() if count > 1]
+
+
+@contextmanager
+def under_load(what: str, directory: Path, transport_url: str, log_url, selections: int = 100, rate: float = 20.0,
+               **cloud):
+    """Run what is inside on a (Cloud, Load) that has made some ``selections``, wait until it made as many again, audit
+    all of it and print its row of the table."""
+    with Cloud(directory, transport_url, log_url, **cloud) as cloud, Load(cloud, rate) as load:
+        load.wait_selected(selections)
+        yield cloud, load
+        load.wait_selected(selections)
+        load.stop()
+        findings = audit(cloud, load)
+        print(findings.row(what))
+        findings.check()
