@@ -357,9 +357,10 @@ class RabbitCluster:
     def __exit__(self, *exc):
         self._stack.close()
 
-    def url(self, stream: str) -> str:
-        """URL of a log on this cluster, with all of its nodes."""
-        return self.nodes[0].url(stream).replace(self._place(self.nodes[0]), ",".join(map(self._place, self.nodes)))
+    def url(self, stream: str, first: RabbitServer | None = None) -> str:
+        """URL of a log on this cluster, with all of its nodes; ``first`` is the one that is tried first."""
+        nodes = sorted(self.nodes, key=lambda node: node is not first)
+        return nodes[0].url(stream).replace(self._place(nodes[0]), ",".join(map(self._place, nodes)))
 
     @property
     def transport_url(self) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rpc_api.log import open_log
 from tests.faults.load import CELL0, under_load
 from tests.servers import start_all, wait_until
 
@@ -68,6 +69,34 @@ def test_the_majority_is_killed(tmp_path, cluster):
                        "nobody says that the log is away")
             start_all(lost)
         cluster.wait_replicated("cell1")
+
+
+def test_a_node_of_the_rpc_broker_is_killed(tmp_path, cluster, rabbit_of_logs):
+    with under_load("each node of the RPC brokers' cluster is killed and started again, in turn", tmp_path,
+                    cluster.transport_url, rabbit_of_logs.url) as (_, load):
+        with load.fault():
+            for node in cluster.nodes:
+                node.kill()
+                load.wait_selected(100)
+                node.start()
+
+
+def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
+    """The broker says nothing of it to those who read there."""
+    read = cluster.nodes[2]
+    for name in (CELL0, "cell1"):
+        open_log(cluster.nodes[0].url(name)).close()
+    with under_load("the replicas that the services read are deleted, and added again", tmp_path, cluster.transport_url,
+                    lambda name: cluster.url(name, first=read)) as (_, load):
+        with load.fault():
+            for name in (CELL0, "cell1"):
+                cluster.wait_replicated(name)
+                assert cluster.leader(name) is not read
+                cluster.nodes[0].rabbitmq_streams("delete_replica", name, read.node)
+            load.wait_selected(200)
+            for name in (CELL0, "cell1"):
+                cluster.nodes[0].rabbitmq_streams("add_replica", name, read.node)
+                cluster.wait_replicated(name)
 
 
 def test_the_whole_cluster_is_killed(tmp_path, cluster):

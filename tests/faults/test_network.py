@@ -22,14 +22,20 @@ def proxied(what, tmp_path, rabbit, proxies, **how):
     return under_load(what, tmp_path, rpc.through(rabbit.url()), lambda name: logs.through(rabbit.url(name)), **how)
 
 
+#: After how many bytes connections are reset. oslo.messaging's listener takes all answers that wait at once, and none if it
+#: is cut in that: more often than every 500 kB or so there is no way to it.
+CUT_LOGS, CUT_RPC = (500, 200_000), (500, 2_000_000)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("cut", ["logs", "RPC", "both"])
 def test_connections_are_reset_at_random_bytes(tmp_path, rabbit, proxies, cut):
-    harmed = {"logs": proxies[1:], "RPC": proxies[:1], "both": proxies}[cut]
+    rpc, logs = proxies
+    harmed = {"logs": {logs: CUT_LOGS}, "RPC": {rpc: CUT_RPC}, "both": {logs: CUT_LOGS, rpc: CUT_RPC}}[cut]
     with proxied(f"connections are reset after random bytes: {cut}", tmp_path, rabbit, proxies) as (_, load):
         with load.fault():
-            for one in harmed:
-                one.cut_after = (500, 200_000)
+            for one, bytes_range in harmed.items():
+                one.cut_after = bytes_range
                 one.reset_all()
             load.wait_asked(1200)
             for one in harmed:
@@ -37,3 +43,29 @@ def test_connections_are_reset_at_random_bytes(tmp_path, rabbit, proxies, cut):
                 one.reset_all()
         print(f"{sum(one.cuts for one in harmed)} connections were reset (seed {SEED})")
         assert all(one.cuts for one in harmed)
+
+
+@pytest.mark.long
+def test_a_slow_network(tmp_path, rabbit, proxies):
+    with proxied("50 to 70 ms each way, 1 MB/s a connection", tmp_path, rabbit, proxies) as (_, load):
+        with load.fault():
+            for one in proxies:
+                one.delay_seconds, one.jitter_seconds, one.bytes_per_second = 0.05, 0.02, 1e6
+            load.wait_asked(600)
+            for one in proxies:
+                one.delay_seconds = one.jitter_seconds = 0.0
+                one.bytes_per_second = None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("half_open", ["logs", "RPC"])
+def test_connections_that_lead_nowhere(tmp_path, rabbit, proxies, half_open):
+    """What was connected is never heard of again, and nothing closes it."""
+    rpc, logs = proxies
+    harmed = {"logs": logs, "RPC": rpc}[half_open]
+    with proxied(f"connections lead nowhere and stay open: {half_open}", tmp_path, rabbit, proxies,
+                 oslo_messaging_rabbit={"heartbeat_timeout_threshold": 10}) as (_, load):
+        with load.fault():
+            harmed.swallow()
+            load.wait_asked(100)
+            harmed.spit()

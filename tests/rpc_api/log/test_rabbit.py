@@ -92,6 +92,19 @@ def test_a_waiting_read_goes_on_when_its_connection_is_closed(rabbit_server, log
         assert waiting.result(PATIENCE_SECONDS * 2) == [(1, b"after")]
 
 
+def test_a_reader_whose_consumer_ended_without_a_word_goes_on(log, monkeypatch):
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.DELIVERY_SECONDS", 0.1)
+    log.append([b"before"])
+    with log.read_from(0) as reader:
+        assert read_all(reader, 1)
+        session = reader._session
+        session.channel.basic_cancel("from 0")
+        assert reader.read(timeout=0.5) == [] and reader._session is session  # silence alone is no fault
+        log.append([b"after"])
+        assert read_through_outage(reader, 1) == [(1, b"after")]
+
+
 def test_nothing_is_skipped_or_repeated_while_connections_are_closed(rabbit_server, log):
     batches, batch = 60, 20
     enough = threading.Event()
