@@ -6,6 +6,7 @@ concurrency.setup()  # before anything that the tests import brings oslo's libra
 
 
 import os
+import uuid
 
 import pytest
 
@@ -28,6 +29,15 @@ def _running(server_class):
 def rabbit_server():
     """A private RabbitMQ node (:class:`tests.servers.RabbitServer`)."""
     yield from _running(RabbitServer)
+
+
+@pytest.fixture
+def vhost(rabbit_server):
+    """The name of a virtual host of its own on that node."""
+    name = f"test-{uuid.uuid4().hex}"
+    rabbit_server.rabbitmqctl("add_vhost", name)
+    rabbit_server.rabbitmqctl("set_permissions", "-p", name, rabbit_server.user, ".*", ".*", ".*")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -51,12 +51,14 @@ class Cloud:
 
     ``transport_url`` is the RPC broker's; ``log_url(name)`` gives the log URL of ``cell0`` and of each cell, so that logs and
     RPC may be on different brokers. ``vcpus`` are those of one host: an instance of the load takes one.
-    ``changes`` are further sections of the configuration, as :func:`tests.service.processes.sections_for` takes them.
+    ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further sections
+    of the configuration, as :func:`tests.service.processes.sections_for` takes them.
     """
 
     def __init__(self, directory: Path, transport_url: str, log_url, cells=("cell1",), schedulers: int = 2,
-                 conductors: int = 1, hosts: int = 20, vcpus: int = 64, **changes):
+                 conductors: int = 1, hosts: int = 20, vcpus: int = 64, heartbeat_seconds: int = 60, **changes):
         self.transport_url = transport_url
+        self.heartbeat_seconds = heartbeat_seconds
         self.logs = {name: log_url(name) for name in (CELL0, *cells)}
         self.cells = cells
         self._directory = directory
@@ -73,7 +75,7 @@ class Cloud:
 
     def __enter__(self):
         try:
-            self.start(*self._commands)
+            self.start(*self.names)
         except BaseException:
             self.__exit__()
             raise
@@ -85,13 +87,26 @@ class Cloud:
 
     def start(self, *names: str) -> None:
         """Start processes and wait until they are ready; one that ran before comes back under its name."""
+        self.begin(*names)
+        self.wait_ready()
+
+    def begin(self, *names: str) -> None:
+        """The same without the waiting."""
         for name in names:
             service, args, _ = self._commands[name]
             path = self._directory / f"{name}.conf"
             path.write_text(config_text(self._sections(name)))
             self.running[name] = ServiceProcess(self._directory, service, "--config-file", str(path), *args)
-        for name in names:
-            self.running[name].wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until all that run are ready."""
+        for process in self.running.values():
+            process.wait_ready()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all its processes, those too that do not run now."""
+        return list(self._commands)
 
     def kill(self, name: str) -> None:
         """End a process with SIGKILL."""
@@ -111,6 +126,7 @@ class Cloud:
         cell = name.partition(".")[2] or self.cells[0]
         sections = {
             "DEFAULT": {"transport_url": self.transport_url},
+            "oslo_messaging_rabbit": {"heartbeat_timeout_threshold": self.heartbeat_seconds},
             "cells": {"cell0_log": self.logs[CELL0], "enabled": ",".join(self.cells)},
             "scheduler": {"name": own},
             # Claims of requests that nobody builds expire soon, so that room comes back.
@@ -187,7 +203,7 @@ class Load:
     What would be more than that under way is not asked, and counted in ``held_back``.
     """
 
-    def __init__(self, cloud: Cloud, rate: float = 20.0, in_flight_max: int = 64):
+    def __init__(self, cloud: Cloud, rate: float = 40.0, in_flight_max: int = 64):
         self.requests: list[Request] = []
         self.held_back = 0
         self.started_at = self.stopped_at = 0.0
@@ -204,10 +220,11 @@ class Load:
         with ExitStack() as stack:
             self._bus = MessagingBus(cfg.CONF, cloud.transport_url, threads=in_flight_max)
             stack.callback(self._bus.close)
-            self._scheduler = SchedulerAPI(self._bus)
-            # An option of the client's, that making one has registered.
-            cfg.CONF.set_override("rpc_response_timeout", RESPONSE_TIMEOUT)
-            stack.callback(cfg.CONF.clear_override, "rpc_response_timeout")
+            SchedulerAPI(self._bus)  # registers the first of these, as the bus did the second
+            for name, value, group in (("rpc_response_timeout", RESPONSE_TIMEOUT, None),
+                                       ("heartbeat_timeout_threshold", cloud.heartbeat_seconds, "oslo_messaging_rabbit")):
+                cfg.CONF.set_override(name, value, group)
+                stack.callback(cfg.CONF.clear_override, name, group)
             self._scheduler = SchedulerAPI(self._bus)
             self._stack = stack.pop_all()
 
@@ -428,7 +445,7 @@ def _check_claims(findings, load, folds):
 
 
 @contextmanager
-def under_load(what: str, directory: Path, transport_url: str, log_url, selections: int = 100, rate: float = 20.0,
+def under_load(what: str, directory: Path, transport_url: str, log_url, selections: int = 150, rate: float = 40.0,
                **cloud):
     """Run what is inside on a (Cloud, Load) that has made some ``selections``, wait until it made as many again, audit
     all of it and print its row of the table."""

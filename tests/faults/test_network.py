@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.faults.load import under_load
+from tests.faults.load import HANG_SECONDS, under_load
 from tests.faults.proxy import Proxy
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.rabbit
 
@@ -20,6 +21,18 @@ def proxies(rabbit):
 def proxied(what, tmp_path, rabbit, proxies, **how):
     rpc, logs = proxies
     return under_load(what, tmp_path, rpc.through(rabbit.url()), lambda name: logs.through(rabbit.url(name)), **how)
+
+
+def test_connections_of_the_logs_are_reset_while_they_are_used(tmp_path, rabbit_server, vhost):
+    with (Proxy(rabbit_server.host, rabbit_server.port, SEED) as logs,
+          under_load("connections of the logs are reset, 10 times", tmp_path, rabbit_server.url(vhost=vhost),
+                     lambda name: logs.through(rabbit_server.url(name, vhost))) as (_, load)):
+        with load.fault():
+            logs.cut_after = (500, 20_000)
+            logs.reset_all()
+            wait_until(lambda: logs.cuts >= 10, HANG_SECONDS, "no connection was cut")
+            logs.cut_after = None
+            logs.reset_all()
 
 
 #: After how many bytes connections are reset. oslo.messaging's listener takes all answers that wait at once, and none if it
@@ -64,7 +77,7 @@ def test_connections_that_lead_nowhere(tmp_path, rabbit, proxies, half_open):
     rpc, logs = proxies
     harmed = {"logs": logs, "RPC": rpc}[half_open]
     with proxied(f"connections lead nowhere and stay open: {half_open}", tmp_path, rabbit, proxies,
-                 oslo_messaging_rabbit={"heartbeat_timeout_threshold": 10}) as (_, load):
+                 heartbeat_seconds=10) as (_, load):
         with load.fault():
             harmed.swallow()
             load.wait_asked(100)

@@ -1,18 +1,35 @@
 """A single broker: killed and started again, blocked by its alarms, its queues deleted under their users."""
 
+import signal
+
 import pytest
 
-from tests.faults.load import under_load
+from rpc_api import errors
+from tests.faults.load import Cloud, Load, audit, under_load
 
 pytestmark = pytest.mark.rabbit
 
 
-def test_killed_and_started_again(tmp_path, rabbit):
-    with under_load("a single node is killed (SIGKILL) and started again", tmp_path,
-                    rabbit.url(), rabbit.url) as (_, load):
+def test_killed_and_started_again(tmp_path, rabbit_server, vhost):
+    with under_load("a single node is killed (SIGKILL) and started again", tmp_path, rabbit_server.url(vhost=vhost),
+                    lambda name: rabbit_server.url(name, vhost)) as (_, load):
         with load.fault():
-            rabbit.kill()
-            rabbit.start()
+            rabbit_server.kill()
+            rabbit_server.start()
+
+
+@pytest.mark.long
+def test_a_cell_fails_alone(tmp_path, rabbit, rabbit_of_logs):
+    """The logs of two cells are on different brokers: the other cell does not notice that one's broker is away."""
+    with under_load("the broker of one of two cells' logs is killed and, after 200 selections, started again", tmp_path,
+                    rabbit.url(), lambda name: (rabbit_of_logs if name == "cell2" else rabbit).url(name),
+                    cells=("cell1", "cell2")) as (cloud, load):
+        with load.fault():
+            rabbit_of_logs.kill()
+            load.wait_selected(200)
+            rabbit_of_logs.start()
+            for name in ("scheduler-1", "scheduler-2"):
+                cloud.running[name].wait_for("cell cell2 is open again")
 
 
 BLOCKED = "cannot append, and keeps trying: .*blocked publishers"
@@ -49,3 +66,35 @@ def test_publishers_of_the_logs_are_blocked(tmp_path, rabbit, rabbit_of_logs, al
             cloud.running["scheduler-1"].wait_for("cell cell1 is closed")
             rabbit_of_logs.rabbitmqctl(*end)
             cloud.running["scheduler-1"].wait_for("cell cell1 is open again")
+
+
+@pytest.mark.long
+def test_services_that_are_stopped_while_publishers_are_blocked_end_in_time(tmp_path, rabbit):
+    begin, end = ALARMS["memory"]
+    with Cloud(tmp_path, rabbit.url(), rabbit.url, DEFAULT={"graceful_shutdown_timeout": 5}) as cloud, Load(cloud) as load:
+        load.wait_selected(20)
+        rabbit.rabbitmqctl(*begin)
+        load.wait_asked(20)
+        for process in cloud.running.values():
+            process.send(signal.SIGTERM)
+        for name, process in cloud.running.items():
+            assert process.process.wait(60) in (errors.EXIT_OK, errors.EXIT_NEGATIVE), f"{name}: {process.stderr}"
+        rabbit.rabbitmqctl(*end)
+        load.stop()
+
+
+@pytest.mark.long
+def test_services_that_are_started_while_publishers_are_blocked_serve_when_they_are_not(tmp_path, rabbit):
+    begin, end = ALARMS["memory"]
+    with Cloud(tmp_path, rabbit.url(), rabbit.url) as cloud, Load(cloud) as load:
+        load.wait_selected(20)
+        for name in list(cloud.running):
+            cloud.kill(name)
+        rabbit.rabbitmqctl(*begin)
+        cloud.begin(*cloud.names)
+        load.wait_asked(100)
+        rabbit.rabbitmqctl(*end)
+        cloud.wait_ready()
+        load.wait_selected(100)
+        load.stop()
+        audit(cloud, load).check()
