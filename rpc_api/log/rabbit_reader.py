@@ -110,10 +110,12 @@ class RabbitReader(LogReader):
         if time.monotonic() - self._heard_at < SILENCE_SECONDS:
             return
         last = find_bounds(session).last
-        deadline = self._heard_at = time.monotonic() + DELIVERY_SECONDS
+        self._heard_at = time.monotonic()
+        deadline = self._heard_at + DELIVERY_SECONDS
         while self._expected <= last and not self._ended_or_holding():
-            if not session.receive(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 raise amqp.exceptions.ConsumerCancelled()
+            session.receive(max(0.0, deadline - time.monotonic()))
 
     def _drain(self, session: Session, max_records: int) -> None:
         """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
