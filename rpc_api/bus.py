@@ -295,9 +295,9 @@ class _MessagingClient:
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
 
-        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on it:
-        else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for long
-        for its turn, as a server is not heard before that.
+        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
+        it: else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for
+        long for its turn, as a server is not heard before that.
         """
         prepared = self._client.prepare(
             server=server, timeout=timeout, transport_options=self._options,

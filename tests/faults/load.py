@@ -8,6 +8,7 @@ A test reads: start a cloud, start a load, a fault, heal, audit:
             rabbit.start()
 """
 
+import os
 import re
 import threading
 import time
@@ -49,10 +50,10 @@ SELECTED, NO_VALID_HOST = "selected", "no valid host"
 class Cloud:
     """Schedulers, and for each cell its conductors and one agent, each a process of its own; a context manager.
 
-    ``transport_url`` is the RPC broker's; ``log_url(name)`` gives the log URL of ``cell0`` and of each cell, so that logs and
-    RPC may be on different brokers. ``vcpus`` are those of one host: an instance of the load takes one.
-    ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further sections
-    of the configuration, as :func:`tests.service.processes.sections_for` takes them.
+    ``transport_url`` is the RPC broker's; ``log_url(name)`` gives the log URL of ``cell0`` and of each cell, so that
+    logs and RPC may be on different brokers. ``vcpus`` are those of one host: an instance of the load takes one.
+    ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further
+    sections of the configuration, as :func:`tests.service.processes.sections_for` takes them.
     """
 
     def __init__(self, directory: Path, transport_url: str, log_url, cells=("cell1",), schedulers: int = 2,
@@ -68,7 +69,8 @@ class Cloud:
                           for number in range(1, schedulers + 1)}
         for cell in cells:
             for number in range(1, conductors + 1):
-                self._commands[f"conductor-{number}.{cell}"] = ("conductor", ("--level", "cell", "--cell", cell), (cell,))
+                self._commands[f"conductor-{number}.{cell}"] = (
+                    "conductor", ("--level", "cell", "--cell", cell), (cell,))
             self._commands[f"agent.{cell}"] = ("agent", (), ())
         #: The processes that run, by name.
         self.running: dict[str, ServiceProcess] = {}
@@ -221,8 +223,9 @@ class Load:
             self._bus = MessagingBus(cfg.CONF, cloud.transport_url, threads=in_flight_max)
             stack.callback(self._bus.close)
             SchedulerAPI(self._bus)  # registers the first of these, as the bus did the second
-            for name, value, group in (("rpc_response_timeout", RESPONSE_TIMEOUT, None),
-                                       ("heartbeat_timeout_threshold", cloud.heartbeat_seconds, "oslo_messaging_rabbit")):
+            for group, name, value in (
+                    (None, "rpc_response_timeout", RESPONSE_TIMEOUT),
+                    ("oslo_messaging_rabbit", "heartbeat_timeout_threshold", cloud.heartbeat_seconds)):
                 cfg.CONF.set_override(name, value, group)
                 stack.callback(cfg.CONF.clear_override, name, group)
             self._scheduler = SchedulerAPI(self._bus)
@@ -327,7 +330,7 @@ class Findings:
     group_breaches: list = field(default_factory=list)
     #: Processes that do not have the state that a fresh fold has at their position.
     diverged: list = field(default_factory=list)
-    #: Accepted claims of requests whose answer was an error: they expire.
+    #: Accepted claims that no request was answered with: they are released, or expire.
     orphans: int = 0
 
     def check(self) -> None:
@@ -337,15 +340,16 @@ class Findings:
             assert not wrong, f"{len(wrong)} {name}, the first ones: {wrong[:3]}"
         assert self.selected, "the load had no selection"
 
-    def row(self, name: str) -> str:
-        """A row of the table in docs/reliability/README.md."""
+    def row(self, what: str) -> str:
+        """A row of the table in docs/reliability/README.md; its last column is the test that made it."""
         rates = ", ".join(f"{rate:.1f}" for rate in self.rates)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.errors.items())) or "none"
         recovery = "" if self.recovery_seconds is None else f"{self.recovery_seconds:.1f} s"
         wrong = "{}, {}, {}".format(len(self.lost), len(self.double_bookings) + len(self.over_commitments),
                                     len(self.diverged))
-        return (f"| {name} | {self.selected} | {rates} | {self.longest_gap_seconds:.1f} s | {recovery} | {kinds} | "
-                f"{self.orphans} | {wrong} |")
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].rpartition("/")[2]
+        return (f"| {what} | {self.selected} | {rates} | {self.longest_gap_seconds:.1f} s | {recovery} | {kinds} | "
+                f"{self.orphans} | {wrong} | `{test}` |")
 
 
 def audit(cloud: Cloud, load: Load) -> Findings:
@@ -433,15 +437,16 @@ def _check_claims(findings, load, folds):
         acknowledged.add(one.claim_uuid)
         found = folds[one.cell].accepted.get(one.claim_uuid, [])
         if found != [one.position]:
-            findings.lost.append(f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} of "
-                                 f"{one.cell}, accepted at {found or 'no position'}")
+            findings.lost.append(f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} "
+                                 f"of {one.cell}, accepted at {found or 'no position'}")
     for cell, fold in folds.items():
         findings.double_bookings += fold.double_bookings
         findings.double_bookings += [f"{claim_uuid} was accepted at {positions} of {cell}"
                                      for claim_uuid, positions in fold.accepted.items() if len(positions) > 1]
         findings.orphans += len(set(fold.accepted) - acknowledged)
     held = Counter(instance for fold in folds.values() for instance in fold.held)
-    findings.double_bookings += [f"{instance} is held in {count} cells" for instance, count in held.items() if count > 1]
+    findings.double_bookings += [f"{instance} is held in {count} cells"
+                                 for instance, count in held.items() if count > 1]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A TCP proxy between services and their broker, with the faults that networks have. Whatever it draws, it draws from a seed."""
+"""A TCP proxy between services and their broker, with the faults of networks; what it draws follows from a seed."""
 
 import queue
 import random
@@ -17,8 +17,8 @@ RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """Forwards connections to ``host:port``; a context manager. Its attributes may be changed at any time:
 
-    * ``cut_after``: (least, most) bytes; each direction of a connection made from now on draws after how many of them the
-      connection is reset (RST to both sides); None: never.
+    * ``cut_after``: (least, most) bytes; each direction of a connection made from now on draws after how many of them
+      the connection is reset (RST to both sides); None: never.
     * ``delay_seconds`` and ``jitter_seconds``: how long each chunk is under way, one direction; jitter is at most.
     * ``bytes_per_second``: of each direction of each connection; None: no limit.
     """
@@ -60,7 +60,7 @@ class Proxy:
             one.reset()
 
     def swallow(self) -> None:
-        """From now on all that comes is taken and goes nowhere, and nothing is closed: as behind a firewall that forgot."""
+        """Take all that comes from now on, pass on nothing and close nothing: as a firewall that forgot."""
         self._swallowing = True
         with self._lock:
             for one in self._connections:

@@ -8,7 +8,9 @@ from tests.servers import start_all, wait_until
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.long]
 
-END_LEADER = '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), exit(amqqueue:get_pid(Q), kill).'
+#: Erlang: ends the process that leads the stream of this name.
+END_LEADER = ('{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), '
+              'exit(amqqueue:get_pid(Q), kill).')
 
 
 def clustered(what, tmp_path, cluster, **how):

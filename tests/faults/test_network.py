@@ -35,8 +35,8 @@ def test_connections_of_the_logs_are_reset_while_they_are_used(tmp_path, rabbit_
             logs.reset_all()
 
 
-#: After how many bytes connections are reset. oslo.messaging's listener takes all answers that wait at once, and none if it
-#: is cut in that: more often than every 500 kB or so there is no way to it.
+#: After how many bytes connections are reset. oslo.messaging's listener is sent all answers that wait for it at once,
+#: and none counts if it is cut in that: cut after 200 kB at most, it falls behind for good.
 CUT_LOGS, CUT_RPC = (500, 200_000), (500, 2_000_000)
 
 

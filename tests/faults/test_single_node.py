@@ -71,7 +71,8 @@ def test_publishers_of_the_logs_are_blocked(tmp_path, rabbit, rabbit_of_logs, al
 @pytest.mark.long
 def test_services_that_are_stopped_while_publishers_are_blocked_end_in_time(tmp_path, rabbit):
     begin, end = ALARMS["memory"]
-    with Cloud(tmp_path, rabbit.url(), rabbit.url, DEFAULT={"graceful_shutdown_timeout": 5}) as cloud, Load(cloud) as load:
+    with (Cloud(tmp_path, rabbit.url(), rabbit.url, DEFAULT={"graceful_shutdown_timeout": 5}) as cloud,
+          Load(cloud) as load):
         load.wait_selected(20)
         rabbit.rabbitmqctl(*begin)
         load.wait_asked(20)
