@@ -147,6 +147,8 @@ class RabbitLog(EventLog):
 
     def _drop_session(self) -> None:
         if self._session is not None:
+            # A node may take connections and confirm nothing, cut off from the others: the next one is tried first.
+            self._address = self._address.after(self._session.place)
             self._session.drop()
             self._session = self._window = None
 

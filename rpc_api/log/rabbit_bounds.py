@@ -5,9 +5,9 @@ five seconds (measured on 3.10.8: 0 after 900 confirmed messages). So two
 consumers are asked, one at the first record and one at the last chunk.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from rpc_api import errors
 from rpc_api.log.port import Bounds
@@ -78,9 +78,8 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
     """
     found, fault = [], None
     for host in address.hosts:
-        alone = dataclasses.replace(address, hosts=(host,))
         try:
-            open_session(alone, "bounds", doing, lambda session: found.append(find_bounds(session))).close()
+            open_session(replace(address, hosts=(host,)), "bounds", doing, lambda session: found.append(find_bounds(session))).close()
         except errors.LogUnavailable as exc:
             fault = exc
     if not found:

@@ -229,6 +229,7 @@ class RabbitReader(LogReader):
             raise
 
     def _lose(self, outage: errors.LogUnavailable) -> None:
+        self._address = self._address.after(self._session.place)
         self._session.drop()
         self._session = None
         self._outage = outage

@@ -94,6 +94,8 @@ class Session:
     def __init__(self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int,
                  connect_seconds: float):
         self.address = address
+        #: Its host and port.
+        self.place = (host, port)
         self._connection = Connection(
             hostname=host, port=port, userid=address.user, password=address.password,
             virtual_host=address.vhost, transport="pyamqp", ssl=address.ssl_for(host),

@@ -12,6 +12,7 @@ import pytest
 
 from rpc_api import errors
 from rpc_api.log import Bounds, open_log
+from tests.faults.proxy import Proxy
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, assert_hidden, payloads, read_all
 from tests.servers import free_port, wait_until
 
@@ -391,6 +392,24 @@ def test_the_next_host_is_taken_when_the_first_is_down(rabbit_server, stream):
     with open_log(url) as log, log.read_from(0) as reader:
         log.append([b"x"])
         assert read_all(reader, 1) == [(0, b"x")]
+
+
+def test_a_host_that_fails_in_use_is_the_last_one_that_is_tried_again(rabbit_server, stream, monkeypatch):
+    """A node that is cut off from the others takes connections, and confirms nothing."""
+    monkeypatch.setattr("rpc_api.log.rabbit_writer.ANSWER_SECONDS", 0.5)
+    up = f"{rabbit_server.host}:{rabbit_server.port}"
+    with Proxy(rabbit_server.host, rabbit_server.port) as proxy:
+        url = rabbit_server.url(stream).replace(up, f"127.0.0.1:{proxy.port},{up}")
+        with open_log(url) as log, log.read_from(0) as reader:
+            assert log._session.place[1] == reader._session.place[1] == proxy.port
+            proxy.swallow()
+            with pytest.raises(errors.LogUnavailable, match="confirmed nothing"):
+                log.append([b"swallowed"])
+            proxy.spit()
+            proxy.reset_all()
+            log.append([b"x"])
+            assert read_through_outage(reader, 1) == [(0, b"x")]
+            assert log._session.place[1] == reader._session.place[1] == rabbit_server.port
 
 
 def test_publishers_blocked_by_an_alarm(rabbit_server, log, monkeypatch):
