@@ -112,6 +112,14 @@ class _Server:
         """End the server with SIGKILL, as a power cut does; its data stay."""
         self._end(self._process, signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Let it hang (SIGSTOP): its connections stay, and nothing answers."""
+        self._signal_group(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal_group(self._process.pid, signal.SIGCONT)
+
     def close(self) -> None:
         """Kill the server and remove its directory; a second call does nothing."""
         atexit.unregister(self.close)
@@ -212,15 +220,16 @@ class RabbitServer(_Server):
     """One RabbitMQ node with its own name, data, cookie, distribution port and epmd; with a ``peer``, which is to be
     started before, it joins that one's cluster and shares its cookie and epmd.
 
+    ``settings`` are further lines of its rabbitmq.conf.
     ``user`` and ``password`` are its administrator. Nothing but loopback is listened on. Where openssl is
     installed it also takes TLS on ``tls_port``, with the certificate ``ca_file``, which is its own authority.
     """
 
-    def __init__(self, peer: "RabbitServer | None" = None):
+    def __init__(self, peer: "RabbitServer | None" = None, settings: tuple[str, ...] = ()):
         self._scripts = os.path.dirname(find_program("rabbitmq-server", (RABBIT_SCRIPTS,), "rabbitmq-server"))
         self._epmd_program = find_program("epmd", EPMD_PLACES, "erlang-base")
         super().__init__("rabbit")
-        self._peer = peer
+        self._peer, self._settings = peer, settings
         self.user, self.password = (peer.user, peer.password) if peer else ("nova", secrets.token_hex(8))
         self.node = f"nova_sched_test_{os.getpid()}_{self.port}@localhost"
         self._epmd: subprocess.Popen | None = None
@@ -250,6 +259,7 @@ class RabbitServer(_Server):
             f"default_pass = {self.password}",
             "disk_free_limit.absolute = 50MB",
             "log.console = false",
+            *self._settings,
             *([] if self._peer is None else [
                 "cluster_formation.peer_discovery_backend = classic_config",
                 f"cluster_formation.classic_config.nodes.1 = {self._peer.node}",
@@ -340,9 +350,9 @@ class RabbitCluster:
     ``nodes`` may be killed and started again one by one.
     """
 
-    def __init__(self, size: int = 3):
-        first = RabbitServer()
-        self.nodes = [first, *(RabbitServer(first) for _ in range(size - 1))]
+    def __init__(self, size: int = 3, settings: tuple[str, ...] = ()):
+        first = RabbitServer(settings=settings)
+        self.nodes = [first, *(RabbitServer(first, settings) for _ in range(size - 1))]
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:

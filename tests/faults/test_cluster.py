@@ -4,7 +4,7 @@ import pytest
 
 from rpc_api.log import open_log
 from tests.faults.load import CELL0, under_load
-from tests.servers import start_all, wait_until
+from tests.servers import RabbitCluster, start_all, wait_until
 
 pytestmark = [pytest.mark.rabbit, pytest.mark.long]
 
@@ -99,6 +99,21 @@ def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
             for name in (CELL0, "cell1"):
                 cluster.nodes[0].rabbitmq_streams("add_replica", name, read.node)
                 cluster.wait_replicated(name)
+
+
+def test_the_leaders_node_hangs(tmp_path, rabbit):
+    """Nobody is told: the other nodes give it up after net_ticktime (60 s). RPC is on a broker of its own, as
+    oslo.messaging goes on trying a node that takes connections and does not answer."""
+    with (RabbitCluster(settings=("cluster_partition_handling = pause_minority",)) as logs,
+          under_load("the node of the log's leader hangs (SIGSTOP) until others go on, and is let go", tmp_path,
+                     rabbit.url(), logs.url) as (_, load)):
+        logs.wait_replicated("cell1")
+        with load.fault():
+            leader = logs.leader("cell1")
+            leader.freeze()
+            load.wait_selected(200)
+            leader.thaw()
+        logs.wait_replicated("cell1")
 
 
 def test_the_whole_cluster_is_killed(tmp_path, cluster):
