@@ -30,6 +30,10 @@ class NotTaken(Exception):
     """The broker answered, and did not take a message; the text says why."""
 
 
+class StreamGone(NotTaken):
+    """The broker has nowhere to put a message."""
+
+
 class ReplicaBehind(Exception):
     """The node's replica does not have yet what comes next; others have it."""
 
@@ -52,7 +56,12 @@ def is_lasting(exc: BaseException | None) -> bool:
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
     """Return the LogUnavailable for ``exc``: what was done, what was found, where to mend it."""
     found, mend = _explain(address, exc)
-    return errors.LogUnavailable(f"cannot {doing} the log {address.url}: {found}; {mend}")
+    return _kind(exc)(f"cannot {doing} the log {address.url}: {found}; {mend}")
+
+
+def _kind(exc: BaseException) -> type[errors.LogUnavailable]:
+    gone = isinstance(exc, StreamGone) or isinstance(exc, amqp.NotFound) and is_lasting(exc)
+    return errors.LogGone if gone else errors.LogUnavailable
 
 
 def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
@@ -224,4 +233,4 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
         if session is not None:
             session.drop()
     found = ", ".join(f"{place}: {found}" for place, found, _ in failures)
-    raise errors.LogUnavailable(f"cannot {doing} the log {address.url}: {found}; {failures[-1][2]}") from last
+    raise _kind(last)(f"cannot {doing} the log {address.url}: {found}; {failures[-1][2]}") from last

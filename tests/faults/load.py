@@ -427,6 +427,8 @@ class _Fold:
             elif event.name in ("ClaimReleased", "ClaimExpired"):
                 if self._holders.get(data.consumer_uuid) == data.claim_uuid:
                     del self._holders[data.consumer_uuid]
+            elif event.name == "LogRebased":
+                self._holders.clear()
 
 
 def _check_claims(findings, load, folds):

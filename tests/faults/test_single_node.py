@@ -99,3 +99,23 @@ def test_services_that_are_started_while_publishers_are_blocked_serve_when_they_
         load.wait_selected(100)
         load.stop()
         audit(cloud, load).check()
+
+
+@pytest.mark.long
+def test_a_log_that_is_deleted_under_load_is_begun_anew(tmp_path, rabbit):
+    """What was answered before is lost with the log; whatever is answered once it was begun anew holds. Where an appender
+    comes before whoever begins it, it begins with a record of the old epoch, and is rebased."""
+    with Cloud(tmp_path, rabbit.url(), rabbit.url) as cloud:
+        with Load(cloud) as load:
+            load.wait_selected(150)
+            with load.fault():
+                rabbit.rabbitmqctl("delete_queue", "cell1")
+                for name in cloud.folders():
+                    cloud.running[name].wait_for("the log of cell1 can be read again")
+            load.wait_selected(150)
+            load.stop()
+            print(audit(cloud, load).row("the stream of a cell's log is deleted: what was answered before is lost"))
+        with Load(cloud) as load:
+            load.wait_selected(150)
+            load.stop()
+            audit(cloud, load).check()

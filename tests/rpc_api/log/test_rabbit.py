@@ -162,7 +162,7 @@ def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream,
         channel.queue_delete(stream)
         with pytest.raises(errors.LogGap, match="the stream was deleted"):
             read_through_outage(reader, 1)
-        with pytest.raises(errors.LogUnavailable, match="create the log again"):
+        with pytest.raises(errors.LogGone, match="create the log again"):
             log.append([b"lost"])
         with pytest.raises(errors.LogUnavailable, match="is not there"):
             log.bounds()
