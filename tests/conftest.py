@@ -13,8 +13,8 @@ import pytest
 from tests.servers import RabbitServer, RedisServer, ServerMissing
 
 
-def _running(server_class):
-    """Start a server for the session; a missing program skips the test here and fails it in CI."""
+def running(server_class):
+    """Start a server for a fixture; a missing program skips the test here and fails it in CI."""
     try:
         server = server_class()
     except ServerMissing as missing:
@@ -28,7 +28,7 @@ def _running(server_class):
 @pytest.fixture(scope="session")
 def rabbit_server():
     """A private RabbitMQ node (:class:`tests.servers.RabbitServer`)."""
-    yield from _running(RabbitServer)
+    yield from running(RabbitServer)
 
 
 @pytest.fixture
@@ -43,4 +43,4 @@ def vhost(rabbit_server):
 @pytest.fixture(scope="session")
 def redis_server():
     """A private Redis server (:class:`tests.servers.RedisServer`)."""
-    yield from _running(RedisServer)
+    yield from running(RedisServer)

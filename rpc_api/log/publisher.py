@@ -10,8 +10,8 @@ LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-#: For whoever reads a log that was deleted to begin it anew, and to say so by :meth:`Appender.use`. A record of the old epoch
-#: that came before its beginning would be its first one.
+#: For whoever reads a log that was deleted to begin it anew, and to say so by :meth:`Appender.use`. A record of the old
+#: epoch that came before its beginning would be its first one.
 GONE_PAUSE = 5.0
 MAX_WAITING = 100_000
 

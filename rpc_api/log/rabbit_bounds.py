@@ -77,9 +77,13 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
     replica knows nothing. Raises LogUnavailable when no host answers.
     """
     found, fault = [], None
+
+    def look(session: Session) -> None:
+        found.append(find_bounds(session))
+
     for host in address.hosts:
         try:
-            open_session(replace(address, hosts=(host,)), "bounds", doing, lambda session: found.append(find_bounds(session))).close()
+            open_session(replace(address, hosts=(host,)), "bounds", doing, look).close()
         except errors.LogUnavailable as exc:
             fault = exc
     if not found:

@@ -2,25 +2,23 @@
 
 import pytest
 
+from tests.conftest import running
 from tests.servers import RabbitCluster, RabbitServer
 
 
 @pytest.fixture
 def rabbit():
     """A node that may be killed."""
-    with RabbitServer() as server:
-        yield server
+    yield from running(RabbitServer)
 
 
 @pytest.fixture
 def rabbit_of_logs():
     """Another one."""
-    with RabbitServer() as server:
-        yield server
+    yield from running(RabbitServer)
 
 
 @pytest.fixture
 def cluster():
     """Three nodes that may be killed."""
-    with RabbitCluster() as nodes:
-        yield nodes
+    yield from running(RabbitCluster)

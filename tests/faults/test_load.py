@@ -27,9 +27,10 @@ def site():
             log.append([codec.encode_record(record.epoch, record.events)])
         cloud = SimpleNamespace(logs=logs, wait_folded=lambda: {
             ("scheduler", "cell1"): (cell.projection.position, state_digest(cell.projection))})
-        load = SimpleNamespace(started_at=0.0, stopped_at=10.0, faulty=(2.0, 4.0), held_back=0, requests=[
-            Request(uuid_of(name), asked_at, asked_at + 1, SELECTED, "", "cell1", "h1", uuid_of(f"claim of {name}"), position)
-            for name, asked_at, position in (("a", 0.0, 1), ("b", 5.0, 2))])
+        requests = [Request(uuid_of(name), answered_at - 1, answered_at, SELECTED, "", "cell1", "h1",
+                            uuid_of(f"claim of {name}"), position)
+                    for name, answered_at, position in (("a", 1.0, 1), ("b", 6.0, 2))]
+        load = SimpleNamespace(started_at=0.0, stopped_at=10.0, faulty=(2.0, 4.0), held_back=0, requests=requests)
         yield cloud, load
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from rpc_api import errors
 from rpc_api.log import Bounds, open_log
+from tests.conftest import running
 from tests.rpc_api.log.contract import read_all
 from tests.servers import RabbitCluster, wait_until
 
@@ -14,8 +15,7 @@ SECONDS_MAX = 60.0
 
 @pytest.fixture(scope="module")
 def cluster():
-    with RabbitCluster() as nodes:
-        yield nodes
+    yield from running(RabbitCluster)
 
 
 @pytest.fixture
