@@ -16,6 +16,7 @@ of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never d
 import itertools
 import logging
 import threading
+import time
 from concurrent import futures
 
 from rpc_api import concurrency, errors, nova_exception
@@ -147,7 +148,7 @@ class _LocalClient:
     def __init__(self, bus, topic):
         self._bus, self._topic = bus, topic
 
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
+    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and return a Future of the answer: calls made in order arrive in order."""
         answered = futures.Future()
         try:
@@ -168,7 +169,7 @@ class _LocalClient:
         else:
             answered.set_result(self._bus.passed(done.result()))
 
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
+    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
         try:
             return self.call_async(ctxt, method, server, **arguments).result(timeout)
@@ -235,7 +236,7 @@ class MessagingBus:
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
-        return _MessagingClient(client, topic, self._messaging, self._pool)
+        return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
 
     def close(self):
         """Give back the connections."""
@@ -292,19 +293,28 @@ class _MessagingServer:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, pool):
+    def __init__(self, client, topic, messaging, pool, silence_max):
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
+        self._silence_max = silence_max
         # The broker says so at once when there is no queue that a call could go to.
         self._options = messaging.TransportOptions(at_least_once=True)
 
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
-        prepared = self._client.prepare(server=server, timeout=timeout, transport_options=self._options)
-        messaging = self._messaging
+    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
+
+        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
+        it: else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for
+        long for its turn, as a server is not heard before that.
+        """
+        prepared = self._client.prepare(
+            server=server, timeout=timeout, transport_options=self._options,
+            call_monitor_timeout=self._silence_max if monitored else None)
+        messaging, asked_at = self._messaging, time.monotonic()
         try:
             return prepared.call(ctxt, method, **arguments)
         except messaging.MessagingTimeout:
-            raise no_answer(self._topic, server, method, timeout) from None
+            in_full = time.monotonic() - asked_at >= timeout
+            raise no_answer(self._topic, server, method, timeout if in_full else self._silence_max) from None
         except messaging.MessageUndeliverable:
             raise errors.NoSuchServer(
                 f"no server {server or ''} answers the topic {self._topic}; start that service") from None
@@ -313,9 +323,9 @@ class _MessagingClient:
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
             raise _local(fault) from None
 
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, **arguments):
+    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
-        return self._pool.submit(self.call, ctxt, method, server, timeout, **arguments)
+        return self._pool.submit(self.call, ctxt, method, server, timeout, monitored, **arguments)
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
         """Call without an answer; one that cannot be sent is logged and given up."""

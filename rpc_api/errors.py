@@ -42,6 +42,10 @@ class LogClosed(LogUnavailable):
     """The log was closed by this process while it was in use."""
 
 
+class LogGone(LogUnavailable):
+    """The log was deleted under us: it must be opened again."""
+
+
 class LogGap(NovaSchedError):
     """The log does not hold what should follow: it was truncated or re-created."""
 

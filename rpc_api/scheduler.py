@@ -30,9 +30,9 @@ class SchedulerAPI:
 
     def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
         """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the
-        instances cannot all be placed."""
+        instances cannot all be placed, NoAnswer when no scheduler is heard to work on it any more."""
         return self._client.call_async(
-            context, "select_destinations", timeout=LONG_TIMEOUT, spec_obj=spec_obj,
+            context, "select_destinations", timeout=LONG_TIMEOUT, monitored=True, spec_obj=spec_obj,
             instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates)
 
     def update_aggregates(self, context, aggregates):

@@ -6,14 +6,15 @@ concurrency.setup()  # before anything that the tests import brings oslo's libra
 
 
 import os
+import uuid
 
 import pytest
 
 from tests.servers import RabbitServer, RedisServer, ServerMissing
 
 
-def _running(server_class):
-    """Start a server for the session; a missing program skips the test here and fails it in CI."""
+def running(server_class):
+    """Start a server for a fixture; a missing program skips the test here and fails it in CI."""
     try:
         server = server_class()
     except ServerMissing as missing:
@@ -27,10 +28,19 @@ def _running(server_class):
 @pytest.fixture(scope="session")
 def rabbit_server():
     """A private RabbitMQ node (:class:`tests.servers.RabbitServer`)."""
-    yield from _running(RabbitServer)
+    yield from running(RabbitServer)
+
+
+@pytest.fixture
+def vhost(rabbit_server):
+    """The name of a virtual host of its own on that node."""
+    name = f"test-{uuid.uuid4().hex}"
+    rabbit_server.rabbitmqctl("add_vhost", name)
+    rabbit_server.rabbitmqctl("set_permissions", "-p", name, rabbit_server.user, ".*", ".*", ".*")
+    return name
 
 
 @pytest.fixture(scope="session")
 def redis_server():
     """A private Redis server (:class:`tests.servers.RedisServer`)."""
-    yield from _running(RedisServer)
+    yield from running(RedisServer)

@@ -6,7 +6,9 @@ the process that started them is gone in whatever way.
 """
 
 import atexit
+import contextlib
 import glob
+import json
 import os
 import re
 import secrets
@@ -16,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -96,6 +99,11 @@ class _Server:
     def start(self) -> None:
         raise NotImplementedError
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """End the server in good order; its data stay."""
         self._end(self._process, signal.SIGTERM)
@@ -103,6 +111,14 @@ class _Server:
     def kill(self) -> None:
         """End the server with SIGKILL, as a power cut does; its data stay."""
         self._end(self._process, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Let it hang (SIGSTOP): its connections stay, and nothing answers."""
+        self._signal_group(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal_group(self._process.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Kill the server and remove its directory; a second call does nothing."""
@@ -201,17 +217,20 @@ class RedisServer(_Server):
 
 
 class RabbitServer(_Server):
-    """One RabbitMQ node with its own name, data, cookie, distribution port and epmd.
+    """One RabbitMQ node with its own name, data, cookie, distribution port and epmd; with a ``peer``, which is to be
+    started before, it joins that one's cluster and shares its cookie and epmd.
 
+    ``settings`` are further lines of its rabbitmq.conf.
     ``user`` and ``password`` are its administrator. Nothing but loopback is listened on. Where openssl is
     installed it also takes TLS on ``tls_port``, with the certificate ``ca_file``, which is its own authority.
     """
 
-    def __init__(self):
+    def __init__(self, peer: "RabbitServer | None" = None, settings: tuple[str, ...] = ()):
         self._scripts = os.path.dirname(find_program("rabbitmq-server", (RABBIT_SCRIPTS,), "rabbitmq-server"))
         self._epmd_program = find_program("epmd", EPMD_PLACES, "erlang-base")
         super().__init__("rabbit")
-        self.user, self.password = "nova", secrets.token_hex(8)
+        self._peer, self._settings = peer, settings
+        self.user, self.password = (peer.user, peer.password) if peer else ("nova", secrets.token_hex(8))
         self.node = f"nova_sched_test_{os.getpid()}_{self.port}@localhost"
         self._epmd: subprocess.Popen | None = None
         self.ca_file = self.dir / "cert.pem"
@@ -232,7 +251,7 @@ class RabbitServer(_Server):
     def _write_config(self) -> dict[str, str]:
         """Write configuration and cookie; return the environment of the node and of rabbitmqctl."""
         cookie = self.dir / ".erlang.cookie"
-        cookie.write_text(secrets.token_hex(16))
+        cookie.write_text((self._peer.dir / cookie.name).read_text() if self._peer else secrets.token_hex(16))
         cookie.chmod(0o400)
         (self.dir / "rabbitmq.conf").write_text("\n".join([
             f"listeners.tcp.1 = {self.host}:{self.port}",
@@ -240,6 +259,12 @@ class RabbitServer(_Server):
             f"default_pass = {self.password}",
             "disk_free_limit.absolute = 50MB",
             "log.console = false",
+            *self._settings,
+            *([] if self._peer is None else [
+                "cluster_formation.peer_discovery_backend = classic_config",
+                f"cluster_formation.classic_config.nodes.1 = {self._peer.node}",
+                f"cluster_formation.classic_config.nodes.2 = {self.node}",
+            ]),
             *([] if self.tls_port is None else [
                 f"listeners.ssl.1 = {self.host}:{self.tls_port}",
                 f"ssl_options.cacertfile = {self.ca_file}",
@@ -263,14 +288,14 @@ class RabbitServer(_Server):
             "RABBITMQ_PID_FILE": str(self.dir / "pid"),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_PORT": self._peer._env["ERL_EPMD_PORT"] if self._peer else str(free_port()),
             "ERL_EPMD_ADDRESS": self.host,
         }
         return env
 
     def start(self) -> None:
         """Start the node, or start it again on the data it had; returns when it takes connections."""
-        if self._epmd is None:
+        if self._epmd is None and self._peer is None:
             # Ours, in the foreground: the one that Erlang starts by itself outlives the node.
             self._epmd = self._spawn(
                 [self._epmd_program, "-port", self._env["ERL_EPMD_PORT"], "-address", self.host], self._env)
@@ -293,12 +318,19 @@ class RabbitServer(_Server):
 
     def rabbitmqctl(self, *args: str) -> str:
         """Run rabbitmqctl against this node and return its output; ServerFailed when it fails."""
+        return self._control("rabbitmqctl", *args)
+
+    def rabbitmq_streams(self, *args: str) -> str:
+        """The same with rabbitmq-streams."""
+        return self._control("rabbitmq-streams", *args)
+
+    def _control(self, program: str, *args: str) -> str:
         done = subprocess.run(
-            [f"{self._scripts}/rabbitmqctl", "--quiet", "-n", self.node, *args], env=self._env, cwd=self.dir,
+            [f"{self._scripts}/{program}", "--quiet", "-n", self.node, *args], env=self._env, cwd=self.dir,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         if done.returncode:
             shown = re.sub(r"\s+", " ", done.stderr + done.stdout)[-1000:]
-            raise ServerFailed(f"rabbitmqctl {args[0]} ended with {done.returncode}: {shown}")
+            raise ServerFailed(f"{program} {args[0]} ended with {done.returncode}: {shown}")
         return done.stdout
 
     def add_user(self, name: str, password: str, configure: str = "", write: str = "", read: str = "",
@@ -310,3 +342,75 @@ class RabbitServer(_Server):
     def _handshake(self) -> bool:
         with amqp.Connection(f"{self.host}:{self.port}", self.user, self.password, connect_timeout=2):
             return True
+
+
+class RabbitCluster:
+    """RabbitMQ nodes in one cluster, over all of which a stream is replicated; a context manager.
+
+    ``nodes`` may be killed and started again one by one.
+    """
+
+    def __init__(self, size: int = 3, settings: tuple[str, ...] = ()):
+        first = RabbitServer(settings=settings)
+        self.nodes = [first, *(RabbitServer(first, settings) for _ in range(size - 1))]
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            # The first one last: it has the epmd of all.
+            for node in self.nodes:
+                stack.callback(node.close)
+            self.nodes[0].start()
+            start_all(self.nodes[1:])
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc):
+        self._stack.close()
+
+    def url(self, stream: str, first: RabbitServer | None = None) -> str:
+        """URL of a log on this cluster, with all of its nodes; ``first`` is the one that is tried first."""
+        nodes = sorted(self.nodes, key=lambda node: node is not first)
+        return nodes[0].url(stream).replace(self._place(nodes[0]), ",".join(map(self._place, nodes)))
+
+    @property
+    def transport_url(self) -> str:
+        """Its URL with all of its nodes, as oslo.messaging takes it."""
+        return "rabbit://{}/".format(",".join(
+            f"{node.user}:{node.password}@{self._place(node)}" for node in self.nodes))
+
+    def leader(self, stream: str) -> RabbitServer:
+        """The node that leads a stream now; ServerFailed when there is none for long."""
+        def look():
+            asked = next(node for node in self.nodes if node.runs)
+            return {name: one for name, one in self._leaders(asked)}.get(stream)
+        name = wait_until(look, START_SECONDS_MAX, f"the stream {stream} has no leader")
+        return next(node for node in self.nodes if node.node == name)
+
+    def followers(self, stream: str) -> list[RabbitServer]:
+        """The other nodes."""
+        leader = self.leader(stream)
+        return [node for node in self.nodes if node is not leader]
+
+    def wait_replicated(self, stream: str) -> None:
+        """Wait until every node has a replica that runs."""
+        wanted = {node.node for node in self.nodes}
+        wait_until(lambda: self._online(stream) == wanted, START_SECONDS_MAX, f"{stream} is not on all nodes")
+
+    def _online(self, stream):
+        listed = json.loads(self.nodes[0].rabbitmqctl("list_queues", "name", "online", "--formatter", "json"))
+        return next((set(one["online"]) for one in listed if one["name"] == stream), set())
+
+    @staticmethod
+    def _leaders(node):
+        listed = json.loads(node.rabbitmqctl("list_queues", "name", "leader", "--formatter", "json"))
+        return [(one["name"], one["leader"]) for one in listed]
+
+    @staticmethod
+    def _place(node):
+        return f"{node.host}:{node.port}"
+
+
+def start_all(nodes) -> None:
+    """Start nodes side by side: one that was killed may wait for another to come back."""
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        list(pool.map(lambda node: node.start(), nodes))

@@ -5,6 +5,8 @@ import threading
 from oslo_reports import guru_meditation_report
 from oslo_reports.models.with_default_views import ModelWithDefaultViews
 
+from nova_sched.projection.digest import state_digest
+
 TITLE = "nova_sched"
 #: Seconds that a service has to say how it is; the report is printed without it after that.
 TIMEOUT = 5.0
@@ -51,8 +53,10 @@ def facts(service) -> dict:
 
 
 def projection_facts(projection) -> dict:
-    """What a projection holds. Call it in the thread, or under the lock, that folds it."""
-    return {"epoch": projection.epoch or "none", "position": projection.position, "hosts": len(projection.hosts),
+    """What a projection holds: two services at one position of a log have one digest. Call it in the thread, or under
+    the lock, that folds it."""
+    return {"epoch": projection.epoch or "none", "position": projection.position,
+            "digest": state_digest(projection), "hosts": len(projection.hosts),
             "hosts lost": sum(host.lost for host in projection.hosts.values()),
             "consumers": len(projection.consumers), "counts": dict(sorted(projection.counts.items()))}
 

@@ -10,6 +10,9 @@ LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
+#: For whoever reads a log that was deleted to begin it anew, and to say so by :meth:`Appender.use`. A record of the old
+#: epoch that came before its beginning would be its first one.
+GONE_PAUSE = 5.0
 MAX_WAITING = 100_000
 
 
@@ -117,8 +120,10 @@ class Appender:
                 if self._fault is None:
                     LOG.warning("%s cannot append, and keeps trying: %s", self.name, fault)
                 self._fault = str(fault) or repr(fault)
+                gone = isinstance(fault, errors.LogGone)
             with self._changed:
-                if self._changed.wait_for(lambda: self._closed, pause):
+                self._changed.wait_for(lambda: self._closed or self.log is not log, GONE_PAUSE if gone else pause)
+                if self._closed:
                     return False
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -10,7 +10,8 @@ Positions have holes: the broker begins each segment of a stream (500 MB unless
 a policy says else) with a chunk of its own, which takes one offset.
 
 One connection writes (and looks for the bounds), under a lock; each reader has
-one of its own.
+one of its own. In a cluster each node reads its own replica, which may be behind
+or missing: then the bounds are those of the node that has most.
 """
 
 import threading
@@ -23,7 +24,7 @@ from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, EventLog
 from rpc_api.log.rabbit_address import RabbitAddress, parse_address
-from rpc_api.log.rabbit_bounds import find_bounds
+from rpc_api.log.rabbit_bounds import find_bounds, newest_bounds
 from rpc_api.log.rabbit_reader import RabbitReader
 from rpc_api.log.rabbit_session import BROKEN, Session, open_session, unavailable
 from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
@@ -85,12 +86,17 @@ class RabbitLog(EventLog):
                 raise
 
     def bounds(self) -> Bounds:
+        doing = "read the bounds of"
+        if len(self._address.hosts) > 1:
+            if self._closed:
+                raise checks.closed(self.url)
+            return newest_bounds(self._address, doing)
         with self._lock:
-            session = self._ready_session("read the bounds of")
+            session = self._ready_session(doing)
             try:
                 return find_bounds(session)
             except BROKEN as exc:
-                raise self._lost("read the bounds of", exc) from exc
+                raise self._lost(doing, exc) from exc
             except BaseException:
                 self._drop_session()
                 raise
@@ -150,6 +156,8 @@ class RabbitLog(EventLog):
 
     def _drop_session(self) -> None:
         if self._session is not None:
+            # A node may take connections and confirm nothing, cut off from the others: the next one is tried first.
+            self._address = self._address.after(self._session.place)
             self._session.drop()
             self._session = self._window = None
 

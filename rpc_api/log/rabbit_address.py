@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from rpc_api import errors
@@ -25,6 +25,11 @@ class RabbitAddress:
     vhost: str
     stream: str
     tls: tuple[tuple[str, str], ...] | None
+
+    def after(self, place: tuple[str, int]) -> "RabbitAddress":
+        """The address with this host and port as the last one that is tried: it has just failed, in whatever way."""
+        cut = self.hosts.index(place) + 1
+        return replace(self, hosts=self.hosts[cut:] + self.hosts[:cut])
 
     def ssl_for(self, host: str) -> dict | bool:
         """The ``ssl`` argument of kombu for ``host``: False without TLS; the broker's certificate is verified."""

@@ -7,9 +7,12 @@ consumers are asked, one at the first record and one at the last chunk.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from rpc_api import errors
 from rpc_api.log.port import Bounds
-from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session
+from rpc_api.log.rabbit_address import RabbitAddress
+from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session, open_session
 
 #: How long an empty stream is given to turn out not to be one.
 EMPTY_GRACE_SECONDS = 0.1
@@ -65,6 +68,27 @@ def find_bounds(session: Session) -> Bounds:
     if count or offsets["first"] or offsets["last"]:
         raise TimeoutError(f"the stream has records and delivered none within {ANSWER_SECONDS} s")
     return Bounds(0, -1)
+
+
+def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
+    """Return the bounds of the stream by that one of the address's hosts which has most of it.
+
+    A node knows what its own replica has. One that is added, or comes back, catches up from behind, and one without a
+    replica knows nothing. Raises LogUnavailable when no host answers.
+    """
+    found, fault = [], None
+
+    def look(session: Session) -> None:
+        found.append(find_bounds(session))
+
+    for host in address.hosts:
+        try:
+            open_session(replace(address, hosts=(host,)), "bounds", doing, look).close()
+        except errors.LogUnavailable as exc:
+            fault = exc
+    if not found:
+        raise fault
+    return max(found, key=lambda bounds: bounds.last)
 
 
 def _synchronize(channel) -> None:

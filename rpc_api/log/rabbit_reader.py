@@ -8,11 +8,11 @@ import amqp
 
 from rpc_api import errors
 from rpc_api.log import checks
-from rpc_api.log.port import LogReader, Record
+from rpc_api.log.port import Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds
+from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds, newest_bounds
 from rpc_api.log.rabbit_session import (
-    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, Session, is_lasting, open_session, unavailable)
+    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_lasting, open_session, unavailable)
 
 PREFETCH_MESSAGES = 1000
 #: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
@@ -22,6 +22,11 @@ CONNECT_SECONDS_MIN = 1.0
 #: A node that we are connected to anew may be a moment behind the one that gave us the last record.
 AHEAD_GRACE_SECONDS = 0.5
 AHEAD_POLL_SECONDS = 0.05
+#: A reader that nothing came to for so long looks whether there is anything: a consumer may end without a word, as when
+#: its node's replica is deleted, and a connection may lead nowhere.
+SILENCE_SECONDS = 10.0
+#: For what is there to come, after such a look.
+DELIVERY_SECONDS = 1.0
 
 
 class RabbitReader(LogReader):
@@ -43,7 +48,7 @@ class RabbitReader(LogReader):
         self._fault: errors.NovaSchedError | None = None
         self._session: Session | None = None
         self._outage: errors.LogUnavailable | None = None
-        self._connected_at = self._retry_at = 0.0
+        self._connected_at = self._retry_at = self._heard_at = 0.0
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._connect("read", CONNECT_SECONDS)
 
@@ -94,10 +99,23 @@ class RabbitReader(LogReader):
                 return
             self._acknowledge(session)
             session.beat()
+            self._look_after_silence(session)
             remaining = deadline - time.monotonic()
             if remaining <= 0 or self._closed.is_set():
                 return
             session.receive(min(remaining, HEARTBEAT_SECONDS / 4))
+
+    def _look_after_silence(self, session: Session) -> None:
+        """Raise ConsumerCancelled when nothing has come for long and yet there are records."""
+        if time.monotonic() - self._heard_at < SILENCE_SECONDS:
+            return
+        last = find_bounds(session).last
+        self._heard_at = time.monotonic()
+        deadline = self._heard_at + DELIVERY_SECONDS
+        while self._expected <= last and not self._ended_or_holding():
+            if time.monotonic() >= deadline:
+                raise amqp.exceptions.ConsumerCancelled()
+            session.receive(max(0.0, deadline - time.monotonic()))
 
     def _drain(self, session: Session, max_records: int) -> None:
         """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
@@ -121,6 +139,7 @@ class RabbitReader(LogReader):
 
     def _on_message(self, message) -> None:
         """Take one delivery; called while frames are received, so it waits for nothing and raises nothing."""
+        self._heard_at = time.monotonic()
         self._last_tag = message.delivery_tag
         self._unacked += 1
         record = Record(message.headers[OFFSET_HEADER], message.body, message.properties.get("user_id"))
@@ -176,7 +195,7 @@ class RabbitReader(LogReader):
         """Open a session that consumes from ``_expected``; raises LogUnavailable and LogGap."""
         self._session = open_session(
             self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
-        self._connected_at = time.monotonic()
+        self._connected_at = self._heard_at = time.monotonic()
         if self._closed.is_set():  # a close came while there was nothing yet that it could interrupt
             self._session.interrupt()
 
@@ -192,7 +211,7 @@ class RabbitReader(LogReader):
             if self._closed.wait(AHEAD_POLL_SECONDS):
                 raise checks.closed(self._address.url)
             bounds = find_bounds(session)
-        checks.check_position(self._expected, bounds, self._address.url)
+        self._check_position(bounds)
         self._verified = self._last_payload is None or self._expected == bounds.first
         self._unacked = 0
         self._beyond.clear()
@@ -200,7 +219,17 @@ class RabbitReader(LogReader):
         session.channel.basic_qos(0, PREFETCH_MESSAGES, False)
         consume(session.channel, self._address.stream, start, self._on_message)
 
+    def _check_position(self, bounds: Bounds) -> None:
+        """Raise LogGap unless ``bounds`` have what comes next, and ReplicaBehind where only this node has it not."""
+        try:
+            checks.check_position(self._expected, bounds, self._address.url)
+        except errors.PositionAhead:
+            if len(self._address.hosts) > 1 and newest_bounds(self._address, "read").last + 1 >= self._expected:
+                raise ReplicaBehind(f"its replica ends at {bounds.last}, wanted {self._expected - 1}") from None
+            raise
+
     def _lose(self, outage: errors.LogUnavailable) -> None:
+        self._address = self._address.after(self._session.place)
         self._session.drop()
         self._session = None
         self._outage = outage

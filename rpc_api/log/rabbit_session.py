@@ -30,12 +30,22 @@ class NotTaken(Exception):
     """The broker answered, and did not take a message; the text says why."""
 
 
+class StreamGone(NotTaken):
+    """The broker has nowhere to put a message."""
+
+
+class ReplicaBehind(Exception):
+    """The node's replica does not have yet what comes next; others have it."""
+
+
 #: What a connection or channel raises when it cannot be used any further.
-BROKEN = (amqp.AMQPError, OSError, NotTaken)
+BROKEN = (amqp.AMQPError, OSError, NotTaken, ReplicaBehind)
 
 _LASTING = (amqp.AccessRefused, amqp.NotFound, amqp.NotAllowed, amqp.PreconditionFailed, ssl.SSLCertVerificationError)
 #: A broker that starts, or a cluster that elects a leader, says 404 with this of a stream that is there.
 _RECOVERING = "down or inaccessible"
+#: What a node says of a stream that it may append to and cannot read.
+_NO_REPLICA = "on the local node"
 
 
 def is_lasting(exc: BaseException | None) -> bool:
@@ -50,8 +60,11 @@ def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> error
 
 
 def _kind(exc: BaseException) -> type[errors.LogUnavailable]:
-    refused = isinstance(exc, amqp.AccessRefused) and not _is_login(exc)
-    return errors.LogForbidden if refused else errors.LogUnavailable
+    if isinstance(exc, StreamGone) or isinstance(exc, amqp.NotFound) and is_lasting(exc):
+        return errors.LogGone
+    if isinstance(exc, amqp.AccessRefused) and not _is_login(exc):
+        return errors.LogForbidden
+    return errors.LogUnavailable
 
 
 def _is_login(exc: amqp.AccessRefused) -> bool:
@@ -74,6 +87,10 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
             return text, "the broker is recovering it or a node is down, so try again"
         return (f"the stream {address.stream!r} or its exchange is not there ({text})",
                 "create the log again, or mend the name in its URL")
+    if isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in text:
+        return text, "add one (rabbitmq-streams add_replica), or name nodes that have one in the log URL"
+    if isinstance(exc, ReplicaBehind):
+        return str(exc), "it is catching up, so try again"
     if isinstance(exc, amqp.PreconditionFailed):
         return text, "declare the stream without arguments and leave retention to a policy, or choose another name"
     if isinstance(exc, amqp.exceptions.ConsumerCancelled):
@@ -95,6 +112,8 @@ class Session:
     def __init__(self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int,
                  connect_seconds: float):
         self.address = address
+        #: Its host and port.
+        self.place = (host, port)
         self._connection = Connection(
             hostname=host, port=port, userid=address.user, password=address.password,
             virtual_host=address.vhost, transport="pyamqp", ssl=address.ssl_for(host),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotTaken, Session
+from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotTaken, Session, StreamGone
 
 #: So many messages may be on their way without a confirm.
 WINDOW_MESSAGES_MAX = 1000
@@ -19,7 +19,7 @@ class ConfirmWindow:
         self._published = 0
         self._confirmed_up_to = 0
         self._confirmed_beyond: set[int] = set()
-        self.fault: str | None = None
+        self.fault: NotTaken | None = None
         channel = session.channel
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
@@ -45,11 +45,11 @@ class ConfirmWindow:
             beyond.remove(self._confirmed_up_to)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
-        self.fault = "the broker could not write a message to the stream (nack)"
+        self.fault = NotTaken("the broker could not write a message to the stream (nack)")
 
     def _on_return(self, exc, exchange, routing_key, message) -> None:
-        self.fault = (f"the exchange {exchange!r} has no stream bound to it ({exc.reply_text}): "
-                      "the stream was deleted, so create the log again")
+        self.fault = StreamGone(f"the exchange {exchange!r} has no stream bound to it ({exc.reply_text}): "
+                                "the stream was deleted, so create the log again")
 
 
 def publish_all(session: Session, window: ConfirmWindow, address: RabbitAddress, payloads: Sequence[bytes]) -> None:
@@ -72,4 +72,4 @@ def _drain(session: Session, window: ConfirmWindow, in_flight_max: int) -> None:
             blocked = " and has blocked publishers (memory or disk alarm)" if session.blocked else ""
             raise NotTaken(f"the broker confirmed nothing within {ANSWER_SECONDS:.0f} s{blocked}")
     if window.fault is not None:
-        raise NotTaken(window.fault)
+        raise window.fault

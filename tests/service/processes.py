@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nova_sched.service.report import TITLE
 from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -92,6 +93,17 @@ class ServiceProcess:
     def wait_ready(self):
         self.wait_for(" is ready: ")
         return self
+
+    def guru_report(self) -> str:
+        """The text of the Guru Meditation Report that it makes now."""
+        begin = len(self.stderr)
+        self.send(signal.SIGUSR2)
+
+        def made():
+            assert self.process.poll() is None, f"{self.service} ended with {self.process.returncode}: {self.stderr}"
+            report = re.search(rf"==== +{TITLE} +====.*", self.stderr[begin:], re.DOTALL)
+            return report and report.group() if report and report.group().endswith("\n") else None
+        return wait_until(made, START_SECONDS_MAX, f"{self.service} made no report")
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)

@@ -21,14 +21,6 @@ pytestmark = pytest.mark.rabbit
 
 
 @pytest.fixture
-def vhost(rabbit_server):
-    name = f"test-{uuid.uuid4().hex}"
-    rabbit_server.rabbitmqctl("add_vhost", name)
-    rabbit_server.rabbitmqctl("set_permissions", "-p", name, rabbit_server.user, ".*", ".*", ".*")
-    return name
-
-
-@pytest.fixture
 def config(tmp_path, rabbit_server, vhost):
     path = tmp_path / "nova_sched.conf"
     path.write_text(config_text(sections_for(

@@ -166,10 +166,11 @@ def policies(tmp_path):
 
 
 REPORT = {
-    "scheduler": (r"name = scheduler/sched", r"policy = [0-9a-f]{16}", r"lag = 0", r"requests in flight = 0",
-                  "cell1 ="),
+    "scheduler": (r"name = scheduler/sched", r"digest = [0-9a-f]{32}", r"policy = [0-9a-f]{16}", r"lag = 0",
+                  r"requests in flight = 0", "cell1 ="),
     "api": (r"level = api", r"requests in flight = 0", r"cells = cell1"),
-    "cell": (r"name = conductor/cond", r"cell = cell1", r"epoch = [0-9a-f-]{36}", r"lag = 0", r"builds in flight = 0"),
+    "cell": (r"name = conductor/cond", r"cell = cell1", r"digest = [0-9a-f]{32}", r"epoch = [0-9a-f-]{36}",
+             r"lag = 0", r"builds in flight = 0"),
     "agent": (r"server = sim", r"driver = simulated", r"sim-3 =", r"instances = 0", r"producer epoch = \d+"),
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 from rpc_api import errors
 from rpc_api.log import Bounds, open_log
+from tests.faults.proxy import Proxy
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, assert_hidden, bare, payloads, read_all
 from tests.servers import free_port, wait_until
 
@@ -92,6 +93,19 @@ def test_a_waiting_read_goes_on_when_its_connection_is_closed(rabbit_server, log
         assert bare(waiting.result(PATIENCE_SECONDS * 2)) == [(1, b"after")]
 
 
+def test_a_reader_whose_consumer_ended_without_a_word_goes_on(log, monkeypatch):
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.DELIVERY_SECONDS", 0.1)
+    log.append([b"before"])
+    with log.read_from(0) as reader:
+        assert read_all(reader, 1)
+        session = reader._session
+        session.channel.basic_cancel("from 0")
+        assert reader.read(timeout=0.5) == [] and reader._session is session  # silence alone is no fault
+        log.append([b"after"])
+        assert bare(read_through_outage(reader, 1)) == [(1, b"after")]
+
+
 def test_nothing_is_skipped_or_repeated_while_connections_are_closed(rabbit_server, log):
     batches, batch = 60, 20
     enough = threading.Event()
@@ -148,7 +162,7 @@ def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream,
         channel.queue_delete(stream)
         with pytest.raises(errors.LogGap, match="the stream was deleted"):
             read_through_outage(reader, 1)
-        with pytest.raises(errors.LogUnavailable, match="create the log again"):
+        with pytest.raises(errors.LogGone, match="create the log again"):
             log.append([b"lost"])
         with pytest.raises(errors.LogUnavailable, match="is not there"):
             log.bounds()
@@ -381,6 +395,24 @@ def test_the_next_host_is_taken_when_the_first_is_down(rabbit_server, stream):
     with open_log(url) as log, log.read_from(0) as reader:
         log.append([b"x"])
         assert bare(read_all(reader, 1)) == [(0, b"x")]
+
+
+def test_a_host_that_fails_in_use_is_the_last_one_that_is_tried_again(rabbit_server, stream, monkeypatch):
+    """A node that is cut off from the others takes connections, and confirms nothing."""
+    monkeypatch.setattr("rpc_api.log.rabbit_writer.ANSWER_SECONDS", 0.5)
+    up = f"{rabbit_server.host}:{rabbit_server.port}"
+    with Proxy(rabbit_server.host, rabbit_server.port) as proxy:
+        url = rabbit_server.url(stream).replace(up, f"127.0.0.1:{proxy.port},{up}")
+        with open_log(url) as log, log.read_from(0) as reader:
+            assert log._session.place[1] == reader._session.place[1] == proxy.port
+            proxy.swallow()
+            with pytest.raises(errors.LogUnavailable, match="confirmed nothing"):
+                log.append([b"swallowed"])
+            proxy.spit()
+            proxy.reset_all()
+            log.append([b"x"])
+            assert bare(read_through_outage(reader, 1)) == [(0, b"x")]
+            assert log._session.place[1] == reader._session.place[1] == rabbit_server.port
 
 
 def test_publishers_blocked_by_an_alarm(rabbit_server, log, monkeypatch):
