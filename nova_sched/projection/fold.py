@@ -13,6 +13,9 @@ from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
 from rpc_api.digest import inventory_digest
 
+#: The log of what belongs to no cell.
+CELL0 = "cell0"
+
 # --- hosts -------------------------------------------------------------------------------------------------------
 
 def _not_its_host(host, event):
@@ -28,6 +31,9 @@ def host_reported(projection, position, event, noted):
     Any agent may speak for a new host, and another one takes over a lost host by reporting it.
     """
     data = event.data
+    if projection.cell == CELL0:
+        return SetAside("wrong-log", f"host {data.host} is reported in the log of {CELL0}, which has no hosts; "
+                                     "mend the cell of its agent", b"")
     host = projection.hosts.get(data.host)
     if host is not None and not host.lost:
         aside = _not_its_host(host, event)
