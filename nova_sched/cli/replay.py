@@ -44,7 +44,10 @@ class Replay(Command):
         if unknown:
             raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(book.records))}; "
                                         "name another instance, or the logs that are missing")
-        made = different = impossible = 0
+        made = different = 0
+        impossible = len(book.unreadable)
+        for cell, position, why in book.unreadable[:arguments.show]:
+            write(one_line(f"{cell} {position}: {why}") + "\n")
         for one in replayed(book, only):
             made += one.again is not None
             impossible += one.again is None

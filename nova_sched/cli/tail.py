@@ -123,10 +123,17 @@ def as_json(cell, position, index, event):
                        "sequence": event.sequence, "at_ns": event.at_ns, "data": _plain(event.data)})
 
 
+def _unpacked(name, packed):
+    try:
+        return _plain(thaw(name, packed))
+    except errors.InvalidEvent as broken:
+        return {"unreadable": str(broken), "raw": packed.hex()}
+
+
 def _plain(value):
     if hasattr(value, "_asdict"):
         schema = value.schema.fields
-        return {name: _plain(thaw(schema[name].objname, item) if isinstance(schema[name], PackedObjectField) else item)
+        return {name: _unpacked(schema[name].objname, item) if isinstance(schema[name], PackedObjectField) else _plain(item)
                 for name, item in value._asdict().items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]

@@ -183,6 +183,8 @@ class Engine:
         outcomes, noted = projection.fold(records)
         if table.topology_version != topology:
             self.cloud.in_flight.count_again()
+        # A claim of another under a uuid of ours says nothing of ours.
+        outcomes = [outcome for outcome in outcomes if outcome.producer == self.name]
         for outcome in outcomes:
             # All at once, before anything is decided: what was folded must not be counted as in flight too.
             self.cloud.in_flight.remove(outcome.claim_uuid)
