@@ -45,10 +45,11 @@ class Projection:
     """State of one log.
 
     ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
-    ``quarantine`` keep the last 1,000 of their kind and ``counts`` counts all; none of the three is state.
+    ``quarantine`` keep the last ``kept`` of their kind (None: all, for whoever takes them out again) and ``counts``
+    counts all; none of the three is state.
     """
 
-    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True):
+    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True, kept: int | None = MAX_KEPT):
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
@@ -57,8 +58,8 @@ class Projection:
         self.epoch = None
         self.position = -1
         self._begin()
-        self.noted = deque(maxlen=MAX_KEPT)
-        self.quarantine = deque(maxlen=MAX_KEPT)
+        self.noted = deque(maxlen=kept)
+        self.quarantine = deque(maxlen=kept)
         self.counts = Counter()
 
     def _begin(self):

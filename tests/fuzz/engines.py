@@ -5,6 +5,7 @@ import itertools
 from conductor.engine import CellEngine
 from nova_sched.cli import explain, tail
 from nova_sched.projection.beginning import Beginning
+from nova_sched.quarantine import CODES, set_aside
 from nova_sched.replay import LogBook, replay
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events
@@ -137,6 +138,9 @@ class Tools(Cloud):
             tail.as_json("cell1", 0, index, event)
 
     def settle(self):
+        for cell, log in self.logs.items():
+            for one in set_aside(cell, log):
+                hold(one.code in CODES, "a code that is not among those", one)
         book = LogBook(self.logs)
         again = {one.recorded.key: one for one in replay(book)}
         for one in book.decisions:
