@@ -24,7 +24,7 @@ system-packages:
 test: setup system-packages
 	$(BIN)/python -m pytest
 
-# atheris has wheels for some versions of Python only: where it has none, its tests say so and are skipped.
+# atheris has wheels for some versions of Python only: where it has none, its tests say so.
 $(VENV)/.atheris: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --editable '.[fuzz]'
 	touch $@

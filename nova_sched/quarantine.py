@@ -32,7 +32,8 @@ class SetAsideEvent(NamedTuple):
 def set_aside(cell: str, log):
     """Fold a log and yield a :class:`SetAsideEvent` for each event that does not count.
 
-    Raises LogGap at the end where records were removed in front of the log: what depends on them was judged without them.
+    Raises LogGap at the end where records were removed in front of the log: what depends on them was judged
+    without them.
     """
     bounds, first = log.bounds(), None
     projection = Projection(cell, kept=None)
@@ -45,8 +46,8 @@ def set_aside(cell: str, log):
         projection.quarantine.clear()
         projection.noted.clear()
     if bounds.first > 0 and first not in BEGINNINGS:
-        raise errors.LogGap(f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is not "
-                            "known; events that only count behind that are judged without it")
+        raise errors.LogGap(f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
+                            "not known; events that only count behind that are judged without it")
 
 
 def _told(one, event):

@@ -109,8 +109,8 @@ def open_store(url: str) -> SnapshotStore:
     except ValueError:
         raise _no_redis() from None
     if parts.scheme == "file" and (parts.netloc or not parts.path):
-        raise errors.UsageError(f"the snapshot URL {mask_password(url)!r} names no directory from the root on, wanted file:///DIRECTORY; "
-                                "mend it")
+        raise errors.UsageError(f"the snapshot URL {mask_password(url)!r} names no directory from the root on, "
+                                "wanted file:///DIRECTORY; mend it")
     if parts.scheme == "file":
         return FileStore(parts.path)
     if parts.scheme in ("redis", "rediss"):
@@ -130,8 +130,8 @@ def open_store(url: str) -> SnapshotStore:
 
 def _no_redis():
     # Without the text of the fault: it quotes what stands where a port was looked for, and that may be of the password.
-    return errors.UsageError("the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options that "
-                             "redis-py knows; mend it, and percent-encode what its password has of @ : / ? #")
+    return errors.UsageError("the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options "
+                             "that redis-py knows; mend it, and percent-encode what its password has of @ : / ? #")
 
 
 def store_of(conf) -> SnapshotStore | None:

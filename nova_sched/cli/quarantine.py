@@ -19,8 +19,8 @@ examples:
 
 codes: {", ".join(sorted(CODES))}
 
-exit codes: 0 nothing was set aside, 1 something was, 3 a log cannot be reached, 4 a log is not whole (what could be read
-is shown)
+exit codes: 0 nothing was set aside, 1 something was, 3 a log cannot be reached, 4 a log is not whole (what could be
+read is shown)
 """
 COLUMNS = ("cell", "position", "index", "code", "producer", "reason")
 #: Bytes of an event that --raw shows; nova-sched tail -o json shows up to 16 KiB.
@@ -36,21 +36,25 @@ class Quarantine(Command):
         parser.epilog = EPILOG
         logs.add_arguments(parser)
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log, of those named")
-        parser.add_argument("--code", action="append", metavar="CODE", help="only events set aside for this; several: any")
+        parser.add_argument("--code", action="append", metavar="CODE",
+                            help="only events set aside for this; several: any")
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
-        parser.add_argument("-o", "--output", choices=tuple(WRITERS), default="table", help="form of the output (table)")
+        parser.add_argument("-o", "--output", choices=tuple(WRITERS), default="table",
+                            help="form of the output (table)")
         return parser
 
     def take_action(self, arguments):
         unknown = [code for code in arguments.code or () if code not in CODES]
         if unknown:
-            raise errors.UsageError(f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; mend --code")
+            raise errors.UsageError(f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; "
+                                    "mend --code")
         write = WRITERS[arguments.output](self.app.stdout, (*COLUMNS, "raw") if arguments.raw else COLUMNS)
         counts, gap = Counter(), None
         with logs.Logs(arguments) as opened:
             missing = [cell for cell in arguments.cell or () if cell not in opened]
             if missing:
-                raise errors.UsageError(f"there is no log of {missing[0]!r} among {', '.join(sorted(opened))}; mend --cell")
+                raise errors.UsageError(f"there is no log of {missing[0]!r} among {', '.join(sorted(opened))}; "
+                                        "mend --cell")
             for cell in arguments.cell or sorted(opened):
                 try:
                     for one in set_aside(cell, opened[cell]):
@@ -69,7 +73,8 @@ class Quarantine(Command):
 
 def table(out, columns):
     """Columns of a fixed width, the reason as the last but for the bytes."""
-    form = "{cell:<8} {position:>9} {index:>5} {code:<14} {producer:<28} {reason}" + (" {raw}" if "raw" in columns else "")
+    form = "{cell:<8} {position:>9} {index:>5} {code:<14} {producer:<28} {reason}"
+    form += " {raw}" if "raw" in columns else ""
     headed = []
 
     def write(row):

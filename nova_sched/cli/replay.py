@@ -54,8 +54,8 @@ class Replay(Command):
             different += one.again is not None and not one.same
             if not one.same and different + impossible <= arguments.show:
                 decision = one.recorded.decision
-                write(one_line(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, attempt "
-                               f"{decision.attempt}: {one.difference}") + "\n")
+                write(one_line(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
+                               f"attempt {decision.attempt}: {one.difference}") + "\n")
         for cell, records in sorted(book.records.items()):
             projection = Projection(cell, HostTable())
             projection.fold(records)

@@ -65,8 +65,8 @@ def _split(packed: bytes):
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
     if head[1] != FORMAT or tuple(map(type, head[2:])) not in _HEAD_TYPES:
-        raise errors.UnknownSchema(f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process knows "
-                                   f"{FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log")
+        raise errors.UnknownSchema(f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
+                                   f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log")
     return head, packed[unpacker.tell():]
 
 
@@ -98,8 +98,8 @@ def load(packed: bytes, table=None) -> Projection:
     except (errors.NovaSchedError, ValueError, TypeError) as fault:
         # The table may be one that others use too.
         projection.forget()
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the state "
-                                      f"that it was made of ({fault!s:.300}); remove it and fold the log") from None
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the "
+                                      f"state that it was made of ({fault!s:.300}); remove it and fold the log") from None
     return projection
 
 

@@ -516,6 +516,6 @@ class Engine:
         """Publish what must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
-            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log of "
-                                        f"{cell}; see its quarantine")
+            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log "
+                                        f"of {cell}; see its quarantine")
         self._waits[cell].append((self.publish(cell, data), instance))

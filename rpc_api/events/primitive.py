@@ -60,7 +60,8 @@ def _frozen_of(field, value):
     if not isinstance(field, PackedObjectField):
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
-        raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; mend its sender")
+        raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; "
+                                  "mend its sender")
     return pack(frozen)
 
 

@@ -28,8 +28,8 @@ def open_log(url: str, create: bool = True) -> EventLog:
     try:
         urlsplit(url)
     except ValueError as fault:
-        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL ({fault}); mend the log "
-                                "URL") from None
+        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL ({fault}); "
+                                "mend the log URL") from None
     head, found, _ = url.partition("://")
     scheme = head.lower() if found else ""
     if scheme == "memory":

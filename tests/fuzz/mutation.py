@@ -1,4 +1,4 @@
-"""Damage: one place of a structure changed, or bytes flipped, cut, doubled and spliced. All chance is one generator's."""
+"""Damage: one place of a structure changed, or bytes flipped, cut, doubled and spliced."""
 
 import json
 import random
