@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
 
-.PHONY: demo test test-long bench setup system-packages clean
+.PHONY: demo test test-long fuzz bench setup system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -24,7 +24,18 @@ system-packages:
 test: setup system-packages
 	$(BIN)/python -m pytest
 
-test-long: setup system-packages
+# atheris has wheels for some versions of Python only: where it has none, its tests say so.
+$(VENV)/.atheris: $(VENV)/.installed
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --editable '.[fuzz]'
+	touch $@
+
+# Hostile inputs guided by coverage, for FUZZ_SECONDS; what is found is left in out/fuzz.
+FUZZ_SECONDS ?= 600
+fuzz: setup $(VENV)/.atheris
+	mkdir -p out/fuzz/corpus
+	$(BIN)/python -W ignore -m tests.fuzz.coverage -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=out/fuzz/ out/fuzz/corpus
+
+test-long: setup system-packages $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
 
 bench: setup

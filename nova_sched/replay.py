@@ -54,6 +54,8 @@ class LogBook:
     def __init__(self, logs):
         self.records = {cell: list(decoded_records(log)) for cell, log in logs.items()}
         self.decisions = []
+        #: Decisions whose evidence cannot be read: (cell, position, why).
+        self.unreadable = []
         self.policies = {}
         self._claims = {}
         self._outcomes = {}
@@ -65,13 +67,28 @@ class LogBook:
 
     def _note(self, cell, position, event):
         if event.name == "DecisionMade":
+            try:
+                evidence = events.thaw("Evidence", event.data.evidence)
+            except errors.InvalidEvent as broken:
+                self.unreadable.append((cell, position, str(broken)))
+                return
             self.decisions.append(Recorded(cell, position, event.producer, event.producer_epoch, event.sequence,
-                                           event.data, events.thaw("Evidence", event.data.evidence)))
+                                           event.data, evidence))
         elif event.name == "ClaimProposed":
             self._claims.setdefault((cell, event.producer, event.producer_epoch), []).append(
                 (event.sequence, event.data))
         elif event.name == "PolicyAdopted":
-            self.policies[event.data.digest] = event.data.options
+            self._adopt(event.data)
+
+    def _adopt(self, adopted):
+        """Know a policy by its digest; one that is not what its digest says is nobody's."""
+        try:
+            policy = Policy.from_json(adopted.options)
+            genuine = policy.digest == adopted.digest
+        except (errors.NovaSchedError, TypeError):
+            return
+        if genuine:
+            self.policies[adopted.digest] = policy
 
     def in_flight(self, cell, recorded, first, last):
         """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
@@ -113,8 +130,7 @@ def _replay_voice(book, digest, decisions, only):
             if only is None or recorded.decision.instance_uuid in only:
                 yield Replayed(recorded, None, f"its policy {digest} is in none of the logs named; name that of cell0 too")
         return
-    policy = Policy.from_json(book.policies[digest])
-    state = _State(book, policy)
+    state = _State(book, book.policies[digest])
     for recorded in decisions:
         if only is None or recorded.decision.instance_uuid in only:
             yield state.again(recorded)

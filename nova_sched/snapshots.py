@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rpc_api import errors
+from rpc_api.log.checks import mask_password
 
 PREFIX = "nova_sched:snapshot:"
 _CELL = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -103,10 +104,13 @@ class RedisStore(SnapshotStore):
 
 def open_store(url: str) -> SnapshotStore:
     """Open a store: ``file:///DIRECTORY``, or ``redis://[:PASSWORD@]HOST:PORT/DB`` (``rediss://`` with TLS)."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _no_redis() from None
     if parts.scheme == "file" and (parts.netloc or not parts.path):
-        raise errors.UsageError(f"the snapshot URL {url!r} names no directory from the root on, wanted file:///DIRECTORY; "
-                                "mend it")
+        raise errors.UsageError(f"the snapshot URL {mask_password(url)!r} names no directory from the root on, "
+                                "wanted file:///DIRECTORY; mend it")
     if parts.scheme == "file":
         return FileStore(parts.path)
     if parts.scheme in ("redis", "rediss"):
@@ -118,10 +122,16 @@ def open_store(url: str) -> SnapshotStore:
         try:
             shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
             return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
-        except ValueError as fault:
-            raise errors.UsageError(f"the snapshot URL of {parts.hostname} cannot be used ({fault}); mend it") from None
+        except ValueError:
+            raise _no_redis() from None
     raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
                             "mend it")
+
+
+def _no_redis():
+    # Without the text of the fault: it quotes what stands where a port was looked for, and that may be of the password.
+    return errors.UsageError("the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options "
+                             "that redis-py knows; mend it, and percent-encode what its password has of @ : / ? #")
 
 
 def store_of(conf) -> SnapshotStore | None:

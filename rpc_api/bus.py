@@ -204,6 +204,11 @@ class MessagingBus:
         except (oslo_messaging.DriverLoadFailure, oslo_messaging.InvalidTransportURL) as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+        except ValueError:
+            # Its text quotes what stands where a port was looked for: part of a password that is not percent-encoded.
+            raise errors.UsageError(
+                "the transport URL cannot be used (a host or a port in it is not one); mend transport_url, and "
+                "percent-encode what its password has of @ : / ? #") from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()

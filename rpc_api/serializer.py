@@ -1,5 +1,6 @@
 """The serializer of all RPC of the project: nova's objects, and our own versioned objects in their frozen form."""
 
+from rpc_api import errors
 from rpc_api.events.primitive import NAME, from_primitive, to_primitive
 from rpc_api.objects.serializer import NovaSerializer
 
@@ -13,6 +14,9 @@ class RpcSerializer(NovaSerializer):
         return super().serialize_entity(ctxt, entity)
 
     def deserialize_entity(self, ctxt, entity):
-        if isinstance(entity, dict) and NAME in entity:
-            return from_primitive(entity)
-        return super().deserialize_entity(ctxt, entity)
+        try:
+            if isinstance(entity, dict) and NAME in entity:
+                return from_primitive(entity)
+            return super().deserialize_entity(ctxt, entity)
+        except RecursionError:
+            raise errors.InvalidEvent("a message is nested too deeply to be read; mend its sender") from None

@@ -7,7 +7,7 @@ them events meet each other; the corners of the allowed ranges are always there.
 from hypothesis import strategies as st
 from oslo_versionedobjects import fields as ovo_fields
 
-from rpc_api.events.schema import MAX_AMOUNT, MAX_INTEGER, TABLE, AmountField, PackedObjectField
+from rpc_api.events.schema import MAX_AMOUNT, MAX_INTEGER, TABLE, AmountField, PackedObjectField, thaw_fields
 from rpc_api.packing import pack
 from tests.builders import uuid_of
 
@@ -40,7 +40,7 @@ def _values(field):
 def _of(field):
     kind = field._type
     if isinstance(field, PackedObjectField):
-        return st.binary(max_size=8) | st.deferred(lambda: frozen(field.objname)).map(pack)
+        return st.binary(max_size=8) | st.deferred(lambda: frozen(field.objname)).map(_packed)
     if isinstance(kind, ovo_fields.Object):
         return st.deferred(lambda: frozen(kind._obj_name))
     if isinstance(kind, ovo_fields.List):
@@ -50,8 +50,13 @@ def _of(field):
     return _LEAVES[type(kind)]
 
 
+def _packed(record):
+    """Bytes of an object as one that was read gives them: of two numbers that are equal (0.0 and -0.0) the same."""
+    return pack(thaw_fields(record.schema, record))
+
+
 def packed_well(name):
     """Like :func:`frozen`, for a class with packed objects in it: those can be unpacked."""
     cls = TABLE[name]
-    return frozen(name, **{field_name: frozen(field.objname).map(pack) for field_name, field in cls.fields.items()
+    return frozen(name, **{field_name: frozen(field.objname).map(_packed) for field_name, field in cls.fields.items()
                            if isinstance(field, PackedObjectField)})

@@ -6,6 +6,7 @@ import json
 from cliff.command import Command
 
 from nova_sched.cli import logs
+from nova_sched.cli.text import one_line
 from nova_sched.replay import LogBook, replay
 from rpc_api import errors
 from rpc_api.codec import Event
@@ -48,7 +49,7 @@ class Explain(Command):
                 lines = [*as_text(one, again[one.key], book)]
                 if following is None or following.decision.instance_uuid != one.decision.instance_uuid:
                     lines += afterwards(one.decision.instance_uuid, book)
-                self.app.stdout.write("\n".join(lines) + "\n")
+                self.app.stdout.write("\n".join(map(one_line, lines)) + "\n")
         return 0
 
 

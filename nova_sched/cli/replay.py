@@ -5,6 +5,7 @@ import argparse
 from cliff.command import Command
 
 from nova_sched.cli import logs
+from nova_sched.cli.text import one_line
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
@@ -43,15 +44,18 @@ class Replay(Command):
         if unknown:
             raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(book.records))}; "
                                         "name another instance, or the logs that are missing")
-        made = different = impossible = 0
+        made = different = 0
+        impossible = len(book.unreadable)
+        for cell, position, why in book.unreadable[:arguments.show]:
+            write(one_line(f"{cell} {position}: {why}") + "\n")
         for one in replayed(book, only):
             made += one.again is not None
             impossible += one.again is None
             different += one.again is not None and not one.same
             if not one.same and different + impossible <= arguments.show:
                 decision = one.recorded.decision
-                write(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, attempt "
-                      f"{decision.attempt}: {one.difference}\n")
+                write(one_line(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
+                               f"attempt {decision.attempt}: {one.difference}") + "\n")
         for cell, records in sorted(book.records.items()):
             projection = Projection(cell, HostTable())
             projection.fold(records)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from cliff.command import Command
 
 from nova_sched.cli import logs
+from nova_sched.cli.text import one_line
 from rpc_api import codec, errors
 from rpc_api.codec import SetAside
 from rpc_api.events import EVENTS, thaw
@@ -96,10 +97,10 @@ def as_text(cell, position, index, event):
     """One line: where, when, what, who, and its fields."""
     where = f"{cell} {position}.{index}"
     if isinstance(event, SetAside):
-        return f"{where} SET ASIDE {event.code}: {event.reason}"
+        return one_line(f"{where} SET ASIDE {event.code}: {event.reason}")
     at = datetime.fromtimestamp(event.at_ns / 1e9, timezone.utc).isoformat(timespec="milliseconds")
     shown = " ".join(f"{name}={_short(value)}" for name, value in event.data._asdict().items())
-    return f"{where} {at} {event.name} {event.producer}#{event.sequence} {shown}"
+    return one_line(f"{where} {at} {event.name} {event.producer}#{event.sequence} {shown}")
 
 
 def _short(value):
@@ -122,10 +123,18 @@ def as_json(cell, position, index, event):
                        "sequence": event.sequence, "at_ns": event.at_ns, "data": _plain(event.data)})
 
 
+def _unpacked(name, packed):
+    try:
+        return _plain(thaw(name, packed))
+    except errors.InvalidEvent as broken:
+        return {"unreadable": str(broken), "raw": packed.hex()}
+
+
 def _plain(value):
     if hasattr(value, "_asdict"):
         schema = value.schema.fields
-        return {name: _plain(thaw(schema[name].objname, item) if isinstance(schema[name], PackedObjectField) else item)
+        return {name: (_unpacked(schema[name].objname, item) if isinstance(schema[name], PackedObjectField)
+                       else _plain(item))
                 for name, item in value._asdict().items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]

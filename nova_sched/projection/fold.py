@@ -13,11 +13,17 @@ from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
 from rpc_api.digest import inventory_digest
 
+#: The log of what belongs to no cell.
+CELL0 = "cell0"
+
 # --- hosts -------------------------------------------------------------------------------------------------------
 
 def host_reported(projection, position, event, noted):
     """The host is as it says: its inventory and status are written, its consumers are brought in line."""
     data = event.data
+    if projection.cell == CELL0:
+        return SetAside("wrong-log", f"host {data.host} is reported in the log of {CELL0}, which has no hosts; "
+                                     "mend the cell of its agent", b"")
     host = projection.hosts.get(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside("invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; "

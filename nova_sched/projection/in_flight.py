@@ -33,7 +33,11 @@ class InFlight:
             self._count(entry, -1)
 
     def count_again(self) -> None:
-        """Set the column anew, after rows were dropped and made again."""
+        """Set the column anew, after rows were dropped and made again, or a uuid passed to another row."""
+        table = self.table
+        for index, row in zip(*(places.tolist() for places in table.held.nonzero())):
+            table.hold(row, index, -int(table.held[index, row]))
+            table.touch(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
 

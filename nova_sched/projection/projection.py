@@ -49,10 +49,11 @@ class Projection:
     """State of one log.
 
     ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
-    ``quarantine`` keep the last 1,000 of their kind and ``counts`` counts all; none of the three is state.
+    ``quarantine`` keep the last ``kept`` of their kind (None: all, for whoever takes them out again) and ``counts``
+    counts all; none of the three is state.
     """
 
-    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True):
+    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True, kept: int | None = MAX_KEPT):
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
@@ -61,8 +62,8 @@ class Projection:
         self.epoch = None
         self.position = -1
         self._begin()
-        self.noted = deque(maxlen=MAX_KEPT)
-        self.quarantine = deque(maxlen=MAX_KEPT)
+        self.noted = deque(maxlen=kept)
+        self.quarantine = deque(maxlen=kept)
         self.counts = Counter()
 
     def _begin(self):
@@ -141,16 +142,17 @@ class Projection:
         """Whether the producer may say this, of this host, with this account; it is set aside if not."""
         role, _, name = event.producer.partition("/")
         if role not in EVENTS[event.name].ROLES:
-            code, reason = "not-allowed", f"a {event.name} of {event.producer}, whose role may not"
+            self._set_aside(position, index, "not-allowed",
+                            f"a {event.name} of {event.producer}, whose role may not", b"")
         elif role == AGENT and getattr(event.data, "host", name) != name:
-            code, reason = "not-its-host", f"a {event.name} for {event.data.host} by {event.producer}"
+            self._set_aside(position, index, "not-its-host",
+                            f"a {event.name} for {event.data.host} by {event.producer}", b"")
         elif ((self.accounts_required or event.name == "AccountsRequired" and event.data.required)
                 and not speaks_for(account, event.producer)):
-            code = "not-its-account"
-            reason = f"a {event.name} of {event.producer}, appended with {f'the account {account}' if account else 'none'}"
+            self._set_aside(position, index, "not-its-account", f"a {event.name} of {event.producer}, appended with "
+                            f"{f'the account {account}' if account else 'none'}", b"")
         else:
             return True
-        self._set_aside(position, index, code, reason[:MAX_REASON], b"")
         return False
 
     def _is_next(self, position, event, noted):
@@ -198,4 +200,4 @@ class Projection:
     def _set_aside(self, position, index, code, reason, raw):
         self.counts["set-aside"] += 1
         self.counts["set-aside:" + code] += 1
-        self.quarantine.append(Quarantined(position, index, code, reason, raw))
+        self.quarantine.append(Quarantined(position, index, code, reason[:MAX_REASON], raw))

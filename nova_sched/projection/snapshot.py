@@ -18,10 +18,15 @@ from nova_sched.projection.table_rows import Rows, taken_out
 from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events.schema import thaw_fields
+from rpc_api.packing import unpack
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 3
-_HEAD_FIELDS = 7
+_MAX_HEAD_BYTES = 4096
+#: Types of what follows magic and format; a log that was never begun has no epoch.
+_HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
+#: Of a state that is unpacked. One of 100,000 hosts with 1,000,000 instances has less than half of it.
+MAX_STATE_BYTES = 1 << 30
 
 
 class Head(NamedTuple):
@@ -50,17 +55,17 @@ def _checksum(head, state):
 
 
 def _split(packed: bytes):
-    unpacker = msgpack.Unpacker(max_buffer_size=0, use_list=False)
-    unpacker.feed(packed[:4096])
+    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_HEAD_BYTES, use_list=False)
+    unpacker.feed(packed[:_MAX_HEAD_BYTES])
     try:
         head = unpacker.unpack()
     except (ValueError, msgpack.exceptions.UnpackException):
         head = None
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
-    if head[1] != FORMAT or len(head) != _HEAD_FIELDS:
-        raise errors.UnknownSchema(f"the snapshot has format {head[1]}, this process knows {FORMAT}; "
-                                   "upgrade nova_sched, or remove the snapshot and fold the log")
+    if head[1] != FORMAT or tuple(map(type, head[2:])) not in _HEAD_TYPES:
+        raise errors.UnknownSchema(f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
+                                   f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log")
     return head, packed[unpacker.tell():]
 
 
@@ -89,27 +94,40 @@ def load(packed: bytes, table=None) -> Projection:
     projection = Projection(head.cell, table)
     projection.epoch, projection.position = head.epoch, head.position
     try:
-        state = msgpack.unpackb(zlib.decompress(_split(packed)[1]), use_list=False, strict_map_key=False)
-        _load_state(projection, *state)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, zlib.error, errors.InvalidEvent) as fault:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} cannot be read "
-                                      f"({str(fault)[:200]}); remove it and fold the log") from None
-    if state_digest(projection) != head.digest:
+        _load_state(projection, *_unpacked(_split(packed)[1]))
+        if state_digest(projection) != head.digest:
+            raise ValueError("its digest is another")
+    except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:
         # The table may be one that others use too.
         projection.forget()
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the state "
-                                      "that it was made of; remove it and fold the log")
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the "
+                                      f"state that it was made of ({fault!s:.300}); remove it and fold the log") from None
     return projection
 
 
+def _unpacked(state):
+    """The parts of a packed state; ValueError or InvalidEvent where the bytes are not that."""
+    unzip = zlib.decompressobj()
+    try:
+        plain = unzip.decompress(state, MAX_STATE_BYTES)
+    except zlib.error as broken:
+        raise ValueError(str(broken)) from None
+    if not unzip.eof:
+        raise ValueError(f"it does not end within {MAX_STATE_BYTES} bytes")
+    return unpack(plain)
+
+
 def _load_state(projection, facts, rows, producers, anchors, fences, aggregates, accounts_required):
-    """Read everything first; what cannot be is met before the table is written."""
+    """Read and check everything first: what cannot be is met before the table is written."""
     hosts = [_host(projection.cell, *one) for one in facts]
+    if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
+        raise ValueError("a host stands there twice, or whether accounts are required is no boolean")
     rows = Rows(*rows)
-    aggregates = [thaw_fields(events.TABLE["AggregateUpdated"], one) for one in aggregates]
-    projection.producers = dict(producers)
-    projection.anchors = dict(anchors)
-    projection.fences = dict(fences)
+    aggregates = [_thawed("AggregateUpdated", one) for one in aggregates]
+    projection.producers = {name: _mark(name, *mark) for name, mark in producers}
+    for group_uuid, anchor in anchors:
+        projection.anchors[group_uuid] = _thawed("GroupAnchored", (group_uuid, *anchor))[1:]
+    projection.fences = dict(_thawed("GroupFenced", fence) for fence in fences)
     projection.accounts_required = accounts_required
     for one in aggregates:
         projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
@@ -127,23 +145,44 @@ def _load_state(projection, facts, rows, producers, anchors, fences, aggregates,
                 projection.groups.add(entry)
 
 
+def _thawed(name, values):
+    return thaw_fields(events.TABLE[name], values)
+
+
+def _mark(name, epoch, sequence):
+    if not (type(name) is str and type(epoch) is type(sequence) is int):
+        raise ValueError("a producer is no text, or its mark no two integers")
+    return epoch, sequence
+
+
 def _host(cell, name, server, inventory, status, lost, entries):
+    if not (type(name) is type(server) is str and type(inventory) is bytes and type(lost) is bool):
+        raise ValueError("a host's facts are of other types")
     host = Host(name, server, cell)
     host.inventory, host.inventory_digest = inventory, inventory_digest(inventory)
-    host.status, host.lost = _new_status(status), lost
-    for (consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, position, hash_) in entries:
-        running = state == RUNNING
-        # The two states are compared by identity wherever they are looked at.
-        host.entries[consumer_uuid] = Entry(
-            consumer_uuid, instance_uuid, project_id, name, tuple(map(_new_allocation, allocations)),
-            events.GroupRule(*rule) if rule else None, claim_uuid, RUNNING if running else CLAIMED, position, hash_)
-        if running:
-            host.running_digest = (host.running_digest + hash_) & MASK
+    host.status, host.lost = _thawed("HostStatus", status), lost
+    for facts in entries:
+        entry = _entry(name, *facts)
+        host.entries[entry.consumer_uuid] = entry
+        if entry.state is RUNNING:
+            host.running_digest = (host.running_digest + entry.hash) & MASK
     return host
 
 
+def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, position, hash_):
+    allocations = tuple(map(_new_allocation, allocations))
+    for provider_uuid, resource_class, amount in allocations:
+        if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):
+            raise ValueError(f"an allocation on {host} has fields of other types")
+    if not (type(consumer_uuid) is type(instance_uuid) is str and type(position) is type(hash_) is int
+            and state in (CLAIMED, RUNNING)):
+        raise ValueError(f"an entry on {host} has fields of other types")
+    # The two states are compared by identity wherever they are looked at.
+    return Entry(consumer_uuid, instance_uuid, project_id, host, allocations, rule and _thawed("GroupRule", rule), claim_uuid,
+                 RUNNING if state == RUNNING else CLAIMED, position, hash_)
+
+
 _new_allocation = events.Allocation._make
-_new_status = events.HostStatus._make
 
 
 def check_fits(head: Head, epoch: str | None, bounds) -> None:

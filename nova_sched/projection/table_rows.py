@@ -55,6 +55,16 @@ class Rows:
         lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates), *map(len, self.facts.values())}
         if lengths != {self.count} or len(node_names) != len(sizes) or min(sizes, default=1) < 1:
             raise ValueError("its parts do not have the same number of rows")
+        for texts in (uuids, provider_names, node_names, classes, traits):
+            if any(type(text) is not str for text in texts):
+                raise ValueError("a name in it is no text")
+        if any(type(zone) not in (str, type(None)) for zone in zones):
+            raise ValueError("a zone in it is no text")
+        if len(set(uuids)) < self.count or len(set(classes)) < len(classes) or any(
+                type(aggregates) is not tuple for aggregates in row_aggregates):
+            raise ValueError("a provider or a class stands there twice, or aggregates are no list")
+        if np.any(self.parents >= np.arange(self.count)) or np.any(self.parents[self.starts] != NONE):
+            raise ValueError("a provider stands before its parent, or a root has one")
         for values, end in ((self.parents, self.count), (self.facts["profile"], len(profiles)), (self.facts["zone"], len(zones))):
             if self.count and not NONE <= values.min() <= values.max() < end:
                 raise ValueError("a number in it points to nothing")
@@ -66,6 +76,9 @@ class Rows:
         """Take rows of a table for the hosts ``names``, in order, and write all of them. Returns the rows of each tree."""
         if len(names) != len(self.sizes):
             raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
+        # Before any row is taken: a value that cannot be a key leaves no trace.
+        facts = {**self.facts, "profile": _as_known(self.facts["profile"], self.profiles, table.profiles),
+                 "zone": _as_known(self.facts["zone"], self.zones, table.zones)}
         rows = table.take_rows(self.count)
         roots = rows[np.repeat(self.starts, self.sizes)] if self.count else rows
         self._write_amounts(table, rows)
@@ -76,9 +89,8 @@ class Rows:
         table.nested_rows += int(np.count_nonzero(self.parents >= 0))
         table.cell[roots] = cell_index
         table.children[roots] = np.repeat(np.array(self.sizes, np.int32) - 1, self.sizes)
-        for name, values in self.facts.items():
-            known = {"profile": (self.profiles, table.profiles), "zone": (self.zones, table.zones)}.get(name)
-            getattr(table, name)[rows] = values if known is None else _as_known(values, *known)
+        for name, values in facts.items():
+            getattr(table, name)[rows] = values
         return self._write_names(table, rows.tolist(), cell_index, names)
 
     def _write_amounts(self, table, rows):

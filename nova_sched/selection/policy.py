@@ -45,11 +45,16 @@ class Policy:
 
     @classmethod
     def from_json(cls, text: str) -> "Policy":
-        """The policy of :meth:`to_json`; UsageError for filters or weighers that are not known here."""
-        options = json.loads(text)
-        options["enabled_filters"] = tuple(options["enabled_filters"])
-        options["weighers"] = tuple((name, multiplier) for name, multiplier in options["weighers"])
-        return cls(**options)
+        """The policy of :meth:`to_json`; UsageError for filters or weighers that are not known here, InvalidEvent
+        for a text that is none."""
+        try:
+            options = json.loads(text)
+            options["enabled_filters"] = tuple(options["enabled_filters"])
+            options["weighers"] = tuple((name, multiplier) for name, multiplier in options["weighers"])
+            return cls(**options)
+        except (ValueError, TypeError, KeyError, RecursionError) as fault:
+            raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
+                                      "adopted it") from None
 
     @cached_property
     def filters(self):

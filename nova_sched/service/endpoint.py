@@ -39,7 +39,7 @@ class SchedulerEndpoint:
         answered = Future()
         try:
             uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
-            request = request_from(spec_obj, request_id)
+            request = self._in_named_cell(request_from(spec_obj, request_id))
         except errors.UsageError as fault:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
@@ -48,6 +48,11 @@ class SchedulerEndpoint:
         asked = self._scheduler.select(request, uuids, alternates)
         asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
         return answered
+
+    def _in_named_cell(self, request):
+        """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
+        name = next((cell.name for cell in self._scheduler.cells.values() if cell.uuid == request.target_cell), None)
+        return request._replace(target_cell=name) if name else request
 
     def _answer(self, done, answered, return_objects):
         fault = done.exception()

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from nova_sched.projection.beginning import projection_of
-from nova_sched.projection.fold import HOLDS_ALREADY, MALFORMED
+from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
@@ -26,8 +26,9 @@ from rpc_api import errors, events
 
 LOG = logging.getLogger(__name__)
 
-CELL0 = "cell0"
 MAX_ATTEMPTS = 100
+#: Anchors and fences that one instance waits for; more come to nothing, as for a scheduler that the log does not hear.
+MAX_WAITS = 10
 #: Before every mark.
 NEVER = (0, 0)
 NOT_ENOUGH_HOSTS = "There are not enough hosts available."
@@ -66,7 +67,7 @@ class _Instance:
     """One instance of an ask on its way from decision to accepted claim."""
 
     __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced", "placed", "held",
-                 "lost")
+                 "lost", "waits")
 
     def __init__(self, ask, uuid, seed):
         self.ask = ask
@@ -85,6 +86,8 @@ class _Instance:
         self.held = 0
         #: How often it is not known what came of its claim.
         self.lost = 0
+        #: How often it waited for an event of its group.
+        self.waits = 0
 
 
 class Engine:
@@ -188,6 +191,8 @@ class Engine:
         outcomes, noted = projection.fold(records)
         if table.topology_version != topology:
             self.cloud.in_flight.count_again()
+        # A claim of another under a uuid of ours says nothing of ours.
+        outcomes = [outcome for outcome in outcomes if outcome.producer == self.name]
         for outcome in outcomes:
             # All at once, before anything is decided: what was folded must not be counted as in flight too.
             self.cloud.in_flight.remove(outcome.claim_uuid)
@@ -498,8 +503,7 @@ class Engine:
         group = instance.ask.request.server_group
         if group is None or group.policy != "affinity" or len(self.cells) == 1 or anchor is not None:
             return False
-        mark = self.publish(CELL0, events.GroupAnchored(group.uuid, instance.cell, chosen.host, instance.fenced))
-        self._waits[CELL0].append((mark, instance))
+        self._wait_for(instance, CELL0, events.GroupAnchored(group.uuid, instance.cell, chosen.host, instance.fenced))
         return True
 
     def _fence(self, instance, anchor):
@@ -517,6 +521,13 @@ class Engine:
             instance.fenced = number
             self._decide(instance)
             return True
-        mark = self.publish(cell, events.GroupFenced(group.uuid, number))
-        self._waits[cell].append((mark, instance))
+        self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True
+
+    def _wait_for(self, instance, cell, data):
+        """Publish what must be in a log before an instance is decided again."""
+        instance.waits += 1
+        if instance.waits > MAX_WAITS:
+            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log "
+                                        f"of {cell}; see its quarantine")
+        self._waits[cell].append((self.publish(cell, data), instance))

@@ -10,6 +10,8 @@ from nova_sched.projection.digest import state_digest
 TITLE = "nova_sched"
 #: Seconds that a service has to say how it is; the report is printed without it after that.
 TIMEOUT = 5.0
+#: Events that were set aside, shown of each log; nova-sched quarantine shows all of them.
+LAST_SET_ASIDE = 5
 
 
 class _Version:
@@ -58,7 +60,9 @@ def projection_facts(projection) -> dict:
     return {"epoch": projection.epoch or "none", "position": projection.position,
             "digest": state_digest(projection), "hosts": len(projection.hosts),
             "hosts lost": sum(host.lost for host in projection.hosts.values()),
-            "consumers": len(projection.consumers), "counts": dict(sorted(projection.counts.items()))}
+            "consumers": len(projection.consumers), "counts": dict(sorted(projection.counts.items())),
+            "last set aside": {f"{one.position}.{one.index}": f"{one.code}: {one.reason}"
+                               for one in list(projection.quarantine)[-LAST_SET_ASIDE:]} or "none"}
 
 
 def log_facts(log, position: int) -> dict:

@@ -39,25 +39,30 @@ def from_primitive(primitive: dict):
 
     Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that break the schema.
     """
-    cls = TABLE.get(primitive.get(NAME))
+    name, version = primitive.get(NAME), primitive.get(VERSION)
+    cls = TABLE.get(name) if type(name) is str else None
     if cls is None:
-        raise errors.UnknownSchema(f"object {primitive.get(NAME)!r:.80} is not known here, wanted one of "
+        raise errors.UnknownSchema(f"object {name!r:.80} is not known here, wanted one of "
                                    f"{', '.join(sorted(TABLE))}; upgrade nova_sched")
     data = primitive.get(DATA)
-    if type(data) is not dict:
-        raise errors.InvalidEvent(f"{cls.__name__} came without its fields; mend its sender")
+    if type(data) is not dict or type(version) is not str:
+        raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; mend its sender")
     values = []
     for name, field in cls.fields.items():
         if name not in data:
             break
         values.append(_frozen_of(field, data[name]))
-    return thaw_fields(cls, values, primitive.get(VERSION))
+    return thaw_fields(cls, values, version)
 
 
 def _frozen_of(field, value):
-    if isinstance(field, PackedObjectField):
-        return pack(_frozen(value))
-    return _frozen(value)
+    frozen = _frozen(value)
+    if not isinstance(field, PackedObjectField):
+        return frozen
+    if not isinstance(frozen, TABLE[field.objname].Frozen):
+        raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; "
+                                  "mend its sender")
+    return pack(frozen)
 
 
 def _frozen(value):

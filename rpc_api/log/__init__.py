@@ -1,5 +1,7 @@
 """The event log: port, back-ends, and the way from a URL to a log."""
 
+from urllib.parse import urlsplit
+
 from rpc_api import errors
 from rpc_api.log import checks
 from rpc_api.log.port import MAX_RECORD_BYTES, Bounds, EventLog, LogReader, Record
@@ -23,6 +25,11 @@ def open_log(url: str, create: bool = True) -> EventLog:
     Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and
     :class:`~rpc_api.errors.LogUnavailable` for a log that cannot be reached.
     """
+    try:
+        urlsplit(url)
+    except ValueError as fault:
+        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL ({fault}); "
+                                "mend the log URL") from None
     head, found, _ = url.partition("://")
     scheme = head.lower() if found else ""
     if scheme == "memory":

@@ -58,6 +58,8 @@ def mask_password(url: str) -> str:
     """Return ``url`` with ``***`` for whatever stands between the first ``:`` of its authority and its last ``@``.
 
     Greedy on purpose: in a URL that is wrong (a password with a bare ``/`` or ``@``) it hides too much, never too
-    little.
+    little. So are the values of options that are not ours, and what comes behind a ``#``.
     """
-    return re.sub(r"^([^:@/]*://)?([^:@/]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)
+    url = re.sub(r"^([^:@/]*://)?([^:@/]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)
+    url = re.sub(r"([?&](?!stream=|synchronous=|ssl_)[^=&#]*=)[^&#]*", r"\1***", url)
+    return re.sub(r"#.*", "#***", url, flags=re.DOTALL)

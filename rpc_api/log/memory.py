@@ -46,7 +46,7 @@ class MemoryLog(EventLog):
         """Open ``memory://NAME``; UsageError for another form, LogUnavailable for a missing one if not ``create``."""
         parts = urlsplit(url)
         name = parts.netloc
-        if not name or parts.path or parts.query or parts.fragment:
+        if not name or "@" in name or parts.path or parts.query or parts.fragment:
             raise errors.UsageError(
                 f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; "
                 "mend the log URL")

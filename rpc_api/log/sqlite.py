@@ -83,7 +83,7 @@ def parse_url(url: str) -> tuple[str, str]:
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name != "synchronous" or value not in SYNCHRONOUS:
             raise errors.UsageError(
-                f"cannot open the log {url!r}: it has the option {name}={value}, "
+                f"cannot open the log {checks.mask_password(url)!r}: it has the option {name!r}, "
                 f"wanted none or synchronous={' or '.join(SYNCHRONOUS)}; mend the log URL")
         synchronous = value
     return path, synchronous

@@ -53,13 +53,13 @@ def class_for(name: Any, version: Any) -> tuple[type["NovaObject"], str]:
     cls = CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
         raise errors.UnknownSchema(
-            f"cannot load the object {name!r} {version}: no class of that name, wanted one of {len(CLASSES)} names "
-            f"in rpc_api.objects; add the class there if a scheduler needs it")
+            f"cannot load the object {name!r:.80} {version!s:.40}: no class of that name, wanted one of {len(CLASSES)} "
+            f"names in rpc_api.objects; add the class there if a scheduler needs it")
     wanted = parse_version(cls.VERSION)
     got = parse_version(version) if isinstance(version, str) else None
     if got is None or got[0] != wanted[0] or got > wanted:
         raise errors.UnknownSchema(
-            f"cannot load the object {name}: its version is {version!r}, wanted {wanted[0]}.0 to {cls.VERSION}; "
+            f"cannot load the object {name}: its version is {version!r:.40}, wanted {wanted[0]}.0 to {cls.VERSION}; "
             f"upgrade this service, or let the sender backport to {cls.VERSION}")
     return cls, f"{got[0]}.{got[1]}"
 
@@ -125,7 +125,7 @@ class NovaObject(ovo.VersionedObject):
                 f"{DATA}; mend the sender") from error
         if namespace != cls.OBJ_PROJECT_NAMESPACE:
             raise errors.UnknownSchema(
-                f"cannot load the object {name!r}: its namespace is {namespace!r}, "
+                f"cannot load the object {name!r:.80}: its namespace is {namespace!r:.80}, "
                 f"wanted {cls.OBJ_PROJECT_NAMESPACE!r}; send it to the service that owns it")
         if found is None:
             found, version = class_for(name, version)
@@ -164,7 +164,8 @@ class NovaObject(ovo.VersionedObject):
             raise type(error)(f"in {cls.__name__}.{name}: {error}") from error
         except Exception as error:
             raise errors.InvalidEvent(
-                f"cannot load the object {cls.__name__}: {name} does not fit: {error}; mend the sender") from error
+                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; mend the "
+                "sender") from error
         return obj
 
     # ---- to the wire

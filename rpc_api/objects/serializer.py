@@ -24,7 +24,7 @@ class NovaSerializer(oslo_messaging.Serializer):
 
     def deserialize_entity(self, ctxt: Any, entity: Any) -> Any:
         if isinstance(entity, dict) and NAME in entity:
-            if entity[NAME] in PASS_THROUGH:
+            if isinstance(entity[NAME], str) and entity[NAME] in PASS_THROUGH:
                 return entity
             return NovaObject.obj_from_primitive(entity, ctxt)
         return _each(entity, lambda value: self.deserialize_entity(ctxt, value))

@@ -209,7 +209,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_snapshot_that_somebody_changed_is_refused(change):
     table = HostTable()
-    with pytest.raises(errors.SnapshotMismatch, match="cannot be read"):
+    with pytest.raises(errors.SnapshotMismatch, match="does not give the state"):
         snapshot.load(remade(change), table)
     assert not table.trees and not table.row_of_host and not table.count
 

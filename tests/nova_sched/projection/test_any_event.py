@@ -68,7 +68,7 @@ SAID = st.lists(
     ANYTHING.flatmap(lambda data: st.tuples(st.just(data), producers_of(data), st.integers(1, 2))), max_size=12)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(SAID)
 @example([(started("vm-1", "host-1", *[of("host-1", MAX_AMOUNT)] * 3), "compute_agent/host-1", 1)] * 4)
 @example([(claim("vm-1", "host-1", instance="vm-2"), "scheduler/a", 1),
@@ -93,7 +93,7 @@ def test_any_events_after_each_other(said):
     assert state_digest(again) == state_digest(projection)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(SAID, ANYTHING.filter(lambda data: type(data).__name__ != "HostReported"))
 def test_an_event_of_a_stranger_leaves_no_trace(said, strange):
     digests = []
