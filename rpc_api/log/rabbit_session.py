@@ -50,7 +50,7 @@ _NO_REPLICA = "on the local node"
 
 def is_lasting(exc: BaseException | None) -> bool:
     """Whether trying again is of no use before somebody changes something."""
-    return isinstance(exc, _LASTING) and _RECOVERING not in str(exc)
+    return isinstance(exc, _LASTING) and not any(passing in str(exc) for passing in (_RECOVERING, _NO_REPLICA))
 
 
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
