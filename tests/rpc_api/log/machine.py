@@ -78,7 +78,7 @@ class LogMachine(RuleBasedStateMachine):
             assert reader.position == position
             return
         left = self.last + 1 - position
-        records = reader.read(most, PATIENCE_SECONDS if left else 0.0)
+        records = reader.read(most, float(PATIENCE_SECONDS if left else 0))
         assert len(records) <= most and bool(records) == bool(left)
         assert bare(records) == list(enumerate(self.payloads))[position:position + len(records)]
         self.readers[reader] = position + len(records)
