@@ -57,7 +57,7 @@ class CellEngine:
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
         self.projection = Projection(self.cell, whole=False)
-        self.projection = projection_of(self.cell, beginning)
+        self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self._catch_up = beginning.catch_up
         self.account_rule.begin()
         if not beginning.whole:

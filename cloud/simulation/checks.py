@@ -1,5 +1,6 @@
 """What must hold at every step of a simulation, computed from the logs alone and not from what the processes believe."""
 
+import contextlib
 from collections import Counter
 
 from nova_sched.projection.digest import state_digest
@@ -62,6 +63,15 @@ class Checks:
         self.counts["events"] += len(record.events)
         if position % SAMPLE == SAMPLE - 1:
             self._digests[cell, oracle.epoch, position] = state_digest(oracle)
+
+    @contextlib.contextmanager
+    def unchanged(self, oracle):
+        """What is appended meanwhile to the log of an oracle must not count."""
+        before = state_digest(oracle)
+        yield
+        self.counts["forged records"] += 1
+        if state_digest(oracle) != before:
+            raise Broken(f"{oracle.cell} {oracle.position}: a forged record changed the state")
 
     def _claim_accepted(self, oracle, position, claim):
         self.counts["claims accepted"] += 1

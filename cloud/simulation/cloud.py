@@ -4,6 +4,7 @@ import random
 import uuid
 from typing import NamedTuple
 
+from cloud.simulation import forgery
 from cloud.simulation.checks import Broken, Checks
 from cloud.simulation.nodes import CLAIM_TTL, AgentNode, Client, ConductorNode, SchedulerNode
 from cloud.simulation.script import NO_FAULTS, Faults, write
@@ -45,6 +46,8 @@ class SimCloud:
         self.world = World(seed, faults)
         self.cells = CELLS
         self.policy = Policy(host_subset_size=1)
+        #: What is configured: half of the clouds require accounts.
+        self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
         self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun) for cell in (CELL0, *CELLS)}
@@ -84,6 +87,8 @@ class SimCloud:
             getattr(agent, method)(host, *arguments)
 
     def keep(self, packed, cell):
+        if self.world.chance.random() < self.world.faults.torn:
+            packed = packed[:self.world.chance.randrange(len(packed))]
         if not self.world.lost():
             self.store.save(cell, packed)
 
@@ -121,6 +126,8 @@ class SimCloud:
             self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
+        elif stimulus.kind == "forge":
+            self._forge(chance, chance.choice(list(self.logs)))
         else:
             agent = chance.choice(self.agents)
             if stimulus.kind == "reboot":
@@ -129,6 +136,12 @@ class SimCloud:
                 self.world.at(chance.uniform(0.1, 5.0), agent.start)
             elif agent.alive:
                 agent.lie()
+
+    def _forge(self, chance, cell):
+        oracle = self.checks.oracles[cell]
+        if oracle.epoch is not None:
+            with self.checks.unchanged(oracle):
+                self.logs[cell].append([forgery.record(chance, oracle)], chance.choice(forgery.ACCOUNTS))
 
     def repair(self):
         """No more faults, and everybody runs."""

@@ -85,7 +85,7 @@ class SchedulerNode(Node):
     def begin(self):
         cloud = self.cloud
         self.engine = Engine(cloud.cells, cloud.policy, self.name, self._publish, self.world.uuid, self.clock,
-                             CLAIM_TIMEOUT, CELL_DOWN_AFTER, REBASE_AFTER)
+                             CLAIM_TIMEOUT, CELL_DOWN_AFTER, REBASE_AFTER, cloud.require_accounts)
         self._silent = set()
         self.logs = {}
         for cell, sim_log in cloud.logs.items():
@@ -161,7 +161,8 @@ class ConductorNode(Node):
         self.cell = cell
 
     def begin(self):
-        self.engine = CellEngine(self.cell, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN, CLAIM_TTL)
+        self.engine = CellEngine(self.cell, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN, CLAIM_TTL,
+                                 self.cloud.require_accounts)
         self._silent = True
         self.log = SimCellLog(self.world, self.guard, self.cloud.logs[self.cell], self.name, self.clock, self.cloud.store,
                               self._on_begin, self._on_records, lambda gap: None)
@@ -279,7 +280,8 @@ class AgentNode(Node):
     def begin(self):
         log = self.cloud.logs[self.cell]
         epoch = self._open(log)
-        self.appender = SimAppender(self.world, self.guard, log, epoch)
+        # It speaks for several hosts, as whoever has the account of its role.
+        self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
         self.voices = {host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
                        for host, driver in self.drivers.items()}
         for voice in self.voices.values():

@@ -9,7 +9,8 @@ from typing import NamedTuple
 class Faults:
     """Chances of faults. ``slow``: a message or append takes seconds; ``lost``: a message is lost; ``not_appended`` and
     ``not_acknowledged``: an append comes to nothing, or does without our learning it; ``skewed``: a process starts with a
-    wrong clock; ``failing_builds``: a build fails on a host; ``broken_things``: share of what is done that breaks something."""
+    wrong clock; ``failing_builds``: a build fails on a host; ``torn``: a process dies while it writes a snapshot;
+    ``broken_things``: share of what is done that breaks something."""
 
     slow: float = 0.02
     lost: float = 0.02
@@ -17,14 +18,15 @@ class Faults:
     not_acknowledged: float = 0.03
     skewed: float = 0.2
     failing_builds: float = 0.1
+    torn: float = 0.05
     broken_things: float = 0.12
 
 
-NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0)
+NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
 #: What breaks something, and how often among those.
 BREAKING = {"crash scheduler": 6, "crash conductor": 6, "crash agent": 4, "partition": 6, "truncate": 2, "re-create": 1,
-            "reboot": 2, "lie": 2}
+            "reboot": 2, "lie": 2, "forge": 4}
 #: What is asked for, and how often among those.
 ASKING = {"ask": 80, "delete": 20}
 #: Seconds between two things that are done, on average.

@@ -107,11 +107,12 @@ class SimLog:
         self._seen = 0
         self._decoded.clear()
 
-    def append(self, payloads):
+    def append(self, payloads, account=None):
+        """Append with an account, which is taken for what a broker would vouch for."""
         self.log.append(payloads)
-        self.look()
+        self.look(account)
 
-    def look(self):
+    def look(self, account=None):
         """Tell of what was appended since the last look."""
         last = self.log.bounds().last
         if self._seen > last:
@@ -119,7 +120,7 @@ class SimLog:
         with self.log.read_from(self._seen) as reader:
             for record in reader.read(10**9):
                 self._seen = record.position + 1
-                decoded = self._decoded[record.position] = codec.decode_record(record.payload, record.account)
+                decoded = self._decoded[record.position] = codec.decode_record(record.payload, account)
                 self._on_record(self.cell, record.position, decoded)
         self.wake()
 
@@ -155,8 +156,9 @@ class SimAppender:
     """As :class:`~rpc_api.log.publisher.Appender`, for one process: batches, late, in part, twice, or not at all until it
     is tried again."""
 
-    def __init__(self, world, guard, sim_log, epoch):
+    def __init__(self, world, guard, sim_log, epoch, account):
         self._world = world
+        self._account = account
         self._guard = guard
         self._sim_log = sim_log
         self.log = sim_log.log
@@ -202,7 +204,7 @@ class SimAppender:
             if self.log is not self._sim_log.log:
                 raise errors.LogUnavailable("the log was deleted")
             if drawn >= faults.not_appended:
-                self._sim_log.append(records)
+                self._sim_log.append(records, self._account)
             if drawn < faults.not_appended + faults.not_acknowledged:
                 raise errors.LogUnavailable("simulated")
         except errors.LogUnavailable as fault:
@@ -250,7 +252,7 @@ class SimCellLog:
         self._sim_log.look()
         self._begun_on = self._sim_log.log
         if self.appender is None:
-            self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch)
+            self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch, self._name.replace("/", "."))
             self.producer = Producer(self.appender, self._name, self._clock)
             anew = False
         else:

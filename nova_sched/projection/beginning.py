@@ -20,8 +20,13 @@ class Beginning(NamedTuple):
     begun_anew: bool
 
 
-def projection_of(cell: str, beginning: Beginning, table=None) -> Projection:
-    """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``."""
+def projection_of(cell: str, beginning: Beginning, table=None, accounts_required: bool = False) -> Projection:
+    """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``.
+
+    ``accounts_required`` is what is configured: it holds for a log that is not whole, until a LogRebased says what the log does.
+    """
     if beginning.snapshot is not None:
         return snapshot.load(beginning.snapshot, table)
-    return Projection(cell, table, beginning.whole)
+    projection = Projection(cell, table, beginning.whole)
+    projection.accounts_required = accounts_required and not beginning.whole
+    return projection

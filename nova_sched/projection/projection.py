@@ -45,6 +45,12 @@ class Quarantined(NamedTuple):
     raw: bytes
 
 
+def _requires(event):
+    """Whether an event makes the rule that it must keep itself."""
+    return (event.name == "AccountsRequired" and event.data.required
+            or event.name == "LogRebased" and event.data.accounts_required)
+
+
 class Projection:
     """State of one log.
 
@@ -147,8 +153,7 @@ class Projection:
         elif role == AGENT and getattr(event.data, "host", name) != name:
             self._set_aside(position, index, "not-its-host",
                             f"a {event.name} for {event.data.host} by {event.producer}", b"")
-        elif ((self.accounts_required or event.name == "AccountsRequired" and event.data.required)
-                and not speaks_for(account, event.producer)):
+        elif (self.accounts_required or _requires(event)) and not speaks_for(account, event.producer):
             self._set_aside(position, index, "not-its-account", f"a {event.name} of {event.producer}, appended with "
                             f"{f'the account {account}' if account else 'none'}", b"")
         else:

@@ -140,7 +140,8 @@ class Engine:
             self._remembered = (*self._remembered, *before.aggregates.values())
         before.forget()
         self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
-        self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table)
+        self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table,
+                                                         bool(self.account_rule.wanted))
         self.cloud.in_flight.count_again()
         self.states.begin(cell, beginning)
         if cell == CELL0:

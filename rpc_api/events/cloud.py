@@ -23,7 +23,8 @@ class LogRebased(SchemaObject):
     """The state of this log is empty from here on, whatever stood in front of it.
 
     Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could know
-    the state that others have. From here on all have the same one again; the hosts are asked to report in full.
+    the state that others have. From here on all have the same one again; the hosts are asked to report in full. One with
+    ``accounts_required`` keeps that rule itself, as :class:`AccountsRequired` does.
     """
 
     VERSION = "1.1"  # 1.1: accounts_required

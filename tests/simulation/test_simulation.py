@@ -116,7 +116,12 @@ def plant_snapshot_without_fences(patch):
     patch.setattr(snapshot, "load", forgetful)
 
 
+def plant_any_account_speaks(patch):
+    patch.setattr("nova_sched.projection.projection.speaks_for", lambda account, producer: True)
+
+
 PLANTED = {
+    plant_any_account_speaks: "a forged record changed the state",
     plant_no_room_check: "was accepted that makes",
     plant_no_group_check: "group",
     plant_duplicates_count: "accepted twice|another state|outlives|differing",

@@ -1,0 +1,46 @@
+"""Records of somebody who may append to a log, and says there what is not his to say."""
+
+import random
+
+from rpc_api import codec, events
+from rpc_api.packing import pack
+
+#: What the forger's records are vouched for: nobody, a stranger, the agent of a host that is none.
+ACCOUNTS = (None, "nova", "compute_agent.forger", "scheduler.forger")
+#: Later than whatever a process of the cloud speaks in: what of this counted would mute it.
+EPOCH = 2**62
+
+
+def record(chance: random.Random, projection) -> bytes:
+    """A record that must change nothing in the log of a projection: forged, where the log requires accounts, else garbage."""
+    if chance.random() < 0.3:
+        return chance.randbytes(chance.randrange(1, 200))
+    data, producer = chance.choice(_forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection))
+    sequence = chance.randrange(1, 50)
+    event = codec.make_event(data, producer, chance.choice((1, EPOCH)), sequence, 1)
+    return codec.encode_record(projection.epoch, [event])
+
+
+def _misplaced(chance, projection):
+    """What no account may make true: the role or the host is another."""
+    host = chance.choice(sorted(projection.hosts) or ["host"])
+    return [(events.HostRemoved(host, "forged"), "scheduler/s0"), (events.HostRemoved(host, "forged"), "compute_agent/forger"),
+            (events.HostConfirmed(host, 0), "compute_agent/forger"), (events.AggregateDeleted(projection.epoch), "conductor/c"),
+            (events.AccountsRequired(True), "conductor/forger")]
+
+
+def _forged(chance, projection):
+    """What the right account could say."""
+    found = [(events.AccountsRequired(False), "conductor/cell1-0"), (events.AccountsRequired(False), "scheduler/s0"),
+             (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0")]
+    if projection.hosts:
+        host = projection.hosts[chance.choice(sorted(projection.hosts))]
+        producer = f"compute_agent/{host.name}"
+        found += [(events.HostRemoved(host.name, "forged"), producer), (events.HostLost(host.name, "forged"), "conductor/cell1-0"),
+                  (events.HostReported(host.name, "elsewhere", host.inventory, host.status,
+                                       pack(events.HostConsumers(())), 0), producer)]
+        for entry in host.entries.values():
+            found += [(events.InstanceDeleted(host.name, entry.instance_uuid), producer)]
+            if entry.claim_uuid:
+                found += [(events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "forged"), "scheduler/s1")]
+    return found
