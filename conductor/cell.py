@@ -45,7 +45,7 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl,
+        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl,
                                  require_accounts)
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()

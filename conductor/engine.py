@@ -28,11 +28,12 @@ class BuildState:
 
 
 class CellEngine:
-    """``publish(*data)`` appends frozen records to the cell's log; times are in seconds. ``require_accounts`` is what is
-    configured for the log (see AccountRule)."""
+    """``publish(*data)`` appends frozen records of the producer ``name`` to the cell's log; times are in seconds.
+    ``require_accounts`` is what is configured for the log (see AccountRule)."""
 
-    def __init__(self, cell: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None):
+    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None):
         self.cell = cell
+        self.name = name
         self.publish = publish
         self.projection = Projection(cell)
         #: The position that is to be folded before the state counts as current.
@@ -73,7 +74,8 @@ class CellEngine:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
         outcomes, noted = self.projection.fold(records)
         for outcome in outcomes:
-            settle = self.settled.pop(outcome.claim_uuid, None)
+            # A claim of another under a uuid of ours says nothing of ours.
+            settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
                 settle(outcome.reason)
         for one in [one for one in self.waiting if one[0] <= self.projection.position]:

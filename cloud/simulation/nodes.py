@@ -161,7 +161,7 @@ class ConductorNode(Node):
         self.cell = cell
 
     def begin(self):
-        self.engine = CellEngine(self.cell, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN, CLAIM_TTL,
+        self.engine = CellEngine(self.cell, self.name, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN, CLAIM_TTL,
                                  self.cloud.require_accounts)
         self._silent = True
         self.log = SimCellLog(self.world, self.guard, self.cloud.logs[self.cell], self.name, self.clock, self.cloud.store,

@@ -55,7 +55,8 @@ class Engines(Cloud):
                 self.cloud.host(host, cell, vcpus=8)
         self.cloud.append("cell1", "compute_agent/host-1", self._data("HostReported"))
         self.scheduler = self.cloud.engine("one")
-        self.conductor = CellEngine("cell1", lambda *data: self.cloud.append("cell1", "conductor/cell1", *data), 60.0, 60.0)
+        self.conductor = CellEngine(
+            "cell1", "conductor/cell1", lambda *data: self.cloud.append("cell1", "conductor/cell1", *data), 60.0, 60.0)
         self.conductor.on_begin(Beginning(None, 0, 0, True, False))
         self.read = 0
         self.asks = []
