@@ -371,7 +371,8 @@ class Findings:
     def row(self, what: str) -> str:
         """A row of the table in docs/reliability/README.md; its last column is the test that made it."""
         rates = ", ".join(f"{rate:.1f}" for rate in self.rates)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.errors.items())) or "none"
+        kinds = Counter({NO_VALID_HOST: self.no_valid_host}) + self.errors
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
         recovery = "" if self.recovery_seconds is None else f"{self.recovery_seconds:.1f} s"
         wrong = "{}, {}, {}".format(len(self.lost), len(self.double_bookings) + len(self.over_commitments),
                                     len(self.diverged))

@@ -9,6 +9,7 @@ from cloud.wiring import Wiring
 from compute_agent.agent import Agent
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from conductor.cell import CellConductor
+from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.selection.policy import Policy
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
@@ -248,7 +249,6 @@ def test_a_clock_that_went_back_mutes_nobody(tmp_path):
 
 
 def test_snapshots_are_kept_again_after_one_was_refused(tmp_path, monkeypatch):
-    from nova_sched.projection import snapshot
     store = FileStore(str(tmp_path / "snapshots"))
     with Site(tmp_path, "sqlite", store) as site:
         conductor = site.conductor()
@@ -262,3 +262,21 @@ def test_snapshots_are_kept_again_after_one_was_refused(tmp_path, monkeypatch):
         late.keep_snapshot()
         wait_until(lambda: store.load("cell1") != refused, SECONDS_MAX, "no snapshot was kept any more")
         snapshot.load(store.load("cell1"))
+
+
+def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(tmp_path):
+    """A conductor that hung keeps one first and reads on then, from the one that another kept meanwhile."""
+    store = FileStore(str(tmp_path / "snapshots"))
+    with Site(tmp_path, "sqlite", store) as site:
+        conductor = site.conductor()
+        site.agent()
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        old = snapshot.dump(conductor.projection)
+        api = site.serve(site.scheduler())
+        built(api, 1)
+        conductor.keep_snapshot()
+        newer = wait_until(lambda: store.load("cell1"), SECONDS_MAX, "no snapshot")
+        assert conductor._log._is_surpassed(old)
+        assert not conductor._log._is_surpassed(newer)
+        store.save("cell1", newer[:-1])
+        assert not conductor._log._is_surpassed(old), "one that is damaged is no better"
