@@ -27,7 +27,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
 from nova_sched.reading import records_of
-from rpc_api import codec, errors, messages
+from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.codec import Event
 from rpc_api.conductor import ConductorAPI
@@ -46,7 +46,7 @@ RESPONSE_TIMEOUT = 20
 #: Longer than any of the services' own times: who has not answered by then hangs.
 HANG_SECONDS = 120.0
 #: An API conductor that was killed is heard of no more, and its call not monitored: the load gives it up after this.
-BUILD_TIMEOUT = 45
+BUILD_TIMEOUT = 15
 SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 
 
@@ -435,6 +435,8 @@ class _Fold:
         self.started = defaultdict(set)
         self.double_bookings = []
         self._holders = {}
+        #: Instance -> the host on which it runs.
+        self._running = {}
         projection = Projection(cell)
         if -1 in positions:
             self.digests[-1] = state_digest(projection)
@@ -464,9 +466,26 @@ class _Fold:
                 if self._holders.get(data.consumer_uuid) == data.claim_uuid:
                     del self._holders[data.consumer_uuid]
             elif event.name == "InstanceStarted":
-                self.started[data.consumer.instance_uuid].add(data.host)
+                self._start(position, data.consumer.instance_uuid, data.host)
+            elif event.name == "InstanceDeleted":
+                self._end(data.host, {data.instance_uuid})
+            elif event.name == "HostReported":
+                consumers = events.thaw("HostConsumers", data.consumers).consumers
+                runs = {one.instance_uuid for one in consumers}
+                self._end(data.host, {one for one, host in self._running.items() if host == data.host} - runs)
             elif event.name == "LogRebased":
                 self._holders.clear()
+
+    def _start(self, position, instance, host):
+        self.started[instance].add(host)
+        if self._running.setdefault(instance, host) != host:
+            self.double_bookings.append(
+                f"position {position}: {instance} is started on {host} and runs on {self._running[instance]}")
+
+    def _end(self, host, instances):
+        for instance in instances:
+            if self._running.get(instance) == host:
+                del self._running[instance]
 
 
 def _check_claims(findings, load, folds):
@@ -485,8 +504,6 @@ def _check_claims(findings, load, folds):
         if found != [one.position]:
             findings.lost.append(f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} "
                                  f"of {one.cell}, accepted at {found or 'no position'}")
-    findings.double_bookings += [f"{instance} was started on {len(hosts)} hosts"
-                                 for instance, hosts in started.items() if len(hosts) > 1]
     for cell, fold in folds.items():
         findings.double_bookings += fold.double_bookings
         findings.double_bookings += [f"{claim_uuid} was accepted at {positions} of {cell}"

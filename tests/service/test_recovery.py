@@ -12,6 +12,7 @@ from conductor.cell import CellConductor
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.selection.policy import Policy
+from nova_sched.service import cell_log
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
 from nova_sched.snapshots import FileStore
 from rpc_api import agent as agent_rpc
@@ -280,3 +281,38 @@ def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(tmp_path):
         assert not conductor._log._is_surpassed(newer)
         store.save("cell1", newer[:-1])
         assert not conductor._log._is_surpassed(old), "one that is damaged is no better"
+
+
+def test_a_log_that_is_truncated_between_looking_and_reading_is_begun_again(tmp_path, monkeypatch):
+    real, truncated = cell_log.find_beginning, []
+
+    def find_and_truncate(log, *how):
+        found = real(log, *how)
+        if not truncated:
+            log.truncate_before(log.bounds().last)
+            truncated.append(log)
+        return found
+
+    with Site(tmp_path, "sqlite") as site:
+        first = site.conductor()
+        site.agent()
+        wait_until(lambda: first.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        monkeypatch.setattr(cell_log, "find_beginning", find_and_truncate)
+        late = site.conductor("late")
+        assert truncated
+        wait_until(lambda: late.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported again")
+
+
+def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
+    """The conductor knows all of the log, so it does not rebase it, and there are no snapshots: the scheduler does."""
+    with Site(tmp_path, "sqlite") as site:
+        conductor = site.conductor()
+        site.agent()
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        log = site.log()
+        log.truncate_before(log.bounds().last)
+        log.close()
+        scheduler = site.scheduler()
+        assert not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell1"]).result(SECONDS_MAX)
+        assert built(site.serve(scheduler), 1) in ("h1", "h2")
+        assert conductor.projection.counts["LogRebased"] == 1
