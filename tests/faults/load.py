@@ -358,7 +358,7 @@ class Findings:
     group_breaches: list = field(default_factory=list)
     #: Processes that do not have the state that a fresh fold has at their position.
     diverged: list = field(default_factory=list)
-    #: Accepted claims that no request was answered with: they are released, or expire.
+    #: Accepted claims that no request was answered with, and under which nothing was started: they are released, or expire.
     orphans: int = 0
 
     def check(self) -> None:
@@ -431,6 +431,8 @@ class _Fold:
         self.digests = {}
         #: Claim uuid -> positions at which it was accepted.
         self.accepted = defaultdict(list)
+        #: Claim uuid -> its instance, of those.
+        self.instances = {}
         #: Instance -> hosts on which it was started.
         self.started = defaultdict(set)
         self.double_bookings = []
@@ -447,6 +449,7 @@ class _Fold:
             taken = [one for one in outcomes if one.reason is None]
             for one in taken:
                 self.accepted[one.claim_uuid].append(one.position)
+                self.instances[one.claim_uuid] = one.consumer_uuid
             self._follow(position, record, {one.claim_uuid for one in taken})
         #: Instance -> uuid of the claim that it holds at the end.
         self.held = dict(self._holders)
@@ -508,8 +511,8 @@ def _check_claims(findings, load, folds):
         findings.double_bookings += fold.double_bookings
         findings.double_bookings += [f"{claim_uuid} was accepted at {positions} of {cell}"
                                      for claim_uuid, positions in fold.accepted.items() if len(positions) > 1]
-        # What was claimed to be built and was not is the cell conductor's: counted where answers name claims only.
-        findings.orphans += len(set(fold.accepted) - acknowledged) if acknowledged else 0
+        findings.orphans += sum(claim_uuid not in acknowledged and instance not in started
+                                for claim_uuid, instance in fold.instances.items())
     held = Counter(instance for fold in folds.values() for instance in fold.held)
     findings.double_bookings += [f"{instance} is held in {count} cells"
                                  for instance, count in held.items() if count > 1]
