@@ -181,14 +181,18 @@ class Scheduler:
                     self.engine.on_tick()
                     next_tick = self._clock.monotonic() + TICK
                 if self._store is not None and self._clock.monotonic() >= next_snapshot:
-                    # The other logs have conductors, who see to it.
-                    self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
+                    self._keep_snapshot()
                     next_snapshot = self._clock.monotonic() + self._snapshot_interval
         except errors.NovaSchedError as fault:
             self._give_up(fault)
         except Exception as fault:
             LOG.exception("%s met a fault of its own", self.name)
             self._give_up(errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log"))
+
+    def _keep_snapshot(self):
+        """Keep the state of cell0's log, once it is known; the other logs have conductors, who see to it."""
+        if not self.engine.states.is_behind(CELL0):
+            self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
 
     def _next_batch(self, timeout):
         try:

@@ -89,7 +89,7 @@ def truncated(what, directory, rabbit, vhost, snapshots, selections=100):
     retain(rabbit, CELL, vhost, RETENTION)
     url = rabbit.url(CELL, vhost)
     with (Cloud(directory, rabbit.url(vhost=vhost), lambda name: rabbit.url(name, vhost),
-                conductors=2, **(kept(directory) if snapshots else {})) as cloud,
+                conductors=2, vcpus=1024, **(kept(directory) if snapshots else {})) as cloud,
           Tap(CELL, url) as tap, Load(cloud) as load):
         load.wait_selected(selections)
         filling = Filling(tap, url)

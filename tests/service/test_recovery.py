@@ -316,3 +316,14 @@ def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
         assert not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell1"]).result(SECONDS_MAX)
         assert built(site.serve(scheduler), 1) in ("h1", "h2")
         assert conductor.projection.counts["LogRebased"] == 1
+
+
+def test_a_scheduler_keeps_no_state_of_cell0_that_is_not_folded(tmp_path):
+    with Site(tmp_path, "sqlite", FileStore(str(tmp_path / "snapshots"))) as site:
+        site.conductor()
+        scheduler, kept = site.scheduler(), []
+        scheduler._logs["cell0"].keep = kept.append
+        scheduler.call(lambda engine: scheduler._keep_snapshot()).result(SECONDS_MAX)
+        assert len(kept) == 1
+        scheduler.call(lambda engine: (engine.states.expect("cell0"), scheduler._keep_snapshot())).result(SECONDS_MAX)
+        assert len(kept) == 1
