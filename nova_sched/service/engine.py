@@ -319,10 +319,11 @@ class Engine:
 
     def _is_unsettled(self):
         """Whether hosts may be missing that are there: a log is being read anew, or forgot its hosts a moment ago. Then it
-        is too early to say that there is none."""
+        is too early to say that there is none; not so for cells that are away for long."""
+        closed = {cell for cell, closed in self.cloud.table.cell_closed.items() if closed}
         now = self.clock.monotonic()
-        return bool(self.states.waiting_for or self.states.headless
-                    or any(now - at < self.cell_down_after for at in self._emptied.values()))
+        return (not closed <= set(self.states.down_for(self.cell_down_after))
+                or any(now - at < self.cell_down_after for at in self._emptied.values()))
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary

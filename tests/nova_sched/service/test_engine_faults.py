@@ -227,15 +227,19 @@ def test_nobody_is_refused_until_hosts_may_be_reported_again(forgets):
         refused.future.result(0)
 
 
-def test_a_cell_that_is_away_keeps_nobody_waiting():
+@pytest.mark.parametrize("fault", [errors.LogUnavailable, errors.LogGap])
+def test_a_cell_that_is_away_for_long_keeps_nobody_waiting(fault):
     cloud = TinyCloud()
-    cloud.host("a")
+    cloud.host("a", vcpus=1)
     engine = cloud.engine("one")
-    engine.on_fault("cell1", errors.LogUnavailable("it is away"))
+    engine.on_fault("cell1", fault("it is away"))
+    first = cloud.ask(engine, "vm1")
+    assert first.future.done() is (fault is errors.LogUnavailable), "where it cannot be read for a moment it is known"
     cloud.clock.seconds += engine.cell_down_after
     engine.on_tick()
-    with pytest.raises(errors.NoHostFound):
-        cloud.ask(engine, "vm").future.result(0)
+    for ask in (first, cloud.ask(engine, "vm2")):
+        with pytest.raises(errors.NoHostFound):
+            ask.future.result(0)
 
 
 def test_what_is_held_is_held_on_after_the_log_was_read_anew():
