@@ -44,8 +44,8 @@ class CellConductorAPI:
         self._client = bus.client(cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context, build):
-        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome, or NoAnswer
-        when no conductor is heard to work on it any more."""
+        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome, or
+        NoAnswer when no conductor is heard to work on it any more."""
         return self._client.call_async(context, "build_instance", timeout=LONG_TIMEOUT, monitored=True, build=build)
 
     def delete_instance(self, context, host, instance_uuid):

@@ -235,8 +235,8 @@ class Engine:
         self.states.fault(cell, fault, way)
 
     def on_tick(self):
-        """Look at what takes too long: cells that are not readable, claims that do not come back; and again for hosts where
-        there was none to be known of."""
+        """Look at what takes too long: cells that are not readable, claims that do not come back; and again for
+        hosts where there was none to be known of."""
         now = self.clock.monotonic()
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
@@ -318,8 +318,8 @@ class Engine:
         self.in_flight[instance.cell][claim.claim_uuid] = (epoch, sequence - 1)
 
     def _is_unsettled(self):
-        """Whether hosts may be missing that are there: a log is being read anew, or forgot its hosts a moment ago. Then it
-        is too early to say that there is none; not so for cells that are away for long."""
+        """Whether hosts may be missing that are there: a log is being read anew, or forgot its hosts a moment ago. Then
+        it is too early to say that there is none; not so for cells that are away for long."""
         closed = {cell for cell, closed in self.cloud.table.cell_closed.items() if closed}
         now = self.clock.monotonic()
         return (not closed <= set(self.states.down_for(self.cell_down_after))

@@ -53,8 +53,8 @@ SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 # --- the cloud ---------------------------------------------------------------------------------------------------
 
 class Cloud:
-    """Schedulers, conductors of the API level, and for each cell its conductors and one agent, each a process of its own;
-    a context manager.
+    """Schedulers, conductors of the API level, and for each cell its conductors and one agent, each a process of its
+    own; a context manager.
 
     ``transport_url`` is the RPC broker's; ``log_url(name)`` gives the log URL of ``cell0`` and of each cell, so that
     logs and RPC may be on different brokers, and ``cell_transport_urls`` those of cells that have a message queue of
@@ -204,8 +204,8 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
 # --- the load ----------------------------------------------------------------------------------------------------
 
 class Request(NamedTuple):
-    """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no host
-    was left) or the name of an error with its text in ``fault``. A build's answer has no claim. Times are monotonic
+    """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
+    host was left) or the name of an error with its text in ``fault``. A build's answer has no claim. Times are monotonic
     seconds."""
 
     instance_uuid: str
@@ -222,8 +222,8 @@ class Request(NamedTuple):
 class Load:
     """Asks for hosts ``rate`` times a second, with at most ``in_flight_max`` requests under way; a context manager.
 
-    With ``builds`` it asks the API conductors to build on them too. What would be more than that under way is not asked,
-    and counted in ``held_back``.
+    With ``builds`` it asks the API conductors to build on them too. What would be more than that under way is not
+    asked, and counted in ``held_back``.
     """
 
     def __init__(self, cloud: Cloud, rate: float = 40.0, in_flight_max: int = 64, builds: bool = False):
@@ -358,7 +358,7 @@ class Findings:
     group_breaches: list = field(default_factory=list)
     #: Processes that do not have the state that a fresh fold has at their position.
     diverged: list = field(default_factory=list)
-    #: Accepted claims that no request was answered with, and under which nothing was started: they are released, or expire.
+    #: Accepted claims that no request was answered with and under which nothing was started: released, or to expire.
     orphans: int = 0
 
     def check(self) -> None:
@@ -382,8 +382,8 @@ class Findings:
 
 
 def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
-    """Audit the logs, the answers and the processes; ``load`` was stopped. ``taps`` are those of logs (cell -> Tap) that do
-    not hold all of their records any more."""
+    """Audit the logs, the answers and the processes; ``load`` was stopped. ``taps`` are those of logs (cell -> Tap) that
+    do not hold all of their records any more."""
     states = cloud.wait_folded()
     findings = _figures(load)
     arithmetic, folds = Audit(), {}

@@ -77,8 +77,9 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
         selected = [one for one in load.requests if one.outcome == SELECTED]
         moments = (load.started_at, killed, closed, restarting, opened, load.stopped_at)
         for cell in CELLS:
-            shown = ", ".join(f"{rate:.1f}" for rate in rates([one for one in selected if cell_of(one) == cell], moments))
-            print(f"{cell}: {shown} answers/s before, until it was closed, while it was down, while it came back, after")
+            there = [one for one in selected if cell_of(one) == cell]
+            shown = ", ".join(f"{rate:.1f}" for rate in rates(there, moments))
+            print(f"{cell}: {shown} answers/s before, until closed, while it was down, while it came back, after")
         print(f"closed {closed - killed:.1f} s after the kill (cell_down_after {CELL_DOWN_AFTER} s), open again "
               f"{opened - restarted:.1f} s after the broker was back, used {used - restarted:.1f} s after that; "
               f"last known instances: {known}")

@@ -17,7 +17,8 @@ SEED = 1
 REQUESTS_BETWEEN = (10, 240)
 SCHEDULERS, CONDUCTOR, AGENT, API = ("scheduler-1", "scheduler-2"), "conductor-1.cell1", "agent.cell1", "api-1"
 #: Claims that nobody builds are to expire within the test.
-QUICK = {"conductor": {"claim_ttl": 6, "build_timeout": 5, "cancel_timeout": 2}, "DEFAULT": {"rpc_response_timeout": 10}}
+QUICK = {"conductor": {"claim_ttl": 6, "build_timeout": 5, "cancel_timeout": 2},
+         "DEFAULT": {"rpc_response_timeout": 10}}
 
 
 def kept(directory):
@@ -70,8 +71,8 @@ def killed(what, directory, rabbit, vhost, names, times, loads=(False,), rate=40
         found = [audit(cloud, load, {"cell1": tap}) for load in running]
         for load, findings in zip(running, found):
             print(findings.row(f"{what}{', builds' if load.builds else ''}"))
-        print(f"seed {SEED}; {times} kills in {load.faulty[1] - began:.0f} s; claims had expired {expired:.1f} s after the "
-              f"load; the log was rebased {tap.projection().counts['LogRebased']} times")
+        print(f"seed {SEED}; {times} kills in {load.faulty[1] - began:.0f} s; claims had expired {expired:.1f} s after "
+              f"the load; the log was rebased {tap.projection().counts['LogRebased']} times")
         for findings in found:
             findings.check()
         assert not any(host.lost for host in tap.projection().hosts.values())
@@ -99,5 +100,6 @@ KILLED = {
 @pytest.mark.parametrize("who", KILLED)
 def test_killed_over_and_over(tmp_path, rabbit_server, vhost, who, snapshots):
     loads, names = KILLED[who]
-    killed(f"SIGKILL, 20 times: {who}, {'snapshots every second' if snapshots else 'no snapshots'}", tmp_path, rabbit_server,
-           vhost, names, 20, loads, **(kept(tmp_path) if snapshots else {}))
+    how = "snapshots every second" if snapshots else "no snapshots"
+    killed(f"SIGKILL, 20 times: {who}, {how}", tmp_path, rabbit_server, vhost, names, 20, loads,
+           **(kept(tmp_path) if snapshots else {}))

@@ -271,7 +271,7 @@ def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(tmp_path):
     with Site(tmp_path, "sqlite", store) as site:
         conductor = site.conductor()
         site.agent()
-        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported")
         old = snapshot.dump(conductor.projection)
         api = site.serve(site.scheduler())
         built(api, 1)
@@ -300,7 +300,7 @@ def test_a_log_that_is_truncated_between_looking_and_reading_is_begun_again(tmp_
         monkeypatch.setattr(cell_log, "find_beginning", find_and_truncate)
         late = site.conductor("late")
         assert truncated
-        wait_until(lambda: late.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported again")
+        wait_until(lambda: late.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported again")
 
 
 def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
@@ -308,7 +308,7 @@ def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
     with Site(tmp_path, "sqlite") as site:
         conductor = site.conductor()
         site.agent()
-        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported")
         log = site.log()
         log.truncate_before(log.bounds().last)
         log.close()
