@@ -61,6 +61,13 @@ class CellAudit:
                 self.group_breaches.append(f"position {position}: group {rule.group_uuid} has {len(partitions)} "
                                            f"partitions in {rule.domain}, limit {rule.limit}")
 
+    def log_rebased(self):
+        """What stood in front counts no more: hosts and what they run are reported again, claims are lost."""
+        for consumer in list(self.held):
+            self.release(consumer)
+        self.capacity.clear()
+        self.providers.clear()
+
     def _hold(self, consumer, host, allocations, rule):
         self.release(consumer)
         self.held[consumer] = (host, allocations, rule)
@@ -100,9 +107,13 @@ class Audit:
 
     def read(self, cell: str, url: str) -> None:
         """Fold and check one log."""
+        self.fold(cell, records_of(url))
+
+    def fold(self, cell: str, records) -> None:
+        """Fold and check the (position, DecodedRecord) pairs of one log."""
         audit = self.cells[cell] = CellAudit(lambda changed: self._on_change(cell, changed))
         projection = Projection(cell, HostTable())
-        for position, record in records_of(url):
+        for position, record in records:
             outcomes, _ = projection.fold([(position, record)])
             accepted = {outcome.claim_uuid for outcome in outcomes if outcome.reason is None}
             for outcome in outcomes:
@@ -124,6 +135,8 @@ class Audit:
         elif event.name == "ClaimProposed":
             if data.claim_uuid in accepted:
                 audit.claim_accepted(position, data)
+        elif event.name == "LogRebased":
+            audit.log_rebased()
         elif event.name in ("ClaimReleased", "ClaimExpired"):
             audit.release(data.consumer_uuid)
         elif event.name == "InstanceDeleted":

@@ -1,6 +1,7 @@
 """Where snapshots are kept: a directory, or Redis. One snapshot a cell, the newest one."""
 
 import abc
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -37,7 +38,7 @@ def _checked(cell):
 
 
 class FileStore(SnapshotStore):
-    """Files ``CELL.snapshot`` in a directory."""
+    """Files ``CELL.snapshot`` in a directory; who holds ``CELL.lock`` is the one who writes."""
 
     def __init__(self, directory: str):
         self._directory = Path(directory)
@@ -53,11 +54,13 @@ class FileStore(SnapshotStore):
         fresh = path.with_suffix(".new")
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with open(fresh, "wb") as file:
-                file.write(packed)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, path)
+            with open(path.with_suffix(".lock"), "ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the conductors of a cell all write it; closing gives it back
+                with open(fresh, "wb") as file:
+                    file.write(packed)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(fresh, path)
         except OSError as fault:
             raise errors.LogUnavailable(f"the snapshot {path} cannot be written ({fault.strerror}); "
                                         "see to the directory of the snapshots") from None

@@ -21,14 +21,15 @@ def cell_topic(cell: str, topic: str = TOPIC) -> str:
 
 
 class ConductorAPI:
-    """The API level's conductor."""
+    """The API level's conductor. A build is waited for ``timeout`` seconds."""
 
-    def __init__(self, bus, topic: str = TOPIC):
+    def __init__(self, bus, topic: str = TOPIC, timeout: float = LONG_TIMEOUT):
         self._client = bus.client(topic, VERSION)
+        self._timeout = timeout
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
         """Find hosts and build; returns a Future of one BuildOutcome for each instance."""
-        return self._client.call_async(context, "schedule_and_build_instances", timeout=LONG_TIMEOUT,
+        return self._client.call_async(context, "schedule_and_build_instances", timeout=self._timeout,
                                        spec_obj=spec_obj, instance_uuids=list(instance_uuids))
 
     def delete_instance(self, context, cell, host, instance_uuid):
@@ -43,8 +44,9 @@ class CellConductorAPI:
         self._client = bus.client(cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context, build):
-        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome."""
-        return self._client.call_async(context, "build_instance", timeout=LONG_TIMEOUT, build=build)
+        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome, or
+        NoAnswer when no conductor is heard to work on it any more."""
+        return self._client.call_async(context, "build_instance", timeout=LONG_TIMEOUT, monitored=True, build=build)
 
     def delete_instance(self, context, host, instance_uuid):
         """Delete an instance; returns a Future of None."""

@@ -113,13 +113,27 @@ class CellLog:
         return self._log.bounds()
 
     def keep(self, packed: bytes) -> None:
-        """Keep a snapshot in the store, in a thread of its own: a store that is away holds nobody up."""
+        """Keep a snapshot in the store, unless there is a newer one; in a thread of its own: a store that is away holds
+        nobody up."""
         def save():
             try:
-                self._store.save(self.cell, packed)
+                if not self._is_surpassed(packed):
+                    self._store.save(self.cell, packed)
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
         threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True).start()
+
+    def _is_surpassed(self, packed):
+        """Whether a newer snapshot that fits the log is kept, by another process: this one may have hung until records
+        that its own state lacks were removed, and is then going to need that one."""
+        try:
+            kept = self._store.load(self.cell)
+            newer = kept is not None and snapshot.head_of(kept).position > snapshot.head_of(packed).position
+            if newer:
+                snapshot.check_fits(snapshot.check(kept), snapshot.head_of(packed).epoch, self.bounds())
+            return newer
+        except errors.NovaSchedError:
+            return False
 
     # --- in the follower's thread --------------------------------------------------------------------------------
 

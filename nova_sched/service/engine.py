@@ -122,6 +122,10 @@ class Engine:
         self._asks = {}
         self.states = CellStates(table, clock, {CELL0})
         self.account_rule = AccountRule(require_accounts)
+        #: Instances that found no host while it is not known what hosts there are.
+        self._unplaced = []
+        #: Cell -> when its log forgot its hosts, which are to be reported again.
+        self._emptied = {}
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
         #: Aggregates that cell0's log has forgotten, to be appended again once it is folded.
@@ -147,6 +151,7 @@ class Engine:
         if cell == CELL0:
             self.account_rule.begin()
         if beginning.begun_anew:
+            self._emptied[cell] = self.clock.monotonic()
             self._decide_elsewhere(cell)
             for claim_uuid in self.in_flight.get(cell, ()):
                 self.cloud.in_flight.remove(claim_uuid)
@@ -236,7 +241,8 @@ class Engine:
         self.states.fault(cell, fault, way)
 
     def on_tick(self):
-        """Look at what takes too long: cells that are not readable, claims that do not come back."""
+        """Look at what takes too long: cells that are not readable, claims that do not come back; and again for
+        hosts where there was none to be known of."""
         now = self.clock.monotonic()
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
@@ -245,10 +251,13 @@ class Engine:
             # Its conductors know it, so they do not do so, and they keep no snapshot.
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
-            waiting = sorted({str(one.cell) for one in ask.instances if not one.accepted})
+            waiting = sorted({one.cell or "any cell" for one in ask.instances if not one.accepted})
             self._fail(ask, errors.ClaimTimeout(
                 f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
                 f"{self.claim_timeout} s; see to the log of that cell"))
+        unplaced, self._unplaced = self._unplaced, []
+        for instance in unplaced:
+            self._decide(instance)
         if not self.states.is_behind(CELL0):
             # The other logs have conductors, who see to it.
             for data in self.account_rule.due(self.cloud.projections[CELL0]):
@@ -290,7 +299,10 @@ class Engine:
         self.counts["decisions"] += 1
         took_ns = int((self.clock.monotonic() - started) * 1e9)
         if not decision.candidates:
-            if not self._fence(instance, anchor):
+            if self._is_unsettled():
+                instance.cell = None
+                self._unplaced.append(instance)
+            elif not self._fence(instance, anchor):
                 self._refuse(instance, request, positions, took_ns)
             return
         chosen = decision.candidates[0]
@@ -310,6 +322,14 @@ class Engine:
         self.cloud.in_flight.add(claim)
         self._pending[claim.claim_uuid] = instance
         self.in_flight[instance.cell][claim.claim_uuid] = (epoch, sequence - 1)
+
+    def _is_unsettled(self):
+        """Whether hosts may be missing that are there: a log is being read anew, or forgot its hosts a moment ago. Then
+        it is too early to say that there is none; not so for cells that are away for long."""
+        closed = {cell for cell, closed in self.cloud.table.cell_closed.items() if closed}
+        now = self.clock.monotonic()
+        return (not closed <= set(self.states.down_for(self.cell_down_after))
+                or any(now - at < self.cell_down_after for at in self._emptied.values()))
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
@@ -415,6 +435,7 @@ class Engine:
     def _on_rebased(self, cell, aggregates):
         """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all are given up, and are
         released behind it, so that those do not hold which stood after it."""
+        self._emptied[cell] = self.clock.monotonic()
         if cell == CELL0:
             self._restore(aggregates)
             self._say_policy()

@@ -19,6 +19,8 @@ LOG = logging.getLogger(__name__)
 TICK = 0.25
 #: Seconds in which the conductor of a cell may rebase its log, or keep a snapshot of it, before a scheduler rebases it.
 REBASE_AFTER = 30.0
+#: The same where no snapshots are kept: only a conductor that is just starting may rebase it too.
+REBASE_AFTER_ALONE = 2.0
 #: Inputs taken from the queue before decisions are made on what they brought.
 MAX_BATCH = 256
 #: Requests decided before the logs are looked at again: what other schedulers claimed meanwhile need not be tried.
@@ -62,7 +64,7 @@ class Scheduler:
         self._faults = {}
         self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
                              lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
-                             REBASE_AFTER if store is None else REBASE_AFTER + 2 * snapshot_interval,
+                             REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
                              require_accounts)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -94,6 +96,9 @@ class Scheduler:
         if self._ready.is_set() or self.engine.states.waiting_for:
             return
         down = self.engine.states.unreadable
+        unknown = self.engine.states.headless
+        if self._store is None and unknown and CELL0 not in down and len({*down, *unknown}) == len(self.cells) - 1:
+            return  # there is nothing that it could answer yet, and the logs are going to be rebased
         if CELL0 in down or down and len(down) == len(self.cells) - 1:
             fault = self._faults[CELL0 if CELL0 in down else down[0]]
             raise type(fault)(str(fault))
@@ -176,14 +181,18 @@ class Scheduler:
                     self.engine.on_tick()
                     next_tick = self._clock.monotonic() + TICK
                 if self._store is not None and self._clock.monotonic() >= next_snapshot:
-                    # The other logs have conductors, who see to it.
-                    self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
+                    self._keep_snapshot()
                     next_snapshot = self._clock.monotonic() + self._snapshot_interval
         except errors.NovaSchedError as fault:
             self._give_up(fault)
         except Exception as fault:
             LOG.exception("%s met a fault of its own", self.name)
             self._give_up(errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log"))
+
+    def _keep_snapshot(self):
+        """Keep the state of cell0's log, once it is known; the other logs have conductors, who see to it."""
+        if not self.engine.states.is_behind(CELL0):
+            self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
 
     def _next_batch(self, timeout):
         try:

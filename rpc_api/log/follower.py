@@ -21,7 +21,8 @@ class Follower:
       on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
     * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
     * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or whatever
-      else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again.
+      else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again. A reader that was
+      too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
     """
 
     def __init__(self, begin, on_records, on_fault, name: str = ""):
@@ -63,6 +64,10 @@ class Follower:
         while not self._stop.is_set():
             try:
                 records = self._read()
+            except errors.PositionTruncated as fault:
+                # Where the log begins now is for begin() to find; it may have moved on even since it last did.
+                LOG.warning("the log of %s does not go on where it was, and is read anew: %s", self._name, fault)
+                self._close_reader()
             except errors.LogUnavailable as fault:
                 # The reader, if there is one, resumes at its own position.
                 self._lose(fault, "cannot be read, and is tried again")

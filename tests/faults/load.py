@@ -10,6 +10,7 @@ A test reads: start a cloud, start a load, a fault, heal, audit:
 
 import os
 import re
+import signal
 import threading
 import time
 import uuid
@@ -23,11 +24,13 @@ from oslo_config import cfg
 
 from cloud.audit import Audit
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
 from nova_sched.reading import records_of
-from rpc_api import errors
+from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.codec import Event
+from rpc_api.conductor import ConductorAPI
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
@@ -42,23 +45,29 @@ CELL0 = "cell0"
 RESPONSE_TIMEOUT = 20
 #: Longer than any of the services' own times: who has not answered by then hangs.
 HANG_SECONDS = 120.0
-SELECTED, NO_VALID_HOST = "selected", "no valid host"
+#: An API conductor that was killed is heard of no more, and its call not monitored: the load gives it up after this.
+BUILD_TIMEOUT = 15
+SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 
 
 # --- the cloud ---------------------------------------------------------------------------------------------------
 
 class Cloud:
-    """Schedulers, and for each cell its conductors and one agent, each a process of its own; a context manager.
+    """Schedulers, conductors of the API level, and for each cell its conductors and one agent, each a process of its
+    own; a context manager.
 
     ``transport_url`` is the RPC broker's; ``log_url(name)`` gives the log URL of ``cell0`` and of each cell, so that
-    logs and RPC may be on different brokers. ``vcpus`` are those of one host: an instance of the load takes one.
+    logs and RPC may be on different brokers, and ``cell_transport_urls`` those of cells that have a message queue of
+    their own. ``vcpus`` are those of one host: an instance of the load takes one.
     ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further
     sections of the configuration, as :func:`tests.service.processes.sections_for` takes them.
     """
 
     def __init__(self, directory: Path, transport_url: str, log_url, cells=("cell1",), schedulers: int = 2,
-                 conductors: int = 1, hosts: int = 20, vcpus: int = 64, heartbeat_seconds: int = 60, **changes):
+                 conductors: int = 1, hosts: int = 20, vcpus: int = 64, heartbeat_seconds: int = 60,
+                 api_conductors: int = 0, cell_transport_urls=None, **changes):
         self.transport_url = transport_url
+        self._cell_transport_urls = cell_transport_urls or {}
         self.heartbeat_seconds = heartbeat_seconds
         self.logs = {name: log_url(name) for name in (CELL0, *cells)}
         self.cells = cells
@@ -67,6 +76,8 @@ class Cloud:
         #: Name of a process -> (service, further arguments, the cells whose logs it folds).
         self._commands = {f"scheduler-{number}": ("scheduler", (), tuple(self.logs))
                           for number in range(1, schedulers + 1)}
+        self._commands |= {f"api-{number}": ("conductor", ("--level", "api"), ())
+                           for number in range(1, api_conductors + 1)}
         for cell in cells:
             for number in range(1, conductors + 1):
                 self._commands[f"conductor-{number}.{cell}"] = (
@@ -114,6 +125,14 @@ class Cloud:
         """End a process with SIGKILL."""
         self.running.pop(name).__exit__()
 
+    def freeze(self, name: str) -> None:
+        """Let a process hang (SIGSTOP)."""
+        self.running[name].send(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self.running[name].send(signal.SIGCONT)
+
     def said(self, pattern: str) -> list[str]:
         """The lines that match a pattern, of all that the running processes have logged."""
         return [line for process in self.running.values() for line in process.stderr.splitlines()
@@ -136,8 +155,8 @@ class Cloud:
             "compute_agent": {
                 "cell": cell, "host": own, "report_interval": 1, "simulated_hosts": self._options["hosts"],
                 "simulated_vcpus": self._options["vcpus"], "simulated_memory_mb": 2**20, "simulated_disk_gb": 2**20},
-            **{f"cell_{one}": {"log": self.logs[one], "uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, one))}
-               for one in self.cells}}
+            **{f"cell_{one}": {"log": self.logs[one], "uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, one)),
+                               "transport_url": self._cell_transport_urls.get(one)} for one in self.cells}}
         for section, options in self._options["changes"].items():
             sections[section] = {**sections.get(section, {}), **options}
         return sections_for(self._directory, **sections)
@@ -185,8 +204,9 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
 # --- the load ----------------------------------------------------------------------------------------------------
 
 class Request(NamedTuple):
-    """One request and what came of it: ``outcome`` is SELECTED, NO_VALID_HOST or the name of an error with its text in
-    ``fault``. Times are monotonic seconds."""
+    """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
+    host was left) or the name of an error with its text in ``fault``. A build's answer has no claim. Times are monotonic
+    seconds."""
 
     instance_uuid: str
     asked_at: float
@@ -202,10 +222,11 @@ class Request(NamedTuple):
 class Load:
     """Asks for hosts ``rate`` times a second, with at most ``in_flight_max`` requests under way; a context manager.
 
-    What would be more than that under way is not asked, and counted in ``held_back``.
+    With ``builds`` it asks the API conductors to build on them too. What would be more than that under way is not
+    asked, and counted in ``held_back``.
     """
 
-    def __init__(self, cloud: Cloud, rate: float = 40.0, in_flight_max: int = 64):
+    def __init__(self, cloud: Cloud, rate: float = 40.0, in_flight_max: int = 64, builds: bool = False):
         self.requests: list[Request] = []
         self.held_back = 0
         self.started_at = self.stopped_at = 0.0
@@ -229,6 +250,8 @@ class Load:
                 cfg.CONF.set_override(name, value, group)
                 stack.callback(cfg.CONF.clear_override, name, group)
             self._scheduler = SchedulerAPI(self._bus)
+            self.builds = builds
+            self._conductor = ConductorAPI(self._bus, timeout=BUILD_TIMEOUT) if builds else None
             self._stack = stack.pop_all()
 
     def __enter__(self):
@@ -288,12 +311,17 @@ class Load:
                                             "is_admin": True})
         with self._lock:
             asked_at = self._asked[one] = time.monotonic()
-        asked = self._scheduler.select_destinations(context, spec(one, vcpus=1), [one])
+        asks = self._conductor.schedule_and_build_instances if self._conductor else self._scheduler.select_destinations
+        asked = asks(context, spec(one, vcpus=1), [one])
         asked.add_done_callback(lambda done: self._answered(one, asked_at, done))
 
     def _answered(self, one, asked_at, done):
         fault, now = done.exception(), time.monotonic()
-        if fault is None:
+        if fault is None and self._conductor:
+            outcome, = done.result()
+            kind = {messages.BUILT: SELECTED, messages.NO_VALID_HOST: NO_VALID_HOST}.get(outcome.outcome, NOT_BUILT)
+            request = Request(one, asked_at, now, kind, outcome.reason, host=outcome.host)
+        elif fault is None:
             cell, claims, position = claims_of(done.result()[0], one, "", None, lambda: "")
             request = Request(one, asked_at, now, SELECTED, "", cell, claims[0].host, claims[0].claim_uuid, position)
         elif isinstance(fault, NoValidHost):
@@ -330,7 +358,7 @@ class Findings:
     group_breaches: list = field(default_factory=list)
     #: Processes that do not have the state that a fresh fold has at their position.
     diverged: list = field(default_factory=list)
-    #: Accepted claims that no request was answered with: they are released, or expire.
+    #: Accepted claims that no request was answered with and under which nothing was started: released, or to expire.
     orphans: int = 0
 
     def check(self) -> None:
@@ -343,7 +371,8 @@ class Findings:
     def row(self, what: str) -> str:
         """A row of the table in docs/reliability/README.md; its last column is the test that made it."""
         rates = ", ".join(f"{rate:.1f}" for rate in self.rates)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.errors.items())) or "none"
+        kinds = Counter({NO_VALID_HOST: self.no_valid_host}) + self.errors
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
         recovery = "" if self.recovery_seconds is None else f"{self.recovery_seconds:.1f} s"
         wrong = "{}, {}, {}".format(len(self.lost), len(self.double_bookings) + len(self.over_commitments),
                                     len(self.diverged))
@@ -352,18 +381,23 @@ class Findings:
                 f"{self.orphans} | {wrong} | `{test}` |")
 
 
-def audit(cloud: Cloud, load: Load) -> Findings:
-    """Audit the logs, the answers and the processes; ``load`` was stopped."""
+def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
+    """Audit the logs, the answers and the processes; ``load`` was stopped. ``taps`` are those of logs (cell -> Tap) that
+    do not hold all of their records any more."""
     states = cloud.wait_folded()
     findings = _figures(load)
-    arithmetic = Audit()
+    arithmetic, folds = Audit(), {}
     for cell, url in cloud.logs.items():
-        arithmetic.read(cell, url)
+        positions = {position for (_, of), (position, _) in states.items() if of == cell}
+        tap = (taps or {}).get(cell)
+        if tap is not None:
+            tap.wait_for(max(positions))
+        records = list(tap.records if tap is not None else records_of(url))
+        arithmetic.fold(cell, records)
+        folds[cell] = _Fold(cell, records, positions)
     for one in arithmetic.cells.values():
         findings.over_commitments += one.over_commitments
         findings.group_breaches += one.group_breaches
-    folds = {cell: _Fold(cell, url, {position for (_, of), (position, _) in states.items() if of == cell})
-             for cell, url in cloud.logs.items()}
     for (name, cell), (position, digest) in states.items():
         wanted = folds[cell].digests.get(position)
         if digest != wanted:
@@ -393,22 +427,29 @@ def _rate(answers, first, last):
 class _Fold:
     """A fresh fold of one log: what became of its claims, and its digest at the ``positions`` that are asked for."""
 
-    def __init__(self, cell, url, positions):
+    def __init__(self, cell, records, positions):
         self.digests = {}
         #: Claim uuid -> positions at which it was accepted.
         self.accepted = defaultdict(list)
+        #: Claim uuid -> its instance, of those.
+        self.instances = {}
+        #: Instance -> hosts on which it was started.
+        self.started = defaultdict(set)
         self.double_bookings = []
         self._holders = {}
+        #: Instance -> the host on which it runs.
+        self._running = {}
         projection = Projection(cell)
         if -1 in positions:
             self.digests[-1] = state_digest(projection)
-        for position, record in records_of(url):
+        for position, record in records:
             outcomes, _ = projection.fold([(position, record)])
             if position in positions:
                 self.digests[position] = state_digest(projection)
             taken = [one for one in outcomes if one.reason is None]
             for one in taken:
                 self.accepted[one.claim_uuid].append(one.position)
+                self.instances[one.claim_uuid] = one.consumer_uuid
             self._follow(position, record, {one.claim_uuid for one in taken})
         #: Instance -> uuid of the claim that it holds at the end.
         self.held = dict(self._holders)
@@ -427,14 +468,39 @@ class _Fold:
             elif event.name in ("ClaimReleased", "ClaimExpired"):
                 if self._holders.get(data.consumer_uuid) == data.claim_uuid:
                     del self._holders[data.consumer_uuid]
+            elif event.name == "InstanceStarted":
+                self._start(position, data.consumer.instance_uuid, data.host)
+            elif event.name == "InstanceDeleted":
+                self._end(data.host, {data.instance_uuid})
+            elif event.name == "HostReported":
+                consumers = events.thaw("HostConsumers", data.consumers).consumers
+                runs = {one.instance_uuid for one in consumers}
+                self._end(data.host, {one for one, host in self._running.items() if host == data.host} - runs)
             elif event.name == "LogRebased":
                 self._holders.clear()
+
+    def _start(self, position, instance, host):
+        self.started[instance].add(host)
+        if self._running.setdefault(instance, host) != host:
+            self.double_bookings.append(
+                f"position {position}: {instance} is started on {host} and runs on {self._running[instance]}")
+
+    def _end(self, host, instances):
+        for instance in instances:
+            if self._running.get(instance) == host:
+                del self._running[instance]
 
 
 def _check_claims(findings, load, folds):
     acknowledged = set()
+    started = {instance: hosts for fold in folds.values() for instance, hosts in fold.started.items()}
     for one in load.requests:
         if one.outcome != SELECTED:
+            continue
+        if one.claim_uuid is None:
+            if one.host not in started.get(one.instance_uuid, ()):
+                findings.lost.append(f"{one.instance_uuid} was said to be built on {one.host}, and started on "
+                                     f"{sorted(started.get(one.instance_uuid, ())) or 'no host'}")
             continue
         acknowledged.add(one.claim_uuid)
         found = folds[one.cell].accepted.get(one.claim_uuid, [])
@@ -445,10 +511,73 @@ def _check_claims(findings, load, folds):
         findings.double_bookings += fold.double_bookings
         findings.double_bookings += [f"{claim_uuid} was accepted at {positions} of {cell}"
                                      for claim_uuid, positions in fold.accepted.items() if len(positions) > 1]
-        findings.orphans += len(set(fold.accepted) - acknowledged)
+        findings.orphans += sum(claim_uuid not in acknowledged and instance not in started
+                                for claim_uuid, instance in fold.instances.items())
     held = Counter(instance for fold in folds.values() for instance in fold.held)
     findings.double_bookings += [f"{instance} is held in {count} cells"
                                  for instance, count in held.items() if count > 1]
+
+
+class Tap:
+    """All records of a log from its first on, kept in the thread that follows it; a context manager.
+
+    For logs whose records are removed, and for whoever waits for what a log comes to.
+    """
+
+    def __init__(self, cell: str, url: str):
+        #: (position, DecodedRecord) of all that was read.
+        self.records: list = []
+        self.fault: errors.NovaSchedError | None = None
+        self._projection = Projection(cell)
+        self._folded = 0
+        self._stop = threading.Event()
+        self._url = url
+        self._thread = threading.Thread(target=self._run, name=f"tap {cell}", daemon=True)
+
+    def __enter__(self):
+        with open_log(self._url):  # which makes it where nobody has yet
+            pass
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._stop.set()
+        self._thread.join(HANG_SECONDS)
+
+    def _run(self):
+        try:
+            with open_log(self._url, create=False) as log, log.read_from(0) as reader:
+                while not self._stop.is_set():
+                    self.records += [(record.position, codec.decode_record(record.payload, record.account))
+                                     for record in reader.read(timeout=0.2)]
+        except errors.NovaSchedError as fault:
+            self.fault = fault
+
+    @property
+    def last(self) -> int:
+        """The position of the last record that was read; raises what ended the reading."""
+        if self.fault is not None:
+            raise self.fault
+        return self.records[-1][0] if self.records else -1
+
+    def wait_for(self, position: int) -> None:
+        """Wait until the record at a position, or one behind it, was read."""
+        wait_until(lambda: self.last >= position, HANG_SECONDS, f"the tap has not read {self._url} up to {position}")
+
+    def projection(self) -> Projection:
+        """What the log comes to as far as it was read."""
+        fresh = self.records[self._folded:]
+        self._folded += len(fresh)
+        self._projection.fold(fresh)
+        return self._projection
+
+    def wait_expired(self) -> float:
+        """Wait until no claim is outstanding: what nobody builds has expired; returns the seconds that it took."""
+        began = time.monotonic()
+        wait_until(lambda: self.last is not None and not any(
+            entry.state is CLAIMED for entries in self.projection().consumers.values() for entry in entries),
+            HANG_SECONDS, "claims that nobody builds do not expire")
+        return time.monotonic() - began
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from nova_sched.projection.digest import state_digest
 from rpc_api import codec
 from rpc_api.log import open_log
 from tests import builders
-from tests.builders import uuid_of
+from tests.builders import Voice, uuid_of
 from tests.faults.load import CELL0, SELECTED, Request, audit, states_of
 
 _numbers = itertools.count()
@@ -48,6 +48,23 @@ def test_what_is_sound(site):
 def test_an_answer_that_the_log_does_not_bear_out_is_a_loss(site, changes, said):
     cloud, load = site
     load.requests[1] = load.requests[1]._replace(**changes)
+    with pytest.raises(AssertionError, match=said):
+        audit(cloud, load).check()
+
+
+@pytest.mark.parametrize("host, ended, said", [
+    ("h1", False, None), ("h2", False, "1 lost.*said to be built on h2, and started on .'h1'"),
+    (None, True, None), (None, False, "1 double_bookings.*is started on h2 and runs on h1")])
+def test_an_instance_that_was_built(site, host, ended, said):
+    """One that is answered with a host runs there, and one that ran elsewhere before had ended there."""
+    cloud, load = site
+    load.requests[:] = [Request(uuid_of("a"), 1.0, 2.0, SELECTED, host=host or "h2")]
+    with open_log(cloud.logs["cell1"]) as log:
+        for event in [builders.started("a", "h1"), *([] if host else [
+                *([builders.deleted("a", "h1")] if ended else []), builders.started("a", "h2")])]:
+            log.append([builders.record_of(Voice(f"compute_agent/{event.host}").say(event))])
+    if said is None:
+        return audit(cloud, load).check()
     with pytest.raises(AssertionError, match=said):
         audit(cloud, load).check()
 

@@ -1,6 +1,7 @@
 """Snapshots: the same state from a snapshot and what follows it, and no snapshot is ever half used."""
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import msgpack
@@ -260,6 +261,16 @@ def test_a_half_written_file_is_never_the_snapshot(tmp_path):
     store.save("cell1", b"whole")
     (tmp_path / "cell1.new").write_bytes(b"ha")
     assert store.load("cell1") == b"whole"
+
+
+def test_several_may_save_at_once(tmp_path):
+    """As the conductors of one cell do: what is kept is one of theirs, whole, and nobody is in another's way."""
+    stores = [FileStore(str(tmp_path)) for _ in range(8)]
+    packed = [bytes([number]) * 300_000 for number in range(len(stores))]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        for _ in range(5):
+            list(pool.map(lambda store, mine: store.save("cell1", mine), stores, packed))
+            assert stores[0].load("cell1") in packed
 
 
 @pytest.mark.parametrize("url, fault", [

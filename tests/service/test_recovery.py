@@ -9,8 +9,10 @@ from cloud.wiring import Wiring
 from compute_agent.agent import Agent
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from conductor.cell import CellConductor
+from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.selection.policy import Policy
+from nova_sched.service import cell_log
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
 from nova_sched.snapshots import FileStore
 from rpc_api import agent as agent_rpc
@@ -248,7 +250,6 @@ def test_a_clock_that_went_back_mutes_nobody(tmp_path):
 
 
 def test_snapshots_are_kept_again_after_one_was_refused(tmp_path, monkeypatch):
-    from nova_sched.projection import snapshot
     store = FileStore(str(tmp_path / "snapshots"))
     with Site(tmp_path, "sqlite", store) as site:
         conductor = site.conductor()
@@ -262,3 +263,67 @@ def test_snapshots_are_kept_again_after_one_was_refused(tmp_path, monkeypatch):
         late.keep_snapshot()
         wait_until(lambda: store.load("cell1") != refused, SECONDS_MAX, "no snapshot was kept any more")
         snapshot.load(store.load("cell1"))
+
+
+def test_an_older_snapshot_does_not_take_the_place_of_a_newer_one(tmp_path):
+    """A conductor that hung keeps one first and reads on then, from the one that another kept meanwhile."""
+    store = FileStore(str(tmp_path / "snapshots"))
+    with Site(tmp_path, "sqlite", store) as site:
+        conductor = site.conductor()
+        site.agent()
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported")
+        old = snapshot.dump(conductor.projection)
+        api = site.serve(site.scheduler())
+        built(api, 1)
+        conductor.keep_snapshot()
+        newer = wait_until(lambda: store.load("cell1"), SECONDS_MAX, "no snapshot")
+        assert conductor._log._is_surpassed(old)
+        assert not conductor._log._is_surpassed(newer)
+        store.save("cell1", newer[:-1])
+        assert not conductor._log._is_surpassed(old), "one that is damaged is no better"
+
+
+def test_a_log_that_is_truncated_between_looking_and_reading_is_begun_again(tmp_path, monkeypatch):
+    real, truncated = cell_log.find_beginning, []
+
+    def find_and_truncate(log, *how):
+        found = real(log, *how)
+        if not truncated:
+            log.truncate_before(log.bounds().last)
+            truncated.append(log)
+        return found
+
+    with Site(tmp_path, "sqlite") as site:
+        first = site.conductor()
+        site.agent()
+        wait_until(lambda: first.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "the hosts were not reported")
+        monkeypatch.setattr(cell_log, "find_beginning", find_and_truncate)
+        late = site.conductor("late")
+        assert truncated
+        wait_until(lambda: late.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported again")
+
+
+def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
+    """The conductor knows all of the log, so it does not rebase it, and there are no snapshots: the scheduler does."""
+    with Site(tmp_path, "sqlite") as site:
+        conductor = site.conductor()
+        site.agent()
+        wait_until(lambda: conductor.projection.hosts.keys() == {"h1", "h2"}, SECONDS_MAX, "no host was reported")
+        log = site.log()
+        log.truncate_before(log.bounds().last)
+        log.close()
+        scheduler = site.scheduler()
+        assert not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell1"]).result(SECONDS_MAX)
+        assert built(site.serve(scheduler), 1) in ("h1", "h2")
+        assert conductor.projection.counts["LogRebased"] == 1
+
+
+def test_a_scheduler_keeps_no_state_of_cell0_that_is_not_folded(tmp_path):
+    with Site(tmp_path, "sqlite", FileStore(str(tmp_path / "snapshots"))) as site:
+        site.conductor()
+        scheduler, kept = site.scheduler(), []
+        scheduler._logs["cell0"].keep = kept.append
+        scheduler.call(lambda engine: scheduler._keep_snapshot()).result(SECONDS_MAX)
+        assert len(kept) == 1
+        scheduler.call(lambda engine: (engine.states.expect("cell0"), scheduler._keep_snapshot())).result(SECONDS_MAX)
+        assert len(kept) == 1

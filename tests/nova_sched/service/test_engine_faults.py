@@ -188,6 +188,60 @@ def test_claims_in_a_log_that_was_begun_anew_are_decided_again():
     assert not engine.in_flight["cell1"]
 
 
+def test_nobody_is_refused_while_a_log_is_read_anew():
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=2)
+    engine = cloud.engine("one")
+    engine.on_begin("cell1", Beginning(None, 0, 0, True, False))
+    first, second = cloud.ask(engine, "vm1"), cloud.ask(engine, "vm2")
+    assert not cloud.events(CELL0, "DecisionMade")
+    cloud._read["one", "cell1"] = 0
+    cloud.settle()
+    engine.on_tick()
+    cloud.settle()
+    assert hosts_of(first) == ["a"]
+    with pytest.raises(errors.NoHostFound):
+        second.future.result(0)
+
+
+@pytest.mark.parametrize("forgets", ["rebased", "begun anew"])
+def test_nobody_is_refused_until_hosts_may_be_reported_again(forgets):
+    cloud = TinyCloud()
+    cloud.host("a")
+    engine = cloud.engine("one")
+    if forgets == "rebased":
+        cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+        cloud.settle()
+    else:
+        cloud.logs["cell1"], cloud._read["one", "cell1"] = [], 0
+        engine.on_begin("cell1", Beginning(None, 0, -1, True, True))
+    placed, refused = cloud.ask(engine, "small"), cloud.ask(engine, "large", vcpus=8)
+    cloud.host("a")
+    cloud.settle()
+    engine.on_tick()
+    cloud.settle()
+    assert hosts_of(placed) == ["a"] and not refused.future.done()
+    cloud.clock.seconds += engine.cell_down_after
+    engine.on_tick()
+    with pytest.raises(errors.NoHostFound):
+        refused.future.result(0)
+
+
+@pytest.mark.parametrize("fault", [errors.LogUnavailable, errors.LogGap])
+def test_a_cell_that_is_away_for_long_keeps_nobody_waiting(fault):
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=1)
+    engine = cloud.engine("one")
+    engine.on_fault("cell1", fault("it is away"))
+    first = cloud.ask(engine, "vm1")
+    assert first.future.done() is (fault is errors.LogUnavailable), "where it cannot be read for a moment it is known"
+    cloud.clock.seconds += engine.cell_down_after
+    engine.on_tick()
+    for ask in (first, cloud.ask(engine, "vm2")):
+        with pytest.raises(errors.NoHostFound):
+            ask.future.result(0)
+
+
 def test_what_is_held_is_held_on_after_the_log_was_read_anew():
     cloud = TinyCloud()
     cloud.host("a", vcpus=2)
