@@ -50,6 +50,8 @@ class CellConductor:
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
+        #: Whether the log can be read now.
+        self._readable = True
         self._stopped = threading.Event()
         #: Why it could not start.
         self.fault = None
@@ -68,13 +70,13 @@ class CellConductor:
     def start(self, timeout=60.0):
         """Fold what the log holds; raises when it cannot be read, or that does not come to an end in time."""
         self._log.start()
+        self._ticker.start()
         if not self._current.wait(timeout):
             raise errors.LogUnavailable(f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
                                         "see to its broker, or give it more time")
         if self.fault is not None:
             raise self.fault
         self._started = True
-        self._ticker.start()
         return self
 
     def stop(self, timeout=5.0) -> bool:
@@ -94,12 +96,19 @@ class CellConductor:
     # --- the log -----------------------------------------------------------------------------------------------
 
     def _on_log(self, kind, content):
-        if kind == "records":
-            self._on_records(content)
-        elif kind == "begin":
-            self._on_begin(content)
-        elif content is not None:
-            self._on_fault(content)
+        try:
+            if kind == "records":
+                self._on_records(content)
+            elif kind == "begin":
+                self._on_begin(content)
+            else:
+                self._on_fault(content)
+        except Exception as fault:
+            # Whatever it is, the state is not to be trusted any more: the process ends, and another begins.
+            LOG.error("%s met a fault of its own: %r", self.name, fault)
+            LOG.debug("the fault of the conductor", exc_info=True)
+            self.fault = errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log")
+            self._current.set()
 
     def _on_begin(self, beginning):
         self._current.clear()
@@ -137,7 +146,8 @@ class CellConductor:
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; at the start that is a fault."""
-        if not self._started:
+        self._readable = fault is None
+        if fault is not None and not self._started:
             self.fault = fault
             self._current.set()
 
@@ -195,7 +205,9 @@ class CellConductor:
         """Hosts are alive; the agent that answers at ``agent`` speaks for them in the log's incarnation ``epoch``."""
         with self._lock:
             unknown = self.engine.on_beat(hosts, epoch, self._clock.monotonic())
-        self._ask_to_report(dict.fromkeys(unknown, agent))
+        if self._readable:
+            # Else the log may be another one by now, and the agent right.
+            self._ask_to_report(dict.fromkeys(unknown, agent))
 
     # --- what time brings --------------------------------------------------------------------------------------
 

@@ -36,8 +36,9 @@ class CellEngine:
         self.name = name
         self.publish = publish
         self.projection = Projection(cell)
-        #: The position that is to be folded before the state counts as current.
-        self._catch_up = None
+        #: The position that is to be folded before the state counts as current, and the first one of the log.
+        self._catch_up = self._first = None
+        self._has_rebased = False
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
@@ -60,15 +61,17 @@ class CellEngine:
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self._catch_up = beginning.catch_up
+        self._first, self._has_rebased = beginning.first, False
         self.account_rule.begin()
-        if not beginning.whole:
-            self.publish(events.LogRebased(self.cell, beginning.first, bool(self.account_rule.wanted)))
 
     @property
     def is_current(self) -> bool:
         """Whether all is folded that the log held when it was begun."""
-        return (self._catch_up is not None and self.projection.whole
-                and self.projection.position >= self._catch_up)
+        return self.projection.whole and self._has_read_all
+
+    @property
+    def _has_read_all(self):
+        return self._catch_up is not None and self.projection.position >= self._catch_up
 
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
@@ -81,6 +84,8 @@ class CellEngine:
         for one in [one for one in self.waiting if one[0] <= self.projection.position]:
             self.waiting.remove(one)
             one[1]()
+        if any(note.kind == "rebased" for note in noted):
+            self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
 
     def server_of(self, host: str) -> str | None:
@@ -132,10 +137,17 @@ class CellEngine:
         return [host for host in hosts if epoch != self.projection.epoch or host not in self.projection.hosts]
 
     def on_tick(self, now: float) -> None:
-        """Say which hosts are lost or seen again, and which claims were not built in time."""
+        """Say which hosts are lost or seen again, and which claims were not built in time; and rebase a log of which all is
+        read and the state is not known."""
+        if not self.projection.whole and self._has_read_all and not self._has_rebased:
+            self.publish(events.LogRebased(self.cell, self._first, bool(self.account_rule.wanted)))
+            self._has_rebased = True
         if not self.is_current:
             return
-        said = [*self.account_rule.due(self.projection), *self.monitor.changes(self.projection.hosts, now),
+        rule = self.account_rule.due(self.projection)
+        said = [*rule, *self.monitor.changes(self.projection.hosts, now),
                 *self.reaper.expired(self.projection.consumers, self.building, now)]
         if said:
             self.publish(*said)
+        if rule:
+            self.account_rule.said()

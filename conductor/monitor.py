@@ -3,12 +3,18 @@
 from rpc_api import events
 
 
+#: Seconds after which what was said, and is not to be seen in the log, is said again.
+SAY_AGAIN = 30.0
+
+
 class Monitor:
     """Beats of hosts, by this process's clock. A host that never beat counts from when it was first looked at."""
 
     def __init__(self, service_down_time: float):
         self.service_down_time = service_down_time
         self._heard_at = {}
+        #: Host -> (lost or not, when that was said).
+        self._said = {}
 
     def heard(self, hosts, now: float) -> None:
         """Hosts beat at ``now`` (seconds, monotonic)."""
@@ -20,10 +26,15 @@ class Monitor:
         said = []
         for name, host in hosts.items():
             silent = now - self._heard_at.setdefault(name, now)
-            if silent >= self.service_down_time and not host.lost:
-                said.append(events.HostLost(name, f"not heard of for {silent:.0f} s"))
-            elif silent < self.service_down_time and host.lost:
-                said.append(events.HostSeen(name))
+            lost = silent >= self.service_down_time
+            if lost == host.lost:
+                self._said.pop(name, None)
+                continue
+            before, at = self._said.get(name, (None, 0.0))
+            if before != lost or now - at >= SAY_AGAIN:
+                self._said[name] = lost, now
+                said.append(events.HostLost(name, f"not heard of for {silent:.0f} s") if lost else events.HostSeen(name))
         for name in [name for name in self._heard_at if name not in hosts]:
             del self._heard_at[name]
+            self._said.pop(name, None)
         return said

@@ -12,7 +12,6 @@ from rpc_api.codec import Event
 #: Why an event may be set aside: by the codec, and by the fold.
 CODES = frozenset({"undecodable", "unknown-format", "too-large", "unknown-type", "newer-version", "invalid",
                    "foreign-epoch", "not-allowed", "not-its-account", "not-its-host", "wrong-log"})
-BEGINNINGS = ("LogOpened", "LogRebased")
 
 
 class SetAsideEvent(NamedTuple):
@@ -45,7 +44,7 @@ def set_aside(cell: str, log):
             yield _told(one, record.events[one.index] if record.events else None)
         projection.quarantine.clear()
         projection.noted.clear()
-    if bounds.first > 0 and first not in BEGINNINGS:
+    if bounds.first > 0 and first != "LogRebased":
         raise errors.LogGap(f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
                             "not known; events that only count behind that are judged without it")
 

@@ -1,6 +1,6 @@
 """Reading a whole log, or a part of it, once: for tools that do not follow it."""
 
-from rpc_api import codec
+from rpc_api import codec, errors
 from rpc_api.log import open_log
 
 BATCH = 1000
@@ -18,7 +18,8 @@ def decoded_records(log, first: int | None = None, last: int | None = None):
         while position <= end:
             records = reader.read(min(BATCH, end - position + 1), TIMEOUT)
             if not records:
-                return
+                raise errors.LogUnavailable(f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, wanted all "
+                                            f"up to {end}; see to its broker")
             for record in records:
                 yield record.position, codec.decode_record(record.payload, record.account)
             position = records[-1].position + 1

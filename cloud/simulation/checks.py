@@ -144,13 +144,25 @@ class Checks:
     def acknowledged(self, selections):
         """A scheduler has answered a request. Returns a function that raises if it should not have."""
         self.counts["selections"] += len(selections)
-        wrong = [chosen for chosen, *_ in selections if (chosen.cell, chosen.position) not in
-                 self._accepted.get(chosen.claim_uuid, {}).values()]
+        empty = not all(selections)
+        wrong = [one[0] for one in selections if one and (one[0].cell, one[0].position) not in
+                 self._accepted.get(one[0].claim_uuid, {}).values()]
 
         def look():
+            if empty:
+                raise Broken("a request was answered without a host for each instance")
             for chosen in wrong:
                 raise Broken(f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} without an accepted claim")
         return look
+
+    def no_faults(self, name, counts):
+        """A process met no fault of its own."""
+        if counts["faults"]:
+            raise Broken(f"{name} met {counts['faults']} faults of its own")
+
+    def fault(self, fault):
+        """What an answer came to is no answer."""
+        raise Broken(f"an answer cannot be read: {fault!r}")
 
     def ended(self, outcome):
         """A build has ended."""

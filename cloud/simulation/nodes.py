@@ -128,6 +128,7 @@ class SchedulerNode(Node):
         for cell in self.engine.states.headless:
             self.logs[cell].look_for_snapshot()
         self.engine.on_tick()
+        self.cloud.checks.no_faults(self.name, self.engine.counts)
 
     def _snapshot(self):
         if not self.engine.states.is_behind(CELL0):
@@ -144,11 +145,14 @@ class SchedulerNode(Node):
         ask = Ask(request, instance_uuids, alternates, self.clock.monotonic())
 
         def answered(future):
-            selections = None if future.exception() else future.result()
-            if selections:
-                # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
-                self.world.at(0.0, self.cloud.checks.acknowledged(selections))
-            reply(selections)
+            # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
+            try:
+                selections = None if future.exception() else future.result()
+                if selections is not None:
+                    self.world.at(0.0, self.cloud.checks.acknowledged(selections))
+                reply(selections)
+            except Exception as fault:
+                self.world.at(0.0, self.cloud.checks.fault, fault)
         ask.future.add_done_callback(self.guard(answered))
         self.engine.on_ask(ask)
 

@@ -12,7 +12,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.reading import decoded_records
 from nova_sched.snapshots import open_store
 from rpc_api import errors
-from rpc_api.log.epoch import epoch_of
+from rpc_api.log.epoch import epoch_of, opening_of
 
 EPILOG = """\
 examples:
@@ -47,7 +47,8 @@ class Snapshot(Command):
         return 0
 
     def _take(self, cell, log, store):
-        projection = Projection(cell, HostTable())
+        opening = opening_of(log)
+        projection = Projection(cell, HostTable(), opening is None or opening.whole)
         projection.fold(decoded_records(log))
         packed = snapshot.dump(projection)
         store.save(cell, packed)

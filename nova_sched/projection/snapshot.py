@@ -39,7 +39,10 @@ class Head(NamedTuple):
 
 
 def dump(projection: Projection) -> bytes:
-    """Pack the state of a projection."""
+    """Pack the state of a projection; LogGap where that is not known, as records were removed in front of its log."""
+    if not projection.whole:
+        raise errors.LogGap(f"the state of {projection.cell} is not known: records were removed in front of its log; "
+                            "start from a snapshot that fits it, or wait until it is rebased")
     hosts = [projection.hosts[name] for name in sorted(projection.hosts)]
     state = zlib.compress(msgpack.packb((
         [(host.name, host.server, host.inventory, host.status, host.lost,

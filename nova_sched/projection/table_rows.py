@@ -49,7 +49,10 @@ class Rows:
         self.profiles = [Profile(*one) for one in profiles]
         self.amounts = {name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)}
         self.ratio = self._of_classes(ratio, "<f8")
-        self.trait_words = np.frombuffer(trait_words, "<u8").reshape(-1, self.count or 1)
+        words = np.frombuffer(trait_words, "<u8")
+        self.trait_words = words.reshape(len(words) // self.count if self.count else 0, self.count)
+        if self.count and 64 * len(self.trait_words) < len(traits):
+            raise ValueError("it has fewer trait bits than traits")
         self.facts = {name: np.frombuffer(packed, kind)
                       for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)}
         lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates), *map(len, self.facts.values())}
@@ -107,7 +110,7 @@ class Rows:
     def _write_traits(self, table, rows):
         indices = [table.traits.id_of(trait) for trait in self.traits]
         table.widen_traits()
-        for number, index in enumerate(indices):
+        for number, index in enumerate(indices if self.count else ()):
             has = rows[self.trait_words[number >> 6] >> np.uint64(number & 63) & np.uint64(1) != 0]
             table.trait_words[index >> 6, has] |= np.uint64(1 << (index & 63) & ALL_BITS)
 

@@ -18,18 +18,21 @@ class AccountRule:
         self._said = self._warned = False
 
     def begin(self) -> None:
-        """The log is read anew."""
+        """The log is read anew, or was rebased."""
         self._said = self._warned = False
 
     def due(self, projection) -> tuple:
-        """The events to append now."""
+        """The events to append now; :meth:`said` is called when they were."""
         if self.wanted is None or projection.accounts_required == self.wanted:
             return ()
         if not self._said:
-            self._said = True
             return (events.AccountsRequired(self.wanted),)
         if not self._warned and projection.counts["set-aside:not-its-account"]:
             self._warned = True
             LOG.warning("[cells] require_accounts is set, and the log of %s does not say that we append with an account that "
                         "may speak for us; give this service the account ROLE.NAME of a RabbitMQ broker", projection.cell)
         return ()
+
+    def said(self) -> None:
+        """What was due was appended, or will be."""
+        self._said = True

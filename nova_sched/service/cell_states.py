@@ -6,6 +6,9 @@ from rpc_api import errors
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds in which a snapshot of a log may come that is needed in any case, before it is rebased.
+NEEDED_HEADLESS = 1.0
+
 
 class CellStates:
     """Says so in the ``cell_closed`` of a HostTable. ``always`` names logs that are needed in any case (cell0's)."""
@@ -52,9 +55,11 @@ class CellStates:
         return sorted({cell for (cell, _), since in self._down_since.items() if now - since >= seconds})
 
     def headless_for(self, seconds: float):
-        """(cell, first position of its log) of cells that are headless for so long, once in that time."""
+        """(cell, first position of its log) of cells that are headless for so long, once in that time; of what is needed in
+        any case sooner."""
         now = self._clock.monotonic()
-        found = [cell for cell, since in self._headless.items() if now - since >= seconds]
+        found = [cell for cell, since in self._headless.items()
+                 if now - since >= (min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds)]
         self._headless.update(dict.fromkeys(found, now))
         return [(cell, self._firsts[cell]) for cell in found]
 
@@ -77,7 +82,7 @@ class CellStates:
         if wanted is None or projection.position < wanted:
             return False
         if not projection.whole:
-            if cell not in self._always and cell not in self._headless:
+            if cell not in self._headless:
                 self._headless[cell] = self._clock.monotonic()
                 LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing "
                             "is scheduled there until there is one, or the log is rebased", cell)

@@ -152,11 +152,14 @@ class Engine:
             self.account_rule.begin()
         if beginning.begun_anew:
             self._emptied[cell] = self.clock.monotonic()
+            lost = self._lose_accepted(cell)
             self._decide_elsewhere(cell)
             for claim_uuid in self.in_flight.get(cell, ()):
                 self.cloud.in_flight.remove(claim_uuid)
             if cell in self.in_flight:
                 self.in_flight[cell].clear()
+            for instance in lost:
+                self._decide(instance)
             self._end_waits(cell)
             if cell == CELL0:
                 self._say_policy()
@@ -164,9 +167,9 @@ class Engine:
             # A snapshot may stand behind claims of ours that we have not seen coming back.
             self._settle_lost(cell)
             self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
-        if cell == CELL0 and not beginning.whole:
-            # The other logs have conductors, who see to it.
-            self._rebase(CELL0, beginning.first)
+            if self.in_flight.get(cell):
+                # Or behind a LogRebased, with which the log forgot how far we had come: what is said now will tell.
+                self._say_policy(cell)
         self._look_how_far(cell)
 
     def _rebase(self, cell, first):
@@ -184,9 +187,9 @@ class Engine:
             if aggregate.uuid not in self.cloud.table.aggregates:
                 self._say(CELL0, aggregate)
 
-    def _say_policy(self):
+    def _say_policy(self, cell=CELL0):
         """Record by which policy we decide, for whoever makes the decisions again."""
-        self._say(CELL0, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
+        self._say(cell, events.PolicyAdopted(self.policy.digest, self.policy.to_json()))
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
@@ -203,10 +206,15 @@ class Engine:
             # All at once, before anything is decided: what was folded must not be counted as in flight too.
             self.cloud.in_flight.remove(outcome.claim_uuid)
             self.in_flight.get(cell, {}).pop(outcome.claim_uuid, None)
+        rebased_at = max((note.position for note in noted if note.kind == "rebased"), default=None)
+        lost = self._lose_accepted(cell) if rebased_at is not None else ()
         for outcome in outcomes:
-            self._settle(cell, outcome)
-        if any(note.kind == "rebased" for note in noted):
+            if rebased_at is None or outcome.position > rebased_at:
+                self._settle(cell, outcome)
+        if rebased_at is not None:
             self._on_rebased(cell, aggregates.values())
+        for instance in lost:
+            self._decide(instance)
         self._settle_lost(cell)
         self._end_waits(cell, projection.producers.get(self.name, NEVER))
         self._look_how_far(cell)
@@ -247,8 +255,8 @@ class Engine:
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
             self._decide_elsewhere(cell)
+        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so, and keep no snapshot.
         for cell, first in self.states.headless_for(self.rebase_after):
-            # Its conductors know it, so they do not do so, and they keep no snapshot.
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({one.cell or "any cell" for one in ask.instances if not one.accepted})
@@ -262,6 +270,7 @@ class Engine:
             # The other logs have conductors, who see to it.
             for data in self.account_rule.due(self.cloud.projections[CELL0]):
                 self._say(CELL0, data)
+                self.account_rule.said()
         for _ in range(len(self._unsaid)):
             self._say(*self._unsaid.popleft())
 
@@ -310,7 +319,8 @@ class Engine:
         if self._needs_anchor(instance, anchor, chosen):
             return
         rule = rule_of(self.cloud.table, chosen, request, instance.uuid)
-        if rule is not None and anchor is not None:
+        if rule is not None and anchor is not None and chosen.host == anchor[1]:
+            # On no other host: claims of ours that are under way may name one that the group was moved from.
             rule = rule._replace(limit=anchor[2])
         instance.claim = claim = events.ClaimProposed(
             self.new_uuid(), instance.uuid, instance.uuid, request.request_id, request.project_id, chosen.host,
@@ -437,6 +447,7 @@ class Engine:
         released behind it, so that those do not hold which stood after it."""
         self._emptied[cell] = self.clock.monotonic()
         if cell == CELL0:
+            self.account_rule.begin()
             self._restore(aggregates)
             self._say_policy()
         self._decide_elsewhere(cell)
@@ -506,6 +517,15 @@ class Engine:
             self._abandoned.add(instance.claim.claim_uuid)
             instance.attempt += 1
             self._decide(instance)
+
+    def _lose_accepted(self, cell):
+        """A log forgot what it had accepted: instances of requests that are not answered yet, which hold nothing any more
+        and are to be decided again."""
+        lost = [one for ask in self._asks.values() for one in ask.instances if one.accepted and one.cell == cell]
+        for instance in lost:
+            instance.accepted = False
+            instance.attempt += 1
+        return lost
 
     # --- affinity groups of a cloud of several cells -----------------------------------------------------------
 

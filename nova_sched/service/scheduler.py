@@ -97,6 +97,8 @@ class Scheduler:
             return
         down = self.engine.states.unreadable
         unknown = self.engine.states.headless
+        if CELL0 in unknown:
+            return  # it is going to be rebased
         if self._store is None and unknown and CELL0 not in down and len({*down, *unknown}) == len(self.cells) - 1:
             return  # there is nothing that it could answer yet, and the logs are going to be rebased
         if CELL0 in down or down and len(down) == len(self.cells) - 1:

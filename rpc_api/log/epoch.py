@@ -11,8 +11,8 @@ OPEN_TIMEOUT = 10.0
 
 
 class Opening(NamedTuple):
-    """How a log begins: its ``epoch``, and whether it is ``whole``: whether the first record that it holds is one from
-    which the state can be folded, or records were removed in front of it."""
+    """How a log begins: its ``epoch``, and whether it is ``whole``: whether it still holds its first record, or records were
+    removed in front of it. (A LogRebased that stands in front then is for the fold to judge: it knows who may say so.)"""
 
     epoch: str
     whole: bool
@@ -37,7 +37,7 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                         "name another log, or upgrade nova_sched")
                 event = next((one for one in found.events if isinstance(one, codec.Event)), None)
                 if event is not None:
-                    return Opening(found.epoch, event.name in ("LogOpened", "LogRebased"))
+                    return Opening(found.epoch, bounds.first == 0 and event.name == "LogOpened")
             if first is None:
                 raise errors.LogUnavailable(
                     f"the first record of {log.url} did not come within {timeout} s; see to its broker")
@@ -55,7 +55,8 @@ def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=
     opening = opening_of(log)
     if opening is None:
         mine = str(new_uuid())
-        opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns(), 1, clock.now_ns())
+        # Before any incarnation in which the same producer speaks later: its first event must not be taken for this one.
+        opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns() - 1, 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)
     if opening is None:

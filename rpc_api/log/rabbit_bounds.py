@@ -85,7 +85,8 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
         try:
             open_session(replace(address, hosts=(host,)), "bounds", doing, look).close()
         except errors.LogUnavailable as exc:
-            fault = exc
+            # That our account may not is no matter of the node; whether another one is away is.
+            fault = fault if isinstance(fault, errors.LogForbidden) else exc
     if not found:
         raise fault
     return max(found, key=lambda bounds: bounds.last)
