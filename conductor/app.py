@@ -56,6 +56,7 @@ class CellService(Service):
     def __init__(self, conf):
         self._conf = conf
         self._cell = shared.cell_of(conf, conf.cell)
+        shared.check_account(conf, "conductor", conf.conductor.name, self._cell.log)
         self._store = store_of(conf)
         self._buses = shared.Buses(conf)
         self._conductor = self._server = None

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from oslo_config import cfg
 
 from rpc_api import agent, conductor, errors, scheduler
+from rpc_api.accounts import speaks_for
+from rpc_api.log.checks import mask_password
+from rpc_api.log.rabbit_address import parse_address
 
 CELL0 = "cell0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -85,6 +88,17 @@ def cell0_log(conf) -> str:
         raise errors.UsageError("[cells] cell0_log is not set, wanted the URL of the API level's log; "
                                 f"add it to {_files(conf)}")
     return conf.cells.cell0_log
+
+
+def check_account(conf, role: str, name: str, *urls: str) -> None:
+    """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
+    for url in urls if conf.cells.require_accounts else ():
+        user = parse_address(url).user if url.startswith(("rabbit://", "rabbits://")) else None
+        if not speaks_for(user, f"{role}/{name}"):
+            raise errors.UsageError(
+                f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
+                f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ broker; mend "
+                f"one of them in {_files(conf)}")
 
 
 def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:

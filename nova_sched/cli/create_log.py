@@ -5,21 +5,37 @@ import getpass
 
 from cliff.command import Command
 
-from rpc_api import codec, events
+from nova_sched.reading import decoded_records
+from rpc_api import codec, errors, events
+from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
+from rpc_api.codec import MAX_NAME
 from rpc_api.log import open_log
 from rpc_api.log.epoch import ensure_open
 
 EPILOG = """\
 examples:
-  nova-sched create-log cell1 rabbit://admin:secret@broker:5672/?stream=nova_sched.cell1
+  nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --require-accounts
 
 A log that is there already stays as it is. --require-accounts and --allow-any-account say who may speak in it from here on
 (docs/operating/accounts.md); the broker's account must then be "operator" or "operator.NAME".
 
-exit codes: 0 it is there, 3 the log cannot be reached or made, 5 it holds something else
+exit codes: 0 it is there (and says who may speak), 1 what was said about accounts is not heard, 2 it is another cell's log,
+3 the log cannot be reached or made, 5 it holds something else
 """
+
+
+def _say(log, epoch, producer, data):
+    """Append an event, and see that it counts: that the log vouches for an account which may speak for the producer."""
+    now, end = SYSTEM.now_ns(), log.bounds().last
+    event = codec.make_event(data, producer, now, 1, now)
+    log.append([codec.encode_record(epoch, [event])])
+    for _, record in decoded_records(log, end + 1):
+        if event in record.events and speaks_for(record.account, producer):
+            return
+    raise errors.NovaSchedError(f"{producer} is not heard in {log.url}: the log does not say that it was appended with the "
+                                "account operator or operator.NAME; use that account of a RabbitMQ broker")
 
 
 class CreateLog(Command):
@@ -42,12 +58,13 @@ class CreateLog(Command):
 
     def take_action(self, arguments):
         producer = f"operator/{arguments.name}"
+        if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
+            raise errors.UsageError(f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; "
+                                    "mend it")
         with open_log(arguments.log) as log:
             epoch = ensure_open(log, arguments.cell, producer).epoch
             if arguments.required is not None:
-                now = SYSTEM.now_ns()
-                event = codec.make_event(events.AccountsRequired(arguments.required), producer, now, 1, now)
-                log.append([codec.encode_record(epoch, [event])])
+                _say(log, epoch, producer, events.AccountsRequired(arguments.required))
             bounds = log.bounds()
         self.app.stdout.write(f"{arguments.cell}: {log.url} is there, epoch {epoch}, positions {bounds.first} to "
                               f"{bounds.last}\n")

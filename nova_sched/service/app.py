@@ -8,7 +8,7 @@ from nova_sched.service.process import Service
 from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Scheduler
 from nova_sched.snapshots import store_of
-from rpc_api.config import Buses
+from rpc_api.config import Buses, check_account
 from rpc_api.scheduler import VERSION
 
 LOG = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ class SchedulerService(Service):
         self._policy = config.policy_of(conf)
         cell0, cells = config.cells(conf)
         options = conf.scheduler
+        check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
         self._buses = Buses(conf)
         self._server = None
         self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,

@@ -16,6 +16,8 @@ class Opening(NamedTuple):
 
     epoch: str
     whole: bool
+    #: The cell that its first record names; None where that record was removed.
+    cell: str | None = None
 
 
 def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
@@ -37,7 +39,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                         "name another log, or upgrade nova_sched")
                 event = next((one for one in found.events if isinstance(one, codec.Event)), None)
                 if event is not None:
-                    return Opening(found.epoch, bounds.first == 0 and event.name == "LogOpened")
+                    whole = bounds.first == 0 and event.name == "LogOpened"
+                    return Opening(found.epoch, whole, event.data.cell if whole else None)
             if first is None:
                 raise errors.LogUnavailable(
                     f"the first record of {log.url} did not come within {timeout} s; see to its broker")
@@ -53,6 +56,8 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
 def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=uuid.uuid4) -> Opening:
     """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
     opening = opening_of(log)
+    if opening is not None and opening.cell not in (None, cell):
+        raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
     if opening is None:
         mine = str(new_uuid())
         # Before any incarnation in which the same producer speaks later: its first event must not be taken for this one.

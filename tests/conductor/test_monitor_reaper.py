@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import pytest
 
-from conductor.monitor import Monitor
+from conductor.monitor import SAY_AGAIN, Monitor
 from conductor.reaper import Reaper
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from rpc_api import events
@@ -65,3 +65,19 @@ def test_reaper(looks, expired):
         consumers = {one: (Entry(one, f"consumer-{one}", CLAIMED if one.islower() else RUNNING),) for one in held}
         said = reaper.expired(consumers, set(building), now)
     assert said == [events.ClaimExpired(f"consumer-{one}", one) for one in expired]
+
+
+def test_what_the_log_does_not_show_yet_is_not_said_each_second():
+    monitor, hosts = Monitor(DOWN_TIME), {"h": Host(False)}
+    said = [monitor.changes(hosts, float(now)) for now in range(0, 120)]
+    assert [now for now, one in enumerate(said) if one] == [60, 60 + int(SAY_AGAIN)]
+    hosts = {"h": Host(True)}
+    assert monitor.changes(hosts, 120.0) == []
+    monitor.heard(["h"], 121.0)
+    assert monitor.changes(hosts, 121.0) == [events.HostSeen("h")] and monitor.changes(hosts, 122.0) == []
+
+
+def test_nor_is_an_expired_claim():
+    reaper, consumers = Reaper(10.0), {"vm": (Entry("claim", "vm", CLAIMED),)}
+    said = [reaper.expired(consumers, (), float(now)) for now in range(0, 60)]
+    assert [now for now, one in enumerate(said) if one] == [10, 10 + int(SAY_AGAIN)]

@@ -225,7 +225,7 @@ class Opening(Target):
             try:
                 found = opening_of(log, 0.0)
                 hold(ensure_open(log, "cell1", "conductor/one") == found, "another opening when asked again", found)
-            except (errors.UnknownSchema, errors.LogUnavailable):
+            except (errors.UnknownSchema, errors.LogUnavailable, errors.UsageError):
                 return
             projection = Projection("cell1", whole=found.whole)
             projection.fold([(number, codec.decode_record(one)) for number, one in

@@ -173,6 +173,21 @@ def test_a_spoiled_snapshot_is_refused(packed, fault, told):
     assert not table.trees and not table.row_of_host, "nothing is left of it in a table that others use"
 
 
+def test_a_cell_without_hosts_beside_one_with_traits():
+    table = HostTable()
+    cells = {name: Projection(name, table) for name in ("cell0", "cell1")}
+    cells["cell1"].fold(story())
+    for projection in cells.values():
+        assert state_digest(snapshot.load(snapshot.dump(projection))) == state_digest(projection)
+
+
+def test_a_state_that_is_not_known_is_not_kept():
+    projection = Projection("cell1", HostTable(), whole=False)
+    projection.fold(story()[5:])
+    with pytest.raises(errors.LogGap, match="the state of cell1 is not known"):
+        snapshot.dump(projection)
+
+
 def remade(change):
     """A snapshot with a right head and checksum, whose state was changed by somebody: ``change(parts)``."""
     packed = packed_story()
@@ -200,6 +215,7 @@ CHANGES = {
     "a parent": lambda parts: parts[ROWS].__setitem__(1, b"\x63\0\0\0" * 3),
     "columns": lambda parts: parts[ROWS][7].__setitem__(0, b"12345678"),
     "a column less": lambda parts: parts[ROWS][7].pop(),
+    "less trait words than traits": lambda parts: parts[ROWS][9].extend(f"CUSTOM_{number}" for number in range(64)),
     "trait words": lambda parts: parts[ROWS].__setitem__(10, b"1"),
     "profiles": lambda parts: parts[ROWS].__setitem__(11, []),
     "producers": lambda parts: parts.__setitem__(2, 7),

@@ -12,7 +12,7 @@ from rpc_api.bus import MessagingBus
 from rpc_api.conductor import ConductorAPI
 from rpc_api.log import open_log
 from tests.servers import wait_until
-from tests.service.processes import ROOT, ServiceProcess, config_text, sections_for
+from tests.service.processes import ROOT, ServiceProcess, config_text, run, sections_for
 from tests.service.specs import CONTEXT, spec
 from tests.service.test_end_to_end import folded
 
@@ -167,3 +167,28 @@ def test_requiring_accounts_by_hand_and_taking_it_back(site):
     for option, required in (("--require-accounts", True), ("--allow-any-account", False)):
         site.create_log("cell0", option)
         assert folded(site.log("replay", "cell0")).accounts_required is required
+
+
+def test_what_is_not_heard_is_said(site, capsys):
+    site.create_log()
+    capsys.readouterr()
+    site.server.rabbitmqctl("set_permissions", "-p", site.vhost, site.names["other"], "", ".*", ".*")
+    try:
+        assert main(["create-log", "cell1", site.log("other"), "--name", "me", "--require-accounts"]) == 1
+        assert "operator/me is not heard" in capsys.readouterr().err
+    finally:
+        site.server.rabbitmqctl("set_permissions", "-p", site.vhost, site.names["other"], *documented()["compute_agent"])
+
+
+@pytest.mark.parametrize("log, told", [
+    ("sqlite:///{}/cell1.db", "with no account"),
+    ("rabbit://nova:secret@127.0.0.1:1/?stream=x", "with the account nova"),
+    ("rabbit://conductor.other:secret@127.0.0.1:1/?stream=x", "with the account conductor.other"),
+])
+def test_a_service_that_could_not_be_heard_does_not_start(tmp_path, log, told):
+    path = tmp_path / "nova_sched.conf"
+    path.write_text(config_text(sections_for(tmp_path, cells={"require_accounts": "true"},
+                                             cell_cell1={"log": log.format(tmp_path)})))
+    done = run("conductor", "--level", "cell", "--cell", "cell1", "--config-file", str(path))
+    assert done.returncode == 2 and told in done.stderr and "wanted conductor.cond or conductor" in done.stderr
+    assert "secret" not in done.stderr

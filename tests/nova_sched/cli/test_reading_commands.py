@@ -9,6 +9,7 @@ import pytest
 from nova_sched.cli.main import main
 from rpc_api import codec, events
 from rpc_api.log import open_log
+from tests.builders import Voice, record_of, report
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +179,13 @@ def test_snapshot_of_another_log_is_refused(played, tmp_path, capsys):
         log.append([codec.encode_record("2be3e942-7185-43ee-91a2-ea3c62bcb527", [opened])])
     assert main(["snapshot", "--log", f"cell1={other}", "--to", to, "--check"]) == 4
     assert "is of the log" in capsys.readouterr().err
+
+
+def test_no_snapshot_is_kept_of_a_log_without_its_first_records(tmp_path, capsys):
+    with open_log("memory://cut-for-a-snapshot") as log:
+        log.append([record_of(Voice(f"compute_agent/{name}").say(report(name))) for name in ("a", "b")])
+        log.truncate_before(1)
+        store = f"file://{tmp_path}"
+        assert main(["snapshot", "--log", "cell1=memory://cut-for-a-snapshot", "--to", store]) == 4
+        assert "records were removed in front of its log" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

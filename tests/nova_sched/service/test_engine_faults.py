@@ -2,9 +2,11 @@
 
 import pytest
 
+from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
+from nova_sched.projection.projection import Projection
 from nova_sched.service.engine import CELL0, Ask
-from rpc_api import errors, events
+from rpc_api import codec, errors, events
 from tests.engines import TinyCloud, hosts_of, request, uuid_of
 
 GONE = events.HostRemoved
@@ -293,3 +295,58 @@ def test_what_a_re_created_log_of_cell0_lacks_is_appended():
     cloud._read["one", CELL0] = 0
     cloud.settle()
     assert uuid_of("one") in engine.cloud.table.aggregates
+
+
+def test_a_claim_that_a_rebase_wiped_is_not_answered():
+    cloud = TinyCloud()
+    for host in ("a", "b"):
+        cloud.host(host, vcpus=2)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm1", "vm2")
+    cloud.deliver("one", "cell1", 1)
+    assert [one.accepted for one in ask.instances] == [True, False]
+    # What is under way comes behind the rebase.
+    late = cloud.logs["cell1"][cloud._read["one", "cell1"]:]
+    del cloud.logs["cell1"][cloud._read["one", "cell1"]:]
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    for host in ("a", "b"):
+        cloud.host(host, vcpus=2)
+    cloud.logs["cell1"] += late
+    cloud.settle()
+    for _ in range(10):
+        cloud.clock.seconds += 1.0
+        engine.on_tick()
+        cloud.settle()
+    projection = engine.cloud.projections["cell1"]
+    answered = {placed.claim_uuid for (placed, *_) in ask.future.result(0)}
+    assert answered == {entry.claim_uuid for entries in projection.consumers.values() for entry in entries}
+    assert held(engine) == 0
+
+
+def test_a_claim_that_went_with_its_log_is_not_answered():
+    cloud = TinyCloud(cells=("cell1", "cell2"))
+    cloud.host("a", "cell1", vcpus=2)
+    cloud.host("b", "cell2", vcpus=2)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm1", "vm2")
+    cloud.deliver("one", "cell1")
+    engine.on_begin("cell1", Beginning(None, 0, -1, True, True))
+    cloud.deliver("one", "cell2")
+    assert not ask.future.done() or ask.future.exception() is not None
+    assert held(engine) == 0
+
+
+def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
+    """The log has forgotten how far we had come, so what became of our claims is only known when we speak again."""
+    cloud = TinyCloud()
+    cloud.host("a")
+    engine = cloud.engine("one")
+    cloud.ask(engine, "vm")
+    assert held(engine)
+    other = Projection("cell1")
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    other.fold([(position, codec.decode_record(payload)) for position, payload in enumerate(cloud.logs["cell1"])])
+    cloud._read["one", "cell1"] = len(cloud.logs["cell1"])
+    engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
+    cloud.settle()
+    assert held(engine) == 0 and not engine.in_flight["cell1"]

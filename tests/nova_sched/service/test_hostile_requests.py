@@ -79,7 +79,7 @@ def asked():
     tiny, bus = TinyCloud(), LocalBus()
     tiny.host("a", vcpus=4)
     for name, log in tiny.logs.items():
-        open_log(f"memory://hostile-{name}").append([record_of_opening(), *log])
+        open_log(f"memory://hostile-{name}").append([record_of_opening(name), *log])
     scheduler = Scheduler("s", cell0_of("memory://hostile-cell0"),
                           [Cell("cell1", uuid_of("cell1"), "memory://hostile-cell1")], Policy())
     scheduler.start().wait_ready()
@@ -88,8 +88,8 @@ def asked():
     scheduler.stop()
 
 
-def record_of_opening():
-    return codec.encode_record(EPOCH, [codec.make_event(events.LogOpened("cell0", EPOCH), "operator/test", 1, 1, 0)])
+def record_of_opening(cell):
+    return codec.encode_record(EPOCH, [codec.make_event(events.LogOpened(cell, EPOCH), "operator/test", 1, 1, 0)])
 
 
 @pytest.mark.parametrize("wrong", sorted(HOSTILE))

@@ -1,0 +1,51 @@
+"""How a log begins: only its very first record says that nothing is missing."""
+
+import itertools
+
+import pytest
+
+from rpc_api import errors, events
+from rpc_api.log import open_log
+from rpc_api.log.epoch import ensure_open, opening_of
+from tests.builders import EPOCH, Voice, record_of, report
+
+_NUMBERS = itertools.count()
+OPENED, REBASED = events.LogOpened("cell1", EPOCH), events.LogRebased("cell1", 3)
+
+BEGINNINGS = [
+    # (producer, event) of the first records, how many are removed, whether the log is whole, the cell that it names
+    ([("conductor/c", OPENED)], 0, True, "cell1"),
+    ([("conductor/c", OPENED), ("compute_agent/h", report("h"))], 1, False, None),
+    ([("conductor/c", OPENED), ("compute_agent/h", OPENED)], 1, False, None),
+    ([("conductor/c", OPENED), ("conductor/d", REBASED)], 1, False, None),
+    ([("compute_agent/h", report("h"))], 0, False, None),
+]
+
+
+@pytest.fixture
+def log():
+    with open_log(f"memory://epoch-{next(_NUMBERS)}") as log:
+        yield log
+
+
+@pytest.mark.parametrize("said, removed, whole, cell", BEGINNINGS)
+def test_how_a_log_begins(log, said, removed, whole, cell):
+    log.append([record_of(Voice(by).say(data)) for by, data in said])
+    log.truncate_before(removed)
+    assert opening_of(log) == (EPOCH, whole, cell)
+
+
+def test_a_log_of_another_cell_is_not_taken(log):
+    ensure_open(log, "cell1", "conductor/c")
+    with pytest.raises(errors.UsageError, match="is the log of cell1, wanted that of cell2"):
+        ensure_open(log, "cell2", "conductor/c")
+
+
+def test_the_first_event_of_who_began_a_log_is_not_taken_for_its_beginning(log):
+    class Stopped:
+        def now_ns(self):
+            return 5
+    ensure_open(log, "cell1", "conductor/c", Stopped())
+    from nova_sched.reading import decoded_records
+    (_, record), = decoded_records(log)
+    assert record.events[0].producer_epoch < 5
