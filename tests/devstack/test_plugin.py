@@ -316,6 +316,7 @@ class TestClean:
         cloud.run("clean")
         assert list(cloud.conf_path.parent.iterdir()) == [other]
 
+    @pytest.mark.long
     @pytest.mark.parametrize("helper", [
         "stop_process", "pip_uninstall", "sudo rabbitmqctl", "start_service", "sudo rm", "sudo rmdir"])
     def test_does_the_rest_when_a_step_fails(self, cloud, helper):

@@ -161,5 +161,5 @@ def test_a_planted_bug_is_found(plant, monkeypatch):
     target, told = PLANTED[plant]
     plant(monkeypatch)
     with pytest.raises(Found) as found:
-        run(target, 40_000, 1)
+        run(target, 40_000 if plant is plant_a_check_that_is_forgotten else 8000, 1)
     assert re.search(told, str(found.value)) and re.search(r"seed \d+", str(found.value))

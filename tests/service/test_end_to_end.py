@@ -134,6 +134,7 @@ def test_build_stop_and_go_on(tmp_path, config, conductor, rabbit_server, vhost)
         assert again[0] > first[0] and again[1] == 1
 
 
+@pytest.mark.long
 def test_no_call_is_lost_when_services_are_stopped_under_load(tmp_path, config, conductor):
     """Whatever arrives at a service that stops is answered by it or by the next one: nobody waits in vain."""
     with Services(tmp_path, config) as services:
