@@ -68,6 +68,9 @@ class Agent:
         ticket = 0
         for voice in self.hosts.values():
             ticket = voice.report()
+        if self.epoch is None:
+            LOG.info("the agent %s may not read %s, and waits for a conductor of %s to tell its epoch", self.server,
+                     self._log.url, self._cell)
         self._thread.start()
         if not self._appender.wait(ticket, timeout):
             silent = "no answer" if self.epoch else f"we may not read it, and no conductor of {self._cell} says what its epoch is"

@@ -61,7 +61,11 @@ class ApiConductor:
     def _selected(self, answer, context, spec_obj, instance_uuids, done):
         fault = answer.exception()
         if fault is None:
-            self._pool.submit(self._build_all, answer.result(), context, spec_obj, instance_uuids, done)
+            try:
+                self._pool.submit(self._build_all, answer.result(), context, spec_obj, instance_uuids, done)
+            except RuntimeError:
+                # The pool was closed meanwhile; what was claimed expires.
+                done.set_exception(errors.NovaSchedError("the conductor is stopping; ask another one"))
         elif isinstance(fault, NoValidHost):
             done.set_result([messages.BuildOutcome(one, messages.NO_VALID_HOST, None, (), 0, str(fault))
                              for one in instance_uuids])

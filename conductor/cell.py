@@ -24,6 +24,8 @@ from rpc_api.clock import SYSTEM
 LOG = logging.getLogger(__name__)
 
 TICK = 1.0
+#: Counts of a projection that an operator is told of.
+TOLD = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
 
 
@@ -50,6 +52,8 @@ class CellConductor:
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
+        #: Name of a count -> how high it was when it was told.
+        self._told = {}
         #: Whether the log can be read now.
         self._readable = True
         self._stopped = threading.Event()
@@ -233,3 +237,15 @@ class CellConductor:
         """Say what time has brought."""
         with self._lock:
             self.engine.on_tick(self._clock.monotonic())
+            counts = {name: count for name, count in self.projection.counts.items() if name.startswith(TOLD)}
+        self._tell(counts)
+
+    def _tell(self, counts):
+        """Warn of what an operator should look at: for the first time, and when it has doubled."""
+        for name, count in sorted(counts.items()):
+            told = self._told.get(name, 0)
+            if count < told or count >= 2 * told:
+                self._told[name] = count
+                LOG.warning("the log of %s: %d times %s; %s", self.cell, count, name.replace(":", ", "),
+                            "see nova-sched quarantine" if name.startswith("set-aside") else
+                            "a host and the log said different things, and the host was believed")

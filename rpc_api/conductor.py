@@ -2,6 +2,8 @@
 
 from oslo_config import cfg
 
+from rpc_api import messages  # noqa: F401  (what is answered is in its classes)
+
 TOPIC = "nova_sched_conductor"
 VERSION = "1.1"
 LONG_TIMEOUT = 1800

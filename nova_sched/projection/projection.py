@@ -129,6 +129,10 @@ class Projection:
                 if any(type(event) is not SetAside for event in record.events):
                     self.epoch = record.epoch
             elif record.epoch != self.epoch:
+                if [getattr(event, "name", None) for event in record.events] == ["LogOpened"]:
+                    # Of several who began it at once, one who was not the first: no more than a duplicate.
+                    self.counts["duplicate"] += 1
+                    return
                 self._set_aside(position, 0, "foreign-epoch",
                                 f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}", b"")
                 return

@@ -142,7 +142,8 @@ class RabbitReader(LogReader):
         self._heard_at = time.monotonic()
         self._last_tag = message.delivery_tag
         self._unacked += 1
-        record = Record(message.headers[OFFSET_HEADER], message.body, message.properties.get("user_id"))
+        # Of a message without a body py-amqp says '', a text.
+        record = Record(message.headers[OFFSET_HEADER], message.body or b"", message.properties.get("user_id"))
         if self._beyond:
             self._beyond.append(record)
         elif self._fault is None:
