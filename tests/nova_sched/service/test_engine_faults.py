@@ -350,3 +350,20 @@ def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
     engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
     cloud.settle()
     assert held(engine) == 0 and not engine.in_flight["cell1"]
+
+
+def test_the_number_of_an_anchor_counts_on_its_host_alone():
+    """A claim of ours on the host that a group was moved from must not make others follow it under the new anchor."""
+    cloud = TinyCloud(cells=("cell1", "cell2"))
+    cloud.host("a", "cell1", vcpus=2)
+    cloud.host("b", "cell2", vcpus=8)
+    group = events.ServerGroupRequest(uuid_of("group"), "affinity", 1, "host", None, (), ())
+    cloud.append("cell0", "scheduler/quick", events.GroupAnchored(group.uuid, "cell1", "a", 0))
+    engine = cloud.engine("one")
+    stale = events.GroupRule(group.uuid, "together", "b", uuid_of("old"), 1)
+    engine.cloud.in_flight.add(events.ClaimProposed(
+        uuid_of("stale"), uuid_of("old"), uuid_of("old"), "req-old", "project", "b",
+        (events.Allocation(uuid_of("b"), "VCPU", 1),), stale, False))
+    cloud.ask(engine, "vm", vcpus=4, group=group)
+    (claim,) = cloud.events("cell2", "ClaimProposed")
+    assert (claim.host, claim.rule.limit) == ("b", 0)
