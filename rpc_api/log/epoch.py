@@ -33,6 +33,8 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
         while reader.position <= bounds.last:
             for record in reader.read(1, timeout):
                 first, found = first or record, codec.decode_record(record.payload)
+                if found.epoch is None and record.position > 0:
+                    continue  # somebody's garbage, which records were removed in front of
                 if found.epoch is None:
                     raise errors.UnknownSchema(
                         f"the log {log.url} does not begin with a record of nova_sched ({found.events[0].reason}); "

@@ -35,6 +35,18 @@ def test_how_a_log_begins(log, said, removed, whole, cell):
     assert opening_of(log) == (EPOCH, whole, cell)
 
 
+def test_garbage_that_comes_to_stand_in_front_is_passed_over(log):
+    log.append([record_of(Voice("conductor/c").say(OPENED)), b"garbage", record_of(Voice("compute_agent/h").say(report("h")))])
+    log.truncate_before(1)
+    assert opening_of(log) == (EPOCH, False, None)
+
+
+def test_a_log_that_begins_with_garbage_is_not_ours(log):
+    log.append([b"garbage", record_of(Voice("conductor/c").say(OPENED))])
+    with pytest.raises(errors.UnknownSchema, match="does not begin with a record of nova_sched"):
+        opening_of(log)
+
+
 def test_a_log_of_another_cell_is_not_taken(log):
     ensure_open(log, "cell1", "conductor/c")
     with pytest.raises(errors.UsageError, match="is the log of cell1, wanted that of cell2"):
