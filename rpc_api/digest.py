@@ -18,14 +18,20 @@ def _number(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & MASK
 
 
-def consumer_hash(instance_uuid: str, allocations) -> int:
+def consumer_hash(instance_uuid: str, allocations, guest: bytes | None = None) -> int:
     """Hash of one running instance: its uuid and what it uses, in any order of its allocations."""
-    return _number(msgpack.packb((instance_uuid, sorted(allocations))))
+    of = (instance_uuid, sorted(allocations))
+    return _number(msgpack.packb(of if guest is None else (*of, guest)))
 
 
 def consumers_digest(consumers) -> int:
     """Digest of all instances that a host runs, in any order."""
-    return sum(consumer_hash(one.instance_uuid, one.allocations) for one in consumers) & MASK
+    return sum(consumer_hash(one.instance_uuid, one.allocations, one.guest) for one in consumers) & MASK
+
+
+def pool_key(pool) -> str:
+    """What names a PCIPool of a host: 16 hex digits over all of it but its count."""
+    return blake2b(pack(pool._replace(count=0)), digest_size=8).hexdigest()
 
 
 def inventory_digest(packed: bytes) -> int:

@@ -46,6 +46,15 @@ class HostView:
             verdicts[value] = verdict(int(value))
         return verdicts[column]
 
+    def metric(self, name: str) -> np.ndarray:
+        """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""
+        return self.table.metric(name)[self.index]
+
+    def devices(self) -> list:
+        """The :class:`~nova_sched.projection.devices.HostDevices` of each host in view, with the claims in flight; None
+        for one that reports neither NUMA nodes nor PCI pools."""
+        return [self.table.devices(row) for row in self.rows.tolist()]
+
     def in_rows(self, rows) -> np.ndarray:
         """Which hosts in view have their root row among ``rows``."""
         member = np.zeros(self.table.count, bool)
@@ -56,15 +65,21 @@ class HostView:
 class Filter(abc.ABC):
     """Base of the filters.
 
-    ``static`` filters see only what is the same for every request of one shape (see
-    :func:`nova_sched.selection.chain.shape_of`): their result is kept and only renewed where the log touched a host.
-    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A rebuild, which
-    stays on its host and takes nothing more of it, is only shown to the filters ``on_rebuild``.
+    ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
+    requests of which that is the same, and only renewed where the log touched a host.
+    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter
+    is shown the hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of
+    it, is only shown to the filters ``on_rebuild``.
     """
 
     name: str = ""
     static: bool = True
+    costly: bool = False
     on_rebuild: bool = False
+
+    def seen(self, request):
+        """All that a static filter looks at of a request, hashable."""
+        return ()
 
     @abc.abstractmethod
     def refusals(self, hosts: HostView, request, policy, scope):

@@ -16,6 +16,9 @@ class ComputeCapabilitiesFilter(Filter):
 
     name = "ComputeCapabilitiesFilter"
 
+    def seen(self, request):
+        return tuple(sorted(request.extra_specs.items()))
+
     def refusals(self, hosts, request, policy, scope):
         wanted = wanted_capabilities(request.extra_specs)
         if not wanted:

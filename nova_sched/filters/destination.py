@@ -44,6 +44,9 @@ class CellFilter(Filter):
     name = "CellFilter"
     on_rebuild = True
 
+    def seen(self, request):
+        return request.target_cell
+
     def refusals(self, hosts, request, policy, scope):
         if request.target_cell:
             yield Refusal("other cell", hosts.column("cell") != hosts.table.cells.get(request.target_cell))
@@ -53,6 +56,9 @@ class AvailabilityZoneFilter(Filter):
     """Refuses hosts of other availability zones."""
 
     name = "AvailabilityZoneFilter"
+
+    def seen(self, request):
+        return request.availability_zone
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:

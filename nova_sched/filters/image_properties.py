@@ -7,12 +7,18 @@ from oslo_utils import versionutils
 from nova_sched.filters.base import Filter, Refusal
 
 
+_SEEN = ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")
+
+
 class ImagePropertiesFilter(Filter):
     """Architecture, hypervisor type and VM mode of the image must be among the host's supported instances, its
     version predicate must hold for the hypervisor, and the host must have the address bits that it needs."""
 
     name = "ImagePropertiesFilter"
     on_rebuild = True
+
+    def seen(self, request):
+        return tuple(map(request.image_properties.get, _SEEN))
 
     def refusals(self, hosts, request, policy, scope):
         image = request.image_properties

@@ -18,6 +18,10 @@ class ResourceFilter(Filter):
 
     name = "ResourceFilter"
 
+    def seen(self, request):
+        return (request.groups, request.group_policy, request.same_subtree, request.root_required, request.root_forbidden,
+                request.fallback_groups)
+
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
         for trait in request.root_required:

@@ -18,11 +18,7 @@ class HostState:
         return 0 if index < 0 else getattr(self._table, column)[index, self._row].item()
 
     def _ratio(self, resource_class):
-        index = self._table.classes.get(resource_class)
-        if index < 0:
-            return 1.0
-        rows = [row for row in self._table.trees[self._row] if self._table.total[index, row]]
-        return float(self._table.ratio[index, rows[0]]) if rows else 1.0
+        return self._table.ratio_of(self._row, resource_class)
 
     def _left(self, resource_class):
         return self._sum("tree_base", resource_class) - self._sum("tree_taken", resource_class)
@@ -44,6 +40,7 @@ class HostState:
     hypervisor_version = property(lambda self: self._profile.hypervisor_version)
     cpu_info = property(lambda self: self._profile.cpu_info)
     supported_instances = property(lambda self: [list(one) for one in self._profile.supported_instances])
+    host_ip = property(lambda self: self._table.host_ips[self._row])
     stats = property(lambda self: dict(self._profile.stats))
     num_instances = property(lambda self: int(self._table.num_instances[self._row]))
     num_io_ops = property(lambda self: int(self._table.num_io_ops[self._row]))

@@ -102,6 +102,10 @@ class Projection:
         self.whole = True
         self._begin()
 
+    def instances(self, uuid: str):
+        """What holds resources for an instance, or is said to run somewhere: Entry records, and whatever has a ``host``."""
+        return self.consumers.get(uuid, ())
+
     def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
 

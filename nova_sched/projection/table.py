@@ -87,6 +87,13 @@ class HostTable:
         self.uuids = []
         self.provider_names = []
         self.row_aggregates = []
+        self.host_ips = []
+        #: HostDevices of root rows, as the log has them; None where a host has neither NUMA nodes nor PCI pools.
+        self.row_devices = []
+        #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
+        self.held_guests = {}
+        #: Metric -> its column (float64, NaN where a host does not report it).
+        self.metrics = {}
         self.trees = {}
         self.aggregates = {}
         self.cell_closed = {}
@@ -122,7 +129,7 @@ class HostTable:
             self.count += 1
             if row == self._rows:
                 self._grow_rows()
-            for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+            for names in self._lists():
                 names.append(None)
         self.uuids[row] = uuid
         self.provider_names[row] = name
@@ -143,7 +150,7 @@ class HostTable:
         self.count += fresh
         while self.count > self._rows:
             self._grow_rows()
-        for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+        for names in self._lists():
             names.extend([None] * fresh)
         self.topology_version += 1
         return np.array(rows, np.int64)
@@ -159,13 +166,22 @@ class HostTable:
         self.trait_words[:, row] = 0
         for name, (_, unused) in FACTS.items():
             getattr(self, name)[row] = unused
-        for names in (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates):
+        for names in self._lists():
             names[row] = None
+        for column in self.metrics.values():
+            column[row] = np.nan
         heapq.heappush(self._unused, row)
         self.topology_version += 1
 
+    def _lists(self):
+        """What is kept in lists of one value a row, None where the row is unused."""
+        return (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates, self.host_ips,
+                self.row_devices)
+
     def _grow_rows(self):
         self._rows *= 2
+        for name, old in self.metrics.items():
+            self.metrics[name] = np.concatenate([old, np.full(self._rows - len(old), np.nan)])
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
             new = np.zeros((old.shape[0], self._rows), old.dtype)
@@ -289,6 +305,35 @@ class HostTable:
         return bool(amount <= self.free[index, row] and amount <= self.max_unit[index, row]
                     and (self.largest_min_unit[index] <= 1 or self.min_unit[index, row] <= amount)
                     and (self.largest_step_size[index] <= 1 or amount % (int(self.step_size[index, row]) or 1) == 0))
+
+    # --- metrics and devices ---------------------------------------------------------------------------------
+
+    def set_metrics(self, root: int, metrics) -> None:
+        """Write the metrics of a host: those that it does not name (any more) are NaN."""
+        for name, column in self.metrics.items():
+            column[root] = metrics.get(name, np.nan)
+        for name in metrics.keys() - self.metrics.keys():
+            self.metrics[name] = np.full(self._rows, np.nan)
+            self.metrics[name][root] = metrics[name]
+
+    def metric(self, name: str) -> np.ndarray:
+        """A metric of all rows (float64, NaN where it is not reported)."""
+        column = self.metrics.get(name)
+        return np.full(self.count, np.nan) if column is None else column[:self.count]
+
+    def devices(self, root: int):
+        """The HostDevices of a host with the claims of this process in flight; None where it has none."""
+        devices, held = self.row_devices[root], self.held_guests.get(root)
+        return devices.with_guests(held.values()) if held and devices is not None else devices
+
+    def ratio_of(self, root: int, resource_class: str) -> float:
+        """The allocation ratio of a class on the first provider of a host's tree that has it; 1.0 where none has."""
+        index = self.classes.get(resource_class)
+        if index >= 0:
+            for row in self.trees[root]:
+                if self.total[index, row]:
+                    return float(self.ratio[index, row])
+        return 1.0
 
     # --- use -------------------------------------------------------------------------------------------------
 

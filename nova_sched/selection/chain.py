@@ -28,12 +28,10 @@ class Filtered(NamedTuple):
     kept: KeptScores | None = None
 
 
-def shape_of(request):
-    """What the static filters see of a request, hashable: equal shapes have equal results."""
-    return (request.groups, request.group_policy, request.same_subtree, request.root_required, request.root_forbidden,
-            request.availability_zone, request.target_cell, tuple(sorted(request.extra_specs.items())),
-            tuple(sorted(request.image_properties.items())), bool(request.force_hosts or request.force_nodes),
-            request.check_only)
+def shape_of(request, chain):
+    """What the static filters of a chain see of a request, hashable: equal shapes have equal results."""
+    return (bool(request.force_hosts or request.force_nodes), request.check_only,
+            *[one.seen(request) for one in chain if one.static])
 
 
 def filters_for(policy, request):
@@ -92,7 +90,7 @@ class FilterChain:
     def _static(self, request, chain, roots):
         """The kept result of the request's shape, up to date."""
         table = self.table
-        shape = shape_of(request)
+        shape = shape_of(request, chain)
         kept = self._shapes.get(shape)
         if kept is None:
             kept = self._shapes[shape] = _Kept()
@@ -142,8 +140,14 @@ class FilterChain:
         codes = np.zeros(len(rows), np.int64)
         for one in chain:
             if one.static:
-                for refusal in one.refusals(hosts, request, self.policy, None):
+                left = np.flatnonzero(codes == 0) if one.costly else None
+                view = hosts if left is None or len(left) == len(rows) else HostView(self.table, rows[left])
+                for refusal in one.refusals(view, request, self.policy, None):
                     code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
                     if np.count_nonzero(refusal.hosts):
-                        codes[(codes == 0) & refusal.hosts] = code
+                        if view is hosts:
+                            codes[(codes == 0) & refusal.hosts] = code
+                        else:
+                            refused = left[refusal.hosts]
+                            codes[refused[codes[refused] == 0]] = code
         return codes

@@ -24,6 +24,27 @@ class Policy:
     max_attempts: int = 3
     default_availability_zone: str = "nova"
     image_properties_default_architecture: str | None = None
+    shuffle_best_same_weighed_hosts: bool = False
+    max_io_ops_per_host: int = 8
+    max_instances_per_host: int = 50
+    isolated_images: tuple[str, ...] = ()
+    isolated_hosts: tuple[str, ...] = ()
+    restrict_isolated_hosts_to_isolated_images: bool = True
+    aggregate_image_properties_isolation_namespace: str | None = None
+    aggregate_image_properties_isolation_separator: str = "."
+    pci_in_placement: bool = False
+    #: (name, weight) of image properties and of metrics.
+    image_props_weight_setting: tuple[tuple[str, float], ...] = ()
+    metrics_weight_setting: tuple[tuple[str, float], ...] = ()
+    metrics_required: bool = True
+    metrics_weight_of_unavailable: float = -10000.0
+    limit_tenants_to_placement_aggregate: bool = False
+    placement_aggregate_required_for_tenants: bool = False
+    query_placement_for_image_type_support: bool = False
+    enable_isolated_aggregate_filtering: bool = False
+    image_metadata_prefilter: bool = False
+    query_placement_for_routed_network_aggregates: bool = False
+    disable_fallback_pcpu_query: bool = False
 
     def __post_init__(self):
         for kind, names, known in (("filter", self.enabled_filters, filters.BUILT_IN),
@@ -49,9 +70,7 @@ class Policy:
         for a text that is none."""
         try:
             options = json.loads(text)
-            options["enabled_filters"] = tuple(options["enabled_filters"])
-            options["weighers"] = tuple((name, multiplier) for name, multiplier in options["weighers"])
-            return cls(**options)
+            return cls(**{name: _frozen(value) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None
@@ -60,3 +79,8 @@ class Policy:
     def filters(self):
         """Filters in the order in which they are asked."""
         return (*filters.ALWAYS, *(filters.BUILT_IN[name] for name in self.enabled_filters))
+
+
+def _frozen(value):
+    """JSON has lists where a policy has tuples."""
+    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value

@@ -5,12 +5,12 @@ ports ask of Placement. Nothing secret is taken over.
 """
 
 from nova_sched.selection.groups import asked_of
+from nova_sched.selection.asked_devices import numa_of, pci_of
 from nova_sched.selection.guest import wishes_of
 from rpc_api import errors, events
 from rpc_api.events.schema import MAX_AMOUNT, thaw_fields
 from rpc_api.packing import pack
 
-_IMAGE_PROPERTIES = ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")
 #: Of an event of 256 KiB; the rest is for what was decided.
 MAX_REQUEST_BYTES = 160 * 1024
 _POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
@@ -45,7 +45,18 @@ def request_from(spec, request_id: str):
         target_cell=str(cell.uuid) if cell else None,
         server_group=_server_group(spec),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
+        user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus, memory_mb=flavor.memory_mb,
+        root_gb=flavor.root_gb, ephemeral_gb=flavor.ephemeral_gb, swap_mb=flavor.swap,
+        is_bfv=bool(_set(spec, "is_bfv")),
+        image_id=_text(_set(_set(spec, "image"), "id")), has_image=_set(spec, "image") is not None,
+        scheduler_hints={name: tuple(map(str, values)) for name, values in sorted(
+            (_set(spec, "scheduler_hints") or {}).items())},
+        numa=numa_of(spec), pci=pci_of(spec),
     ))
+
+
+def _text(value):
+    return None if value is None else str(value)
 
 
 def _recordable(request):
@@ -67,9 +78,11 @@ def _set(obj, name):
 
 
 def _image_properties(properties):
+    """All that an image says of itself, as text."""
     if properties is None:
         return {}
-    return {name: str(properties.get(name)) for name in _IMAGE_PROPERTIES if properties.get(name) is not None}
+    return {name: str(getattr(properties, name)) for name in sorted(properties.obj_fields)
+            if properties.obj_attr_is_set(name) and getattr(properties, name) is not None}
 
 
 def _server_group(spec):

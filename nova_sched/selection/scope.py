@@ -40,6 +40,13 @@ class Scope:
                 by_row.setdefault(row, set()).add(entry.instance_uuid)
         return by_row
 
+    def rows_of_instances(self, uuids) -> set[int]:
+        """Root rows of the hosts that run one of some instances, or are to run it."""
+        hosts = {entry.host for projection in (*self.projections,) for uuid in uuids
+                 for entry in projection.instances(uuid)}
+        hosts.update(entry.host for entry in self.in_flight.claims.values() if entry.instance_uuid in uuids)
+        return {self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host}
+
     def affinity_rows(self) -> list[int] | None:
         """Root rows of the group's hosts; None while the group has no host."""
         hosts = {entry.host for entry in self._entries if entry.instance_uuid != self.instance_uuid}

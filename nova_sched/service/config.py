@@ -1,5 +1,7 @@
 """Options of the scheduler, and the policy that they add up to. Names and defaults are nova's."""
 
+import math
+
 from oslo_config import cfg
 
 from nova_sched import weighers
@@ -29,6 +31,52 @@ FILTER_OPTS = [
                help="Of how many best hosts one is drawn."),
     cfg.StrOpt("image_properties_default_architecture", mutable=True,
                help="Architecture of images that name none, for the ImagePropertiesFilter."),
+    cfg.BoolOpt("shuffle_best_same_weighed_hosts", default=False, mutable=True,
+                help="Draw among all hosts that share the best score, whatever host_subset_size is."),
+    cfg.IntOpt("max_io_ops_per_host", default=8, min=0, mutable=True,
+               help="Number of builds, resizes and the like from which on the IoOpsFilter refuses a host."),
+    cfg.IntOpt("max_instances_per_host", default=50, min=1, mutable=True,
+               help="Number of instances from which on the NumInstancesFilter refuses a host."),
+    cfg.ListOpt("isolated_images", default=[], mutable=True,
+                help="UUIDs of the images that only go to the isolated_hosts, for the IsolatedHostsFilter."),
+    cfg.ListOpt("isolated_hosts", default=[], mutable=True, help="Hosts of the IsolatedHostsFilter."),
+    cfg.BoolOpt("restrict_isolated_hosts_to_isolated_images", default=True, mutable=True,
+                help="Whether the isolated_hosts take the isolated_images only."),
+    cfg.StrOpt("aggregate_image_properties_isolation_namespace", mutable=True,
+               help="Beginning of the metadata keys that the AggregateImagePropertiesIsolation looks at."),
+    cfg.StrOpt("aggregate_image_properties_isolation_separator", default=".", mutable=True,
+               help="What stands between that beginning and the name of a property."),
+    cfg.BoolOpt("pci_in_placement", default=False, mutable=True,
+                help="Whether PCI devices are resource providers that requests name by their group."),
+    cfg.ListOpt("image_props_weight_setting", default=[], mutable=True,
+                help="Weights of image properties for the ImagePropertiesWeigher: name=weight; all weigh 1 where empty."),
+]
+METRICS_GROUP = cfg.OptGroup("metrics", "MetricsWeigher and MetricsFilter")
+METRICS_OPTS = [
+    cfg.ListOpt("weight_setting", default=[], mutable=True, help="Weights of metrics: name=weight."),
+    cfg.BoolOpt("required", default=True, mutable=True,
+                help="Whether a host without one of these metrics is a fault; otherwise it gets weight_of_unavailable."),
+    cfg.FloatOpt("weight_of_unavailable", default=-10000.0, mutable=True,
+                 help="Weight of a host that does not report one of the metrics."),
+]
+PREFILTER_OPTS = [
+    cfg.BoolOpt("query_placement_for_routed_network_aggregates", default=False, mutable=True,
+                help="Ask Neutron for the segments of the request's networks, and only go to hosts of them."),
+    cfg.BoolOpt("limit_tenants_to_placement_aggregate", default=False, mutable=True,
+                help="Only go to aggregates whose filter_tenant_id names the project, where there is one."),
+    cfg.BoolOpt("placement_aggregate_required_for_tenants", default=False, mutable=True,
+                help="Refuse projects that no aggregate names, with limit_tenants_to_placement_aggregate."),
+    cfg.BoolOpt("query_placement_for_image_type_support", default=False, mutable=True,
+                help="Only go to hosts that say that they can use the disk format of the image."),
+    cfg.BoolOpt("enable_isolated_aggregate_filtering", default=False, mutable=True,
+                help="Only go to aggregates with required traits where the request asks for all of these."),
+    cfg.BoolOpt("image_metadata_prefilter", default=False, mutable=True,
+                help="Only go to hosts whose traits say that they have the device models of the image."),
+]
+WORKAROUND_GROUP = cfg.OptGroup("workarounds", "Workarounds")
+WORKAROUND_OPTS = [
+    cfg.BoolOpt("disable_fallback_pcpu_query", default=False, mutable=True,
+                help="Do not look for VCPU where a guest with pinned CPUs finds no PCPU."),
 ]
 DEFAULT_OPTS = [
     cfg.StrOpt("default_availability_zone", default="nova", mutable=True,
@@ -46,7 +94,9 @@ def weigher_opts():
 
 def list_opts():
     """All options of the scheduler, for oslo-config-generator."""
-    return [(None, DEFAULT_OPTS), (scheduler_rpc.GROUP, SCHEDULER_OPTS), (FILTER_GROUP, FILTER_OPTS + weigher_opts())]
+    return [(None, DEFAULT_OPTS), (scheduler_rpc.GROUP, SCHEDULER_OPTS + PREFILTER_OPTS),
+            (FILTER_GROUP, FILTER_OPTS + weigher_opts()), (METRICS_GROUP, METRICS_OPTS),
+            (WORKAROUND_GROUP, WORKAROUND_OPTS)]
 
 
 def register(conf) -> None:
@@ -58,12 +108,35 @@ def register(conf) -> None:
 
 def policy_of(conf) -> Policy:
     """The policy that the configuration describes; UsageError for a filter or weigher that there is not."""
-    options = conf.filter_scheduler
+    options, prefilters = conf.filter_scheduler, {one.name: conf.scheduler[one.name] for one in PREFILTER_OPTS}
+    as_they_are = {one.name: _frozen(options[one.name]) for one in FILTER_OPTS
+                   if one.name not in ("weight_classes", "image_props_weight_setting")}
     return Policy(
-        enabled_filters=tuple(options.enabled_filters), weighers=tuple(_weighers(options)),
-        host_subset_size=options.host_subset_size, max_attempts=conf.scheduler.max_attempts,
+        weighers=tuple(_weighers(options)), max_attempts=conf.scheduler.max_attempts,
         default_availability_zone=conf.default_availability_zone,
-        image_properties_default_architecture=options.image_properties_default_architecture)
+        image_props_weight_setting=_weights(options.image_props_weight_setting,
+                                            "[filter_scheduler] image_props_weight_setting"),
+        metrics_weight_setting=_weights(conf.metrics.weight_setting, "[metrics] weight_setting"),
+        metrics_required=conf.metrics.required, metrics_weight_of_unavailable=conf.metrics.weight_of_unavailable,
+        disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query, **as_they_are, **prefilters)
+
+
+def _frozen(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _weights(settings, option):
+    """(name, weight) of settings ``name=weight``; UsageError for others."""
+    weights = {}
+    for setting in settings:
+        name, separator, weight = setting.partition("=")
+        try:
+            weights[name.strip()] = float(weight)
+        except ValueError:
+            weights[name.strip()] = math.nan
+        if not separator or not name.strip() or not math.isfinite(weights[name.strip()]):
+            raise errors.UsageError(f"{option} has {setting!r}, wanted name=number; mend it")
+    return tuple(weights.items())
 
 
 def _weighers(options):

@@ -4,7 +4,7 @@
 ``rpc_api.events.claim``; ``EVENTS`` holds the classes themselves.
 """
 
-from rpc_api.events import claim, cloud, decision, host
+from rpc_api.events import claim, cloud, decision, device, host
 from rpc_api.events.schema import TABLE, from_object, thaw, to_object
 
 #: The classes of all events (not of the objects that only stand inside them), by name.
@@ -29,6 +29,15 @@ Inventory = host.Inventory.Frozen
 Provider = host.Provider.Frozen
 HostInventory = host.HostInventory.Frozen
 HostStatus = host.HostStatus.Frozen
+HostPages = device.HostPages.Frozen
+HostNUMACell = device.HostNUMACell.Frozen
+PCIPool = device.PCIPool.Frozen
+NUMACellRequest = device.NUMACellRequest.Frozen
+NUMARequest = device.NUMARequest.Frozen
+PCIRequest = device.PCIRequest.Frozen
+NUMAUse = device.NUMAUse.Frozen
+PCIUse = device.PCIUse.Frozen
+Guest = device.Guest.Frozen
 Allocation = host.Allocation.Frozen
 GroupRule = host.GroupRule.Frozen
 Consumer = host.Consumer.Frozen

@@ -3,7 +3,7 @@
 from oslo_versionedobjects import fields
 
 from rpc_api.events.host import AGENT, CONDUCTOR
-from rpc_api.events.schema import SchemaObject, register
+from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
 SCHEDULER = frozenset({"scheduler"})
 
@@ -14,10 +14,11 @@ class ClaimProposed(SchemaObject):
 
     It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation
     fits what its provider has left, and ``rule`` holds; otherwise it changes nothing. ``claim_uuid`` names this
-    attempt: a release or expiry of another attempt of the same consumer does not touch it.
+    attempt: a release or expiry of another attempt of the same consumer does not touch it. The CPUs, pages and devices that
+    ``guest`` names must be free, too.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: guest
     ROLES = SCHEDULER | CONDUCTOR
     fields = {
         "claim_uuid": fields.UUIDField(),
@@ -29,6 +30,7 @@ class ClaimProposed(SchemaObject):
         "allocations": fields.ListOfObjectsField("Allocation"),
         "rule": fields.ObjectField("GroupRule", nullable=True),
         "forced": fields.BooleanField(default=False),
+        "guest": PackedObjectField("Guest", nullable=True, default=None),
     }
 
 

@@ -2,6 +2,7 @@
 
 from oslo_versionedobjects import fields
 
+from rpc_api.events import device  # noqa: F401 (registers what SchedulingRequest consists of)
 from rpc_api.events.claim import SCHEDULER
 from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
@@ -59,9 +60,13 @@ class ServerGroupRequest(SchemaObject):
 
 @register
 class SchedulingRequest(SchemaObject):
-    """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations)."""
+    """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
 
-    VERSION = "1.0"
+    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for nothing else.
+    ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
+    """
+
+    VERSION = "1.1"  # 1.1: user_id and all behind it
     fields = {
         "request_id": fields.StringField(),
         "project_id": fields.StringField(nullable=True),
@@ -82,6 +87,21 @@ class SchedulingRequest(SchemaObject):
         "target_cell": fields.StringField(nullable=True),
         "server_group": fields.ObjectField("ServerGroupRequest", nullable=True),
         "check_only": fields.BooleanField(default=False),
+        "user_id": fields.StringField(nullable=True, default=None),
+        "flavor_id": fields.StringField(nullable=True, default=None),
+        "vcpus": fields.NonNegativeIntegerField(default=0),
+        "memory_mb": fields.NonNegativeIntegerField(default=0),
+        "root_gb": fields.NonNegativeIntegerField(default=0),
+        "ephemeral_gb": fields.NonNegativeIntegerField(default=0),
+        "swap_mb": fields.NonNegativeIntegerField(default=0),
+        "is_bfv": fields.BooleanField(default=False),
+        "image_id": fields.StringField(nullable=True, default=None),
+        "has_image": fields.BooleanField(default=True),
+        "scheduler_hints": fields.Field(fields.Dict(fields.List(fields.String())), default={}),
+        "numa": fields.ObjectField("NUMARequest", nullable=True, default=None),
+        "pci": fields.ListOfObjectsField("PCIRequest", default=()),
+        "fallback_groups": fields.ListOfObjectsField("ResourceGroup", default=()),
+        "preferred_cell": fields.StringField(nullable=True, default=None),
     }
 
 

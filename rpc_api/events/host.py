@@ -2,6 +2,7 @@
 
 from oslo_versionedobjects import fields
 
+from rpc_api.events import device  # noqa: F401 (registers what HostInventory consists of)
 from rpc_api.events.schema import AmountField, PackedObjectField, SchemaObject, register
 
 AGENT = frozenset({"compute_agent"})
@@ -44,10 +45,11 @@ class HostInventory(SchemaObject):
     """What seldom changes of a host: its hypervisor and its tree of providers (the root, the compute node, first).
 
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
-    ``capabilities:`` extra specs may ask for beside the named fields.
+    ``capabilities:`` extra specs may ask for beside the named fields. ``numa_cells`` and ``pci_pools`` are what the host
+    has, used or not: what is used follows from its consumers.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: numa_cells, pci_pools
     fields = {
         "nodename": fields.StringField(),
         "availability_zone": fields.StringField(nullable=True),
@@ -58,6 +60,8 @@ class HostInventory(SchemaObject):
         "supported_instances": fields.ListOfListsOfStringsField(),
         "stats": fields.DictOfStringsField(),
         "providers": fields.ListOfObjectsField("Provider"),
+        "numa_cells": fields.ListOfObjectsField("HostNUMACell", default=()),
+        "pci_pools": fields.ListOfObjectsField("PCIPool", default=()),
     }
 
 
@@ -112,12 +116,13 @@ class GroupRule(SchemaObject):
 class Consumer(SchemaObject):
     """An instance that a host runs, and what it uses there."""
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: guest
     fields = {
         "instance_uuid": fields.UUIDField(),
         "project_id": fields.StringField(nullable=True),
         "allocations": fields.ListOfObjectsField("Allocation"),
         "rule": fields.ObjectField("GroupRule", nullable=True),
+        "guest": PackedObjectField("Guest", nullable=True, default=None),
     }
 
 

@@ -1,0 +1,199 @@
+"""NUMA nodes and PCI pools of one host: what there is, and what its guests have of it.
+
+What is used is always counted anew from all guests of a host: reports may
+contradict each other, and then a CPU that two guests claim to have is not
+free when one of them goes.
+"""
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+from rpc_api import errors, events
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
+
+MAX_CELLS = 64
+MAX_POOLS = 1024
+
+
+def _key(what) -> bytes:
+    return blake2b(pack(what), digest_size=16).digest()
+
+
+class CellUse(NamedTuple):
+    """What guests have of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory, and the pages of
+    each size (in the order of the node's ``pages``)."""
+
+    shared_cpus: int
+    pinned: frozenset
+    memory_mb: int
+    pages: tuple
+
+
+class Capacity:
+    """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
+
+    __slots__ = ("cells", "pools", "keys", "key")
+
+    def __init__(self, cells, pools):
+        self.cells = cells
+        self.pools = pools
+        #: Pool key -> its number.
+        self.keys = {pool_key(pool): number for number, pool in enumerate(pools)}
+        self.key = _key((cells, pools))
+
+
+class HostDevices:
+    """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for each
+    pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
+
+    __slots__ = ("capacity", "cell_uses", "pool_uses", "key")
+
+    def __init__(self, capacity, cell_uses=None, pool_uses=None):
+        self.capacity = capacity
+        self.cell_uses = cell_uses if cell_uses is not None else tuple(
+            CellUse(0, frozenset(), 0, (0,) * len(cell.pages)) for cell in capacity.cells)
+        self.pool_uses = pool_uses if pool_uses is not None else (0,) * len(capacity.pools)
+        self.key = _key((capacity.key, [(*use[:1], sorted(use.pinned), *use[2:]) for use in self.cell_uses], self.pool_uses))
+
+    @property
+    def cells(self):
+        """HostNUMACell records, in their order."""
+        return self.capacity.cells
+
+    @property
+    def pools(self):
+        """PCIPool records, in their order."""
+        return self.capacity.pools
+
+    def free_in_pool(self, number: int) -> int:
+        """How many devices of a pool nobody has (below 0 where reports contradict each other)."""
+        return self.capacity.pools[number].count - self.pool_uses[number]
+
+    def with_guests(self, guests) -> "HostDevices":
+        """The same host with what some Guest records have counted as used; nodes and pools that it has not are passed over."""
+        cells, pools = list(self.cell_uses), list(self.pool_uses)
+        numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
+        for guest in guests:
+            for use in guest.numa:
+                number = numbers.get(use.cell)
+                if number is not None:
+                    cells[number] = _used_more(self.capacity.cells[number], cells[number], use)
+            for use in guest.pci:
+                number = self.capacity.keys.get(use.pool)
+                if number is not None:
+                    pools[number] += use.count
+        return HostDevices(self.capacity, tuple(cells), tuple(pools))
+
+    def breach(self, guest, cpu_ratio: float, ram_ratio: float) -> str | None:
+        """Why a Guest does not fit what is left, None when it does; the ratios are those of unpinned CPUs and memory."""
+        numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
+        uses = list(self.cell_uses)
+        for use in guest.numa:
+            number = numbers.get(use.cell)
+            if number is None:
+                return f"unknown NUMA node {use.cell}"
+            cell = self.capacity.cells[number]
+            reason = _cell_breach(cell, uses[number], use, cpu_ratio, ram_ratio)
+            if reason:
+                return reason
+            uses[number] = _used_more(cell, uses[number], use)
+        left = {}
+        for use in guest.pci:
+            number = self.capacity.keys.get(use.pool)
+            if number is None:
+                return f"unknown PCI pool {use.pool[:16]}"
+            left[number] = left.get(number, self.free_in_pool(number)) - use.count
+            if left[number] < 0:
+                pool = self.capacity.pools[number]
+                return f"PCI {pool.vendor_id}:{pool.product_id}"
+        return None
+
+
+def taken_cpus(cell, use) -> frozenset:
+    """Host CPUs that a NUMAUse takes of its node, with the idle threads beside them where it is isolated."""
+    cpus = frozenset(host for _, host in use.pins) | frozenset(use.reserved_cpus)
+    if use.isolated:
+        cpus = cpus.union(*(core for core in cell.siblings if not cpus.isdisjoint(core)))
+    return cpus
+
+
+def pages_of(cell, use) -> tuple[int, int] | None:
+    """(number among the node's page sizes, pages) that a NUMAUse takes; None where the node knows no such size."""
+    if not cell.pages:
+        return None
+    if use.page_kb:
+        number = next((number for number, pages in enumerate(cell.pages) if pages.size_kb == use.page_kb), None)
+        if number is None:
+            return None
+    else:
+        number = min(range(len(cell.pages)), key=lambda one: cell.pages[one].size_kb)
+    return number, -(-use.memory_mb * 1024 // max(cell.pages[number].size_kb, 1))
+
+
+def _used_more(cell, used, use):
+    pages = list(used.pages)
+    taken = pages_of(cell, use)
+    if taken is not None:
+        pages[taken[0]] += taken[1]
+    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use), used.memory_mb + use.memory_mb,
+                   tuple(pages))
+
+
+def _cell_breach(cell, used, use, cpu_ratio, ram_ratio):
+    """Nova's own conditions on one node: what is pinned and what names a page size is never shared, the rest within the
+    ratios of the host."""
+    pinned = bool(use.pins or use.reserved_cpus)
+    taken = taken_cpus(cell, use)
+    own = [host for _, host in use.pins] + list(use.reserved_cpus)
+    if len(set(own)) < len(own) or not set(own) <= set(cell.dedicated_cpus):
+        return f"no dedicated CPUs of NUMA node {cell.id}"
+    if not used.pinned.isdisjoint(taken):
+        return f"CPUs of NUMA node {cell.id}"
+    pages = pages_of(cell, use)
+    if pages is None and use.page_kb:
+        return f"no pages of {use.page_kb} KiB on NUMA node {cell.id}"
+    if pages is not None:
+        size, left = cell.pages[pages[0]], cell.pages[pages[0]].total
+        if use.page_kb or pinned:
+            left -= size.reserved + used.pages[pages[0]]
+        if pages[1] > left:
+            return f"pages of {size.size_kb} KiB on NUMA node {cell.id}"
+    elif use.memory_mb > cell.memory_mb - (used.memory_mb if pinned else 0):
+        return f"memory of NUMA node {cell.id}"
+    if use.shared_cpus or not pinned:
+        if (used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio):
+            return f"shared CPUs of NUMA node {cell.id}"
+        if used.memory_mb + use.memory_mb > cell.memory_mb * ram_ratio:
+            return f"memory of NUMA node {cell.id}"
+    return None
+
+
+@lru_cache(8192)
+def guest_of(packed: bytes):
+    """The Guest of its bytes; InvalidEvent where they are none. Most guests of one image are alike."""
+    return events.thaw("Guest", packed)
+
+
+def fault_of(inventory) -> str | None:
+    """What the schema cannot say of the nodes and pools of a HostInventory: the first fault, or None."""
+    cells, pools = inventory.numa_cells, inventory.pci_pools
+    if len(cells) > MAX_CELLS or len(pools) > MAX_POOLS:
+        return f"{len(cells)} NUMA nodes and {len(pools)} PCI pools, wanted at most {MAX_CELLS} and {MAX_POOLS}"
+    if len({cell.id for cell in cells}) < len(cells) or len({pool_key(pool) for pool in pools}) < len(pools):
+        return "two NUMA nodes have one id, or two PCI pools differ in their count only"
+    for cell in cells:
+        sizes = [pages.size_kb for pages in cell.pages]
+        if len(set(sizes)) < len(sizes) or min(sizes, default=1) < 1:
+            return f"NUMA node {cell.id} names a size of pages twice, or one below 1 KiB"
+    return None
+
+
+def checked_guest(packed: bytes | None, whose: str) -> None:
+    """Raise InvalidEvent unless the bytes are None or those of a Guest."""
+    if packed is not None:
+        try:
+            guest_of(packed)
+        except errors.InvalidEvent as broken:
+            raise errors.InvalidEvent(f"what {whose} says of a guest cannot be read ({broken}); mend it") from None

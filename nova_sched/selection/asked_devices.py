@@ -1,0 +1,38 @@
+"""NUMA nodes and PCI devices that a RequestSpec asks for, as the records that a decision depends on."""
+
+from rpc_api import events
+
+
+def numa_of(spec):
+    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology."""
+    topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
+    if topology is None:
+        return None
+    networks = spec.network_metadata if spec.obj_attr_is_set("network_metadata") else None
+    policy = topology.emulator_threads_policy if topology.obj_attr_is_set("emulator_threads_policy") else None
+    return events.NUMARequest(
+        tuple(map(_cell, topology.cells)), policy,
+        tuple(sorted(networks.physnets)) if networks and networks.obj_attr_is_set("physnets") else (),
+        bool(networks and networks.obj_attr_is_set("tunneled") and networks.tunneled), networks is not None)
+
+
+def _cell(cell):
+    def of(name):
+        return getattr(cell, name) if cell.obj_attr_is_set(name) else None
+    topology = of("cpu_topology")
+    threads = topology.threads if topology is not None and topology.obj_attr_is_set("threads") else None
+    return events.NUMACellRequest(cell.id, tuple(sorted(of("cpuset") or ())), tuple(sorted(of("pcpuset") or ())), cell.memory,
+                                  of("pagesize"), of("cpu_policy"), of("cpu_thread_policy"), threads or 0)
+
+
+def pci_of(spec):
+    """The PCIRequest records of a RequestSpec."""
+    requests = spec.pci_requests if spec.obj_attr_is_set("pci_requests") else None
+    return tuple(map(_device, requests.requests)) if requests is not None else ()
+
+
+def _device(request):
+    return events.PCIRequest(
+        request.count, tuple({name: None if value is None else str(value) for name, value in sorted(spec.items())}
+                             for spec in request.spec or ()),
+        request.alias_name, request.request_id, request.requester_id, request.numa_policy)
