@@ -4,11 +4,14 @@ Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
 """
 
+from collections import Counter
+
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
 
 
 class InFlight:
-    """Claims on their way through the log, held in the table's ``held`` column and in a group index of their own."""
+    """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns and in a group index
+    of their own."""
 
     def __init__(self, table):
         self.table = table
@@ -16,6 +19,8 @@ class InFlight:
         self.groups = GroupIndex()
         #: (provider uuid, resource class) -> amount held.
         self._held = {}
+        #: Host -> number of claims held.
+        self._hosts = Counter()
 
     def add(self, claim) -> None:
         """Hold the resources of a ClaimProposed."""
@@ -40,6 +45,9 @@ class InFlight:
             table.touch(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
+        table.held_claims[:] = 0
+        for host in self._hosts:
+            self._set_claims(host)
 
     def _count(self, entry, sign):
         for provider_uuid, resource_class, amount in entry.allocations:
@@ -50,6 +58,16 @@ class InFlight:
             else:
                 self._held.pop(key, None)
             self._set(provider_uuid, resource_class, held)
+        self._hosts[entry.host] += sign
+        if not self._hosts[entry.host]:
+            del self._hosts[entry.host]
+        self._set_claims(entry.host)
+
+    def _set_claims(self, host):
+        row = self.table.row_of_host.get(host)
+        if row is not None:
+            self.table.held_claims[row] = self._hosts[host]
+            self.table.touch(row)
 
     def _set(self, provider_uuid, resource_class, held):
         table = self.table
