@@ -41,7 +41,8 @@ class Peer:
         self._process.stdout.close()
 
 
-def _peer(module, script):
+def peer_of(module, script):
+    """A fixture's body: a :class:`Peer` with a script of this folder; skips where its Python cannot import a module."""
     python = os.environ.get(PEER_PYTHON)
     if not python:
         pytest.skip(f"{PEER_PYTHON} names no interpreter that can import {module}")
@@ -56,10 +57,10 @@ def _peer(module, script):
 @pytest.fixture(scope="session")
 def nova():
     """The real nova."""
-    yield from _peer("nova", "nova_peer.py")
+    yield from peer_of("nova", "nova_peer.py")
 
 
 @pytest.fixture(scope="session")
 def placement():
     """The real Placement, over a database in memory."""
-    yield from _peer("placement", "placement_peer.py")
+    yield from peer_of("placement", "placement_peer.py")
