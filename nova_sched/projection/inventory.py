@@ -114,6 +114,7 @@ def _write_host(table, root, tree):
     table.profile[root] = table.profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
+    table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:
         table.zone[root] = zone
