@@ -34,7 +34,7 @@ class CellUse(NamedTuple):
 class Capacity:
     """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
 
-    __slots__ = ("cells", "pools", "keys", "key")
+    __slots__ = ("cells", "pools", "keys", "key", "__weakref__")
 
     def __init__(self, cells, pools):
         self.cells = cells

@@ -12,8 +12,11 @@ Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
 import heapq
 import math
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
+
+from nova_sched.projection.devices import Capacity
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -94,6 +97,7 @@ class HostTable:
         self.row_devices = []
         #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
         self.held_guests = {}
+        self._capacities = WeakValueDictionary()
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
@@ -322,6 +326,11 @@ class HostTable:
         """A metric of all rows (float64, NaN where it is not reported)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[:self.count]
+
+    def capacity_of(self, cells, pools) -> Capacity:
+        """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
+        made = Capacity(cells, pools)
+        return self._capacities.setdefault(made.key, made)
 
     def set_devices(self, root: int, devices) -> None:
         """Write the HostDevices of a host, as the log has them; None where it has none."""

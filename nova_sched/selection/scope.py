@@ -46,8 +46,11 @@ class Scope:
         """Image properties of each instance that has a host, by its root row, as far as they are known."""
         projection = self._by_cell[int(self.table.cell[row])]
         name = self.table.host_names[row]
-        images = {entry.instance_uuid: guest_of(entry.guest).image_properties
-                  for entry in projection.hosts[name].entries.values() if entry.guest is not None}
+        images = {one.instance_uuid: one.image_properties for one in projection.tracked.of(name).values()}
+        for entry in projection.hosts[name].entries.values():
+            image = entry.guest and guest_of(entry.guest).image_properties
+            if image:
+                images[entry.instance_uuid] = image
         return list(images.values())
 
     @cached_property
