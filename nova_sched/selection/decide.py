@@ -79,11 +79,15 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)
-    scores, parts = _scored(cloud.table, filtered, request, scope, policy)
+    scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy, filtered.kept)
     refusals = filtered.refusals
     if not len(scores):
         return Decision((), refusals, filtered.total, 0, 0, ())
-    best = np.flatnonzero(scores == scores.max())
+    greatest = scores.max()
+    if np.isnan(greatest):
+        refusals.append(_unweighed(cloud.table, filtered.rows, parts, policy))
+        return Decision((), refusals, filtered.total, 0, 0, ())
+    best = np.flatnonzero(scores == greatest)
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
     picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
     if unfit:
@@ -93,13 +97,11 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
                     tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
 
 
-def _scored(table, filtered: Filtered, request, scope, policy):
-    """Scores of the survivors and the parts of each weigher; the kept ones, unless one looks at this very request."""
-    if filtered.kept is not None and request.server_group is None and all(
-            BUILT_IN[name].static or BUILT_IN[name].raw(table, filtered.rows, request, scope) is None
-            for name, _ in policy.weighers):
-        return filtered.kept.renewed()
-    return weigh(table, filtered.rows, request, scope, policy)
+def _unweighed(table, rows, parts, policy):
+    """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
+    part = next(part for part in parts if np.isnan(part.raw).any())
+    row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
+    return part.name, BUILT_IN[part.name].missing(table, row, policy), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):

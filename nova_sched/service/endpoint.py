@@ -22,9 +22,8 @@ MAX_INSTANCES = 1000
 class SchedulerEndpoint:
     """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides."""
 
-    def __init__(self, scheduler, policy):
+    def __init__(self, scheduler):
         self._scheduler = scheduler
-        self._policy = policy
 
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
                             instance_uuids=None, return_objects=False, return_alternates=False):
@@ -45,15 +44,16 @@ class SchedulerEndpoint:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
             return answered
-        alternates = self._policy.max_attempts - 1 if return_alternates else 0
+        alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
         return answered
 
     def _in_named_cell(self, request):
         """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
-        name = next((cell.name for cell in self._scheduler.cells.values() if cell.uuid == request.target_cell), None)
-        return request._replace(target_cell=name) if name else request
+        names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
+        return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
+                                preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
     def _answer(self, done, answered, return_objects):
         fault = done.exception()
