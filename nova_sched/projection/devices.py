@@ -50,7 +50,7 @@ class Node:
 class Capacity:
     """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
 
-    __slots__ = ("cells", "pools", "keys", "key", "_nodes")
+    __slots__ = ("cells", "pools", "keys", "key", "_nodes", "__weakref__")
 
     def __init__(self, cells, pools):
         self.cells = cells

@@ -12,8 +12,11 @@ Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
 import heapq
 import math
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
+
+from nova_sched.projection.devices import Capacity
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -92,6 +95,7 @@ class HostTable:
         self.row_devices = []
         #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
         self.held_guests = {}
+        self._capacities = WeakValueDictionary()
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
@@ -320,6 +324,11 @@ class HostTable:
         """A metric of all rows (float64, NaN where it is not reported)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[:self.count]
+
+    def capacity_of(self, cells, pools) -> Capacity:
+        """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
+        made = Capacity(cells, pools)
+        return self._capacities.setdefault(made.key, made)
 
     def devices(self, root: int):
         """The HostDevices of a host with the claims of this process in flight; None where it has none."""

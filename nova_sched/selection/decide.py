@@ -13,6 +13,7 @@ from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain, Filtered
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment, allocate
+from nova_sched.selection.guests import NoRoom, guest_of_request
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
@@ -34,12 +35,13 @@ class Cloud(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A host that can take the instance: its root row, what would be allocated, and the group rule of the claim."""
+    """A host that can take the instance: its root row, what would be allocated, and the packed Guest of the claim (None
+    where there is nothing to say of it)."""
 
     row: int
     host: str
     assignment: Assignment
-    rule: object
+    guest: bytes | None
 
 
 class Decision(NamedTuple):
@@ -157,7 +159,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way."""
     first, unfit = {}, 0
     for index in ranking:
-        candidate = candidate_of(table, int(rows[index]), request)
+        candidate = candidate_of(table, int(rows[index]), request, policy)
         if candidate is None:
             unfit += 1
             continue
@@ -176,16 +178,24 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
         if index is None:
             break
         row = int(rows[index])
-        candidate = candidate_of(table, row, request) if table.cell[row] == cell else None
+        candidate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
         if candidate is not None:
             picked[index] = candidate
     return picked, unfit
 
 
-def candidate_of(table, row: int, request) -> Candidate | None:
-    """Look closely at one host; None when the groups of the request do not fit it together."""
-    assignment = Assignment((), {}) if request.check_only else allocate(table, row, request)
-    return None if assignment is None else Candidate(row, table.host_names[row], assignment, None)
+def candidate_of(table, row: int, request, policy) -> Candidate | None:
+    """Look closely at one host; None when what the request asks for does not fit it together."""
+    if request.check_only:
+        return Candidate(row, table.host_names[row], Assignment((), {}), None)
+    assignment = allocate(table, row, request)
+    if assignment is None:
+        return None
+    try:
+        guest = guest_of_request(table, row, request, policy, assignment.mappings)
+    except NoRoom:
+        return None
+    return Candidate(row, table.host_names[row], assignment, guest)
 
 
 def rule_of(table, candidate: Candidate, request, instance_uuid: str):

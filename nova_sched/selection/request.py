@@ -30,7 +30,7 @@ def request_from(spec, request_id: str):
         project_id=_set(spec, "project_id"),
         flavor_name=_set(flavor, "name") or "",
         extra_specs={key: str(value) for key, value in sorted(extra_specs.items())},
-        image_properties=_image_properties(properties),
+        image_properties=image_properties(properties),
         groups=asked.groups,
         group_policy=asked.policy,
         same_subtree=tuple(tuple(sorted(suffixes)) for suffixes in params.same_subtree),
@@ -77,7 +77,7 @@ def _set(obj, name):
     return (getattr(obj, name) or None) if obj is not None and obj.obj_attr_is_set(name) else None
 
 
-def _image_properties(properties):
+def image_properties(properties):
     """All that an image says of itself, as text."""
     if properties is None:
         return {}

@@ -5,9 +5,10 @@ import logging
 import uuid
 from concurrent.futures import Future
 
-from nova_sched.selection.request import request_from
+from nova_sched.selection.request import image_properties, request_from
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
@@ -88,13 +89,48 @@ class SchedulerEndpoint:
         self._scheduler.call(lambda engine: engine.on_aggregate_deleted(str(aggregate.uuid)))
 
     def update_instance_info(self, context, host_name, instance_info):
-        """Nothing to do: what a host runs comes from its agent, through the log."""
+        """Note instances that a host has."""
+        instances = _instances(instance_info)
+        self._note_instances(host_name, instances, ())
 
     def delete_instance_info(self, context, host_name, instance_uuid):
-        """Nothing to do, as above."""
+        """Note that a host does not have an instance any more."""
+        self._note_instances(host_name, {}, [instance_uuid])
 
     def sync_instance_info(self, context, host_name, instance_uuids):
-        """Nothing to do, as above."""
+        """Note that these and no others are the instances of a host."""
+        self._note_instances(host_name, dict.fromkeys(instance_uuids, {}), (), True)
+
+    def _note_instances(self, host, instances, gone, all_of_them=False):
+        try:
+            instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
+        except (ValueError, AttributeError, TypeError):
+            raise errors.UsageError(f"what {host} casts of its instances names one by what is no UUID; "
+                                    "mend the nova-compute that casts it") from None
+        self._scheduler.call(lambda engine: engine.on_instances(host, instances, gone, all_of_them))
+
+
+def _instances(instance_info):
+    """Instance uuid -> image properties of the primitive of an InstanceList."""
+    found = {}
+    for one in instance_info["nova_object.data"].get("objects", ()):
+        data = one["nova_object.data"]
+        said = {name.removeprefix("image_"): value for name, value in (data.get("system_metadata") or {}).items()
+                if name.startswith("image_")}
+        found[data["uuid"]] = image_properties(_properties(said))
+    return found
+
+
+def _properties(said):
+    """ImageMetaProps of the texts that an instance keeps of its image; what is none of them is passed over."""
+    properties = ImageMetaProps()
+    for name, value in said.items():
+        if name in properties.fields:
+            try:
+                setattr(properties, name, value)
+            except (ValueError, TypeError):
+                LOG.debug("an instance has %s=%r of its image, which is not noted", name, value)
+    return properties
 
 
 def _checked(instance_uuids):
@@ -128,7 +164,8 @@ def allocation_request(placed) -> str:
     return json.dumps({
         "allocations": allocations, "mappings": placed.mappings,
         "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
-                       "rule": list(placed.rule) if placed.rule is not None else None}}, sort_keys=True)
+                       "rule": list(placed.rule) if placed.rule is not None else None,
+                       "guest": None if placed.guest is None else placed.guest.hex()}}, sort_keys=True)
 
 
 def _numa_limits(limits):

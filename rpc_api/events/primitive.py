@@ -21,7 +21,7 @@ def to_primitive(frozen) -> dict:
 
 
 def _primitive_of(field, value):
-    if isinstance(field, PackedObjectField):
+    if isinstance(field, PackedObjectField) and value is not None:
         return to_primitive(thaw(field.objname, value))
     return _plain(value)
 
@@ -57,7 +57,7 @@ def from_primitive(primitive: dict):
 
 def _frozen_of(field, value):
     frozen = _frozen(value)
-    if not isinstance(field, PackedObjectField):
+    if not isinstance(field, PackedObjectField) or frozen is None and field.nullable:
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
         raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; "

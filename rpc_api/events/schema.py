@@ -73,7 +73,7 @@ class _PackedObject(ovo_fields.FieldType):
         return to_object(thaw(self._obj_name, value)).obj_to_primitive()
 
     def from_primitive(self, obj, attr, value):
-        return pack(from_object(obj.obj_from_primitive(value)))
+        return None if value is None else pack(from_object(obj.obj_from_primitive(value)))
 
     def stringify(self, value):
         return f"<packed {self._obj_name}, {len(value)} bytes>"

@@ -201,9 +201,11 @@ def test_the_rest():
     assert (request.request_id, request.project_id, request.flavor_name, request.check_only) == ("req-1", "project",
                                                                                                  "m1", True)
     assert list(request.extra_specs.items()) == [("a", "1"), ("b", "2")]
-    assert request.image_properties == {"hw_architecture": "x86_64", "hw_maxphysaddr_bits": "46"}
+    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio",
+                                        "hw_maxphysaddr_bits": "46"}
     assert (request.root_required, request.root_forbidden, request.same_subtree) == (("A", "B"), ("C",), (("1", "2"),))
-    assert request == asked({"a": "1", "b": "2"}, {"hw_maxphysaddr_bits": 46, "hw_architecture": "x86_64"},
+    assert request == asked({"a": "1", "b": "2"}, {"hw_maxphysaddr_bits": 46, "hw_disk_bus": "virtio",
+                                                    "hw_architecture": "x86_64"},
                             scheduler_hints={"_nova_check_type": ["rebuild"]},
                             request_level_params=objects.RequestLevelParams(root_required={"A", "B"},
                                                                             root_forbidden={"C"},
