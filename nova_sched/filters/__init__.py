@@ -16,6 +16,8 @@ from nova_sched.filters.isolated_hosts import IsolatedHostsFilter
 from nova_sched.filters.json_hint import JsonFilter
 from nova_sched.filters.load import AggregateIoOpsFilter, AggregateNumInstancesFilter, IoOpsFilter, NumInstancesFilter
 from nova_sched.filters.metrics import MetricsFilter
+from nova_sched.filters.numa_topology import NUMATopologyFilter
+from nova_sched.filters.pci_passthrough import PciPassthroughFilter
 from nova_sched.filters.resources import ResourceFilter
 from nova_sched.filters.room import CoreFilter, DiskFilter, RamFilter
 from nova_sched.filters.server_group import (
@@ -53,6 +55,8 @@ BUILT_IN = {one.name: one for one in (
     RamFilter(),
     SameHostFilter(),
     SimpleCIDRAffinityFilter(),
+    NUMATopologyFilter(),
+    PciPassthroughFilter(),
 )}
 
 __all__ = ["ALWAYS", "BUILT_IN", "Filter", "HostView", "Refusal"]

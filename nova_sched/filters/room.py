@@ -28,9 +28,8 @@ class _RoomFilter(Filter):
     def refusals(self, hosts, request, policy, scope):
         wanted = self.wanted(request)
         if wanted:
-            view = hosts.table, hosts.index, hosts.rows
-            most = sum(total(*view, name) for name in self.classes) * self.per_unit
-            room = sum(left_with_overcommitment(*view, name) for name in self.classes) * self.per_unit
+            most = sum(total(hosts, name) for name in self.classes) * self.per_unit
+            room = sum(left_with_overcommitment(hosts, name) for name in self.classes) * self.per_unit
             yield Refusal(self.reason, self.lacking(wanted, most, room))
 
     def lacking(self, wanted, most, room) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""What a HostState says of one host, of many hosts at once: numbers as columns, the rest by its distinct values."""
+"""What a HostState says of one host, of many hosts at once: numbers as columns, the rest by its distinct values.
+
+``hosts`` is a :class:`nova_sched.filters.base.HostView` everywhere; arrays have the shape [hosts in view].
+"""
 
 from typing import NamedTuple
 
@@ -27,74 +30,62 @@ class Attribute(NamedTuple):
     codes: np.ndarray
 
 
-def left(table, index, rows, resource_class) -> np.ndarray:
-    """What is left of a class on each host, without overcommitment (int64); ``rows`` and ``index`` say which hosts."""
-    return _sums(table, index, rows, "tree_base", resource_class) - _sums(table, index, rows, "tree_taken", resource_class)
+def left(hosts, resource_class: str) -> np.ndarray:
+    """What is left of a class on each host in view, without overcommitment (int64)."""
+    return _sums(hosts, "tree_base", resource_class) - _sums(hosts, "tree_taken", resource_class)
 
 
-def left_with_overcommitment(table, index, rows, resource_class) -> np.ndarray:
-    """What is left of a class on each host when totals are taken times their allocation ratio (float64)."""
-    return _sums(table, index, rows, "tree_scaled", resource_class) - _sums(table, index, rows, "tree_taken", resource_class)
+def left_with_overcommitment(hosts, resource_class: str) -> np.ndarray:
+    """What is left of a class on each host when totals count times their allocation ratio (float64)."""
+    return _sums(hosts, "tree_scaled", resource_class) - _sums(hosts, "tree_taken", resource_class)
 
 
-def _sums(table, index, rows, column, resource_class):
-    number = table.classes.get(resource_class)
-    return np.zeros(len(rows), np.int64) if number < 0 else getattr(table, column)[number][index]
+def _sums(hosts, column, resource_class):
+    number = hosts.table.classes.get(resource_class)
+    return np.zeros(len(hosts), np.int64) if number < 0 else getattr(hosts.table, column)[number][hosts.index]
 
 
-def total(table, index, rows, resource_class) -> np.ndarray:
+def total(hosts, resource_class: str) -> np.ndarray:
     """How much of a class each host has, used or not (int64)."""
-    number = table.classes.get(resource_class)
+    table, number = hosts.table, hosts.table.classes.get(resource_class)
     if number < 0:
-        return np.zeros(len(rows), np.int64)
+        return np.zeros(len(hosts), np.int64)
     totals = table.total[number]
     if not table.nested_rows:
-        return totals[index]
-    if len(rows) <= FEW:
-        return np.array([totals[list(table.trees[row])].sum() for row in rows.tolist()], np.int64)
-    providers = np.flatnonzero(totals[:table.count])
+        return totals[hosts.index]
+    if len(hosts) <= FEW:
+        return np.array([totals[list(table.trees[row])].sum() for row in hosts.rows.tolist()], np.int64)
     # The root of an unused row is -1, but it has nothing.
+    providers = np.flatnonzero(totals[:table.count])
     sums = np.bincount(table.root[providers], totals[providers], minlength=table.count)
-    return sums.astype(np.int64)[index]
-
-
-def _ratio(table, index, rows, resource_class):
-    number = table.classes.get(resource_class)
-    if number < 0:
-        return np.ones(len(rows))
-    if table.nested_rows:
-        return np.array([table.ratio_of(row, resource_class) for row in rows.tolist()], np.float64)
-    return np.where(table.total[number][index] != 0, table.ratio[number][index], 1.0)
-
-
-def _hypervisor_version(table, index, rows):
-    return np.array([profile.hypervisor_version for profile in table.profiles.values], np.int64)[table.profile[index]]
-
-
-def _of_class(compute, resource_class, times=1):
-    return lambda *hosts: compute(*hosts, resource_class) * times
+    return sums.astype(np.int64)[hosts.index]
 
 
 def _with_claims(name):
-    return lambda table, index, rows: (getattr(table, name)[index] + table.held_claims[index]).astype(np.int64)
+    return lambda hosts: (hosts.column(name) + hosts.column("held_claims")).astype(np.int64)
 
 
 _NUMBERS = {
-    "free_ram_mb": _of_class(left, "MEMORY_MB"), "total_usable_ram_mb": _of_class(total, "MEMORY_MB"),
-    "free_disk_mb": _of_class(left, "DISK_GB", 1024), "total_usable_disk_gb": _of_class(total, "DISK_GB"),
-    "disk_mb_used": lambda *hosts: total(*hosts, "DISK_GB") * 1024 - left(*hosts, "DISK_GB") * 1024,
-    "vcpus_total": _of_class(total, "VCPU"), "vcpus_used": lambda *hosts: total(*hosts, "VCPU") - left(*hosts, "VCPU"),
-    "cpu_allocation_ratio": _of_class(_ratio, "VCPU"), "ram_allocation_ratio": _of_class(_ratio, "MEMORY_MB"),
-    "disk_allocation_ratio": _of_class(_ratio, "DISK_GB"), "hypervisor_version": _hypervisor_version,
+    "free_ram_mb": lambda hosts: left(hosts, "MEMORY_MB"),
+    "total_usable_ram_mb": lambda hosts: total(hosts, "MEMORY_MB"),
+    "free_disk_mb": lambda hosts: left(hosts, "DISK_GB") * 1024,
+    "total_usable_disk_gb": lambda hosts: total(hosts, "DISK_GB"),
+    "disk_mb_used": lambda hosts: (total(hosts, "DISK_GB") - left(hosts, "DISK_GB")) * 1024,
+    "vcpus_total": lambda hosts: total(hosts, "VCPU"),
+    "vcpus_used": lambda hosts: total(hosts, "VCPU") - left(hosts, "VCPU"),
+    "cpu_allocation_ratio": lambda hosts: hosts.ratios("VCPU"),
+    "ram_allocation_ratio": lambda hosts: hosts.ratios("MEMORY_MB"),
+    "disk_allocation_ratio": lambda hosts: hosts.ratios("DISK_GB"),
+    "hypervisor_version": lambda hosts: hosts.column("hypervisor_version"),
     "num_instances": _with_claims("num_instances"), "num_io_ops": _with_claims("num_io_ops"),
-    "failed_builds": lambda table, index, rows: table.failed_builds[index].astype(np.int64),
+    "failed_builds": lambda hosts: hosts.column("failed_builds").astype(np.int64),
 }
 
 
 def numbers(hosts, name: str) -> np.ndarray | None:
-    """An attribute that is a number on every host (int64 or float64, shape [hosts in view]); None for others."""
+    """An attribute that is a number on every host in view (int64 or float64); None for others."""
     compute = _NUMBERS.get(name)
-    return None if compute is None else compute(hosts.table, hosts.index, hosts.rows)
+    return None if compute is None else compute(hosts)
 
 
 def attribute(hosts, name: str) -> Attribute | None:

@@ -193,36 +193,15 @@ ROWS = [
 ]
 
 
-def address(cloud):
-    """Until a report fills them: the addresses that the reports of a cloud say."""
-    for name, row in cloud.table.row_of_host.items():
-        if cloud.table.host_ips[row] is None:
-            cloud.table.host_ips[row] = dict(zip("abcde", ("10.1.2.3", "10.1.3.3", "fd00::1", None, "no address"),
-                                                 strict=True)).get(name)
-
-
-def meter(cloud):
-    for host in cloud.cell.projection.hosts.values():
-        cloud.table.set_metrics(host.root, host.status.metrics)
-
-
-def asked_of(said):
-    cloud = Asked(*said)
-    meter(cloud)
-    if said is ADDRESSED:
-        address(cloud)
-    return cloud
-
-
 @pytest.mark.parametrize("name, said, facts, options, refused", ROWS)
 def test_refusals(name, said, facts, options, refused):
-    cloud = asked_of(said)
+    cloud = Asked(*said)
     assert cloud.refused_by(NAMED[name], request(**facts), policy=Policy(**options)) == refused
 
 
 def test_one_host_alone_is_refused_as_it_is_among_all():
     for name, said, facts, options, refused in ROWS:
-        cloud, one = asked_of(said), NAMED[name]
+        cloud, one = Asked(*said), NAMED[name]
         asked, policy = request(**facts), Policy(**options)
         for row in cloud.table.roots():
             view = filters.HostView(cloud.table, cloud.table.roots()[cloud.table.roots() == row])
@@ -291,13 +270,11 @@ def test_a_filter_that_is_always_asked_may_be_named_too():
 
 
 def test_an_address_that_changes_is_seen():
-    cloud = asked_of(ADDRESSED)
+    cloud = Asked(*ADDRESSED)
     asked = request(**hints(build_near_host_ip="10.1.2.77"))
     one = NAMED["SimpleCIDRAffinityFilter"]
     assert "a" not in cloud.refused_by(one, asked)["other network"]
-    row = cloud.table.row_of_host["a"]
-    cloud.table.host_ips[row] = "10.9.9.9"
-    cloud.table.touch(row)
+    cloud.cell.say(report("a", inventory=tree("a", host_ip="10.9.9.9")))
     assert "a" in cloud.refused_by(one, asked)["other network"]
 
 
