@@ -8,6 +8,7 @@ from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.destination import Destination
 from tests.engines import EPOCH, TinyCloud, uuid_of
@@ -64,3 +65,24 @@ def test_a_move_that_may_cross_cells_does_where_its_own_has_no_host(scheduler):
 def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
     scheduler.set_policy(Policy(max_attempts=max_attempts)).result(20)
     assert len(selected(scheduler, f"vm {max_attempts}", cell_of("cell1", False))) == max_attempts
+
+
+@pytest.mark.parametrize("name, hints, reason", [
+    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+])
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
+    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.scheduler_hints = hints
+    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
+    with pytest.raises(NoValidHost, match=reason):
+        answer.result(20)
+    scheduler.set_policy(Policy()).result(20)
+    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
+    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
+    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
