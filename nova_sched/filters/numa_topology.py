@@ -3,7 +3,10 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.selection import numa
+from nova_sched.selection import numa, pci
+
+#: An assignment that binds no PCI request to a provider.
+_UNBOUND = {"": ()}
 
 
 class NUMATopologyFilter(Filter):
@@ -11,18 +14,17 @@ class NUMATopologyFilter(Filter):
     unpinned CPUs within the host's ratios, near to the networks and PCI devices as far as the host says where these are.
 
     Dedicated CPUs with the thread policy "require" need a host with threads, if it says anything of its CPUs. Options:
-    ``[compute] packing_host_numa_cells_allocation_strategy`` (which nodes are tried first).
+    ``[compute] packing_host_numa_cells_allocation_strategy`` (which nodes are tried first). Where Placement assigns PCI
+    devices, each request of them must find enough by itself here; the assignment is looked at when a host is chosen.
     """
 
     name = "NUMATopologyFilter"
     costly = True
 
     def seen(self, request):
-        asked = request.numa
-        pci = tuple((one.count, one.alias_name, one.request_id, one.numa_policy, tuple(tuple(sorted(spec.items()))
-                                                                                     for spec in one.spec))
-                    for one in request.pci) if asked else ()
-        return asked, pci, _needs_threads(request)
+        devices = tuple((one.count, one.numa_policy, tuple(tuple(sorted(spec.items())) for spec in one.spec))
+                        for one in request.pci) if request.numa else ()
+        return request.numa, devices, bool(devices) and _is_assigned(request), _needs_threads(request)
 
     def refusals(self, hosts, request, policy, scope):
         needs_threads = _needs_threads(request)
@@ -50,6 +52,7 @@ class _Reasons:
         self.request = request
         self.needs_threads = needs_threads
         self.packed = packed
+        self.is_assigned = _is_assigned(request)
         self.codes = {None: 0}
 
     def code_of(self, devices, cpu_ratio, ram_ratio):
@@ -62,7 +65,21 @@ class _Reasons:
             return "no hyperthreads"
         if self.request.numa is None:
             return None
-        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, None, self.packed).reason
+        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed).reason
+
+    def _fits_pci(self, devices):
+        asked = self.request.pci
+        if not asked:
+            return None
+        if self.is_assigned:
+            return lambda cells: all(pci.supports(devices, (one,), cells, _UNBOUND) for one in asked)
+        return lambda cells: pci.supports(devices, asked, cells, _UNBOUND)
+
+
+def _is_assigned(request):
+    """Whether Placement assigns the devices of a PCI request."""
+    suffixes = [group.suffix for group in request.groups if group.suffix]
+    return any(pci.is_assigned(one, suffixes) for one in request.pci)
 
 
 def _needs_threads(request):

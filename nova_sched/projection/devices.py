@@ -15,6 +15,8 @@ from rpc_api.packing import pack
 
 MAX_CELLS = 64
 MAX_POOLS = 1024
+#: Fields of a pool that a tag cannot stand for.
+_NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
 
 
 def _key(what) -> bytes:
@@ -216,6 +218,8 @@ def fault_of(inventory) -> str | None:
         return f"{len(cells)} NUMA nodes and {len(pools)} PCI pools, wanted at most {MAX_CELLS} and {MAX_POOLS}"
     if len({cell.id for cell in cells}) < len(cells) or len({pool_key(pool) for pool in pools}) < len(pools):
         return "two NUMA nodes have one id, or two PCI pools differ in their count only"
+    if not all(_NO_TAGS.isdisjoint(pool.tags) for pool in pools):
+        return f"a PCI pool has a tag with the name of one of its fields ({', '.join(sorted(_NO_TAGS))})"
     for cell in cells:
         sizes = [pages.size_kb for pages in cell.pages]
         if len(set(sizes)) < len(sizes) or min(sizes, default=1) < 1:
