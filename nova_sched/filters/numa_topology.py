@@ -1,10 +1,13 @@
 """NUMATopologyFilter: refuses hosts on whose NUMA nodes the guest does not fit."""
 
+import operator
+
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.selection import numa, pci
 
+_KEY_OF = operator.attrgetter("key")
 #: An assignment that binds no PCI request to a provider.
 _UNBOUND = {"": ()}
 
@@ -31,18 +34,26 @@ class NUMATopologyFilter(Filter):
         if request.numa is None and not needs_threads:
             return
         reasons = _Reasons(request, needs_threads, policy.packing_host_numa_cells_allocation_strategy)
-        devices, cpu_ratios, ram_ratios = hosts.devices(), hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")
-        codes = np.zeros(len(devices), np.int64)
-        # Hosts of one state have one verdict: of thousands of hosts there are few, and mostly one pair of ratios.
-        for ratios in sorted({*zip(cpu_ratios.tolist(), ram_ratios.tolist(), strict=True)}):
-            among = (cpu_ratios == ratios[0]) & (ram_ratios == ratios[1])
-            keyed = devices if among.all() else [devices[number] for number in np.flatnonzero(among).tolist()]
-            keys = [one and one.key for one in keyed]
-            code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, keyed, strict=True)).items()}
-            codes[among] = [code_of[key] for key in keys]
+        devices, codes = hosts.devices(), np.zeros(len(hosts), np.int64)
+        for ratios, among in _by_ratios(hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")):
+            some = devices if len(among) == len(devices) else [devices[number] for number in among.tolist()]
+            # Hosts of one state have one verdict, and of thousands of hosts there are few states.
+            keys = [one and one.key for one in some] if None in some else list(map(_KEY_OF, some))
+            code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, some, strict=True)).items()}
+            codes[among] = np.fromiter(map(code_of.__getitem__, keys), np.int64, len(keys))
         for reason, code in reasons.codes.items():
             if reason is not None:
                 yield Refusal(reason, codes == code)
+
+
+def _by_ratios(cpu_ratios, ram_ratios):
+    """Yield (pair of ratios, the numbers of the hosts that have it): mostly one pair."""
+    left = np.arange(len(cpu_ratios))
+    while len(left):
+        pair = float(cpu_ratios[left[0]]), float(ram_ratios[left[0]])
+        same = (cpu_ratios[left] == pair[0]) & (ram_ratios[left] == pair[1])
+        yield pair, left[same]
+        left = left[~same]
 
 
 class _Reasons:
