@@ -33,7 +33,7 @@ FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
     "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
     "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
+    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0), "held_claims": (np.int32, 0),
 }
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
