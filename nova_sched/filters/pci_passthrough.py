@@ -5,9 +5,6 @@ import numpy as np
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.selection import pci
 
-#: An assignment that binds no PCI request to a provider.
-_UNBOUND = {"": ()}
-
 
 class PciPassthroughFilter(Filter):
     """A host must have enough free devices for each PCI request of an alias or a port, after those of the requests before
@@ -67,7 +64,7 @@ class _Asked:
             plenty &= sum(left) >= self.total
         if plenty or any(self.assigned):
             return -1
-        lacking = pci.place_or_name(devices, self.requests, None, _UNBOUND)[1]
+        lacking = pci.place_or_name(devices, self.requests, None, pci.UNBOUND)[1]
         return -1 if lacking is None else self.requests.index(lacking)
 
     def _pools_of(self, capacity):

@@ -17,6 +17,8 @@ from rpc_api import events
 
 #: What a spec may name that Placement has looked at, or that is no property of a device.
 _IGNORED = frozenset({"resource_class", "traits", "rp_uuids", "rp_uuid"})
+#: The mappings of an assignment that binds no PCI request to a provider.
+UNBOUND = {"": ()}
 _FIELDS = ("vendor_id", "product_id", "numa_node", "count")
 
 
