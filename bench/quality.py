@@ -58,7 +58,7 @@ def naive(order):
         if not len(rows):
             return None
         for row in order(cloud.table, rows, seed_of(request.request_id, instance_uuid)):
-            candidate = candidate_of(cloud.table, int(row), request)
+            candidate = candidate_of(cloud.table, int(row), request, policy)
             if candidate is not None:
                 return candidate
         return None

@@ -50,7 +50,8 @@ class _Asked:
     def __init__(self, request):
         self.requests = request.pci
         self.assigned = _assigned(request)
-        self.total = sum(one.count for one in request.pci)
+        # A request for no device at all still wants to find one.
+        self.total = sum(max(one.count, 1) for one in request.pci)
         self._chooses = [pci.choosing(one) for one in request.pci]
         self._pools = {}
 

@@ -4,6 +4,7 @@ Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
 """
 
+from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
 
 
@@ -20,9 +21,10 @@ class InFlight:
     def add(self, claim) -> None:
         """Hold the resources of a ClaimProposed."""
         entry = Entry(claim.consumer_uuid, claim.instance_uuid, claim.project_id, claim.host, claim.allocations,
-                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0)
+                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0, claim.guest)
         self.claims[claim.claim_uuid] = entry
         self.groups.add(entry)
+        self._hold_guest(entry)
         self._count(entry, +1)
 
     def remove(self, claim_uuid: str) -> None:
@@ -30,6 +32,7 @@ class InFlight:
         entry = self.claims.pop(claim_uuid, None)
         if entry is not None:
             self.groups.remove(entry)
+            self._let_go_of_guest(entry)
             self._count(entry, -1)
 
     def count_again(self) -> None:
@@ -40,6 +43,26 @@ class InFlight:
             table.touch(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
+        if table.held_guests:
+            table.held_guests.clear()
+            for entry in self.claims.values():
+                self._hold_guest(entry)
+
+    def _hold_guest(self, entry):
+        root = self.table.row_of_host.get(entry.host)
+        if entry.guest is not None and root is not None:
+            guest = guest_of(entry.guest)
+            if guest.numa or guest.pci:
+                self.table.held_guests.setdefault(root, {})[entry.claim_uuid] = guest
+                self.table.touch(root)
+
+    def _let_go_of_guest(self, entry):
+        held = self.table.held_guests
+        root = self.table.row_of_host.get(entry.host)
+        if root in held and held[root].pop(entry.claim_uuid, None) is not None:
+            self.table.touch(root)
+            if not held[root]:
+                del held[root]
 
     def _count(self, entry, sign):
         for provider_uuid, resource_class, amount in entry.allocations:

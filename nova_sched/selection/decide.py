@@ -13,6 +13,7 @@ from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain, Filtered
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment, allocate
+from nova_sched.selection.guests import NoRoom, guest_of_request
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
@@ -34,12 +35,13 @@ class Cloud(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A host that can take the instance: its root row, what would be allocated, and the group rule of the claim."""
+    """A host that can take the instance: its root row, what would be allocated, and the packed Guest of the claim (None
+    where there is nothing to say of it)."""
 
     row: int
     host: str
     assignment: Assignment
-    rule: object
+    guest: bytes | None
 
 
 class Decision(NamedTuple):
@@ -77,11 +79,15 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)
-    scores, parts = _scored(cloud.table, filtered, request, scope, policy)
+    scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy, filtered.kept)
     refusals = filtered.refusals
     if not len(scores):
         return Decision((), refusals, filtered.total, 0, 0, ())
-    best = np.flatnonzero(scores == scores.max())
+    greatest = scores.max()
+    if np.isnan(greatest):
+        refusals.append(_unweighed(cloud.table, filtered.rows, parts, policy))
+        return Decision((), refusals, filtered.total, 0, 0, ())
+    best = np.flatnonzero(scores == greatest)
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
     picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
     if unfit:
@@ -91,13 +97,11 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
                     tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
 
 
-def _scored(table, filtered: Filtered, request, scope, policy):
-    """Scores of the survivors and the parts of each weigher; the kept ones, unless one looks at this very request."""
-    if filtered.kept is not None and request.server_group is None and all(
-            BUILT_IN[name].static or BUILT_IN[name].raw(table, filtered.rows, request, scope) is None
-            for name, _ in policy.weighers):
-        return filtered.kept.renewed()
-    return weigh(table, filtered.rows, request, scope, policy)
+def _unweighed(table, rows, parts, policy):
+    """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
+    part = next(part for part in parts if np.isnan(part.raw).any())
+    row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
+    return part.name, BUILT_IN[part.name].missing(table, row, policy), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
@@ -157,7 +161,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way."""
     first, unfit = {}, 0
     for index in ranking:
-        candidate = candidate_of(table, int(rows[index]), request)
+        candidate = candidate_of(table, int(rows[index]), request, policy)
         if candidate is None:
             unfit += 1
             continue
@@ -176,16 +180,24 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
         if index is None:
             break
         row = int(rows[index])
-        candidate = candidate_of(table, row, request) if table.cell[row] == cell else None
+        candidate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
         if candidate is not None:
             picked[index] = candidate
     return picked, unfit
 
 
-def candidate_of(table, row: int, request) -> Candidate | None:
-    """Look closely at one host; None when the groups of the request do not fit it together."""
-    assignment = Assignment((), {}) if request.check_only else allocate(table, row, request)
-    return None if assignment is None else Candidate(row, table.host_names[row], assignment, None)
+def candidate_of(table, row: int, request, policy) -> Candidate | None:
+    """Look closely at one host; None when what the request asks for does not fit it together."""
+    if request.check_only:
+        return Candidate(row, table.host_names[row], Assignment((), {}), None)
+    assignment = allocate(table, row, request)
+    if assignment is None:
+        return None
+    try:
+        guest = guest_of_request(table, row, request, policy, assignment.mappings)
+    except NoRoom:
+        return None
+    return Candidate(row, table.host_names[row], assignment, guest)
 
 
 def rule_of(table, candidate: Candidate, request, instance_uuid: str):

@@ -73,7 +73,7 @@ class _PackedObject(ovo_fields.FieldType):
         return to_object(thaw(self._obj_name, value)).obj_to_primitive()
 
     def from_primitive(self, obj, attr, value):
-        return pack(from_object(obj.obj_from_primitive(value)))
+        return None if value is None else pack(from_object(obj.obj_from_primitive(value)))
 
     def stringify(self, value):
         return f"<packed {self._obj_name}, {len(value)} bytes>"
@@ -326,6 +326,8 @@ def _objects_in(value):
         return to_object(value)
     if isinstance(value, (tuple, list)):
         return [_objects_in(item) for item in value]
+    if type(value) is dict:
+        return {key: _objects_in(item) for key, item in value.items()}
     return value
 
 
@@ -344,4 +346,6 @@ def _frozen_in(value):
         return from_object(value)
     if isinstance(value, (tuple, list)):
         return tuple(_frozen_in(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen_in(item) for key, item in value.items()}
     return value

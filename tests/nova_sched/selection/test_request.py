@@ -154,6 +154,14 @@ def test_the_destination():
     assert request.availability_zone == "east" and "secret" not in str(request)
 
 
+@pytest.mark.parametrize("may_cross, target, preferred", [(False, "cell", None), (True, None, "cell")])
+def test_a_move_that_may_cross_cells_prefers_its_own(may_cross, target, preferred):
+    cell = CellMapping(uuid=uuid_of("cell"), name="cell1")
+    request = asked(requested_destination=objects.Destination(cell=cell, allow_cross_cell_move=may_cross))
+    assert request.target_cell == (target and uuid_of(target))
+    assert request.preferred_cell == (preferred and uuid_of(preferred))
+
+
 def test_without_resources_the_host_itself_must_have_traits_and_aggregates():
     nothing = {"resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0", "resources1:VGPU": "1"}
     request = asked(nothing | {"trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden"},
@@ -201,9 +209,11 @@ def test_the_rest():
     assert (request.request_id, request.project_id, request.flavor_name, request.check_only) == ("req-1", "project",
                                                                                                  "m1", True)
     assert list(request.extra_specs.items()) == [("a", "1"), ("b", "2")]
-    assert request.image_properties == {"hw_architecture": "x86_64", "hw_maxphysaddr_bits": "46"}
+    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio",
+                                        "hw_maxphysaddr_bits": "46"}
     assert (request.root_required, request.root_forbidden, request.same_subtree) == (("A", "B"), ("C",), (("1", "2"),))
-    assert request == asked({"a": "1", "b": "2"}, {"hw_maxphysaddr_bits": 46, "hw_architecture": "x86_64"},
+    assert request == asked({"a": "1", "b": "2"}, {"hw_maxphysaddr_bits": 46, "hw_disk_bus": "virtio",
+                                                    "hw_architecture": "x86_64"},
                             scheduler_hints={"_nova_check_type": ["rebuild"]},
                             request_level_params=objects.RequestLevelParams(root_required={"A", "B"},
                                                                             root_forbidden={"C"},
