@@ -3,7 +3,7 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.selection import numa
+from nova_sched.selection import numa, pci
 
 
 class NUMATopologyFilter(Filter):
@@ -19,10 +19,10 @@ class NUMATopologyFilter(Filter):
 
     def seen(self, request):
         asked = request.numa
-        pci = tuple((one.count, one.alias_name, one.request_id, one.numa_policy, tuple(tuple(sorted(spec.items()))
+        devices = tuple((one.count, one.alias_name, one.request_id, one.numa_policy, tuple(tuple(sorted(spec.items()))
                                                                                      for spec in one.spec))
                     for one in request.pci) if asked else ()
-        return asked, pci, _needs_threads(request)
+        return asked, devices, _needs_threads(request)
 
     def refusals(self, hosts, request, policy, scope):
         needs_threads = _needs_threads(request)
@@ -62,7 +62,14 @@ class _Reasons:
             return "no hyperthreads"
         if self.request.numa is None:
             return None
-        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, None, self.packed).reason
+        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed).reason
+
+    def _fits_pci(self, devices):
+        """As far as it does not depend on the providers that serve the groups: those are known when a host is looked at
+        closely."""
+        if not self.request.pci:
+            return None
+        return lambda cells: pci.supports(devices, self.request.pci, cells, pci.UNBOUND)
 
 
 def _needs_threads(request):
