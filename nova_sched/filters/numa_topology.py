@@ -8,8 +8,6 @@ from nova_sched.filters.base import Filter, Refusal
 from nova_sched.selection import numa, pci
 
 _KEY_OF = operator.attrgetter("key")
-#: An assignment that binds no PCI request to a provider.
-_UNBOUND = {"": ()}
 
 
 class NUMATopologyFilter(Filter):
@@ -83,8 +81,8 @@ class _Reasons:
         if not asked:
             return None
         if self.is_assigned:
-            return lambda cells: all(pci.supports(devices, (one,), cells, _UNBOUND) for one in asked)
-        return lambda cells: pci.supports(devices, asked, cells, _UNBOUND)
+            return lambda cells: all(pci.supports(devices, (one,), cells, pci.UNBOUND) for one in asked)
+        return lambda cells: pci.supports(devices, asked, cells, pci.UNBOUND)
 
 
 def _is_assigned(request):

@@ -115,7 +115,10 @@ def instances_tracked(projection, position, event, noted):
     for instance_uuid in data.gone:
         projection.tracked.drop(data.host, instance_uuid)
     for one in data.instances:
+        before = projection.tracked.get(one.instance_uuid)
         projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
+        if before is not None:
+            projection.table.touch(projection.hosts[before.host].root)
     projection.table.touch(host.root)
 
 

@@ -65,7 +65,7 @@ def count_devices(table, host) -> None:
     devices = table.row_devices[host.root]
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
-        table.row_devices[host.root] = HostDevices(devices.capacity).with_guests(guests)
+        table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
 
 
 def count_all_use(projection, host) -> None:

@@ -113,11 +113,12 @@ def _write_provider(table, row, provider, parent):
 def _write_host(table, root, tree):
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
-    table.row_devices[root] = HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools)) if (
-        tree.numa_cells or tree.pci_pools) else None
+    table.set_devices(root, HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools)) if (
+        tree.numa_cells or tree.pci_pools) else None)
     table.profile[root] = table.profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
+    table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:
         table.zone[root] = zone

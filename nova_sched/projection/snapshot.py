@@ -169,7 +169,7 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
             if entry.rule is not None:
                 projection.groups.add(entry)
     for host, (cells, pools) in devices:
-        projection.table.row_devices[host.root] = HostDevices(projection.table.capacity_of(cells, pools))
+        projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
         count_devices(projection.table, host)
 
 

@@ -95,6 +95,8 @@ class Rows:
         table.children[roots] = np.repeat(np.array(self.sizes, np.int32) - 1, self.sizes)
         for name, values in facts.items():
             getattr(table, name)[rows] = values
+        versions = np.array([*(min(profile.hypervisor_version, 2**63 - 1) for profile in self.profiles), 0], np.int64)
+        table.hypervisor_version[rows] = versions[self.facts["profile"]]
         return self._write_names(table, rows.tolist(), cell_index, names)
 
     def _write_amounts(self, table, rows):

@@ -25,6 +25,8 @@ def request_from(spec, request_id: str):
     asked = asked_of(spec, extra_specs, properties, wishes)
     params, destination = spec.request_level_params, spec.requested_destination
     cell = _set(destination, "cell")
+    cell = str(cell.uuid) if cell else None
+    may_cross = bool(_set(destination, "allow_cross_cell_move"))
     return _recordable(events.SchedulingRequest(
         request_id=request_id,
         project_id=_set(spec, "project_id"),
@@ -42,7 +44,8 @@ def request_from(spec, request_id: str):
         ignore_hosts=tuple(_set(spec, "ignore_hosts") or ()),
         target_host=_set(destination, "host"),
         target_node=_set(destination, "node"),
-        target_cell=str(cell.uuid) if cell else None,
+        target_cell=None if may_cross else cell,
+        preferred_cell=cell if may_cross else None,
         server_group=_server_group(spec),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
         user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus, memory_mb=flavor.memory_mb,

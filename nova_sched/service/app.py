@@ -35,8 +35,7 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._policy)],
-                                 VERSION)
+        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler)], VERSION)
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)

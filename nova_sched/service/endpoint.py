@@ -5,6 +5,7 @@ import logging
 import uuid
 from concurrent.futures import Future
 
+from nova_sched.projection.host_aggregates import metadata_faults
 from nova_sched.selection.request import image_properties, request_from
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
@@ -24,9 +25,8 @@ MAX_INSTANCES = 1000
 class SchedulerEndpoint:
     """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides."""
 
-    def __init__(self, scheduler, policy):
+    def __init__(self, scheduler):
         self._scheduler = scheduler
-        self._policy = policy
 
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
                             instance_uuids=None, return_objects=False, return_alternates=False):
@@ -47,15 +47,16 @@ class SchedulerEndpoint:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
             return answered
-        alternates = self._policy.max_attempts - 1 if return_alternates else 0
+        alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
         return answered
 
     def _in_named_cell(self, request):
         """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
-        name = next((cell.name for cell in self._scheduler.cells.values() if cell.uuid == request.target_cell), None)
-        return request._replace(target_cell=name) if name else request
+        names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
+        return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
+                                preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
     def _answer(self, done, answered, return_objects):
         fault = done.exception()
@@ -63,6 +64,10 @@ class SchedulerEndpoint:
             refusal = NoValidHost(reason=str(fault))
             refusal.summary = fault.summary
             answered.set_exception(refusal)
+        elif isinstance(fault, errors.UsageError):
+            # A filter found that what the request asks of it makes no sense.
+            LOG.info("a request cannot be placed: %s", fault)
+            answered.set_exception(NoValidHost(reason=str(fault)))
         elif fault is not None:
             answered.set_exception(fault)
         else:
@@ -82,7 +87,10 @@ class SchedulerEndpoint:
 
     def update_aggregates(self, ctxt, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
-        self._scheduler.call(lambda engine: [engine.on_aggregate(_aggregate(one)) for one in aggregates])
+        updated = [_aggregate(one) for one in aggregates]
+        for fault in (fault for one in updated for fault in metadata_faults(one)):
+            LOG.warning("%s", fault)
+        self._scheduler.call(lambda engine: [engine.on_aggregate(one) for one in updated])
 
     def delete_aggregate(self, ctxt, aggregate):
         """Take a host aggregate out."""

@@ -62,10 +62,7 @@ def answer(asked, chain, cloud):
     scope = cloud.scope(asked)
     filtered = chain.run(asked, scope)
     assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
-    if filtered.kept is not None and asked.server_group is None:
-        scores, parts = filtered.kept.renewed()
-    else:
-        scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY)
+    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY, filtered.kept)
     return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
             [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
 
@@ -210,4 +207,4 @@ def test_few_hosts(said):
     assert cloud.survivors(request()) == ["a"][:len(said)]
     filtered = cloud.run(request(group(VCPU=99)))
     assert len(filtered.rows) == 0 and filtered.total == len(said)
-    assert np.array_equal(filtered.kept.renewed()[0], np.zeros(0))
+    assert np.array_equal(filtered.kept.renewed(cloud.scope(request()))[0], np.zeros(0))

@@ -1,0 +1,110 @@
+"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
+nova-compute says that instances are."""
+
+import pytest
+
+from nova_sched.selection.policy import Policy
+from nova_sched.service.endpoint import SchedulerEndpoint
+from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
+from rpc_api import codec, events
+from rpc_api.errors import UsageError
+from rpc_api.log import open_log
+from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.cell_mapping import CellMapping
+from rpc_api.objects.destination import Destination
+from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.service.specs import CONTEXT, spec
+
+CELLS = ("cell1", "cell2")
+#: More VCPUs are better, so that hosts of cell2 are.
+HOSTS = (("a1", "cell1", 8), ("a2", "cell1", 7), ("a3", "cell1", 6), ("b1", "cell2", 64), ("b2", "cell2", 63))
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    tiny = TinyCloud(CELLS)
+    for name, cell, vcpus in HOSTS:
+        tiny.host(name, cell, vcpus)
+    for name, log in tiny.logs.items():
+        opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
+        open_log(f"memory://endpoint-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
+    scheduler = Scheduler("s", cell0_of("memory://endpoint-cell0"),
+                          [Cell(cell, uuid_of(cell), f"memory://endpoint-{cell}") for cell in CELLS], Policy())
+    scheduler.start().wait_ready()
+    yield scheduler
+    scheduler.stop()
+
+
+def selected(scheduler, instance, destination=None):
+    """The hosts of the answer, the claimed one first."""
+    asked = spec(uuid_of(instance), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.requested_destination = destination
+    answer = SchedulerEndpoint(scheduler).select_destinations(
+        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=True, return_alternates=True)
+    return [selection.service_host for selection in answer.result(20)[0]]
+
+
+def cell_of(name, may_cross):
+    return Destination(cell=CellMapping(uuid=uuid_of(name), name=name), allow_cross_cell_move=may_cross)
+
+
+@pytest.mark.parametrize("name, may_cross, wanted", [
+    (None, None, "b"), ("cell1", False, "a"), ("cell2", False, "b"), ("cell1", True, "a"), ("cell2", True, "b"),
+])
+def test_a_destination_names_its_cell_by_uuid(scheduler, name, may_cross, wanted):
+    found = selected(scheduler, f"vm {name} {may_cross}", name and cell_of(name, may_cross))
+    assert {host[0] for host in found} == {wanted}
+
+
+def test_a_move_that_may_cross_cells_does_where_its_own_has_no_host(scheduler):
+    assert selected(scheduler, "vm away", cell_of("cell3", True))[0][0] == "b"
+    with pytest.raises(NoValidHost, match="other cell|not enough"):
+        selected(scheduler, "vm nowhere", cell_of("cell3", False))
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 3])
+def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
+    scheduler.set_policy(Policy(max_attempts=max_attempts)).result(20)
+    assert len(selected(scheduler, f"vm {max_attempts}", cell_of("cell1", False))) == max_attempts
+
+
+def instance_list(**system_metadata):
+    """An InstanceList as it comes: it stays the primitive that it is."""
+    return {"nova_object.name": "InstanceList", "nova_object.data": {"objects": [
+        {"nova_object.name": "Instance", "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept}}
+        for name, kept in system_metadata.items()]}}
+
+
+def said_of(scheduler, host):
+    """Instance -> image properties of what is tracked on a host of cell1, when all that was said is folded."""
+    for _ in range(1000):
+        done, known = scheduler.call(lambda engine: (
+            scheduler.logs["cell1"].producer.sequence, engine.cloud.projections["cell1"])).result(20)
+        if known.producers.get(scheduler.name, (0, 0))[1] >= done:
+            return {uuid: one.image_properties for uuid, one in known.tracked.of(host).items()}
+        scheduler.call(lambda engine: None).result(20)
+    raise AssertionError("what was said was not folded")
+
+
+def test_casts_of_nova_compute_say_where_instances_are(scheduler):
+    endpoint = SchedulerEndpoint(scheduler)
+    endpoint.update_instance_info(None, "a1", instance_list(
+        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"}, y={}))
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("y"): {}}
+    endpoint.delete_instance_info(None, "a1", uuid_of("y"))
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}}
+    endpoint.sync_instance_info(None, "a1", [uuid_of("x"), uuid_of("z")])
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("z"): {}}
+    said = scheduler.logs["cell1"].producer.sequence
+    endpoint.sync_instance_info(None, "a1", [uuid_of("z"), uuid_of("x")])
+    endpoint.update_instance_info(None, "nowhere", instance_list(x={}))
+    endpoint.delete_instance_info(None, "a1", uuid_of("y"))
+    assert said_of(scheduler, "a1").keys() == {uuid_of("x"), uuid_of("z")}
+    assert scheduler.logs["cell1"].producer.sequence == said, "what is known already is not said again"
+    endpoint.sync_instance_info(None, "a1", [])
+    assert said_of(scheduler, "a1") == {}
+
+
+def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
+    with pytest.raises(UsageError, match="names one by what is no UUID"):
+        SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
