@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from nova_sched.projection.devices import Capacity
+from nova_sched.projection.devices import Capacity, capacity_key
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -329,8 +329,11 @@ class HostTable:
 
     def capacity_of(self, cells, pools) -> Capacity:
         """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
-        made = Capacity(cells, pools)
-        return self._capacities.setdefault(made.key, made)
+        key = capacity_key(cells, pools)
+        known = self._capacities.get(key)
+        if known is None:
+            known = self._capacities[key] = Capacity(cells, pools)
+        return known
 
     def set_devices(self, root: int, devices) -> None:
         """Write the HostDevices of a host, as the log has them; None where it has none."""

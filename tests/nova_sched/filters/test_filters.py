@@ -159,6 +159,8 @@ ROWS = [
      {"no PCI devices": ["none", "numa"], "PCI nic": ["two"]}),
     ("PciPassthroughFilter", PCI, {"pci": (pci(0, product_id="1520"), pci(0, None, product_id="0000"))},
      {"no PCI devices": ["none", "numa"], "PCI device": ["mixed", "two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(2, "all", product_id="1520"), pci(0, "none left", product_id="1520"))},
+     {"no PCI devices": ["none", "numa"], "PCI none left": ["two"]}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": None}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("affinity")}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("anti-affinity")},
