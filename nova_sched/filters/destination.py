@@ -1,7 +1,5 @@
 """Where a request may go at all: named hosts, zones, aggregates and cells."""
 
-import numpy as np
-
 from nova_sched.filters.base import Filter, Refusal
 
 
@@ -53,7 +51,8 @@ class CellFilter(Filter):
 
 
 class AvailabilityZoneFilter(Filter):
-    """Refuses hosts of other availability zones."""
+    """Refuses hosts of other availability zones: those that no aggregate of the zone names, and, of the hosts in no zone's
+    aggregate, those that report another zone (or none, where the zone is not ``default_availability_zone``)."""
 
     name = "AvailabilityZoneFilter"
 
@@ -62,6 +61,5 @@ class AvailabilityZoneFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:
-            names = hosts.table.zone_names(policy.default_availability_zone)
-            yield Refusal("availability zone", np.array(
-                [names[row] != request.availability_zone for row in hosts.rows.tolist()], bool))
+            yield Refusal("availability zone", ~hosts.table.in_zone(
+                request.availability_zone, policy.default_availability_zone)[hosts.index])

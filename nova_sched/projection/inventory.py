@@ -2,7 +2,7 @@
 
 import re
 
-from nova_sched.projection.table import Profile
+from nova_sched.projection.table import Profile, service_version
 from rpc_api import errors, events
 
 MAX_PROVIDERS = 4096
@@ -111,9 +111,12 @@ def _write_provider(table, row, provider, parent):
 
 def _write_host(table, root, tree):
     table.node_names[root] = tree.nodename
-    table.profile[root] = table.profiles.id_of(Profile(
+    profiles, before = table.profiles, table.profile[root]
+    table.profile[root] = now = profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
+    if now != before and before >= 0 and service_version(profiles.values[before]) != service_version(profiles.values[now]):
+        table.topology_version += 1
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:
         table.zone[root] = zone

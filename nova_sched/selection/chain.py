@@ -30,8 +30,13 @@ class Filtered(NamedTuple):
 
 def shape_of(request, chain):
     """What the static filters of a chain see of a request, hashable: equal shapes have equal results."""
-    return (bool(request.force_hosts or request.force_nodes), request.check_only,
+    return (is_forced(request), request.check_only,
             *[one.seen(request) for one in chain if one.static])
+
+
+def is_forced(request) -> bool:
+    """Whether a request passes over the enabled filters: its hosts are named by force, and no check is asked for."""
+    return bool((request.force_hosts or request.force_nodes) and not request.scheduler_hints.get("_nova_check_type"))
 
 
 def filters_for(policy, request):
@@ -39,7 +44,7 @@ def filters_for(policy, request):
     meets those that ask for nothing that it has already."""
     if request.check_only:
         return [one for one in policy.filters if one.on_rebuild]
-    if request.force_hosts or request.force_nodes:
+    if is_forced(request):
         return policy.filters[:len(policy.filters) - len(policy.enabled_filters)]
     return policy.filters
 

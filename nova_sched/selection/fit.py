@@ -34,10 +34,12 @@ class _Slot(NamedTuple):
 
 
 def allocate(table, root: int, request) -> Assignment | None:
-    """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together."""
-    if len(table.trees[root]) == 1:
-        return _allocate_on(table, root, request)
-    return _Search(table, root, request).run()
+    """Assign all groups of a request to providers of the tree of ``root``, or the groups to fall back on; None where
+    neither fit together."""
+    found = _allocate_on(table, root, request) if len(table.trees[root]) == 1 else _Search(table, root, request).run()
+    if found is None and request.fallback_groups:
+        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()))
+    return found
 
 
 def _allocate_on(table, row, request):
