@@ -4,8 +4,8 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class DestinationFilter(Filter):
-    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts
-    are compared without regard to case."""
+    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts to leave
+    out, and of those named by force, are compared without regard to case; that of a destination is not."""
 
     name = "DestinationFilter"
     static = False
@@ -15,9 +15,11 @@ class DestinationFilter(Filter):
         table = hosts.table
         if request.ignore_hosts:
             yield Refusal("ignored", hosts.in_rows(_rows_of(table, request.ignore_hosts)))
-        for names in (request.force_hosts, (request.target_host,) if request.target_host else ()):
-            if names:
-                yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, names)))
+        if request.force_hosts:
+            yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, request.force_hosts)))
+        if request.target_host:
+            row = table.row_of_host.get(request.target_host)
+            yield Refusal("not the requested host", ~hosts.in_rows([] if row is None else [row]))
         for nodes in (request.force_nodes, (request.target_node,) if request.target_node else ()):
             if nodes:
                 yield Refusal("not the requested node", ~hosts.in_rows(

@@ -49,18 +49,21 @@ class NotConfigured(Networks):
     """Nobody can be asked: each question is a UsageError that says who asks it."""
 
     def port(self, port_id):
-        raise _not_configured(f"the port {port_id}", "any request that names a port does")
+        raise _not_configured(f"the port {port_id}", "its kind decides which hosts can have it")
 
     def segments_of_network(self, network_id):
-        raise _not_configured(f"the network {network_id}", "[scheduler] query_placement_for_routed_network_aggregates does")
+        raise _not_configured(f"the network {network_id}", ROUTED)
 
     def segment_of_subnet(self, subnet_id):
-        raise _not_configured(f"the subnet {subnet_id}", "[scheduler] query_placement_for_routed_network_aggregates does")
+        raise _not_configured(f"the subnet {subnet_id}", ROUTED)
 
 
-def _not_configured(what, who):
-    return errors.UsageError(f"{what} is to be looked up in Neutron ({who} that) and [neutron] auth_type is not set; "
-                             "configure [neutron] for the scheduler")
+ROUTED = "[scheduler] query_placement_for_routed_network_aggregates is set"
+
+
+def _not_configured(what, why):
+    return errors.UsageError(f"Neutron must be asked for {what} ({why}), and [neutron] auth_type is not set; configure "
+                             "[neutron] for the scheduler")
 
 
 def with_networks(request, spec, networks: Networks, routed: bool):

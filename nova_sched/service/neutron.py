@@ -4,7 +4,7 @@ keystoneauth1 is only imported where ``[neutron]`` is configured, as it takes a
 quarter of a second.
 """
 
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from oslo_config import cfg
 
@@ -78,7 +78,7 @@ class Neutron(Networks):
         self._extensions = None
 
     def port(self, port_id):
-        found = self._get(f"/v2.0/ports/{port_id}", f"port {port_id}", "port")
+        found = self._get(f"/v2.0/ports/{quote(port_id, safe='')}", f"port {port_id}", "port")
         fixed_ips = found.get("fixed_ips") or [{}]
         return Port(_text(fixed_ips[0].get("subnet_id")), _text(found.get("network_id")) or "",
                     _text(found.get("binding:vnic_type")) or VNIC_NORMAL)
@@ -91,7 +91,7 @@ class Neutron(Networks):
     def segment_of_subnet(self, subnet_id):
         if not self._has_segments():
             return None
-        return _text(self._get(f"/v2.0/subnets/{subnet_id}", f"subnet {subnet_id}", "subnet").get("segment_id")) or None
+        return _text(self._get(f"/v2.0/subnets/{quote(subnet_id, safe='')}", f"subnet {subnet_id}", "subnet").get("segment_id")) or None
 
     def _subnets(self, network_id):
         what, params = f"network {network_id}", {"network_id": network_id, "fields": "segment_id"}

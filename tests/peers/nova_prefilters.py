@@ -6,6 +6,7 @@ What nova's request filters would ask of its database, of Neutron and of Placeme
 """
 
 import json
+import logging
 import sys
 import types
 
@@ -14,6 +15,7 @@ import os_traits
 from nova import exception, objects
 from nova.scheduler import host_manager, request_filter, utils
 
+logging.disable(logging.CRITICAL)
 objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
