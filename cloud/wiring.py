@@ -51,7 +51,7 @@ class Wiring(contextlib.ExitStack):
         scheduler = Scheduler(name, cell0, cells, policy)
         self.callback(scheduler.stop)
         scheduler.start().wait_ready()
-        self.serve(self.bus, self.scheduler_topic, name, SchedulerEndpoint(scheduler, policy), scheduler_rpc.VERSION)
+        self.serve(self.bus, self.scheduler_topic, name, SchedulerEndpoint(scheduler), scheduler_rpc.VERSION)
         return scheduler
 
     def api_conductor(self, cells, max_attempts, **options):

@@ -48,7 +48,7 @@ def scheduler_process(packed_settings: bytes, pipe):
         scheduler = Scheduler(settings.name, settings.cell0, settings.cells, settings.policy,
                               claim_timeout=settings.claim_timeout).start()
         scheduler.wait_ready(START_TIMEOUT)
-        endpoint = SchedulerEndpoint(scheduler, settings.policy)
+        endpoint = SchedulerEndpoint(scheduler)
         server = _serve(settings, endpoint) if settings.transport else None
     except errors.NovaSchedError as fault:
         pipe.send(("fault", type(fault).__name__, str(fault)))

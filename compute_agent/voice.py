@@ -94,7 +94,7 @@ class HostVoice:
 
         Raises NovaSchedError when it cannot be said whether the instance runs.
         """
-        consumer = events.Consumer(claim.instance_uuid, claim.project_id, claim.allocations, claim.rule)
+        consumer = events.Consumer(claim.instance_uuid, claim.project_id, claim.allocations, claim.rule, claim.guest)
         with self.lock:
             if claim.claim_uuid in self._cancelled:
                 return messages.BuildAnswer(False, CANCELLED), None

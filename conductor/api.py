@@ -26,7 +26,8 @@ class ApiConductor:
                  scheduler_topic=scheduler_rpc.TOPIC, topic=conductor_rpc.TOPIC):
         self._scheduler = SchedulerAPI(bus, scheduler_topic)
         self._cells = {cell: CellConductorAPI(cell_bus, cell, topic) for cell, cell_bus in cell_buses.items()}
-        self._max_attempts = max_attempts
+        #: Hosts that are tried for an instance, of the builds that begin from now on.
+        self.max_attempts = max_attempts
         #: Called with the seconds that each selection took, the claim's way through the log included.
         self._on_selected = on_selected
         self._clock = clock
@@ -80,7 +81,7 @@ class ApiConductor:
                 cell, claims, position = claims_of(one, instance_uuid, request_id, spec_obj.project_id,
                                                     lambda: str(uuid.uuid4()))
                 started.append((instance_uuid, cell, self._cell(cell).build_instance(
-                    context, messages.BuildRequest(instance_uuid, request_id, claims, self._max_attempts, position))))
+                    context, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position))))
             done.set_result([self._outcome(*one) for one in started])
         except Exception as fault:
             LOG.warning("building %s failed: %s", ", ".join(instance_uuids), fault)

@@ -45,6 +45,9 @@ class ApiService(Service):
         self._buses.close()
         return True
 
+    def reload(self):
+        self._conductor.max_attempts = self._conf.scheduler.max_attempts
+
     def report(self):
         return {"name": self._conf.conductor.name, "level": "api", "requests in flight": self._conductor.in_flight,
                 "cells": ", ".join(cell.name for cell in self._cells)}

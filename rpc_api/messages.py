@@ -13,7 +13,7 @@ class BuildRequest(SchemaObject):
     ``max_attempts`` bounds how many of them are tried. ``position`` is where the first one stands in the cell's log.
     """
 
-    VERSION = "1.1"
+    VERSION = "1.2"  # 1.1: position; 1.2: ClaimProposed 1.1
     fields = {
         "instance_uuid": fields.UUIDField(),
         "request_id": fields.StringField(),

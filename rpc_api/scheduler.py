@@ -17,7 +17,7 @@ OPTS = [
                help="RPC topic that the schedulers answer. A nova-conductor calls \"scheduler\". RabbitMQ's queues are "
                     "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
                     "another topic is needed."),
-    cfg.IntOpt("max_attempts", default=3, min=1,
+    cfg.IntOpt("max_attempts", default=3, min=1, mutable=True,
                help="Hosts that are tried for one instance: the selected one and its alternates."),
 ]
 

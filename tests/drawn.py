@@ -25,28 +25,30 @@ _LEAVES = {
 }
 
 
-def frozen(name, **given):
-    """Frozen records of the class ``name``; ``given`` are strategies for some of its fields."""
+def frozen(name, well=False, **given):
+    """Frozen records of the class ``name``; ``given`` are strategies for some of its fields. With ``well`` all packed objects
+    in it, and in what it holds, can be unpacked."""
     cls = TABLE[name]
-    parts = [given[field_name] if field_name in given else _values(field) for field_name, field in cls.fields.items()]
+    parts = [given[field_name] if field_name in given else _values(field, well) for field_name, field in cls.fields.items()]
     return st.tuples(*parts).map(cls.Frozen._make)
 
 
-def _values(field):
-    drawn = _of(field)
+def _values(field, well):
+    drawn = _of(field, well)
     return st.none() | drawn if field.nullable else drawn
 
 
-def _of(field):
+def _of(field, well):
     kind = field._type
     if isinstance(field, PackedObjectField):
-        return st.binary(max_size=8) | st.deferred(lambda: frozen(field.objname)).map(_packed)
+        packed = st.deferred(lambda: frozen(field.objname, well)).map(_packed)
+        return packed if well else st.binary(max_size=8) | packed
     if isinstance(kind, ovo_fields.Object):
-        return st.deferred(lambda: frozen(kind._obj_name))
+        return st.deferred(lambda: frozen(kind._obj_name, well))
     if isinstance(kind, ovo_fields.List):
-        return st.lists(_values(kind._element_type), max_size=3).map(tuple)
+        return st.lists(_values(kind._element_type, well), max_size=2).map(tuple)
     if isinstance(kind, ovo_fields.Dict):
-        return st.dictionaries(st.sampled_from(WORDS), _values(kind._element_type), max_size=2)
+        return st.dictionaries(st.sampled_from(WORDS), _values(kind._element_type, well), max_size=2)
     return _LEAVES[type(kind)]
 
 
@@ -57,6 +59,4 @@ def _packed(record):
 
 def packed_well(name):
     """Like :func:`frozen`, for a class with packed objects in it: those can be unpacked."""
-    cls = TABLE[name]
-    return frozen(name, **{field_name: frozen(field.objname).map(_packed) for field_name, field in cls.fields.items()
-                           if isinstance(field, PackedObjectField)})
+    return frozen(name, well=True)

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from nova_sched.projection.table import AMOUNTS, FACTS, TREE_SUMS
 from rpc_api import events
@@ -28,9 +29,12 @@ def check(projection) -> None:
             consumers[uuid].add(entry)
             if entry.rule is not None:
                 members[entry.rule.group_uuid].add(entry)
-        assert host.running_digest == MASK & sum(
-            consumer_hash(entry.instance_uuid, entry.allocations) for entry in host.entries.values()
-            if entry.state is RUNNING)
+        running = [entry for entry in host.entries.values() if entry.state is RUNNING]
+        for entry in running:
+            # An agent may know nothing of a guest of which the claim said something.
+            assert entry.hash in [consumer_hash(entry.instance_uuid, entry.allocations, guest) for guest in (entry.guest, None)]
+        assert host.running_digest == MASK & sum(entry.hash for entry in running)
+        _check_devices(table, host, tree)
     assert providers == projection.provider_hosts
     assert dict(consumers) == {uuid: set(entries) for uuid, entries in projection.consumers.items()}
     _check_groups(projection.groups, members)
@@ -86,6 +90,14 @@ def _check_amounts(table, host, tree):
         assert table.tree_base[index, host.root] == base[index]
         assert np.isclose(table.tree_scaled[index, host.root], scaled[index])
         assert table.tree_taken[index, host.root] == taken[index]
+
+
+def _check_devices(table, host, tree):
+    devices = table.row_devices[host.root]
+    assert (devices is not None) == bool(tree.numa_cells or tree.pci_pools)
+    if devices is not None:
+        guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
+        assert devices.key == HostDevices(Capacity(tree.numa_cells, tree.pci_pools)).with_guests(guests).key
 
 
 def _check_status(table, host):

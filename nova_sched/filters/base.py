@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.projection.host_aggregates import host_aggregates
+
 
 class Refusal(NamedTuple):
     """``hosts`` (bool, shape [hosts in view]) are refused for ``reason``, a stable short text."""
@@ -46,6 +48,25 @@ class HostView:
             verdicts[value] = verdict(int(value))
         return verdicts[column]
 
+    def by_aggregates(self, verdict) -> np.ndarray:
+        """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked once
+        for each distinct set of aggregates."""
+        return self.of_aggregates(verdict, bool)
+
+    def of_aggregates(self, value, kind) -> np.ndarray:
+        """``value(metadata)`` of each host as an array of a type, asked as above."""
+        of_hosts = host_aggregates(self.table)
+        column = of_hosts.column[self.index]
+        values = np.zeros(len(of_hosts.metadata), kind)
+        numbers = range(len(values)) if len(values) <= len(self) else np.unique(column).tolist()
+        for number in numbers:
+            values[number] = value(of_hosts.metadata[number])
+        return values[column]
+
+    def aggregate_keys(self) -> frozenset:
+        """All keys that aggregates have in their metadata."""
+        return host_aggregates(self.table).keys
+
     def metric(self, name: str) -> np.ndarray:
         """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""
         return self.table.metric(name)[self.index]
@@ -53,7 +74,20 @@ class HostView:
     def devices(self) -> list:
         """The :class:`~nova_sched.projection.devices.HostDevices` of each host in view, with the claims in flight; None
         for one that reports neither NUMA nodes nor PCI pools."""
-        return [self.table.devices(row) for row in self.rows.tolist()]
+        table, rows = self.table, self.rows.tolist()
+        held = table.held_guests
+        return [table.devices(row) if row in held else table.row_devices[row] for row in rows] if held else [
+            table.row_devices[row] for row in rows]
+
+    def ratios(self, resource_class: str) -> np.ndarray:
+        """``table.ratio_of(row, resource_class)`` of each host in view (float64, shape [hosts in view])."""
+        table, index = self.table, self.table.classes.get(resource_class)
+        if index < 0:
+            return np.ones(len(self))
+        ratios, on_root = table.ratio[index, self.index].copy(), table.total[index, self.index] != 0
+        for number in np.flatnonzero(~on_root).tolist():
+            ratios[number] = table.ratio_of(int(self.rows[number]), resource_class)
+        return ratios
 
     def in_rows(self, rows) -> np.ndarray:
         """Which hosts in view have their root row among ``rows``."""

@@ -1,6 +1,7 @@
 """Where a request may go at all: named hosts, zones, aggregates and cells."""
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.table import NONE
 
 
 class DestinationFilter(Filter):
@@ -53,8 +54,13 @@ class CellFilter(Filter):
 
 
 class AvailabilityZoneFilter(Filter):
-    """Refuses hosts of other availability zones: those that no aggregate of the zone names, and, of the hosts in no zone's
-    aggregate, those that report another zone (or none, where the zone is not ``default_availability_zone``)."""
+    """Refuses hosts of other availability zones than the one that a request names.
+
+    Those are hosts that no aggregate of the zone has; and of hosts in no zone's aggregate, those that report another zone
+    (or none, where the request's is not the default one). It is asked of every request, as nova's request filter for zones
+    is; naming it in ``enabled_filters``, as older configurations do, changes nothing. Options:
+    ``default_availability_zone`` (of hosts that no aggregate gives one). Reasons: ``availability zone``.
+    """
 
     name = "AvailabilityZoneFilter"
 

@@ -25,6 +25,7 @@ def _parts(projection):
     for name in sorted(projection.hosts):
         yield _host(projection.hosts[name], used)
     yield sorted(projection.producers.items())
+    yield projection.tracked.facts()
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
     yield [(one.uuid, one.name, one.hosts, sorted(one.metadata.items()))

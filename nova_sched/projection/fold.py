@@ -6,6 +6,7 @@ that must not count); in both cases the state is as it was.
 """
 
 from nova_sched.projection import inventory as inventories
+from nova_sched.projection.devices import checked_guest, guest_of
 from nova_sched.projection.holding import add_entry, count_all_use, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
 from nova_sched.projection.noted import Noted, Refusal
@@ -58,6 +59,8 @@ def _consumers(data):
     consumers = events.thaw("HostConsumers", data.consumers).consumers
     if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
         raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; mend its agent")
+    for consumer in consumers:
+        checked_guest(consumer.guest, f"the agent of {data.host}")
     return consumers
 
 
@@ -98,8 +101,25 @@ def host_removed(projection, position, event, noted):
     for entry in list(host.entries.values()):
         remove_entry(projection, host, entry)
     inventories.erase(projection, host)
+    projection.tracked.drop_host(host.name)
     del projection.hosts[host.name]
     return None
+
+
+def instances_tracked(projection, position, event, noted):
+    """Note where instances are said to be; of a host that the log does not know nothing is noted."""
+    data = event.data
+    host = projection.hosts.get(data.host)
+    if host is None:
+        return
+    for instance_uuid in data.gone:
+        projection.tracked.drop(data.host, instance_uuid)
+    for one in data.instances:
+        before = projection.tracked.get(one.instance_uuid)
+        projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
+        if before is not None:
+            projection.table.touch(projection.hosts[before.host].root)
+    projection.table.touch(host.root)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
@@ -117,7 +137,7 @@ def claim_proposed(projection, position, event, noted):
         return Refusal(reason)
     add_entry(projection, host, Entry(
         data.consumer_uuid, data.instance_uuid, data.project_id, data.host, data.allocations, data.rule,
-        data.claim_uuid, CLAIMED, position, 0))
+        data.claim_uuid, CLAIMED, position, 0, data.guest))
     return None
 
 
@@ -145,7 +165,24 @@ def claim_refusal(projection, host, claim) -> str | None:
         index = table.classes.get(resource_class)
         if index < 0 or not fits(table, row, index, amount):
             return resource_class
+    if claim.guest is not None:
+        reason = _guest_refusal(table, host, claim.guest)
+        if reason is not None:
+            return reason
     return None if claim.rule is None else _rule_refusal(projection, claim.rule)
+
+
+def _guest_refusal(table, host, packed):
+    try:
+        guest = guest_of(packed)
+    except errors.InvalidEvent:
+        return f"{MALFORMED} guest"
+    if not guest.numa and not guest.pci:
+        return None
+    devices = table.row_devices[host.root]
+    if devices is None:
+        return "no NUMA nodes or PCI pools"
+    return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
 
 
 def _rule_refusal(projection, rule):
@@ -186,6 +223,10 @@ def instance_started(projection, position, event, noted):
         noted.append(
             Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True))
         return None
+    try:
+        checked_guest(data.consumer.guest, f"the agent of {data.host}")
+    except errors.InvalidEvent as broken:
+        return SetAside("invalid", str(broken), b"")
     start(projection, host, data.consumer, position, noted)
     return None
 
@@ -276,6 +317,7 @@ HANDLERS = {
     "HostLost": host_lost,
     "HostSeen": host_seen,
     "HostRemoved": host_removed,
+    "InstancesTracked": instances_tracked,
     "ClaimProposed": claim_proposed,
     "ClaimReleased": claim_released,
     "ClaimExpired": claim_expired,

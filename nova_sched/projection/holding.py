@@ -4,6 +4,7 @@ Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`
 consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
 """
 
+from nova_sched.projection.devices import HostDevices, guest_of
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry
 from nova_sched.projection.noted import Noted
 from rpc_api.digest import MASK, consumer_hash
@@ -19,6 +20,8 @@ def add_entry(projection, host, entry) -> None:
     if entry.rule is not None:
         projection.groups.add(entry)
     _count_use(table, host, entry.allocations, +1)
+    if entry.guest is not None:
+        count_devices(table, host)
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest + entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
@@ -38,6 +41,8 @@ def remove_entry(projection, host, entry) -> None:
     if entry.rule is not None:
         projection.groups.remove(entry)
     _count_use(table, host, entry.allocations, -1)
+    if entry.guest is not None:
+        count_devices(table, host)
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest - entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
@@ -55,10 +60,19 @@ def _count_use(table, host, allocations, sign):
                 table.take(row, index, sign * amount)
 
 
+def count_devices(table, host) -> None:
+    """Count what the guests of a host have of its NUMA nodes and PCI pools, anew from all of them."""
+    devices = table.row_devices[host.root]
+    if devices is not None:
+        guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
+        table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
+
+
 def count_all_use(projection, host) -> None:
     """Count every entry of a host again, after its providers were cleared."""
     for entry in host.entries.values():
         _count_use(projection.table, host, entry.allocations, +1)
+    count_devices(projection.table, host)
 
 
 def _diverges(projection, host, position, noted, kind, detail):
@@ -119,10 +133,13 @@ def _best_entry(entries, consumer):
 
 def _start_entry(projection, host, entry, consumer, position, noted):
     """Turn an entry into the host's own use, as its agent reports it."""
-    same = entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations)
+    # An agent that says nothing of the guest does not know it.
+    guest = entry.guest if consumer.guest is None else consumer.guest
+    same = guest == entry.guest and (
+        entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations))
     if entry.state is RUNNING and same:
         return
-    hash_ = consumer_hash(consumer.instance_uuid, consumer.allocations)
+    hash_ = consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest)
     if same:
         entry.state, entry.hash = RUNNING, hash_
         host.running_digest = (host.running_digest + hash_) & MASK
@@ -133,7 +150,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     remove_entry(projection, host, entry)
     add_entry(projection, host, Entry(
         entry.consumer_uuid, entry.instance_uuid, entry.project_id, host.name, consumer.allocations,
-        entry.rule or consumer.rule, entry.claim_uuid, RUNNING, entry.position, hash_))
+        entry.rule or consumer.rule, entry.claim_uuid, RUNNING, entry.position, hash_, guest))
 
 
 def _add_running(projection, host, consumer, position, noted):
@@ -143,7 +160,8 @@ def _add_running(projection, host, consumer, position, noted):
         _displace(projection, host, other, position, noted)
     add_entry(projection, host, Entry(
         consumer.instance_uuid, consumer.instance_uuid, consumer.project_id, host.name, consumer.allocations,
-        consumer.rule, None, RUNNING, position, consumer_hash(consumer.instance_uuid, consumer.allocations)))
+        consumer.rule, None, RUNNING, position,
+        consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest), consumer.guest))
 
 
 def _displace(projection, host, entry, position, noted):

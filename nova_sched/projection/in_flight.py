@@ -4,11 +4,15 @@ Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
 """
 
+from collections import Counter
+
+from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
 
 
 class InFlight:
-    """Claims on their way through the log, held in the table's ``held`` column and in a group index of their own."""
+    """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns and in a group index
+    of their own."""
 
     def __init__(self, table):
         self.table = table
@@ -16,13 +20,16 @@ class InFlight:
         self.groups = GroupIndex()
         #: (provider uuid, resource class) -> amount held.
         self._held = {}
+        #: Host -> number of claims held.
+        self._hosts = Counter()
 
     def add(self, claim) -> None:
         """Hold the resources of a ClaimProposed."""
         entry = Entry(claim.consumer_uuid, claim.instance_uuid, claim.project_id, claim.host, claim.allocations,
-                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0)
+                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0, claim.guest)
         self.claims[claim.claim_uuid] = entry
         self.groups.add(entry)
+        self._hold_guest(entry)
         self._count(entry, +1)
 
     def remove(self, claim_uuid: str) -> None:
@@ -30,6 +37,7 @@ class InFlight:
         entry = self.claims.pop(claim_uuid, None)
         if entry is not None:
             self.groups.remove(entry)
+            self._let_go_of_guest(entry)
             self._count(entry, -1)
 
     def count_again(self) -> None:
@@ -40,6 +48,29 @@ class InFlight:
             table.touch(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
+        if table.held_guests:
+            table.held_guests.clear()
+            for entry in self.claims.values():
+                self._hold_guest(entry)
+        table.held_claims[:] = 0
+        for host in self._hosts:
+            self._set_claims(host)
+
+    def _hold_guest(self, entry):
+        root = self.table.row_of_host.get(entry.host)
+        if entry.guest is not None and root is not None:
+            guest = guest_of(entry.guest)
+            if guest.numa or guest.pci:
+                self.table.held_guests.setdefault(root, {})[entry.claim_uuid] = guest
+                self.table.touch(root)
+
+    def _let_go_of_guest(self, entry):
+        held = self.table.held_guests
+        root = self.table.row_of_host.get(entry.host)
+        if root in held and held[root].pop(entry.claim_uuid, None) is not None:
+            self.table.touch(root)
+            if not held[root]:
+                del held[root]
 
     def _count(self, entry, sign):
         for provider_uuid, resource_class, amount in entry.allocations:
@@ -50,6 +81,16 @@ class InFlight:
             else:
                 self._held.pop(key, None)
             self._set(provider_uuid, resource_class, held)
+        self._hosts[entry.host] += sign
+        if not self._hosts[entry.host]:
+            del self._hosts[entry.host]
+        self._set_claims(entry.host)
+
+    def _set_claims(self, host):
+        row = self.table.row_of_host.get(host)
+        if row is not None:
+            self.table.held_claims[row] = self._hosts[host]
+            self.table.touch(row)
 
     def _set(self, provider_uuid, resource_class, held):
         table = self.table

@@ -2,6 +2,7 @@
 
 import re
 
+from nova_sched.projection.devices import HostDevices, fault_of
 from nova_sched.projection.table import Profile, service_version
 from rpc_api import errors, events
 
@@ -46,7 +47,7 @@ def _fault(projection, host_name, tree):
     if len(classes) > MAX_CLASSES or len(traits) > MAX_TRAITS:
         return (f"{len(classes)} resource classes and {len(traits)} traits, "
                 f"wanted at most {MAX_CLASSES} and {MAX_TRAITS}")
-    return None
+    return fault_of(tree)
 
 
 def _inventory_fault(provider):
@@ -111,12 +112,16 @@ def _write_provider(table, row, provider, parent):
 
 def _write_host(table, root, tree):
     table.node_names[root] = tree.nodename
+    table.host_ips[root] = tree.host_ip
+    table.set_devices(root, HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools)) if (
+        tree.numa_cells or tree.pci_pools) else None)
     profiles, before = table.profiles, table.profile[root]
     table.profile[root] = now = profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
     if now != before and before >= 0 and service_version(profiles.values[before]) != service_version(profiles.values[now]):
         table.topology_version += 1
+    table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:
         table.zone[root] = zone
@@ -130,6 +135,8 @@ def write_status(table, host) -> None:
     table.down[host.root] = status.forced_down or host.lost
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
+    if status.metrics or table.metrics:
+        table.set_metrics(host.root, status.metrics)
 
 
 def erase(projection, host) -> None:

@@ -21,10 +21,10 @@ class Entry:
     """What one consumer holds on one host: ``allocations`` is a tuple of Allocation records."""
 
     __slots__ = ("consumer_uuid", "instance_uuid", "project_id", "host", "allocations", "rule", "claim_uuid", "state",
-                 "position", "hash")
+                 "position", "hash", "guest")
 
     def __init__(self, consumer_uuid, instance_uuid, project_id, host, allocations, rule, claim_uuid, state, position,
-                 hash_):
+                 hash_, guest=None):
         self.consumer_uuid = consumer_uuid
         self.instance_uuid = instance_uuid
         self.project_id = project_id
@@ -35,11 +35,13 @@ class Entry:
         self.state = state
         self.position = position
         self.hash = hash_
+        #: Bytes of its Guest, None where there is nothing to say of it.
+        self.guest = guest
 
     def facts(self):
         """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
         return (self.consumer_uuid, self.instance_uuid, self.project_id, self.host, self.allocations, self.rule,
-                self.claim_uuid, self.state)
+                self.claim_uuid, self.state, self.guest)
 
 
 class Host:

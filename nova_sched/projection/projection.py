@@ -14,6 +14,7 @@ from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import GroupIndex
 from nova_sched.projection.noted import Noted, Refusal
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.tracked import TrackedInstances
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, SetAside
@@ -84,6 +85,8 @@ class Projection:
         self.aggregates = {}
         #: Provider uuid -> name of the host that reports it.
         self.provider_hosts = {}
+        #: Where nova-compute says that instances are.
+        self.tracked = TrackedInstances()
         #: Affinity group -> (cell, host, number): see GroupAnchored.
         self.anchors = {}
         #: Affinity group -> the highest anchor under which nothing may be claimed here.
@@ -103,8 +106,10 @@ class Projection:
         self._begin()
 
     def instances(self, uuid: str):
-        """What holds resources for an instance, or is said to run somewhere: Entry records, and whatever has a ``host``."""
-        return self.consumers.get(uuid, ())
+        """Where an instance holds resources, or is said to run: records with a ``host``."""
+        tracked = self.tracked.get(uuid)
+        held = self.consumers.get(uuid, ())
+        return held if tracked is None else (*held, tracked)
 
     def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.

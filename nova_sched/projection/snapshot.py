@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import msgpack
 
+from nova_sched.projection.devices import HostDevices, guest_of
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.holding import count_devices
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table_rows import Rows, taken_out
@@ -21,7 +23,7 @@ from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import unpack
 
 MAGIC = "nova_sched snapshot"
-FORMAT = 3
+FORMAT = 4
 _MAX_HEAD_BYTES = 4096
 #: Types of what follows magic and format; a log that was never begun has no epoch.
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
@@ -47,10 +49,23 @@ def dump(projection: Projection) -> bytes:
     state = zlib.compress(msgpack.packb((
         [(host.name, host.server, host.inventory, host.status, host.lost,
           [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()]) for host in hosts],
-        taken_out(projection.table, hosts), list(projection.producers.items()), list(projection.anchors.items()),
-        list(projection.fences.items()), list(projection.aggregates.values()), projection.accounts_required)), 1)
+        taken_out(projection.table, hosts), _devices_of(projection.table, hosts), list(projection.producers.items()), list(projection.anchors.items()),
+        list(projection.fences.items()), list(projection.aggregates.values()), projection.accounts_required,
+        projection.tracked.facts())), 1)
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
+
+
+def _devices_of(table, hosts):
+    """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these) for each."""
+    capacities, of_hosts = {}, []
+    for number, host in enumerate(hosts):
+        devices = table.row_devices[host.root]
+        if devices is not None:
+            capacity = devices.capacity
+            place = capacities.setdefault(capacity.key, (len(capacities), capacity))[0]
+            of_hosts.append((number, place))
+    return [(one.cells, one.pools) for _, one in capacities.values()], of_hosts
 
 
 def _checksum(head, state):
@@ -120,18 +135,23 @@ def _unpacked(state):
     return unpack(plain)
 
 
-def _load_state(projection, facts, rows, producers, anchors, fences, aggregates, accounts_required):
+def _load_state(projection, facts, rows, devices, producers, anchors, fences, aggregates, accounts_required, tracked):
     """Read and check everything first: what cannot be is met before the table is written."""
     hosts = [_host(projection.cell, *one) for one in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host stands there twice, or whether accounts are required is no boolean")
     rows = Rows(*rows)
+    devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", one) for one in aggregates]
     projection.producers = {name: _mark(name, *mark) for name, mark in producers}
     for group_uuid, anchor in anchors:
         projection.anchors[group_uuid] = _thawed("GroupAnchored", (group_uuid, *anchor))[1:]
     projection.fences = dict(_thawed("GroupFenced", fence) for fence in fences)
     projection.accounts_required = accounts_required
+    for host, instances in tracked:
+        _thawed("InstancesTracked", (host, [(uuid, dict(properties)) for uuid, properties in instances], []))
+        for uuid, properties in instances:
+            projection.tracked.put(host, uuid, dict(properties))
     for one in aggregates:
         projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
     trees = rows.put_into(projection.table, projection.cell_index, [host.name for host in hosts])
@@ -141,11 +161,25 @@ def _load_state(projection, facts, rows, producers, anchors, fences, aggregates,
         host.root = tree[0]
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
+        if host.status.metrics:
+            projection.table.set_metrics(host.root, host.status.metrics)
         for entry in host.entries.values():
             others = projection.consumers.get(entry.consumer_uuid, ())
             projection.consumers[entry.consumer_uuid] = (*others, entry)
             if entry.rule is not None:
                 projection.groups.add(entry)
+    for host, (cells, pools) in devices:
+        projection.table.set_devices(host.root, HostDevices(projection.table.capacity_of(cells, pools)))
+        count_devices(projection.table, host)
+
+
+def _devices(hosts, capacities, of_hosts):
+    """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
+    capacities = [(tuple(_thawed("HostNUMACell", one) for one in cells), tuple(_thawed("PCIPool", one) for one in pools))
+                  for cells, pools in capacities]
+    if any(type(one) is not int or one < 0 for pair in of_hosts for one in pair):
+        raise ValueError("the number of a host or of its devices is none")
+    return [(hosts[number], capacities[place]) for number, place in of_hosts]
 
 
 def _thawed(name, values):
@@ -172,7 +206,7 @@ def _host(cell, name, server, inventory, status, lost, entries):
     return host
 
 
-def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, position, hash_):
+def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position, hash_):
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
         if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):
@@ -180,9 +214,11 @@ def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule,
     if not (type(consumer_uuid) is type(instance_uuid) is str and type(position) is type(hash_) is int
             and state in (CLAIMED, RUNNING)):
         raise ValueError(f"an entry on {host} has fields of other types")
+    if guest is not None:
+        guest_of(guest)
     # The two states are compared by identity wherever they are looked at.
     return Entry(consumer_uuid, instance_uuid, project_id, host, allocations, rule and _thawed("GroupRule", rule), claim_uuid,
-                 RUNNING if state == RUNNING else CLAIMED, position, hash_)
+                 RUNNING if state == RUNNING else CLAIMED, position, hash_, guest)
 
 
 _new_allocation = events.Allocation._make

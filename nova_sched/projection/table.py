@@ -12,8 +12,11 @@ Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
 import heapq
 import math
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
+
+from nova_sched.projection.devices import Capacity, capacity_key
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -30,8 +33,10 @@ FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
     "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
     "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0),
+    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0), "held_claims": (np.int32, 0),
 }
+#: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
+GREATEST = 1e300
 
 
 class Profile(NamedTuple):
@@ -98,6 +103,7 @@ class HostTable:
         self.row_devices = []
         #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
         self.held_guests = {}
+        self._capacities = WeakValueDictionary()
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
@@ -327,6 +333,28 @@ class HostTable:
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[:self.count]
 
+    def capacity_of(self, cells, pools) -> Capacity:
+        """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
+        key = capacity_key(cells, pools)
+        known = self._capacities.get(key)
+        if known is None:
+            known = self._capacities[key] = Capacity(cells, pools)
+        return known
+
+    def set_devices(self, root: int, devices) -> None:
+        """Write the HostDevices of a host, as the log has them; None where it has none."""
+        self.row_devices[root] = devices
+        self.pci_free[root] = 0 if devices is None else _pci_free(devices)
+
+    def free_devices(self, rows: np.ndarray) -> np.ndarray:
+        """How many PCI devices of some hosts nobody has, those in flight counted as taken (int32, shape [hosts])."""
+        free = self.pci_free.take(rows)
+        for root in self.held_guests:
+            place = int(np.searchsorted(rows, root))
+            if place < len(rows) and rows[place] == root and self.row_devices[root] is not None:
+                free[place] = _pci_free(self.devices(root))
+        return free
+
     def devices(self, root: int):
         """The HostDevices of a host with the claims of this process in flight; None where it has none."""
         devices, held = self.row_devices[root], self.held_guests.get(root)
@@ -497,8 +525,13 @@ class HostTable:
                 number = float(aggregate.metadata[key])
             except ValueError:
                 number = math.nan
-            if not math.isfinite(number):
+            if not abs(number) <= GREATEST:
                 unreadable |= roots
             for root in roots:
                 by_row[root] = min(number, by_row.get(root, number))
         return {root: number for root, number in by_row.items() if root not in unreadable}
+
+
+def _pci_free(devices):
+    free = sum(max(0, devices.free_in_pool(number)) for number in range(len(devices.pools)))
+    return min(free, 2**31 - 1)

@@ -27,6 +27,7 @@ def taken_out(table, hosts) -> tuple:
         [len(tree) for tree in trees], place[table.parent[rows]].astype("<i4").tobytes(),
         [table.uuids[row] for row in rows], [table.provider_names[row] for row in rows],
         [table.row_aggregates[row] for row in rows], [table.node_names[host.root] for host in hosts],
+        [table.host_ips[host.root] for host in hosts],
         table.classes.values, [getattr(table, name)[:classes, rows].astype("<i8").tobytes() for name in KEPT_AMOUNTS],
         table.ratio[:classes, rows].astype("<f8").tobytes(),
         table.traits.values, table.trait_words[:, rows].astype("<u8").tobytes(),
@@ -37,12 +38,12 @@ def taken_out(table, hosts) -> tuple:
 class Rows:
     """What :func:`taken_out` gave, read and checked against itself: raises ValueError or TypeError where it cannot be."""
 
-    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, classes, amounts, ratio, traits,
+    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, host_ips, classes, amounts, ratio, traits,
                  trait_words, profiles, zones, facts):
         self.count = len(uuids)
         self.sizes = sizes
         self.uuids, self.provider_names, self.row_aggregates = uuids, provider_names, row_aggregates
-        self.node_names = node_names
+        self.node_names, self.host_ips = node_names, host_ips
         self.starts = [0, *accumulate(sizes)][:-1]
         self.parents = np.frombuffer(parents, "<i4")
         self.classes, self.traits, self.zones = classes, traits, zones
@@ -56,13 +57,13 @@ class Rows:
         self.facts = {name: np.frombuffer(packed, kind)
                       for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)}
         lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates), *map(len, self.facts.values())}
-        if lengths != {self.count} or len(node_names) != len(sizes) or min(sizes, default=1) < 1:
+        if lengths != {self.count} or not len(host_ips) == len(node_names) == len(sizes) or min(sizes, default=1) < 1:
             raise ValueError("its parts do not have the same number of rows")
         for texts in (uuids, provider_names, node_names, classes, traits):
             if any(type(text) is not str for text in texts):
                 raise ValueError("a name in it is no text")
-        if any(type(zone) not in (str, type(None)) for zone in zones):
-            raise ValueError("a zone in it is no text")
+        if any(type(text) not in (str, type(None)) for text in (*zones, *host_ips)):
+            raise ValueError("a zone or an address in it is no text")
         if len(set(uuids)) < self.count or len(set(classes)) < len(classes) or any(
                 type(aggregates) is not tuple for aggregates in row_aggregates):
             raise ValueError("a provider or a class stands there twice, or aggregates are no list")
@@ -94,6 +95,8 @@ class Rows:
         table.children[roots] = np.repeat(np.array(self.sizes, np.int32) - 1, self.sizes)
         for name, values in facts.items():
             getattr(table, name)[rows] = values
+        versions = np.array([*(min(profile.hypervisor_version, 2**63 - 1) for profile in self.profiles), 0], np.int64)
+        table.hypervisor_version[rows] = versions[self.facts["profile"]]
         return self._write_names(table, rows.tolist(), cell_index, names)
 
     def _write_amounts(self, table, rows):
@@ -122,11 +125,12 @@ class Rows:
             table.provider_names[row] = provider_name
             table.row_aggregates[row] = aggregates
             table.row_of_uuid[uuid] = row
-        for name, node_name, start, size in zip(names, self.node_names, self.starts, self.sizes, strict=True):
+        for name, node_name, host_ip, start, size in zip(names, self.node_names, self.host_ips, self.starts, self.sizes,
+                                                         strict=True):
             tree = tuple(rows[start:start + size])
             trees.append(tree)
             table.trees[tree[0]] = tree
-            table.host_names[tree[0]], table.node_names[tree[0]] = name, node_name
+            table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip
             table.row_of_host[name] = tree[0]
         table.sum_trees(trees)
         return trees

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import HostView
+from nova_sched.filters import ALWAYS, HostView
 from nova_sched.selection.weigh import KeptScores
+from nova_sched.weighers import BUILT_IN
 
 MAX_SHAPES = 128
 
@@ -28,10 +29,11 @@ class Filtered(NamedTuple):
     kept: KeptScores | None = None
 
 
-def shape_of(request, chain):
-    """What the static filters of a chain see of a request, hashable: equal shapes have equal results."""
+def shape_of(request, chain, weighers=()):
+    """What the static filters of a chain, and static weighers, see of a request, hashable: equal shapes have equal
+    results."""
     return (is_forced(request), request.check_only,
-            *[one.seen(request) for one in chain if one.static])
+            *[one.seen(request) for one in chain if one.static], *[one.seen(request) for one in weighers])
 
 
 def is_forced(request) -> bool:
@@ -45,7 +47,7 @@ def filters_for(policy, request):
     if request.check_only:
         return [one for one in policy.filters if one.on_rebuild]
     if is_forced(request):
-        return policy.filters[:len(policy.filters) - len(policy.enabled_filters)]
+        return ALWAYS
     return policy.filters
 
 
@@ -70,6 +72,8 @@ class FilterChain:
         self.table = table
         self.policy = policy
         self._shapes = OrderedDict()
+        self._weighers = [BUILT_IN[name] for name, multiplier in policy.weighers
+                          if BUILT_IN[name].static and (multiplier or not BUILT_IN[name].zero_is_off)]
 
     def run(self, request, scope) -> Filtered:
         """Filter all hosts for a request."""
@@ -89,13 +93,13 @@ class FilterChain:
         if passes is not None:
             return Filtered(roots[passes], refusals, len(roots))
         if kept.scores is None:
-            kept.scores = KeptScores(self.table, kept.rows, request, self.policy)
+            kept.scores = KeptScores(self.table, kept.rows, request, self.policy, scope)
         return Filtered(kept.rows, refusals, len(roots), kept.scores)
 
     def _static(self, request, chain, roots):
         """The kept result of the request's shape, up to date."""
         table = self.table
-        shape = shape_of(request, chain)
+        shape = shape_of(request, chain, self._weighers)
         kept = self._shapes.get(shape)
         if kept is None:
             kept = self._shapes[shape] = _Kept()

@@ -4,6 +4,7 @@ Pure: the answer follows from the table, the projections, the claims in
 flight, the request, the policy and the seed.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain, Filtered
 from nova_sched.selection.draw import draw, drawn, host_keys
-from nova_sched.selection.fit import Assignment, allocate
+from nova_sched.selection.fit import Assignment
+from nova_sched.selection.guests import Fitted, fit_on
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
@@ -35,12 +37,13 @@ class Cloud(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A host that can take the instance: its root row, what would be allocated, and the group rule of the claim."""
+    """A host that can take the instance: its root row, what would be allocated, and the packed Guest of the claim (None
+    where there is nothing to say of it)."""
 
     row: int
     host: str
     assignment: Assignment
-    rule: object
+    guest: bytes | None
 
 
 class Decision(NamedTuple):
@@ -82,27 +85,28 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
         return Decision((), [(*request, total)], total, 0, 0, ())
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)
-    scores, parts = _scored(cloud.table, filtered, request, scope, policy)
+    scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy, filtered.kept)
     refusals = filtered.refusals
     if not len(scores):
         return Decision((), refusals, filtered.total, 0, 0, ())
-    best = np.flatnonzero(scores == scores.max())
+    greatest = scores.max()
+    if np.isnan(greatest):
+        refusals.append(_unweighed(cloud.table, filtered.rows, parts, policy))
+        return Decision((), refusals, filtered.total, 0, 0, ())
+    best = np.flatnonzero(scores == greatest)
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
     picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
-    if unfit:
-        refusals.append(("ResourceFilter", "request groups together", unfit))
+    refusals += [(*refusal, hosts) for refusal, hosts in unfit.items()]
     shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[:1 + SCORES_KEPT] if picked else ()
-    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit, len(best),
+    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit.total(), len(best),
                     tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
 
 
-def _scored(table, filtered: Filtered, request, scope, policy):
-    """Scores of the survivors and the parts of each weigher; the kept ones, unless one looks at this very request."""
-    if filtered.kept is not None and request.server_group is None and all(
-            BUILT_IN[name].static or BUILT_IN[name].raw(table, filtered.rows, request, scope) is None
-            for name, _ in policy.weighers):
-        return filtered.kept.renewed()
-    return weigh(table, filtered.rows, request, scope, policy)
+def _unweighed(table, rows, parts, policy):
+    """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
+    part = next(part for part in parts if np.isnan(part.raw).any())
+    row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
+    return part.name, BUILT_IN[part.name].missing(table, row, policy), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
@@ -159,12 +163,13 @@ class _Ranking:
 
 
 def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
-    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way."""
-    first, unfit = {}, 0
+    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way, by filter and
+    reason."""
+    first, unfit = {}, Counter()
     for index in ranking:
-        candidate = candidate_of(table, int(rows[index]), request)
-        if candidate is None:
-            unfit += 1
+        candidate = candidate_of(table, int(rows[index]), request, policy)
+        if not isinstance(candidate, Candidate):
+            unfit[candidate.refusal] += 1
             continue
         first[index] = candidate
         if len(first) == policy.host_subset_size:
@@ -181,16 +186,18 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
         if index is None:
             break
         row = int(rows[index])
-        candidate = candidate_of(table, row, request) if table.cell[row] == cell else None
-        if candidate is not None:
+        candidate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
+        if isinstance(candidate, Candidate):
             picked[index] = candidate
     return picked, unfit
 
 
-def candidate_of(table, row: int, request) -> Candidate | None:
-    """Look closely at one host; None when the groups of the request do not fit it together."""
-    assignment = Assignment((), {}) if request.check_only else allocate(table, row, request)
-    return None if assignment is None else Candidate(row, table.host_names[row], assignment, None)
+def candidate_of(table, row: int, request, policy) -> Candidate | Fitted:
+    """Look closely at one host; the Fitted of a refusal where what the request asks for does not fit it together."""
+    fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
+    if fitted.assignment is None:
+        return fitted
+    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest)
 
 
 def rule_of(table, candidate: Candidate, request, instance_uuid: str):

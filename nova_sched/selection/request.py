@@ -28,12 +28,14 @@ def request_from(spec, request_id: str):
         fallback = asked_of(spec, extra_specs, properties, wishes_of(flavor, extra_specs, properties, pinning=False)).groups
     params, destination = spec.request_level_params, spec.requested_destination
     cell = _set(destination, "cell")
+    cell = str(cell.uuid) if cell else None
+    may_cross = bool(_set(destination, "allow_cross_cell_move"))
     return recordable(events.SchedulingRequest(
         request_id=request_id,
         project_id=_set(spec, "project_id"),
         flavor_name=_set(flavor, "name") or "",
         extra_specs={key: str(value) for key, value in sorted(extra_specs.items())},
-        image_properties=_image_properties(properties),
+        image_properties=image_properties(properties),
         groups=asked.groups,
         group_policy=asked.policy,
         same_subtree=tuple(tuple(sorted(suffixes)) for suffixes in params.same_subtree),
@@ -45,7 +47,8 @@ def request_from(spec, request_id: str):
         ignore_hosts=tuple(_set(spec, "ignore_hosts") or ()),
         target_host=_set(destination, "host"),
         target_node=_set(destination, "node"),
-        target_cell=str(cell.uuid) if cell else None,
+        target_cell=None if may_cross else cell,
+        preferred_cell=cell if may_cross else None,
         server_group=_server_group(spec),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
         user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus, memory_mb=flavor.memory_mb,
@@ -81,7 +84,7 @@ def _set(obj, name):
     return (getattr(obj, name) or None) if obj is not None and obj.obj_attr_is_set(name) else None
 
 
-def _image_properties(properties):
+def image_properties(properties):
     """All that an image says of itself, as text."""
     if properties is None:
         return {}

@@ -1,10 +1,12 @@
-"""What one request can see of its server group: its members in every cell, accepted and in flight."""
+"""What one request can see beside the table: the members of its server group and the instances on hosts, in every cell."""
 
 from functools import cached_property
 
+from nova_sched.projection.devices import guest_of
+
 
 class Scope:
-    """The server group of one instance's request.
+    """What one instance's request can see of entries.
 
     ``projections`` are those of all cells, ``in_flight`` is this process's own claims under way.
     """
@@ -39,6 +41,21 @@ class Scope:
             if row is not None:
                 by_row.setdefault(row, set()).add(entry.instance_uuid)
         return by_row
+
+    def images_on(self, row: int) -> list[dict]:
+        """Image properties of each instance that has a host, by its root row, as far as they are known."""
+        projection = self._by_cell[int(self.table.cell[row])]
+        name = self.table.host_names[row]
+        images = {one.instance_uuid: one.image_properties for one in projection.tracked.of(name).values()}
+        for entry in projection.hosts[name].entries.values():
+            image = entry.guest and guest_of(entry.guest).image_properties
+            if image:
+                images[entry.instance_uuid] = image
+        return list(images.values())
+
+    @cached_property
+    def _by_cell(self):
+        return {projection.cell_index: projection for projection in self.projections}
 
     def rows_of_instances(self, uuids) -> set[int]:
         """Root rows of the hosts that run one of some instances, or are to run it."""

@@ -1,8 +1,9 @@
 """The weighing of the survivors: each weigher's column is normalized, multiplied and added up.
 
-The scores that do not depend on one request are kept with its shape (see
+The scores by static weighers are kept with the request's shape (see
 :mod:`nova_sched.selection.chain`); only hosts that were touched are weighed
-again, unless they move the greatest or the least value of a column.
+again, unless they move the greatest or the least value of a column. Those of
+the other weighers are added to them, request by request.
 """
 
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from nova_sched.weighers.base import bounds, multipliers, normalized
 
 #: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
+#: Whose scores a change of some hosts changed.
+NOTHING, THESE, ALL = range(3)
 
 
 class Part(NamedTuple):
@@ -25,102 +28,121 @@ class Part(NamedTuple):
     weighed: np.ndarray
 
 
-def weigh(table, rows, request, scope, policy):
-    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that applied."""
-    scores, parts = np.zeros(len(rows)), []
-    if len(rows) < 2:
-        return scores, parts
-    for name, multiplier in policy.weighers:
-        weigher = weighers.BUILT_IN[name]
-        factor = multipliers(weigher, table, rows, multiplier)
-        raw = weigher.raw(table, rows, request, scope) if np.any(factor) else None
-        if raw is not None:
-            weighed = factor * normalized(raw, *bounds(raw, weigher.floor))
-            parts.append(Part(name, raw, weighed))
-            scores += weighed
+def weigh(table, rows, request, scope, policy, kept=None):
+    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart: first
+    the static ones, in the order of the policy, then the others. Do not write into the result.
+
+    ``kept`` are the KeptScores of these very survivors, where there are any.
+    """
+    kept = kept or KeptScores(table, rows, request, policy, scope)
+    scores, parts = kept.renewed(scope)
+    for weigher, factor in kept.others:
+        raw = weigher.raw(table, rows, request, policy, scope)
+        column = raw if raw is None else _Column(weigher, factor, raw)
+        if column is not None and not column.level:
+            scores, parts = scores + column.part.weighed, [*parts, column.part]
     return scores, parts
 
 
 class KeptScores:
-    """Scores of the survivors of one shape by the weighers that see only the table, kept up to date.
+    """Scores of the survivors of one shape by the static weighers, kept up to date.
 
     ``rows`` are the survivors; they, the topology and the policy stay what they are for as long as this is kept.
+    ``others`` are the weighers that look at more, each with its multiplier.
     """
 
-    def __init__(self, table, rows, request, policy):
+    def __init__(self, table, rows, request, policy, scope):
         self.table = table
         self.rows = rows
         self.request = request
+        self.policy = policy
         self.columns = []
+        self.others = []
         if len(rows) >= 2:
             for name, multiplier in policy.weighers:
-                weigher = weighers.BUILT_IN[name]
-                factor = multipliers(weigher, table, rows, multiplier)
-                if weigher.static and np.any(factor):
-                    raw = weigher.raw(table, rows, request, None)
-                    if raw is not None:
-                        self.columns.append(_Column(name, weigher, factor, raw))
-        self.parts = [column.part for column in self.columns]
-        self.scores = self._sum()
+                self._take(weighers.BUILT_IN[name], multiplier, scope)
         self._stale = set()
+        self._add_up()
+
+    def _take(self, weigher, multiplier, scope):
+        factor = multipliers(weigher, self.table, self.rows, multiplier)
+        if not np.any(factor):
+            return
+        if not weigher.static:
+            self.others.append((weigher, factor))
+            return
+        raw = weigher.raw(self.table, self.rows, self.request, self.policy, scope)
+        if raw is not None:
+            self.columns.append(_Column(weigher, factor, raw))
 
     def touch(self, rows) -> None:
         """Note that something of some of the survivors changed."""
         self._stale.update(rows)
 
-    def renewed(self):
-        """As :func:`weigh`, with the hosts that were touched looked at again. Do not write into the result."""
+    def renewed(self, scope):
+        """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
         if self._stale:
             rows = np.array(sorted(self._stale), np.int64)
             self._stale.clear()
             places = np.searchsorted(self.rows, rows)
-            moved = False
+            change = NOTHING
             for column in self.columns:
-                moved |= column.renew(column.weigher.raw(self.table, rows, self.request, None), places)
-            if moved:
-                self.scores = self._sum()
-            else:
+                values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
+                change = max(change, column.renew(values, places))
+            if change == ALL:
+                self._add_up()
+            elif change == THESE:
                 for place in places.tolist():
-                    self.scores[place] = sum(column.part.weighed.item(place) for column in self.columns)
+                    self.scores[place] = sum(part.weighed.item(place) for part in self.parts)
         return self.scores, self.parts
 
-    def _sum(self):
-        """The sum over the weighers, in their order: floating point adds up differently in another one."""
-        scores = np.zeros(len(self.rows))
-        for column in self.columns:
-            scores += column.part.weighed
-        return scores
+    def _add_up(self):
+        """Add up the weighers, in their order: floating point adds up differently in another one."""
+        self.parts = [column.part for column in self.columns if not column.level]
+        self.scores = np.zeros(len(self.rows))
+        for part in self.parts:
+            self.scores += part.weighed
 
 
 class _Column:
-    """What one weigher gave, and the bounds of its values that this holds for."""
+    """What one weigher gave, and the bounds of its values that this holds for. ``level`` where all hosts are alike, and
+    so weigh nothing."""
 
-    def __init__(self, name, weigher, factor, raw):
+    def __init__(self, weigher, factor, raw):
         self.weigher = weigher
         self.factor = factor
-        self.bounds = bounds(raw, weigher.floor)
-        self.part = Part(name, raw, factor * normalized(raw, *self.bounds))
+        self.part = Part(weigher.name, raw, np.empty(len(raw)))
+        self._weigh(bounds(raw, weigher.floor))
 
-    def renew(self, values, places) -> bool:
-        """Take new raw values of some hosts; True where that moved the bounds and so the scores of all hosts."""
+    def _weigh(self, within):
+        self.bounds = low, high = within
+        self.level = low == high
+        np.multiply(self.factor, normalized(self.part.raw, low, high), out=self.part.weighed)
+
+    def renew(self, values, places):
+        """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or
+        :data:`ALL` where the bounds moved."""
         raw, weighed, (low, high) = self.part.raw, self.part.weighed, self.bounds
         if len(places) > FEW:
             raw[places] = values
-            self.bounds = bounds(raw, self.weigher.floor)
-            np.multiply(self.factor, normalized(raw, *self.bounds), out=weighed)
-            return True
-        within = True
+            self._weigh(bounds(raw, self.weigher.floor))
+            return ALL
+        within, change = True, NOTHING
         for place, value in zip(places.tolist(), values.tolist(), strict=True):
-            within &= raw.item(place) < high and value <= high
-            within &= self.weigher.floor is not None or (raw.item(place) > low and value >= low)
+            before = raw.item(place)
+            if value == before:
+                continue
+            change = THESE
+            within &= before < high and value <= high
+            within &= self.weigher.floor is not None or (before > low and value >= low)
             raw[place] = value
-            factor = self.factor if np.ndim(self.factor) == 0 else self.factor.item(place)
+            factor = self.factor if isinstance(self.factor, float) else self.factor.item(place)
             weighed[place] = factor * ((max(value, low) - low) / (high - low)) if low != high else 0.0
         if within:
-            return False
+            return change
         # What made a bound may be gone, or there may be a new one.
-        self.bounds = bounds(raw, self.weigher.floor)
-        if self.bounds == (low, high):
-            return False
-        np.multiply(self.factor, normalized(raw, *self.bounds), out=weighed)
-        return True
+        found = bounds(raw, self.weigher.floor)
+        if found == (low, high):
+            return THESE
+        self._weigh(found)
+        return ALL

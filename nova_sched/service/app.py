@@ -39,8 +39,7 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(
-            self.scheduler, self._policy, self._networks)], VERSION)
+        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._networks)], VERSION)
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)

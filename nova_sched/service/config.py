@@ -5,15 +5,16 @@ import math
 from oslo_config import cfg
 
 from nova_sched import weighers
+from nova_sched.projection.table import GREATEST
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from nova_sched.service import neutron
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
 
-ALL_WEIGHERS = "nova.scheduler.weights.all_weighers"
-#: Weighers that cannot be turned around: a negative multiplier is refused, as nova does.
-_NOT_NEGATIVE = ("soft_affinity_weight_multiplier", "soft_anti_affinity_weight_multiplier")
+#: Where nova has its weighers: in a module each, and a function that gives them all.
+NOVA_WEIGHERS = "nova.scheduler.weights."
+ALL_WEIGHERS = f"{NOVA_WEIGHERS}all_weighers"
 
 SCHEDULER_OPTS = [
     cfg.FloatOpt("claim_timeout", default=30.0, min=0.1,
@@ -29,11 +30,11 @@ FILTER_OPTS = [
     cfg.ListOpt("weight_classes", default=[ALL_WEIGHERS], mutable=True,
                 help="Weighers that are used: names, class paths of nova's, or nova.scheduler.weights.all_weighers."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
-               help="Of how many best hosts one is drawn."),
+               help="Of how many best hosts one is drawn. Hosts of one score are in an order that is drawn too."),
     cfg.StrOpt("image_properties_default_architecture", mutable=True,
                help="Architecture of images that name none, for the ImagePropertiesFilter."),
     cfg.BoolOpt("shuffle_best_same_weighed_hosts", default=False, mutable=True,
-                help="Draw among all hosts that share the best score, whatever host_subset_size is."),
+                help="Has no effect, and is there for configurations of nova's: equal hosts are always drawn from."),
     cfg.IntOpt("max_io_ops_per_host", default=8, min=0, mutable=True,
                help="Number of builds, resizes and the like from which on the IoOpsFilter refuses a host."),
     cfg.IntOpt("max_instances_per_host", default=50, min=1, mutable=True,
@@ -79,18 +80,23 @@ WORKAROUND_OPTS = [
     cfg.BoolOpt("disable_fallback_pcpu_query", default=False, mutable=True,
                 help="Do not look for VCPU where a guest with pinned CPUs finds no PCPU."),
 ]
+COMPUTE_GROUP = cfg.OptGroup("compute", "What schedulers and compute hosts must do alike")
+COMPUTE_OPTS = [
+    cfg.BoolOpt("packing_host_numa_cells_allocation_strategy", default=False, mutable=True,
+                help="Whether guests with a NUMA topology go to the NUMA nodes of a host with least left, instead of most; "
+                     "set it as on the compute hosts, which choose the nodes again."),
+]
 DEFAULT_OPTS = [
     cfg.StrOpt("default_availability_zone", default="nova", mutable=True,
                help="Availability zone of hosts that no aggregate gives one."),
 ]
 
 
-def weigher_opts():
-    """One multiplier for each built-in weigher that has an option."""
-    return [cfg.FloatOpt(one.option, default=one.default_multiplier, mutable=True,
-                         min=0.0 if one.option in _NOT_NEGATIVE else None,
+def weigher_opts(group):
+    """The multipliers of the built-in weighers that have theirs in a section."""
+    return [cfg.FloatOpt(one.option, default=one.default_multiplier, mutable=True, min=one.least,
                          help=f"Multiplier of the {name}: {' '.join((one.__doc__ or '').split())}")
-            for name, one in weighers.BUILT_IN.items() if one.option]
+            for name, one in weighers.BUILT_IN.items() if one.group == group.name]
 
 
 def list_opts():
@@ -101,8 +107,9 @@ def list_opts():
 def own_opts():
     """The options that are there whether anything beside the scheduler is configured or not."""
     return [(None, DEFAULT_OPTS), (scheduler_rpc.GROUP, SCHEDULER_OPTS + PREFILTER_OPTS),
-            (FILTER_GROUP, FILTER_OPTS + weigher_opts()), (METRICS_GROUP, METRICS_OPTS),
-            (WORKAROUND_GROUP, WORKAROUND_OPTS)]
+            (FILTER_GROUP, FILTER_OPTS + weigher_opts(FILTER_GROUP)),
+            (METRICS_GROUP, METRICS_OPTS + weigher_opts(METRICS_GROUP)),
+            (WORKAROUND_GROUP, WORKAROUND_OPTS), (COMPUTE_GROUP, COMPUTE_OPTS)]
 
 
 def register(conf) -> None:
@@ -118,13 +125,15 @@ def policy_of(conf) -> Policy:
     as_they_are = {one.name: _frozen(options[one.name]) for one in FILTER_OPTS
                    if one.name not in ("weight_classes", "image_props_weight_setting")}
     return Policy(
-        weighers=tuple(_weighers(options)), max_attempts=conf.scheduler.max_attempts,
+        weighers=tuple(_weighers(conf)), max_attempts=conf.scheduler.max_attempts,
         default_availability_zone=conf.default_availability_zone,
         image_props_weight_setting=_weights(options.image_props_weight_setting,
                                             "[filter_scheduler] image_props_weight_setting"),
         metrics_weight_setting=_weights(conf.metrics.weight_setting, "[metrics] weight_setting"),
-        metrics_required=conf.metrics.required, metrics_weight_of_unavailable=conf.metrics.weight_of_unavailable,
-        disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query, **as_they_are, **prefilters)
+        metrics_required=conf.metrics.required, metrics_weight_of_unavailable=_finite(conf, "metrics", "weight_of_unavailable"),
+        disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query,
+        packing_host_numa_cells_allocation_strategy=conf.compute.packing_host_numa_cells_allocation_strategy,
+        **as_they_are, **prefilters)
 
 
 def _frozen(value):
@@ -132,29 +141,42 @@ def _frozen(value):
 
 
 def _weights(settings, option):
-    """(name, weight) of settings ``name=weight``; UsageError for others."""
-    weights = {}
+    """(name, weight) of settings ``name=weight``, in their order; UsageError for others."""
+    weights = []
     for setting in settings:
-        name, separator, weight = setting.partition("=")
+        name, _, weight = setting.partition("=")
         try:
-            weights[name.strip()] = float(weight)
+            weights.append((name.strip(), float(weight)))
         except ValueError:
-            weights[name.strip()] = math.nan
-        if not separator or not name.strip() or not math.isfinite(weights[name.strip()]):
+            weights.append(("", math.nan))
+        if not weights[-1][0] or not math.isfinite(weights[-1][1]):
             raise errors.UsageError(f"{option} has {setting!r}, wanted name=number; mend it")
-    return tuple(weights.items())
+    return tuple(weights)
 
 
-def _weighers(options):
+def _weighers(conf):
     names = []
-    for wanted in options.weight_classes:
-        names.extend(weighers.BUILT_IN if wanted == ALL_WEIGHERS else [wanted.rpartition(".")[2]])
+    for wanted in conf.filter_scheduler.weight_classes:
+        names.extend(weighers.BUILT_IN if wanted == ALL_WEIGHERS else [_weigher_name(wanted)])
     for name in dict.fromkeys(names):
-        known = weighers.BUILT_IN.get(name)
-        if known is None:
-            raise errors.UsageError(f"there is no weigher {name!r}, wanted {ALL_WEIGHERS} or some of "
-                                    f"{', '.join(sorted(weighers.BUILT_IN))}; mend [filter_scheduler] weight_classes")
-        yield name, options[known.option] if known.option else known.default_multiplier
+        one = weighers.BUILT_IN[name]
+        yield name, _finite(conf, one.group, one.option)
+
+
+def _finite(conf, group, option):
+    value = conf[group][option]
+    if not abs(value) <= GREATEST:
+        raise errors.UsageError(f"[{group}] {option} is {value}, wanted a number of at most {GREATEST:g}; mend it")
+    return value
+
+
+def _weigher_name(wanted):
+    """The name of a weigher that is named by it, or by the path of nova's class; UsageError for another."""
+    path, _, name = wanted.rpartition(".")
+    if name not in weighers.BUILT_IN or path and not path.startswith(NOVA_WEIGHERS):
+        raise errors.UsageError(f"there is no weigher {wanted!r}, wanted {ALL_WEIGHERS} or some of "
+                                f"{', '.join(sorted(weighers.BUILT_IN))}; mend [filter_scheduler] weight_classes")
+    return name
 
 
 def cells(conf):

@@ -5,10 +5,14 @@ import logging
 import uuid
 from concurrent.futures import Future
 
-from nova_sched.selection.request import request_from
+from nova_sched.projection.host_aggregates import metadata_faults
+from nova_sched.selection.request import image_properties, request_from
 from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.image_meta import ImageMetaProps
+from rpc_api.objects.network import NetworkMetadata
+from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
 
@@ -23,9 +27,8 @@ class SchedulerEndpoint:
     """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks`` are
     asked what the ports and networks of a request want of a host."""
 
-    def __init__(self, scheduler, policy, networks=None):
+    def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler
-        self._policy = policy
         self._networks = networks or NotConfigured()
 
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
@@ -49,15 +52,16 @@ class SchedulerEndpoint:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
             return answered
-        alternates = self._policy.max_attempts - 1 if return_alternates else 0
+        alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
         return answered
 
     def _in_named_cell(self, request):
         """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
-        name = next((cell.name for cell in self._scheduler.cells.values() if cell.uuid == request.target_cell), None)
-        return request._replace(target_cell=name) if name else request
+        names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
+        return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
+                                preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
     def _answer(self, done, answered, return_objects):
         fault = done.exception()
@@ -65,6 +69,10 @@ class SchedulerEndpoint:
             refusal = NoValidHost(reason=str(fault))
             refusal.summary = fault.summary
             answered.set_exception(refusal)
+        elif isinstance(fault, errors.UsageError):
+            # A filter found that what the request asks of it makes no sense.
+            LOG.info("a request cannot be placed: %s", fault)
+            answered.set_exception(NoValidHost(reason=str(fault)))
         elif fault is not None:
             answered.set_exception(fault)
         else:
@@ -76,7 +84,7 @@ class SchedulerEndpoint:
         return Selection(
             compute_node_uuid=placed.root_uuid, service_host=placed.host, nodename=placed.nodename,
             cell_uuid=self._scheduler.cells[placed.cell].uuid,
-            limits=SchedulerLimits(disk_gb=None, memory_mb=None, numa_topology=None, vcpu=None),
+            limits=SchedulerLimits.from_dict({"numa_topology": _numa_limits(placed.numa_limits)}),
             allocation_request=allocation_request(placed), allocation_request_version=ALLOCATION_REQUEST_VERSION,
             availability_zone=placed.availability_zone)
 
@@ -84,20 +92,58 @@ class SchedulerEndpoint:
 
     def update_aggregates(self, ctxt, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
-        self._scheduler.call(lambda engine: [engine.on_aggregate(_aggregate(one)) for one in aggregates])
+        updated = [_aggregate(one) for one in aggregates]
+        for fault in (fault for one in updated for fault in metadata_faults(one)):
+            LOG.warning("%s", fault)
+        self._scheduler.call(lambda engine: [engine.on_aggregate(one) for one in updated])
 
     def delete_aggregate(self, ctxt, aggregate):
         """Take a host aggregate out."""
         self._scheduler.call(lambda engine: engine.on_aggregate_deleted(str(aggregate.uuid)))
 
     def update_instance_info(self, context, host_name, instance_info):
-        """Nothing to do: what a host runs comes from its agent, through the log."""
+        """Note instances that a host has."""
+        instances = _instances(instance_info)
+        self._note_instances(host_name, instances, ())
 
     def delete_instance_info(self, context, host_name, instance_uuid):
-        """Nothing to do, as above."""
+        """Note that a host does not have an instance any more."""
+        self._note_instances(host_name, {}, [instance_uuid])
 
     def sync_instance_info(self, context, host_name, instance_uuids):
-        """Nothing to do, as above."""
+        """Note that these and no others are the instances of a host."""
+        self._note_instances(host_name, dict.fromkeys(instance_uuids, {}), (), True)
+
+    def _note_instances(self, host, instances, gone, all_of_them=False):
+        try:
+            instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
+        except (ValueError, AttributeError, TypeError):
+            raise errors.UsageError(f"what {host} casts of its instances names one by what is no UUID; "
+                                    "mend the nova-compute that casts it") from None
+        self._scheduler.call(lambda engine: engine.on_instances(host, instances, gone, all_of_them))
+
+
+def _instances(instance_info):
+    """Instance uuid -> image properties of the primitive of an InstanceList."""
+    found = {}
+    for one in instance_info["nova_object.data"].get("objects", ()):
+        data = one["nova_object.data"]
+        said = {name.removeprefix("image_"): value for name, value in (data.get("system_metadata") or {}).items()
+                if name.startswith("image_")}
+        found[data["uuid"]] = image_properties(_properties(said))
+    return found
+
+
+def _properties(said):
+    """ImageMetaProps of the texts that an instance keeps of its image; what is none of them is passed over."""
+    properties = ImageMetaProps()
+    for name, value in said.items():
+        if name in properties.fields:
+            try:
+                setattr(properties, name, value)
+            except (ValueError, TypeError):
+                LOG.debug("an instance has %s=%r of its image, which is not noted", name, value)
+    return properties
 
 
 def _checked(instance_uuids):
@@ -131,8 +177,22 @@ def allocation_request(placed) -> str:
     return json.dumps({
         "allocations": allocations, "mappings": placed.mappings,
         "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
-                       "rule": list(placed.rule) if placed.rule is not None else None}}, sort_keys=True)
+                       "rule": list(placed.rule) if placed.rule is not None else None,
+                       "guest": None if placed.guest is None else placed.guest.hex()}}, sort_keys=True)
+
+
+def _numa_limits(limits):
+    """The NUMATopologyLimits of NUMALimits; None for None."""
+    if limits is None:
+        return None
+    said = {"cpu_allocation_ratio": limits.cpu_ratio, "ram_allocation_ratio": limits.ram_ratio}
+    if limits.networks:
+        said["network_metadata"] = NetworkMetadata(physnets=set(limits.physnets), tunneled=limits.tunneled)
+    return NUMATopologyLimits(**said)
 
 
 def _legacy(selection):
-    return {"host": selection.service_host, "nodename": selection.nodename, "limits": {}}
+    limits = selection.limits.to_dict()
+    if "numa_topology" in limits:
+        limits["numa_topology"] = limits["numa_topology"].obj_to_primitive()
+    return {"host": selection.service_host, "nodename": selection.nodename, "limits": limits}

@@ -19,6 +19,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
+from nova_sched.selection.limits import NUMALimits, numa_limits
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
@@ -36,7 +37,7 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 class Placed(NamedTuple):
     """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is where
-    it stands in the cell's log."""
+    it stands in the cell's log; ``guest`` the packed Guest of the claim."""
 
     instance_uuid: str
     cell: str
@@ -49,6 +50,8 @@ class Placed(NamedTuple):
     rule: object
     claim_uuid: str | None
     position: int | None = None
+    guest: bytes | None = None
+    numa_limits: NUMALimits | None = None
 
 
 class Ask:
@@ -239,6 +242,23 @@ class Engine:
         if uuid in self.cloud.table.aggregates:
             self.publish(CELL0, events.AggregateDeleted(uuid))
 
+    def on_instances(self, host, instances, gone=(), all_of_them=False):
+        """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the
+        host's log does not know it. With ``all_of_them`` those that are not named are gone."""
+        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts), (None, None))
+        if cell is None:
+            LOG.debug("what is said of the instances of %s is not noted: no cell has such a host", host)
+            return
+        tracked, entries = projection.tracked.of(host), projection.hosts[host].entries
+        if all_of_them:
+            gone = tracked.keys() - instances.keys()
+        fresh = {uuid: properties for uuid, properties in instances.items() if uuid not in entries and (
+            uuid not in tracked or properties and tracked[uuid].image_properties != properties)}
+        gone = sorted(uuid for uuid in gone if uuid in tracked)
+        if fresh or gone:
+            self.publish(cell, events.InstancesTracked(host, tuple(
+                events.TrackedInstance(uuid, properties) for uuid, properties in sorted(fresh.items())), tuple(gone)))
+
     def set_policy(self, policy):
         """Decide by another policy from here on; requests that are under way go on under it."""
         self.policy = policy
@@ -324,7 +344,8 @@ class Engine:
             rule = rule._replace(limit=anchor[2])
         instance.claim = claim = events.ClaimProposed(
             self.new_uuid(), instance.uuid, instance.uuid, request.request_id, request.project_id, chosen.host,
-            chosen.assignment.allocations, rule, bool(request.force_hosts or request.force_nodes))
+            chosen.assignment.allocations, rule, bool(request.force_hosts or request.force_nodes),
+            chosen.guest)
         instance.placed = self._all_placed(instance)
         # The claim and its evidence, or none of them.
         epoch, sequence = self.publish(instance.cell, claim,
@@ -505,7 +526,8 @@ class Engine:
         return Placed(
             instance.uuid, table.cells.values[table.cell[row]], candidate.host, table.node_names[row], table.uuids[row],
             table.zone_names(self.policy.default_availability_zone)[row], candidate.assignment.allocations,
-            candidate.assignment.mappings, rule, claim_uuid)
+            candidate.assignment.mappings, rule, claim_uuid, guest=candidate.guest,
+            numa_limits=numa_limits(table, row, instance.ask.request, self.policy))
 
     # --- cells that are down -----------------------------------------------------------------------------------
 

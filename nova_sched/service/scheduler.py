@@ -135,6 +135,11 @@ class Scheduler:
         return self.call(adopt)
 
     @property
+    def policy(self):
+        """What it decides by now."""
+        return self.engine.policy
+
+    @property
     def fault(self):
         """Why this scheduler stopped deciding for good; None while it decides."""
         return self._fault

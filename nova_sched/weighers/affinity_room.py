@@ -23,7 +23,7 @@ class AffinityRoomWeigher(Weigher):
     option = "affinity_room_weight_multiplier"
     default_multiplier = 0.0
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         group = request.server_group
         if group is None or group.policy != "affinity" or scope.affinity_rows() is not None:
             return None

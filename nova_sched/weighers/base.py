@@ -8,21 +8,40 @@ import numpy as np
 class Weigher(abc.ABC):
     """Base of the weighers: a weigher is a column, and higher is better.
 
-    ``option`` names its multiplier in ``[filter_scheduler]`` and in the metadata of aggregates, where the least
-    number of a host's aggregates wins over the option. With ``floor`` set, raw values below it count as it, and it
-    is the lower end of the normalization whatever the hosts have. A ``static`` weigher looks at nothing but the table:
-    its values are kept and only renewed where a host was touched.
+    ``option`` of the section ``group`` is its multiplier, at least ``least``; ``key`` in the metadata of aggregates
+    (where it is not given, the option's name) stands for it there: the least number of a host's aggregates wins over
+    the option. What is configured is multiplied with ``direction``, which is -1 where nova's weigher turns it around.
+    With ``zero_is_off`` an option of 0 ends the matter, whatever aggregates say.
+
+    With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
+    have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
+    gives of the request: its values are kept and only renewed where a host was touched.
     """
 
     name: str = ""
+    group: str = "filter_scheduler"
     option: str = ""
+    key: str = ""
     default_multiplier: float = 1.0
+    least: float | None = None
+    direction: float = 1.0
+    zero_is_off: bool = False
     floor: float | None = None
     static: bool = False
 
+    def seen(self, request):
+        """All that a static weigher looks at of a request, hashable."""
+        return ()
+
     @abc.abstractmethod
-    def raw(self, table, rows: np.ndarray, request, scope) -> np.ndarray | None:
-        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike."""
+    def raw(self, table, rows: np.ndarray, request, policy, scope) -> np.ndarray | None:
+        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike, which a
+        static weigher says for all hosts and for good. NaN for one that may not be weighed: the request then finds no
+        host, because of what :meth:`missing` says."""
+
+    def missing(self, table, row: int, policy) -> str:
+        """Why :meth:`raw` gave NaN for a host."""
+        return f"{self.name} cannot weigh {table.host_names[row]}"
 
 
 def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:
@@ -40,7 +59,9 @@ def normalized(raw: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):
     """The weigher's multiplier: one number, or a vector where aggregates have numbers of their own."""
-    numbers = table.aggregate_numbers(weigher.option) if weigher.option else {}
+    if weigher.zero_is_off and not configured:
+        return 0.0
+    numbers = table.aggregate_numbers(weigher.key or weigher.option)
     if not numbers:
-        return configured
-    return np.array([numbers.get(int(row), configured) for row in rows])
+        return weigher.direction * configured
+    return weigher.direction * np.array([numbers.get(row, configured) for row in rows.tolist()])

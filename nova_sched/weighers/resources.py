@@ -18,7 +18,7 @@ class RAMWeigher(Weigher):
     floor = 0.0
     static = True
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         return _left(table, table.tree_base, "MEMORY_MB", rows)
 
 
@@ -30,7 +30,7 @@ class CPUWeigher(Weigher):
     floor = 0.0
     static = True
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         return _left(table, table.tree_scaled, "VCPU", rows)
 
 
@@ -42,5 +42,5 @@ class DiskWeigher(Weigher):
     floor = 0.0
     static = True
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         return _left(table, table.tree_base, "DISK_GB", rows)

@@ -20,8 +20,9 @@ class ServerGroupSoftAffinityWeigher(Weigher):
 
     name = "ServerGroupSoftAffinityWeigher"
     option = "soft_affinity_weight_multiplier"
+    least = 0.0
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         group = request.server_group
         if group is None or group.policy != "soft-affinity":
             return None
@@ -33,8 +34,9 @@ class ServerGroupSoftAntiAffinityWeigher(Weigher):
 
     name = "ServerGroupSoftAntiAffinityWeigher"
     option = "soft_anti_affinity_weight_multiplier"
+    least = 0.0
 
-    def raw(self, table, rows, request, scope):
+    def raw(self, table, rows, request, policy, scope):
         group = request.server_group
         if group is None or group.policy != "soft-anti-affinity":
             return None

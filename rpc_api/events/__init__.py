@@ -12,6 +12,7 @@ EVENTS = {schema.__name__: schema for schema in (
     cloud.LogOpened,
     cloud.LogRebased, cloud.AccountsRequired,
     host.HostReported, host.HostConfirmed, host.HostLost, host.HostSeen, host.HostRemoved,
+    host.InstancesTracked,
     claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
     claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
     decision.DecisionMade, decision.PolicyAdopted,
@@ -47,6 +48,8 @@ HostConfirmed = host.HostConfirmed.Frozen
 HostLost = host.HostLost.Frozen
 HostSeen = host.HostSeen.Frozen
 HostRemoved = host.HostRemoved.Frozen
+TrackedInstance = host.TrackedInstance.Frozen
+InstancesTracked = host.InstancesTracked.Frozen
 ClaimProposed = claim.ClaimProposed.Frozen
 ClaimReleased = claim.ClaimReleased.Frozen
 ClaimExpired = claim.ClaimExpired.Frozen

@@ -60,7 +60,7 @@ class ClaimExpired(SchemaObject):
 class InstanceStarted(SchemaObject):
     """An instance runs on a host: its claim there becomes the host's own use, in one step."""
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: Consumer 1.1
     ROLES = AGENT
     fields = {"host": fields.StringField(), "consumer": fields.ObjectField("Consumer")}
 

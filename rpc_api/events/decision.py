@@ -164,7 +164,7 @@ class Evidence(SchemaObject):
     ``seed`` and ``attempt`` give the draw among equals; ``equals`` is the number of hosts that shared the best score.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: SchedulingRequest 1.1
     fields = {
         "request": fields.ObjectField("SchedulingRequest"),
         "positions": fields.ListOfObjectsField("CellPosition"),
@@ -183,7 +183,7 @@ class DecisionMade(SchemaObject):
     """A decision for one instance: ``outcome`` selected or no_valid_host; then hosts[0] is claimed, the rest are
     alternates. ``took_ns`` is the time from the request's arrival at the scheduler to the decision."""
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: Evidence 1.1
     ROLES = SCHEDULER
     fields = {
         "request_id": fields.StringField(),

@@ -130,7 +130,7 @@ class Consumer(SchemaObject):
 class HostConsumers(SchemaObject):
     """All instances that a host runs."""
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: Consumer 1.1
     fields = {"consumers": fields.ListOfObjectsField("Consumer")}
 
 
@@ -142,7 +142,7 @@ class HostReported(SchemaObject):
     same need not unpack them. ``server`` is where the host's agent answers RPC.
     """
 
-    VERSION = "1.0"
+    VERSION = "1.1"  # 1.1: HostInventory 1.1, HostConsumers 1.1
     ROLES = AGENT
     fields = {
         "host": fields.StringField(),
@@ -188,3 +188,28 @@ class HostRemoved(SchemaObject):
     VERSION = "1.0"
     ROLES = CONDUCTOR | AGENT
     fields = {"host": fields.StringField(), "reason": fields.StringField()}
+
+
+@register
+class TrackedInstance(SchemaObject):
+    """An instance that nova-compute says to have, and the properties of its image (as text)."""
+
+    VERSION = "1.0"
+    fields = {"instance_uuid": fields.UUIDField(), "image_properties": fields.DictOfStringsField()}
+
+
+@register
+class InstancesTracked(SchemaObject):
+    """What nova-compute casts to all schedulers about the instances of its host, appended by one that did not know it.
+
+    It says where instances are and nothing of what they use: that is for the host's agent to report. ``gone`` are those
+    that the host does not have any more.
+    """
+
+    VERSION = "1.0"
+    ROLES = frozenset({"scheduler"})
+    fields = {
+        "host": fields.StringField(),
+        "instances": fields.ListOfObjectsField("TrackedInstance"),
+        "gone": fields.ListOfUUIDField(),
+    }

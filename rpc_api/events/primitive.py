@@ -21,7 +21,7 @@ def to_primitive(frozen) -> dict:
 
 
 def _primitive_of(field, value):
-    if isinstance(field, PackedObjectField):
+    if isinstance(field, PackedObjectField) and value is not None:
         return to_primitive(thaw(field.objname, value))
     return _plain(value)
 
@@ -31,6 +31,8 @@ def _plain(value):
         return [_plain(item) for item in value]
     if isinstance(value, tuple):
         return to_primitive(value)
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 
@@ -57,7 +59,7 @@ def from_primitive(primitive: dict):
 
 def _frozen_of(field, value):
     frozen = _frozen(value)
-    if not isinstance(field, PackedObjectField):
+    if not isinstance(field, PackedObjectField) or frozen is None and field.nullable:
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
         raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; "
@@ -70,4 +72,6 @@ def _frozen(value):
         return from_primitive(value)
     if type(value) is list:
         return tuple([_frozen(item) for item in value])
+    if type(value) is dict:
+        return {key: _frozen(item) for key, item in value.items()}
     return value

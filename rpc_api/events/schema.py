@@ -73,7 +73,7 @@ class _PackedObject(ovo_fields.FieldType):
         return to_object(thaw(self._obj_name, value)).obj_to_primitive()
 
     def from_primitive(self, obj, attr, value):
-        return pack(from_object(obj.obj_from_primitive(value)))
+        return None if value is None else pack(from_object(obj.obj_from_primitive(value)))
 
     def stringify(self, value):
         return f"<packed {self._obj_name}, {len(value)} bytes>"
@@ -118,9 +118,20 @@ def register(cls):
     cls.Frozen.__doc__ = cls.__doc__
     cls.Frozen.__slots__ = ()
     cls.Frozen.schema = cls
+    cls.Frozen.may_hold_maps = any(map(_may_hold_maps, cls.fields.values()))
     cls.thaw = staticmethod(_object_check(cls))
     TABLE[cls.__name__] = cls
     return cls
+
+
+def _may_hold_maps(field):
+    """Whether a map may stand in a field, at any depth: packing must put maps in order."""
+    kind = field._type
+    if isinstance(kind, ovo_fields.List):
+        return _may_hold_maps(kind._element_type)
+    if isinstance(kind, ovo_fields.Object):
+        return TABLE[kind._obj_name].Frozen.may_hold_maps
+    return type(kind) not in _SIMPLE
 
 
 # --- checks: one function a field, compiled once ---------------------------------------------------------------
@@ -326,6 +337,8 @@ def _objects_in(value):
         return to_object(value)
     if isinstance(value, (tuple, list)):
         return [_objects_in(item) for item in value]
+    if type(value) is dict:
+        return {key: _objects_in(item) for key, item in value.items()}
     return value
 
 
@@ -344,4 +357,6 @@ def _frozen_in(value):
         return from_object(value)
     if isinstance(value, (tuple, list)):
         return tuple(_frozen_in(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen_in(item) for key, item in value.items()}
     return value

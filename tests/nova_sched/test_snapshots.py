@@ -199,7 +199,7 @@ def remade(change):
     return msgpack.packb((*head[:6], snapshot._checksum(named, state))) + state
 
 
-HOSTS, ROWS = 0, 1
+HOSTS, ROWS, DEVICES = 0, 1, 2
 CHANGES = {
     "no parts": lambda parts: parts.clear(),
     "a part more": lambda parts: parts.append(1),
@@ -213,13 +213,17 @@ CHANGES = {
     "sizes of nothing": lambda parts: parts[ROWS].__setitem__(0, [3, 0]),
     "sizes that are none": lambda parts: parts[ROWS].__setitem__(0, ["a", "b"]),
     "a parent": lambda parts: parts[ROWS].__setitem__(1, b"\x63\0\0\0" * 3),
-    "columns": lambda parts: parts[ROWS][7].__setitem__(0, b"12345678"),
-    "a column less": lambda parts: parts[ROWS][7].pop(),
-    "less trait words than traits": lambda parts: parts[ROWS][9].extend(f"CUSTOM_{number}" for number in range(64)),
-    "trait words": lambda parts: parts[ROWS].__setitem__(10, b"1"),
-    "profiles": lambda parts: parts[ROWS].__setitem__(11, []),
-    "producers": lambda parts: parts.__setitem__(2, 7),
-    "an aggregate": lambda parts: parts[5].append([1]),
+    "columns": lambda parts: parts[ROWS][8].__setitem__(0, b"12345678"),
+    "a column less": lambda parts: parts[ROWS][8].pop(),
+    "less trait words than traits": lambda parts: parts[ROWS][10].extend(f"CUSTOM_{number}" for number in range(64)),
+    "trait words": lambda parts: parts[ROWS].__setitem__(11, b"1"),
+    "profiles": lambda parts: parts[ROWS].__setitem__(12, []),
+    "an address": lambda parts: parts[ROWS][6].__setitem__(0, 7),
+    "devices of no host": lambda parts: parts[DEVICES][1].append([7, 0]),
+    "devices that are none": lambda parts: parts[DEVICES].__setitem__(0, [[[1], []]]),
+    "a guest": lambda parts: parts[HOSTS][0][5][0].__setitem__(8, b"no guest"),
+    "producers": lambda parts: parts.__setitem__(3, 7),
+    "an aggregate": lambda parts: parts[6].append([1]),
 }
 
 

@@ -42,6 +42,7 @@ CHANGES = [
     [ONE, TWO._replace(allocations=(of("host", 3), of("host", 512, "MEMORY_MB")))],
     [ONE, TWO._replace(allocations=(of("other", 2), of("host", 512, "MEMORY_MB")))],
     [ONE, TWO._replace(allocations=(of("host", 2), of("host", 512, "DISK_GB")))],
+    [ONE, TWO._replace(guest=b"guest")],
     [ONE._replace(allocations=TWO.allocations), TWO._replace(allocations=ONE.allocations)],
 ]
 
@@ -57,7 +58,7 @@ def test_the_digest_is_of_what_is_used_and_not_of_whose_it_is():
 
 @given(st.lists(drawn.frozen("Consumer"), max_size=4), drawn.frozen("Consumer"))
 def test_one_more_is_one_step(consumers, more):
-    step = consumer_hash(more.instance_uuid, more.allocations)
+    step = consumer_hash(more.instance_uuid, more.allocations, more.guest)
     assert consumers_digest([*consumers, more]) == (consumers_digest(consumers) + step) & MASK
     assert 0 <= step <= MASK
 
@@ -94,7 +95,7 @@ def test_the_digests_are_these():
     assert host_digest(1, status(metrics={"a": 1.0}), 3) == PINNED[2]
 
 
-PINNED = (4160585714509152, 562524362827752, 1634472449072600)
+PINNED = (4160585714509152, 3387818869930871, 1634472449072600)
 
 
 def test_a_digest_is_a_natural_number_of_52_bits():

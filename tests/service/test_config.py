@@ -24,6 +24,19 @@ NOVA = {
     ("filter_scheduler", "disk_weight_multiplier"): (1.0, None),
     ("filter_scheduler", "soft_affinity_weight_multiplier"): (1.0, 0.0),
     ("filter_scheduler", "soft_anti_affinity_weight_multiplier"): (1.0, 0.0),
+    ("filter_scheduler", "hypervisor_version_weight_multiplier"): (1.0, None),
+    ("filter_scheduler", "num_instances_weight_multiplier"): (0.0, None),
+    ("filter_scheduler", "io_ops_weight_multiplier"): (-1.0, None),
+    ("filter_scheduler", "image_props_weight_multiplier"): (0.0, None),
+    ("filter_scheduler", "image_props_weight_setting"): ([], None),
+    ("filter_scheduler", "pci_weight_multiplier"): (1.0, 0.0),
+    ("filter_scheduler", "build_failure_weight_multiplier"): (1000000.0, None),
+    ("filter_scheduler", "cross_cell_move_weight_multiplier"): (1000000.0, None),
+    ("filter_scheduler", "shuffle_best_same_weighed_hosts"): (False, None),
+    ("metrics", "weight_multiplier"): (1.0, None),
+    ("metrics", "weight_setting"): ([], None),
+    ("metrics", "required"): (True, None),
+    ("metrics", "weight_of_unavailable"): (-10000.0, None),
     ("filter_scheduler", "image_properties_default_architecture"): (None, None),
     ("filter_scheduler", "weight_classes"): (["nova.scheduler.weights.all_weighers"], None),
     ("DEFAULT", "default_availability_zone"): ("nova", None),
@@ -72,8 +85,8 @@ def test_urls_with_passwords_are_secret():
 
 
 def test_every_weigher_has_its_multiplier():
-    found = {option.name for group, option in all_options() if group == "filter_scheduler"}
-    assert {one.option for one in weighers.BUILT_IN.values() if one.option} <= found
+    found = {(group, option.name) for group, option in all_options()}
+    assert {(one.group, one.option) for one in weighers.BUILT_IN.values()} <= found
 
 
 def test_the_default_configuration_is_the_default_policy(tmp_path):
@@ -91,6 +104,14 @@ POLICIES = [
     ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.cpu.CPUWeigher,RAMWeigher,CPUWeigher"}},
      {"weighers": (("CPUWeigher", 1.0), ("RAMWeigher", 1.0))}),
     ({"filter_scheduler": {"weight_classes": ""}}, {"weighers": ()}),
+    ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.metrics.MetricsWeigher"},
+      "metrics": {"weight_multiplier": 2, "weight_setting": "a=1, b = -2.5,a=3", "required": "false",
+                  "weight_of_unavailable": -5}},
+     {"weighers": (("MetricsWeigher", 2.0),), "metrics_weight_setting": (("a", 1.0), ("b", -2.5), ("a", 3.0)),
+      "metrics_required": False, "metrics_weight_of_unavailable": -5.0}),
+    ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.all_weighers,RAMWeigher",
+                           "image_props_weight_setting": "os_distro=2"}},
+     {"weighers": Policy().weighers, "image_props_weight_setting": (("os_distro", 2.0),)}),
     ({"filter_scheduler": {"image_properties_default_architecture": "x86_64"}},
      {"image_properties_default_architecture": "x86_64"}),
     ({"DEFAULT": {"default_availability_zone": "az1"}}, {"default_availability_zone": "az1"}),
@@ -104,10 +125,38 @@ def test_policy(tmp_path, sections, expected):
     assert policy.digest != Policy().digest
 
 
-def test_what_policies_depend_on_may_change_but_max_attempts(tmp_path):
+WRONG = [
+    # section, option, value, what the error names
+    ("filter_scheduler", "weight_classes", "NoWeigher", "no weigher 'NoWeigher'.*weight_classes"),
+    ("filter_scheduler", "weight_classes", "ours.RAMWeigher", "no weigher 'ours.RAMWeigher'"),
+    ("filter_scheduler", "ram_weight_multiplier", "nan", "ram_weight_multiplier is nan"),
+    ("filter_scheduler", "build_failure_weight_multiplier", "-inf", "build_failure_weight_multiplier is -inf"),
+    ("filter_scheduler", "image_props_weight_setting", "os_distro", "image_props_weight_setting has 'os_distro'"),
+    ("metrics", "weight_multiplier", "1e301", "weight_multiplier is 1e.301"),
+    ("metrics", "weight_setting", "a=1,b=much", "weight_setting has 'b=much'"),
+    ("metrics", "weight_setting", "=1", "weight_setting has '=1'"),
+    ("metrics", "weight_setting", "a=nan", "weight_setting has 'a=nan'"),
+    ("metrics", "weight_of_unavailable", "inf", "weight_of_unavailable is inf"),
+]
+
+
+@pytest.mark.parametrize("section, option, value, named", WRONG)
+def test_wrong_policy(tmp_path, section, option, value, named):
+    with pytest.raises(errors.UsageError, match=named):
+        config.policy_of(conf_of(tmp_path, {section: {option: value}}))
+
+
+@pytest.mark.parametrize("option", ["pci", "soft_affinity", "soft_anti_affinity"])
+def test_some_multipliers_may_not_be_negative(tmp_path, option):
+    with pytest.raises(cfg.ConfigFileValueError):
+        config.policy_of(conf_of(tmp_path, {"filter_scheduler": {f"{option}_weight_multiplier": -1}}))
+
+
+def test_what_policies_depend_on_may_change():
     mutable = {option.name for _, option in all_options() if option.mutable}
-    assert {"enabled_filters", "weight_classes", "ram_weight_multiplier", "default_availability_zone"} <= mutable
-    assert "max_attempts" not in mutable and "claim_timeout" not in mutable
+    assert {"enabled_filters", "weight_classes", "ram_weight_multiplier", "default_availability_zone",
+            "max_attempts"} <= mutable
+    assert "claim_timeout" not in mutable
 
 
 def test_cells(tmp_path):

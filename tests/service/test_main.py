@@ -42,7 +42,7 @@ WRONG = [
     ("scheduler", (), {"scheduler": {"claim_timeout": "soon"}}, 2, "claim_timeout.*nova_sched.conf.*is not valid"),
     ("scheduler", (), {"scheduler": {"max_attempts": 0}}, 2, "max_attempts.*is not valid"),
     ("scheduler", (), {"filter_scheduler": {"enabled_filters": "RamFilter"}}, 2, "no filter 'RamFilter'"),
-    ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2, "no weigher 'NoWeigher'"),
+    ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2, "no weigher 'a.b.NoWeigher'"),
     ("scheduler", (), {"filter_scheduler": {"soft_affinity_weight_multiplier": -1}}, 2, "soft_affinity.*is not valid"),
     ("scheduler", ("--colour",), {}, 2, "unrecognized arguments: --colour"),
     ("scheduler", ("--config-file", "/nowhere.conf"), {}, 2, "/nowhere.conf"),
@@ -129,15 +129,18 @@ class TestReload:
     def test_filters_and_weighers_and_debug(self, tmp_path):
         with started(tmp_path, "scheduler", filter_scheduler={"ram_weight_multiplier": 1.0}) as process:
             process.wait_ready()
-            write(tmp_path, filter_scheduler={"ram_weight_multiplier": -1.0}, DEFAULT={"debug": True})
+            write(tmp_path, filter_scheduler={"ram_weight_multiplier": -1.0}, DEFAULT={"debug": True},
+                  scheduler={"max_attempts": 7})
             process.send(signal.SIGHUP)
-            process.wait_for(r"reloaded, changed: \[DEFAULT\] debug, \[filter_scheduler\] ram_weight_multiplier")
+            process.wait_for(r"reloaded, changed: \[DEFAULT\] debug, \[filter_scheduler\] ram_weight_multiplier, "
+                             r"\[scheduler\] max_attempts")
             assert " DEBUG " in process.stderr
             process.send(signal.SIGHUP)
             process.wait_for("reloaded, changed: nothing")
             assert process.stop() == 0
             first, second = policies(tmp_path)
             assert '["RAMWeigher", -1.0]' in second and '["RAMWeigher", 1.0]' in first
+            assert '"max_attempts": 7' in second and '"max_attempts": 3' in first
 
     @pytest.mark.parametrize("changes, said", [
         ({"filter_scheduler": {"enabled_filters": "NoFilter"}}, "no filter 'NoFilter'"),

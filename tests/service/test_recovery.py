@@ -74,7 +74,7 @@ class Site:
         """An API conductor that asks this scheduler."""
         from nova_sched.service.endpoint import SchedulerEndpoint
         from rpc_api import scheduler as scheduler_rpc
-        self.wiring.serve(self.bus, scheduler_rpc.TOPIC, scheduler.name, SchedulerEndpoint(scheduler, Policy()),
+        self.wiring.serve(self.bus, scheduler_rpc.TOPIC, scheduler.name, SchedulerEndpoint(scheduler),
                           scheduler_rpc.VERSION)
         return self.wiring.api_conductor([self.cell], 3)
 

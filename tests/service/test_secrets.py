@@ -171,7 +171,7 @@ def test_over_oslo_messaging(said):
     try:
         with open_log(f"memory://secrets{number}-cell1"):
             scheduler.start().wait_ready(SECONDS_MAX)
-            server = bus.serve(scheduler_rpc.TOPIC, "s", [SchedulerEndpoint(scheduler, Policy())], scheduler_rpc.VERSION)
+            server = bus.serve(scheduler_rpc.TOPIC, "s", [SchedulerEndpoint(scheduler)], scheduler_rpc.VERSION)
             client = bus.client(scheduler_rpc.TOPIC, scheduler_rpc.VERSION)
             for arguments in ({"spec_obj": secret_spec("vm"), "instance_uuids": [uuid_of("vm")]}, {"spec_obj": mapping()}):
                 with pytest.raises(Exception) as refused:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched.selection import chain as chains
-from nova_sched.selection.chain import FilterChain, shape_of
+from nova_sched.selection.chain import FilterChain, filters_for, shape_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.weigh import FEW, weigh
 from rpc_api import events
@@ -62,10 +62,7 @@ def answer(asked, chain, cloud):
     scope = cloud.scope(asked)
     filtered = chain.run(asked, scope)
     assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
-    if filtered.kept is not None and asked.server_group is None:
-        scores, parts = filtered.kept.renewed()
-    else:
-        scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY)
+    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY, filtered.kept)
     return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
             [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
 
@@ -182,21 +179,26 @@ def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
 
 
 def test_the_shape_is_all_that_static_filters_see():
-    """Requests that differ in anything but these fields share what is kept."""
-    seen = {"groups", "group_policy", "same_subtree", "root_required", "root_forbidden", "availability_zone",
-            "target_cell",
-            "extra_specs", "image_properties", "check_only"}
-    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
-              "target_node": "x",
-              "server_group": server_group("affinity")}
+    """Requests share what is kept where the filters of the chain see no difference between them."""
+    default, rebuilt = Policy(), request(check_only=True)
     changed = {"groups": (group(VCPU=2),), "group_policy": "none", "same_subtree": (("1",),), "root_required": ("X",),
                "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
-               "image_properties": {"x": "1"}, "check_only": True, "force_hosts": ("x",), "force_nodes": ("x",)}
-    assert set(others) | set(changed) == set(request()._fields) and seen <= set(changed)
+               "image_properties": {"hw_architecture": "x"}, "check_only": True, "force_hosts": ("x",),
+               "force_nodes": ("x",), "fallback_groups": (group(VCPU=2),)}
+    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
+              "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
+              "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1, "swap_mb": 1,
+              "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)}, "numa": None,
+              "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
+    assert set(others) | set(changed) == set(request()._fields)
+
+    def shape(one):
+        return shape_of(one, filters_for(default, one))
     for name, value in others.items():
-        assert shape_of(request(**{name: value})) == shape_of(request()), name
+        assert shape(request(**{name: value})) == shape(request()), name
     for name, value in changed.items():
-        assert shape_of(request()._replace(**{name: value})) != shape_of(request()), name
+        assert shape(request()._replace(**{name: value})) != shape(request()), name
+    assert shape(rebuilt) == shape(rebuilt._replace(groups=(group(VCPU=2),)))
 
 
 @pytest.mark.parametrize("said", [[], [report("a")]])
@@ -205,4 +207,4 @@ def test_few_hosts(said):
     assert cloud.survivors(request()) == ["a"][:len(said)]
     filtered = cloud.run(request(group(VCPU=99)))
     assert len(filtered.rows) == 0 and filtered.total == len(said)
-    assert np.array_equal(filtered.kept.renewed()[0], np.zeros(0))
+    assert np.array_equal(filtered.kept.renewed(cloud.scope(request()))[0], np.zeros(0))

@@ -201,6 +201,14 @@ def test_the_destination():
     assert request.availability_zone == "east" and "secret" not in str(request)
 
 
+@pytest.mark.parametrize("may_cross, target, preferred", [(False, "cell", None), (True, None, "cell")])
+def test_a_move_that_may_cross_cells_prefers_its_own(may_cross, target, preferred):
+    cell = CellMapping(uuid=uuid_of("cell"), name="cell1")
+    request = asked(requested_destination=objects.Destination(cell=cell, allow_cross_cell_move=may_cross))
+    assert request.target_cell == (target and uuid_of(target))
+    assert request.preferred_cell == (preferred and uuid_of(preferred))
+
+
 def test_without_resources_traits_and_aggregates_are_asked_for_all_the_same():
     nothing = {"resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0", "resources1:VGPU": "1"}
     request = asked(nothing | {"trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden"},

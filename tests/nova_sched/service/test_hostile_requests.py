@@ -83,7 +83,7 @@ def asked():
     scheduler = Scheduler("s", cell0_of("memory://hostile-cell0"),
                           [Cell("cell1", uuid_of("cell1"), "memory://hostile-cell1")], Policy())
     scheduler.start().wait_ready()
-    bus.serve(TOPIC, "s", [SchedulerEndpoint(scheduler, Policy())], VERSION)
+    bus.serve(TOPIC, "s", [SchedulerEndpoint(scheduler)], VERSION)
     yield scheduler, SchedulerAPI(bus)
     scheduler.stop()
 

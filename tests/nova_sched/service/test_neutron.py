@@ -355,7 +355,7 @@ class Decided:
 def select(policy, networks, *wanted):
     decided, made = Decided(policy), spec(uuid_of("vm"))
     made.requested_networks = NetworkRequestList(objects=[NetworkRequest(**one) for one in wanted])
-    return decided, SchedulerEndpoint(decided, policy, networks).select_destinations(CONTEXT, spec_obj=made)
+    return decided, SchedulerEndpoint(decided, networks).select_destinations(CONTEXT, spec_obj=made)
 
 
 def test_the_endpoint_asks_before_it_queues(neutron):

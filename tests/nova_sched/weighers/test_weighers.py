@@ -60,6 +60,11 @@ RAW = [
     ("ServerGroupSoftAntiAffinityWeigher", [host("a"), host("b"), *members("member", a=2, b=1)], "soft-anti-affinity",
      {"a": -2, "b": -1}),
     ("ServerGroupSoftAntiAffinityWeigher", [host("a"), *members("member", a=2)], "anti-affinity", None),
+    ("HypervisorVersionWeigher", [report("a", inventory=tree("a", hypervisor_version=7)), report("b")], None,
+     {"a": 7, "b": 8002000}),
+    ("NumInstancesWeigher", [host("a"), host("b"), claim("vm", "a"), claim("vm-2", "a")], None, {"a": 2, "b": 0}),
+    ("IoOpsWeigher", [report("a", num_io_ops=3), report("b")], None, {"a": 3, "b": 0}),
+    ("BuildFailureWeigher", [report("a", failed_builds=2), report("b")], None, {"a": 2, "b": 0}),
     ("AffinityRoomWeigher", [host("a"), host("b", vcpus=3), NUMA], "affinity", {"a": 8, "b": 3, "numa": 16}),
     ("AffinityRoomWeigher", [host("a")], "anti-affinity", None),
     ("AffinityRoomWeigher", [host("a"), *members("together", a=1)], "affinity", None),
@@ -71,7 +76,7 @@ def test_raw(name, said, policy, wanted):
     cloud = Asked(*said)
     asked = request(server_group=policy and server_group(policy))
     rows = cloud.table.roots()
-    raw = BUILT_IN[name].raw(cloud.table, rows, asked, cloud.scope(asked))
+    raw = BUILT_IN[name].raw(cloud.table, rows, asked, Policy(), cloud.scope(asked))
     names = [cloud.table.host_names[row] for row in rows]
     assert (raw if raw is None else dict(zip(names, raw.tolist(), strict=True))) == wanted
 
@@ -80,6 +85,24 @@ def test_every_weigher_has_rows():
     assert {row[0] for row in RAW} == set(BUILT_IN)
     assert [name for name, _ in DEFAULT_WEIGHERS] == list(BUILT_IN)
 
+
+CELLS = {"cell1": [host("a")], "cell2": [host("b"), host("c")]}
+CROSS_CELL = [
+    # preferred cell, raw value of each host
+    (None, None), ("cell1", {"a": 1, "b": -1, "c": -1}), ("cell2", {"a": -1, "b": 1, "c": 1}),
+    ("elsewhere", {"a": -1, "b": -1, "c": -1}),
+]
+
+
+@pytest.mark.parametrize("preferred, wanted", CROSS_CELL)
+def test_cross_cell(preferred, wanted):
+    cloud, asked = Asked(cells=CELLS), request(preferred_cell=preferred)
+    rows = cloud.table.roots()
+    raw = BUILT_IN["CrossCellWeigher"].raw(cloud.table, rows, asked, Policy(), cloud.scope(asked))
+    assert (raw if raw is None else {cloud.table.host_names[row]: value for row, value in zip(rows, raw.tolist(),
+                                                                                             strict=True)}) == wanted
+    chosen = {cloud.decide(asked, seed=seed).candidates[0].host for seed in range(20)}
+    assert chosen == {"cell1": {"a"}, "cell2": {"b", "c"}}.get(preferred, {"a", "b", "c"})
 
 def metadata(name, *hosts, **values):
     return events.AggregateUpdated(uuid_of(name), name, hosts, values)

@@ -1,0 +1,55 @@
+"""Where nova-compute says that instances are, beside what the agents of the hosts report."""
+
+from typing import NamedTuple
+
+
+class Tracked(NamedTuple):
+    """An instance on a host, with the properties of its image (as text)."""
+
+    host: str
+    instance_uuid: str
+    image_properties: dict
+
+
+class TrackedInstances:
+    """Instances by host and by uuid; an instance is where it was said to be last."""
+
+    def __init__(self):
+        #: Host -> instance uuid -> Tracked.
+        self.by_host = {}
+        self._by_uuid = {}
+
+    def get(self, instance_uuid: str) -> Tracked | None:
+        """Where an instance is said to be."""
+        return self._by_uuid.get(instance_uuid)
+
+    def of(self, host: str) -> dict:
+        """Instance uuid -> Tracked of one host."""
+        return self.by_host.get(host, {})
+
+    def put(self, host: str, instance_uuid: str, image_properties) -> None:
+        """Note an instance on a host. What is said of it without its image leaves what was known of that."""
+        known = self._by_uuid.get(instance_uuid)
+        if known is not None:
+            self.drop(known.host, instance_uuid)
+            image_properties = image_properties or known.image_properties
+        one = self._by_uuid[instance_uuid] = Tracked(host, instance_uuid, image_properties)
+        self.by_host.setdefault(host, {})[instance_uuid] = one
+
+    def drop(self, host: str, instance_uuid: str) -> None:
+        """Forget an instance, if it is said to be on this host."""
+        of_host = self.by_host.get(host, {})
+        if of_host.pop(instance_uuid, None) is not None:
+            del self._by_uuid[instance_uuid]
+            if not of_host:
+                del self.by_host[host]
+
+    def drop_host(self, host: str) -> None:
+        """Forget all instances of a host."""
+        for instance_uuid in list(self.of(host)):
+            self.drop(host, instance_uuid)
+
+    def facts(self):
+        """All of it in one order (for digests and snapshots)."""
+        return [(host, [(one.instance_uuid, sorted(one.image_properties.items())) for _, one in sorted(of_host.items())])
+                for host, of_host in sorted(self.by_host.items())]

@@ -1,0 +1,28 @@
+"""ImagePropertiesWeigher: instances go to, or keep away from, those whose images are like their own."""
+
+import numpy as np
+
+from nova_sched.weighers.base import Weigher
+
+
+class ImagePropertiesWeigher(Weigher):
+    """For each property of the request's image, the instances on the host whose image has the same value, times the
+    property's weight of ``image_props_weight_setting`` (1 for all where that is empty, else 0 for those that it does
+    not name): more is better."""
+
+    name = "ImagePropertiesWeigher"
+    option = "image_props_weight_multiplier"
+    default_multiplier = 0.0
+    zero_is_off = True
+    static = True
+
+    def seen(self, request):
+        return tuple(sorted(request.image_properties.items()))
+
+    def raw(self, table, rows, request, policy, scope):
+        setting = dict(policy.image_props_weight_setting)
+        weights = {item: setting.get(item[0], 0.0) if setting else 1.0 for item in request.image_properties.items()}
+        if not any(weights.values()):
+            return None
+        return np.array([sum(weights.get(item, 0.0) for image in scope.images_on(row) for item in image.items())
+                         for row in rows.tolist()], float)

@@ -1,0 +1,45 @@
+"""MetricsWeigher: what hosts report of themselves, each metric with a weight of its own."""
+
+import numpy as np
+
+from nova_sched.weighers.base import Weigher, multipliers
+
+#: Products beyond it count as it: sums of them stay numbers.
+MOST = 1e300
+
+
+class MetricsWeigher(Weigher):
+    """The sum of the host's metrics times their weights, of ``[metrics] weight_setting``: more is better.
+
+    A host that does not report one of them ends the request with ``[metrics] required``; without, its raw value is
+    ``[metrics] weight_of_unavailable``, unless the weight of the metric or the multiplier is 0: then that metric is
+    passed over.
+    """
+
+    name = "MetricsWeigher"
+    group = "metrics"
+    option = "weight_multiplier"
+    key = "metrics_weight_multiplier"
+    static = True
+
+    def raw(self, table, rows, request, policy, scope):
+        if not policy.metrics_weight_setting:
+            return None
+        values, unavailable = np.zeros(len(rows)), np.zeros(len(rows), bool)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for metric, weight in policy.metrics_weight_setting:
+                reported = table.metric(metric).take(rows)
+                missing = ~np.isfinite(reported)
+                values += np.where(missing, np.nan if policy.metrics_required else 0.0,
+                                   np.clip(reported * weight, -MOST, MOST))
+                if weight:
+                    unavailable |= missing
+        if not policy.metrics_required and unavailable.any():
+            factor = multipliers(self, table, rows, dict(policy.weighers)[self.name])
+            values[unavailable & (factor != 0)] = policy.metrics_weight_of_unavailable
+        return values
+
+    def missing(self, table, row, policy):
+        metric = next(metric for metric, _ in policy.metrics_weight_setting 
+                      if not np.isfinite(table.metric(metric)[row]))
+        return f"metric {metric} of {table.host_names[row]} is not reported"
