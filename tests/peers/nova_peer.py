@@ -11,7 +11,7 @@ import nova.conf
 from nova import objects
 from nova import weights as nova_weights
 from nova.objects import base
-from nova.scheduler import host_manager, request_filter, utils
+from nova.scheduler import host_manager
 from nova.scheduler import weights as host_weights
 from nova.scheduler.filters import (
     affinity_filter,
@@ -26,12 +26,6 @@ objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
 
-#: What nova's scheduler does to a request before it asks Placement, less what asks databases or Neutron.
-REQUEST_FILTERS = (
-    request_filter.accelerators_filter, request_filter.packed_virtqueue_filter,
-    request_filter.ephemeral_encryption_filter, request_filter.virtio_sound_filter,
-    request_filter.tpm_secret_security_filter,
-)
 FILTERS = {one.__name__: one() for one in (
     compute_filter.ComputeFilter, compute_capabilities_filter.ComputeCapabilitiesFilter,
     image_props_filter.ImagePropertiesFilter, affinity_filter.ServerGroupAntiAffinityFilter,
@@ -51,25 +45,6 @@ OPTIONS = {
 
 def spec_of(primitive):
     return base.NovaObject.obj_from_primitive(primitive)
-
-
-def translate(spec):
-    """The resource groups and traits that nova would ask Placement for, by suffix."""
-    spec = spec_of(spec)
-    # Some of nova's request filters fall over without an image.
-    spec.image = spec.image or objects.ImageMeta(properties=objects.ImageMetaProps())
-    for one in REQUEST_FILTERS:
-        one(None, spec)
-    asked = utils.resources_from_request_spec(None, spec, None)
-    return {
-        "groups": {name or "": {
-            "resources": group.resources, "required": sorted(group.required_traits),
-            "forbidden": sorted(group.forbidden_traits), "member_of": [sorted(one) for one in group.aggregates],
-            "forbidden_aggregates": sorted(group.forbidden_aggregates), "in_tree": group.in_tree,
-        } for name, group in asked._rg_by_id.items()},
-        "policy": asked.group_policy, "root_required": sorted(asked._root_required),
-        "root_forbidden": sorted(asked._root_forbidden), "same_subtree": [sorted(one) for one in asked._same_subtree],
-    }
 
 
 def _state(facts):
@@ -117,7 +92,7 @@ def on_rebuild():
     return {name: one.RUN_ON_REBUILD for name, one in FILTERS.items()}
 
 
-ASKS = {one.__name__: one for one in (translate, passes, weigh, matches, on_rebuild)}
+ASKS = {one.__name__: one for one in (passes, weigh, matches, on_rebuild)}
 
 
 def main():
