@@ -16,8 +16,6 @@ from rpc_api import errors
 MAX_CHARACTERS = 16 * 1024
 MAX_OPERATORS = 64
 MAX_DEPTH = 32
-#: Larger numbers are compared one by one: an array would round them.
-_MAX_EXACT = 2**53
 COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "in": operator.eq}
 OPERATORS = (*COMPARISONS, "not", "or", "and")
 
@@ -144,7 +142,7 @@ class _Evaluation:
         truths = [self.truth(one) for one in part.arguments]
         if part.operator == "and":
             return np.logical_and.reduce([self._all(True), *(true | ~there for true, there in truths)])
-        return np.logical_or.reduce([self._all(False), *(true & there for true, there in truths)])
+        return np.logical_or.reduce([self._all(False), *(true for true, _ in truths)])
 
     def _negated(self, term):
         truths = [self.truth(one) for one in term.arguments]
@@ -186,7 +184,7 @@ class _Evaluation:
         values = [self._value(one) for one in term.arguments]
         varied = [value for value in values if not isinstance(value, Constant)]
         if not any(isinstance(value, (Attribute, _Negated)) for value in varied) and all(
-                _is_exact(value.value) for value in values if isinstance(value, Constant)):
+                isinstance(value.value, (int, float)) for value in values if isinstance(value, Constant)):
             return self._compared_numbers(term.operator, values)
         if not varied:
             codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
@@ -218,11 +216,6 @@ class _Evaluation:
             answers = [zip(answer.tolist(), there.tolist(), strict=True) for answer, there in zip(*value, strict=True)]
             return [[answer for answer, there in row if there] for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
         return value.tolist()
-
-
-def _is_exact(value):
-    """Whether an array is compared with a constant as Python would compare its numbers."""
-    return isinstance(value, (int, float)) and abs(value) <= _MAX_EXACT
 
 
 def _there(values):
