@@ -67,6 +67,11 @@ def _fault(text, what):
     return errors.UsageError(f"the hint query {text[:200]!r} cannot be used: {what}; mend it")
 
 
+def _shown(value):
+    """A value in a message; of one that may be deep, what it is."""
+    return {dict: "an object", list: "a list"}.get(type(value)) or json.dumps(value)[:80]
+
+
 class _Reader:
     def __init__(self, text):
         self.text = text
@@ -74,10 +79,10 @@ class _Reader:
 
     def term(self, query, depth) -> Term:
         if not isinstance(query, list):
-            raise _fault(self.text, f"wanted a list of an operator and values, got {json.dumps(query)[:80]}")
+            raise _fault(self.text, f"wanted a list of an operator and values, got {_shown(query)}")
         name = query[0]
         if not isinstance(name, str) or name not in OPERATORS:
-            raise _fault(self.text, f"{json.dumps(name)[:80]} is no operator, wanted one of {' '.join(OPERATORS)}")
+            raise _fault(self.text, f"{_shown(name)} is no operator, wanted one of {' '.join(OPERATORS)}")
         self.operators += 1
         if self.operators > MAX_OPERATORS or depth > MAX_DEPTH:
             raise _fault(self.text, f"wanted at most {MAX_OPERATORS} operators, {MAX_DEPTH} of them inside each other")
@@ -228,9 +233,7 @@ def _compare(name, values):
     if len(values) < 2:
         return False
     first, others = values[0], values[1:]
-    if name == "in":
-        return first in others
     try:
-        return all([COMPARISONS[name](first, other) for other in others])
-    except TypeError:
+        return first in others if name == "in" else all([COMPARISONS[name](first, other) for other in others])
+    except (TypeError, RecursionError):
         return None

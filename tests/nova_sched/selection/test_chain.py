@@ -189,7 +189,7 @@ def test_the_shape_is_all_that_static_filters_see():
               "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
               "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1, "swap_mb": 1,
               "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)}, "numa": None,
-              "pci": (), "preferred_cell": "x"}
+              "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
     assert set(others) | set(changed) == set(request()._fields)
 
     def shape(one):

@@ -69,27 +69,6 @@ def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
     assert len(selected(scheduler, f"vm {max_attempts}", cell_of("cell1", False))) == max_attempts
 
 
-@pytest.mark.parametrize("name, hints, reason", [
-    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
-    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
-])
-def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
-    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
-    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
-    asked.scheduler_hints = hints
-    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
-    with pytest.raises(NoValidHost, match=reason):
-        answer.result(20)
-    scheduler.set_policy(Policy()).result(20)
-    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
-
-
-def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
-    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
-    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
-    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
-
-
 def instance_list(**system_metadata):
     """An InstanceList as it comes: it stays the primitive that it is."""
     return {"nova_object.name": "InstanceList", "nova_object.data": {"objects": [
@@ -130,3 +109,24 @@ def test_casts_of_nova_compute_say_where_instances_are(scheduler):
 def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
     with pytest.raises(UsageError, match="names one by what is no UUID"):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
+
+
+@pytest.mark.parametrize("name, hints, reason", [
+    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+])
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
+    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.scheduler_hints = hints
+    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
+    with pytest.raises(NoValidHost, match=reason):
+        answer.result(20)
+    scheduler.set_policy(Policy()).result(20)
+    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
+    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
+    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
