@@ -47,6 +47,11 @@ def tree(host, *children, inventories=None, root=None, **facts):
     return events.HostInventory(**facts, providers=(provider(root or host, *inventories), *children))
 
 
+def pool(count, vendor_id="8086", product_id="1520", numa_node=None, **tags):
+    """A PCIPool; ``dev_type`` is type-PCI unless it is given."""
+    return events.PCIPool(vendor_id, product_id, numa_node, {"dev_type": "type-PCI", **tags}, count)
+
+
 def status(disabled=False, forced_down=False, num_io_ops=0, failed_builds=0, metrics=None):
     """A HostStatus; a quiet, enabled host unless told otherwise."""
     return events.HostStatus(disabled, "maintenance" if disabled else None, forced_down, num_io_ops, failed_builds,

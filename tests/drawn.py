@@ -46,7 +46,7 @@ def _of(field, well):
     if isinstance(kind, ovo_fields.Object):
         return st.deferred(lambda: frozen(kind._obj_name, well))
     if isinstance(kind, ovo_fields.List):
-        return st.lists(_values(kind._element_type, well), max_size=3).map(tuple)
+        return st.lists(_values(kind._element_type, well), max_size=2).map(tuple)
     if isinstance(kind, ovo_fields.Dict):
         return st.dictionaries(st.sampled_from(WORDS), _values(kind._element_type, well), max_size=2)
     return _LEAVES[type(kind)]

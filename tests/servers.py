@@ -28,6 +28,11 @@ import amqp
 RABBIT_SCRIPTS = "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"
 EPMD_PLACES = ("/usr/lib/erlang/erts-*/bin", "/usr/lib/erlang/bin", "/usr/local/lib/erlang/erts-*/bin")
 
+#: Below the ports that Linux gives to whoever asks for any: a connection of somebody else takes none of them. Test
+#: processes that run side by side draw from parts of their own.
+PORTS = range(12_000, 32_000)
+TEST_JOBS_MAX = 8
+
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
@@ -57,10 +62,13 @@ def find_program(name: str, places: tuple[str, ...], package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free on 127.0.0.1 a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Return a TCP port that was free on 127.0.0.1 a moment ago, and that no other test process is given meanwhile."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = secrets.choice(PORTS[worker % TEST_JOBS_MAX::TEST_JOBS_MAX])
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(check, seconds: float, what: str):

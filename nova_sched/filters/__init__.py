@@ -5,6 +5,8 @@ from nova_sched.filters.compute import ComputeFilter
 from nova_sched.filters.compute_capabilities import ComputeCapabilitiesFilter
 from nova_sched.filters.destination import AvailabilityZoneFilter, CellFilter, DestinationFilter
 from nova_sched.filters.image_properties import ImagePropertiesFilter
+from nova_sched.filters.numa_topology import NUMATopologyFilter
+from nova_sched.filters.pci_passthrough import PciPassthroughFilter
 from nova_sched.filters.resources import ResourceFilter
 from nova_sched.filters.server_group import (
     ServerGroupAffinityFilter,
@@ -19,6 +21,8 @@ ALWAYS = (DestinationFilter(), CellFilter(), AvailabilityZoneFilter(), ResourceF
 BUILT_IN = {one.name: one for one in (
     ComputeFilter(), ComputeCapabilitiesFilter(), ImagePropertiesFilter(), ServerGroupAntiAffinityFilter(),
     ServerGroupAffinityFilter(),
+    NUMATopologyFilter(),
+    PciPassthroughFilter(),
 )}
 
 __all__ = ["ALWAYS", "BUILT_IN", "Filter", "HostView", "Refusal"]

@@ -53,7 +53,20 @@ class HostView:
     def devices(self) -> list:
         """The :class:`~nova_sched.projection.devices.HostDevices` of each host in view, with the claims in flight; None
         for one that reports neither NUMA nodes nor PCI pools."""
-        return [self.table.devices(row) for row in self.rows.tolist()]
+        table, rows = self.table, self.rows.tolist()
+        held = table.held_guests
+        return [table.devices(row) if row in held else table.row_devices[row] for row in rows] if held else [
+            table.row_devices[row] for row in rows]
+
+    def ratios(self, resource_class: str) -> np.ndarray:
+        """``table.ratio_of(row, resource_class)`` of each host in view (float64, shape [hosts in view])."""
+        table, index = self.table, self.table.classes.get(resource_class)
+        if index < 0:
+            return np.ones(len(self))
+        ratios, on_root = table.ratio[index, self.index].copy(), table.total[index, self.index] != 0
+        for number in np.flatnonzero(~on_root).tolist():
+            ratios[number] = table.ratio_of(int(self.rows[number]), resource_class)
+        return ratios
 
     def in_rows(self, rows) -> np.ndarray:
         """Which hosts in view have their root row among ``rows``."""

@@ -15,6 +15,8 @@ from rpc_api.packing import pack
 
 MAX_CELLS = 64
 MAX_POOLS = 1024
+#: Fields of a pool that a tag cannot stand for.
+_NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
 
 
 def _key(what) -> bytes:
@@ -31,10 +33,26 @@ class CellUse(NamedTuple):
     pages: tuple
 
 
+class Node:
+    """What a HostNUMACell comes to: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and the dedicated ones of each
+    (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for pinned and
+    unpinned guests (``legacy``), and ``pages``: (size_kb, number among the cell's pages), the largest first."""
+
+    __slots__ = ("dedicated", "cores", "pinnable", "threads", "legacy", "pages")
+
+    def __init__(self, cell):
+        self.dedicated = frozenset(cell.dedicated_cpus)
+        self.cores = tuple(tuple(sorted(core)) for core in cell.siblings)
+        self.pinnable = tuple(tuple(cpu for cpu in core if cpu in self.dedicated) for core in self.cores)
+        self.threads = max(map(len, self.cores), default=1) or 1
+        self.legacy = self.dedicated == frozenset(cell.shared_cpus)
+        self.pages = tuple(sorted(((pages.size_kb, number) for number, pages in enumerate(cell.pages)), reverse=True))
+
+
 class Capacity:
     """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
 
-    __slots__ = ("cells", "pools", "keys", "key", "__weakref__")
+    __slots__ = ("cells", "pools", "keys", "key", "_nodes", "__weakref__")
 
     def __init__(self, cells, pools):
         self.cells = cells
@@ -42,6 +60,14 @@ class Capacity:
         #: Pool key -> its number.
         self.keys = {pool_key(pool): number for number, pool in enumerate(pools)}
         self.key = _key((cells, pools))
+        self._nodes = None
+
+    @property
+    def nodes(self):
+        """A :class:`Node` for each NUMA cell, made when it is first asked for."""
+        if self._nodes is None:
+            self._nodes = tuple(map(Node, self.cells))
+        return self._nodes
 
 
 class HostDevices:
@@ -90,12 +116,16 @@ class HostDevices:
         """Why a Guest does not fit what is left, None when it does; the ratios are those of unpinned CPUs and memory."""
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
         uses = list(self.cell_uses)
+        # As in nova these follow from the CPU policy of the whole guest, whatever one of its nodes has of either.
+        pinned = any(use.pins or use.reserved_cpus for use in guest.numa)
+        shared = not pinned or any(use.shared_cpus for use in guest.numa)
         for use in guest.numa:
             number = numbers.get(use.cell)
             if number is None:
                 return f"unknown NUMA node {use.cell}"
             cell = self.capacity.cells[number]
-            reason = _cell_breach(cell, uses[number], use, cpu_ratio, ram_ratio)
+            reason = _cell_breach(cell, uses[number], use, pinned) or (
+                shared and _over_ratio(cell, uses[number], use, cpu_ratio, ram_ratio))
             if reason:
                 return reason
             uses[number] = _used_more(cell, uses[number], use)
@@ -141,16 +171,17 @@ def _used_more(cell, used, use):
                    tuple(pages))
 
 
-def _cell_breach(cell, used, use, cpu_ratio, ram_ratio):
-    """Nova's own conditions on one node: what is pinned and what names a page size is never shared, the rest within the
-    ratios of the host."""
-    pinned = bool(use.pins or use.reserved_cpus)
+def _cell_breach(cell, used, use, pinned):
+    """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked for,
+    and all memory of a guest with pinned CPUs. No guest may have more than there is."""
     taken = taken_cpus(cell, use)
     own = [host for _, host in use.pins] + list(use.reserved_cpus)
     if len(set(own)) < len(own) or not set(own) <= set(cell.dedicated_cpus):
         return f"no dedicated CPUs of NUMA node {cell.id}"
     if not used.pinned.isdisjoint(taken):
         return f"CPUs of NUMA node {cell.id}"
+    if use.shared_cpus > len(cell.shared_cpus):
+        return f"shared CPUs of NUMA node {cell.id}"
     pages = pages_of(cell, use)
     if pages is None and use.page_kb:
         return f"no pages of {use.page_kb} KiB on NUMA node {cell.id}"
@@ -158,15 +189,19 @@ def _cell_breach(cell, used, use, cpu_ratio, ram_ratio):
         size, left = cell.pages[pages[0]], cell.pages[pages[0]].total
         if use.page_kb or pinned:
             left -= size.reserved + used.pages[pages[0]]
-        if pages[1] > left:
+        if pages[1] > left or use.memory_mb * 1024 % size.size_kb:
             return f"pages of {size.size_kb} KiB on NUMA node {cell.id}"
     elif use.memory_mb > cell.memory_mb - (used.memory_mb if pinned else 0):
         return f"memory of NUMA node {cell.id}"
-    if use.shared_cpus or not pinned:
-        if (used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio):
-            return f"shared CPUs of NUMA node {cell.id}"
-        if used.memory_mb + use.memory_mb > cell.memory_mb * ram_ratio:
-            return f"memory of NUMA node {cell.id}"
+    return None
+
+
+def _over_ratio(cell, used, use, cpu_ratio, ram_ratio):
+    """The same for what guests share: unpinned CPUs, and the memory of guests that have some."""
+    if used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio:
+        return f"shared CPUs of NUMA node {cell.id}"
+    if used.memory_mb + use.memory_mb > cell.memory_mb * ram_ratio:
+        return f"memory of NUMA node {cell.id}"
     return None
 
 
@@ -183,6 +218,8 @@ def fault_of(inventory) -> str | None:
         return f"{len(cells)} NUMA nodes and {len(pools)} PCI pools, wanted at most {MAX_CELLS} and {MAX_POOLS}"
     if len({cell.id for cell in cells}) < len(cells) or len({pool_key(pool) for pool in pools}) < len(pools):
         return "two NUMA nodes have one id, or two PCI pools differ in their count only"
+    if not all(_NO_TAGS.isdisjoint(pool.tags) for pool in pools):
+        return f"a PCI pool has a tag with the name of one of its fields ({', '.join(sorted(_NO_TAGS))})"
     for cell in cells:
         sizes = [pages.size_kb for pages in cell.pages]
         if len(set(sizes)) < len(sizes) or min(sizes, default=1) < 1:

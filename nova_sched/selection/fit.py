@@ -3,7 +3,9 @@
 :func:`allocate` finds an assignment of groups to providers by backtracking
 in a fixed order: the group with the fewest possible providers first, and of
 those the one with least left first, so that what is left stays in large
-pieces. In-flight claims count as taken.
+pieces. In-flight claims count as taken. Whoever has more to say about an
+assignment (which PCI devices or NUMA nodes follow from it) accepts it or has
+the search go on.
 """
 
 from typing import NamedTuple
@@ -33,11 +35,18 @@ class _Slot(NamedTuple):
     twin: int
 
 
-def allocate(table, root: int, request) -> Assignment | None:
-    """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together."""
+def allocate(table, root: int, request, accept=None, serves=None) -> Assignment | None:
+    """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together.
+
+    ``accept(assignment)`` says whether an assignment will do; the first one that does is returned. It may tell groups
+    apart by what stands before the last "-" of their suffix, and by what they ask for, but not by what is behind it:
+    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may say
+    beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
+    """
     if len(table.trees[root]) == 1:
-        return _allocate_on(table, root, request)
-    return _Search(table, root, request).run()
+        assignment = _allocate_on(table, root, request)
+        return assignment if assignment is None or accept is None or accept(assignment) else None
+    return _Search(table, root, request, accept, serves).run()
 
 
 def _allocate_on(table, row, request):
@@ -95,10 +104,13 @@ def _in_all(table, row, member_of):
 
 
 class _Search:
-    def __init__(self, table, root, request):
+    def __init__(self, table, root, request, accept=None, serves=None):
         self.table = table
         self.root = root
         self.request = request
+        self.accept = accept
+        self.serves = serves
+        self.accepted = None
         self.tree = table.trees[root]
         self.isolate = request.group_policy == "isolate"
         self.slots = []
@@ -111,7 +123,7 @@ class _Search:
     def run(self):
         if not self._make_slots() or not self._place(0):
             return None
-        return self._answer()
+        return self.accepted
 
     # --- what is to be placed, and where it could go ---------------------------------------------------------
 
@@ -121,6 +133,8 @@ class _Search:
         for group in self.request.groups:
             rows = [row for row in self.tree if allowed(self.table, row, self.root, group)]
             if group.suffix:
+                if self.serves is not None:
+                    rows = [row for row in rows if self.serves(group.suffix, self.table.uuids[row])]
                 suffixed.append((group, *self._options(group.resources, rows)))
             elif group.resources:
                 spread += [_Slot("", *self._options((item,), rows), -1) for item in group.resources]
@@ -137,7 +151,8 @@ class _Search:
 
     def _kind(self, group):
         """Groups of one kind can change places."""
-        return group._replace(suffix=""), tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
+        whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
+        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
 
     def _options(self, resources, rows):
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
@@ -154,7 +169,7 @@ class _Search:
 
     def _place(self, number):
         if number == len(self.slots):
-            return self._traits_together()
+            return self._traits_together() and self._accepted()
         slot = self.slots[number]
         first = self.places[slot.twin] if slot.twin >= 0 else 0
         for place in range(first, len(slot.options)):
@@ -217,6 +232,13 @@ class _Search:
                 return True
             row = int(self.table.parent[row])
         return False
+
+    def _accepted(self):
+        assignment = self._answer()
+        if self.accept is not None and not self.accept(assignment):
+            return False
+        self.accepted = assignment
+        return True
 
     def _answer(self):
         uuids, classes = self.table.uuids, self.table.classes.values

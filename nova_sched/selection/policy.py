@@ -45,6 +45,7 @@ class Policy:
     image_metadata_prefilter: bool = False
     query_placement_for_routed_network_aggregates: bool = False
     disable_fallback_pcpu_query: bool = False
+    packing_host_numa_cells_allocation_strategy: bool = False
 
     def __post_init__(self):
         for kind, names, known in (("filter", self.enabled_filters, filters.BUILT_IN),

@@ -79,6 +79,12 @@ WORKAROUND_OPTS = [
     cfg.BoolOpt("disable_fallback_pcpu_query", default=False, mutable=True,
                 help="Do not look for VCPU where a guest with pinned CPUs finds no PCPU."),
 ]
+COMPUTE_GROUP = cfg.OptGroup("compute", "What schedulers and compute hosts must do alike")
+COMPUTE_OPTS = [
+    cfg.BoolOpt("packing_host_numa_cells_allocation_strategy", default=False, mutable=True,
+                help="Whether guests with a NUMA topology go to the NUMA nodes of a host with least left, instead of most; "
+                     "set it as on the compute hosts, which choose the nodes again."),
+]
 DEFAULT_OPTS = [
     cfg.StrOpt("default_availability_zone", default="nova", mutable=True,
                help="Availability zone of hosts that no aggregate gives one."),
@@ -97,7 +103,7 @@ def list_opts():
     return [(None, DEFAULT_OPTS), (scheduler_rpc.GROUP, SCHEDULER_OPTS + PREFILTER_OPTS),
             (FILTER_GROUP, FILTER_OPTS + weigher_opts(FILTER_GROUP)),
             (METRICS_GROUP, METRICS_OPTS + weigher_opts(METRICS_GROUP)),
-            (WORKAROUND_GROUP, WORKAROUND_OPTS)]
+            (WORKAROUND_GROUP, WORKAROUND_OPTS), (COMPUTE_GROUP, COMPUTE_OPTS)]
 
 
 def register(conf) -> None:
@@ -119,7 +125,9 @@ def policy_of(conf) -> Policy:
                                             "[filter_scheduler] image_props_weight_setting"),
         metrics_weight_setting=_weights(conf.metrics.weight_setting, "[metrics] weight_setting"),
         metrics_required=conf.metrics.required, metrics_weight_of_unavailable=_finite(conf, "metrics", "weight_of_unavailable"),
-        disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query, **as_they_are, **prefilters)
+        disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query,
+        packing_host_numa_cells_allocation_strategy=conf.compute.packing_host_numa_cells_allocation_strategy,
+        **as_they_are, **prefilters)
 
 
 def _frozen(value):

@@ -9,6 +9,8 @@ from nova_sched.selection.request import image_properties, request_from
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.image_meta import ImageMetaProps
+from rpc_api.objects.network import NetworkMetadata
+from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
 
@@ -72,7 +74,7 @@ class SchedulerEndpoint:
         return Selection(
             compute_node_uuid=placed.root_uuid, service_host=placed.host, nodename=placed.nodename,
             cell_uuid=self._scheduler.cells[placed.cell].uuid,
-            limits=SchedulerLimits(disk_gb=None, memory_mb=None, numa_topology=None, vcpu=None),
+            limits=SchedulerLimits.from_dict({"numa_topology": _numa_limits(placed.numa_limits)}),
             allocation_request=allocation_request(placed), allocation_request_version=ALLOCATION_REQUEST_VERSION,
             availability_zone=placed.availability_zone)
 
@@ -166,5 +168,18 @@ def allocation_request(placed) -> str:
                        "guest": None if placed.guest is None else placed.guest.hex()}}, sort_keys=True)
 
 
+def _numa_limits(limits):
+    """The NUMATopologyLimits of NUMALimits; None for None."""
+    if limits is None:
+        return None
+    said = {"cpu_allocation_ratio": limits.cpu_ratio, "ram_allocation_ratio": limits.ram_ratio}
+    if limits.networks:
+        said["network_metadata"] = NetworkMetadata(physnets=set(limits.physnets), tunneled=limits.tunneled)
+    return NUMATopologyLimits(**said)
+
+
 def _legacy(selection):
-    return {"host": selection.service_host, "nodename": selection.nodename, "limits": {}}
+    limits = selection.limits.to_dict()
+    if "numa_topology" in limits:
+        limits["numa_topology"] = limits["numa_topology"].obj_to_primitive()
+    return {"host": selection.service_host, "nodename": selection.nodename, "limits": limits}

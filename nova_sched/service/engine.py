@@ -19,6 +19,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
+from nova_sched.selection.limits import NUMALimits, numa_limits
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
@@ -50,6 +51,7 @@ class Placed(NamedTuple):
     claim_uuid: str | None
     position: int | None = None
     guest: bytes | None = None
+    numa_limits: NUMALimits | None = None
 
 
 class Ask:
@@ -524,7 +526,8 @@ class Engine:
         return Placed(
             instance.uuid, table.cells.values[table.cell[row]], candidate.host, table.node_names[row], table.uuids[row],
             table.zone_names(self.policy.default_availability_zone)[row], candidate.assignment.allocations,
-            candidate.assignment.mappings, rule, claim_uuid, guest=candidate.guest)
+            candidate.assignment.mappings, rule, claim_uuid, guest=candidate.guest,
+            numa_limits=numa_limits(table, row, instance.ask.request, self.policy))
 
     # --- cells that are down -----------------------------------------------------------------------------------
 

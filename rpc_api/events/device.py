@@ -119,7 +119,7 @@ class NUMAUse(SchemaObject):
 
     ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` says that the
     other threads of their cores stay idle. ``shared_cpus`` is how many CPUs are not pinned. ``page_kb`` is the size of
-    the pages that its memory is made of, 0 where the host knows no sizes.
+    the pages that were asked for, 0 where none was: its memory is then made of the smallest that there are.
     """
 
     VERSION = "1.0"

@@ -31,6 +31,8 @@ def _plain(value):
         return [_plain(item) for item in value]
     if isinstance(value, tuple):
         return to_primitive(value)
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
     return value
 
 
@@ -70,4 +72,6 @@ def _frozen(value):
         return from_primitive(value)
     if type(value) is list:
         return tuple([_frozen(item) for item in value])
+    if type(value) is dict:
+        return {key: _frozen(item) for key, item in value.items()}
     return value

@@ -326,6 +326,8 @@ def _objects_in(value):
         return to_object(value)
     if isinstance(value, (tuple, list)):
         return [_objects_in(item) for item in value]
+    if type(value) is dict:
+        return {key: _objects_in(item) for key, item in value.items()}
     return value
 
 
@@ -344,4 +346,6 @@ def _frozen_in(value):
         return from_object(value)
     if isinstance(value, (tuple, list)):
         return tuple(_frozen_in(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen_in(item) for key, item in value.items()}
     return value

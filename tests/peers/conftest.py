@@ -1,12 +1,13 @@
 """The peers: the real nova and Placement, in processes of a Python of their own.
 
-``NOVA_SCHED_PEER_PYTHON`` names an interpreter that can import nova and
-placement; without one these tests are skipped by name.
+``NOVA_SCHED_PEER_PYTHON`` names an interpreter that can import nova and placement (``make nova-setup`` makes one, and
+``make test`` names it); without one these tests are skipped by name, and fail in CI.
 """
 
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -41,14 +42,20 @@ class Peer:
         self._process.stdout.close()
 
 
-def _peer(module, script):
+def peer_python(module):
+    """The interpreter, which can import ``module``; where there is none the test is skipped, and fails in CI."""
     python = os.environ.get(PEER_PYTHON)
-    if not python:
-        pytest.skip(f"{PEER_PYTHON} names no interpreter that can import {module}")
-    found = subprocess.run([python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, check=False)
-    if found.returncode:
-        pytest.skip(f"{python} of {PEER_PYTHON} cannot import {module}")
-    peer = Peer(python, str(HERE / script))
+    if python and shutil.which(python) and not subprocess.run(
+            [python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, check=False).returncode:
+        return python
+    missing = f"{PEER_PYTHON} is {python!r}, not an interpreter that can import {module}; make nova-setup makes one"
+    if os.environ.get("CI"):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
+def _peer(module, script):
+    peer = Peer(peer_python(module), str(HERE / script))
     yield peer
     peer.close()
 

@@ -17,7 +17,7 @@ from nova_sched.selection.scope import Scope
 from rpc_api import events, objects
 from tests.peers.clouds import fold, inventory, reported, uuid_of
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.nova
 
 CLOUDS = 60
 REQUESTS = 25

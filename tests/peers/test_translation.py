@@ -7,7 +7,7 @@ import pytest
 from nova_sched.selection.request import request_from
 from rpc_api import errors, objects
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.nova
 
 CASES = 4000
 CLASSES = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB", "VGPU", "CUSTOM_GOLD", "MEM_ENCRYPTION_CONTEXT")

@@ -6,8 +6,8 @@ from nova_sched import filters
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from tests.builders import claim, inventory_of, of, provider, report, rule, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request, server_group
+from tests.builders import claim, inventory_of, of, pool, provider, report, rule, tree, uuid_of
+from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
 
 NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
 CPU = '{"features": ["avx", "aes"], "vendor": "AMD", "maxphysaddr": {"mode": "passthrough", "bits": 46}}'
@@ -39,6 +39,11 @@ RACKS = [*(report(name) for name in ("a", "b", "c", "d")), aggregate("rack-1", "
          aggregate("rack-2", "c", domain="rack"), aggregate("zone", "a", "c", availability_zone="east")]
 TREES = [report("flat", inventory=tree("flat", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024)))),
          report("numa", inventory=numa("numa", 4, 4)), report("lean", inventory=numa("lean", 2, 6))]
+PCI = [report("none"), report("numa", inventory=tree("numa", numa_cells=(
+           events.HostNUMACell(0, 0, (0, 1), (), (), 1024, ()),))),
+       report("two", inventory=tree("two", pci_pools=(pool(2), pool(1, product_id="10ed", dev_type="type-PF")))),
+       report("mixed", inventory=tree("mixed", pci_pools=(pool(1, rp_uuid="one", physical_network="net"), pool(3))))]
+ID = uuid_of("r")
 
 
 def spread(name, host, limit=1, domain=None, partition=None):
@@ -133,6 +138,23 @@ ROWS = [
     ("ResourceFilter", RACKS, {"groups": (group(VCPU=1, not_member_of=["rack-1"]),)},
      {"traits or aggregates": ["a", "b"], "VCPU": ["a", "b"]}),
     ("ResourceFilter", RACKS, {"groups": (group(member_of=[["rack-2"]]),)}, {"traits or aggregates": ["a", "b", "d"]}),
+    ("PciPassthroughFilter", PCI, {}, {}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(product_id="1520"),)}, {"no PCI devices": ["none", "numa"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(3, product_id="1520"),)},
+     {"no PCI devices": ["none", "numa"], "PCI nic": ["two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(1, None, physical_network="NET"), pci(4, "gpu", vendor_id="8086"))},
+     {"no PCI devices": ["none", "numa"], "PCI NET": ["two"], "PCI gpu": ["mixed"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(5, None, vendor_id="8086", product_id="1520"), pci(1, "late"))},
+     {"no PCI devices": ["none", "numa"], "PCI 8086:1520": ["mixed", "two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(1, "any", vendor_id="8086"), pci(2, "both", product_id="1520"),
+                                           pci(1, "last", product_id="1520"))},
+     {"no PCI devices": ["none", "numa"], "PCI both": ["two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(2, product_id="1520"),), "groups": (group(f"{ID}-0", CUSTOM_X=1),)},
+     {"no PCI devices": ["none", "numa"], "PCI nic": ["mixed", "two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(1, product_id="1520"),), "groups": (group(f"{ID}-0", CUSTOM_X=1),)},
+     {"no PCI devices": ["none", "numa"], "PCI nic": ["two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(0, product_id="1520"), pci(0, None, product_id="0000"))},
+     {"no PCI devices": ["none", "numa"], "PCI device": ["mixed", "two"]}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": None}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("affinity")}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("anti-affinity")},
@@ -196,6 +218,17 @@ def test_the_default_architecture_is_asked_for_where_the_image_names_none():
     assert cloud.refused_by(NAMED["ImagePropertiesFilter"], asked, policy=policy) == {"image properties": ["bare"]}
 
 
+def test_what_a_pci_request_is_called_does_not_make_a_shape_of_its_own():
+    one = NAMED["PciPassthroughFilter"]
+    asked = request(pci=(pci(1, "nic", "first", product_id="1520"),))
+    assert one.seen(asked) == one.seen(request(pci=(pci(1, "nic", "second", product_id="1520"),)))
+    others = ({"pci": (pci(2, "nic", "first", product_id="1520"),)}, {"pci": (pci(1, "nik", "first", product_id="1520"),)},
+              {"pci": (pci(1, "nic", "first", product_id="1521"),)}, {"pci": asked.pci * 2}, {"pci": ()},
+              {"groups": (group(f"{uuid_of('first')}-0", CUSTOM_X=1),)})
+    seen = [one.seen(asked._replace(**facts)) for facts in others]
+    assert len({*map(hash, seen)}) == len(others) and one.seen(asked) not in seen
+
+
 def test_what_is_in_flight_is_taken():
     cloud = Asked(report("a"))
     held = claim("vm-1", "a", of("a", 8), rule=rule("group", "spread", "a", uuid_of("vm-1"), 1))
@@ -215,7 +248,8 @@ def test_what_is_in_flight_is_taken():
     ({"check_only": True, "force_hosts": ("a",)}, {"DestinationFilter", "CellFilter", "ImagePropertiesFilter"}),
 ])
 def test_filters_that_a_request_meets(facts, met):
-    assert {one.name for one in filters_for(Policy(), request(**facts))} == met
+    policy = Policy(enabled_filters=tuple(filters.BUILT_IN))
+    assert {one.name for one in filters_for(policy, request(**facts))} == met
 
 
 def test_a_row_that_was_given_back_is_no_provider():

@@ -20,6 +20,11 @@ def group(suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not
         tuple(uuid_of(one) for one in not_member_of), in_tree and uuid_of(in_tree))
 
 
+def pci(count=1, alias="nic", request_id="r", numa_policy=None, **spec):
+    """A PCIRequest with one spec, of a flavor's alias unless ``alias`` is None."""
+    return events.PCIRequest(count, (spec,), alias, request_id and uuid_of(request_id), None, numa_policy)
+
+
 def server_group(policy, limit=1, scope="host", partition=None, members=(), hosts=()):
     return events.ServerGroupRequest(uuid_of("group"), policy, limit, scope, partition,
                                      tuple(uuid_of(one) for one in members), tuple(hosts))

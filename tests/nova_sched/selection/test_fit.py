@@ -161,3 +161,49 @@ def test_many_equal_groups_take_few_steps():
         assert len(allocate(table, 0, request(*groups[:8], group_policy=policy)).allocations) == 8
         search = fit._Search(table, 0, request(*groups, group_policy=policy))
         assert search.run() is None and search.steps < 3000 < fit.MAX_STEPS
+
+
+def taken_of(cell, groups, **judges):
+    found = allocate(cell.projection.table, 0, request(*groups, group_policy="none"), **judges)
+    return found and short(found)
+
+
+def test_the_search_goes_on_until_an_assignment_is_accepted():
+    cell, seen, wanted = Cell(DEVICES), [], 2
+
+    def accept(assignment):
+        seen.append(assignment.mappings)
+        return len(seen) == wanted
+    groups = [group("a-0", CUSTOM_GPU=1), group("b-0", CUSTOM_GPU=1)]
+    assert taken_of(cell, groups, accept=accept) == {"g0": "C1", "g1": "C1"}
+    assert seen == [{"a-0": [uuid_of(a)], "b-0": [uuid_of(b)]} for a, b in (("g0", "g1"), ("g1", "g0"))]
+    assert taken_of(cell, groups, accept=lambda one: False) is None
+    # Groups of one request are the same to whoever accepts.
+    seen, wanted = [], 3
+    assert taken_of(cell, [group("a-0", CUSTOM_GPU=1), group("a-1", CUSTOM_GPU=1)], accept=accept) is None
+    assert len(seen) == 2
+
+
+def test_one_provider_leaves_one_assignment_to_accept():
+    cell = Cell(FLAT)
+    assert taken_of(cell, [group(VCPU=1)], accept=lambda one: one.mappings == {"": [uuid_of("h")]}) == {"h": "V1"}
+    assert taken_of(cell, [group(VCPU=1)], accept=lambda one: False) is None
+    assert taken_of(cell, [group(VCPU=9)], accept=lambda one: 1 / 0) is None
+
+
+def test_providers_that_cannot_serve_a_group_are_not_tried():
+    cell = Cell(DEVICES)
+    groups = [group(VCPU=1), group("a-0", CUSTOM_GPU=1)]
+    seen = []
+    assert taken_of(cell, groups, accept=lambda one: seen.append(one),
+                    serves=lambda suffix, uuid: (suffix, uuid) == ("a-0", uuid_of("g1"))) is None
+    assert {one.mappings["a-0"][0] for one in seen} == {uuid_of("g1")} and len(seen) == 2
+
+
+def test_what_nobody_accepts_ends():
+    said = host(*((f"n{number}", 0, (gpu(4),), (), ()) for number in range(16)), inventories=(vcpu(8),))
+    table = Cell(said).projection.table
+    seen = []
+    asked = request(*(group(f"a-{number}", CUSTOM_GPU=1) for number in range(8)), group_policy="none")
+    assert allocate(table, 0, asked, accept=seen.append) is None
+    assert 1000 < len(seen) <= fit.MAX_STEPS

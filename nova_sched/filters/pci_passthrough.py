@@ -1,0 +1,79 @@
+"""PciPassthroughFilter: refuses hosts that lack the PCI devices of a request."""
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+from nova_sched.selection import pci
+
+#: An assignment that binds no PCI request to a provider.
+_UNBOUND = {"": ()}
+
+
+class PciPassthroughFilter(Filter):
+    """A host must have enough free devices for each PCI request of an alias or a port, after those of the requests before
+    it. NUMA nodes are the NUMATopologyFilter's.
+
+    Where Placement assigns devices (``[filter_scheduler] pci_in_placement`` of nova-api and conductor), each request must
+    find enough by itself here; which providers they come from is looked at with the assignment, when a host is chosen.
+    """
+
+    name = "PciPassthroughFilter"
+    costly = True
+
+    def seen(self, request):
+        return tuple((one.count, one.alias_name, tuple(tuple(sorted(spec.items())) for spec in one.spec), assigned)
+                     for one, assigned in zip(request.pci, _assigned(request), strict=True))
+
+    def refusals(self, hosts, request, policy, scope):
+        if not request.pci:
+            return
+        devices = hosts.devices()
+        yield Refusal("no PCI devices", np.array([one is None or not one.pools for one in devices], bool))
+        asked, verdicts = _Asked(request), {}
+        missing = np.full(len(devices), -1)
+        for number, one in enumerate(devices):
+            if one is not None and one.pools:
+                key = one.capacity.key, one.pool_uses
+                if key not in verdicts:
+                    verdicts[key] = asked.missing(one)
+                missing[number] = verdicts[key]
+        for number, one in enumerate(request.pci):
+            yield Refusal(f"PCI {pci.name_of(one)}", missing == number)
+
+
+def _assigned(request):
+    """Of which PCI requests Placement assigns the devices."""
+    suffixes = [group.suffix for group in request.groups if group.suffix]
+    return [pci.is_assigned(one, suffixes) for one in request.pci]
+
+
+class _Asked:
+    """The PCI requests of one instance, and which pools could serve each, looked up once for hosts of one make."""
+
+    def __init__(self, request):
+        self.requests = request.pci
+        self.assigned = _assigned(request)
+        self._pools = {}
+
+    def missing(self, devices) -> int:
+        """The number of the first request that a host cannot serve, -1 where it can serve all."""
+        pools_of, apart = self._pools_of(devices.capacity)
+        for number, (request, pools) in enumerate(zip(self.requests, pools_of, strict=True)):
+            left = [free for free in map(devices.free_in_pool, pools) if free > 0]
+            if not left or sum(left) < request.count:
+                return number
+        if apart or any(self.assigned):
+            return -1
+        lacking = pci.place_or_name(devices, self.requests, None, _UNBOUND)[1]
+        return -1 if lacking is None else self.requests.index(lacking)
+
+    def _pools_of(self, capacity):
+        """The pools of each request, and whether no two requests share one."""
+        found = self._pools.get(capacity.key)
+        if found is None:
+            pools_of = [[number for number in pci.usable_pools(capacity.pools, request)
+                         if not assigned or capacity.pools[number].tags.get("rp_uuid") is not None]
+                        for request, assigned in zip(self.requests, self.assigned, strict=True)]
+            numbers = [number for pools in pools_of for number in pools]
+            found = self._pools[capacity.key] = pools_of, len(set(numbers)) == len(numbers)
+        return found

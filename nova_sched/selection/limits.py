@@ -1,0 +1,28 @@
+"""The limits under which a guest was placed, for the compute host, which checks again."""
+
+from typing import NamedTuple
+
+from nova_sched.selection.chain import filters_for
+
+
+class NUMALimits(NamedTuple):
+    """Ratios of unpinned CPUs and of memory, and the networks that were to be near; ``networks`` is false where the
+    request said nothing of any."""
+
+    cpu_ratio: float
+    ram_ratio: float
+    networks: bool
+    physnets: tuple
+    tunneled: bool
+
+
+def numa_limits(table, row: int, request, policy) -> NUMALimits | None:
+    """The NUMALimits of a request on the host of a root row; None where the NUMATopologyFilter did not look at it, or had
+    nothing to look at."""
+    if not request.numa or not any(one.name == "NUMATopologyFilter" for one in filters_for(policy, request)):
+        return None
+    devices, asked = table.row_devices[row], request.numa
+    if devices is None or not devices.cells:
+        return None
+    return NUMALimits(table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB"), asked.networks, asked.physnets,
+                      asked.tunneled)
