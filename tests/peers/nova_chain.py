@@ -6,6 +6,7 @@ project.
 
 import contextlib
 import json
+import logging
 import sys
 import types
 
@@ -20,6 +21,7 @@ from nova.scheduler.weights import image_props
 objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
+logging.disable()
 
 FILTERS = {one.__name__: one for one in host_filters.all_filters()}
 WEIGHERS = {one.__name__: one for one in host_weights.all_weighers()}
@@ -157,13 +159,15 @@ ASKS = {one.__name__: one for one in (answers, names)}
 
 
 def main():
+    # What nova itself says on stdout is no answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:
             answer = {"answer": ASKS[name](*arguments)}
         except Exception as error:
             answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from tests.peers.worlds import compared, random_options, random_world, smaller
 pytestmark = pytest.mark.nova
 
 SEED = 31
-WORLDS = 400
+WORLDS = 200
 #: Questions about a world: for each weigher alone, and for all together.
-QUESTIONS = 26
+QUESTIONS = 51
 HOSTS = 8
 REQUESTS = 8
 NOVAS = tuple(name for name in BUILT_IN if name != "AffinityRoomWeigher")

@@ -1,8 +1,9 @@
 """Random worlds (hosts, aggregates, requests) as plain values, of which both sides are built: ours here, nova's in its
 own process (:mod:`tests.peers.nova_chain`)."""
 
-import threading
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
@@ -12,6 +13,7 @@ from nova_sched.selection.request import image_properties, request_from
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
+from nova_sched.weighers.base import multipliers
 from rpc_api import digest, events, objects
 from rpc_api.packing import pack
 from tests.peers.clouds import fold, inventory, uuid_of
@@ -51,7 +53,8 @@ def random_host(rng, name, members, room):
         "disabled": rng.random() < 0.1, "down": rng.random() < 0.1, "io": rng.choice((0, 0, 1, 3, 12)),
         "failed": rng.choice((0, 0, 0, 1, 5)),
         "metrics": {metric: rng.randrange(-20, 100) for metric in ("cpu", "io", "heat") if rng.random() < 0.7},
-        "pci": [[count, rng.randrange(count + 1)] for count in
+        # The first instance has what is used of them.
+        "pci": [[count, rng.randrange(count + 1) if instances else 0] for count in
                 (rng.choice((1, 4, 60)) for _ in range(rng.choice((0, 0, 1, 2))))],
     }
 
@@ -118,10 +121,8 @@ def said_of(host):
                                                                                            strict=True) if used)
     allocations = tuple(events.Allocation(root, key, amount) for key, amount in host["each"].items())
     consumers = [events.Consumer(uuid, "p", allocations, None, pack(events.Guest(
-        (), (), image_properties(objects.ImageMetaProps(**image))))) for uuid, image in host["instances"]]
-    if uses:
-        # Someone has them who uses nothing else.
-        consumers.append(events.Consumer(uuid_of(f"{name} devices"), "p", (), None, pack(events.Guest((), uses, {}))))
+        (), () if number else uses, image_properties(objects.ImageMetaProps(**image)))))
+        for number, (uuid, image) in enumerate(host["instances"])]
     amounts = (inventory("VCPU", host["vcpus"], ratio=host["ratio"]), inventory("MEMORY_MB", host["ram"], host["reserved"]),
                inventory("DISK_GB", host["disk"]))
     tree = events.HostInventory(name, None, None, host["type"], host["version"], host["cpu_info"],
@@ -147,9 +148,11 @@ def spec_of(request):
         spec.instance_group = objects.InstanceGroup(uuid=uuid_of("group"), policy=group["policy"],
                                                     members=group["members"], hosts=group["hosts"], _rules=group["rules"])
     if request["cell"] is not None or request["host"] is not None:
-        spec.requested_destination = objects.Destination(
-            cell=None if request["cell"] is None else objects.CellMapping(uuid=request["cell"]), host=request["host"],
-            node=None, allow_cross_cell_move=request["may_cross"])
+        spec.requested_destination = objects.Destination(allow_cross_cell_move=request["may_cross"])
+        if request["cell"] is not None:
+            spec.requested_destination.cell = objects.CellMapping(uuid=request["cell"])
+        if request["host"] is not None:
+            spec.requested_destination.host, spec.requested_destination.node = request["host"], None
     return spec
 
 
@@ -189,15 +192,26 @@ class World:
                                                request["instance"])))
 
     def answer(self, question):
-        """Name -> score of the hosts that pass; None where a metric that is required is missing."""
+        """Name -> score of the hosts that pass; None where a metric that is required is missing, or would be if its
+        weigher were not turned off."""
         request, scope = self.requests[question["request"]]
         policy = policy_of(question)
         rows = self.rows(question["hosts"]) if question["filters"] is None else FilterChain(
             self.table, policy).run(request, scope).rows
         scores, parts = weigh(self.table, rows, request, scope, policy)
-        if any((part.raw != part.raw).any() for part in parts):
+        if any((part.raw != part.raw).any() for part in parts) or self._off(rows, request, policy):
             return None
         return dict(zip([self.table.host_names[row] for row in rows.tolist()], scores.tolist(), strict=True))
+
+    def _off(self, rows, request, policy):
+        """Whether the metrics have a multiplier of 0 for all of some hosts, and one of those lacks a metric that is
+        required: nova looks at the metrics all the same."""
+        one = BUILT_IN["MetricsWeigher"]
+        configured = dict(policy.weighers).get(one.name)
+        if configured is None or not policy.metrics_required or len(rows) < 2:
+            return False
+        raw = one.raw(self.table, rows, request, policy, None)
+        return raw is not None and (raw != raw).any() and not np.any(multipliers(one, self.table, rows, configured))
 
     def rows(self, names):
         """Root rows of some hosts, ascending."""
@@ -208,8 +222,8 @@ class World:
 
 # --- both ----------------------------------------------------------------------------------------------------------
 
-def differs(novas, ours):
-    """How two answers differ, in words; None where they do not."""
+def differs(question, novas, ours):
+    """How two answers differ, in words; None where they do not. Scores are equal but for the rounding of their sums."""
     if novas and novas[0] == "ComputeHostMetricNotFound":
         return None if ours is None else "nova misses a metric"
     if novas and isinstance(novas[0], str):
@@ -218,10 +232,12 @@ def differs(novas, ours):
         return "we miss a metric"
     if {name for name, _ in novas} != set(ours):
         return "other hosts pass"
-    if any(abs(score - ours[name]) > 1e-12 * max(1.0, abs(score)) for name, score in novas):
+    error = 1e-12 * max([1e3, *(abs(question["options"][BUILT_IN[name].group][BUILT_IN[name].option])
+                                for name in question["weighers"])])
+    if any(abs(score - ours[name]) > error for name, score in novas):
         return "other scores"
     best_first = [ours[name] for name, _ in novas]
-    if any(later - before > 1e-9 * max(1.0, abs(later)) for before, later in zip(best_first, best_first[1:], strict=False)):
+    if any(later - before > 2 * error for before, later in zip(best_first, best_first[1:], strict=False)):
         return "another order"
     return None
 
@@ -229,15 +245,14 @@ def differs(novas, ours):
 def compared(nova, world, questions):
     """Yield (question, nova's answer, our answer, how they differ) for questions about one world; both sides answer at
     the same time."""
-    found = SimpleNamespace(reply=None)
-    thread = threading.Thread(target=lambda: setattr(found, "reply", nova.ask("answers", world, questions)))
-    thread.start()
-    ours = World(world)
-    answers = [ours.answer(question) for question in questions]
-    thread.join()
-    assert "error" not in found.reply, found.reply
-    for question, novas, own in zip(questions, found.reply["answer"], answers, strict=True):
-        yield question, novas, own, differs(novas, own)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(nova.ask, "answers", world, questions)
+        ours = World(world)
+        answers = [ours.answer(question) for question in questions]
+        reply = asked.result()
+    assert "error" not in reply, reply
+    for question, novas, own in zip(questions, reply["answer"], answers, strict=True):
+        yield question, novas, own, differs(question, novas, own)
 
 
 def smaller(nova, shrink, world, question, difference):
