@@ -17,7 +17,7 @@ from cloud.workload import huawei
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, candidate_of, decide, rule_of
+from nova_sched.selection.decide import Candidate, Cloud, candidate_of, decide, rule_of
 from nova_sched.selection.draw import draw, seed_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.request import request_from
@@ -59,7 +59,7 @@ def naive(order):
             return None
         for row in order(cloud.table, rows, seed_of(request.request_id, instance_uuid)):
             candidate = candidate_of(cloud.table, int(row), request, policy)
-            if candidate is not None:
+            if isinstance(candidate, Candidate):
                 return candidate
         return None
     return choose

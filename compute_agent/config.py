@@ -21,11 +21,13 @@ OPTS = [
                  help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
                       "full report."),
 ]
+PCI_GROUP = cfg.OptGroup("pci", "PCI devices")
 
 
 def list_opts():
     """All options of the agent and of its own drivers, for oslo-config-generator."""
-    return [(agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)])]
+    return [(agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)]),
+            (PCI_GROUP, drivers.local.PCI_OPTS)]
 
 
 def register(conf) -> None:

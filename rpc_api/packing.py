@@ -21,7 +21,8 @@ _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def _sorted(value):
-    if type(value) in _PLAIN:
+    # A record of a class of which no field can hold a map (see rpc_api.events.schema) is packed as it is.
+    if type(value) in _PLAIN or not getattr(value, "may_hold_maps", True):
         return value
     if type(value) is dict:
         return {key: _sorted(value[key]) for key in sorted(value)}

@@ -7,6 +7,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED, RUNNING, SPREAD, TOGETHER
 from nova_sched.projection.projection import Projection
 from rpc_api import events
+from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError
 
 #: Digests are compared at every so many positions.
@@ -82,6 +83,8 @@ class Checks:
             raise Broken(f"{oracle.cell} {position}: the claim {claim.claim_uuid} was accepted twice")
         accepted[incarnation] = (oracle.cell, position)
         self._check_room(oracle, position, claim)
+        if claim.guest is not None:
+            self._check_guest(oracle, position, claim)
         if claim.rule is not None:
             self._check_group(oracle, position, claim.rule)
 
@@ -100,6 +103,31 @@ class Checks:
                     if held[provider.uuid, one.resource_class] > capacity:
                         raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
                                      f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}")
+
+    def _check_guest(self, oracle, position, claim):
+        """The CPUs, pages and devices of this claim are there, and nobody else's."""
+        self.counts["claims with devices"] += 1
+        host = oracle.hosts[claim.host]
+        there = events.thaw("HostInventory", host.inventory)
+        guests = {uuid: events.thaw("Guest", entry.guest) for uuid, entry in host.entries.items() if entry.guest}
+        own = guests[claim.consumer_uuid]
+        cpus = {cpu for cell in there.numa_cells for cpu in cell.dedicated_cpus}
+        pinned = [cpu for guest in guests.values() for use in guest.numa for _, cpu in use.pins]
+        taken = {cpu for use in own.numa for _, cpu in use.pins}
+        if not taken <= cpus or any(pinned.count(cpu) > 1 for cpu in taken):
+            raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for CPUs that are not its own")
+        for use in own.numa:
+            cell = next(cell for cell in there.numa_cells if cell.id == use.cell)
+            for pages in cell.pages:
+                held = sum(-(-one.memory_mb * 1024 // pages.size_kb) for guest in guests.values() for one in guest.numa
+                           if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb))
+                if pages.size_kb == (use.page_kb or cell.pages[0].size_kb) and held > pages.total - pages.reserved:
+                    raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes {held} pages of "
+                                 f"{pages.total}")
+        for use in own.pci:
+            count = next(pool.count for pool in there.pci_pools if pool_key(pool) == use.pool)
+            if sum(one.count for guest in guests.values() for one in guest.pci if one.pool == use.pool) > count:
+                raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for a PCI device too many")
 
     def _check_group(self, oracle, position, rule):
         members = [entry for entry in oracle.groups.members.get(rule.group_uuid, {}).values()]
@@ -180,7 +208,7 @@ class Checks:
         for scheduler in cloud.schedulers:
             engine = scheduler.engine
             self._agrees(scheduler.name, engine.cloud.projections)
-            held = int(engine.cloud.table.held.sum())
+            held = int(engine.cloud.table.held.sum()) + len(engine.cloud.table.held_guests)
             if engine.open_asks() or held or any(engine.in_flight.values()):
                 raise Broken(f"{scheduler.name} still has {len(engine.open_asks())} requests and holds {held}")
             closed = [cell for cell in cloud.cells if engine.cloud.table.cell_closed.get(cell)]

@@ -11,7 +11,7 @@ from cloud.simulation.script import NO_FAULTS, Faults, write
 from cloud.simulation.world import KeptSnapshots, SimLog, World
 from compute_agent.drivers.simulated import inventory_of
 from nova_sched.projection.digest import state_digest
-from nova_sched.selection.policy import Policy
+from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from nova_sched.service.engine import CELL0
 from rpc_api import events
 
@@ -45,7 +45,7 @@ class SimCloud:
         self.seed = seed
         self.world = World(seed, faults)
         self.cells = CELLS
-        self.policy = Policy(host_subset_size=1)
+        self.policy = Policy(enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"))
         #: What is configured: half of the clouds require accounts.
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
@@ -59,7 +59,7 @@ class SimCloud:
             for number in range(AGENTS_A_CELL):
                 hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
                 self.agents.append(AgentNode(self, f"agent-{cell}-{number}", cell,
-                                             {host: inventory_of(host, 8, 8192, 100) for host in hosts}))
+                                             {host: _inventory(host, number) for host in hosts}))
         self.client = Client(self)
         self.nodes = [*self.schedulers, *self.conductors, *self.agents]
         self._agents = {agent.name: agent for agent in self.agents}
@@ -96,7 +96,7 @@ class SimCloud:
         """The ClaimProposed of what a scheduler has placed, as rpc_api.selections makes it."""
         return events.ClaimProposed(
             placed.claim_uuid or self.world.uuid(), placed.instance_uuid, placed.instance_uuid, request.request_id,
-            request.project_id, placed.host, placed.allocations, placed.rule, False)
+            request.project_id, placed.host, placed.allocations, placed.rule, False, placed.guest)
 
     def unclaimed(self, host, inventory):
         """A consumer that nobody has claimed."""
@@ -150,6 +150,17 @@ class SimCloud:
             node.start()
 
 
+def _inventory(host, number):
+    """Every second agent's hosts have two NUMA nodes and a PCI device on one of them."""
+    inventory = inventory_of(host, 8, 8192, 100)
+    if number % 2:
+        return inventory
+    cells = tuple(events.HostNUMACell(cell, cell, (), tuple(range(4 * cell, 4 * cell + 4)),
+                                      ((4 * cell, 4 * cell + 1), (4 * cell + 2, 4 * cell + 3)), 4096,
+                                      (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0))) for cell in (0, 1))
+    return inventory._replace(numa_cells=cells, pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),))
+
+
 def asked(chance, number):
     """A SchedulingRequest, and the uuids of its instances."""
     vcpus = chance.choice((1, 1, 2, 2, 3, 4))
@@ -163,7 +174,22 @@ def asked(chance, number):
     instances = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     return events.SchedulingRequest(
         f"req-{number}", "project", "simulated", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None, group,
-        False), instances
+        False, **_devices_asked(chance, vcpus)), instances
+
+
+def _devices_asked(chance, vcpus):
+    """Of every fourth request: CPUs of its own, in pages of some size, or a PCI device."""
+    if chance.random() < 0.75:
+        return {}
+    wanted = {}
+    if chance.random() < 0.7:
+        cell = events.NUMACellRequest(0, (), tuple(range(vcpus)), 256 * vcpus, chance.choice((None, 4, 2048)), "dedicated",
+                                      chance.choice((None, "prefer", "isolate")), 0)
+        wanted["numa"] = events.NUMARequest((cell,), None, (), False)
+    if not wanted or chance.random() < 0.5:
+        wanted["pci"] = (events.PCIRequest(1, ({"vendor_id": "8086", "product_id": "1520"},), "nic", None, None,
+                                           chance.choice(("legacy", "preferred"))),)
+    return wanted
 
 
 def run(seed: int, steps: int, faults: Faults = Faults(), script=None) -> Outcome:

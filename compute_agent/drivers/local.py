@@ -14,7 +14,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from compute_agent.drivers import sysfs
 from compute_agent.drivers.base import BuildRefused, Driver
+from compute_agent.drivers.device_spec import pools_of, specs_of
 from compute_agent.drivers.simulated import UP
 from rpc_api import errors, events
 
@@ -28,19 +30,31 @@ OPTS = [
 ]
 
 
-class LocalDriver(Driver):
-    """The machine's processors, memory and disk as one provider; ``state_path`` is a directory to keep state in."""
+PCI_OPTS = [
+    cfg.MultiStrOpt("device_spec", default=[],
+                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the same name: "
+                         "JSON with vendor_id, product_id, address or devname, and tags such as physical_network. No other "
+                         "device is offered."),
+]
 
-    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512):
+
+class LocalDriver(Driver):
+    """The machine's processors, memory and disk as one provider, its NUMA nodes, and those of its PCI devices that
+    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``sys_path`` where Linux describes the machine."""
+
+    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT):
         self._host = host
         self._reserved_memory_mb = reserved_memory_mb
+        self._device_specs = device_specs
+        self._sys_path = sys_path
         self._file = Path(state_path) / "instances.json"
         self._running = self._read()
 
     def inventory(self):
         total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         disk_gb = shutil.disk_usage(self._file.parent).total // 10**9
-        cpus = len(os.sched_getaffinity(0))
+        usable = os.sched_getaffinity(0)
+        cpus = len(usable)
         inventories = (
             events.Inventory("VCPU", cpus, 0, 1, cpus, 1, 4.0),
             events.Inventory("MEMORY_MB", total_mb, min(self._reserved_memory_mb, total_mb), 1, total_mb, 1, 1.0),
@@ -49,7 +63,8 @@ class LocalDriver(Driver):
         root = events.Provider(str(uuid.uuid5(NAMESPACE, self._host)), self._host, -1, inventories, (), ())
         return events.HostInventory(
             self._host, None, _address(), "local", 1, json.dumps({"arch": platform.machine()}),
-            ((platform.machine(), "local", "exe"),), {}, (root,))
+            ((platform.machine(), "local", "exe"),), {}, (root,), sysfs.numa_cells(self._sys_path, usable),
+            pools_of(sysfs.pci_devices(self._sys_path), self._device_specs) if self._device_specs else ())
 
     def status(self):
         return UP
@@ -97,4 +112,4 @@ def _address():
 def drivers(conf, host: str) -> dict:
     """This machine as the one host, under the agent's name."""
     options = conf.compute_agent
-    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb)}
+    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec))}

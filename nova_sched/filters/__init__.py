@@ -1,13 +1,25 @@
 """The filters, in the order in which they are asked; third parties come by entry point or class path."""
 
+from nova_sched.filters.aggregate_extra_specs import AggregateInstanceExtraSpecsFilter
+from nova_sched.filters.aggregate_flavors import AggregateTypeAffinityFilter
+from nova_sched.filters.aggregate_image_properties import AggregateImagePropertiesIsolation
+from nova_sched.filters.aggregate_tenants import AggregateMultiTenancyIsolation
+from nova_sched.filters.all_hosts import AllHostsFilter
 from nova_sched.filters.base import Filter, HostView, Refusal
+from nova_sched.filters.cidr import SimpleCIDRAffinityFilter
 from nova_sched.filters.compute import ComputeFilter
 from nova_sched.filters.compute_capabilities import ComputeCapabilitiesFilter
 from nova_sched.filters.destination import AvailabilityZoneFilter, CellFilter, DestinationFilter
 from nova_sched.filters.image_properties import ImagePropertiesFilter
+from nova_sched.filters.instance_hosts import DifferentHostFilter, SameHostFilter
+from nova_sched.filters.isolated_hosts import IsolatedHostsFilter
+from nova_sched.filters.json_hint import JsonFilter
+from nova_sched.filters.load import AggregateIoOpsFilter, AggregateNumInstancesFilter, IoOpsFilter, NumInstancesFilter
+from nova_sched.filters.metrics import MetricsFilter
 from nova_sched.filters.numa_topology import NUMATopologyFilter
 from nova_sched.filters.pci_passthrough import PciPassthroughFilter
 from nova_sched.filters.resources import ResourceFilter
+from nova_sched.filters.room import CoreFilter, DiskFilter, RamFilter
 from nova_sched.filters.server_group import (
     ServerGroupAffinityFilter,
     ServerGroupAntiAffinityFilter,
@@ -17,10 +29,32 @@ from nova_sched.filters.server_group import (
 #: Asked of every request: they stand for what nova leaves to Placement and to its request filters.
 ALWAYS = (DestinationFilter(), CellFilter(), AvailabilityZoneFilter(), ResourceFilter(), ServerGroupFaultDomainFilter())
 
-#: Asked where ``[filter_scheduler] enabled_filters`` names them.
+#: Asked where ``[filter_scheduler] enabled_filters`` names them. One that is always asked may be named too.
 BUILT_IN = {one.name: one for one in (
-    ComputeFilter(), ComputeCapabilitiesFilter(), ImagePropertiesFilter(), ServerGroupAntiAffinityFilter(),
+    ALWAYS[2],
+    ComputeFilter(),
+    ComputeCapabilitiesFilter(),
+    ImagePropertiesFilter(),
+    ServerGroupAntiAffinityFilter(),
     ServerGroupAffinityFilter(),
+    AggregateImagePropertiesIsolation(),
+    AggregateInstanceExtraSpecsFilter(),
+    AggregateIoOpsFilter(),
+    AggregateMultiTenancyIsolation(),
+    AggregateNumInstancesFilter(),
+    AggregateTypeAffinityFilter(),
+    AllHostsFilter(),
+    CoreFilter(),
+    DifferentHostFilter(),
+    DiskFilter(),
+    IoOpsFilter(),
+    IsolatedHostsFilter(),
+    JsonFilter(),
+    MetricsFilter(),
+    NumInstancesFilter(),
+    RamFilter(),
+    SameHostFilter(),
+    SimpleCIDRAffinityFilter(),
     NUMATopologyFilter(),
     PciPassthroughFilter(),
 )}

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.projection.host_aggregates import host_aggregates
+
 
 class Refusal(NamedTuple):
     """``hosts`` (bool, shape [hosts in view]) are refused for ``reason``, a stable short text."""
@@ -45,6 +47,25 @@ class HostView:
         for value in distinct:
             verdicts[value] = verdict(int(value))
         return verdicts[column]
+
+    def by_aggregates(self, verdict) -> np.ndarray:
+        """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked once
+        for each distinct set of aggregates."""
+        return self.of_aggregates(verdict, bool)
+
+    def of_aggregates(self, value, kind) -> np.ndarray:
+        """``value(metadata)`` of each host as an array of a type, asked as above."""
+        of_hosts = host_aggregates(self.table)
+        column = of_hosts.column[self.index]
+        values = np.zeros(len(of_hosts.metadata), kind)
+        numbers = range(len(values)) if len(values) <= len(self) else np.unique(column).tolist()
+        for number in numbers:
+            values[number] = value(of_hosts.metadata[number])
+        return values[column]
+
+    def aggregate_keys(self) -> frozenset:
+        """All keys that aggregates have in their metadata."""
+        return host_aggregates(self.table).keys
 
     def metric(self, name: str) -> np.ndarray:
         """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""

@@ -2,42 +2,43 @@
 
 import json
 
+import numpy as np
+
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
-from nova_sched.projection.host_state import HostState
+from nova_sched.projection.host_columns import attribute, stat
 
-#: Attributes of a HostState that follow from its profile alone.
-_PROFILE = ("hypervisor_type", "hypervisor_version", "cpu_info", "supported_instances", "stats")
+_BITS = "hw:maxphysaddr_bits"
 
 
 class ComputeCapabilitiesFilter(Filter):
-    """Extra specs in the scope ``capabilities:`` must match; one without a scope must match if hosts have such a
-    value. ``hw:maxphysaddr_bits`` asks for at least that many physical address bits."""
+    """Each extra spec ``capabilities:NAME`` must be met by the host's attribute or, where it has none, by its stat of that
+    name; ``capabilities:NAME:KEY`` by what stands under a key of it, which may be JSON. An extra spec without a scope is
+    asked of the hosts that have such an attribute or stat. ``hw:maxphysaddr_bits`` asks for at least that many physical
+    address bits.
+
+    Options: none. Reasons: ``capabilities``.
+    """
 
     name = "ComputeCapabilitiesFilter"
 
     def seen(self, request):
-        return tuple(sorted(request.extra_specs.items()))
+        return tuple(wanted_capabilities(request.extra_specs))
 
     def refusals(self, hosts, request, policy, scope):
         wanted = wanted_capabilities(request.extra_specs)
-        if not wanted:
-            return
-        if all(path[0] in _PROFILE or not hasattr(HostState, path[0]) for path, _, _ in wanted):
-            values = hosts.table.profiles.values
-            refused = hosts.by_value("profile", lambda profile: not _meets(_Profile(values[profile]), wanted))
-        else:
-            refused = hosts.in_rows(row for row in hosts.rows if not _meets(HostState(hosts.table, int(row)), wanted))
-        yield Refusal("capabilities", refused)
+        refused = [_lacking(hosts, *one) for one in wanted]
+        if refused:
+            yield Refusal("capabilities", np.logical_or.reduce(refused))
 
 
 def wanted_capabilities(extra_specs):
     """List of (path of names, wanted value, required): ``required`` false where a host without such a value passes."""
+    extra_specs = dict(extra_specs)
+    if _BITS in extra_specs:
+        extra_specs["capabilities:cpu_info:maxphysaddr:bits"] = f">= {extra_specs.pop(_BITS)}"
     wanted = []
     for key, value in sorted(extra_specs.items()):
-        if key == "hw:maxphysaddr_bits":
-            wanted.append((("cpu_info", "maxphysaddr", "bits"), f">= {value}", True))
-            continue
         path = key.split(":")
         if len(path) == 1:
             wanted.append(((key,), value, False))
@@ -46,39 +47,34 @@ def wanted_capabilities(extra_specs):
     return wanted
 
 
-class _Profile:
-    """The hypervisor's part of a host state, for hosts that share it."""
-
-    def __init__(self, profile):
-        self.hypervisor_type = profile.hypervisor_type
-        self.hypervisor_version = profile.hypervisor_version
-        self.cpu_info = profile.cpu_info
-        self.supported_instances = [list(one) for one in profile.supported_instances]
-        self.stats = dict(profile.stats)
-
-
-def _meets(state, wanted):
-    for path, value, required in wanted:
-        if not required and not hasattr(state, path[0]) and path[0] not in state.stats:
-            continue
-        found = _find(state, path)
-        if found is None or not match(str(found), value):
-            return False
-    return True
-
-
-def _find(state, path):
-    """The value under a path of names: an attribute of the state or one of its stats, then into JSON maps."""
-    found = getattr(state, path[0], None)
+def _lacking(hosts, path, wanted, required):
+    """Which hosts do not have what is wanted under a path of names."""
+    found, of_stats = attribute(hosts, path[0]), stat(hosts, path[0])
     if found is None:
-        found = state.stats.get(path[0])
-    for name in path[1:]:
-        if isinstance(found, str):
+        refused = [not _meets(value, path, wanted) and (required or value is not None) for value in of_stats.values]
+        return np.array(refused, bool)[of_stats.codes]
+    refused = np.array([not _meets(value, path, wanted) for value in found.values], bool)[found.codes]
+    absent = np.array([value is None for value in found.values], bool)[found.codes]
+    if absent.any():
+        in_stats = np.array([_meets(value, path, wanted) for value in of_stats.values], bool)[of_stats.codes]
+        refused &= ~(absent & in_stats)
+    return refused
+
+
+def _meets(value, path, wanted):
+    found = _under(value, path[1:])
+    return found is not None and match(str(found), wanted)
+
+
+def _under(value, keys):
+    """What stands under some keys of a value; texts on the way are read as JSON."""
+    for key in keys:
+        if isinstance(value, str):
             try:
-                found = json.loads(found)
-            except ValueError:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
                 return None
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             return None
-        found = found.get(name)
-    return found
+        value = value.get(key)
+    return value

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.table import NONE
 
 
 class DestinationFilter(Filter):
@@ -53,7 +54,12 @@ class CellFilter(Filter):
 
 
 class AvailabilityZoneFilter(Filter):
-    """Refuses hosts of other availability zones."""
+    """Refuses hosts of other availability zones than the one that a request names.
+
+    It is asked of every request, as nova's request filter for zones is; naming it in ``enabled_filters``, as older
+    configurations do, changes nothing. Options: ``default_availability_zone`` (of hosts that no aggregate gives one).
+    Reasons: ``availability zone``.
+    """
 
     name = "AvailabilityZoneFilter"
 
@@ -62,6 +68,14 @@ class AvailabilityZoneFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:
-            names = hosts.table.zone_names(policy.default_availability_zone)
-            yield Refusal("availability zone", np.array(
-                [names[row] != request.availability_zone for row in hosts.rows.tolist()], bool))
+            default = policy.default_availability_zone
+            column, numbers = hosts.table.derived(("zone column", default), lambda: _zone_column(hosts.table, default))
+            yield Refusal("availability zone", column[hosts.index] != numbers.get(request.availability_zone, NONE))
+
+
+def _zone_column(table, default):
+    """The number of each row's zone (int32, shape [rows]; -2: no host), and the numbers of the names."""
+    numbers, column = {}, np.full(table.count, NONE - 1, np.int32)
+    for row, name in table.zone_names(default).items():
+        column[row] = numbers.setdefault(name, len(numbers))
+    return column, numbers

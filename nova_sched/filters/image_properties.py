@@ -5,14 +5,19 @@ import json
 from oslo_utils import versionutils
 
 from nova_sched.filters.base import Filter, Refusal
-
+from rpc_api import errors
 
 _SEEN = ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")
 
 
 class ImagePropertiesFilter(Filter):
-    """Architecture, hypervisor type and VM mode of the image must be among the host's supported instances, its
-    version predicate must hold for the hypervisor, and the host must have the address bits that it needs."""
+    """Architecture, hypervisor type and VM mode that the image names must stand together among the host's supported
+    instances. Where one of them is named, the version predicate ``img_hv_requested_version`` must hold for the host's
+    hypervisor, and the host must have the physical address bits of ``hw_maxphysaddr_bits``; a host that does not say what
+    version or how many bits it has passes.
+
+    Options: ``image_properties_default_architecture`` for images that name none. Reasons: ``image properties``.
+    """
 
     name = "ImagePropertiesFilter"
     on_rebuild = True
@@ -21,37 +26,38 @@ class ImagePropertiesFilter(Filter):
         return tuple(map(request.image_properties.get, _SEEN))
 
     def refusals(self, hosts, request, policy, scope):
-        image = request.image_properties
-        wanted = [value for value in (
-            image.get("hw_architecture") or policy.image_properties_default_architecture,
-            image.get("img_hv_type"), image.get("hw_vm_mode")) if value]
-        if not wanted:
-            return
-        values = hosts.table.profiles.values
-        yield Refusal("image properties", hosts.by_value(
-            "profile", lambda profile: not _supports(values[profile], wanted, image)))
+        architecture, hypervisor, mode, version, bits = self.seen(request)
+        named = [value for value in (architecture or policy.image_properties_default_architecture, hypervisor, mode) if value]
+        if named:
+            profiles, predicate = hosts.table.profiles.values, _predicate(version)
+            yield Refusal("image properties", hosts.by_value("profile", lambda number: not (
+                _supports(profiles[number], named) and _version_fits(profiles[number], predicate)
+                and _bits_fit(profiles[number], bits))))
 
 
-def _supports(profile, wanted, image):
-    if not any(all(value in supported for value in wanted) for supported in profile.supported_instances):
-        return False
-    return _version_fits(profile, image) and _bits_fit(profile, image)
+def _predicate(version):
+    try:
+        return versionutils.VersionPredicate(version) if version else None
+    except ValueError:
+        raise errors.UsageError(f"img_hv_requested_version of the image is {version[:80]!r}, wanted conditions as in "
+                                "'>=8.0,<9.0'; mend the image") from None
 
 
-def _version_fits(profile, image):
-    required = image.get("img_hv_requested_version")
-    if not (profile.hypervisor_version and required):
+def _supports(profile, named):
+    return any(all(value in supported for value in named) for supported in profile.supported_instances)
+
+
+def _version_fits(profile, predicate):
+    if not profile.hypervisor_version or predicate is None:
         return True
-    version = versionutils.convert_version_to_str(profile.hypervisor_version)
-    return versionutils.VersionPredicate(required).satisfied_by(version)
+    return predicate.satisfied_by(versionutils.convert_version_to_str(profile.hypervisor_version))
 
 
-def _bits_fit(profile, image):
-    required = image.get("hw_maxphysaddr_bits")
+def _bits_fit(profile, required):
     if not required:
         return True
     try:
         bits = json.loads(profile.cpu_info or "{}").get("maxphysaddr", {}).get("bits")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return True
-    return not bits or bits >= int(required)
+    return not isinstance(bits, (int, float)) or not bits or bits >= int(required)

@@ -5,9 +5,6 @@ import numpy as np
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.selection import pci
 
-#: An assignment that binds no PCI request to a provider.
-_UNBOUND = {"": ()}
-
 
 class PciPassthroughFilter(Filter):
     """A host must have enough free devices for each PCI request of an alias or a port, after those of the requests before
@@ -53,27 +50,30 @@ class _Asked:
     def __init__(self, request):
         self.requests = request.pci
         self.assigned = _assigned(request)
+        # A request for no device at all still wants to find one.
+        self.total = sum(max(one.count, 1) for one in request.pci)
+        self._chooses = [pci.choosing(one) for one in request.pci]
         self._pools = {}
 
     def missing(self, devices) -> int:
         """The number of the first request that a host cannot serve, -1 where it can serve all."""
-        pools_of, apart = self._pools_of(devices.capacity)
-        for number, (request, pools) in enumerate(zip(self.requests, pools_of, strict=True)):
+        plenty = True
+        for number, (request, pools) in enumerate(zip(self.requests, self._pools_of(devices.capacity), strict=True)):
             left = [free for free in map(devices.free_in_pool, pools) if free > 0]
             if not left or sum(left) < request.count:
                 return number
-        if apart or any(self.assigned):
+            plenty &= sum(left) >= self.total
+        if plenty or any(self.assigned):
             return -1
-        lacking = pci.place_or_name(devices, self.requests, None, _UNBOUND)[1]
+        lacking = pci.place_or_name(devices, self.requests, None, pci.UNBOUND)[1]
         return -1 if lacking is None else self.requests.index(lacking)
 
     def _pools_of(self, capacity):
-        """The pools of each request, and whether no two requests share one."""
+        """For each request, the numbers of the pools that could serve it."""
         found = self._pools.get(capacity.key)
         if found is None:
-            pools_of = [[number for number in pci.usable_pools(capacity.pools, request)
-                         if not assigned or capacity.pools[number].tags.get("rp_uuid") is not None]
-                        for request, assigned in zip(self.requests, self.assigned, strict=True)]
-            numbers = [number for pools in pools_of for number in pools]
-            found = self._pools[capacity.key] = pools_of, len(set(numbers)) == len(numbers)
+            found = self._pools[capacity.key] = [
+                [number for number, pool in enumerate(capacity.pools)
+                 if chooses(pool) and (not assigned or pool.tags.get("rp_uuid") is not None)]
+                for chooses, assigned in zip(self._chooses, self.assigned, strict=True)]
         return found

@@ -9,9 +9,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
+import msgpack
+
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
-from rpc_api.packing import pack
 
 MAX_CELLS = 64
 MAX_POOLS = 1024
@@ -19,8 +20,9 @@ MAX_POOLS = 1024
 _NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
 
 
-def _key(what) -> bytes:
-    return blake2b(pack(what), digest_size=16).digest()
+def capacity_key(cells, pools) -> bytes:
+    """What is the same for hosts with the same NUMA nodes and PCI pools."""
+    return blake2b(msgpack.packb((cells, pools)), digest_size=16).digest()
 
 
 class CellUse(NamedTuple):
@@ -59,7 +61,7 @@ class Capacity:
         self.pools = pools
         #: Pool key -> its number.
         self.keys = {pool_key(pool): number for number, pool in enumerate(pools)}
-        self.key = _key((cells, pools))
+        self.key = capacity_key(cells, pools)
         self._nodes = None
 
     @property
@@ -74,14 +76,22 @@ class HostDevices:
     """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for each
     pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
 
-    __slots__ = ("capacity", "cell_uses", "pool_uses", "key")
+    __slots__ = ("capacity", "cell_uses", "pool_uses", "_key")
 
     def __init__(self, capacity, cell_uses=None, pool_uses=None):
         self.capacity = capacity
         self.cell_uses = cell_uses if cell_uses is not None else tuple(
             CellUse(0, frozenset(), 0, (0,) * len(cell.pages)) for cell in capacity.cells)
         self.pool_uses = pool_uses if pool_uses is not None else (0,) * len(capacity.pools)
-        self.key = _key((capacity.key, [(*use[:1], sorted(use.pinned), *use[2:]) for use in self.cell_uses], self.pool_uses))
+        self._key = None
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal states of equal hosts."""
+        if self._key is None:
+            self._key = msgpack.packb((self.capacity.key, [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
+                                                           for one in self.cell_uses], self.pool_uses))
+        return self._key
 
     @property
     def cells(self):

@@ -1,5 +1,7 @@
 """HostState: one host as the filters and weighers of deployers know it, read-only over its row."""
 
+from nova_sched.projection.host_aggregates import host_aggregates
+
 
 class HostState:
     """A view of one root row under the names that nova's HostState has. Amounts include what is in flight."""
@@ -27,6 +29,18 @@ class HostState:
         index = self._table.classes.get(resource_class)
         return 0 if index < 0 else int(self._table.total[index, list(self._table.trees[self._row])].sum())
 
+    def _with_claims(self, name):
+        return int(getattr(self._table, name)[self._row]) + int(self._table.held_claims[self._row])
+
+    def _aggregates(self):
+        of_hosts = host_aggregates(self._table)
+        return list(of_hosts.metadata[of_hosts.column[self._row]].aggregates)
+
+    def _metrics(self):
+        """Name -> value of the metrics that the host reports."""
+        values = {name: column[self._row].item() for name, column in sorted(self._table.metrics.items())}
+        return {name: value for name, value in values.items() if value == value}
+
     @property
     def _profile(self):
         return self._table.profiles.values[self._table.profile[self._row]]
@@ -42,8 +56,8 @@ class HostState:
     supported_instances = property(lambda self: [list(one) for one in self._profile.supported_instances])
     host_ip = property(lambda self: self._table.host_ips[self._row])
     stats = property(lambda self: dict(self._profile.stats))
-    num_instances = property(lambda self: int(self._table.num_instances[self._row]))
-    num_io_ops = property(lambda self: int(self._table.num_io_ops[self._row]))
+    num_instances = property(lambda self: self._with_claims("num_instances"))
+    num_io_ops = property(lambda self: self._with_claims("num_io_ops"))
     failed_builds = property(lambda self: int(self._table.failed_builds[self._row]))
     free_ram_mb = property(lambda self: self._left("MEMORY_MB"))
     total_usable_ram_mb = property(lambda self: self._total("MEMORY_MB"))
@@ -55,5 +69,8 @@ class HostState:
     cpu_allocation_ratio = property(lambda self: self._ratio("VCPU"))
     ram_allocation_ratio = property(lambda self: self._ratio("MEMORY_MB"))
     disk_allocation_ratio = property(lambda self: self._ratio("DISK_GB"))
-    aggregates = property(lambda self: [aggregate for aggregate in self._table.aggregates.values()
-                                        if self.host in aggregate.hosts])
+    aggregates = property(lambda self: self._aggregates())
+    #: What nova's filters write for the compute node; here the claim says all.
+    limits = property(lambda self: {})
+    metrics = property(lambda self: self._metrics())
+    service = property(lambda self: {"host": self.host, "disabled": bool(self._table.disabled[self._row])})

@@ -4,12 +4,15 @@ Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
 """
 
+from collections import Counter
+
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
 
 
 class InFlight:
-    """Claims on their way through the log, held in the table's ``held`` column and in a group index of their own."""
+    """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns and in a group index
+    of their own."""
 
     def __init__(self, table):
         self.table = table
@@ -17,6 +20,8 @@ class InFlight:
         self.groups = GroupIndex()
         #: (provider uuid, resource class) -> amount held.
         self._held = {}
+        #: Host -> number of claims held.
+        self._hosts = Counter()
 
     def add(self, claim) -> None:
         """Hold the resources of a ClaimProposed."""
@@ -47,6 +52,9 @@ class InFlight:
             table.held_guests.clear()
             for entry in self.claims.values():
                 self._hold_guest(entry)
+        table.held_claims[:] = 0
+        for host in self._hosts:
+            self._set_claims(host)
 
     def _hold_guest(self, entry):
         root = self.table.row_of_host.get(entry.host)
@@ -73,6 +81,16 @@ class InFlight:
             else:
                 self._held.pop(key, None)
             self._set(provider_uuid, resource_class, held)
+        self._hosts[entry.host] += sign
+        if not self._hosts[entry.host]:
+            del self._hosts[entry.host]
+        self._set_claims(entry.host)
+
+    def _set_claims(self, host):
+        row = self.table.row_of_host.get(host)
+        if row is not None:
+            self.table.held_claims[row] = self._hosts[host]
+            self.table.touch(row)
 
     def _set(self, provider_uuid, resource_class, held):
         table = self.table

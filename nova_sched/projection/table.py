@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from nova_sched.projection.devices import Capacity
+from nova_sched.projection.devices import Capacity, capacity_key
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -33,7 +33,7 @@ FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
     "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
     "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
+    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0), "held_claims": (np.int32, 0),
 }
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
@@ -329,8 +329,11 @@ class HostTable:
 
     def capacity_of(self, cells, pools) -> Capacity:
         """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
-        made = Capacity(cells, pools)
-        return self._capacities.setdefault(made.key, made)
+        key = capacity_key(cells, pools)
+        known = self._capacities.get(key)
+        if known is None:
+            known = self._capacities[key] = Capacity(cells, pools)
+        return known
 
     def set_devices(self, root: int, devices) -> None:
         """Write the HostDevices of a host, as the log has them; None where it has none."""

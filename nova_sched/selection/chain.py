@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import HostView
+from nova_sched.filters import ALWAYS, HostView
 from nova_sched.selection.weigh import KeptScores
 from nova_sched.weighers import BUILT_IN
 
@@ -42,7 +42,7 @@ def filters_for(policy, request):
     if request.check_only:
         return [one for one in policy.filters if one.on_rebuild]
     if request.force_hosts or request.force_nodes:
-        return policy.filters[:len(policy.filters) - len(policy.enabled_filters)]
+        return ALWAYS
     return policy.filters
 
 

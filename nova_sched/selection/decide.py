@@ -4,6 +4,7 @@ Pure: the answer follows from the table, the projections, the claims in
 flight, the request, the policy and the seed.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain, Filtered
 from nova_sched.selection.draw import draw, drawn, host_keys
-from nova_sched.selection.fit import Assignment, allocate
-from nova_sched.selection.guests import NoRoom, guest_of_request
+from nova_sched.selection.fit import Assignment
+from nova_sched.selection.guests import Fitted, fit_on
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
@@ -90,10 +91,9 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
     best = np.flatnonzero(scores == greatest)
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
     picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
-    if unfit:
-        refusals.append(("ResourceFilter", "request groups together", unfit))
+    refusals += [(*refusal, hosts) for refusal, hosts in unfit.items()]
     shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[:1 + SCORES_KEPT] if picked else ()
-    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit, len(best),
+    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit.total(), len(best),
                     tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
 
 
@@ -158,12 +158,13 @@ class _Ranking:
 
 
 def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
-    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way."""
-    first, unfit = {}, 0
+    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way, by filter and
+    reason."""
+    first, unfit = {}, Counter()
     for index in ranking:
         candidate = candidate_of(table, int(rows[index]), request, policy)
-        if candidate is None:
-            unfit += 1
+        if not isinstance(candidate, Candidate):
+            unfit[candidate.refusal] += 1
             continue
         first[index] = candidate
         if len(first) == policy.host_subset_size:
@@ -181,23 +182,17 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
             break
         row = int(rows[index])
         candidate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
-        if candidate is not None:
+        if isinstance(candidate, Candidate):
             picked[index] = candidate
     return picked, unfit
 
 
-def candidate_of(table, row: int, request, policy) -> Candidate | None:
-    """Look closely at one host; None when what the request asks for does not fit it together."""
-    if request.check_only:
-        return Candidate(row, table.host_names[row], Assignment((), {}), None)
-    assignment = allocate(table, row, request)
-    if assignment is None:
-        return None
-    try:
-        guest = guest_of_request(table, row, request, policy, assignment.mappings)
-    except NoRoom:
-        return None
-    return Candidate(row, table.host_names[row], assignment, guest)
+def candidate_of(table, row: int, request, policy) -> Candidate | Fitted:
+    """Look closely at one host; the Fitted of a refusal where what the request asks for does not fit it together."""
+    fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
+    if fitted.assignment is None:
+        return fitted
+    return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest)
 
 
 def rule_of(table, candidate: Candidate, request, instance_uuid: str):

@@ -17,6 +17,8 @@ from rpc_api import events
 
 #: What a spec may name that Placement has looked at, or that is no property of a device.
 _IGNORED = frozenset({"resource_class", "traits", "rp_uuids", "rp_uuid"})
+#: The mappings of an assignment that binds no PCI request to a provider.
+UNBOUND = {"": ()}
 _FIELDS = ("vendor_id", "product_id", "numa_node", "count")
 
 
@@ -68,8 +70,9 @@ def serving(devices, requests):
 def _uuids_for(devices, request):
     if devices is None:
         return set()
-    return {devices.pools[number].tags.get("rp_uuid") for number in usable_pools(devices.pools, request)
-            if devices.free_in_pool(number) > 0}
+    chooses = choosing(request)
+    return {pool.tags.get("rp_uuid") for number, pool in enumerate(devices.pools)
+            if devices.free_in_pool(number) > 0 and chooses(pool)}
 
 
 def name_of(request) -> str:
@@ -87,10 +90,10 @@ def is_assigned(request, suffixes) -> bool:
     return _of_alias(request) and any(suffix.startswith(request.request_id) for suffix in suffixes)
 
 
-def usable_pools(pools, request):
-    """Numbers of the pools whose devices a PCIRequest can be given wherever its guest runs."""
-    usable = _usable(request)
-    return [number for number, pool in enumerate(pools) if matches(pool, request.spec) and usable(pool)]
+def choosing(request):
+    """A predicate on pools: whether a PCIRequest can be given their devices wherever its guest runs."""
+    fits, usable = _fits(request), _usable(request)
+    return lambda pool: fits(pool) and usable(pool)
 
 
 def in_order(pools):
@@ -98,19 +101,25 @@ def in_order(pools):
     return sorted(range(len(pools)), key=lambda number: len(pools[number].tags))
 
 
-def matches(pool, specs) -> bool:
-    """Whether the devices of a pool have all properties of one of some specs; letters' case is no matter."""
-    return any(all(_same(_property(pool, name), wanted) for name, wanted in spec.items() if name not in _IGNORED)
-               for spec in specs)
+def _fits(request):
+    """A predicate on pools: whether their devices have all properties of one of the specs; letters' case is no matter."""
+    specs = [[(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
+             for spec in request.spec]
+
+    def fits(pool):
+        for spec in specs:
+            for name, wanted, is_field in spec:
+                # Numbers of a pool are never the text of a spec: no spec can ask for a NUMA node, as in nova.
+                if _lower(getattr(pool, name) if is_field else pool.tags.get(name)) != wanted:
+                    break
+            else:
+                return True
+        return False
+    return fits
 
 
-def _property(pool, name):
-    return getattr(pool, name) if name in _FIELDS else pool.tags.get(name)
-
-
-def _same(found, wanted):
-    # Numbers of a pool are never the text of a spec: no spec can ask for a NUMA node, as in nova.
-    return found == wanted or isinstance(found, str) and isinstance(wanted, str) and found.lower() == wanted.lower()
+def _lower(value):
+    return value.lower() if isinstance(value, str) else value
 
 
 def _of_alias(request):
@@ -130,7 +139,8 @@ def _providers(request, mappings):
 def _take(devices, order, free, request, cells, providers):
     """[(pool number, count), ...] that serve one request; None where there are too few devices."""
     pools = devices.pools
-    fitting = [number for number in order if free[number] > 0 and matches(pools[number], request.spec)]
+    fits = _fits(request)
+    fitting = [number for number in order if free[number] > 0 and fits(pools[number])]
     if cells:
         fitting = _near(devices, free, fitting, request, cells)
     usable = _usable(request)
@@ -197,13 +207,18 @@ def _usable(request):
     whether a device can be migrated live must be as it is wanted."""
     kinds = {spec.get("dev_type") for spec in request.spec}
     unwanted = {kind for kind in ("type-PF", "vdpa") if kind not in kinds}
-    remote = any(strutils.bool_from_string(spec.get("remote_managed")) for spec in request.spec)
+    remote = any(map(_is_remote, request.spec))
     movable = {spec.get("live_migratable") for spec in request.spec}
     wanted = next(iter(movable)) if movable in ({"true"}, {"false"}) else None
 
     def usable(pool):
         tags = pool.tags
         return (tags.get("dev_type") not in unwanted
-                and (remote or not strutils.bool_from_string(tags.get("remote_managed")))
+                and (remote or not _is_remote(tags))
                 and (wanted is None or tags.get("live_migratable") == wanted))
     return usable
+
+
+def _is_remote(tags):
+    value = tags.get("remote_managed")
+    return value is not None and strutils.bool_from_string(value)

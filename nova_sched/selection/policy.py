@@ -78,8 +78,8 @@ class Policy:
 
     @cached_property
     def filters(self):
-        """Filters in the order in which they are asked."""
-        return (*filters.ALWAYS, *(filters.BUILT_IN[name] for name in self.enabled_filters))
+        """Filters in the order in which they are asked, each once: those that are always asked first."""
+        return tuple(dict.fromkeys((*filters.ALWAYS, *(filters.BUILT_IN[name] for name in self.enabled_filters))))
 
 
 def _frozen(value):

@@ -5,6 +5,7 @@ import logging
 import uuid
 from concurrent.futures import Future
 
+from nova_sched.projection.host_aggregates import metadata_faults
 from nova_sched.selection.request import image_properties, request_from
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
@@ -63,6 +64,10 @@ class SchedulerEndpoint:
             refusal = NoValidHost(reason=str(fault))
             refusal.summary = fault.summary
             answered.set_exception(refusal)
+        elif isinstance(fault, errors.UsageError):
+            # A filter found that what the request asks of it makes no sense.
+            LOG.info("a request cannot be placed: %s", fault)
+            answered.set_exception(NoValidHost(reason=str(fault)))
         elif fault is not None:
             answered.set_exception(fault)
         else:
@@ -82,7 +87,10 @@ class SchedulerEndpoint:
 
     def update_aggregates(self, ctxt, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
-        self._scheduler.call(lambda engine: [engine.on_aggregate(_aggregate(one)) for one in aggregates])
+        updated = [_aggregate(one) for one in aggregates]
+        for fault in (fault for one in updated for fault in metadata_faults(one)):
+            LOG.warning("%s", fault)
+        self._scheduler.call(lambda engine: [engine.on_aggregate(one) for one in updated])
 
     def delete_aggregate(self, ctxt, aggregate):
         """Take a host aggregate out."""

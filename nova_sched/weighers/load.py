@@ -1,4 +1,7 @@
-"""The weighers of what is going on at a host: instances, builds, builds that failed."""
+"""The weighers of what is going on at a host: instances, builds, builds that failed.
+
+Claims of this scheduler that are on their way count as instances and as builds.
+"""
 
 from nova_sched.weighers.base import Weigher
 
@@ -12,7 +15,7 @@ class NumInstancesWeigher(Weigher):
     static = True
 
     def raw(self, table, rows, request, policy, scope):
-        return table.num_instances.take(rows).astype(float)
+        return (table.num_instances.take(rows) + table.held_claims.take(rows)).astype(float)
 
 
 class IoOpsWeigher(Weigher):
@@ -25,7 +28,7 @@ class IoOpsWeigher(Weigher):
     static = True
 
     def raw(self, table, rows, request, policy, scope):
-        return table.num_io_ops.take(rows).astype(float)
+        return (table.num_io_ops.take(rows) + table.held_claims.take(rows)).astype(float)
 
 
 class BuildFailureWeigher(Weigher):

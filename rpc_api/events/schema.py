@@ -118,9 +118,20 @@ def register(cls):
     cls.Frozen.__doc__ = cls.__doc__
     cls.Frozen.__slots__ = ()
     cls.Frozen.schema = cls
+    cls.Frozen.may_hold_maps = any(map(_may_hold_maps, cls.fields.values()))
     cls.thaw = staticmethod(_object_check(cls))
     TABLE[cls.__name__] = cls
     return cls
+
+
+def _may_hold_maps(field):
+    """Whether a map may stand in a field, at any depth: packing must put maps in order."""
+    kind = field._type
+    if isinstance(kind, ovo_fields.List):
+        return _may_hold_maps(kind._element_type)
+    if isinstance(kind, ovo_fields.Object):
+        return TABLE[kind._obj_name].Frozen.may_hold_maps
+    return type(kind) not in _SIMPLE
 
 
 # --- checks: one function a field, compiled once ---------------------------------------------------------------

@@ -77,8 +77,57 @@ class TestConfiguration:
         assert len({one.providers[0].uuid for one in inventories}) == 3
         assert [one.total for one in inventories[0].providers[0].inventories] == [4, 65536, 1000]
 
+    def test_simulated_numa_nodes_and_devices(self):
+        found = config.drivers_of(conf_of(
+            driver="simulated", host="s", simulated_vcpus=7, simulated_memory_mb=2048, simulated_numa_nodes=2,
+            simulated_dedicated_cpus="3", simulated_huge_pages=["2048:256", "1048576:0"],
+            simulated_pci=["8086:1520:4:0:physical_network=net1:dev_type=type-VF", "10DE:1eb8:1:-"]))
+        inventory = found["s-1"].inventory()
+        pages = (events.HostPages(4, 131072, 0), events.HostPages(2048, 256, 0), events.HostPages(1048576, 0, 0))
+        alone = tuple((cpu,) for cpu in range(7))
+        assert inventory.numa_cells == (events.HostNUMACell(0, 0, (0,), (1, 2), alone[:3], 1024, pages),
+                                        events.HostNUMACell(1, 1, (3, 4, 5), (6,), alone[3:], 1024, pages))
+        assert inventory.pci_pools == (
+            events.PCIPool("8086", "1520", 0, {"dev_type": "type-VF", "physical_network": "net1"}, 4),
+            events.PCIPool("10de", "1eb8", None, {"dev_type": "type-PCI"}, 1))
+        assert {one.resource_class: one.total for one in inventory.providers[0].inventories} == {
+            "VCPU": 4, "PCPU": 3, "MEMORY_MB": 2048, "DISK_GB": 1000}
+
+    def test_simulated_cpus_that_are_all_dedicated(self):
+        found = config.drivers_of(conf_of(driver="simulated", host="s", simulated_vcpus=4, simulated_numa_nodes=1,
+                                          simulated_dedicated_cpus="0-3"))
+        inventory = found["s-1"].inventory()
+        assert inventory.numa_cells[0].dedicated_cpus == (0, 1, 2, 3) and inventory.numa_cells[0].shared_cpus == ()
+        assert [one.resource_class for one in inventory.providers[0].inventories] == ["PCPU", "MEMORY_MB", "DISK_GB"]
+
+    @pytest.mark.parametrize("options, fault", [
+        ({"simulated_dedicated_cpus": "2"}, "simulated_numa_nodes is 0, wanted at least 1"),
+        ({"simulated_huge_pages": ["2048:1"]}, "simulated_numa_nodes is 0, wanted at least 1"),
+        ({"simulated_numa_nodes": 5, "simulated_vcpus": 4}, "simulated_numa_nodes is 5, wanted at most"),
+        ({"simulated_numa_nodes": 1, "simulated_vcpus": 4, "simulated_dedicated_cpus": "5"}, "none but the 4 simulated_vcpus"),
+        ({"simulated_numa_nodes": 1, "simulated_vcpus": 4, "simulated_dedicated_cpus": "3-4"}, "none but the 4 simulated_vcpus"),
+        ({"simulated_numa_nodes": 1, "simulated_dedicated_cpus": "a"}, "simulated_dedicated_cpus is 'a', wanted numbers"),
+        ({"simulated_numa_nodes": 1, "simulated_huge_pages": ["2M:1"]}, "simulated_huge_pages has '2M:1', wanted size"),
+        ({"simulated_numa_nodes": 1, "simulated_huge_pages": ["1048576:65"]}, "wanted no more than the 65536 MB"),
+        ({"simulated_numa_nodes": 1, "simulated_huge_pages": ["2048:1", "2048:2"]}, "names a size of pages twice"),
+        ({"simulated_numa_nodes": 1, "simulated_huge_pages": ["0:1"]}, "or one below 1 KiB"),
+        ({"simulated_pci": ["8086:1520:4"]}, "simulated_pci has '8086:1520:4', wanted vendor:product:number"),
+        ({"simulated_pci": ["8086:1520:4:0", "8086:1520:2:0"]}, "differ in their count only"),
+        ({"simulated_pci": ["8086:1520:4:0:count=2"]}, "a PCI pool has a tag with the name"),
+    ])
+    def test_simulated_hosts_that_cannot_be(self, options, fault):
+        with pytest.raises(errors.UsageError, match="mend") as raised:
+            config.drivers_of(conf_of(driver="simulated", host="s", **options))
+        assert fault in str(raised.value)
+
     def test_local_is_one_host_under_the_agents_name(self, tmp_path):
         assert list(config.drivers_of(conf_of(driver="local", host="me", state_path=str(tmp_path)))) == ["me"]
+
+    def test_device_specs_of_the_local_driver(self, tmp_path):
+        conf = conf_of(driver="local", host="me", state_path=str(tmp_path))
+        conf.set_override("device_spec", ["{}", "{"], "pci")
+        with pytest.raises(errors.UsageError, match=r"\[pci\] device_spec has '{', which is none"):
+            config.drivers_of(conf)
 
     def test_a_driver_of_somebody_else(self, tmp_path, monkeypatch):
         (tmp_path / "thirdparty.py").write_text(

@@ -11,9 +11,9 @@ import types
 
 import nova.conf
 from nova import exception, objects
-from nova.objects import pci_device_pool
+from nova.objects import base, pci_device_pool
 from nova.pci import stats, whitelist
-from nova.scheduler import host_manager
+from nova.scheduler import host_manager, utils
 from nova.scheduler.filters import pci_passthrough_filter
 
 logging.disable(logging.CRITICAL)
@@ -86,7 +86,22 @@ def filtered(cases):
     return answers
 
 
-ASKS = {one.__name__: one for one in (placed, filtered)}
+def grouped(specs):
+    """For each RequestSpec, how nova-api sends it on with pci_in_placement, and the groups that nova's scheduler makes of
+    that: suffix -> resources and required traits."""
+    nova.conf.CONF.set_override("pci_in_placement", True, "filter_scheduler")
+    answers = []
+    for primitive in specs:
+        spec = base.NovaObject.obj_from_primitive(primitive)
+        spec.generate_request_groups_from_pci_requests()
+        sent = spec.obj_to_primitive()
+        asked = utils.resources_from_request_spec(None, spec, None)
+        answers.append([sent, {name or "": [group.resources, sorted(group.required_traits)]
+                               for name, group in asked._rg_by_id.items()}, asked.group_policy])
+    return answers
+
+
+ASKS = {one.__name__: one for one in (placed, filtered, grouped)}
 
 
 def main():

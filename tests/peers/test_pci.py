@@ -15,9 +15,10 @@ from nova_sched import filters
 from nova_sched.filters import HostView
 from nova_sched.projection.devices import Capacity, HostDevices
 from nova_sched.selection.fit import allocate
-from nova_sched.selection.pci import place, serving, supports
+from nova_sched.selection.pci import is_assigned, place, serving, supports
 from nova_sched.selection.policy import Policy
-from rpc_api import events
+from nova_sched.selection.request import request_from
+from rpc_api import events, objects
 from rpc_api.digest import pool_key
 from tests.peers.clouds import fold, inventory, reported, uuid_of
 from tests.peers.conftest import _peer
@@ -300,3 +301,38 @@ def test_hosts_pass_the_filter_as_in_nova(nova_pci):
     print(f"seed {SEED + 1}:", seen)
     assert all(seen[verdict, *kind] > 300 for verdict in (True, False) for kind in ((False, 1), (True, 1), (True, 2))), seen
     assert 0 < seen["in part"] < len(cases) // 20, seen
+
+
+# --- what nova-api makes of aliases -----------------------------------------------------------------------------------
+
+def random_request_spec(rng):
+    requests = [objects.InstancePCIRequest(
+        count=rng.randrange(1, 4), alias_name=rng.choice((None, "nic", "gpu")), request_id=IDS[number], numa_policy="legacy",
+        requester_id=None, is_new=False, spec=[{name: value for name, value in (
+            ("vendor_id", rng.choice(VENDORS)), ("product_id", rng.choice(PRODUCTS)),
+            *rng.sample((("resource_class", "my-nic"), ("traits", "custom_a,hw_b,HW_CPU_X86_AVX"), ("dev_type", "type-VF")),
+                        rng.randrange(4)))}]) for number in range(rng.randrange(1, 4))]
+    return objects.RequestSpec(
+        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=1, ephemeral_gb=0, swap=0,
+                              extra_specs=rng.choice(({}, {"group_policy": "isolate"}))),
+        image=objects.ImageMeta(properties=objects.ImageMetaProps()), project_id="p", availability_zone=None, num_instances=1,
+        ignore_hosts=None, force_hosts=None, force_nodes=None, instance_group=None, instance_uuid=uuid_of("new"),
+        scheduler_hints={}, numa_topology=None, requested_resources=[], is_bfv=False,
+        pci_requests=objects.InstancePCIRequests(instance_uuid=uuid_of("new"), requests=requests))
+
+
+def test_groups_of_aliases_are_novas(nova_pci):
+    """nova-api and the conductor add them; the scheduler takes them over."""
+    rng = random.Random(SEED + 2)
+    specs = [random_request_spec(rng) for _ in range(200)]
+    reply = nova_pci.ask("grouped", [spec.obj_to_primitive() for spec in specs])
+    assert "error" not in reply, reply
+    aliases = 0
+    for sent, groups, policy in reply["answer"]:
+        request = request_from(objects.RequestSpec.obj_from_primitive(sent), "req-1")
+        assert {group.suffix: [dict(group.resources), list(group.required_traits)] for group in request.groups} == groups
+        assert request.group_policy == (policy or "")
+        suffixes = [group.suffix for group in request.groups]
+        assert [is_assigned(one, suffixes) for one in request.pci] == [one.alias_name is not None for one in request.pci]
+        aliases += len(groups) - 1
+    assert aliases > 200

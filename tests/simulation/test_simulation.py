@@ -70,6 +70,10 @@ def plant_no_room_check(patch):
     patch.setattr(fold, "fits", lambda *arguments: True)
 
 
+def plant_no_device_check(patch):
+    patch.setattr(fold, "_guest_refusal", lambda *arguments: None)
+
+
 def plant_no_group_check(patch):
     patch.setattr(fold, "_rule_refusal", lambda *arguments: None)
 
@@ -123,6 +127,7 @@ def plant_any_account_speaks(patch):
 PLANTED = {
     plant_any_account_speaks: "a forged record changed the state",
     plant_no_room_check: "was accepted that makes",
+    plant_no_device_check: "CPUs that are not its own|pages of|a PCI device too many",
     plant_no_group_check: "group",
     plant_duplicates_count: "accepted twice|another state|outlives|differing",
     plant_answer_before_read_back: "without an accepted claim",

@@ -7,6 +7,7 @@ from nova_sched.selection.chain import filters_for
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from tests.builders import claim, inventory_of, of, pool, provider, report, rule, tree, uuid_of
+from tests.nova_sched.filters import test_cheap_filters
 from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
 
 NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
@@ -50,6 +51,9 @@ def spread(name, host, limit=1, domain=None, partition=None):
     return claim(name, host, of(host, 1),
                  rule=rule("group", "spread", domain or host, partition or uuid_of(name), limit))
 
+#: What a rebuild meets.
+ON_REBUILD = {"DestinationFilter", "CellFilter", "ImagePropertiesFilter", "IsolatedHostsFilter",
+              "AggregateImagePropertiesIsolation"}
 
 ROWS = [
     # filter, what was said, the request, what is refused
@@ -155,6 +159,8 @@ ROWS = [
      {"no PCI devices": ["none", "numa"], "PCI nic": ["two"]}),
     ("PciPassthroughFilter", PCI, {"pci": (pci(0, product_id="1520"), pci(0, None, product_id="0000"))},
      {"no PCI devices": ["none", "numa"], "PCI device": ["mixed", "two"]}),
+    ("PciPassthroughFilter", PCI, {"pci": (pci(2, "all", product_id="1520"), pci(0, "none left", product_id="1520"))},
+     {"no PCI devices": ["none", "numa"], "PCI none left": ["two"]}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": None}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("affinity")}, {}),
     ("ServerGroupAntiAffinityFilter", [*RACKS, spread("vm-1", "a")], {"server_group": server_group("anti-affinity")},
@@ -195,9 +201,10 @@ def test_refusals(name, said, facts, refused):
 
 
 def test_every_filter_refuses_in_some_row_and_none_in_another():
-    seen = {(name, bool(refused)) for name, _, _, refused in ROWS}
-    assert seen >= {(name, True) for name in NAMED}
-    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter"}}
+    seen = {(name, bool(refused)) for name, *_, refused in (*ROWS, *test_cheap_filters.ROWS)}
+    # AllHostsFilter refuses nobody; the fitting of NUMA nodes has cases of its own.
+    assert seen >= {(name, True) for name in set(NAMED) - {"AllHostsFilter", "NUMATopologyFilter"}}
+    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter", "NUMATopologyFilter"}}
 
 
 def test_a_closed_cell_is_unreachable():
@@ -244,8 +251,8 @@ def test_what_is_in_flight_is_taken():
     ({}, {*NAMED}),
     ({"force_hosts": ("a",)}, {one.name for one in filters.ALWAYS}),
     ({"force_nodes": ("a",)}, {one.name for one in filters.ALWAYS}),
-    ({"check_only": True}, {"DestinationFilter", "CellFilter", "ImagePropertiesFilter"}),
-    ({"check_only": True, "force_hosts": ("a",)}, {"DestinationFilter", "CellFilter", "ImagePropertiesFilter"}),
+    ({"check_only": True}, ON_REBUILD),
+    ({"check_only": True, "force_hosts": ("a",)}, ON_REBUILD),
 ])
 def test_filters_that_a_request_meets(facts, met):
     policy = Policy(enabled_filters=tuple(filters.BUILT_IN))

@@ -1,0 +1,90 @@
+"""SimpleCIDRAffinityFilter: refuses hosts whose address is not in the network that hints name."""
+
+import ipaddress
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+from rpc_api import errors
+
+_HALF = 2**64 - 1
+
+
+class SimpleCIDRAffinityFilter(Filter):
+    """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network of it that the
+    hint ``cidr`` says (``/24`` unless it is given; a netmask does too). Hosts that report no address are refused.
+
+    Options: none. Reasons: ``no address``, ``other network``. Hints that make no network refuse the request.
+    """
+
+    name = "SimpleCIDRAffinityFilter"
+
+    def seen(self, request):
+        return tuple(request.scheduler_hints.get(name, ()) for name in ("build_near_host_ip", "cidr"))
+
+    def refusals(self, hosts, request, policy, scope):
+        near, cidr = self.seen(request)
+        if near in ((), ("",)):
+            return
+        network = network_of(near, cidr or ("/24",))
+        addresses = hosts.table.derived("addresses", lambda: _Addresses(hosts.table)).renewed()
+        mine = addresses.version[hosts.index] == network.version
+        for half, (of_network, mask) in zip((addresses.high, addresses.low), _halves(network), strict=True):
+            mine &= half[hosts.index] & mask == of_network
+        yield Refusal("no address", addresses.version[hosts.index] == 0)
+        yield Refusal("other network", ~mine)
+
+
+def network_of(near, cidr):
+    """The network of the two hints; UsageError where they make none."""
+    try:
+        address, = near
+        suffix, = cidr
+        if suffix and not suffix.startswith("/"):
+            raise ValueError
+        return ipaddress.ip_network(address + suffix, strict=False)
+    except ValueError:
+        raise errors.UsageError(
+            f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address and "
+            "a length or netmask as in 192.168.1.5 and /24; mend them") from None
+
+
+def _shown(values):
+    return ", ".join(repr(value[:80]) for value in values[:4])
+
+
+def _halves(network):
+    """(network, mask) of the upper and the lower 64 bits."""
+    address, mask = int(network.network_address), int(network.netmask)
+    return [(np.uint64(address >> shift & _HALF), np.uint64(mask >> shift & _HALF)) for shift in (64, 0)]
+
+
+class _Addresses:
+    """The addresses of all hosts as numbers: ``version`` (0: none, 4, 6) and their 128 bits in ``high`` and ``low``."""
+
+    def __init__(self, table):
+        self.table = table
+        self.version = np.zeros(table.count, np.uint8)
+        self.high, self.low = np.zeros(table.count, np.uint64), np.zeros(table.count, np.uint64)
+        self.texts = [None] * table.count
+        self._seen = table.version
+        self._read(table.roots().tolist())
+
+    def renewed(self):
+        """The same after looking again at hosts that were touched."""
+        touched = self.table.touched_since(self._seen)
+        self._seen = self.table.version
+        roots = self.table.roots().tolist() if touched is None else [row for row in touched if self.table.is_root[row]]
+        self._read([row for row in roots if self.table.host_ips[row] != self.texts[row]])
+        return self
+
+    def _read(self, rows):
+        for row in rows:
+            text = self.texts[row] = self.table.host_ips[row]
+            try:
+                address = ipaddress.ip_address(text)
+            except ValueError:
+                self.version[row] = 0
+                continue
+            number = int(address)
+            self.version[row], self.high[row], self.low[row] = address.version, number >> 64, number & _HALF

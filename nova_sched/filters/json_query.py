@@ -1,0 +1,243 @@
+"""The language of the JsonFilter's queries: read once for a request, worked out for all hosts at once.
+
+A value is one of four kinds: :class:`Constant` (the same for all hosts), an array (a number, or true or false, for each
+host), an Attribute (a value of any type for each host, by its distinct values), and what ``not`` answers.
+"""
+
+import json
+import operator
+from typing import NamedTuple
+
+import numpy as np
+
+from nova_sched.projection.host_columns import Attribute, attribute, numbers
+from rpc_api import errors
+
+MAX_CHARACTERS = 16 * 1024
+MAX_OPERATORS = 64
+MAX_DEPTH = 32
+#: Larger numbers are compared one by one: an array would round them.
+_MAX_EXACT = 2**53
+COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "in": operator.eq}
+OPERATORS = (*COMPARISONS, "not", "or", "and")
+
+
+class Constant(NamedTuple):
+    """A value that stands in the query."""
+
+    value: object
+
+
+class Variable(NamedTuple):
+    """``$name.key.key``: an attribute and the keys into it."""
+
+    path: tuple
+
+
+class Term(NamedTuple):
+    """An operator and what it is applied to: Constant, Variable or Term."""
+
+    operator: str
+    arguments: tuple
+
+
+class _Negated(NamedTuple):
+    """What ``not`` answers: a list for each host. ``answers`` are boolean arrays, ``present`` which hosts have each."""
+
+    answers: list
+    present: list
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+def parsed(texts) -> Term | None:
+    """The query of the values of a hint; None where they ask for nothing. UsageError where they are no query."""
+    if texts in ((), ("",)):
+        return None
+    if len(texts) > 1:
+        raise _fault(texts[0], f"it is given {len(texts)} times, wanted once")
+    if len(texts[0]) > MAX_CHARACTERS:
+        raise _fault(texts[0], f"it has {len(texts[0])} characters, wanted at most {MAX_CHARACTERS}")
+    try:
+        query = json.loads(texts[0])
+    except (ValueError, RecursionError) as broken:
+        raise _fault(texts[0], f"it is no JSON ({str(broken)[:80]})") from None
+    return _Reader(texts[0]).term(query, 1) if query else None
+
+
+def _fault(text, what):
+    return errors.UsageError(f"the hint query {text[:200]!r} cannot be used: {what}; mend it")
+
+
+class _Reader:
+    def __init__(self, text):
+        self.text = text
+        self.operators = 0
+
+    def term(self, query, depth) -> Term:
+        if not isinstance(query, list):
+            raise _fault(self.text, f"wanted a list of an operator and values, got {json.dumps(query)[:80]}")
+        name = query[0]
+        if not isinstance(name, str) or name not in OPERATORS:
+            raise _fault(self.text, f"{json.dumps(name)[:80]} is no operator, wanted one of {' '.join(OPERATORS)}")
+        self.operators += 1
+        if self.operators > MAX_OPERATORS or depth > MAX_DEPTH:
+            raise _fault(self.text, f"wanted at most {MAX_OPERATORS} operators, {MAX_DEPTH} of them inside each other")
+        arguments = (self._argument(one, depth) for one in query[1:])
+        return Term(name, tuple(one for one in arguments if one is not None))
+
+    def _argument(self, one, depth):
+        """None for what is left out."""
+        if isinstance(one, list):
+            return self.term(one, depth + 1) if one else Constant(True)
+        if isinstance(one, str) and one.startswith("$"):
+            return Variable(tuple(one[1:].split(".")))
+        return None if one is None or one == "" else Constant(one)
+
+
+# --- working out -----------------------------------------------------------------------------------------------------
+
+def evaluate(query: Term, hosts):
+    """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays over a HostView."""
+    evaluation = _Evaluation(hosts)
+    met = evaluation.any_of(query) if query.operator == "not" else evaluation.truth(query)[0]
+    return met & ~evaluation.failed, evaluation.failed if evaluation.failed.any() else None
+
+
+class _Evaluation:
+    """One query over the hosts in view; ``failed`` are those of which something could not be worked out."""
+
+    def __init__(self, hosts):
+        self.hosts = hosts
+        self.failed = np.zeros(len(hosts), bool)
+
+    def any_of(self, term):
+        """Where one of the answers of a ``not`` is true."""
+        negated = self._negated(term)
+        met = self._all(False)
+        for answer, present in zip(*negated, strict=True):
+            met |= answer & present
+        return met
+
+    def truth(self, part):
+        """(Where a part is true in Python's sense, where it is there at all)."""
+        value = self._value(part)
+        if isinstance(value, Constant):
+            return self._all(bool(value.value)), self._all(True)
+        if isinstance(value, Attribute):
+            there = np.array([one is not None for one in value.values], bool)
+            true = np.array([bool(one) for one in value.values], bool)
+            return true[value.codes], there[value.codes]
+        if isinstance(value, _Negated):
+            return np.logical_or.reduce([self._all(False), *value.present]), self._all(True)
+        return value != 0, self._all(True)
+
+    def _value(self, part):
+        if isinstance(part, Constant):
+            return part
+        if isinstance(part, Variable):
+            return self._variable(part.path)
+        if part.operator == "not":
+            return self._negated(part)
+        if part.operator in COMPARISONS:
+            return self._compared(part)
+        truths = [self.truth(one) for one in part.arguments]
+        if part.operator == "and":
+            return np.logical_and.reduce([self._all(True), *(true | ~there for true, there in truths)])
+        return np.logical_or.reduce([self._all(False), *(true & there for true, there in truths)])
+
+    def _negated(self, term):
+        truths = [self.truth(one) for one in term.arguments]
+        return _Negated([~true for true, _ in truths], [there for _, there in truths])
+
+    def _all(self, value):
+        return np.full(len(self.hosts), value)
+
+    # --- variables ---------------------------------------------------------------------------------------------------
+
+    def _variable(self, path):
+        name, keys = path[0], path[1:]
+        if name == "metrics" and keys:
+            column = self.hosts.metric(".".join(keys))
+            missing = np.isnan(column)
+            if not missing.any():
+                return column
+            return Attribute([None if gone else value for value, gone in zip(column.tolist(), missing.tolist(), strict=True)],
+                             np.arange(len(column)))
+        column = None if keys else numbers(self.hosts, name)
+        if column is not None:
+            return column
+        found = attribute(self.hosts, name) or Attribute([None], np.zeros(len(self.hosts), np.int64))
+        values, failed = list(found.values), np.zeros(len(found.values), bool)
+        for number, value in enumerate(values):
+            for key in keys:
+                if value is None:
+                    break
+                failed[number] |= not isinstance(value, dict)
+                value = value.get(key) if isinstance(value, dict) else None
+            values[number] = value
+        self.failed |= failed[found.codes]
+        return Attribute(values, found.codes)
+
+    # --- comparisons -------------------------------------------------------------------------------------------------
+
+    def _compared(self, term):
+        """Where a comparison holds (boolean array)."""
+        values = [self._value(one) for one in term.arguments]
+        varied = [value for value in values if not isinstance(value, Constant)]
+        if not any(isinstance(value, (Attribute, _Negated)) for value in varied) and all(
+                _is_exact(value.value) for value in values if isinstance(value, Constant)):
+            return self._compared_numbers(term.operator, values)
+        if not varied:
+            codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
+        elif len(varied) == 1 and isinstance(varied[0], Attribute):
+            place = next(number for number, value in enumerate(values) if value is varied[0])
+            before, after = [one.value for one in values[:place]], [one.value for one in values[place + 1:]]
+            codes, rows = varied[0].codes, ([*before, *_there([one]), *after] for one in varied[0].values)
+        else:
+            codes, rows = np.arange(len(self.hosts)), map(_there, zip(*map(self._of_each, values), strict=True))
+        answers = [_compare(term.operator, row) for row in rows]
+        self.failed |= np.array([answer is None for answer in answers], bool)[codes]
+        return np.array([bool(answer) for answer in answers], bool)[codes]
+
+    def _compared_numbers(self, name, values):
+        if len(values) < 2:
+            return self._all(False)
+        first, *others = [value.value if isinstance(value, Constant) else value for value in values]
+        join = np.logical_or if name == "in" else np.logical_and
+        compared = join.reduce([np.broadcast_to(COMPARISONS[name](first, other), len(self.hosts)) for other in others])
+        return np.asarray(compared)
+
+    def _of_each(self, value):
+        """The value of each host as Python has it."""
+        if isinstance(value, Constant):
+            return [value.value] * len(self.hosts)
+        if isinstance(value, Attribute):
+            return [value.values[code] for code in value.codes.tolist()]
+        if isinstance(value, _Negated):
+            answers = [zip(answer.tolist(), there.tolist(), strict=True) for answer, there in zip(*value, strict=True)]
+            return [[answer for answer, there in row if there] for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
+        return value.tolist()
+
+
+def _is_exact(value):
+    """Whether an array is compared with a constant as Python would compare its numbers."""
+    return isinstance(value, (int, float)) and abs(value) <= _MAX_EXACT
+
+
+def _there(values):
+    """Without those that a host does not have."""
+    return [value for value in values if value is not None]
+
+
+def _compare(name, values):
+    """Whether a comparison holds; None where it makes no sense."""
+    if len(values) < 2:
+        return False
+    first, others = values[0], values[1:]
+    if name == "in":
+        return first in others
+    try:
+        return all([COMPARISONS[name](first, other) for other in others])
+    except TypeError:
+        return None

@@ -1,0 +1,64 @@
+"""The filters of hosts that are busy: how much they build at once, how many instances they run."""
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+
+
+class _LoadFilter(Filter):
+    """Refuses hosts on which a count has come to a limit. Claims of this scheduler that the log has not given back yet
+    count, so that many instances of one request keep the limit too."""
+
+    count = ""
+    option = ""
+    reason = ""
+    of_aggregates = False
+
+    def refusals(self, hosts, request, policy, scope):
+        limit = getattr(policy, self.option)
+        if self.of_aggregates and self.option in hosts.aggregate_keys():
+            option = limit
+            limit = hosts.of_aggregates(lambda metadata: metadata.least(self.option, option), np.int64)
+        yield Refusal(self.reason, hosts.column(self.count) + hosts.column("held_claims") >= limit)
+
+
+class IoOpsFilter(_LoadFilter):
+    """Refuses hosts that do as many builds, resizes, snapshots and migrations at once as they may.
+
+    Options: ``max_io_ops_per_host``. Reasons: ``too many I/O operations``.
+    """
+
+    name = "IoOpsFilter"
+    count, option, reason = "num_io_ops", "max_io_ops_per_host", "too many I/O operations"
+
+
+class AggregateIoOpsFilter(IoOpsFilter):
+    """As the IoOpsFilter, with a limit of their own for hosts of aggregates that have ``max_io_ops_per_host`` in their
+    metadata: the least of several; the option where one of them is no whole number.
+
+    Options: ``max_io_ops_per_host`` for all others. Reasons: ``too many I/O operations``.
+    """
+
+    name = "AggregateIoOpsFilter"
+    of_aggregates = True
+
+
+class NumInstancesFilter(_LoadFilter):
+    """Refuses hosts that run as many instances as they may.
+
+    Options: ``max_instances_per_host``. Reasons: ``too many instances``.
+    """
+
+    name = "NumInstancesFilter"
+    count, option, reason = "num_instances", "max_instances_per_host", "too many instances"
+
+
+class AggregateNumInstancesFilter(NumInstancesFilter):
+    """As the NumInstancesFilter, with a limit of their own for hosts of aggregates that have ``max_instances_per_host`` in
+    their metadata: the least of several; the option where one of them is no whole number.
+
+    Options: ``max_instances_per_host`` for all others. Reasons: ``too many instances``.
+    """
+
+    name = "AggregateNumInstancesFilter"
+    of_aggregates = True

@@ -1,0 +1,19 @@
+"""MetricsFilter: refuses hosts that do not report what the MetricsWeigher weighs."""
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+
+
+class MetricsFilter(Filter):
+    """A host must report each of the metrics that ``[metrics] weight_setting`` names; one whose value is no number is not
+    reported.
+
+    Options: ``[metrics] weight_setting``. Reasons: ``no metric NAME``.
+    """
+
+    name = "MetricsFilter"
+
+    def refusals(self, hosts, request, policy, scope):
+        for name, _ in policy.metrics_weight_setting:
+            yield Refusal(f"no metric {name}", np.isnan(hosts.metric(name)))

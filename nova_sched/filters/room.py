@@ -1,0 +1,84 @@
+"""RamFilter, CoreFilter and DiskFilter: nova's of before it asked Placement, for configurations that still name them.
+
+The ResourceFilter, which is always asked, looks at the same amounts by providers and groups; these look at the flavor and
+at the sum over a host. None of them lets an instance through that is larger than the host without overcommitment.
+"""
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.host_columns import left_with_overcommitment, total
+
+
+class _RoomFilter(Filter):
+    """Refuses hosts that have less of some classes than is asked for; ``per_unit`` are what is asked for units in one of
+    the class."""
+
+    classes = ()
+    per_unit = 1
+    reason = ""
+
+    def wanted(self, request):
+        """What a request wants, in its own unit."""
+        raise NotImplementedError
+
+    def seen(self, request):
+        return self.wanted(request)
+
+    def refusals(self, hosts, request, policy, scope):
+        wanted = self.wanted(request)
+        if wanted:
+            most = sum(total(hosts, name) for name in self.classes) * self.per_unit
+            room = sum(left_with_overcommitment(hosts, name) for name in self.classes) * self.per_unit
+            yield Refusal(self.reason, self.lacking(wanted, most, room))
+
+    def lacking(self, wanted, most, room) -> np.ndarray:
+        """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left."""
+        return (most < wanted) | (room < wanted)
+
+
+class RamFilter(_RoomFilter):
+    """Refuses hosts that have less memory left than the flavor has, or less in all; what is left is the total times the
+    allocation ratio of its inventory, less what is reserved and used.
+
+    Options: none here (``ram_allocation_ratio`` is the agent's). Reasons: ``free RAM``.
+    """
+
+    name = "RamFilter"
+    classes, reason = ("MEMORY_MB",), "free RAM"
+
+    def wanted(self, request):
+        return request.memory_mb
+
+
+class CoreFilter(_RoomFilter):
+    """Refuses hosts that have fewer CPUs left than the flavor has, or fewer in all; shared and dedicated CPUs are counted
+    together, the total times the allocation ratio of its inventory. Hosts that report no CPUs at all pass.
+
+    Options: none here (``cpu_allocation_ratio`` is the agent's). Reasons: ``free cores``.
+    """
+
+    name = "CoreFilter"
+    classes, reason = ("VCPU", "PCPU"), "free cores"
+
+    def wanted(self, request):
+        return request.vcpus
+
+    def lacking(self, wanted, most, room):
+        return (most > 0) & super().lacking(wanted, most, room)
+
+
+class DiskFilter(_RoomFilter):
+    """Refuses hosts that have less disk left than root, ephemeral and swap disk of the flavor take, or less in all; the
+    total counts times the allocation ratio of its inventory. The root disk of an instance that boots from a volume takes
+    none.
+
+    Options: none here (``disk_allocation_ratio`` is the agent's). Reasons: ``free disk``.
+    """
+
+    name = "DiskFilter"
+    classes, per_unit, reason = ("DISK_GB",), 1024, "free disk"
+
+    def wanted(self, request):
+        root_gb = 0 if request.is_bfv else request.root_gb
+        return (root_gb + request.ephemeral_gb) * 1024 + request.swap_mb

@@ -1,0 +1,77 @@
+"""The host aggregates of each host, and what they say in their metadata.
+
+Hosts of the same aggregates share one :class:`Metadata`, so that a filter asks once for each distinct set of
+aggregates and not once for each host. A host is in an aggregate that lists its name, as in nova; what providers say of
+themselves (Placement's aggregates) does not count here.
+"""
+
+import numpy as np
+
+from nova_sched.projection.table import MAX_CAPACITY
+
+#: Metadata keys that hold whole numbers.
+NUMBER_KEYS = ("max_io_ops_per_host", "max_instances_per_host")
+
+
+class Metadata:
+    """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their uuids,
+    ``keys`` the keys that any of them has."""
+
+    __slots__ = ("aggregates", "keys")
+
+    def __init__(self, aggregates):
+        self.aggregates = aggregates
+        self.keys = frozenset(key for one in aggregates for key in one.metadata)
+
+    def values(self, key: str) -> set[str]:
+        """What stands under a key, as it stands there."""
+        return {one.metadata[key] for one in self.aggregates if key in one.metadata}
+
+    def words(self, key: str) -> set[str]:
+        """The values of a key with lists (parted by commas) taken apart."""
+        return {word.strip() for value in self.values(key) for word in value.split(",")}
+
+    def least(self, key: str, default: int) -> int:
+        """The least whole number under a key; ``default`` where there is none, or one of them is no whole number."""
+        try:
+            least = min(map(int, self.values(key)), default=default)
+        except ValueError:
+            return default
+        return max(-1, min(least, MAX_CAPACITY))
+
+
+class HostAggregates:
+    """``column`` has the number of each row's set of aggregates (int32, shape [rows]; 0: none), ``metadata`` the
+    :class:`Metadata` of each number, ``keys`` all keys that occur."""
+
+    def __init__(self, table):
+        uuids_of = {}
+        for uuid in sorted(table.aggregates):
+            for host in table.aggregates[uuid].hosts:
+                if host in table.row_of_host:
+                    uuids_of.setdefault(table.row_of_host[host], []).append(uuid)
+        self.column = np.zeros(table.count, np.int32)
+        numbers = {(): 0}
+        for row, uuids in uuids_of.items():
+            self.column[row] = numbers.setdefault(tuple(dict.fromkeys(uuids)), len(numbers))
+        self.metadata = [Metadata([table.aggregates[uuid] for uuid in uuids]) for uuids in numbers]
+        self.keys = frozenset().union(*(one.keys for one in self.metadata))
+
+
+def host_aggregates(table) -> HostAggregates:
+    """The :class:`HostAggregates` of a table, kept until its topology changes."""
+    return table.derived("aggregates of hosts", lambda: HostAggregates(table))
+
+
+def _number_fault(key, value):
+    try:
+        int(value)
+    except ValueError:
+        return f"{key} is {value[:80]!r}, wanted a whole number; until that is mended the option {key} counts there"
+    return None
+
+
+def metadata_faults(aggregate) -> list[str]:
+    """What is wrong with the metadata of an AggregateUpdated, one sentence each."""
+    faults = [_number_fault(key, aggregate.metadata[key]) for key in NUMBER_KEYS if key in aggregate.metadata]
+    return [f"aggregate {aggregate.name[:80]}: {fault}" for fault in faults if fault]
