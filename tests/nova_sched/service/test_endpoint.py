@@ -175,7 +175,7 @@ def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
                                                         ram_allocation_ratio=1.0).obj_to_primitive()}
     with pytest.raises(NoValidHost) as refused:
         pinned(numa_scheduler, "vm-3")
-    assert refused.value.summary == "0/1 hosts: 1 PCPU"
+    assert refused.value.summary == "0/1 hosts: 1 NUMA pinned CPUs"
 
 
 def test_nodes_of_unlike_policies_are_no_request(numa_scheduler):
