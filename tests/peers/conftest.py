@@ -61,6 +61,12 @@ def _peer(module, script):
 
 
 @pytest.fixture(scope="session")
+def nova_chain():
+    """The real nova, with whole worlds to filter and weigh."""
+    yield from _peer("nova", "nova_chain.py")
+
+
+@pytest.fixture(scope="session")
 def placement():
     """The real Placement, over a database in memory."""
     yield from _peer("placement", "placement_peer.py")
