@@ -27,7 +27,14 @@ def numa(host, *vcpus, **facts):
                         **facts)
 
 
+def marked(host, *traits):
+    """A host whose root provider has traits."""
+    plain = tree(host)
+    return plain._replace(providers=(plain.providers[0]._replace(traits=traits),))
+
+
 PLAIN = [report("a"), report("b", disabled=True), report("c", forced_down=True)]
+STATUS = [report("a"), report("b", inventory=marked("b", "COMPUTE_STATUS_DISABLED"))]
 KINDS = [
     report("kvm", inventory=tree("kvm", cpu_info=CPU, stats={"io_workload": "3"}, supported_instances=(
         ("x86_64", "kvm", "hvm"), ("aarch64", "qemu", "hvm")))),
@@ -39,6 +46,9 @@ UNVERSIONED = report("old", inventory=tree("old", hypervisor_version=0,
                                            supported_instances=(("x86_64", "kvm", "hvm"),)))
 RACKS = [*(report(name) for name in ("a", "b", "c", "d")), aggregate("rack-1", "a", "b", domain="rack"),
          aggregate("rack-2", "c", domain="rack"), aggregate("zone", "a", "c", availability_zone="east")]
+ZONES = [report("a"), report("b"), report("c", inventory=tree("c", availability_zone="own")), report("d"),
+         aggregate("z1", "a", "b", availability_zone="east"), aggregate("z2", "b", availability_zone="west"),
+         aggregate("z3", "d")]
 TREES = [report("flat", inventory=tree("flat", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024)))),
          report("numa", inventory=numa("numa", 4, 4)), report("lean", inventory=numa("lean", 2, 6))]
 PCI = [report("none"), report("numa", inventory=tree("numa", numa_cells=(
@@ -81,7 +91,10 @@ ON_REBUILD = {"DestinationFilter", "CellFilter", "ImagePropertiesFilter", "Isola
 ROWS = [
     # filter, what was said, the request, what is refused
     ("ComputeFilter", PLAIN, {}, {"disabled": ["b"], "down": ["c"]}),
+    ("ComputeStatusFilter", PLAIN, {}, {"disabled": ["b"]}),
+    ("ComputeStatusFilter", STATUS, {"force_hosts": ("a", "b")}, {"disabled": ["b"]}),
     ("DestinationFilter", PLAIN, {}, {}),
+    ("DestinationFilter", PLAIN, {"target_host": "A"}, {"not the requested host": ["a", "b", "c"]}),
     ("DestinationFilter", PLAIN, {"ignore_hosts": ("A", "nobody")}, {"ignored": ["a"]}),
     ("DestinationFilter", PLAIN, {"force_hosts": ("B",)}, {"not the requested host": ["a", "c"]}),
     ("DestinationFilter", PLAIN, {"force_hosts": ("a", "b"), "target_host": "b"},
@@ -95,6 +108,10 @@ ROWS = [
     ("AvailabilityZoneFilter", RACKS, {}, {}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "east"}, {"availability zone": ["b", "d"]}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "nova"}, {"availability zone": ["a", "c"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "east"}, {"availability zone": ["c", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "west"}, {"availability zone": ["a", "c", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "own"}, {"availability zone": ["a", "b", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "nova"}, {"availability zone": ["a", "b", "c"]}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "west"}, {"availability zone": ["a", "b", "c", "d"]}),
     ("ComputeCapabilitiesFilter", KINDS, {}, {}),
     ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hw:cpu_policy": "shared", "nothing": "1"}}, {}),
@@ -142,6 +159,12 @@ ROWS = [
     ("ResourceFilter", TREES, {"groups": (group(VCPU=2**31 - 1),)}, {"VCPU": ["flat", "lean", "numa"]}),
     ("ResourceFilter", TREES, {"groups": (group(CUSTOM_UNHEARD_OF=1),)},
      {"CUSTOM_UNHEARD_OF": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(PCPU=5),), "fallback_groups": (group(VCPU=5),)}, {"PCPU": ["numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=5),), "fallback_groups": (group("1", VCPU=4, MEMORY_MB=1),)},
+     {"VCPU": ["numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(required=["CUSTOM_N0"]),)}, {"trait CUSTOM_N0": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", STATUS, {"groups": (group(required=["COMPUTE_STATUS_DISABLED"]),)},
+     {"trait COMPUTE_STATUS_DISABLED": ["a"]}),
     ("ResourceFilter", TREES, {"groups": (group("1", VCPU=4, MEMORY_MB=1),)},
      {"VCPU+MEMORY_MB on one provider": ["lean", "numa"]}),
     ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3), group("2", VCPU=3)), "group_policy": "isolate"},
@@ -246,7 +269,7 @@ def test_every_filter_refuses_in_some_row_and_none_in_another():
     seen = {(name, bool(refused)) for name, *_, refused in (*ROWS, *test_cheap_filters.ROWS)}
     # AllHostsFilter refuses nobody.
     assert seen >= {(name, True) for name in set(NAMED) - {"AllHostsFilter"}}
-    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter"}}
+    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter", "ComputeStatusFilter"}}
 
 
 def test_a_closed_cell_is_unreachable():
@@ -293,6 +316,7 @@ def test_what_is_in_flight_is_taken():
     ({}, {*NAMED}),
     ({"force_hosts": ("a",)}, {one.name for one in filters.ALWAYS}),
     ({"force_nodes": ("a",)}, {one.name for one in filters.ALWAYS}),
+    ({"force_nodes": ("a",), "scheduler_hints": {"_nova_check_type": ("any",)}}, {*NAMED}),
     ({"check_only": True}, ON_REBUILD),
     ({"check_only": True, "force_hosts": ("a",)}, ON_REBUILD),
 ])
@@ -302,9 +326,7 @@ def test_filters_that_a_request_meets(facts, met):
 
 
 def test_a_row_that_was_given_back_is_no_provider():
-    marked = tree("first")
-    marked = marked._replace(providers=(marked.providers[0]._replace(traits=("CUSTOM_T",)),))
-    cloud = Asked(report("first", inventory=marked), *TREES)
+    cloud = Asked(report("first", inventory=marked("first", "CUSTOM_T")), *TREES)
     cloud.cell.say(report("numa", inventory=numa("numa", 4)))
     assert cloud.table.count == len(cloud.table.row_of_uuid) + 1
     asked = request(group("1", forbidden=["CUSTOM_T"]), group("2", VCPU=1))

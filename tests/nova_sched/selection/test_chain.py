@@ -9,14 +9,18 @@ from nova_sched.selection import chain as chains
 from nova_sched.selection.chain import FilterChain, filters_for, shape_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.weigh import FEW, weigh
+from nova_sched.weighers import BUILT_IN
 from rpc_api import events
-from tests.builders import claim, inventory_of, of, provider, released, report, rule, tree, uuid_of
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
+from tests.builders import claim, consumer, inventory_of, of, provider, released, report, rule, tree, uuid_of
 from tests.nova_sched.selection.asks import Asked, group, request, server_group
 
 HOSTS = 24
 NAMES = [f"h{number}" for number in range(HOSTS)]
-POLICY = Policy(weighers=(("RAMWeigher", 1.0), ("CPUWeigher", -2.0), ("DiskWeigher", 0.5),
-                          ("ServerGroupSoftAffinityWeigher", 1.0), ("ServerGroupSoftAntiAffinityWeigher", 1.0)))
+#: Every weigher, each with another multiplier.
+POLICY = Policy(weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
+                metrics_weight_setting=(("load", 1.0), ("heat", -0.5)), metrics_required=False)
 REQUESTS = [
     request(), request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)), request(group("1", VCPU=2), group(MEMORY_MB=1)),
     request(group(VCPU=1, required=["CUSTOM_T"])), request(group(VCPU=1, member_of=[["rack"]])),
@@ -24,6 +28,8 @@ REQUESTS = [
     request(group(VCPU=2), server_group=server_group("anti-affinity")),
     request(group(VCPU=2), server_group=server_group("soft-anti-affinity")),
     request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"), request(group(CUSTOM_LATE=1)),
+    request(image_properties={"os_distro": "distro 1"}), request(preferred_cell="cell1"),
+    request(image_properties={"os_distro": "distro 0", "hw_disk_bus": "scsi"}, preferred_cell="elsewhere"),
 ]
 
 
@@ -39,16 +45,32 @@ def inventory(name, size, children, trait):
     return said._replace(providers=(root, *said.providers[1:]))
 
 
-reports = st.builds(lambda name, size, children, trait, disabled: report(
-    name, inventory=inventory(name, size, children, trait), disabled=disabled),
-    st.sampled_from(NAMES), st.integers(0, 4), st.sampled_from((0, 0, 1, 2)), st.booleans(), st.booleans())
-claims = st.builds(lambda name, host, amount, grouped: claim(name, host, of(host, amount), rule=rule(
-    "group", "spread", host, uuid_of(name), 2) if grouped else None),
-    st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]), st.sampled_from(NAMES), st.integers(1, 4), st.booleans())
+def loaded(name, size, children, trait, disabled, load):
+    """A report of a host whose load, devices and image say as much as its other facts."""
+    pools = (events.PCIPool("8086", "1", None, {}, 7 * load),) if load else ()
+    said = inventory(name, size, children, trait)._replace(hypervisor_version=8000000 + load // 2, pci_pools=pools)
+    guest = consumer(f"guest of {name}")._replace(guest=guest_of(load))
+    return report(name, *[guest] * (load % 2), inventory=said, disabled=disabled, num_io_ops=load,
+                  failed_builds=max(0, load - 2), metrics={"load": float(load), "heat": 0.5}
+                  if load else {})
+
+
+def guest_of(load):
+    uses = (events.PCIUse(pool_key(events.PCIPool("8086", "1", None, {}, 7)), 1, None),)
+    return pack(events.Guest((), uses, {"os_distro": f"distro {load % 2}", "hw_disk_bus": "scsi"}))
+
+
+reports = st.builds(loaded, st.sampled_from(NAMES), st.integers(0, 4), st.sampled_from((0, 0, 1, 2)), st.booleans(),
+                    st.booleans(), st.integers(0, 4))
+claims = st.builds(lambda name, host, amount, grouped, load: claim(name, host, of(host, amount), rule=rule(
+    "group", "spread", host, uuid_of(name), 2) if grouped else None)._replace(guest=load and guest_of(load)),
+    st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]), st.sampled_from(NAMES), st.integers(1, 4), st.booleans(),
+    st.sampled_from((None, 1, 2)))
 aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("rack"), "rack", tuple(hosts), metadata),
                        st.lists(st.sampled_from(NAMES), max_size=9, unique=True), st.sampled_from(
                            ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"},
-                            {"cpu_weight_multiplier": "0"})))
+                            {"cpu_weight_multiplier": "0"}, {"metrics_weight_multiplier": "0"},
+                            {"build_failure_weight_multiplier": "2"})))
 others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
                           events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"),
                           events.AggregateDeleted(uuid_of("rack"))])
@@ -181,15 +203,15 @@ def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
 def test_the_shape_is_all_that_static_filters_see():
     """Requests share what is kept where the filters of the chain see no difference between them."""
     default, rebuilt = Policy(), request(check_only=True)
-    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "same_subtree": (("1",),), "root_required": ("X",),
+    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "root_required": ("X",),
                "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
                "image_properties": {"hw_architecture": "x"}, "check_only": True, "force_hosts": ("x",),
                "force_nodes": ("x",), "fallback_groups": (group(VCPU=2),)}
-    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
+    others = {"request_id": "x", "same_subtree": (("1",),), "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
               "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
               "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1, "swap_mb": 1,
               "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)}, "numa": None,
-              "pci": (), "preferred_cell": "x"}
+              "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
     assert set(others) | set(changed) == set(request()._fields)
 
     def shape(one):

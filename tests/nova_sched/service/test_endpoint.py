@@ -10,6 +10,7 @@ from rpc_api import codec, events
 from rpc_api.errors import UsageError
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.destination import Destination
 from rpc_api.objects.network import NetworkMetadata
@@ -113,6 +114,27 @@ def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
 
 
+@pytest.mark.parametrize("name, hints, reason", [
+    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+])
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
+    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.scheduler_hints = hints
+    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
+    with pytest.raises(NoValidHost, match=reason):
+        answer.result(20)
+    scheduler.set_policy(Policy()).result(20)
+    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
+    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
+    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
+
+
 # --- NUMA topologies -----------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -153,7 +175,7 @@ def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
                                                         ram_allocation_ratio=1.0).obj_to_primitive()}
     with pytest.raises(NoValidHost) as refused:
         pinned(numa_scheduler, "vm-3")
-    assert refused.value.summary == "0/1 hosts: 1 PCPU"
+    assert refused.value.summary == "0/1 hosts: 1 NUMA pinned CPUs"
 
 
 def test_nodes_of_unlike_policies_are_no_request(numa_scheduler):

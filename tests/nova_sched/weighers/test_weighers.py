@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pytest
 
+from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.policy import DEFAULT_WEIGHERS, Policy
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
 from nova_sched.weighers.base import bounds, normalized
 from rpc_api import events
-from tests.builders import claim, inventory_of, of, provider, report, rule, tree, uuid_of
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
+from tests.builders import claim, consumer, deleted, inventory_of, of, provider, report, rule, tree, uuid_of
 from tests.nova_sched.selection.asks import Asked, group, request, server_group
 
 NORMALIZED = [
@@ -65,6 +68,8 @@ RAW = [
     ("NumInstancesWeigher", [host("a"), host("b"), claim("vm", "a"), claim("vm-2", "a")], None, {"a": 2, "b": 0}),
     ("IoOpsWeigher", [report("a", num_io_ops=3), report("b")], None, {"a": 3, "b": 0}),
     ("BuildFailureWeigher", [report("a", failed_builds=2), report("b")], None, {"a": 2, "b": 0}),
+    ("PCIWeigher", [report("a", inventory=tree("a", pci_pools=(events.PCIPool("8086", "1", None, {}, 3),))), report("b")],
+     None, {"a": 97, "b": 100}),
     ("AffinityRoomWeigher", [host("a"), host("b", vcpus=3), NUMA], "affinity", {"a": 8, "b": 3, "numa": 16}),
     ("AffinityRoomWeigher", [host("a")], "anti-affinity", None),
     ("AffinityRoomWeigher", [host("a"), *members("together", a=1)], "affinity", None),
@@ -82,8 +87,15 @@ def test_raw(name, said, policy, wanted):
 
 
 def test_every_weigher_has_rows():
-    assert {row[0] for row in RAW} == set(BUILT_IN)
+    assert {row[0] for row in RAW} | {"CrossCellWeigher", "MetricsWeigher", "ImagePropertiesWeigher"} == set(BUILT_IN)
     assert [name for name, _ in DEFAULT_WEIGHERS] == list(BUILT_IN)
+
+
+def raw_of(name, cloud, asked, policy):
+    rows = cloud.table.roots()
+    raw = BUILT_IN[name].raw(cloud.table, rows, asked, policy, cloud.scope(asked))
+    names = [cloud.table.host_names[row] for row in rows]
+    return raw if raw is None else dict(zip(names, raw.tolist(), strict=True))
 
 
 CELLS = {"cell1": [host("a")], "cell2": [host("b"), host("c")]}
@@ -97,12 +109,129 @@ CROSS_CELL = [
 @pytest.mark.parametrize("preferred, wanted", CROSS_CELL)
 def test_cross_cell(preferred, wanted):
     cloud, asked = Asked(cells=CELLS), request(preferred_cell=preferred)
-    rows = cloud.table.roots()
-    raw = BUILT_IN["CrossCellWeigher"].raw(cloud.table, rows, asked, Policy(), cloud.scope(asked))
-    assert (raw if raw is None else {cloud.table.host_names[row]: value for row, value in zip(rows, raw.tolist(),
-                                                                                             strict=True)}) == wanted
+    assert raw_of("CrossCellWeigher", cloud, asked, Policy()) == wanted
     chosen = {cloud.decide(asked, seed=seed).candidates[0].host for seed in range(20)}
     assert chosen == {"cell1": {"a"}, "cell2": {"b", "c"}}.get(preferred, {"a", "b", "c"})
+
+METRICS = [
+    # setting, multiplier, aggregate's multiplier of b, raw value of each host (a has cpu and io, b has cpu, c has none)
+    ((), 1.0, None, None),
+    ((("cpu", 2.0),), 1.0, None, {"a": 20, "b": -6, "c": -50}),
+    ((("cpu", 2.0), ("io", -1.0)), 1.0, None, {"a": 13, "b": -50, "c": -50}),
+    ((("cpu", 2.0), ("cpu", 1.0)), 1.0, None, {"a": 30, "b": -9, "c": -50}),
+    ((("cpu", 2.0), ("io", 0.0)), 1.0, None, {"a": 20, "b": -6, "c": -50}),
+    ((("cpu", 2.0), ("io", -1.0)), 1.0, "0", {"a": 13, "b": -6, "c": -50}),
+    ((("cpu", 2.0), ("io", -1.0)), 0.0, "1", {"a": 13, "b": -50, "c": 0}),
+    ((("none", 1.0),), 1.0, None, {"a": -50, "b": -50, "c": -50}),
+    ((("cpu", 1e300), ("cpu", -1e300)), 1.0, None, {"a": 0, "b": 0, "c": -50}),
+]
+
+
+def measured(*said):
+    return Asked(report("a", metrics={"cpu": 10.0, "io": 7.0}), report("b", metrics={"cpu": -3.0}), report("c"), *said)
+
+
+@pytest.mark.parametrize("setting, multiplier, of_b, wanted", METRICS)
+def test_metrics(setting, multiplier, of_b, wanted):
+    cloud = measured(*([metadata("g", "b", metrics_weight_multiplier=of_b)] if of_b else []))
+    policy = Policy(weighers=(("MetricsWeigher", multiplier),), metrics_weight_setting=setting, metrics_required=False,
+                    metrics_weight_of_unavailable=-50.0)
+    assert raw_of("MetricsWeigher", cloud, request(), policy) == wanted
+
+
+REQUIRED = [
+    # setting, hosts left out, what is said where no host is found
+    ((("cpu", 1.0),), (), "0/3 hosts: 3 metric cpu of c is not reported"),
+    ((("cpu", 1.0), ("io", 0.0)), ("c",), "0/3 hosts: 2 metric io of b is not reported, 1 ignored"),
+    ((("cpu", 1.0),), ("c",), None), ((("cpu", 1.0), ("io", 1.0)), ("b", "c"), None), ((), (), None),
+    ((("io", 1.0),), ("a", "b"), None),  # one host is not weighed
+]
+
+
+@pytest.mark.parametrize("setting, ignored, said", REQUIRED)
+def test_a_required_metric_that_a_host_does_not_report(setting, ignored, said):
+    cloud = measured()
+    cloud.policy = Policy(metrics_weight_setting=setting)
+    cloud.chain = FilterChain(cloud.table, cloud.policy)
+    decision = cloud.decide(request(ignore_hosts=ignored))
+    assert (None if decision.candidates else decision.summary) == said
+    assert decision.survivors + sum(count for *_, count in decision.refusals) == decision.hosts_total
+    if said == "0/3 hosts: 3 metric cpu of c is not reported":
+        cloud.cell.say(report("c", metrics={"cpu": 99.0}))
+        assert cloud.decide(request()).candidates[0].host == "c"
+
+
+def guest(name, **image):
+    return consumer(name)._replace(guest=pack(events.Guest((), (), image)))
+
+
+IMAGES = [
+    # setting, properties of the request's image, raw value of each host
+    ((), {}, None), ((), {"os": "x"}, {"a": 2, "b": 0, "c": 1}), ((), {"os": "y"}, {"a": 0, "b": 0, "c": 0}),
+    ((), {"os": "x", "bus": "1"}, {"a": 3, "b": 0, "c": 1}), ((), {"other": "x"}, {"a": 0, "b": 0, "c": 0}),
+    ((("bus", 2.5),), {"os": "x", "bus": "1"}, {"a": 2.5, "b": 0, "c": 0}),
+    ((("bus", -1.0), ("os", 0.5)), {"os": "x", "bus": "1"}, {"a": 0, "b": 0, "c": 0.5}),
+    ((("none", 1.0),), {"os": "x"}, None), ((("os", 0.0),), {"os": "x"}, None),
+]
+
+
+@pytest.mark.parametrize("setting, image, wanted", IMAGES)
+def test_image_properties(setting, image, wanted):
+    cloud = Asked(report("a", guest("vm-1", os="x", bus="1"), guest("vm-2", os="x", bus="2"), consumer("vm-3")),
+                  report("b"), report("c"), events.InstancesTracked("c", (
+                      events.TrackedInstance(uuid_of("vm-4"), {"os": "x"}),
+                      events.TrackedInstance(uuid_of("vm-5"), {"bus": "3"})), ()))
+    policy = Policy(image_props_weight_setting=setting)
+    assert raw_of("ImagePropertiesWeigher", cloud, request(image_properties=image), policy) == wanted
+
+
+def test_images_follow_instances_that_are_tracked_elsewhere():
+    def said(host, *gone):
+        return events.InstancesTracked(host, (events.TrackedInstance(uuid_of("vm"), {"os": "x"}),), gone)
+    cloud = Asked(report("a"), report("b"), said("a"),
+                  policy=Policy(weighers=(("ImagePropertiesWeigher", 1.0),)))
+    asked = request(image_properties={"os": "x"})
+    assert cloud.decide(asked).candidates[0].host == "a"
+    cloud.cell.say(said("b"))
+    assert cloud.decide(asked).candidates[0].host == "b"
+    assert cloud.decide(request(image_properties={"os": "y"})).equals == 2
+
+
+@pytest.mark.parametrize("configured, wanted", [(0.0, [0, 0]), (1.0, [7, 0])])
+def test_no_aggregate_turns_the_image_properties_on(configured, wanted):
+    cloud = Asked(report("a", guest("vm-1", os="x")), report("b"), metadata("g", "a", image_props_weight_multiplier="7"))
+    asked = request(image_properties={"os": "x"})
+    policy = Policy(weighers=(("ImagePropertiesWeigher", configured),))
+    assert weigh(cloud.table, cloud.table.roots(), asked, cloud.scope(asked), policy)[0].tolist() == wanted
+
+
+def pools(*counts):
+    return tuple(events.PCIPool("8086", str(number), None, {}, count) for number, count in enumerate(counts))
+
+
+def test_pci_devices_in_use_and_in_flight_are_not_free():
+    has = pools(2, 200, 5)
+    key = pool_key(has[0])
+    using = consumer("vm-1")._replace(guest=pack(events.Guest((), (events.PCIUse(key, 1, None),), {})))
+    cloud = Asked(report("a", using, inventory=tree("a", pci_pools=has[:1])), report("b"),
+                  report("c", inventory=tree("c", pci_pools=has)), report("d", inventory=tree("d", pci_pools=has[2:])))
+    weighed = dict(cloud=cloud, asked=request(), policy=Policy())
+    assert raw_of("PCIWeigher", **weighed) == {"a": 99, "b": 100, "c": 1, "d": 95}
+    flying = claim("vm-2", "d")._replace(guest=pack(events.Guest((), (events.PCIUse(pool_key(has[2]), 2, None),), {})))
+    cloud.in_flight.add(flying)
+    assert raw_of("PCIWeigher", **weighed) == {"a": 99, "b": 100, "c": 1, "d": 97}
+    cloud.in_flight.remove(flying.claim_uuid)
+    cloud.cell.say(deleted("vm-1", "a"))
+    assert raw_of("PCIWeigher", **weighed) == {"a": 98, "b": 100, "c": 1, "d": 95}
+
+
+def test_failed_builds_count_against_a_host():
+    cloud = Asked(report("a", failed_builds=4), report("b", failed_builds=1), report("c"),
+                  metadata("g", "b", build_failure_weight_multiplier="10"))
+    scores, _ = weigh(cloud.table, cloud.table.roots(), request(), cloud.scope(request()),
+                      Policy(weighers=(("BuildFailureWeigher", 100.0),)))
+    assert scores.tolist() == [-100.0, -2.5, 0.0]
+
 
 def metadata(name, *hosts, **values):
     return events.AggregateUpdated(uuid_of(name), name, hosts, values)
