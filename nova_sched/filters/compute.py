@@ -4,7 +4,10 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class ComputeFilter(Filter):
-    """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed."""
+    """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed.
+
+    Options: none here (``service_down_time`` is the conductor's). Reasons: ``cell unreachable``, ``disabled``, ``down``.
+    """
 
     name = "ComputeFilter"
 

@@ -1,9 +1,13 @@
 """NUMATopologyFilter: refuses hosts on whose NUMA nodes the guest does not fit."""
 
+import operator
+
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.selection import numa, pci
+
+_KEY_OF = operator.attrgetter("key")
 
 
 class NUMATopologyFilter(Filter):
@@ -11,36 +15,43 @@ class NUMATopologyFilter(Filter):
     unpinned CPUs within the host's ratios, near to the networks and PCI devices as far as the host says where these are.
 
     Dedicated CPUs with the thread policy "require" need a host with threads, if it says anything of its CPUs. Options:
-    ``[compute] packing_host_numa_cells_allocation_strategy`` (which nodes are tried first).
+    ``[compute] packing_host_numa_cells_allocation_strategy`` (which nodes are tried first). Where Placement assigns PCI
+    devices, each request of them must find enough by itself here; the assignment is looked at when a host is chosen.
     """
 
     name = "NUMATopologyFilter"
     costly = True
 
     def seen(self, request):
-        asked = request.numa
-        devices = tuple((one.count, one.alias_name, one.request_id, one.numa_policy, tuple(tuple(sorted(spec.items()))
-                                                                                     for spec in one.spec))
-                    for one in request.pci) if asked else ()
-        return asked, devices, _needs_threads(request)
+        devices = tuple((one.count, one.numa_policy, tuple(tuple(sorted(spec.items())) for spec in one.spec))
+                        for one in request.pci) if request.numa else ()
+        return request.numa, devices, bool(devices) and _is_assigned(request), _needs_threads(request)
 
     def refusals(self, hosts, request, policy, scope):
         needs_threads = _needs_threads(request)
         if request.numa is None and not needs_threads:
             return
         reasons = _Reasons(request, needs_threads, policy.packing_host_numa_cells_allocation_strategy)
-        devices, cpu_ratios, ram_ratios = hosts.devices(), hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")
-        codes = np.zeros(len(devices), np.int64)
-        # Hosts of one state have one verdict: of thousands of hosts there are few, and mostly one pair of ratios.
-        for ratios in sorted({*zip(cpu_ratios.tolist(), ram_ratios.tolist(), strict=True)}):
-            among = (cpu_ratios == ratios[0]) & (ram_ratios == ratios[1])
-            keyed = devices if among.all() else [devices[number] for number in np.flatnonzero(among).tolist()]
-            keys = [one and one.key for one in keyed]
-            code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, keyed, strict=True)).items()}
-            codes[among] = [code_of[key] for key in keys]
+        devices, codes = hosts.devices(), np.zeros(len(hosts), np.int64)
+        for ratios, among in _by_ratios(hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")):
+            some = devices if len(among) == len(devices) else [devices[number] for number in among.tolist()]
+            # Hosts of one state have one verdict, and of thousands of hosts there are few states.
+            keys = [one and one.key for one in some] if None in some else list(map(_KEY_OF, some))
+            code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, some, strict=True)).items()}
+            codes[among] = np.fromiter(map(code_of.__getitem__, keys), np.int64, len(keys))
         for reason, code in reasons.codes.items():
             if reason is not None:
                 yield Refusal(reason, codes == code)
+
+
+def _by_ratios(cpu_ratios, ram_ratios):
+    """Yield (pair of ratios, the numbers of the hosts that have it): mostly one pair."""
+    left = np.arange(len(cpu_ratios))
+    while len(left):
+        pair = float(cpu_ratios[left[0]]), float(ram_ratios[left[0]])
+        same = (cpu_ratios[left] == pair[0]) & (ram_ratios[left] == pair[1])
+        yield pair, left[same]
+        left = left[~same]
 
 
 class _Reasons:
@@ -50,6 +61,7 @@ class _Reasons:
         self.request = request
         self.needs_threads = needs_threads
         self.packed = packed
+        self.is_assigned = _is_assigned(request)
         self.codes = {None: 0}
 
     def code_of(self, devices, cpu_ratio, ram_ratio):
@@ -65,11 +77,18 @@ class _Reasons:
         return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed).reason
 
     def _fits_pci(self, devices):
-        """As far as it does not depend on the providers that serve the groups: those are known when a host is looked at
-        closely."""
-        if not self.request.pci:
+        asked = self.request.pci
+        if not asked:
             return None
-        return lambda cells: pci.supports(devices, self.request.pci, cells, pci.UNBOUND)
+        if self.is_assigned:
+            return lambda cells: all(pci.supports(devices, (one,), cells, pci.UNBOUND) for one in asked)
+        return lambda cells: pci.supports(devices, asked, cells, pci.UNBOUND)
+
+
+def _is_assigned(request):
+    """Whether Placement assigns the devices of a PCI request."""
+    suffixes = [group.suffix for group in request.groups if group.suffix]
+    return any(pci.is_assigned(one, suffixes) for one in request.pci)
 
 
 def _needs_threads(request):

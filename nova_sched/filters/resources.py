@@ -20,8 +20,8 @@ class ResourceFilter(Filter):
     name = "ResourceFilter"
 
     def seen(self, request):
-        return (request.groups, request.group_policy, request.same_subtree, request.root_required, request.root_forbidden,
-                request.fallback_groups)
+        return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy, request.root_required,
+                request.root_forbidden)
 
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
@@ -38,6 +38,11 @@ class ResourceFilter(Filter):
                 neither |= refusal.hosts
             refusals = (refusal._replace(hosts=refusal.hosts & neither) for refusal in refusals)
         yield from refusals
+
+
+def _unnamed(groups):
+    """Groups without their suffixes, which may be the ids of ports: whether a group has one is all that is seen of it."""
+    return tuple([group._replace(suffix="*") if group.suffix else group for group in groups])
 
 
 class Providers:

@@ -61,12 +61,6 @@ def _peer(module, script):
 
 
 @pytest.fixture(scope="session")
-def nova():
-    """The real nova."""
-    yield from _peer("nova", "nova_peer.py")
-
-
-@pytest.fixture(scope="session")
 def placement():
     """The real Placement, over a database in memory."""
     yield from _peer("placement", "placement_peer.py")

@@ -29,6 +29,26 @@ FREE_SIBLINGS = objects.NUMACell.free_siblings
 hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest, sign) if host.mempages else []
 
 
+# --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into ---------
+
+def _copied_request(spec):
+    copied = copy.copy(spec)
+    if spec.numa_topology is not None:
+        copied.numa_topology = copy.copy(spec.numa_topology)
+        copied.numa_topology.cells = list(map(copy.copy, spec.numa_topology.cells))
+    return copied
+
+
+def _copied_devices(devices, memo):
+    copied = copy.copy(devices)
+    copied.pools = list(map(dict, devices.pools))
+    return copied
+
+
+objects.RequestSpec.obj_clone = _copied_request
+stats.PciDeviceStats.__deepcopy__ = _copied_devices
+
+
 # --- nova without its memory ---------------------------------------------------------------------------------------
 
 class Forgetful(set):

@@ -2,10 +2,14 @@
 
 from nova_sched.projection.devices import Capacity, HostDevices
 from nova_sched.selection import numa
-from rpc_api import events
+from rpc_api import events, objects
+from rpc_api.packing import pack
+from tests.peers.clouds import inventory, reported, uuid_of
 
 PAGES = ((), (4,), (4, 2048), (2048, 4), (4, 2048, 1048576), (64, 2048), (2048,))
 PHYSNETS = ("p1", "p2", "p3")
+PRODUCTS = ("1520", "1521")
+NUMA_POLICIES = (None, "legacy", "required", "preferred", "socket")
 
 
 # --- hosts ---------------------------------------------------------------------------------------------------------
@@ -147,3 +151,75 @@ def random_uses(rng, cells, guests):
             devices = devices.with_guests([guest_of(placed)])
             uses += [use._asdict() for use in placed]
     return uses
+
+
+# --- hosts and requests of the filter --------------------------------------------------------------------------------
+
+def random_host(rng):
+    """A host; now and then without NUMA nodes."""
+    cells = random_cells(rng) if rng.random() < 0.93 else []
+    pools = {(rng.choice([None, *(cell["id"] for cell in cells)]), rng.choice(PRODUCTS)): rng.randrange(1, 4)
+             for _ in range(rng.randrange(4))}
+    return {"cells": cells, "uses": random_uses(rng, cells, rng.randrange(5)) if cells else [],
+            "pools": [[node, product, count] for (node, product), count in pools.items()],
+            "cpu_ratio": rng.choice((1.0, 2.0, 4.0)), "ram_ratio": rng.choice((1.0, 1.5))}
+
+
+def random_asked(rng):
+    """A request as the conductor sends it."""
+    guest = random_guest(rng, rng.choice((1, 1, 2, 3))) if rng.random() < 0.9 else None
+    cell = guest["cells"][0] if guest else {"cpu_policy": rng.choice(("dedicated", "shared")), "thread_policy": "require"}
+    specs, image = {}, {}
+    for name in ("cpu_policy", "thread_policy"):
+        if cell[name] and rng.random() < 0.9:
+            key = "cpu_thread_policy" if name == "thread_policy" else name
+            if rng.random() < 0.7:
+                specs[f"hw:{key}"] = cell[name]
+            else:
+                image[f"hw_{key}"] = cell[name]
+    return {"guest": guest, "specs": specs, "image": image, "networks": None if rng.random() < 0.6 else {
+        "physnets": [name for name in PHYSNETS if rng.random() < 0.3], "tunneled": rng.random() < 0.2},
+        "pci": [[rng.choice(PRODUCTS), rng.choice((1, 1, 2)), rng.choice(NUMA_POLICIES)]
+                for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))]}
+
+
+def spec_of(asked):
+    """The RequestSpec of a request of a case."""
+    spec = objects.RequestSpec(
+        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0, extra_specs=asked["specs"]),
+        image=objects.ImageMeta(properties=objects.ImageMetaProps(**asked["image"])), project_id="p", availability_zone=None,
+        num_instances=1, ignore_hosts=None, force_hosts=None, force_nodes=None, instance_group=None,
+        instance_uuid=uuid_of("new"), scheduler_hints={}, numa_topology=_topology_of(asked["guest"]),
+        pci_requests=objects.InstancePCIRequests(requests=[objects.InstancePCIRequest(
+            count=count, spec=[{"vendor_id": "8086", "product_id": product}], alias_name="a", numa_policy=policy,
+            request_id=uuid_of(f"pci {number}")) for number, (product, count, policy) in enumerate(asked["pci"])]))
+    if asked["networks"] is not None:
+        spec.network_metadata = objects.NetworkMetadata(physnets=set(asked["networks"]["physnets"]),
+                                                        tunneled=asked["networks"]["tunneled"])
+    return spec
+
+
+def _topology_of(guest):
+    return guest and objects.InstanceNUMATopology(emulator_threads_policy=guest["emulator"], cells=[objects.InstanceNUMACell(
+        id=cell["id"], cpuset=set(cell["shared"]), pcpuset=set(cell["dedicated"]), memory=cell["memory_mb"],
+        pagesize=cell["page_kb"], cpu_policy=cell["cpu_policy"], cpu_thread_policy=cell["thread_policy"])
+        for cell in guest["cells"]])
+
+
+def report_of(name, host):
+    """The (producer, HostReported) of a host."""
+    root, capacity = uuid_of(name), capacity_of(host["cells"])
+    inventories = (inventory("VCPU", 64, ratio=host["cpu_ratio"]), inventory("MEMORY_MB", 65536, ratio=host["ram_ratio"]))
+    consumers = (events.Consumer(uuid_of(f"{name} vm"), "p", (), None, pack(guest_of(host["uses"]))),) if host["uses"] else ()
+    said = reported(name, [events.Provider(root, name, -1, inventories, (), ())], consumers)
+    tree = events.thaw("HostInventory", said.inventory)._replace(numa_cells=capacity.cells, pci_pools=tuple(
+        events.PCIPool("8086", product, node, {"dev_type": "type-PCI"}, count) for node, product, count in host["pools"]))
+    return f"compute_agent/{name}", said._replace(inventory=pack(tree))
+
+
+def facts_of(host):
+    """The same host for nova."""
+    return {"cells": host["cells"] or None, "uses": host["uses"], "cpu_ratio": host["cpu_ratio"],
+            "ram_ratio": host["ram_ratio"], "pools": [
+                {"vendor_id": "8086", "product_id": product, "numa_node": node, "count": count,
+                 "tags": {"dev_type": "type-PCI"}} for node, product, count in host["pools"]]}

@@ -9,15 +9,37 @@ from collections import Counter
 
 import pytest
 
+from nova_sched import filters
+from nova_sched.filters import HostView
 from nova_sched.projection.devices import HostDevices
+from nova_sched.selection.limits import numa_limits
+from nova_sched.selection.policy import Policy
+from nova_sched.selection.request import request_from
+from tests.peers.clouds import fold
 from tests.peers.conftest import _peer
-from tests.peers.numa_cases import capacity_of, fit, guest_of, random_cells, random_pools, random_request, random_uses
+from tests.peers.numa_cases import (
+    capacity_of,
+    facts_of,
+    fit,
+    guest_of,
+    random_asked,
+    random_cells,
+    random_host,
+    random_pools,
+    random_request,
+    random_uses,
+    report_of,
+    spec_of,
+)
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
 
 SEED = 34
 HOSTS, REQUESTS = 1000, 10
+CLOUDS, HOSTS_OF_CLOUD, ASKED_OF_CLOUD = 50, 15, 14
+FILTER = filters.BUILT_IN["NUMATopologyFilter"]
+POLICY = Policy(enabled_filters=(FILTER.name,))
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +124,58 @@ def test_fits_are_novas(nova_numa, record_property):
     asked = HOSTS * REQUESTS
     assert asked >= 10_000
     assert 0.2 * asked < counts["fits"] < 0.8 * asked, counts
+
+
+# --- the filter ----------------------------------------------------------------------------------------------------
+
+def filter_differences(nova_numa, case):
+    """(what differs from nova by its rules, or None; Counter of verdicts)."""
+    specs, counts = [spec_of(asked) for asked in case["requests"]], Counter()
+    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs], [facts_of(host) for host in case["hosts"]])
+    assert "error" not in reply, reply
+    names = [f"h{number}" for number in range(len(case["hosts"]))]
+    table = fold("c1", [report_of(name, host) for name, host in zip(names, case["hosts"], strict=True)]).table
+    rows = [table.row_of_host[name] for name in names]
+    for spec, answers in zip(specs, reply["answer"], strict=True):
+        request = request_from(spec, "req-1")
+        reasons = dict.fromkeys(rows)
+        for refusal in FILTER.refusals(HostView(table, table.roots()), request, POLICY, None):
+            reasons.update(dict.fromkeys(table.roots()[refusal.hosts].tolist(), refusal.reason))
+        for row, (as_it_is, by_rules, limits) in zip(rows, answers, strict=True):
+            passes = reasons[row] is None
+            if isinstance(by_rules, str):
+                counts[f"nova falls over: {by_rules}"] += 1
+                continue
+            if passes != by_rules:
+                return f"{table.host_names[row]}: {reasons[row]}, nova {by_rules} for {request}", counts
+            counts[reasons[row]] += 1
+            counts["as it is: " + ("the same" if as_it_is == by_rules else f"{as_it_is}")] += 1
+            if passes and said_of(numa_limits(table, row, request, POLICY)) != limits:
+                return f"limits {numa_limits(table, row, request, POLICY)}, nova's {limits}", counts
+    return None, counts
+
+
+def said_of(limits):
+    return limits and [limits.cpu_ratio, limits.ram_ratio, [sorted(limits.physnets), limits.tunneled]
+                       if limits.networks else None]
+
+
+def test_verdicts_and_limits_are_novas(nova_numa):
+    rng, counts = random.Random(SEED + 1), Counter()
+    for _ in range(CLOUDS):
+        case = {"hosts": [random_host(rng) for _ in range(HOSTS_OF_CLOUD)],
+                "requests": [random_asked(rng) for _ in range(ASKED_OF_CLOUD)]}
+        fault, found = filter_differences(nova_numa, case)
+        if fault:
+            smallest = shrink(case, lambda one: filter_differences(nova_numa, one)[0] is not None)
+            pytest.fail(f"seed {SEED + 1}: {filter_differences(nova_numa, smallest)[0]}\n{smallest}")
+        counts += found
+    print(f"seed {SEED + 1}:", dict(counts))
+    asked = CLOUDS * HOSTS_OF_CLOUD * ASKED_OF_CLOUD
+    assert asked >= 10_000
+    assert 0.2 * asked < counts[None] < 0.8 * asked, counts
+    assert counts["as it is: the same"] > 0.99 * asked, counts
+
+
+def test_rebuilds_do_not_meet_it(nova_numa):
+    assert nova_numa.ask("on_rebuild")["answer"] == FILTER.on_rebuild

@@ -1,4 +1,5 @@
-"""What the endpoint makes of requests beside the decision: cells by their uuid, and the policy of the moment."""
+"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
+nova-compute says that instances are."""
 
 import pytest
 
@@ -6,8 +7,10 @@ from nova_sched.selection.policy import Policy
 from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
 from rpc_api import codec, events
+from rpc_api.errors import UsageError
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.destination import Destination
 from tests.engines import EPOCH, TinyCloud, uuid_of
@@ -64,3 +67,66 @@ def test_a_move_that_may_cross_cells_does_where_its_own_has_no_host(scheduler):
 def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
     scheduler.set_policy(Policy(max_attempts=max_attempts)).result(20)
     assert len(selected(scheduler, f"vm {max_attempts}", cell_of("cell1", False))) == max_attempts
+
+
+def instance_list(**system_metadata):
+    """An InstanceList as it comes: it stays the primitive that it is."""
+    return {"nova_object.name": "InstanceList", "nova_object.data": {"objects": [
+        {"nova_object.name": "Instance", "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept}}
+        for name, kept in system_metadata.items()]}}
+
+
+def said_of(scheduler, host):
+    """Instance -> image properties of what is tracked on a host of cell1, when all that was said is folded."""
+    for _ in range(1000):
+        done, known = scheduler.call(lambda engine: (
+            scheduler.logs["cell1"].producer.sequence, engine.cloud.projections["cell1"])).result(20)
+        if known.producers.get(scheduler.name, (0, 0))[1] >= done:
+            return {uuid: one.image_properties for uuid, one in known.tracked.of(host).items()}
+        scheduler.call(lambda engine: None).result(20)
+    raise AssertionError("what was said was not folded")
+
+
+def test_casts_of_nova_compute_say_where_instances_are(scheduler):
+    endpoint = SchedulerEndpoint(scheduler)
+    endpoint.update_instance_info(None, "a1", instance_list(
+        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"}, y={}))
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("y"): {}}
+    endpoint.delete_instance_info(None, "a1", uuid_of("y"))
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}}
+    endpoint.sync_instance_info(None, "a1", [uuid_of("x"), uuid_of("z")])
+    assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("z"): {}}
+    said = scheduler.logs["cell1"].producer.sequence
+    endpoint.sync_instance_info(None, "a1", [uuid_of("z"), uuid_of("x")])
+    endpoint.update_instance_info(None, "nowhere", instance_list(x={}))
+    endpoint.delete_instance_info(None, "a1", uuid_of("y"))
+    assert said_of(scheduler, "a1").keys() == {uuid_of("x"), uuid_of("z")}
+    assert scheduler.logs["cell1"].producer.sequence == said, "what is known already is not said again"
+    endpoint.sync_instance_info(None, "a1", [])
+    assert said_of(scheduler, "a1") == {}
+
+
+def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
+    with pytest.raises(UsageError, match="names one by what is no UUID"):
+        SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
+
+
+@pytest.mark.parametrize("name, hints, reason", [
+    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+])
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
+    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.scheduler_hints = hints
+    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
+    with pytest.raises(NoValidHost, match=reason):
+        answer.result(20)
+    scheduler.set_policy(Policy()).result(20)
+    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
+    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
+    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
