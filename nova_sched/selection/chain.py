@@ -75,8 +75,14 @@ class FilterChain:
         hosts, passes = HostView(self.table, roots), None
         for one in chain:
             if not one.static:
-                for refusal in one.refusals(hosts, request, self.policy, scope):
-                    refused = refusal.hosts & (kept.codes == 0 if passes is None else passes)
+                left = np.flatnonzero(kept.codes == 0 if passes is None else passes) if one.costly else None
+                view = hosts if left is None else HostView(self.table, roots[left])
+                for refusal in one.refusals(view, request, self.policy, scope):
+                    refused = refusal.hosts
+                    if left is not None:
+                        refused = np.zeros(len(roots), bool)
+                        refused[left] = refusal.hosts
+                    refused = refused & (kept.codes == 0 if passes is None else passes)
                     count = int(np.count_nonzero(refused))
                     if count:
                         refusals.append((one.name, refusal.reason, count))

@@ -15,7 +15,6 @@ from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment, allocate
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
-from nova_sched.weighers import BUILT_IN
 from rpc_api import events
 
 #: How many hosts beside the chosen one have their scores recorded.
@@ -94,8 +93,8 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
 def _scored(table, filtered: Filtered, request, scope, policy):
     """Scores of the survivors and the parts of each weigher; the kept ones, unless one looks at this very request."""
     if filtered.kept is not None and request.server_group is None and all(
-            BUILT_IN[name].static or BUILT_IN[name].raw(table, filtered.rows, request, scope) is None
-            for name, _ in policy.weighers):
+            one.static or not one.costly and one.raw(table, filtered.rows, request, scope) is None
+            for one, _ in policy.weighing):
         return filtered.kept.renewed()
     return weigh(table, filtered.rows, request, scope, policy)
 

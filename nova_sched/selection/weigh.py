@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched import weighers
-from nova_sched.weighers.base import bounds, multipliers, normalized
-
+from nova_sched.weighers.base import bounds, normalized
 
 #: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
@@ -30,13 +28,12 @@ def weigh(table, rows, request, scope, policy):
     scores, parts = np.zeros(len(rows)), []
     if len(rows) < 2:
         return scores, parts
-    for name, multiplier in policy.weighers:
-        weigher = weighers.BUILT_IN[name]
-        factor = multipliers(weigher, table, rows, multiplier)
+    for weigher, multiplier in policy.weighing:
+        factor = weigher.multipliers(table, rows, multiplier, request, scope)
         raw = weigher.raw(table, rows, request, scope) if np.any(factor) else None
         if raw is not None:
-            weighed = factor * normalized(raw, *bounds(raw, weigher.floor))
-            parts.append(Part(name, raw, weighed))
+            weighed = factor * weigher.normalized(raw)
+            parts.append(Part(weigher.name, raw, weighed))
             scores += weighed
     return scores, parts
 
@@ -53,13 +50,12 @@ class KeptScores:
         self.request = request
         self.columns = []
         if len(rows) >= 2:
-            for name, multiplier in policy.weighers:
-                weigher = weighers.BUILT_IN[name]
-                factor = multipliers(weigher, table, rows, multiplier)
-                if weigher.static and np.any(factor):
+            for weigher, multiplier in policy.weighing:
+                factor = weigher.multipliers(table, rows, multiplier, request, None) if weigher.static else 0.0
+                if np.any(factor):
                     raw = weigher.raw(table, rows, request, None)
                     if raw is not None:
-                        self.columns.append(_Column(name, weigher, factor, raw))
+                        self.columns.append(_Column(weigher.name, weigher, factor, raw))
         self.parts = [column.part for column in self.columns]
         self.scores = self._sum()
         self._stale = set()

@@ -6,11 +6,11 @@ from oslo_config import cfg
 
 from nova_sched import weighers
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
+from nova_sched.service import plugins
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
 
-ALL_WEIGHERS = "nova.scheduler.weights.all_weighers"
 #: Weighers that cannot be turned around: a negative multiplier is refused, as nova does.
 _NOT_NEGATIVE = ("soft_affinity_weight_multiplier", "soft_anti_affinity_weight_multiplier")
 
@@ -23,10 +23,15 @@ SCHEDULER_OPTS = [
 
 FILTER_GROUP = cfg.OptGroup("filter_scheduler", "Filters and weighers")
 FILTER_OPTS = [
+    cfg.MultiStrOpt("available_filters", default=[plugins.ALL_FILTERS], mutable=True,
+                    help="Filters that may be enabled, one a line: nova.scheduler.filters.all_filters for all that are built "
+                         "in, and paths of classes, or of modules with classes, as they are written for nova."),
     cfg.ListOpt("enabled_filters", default=list(DEFAULT_FILTERS), mutable=True,
-                help="Filters that are asked of each host, in this order."),
-    cfg.ListOpt("weight_classes", default=[ALL_WEIGHERS], mutable=True,
-                help="Weighers that are used: names, class paths of nova's, or nova.scheduler.weights.all_weighers."),
+                help="Filters that are asked of each host, in this order: names of available_filters, or of entry points of "
+                     "nova_sched.filters."),
+    cfg.ListOpt("weight_classes", default=[plugins.ALL_WEIGHERS], mutable=True,
+                help="Weighers that are used: nova.scheduler.weights.all_weighers for all that are built in, names of these "
+                     "or of entry points of nova_sched.weighers, and paths of classes as they are written for nova."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
                help="Of how many best hosts one is drawn."),
     cfg.StrOpt("image_properties_default_architecture", mutable=True,
@@ -109,10 +114,12 @@ def register(conf) -> None:
 def policy_of(conf) -> Policy:
     """The policy that the configuration describes; UsageError for a filter or weigher that there is not."""
     options, prefilters = conf.filter_scheduler, {one.name: conf.scheduler[one.name] for one in PREFILTER_OPTS}
+    catalogue, used = catalogue_of(conf)
     as_they_are = {one.name: _frozen(options[one.name]) for one in FILTER_OPTS
-                   if one.name not in ("weight_classes", "image_props_weight_setting")}
+                   if one.name not in ("available_filters", "weight_classes", "image_props_weight_setting")}
     return Policy(
-        weighers=tuple(_weighers(options)), max_attempts=conf.scheduler.max_attempts,
+        catalogue=catalogue, weighers=tuple((name, _multiplier(options, catalogue.weighers[name])) for name in used),
+        max_attempts=conf.scheduler.max_attempts,
         default_availability_zone=conf.default_availability_zone,
         image_props_weight_setting=_weights(options.image_props_weight_setting,
                                             "[filter_scheduler] image_props_weight_setting"),
@@ -139,16 +146,16 @@ def _weights(settings, option):
     return tuple(weights.items())
 
 
-def _weighers(options):
-    names = []
-    for wanted in options.weight_classes:
-        names.extend(weighers.BUILT_IN if wanted == ALL_WEIGHERS else [wanted.rpartition(".")[2]])
-    for name in dict.fromkeys(names):
-        known = weighers.BUILT_IN.get(name)
-        if known is None:
-            raise errors.UsageError(f"there is no weigher {name!r}, wanted {ALL_WEIGHERS} or some of "
-                                    f"{', '.join(sorted(weighers.BUILT_IN))}; mend [filter_scheduler] weight_classes")
-        yield name, options[known.option] if known.option else known.default_multiplier
+def catalogue_of(conf):
+    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses); UsageError for what
+    cannot be loaded."""
+    options = conf.filter_scheduler
+    return plugins.load(options.available_filters, options.enabled_filters, options.weight_classes)
+
+
+def _multiplier(options, weigher):
+    """What the configuration says of a weigher; one of a deployer has its multiplier itself."""
+    return options[weigher.option] if weigher.option in options else weigher.default_multiplier
 
 
 def cells(conf):
