@@ -132,7 +132,7 @@ def _imported(kind, path):
 
 
 def _broken(kind, path, fault):
-    return errors.UsageError(f"the {kind.noun} {path} cannot be loaded ({type(fault).__name__}: {fault}); mend its package, or "
+    return errors.UsageError(f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: {fault}); mend its package, or "
                              f"[filter_scheduler] {kind.option}")
 
 

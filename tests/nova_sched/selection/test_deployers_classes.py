@@ -123,7 +123,7 @@ class Free:
         return 3.0 if host_state.host == "h0" else 2.0
 
     def _weigh_object(self, host_state, weight_properties):
-        assert weight_properties.flavor.name == "m1"
+        assert weight_properties.flavor.name in ("m1", "small")
         return host_state.total_usable_ram_mb
 
 
