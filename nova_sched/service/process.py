@@ -220,8 +220,9 @@ class Process:
         try:
             self._service.start()
             settle_memory()
-            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
+            # Before it is said: whoever reads it may send a signal at once.
             self._starting, self._ready = False, True
+            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
             fault = self._watch()
         except _Stopped:
             LOG.info("%s is stopped before it was ready", self._program)
