@@ -315,7 +315,8 @@ class HostTable:
     # --- metrics and devices ---------------------------------------------------------------------------------
 
     def set_metrics(self, root: int, metrics) -> None:
-        """Write the metrics of a host: those that it does not name (any more) are NaN."""
+        """Write the metrics of a host: those that it does not name (any more), or that are no finite numbers, are NaN."""
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         for name, column in self.metrics.items():
             column[root] = metrics.get(name, np.nan)
         for name in metrics.keys() - self.metrics.keys():

@@ -5,22 +5,11 @@ Imports nothing of this project. See :mod:`tests.peers.conftest` for how it is s
 
 import json
 import sys
-import types
 
 import nova.conf
 from nova import objects
-from nova import weights as nova_weights
 from nova.objects import base
-from nova.scheduler import host_manager, request_filter, utils
-from nova.scheduler import weights as host_weights
-from nova.scheduler.filters import (
-    affinity_filter,
-    compute_capabilities_filter,
-    compute_filter,
-    extra_specs_ops,
-    image_props_filter,
-)
-from nova.scheduler.weights import affinity, cpu, disk, ram
+from nova.scheduler import request_filter, utils
 
 objects.register_all()
 CONF = nova.conf.CONF
@@ -32,21 +21,6 @@ REQUEST_FILTERS = (
     request_filter.ephemeral_encryption_filter, request_filter.virtio_sound_filter,
     request_filter.tpm_secret_security_filter,
 )
-FILTERS = {one.__name__: one() for one in (
-    compute_filter.ComputeFilter, compute_capabilities_filter.ComputeCapabilitiesFilter,
-    image_props_filter.ImagePropertiesFilter, affinity_filter.ServerGroupAntiAffinityFilter,
-    affinity_filter.ServerGroupAffinityFilter,
-)}
-FILTERS["ComputeFilter"].servicegroup_api = types.SimpleNamespace(service_is_up=lambda service: service["up"])
-WEIGHERS = {one.__name__: one for one in (
-    ram.RAMWeigher, cpu.CPUWeigher, disk.DiskWeigher, affinity.ServerGroupSoftAffinityWeigher,
-    affinity.ServerGroupSoftAntiAffinityWeigher,
-)}
-OPTIONS = {
-    "RAMWeigher": "ram_weight_multiplier", "CPUWeigher": "cpu_weight_multiplier",
-    "DiskWeigher": "disk_weight_multiplier", "ServerGroupSoftAffinityWeigher": "soft_affinity_weight_multiplier",
-    "ServerGroupSoftAntiAffinityWeigher": "soft_anti_affinity_weight_multiplier",
-}
 
 
 def spec_of(primitive):
@@ -72,52 +46,7 @@ def translate(spec):
     }
 
 
-def _state(facts):
-    state = host_manager.HostState(facts["host"], facts["nodename"], None)
-    for name, value in facts.items():
-        setattr(state, name, value)
-    state.instances = dict.fromkeys(facts["instances"])
-    state.aggregates = [objects.Aggregate(metadata=metadata) for metadata in facts["aggregates"]]
-    return state
-
-
-def passes(spec, hosts):
-    """For each filter, whether each host passes; the name of the error where nova falls over."""
-    spec = spec_of(spec)
-    verdicts = {}
-    for name, one in FILTERS.items():
-        verdicts[name] = []
-        for facts in hosts:
-            try:
-                verdicts[name].append(bool(one.host_passes(_state(facts), spec)))
-            except Exception as error:
-                verdicts[name].append(type(error).__name__)
-    return verdicts
-
-
-def weigh(spec, hosts, multipliers):
-    """The score of each host, in the order of ``hosts``."""
-    for name, multiplier in multipliers:
-        CONF.set_override(OPTIONS[name], multiplier, "filter_scheduler")
-    weighers = [WEIGHERS[name]() for name, _ in multipliers]
-    states = [_state(facts) for facts in hosts]
-    weighed = nova_weights.BaseWeightHandler.get_weighed_objects(
-        types.SimpleNamespace(object_class=host_weights.WeighedHost), weighers, states, spec_of(spec))
-    by_state = {id(one.obj): one.weight for one in weighed}
-    return [by_state[id(state)] for state in states]
-
-
-def matches(value, wanted):
-    """Nova's extra_specs_ops on one value."""
-    return bool(extra_specs_ops.match(value, wanted))
-
-
-def on_rebuild():
-    """Which filters nova asks for a rebuild."""
-    return {name: one.RUN_ON_REBUILD for name, one in FILTERS.items()}
-
-
-ASKS = {one.__name__: one for one in (translate, passes, weigh, matches, on_rebuild)}
+ASKS = {one.__name__: one for one in (translate,)}
 
 
 def main():
