@@ -11,7 +11,7 @@ from tests.peers.worlds import compared, random_options, random_world, smallest
 pytestmark = pytest.mark.nova
 
 SEED = 32
-WORLDS = 250
+WORLDS = 225
 QUESTIONS = 46
 HOSTS = 8
 REQUESTS = 23
