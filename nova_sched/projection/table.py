@@ -98,6 +98,8 @@ class HostTable:
         #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
         self.held_guests = {}
         self._capacities = WeakValueDictionary()
+        #: ImageCounts, once someone asked for them.
+        self.image_counts = None
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
