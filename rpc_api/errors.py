@@ -104,3 +104,9 @@ class NoAnswer(NovaSchedError):
     """No answer to an RPC call came in time: nobody can say whether what was asked for was done, or will be."""
 
     exit_code = EXIT_UNREACHABLE
+
+
+class ServiceUnavailable(NovaSchedError):
+    """Another service of the cloud that must be asked cannot be reached, refuses us, or answers what makes no sense."""
+
+    exit_code = EXIT_UNREACHABLE

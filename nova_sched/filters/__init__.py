@@ -7,7 +7,7 @@ from nova_sched.filters.aggregate_tenants import AggregateMultiTenancyIsolation
 from nova_sched.filters.all_hosts import AllHostsFilter
 from nova_sched.filters.base import Filter, HostView, Refusal
 from nova_sched.filters.cidr import SimpleCIDRAffinityFilter
-from nova_sched.filters.compute import ComputeFilter
+from nova_sched.filters.compute import ComputeFilter, ComputeStatusFilter
 from nova_sched.filters.compute_capabilities import ComputeCapabilitiesFilter
 from nova_sched.filters.destination import AvailabilityZoneFilter, CellFilter, DestinationFilter
 from nova_sched.filters.image_properties import ImagePropertiesFilter
@@ -27,7 +27,10 @@ from nova_sched.filters.server_group import (
 )
 
 #: Asked of every request: they stand for what nova leaves to Placement and to its request filters.
-ALWAYS = (DestinationFilter(), CellFilter(), AvailabilityZoneFilter(), ResourceFilter(), ServerGroupFaultDomainFilter())
+ALWAYS = (
+    DestinationFilter(), CellFilter(), AvailabilityZoneFilter(), ComputeStatusFilter(), ResourceFilter(),
+    ServerGroupFaultDomainFilter(),
+)
 
 #: Asked where ``[filter_scheduler] enabled_filters`` names them. One that is always asked may be named too.
 BUILT_IN = {one.name: one for one in (

@@ -19,10 +19,6 @@ class AggregateMultiTenancyIsolation(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if any(key.startswith(_PREFIX) for key in hosts.aggregate_keys()):
+            project = request.project_id
             yield Refusal("aggregate of other projects", hosts.by_aggregates(
-                lambda metadata: _is_for_others(metadata, request.project_id)))
-
-
-def _is_for_others(metadata, project_id):
-    keys = [key for key in metadata.keys if key.startswith(_PREFIX)]
-    return bool(keys) and not any(project_id in metadata.words(key) for key in keys)
+                lambda metadata: bool(metadata.words_under(_PREFIX)) and project not in metadata.words_under(_PREFIX)))

@@ -42,26 +42,31 @@ class HostView:
     def by_value(self, name: str, verdict) -> np.ndarray:
         """``verdict(value)`` for each host's value of an interned column, asked once for each distinct value."""
         column = self.column(name)
-        distinct = np.unique(column)
-        verdicts = np.zeros(int(distinct[-1]) + 1 if len(distinct) else 0, bool)
-        for value in distinct:
-            verdicts[value] = verdict(int(value))
+        # The last place is that of no value: -1.
+        occurs = np.zeros(int(column.max(initial=-1)) + 2, bool)
+        occurs[column] = True
+        verdicts = np.zeros(len(occurs), bool)
+        for value in np.flatnonzero(occurs[:-1]).tolist():
+            verdicts[value] = verdict(value)
         return verdicts[column]
 
     def by_aggregates(self, verdict) -> np.ndarray:
         """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked once
         for each distinct set of aggregates."""
-        return self.of_aggregates(verdict, bool)
-
-    def of_aggregates(self, value, kind) -> np.ndarray:
-        """``value(metadata)`` of each host as an array of a type, asked as above."""
         of_hosts = host_aggregates(self.table)
         column = of_hosts.column[self.index]
-        values = np.zeros(len(of_hosts.metadata), kind)
-        numbers = range(len(values)) if len(values) <= len(self) else np.unique(column).tolist()
-        for number in numbers:
-            values[number] = value(of_hosts.metadata[number])
-        return values[column]
+        verdicts = np.zeros(len(of_hosts.metadata), bool)
+        for number in range(len(verdicts)) if len(verdicts) <= len(self) else np.unique(column).tolist():
+            verdicts[number] = verdict(of_hosts.metadata[number])
+        return verdicts[column]
+
+    def aggregate_limits(self, key: str, default: int) -> np.ndarray:
+        """The least whole number that aggregates of each host have under a key (int64, shape [hosts in view]); the default
+        for hosts without one, and where one of theirs is no whole number."""
+        of_hosts = host_aggregates(self.table)
+        limits = self.table.derived(("aggregate limits", key, default), lambda: np.array(
+            [metadata.least(key, default) for metadata in of_hosts.metadata], np.int64)[of_hosts.column])
+        return limits[self.index]
 
     def aggregate_keys(self) -> frozenset:
         """All keys that aggregates have in their metadata."""

@@ -1,6 +1,7 @@
 """SimpleCIDRAffinityFilter: refuses hosts whose address is not in the network that hints name."""
 
 import ipaddress
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,10 +82,14 @@ class _Addresses:
     def _read(self, rows):
         for row in rows:
             text = self.texts[row] = self.table.host_ips[row]
-            try:
-                address = ipaddress.ip_address(text)
-            except ValueError:
-                self.version[row] = 0
-                continue
-            number = int(address)
-            self.version[row], self.high[row], self.low[row] = address.version, number >> 64, number & _HALF
+            self.version[row], self.high[row], self.low[row] = _number_of(text)
+
+
+@lru_cache(2**17)
+def _number_of(text):
+    """Version, upper and lower 64 bits of an address; version 0 for what is none."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return 0, 0, 0
+    return address.version, int(address) >> 64, int(address) & _HALF

@@ -1,10 +1,13 @@
-"""ComputeFilter: refuses hosts that take no instances now."""
+"""Refuse hosts that take no instances now."""
 
 from nova_sched.filters.base import Filter, Refusal
 
 
 class ComputeFilter(Filter):
-    """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed."""
+    """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed.
+
+    Options: none here (``service_down_time`` is the conductor's). Reasons: ``cell unreachable``, ``disabled``, ``down``.
+    """
 
     name = "ComputeFilter"
 
@@ -15,3 +18,13 @@ class ComputeFilter(Filter):
             yield Refusal("cell unreachable", hosts.by_value("cell", lambda cell: bool(closed.get(cells.values[cell]))))
         yield Refusal("disabled", hosts.column("disabled"))
         yield Refusal("down", hosts.column("down"))
+
+
+class ComputeStatusFilter(Filter):
+    """A host is refused while its service is disabled, or its provider has the trait COMPUTE_STATUS_DISABLED: also where the
+    request names it by force, which passes over the ComputeFilter."""
+
+    name = "ComputeStatusFilter"
+
+    def refusals(self, hosts, request, policy, scope):
+        yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index))

@@ -1,14 +1,12 @@
 """Where a request may go at all: named hosts, zones, aggregates and cells."""
 
-import numpy as np
-
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.projection.table import NONE
 
 
 class DestinationFilter(Filter):
-    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts
-    are compared without regard to case."""
+    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts to leave
+    out, and of those named by force, are compared without regard to case; that of a destination is not."""
 
     name = "DestinationFilter"
     static = False
@@ -18,9 +16,11 @@ class DestinationFilter(Filter):
         table = hosts.table
         if request.ignore_hosts:
             yield Refusal("ignored", hosts.in_rows(_rows_of(table, request.ignore_hosts)))
-        for names in (request.force_hosts, (request.target_host,) if request.target_host else ()):
-            if names:
-                yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, names)))
+        if request.force_hosts:
+            yield Refusal("not the requested host", ~hosts.in_rows(_rows_of(table, request.force_hosts)))
+        if request.target_host:
+            row = table.row_of_host.get(request.target_host)
+            yield Refusal("not the requested host", ~hosts.in_rows([] if row is None else [row]))
         for nodes in (request.force_nodes, (request.target_node,) if request.target_node else ()):
             if nodes:
                 yield Refusal("not the requested node", ~hosts.in_rows(
@@ -56,9 +56,10 @@ class CellFilter(Filter):
 class AvailabilityZoneFilter(Filter):
     """Refuses hosts of other availability zones than the one that a request names.
 
-    It is asked of every request, as nova's request filter for zones is; naming it in ``enabled_filters``, as older
-    configurations do, changes nothing. Options: ``default_availability_zone`` (of hosts that no aggregate gives one).
-    Reasons: ``availability zone``.
+    Those are hosts that no aggregate of the zone has; and of hosts in no zone's aggregate, those that report another zone
+    (or none, where the request's is not the default one). It is asked of every request, as nova's request filter for zones
+    is; naming it in ``enabled_filters``, as older configurations do, changes nothing. Options:
+    ``default_availability_zone`` (of hosts that no aggregate gives one). Reasons: ``availability zone``.
     """
 
     name = "AvailabilityZoneFilter"
@@ -68,14 +69,5 @@ class AvailabilityZoneFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:
-            default = policy.default_availability_zone
-            column, numbers = hosts.table.derived(("zone column", default), lambda: _zone_column(hosts.table, default))
-            yield Refusal("availability zone", column[hosts.index] != numbers.get(request.availability_zone, NONE))
-
-
-def _zone_column(table, default):
-    """The number of each row's zone (int32, shape [rows]; -2: no host), and the numbers of the names."""
-    numbers, column = {}, np.full(table.count, NONE - 1, np.int32)
-    for row, name in table.zone_names(default).items():
-        column[row] = numbers.setdefault(name, len(numbers))
-    return column, numbers
+            yield Refusal("availability zone", ~hosts.table.in_zone(
+                request.availability_zone, policy.default_availability_zone)[hosts.index])

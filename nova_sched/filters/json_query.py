@@ -16,8 +16,6 @@ from rpc_api import errors
 MAX_CHARACTERS = 16 * 1024
 MAX_OPERATORS = 64
 MAX_DEPTH = 32
-#: Larger numbers are compared one by one: an array would round them.
-_MAX_EXACT = 2**53
 COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "in": operator.eq}
 OPERATORS = (*COMPARISONS, "not", "or", "and")
 
@@ -69,6 +67,11 @@ def _fault(text, what):
     return errors.UsageError(f"the hint query {text[:200]!r} cannot be used: {what}; mend it")
 
 
+def _shown(value):
+    """A value in a message; of one that may be deep, what it is."""
+    return {dict: "an object", list: "a list"}.get(type(value)) or json.dumps(value)[:80]
+
+
 class _Reader:
     def __init__(self, text):
         self.text = text
@@ -76,10 +79,10 @@ class _Reader:
 
     def term(self, query, depth) -> Term:
         if not isinstance(query, list):
-            raise _fault(self.text, f"wanted a list of an operator and values, got {json.dumps(query)[:80]}")
+            raise _fault(self.text, f"wanted a list of an operator and values, got {_shown(query)}")
         name = query[0]
         if not isinstance(name, str) or name not in OPERATORS:
-            raise _fault(self.text, f"{json.dumps(name)[:80]} is no operator, wanted one of {' '.join(OPERATORS)}")
+            raise _fault(self.text, f"{_shown(name)} is no operator, wanted one of {' '.join(OPERATORS)}")
         self.operators += 1
         if self.operators > MAX_OPERATORS or depth > MAX_DEPTH:
             raise _fault(self.text, f"wanted at most {MAX_OPERATORS} operators, {MAX_DEPTH} of them inside each other")
@@ -144,7 +147,7 @@ class _Evaluation:
         truths = [self.truth(one) for one in part.arguments]
         if part.operator == "and":
             return np.logical_and.reduce([self._all(True), *(true | ~there for true, there in truths)])
-        return np.logical_or.reduce([self._all(False), *(true & there for true, there in truths)])
+        return np.logical_or.reduce([self._all(False), *(true for true, _ in truths)])
 
     def _negated(self, term):
         truths = [self.truth(one) for one in term.arguments]
@@ -186,7 +189,7 @@ class _Evaluation:
         values = [self._value(one) for one in term.arguments]
         varied = [value for value in values if not isinstance(value, Constant)]
         if not any(isinstance(value, (Attribute, _Negated)) for value in varied) and all(
-                _is_exact(value.value) for value in values if isinstance(value, Constant)):
+                isinstance(value.value, (int, float)) for value in values if isinstance(value, Constant)):
             return self._compared_numbers(term.operator, values)
         if not varied:
             codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
@@ -220,11 +223,6 @@ class _Evaluation:
         return value.tolist()
 
 
-def _is_exact(value):
-    """Whether an array is compared with a constant as Python would compare its numbers."""
-    return isinstance(value, (int, float)) and abs(value) <= _MAX_EXACT
-
-
 def _there(values):
     """Without those that a host does not have."""
     return [value for value in values if value is not None]
@@ -235,9 +233,7 @@ def _compare(name, values):
     if len(values) < 2:
         return False
     first, others = values[0], values[1:]
-    if name == "in":
-        return first in others
     try:
-        return all([COMPARISONS[name](first, other) for other in others])
-    except TypeError:
+        return first in others if name == "in" else all([COMPARISONS[name](first, other) for other in others])
+    except (TypeError, RecursionError):
         return None

@@ -1,7 +1,5 @@
 """The filters of hosts that are busy: how much they build at once, how many instances they run."""
 
-import numpy as np
-
 from nova_sched.filters.base import Filter, Refusal
 
 
@@ -17,8 +15,7 @@ class _LoadFilter(Filter):
     def refusals(self, hosts, request, policy, scope):
         limit = getattr(policy, self.option)
         if self.of_aggregates and self.option in hosts.aggregate_keys():
-            option = limit
-            limit = hosts.of_aggregates(lambda metadata: metadata.least(self.option, option), np.int64)
+            limit = hosts.aggregate_limits(self.option, limit)
         yield Refusal(self.reason, hosts.column(self.count) + hosts.column("held_claims") >= limit)
 
 

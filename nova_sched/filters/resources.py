@@ -1,7 +1,8 @@
 """ResourceFilter: refuses hosts whose tree of providers cannot hold what is asked for.
 
 What it lets through has, for each group by itself, a provider that can hold
-it, and enough providers where groups are to be isolated. Whether all groups
+it, and enough providers where groups are to be isolated; or so for each of the
+groups to fall back on, where a request has some. Whether all groups
 fit together is looked at host by host, best host first, when hosts are
 chosen (:mod:`nova_sched.selection.fit`).
 """
@@ -19,8 +20,8 @@ class ResourceFilter(Filter):
     name = "ResourceFilter"
 
     def seen(self, request):
-        return (request.groups, request.group_policy, request.same_subtree, request.root_required, request.root_forbidden,
-                request.fallback_groups)
+        return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy, request.root_required,
+                request.root_forbidden)
 
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
@@ -29,10 +30,19 @@ class ResourceFilter(Filter):
         for trait in request.root_forbidden:
             yield Refusal(f"forbidden trait {trait}", table.has_trait(trait, hosts.rows))
         providers = Providers(hosts)
-        for group in request.groups:
-            yield from _group_refusals(providers, group)
-        if request.group_policy == "isolate":
-            yield from _isolation_refusals(providers, request.groups)
+        refusals = _groups_refusals(providers, request.groups, request.group_policy)
+        if request.fallback_groups:
+            # A host that cannot hold those either is refused for what it was asked first.
+            neither = np.zeros(len(hosts), bool)
+            for refusal in _groups_refusals(providers, request.fallback_groups, request.group_policy):
+                neither |= refusal.hosts
+            refusals = (refusal._replace(hosts=refusal.hosts & neither) for refusal in refusals)
+        yield from refusals
+
+
+def _unnamed(groups):
+    """Groups without their suffixes, which may be the ids of ports: whether a group has one is all that is seen of it."""
+    return tuple([group._replace(suffix="*") if group.suffix else group for group in groups])
 
 
 class Providers:
@@ -82,7 +92,7 @@ class Providers:
 
     def in_aggregates(self, lists, with_root):
         """Which providers are in an aggregate of each list (``with_root``: or have a root that is)."""
-        own, of_root = self._all(), self._all()
+        own, of_root = self.all(), self.all()
         for uuids in lists:
             member = np.logical_or.reduce([self.table.aggregate_rows(uuid) for uuid in uuids])
             own &= member[self.rows]
@@ -94,18 +104,18 @@ class Providers:
         row = self.table.row_of_uuid.get(uuid)
         return self._none() if row is None else self.table.root[self.rows] == self.table.root[row]
 
-    def _all(self):
+    def all(self):
         """All providers, which is not all rows: some may be unused."""
         return self.table.root[self.rows] >= 0
 
     def _none(self):
-        return np.zeros_like(self._all())
+        return np.zeros_like(self.all())
 
 
 def usable_providers(providers: Providers, group) -> np.ndarray:
     """Which providers a group may use at all: no forbidden trait, in its aggregates and in its tree."""
     single = group.suffix != ""
-    usable = providers._all()
+    usable = providers.all()
     for trait in group.forbidden_traits:
         usable &= ~providers.has_trait(trait)
     if group.member_of:
@@ -122,19 +132,25 @@ def usable_providers(providers: Providers, group) -> np.ndarray:
     return usable
 
 
+def _groups_refusals(providers, groups, policy):
+    for group in groups:
+        yield from _group_refusals(providers, group)
+    if policy == "isolate":
+        yield from _isolation_refusals(providers, groups)
+
+
 def _group_refusals(providers, group):
+    usable = usable_providers(providers, group)
+    # Where nothing is taken of any provider, it is the host itself that must meet the group.
+    serving = providers.roots() if not group.suffix and not group.resources else providers.all()
     for trait in group.required_traits:
-        yield Refusal(f"trait {trait}", ~providers.any(providers.has_trait(trait)))
+        yield Refusal(f"trait {trait}", ~providers.any(serving & providers.has_trait(trait)))
     for traits in group.any_traits:
         yield Refusal("trait " + " or ".join(traits), ~providers.any(
-            np.logical_or.reduce([providers.has_trait(trait) for trait in traits])))
-    usable = usable_providers(providers, group)
+            serving & np.logical_or.reduce([providers.has_trait(trait) for trait in traits])))
     restricted = group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree
     if restricted:
-        yield Refusal("traits or aggregates", ~providers.any(usable))
-    if not group.suffix and not group.resources:
-        # Nothing is taken of any provider: it is the host itself that must meet the group.
-        yield Refusal("traits or aggregates", ~providers.any(usable & providers.roots()))
+        yield Refusal("traits or aggregates", ~providers.any(serving & usable))
     together = usable
     single = group.suffix != "" and len(group.resources) > 1 and providers.owner is not None
     for resource_class, amount in group.resources:

@@ -4,7 +4,11 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class ServerGroupAntiAffinityFilter(Filter):
-    """Refuses hosts that hold as many members of the group as its rule allows; a member's own host passes."""
+    """Refuses hosts that hold as many members of the group as its rule ``max_server_per_host`` allows (1 without it); a
+    member's own host passes. Asked where the group's policy is anti-affinity.
+
+    Options: none. Reasons: ``anti-affinity``.
+    """
 
     name = "ServerGroupAntiAffinityFilter"
     static = False
@@ -19,7 +23,10 @@ class ServerGroupAntiAffinityFilter(Filter):
 
 
 class ServerGroupAffinityFilter(Filter):
-    """Refuses all hosts but those of the group, once it has any."""
+    """Refuses all hosts but those of the group, once it has any. Asked where the group's policy is affinity.
+
+    Options: none. Reasons: ``affinity``.
+    """
 
     name = "ServerGroupAffinityFilter"
     static = False

@@ -36,9 +36,9 @@ class CellUse(NamedTuple):
 
 
 class Node:
-    """What a HostNUMACell comes to: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and the dedicated ones of each
-    (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for pinned and
-    unpinned guests (``legacy``), and ``pages``: (size_kb, number among the cell's pages), the largest first."""
+    """What a HostNUMACell comes to: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and the dedicated ones of
+    each (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for pinned
+    and unpinned guests (``legacy``), and ``pages``: (size_kb, number among the cell's pages), the largest first."""
 
     __slots__ = ("dedicated", "cores", "pinnable", "threads", "legacy", "pages")
 

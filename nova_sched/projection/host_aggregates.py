@@ -17,11 +17,12 @@ class Metadata:
     """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their uuids,
     ``keys`` the keys that any of them has."""
 
-    __slots__ = ("aggregates", "keys")
+    __slots__ = ("aggregates", "keys", "_words")
 
     def __init__(self, aggregates):
         self.aggregates = aggregates
         self.keys = frozenset(key for one in aggregates for key in one.metadata)
+        self._words = {}
 
     def values(self, key: str) -> set[str]:
         """What stands under a key, as it stands there."""
@@ -29,7 +30,18 @@ class Metadata:
 
     def words(self, key: str) -> set[str]:
         """The values of a key with lists (parted by commas) taken apart."""
-        return {word.strip() for value in self.values(key) for word in value.split(",")}
+        words = self._words.get(key)
+        if words is None:
+            words = self._words[key] = {word.strip() for value in self.values(key) for word in value.split(",")}
+        return words
+
+    def words_under(self, prefix: str) -> set[str]:
+        """The words of all keys that begin with a prefix; empty where there is no such key."""
+        # No key has a prefix in this form.
+        words = self._words.get((prefix,))
+        if words is None:
+            words = self._words[prefix,] = set().union(*(self.words(key) for key in self.keys if key.startswith(prefix)))
+        return words
 
     def least(self, key: str, default: int) -> int:
         """The least whole number under a key; ``default`` where there is none, or one of them is no whole number."""

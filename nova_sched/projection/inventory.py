@@ -3,7 +3,7 @@
 import re
 
 from nova_sched.projection.devices import HostDevices, fault_of
-from nova_sched.projection.table import Profile
+from nova_sched.projection.table import Profile, service_version
 from rpc_api import errors, events
 
 MAX_PROVIDERS = 4096
@@ -115,9 +115,12 @@ def _write_host(table, root, tree):
     table.host_ips[root] = tree.host_ip
     table.set_devices(root, HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools)) if (
         tree.numa_cells or tree.pci_pools) else None)
-    table.profile[root] = table.profiles.id_of(Profile(
+    profiles, before = table.profiles, table.profile[root]
+    table.profile[root] = now = profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
+    if now != before and before >= 0 and service_version(profiles.values[before]) != service_version(profiles.values[now]):
+        table.topology_version += 1
     table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)
     if table.zone[root] != zone:

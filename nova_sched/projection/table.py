@@ -49,6 +49,12 @@ class Profile(NamedTuple):
     supported_instances: tuple
 
 
+def service_version(profile: Profile) -> int:
+    """The version of nova's compute service that a host of this make reports among its ``stats``; 0 where it does not."""
+    version = dict(profile.stats).get("service_version", "")
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+
+
 class Interned:
     """Small ints for values that many rows share; ``values[i]`` is the value of the int ``i``."""
 
@@ -449,6 +455,26 @@ class HostTable:
                 by_row.update((int(self.root[row]), uuid) for row in rows.get(uuid, ()))
         return by_row
 
+    def in_zone(self, zone: str, default: str) -> np.ndarray:
+        """Boolean vector over all rows: hosts of an availability zone. Of one that aggregates put in several, it is any
+        of them; one that they put in none is where it reports to be, else in ``default``."""
+        return self.derived(("in zone", zone, default), lambda: self._in_zone(zone, default))
+
+    def _in_zone(self, zone, default):
+        found, placed = np.zeros(self.count, bool), np.zeros(self.count, bool)
+        rows = self.derived("aggregate rows", self._rows_by_aggregate)
+        for uuid, aggregate in self.aggregates.items():
+            of_aggregate = aggregate.metadata.get("availability_zone")
+            if of_aggregate:
+                roots = [self.root[row] for row in rows.get(uuid, ())]
+                placed[roots] = True
+                if of_aggregate == zone:
+                    found[roots] = True
+        for row in np.flatnonzero(self.is_root[:self.count] & ~placed).tolist():
+            reported = self.zones.values[self.zone[row]] if self.zone[row] >= 0 else None
+            found[row] = (reported or default) == zone
+        return found
+
     def zone_names(self, default: str) -> dict[int, str]:
         """Root row -> availability zone: of an aggregate, else as the host reports it, else ``default``."""
         return self.derived(("zones", default), lambda: self._zone_names(default))
@@ -465,6 +491,27 @@ class HostTable:
                 by_row.update((int(self.root[row]), zone) for row in rows.get(uuid, ()))
         return by_row
 
+    def aggregates_with(self, kind: str, pairs):
+        """What the metadata of aggregates say, by what is looked for: key -> uuids of aggregates, ascending.
+
+        ``pairs(aggregate)`` yields the keys of one aggregate; ``kind`` names it.
+        """
+        return self.derived(("aggregates", kind), lambda: self._aggregates_with(pairs))
+
+    def _aggregates_with(self, pairs):
+        found = {}
+        for uuid in sorted(self.aggregates):
+            for key in pairs(self.aggregates[uuid]):
+                uuids = found.setdefault(key, [])
+                if uuid not in uuids:
+                    uuids.append(uuid)
+        return {key: tuple(uuids) for key, uuids in found.items()}
+
+    def least_service_version(self) -> int:
+        """The least version of nova-compute that a host reports; 0 while one reports none, and where there is no host."""
+        return self.derived("service version", lambda: min(
+            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])), default=0))
+
     def aggregate_numbers(self, key: str) -> dict[int, float]:
         """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which
         an aggregate has something else there are left out."""
@@ -472,11 +519,11 @@ class HostTable:
 
     def _aggregate_numbers(self, key):
         by_row, unreadable = {}, set()
-        rows = self.derived("aggregate rows", self._rows_by_aggregate)
-        for uuid, aggregate in self.aggregates.items():
+        for aggregate in self.aggregates.values():
             if key not in aggregate.metadata:
                 continue
-            roots = {int(self.root[row]) for row in rows.get(uuid, ())}
+            # As in nova, where what providers say of themselves (Placement's aggregates) does not count here.
+            roots = {self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host}
             try:
                 number = float(aggregate.metadata[key])
             except ValueError:

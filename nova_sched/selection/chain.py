@@ -32,8 +32,13 @@ class Filtered(NamedTuple):
 def shape_of(request, chain, weighers=()):
     """What the static filters of a chain, and static weighers, see of a request, hashable: equal shapes have equal
     results."""
-    return (bool(request.force_hosts or request.force_nodes), request.check_only,
+    return (is_forced(request), request.check_only,
             *[one.seen(request) for one in chain if one.static], *[one.seen(request) for one in weighers])
+
+
+def is_forced(request) -> bool:
+    """Whether a request passes over the enabled filters: its hosts are named by force, and no check is asked for."""
+    return bool((request.force_hosts or request.force_nodes) and not request.scheduler_hints.get("_nova_check_type"))
 
 
 def filters_for(policy, request):
@@ -41,7 +46,7 @@ def filters_for(policy, request):
     meets those that ask for nothing that it has already."""
     if request.check_only:
         return [one for one in policy.filters if one.on_rebuild]
-    if request.force_hosts or request.force_nodes:
+    if is_forced(request):
         return ALWAYS
     return policy.filters
 

@@ -15,6 +15,7 @@ from nova_sched.selection.chain import FilterChain, Filtered
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment
 from nova_sched.selection.guests import Fitted, fit_on
+from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN
@@ -78,6 +79,10 @@ def summarize(survivors, hosts_total, refusals) -> str:
 def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0,
            alternates: int = 0) -> Decision:
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
+    request = prefiltered(request, cloud.table, policy)
+    if isinstance(request, Refused):
+        total = len(cloud.table.roots())
+        return Decision((), [(*request, total)], total, 0, 0, ())
     scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
     filtered = cloud.chain.run(request, scope)
     scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy, filtered.kept)

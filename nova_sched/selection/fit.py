@@ -36,7 +36,8 @@ class _Slot(NamedTuple):
 
 
 def allocate(table, root: int, request, accept=None, serves=None) -> Assignment | None:
-    """Assign all groups of a request to providers of the tree of ``root``; None where they do not fit together.
+    """Assign all groups of a request to providers of the tree of ``root``, or the groups to fall back on; None where
+    neither fit together.
 
     ``accept(assignment)`` says whether an assignment will do; the first one that does is returned. It may tell groups
     apart by what stands before the last "-" of their suffix, and by what they ask for, but not by what is behind it:
@@ -44,9 +45,13 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
     beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
     """
     if len(table.trees[root]) == 1:
-        assignment = _allocate_on(table, root, request)
-        return assignment if assignment is None or accept is None or accept(assignment) else None
-    return _Search(table, root, request, accept, serves).run()
+        found = _allocate_on(table, root, request)
+        found = found if found is None or accept is None or accept(found) else None
+    else:
+        found = _Search(table, root, request, accept, serves).run()
+    if found is None and request.fallback_groups:
+        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept, serves)
+    return found
 
 
 def _allocate_on(table, row, request):

@@ -1,10 +1,13 @@
 """What a request asks of resource providers: the groups of flavor, extra specs, image, guest options and ports."""
 
 import re
+from typing import NamedTuple
 
 from rpc_api import errors, events
 
-_GROUPED = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:(.+)")
+#: Extra specs that name a resource class or a trait of a group, and those that seem to.
+_GROUPED = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:(.+)", re.DOTALL)
+_NEARLY_GROUPED = re.compile(r"(resources|trait)[^:]*:")
 MAX_GROUPS = 64
 MAX_AMOUNT = 2**31 - 1
 
@@ -35,21 +38,11 @@ class _Group:
             tuple(self.member_of), tuple(sorted(set(self.forbidden_aggregates))), self.in_tree)
 
 
-class Asked:
-    """The groups of one request, the unsuffixed one first; those that ask for nothing are left out.
+class Asked(NamedTuple):
+    """The groups of one request, the unsuffixed one first; those that ask for nothing are left out."""
 
-    Without resources there is no provider to have the traits of the unsuffixed group, so they are asked of the host:
-    ``root_required`` and ``root_forbidden``. Its aggregates then are those of the host, too.
-    """
-
-    def __init__(self, groups, policy):
-        unsuffixed = groups.pop("")
-        self.root_required, self.root_forbidden = [], []
-        if not any(unsuffixed.resources.values()):
-            self.root_required, unsuffixed.required = unsuffixed.required, []
-            self.root_forbidden, unsuffixed.forbidden = unsuffixed.forbidden, []
-        self.groups = tuple(group.frozen() for group in (unsuffixed, *groups.values()) if not group.empty)
-        self.policy = policy
+    groups: tuple
+    policy: str
 
 
 def asked_of(spec, extra_specs, properties, wishes) -> Asked:
@@ -60,6 +53,10 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
         if matched:
             kind, suffix, name = matched.groups()
             _add_extra_spec(groups.setdefault(suffix or "", _Group(suffix or "")), kind, name, key, value)
+        elif _NEARLY_GROUPED.match(key):
+            raise errors.UsageError(
+                f"the extra spec {key!r:.120} names no resource class or trait of a group, wanted resources[SUFFIX]:CLASS or "
+                "trait[SUFFIX]:TRAIT with a suffix of at most 64 letters, digits, '_' and '-'; mend the flavor")
     of_flavor = len(groups) - 1
     unsuffixed = groups[""]
     if properties is not None:
@@ -71,7 +68,18 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
         _add_requested(groups, requested)
     _add_flavor(groups, spec)
     _add_destination(unsuffixed, spec.requested_destination)
-    return Asked(groups, _group_policy(spec.flavor, extra_specs, groups, of_flavor))
+    policy = _group_policy(spec.flavor, extra_specs, groups, of_flavor)
+    asked = tuple(group.frozen() for group in groups.values() if not group.empty)
+    _check_subtrees(spec, {group.suffix for group in asked if group.suffix})
+    return Asked(asked, policy)
+
+
+def _check_subtrees(spec, suffixes):
+    for subtree in spec.request_level_params.same_subtree:
+        unknown = sorted({*subtree} - suffixes)
+        if unknown:
+            raise errors.UsageError(f"same_subtree of the request names the resource group {unknown[0]!r}, wanted suffixed groups "
+                                    "that ask for something; mend the device profile or the port")
 
 
 def _add_extra_spec(group, kind, name, key, value):
@@ -100,6 +108,9 @@ def _add_requested(groups, requested):
     group.member_of.extend(tuple(one) for one in requested.aggregates)
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
+    if group.empty and not group.resources:
+        raise errors.UsageError(f"the resource group of {suffix} asks for nothing, wanted resources, traits or aggregates; "
+                                "mend the port or the device profile")
 
 
 def _add_flavor(groups, spec):

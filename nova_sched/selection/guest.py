@@ -14,10 +14,15 @@ from rpc_api import errors
 
 _CPU_POLICIES = ("dedicated", "mixed", "shared")
 _THREAD_TRAITS = {"prefer": None, "isolate": "forbidden", "require": "required"}
+_EMULATOR_POLICIES = ("isolate", "share")
 _ENCRYPTION_TRAITS = {
     "amd-sev": "HW_CPU_X86_AMD_SEV", "amd-sev-es": "HW_CPU_X86_AMD_SEV_ES", "amd-sev-snp": "HW_CPU_X86_AMD_SEV_SNP",
     "intel-tdx": "HW_CPU_X86_INTEL_TDX",
 }
+#: Models of memory encryption for which the firmware must keep no state.
+_STATELESS = ("amd-sev-snp", "intel-tdx")
+#: A guest with more CPUs has no mask of them.
+MAX_MASKED_CPUS = 65_536
 _TPM_VERSIONS = {"1.2": "COMPUTE_SECURITY_TPM_1_2", "2.0": "COMPUTE_SECURITY_TPM_2_0"}
 _TPM_MODELS = {"tpm-tis": "COMPUTE_SECURITY_TPM_TIS", "tpm-crb": "COMPUTE_SECURITY_TPM_CRB"}
 _TPM_SECRETS = {name: f"COMPUTE_SECURITY_TPM_SECRET_SECURITY_{name.upper()}" for name in ("user", "host", "deployment")}
@@ -26,11 +31,12 @@ _ADDRESS_MODES = {"passthrough": "COMPUTE_ADDRESS_SPACE_PASSTHROUGH", "emulate":
 
 class Wishes:
     """What comes of the options: ``resources``, ``required`` and ``forbidden`` traits of the unsuffixed group, and
-    ``root_required`` traits of the host."""
+    ``root_required`` traits of the host. ``pinned``: all CPUs of the guest are to be host CPUs of their own."""
 
     def __init__(self):
         self.resources = {}
         self.required, self.forbidden, self.root_required = [], [], []
+        self.pinned = False
 
 
 class _Options:
@@ -71,25 +77,37 @@ class _Options:
                                  f"the image is {images}, wanted no contradiction; use another image or flavor")
 
 
-def wishes_of(flavor, extra_specs, properties) -> Wishes:
-    """Return the :class:`Wishes` of a guest; UsageError where flavor and image contradict each other."""
+def wishes_of(flavor, extra_specs, properties, pinning: bool = True) -> Wishes:
+    """Return the :class:`Wishes` of a guest; UsageError where flavor and image contradict each other.
+
+    Without ``pinning`` nothing comes of what is said of CPUs: hosts that know no PCPU are asked for VCPU.
+    """
     options, wishes = _Options(flavor, extra_specs, properties), Wishes()
-    for add in (_cpus, _encryption, _persistent_memory, _tpm, _firmware, _addresses, _devices):
+    for add in (_cpus if pinning else _nothing, _encryption, _persistent_memory, _tpm, _firmware, _addresses, _devices):
         add(options, wishes)
     return wishes
 
 
+def _nothing(options, wishes):
+    pass
+
+
 def _cpus(options, wishes):
     policy = _cpu_policy(options)
+    thread_policy = _thread_policy(options)
+    emulator_policy = options.of_flavor("emulator_threads_policy")
+    if emulator_policy and emulator_policy not in _EMULATOR_POLICIES:
+        raise errors.UsageError(f"hw:emulator_threads_policy of the flavor {options.flavor.name} is {emulator_policy!r}, "
+                                f"wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor")
     if policy in ("dedicated", "mixed"):
         vcpus = options.flavor.vcpus
-        pinned = vcpus if policy == "dedicated" else len(_dedicated_cpus(options))
+        pinned = vcpus if policy == "dedicated" else _dedicated_cpus(options, emulator_policy)
         if policy == "mixed":
             wishes.resources["VCPU"] = vcpus - pinned
-        if options.of_flavor("emulator_threads_policy") == "isolate":
+        if emulator_policy == "isolate":
             pinned += 1
         wishes.resources["PCPU"] = pinned
-    thread_policy = _thread_policy(options)
+        wishes.pinned = policy == "dedicated"
     if thread_policy is not None:
         getattr(wishes, thread_policy).append("HW_CPU_HYPERTHREADING")
 
@@ -116,14 +134,30 @@ def _thread_policy(options):
     return _THREAD_TRAITS.get(ours or images)
 
 
-def _dedicated_cpus(options):
-    """Guest CPUs of a mixed policy that get host CPUs of their own."""
+def _dedicated_cpus(options, emulator_policy):
+    """How many guest CPUs of a mixed policy get host CPUs of their own."""
+    vcpus = options.flavor.vcpus
     mask = options.of_flavor("cpu_dedicated_mask")
-    if not mask and strutils.bool_from_string(options.of_flavor("cpu_realtime")):
-        mask = options.of_image("cpu_realtime_mask") or options.of_flavor("cpu_realtime_mask")
-        if not mask:
-            return set(range(options.flavor.vcpus))
-    return cpus_of(mask, options.flavor) if mask else set()
+    dedicated = len(cpus_of(mask, options.flavor)) if mask else 0
+    if mask and not 0 < dedicated < vcpus:
+        raise errors.UsageError(f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some of its "
+                                f"{vcpus} CPUs and not all; mend the flavor")
+    realtime = _realtime_cpus(options, emulator_policy)
+    return dedicated or realtime
+
+
+def _realtime_cpus(options, emulator_policy):
+    """How many guest CPUs are to run in real time."""
+    if not strutils.bool_from_string(options.of_flavor("cpu_realtime")):
+        return 0
+    vcpus = options.flavor.vcpus
+    mask = options.of_image("cpu_realtime_mask") or options.of_flavor("cpu_realtime_mask")
+    realtime = len(cpus_of(mask, options.flavor)) if mask else vcpus
+    if not realtime or realtime == vcpus and not emulator_policy:
+        raise errors.UsageError(
+            f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} CPUs and "
+            "not all without a hw:emulator_threads_policy; mend it")
+    return realtime
 
 
 def cpus_of(mask: str, flavor) -> set[int]:
@@ -132,18 +166,26 @@ def cpus_of(mask: str, flavor) -> set[int]:
         mask = f"0-{flavor.vcpus - 1},{mask}"
     cpus, excluded = set(), set()
     for rule in filter(None, map(str.strip, mask.split(","))):
-        match = re.fullmatch(r"(\^?)(\d{1,9})(?:\s*-\s*(\d{1,9}))?", rule, re.ASCII)
-        last = int(match[3] or match[2]) if match else -1
-        if last >= flavor.vcpus or not match or int(match[2]) > last:
-            raise errors.UsageError(f"the CPU mask {mask!r} of the flavor {flavor.name} or its image names {rule!r}, "
-                                    f"wanted CPUs of 0 to {flavor.vcpus - 1}; mend it")
-        (excluded if match[1] else cpus).update(range(int(match[2]), last + 1))
-    return cpus - excluded
+        match = re.fullmatch(r"(\^?)\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?", rule, re.ASCII)
+        first, last = (int(match[2]), int(match[3] or match[2])) if match else (0, -1)
+        if not first <= last < MAX_MASKED_CPUS:
+            raise _wrong_mask(mask, rule, flavor)
+        (excluded if match[1] else cpus).update(range(first, last + 1))
+    cpus -= excluded
+    if cpus and max(cpus) >= flavor.vcpus:
+        raise _wrong_mask(mask, max(cpus), flavor)
+    return cpus
+
+
+def _wrong_mask(mask, what, flavor):
+    return errors.UsageError(f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names {str(what):.80}, "
+                             f"wanted CPUs of 0 to {flavor.vcpus - 1}; mend it")
 
 
 def _encryption(options, wishes):
     if options.flag("mem_encryption"):
         model = options.one("mem_encryption_model", _ENCRYPTION_TRAITS) or "amd-sev"
+        _check_firmware(options, model)
         wishes.resources["MEM_ENCRYPTION_CONTEXT"] = 1
         wishes.required.append(_ENCRYPTION_TRAITS[model])
     if options.flag("ephemeral_encryption"):
@@ -153,10 +195,28 @@ def _encryption(options, wishes):
             wishes.root_required.append(f"COMPUTE_EPHEMERAL_ENCRYPTION_{form.upper()}")
 
 
+def _check_firmware(options, model):
+    """Memory is only encrypted for guests of a certain firmware and machine."""
+    firmware, machine = options.of_image("firmware_type"), options.of_image("machine_type")
+    if firmware != "uefi":
+        raise errors.UsageError(f"memory encryption is asked for, and hw_firmware_type of the image is {firmware!r}, wanted "
+                                "'uefi'; use another image or flavor")
+    if machine is not None and "q35" not in machine:
+        raise errors.UsageError(f"memory encryption is asked for, and hw_machine_type of the image is {machine!r:.80}, wanted "
+                                "a q35; use another image or flavor")
+    if model in _STATELESS and not options.of_image("firmware_stateless"):
+        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_firmware_stateless of the image "
+                                "is not true; use another image or flavor")
+    video = options.of_image("video_model")
+    if model == "intel-tdx" and video != "none":
+        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_video_model of the image is "
+                                f"{video!r}, wanted 'none'; use another image or flavor")
+
+
 def _persistent_memory(options, wishes):
     labels = filter(None, map(str.strip, (options.of_flavor("pmem") or "").split(",")))
     wishes.resources.update(Counter(
-        "CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Z0-9]+", "_", label.upper()) for label in labels))
+        "CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Za-z0-9]+", "_", label).upper() for label in labels))
 
 
 def _tpm(options, wishes):
@@ -164,6 +224,9 @@ def _tpm(options, wishes):
     if not version:
         return
     model = options.one("tpm_model", _TPM_MODELS) or "tpm-tis"
+    if (model, version) == ("tpm-crb", "1.2"):
+        raise errors.UsageError(f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the tpm_version "
+                                "'1.2', wanted version '2.0' for it; mend it")
     security = options.of_flavor("tpm_secret_security") or "user"
     if security not in _TPM_SECRETS:
         raise errors.UsageError(f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "

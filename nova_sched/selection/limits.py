@@ -17,8 +17,8 @@ class NUMALimits(NamedTuple):
 
 
 def numa_limits(table, row: int, request, policy) -> NUMALimits | None:
-    """The NUMALimits of a request on the host of a root row; None where the NUMATopologyFilter did not look at it, or had
-    nothing to look at."""
+    """The NUMALimits of a request on the host of a root row; None where the NUMATopologyFilter did not look at it, or
+    had nothing to look at."""
     if not request.numa or not any(one.name == "NUMATopologyFilter" for one in filters_for(policy, request)):
         return None
     devices, asked = table.row_devices[row], request.numa

@@ -1,9 +1,9 @@
-"""Which NUMA nodes, CPUs and pages of a host a guest gets: nova's rules and nova's choice, so that the compute host, which
-chooses again by itself, comes to the same.
+"""Which NUMA nodes, CPUs and pages of a host a guest gets: nova's rules and nova's choice, so that the compute host,
+which chooses again by itself, comes to the same.
 
-Nodes of the host are tried in an order (:func:`_order`), and the first arrangement in it that keeps every rule is taken.
-Each pair of a guest's node and a host's node is judged by itself, from the request as it came: nova remembers verdicts under
-names that it changes on the way, see docs/differences.
+Nodes of the host are tried in an order (:func:`_order`), and the first arrangement that keeps every rule is taken.
+Each pair of a guest's node and a host's node is judged by itself, from the request as it came: nova remembers verdicts
+under names that it changes on the way, see docs/differences.
 """
 
 from itertools import chain
@@ -37,9 +37,10 @@ class Place(NamedTuple):
 def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
-    The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the guest
-    can be served if its nodes are on these nodes of the host; None: it has no such requests. ``packed`` prefers the nodes
-    with least left where nova prefers those with most ([compute] packing_host_numa_cells_allocation_strategy).
+    The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the
+    guest can be served if its nodes are on these nodes of the host, in whatever order; None: it has no such requests.
+    ``packed`` prefers the nodes with least left to those with most ([compute]
+    packing_host_numa_cells_allocation_strategy).
     """
     if not request.cells:
         return Place(())
@@ -197,7 +198,8 @@ class _Search:
             cpus = _pin(node, free, guest, reserved)
             if cpus is None:
                 return CPU_THREADS if guest.thread_policy in ("isolate", "require") else PINNED_CPUS
-            pins, own = tuple(zip(sorted(guest.dedicated_cpus), cpus, strict=False)), tuple(cpus[len(guest.dedicated_cpus):])
+            pins = tuple(zip(sorted(guest.dedicated_cpus), cpus, strict=False))
+            own = tuple(cpus[len(pins):])
         if self.shared:
             # No guest may over-commit a node by itself.
             if shared > len(cell.shared_cpus) or used.shared_cpus + shared > len(cell.shared_cpus) * self.cpu_ratio:
@@ -208,13 +210,14 @@ class _Search:
                               guest.memory_mb, page_kb)
 
     def _page_size(self, guest, cell, used, node):
-        """The size of the pages that a guest's node gets of those it asked for, 0 where it asked for none; None where there
-        is not enough memory of that kind."""
+        """The size of the pages that a guest's node gets of those it asked for, 0 where it asked for none; None where
+        there is not enough memory of that kind."""
         if guest.page_kb:
             sizes = {SMALL: node.pages[-1:], LARGE: node.pages[:-1], ANY: node.pages}.get(guest.page_kb)
             if sizes is None:
                 sizes = [one for one in node.pages if one[0] == guest.page_kb]
-            return next((size for size, number in sizes if _in_pages(guest, size, _free_pages(cell, used, number))), None)
+            return next((size for size, number in sizes
+                         if _in_pages(guest, size, _free_pages(cell, used, number))), None)
         if node.pages:
             size, number = node.pages[-1]
             left = _free_pages(cell, used, number) if self.pinned else cell.pages[number].total
@@ -269,7 +272,7 @@ def _pin(node, free, guest, reserved):
 
 
 def _pin_cores(node, free, wanted, reserved):
-    """One thread of each of some whole cores, whose other threads stay idle: only where no shared CPUs are beside them."""
+    """One thread of each of some whole cores, whose other threads stay idle: only where these are not shared CPUs."""
     if not wanted or node.threads > 1 and not node.legacy:
         return None
     whole = [core for core in node.cores if core and free.issuperset(core)]
@@ -279,8 +282,8 @@ def _pin_cores(node, free, wanted, reserved):
 
 
 def _pin_threads(cores, wanted, reserved, require):
-    """As many threads of each core as there can be, the same number of all, at least two with ``require``; without it single
-    threads if need be."""
+    """As many threads of each core as there can be, the same number of all, at least two with ``require``; without it
+    single threads if need be."""
     most = max(map(len, cores), default=0)
     if not wanted:
         # A node of a mixed guest may have no pinned CPUs; nova then still wants a free core for "require".

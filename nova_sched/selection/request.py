@@ -23,11 +23,14 @@ def request_from(spec, request_id: str):
     properties = _set(_set(spec, "image"), "properties")
     wishes = wishes_of(flavor, extra_specs, properties)
     asked = asked_of(spec, extra_specs, properties, wishes)
+    fallback = ()
+    if wishes.pinned:
+        fallback = asked_of(spec, extra_specs, properties, wishes_of(flavor, extra_specs, properties, pinning=False)).groups
     params, destination = spec.request_level_params, spec.requested_destination
     cell = _set(destination, "cell")
     cell = str(cell.uuid) if cell else None
     may_cross = bool(_set(destination, "allow_cross_cell_move"))
-    return _recordable(events.SchedulingRequest(
+    return recordable(events.SchedulingRequest(
         request_id=request_id,
         project_id=_set(spec, "project_id"),
         flavor_name=_set(flavor, "name") or "",
@@ -36,8 +39,8 @@ def request_from(spec, request_id: str):
         groups=asked.groups,
         group_policy=asked.policy,
         same_subtree=tuple(tuple(sorted(suffixes)) for suffixes in params.same_subtree),
-        root_required=tuple(sorted({*params.root_required, *wishes.root_required, *asked.root_required})),
-        root_forbidden=tuple(sorted({*params.root_forbidden, *asked.root_forbidden})),
+        root_required=tuple(sorted({*params.root_required, *wishes.root_required})),
+        root_forbidden=tuple(sorted(params.root_forbidden)),
         availability_zone=_set(spec, "availability_zone"),
         force_hosts=tuple(_set(spec, "force_hosts") or ()),
         force_nodes=tuple(_set(spec, "force_nodes") or ()),
@@ -54,7 +57,8 @@ def request_from(spec, request_id: str):
         image_id=_text(_set(_set(spec, "image"), "id")), has_image=_set(spec, "image") is not None,
         scheduler_hints={name: tuple(map(str, values)) for name, values in sorted(
             (_set(spec, "scheduler_hints") or {}).items())},
-        numa=numa_of(spec), pci=pci_of(spec),
+        numa=numa_of(spec), pci=pci_of(spec), fallback_groups=fallback if fallback != asked.groups else (),
+        disk_format=_set(_set(spec, "image"), "disk_format"),
     ))
 
 
@@ -62,7 +66,7 @@ def _text(value):
     return None if value is None else str(value)
 
 
-def _recordable(request):
+def recordable(request):
     """The request, if the evidence of a decision can hold it; UsageError says why not."""
     try:
         size = len(pack(request))

@@ -4,10 +4,13 @@ import logging
 
 from nova_sched.service import config
 from nova_sched.service.endpoint import SchedulerEndpoint
+from nova_sched.service.networks import NotConfigured
+from nova_sched.service.neutron import networks_of
 from nova_sched.service.process import Service
 from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Scheduler
 from nova_sched.snapshots import store_of
+from rpc_api import errors
 from rpc_api.config import Buses, check_account
 from rpc_api.scheduler import VERSION
 
@@ -22,6 +25,7 @@ class SchedulerService(Service):
     def __init__(self, conf):
         self._conf = conf
         self._policy = config.policy_of(conf)
+        self._networks = networks_of(conf, self._policy.query_placement_for_routed_network_aggregates)
         cell0, cells = config.cells(conf)
         options = conf.scheduler
         check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
@@ -35,7 +39,7 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler)], VERSION)
+        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._networks)], VERSION)
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)
@@ -51,6 +55,9 @@ class SchedulerService(Service):
 
     def reload(self):
         policy = config.policy_of(self._conf)
+        if policy.query_placement_for_routed_network_aggregates and isinstance(self._networks, NotConfigured):
+            raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] was not "
+                                    "configured when the scheduler started; configure it and start the scheduler again")
         if policy != self._policy:
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
             self._policy = policy

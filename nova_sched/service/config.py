@@ -7,6 +7,7 @@ from oslo_config import cfg
 from nova_sched import weighers
 from nova_sched.projection.table import GREATEST
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
+from nova_sched.service import neutron
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
@@ -100,6 +101,11 @@ def weigher_opts(group):
 
 def list_opts():
     """All options of the scheduler, for oslo-config-generator."""
+    return own_opts() + neutron.list_opts()
+
+
+def own_opts():
+    """The options that are there whether anything beside the scheduler is configured or not."""
     return [(None, DEFAULT_OPTS), (scheduler_rpc.GROUP, SCHEDULER_OPTS + PREFILTER_OPTS),
             (FILTER_GROUP, FILTER_OPTS + weigher_opts(FILTER_GROUP)),
             (METRICS_GROUP, METRICS_OPTS + weigher_opts(METRICS_GROUP)),
@@ -109,7 +115,7 @@ def list_opts():
 def register(conf) -> None:
     """Register the scheduler's options, and those that all services share."""
     config.register(conf)
-    for group, options in list_opts():
+    for group, options in (*own_opts(), (neutron.GROUP, neutron.OPTS)):
         config.register_in(conf, group, options)
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 from nova_sched.projection.host_aggregates import metadata_faults
 from nova_sched.selection.request import image_properties, request_from
+from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.image_meta import ImageMetaProps
@@ -23,10 +24,12 @@ MAX_INSTANCES = 1000
 
 
 class SchedulerEndpoint:
-    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides."""
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks`` are
+    asked what the ports and networks of a request want of a host."""
 
-    def __init__(self, scheduler):
+    def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler
+        self._networks = networks or NotConfigured()
 
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
                             instance_uuids=None, return_objects=False, return_alternates=False):
@@ -43,7 +46,9 @@ class SchedulerEndpoint:
         try:
             uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
             request = self._in_named_cell(request_from(spec_obj, request_id))
-        except errors.UsageError as fault:
+            request = with_networks(request, spec_obj, self._networks,
+                                    self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
+        except (errors.UsageError, errors.ServiceUnavailable) as fault:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
             return answered

@@ -63,7 +63,8 @@ class SchedulingRequest(SchemaObject):
     """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
 
     ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for nothing else.
-    ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
+    ``preferred_cell`` is the cell that a move which may cross cells would rather stay in. ``disk_format`` is that of the
+    image. ``segments`` are what Neutron said of the requested networks: a host must be on one segment of each list.
     """
 
     VERSION = "1.1"  # 1.1: user_id and all behind it
@@ -102,6 +103,8 @@ class SchedulingRequest(SchemaObject):
         "pci": fields.ListOfObjectsField("PCIRequest", default=()),
         "fallback_groups": fields.ListOfObjectsField("ResourceGroup", default=()),
         "preferred_cell": fields.StringField(nullable=True, default=None),
+        "disk_format": fields.StringField(nullable=True, default=None),
+        "segments": fields.ListOfListsOfStringsField(default=()),
     }
 
 

@@ -31,10 +31,9 @@ def inventory(resource_class, total, reserved=0, min_unit=1, max_unit=None, step
                             step_size, ratio)
 
 
-def reported(name, providers, consumers=(), disabled=False, forced_down=False, hypervisor=("QEMU", 8002000),
-             cpu_info="{}", supported=(("x86_64", "kvm", "hvm"),), stats=None, zone=None):
+def reported(name, providers, consumers=()):
     """A HostReported; ``providers`` are events.Provider records, the root first."""
-    tree = events.HostInventory(name, zone, None, *hypervisor, cpu_info, supported, stats or {}, tuple(providers))
-    status = events.HostStatus(disabled, None, forced_down, 0, 0, {})
+    tree = events.HostInventory(name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {}, tuple(providers))
+    status = events.HostStatus(False, None, False, 0, 0, {})
     return events.HostReported(name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))),
                                digest.consumers_digest(consumers))

@@ -61,12 +61,6 @@ def _peer(module, script):
 
 
 @pytest.fixture(scope="session")
-def nova():
-    """The real nova."""
-    yield from _peer("nova", "nova_peer.py")
-
-
-@pytest.fixture(scope="session")
 def nova_chain():
     """The real nova, with whole worlds to filter and weigh."""
     yield from _peer("nova", "nova_chain.py")

@@ -101,8 +101,8 @@ def _memory(rng, page_kb):
 
 def random_request(rng, cells):
     """A guest with all else that its place depends on; ``near``: one of its nodes must be on one of these of the host."""
-    return {**random_guest(rng, min(len(cells), 3) + (rng.random() < 0.05)), "cpu_ratio": rng.choice((1.0, 2.0, 16.0, 0.5)), "ram_ratio": rng.choice((1.0, 1.5, 0.9)),
-            "packed": rng.random() < 0.3, "networks": None if rng.random() < 0.6 else {
+    return {**random_guest(rng, min(len(cells), 3) + (rng.random() < 0.05)),
+            "cpu_ratio": rng.choice((1.0, 2.0, 16.0, 0.5)), "ram_ratio": rng.choice((1.0, 1.5, 0.9)), "packed": rng.random() < 0.3, "networks": None if rng.random() < 0.6 else {
                 "physnets": [name for name in PHYSNETS if rng.random() < 0.3], "tunneled": rng.random() < 0.2},
             "near": None if rng.random() < 0.6 else [cell["id"] for cell in cells if rng.random() < 0.6]}
 

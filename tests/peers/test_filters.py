@@ -45,11 +45,13 @@ FALLS_OVER = {
 CPU_INFOS = ("{}", '{"vendor": "AMD", "features": ["avx", "aes"], "topology": {"cores": 8}}', "no JSON", "",
              '{"maxphysaddr": {"mode": "emulate", "bits": 46}, "features": "avx"}', "[1, 2]")
 ARCHITECTURES, TYPES, MODES = ("x86_64", "aarch64", "i686"), ("kvm", "qemu", "xen"), ("hvm", "xen")
-STATS = {"io_workload": ("0", "3"), "cpu_model": ("zen", "zen 4"), "speed": ("10", "2.5", "fast")}
+STATS = {"io_workload": ("0", "3"), "cpu_model": ("zen", "zen 4"), "speed": ("10", "2.5", "fast"),
+         # Asked for where a host does not say its own.
+         "host_ip": ("10.0.0.1", "10.9.9.9")}
 PROPERTIES = {
     "hw_architecture": ("x86_64", "AMD64", "aarch64", "i386"), "img_hv_type": ("kvm", "qemu", "xapi"),
     "hw_vm_mode": ("hvm", "hv", "xen", "pv"), "img_hv_requested_version": (">=8.0", "<8.0,>=7.0", "!=8.2.0"),
-    "hw_maxphysaddr_bits": (0, 40, 50), "os_distro": ("arch", "0", "debian", "False"), "os_type": ("linux", "windows"),
+    "hw_maxphysaddr_bits": (0, 40, 46, 50), "os_distro": ("arch", "0", "debian", "False"), "os_type": ("linux", "windows"),
     "hw_boot_menu": ("yes", "no"), "hw_cpu_cores": (0, 1, 2), "hw_numa_mem": ([], [512], [512, 1]),
     "traits_required": (["CUSTOM_A"],), "hw_machine_type": ("q35", ""),
 }
@@ -129,8 +131,9 @@ def random_metadata(rng):
     metadata |= {name: words(WORDS, 0.3) for name in ("ssd", "a:b", "tier")}
     metadata |= {f"filter_tenant_id{number}": words((*PROJECTS, " p1 "), 0.12) for number in ("", "1", "_x")}
     metadata["instance_type"] = words((*FLAVORS, " m1"), 0.3)
-    metadata |= {name: words(("0", "1", "2", " 3 ", "+4", "1_0", "-1", "9" * 30, "x", "2.0", ""), 0.4)
-                 for name in ("max_io_ops_per_host", "max_instances_per_host")}
+    numbers = ("0", "1", "2", "3", " 2 ", "+4", "1_0", "-1", "9" * 30)
+    metadata |= {name: rng.choice((*numbers * 4, "x", "2.0", "", "1,2")) for name in (
+        "max_io_ops_per_host", "max_instances_per_host") if rng.random() < 0.6}
     return {name: value for name, value in metadata.items() if value is not None}
 
 
@@ -202,8 +205,8 @@ def random_query(rng, depth):
 def random_cloud(rng):
     members = [uuid_of(f"member{number}") for number in range(6)]
     hosts = [random_host(rng, f"h{number}", members) for number in range(HOSTS)]
-    aggregates = [{"hosts": rng.sample([host["attributes"]["host"] for host in hosts], rng.choice((1, 2, 2))),
-                   "metadata": random_metadata(rng)} for _ in range(rng.randrange(4))]
+    aggregates = [{"hosts": rng.sample([host["attributes"]["host"] for host in hosts], rng.choice((1, 2, 3))),
+                   "metadata": random_metadata(rng)} for _ in range(rng.randrange(5))]
     return {"hosts": hosts, "aggregates": aggregates, "options": random_options(rng),
             "requests": [random_request(rng, hosts) for _ in range(REQUESTS)]}
 

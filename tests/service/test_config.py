@@ -40,6 +40,8 @@ NOVA = {
     ("filter_scheduler", "image_properties_default_architecture"): (None, None),
     ("filter_scheduler", "weight_classes"): (["nova.scheduler.weights.all_weighers"], None),
     ("DEFAULT", "default_availability_zone"): ("nova", None),
+    ("neutron", "http_retries"): (3, 0),
+    ("neutron", "extension_sync_interval"): (600, 0),
 }
 
 
@@ -79,7 +81,7 @@ def test_every_option_is_listed_once_and_has_a_help():
 def test_urls_with_passwords_are_secret():
     assert {(group, option.name) for group, option in all_options() if option.secret} == {
         ("cells", "cell0_log"), ("cell:NAME", "log"), ("cell:NAME", "transport_url"),
-        ("snapshots", "url")}
+        ("snapshots", "url"), ("neutron", "password")}
 
 
 def test_every_weigher_has_its_multiplier():

@@ -187,6 +187,8 @@ ROWS = [
     ("JsonFilter", KINDS, query('["not", "$host.x"]'), {}, {"query compares what cannot be compared": [
         "large", "nested", "small"], "query": ["large", "nested", "small"]}),
     ("JsonFilter", KINDS, query(f'["<", "$free_ram_mb", {10**40}, NaN]'), {}, {"query": ["large", "nested", "small"]}),
+    ("JsonFilter", KINDS, query('["or", ["in", {"a": 1}, {"a": 1}], ["<", {"a": 1}, {"a": 1}]]'), {},
+     {"query compares what cannot be compared": ["large", "nested", "small"], "query": ["large", "nested", "small"]}),
     ("JsonFilter", [*KINDS, aggregate("x", "small")], query('["not", "$aggregates"]'), {}, {"query": ["small"]}),
     ("JsonFilter", [*KINDS, report("off", disabled=True)], query('["=", "$service.disabled", false]'), {},
      {"query": ["off"]}),
@@ -217,6 +219,7 @@ BAD_HINTS = [
     ("JsonFilter", query('{"=": 1}'), "wanted a list"),
     ("JsonFilter", query('"text"'), "wanted a list"),
     ("JsonFilter", query("5"), "wanted a list"),
+    ("JsonFilter", query('{"a":' * 500 + "1" + "}" * 500), "got an object"),
     ("JsonFilter", query('["~", 1, 2]'), '"~" is no operator, wanted one of ='),
     ("JsonFilter", query('[["="], 1, 2]'), "is no operator"),
     ("JsonFilter", query('["and", [7, 1]]'), "7 is no operator"),

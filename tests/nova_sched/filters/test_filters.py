@@ -6,7 +6,8 @@ from nova_sched import filters
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from tests.builders import claim, inventory_of, of, pool, provider, report, rule, tree, uuid_of
+from rpc_api.packing import pack
+from tests.builders import claim, consumer, inventory_of, of, pool, provider, report, rule, tree, uuid_of
 from tests.nova_sched.filters import test_cheap_filters
 from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
 
@@ -26,7 +27,14 @@ def numa(host, *vcpus, **facts):
                         **facts)
 
 
+def marked(host, *traits):
+    """A host whose root provider has traits."""
+    plain = tree(host)
+    return plain._replace(providers=(plain.providers[0]._replace(traits=traits),))
+
+
 PLAIN = [report("a"), report("b", disabled=True), report("c", forced_down=True)]
+STATUS = [report("a"), report("b", inventory=marked("b", "COMPUTE_STATUS_DISABLED"))]
 KINDS = [
     report("kvm", inventory=tree("kvm", cpu_info=CPU, stats={"io_workload": "3"}, supported_instances=(
         ("x86_64", "kvm", "hvm"), ("aarch64", "qemu", "hvm")))),
@@ -38,6 +46,9 @@ UNVERSIONED = report("old", inventory=tree("old", hypervisor_version=0,
                                            supported_instances=(("x86_64", "kvm", "hvm"),)))
 RACKS = [*(report(name) for name in ("a", "b", "c", "d")), aggregate("rack-1", "a", "b", domain="rack"),
          aggregate("rack-2", "c", domain="rack"), aggregate("zone", "a", "c", availability_zone="east")]
+ZONES = [report("a"), report("b"), report("c", inventory=tree("c", availability_zone="own")), report("d"),
+         aggregate("z1", "a", "b", availability_zone="east"), aggregate("z2", "b", availability_zone="west"),
+         aggregate("z3", "d")]
 TREES = [report("flat", inventory=tree("flat", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024)))),
          report("numa", inventory=numa("numa", 4, 4)), report("lean", inventory=numa("lean", 2, 6))]
 PCI = [report("none"), report("numa", inventory=tree("numa", numa_cells=(
@@ -51,6 +62,28 @@ def spread(name, host, limit=1, domain=None, partition=None):
     return claim(name, host, of(host, 1),
                  rule=rule("group", "spread", domain or host, partition or uuid_of(name), limit))
 
+
+
+def node(number, cpus, threads, pages=512):
+    """A NUMA node with dedicated CPUs."""
+    return events.HostNUMACell(number, None, (), tuple(cpus), tuple(tuple(cpus[first:first + threads]) for first in
+                                                                    range(0, len(cpus), threads)), 4096,
+                               (events.HostPages(4, 2**19, 0), events.HostPages(2048, pages, 0)))
+
+
+def pinned(*sizes, page_kb=2048):
+    """The NUMARequest of a guest with so many pinned CPUs in each node."""
+    return events.NUMARequest(tuple(events.NUMACellRequest(
+        number, (), tuple(range(100 * number, 100 * number + size)), 1024, page_kb, "dedicated", None, 0)
+        for number, size in enumerate(sizes)), None, (), False)
+
+
+RUNS = consumer("vm-1")._replace(guest=pack(events.Guest(
+    (events.NUMAUse(0, 0, 0, ((0, 0), (1, 1), (2, 2)), (3,), False, 512, 0),), (), {})))
+NODES = [report("plain"), report("single", inventory=tree("single", numa_cells=(node(0, range(3), 1),))),
+         report("threads", inventory=tree("threads", numa_cells=(node(0, range(4), 2), node(1, range(4, 8), 2, 511)),
+                                          pci_pools=(pool(3, numa_node=1),))),
+         report("full", RUNS, inventory=tree("full", numa_cells=(node(0, range(4), 2),)))]
 #: What a rebuild meets.
 ON_REBUILD = {"DestinationFilter", "CellFilter", "ImagePropertiesFilter", "IsolatedHostsFilter",
               "AggregateImagePropertiesIsolation"}
@@ -58,7 +91,10 @@ ON_REBUILD = {"DestinationFilter", "CellFilter", "ImagePropertiesFilter", "Isola
 ROWS = [
     # filter, what was said, the request, what is refused
     ("ComputeFilter", PLAIN, {}, {"disabled": ["b"], "down": ["c"]}),
+    ("ComputeStatusFilter", PLAIN, {}, {"disabled": ["b"]}),
+    ("ComputeStatusFilter", STATUS, {"force_hosts": ("a", "b")}, {"disabled": ["b"]}),
     ("DestinationFilter", PLAIN, {}, {}),
+    ("DestinationFilter", PLAIN, {"target_host": "A"}, {"not the requested host": ["a", "b", "c"]}),
     ("DestinationFilter", PLAIN, {"ignore_hosts": ("A", "nobody")}, {"ignored": ["a"]}),
     ("DestinationFilter", PLAIN, {"force_hosts": ("B",)}, {"not the requested host": ["a", "c"]}),
     ("DestinationFilter", PLAIN, {"force_hosts": ("a", "b"), "target_host": "b"},
@@ -72,6 +108,10 @@ ROWS = [
     ("AvailabilityZoneFilter", RACKS, {}, {}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "east"}, {"availability zone": ["b", "d"]}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "nova"}, {"availability zone": ["a", "c"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "east"}, {"availability zone": ["c", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "west"}, {"availability zone": ["a", "c", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "own"}, {"availability zone": ["a", "b", "d"]}),
+    ("AvailabilityZoneFilter", ZONES, {"availability_zone": "nova"}, {"availability zone": ["a", "b", "c"]}),
     ("AvailabilityZoneFilter", RACKS, {"availability_zone": "west"}, {"availability zone": ["a", "b", "c", "d"]}),
     ("ComputeCapabilitiesFilter", KINDS, {}, {}),
     ("ComputeCapabilitiesFilter", KINDS, {"extra_specs": {"hw:cpu_policy": "shared", "nothing": "1"}}, {}),
@@ -119,6 +159,12 @@ ROWS = [
     ("ResourceFilter", TREES, {"groups": (group(VCPU=2**31 - 1),)}, {"VCPU": ["flat", "lean", "numa"]}),
     ("ResourceFilter", TREES, {"groups": (group(CUSTOM_UNHEARD_OF=1),)},
      {"CUSTOM_UNHEARD_OF": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(PCPU=5),), "fallback_groups": (group(VCPU=5),)}, {"PCPU": ["numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(VCPU=5),), "fallback_groups": (group("1", VCPU=4, MEMORY_MB=1),)},
+     {"VCPU": ["numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(required=["CUSTOM_N0"]),)}, {"trait CUSTOM_N0": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", STATUS, {"groups": (group(required=["COMPUTE_STATUS_DISABLED"]),)},
+     {"trait COMPUTE_STATUS_DISABLED": ["a"]}),
     ("ResourceFilter", TREES, {"groups": (group("1", VCPU=4, MEMORY_MB=1),)},
      {"VCPU+MEMORY_MB on one provider": ["lean", "numa"]}),
     ("ResourceFilter", TREES, {"groups": (group("1", VCPU=3), group("2", VCPU=3)), "group_policy": "isolate"},
@@ -142,6 +188,25 @@ ROWS = [
     ("ResourceFilter", RACKS, {"groups": (group(VCPU=1, not_member_of=["rack-1"]),)},
      {"traits or aggregates": ["a", "b"], "VCPU": ["a", "b"]}),
     ("ResourceFilter", RACKS, {"groups": (group(member_of=[["rack-2"]]),)}, {"traits or aggregates": ["a", "b", "d"]}),
+    ("NUMATopologyFilter", NODES, {}, {}),
+    ("NUMATopologyFilter", NODES, {"numa": pinned(2)}, {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full"]}),
+    ("NUMATopologyFilter", NODES, {"numa": pinned(4)},
+     {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full", "single"]}),
+    ("NUMATopologyFilter", NODES, {"numa": pinned(1, 1)}, {"no NUMA topology": ["plain"], "NUMA nodes": ["full", "single"],
+                                                           "NUMA topology": ["threads"]}),
+    ("NUMATopologyFilter", NODES, {"extra_specs": {"hw:cpu_policy": "dedicated"},
+                                   "image_properties": {"hw_cpu_thread_policy": "require"}},
+     {"no hyperthreads": ["single"]}),
+    ("NUMATopologyFilter", NODES, {"extra_specs": {"hw:cpu_policy": "shared", "hw:cpu_thread_policy": "require"}}, {}),
+    ("NUMATopologyFilter", NODES, {"numa": pinned(1, page_kb=None), "pci": (pci(1, product_id="1520"),)},
+     {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full"], "NUMA PCI devices": ["single"]}),
+    ("NUMATopologyFilter", NODES, {"numa": pinned(1, page_kb=None),
+                                   "pci": (pci(2, product_id="1520"), pci(2, request_id="s", product_id="1520"))},
+     {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full"], "NUMA PCI devices": ["single", "threads"]}),
+    # Where Placement assigns devices, what is left for a request is known with the assignment.
+    ("NUMATopologyFilter", NODES, {"numa": pinned(1, page_kb=None), "groups": (group(f"{ID}-0", CUSTOM_X=1),),
+                                   "pci": (pci(2, product_id="1520"), pci(2, request_id="s", product_id="1520"))},
+     {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full"], "NUMA PCI devices": ["single"]}),
     ("PciPassthroughFilter", PCI, {}, {}),
     ("PciPassthroughFilter", PCI, {"pci": (pci(product_id="1520"),)}, {"no PCI devices": ["none", "numa"]}),
     ("PciPassthroughFilter", PCI, {"pci": (pci(3, product_id="1520"),)},
@@ -202,9 +267,9 @@ def test_refusals(name, said, facts, refused):
 
 def test_every_filter_refuses_in_some_row_and_none_in_another():
     seen = {(name, bool(refused)) for name, *_, refused in (*ROWS, *test_cheap_filters.ROWS)}
-    # AllHostsFilter refuses nobody; the fitting of NUMA nodes has cases of its own.
-    assert seen >= {(name, True) for name in set(NAMED) - {"AllHostsFilter", "NUMATopologyFilter"}}
-    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter", "NUMATopologyFilter"}}
+    # AllHostsFilter refuses nobody.
+    assert seen >= {(name, True) for name in set(NAMED) - {"AllHostsFilter"}}
+    assert seen >= {(name, False) for name in set(NAMED) - {"ComputeFilter", "ComputeStatusFilter"}}
 
 
 def test_a_closed_cell_is_unreachable():
@@ -251,6 +316,7 @@ def test_what_is_in_flight_is_taken():
     ({}, {*NAMED}),
     ({"force_hosts": ("a",)}, {one.name for one in filters.ALWAYS}),
     ({"force_nodes": ("a",)}, {one.name for one in filters.ALWAYS}),
+    ({"force_nodes": ("a",), "scheduler_hints": {"_nova_check_type": ("any",)}}, {*NAMED}),
     ({"check_only": True}, ON_REBUILD),
     ({"check_only": True, "force_hosts": ("a",)}, ON_REBUILD),
 ])
@@ -260,9 +326,7 @@ def test_filters_that_a_request_meets(facts, met):
 
 
 def test_a_row_that_was_given_back_is_no_provider():
-    marked = tree("first")
-    marked = marked._replace(providers=(marked.providers[0]._replace(traits=("CUSTOM_T",)),))
-    cloud = Asked(report("first", inventory=marked), *TREES)
+    cloud = Asked(report("first", inventory=marked("first", "CUSTOM_T")), *TREES)
     cloud.cell.say(report("numa", inventory=numa("numa", 4)))
     assert cloud.table.count == len(cloud.table.row_of_uuid) + 1
     asked = request(group("1", forbidden=["CUSTOM_T"]), group("2", VCPU=1))

@@ -203,15 +203,15 @@ def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
 def test_the_shape_is_all_that_static_filters_see():
     """Requests share what is kept where the filters of the chain see no difference between them."""
     default, rebuilt = Policy(), request(check_only=True)
-    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "same_subtree": (("1",),), "root_required": ("X",),
+    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "root_required": ("X",),
                "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
                "image_properties": {"hw_architecture": "x"}, "check_only": True, "force_hosts": ("x",),
                "force_nodes": ("x",), "fallback_groups": (group(VCPU=2),)}
-    others = {"request_id": "x", "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
+    others = {"request_id": "x", "same_subtree": (("1",),), "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
               "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
               "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1, "swap_mb": 1,
               "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)}, "numa": None,
-              "pci": (), "preferred_cell": "x"}
+              "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
     assert set(others) | set(changed) == set(request()._fields)
 
     def shape(one):

@@ -108,6 +108,10 @@ ROWS = [
     ("each in units", UNITS, [group("1", VCPU=1), group("2", VCPU=3)], {"group_policy": "none"}, None),
     ("max_unit is the total, whatever the ratio", UNITS, [group(MEMORY_MB=101)], {}, None),
     ("ratio", UNITS, [group("1", MEMORY_MB=50), group("2", MEMORY_MB=50)], {"group_policy": "none"}, {"h": "M100"}),
+    ("nothing to fall back on is needed", NUMA, [group(VCPU=3)], {"fallback_groups": (group(VCPU=1),)}, {"n0": "V3"}),
+    ("fallen back on, nested", NUMA, [group(PCPU=1)], {"fallback_groups": (group(VCPU=1),)}, {"n0": "V1"}),
+    ("fallen back on, flat", FLAT, [group(PCPU=1)], {"fallback_groups": (group(VCPU=1),)}, {"h": "V1"}),
+    ("nothing to fall back on", FLAT, [group(PCPU=1)], {"fallback_groups": (group(PCPU=2),)}, None),
     ("nothing there", NOTHING, [group(VCPU=1)], {}, None),
     ("all reserved", NOTHING, [group(MEMORY_MB=1)], {}, None),
 ]

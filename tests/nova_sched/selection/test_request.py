@@ -18,7 +18,7 @@ def spec(extra_specs=None, image=None, flavor=None, **facts):
               "force_nodes": None,
               "instance_group": None, "scheduler_hints": {}, "num_instances": 1, "numa_topology": None,
               "pci_requests": None,
-              "image": objects.ImageMeta(properties=objects.ImageMetaProps(**image)) if image is not None else None}
+              "image": objects.ImageMeta(disk_format="raw", properties=objects.ImageMetaProps(**image)) if image is not None else None}
     return objects.RequestSpec(flavor=objects.Flavor(**(size | (flavor or {})), extra_specs=extra_specs or {}),
                                **(values | facts))
 
@@ -53,6 +53,7 @@ FLAVORS = [
     ({"hw:cpu_policy": "dedicated"}, {"hw_cpu_policy": "shared"}, {},
      {"": {"PCPU": 4, "MEMORY_MB": 2048, "DISK_GB": 13}}),
     ({"hw:mem_encryption": "true"}, {"hw_firmware_type": "uefi"}, {}, {"": PLAIN | {"MEM_ENCRYPTION_CONTEXT": 1}}),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9,^4-9,^0"}, None, {}, {"": PLAIN | {"VCPU": 1, "PCPU": 3}}),
     ({"hw:pmem": "6GB, 4-k,6GB"}, None, {},
      {"": PLAIN | {"CUSTOM_PMEM_NAMESPACE_6GB": 2, "CUSTOM_PMEM_NAMESPACE_4_K": 1}}),
 ]
@@ -106,10 +107,27 @@ REFUSED = [
     ({"hw:cpu_policy": "odd"}, None, "hw:cpu_policy .* 'odd'"),
     ({"hw:cpu_policy": "shared"}, {"hw_cpu_policy": "dedicated"}, "contradiction"),
     ({"hw:cpu_thread_policy": "isolate"}, {"hw_cpu_thread_policy": "require"}, "contradiction"),
-    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9"}, None, "names '0-9'"),
-    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "a"}, None, "names 'a'"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9"}, None, "names 9"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "a"}, None, "names a"),
     ({"hw:mem_encryption": "no"}, {"hw_mem_encryption": True}, "contradiction"),
     ({"hw:tpm_version": "3"}, None, "tpm_version .* '3'"),
+    ({"hw:tpm_version": "1.2", "hw:tpm_model": "tpm-crb"}, None, "'tpm-crb' with the tpm_version"),
+    ({"resources:": "1"}, None, "'resources:' names no resource class"), ({"trait:": "required"}, None, "'trait:' names no"),
+    ({"resources.1:VGPU": "1"}, None, "'resources.1:VGPU' names no"),
+    ({f"trait{'a' * 65}:CUSTOM_A": "required"}, None, "names no resource class or trait"),
+    ({"hw:emulator_threads_policy": "odd"}, None, "emulator_threads_policy .* 'odd'"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-3"}, None, "cpu_dedicated_mask .* some of its 4 CPUs and not all"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0,^0"}, None, "cpu_dedicated_mask .* some of its 4 CPUs"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-999999999"}, None, "names 0-999999999"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "0-3"}, None, "cpu_realtime_mask '0-3'"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_realtime": "yes"}, None, "cpu_realtime_mask None"),
+    ({"hw:mem_encryption": "yes"}, {"hw_firmware_type": "bios"}, "hw_firmware_type of the image is 'bios'"),
+    ({"hw:mem_encryption": "yes"}, None, "hw_firmware_type of the image is None"),
+    ({"hw:mem_encryption": "yes"}, {"hw_firmware_type": "uefi", "hw_machine_type": "pc"}, "hw_machine_type of the image is 'pc'"),
+    ({"hw:mem_encryption": "yes", "hw:mem_encryption_model": "amd-sev-snp"}, {"hw_firmware_type": "uefi"},
+     "hw_firmware_stateless of the image"),
+    ({"hw:mem_encryption": "yes", "hw:mem_encryption_model": "intel-tdx"},
+     {"hw_firmware_type": "uefi", "hw_firmware_stateless": True}, "hw_video_model of the image is None"),
     ({f"resources{number}:VGPU": "1" for number in range(MAX_GROUPS + 1)} | {"group_policy": "none"}, None,
      f"{MAX_GROUPS + 1} resource groups"),
 ]
@@ -136,10 +154,39 @@ def test_groups_of_ports():
 
 
 @pytest.mark.parametrize("ports",
-                         [[port(None)], [port("")], [port("1"), port("1")], [port("1", 2**31)], [port("1", -1)]])
+                         [[port(None)], [port("")], [port("1"), port("1")], [port("1", 2**31)], [port("1", -1)],
+                          [objects.RequestGroup(requester_id="1")]])
 def test_groups_of_ports_that_make_no_sense(ports):
-    with pytest.raises(errors.UsageError, match="requester_id|wanted 0 to"):
+    with pytest.raises(errors.UsageError, match="requester_id|wanted 0 to|asks for nothing"):
         asked(requested_resources=ports)
+
+
+@pytest.mark.parametrize("subtree", [["1", "2"], ["", "1"], ["1", "zero"]])
+def test_a_subtree_of_groups_that_there_are_not(subtree):
+    with pytest.raises(errors.UsageError, match="same_subtree of the request names"):
+        asked({"resources1:VGPU": "1", "resourceszero:VGPU": "0"},
+              request_level_params=objects.RequestLevelParams(same_subtree=[subtree]))
+
+
+FALLBACKS = [
+    # extra specs, image properties, resources by group to fall back on, traits of the unsuffixed one
+    ({}, None, {}, ()),
+    ({"hw:cpu_policy": "shared"}, None, {}, ()),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0"}, None, {}, ()),
+    ({"hw:cpu_policy": "dedicated"}, None, {"": PLAIN}, ()),
+    ({}, {"hw_cpu_policy": "dedicated"}, {"": PLAIN}, ()),
+    ({"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "isolate", "hw:cpu_thread_policy": "require",
+      "trait:CUSTOM_A": "required"}, None, {"": PLAIN}, ("CUSTOM_A",)),
+    ({"hw:cpu_policy": "dedicated", "resources:PCPU": "2"}, None, {"": {"PCPU": 2, "MEMORY_MB": 2048, "DISK_GB": 13}}, ()),
+    ({"hw:cpu_policy": "dedicated", "resources:PCPU": "4"}, None, {}, ()),
+]
+
+
+@pytest.mark.parametrize("extra_specs, image, groups, traits", FALLBACKS)
+def test_what_pinned_guests_fall_back_on(extra_specs, image, groups, traits):
+    found = asked(extra_specs, image).fallback_groups
+    assert {group.suffix: dict(group.resources) for group in found} == groups
+    assert tuple(trait for group in found for trait in group.required_traits + group.forbidden_traits) == traits
 
 
 def test_the_destination():
@@ -162,12 +209,13 @@ def test_a_move_that_may_cross_cells_prefers_its_own(may_cross, target, preferre
     assert request.preferred_cell == (preferred and uuid_of(preferred))
 
 
-def test_without_resources_the_host_itself_must_have_traits_and_aggregates():
+def test_without_resources_traits_and_aggregates_are_asked_for_all_the_same():
     nothing = {"resources:VCPU": "0", "resources:MEMORY_MB": "0", "resources:DISK_GB": "0", "resources1:VGPU": "1"}
     request = asked(nothing | {"trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden"},
                     requested_destination=objects.Destination(aggregates=["x"]))
-    assert (request.root_required, request.root_forbidden) == (("CUSTOM_A",), ("CUSTOM_B",))
-    assert [(group.suffix, group.member_of) for group in request.groups] == [("", (("x",),)), ("1", ())]
+    assert (request.root_required, request.root_forbidden) == ((), ())
+    assert [(group.suffix, group.required_traits, group.forbidden_traits, group.member_of) for group in request.groups] == [
+        ("", ("CUSTOM_A",), ("CUSTOM_B",), (("x",),)), ("1", (), (), ())]
     assert groups_of(asked(nothing)) == {"1": {"VGPU": 1}}
 
 
@@ -200,20 +248,22 @@ def test_server_groups_old_new_and_wrong():
             asked(instance_group=objects.InstanceGroup(uuid=uuid_of("group"), **facts))
 
 
+GROUPED = {"resources1:VGPU": "1", "resources2:VGPU": "1", "group_policy": "none"}
+
+
 def test_the_rest():
-    request = asked({"b": "2", "a": "1"},
+    request = asked(GROUPED,
                     {"hw_architecture": "x86_64", "hw_maxphysaddr_bits": 46, "hw_disk_bus": "virtio"},
                     scheduler_hints={"_nova_check_type": ["rebuild"]},
                     request_level_params=objects.RequestLevelParams(root_required={"B", "A"}, root_forbidden={"C"},
                                                                     same_subtree=[["2", "1"]]))
     assert (request.request_id, request.project_id, request.flavor_name, request.check_only) == ("req-1", "project",
                                                                                                  "m1", True)
-    assert list(request.extra_specs.items()) == [("a", "1"), ("b", "2")]
-    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio",
-                                        "hw_maxphysaddr_bits": "46"}
+    assert list(request.extra_specs.items()) == sorted(GROUPED.items())
+    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio", "hw_maxphysaddr_bits": "46"}
+    assert (request.disk_format, asked().disk_format, request.segments) == ("raw", None, ())
     assert (request.root_required, request.root_forbidden, request.same_subtree) == (("A", "B"), ("C",), (("1", "2"),))
-    assert request == asked({"a": "1", "b": "2"}, {"hw_maxphysaddr_bits": 46, "hw_disk_bus": "virtio",
-                                                    "hw_architecture": "x86_64"},
+    assert request == asked(dict(reversed(GROUPED.items())), {"hw_disk_bus": "virtio", "hw_maxphysaddr_bits": 46, "hw_architecture": "x86_64"},
                             scheduler_hints={"_nova_check_type": ["rebuild"]},
                             request_level_params=objects.RequestLevelParams(root_required={"A", "B"},
                                                                             root_forbidden={"C"},

@@ -10,8 +10,12 @@ from rpc_api import codec, events
 from rpc_api.errors import UsageError
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.destination import Destination
+from rpc_api.objects.network import NetworkMetadata
+from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
+from tests.builders import inventory_of, report, tree
 from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.service.specs import CONTEXT, spec
 
@@ -108,3 +112,72 @@ def test_casts_of_nova_compute_say_where_instances_are(scheduler):
 def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
     with pytest.raises(UsageError, match="names one by what is no UUID"):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
+
+
+@pytest.mark.parametrize("name, hints, reason", [
+    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+])
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+    scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
+    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.scheduler_hints = hints
+    answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
+    with pytest.raises(NoValidHost, match=reason):
+        answer.result(20)
+    scheduler.set_policy(Policy()).result(20)
+    assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
+    told = Aggregate(uuid=uuid_of("agg"), name="slow", hosts=["a1"], metadata={"max_io_ops_per_host": "few"})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [told])
+    assert "aggregate slow: max_io_ops_per_host is 'few', wanted a whole number" in caplog.text
+
+
+# --- NUMA topologies -----------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def numa_scheduler():
+    """A host with four CPUs for pinned guests, under the NUMATopologyFilter."""
+    tiny = TinyCloud()
+    tiny.append("cell1", "compute_agent/numa", report("numa", server="agents", inventory=tree(
+        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0), inventory_of("MEMORY_MB", 4096)),
+        numa_cells=(events.HostNUMACell(0, 0, (), (0, 1, 2, 3), ((0, 1), (2, 3)), 4096, ()),))))
+    for name, log in tiny.logs.items():
+        opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
+        open_log(f"memory://endpoint-numa-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
+    scheduler = Scheduler("n", cell0_of("memory://endpoint-numa-cell0"), [
+        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")], Policy(enabled_filters=("NUMATopologyFilter",)))
+    scheduler.start().wait_ready()
+    yield scheduler
+    scheduler.stop()
+
+
+def pinned(scheduler, instance, policies=("dedicated",), networks=None, as_objects=True):
+    asked = spec(uuid_of(instance), vcpus=2, memory_mb=512, disk_gb=0)
+    asked.flavor.extra_specs = {"hw:cpu_policy": "dedicated"}
+    asked.numa_topology = InstanceNUMATopology(cells=[
+        InstanceNUMACell(id=number, cpuset=set(), pcpuset={2 * number, 2 * number + 1}, memory=512, cpu_policy=policy)
+        for number, policy in enumerate(policies)])
+    if networks:
+        asked.network_metadata = NetworkMetadata(physnets=networks, tunneled=False)
+    return SchedulerEndpoint(scheduler).select_destinations(
+        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects).result(20)[0][0]
+
+
+def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
+    limits = pinned(numa_scheduler, "vm-1", networks={"p"}).limits.numa_topology
+    assert (limits.cpu_allocation_ratio, limits.ram_allocation_ratio) == (3.0, 1.0)
+    assert (limits.network_metadata.physnets, limits.network_metadata.tunneled) == ({"p"}, False)
+    legacy = pinned(numa_scheduler, "vm-2", as_objects=False)["limits"]
+    assert legacy == {"numa_topology": limits.__class__(cpu_allocation_ratio=3.0,
+                                                        ram_allocation_ratio=1.0).obj_to_primitive()}
+    with pytest.raises(NoValidHost) as refused:
+        pinned(numa_scheduler, "vm-3")
+    assert refused.value.summary == "0/1 hosts: 1 NUMA pinned CPUs"
+
+
+def test_nodes_of_unlike_policies_are_no_request(numa_scheduler):
+    with pytest.raises(NoValidHost, match="CPU policies dedicated, shared, wanted the same for all"):
+        pinned(numa_scheduler, "vm-4", ("dedicated", None))

@@ -1,0 +1,189 @@
+"""What options and aggregates add to a request before any host is looked at: nova's request filters.
+
+A request is recorded as it came; what is added here follows from the policy and from the aggregates of the log, so a
+replay adds it again. What follows from the RequestSpec alone is added when the request arrives
+(:mod:`nova_sched.selection.request`), and what Neutron says is asked then (:mod:`nova_sched.service.networks`). Two of
+nova's request filters are filters of ours, because they need no more of a host than a column: AvailabilityZoneFilter
+(map_az_to_placement_aggregate) and ComputeStatusFilter (compute_status_filter).
+"""
+
+from typing import NamedTuple
+
+from rpc_api import events
+
+TENANT_KEY = "filter_tenant_id"
+TRAIT_KEY = "trait:"
+SEGMENT_KEY = "segment_id"
+#: The host aggregates that Neutron makes, one a segment, are named so.
+SEGMENT_NAME = "Neutron segment id "
+OWNER_TRAIT = "OWNER_NOVA"
+#: Version of nova's compute service from which on it says that a provider is its own.
+OWNER_VERSION = 73
+#: Disk formats of images, and properties of images with their values, that traits are there for; a property's traits
+#: begin with what stands before its values (None: a trait for each value that the property can have).
+DISK_FORMATS = ("aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
+DEVICE_TRAITS = {
+    "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None), "hw_disk_bus": ("COMPUTE_STORAGE_BUS_", None),
+    "hw_video_model": ("COMPUTE_GRAPHICS_MODEL_", None), "hw_vif_model": ("COMPUTE_NET_VIF_MODEL_", None),
+    "hw_architecture": ("HW_ARCH_", (
+        "aarch64", "alpha", "armv6", "armv7b", "cris", "i686", "ia64", "lm32", "m68k", "microblaze", "microblazeel", "mips",
+        "mips64", "mips64el", "mipsel", "openrisc", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb", "ppcle", "s390",
+        "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")),
+    "hw_emulation_architecture": ("COMPUTE_ARCH_", ("aarch64", "mipsel", "ppc64le", "s390x", "x86_64")),
+    "hw_viommu_model": ("COMPUTE_VIOMMU_MODEL_", None),
+}
+
+
+class Refused(NamedTuple):
+    """A request that no host can take, whatever hosts there are: by which request filter, and why."""
+
+    filter: str
+    reason: str
+
+
+class _Added:
+    """What is added to one request."""
+
+    def __init__(self):
+        self.root_required = []
+        self.member_of, self.forbidden_aggregates = [], []
+
+
+def prefiltered(request, table, policy):
+    """The request with all that the policy and the aggregates add to it, the very same where that is nothing; or a
+    :class:`Refused`. A rebuild stays where it is: nothing is added to it."""
+    if request.check_only:
+        return request
+    if request.fallback_groups and policy.disable_fallback_pcpu_query:
+        request = request._replace(fallback_groups=())
+    added = _Added()
+    for one in _REQUEST_FILTERS:
+        refused = one(request, table, policy, added)
+        if refused is not None:
+            return refused
+    return _with(request, added)
+
+
+def _with(request, added):
+    changed = {}
+    if added.root_required:
+        changed["root_required"] = tuple(sorted({*request.root_required, *added.root_required}))
+    if added.member_of or added.forbidden_aggregates:
+        changed["groups"] = _with_aggregates(request.groups, added)
+        if request.fallback_groups:
+            changed["fallback_groups"] = _with_aggregates(request.fallback_groups, added)
+    if OWNER_TRAIT in added.root_required:
+        changed |= _owned(request, changed)
+    return request._replace(**changed) if changed else request
+
+
+def _with_aggregates(groups, added):
+    """Groups of which the unsuffixed one is in more aggregates, and in none of some."""
+    unsuffixed, *rest = groups if groups and not groups[0].suffix else (_NOTHING, *groups)
+    return (unsuffixed._replace(
+        member_of=(*unsuffixed.member_of, *added.member_of),
+        forbidden_aggregates=tuple(sorted({*unsuffixed.forbidden_aggregates, *added.forbidden_aggregates}))), *rest)
+
+
+_NOTHING = events.ResourceGroup("", (), (), (), (), (), (), None)
+
+
+def _owned(request, changed):
+    """The groups of PCI devices that the flavor asks for by an alias must be served by providers of nova, too."""
+    of_aliases = {device.request_id for device in request.pci if device.alias_name and device.request_id}
+    if not of_aliases:
+        return {}
+    return {name: tuple(_owned_group(group, of_aliases) for group in changed.get(name, getattr(request, name)))
+            for name in ("groups", "fallback_groups")}
+
+
+def _owned_group(group, request_ids):
+    # Of a request for several devices each has a group, REQUEST-NUMBER.
+    if group.suffix.rsplit("-", 1)[0] not in request_ids:
+        return group
+    return group._replace(required_traits=tuple(sorted({*group.required_traits, OWNER_TRAIT})))
+
+
+# --- one function a request filter of nova ---------------------------------------------------------------------------
+
+def _require_tenant_aggregate(request, table, policy, added):
+    """A project goes to its own aggregates, where some name it."""
+    if not policy.limit_tenants_to_placement_aggregate:
+        return None
+    uuids = table.aggregates_with("project", _projects).get(request.project_id)
+    if uuids:
+        added.member_of.append(uuids)
+    elif policy.placement_aggregate_required_for_tenants:
+        return Refused("require_tenant_aggregate", "no aggregate of the project")
+    return None
+
+
+def _projects(aggregate):
+    return [value for key, value in aggregate.metadata.items() if key.startswith(TENANT_KEY)]
+
+
+def _require_image_type_support(request, table, policy, added):
+    """A host must be able to use the disk format of the image that it boots from."""
+    if policy.query_placement_for_image_type_support and not request.is_bfv and request.disk_format in DISK_FORMATS:
+        added.root_required.append(f"COMPUTE_IMAGE_TYPE_{request.disk_format.upper()}")
+
+
+def _isolate_aggregates(request, table, policy, added):
+    """An aggregate with required traits takes nobody who does not ask for all of them."""
+    if policy.enable_isolated_aggregate_filtering:
+        asked = {trait for group in request.groups for trait in group.required_traits}
+        for trait, uuids in table.aggregates_with("trait", _required_traits).items():
+            if trait not in asked:
+                added.forbidden_aggregates.extend(uuids)
+
+
+def _required_traits(aggregate):
+    return [key[len(TRAIT_KEY):] for key, value in aggregate.metadata.items()
+            if key.startswith(TRAIT_KEY) and value == "required"]
+
+
+def _transform_image_metadata(request, table, policy, added):
+    """A host must have the device models of the image."""
+    if policy.image_metadata_prefilter:
+        for name, (prefix, known) in DEVICE_TRAITS.items():
+            value = request.image_properties.get(name)
+            if value and (known is None or value in known):
+                added.root_required.append(prefix + value.replace("-", "_").upper())
+
+
+def _routed_networks(request, table, policy, added):
+    """A host must be on a segment of each network."""
+    if not policy.query_placement_for_routed_network_aggregates:
+        return None
+    for segments in request.segments:
+        uuids = []
+        for segment in segments:
+            found = aggregates_of_segment(table, segment)
+            if not found:
+                return Refused("routed_networks_filter", f"no aggregate of the network segment {segment}")
+            uuids.extend(found)
+        added.member_of.append(tuple(dict.fromkeys(uuids)))
+    return None
+
+
+def aggregates_of_segment(table, segment: str) -> tuple:
+    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as nova
+    finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
+    row = table.row_of_uuid.get(segment)
+    of_provider = table.row_aggregates[row] if row is not None else ()
+    return (*of_provider, *table.aggregates_with("segment", _segments).get(segment, ()))
+
+
+def _segments(aggregate):
+    named = aggregate.name[len(SEGMENT_NAME):] if aggregate.name.startswith(SEGMENT_NAME) else None
+    return [one for one in (aggregate.uuid, named, aggregate.metadata.get(SEGMENT_KEY)) if one]
+
+
+def _owner_nova(request, table, policy, added):
+    """A host must be nova's own, once all hosts can say so."""
+    if OWNER_TRAIT not in request.root_required and table.least_service_version() >= OWNER_VERSION:
+        added.root_required.append(OWNER_TRAIT)
+
+
+_REQUEST_FILTERS = (_require_tenant_aggregate, _require_image_type_support, _isolate_aggregates, _transform_image_metadata,
+                    _routed_networks, _owner_nova)
