@@ -104,6 +104,8 @@ class HostTable:
         #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
         self.held_guests = {}
         self._capacities = WeakValueDictionary()
+        #: ImageCounts, once someone asked for them.
+        self.image_counts = None
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
@@ -323,7 +325,8 @@ class HostTable:
     # --- metrics and devices ---------------------------------------------------------------------------------
 
     def set_metrics(self, root: int, metrics) -> None:
-        """Write the metrics of a host: those that it does not name (any more) are NaN."""
+        """Write the metrics of a host: those that it does not name (any more), or that are no finite numbers, are NaN."""
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         for name, column in self.metrics.items():
             column[root] = metrics.get(name, np.nan)
         for name in metrics.keys() - self.metrics.keys():
@@ -518,11 +521,11 @@ class HostTable:
 
     def _aggregate_numbers(self, key):
         by_row, unreadable = {}, set()
-        rows = self.derived("aggregate rows", self._rows_by_aggregate)
-        for uuid, aggregate in self.aggregates.items():
+        for aggregate in self.aggregates.values():
             if key not in aggregate.metadata:
                 continue
-            roots = {int(self.root[row]) for row in rows.get(uuid, ())}
+            # As in nova, where what providers say of themselves (Placement's aggregates) does not count here.
+            roots = {self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host}
             try:
                 number = float(aggregate.metadata[key])
             except ValueError:

@@ -2,7 +2,7 @@
 
 The result of the static filters is kept for each shape of request and only
 renewed for hosts that the log has touched since: exact, never stale. So are
-the scores of the survivors, where no other filter refuses any of them.
+the scores of their survivors.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.filters import ALWAYS, HostView
-from nova_sched.selection.weigh import KeptScores
+from nova_sched.selection.weigh import KeptScores, SomeScores
 
 MAX_SHAPES = 128
 
@@ -20,12 +20,12 @@ class Filtered(NamedTuple):
     """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, reason, number of
     hosts): those of the static filters, then those of the others, each in the order of the chain. A host that several
     refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
-    survivors, None where they are not kept."""
+    survivors."""
 
     rows: np.ndarray
     refusals: list
     total: int
-    kept: KeptScores | None = None
+    kept: KeptScores | SomeScores
 
 
 def shape_of(request, chain, weighers=()):
@@ -94,10 +94,11 @@ class FilterChain:
                     if count:
                         refusals.append((one.name, refusal.reason, count))
                         passes = (kept.codes == 0 if passes is None else passes) & ~refused
-        if passes is not None:
-            return Filtered(roots[passes], refusals, len(roots))
         if kept.scores is None:
             kept.scores = KeptScores(self.table, kept.rows, request, self.policy, scope)
+        if passes is not None:
+            places = np.flatnonzero(passes[kept.codes == 0])
+            return Filtered(kept.rows[places], refusals, len(roots), SomeScores(kept.scores, places))
         return Filtered(kept.rows, refusals, len(roots), kept.scores)
 
     def _static(self, request, chain, roots):

@@ -3,8 +3,8 @@ and hosts one by one."""
 
 from functools import cached_property
 
-from nova_sched.projection.devices import guest_of
 from nova_sched.projection.host_state import HostState
+from nova_sched.projection.images import ImageCounts
 from nova_sched.projection.read_only import ReadOnlyDict, ReadOnlyList
 from nova_sched.selection.fit import allocate
 from nova_sched.selection.spec_view import spec_of
@@ -49,20 +49,13 @@ class Scope:
                 by_row.setdefault(row, set()).add(entry.instance_uuid)
         return by_row
 
-    def images_on(self, row: int) -> list[dict]:
-        """Image properties of each instance that has a host, by its root row, as far as they are known."""
-        projection = self._by_cell[int(self.table.cell[row])]
-        name = self.table.host_names[row]
-        images = {one.instance_uuid: one.image_properties for one in projection.tracked.of(name).values()}
-        for entry in projection.hosts[name].entries.values():
-            image = entry.guest and guest_of(entry.guest).image_properties
-            if image:
-                images[entry.instance_uuid] = image
-        return list(images.values())
-
-    @cached_property
-    def _by_cell(self):
-        return {projection.cell_index: projection for projection in self.projections}
+    def image_counts(self):
+        """How many instances of each host have an image with some property: the
+        :class:`~nova_sched.projection.images.ImageCounts` of the table, up to date."""
+        if self.table.image_counts is None:
+            self.table.image_counts = ImageCounts(self.table)
+        self.table.image_counts.renew(self.projections)
+        return self.table.image_counts
 
     def rows_of_instances(self, uuids) -> set[int]:
         """Root rows of the hosts that run one of some instances, or are to run it."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 #: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
 #: Whose scores a change of some hosts changed.
@@ -106,6 +105,32 @@ class KeptScores:
             self.scores += part.weighed
 
 
+class SomeScores:
+    """The scores of some of the survivors that :class:`KeptScores` has, by their ``places`` among these, as if they had
+    been weighed alone."""
+
+    def __init__(self, kept, places):
+        self._kept = kept
+        self._places = places
+        self.others = [(weigher, some) for weigher, factor in kept.others
+                       if np.any(some := _of(factor, places))] if len(places) >= 2 else []
+
+    def renewed(self, scope):
+        """As :meth:`KeptScores.renewed`."""
+        self._kept.renewed(scope)
+        scores, parts = np.zeros(len(self._places)), []
+        for column in self._kept.columns if len(self._places) >= 2 else ():
+            part = None if column.level else column.among(self._places)
+            if part is not None:
+                parts.append(part)
+                scores += part.weighed
+        return scores, parts
+
+
+def _of(factor, places):
+    return factor if isinstance(factor, float) else factor.take(places)
+
+
 class _Column:
     """What one weigher gave, and the bounds of its values that this holds for. ``level`` where all hosts are alike, and
     so weigh nothing."""
@@ -120,6 +145,15 @@ class _Column:
         self.bounds = low, high = within
         self.level = low == high
         np.multiply(self.factor, self.weigher.normalized(self.part.raw, low, high), out=self.part.weighed)
+
+    def among(self, places):
+        """The part of some hosts alone; None where it tells none of them apart."""
+        raw, factor = self.part.raw.take(places), _of(self.factor, places)
+        within = self.weigher.bounds(raw)
+        if within == self.bounds:
+            return Part(self.part.name, raw, self.part.weighed.take(places)) if np.any(factor) else None
+        low, high = within
+        return None if low == high or not np.any(factor) else Part(self.part.name, raw, factor * self.weigher.normalized(raw, low, high))
 
     def renew(self, values, places):
         """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or

@@ -134,7 +134,8 @@ def policy_of(conf) -> Policy:
         image_props_weight_setting=_weights(options.image_props_weight_setting,
                                             "[filter_scheduler] image_props_weight_setting"),
         metrics_weight_setting=_weights(conf.metrics.weight_setting, "[metrics] weight_setting"),
-        metrics_required=conf.metrics.required, metrics_weight_of_unavailable=_finite(conf, "metrics", "weight_of_unavailable"),
+        metrics_required=conf.metrics.required,
+        metrics_weight_of_unavailable=_finite(conf, "metrics", "weight_of_unavailable"),
         disable_fallback_pcpu_query=conf.workarounds.disable_fallback_pcpu_query,
         packing_host_numa_cells_allocation_strategy=conf.compute.packing_host_numa_cells_allocation_strategy,
         **as_they_are, **prefilters)

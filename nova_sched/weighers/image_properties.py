@@ -24,5 +24,9 @@ class ImagePropertiesWeigher(Weigher):
         weights = {item: setting.get(item[0], 0.0) if setting else 1.0 for item in request.image_properties.items()}
         if not any(weights.values()):
             return None
-        return np.array([sum(weights.get(item, 0.0) for image in scope.images_on(row) for item in image.items())
-                         for row in rows.tolist()], float)
+        counts, values = scope.image_counts(), np.zeros(len(rows))
+        for item, weight in weights.items():
+            column = counts.column(item)
+            if column is not None:
+                values += weight * column.take(rows)
+        return values

@@ -29,7 +29,7 @@ class MetricsWeigher(Weigher):
         with np.errstate(over="ignore", invalid="ignore"):
             for metric, weight in policy.metrics_weight_setting:
                 reported = table.metric(metric).take(rows)
-                missing = ~np.isfinite(reported)
+                missing = np.isnan(reported)
                 values += np.where(missing, np.nan if policy.metrics_required else 0.0,
                                    np.clip(reported * weight, -MOST, MOST))
                 if weight:
@@ -40,6 +40,5 @@ class MetricsWeigher(Weigher):
         return values
 
     def missing(self, table, row, policy):
-        metric = next(metric for metric, _ in policy.metrics_weight_setting 
-                      if not np.isfinite(table.metric(metric)[row]))
+        metric = next(metric for metric, _ in policy.metrics_weight_setting if np.isnan(table.metric(metric)[row]))
         return f"metric {metric} of {table.host_names[row]} is not reported"

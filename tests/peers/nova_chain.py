@@ -13,10 +13,13 @@ import types
 import nova.conf
 from nova import objects
 from nova.pci import stats as pci_stats
+from nova.pci import whitelist
 from nova.scheduler import filters as host_filters
 from nova.scheduler import host_manager
 from nova.scheduler import weights as host_weights
 from nova.scheduler.weights import image_props
+
+import nova_numa
 
 objects.register_all()
 CONF = nova.conf.CONF
@@ -25,6 +28,7 @@ logging.disable()
 
 FILTERS = {one.__name__: one for one in host_filters.all_filters()}
 WEIGHERS = {one.__name__: one for one in host_weights.all_weighers()}
+EVERYTHING = whitelist.Whitelist(None)
 FILTER_HANDLER, WEIGHT_HANDLER = host_filters.HostFilterHandler(), host_weights.HostWeightHandler()
 
 
@@ -60,8 +64,9 @@ def state_of(host, aggregates):
     """The HostState of a host."""
     state = host_manager.HostState(host["name"], host["name"], host["cell"])
     used = len(host["instances"])
+    topology = nova_numa._host(host["numa"], host["uses"]) if host["numa"] else None
     values = {
-        "uuid": host["name"], "hypervisor_hostname": host["name"], "hypervisor_type": host["type"],
+        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"], "hypervisor_type": host["type"],
         "hypervisor_version": host["version"], "cpu_info": host["cpu_info"], "stats": host["stats"],
         "supported_instances": host["supported"], "num_instances": used, "num_io_ops": host["io"],
         "failed_builds": host["failed"], "service": {"disabled": host["disabled"], "up": not host["down"]},
@@ -72,9 +77,11 @@ def state_of(host, aggregates):
         "disk_allocation_ratio": 1.0,
         "instances": {name: types.SimpleNamespace(image_meta=Image(image)) for name, image in host["instances"]},
         "metrics": [types.SimpleNamespace(name=name, value=value) for name, value in host["metrics"].items()],
-        "pci_stats": pci_stats.PciDeviceStats(objects.NUMATopology(), stats=objects.PciDevicePoolList(objects=[
-            objects.PciDevicePool(vendor_id="8086", product_id=str(number), numa_node=None, count=count - used, tags={})
-            for number, (count, used) in enumerate(host["pci"])])),
+        "disk_mb_used": used * host["each"]["DISK_GB"] * 1024, "numa_topology": topology, "limits": {},
+        "pci_stats": pci_stats.PciDeviceStats(topology, stats=objects.PciDevicePoolList(objects=[
+            objects.PciDevicePool(vendor_id="8086", product_id=product, numa_node=node, count=count - used,
+                                  tags={"dev_type": "type-PCI"})
+            for node, product, count, used in host["pci"] if count > used]), dev_filter=EVERYTHING),
         "aggregates": [objects.Aggregate(metadata=one["metadata"]) for one in aggregates if host["name"] in one["hosts"]],
     }
     for name, value in values.items():
@@ -85,19 +92,24 @@ def state_of(host, aggregates):
 def spec_of(request):
     """The RequestSpec of a request."""
     spec = objects.RequestSpec(
-        image=None, instance_group=None, instance_uuid=request["instance"], project_id="p", ignore_hosts=request["ignore"],
-        force_hosts=request["force"], force_nodes=None, scheduler_hints={}, requested_destination=None, num_instances=1,
-        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
-                              extra_specs=request["extra_specs"]), numa_topology=None, pci_requests=None)
+        image=None, instance_group=None, instance_uuid=request["instance"], project_id=request["project"],
+        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None, scheduler_hints=request["hints"],
+        requested_destination=None, num_instances=1, flavor=objects.Flavor(
+            name=request["flavor"], vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
+            extra_specs=request["extra_specs"]),
+        numa_topology=nova_numa._guest(request["numa"]) if request["numa"] else None,
+        pci_requests=objects.InstancePCIRequests(requests=[objects.InstancePCIRequest(
+            count=count, spec=[{"vendor_id": "8086", "product_id": product}], alias_name="a", numa_policy=policy,
+            request_id=f"pci {number}") for number, (product, count, policy) in enumerate(request["pci"])]))
     if request["image"] is not None:
-        spec.image = objects.ImageMeta(properties=objects.ImageMetaProps(**request["image"]))
+        spec.image = objects.ImageMeta(id=request["image_id"], properties=objects.ImageMetaProps(**request["image"]))
         found = spec.image.properties.to_dict()
         spec.image.properties.to_dict = lambda: found
     if request["group"] is not None:
         group = request["group"]
-        spec.instance_group = objects.InstanceGroup(policy=group["policy"], members=group["members"],
-                                                    hosts=group["hosts"], _rules=group["rules"])
-        spec.instance_group._obj_policies = [group["policy"]]
+        spec.instance_group = objects.InstanceGroup(
+            uuid=request["instance"], policy=group["policy"], policies=[group["policy"]], members=group["members"],
+            hosts=group["hosts"], _rules=group["rules"])
     if request["cell"] is not None or request["host"] is not None:
         spec.requested_destination = objects.Destination(allow_cross_cell_move=request["may_cross"])
         if request["cell"] is not None:
@@ -105,6 +117,19 @@ def spec_of(request):
         if request["host"] is not None:
             spec.requested_destination.host, spec.requested_destination.node = request["host"], None
     return spec
+
+
+#: What was configured last: it takes some time.
+CONFIGURED = {}
+
+
+def configure(sections):
+    """Set options: section -> name -> value."""
+    for group, options in sections.items():
+        for name, value in options.items():
+            if CONFIGURED.get((group, name), CONFIGURED) != value:
+                CONF.set_override(name, value, group)
+                CONFIGURED[group, name] = value
 
 
 class World:
@@ -117,9 +142,7 @@ class World:
 
     def answer(self, question):
         """[name, score] of the hosts that pass, best first; the name and the text of the error where nova falls over."""
-        for group, options in question["options"].items():
-            for name, value in options.items():
-                CONF.set_override(name, value, group)
+        configure(question["options"])
         try:
             spec = self.specs[question["request"]]
             states = [self.states[name] for name in question["hosts"]]
@@ -141,7 +164,10 @@ class World:
             if hasattr(one, "servicegroup_api"):
                 one.servicegroup_api = types.SimpleNamespace(service_is_up=lambda service: service["up"])
         manager = types.SimpleNamespace(filter_handler=FILTER_HANDLER, enabled_filters=enabled)
-        return list(host_manager.HostManager.get_filtered_hosts(manager, states, spec))
+        for state in states:
+            state.limits, state.allocation_candidates = {}, [{"mappings": {"": [state.uuid]}}]
+        with nova_numa.without_memory():
+            return list(host_manager.HostManager.get_filtered_hosts(manager, states, spec))
 
 
 def answers(world, questions):

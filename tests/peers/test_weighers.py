@@ -5,8 +5,7 @@ import random
 import pytest
 
 from nova_sched.weighers import BUILT_IN
-from tests.peers.shrink import shrink
-from tests.peers.worlds import compared, random_options, random_world, smaller
+from tests.peers.worlds import compared, random_options, random_world, smallest
 
 pytestmark = pytest.mark.nova
 
@@ -25,7 +24,7 @@ def questions_of(rng, name):
     used = NOVAS if name == ALL else (name,)
     return [{"hosts": rng.sample([f"h{number}" for number in range(HOSTS)], rng.choice((1, 2, 4, 7, HOSTS))),
              "request": rng.randrange(REQUESTS), "filters": None, "weighers": list(used),
-             "options": random_options(rng, used)} for _ in range(QUESTIONS)]
+             "options": random_options(rng, used, ())} for _ in range(QUESTIONS)]
 
 
 def test_weighers_are_novas(nova_chain):
@@ -38,11 +37,11 @@ def test_weighers_are_novas(nova_chain):
         asked = [(name, question) for name in kinds for question in questions_of(rng, name)]
         found = compared(nova_chain, world, [question for _, question in asked])
         for (name, _), (question, novas, ours, difference) in zip(asked, found, strict=True):
-            assert difference is None, (SEED, number, name, difference, smaller(
-                nova_chain, shrink, world, question, difference))
+            assert difference is None, (f"seed {SEED}", number, name, difference,
+                                        smallest(nova_chain, world, question, difference))
             cases[name] += 1
             missed += ours is None
             apart[name] += ours is not None and len(set(ours.values())) > 1
     assert min(cases.values()) >= 10_000, cases
     # A weigher that never tells hosts apart shows nothing.
-    assert min(apart.values()) > 1_500 and missed > 100, (apart, missed)
+    assert min(apart.values()) > 900 and missed > 100, (apart, missed)

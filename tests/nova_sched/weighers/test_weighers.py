@@ -13,7 +13,7 @@ from nova_sched.weighers.base import bounds, normalized
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
-from tests.builders import claim, consumer, deleted, inventory_of, of, provider, report, rule, tree, uuid_of
+from tests.builders import Cell, claim, consumer, deleted, inventory_of, of, provider, report, rule, tree, uuid_of
 from tests.nova_sched.selection.asks import Asked, group, request, server_group
 
 NORMALIZED = [
@@ -195,6 +195,17 @@ def test_images_follow_instances_that_are_tracked_elsewhere():
     cloud.cell.say(said("b"))
     assert cloud.decide(asked).candidates[0].host == "b"
     assert cloud.decide(request(image_properties={"os": "y"})).equals == 2
+
+
+def test_images_of_a_log_that_is_read_anew():
+    cloud = Asked(report("a", guest("vm-1", os="x")), report("b"),
+                  policy=Policy(weighers=(("ImagePropertiesWeigher", 1.0),)))
+    asked = request(image_properties={"os": "x"})
+    assert cloud.decide(asked).candidates[0].host == "a"
+    cloud.cell.projection.forget()
+    again = Cell(report("a"), report("b", guest("vm-1", os="x")), table=cloud.table)
+    cloud.projections["cell1"] = again.projection
+    assert cloud.decide(asked).candidates[0].host == "b"
 
 
 @pytest.mark.parametrize("configured, wanted", [(0.0, [0, 0]), (1.0, [7, 0])])
