@@ -11,7 +11,7 @@ import numpy as np
 
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
-from nova_sched.selection.chain import FilterChain, Filtered
+from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment
 from nova_sched.selection.guests import Fitted, fit_on
