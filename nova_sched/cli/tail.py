@@ -133,8 +133,8 @@ def _unpacked(name, packed):
 def _plain(value):
     if hasattr(value, "_asdict"):
         schema = value.schema.fields
-        return {name: (_unpacked(schema[name].objname, item) if isinstance(schema[name], PackedObjectField)
-                       else _plain(item))
+        return {name: (_unpacked(schema[name].objname, item)
+                       if isinstance(schema[name], PackedObjectField) and item is not None else _plain(item))
                 for name, item in value._asdict().items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
