@@ -10,7 +10,7 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/peers compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo test test-long test-nova fuzz bench setup nova-setup test-setup system-packages clean
+.PHONY: demo test test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
 
 setup: $(VENV)/.installed
 
@@ -63,6 +63,10 @@ fuzz: setup $(VENV)/.atheris
 
 test-long: test-setup $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
+
+# docs/reference/*.md from the code; a test says when that is due.
+reference: setup
+	$(BIN)/python docs/reference/generate.py
 
 bench: setup
 	$(BIN)/python -m bench

@@ -10,11 +10,10 @@ class AggregateInstanceExtraSpecsFilter(Filter):
     """Each extra spec of the flavor without a scope, or in the scope ``aggregate_instance_extra_specs:``, must be met by
     a value (parted by commas) that an aggregate of the host has under that key in its metadata; a host of no aggregate
     with that key is refused. The operators are those of ``capabilities:`` extra specs.
-
-    Options: none. Reasons: ``extra spec NAME of the aggregate``.
     """
 
     name = "AggregateInstanceExtraSpecsFilter"
+    reasons = ("extra spec {name} of the aggregate",)
 
     def seen(self, request):
         return tuple(wanted_of_aggregates(request.extra_specs))

@@ -8,11 +8,10 @@ _KEY = "instance_type"
 class AggregateTypeAffinityFilter(Filter):
     """The metadata key ``instance_type`` lists names of flavors (parted by commas). A host of which any aggregate has that
     key takes these flavors only; hosts without it take all.
-
-    Options: none. Reasons: ``aggregate of other flavors``.
     """
 
     name = "AggregateTypeAffinityFilter"
+    reasons = ("aggregate of other flavors",)
 
     def seen(self, request):
         return request.flavor_name

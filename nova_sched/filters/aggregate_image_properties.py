@@ -14,11 +14,13 @@ class AggregateImagePropertiesIsolation(Filter):
     all its aggregates together) of which an image must have one; images without the property pass, and so do those where
     it is 0, False or empty.
 
-    Options: with ``aggregate_image_properties_isolation_namespace`` only keys count that begin with it and the
-    ``aggregate_image_properties_isolation_separator``. Reasons: ``image property NAME of the aggregate``.
+    With ``aggregate_image_properties_isolation_namespace`` only keys count that begin with it and the
+    ``aggregate_image_properties_isolation_separator``.
     """
 
     name = "AggregateImagePropertiesIsolation"
+    options = ("aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
+    reasons = ("image property {name} of the aggregate",)
     on_rebuild = True
 
     def seen(self, request):

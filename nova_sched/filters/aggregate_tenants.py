@@ -8,11 +8,10 @@ _PREFIX = "filter_tenant_id"
 class AggregateMultiTenancyIsolation(Filter):
     """Metadata keys that begin with ``filter_tenant_id`` list the ids of projects (parted by commas). A host of which any
     aggregate has such a key takes the instances of these projects only; hosts without one take those of all.
-
-    Options: none. Reasons: ``aggregate of other projects``.
     """
 
     name = "AggregateMultiTenancyIsolation"
+    reasons = ("aggregate of other projects",)
 
     def seen(self, request):
         return request.project_id

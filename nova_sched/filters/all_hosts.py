@@ -4,10 +4,7 @@ from nova_sched.filters.base import Filter
 
 
 class AllHostsFilter(Filter):
-    """Lets all hosts through; it is there so that configurations of nova that name it go on working.
-
-    Options: none. Reasons: none.
-    """
+    """Lets all hosts through; it is there so that configurations of nova that name it go on working."""
 
     name = "AllHostsFilter"
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.projection.device_states import DeviceStates
+
 from nova_sched.projection.host_aggregates import host_aggregates
 
 
@@ -76,13 +78,10 @@ class HostView:
         """What the hosts report under a metric's name (float64, shape [hosts in view]; NaN where they do not)."""
         return self.table.metric(name)[self.index]
 
-    def devices(self) -> list:
-        """The :class:`~nova_sched.projection.devices.HostDevices` of each host in view, with the claims in flight; None
-        for one that reports neither NUMA nodes nor PCI pools."""
-        table, rows = self.table, self.rows.tolist()
-        held = table.held_guests
-        return [table.devices(row) if row in held else table.row_devices[row] for row in rows] if held else [
-            table.row_devices[row] for row in rows]
+    def device_states(self):
+        """(:class:`~nova_sched.projection.device_states.DeviceStates`, the number of each host's state in it)."""
+        states = self.table.derived("device states", lambda: DeviceStates(self.table)).renewed()
+        return states, states.numbers[self.index]
 
     def ratios(self, resource_class: str) -> np.ndarray:
         """``table.ratio_of(row, resource_class)`` of each host in view (float64, shape [hosts in view])."""
@@ -109,9 +108,14 @@ class Filter(abc.ABC):
     Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter
     is shown the hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of
     it, is only shown to the filters ``on_rebuild``.
+
+    ``options`` are those that it looks at, of the section [filter_scheduler] unless another is said ("[metrics] required");
+    ``reasons`` all texts that it refuses with, a word in braces for what differs.
     """
 
     name: str = ""
+    options: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     static: bool = True
     costly: bool = False
     on_rebuild: bool = False

@@ -15,10 +15,11 @@ class SimpleCIDRAffinityFilter(Filter):
     """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network of it that the
     hint ``cidr`` says (``/24`` unless it is given; a netmask does too). Hosts that report no address are refused.
 
-    Options: none. Reasons: ``no address``, ``other network``. Hints that make no network refuse the request.
+    Hints that make no network refuse the request.
     """
 
     name = "SimpleCIDRAffinityFilter"
+    reasons = ("no address", "other network")
 
     def seen(self, request):
         return tuple(request.scheduler_hints.get(name, ()) for name in ("build_near_host_ip", "cidr"))
@@ -36,6 +37,7 @@ class SimpleCIDRAffinityFilter(Filter):
         yield Refusal("other network", ~mine)
 
 
+@lru_cache(256)
 def network_of(near, cidr):
     """The network of the two hints; UsageError where they make none."""
     try:
@@ -54,6 +56,7 @@ def _shown(values):
     return ", ".join(repr(value[:80]) for value in values[:4])
 
 
+@lru_cache(256)
 def _halves(network):
     """(network, mask) of the upper and the lower 64 bits."""
     address, mask = int(network.network_address), int(network.netmask)

@@ -6,10 +6,11 @@ from nova_sched.filters.base import Filter, Refusal
 class ComputeFilter(Filter):
     """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed.
 
-    Options: none here (``service_down_time`` is the conductor's). Reasons: ``cell unreachable``, ``disabled``, ``down``.
+    How long a host may be silent is ``service_down_time`` of the conductor.
     """
 
     name = "ComputeFilter"
+    reasons = ("cell unreachable", "disabled", "down")
 
     def refusals(self, hosts, request, policy, scope):
         closed = hosts.table.cell_closed
@@ -25,6 +26,7 @@ class ComputeStatusFilter(Filter):
     request names it by force, which passes over the ComputeFilter."""
 
     name = "ComputeStatusFilter"
+    reasons = ("disabled",)
 
     def refusals(self, hosts, request, policy, scope):
         yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index))

@@ -16,11 +16,10 @@ class ComputeCapabilitiesFilter(Filter):
     name; ``capabilities:NAME:KEY`` by what stands under a key of it, which may be JSON. An extra spec without a scope is
     asked of the hosts that have such an attribute or stat. ``hw:maxphysaddr_bits`` asks for at least that many physical
     address bits.
-
-    Options: none. Reasons: ``capabilities``.
     """
 
     name = "ComputeCapabilitiesFilter"
+    reasons = ("capabilities",)
 
     def seen(self, request):
         return tuple(wanted_capabilities(request.extra_specs))

@@ -8,6 +8,7 @@ class DestinationFilter(Filter):
     out, and of those named by force, are compared without regard to case; that of a destination is not."""
 
     name = "DestinationFilter"
+    reasons = ("ignored", "not the requested host", "not the requested node")
     static = False
     on_rebuild = True
 
@@ -42,6 +43,7 @@ class CellFilter(Filter):
     """Refuses hosts of other cells where the request stays in one."""
 
     name = "CellFilter"
+    reasons = ("other cell",)
     on_rebuild = True
 
     def seen(self, request):
@@ -57,11 +59,12 @@ class AvailabilityZoneFilter(Filter):
 
     Those are hosts that no aggregate of the zone has; and of hosts in no zone's aggregate, those that report another zone
     (or none, where the request's is not the default one). It is asked of every request, as nova's request filter for zones
-    is; naming it in ``enabled_filters``, as older configurations do, changes nothing. Options:
-    ``default_availability_zone`` (of hosts that no aggregate gives one). Reasons: ``availability zone``.
+    is; naming it in ``enabled_filters``, as older configurations do, changes nothing.
     """
 
     name = "AvailabilityZoneFilter"
+    options = ("[DEFAULT] default_availability_zone",)
+    reasons = ("availability zone",)
 
     def seen(self, request):
         return request.availability_zone

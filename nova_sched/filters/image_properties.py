@@ -16,10 +16,12 @@ class ImagePropertiesFilter(Filter):
     hypervisor, and the host must have the physical address bits of ``hw_maxphysaddr_bits``; a host that does not say what
     version or how many bits it has passes.
 
-    Options: ``image_properties_default_architecture`` for images that name none. Reasons: ``image properties``.
+    Images that name no architecture have ``image_properties_default_architecture``.
     """
 
     name = "ImagePropertiesFilter"
+    options = ("image_properties_default_architecture",)
+    reasons = ("image properties",)
     on_rebuild = True
 
     def seen(self, request):

@@ -15,12 +15,10 @@ class _InstanceHostsFilter(Filter):
 
 
 class DifferentHostFilter(_InstanceHostsFilter):
-    """Refuses hosts that run, or are to run, one of the instances that the hint ``different_host`` names.
-
-    Options: none. Reasons: ``host of an instance to keep away from``.
-    """
+    """Refuses hosts that run, or are to run, one of the instances that the hint ``different_host`` names."""
 
     name = "DifferentHostFilter"
+    reasons = ("host of an instance to keep away from",)
     hint = "different_host"
 
     def refusals(self, hosts, request, policy, scope):
@@ -30,12 +28,10 @@ class DifferentHostFilter(_InstanceHostsFilter):
 
 
 class SameHostFilter(_InstanceHostsFilter):
-    """Refuses hosts that run, and are to run, none of the instances that the hint ``same_host`` names.
-
-    Options: none. Reasons: ``no host of the instances to be with``.
-    """
+    """Refuses hosts that run, and are to run, none of the instances that the hint ``same_host`` names."""
 
     name = "SameHostFilter"
+    reasons = ("no host of the instances to be with",)
     hint = "same_host"
 
     def refusals(self, hosts, request, policy, scope):

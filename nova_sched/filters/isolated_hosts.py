@@ -9,12 +9,12 @@ class IsolatedHostsFilter(Filter):
     """Isolated images go to isolated hosts only; and as long as that is not turned off, isolated hosts take isolated
     images only. Requests without an image are of no isolated one.
 
-    Options: ``isolated_images`` (their uuids), ``isolated_hosts`` (their names),
-    ``restrict_isolated_hosts_to_isolated_images``. Reasons: ``isolated host`` (it takes isolated images only), ``isolated
-    image`` (the host is not isolated).
+    Reasons: ``isolated host`` (it takes isolated images only), ``isolated image`` (the host is not isolated).
     """
 
     name = "IsolatedHostsFilter"
+    options = ("isolated_images", "isolated_hosts", "restrict_isolated_hosts_to_isolated_images")
+    reasons = ("isolated image", "isolated host")
     on_rebuild = True
 
     def seen(self, request):

@@ -15,11 +15,11 @@ class JsonFilter(Filter):
     ``$metrics.name`` a metric. Values that a host does not have are left out, so that a comparison of fewer than two values
     is not met.
 
-    Options: none. Reasons: ``query``, ``query compares what cannot be compared`` (text with a number, say). A query that is
-    none refuses the request.
+    What cannot be compared is text with a number, say. A query that is none refuses the request.
     """
 
     name = "JsonFilter"
+    reasons = ("query compares what cannot be compared", "query")
 
     def seen(self, request):
         return request.scheduler_hints.get("query", ())

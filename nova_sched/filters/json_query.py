@@ -6,6 +6,7 @@ host), an Attribute (a value of any type for each host, by its distinct values),
 
 import json
 import operator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class _Negated(NamedTuple):
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
+@lru_cache(256)
 def parsed(texts) -> Term | None:
     """The query of the values of a hint; None where they ask for nothing. UsageError where they are no query."""
     if texts in ((), ("",)):
@@ -132,7 +134,7 @@ class _Evaluation:
             true = np.array([bool(one) for one in value.values], bool)
             return true[value.codes], there[value.codes]
         if isinstance(value, _Negated):
-            return np.logical_or.reduce([self._all(False), *value.present]), self._all(True)
+            return self._some(value.present), self._all(True)
         return value != 0, self._all(True)
 
     def _value(self, part):
@@ -145,16 +147,27 @@ class _Evaluation:
         if part.operator in COMPARISONS:
             return self._compared(part)
         truths = [self.truth(one) for one in part.arguments]
-        if part.operator == "and":
-            return np.logical_and.reduce([self._all(True), *(true | ~there for true, there in truths)])
-        return np.logical_or.reduce([self._all(False), *(true for true, _ in truths)])
+        holds = self._all(part.operator == "and")
+        for true, there in truths:
+            if part.operator == "and":
+                holds &= true | ~there
+            else:
+                holds |= true
+        return holds
 
     def _negated(self, term):
         truths = [self.truth(one) for one in term.arguments]
         return _Negated([~true for true, _ in truths], [there for _, there in truths])
 
     def _all(self, value):
-        return np.full(len(self.hosts), value)
+        return (np.ones if value else np.zeros)(len(self.hosts), bool)
+
+    def _some(self, arrays):
+        """Where one of some boolean arrays is true."""
+        found = self._all(False)
+        for one in arrays:
+            found |= one
+        return found
 
     # --- variables ---------------------------------------------------------------------------------------------------
 
@@ -207,9 +220,13 @@ class _Evaluation:
         if len(values) < 2:
             return self._all(False)
         first, *others = [value.value if isinstance(value, Constant) else value for value in values]
-        join = np.logical_or if name == "in" else np.logical_and
-        compared = join.reduce([np.broadcast_to(COMPARISONS[name](first, other), len(self.hosts)) for other in others])
-        return np.asarray(compared)
+        holds = self._all(name != "in")
+        for other in others:
+            if name == "in":
+                holds |= COMPARISONS[name](first, other)
+            else:
+                holds &= COMPARISONS[name](first, other)
+        return holds
 
     def _of_each(self, value):
         """The value of each host as Python has it."""

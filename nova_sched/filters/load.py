@@ -8,32 +8,26 @@ class _LoadFilter(Filter):
     count, so that many instances of one request keep the limit too."""
 
     count = ""
-    option = ""
-    reason = ""
     of_aggregates = False
 
     def refusals(self, hosts, request, policy, scope):
-        limit = getattr(policy, self.option)
-        if self.of_aggregates and self.option in hosts.aggregate_keys():
-            limit = hosts.aggregate_limits(self.option, limit)
-        yield Refusal(self.reason, hosts.column(self.count) + hosts.column("held_claims") >= limit)
+        option, = self.options
+        limit = getattr(policy, option)
+        if self.of_aggregates and option in hosts.aggregate_keys():
+            limit = hosts.aggregate_limits(option, limit)
+        yield Refusal(self.reasons[0], hosts.column(self.count) + hosts.column("held_claims") >= limit)
 
 
 class IoOpsFilter(_LoadFilter):
-    """Refuses hosts that do as many builds, resizes, snapshots and migrations at once as they may.
-
-    Options: ``max_io_ops_per_host``. Reasons: ``too many I/O operations``.
-    """
+    """Refuses hosts that do as many builds, resizes, snapshots and migrations at once as they may."""
 
     name = "IoOpsFilter"
-    count, option, reason = "num_io_ops", "max_io_ops_per_host", "too many I/O operations"
+    count, options, reasons = "num_io_ops", ("max_io_ops_per_host",), ("too many I/O operations",)
 
 
 class AggregateIoOpsFilter(IoOpsFilter):
     """As the IoOpsFilter, with a limit of their own for hosts of aggregates that have ``max_io_ops_per_host`` in their
     metadata: the least of several; the option where one of them is no whole number.
-
-    Options: ``max_io_ops_per_host`` for all others. Reasons: ``too many I/O operations``.
     """
 
     name = "AggregateIoOpsFilter"
@@ -41,20 +35,15 @@ class AggregateIoOpsFilter(IoOpsFilter):
 
 
 class NumInstancesFilter(_LoadFilter):
-    """Refuses hosts that run as many instances as they may.
-
-    Options: ``max_instances_per_host``. Reasons: ``too many instances``.
-    """
+    """Refuses hosts that run as many instances as they may."""
 
     name = "NumInstancesFilter"
-    count, option, reason = "num_instances", "max_instances_per_host", "too many instances"
+    count, options, reasons = "num_instances", ("max_instances_per_host",), ("too many instances",)
 
 
 class AggregateNumInstancesFilter(NumInstancesFilter):
     """As the NumInstancesFilter, with a limit of their own for hosts of aggregates that have ``max_instances_per_host`` in
     their metadata: the least of several; the option where one of them is no whole number.
-
-    Options: ``max_instances_per_host`` for all others. Reasons: ``too many instances``.
     """
 
     name = "AggregateNumInstancesFilter"

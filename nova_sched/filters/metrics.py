@@ -8,11 +8,11 @@ from nova_sched.filters.base import Filter, Refusal
 class MetricsFilter(Filter):
     """A host must report each of the metrics that ``[metrics] weight_setting`` names; one whose value is no number is not
     reported.
-
-    Options: ``[metrics] weight_setting``. Reasons: ``no metric NAME``.
     """
 
     name = "MetricsFilter"
+    options = ("[metrics] weight_setting",)
+    reasons = ("no metric {name}",)
 
     def refusals(self, hosts, request, policy, scope):
         for name, _ in policy.metrics_weight_setting:

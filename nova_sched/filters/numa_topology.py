@@ -1,25 +1,24 @@
 """NUMATopologyFilter: refuses hosts on whose NUMA nodes the guest does not fit."""
 
-import operator
-
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.device_states import distinct, told
 from nova_sched.selection import numa, pci
-
-_KEY_OF = operator.attrgetter("key")
 
 
 class NUMATopologyFilter(Filter):
     """The NUMA nodes of the guest must fit on as many of the host's: pinned CPUs and their threads, pages, memory and
     unpinned CPUs within the host's ratios, near to the networks and PCI devices as far as the host says where these are.
 
-    Dedicated CPUs with the thread policy "require" need a host with threads, if it says anything of its CPUs. Options:
-    ``[compute] packing_host_numa_cells_allocation_strategy`` (which nodes are tried first). Where Placement assigns PCI
+    Dedicated CPUs with the thread policy "require" need a host with threads, if it says anything of its CPUs.
+    ``[compute] packing_host_numa_cells_allocation_strategy`` says which nodes are tried first. Where Placement assigns PCI
     devices, each request of them must find enough by itself here; the assignment is looked at when a host is chosen.
     """
 
     name = "NUMATopologyFilter"
+    options = ("[compute] packing_host_numa_cells_allocation_strategy",)
+    reasons = ("no NUMA topology", "no hyperthreads", *numa.REASONS)
     costly = True
 
     def seen(self, request):
@@ -31,24 +30,18 @@ class NUMATopologyFilter(Filter):
         needs_threads = _needs_threads(request)
         if request.numa is None and not needs_threads:
             return
-        reasons = _Reasons(request, needs_threads, policy.packing_host_numa_cells_allocation_strategy)
-        devices, codes = hosts.devices(), np.zeros(len(hosts), np.int64)
+        packed = policy.packing_host_numa_cells_allocation_strategy
+        judge, seen = _Judge(request, needs_threads, packed), self.seen(request)
+        states, numbers = hosts.device_states()
+        codes = np.zeros(len(numbers), np.int64)
         for ratios, among in _by_ratios(hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")):
-            some = devices if len(among) == len(devices) else [devices[number] for number in among.tolist()]
-            # Hosts of one state have one verdict, and of thousands of hosts there are few states.
-            keys = _keys(some)
-            code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, some, strict=True)).items()}
-            codes[among] = np.fromiter(map(code_of.__getitem__, keys), np.int64, len(keys))
-        for reason, code in reasons.codes.items():
+            some = numbers if len(among) == len(numbers) else numbers[among]
+            question = self.name, seen, packed, ratios
+            reasons = states.verdicts(question, some, lambda devices, ratios=ratios: judge.reason(devices, *ratios))
+            codes[among] = told({number: judge.code_of(reasons[number]) for number in distinct(some)}, some)
+        for reason, code in judge.codes.items():
             if reason is not None:
                 yield Refusal(reason, codes == code)
-
-
-def _keys(devices):
-    try:
-        return list(map(_KEY_OF, devices))
-    except AttributeError:
-        return [one and one.key for one in devices]
 
 
 def _by_ratios(cpu_ratios, ram_ratios):
@@ -61,7 +54,7 @@ def _by_ratios(cpu_ratios, ram_ratios):
         left = left[~same]
 
 
-class _Reasons:
+class _Judge:
     """Why hosts are refused, each reason with a code; 0 is none."""
 
     def __init__(self, request, needs_threads, packed):
@@ -71,10 +64,12 @@ class _Reasons:
         self.is_assigned = _is_assigned(request)
         self.codes = {None: 0}
 
-    def code_of(self, devices, cpu_ratio, ram_ratio):
-        return self.codes.setdefault(self._reason(devices, cpu_ratio, ram_ratio), len(self.codes))
+    def code_of(self, reason):
+        """The code of a reason."""
+        return self.codes.setdefault(reason, len(self.codes))
 
-    def _reason(self, devices, cpu_ratio, ram_ratio):
+    def reason(self, devices, cpu_ratio, ram_ratio):
+        """Why a host with these devices is refused; None where it is not."""
         if devices is None or not devices.cells:
             return None if self.request.numa is None else "no NUMA topology"
         if self.needs_threads and all(node.threads < 2 for node in devices.capacity.nodes):

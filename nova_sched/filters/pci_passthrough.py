@@ -1,9 +1,11 @@
 """PciPassthroughFilter: refuses hosts that lack the PCI devices of a request."""
 
-import numpy as np
-
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.device_states import told
 from nova_sched.selection import pci
+
+#: What a host lacks: beside the number of a request.
+NONE, NO_POOLS = -1, -2
 
 
 class PciPassthroughFilter(Filter):
@@ -15,6 +17,7 @@ class PciPassthroughFilter(Filter):
     """
 
     name = "PciPassthroughFilter"
+    reasons = ("no PCI devices", "PCI {device}")
     costly = True
 
     def seen(self, request):
@@ -24,16 +27,9 @@ class PciPassthroughFilter(Filter):
     def refusals(self, hosts, request, policy, scope):
         if not request.pci:
             return
-        devices = hosts.devices()
-        yield Refusal("no PCI devices", np.array([one is None or not one.pools for one in devices], bool))
-        asked, verdicts = _Asked(request), {}
-        missing = np.full(len(devices), -1)
-        for number, one in enumerate(devices):
-            if one is not None and one.pools:
-                key = one.capacity.key, one.pool_uses
-                if key not in verdicts:
-                    verdicts[key] = asked.missing(one)
-                missing[number] = verdicts[key]
+        states, numbers = hosts.device_states()
+        missing = told(states.verdicts((self.name, self.seen(request)), numbers, _Asked(request).missing), numbers)
+        yield Refusal("no PCI devices", missing == NO_POOLS)
         for number, one in enumerate(request.pci):
             yield Refusal(f"PCI {pci.name_of(one)}", missing == number)
 
@@ -56,7 +52,9 @@ class _Asked:
         self._pools = {}
 
     def missing(self, devices) -> int:
-        """The number of the first request that a host cannot serve, -1 where it can serve all."""
+        """The number of the first request that a host cannot serve, :data:`NONE` where it can serve all."""
+        if devices is None or not devices.pools:
+            return NO_POOLS
         plenty = True
         for number, (request, pools) in enumerate(zip(self.requests, self._pools_of(devices.capacity), strict=True)):
             left = [free for free in map(devices.free_in_pool, pools) if free > 0]
@@ -64,9 +62,9 @@ class _Asked:
                 return number
             plenty &= sum(left) >= self.total
         if plenty or any(self.assigned):
-            return -1
+            return NONE
         lacking = pci.place_or_name(devices, self.requests, None, pci.UNBOUND)[1]
-        return -1 if lacking is None else self.requests.index(lacking)
+        return NONE if lacking is None else self.requests.index(lacking)
 
     def _pools_of(self, capacity):
         """For each request, the numbers of the pools that could serve it."""

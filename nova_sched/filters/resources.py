@@ -18,6 +18,10 @@ class ResourceFilter(Filter):
     """Inventory, traits, aggregates and tree of each request group, in Placement's semantics."""
 
     name = "ResourceFilter"
+    reasons = (
+        "trait {trait}", "forbidden trait {trait}", "trait {trait} or {trait}", "traits or aggregates",
+        "{resource class}", "{resource class}+{resource class} on one provider",
+        "{resource class} on {number} providers", "request groups together")
 
     def seen(self, request):
         return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy, request.root_required,

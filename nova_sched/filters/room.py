@@ -16,7 +16,6 @@ class _RoomFilter(Filter):
 
     classes = ()
     per_unit = 1
-    reason = ""
 
     def wanted(self, request):
         """What a request wants, in its own unit."""
@@ -30,7 +29,7 @@ class _RoomFilter(Filter):
         if wanted:
             most = sum(total(hosts, name) for name in self.classes) * self.per_unit
             room = sum(left_with_overcommitment(hosts, name) for name in self.classes) * self.per_unit
-            yield Refusal(self.reason, self.lacking(wanted, most, room))
+            yield Refusal(self.reasons[0], self.lacking(wanted, most, room))
 
     def lacking(self, wanted, most, room) -> np.ndarray:
         """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left."""
@@ -40,12 +39,10 @@ class _RoomFilter(Filter):
 class RamFilter(_RoomFilter):
     """Refuses hosts that have less memory left than the flavor has, or less in all; what is left is the total times the
     allocation ratio of its inventory, less what is reserved and used.
-
-    Options: none here (``ram_allocation_ratio`` is the agent's). Reasons: ``free RAM``.
     """
 
     name = "RamFilter"
-    classes, reason = ("MEMORY_MB",), "free RAM"
+    classes, reasons = ("MEMORY_MB",), ("free RAM",)
 
     def wanted(self, request):
         return request.memory_mb
@@ -54,12 +51,10 @@ class RamFilter(_RoomFilter):
 class CoreFilter(_RoomFilter):
     """Refuses hosts that have fewer CPUs left than the flavor has, or fewer in all; shared and dedicated CPUs are counted
     together, the total times the allocation ratio of its inventory. Hosts that report no CPUs at all pass.
-
-    Options: none here (``cpu_allocation_ratio`` is the agent's). Reasons: ``free cores``.
     """
 
     name = "CoreFilter"
-    classes, reason = ("VCPU", "PCPU"), "free cores"
+    classes, reasons = ("VCPU", "PCPU"), ("free cores",)
 
     def wanted(self, request):
         return request.vcpus
@@ -72,12 +67,10 @@ class DiskFilter(_RoomFilter):
     """Refuses hosts that have less disk left than root, ephemeral and swap disk of the flavor take, or less in all; the
     total counts times the allocation ratio of its inventory. The root disk of an instance that boots from a volume takes
     none.
-
-    Options: none here (``disk_allocation_ratio`` is the agent's). Reasons: ``free disk``.
     """
 
     name = "DiskFilter"
-    classes, per_unit, reason = ("DISK_GB",), 1024, "free disk"
+    classes, per_unit, reasons = ("DISK_GB",), 1024, ("free disk",)
 
     def wanted(self, request):
         root_gb = 0 if request.is_bfv else request.root_gb

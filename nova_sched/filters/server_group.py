@@ -6,11 +6,10 @@ from nova_sched.filters.base import Filter, Refusal
 class ServerGroupAntiAffinityFilter(Filter):
     """Refuses hosts that hold as many members of the group as its rule ``max_server_per_host`` allows (1 without it); a
     member's own host passes. Asked where the group's policy is anti-affinity.
-
-    Options: none. Reasons: ``anti-affinity``.
     """
 
     name = "ServerGroupAntiAffinityFilter"
+    reasons = ("anti-affinity",)
     static = False
 
     def refusals(self, hosts, request, policy, scope):
@@ -23,12 +22,10 @@ class ServerGroupAntiAffinityFilter(Filter):
 
 
 class ServerGroupAffinityFilter(Filter):
-    """Refuses all hosts but those of the group, once it has any. Asked where the group's policy is affinity.
-
-    Options: none. Reasons: ``affinity``.
-    """
+    """Refuses all hosts but those of the group, once it has any. Asked where the group's policy is affinity."""
 
     name = "ServerGroupAffinityFilter"
+    reasons = ("affinity",)
     static = False
 
     def refusals(self, hosts, request, policy, scope):
@@ -45,6 +42,7 @@ class ServerGroupFaultDomainFilter(Filter):
     allows; and hosts that are in no domain of that kind."""
 
     name = "ServerGroupFaultDomainFilter"
+    reasons = ("no {scope}", "fault domain")
     static = False
 
     def refusals(self, hosts, request, policy, scope):

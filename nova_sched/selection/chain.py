@@ -11,21 +11,23 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.filters import ALWAYS, HostView
-from nova_sched.selection.weigh import KeptScores, SomeScores
+from nova_sched.selection.weigh import KeptScores, SelectedScores
 
 MAX_SHAPES = 128
+#: So few survivors are weighed in less time than it takes to select them from all that are kept.
+FEW = 64
 
 
 class Filtered(NamedTuple):
     """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, reason, number of
     hosts): those of the static filters, then those of the others, each in the order of the chain. A host that several
     refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
-    survivors."""
+    survivors as far as they are kept, else None."""
 
     rows: np.ndarray
     refusals: list
     total: int
-    kept: KeptScores | SomeScores
+    kept: KeptScores | SelectedScores | None = None
 
 
 def shape_of(request, chain, weighers=()):
@@ -50,15 +52,28 @@ def filters_for(policy, request):
     return policy.filters
 
 
+def _spread(values, places, count):
+    """A boolean vector of all hosts from that of the hosts at some places."""
+    spread = np.zeros(count, bool)
+    spread[places] = values
+    return spread
+
+
 class _Kept:
     """One shape: the code of each host (0: it passes, else the number of its reason in ``reasons``), how many hosts
-    have each code, and the survivors with their scores."""
+    have each code, and the survivors: their ``places`` among all hosts, their rows, and their scores."""
 
-    __slots__ = ("codes", "counts", "reasons", "rows", "scores", "version", "topology_version", "classes")
+    __slots__ = ("codes", "counts", "reasons", "places", "rows", "scores", "version", "topology_version", "classes")
 
     def __init__(self):
         self.version = -1
         self.topology_version = -1
+
+    def settle(self, roots):
+        """Take the survivors from the codes."""
+        self.places = np.flatnonzero(self.codes == 0)
+        self.rows = roots[self.places]
+        self.scores = None
 
     def refusals(self):
         return [(*reason, self.counts[code]) for reason, code in self.reasons.items() if self.counts[code]]
@@ -82,24 +97,26 @@ class FilterChain:
         hosts, passes = HostView(self.table, roots), None
         for one in chain:
             if not one.static:
-                left = np.flatnonzero(kept.codes == 0 if passes is None else passes) if one.costly else None
-                view = hosts if left is None else HostView(self.table, roots[left])
-                for refusal in one.refusals(view, request, self.policy, scope):
-                    refused = refusal.hosts
-                    if left is not None:
-                        refused = np.zeros(len(roots), bool)
-                        refused[left] = refusal.hosts
-                    refused = refused & (kept.codes == 0 if passes is None else passes)
+                left = None
+                if one.costly:
+                    left = kept.places if passes is None else kept.places[passes]
+                for refusal in one.refusals(hosts if left is None else HostView(self.table, roots[left]), request,
+                                            self.policy, scope):
+                    refused = (refusal.hosts if left is None else _spread(refusal.hosts, left, len(roots))).take(kept.places)
+                    if passes is not None:
+                        refused &= passes
                     count = int(np.count_nonzero(refused))
                     if count:
                         refusals.append((one.name, refusal.reason, count))
-                        passes = (kept.codes == 0 if passes is None else passes) & ~refused
+                        passes = ~refused if passes is None else passes & ~refused
+        if passes is not None and np.count_nonzero(passes) <= FEW:
+            return Filtered(kept.rows[passes], refusals, len(roots))
         if kept.scores is None:
             kept.scores = KeptScores(self.table, kept.rows, request, self.policy, scope)
-        if passes is not None:
-            places = np.flatnonzero(passes[kept.codes == 0])
-            return Filtered(kept.rows[places], refusals, len(roots), SomeScores(kept.scores, places))
-        return Filtered(kept.rows, refusals, len(roots), kept.scores)
+        if passes is None:
+            return Filtered(kept.rows, refusals, len(roots), kept.scores)
+        selected = kept.scores.selected(passes)
+        return Filtered(kept.rows.take(selected.places), refusals, len(roots), selected)
 
     def _static(self, request, chain, roots):
         """The kept result of the request's shape, up to date."""
@@ -129,8 +146,7 @@ class FilterChain:
         kept.reasons = {}
         kept.codes = self._codes(chain, roots, request, kept.reasons)
         kept.counts = np.bincount(kept.codes, minlength=len(kept.reasons) + 1).tolist()
-        kept.rows = roots[kept.codes == 0]
-        kept.scores = None
+        kept.settle(roots)
 
     def _renew(self, kept, request, chain, roots, touched):
         rows = np.array(touched, np.int64)
@@ -144,8 +160,7 @@ class FilterChain:
             moved |= (before == 0) != (code == 0)
         kept.codes[places] = codes
         if moved:
-            kept.rows = roots[kept.codes == 0]
-            kept.scores = None
+            kept.settle(roots)
         elif kept.scores is not None:
             kept.scores.touch(row for row, code in zip(touched, codes, strict=True) if code == 0)
 

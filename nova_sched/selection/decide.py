@@ -215,4 +215,4 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
 def _score_of(table, rows, scores, parts, index):
     """The HostScore of one survivor."""
     return events.HostScore(table.host_names[rows[index]], float(scores[index]), tuple(
-        events.WeigherScore(part.name, float(part.raw[index]), float(part.weighed[index])) for part in parts))
+        events.WeigherScore(part.name, *part.at(index)) for part in parts))

@@ -25,6 +25,9 @@ MEMORY = "NUMA memory"
 NETWORKS = "NUMA networks"
 PCI_DEVICES = "NUMA PCI devices"
 _PAGES = {SMALL: "NUMA small pages", LARGE: "NUMA large pages", ANY: "NUMA pages"}
+#: All reasons that :func:`place` gives.
+REASONS = (TOPOLOGY, NODES, PINNED_CPUS, CPU_THREADS, SHARED_CPUS, MEMORY, *_PAGES.values(), "NUMA pages {size} KiB", NETWORKS,
+           PCI_DEVICES)
 
 
 class Place(NamedTuple):

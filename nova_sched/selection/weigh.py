@@ -2,8 +2,10 @@
 
 The scores by static weighers are kept with the request's shape (see
 :mod:`nova_sched.selection.chain`); only hosts that were touched are weighed
-again, unless they move the greatest or the least value of a column. Those of
-the other weighers are added to them, request by request.
+again, unless they move the greatest or the least value of a column. Where
+filters that look at one request refuse some of these hosts, the scores of the
+rest are still theirs, unless a greatest or least value went with the refused.
+Those of the other weighers are added to them, request by request.
 """
 
 from typing import NamedTuple
@@ -23,12 +25,32 @@ class Part(NamedTuple):
     raw: np.ndarray
     weighed: np.ndarray
 
+    def at(self, index):
+        """Both of one host."""
+        return self.raw.item(index), self.weighed.item(index)
+
+
+class PartOf:
+    """Some hosts of a :class:`Part`, by their places in it, looked at when they are asked for."""
+
+    def __init__(self, part, places):
+        self.name = part.name
+        self._part = part
+        self._places = places
+
+    raw = property(lambda self: self._part.raw.take(self._places))
+    weighed = property(lambda self: self._part.weighed.take(self._places))
+
+    def at(self, index):
+        """As :meth:`Part.at`."""
+        return self._part.at(self._places.item(index))
+
 
 def weigh(table, rows, request, scope, policy, kept=None):
     """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart: first
     the static ones, in the order of the policy, then the others. Do not write into the result.
 
-    ``kept`` are the KeptScores of these very survivors, where there are any.
+    ``kept`` are the KeptScores of these very survivors, or what is selected of them, where there are any.
     """
     kept = kept or KeptScores(table, rows, request, policy, scope)
     scores, parts = kept.renewed(scope)
@@ -97,38 +119,51 @@ class KeptScores:
                     self.scores[place] = sum(part.weighed.item(place) for part in self.parts)
         return self.scores, self.parts
 
+    def selected(self, passes) -> "SelectedScores":
+        """The same for two or more of the hosts (bool, shape [hosts])."""
+        return SelectedScores(self, passes)
+
     def _add_up(self):
-        """Add up the weighers, in their order: floating point adds up differently in another one."""
         self.parts = [column.part for column in self.columns if not column.level]
-        self.scores = np.zeros(len(self.rows))
-        for part in self.parts:
-            self.scores += part.weighed
+        self.scores = _sum_of(self.parts, len(self.rows))
 
 
-class SomeScores:
-    """The scores of some of the survivors that :class:`KeptScores` has, by their ``places`` among these, as if they had
-    been weighed alone."""
+class SelectedScores:
+    """Some hosts of :class:`KeptScores`, equal to what would be kept of them alone: their ``places`` in it, and those of
+    the others."""
 
-    def __init__(self, kept, places):
-        self._kept = kept
-        self._places = places
-        self.others = [(weigher, some) for weigher, factor in kept.others
-                       if np.any(some := _of(factor, places))] if len(places) >= 2 else []
+    def __init__(self, kept, passes):
+        self.kept = kept
+        self.places = places = np.flatnonzero(passes)
+        self.refused = np.flatnonzero(~passes)
+        self.others = [(weigher, factor) for weigher, factor in (
+            (weigher, _factor_at(factor, places)) for weigher, factor in kept.others) if np.any(factor)]
 
     def renewed(self, scope):
         """As :meth:`KeptScores.renewed`."""
-        self._kept.renewed(scope)
-        scores, parts = np.zeros(len(self._places)), []
-        for column in self._kept.columns if len(self._places) >= 2 else ():
-            part = None if column.level else column.among(self._places)
+        kept, places = self.kept, self.places
+        scores, _ = kept.renewed(scope)
+        same, parts = True, []
+        for column in kept.columns:
+            part, changed = column.selected(places, self.refused)
+            same &= not changed
             if part is not None:
                 parts.append(part)
-                scores += part.weighed
-        return scores, parts
+        if same:
+            return scores.take(places), parts
+        return _sum_of(parts, len(places)), parts
 
 
-def _of(factor, places):
+def _factor_at(factor, places):
     return factor if isinstance(factor, float) else factor.take(places)
+
+
+def _sum_of(parts, count):
+    """Add up weighers, in their order: floating point adds up differently in another one."""
+    scores = np.zeros(count)
+    for part in parts:
+        scores += part.weighed
+    return scores
 
 
 class _Column:
@@ -145,15 +180,6 @@ class _Column:
         self.bounds = low, high = within
         self.level = low == high
         np.multiply(self.factor, self.weigher.normalized(self.part.raw, low, high), out=self.part.weighed)
-
-    def among(self, places):
-        """The part of some hosts alone; None where it tells none of them apart."""
-        raw, factor = self.part.raw.take(places), _of(self.factor, places)
-        within = self.weigher.bounds(raw)
-        if within == self.bounds:
-            return Part(self.part.name, raw, self.part.weighed.take(places)) if np.any(factor) else None
-        low, high = within
-        return None if low == high or not np.any(factor) else Part(self.part.name, raw, factor * self.weigher.normalized(raw, low, high))
 
     def renew(self, values, places):
         """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or
@@ -182,3 +208,21 @@ class _Column:
             return THESE
         self._weigh(found)
         return ALL
+
+    def selected(self, places, refused):
+        """The part of some hosts, without the ``refused`` ones (None where they are all alike), and whether what it adds to
+        scores is not what it adds to those of all."""
+        if self.level:
+            return None, False
+        gone, (low, high) = self.part.raw.take(refused), self.bounds
+        if not isinstance(self.factor, float) and not np.any(self.factor.take(places)):
+            return None, False
+        if gone.max(initial=-np.inf) < high and (self.weigher.floor is not None or gone.min(initial=np.inf) > low):
+            return PartOf(self.part, places), False
+        # With the refused went what made a bound, or may have gone.
+        raw = self.part.raw.take(places)
+        found = self.weigher.bounds(raw)
+        if found == (low, high):
+            return PartOf(self.part, places), False
+        column = _Column(self.weigher, _factor_at(self.factor, places), raw)
+        return None if column.level else column.part, True

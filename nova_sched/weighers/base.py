@@ -16,10 +16,12 @@ class Weigher(abc.ABC):
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
     gives of the request: its values are kept and only renewed where a host was touched. One that is ``costly`` has
-    multipliers of its own, which it is asked for with each request.
+    multipliers of its own, which it is asked for with each request. ``options`` are those that it looks at beside the
+    multiplier, as a filter's.
     """
 
     name: str = ""
+    options: tuple[str, ...] = ()
     group: str = "filter_scheduler"
     option: str = ""
     key: str = ""
@@ -78,4 +80,6 @@ def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):
     numbers = table.aggregate_numbers(weigher.key or weigher.option)
     if not numbers:
         return weigher.direction * configured
-    return weigher.direction * np.array([numbers.get(row, configured) for row in rows.tolist()])
+    column = np.full(table.count, configured, float)
+    column[list(numbers)] = list(numbers.values())
+    return weigher.direction * column.take(rows)

@@ -12,6 +12,7 @@ class ImagePropertiesWeigher(Weigher):
 
     name = "ImagePropertiesWeigher"
     option = "image_props_weight_multiplier"
+    options = ("image_props_weight_setting",)
     default_multiplier = 0.0
     zero_is_off = True
     static = True

@@ -20,6 +20,7 @@ class MetricsWeigher(Weigher):
     group = "metrics"
     option = "weight_multiplier"
     key = "metrics_weight_multiplier"
+    options = ("[metrics] weight_setting", "[metrics] required", "[metrics] weight_of_unavailable")
     static = True
 
     def raw(self, table, rows, request, policy, scope):

@@ -148,6 +148,8 @@ ROWS = [
     ("ImagePropertiesFilter", KINDS[:1], {"image_properties": {"hw_vm_mode": "hvm", "hw_maxphysaddr_bits": "46"}}, {}),
     ("ImagePropertiesFilter", [UNVERSIONED],
      {"image_properties": {"hw_vm_mode": "hvm", "img_hv_requested_version": ">=8.0"}}, {}),
+    ("ResourceFilter", STATUS, {"root_forbidden": ("COMPUTE_STATUS_DISABLED",)},
+     {"forbidden trait COMPUTE_STATUS_DISABLED": ["b"]}),
     ("ResourceFilter", TREES, {"groups": ()}, {}),
     ("ResourceFilter", [*TREES, aggregate("of-host", "numa")], {"groups": (group(VCPU=1, member_of=[["of-host"]]),)},
      {"traits or aggregates": ["flat", "lean"], "VCPU": ["flat", "lean"]}),

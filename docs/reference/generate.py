@@ -1,0 +1,257 @@
+"""Write the reference of filters, weighers, options and events from the code: ``make reference``.
+
+What it costs is taken from costs.json beside this file, which ``python -m bench chain --json docs/reference/costs.json`` writes.
+"""
+
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+from oslo_versionedobjects import fields as ovo_fields
+
+import compute_agent.config
+import conductor.config
+import nova_sched.service.config
+import rpc_api.config
+from nova_sched import filters, weighers
+from nova_sched.selection.policy import DEFAULT_FILTERS
+from nova_sched.service import neutron
+from rpc_api import events
+from rpc_api.events.schema import PackedObjectField
+
+HERE = Path(__file__).resolve().parent
+COMMAND = "make reference"
+MODULES = (rpc_api.config, nova_sched.service.config, conductor.config, compute_agent.config)
+GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
+
+
+# --- small pieces ------------------------------------------------------------------------------------------------------
+
+def prose(text: str) -> str:
+    """A docstring as Markdown."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.cleandoc(text or ""))
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def one_line(text: str) -> str:
+    """The same in a cell of a table."""
+    return " ".join(prose(text).split())
+
+
+def table(head: tuple, rows) -> list[str]:
+    """Lines of a table; none without rows."""
+    rows = [*rows]
+    if not rows:
+        return []
+    lines = [head, ("---",) * len(head), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]
+
+
+def shown(value) -> str:
+    """A default."""
+    if value in (None, "", []):
+        return "(none)" if value != "" else "(empty)"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+# --- options -----------------------------------------------------------------------------------------------------------
+
+def options_by_section() -> dict:
+    """Section -> (its title, option name -> option) in the order of the packages."""
+    sections = {}
+    for module in MODULES:
+        for group, options in module.list_opts():
+            name, title = (group.name, group.title) if hasattr(group, "name") else (group or "DEFAULT", "")
+            if group is neutron.GROUP:
+                # The others are keystoneauth1's own, and what it says of them changes with its version.
+                options, title = neutron.OPTS, f"{title}. Beside these: the options of keystoneauth1 for a password, a session and an adapter"
+            sections.setdefault(name, [title, {}])[1].update({one.dest: one for one in options})
+    return sections
+
+
+def wanted_of(option) -> str:
+    """The type of an option and what it may be."""
+    kind = option.type
+    choices = getattr(kind, "choices", None)
+    if choices:
+        return "one of " + ", ".join(map(str, choices))
+    limits = [f"at least {kind.min:g}" if getattr(kind, "min", None) is not None else "",
+              f"at most {kind.max:g}" if getattr(kind, "max", None) is not None else ""]
+    return ", ".join(filter(None, (str(kind).split("(")[0].lower(), *limits)))
+
+
+def default_of(option) -> str:
+    """The default of an option, or what is said of it where it differs from machine to machine."""
+    return shown(option.sample_default if option.sample_default is not None else option.default)
+
+
+def options_text() -> str:
+    """options.md"""
+    lines = [GENERATED, "# Options", "",
+             "All options of the services, by section. *Reloaded*: a change counts after SIGHUP, without a restart.", ""]
+    for name, (title, options) in sorted(options_by_section().items(), key=lambda item: item[0].lower()):
+        lines += [f"## [{name}]", "", *([title + ".", ""] if title else [])]
+        lines += table(("option", "wanted", "default", "reloaded", "what it does"), (
+            (f"`{option.dest}`", wanted_of(option), default_of(option), "yes" if option.mutable else "", one_line(option.help))
+            for option in options.values()))
+    return "\n".join(lines)
+
+
+def named_option(text: str):
+    """(section, option) of "name", which is of [filter_scheduler], or "[section] name"."""
+    section, _, name = text.rpartition("] ")
+    return section.removeprefix("[") or "filter_scheduler", name
+
+
+def option_rows(names):
+    """Rows of a table of options."""
+    sections = options_by_section()
+    for section, name in map(named_option, names):
+        if name not in sections.get(section, (None, {}))[1]:
+            sys.exit(f"there is no option [{section}] {name}, which a filter or weigher names; mend its `options`")
+        option = sections[section][1][name]
+        yield f"`[{section}] {name}`", default_of(option), one_line(option.help)
+
+
+# --- costs -------------------------------------------------------------------------------------------------------------
+
+def costs() -> dict:
+    """What was measured; nothing where it was not."""
+    path = HERE / "costs.json"
+    return json.loads(path.read_text()) if path.exists() else {"filters": {}, "weighers": {}}
+
+
+def costs_note(measured) -> list[str]:
+    """How it was measured."""
+    if "machine" not in measured:
+        return []
+    return [f"Measured with {measured['hosts']:,} hosts on {measured['machine']} (load {measured['load']}, {measured['clock']} time, "
+            f"medians) by `{measured['command']}`. *All hosts*: a request of a new shape; *a touched host*: what each host costs "
+            "that changed since the last request of a shape, where that is all that is looked at again; *nova*: nova's own class "
+            "over as many HostState objects. Each is asked for something that it has to look into.", ""]
+
+
+def cost_cells(measured):
+    """Cells: all hosts, a touched host, nova."""
+    if not measured:
+        return "not measured", "", ""
+    touched, of_nova = measured.get("touched_us"), measured.get("nova_ms")
+    return (f"{measured['all_ms']:.3f} ms", "" if touched is None else f"{touched:.0f} µs",
+            "" if of_nova is None else f"{of_nova:.0f} ms")
+
+
+# --- filters -----------------------------------------------------------------------------------------------------------
+
+def kept_text(one) -> str:
+    """How often a filter or weigher is asked."""
+    kept = "kept for a shape" if one.static else "each request"
+    return kept + ", costly" if getattr(one, "costly", False) else kept
+
+
+def asked_text(one) -> str:
+    """Who asks a filter."""
+    always = any(one is other for other in filters.ALWAYS)
+    return "always" if always else "by default" if one.name in DEFAULT_FILTERS else "if enabled"
+
+
+def filters_text() -> str:
+    """filters.md"""
+    every, measured = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)], costs()
+    lines = [GENERATED, "# Filters", "",
+             "A filter refuses hosts, each with a reason that `nova-sched explain` counts. *Always*: asked of every request; *by "
+             "default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept for a shape* serves all requests "
+             "that are alike to these filters, and only hosts that changed are looked at again; a *costly* filter is shown hosts "
+             "only that no filter before it refused. A rebuild stays on its host and meets few of them.", ""]
+    lines += table(("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"), (
+        (f"[{one.name}](#{one.name.lower()})", asked_text(one), "yes" if one.on_rebuild else "", kept_text(one),
+         *cost_cells(measured["filters"].get(one.name))) for one in every))
+    lines += costs_note(measured)
+    for one in every:
+        lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
+        lines += table(("option", "default", "what it does"), option_rows(one.options))
+        reasons = ", ".join(f"`{reason}`" for reason in one.reasons)
+        lines += [f"Reasons: {reasons}." if reasons else "It refuses nothing.", ""]
+    return "\n".join(lines)
+
+
+# --- weighers ----------------------------------------------------------------------------------------------------------
+
+def weighers_text() -> str:
+    """weighers.md"""
+    measured = costs()
+    lines = [GENERATED, "# Weighers", "",
+             "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 between the "
+             "least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 being 0), multiplied and "
+             "added up. Where hosts are all alike a weigher adds nothing. The least number that a host's aggregates have under "
+             "the key in their metadata stands for the multiplier there.", ""]
+    lines += table(("weigher", "multiplier", "default", "range", "key of aggregates", "normalized", "result", "all hosts",
+                    "a touched host", "nova"), (
+        (f"[{one.name}](#{one.name.lower()})", f"`[{one.group}] {one.option}`", f"{one.default_multiplier:g}",
+         "any" if one.least is None else f"{one.least:g} or more", f"`{one.key or one.option}`",
+         "from 0" if one.floor == 0 else "", kept_text(one), *cost_cells(measured["weighers"].get(one.name)))
+        for one in weighers.BUILT_IN.values()))
+    lines += costs_note(measured)
+    for one in weighers.BUILT_IN.values():
+        lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
+        if one.direction < 0:
+            lines += ["Its multiplier counts against a host.", ""]
+        if one.zero_is_off:
+            lines += ["With a multiplier of 0 in the configuration it is off, whatever aggregates say.", ""]
+        lines += table(("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *one.options)))
+    return "\n".join(lines)
+
+
+# --- events ------------------------------------------------------------------------------------------------------------
+
+def type_of(kind) -> str:
+    """The type of a field in words."""
+    if isinstance(kind, ovo_fields.List):
+        return f"list of {type_of(kind._element_type._type)}"
+    if isinstance(kind, ovo_fields.Dict):
+        return f"map to {type_of(kind._element_type._type)}"
+    if isinstance(kind, ovo_fields.Object):
+        return f"[{kind._obj_name}](#{kind._obj_name.lower()})"
+    return {"NonNegativeInteger": "natural number", "_Amount": "amount", "UUID": "UUID"}.get(
+        type(kind).__name__, type(kind).__name__.lower())
+
+
+def field_rows(schema):
+    """Rows of a table of fields."""
+    for name, field in schema.fields.items():
+        packed = isinstance(field, PackedObjectField)
+        kind = f"packed [{field.objname}](#{field.objname.lower()})" if packed else type_of(field._type)
+        default = "" if field.default is ovo_fields.UnspecifiedDefault else f"`{field.default!r}`"
+        yield f"`{name}`", kind + (" or null" if field.nullable else ""), default
+
+
+def events_text() -> str:
+    """events.md"""
+    lines = [GENERATED, "# Events", "",
+             "What may stand in a log. An event is one record of its fields in this order; fields are only ever added at the end, "
+             "with a default for those who wrote before. *By*: the roles whose producers may append it. An *amount* is a natural "
+             "number below 2**31.", ""]
+    lines += table(("event", "version", "by"), (
+        (f"[{name}](#{name.lower()})", schema.VERSION, ", ".join(sorted(schema.ROLES))) for name, schema in events.EVENTS.items()))
+    for name, schema in events.EVENTS.items():
+        lines += [f"## {name}", "", f"Version {schema.VERSION}, by {', '.join(sorted(schema.ROLES))}.", "", prose(schema.__doc__), "",
+                  *table(("field", "type", "default"), field_rows(schema))]
+    lines += ["# Objects in events", ""]
+    for name in sorted(events.TABLE.keys() - events.EVENTS.keys()):
+        schema = events.TABLE[name]
+        lines += [f"## {name}", "", f"Version {schema.VERSION}.", "", prose(schema.__doc__), "",
+                  *table(("field", "type", "default"), field_rows(schema))]
+    return "\n".join(lines)
+
+
+PAGES = {"filters.md": filters_text, "weighers.md": weighers_text, "options.md": options_text, "events.md": events_text}
+
+
+def main():
+    for name, text in PAGES.items():
+        (HERE / name).write_text(text().rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The reference in docs/reference is what the code says today."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("reference_generator", FOLDER / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATOR = generator()
+
+
+@pytest.mark.parametrize("page", GENERATOR.PAGES)
+def test_the_reference_is_what_the_code_says(page):
+    path = FOLDER / page
+    written = path.read_text() if path.exists() else ""
+    assert written == GENERATOR.PAGES[page]().rstrip() + "\n", (
+        f"docs/reference/{page} is not what the code says, wanted what `{GENERATOR.COMMAND}` writes; run it and commit")
+
+
+def test_an_option_that_there_is_not_is_named():
+    with pytest.raises(SystemExit, match=r"no option \[metrics\] nothing"):
+        list(GENERATOR.option_rows(["[metrics] nothing"]))
+
+
+@pytest.mark.parametrize("text, section, name", [
+    ("x", "filter_scheduler", "x"), ("[metrics] x", "metrics", "x"), ("[cell:NAME] log", "cell:NAME", "log")])
+def test_options_are_of_the_filter_scheduler_unless_said(text, section, name):
+    assert GENERATOR.named_option(text) == (section, name)
