@@ -41,7 +41,7 @@ WRONG = [
     ("scheduler", (), {"cell_cell1": {"log": "carrier://pigeon"}}, 2, "the scheme is 'carrier'"),
     ("scheduler", (), {"scheduler": {"claim_timeout": "soon"}}, 2, "claim_timeout.*nova_sched.conf.*is not valid"),
     ("scheduler", (), {"scheduler": {"max_attempts": 0}}, 2, "max_attempts.*is not valid"),
-    ("scheduler", (), {"filter_scheduler": {"enabled_filters": "RamFilter"}}, 2, "no filter 'RamFilter'"),
+    ("scheduler", (), {"filter_scheduler": {"enabled_filters": "NoFilter"}}, 2, "no filter 'NoFilter'"),
     ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2, "no weigher 'a.b.NoWeigher'"),
     ("scheduler", (), {"filter_scheduler": {"soft_affinity_weight_multiplier": -1}}, 2, "soft_affinity.*is not valid"),
     ("scheduler", ("--colour",), {}, 2, "unrecognized arguments: --colour"),
