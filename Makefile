@@ -44,7 +44,7 @@ test-setup: system-packages
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 setup nova-setup || $(MAKE) --no-print-directory setup
 
 test: test-setup
-	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 # What is compared with the real nova and Placement, alone.
 test-nova: setup nova-setup

@@ -12,6 +12,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.reading import decoded_records
+from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide
 from nova_sched.selection.policy import Policy
@@ -49,14 +50,20 @@ class Replayed(NamedTuple):
 
 
 class LogBook:
-    """The records of all logs of a cloud, read once: ``records`` by cell, its decisions, claims and policies."""
+    """The records of all logs of a cloud, read once: ``records`` by cell, its decisions, claims and policies.
 
-    def __init__(self, logs):
+    The policies name filters and weighers of ``catalogue``.
+    """
+
+    def __init__(self, logs, catalogue=BUILT_IN):
+        self.catalogue = catalogue
         self.records = {cell: list(decoded_records(log)) for cell, log in logs.items()}
         self.decisions = []
         #: Decisions whose evidence cannot be read: (cell, position, why).
         self.unreadable = []
         self.policies = {}
+        #: Digest -> why the policy of that digest cannot be used.
+        self.unusable = {}
         self._claims = {}
         self._outcomes = {}
         for cell, records in self.records.items():
@@ -83,8 +90,11 @@ class LogBook:
     def _adopt(self, adopted):
         """Know a policy by its digest; one that is not what its digest says is nobody's."""
         try:
-            policy = Policy.from_json(adopted.options)
+            policy = Policy.from_json(adopted.options, self.catalogue)
             genuine = policy.digest == adopted.digest
+        except errors.UsageError as unknown:
+            self.unusable[adopted.digest] = f"cannot be used: {unknown}; or name the configuration that loads it"
+            return
         except (errors.NovaSchedError, TypeError):
             return
         if genuine:
@@ -128,7 +138,8 @@ def _replay_voice(book, digest, decisions, only):
     if digest not in book.policies:
         for recorded in decisions:
             if only is None or recorded.decision.instance_uuid in only:
-                yield Replayed(recorded, None, f"its policy {digest} is in none of the logs named; name that of cell0 too")
+                why = book.unusable.get(digest, "is in none of the logs named; name that of cell0 too")
+                yield Replayed(recorded, None, f"its policy {digest} {why}")
         return
     state = _State(book, book.policies[digest])
     for recorded in decisions:
@@ -161,10 +172,14 @@ class _State:
         for claim in held:
             self.in_flight.add(claim)
         cloud = Cloud(self.table, self.projections, self.in_flight, self.chain)
-        again = decide(cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed, decision.attempt,
-                       max(0, len(decision.hosts) - 1))
-        for claim in held:
-            self.in_flight.remove(claim.claim_uuid)
+        try:
+            again = decide(cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed, decision.attempt,
+                           max(0, len(decision.hosts) - 1))
+        except errors.PluginFault as fault:
+            return Replayed(recorded, None, str(fault))
+        finally:
+            for claim in held:
+                self.in_flight.remove(claim.claim_uuid)
         return Replayed(recorded, again, _difference(recorded, again))
 
     def _fold_to(self, position):

@@ -13,11 +13,13 @@ all of its public ones may. A method may answer with a Future. What it raises ar
 of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never does.
 """
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
 from concurrent import futures
+from importlib import import_module
 
 from rpc_api import concurrency, errors, nova_exception
 from rpc_api.nova_exception import NovaException
@@ -197,6 +199,7 @@ class MessagingBus:
         import oslo_messaging
         self._messaging = oslo_messaging
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
+        _register_all(conf)
         try:
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=[])
@@ -247,6 +250,14 @@ class MessagingBus:
         """Give back the connections."""
         self._pool.close()
         self._transport.cleanup()
+
+
+def _register_all(conf):
+    """Register what oslo.messaging registers on the shared configuration alone, and reads from the one that it was given."""
+    for name in ("metrics", "tracing"):
+        with contextlib.suppress(ImportError):  # which of them there are depends on its version
+            client = import_module(f"oslo_messaging._{name}.client")
+            conf.register_opts(getattr(client, f"oslo_messaging_{name}"), f"oslo_messaging_{name}")
 
 
 def _masked(fault):

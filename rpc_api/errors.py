@@ -94,6 +94,10 @@ class ClaimTimeout(NovaSchedError):
     exit_code = EXIT_UNREACHABLE
 
 
+class PluginFault(NovaSchedError):
+    """A class that a deployer brought failed; ``__cause__`` is what it raised."""
+
+
 class NoSuchServer(NovaSchedError):
     """An RPC call reached no server: what was asked for has not been done."""
 

@@ -29,12 +29,13 @@ class Explain(Command):
         parser.epilog = EPILOG
         parser.add_argument("key", metavar="REQUEST|INSTANCE", help="a request id or the uuid of an instance")
         logs.add_arguments(parser)
+        logs.add_config_file(parser)
         parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)")
         return parser
 
     def take_action(self, arguments):
         with logs.Logs(arguments) as opened:
-            book = LogBook(opened)
+            book = LogBook(opened, logs.catalogue(arguments))
         found = book.of_request(arguments.key)
         if not found:
             raise errors.NovaSchedError(f"no decision for {arguments.key} is in {', '.join(sorted(book.records))}; "

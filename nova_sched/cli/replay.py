@@ -31,6 +31,7 @@ class Replay(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         logs.add_arguments(parser)
+        logs.add_config_file(parser)
         parser.add_argument("--instance", action="append", metavar="UUID", help="only decisions of these instances")
         parser.add_argument("--show", type=int, default=10, metavar="N", help="differences to show (10)")
         return parser
@@ -38,7 +39,7 @@ class Replay(Command):
     def take_action(self, arguments):
         write = self.app.stdout.write
         with logs.Logs(arguments) as opened:
-            book = LogBook(opened)
+            book = LogBook(opened, logs.catalogue(arguments))
         only = set(arguments.instance) if arguments.instance else None
         unknown = (only or set()) - {one.decision.instance_uuid for one in book.decisions}
         if unknown:

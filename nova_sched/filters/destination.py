@@ -1,7 +1,6 @@
 """Where a request may go at all: named hosts, zones, aggregates and cells."""
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.projection.table import NONE
 
 
 class DestinationFilter(Filter):

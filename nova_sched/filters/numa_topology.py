@@ -36,12 +36,19 @@ class NUMATopologyFilter(Filter):
         for ratios, among in _by_ratios(hosts.ratios("VCPU"), hosts.ratios("MEMORY_MB")):
             some = devices if len(among) == len(devices) else [devices[number] for number in among.tolist()]
             # Hosts of one state have one verdict, and of thousands of hosts there are few states.
-            keys = [one and one.key for one in some] if None in some else list(map(_KEY_OF, some))
+            keys = _keys(some)
             code_of = {key: reasons.code_of(one, *ratios) for key, one in dict(zip(keys, some, strict=True)).items()}
             codes[among] = np.fromiter(map(code_of.__getitem__, keys), np.int64, len(keys))
         for reason, code in reasons.codes.items():
             if reason is not None:
                 yield Refusal(reason, codes == code)
+
+
+def _keys(devices):
+    try:
+        return list(map(_KEY_OF, devices))
+    except AttributeError:
+        return [one and one.key for one in devices]
 
 
 def _by_ratios(cpu_ratios, ram_ratios):

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.projection.host_aggregates import host_aggregates
 from nova_sched.projection.host_state import HostState
 
 #: Up to how many hosts the providers of a tree are summed up one by one.
@@ -18,9 +17,9 @@ _OF_PROFILE = {
     "supported_instances": lambda profile: [list(one) for one in profile.supported_instances],
     "stats": lambda profile: dict(profile.stats),
 }
-#: Attributes of HostState under the names of nova's.
-NAMES = frozenset(name for name, one in vars(HostState).items()
-                  if isinstance(one, property) and not name.startswith("_")) - {"cell"}
+#: Attributes of HostState under the names of nova's, less those that are for the classes of deployers only.
+NAMES = frozenset(name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")) - {
+    "cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
 
 
 class Attribute(NamedTuple):
@@ -97,9 +96,6 @@ def attribute(hosts, name: str) -> Attribute | None:
         return Attribute(distinct.tolist(), codes)
     if name in _OF_PROFILE:
         return Attribute(list(map(_OF_PROFILE[name], table.profiles.values)), hosts.column("profile"))
-    if name == "aggregates":
-        of_hosts = host_aggregates(table)
-        return Attribute([one.aggregates for one in of_hosts.metadata], of_hosts.column[hosts.index])
     if name in NAMES:
         return Attribute([getattr(HostState(table, row), name) for row in hosts.rows.tolist()], np.arange(len(hosts)))
     return None

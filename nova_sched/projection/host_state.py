@@ -1,16 +1,25 @@
 """HostState: one host as the filters and weighers of deployers know it, read-only over its row."""
 
-from nova_sched.projection.host_aggregates import host_aggregates
+from nova_sched.projection.device_state import numa_topology_of, pci_stats_of
+from nova_sched.projection.read_only import Facts, ReadOnlyDict, ReadOnlyList, refuse_to_set
 
 
 class HostState:
-    """A view of one root row under the names that nova's HostState has. Amounts include what is in flight."""
+    """A view of one root row under the names that nova's HostState has. Amounts include what is in flight.
 
-    __slots__ = ("_table", "_row")
+    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`: without one there are no ``instances`` and no
+    ``allocation_candidates``.
+    """
 
-    def __init__(self, table, row: int):
-        self._table = table
-        self._row = row
+    __slots__ = ("_table", "_row", "_scope")
+
+    def __init__(self, table, row: int, scope=None):
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_row", row)
+        object.__setattr__(self, "_scope", scope)
+
+    def __setattr__(self, name, value):
+        refuse_to_set("HostState", name)
 
     def __repr__(self):
         return f"<HostState {self.host}: ram {self.free_ram_mb} MB, disk {self.free_disk_mb} MB free>"
@@ -32,15 +41,6 @@ class HostState:
     def _with_claims(self, name):
         return int(getattr(self._table, name)[self._row]) + int(self._table.held_claims[self._row])
 
-    def _aggregates(self):
-        of_hosts = host_aggregates(self._table)
-        return list(of_hosts.metadata[of_hosts.column[self._row]].aggregates)
-
-    def _metrics(self):
-        """Name -> value of the metrics that the host reports."""
-        values = {name: column[self._row].item() for name, column in sorted(self._table.metrics.items())}
-        return {name: value for name, value in values.items() if value == value}
-
     @property
     def _profile(self):
         return self._table.profiles.values[self._table.profile[self._row]]
@@ -53,9 +53,10 @@ class HostState:
     hypervisor_type = property(lambda self: self._profile.hypervisor_type)
     hypervisor_version = property(lambda self: self._profile.hypervisor_version)
     cpu_info = property(lambda self: self._profile.cpu_info)
-    supported_instances = property(lambda self: [list(one) for one in self._profile.supported_instances])
+    supported_instances = property(lambda self: ReadOnlyList(
+        ReadOnlyList(one) for one in self._profile.supported_instances))
     host_ip = property(lambda self: self._table.host_ips[self._row])
-    stats = property(lambda self: dict(self._profile.stats))
+    stats = property(lambda self: ReadOnlyDict(self._profile.stats))
     num_instances = property(lambda self: self._with_claims("num_instances"))
     num_io_ops = property(lambda self: self._with_claims("num_io_ops"))
     failed_builds = property(lambda self: int(self._table.failed_builds[self._row]))
@@ -69,8 +70,71 @@ class HostState:
     cpu_allocation_ratio = property(lambda self: self._ratio("VCPU"))
     ram_allocation_ratio = property(lambda self: self._ratio("MEMORY_MB"))
     disk_allocation_ratio = property(lambda self: self._ratio("DISK_GB"))
-    aggregates = property(lambda self: self._aggregates())
-    #: What nova's filters write for the compute node; here the claim says all.
-    limits = property(lambda self: {})
-    metrics = property(lambda self: self._metrics())
-    service = property(lambda self: {"host": self.host, "disabled": bool(self._table.disabled[self._row])})
+    #: What nova's filters hand on to the compute host. Here it follows from the decision.
+    limits = property(lambda self: ReadOnlyDict())
+    #: When nova's state was read. This one is that of the log's position, which has no time.
+    updated = property(lambda self: None)
+
+    @property
+    def cell_uuid(self):
+        """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
+        uuid = self._table.cell_uuids.get(self.cell)
+        if uuid is None:
+            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, which is `cell`")
+        return uuid
+
+    @property
+    def aggregates(self):
+        """Objects with ``uuid``, ``name``, ``hosts``, ``metadata`` and ``availability_zone``."""
+        by_host = self._table.derived("aggregates by host", lambda: _aggregates_by_host(self._table))
+        return ReadOnlyList(by_host.get(self.host, ()))
+
+    @property
+    def metrics(self):
+        """Objects with ``name`` and ``value``, by name."""
+        found = ((name, float(self._table.metrics[name][self._row])) for name in sorted(self._table.metrics))
+        return ReadOnlyList(Facts("MonitorMetric", name=name, value=value) for name, value in found if value == value)
+
+    @property
+    def service(self):
+        """The host's nova-compute as a dictionary; ``up`` says what asking for its heartbeat would."""
+        return ReadOnlyDict(host=self.host, binary="nova-compute", topic="compute",
+                            disabled=bool(self._table.disabled[self._row]), up=not self._table.down[self._row])
+
+    @property
+    def numa_topology(self):
+        """Its NUMA nodes as ``cells`` and what is used of them; None where it reports none."""
+        return numa_topology_of(self._table.devices(self._row))
+
+    @property
+    def pci_stats(self):
+        """Its free PCI devices as dictionaries in ``pools``; None where it reports none."""
+        return pci_stats_of(self._table.devices(self._row))
+
+    @property
+    def instances(self):
+        """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, of what it runs or is to run."""
+        return ReadOnlyDict((one.instance_uuid, Facts(
+            "Instance", uuid=one.instance_uuid, host=self.host, project_id=one.project_id))
+            for one in self._in_scope("instances").entries_on(self.host))
+
+    @property
+    def allocation_candidates(self):
+        """What would be allocated, in Placement's form: one candidate, or none."""
+        return self._in_scope("allocation_candidates").allocation_candidates(self._row)
+
+    def _in_scope(self, name):
+        if self._scope is None:
+            raise AttributeError(f"there is no {name!r} outside of a decision")
+        return self._scope
+
+
+def _aggregates_by_host(table):
+    by_host = {}
+    for uuid in sorted(table.aggregates):
+        one = table.aggregates[uuid]
+        facts = Facts("Aggregate", uuid=uuid, name=one.name, hosts=ReadOnlyList(one.hosts),
+                      metadata=ReadOnlyDict(one.metadata), availability_zone=one.metadata.get("availability_zone"))
+        for host in one.hosts:
+            by_host.setdefault(host, []).append(facts)
+    return by_host

@@ -111,6 +111,8 @@ class HostTable:
         self.trees = {}
         self.aggregates = {}
         self.cell_closed = {}
+        #: Cell -> uuid of its CellMapping, as far as this process was told: no log has them.
+        self.cell_uuids = {}
         #: Rises with every change of which providers, aggregates or zones there are.
         self.topology_version = 0
         self._derived = {}

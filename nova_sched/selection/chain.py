@@ -12,7 +12,6 @@ import numpy as np
 
 from nova_sched.filters import ALWAYS, HostView
 from nova_sched.selection.weigh import KeptScores, SomeScores
-from nova_sched.weighers import BUILT_IN
 
 MAX_SHAPES = 128
 
@@ -72,8 +71,7 @@ class FilterChain:
         self.table = table
         self.policy = policy
         self._shapes = OrderedDict()
-        self._weighers = [BUILT_IN[name] for name, multiplier in policy.weighers
-                          if BUILT_IN[name].static and (multiplier or not BUILT_IN[name].zero_is_off)]
+        self._weighers = [one for one, multiplier in policy.weighing if one.static and (multiplier or not one.zero_is_off)]
 
     def run(self, request, scope) -> Filtered:
         """Filter all hosts for a request."""
@@ -84,8 +82,14 @@ class FilterChain:
         hosts, passes = HostView(self.table, roots), None
         for one in chain:
             if not one.static:
-                for refusal in one.refusals(hosts, request, self.policy, scope):
-                    refused = refusal.hosts & (kept.codes == 0 if passes is None else passes)
+                left = np.flatnonzero(kept.codes == 0 if passes is None else passes) if one.costly else None
+                view = hosts if left is None else HostView(self.table, roots[left])
+                for refusal in one.refusals(view, request, self.policy, scope):
+                    refused = refusal.hosts
+                    if left is not None:
+                        refused = np.zeros(len(roots), bool)
+                        refused[left] = refusal.hosts
+                    refused = refused & (kept.codes == 0 if passes is None else passes)
                     count = int(np.count_nonzero(refused))
                     if count:
                         refusals.append((one.name, refusal.reason, count))

@@ -11,14 +11,13 @@ import numpy as np
 
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
-from nova_sched.selection.chain import FilterChain, Filtered
+from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.fit import Assignment
 from nova_sched.selection.guests import Fitted, fit_on
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
-from nova_sched.weighers import BUILT_IN
 from rpc_api import events
 
 #: How many hosts beside the chosen one have their scores recorded.
@@ -106,7 +105,7 @@ def _unweighed(table, rows, parts, policy):
     """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
     part = next(part for part in parts if np.isnan(part.raw).any())
     row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
-    return part.name, BUILT_IN[part.name].missing(table, row, policy), len(rows)
+    return part.name, policy.catalogue.weighers[part.name].missing(table, row, policy), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):

@@ -6,7 +6,7 @@ Each pair of a guest's node and a host's node is judged by itself, from the requ
 under names that it changes on the way, see docs/differences.
 """
 
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from rpc_api import events
@@ -267,7 +267,7 @@ def _pin(node, free, guest, reserved):
         return _pin_cores(node, free, wanted, reserved)
     cores = node.pinnable
     if len(free) < len(node.dedicated):
-        cores = [[cpu for cpu in core if cpu in free] for core in cores]
+        cores = [core if free.issuperset(core) else [cpu for cpu in core if cpu in free] for core in cores]
     return _pin_threads(cores, wanted, reserved, guest.thread_policy == "require")
 
 
@@ -291,7 +291,7 @@ def _pin_threads(cores, wanted, reserved, require):
     for threads in range(most, int(require), -1):
         usable = [core for core in cores if len(core) >= threads]
         if threads * len(usable) >= wanted:
-            cpus = list(chain.from_iterable(core[:threads] for core in usable))[:wanted]
+            cpus = list(islice(chain.from_iterable(core[:threads] for core in usable), wanted))
             rest = [cpu for cpu in chain.from_iterable(cores) if cpu not in cpus][:reserved] if reserved else []
             if len(rest) == reserved:
                 return cpus + rest

@@ -1,11 +1,12 @@
 """The policy: every option that a decision depends on, frozen, with a digest that each decision records."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
 
 from nova_sched import filters, weighers
+from nova_sched.selection.catalogue import BUILT_IN, Catalogue
 from rpc_api import errors
 from rpc_api.packing import pack
 
@@ -16,7 +17,10 @@ DEFAULT_WEIGHERS = tuple((name, weigher.default_multiplier) for name, weigher in
 
 @dataclass(frozen=True)
 class Policy:
-    """``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates."""
+    """``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates.
+
+    ``catalogue`` is where the names of filters and weighers are looked up: it is no option, and stands in no digest.
+    """
 
     enabled_filters: tuple[str, ...] = DEFAULT_FILTERS
     weighers: tuple[tuple[str, float], ...] = DEFAULT_WEIGHERS
@@ -46,10 +50,11 @@ class Policy:
     query_placement_for_routed_network_aggregates: bool = False
     disable_fallback_pcpu_query: bool = False
     packing_host_numa_cells_allocation_strategy: bool = False
+    catalogue: Catalogue = field(default=BUILT_IN, repr=False, compare=False)
 
     def __post_init__(self):
-        for kind, names, known in (("filter", self.enabled_filters, filters.BUILT_IN),
-                                   ("weigher", [name for name, _ in self.weighers], weighers.BUILT_IN)):
+        for kind, names, known in (("filter", self.enabled_filters, self.catalogue.filters),
+                                   ("weigher", [name for name, _ in self.weighers], self.catalogue.weighers)):
             unknown = [name for name in names if name not in known]
             if unknown:
                 raise errors.UsageError(
@@ -59,19 +64,22 @@ class Policy:
     @cached_property
     def digest(self) -> str:
         """16 hex digits over all options."""
-        return blake2b(pack(asdict(self)), digest_size=8).hexdigest()
+        return blake2b(pack(self._options()), digest_size=8).hexdigest()
 
     def to_json(self) -> str:
         """The options as JSON, by name."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self._options(), sort_keys=True)
+
+    def _options(self):
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "catalogue"}
 
     @classmethod
-    def from_json(cls, text: str) -> "Policy":
-        """The policy of :meth:`to_json`; UsageError for filters or weighers that are not known here, InvalidEvent
+    def from_json(cls, text: str, catalogue: Catalogue = BUILT_IN) -> "Policy":
+        """The policy of :meth:`to_json`; UsageError for filters or weighers that the catalogue has not, InvalidEvent
         for a text that is none."""
         try:
             options = json.loads(text)
-            return cls(**{name: _frozen(value) for name, value in options.items()})
+            return cls(catalogue=catalogue, **{name: _frozen(value) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None
@@ -79,7 +87,12 @@ class Policy:
     @cached_property
     def filters(self):
         """Filters in the order in which they are asked, each once: those that are always asked first."""
-        return tuple(dict.fromkeys((*filters.ALWAYS, *(filters.BUILT_IN[name] for name in self.enabled_filters))))
+        return tuple(dict.fromkeys((*filters.ALWAYS, *(self.catalogue.filters[name] for name in self.enabled_filters))))
+
+    @cached_property
+    def weighing(self):
+        """(weigher, multiplier) in the order in which they are added up."""
+        return tuple((self.catalogue.weighers[name], multiplier) for name, multiplier in self.weighers)
 
 
 def _frozen(value):

@@ -1,12 +1,17 @@
-"""What one request can see beside the table: the members of its server group and the instances on hosts, in every cell."""
+"""What one request can see beside the table: its server group and the instances on hosts in every cell, accepted and in flight,
+and hosts one by one."""
 
 from functools import cached_property
 
+from nova_sched.projection.host_state import HostState
 from nova_sched.projection.images import ImageCounts
+from nova_sched.projection.read_only import ReadOnlyDict, ReadOnlyList
+from nova_sched.selection.fit import allocate
+from nova_sched.selection.spec_view import spec_of
 
 
 class Scope:
-    """What one instance's request can see of entries.
+    """What one instance's request can see of entries; and that request and the hosts, as the classes of deployers see them.
 
     ``projections`` are those of all cells, ``in_flight`` is this process's own claims under way.
     """
@@ -15,8 +20,10 @@ class Scope:
         self.table = table
         self.projections = projections
         self.in_flight = in_flight
+        self.request = request
         self.group = request.server_group
         self.instance_uuid = instance_uuid
+        self._host_states = {}
 
     @cached_property
     def _entries(self):
@@ -73,3 +80,41 @@ class Scope:
                 partitions.setdefault(entry.rule.domain, set()).add(entry.rule.partition)
         return {domain for domain, taken in partitions.items()
                 if self.group.partition not in taken and len(taken) >= self.group.limit}
+
+    # --- for the classes of deployers --------------------------------------------------------------------------
+
+    @cached_property
+    def spec(self):
+        """The request as a :class:`~nova_sched.selection.spec_view.SpecView`."""
+        return spec_of(self.request, self)
+
+    def host_state(self, row: int) -> HostState:
+        """One host; the same object for all who ask."""
+        state = self._host_states.get(row)
+        if state is None:
+            state = self._host_states[row] = HostState(self.table, row, self)
+        return state
+
+    def entries_on(self, host: str) -> list:
+        """Entry records of what a host runs, was given, or is to be given by this process's claims in flight."""
+        return [*(entry for projection in self.projections if host in projection.hosts
+                  for entry in projection.hosts[host].entries.values()), *self._in_flight_on.get(host, ())]
+
+    @cached_property
+    def _in_flight_on(self):
+        by_host = {}
+        for entry in self.in_flight.claims.values():
+            by_host.setdefault(entry.host, []).append(entry)
+        return by_host
+
+    def allocation_candidates(self, row: int) -> ReadOnlyList:
+        """What would be claimed on a host, in Placement's form; empty where the groups of the request do not fit it."""
+        assignment = allocate(self.table, row, self.request)
+        if assignment is None:
+            return ReadOnlyList()
+        amounts = {}
+        for provider_uuid, resource_class, amount in assignment.allocations:
+            amounts.setdefault(provider_uuid, {})[resource_class] = amount
+        return ReadOnlyList([ReadOnlyDict(
+            allocations=ReadOnlyDict((uuid, ReadOnlyDict(resources=ReadOnlyDict(of))) for uuid, of in amounts.items()),
+            mappings=ReadOnlyDict((suffix, ReadOnlyList(of)) for suffix, of in assignment.mappings.items()))])

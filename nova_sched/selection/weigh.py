@@ -10,10 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched import weighers
-from nova_sched.weighers.base import bounds, multipliers, normalized
-
-
 #: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
 #: Whose scores a change of some hosts changed.
@@ -38,6 +34,8 @@ def weigh(table, rows, request, scope, policy, kept=None):
     scores, parts = kept.renewed(scope)
     for weigher, factor in kept.others:
         raw = weigher.raw(table, rows, request, policy, scope)
+        if raw is not None and weigher.costly:
+            factor = weigher.multipliers(table, rows, factor, request, scope)
         column = raw if raw is None else _Column(weigher, factor, raw)
         if column is not None and not column.level:
             scores, parts = scores + column.part.weighed, [*parts, column.part]
@@ -59,13 +57,16 @@ class KeptScores:
         self.columns = []
         self.others = []
         if len(rows) >= 2:
-            for name, multiplier in policy.weighers:
-                self._take(weighers.BUILT_IN[name], multiplier, scope)
+            for weigher, multiplier in policy.weighing:
+                self._take(weigher, multiplier, scope)
         self._stale = set()
         self._add_up()
 
     def _take(self, weigher, multiplier, scope):
-        factor = multipliers(weigher, self.table, self.rows, multiplier)
+        if weigher.costly:
+            self.others.append((weigher, multiplier))
+            return
+        factor = weigher.multipliers(self.table, self.rows, multiplier, self.request, scope)
         if not np.any(factor):
             return
         if not weigher.static:
@@ -138,21 +139,21 @@ class _Column:
         self.weigher = weigher
         self.factor = factor
         self.part = Part(weigher.name, raw, np.empty(len(raw)))
-        self._weigh(bounds(raw, weigher.floor))
+        self._weigh(weigher.bounds(raw))
 
     def _weigh(self, within):
         self.bounds = low, high = within
         self.level = low == high
-        np.multiply(self.factor, normalized(self.part.raw, low, high), out=self.part.weighed)
+        np.multiply(self.factor, self.weigher.normalized(self.part.raw, low, high), out=self.part.weighed)
 
     def among(self, places):
         """The part of some hosts alone; None where it tells none of them apart."""
         raw, factor = self.part.raw.take(places), _of(self.factor, places)
-        within = bounds(raw, self.weigher.floor)
+        within = self.weigher.bounds(raw)
         if within == self.bounds:
             return Part(self.part.name, raw, self.part.weighed.take(places)) if np.any(factor) else None
         low, high = within
-        return None if low == high or not np.any(factor) else Part(self.part.name, raw, factor * normalized(raw, low, high))
+        return None if low == high or not np.any(factor) else Part(self.part.name, raw, factor * self.weigher.normalized(raw, low, high))
 
     def renew(self, values, places):
         """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or
@@ -160,7 +161,7 @@ class _Column:
         raw, weighed, (low, high) = self.part.raw, self.part.weighed, self.bounds
         if len(places) > FEW:
             raw[places] = values
-            self._weigh(bounds(raw, self.weigher.floor))
+            self._weigh(self.weigher.bounds(raw))
             return ALL
         within, change = True, NOTHING
         for place, value in zip(places.tolist(), values.tolist(), strict=True):
@@ -176,7 +177,7 @@ class _Column:
         if within:
             return change
         # What made a bound may be gone, or there may be a new one.
-        found = bounds(raw, self.weigher.floor)
+        found = self.weigher.bounds(raw)
         if found == (low, high):
             return THESE
         self._weigh(found)

@@ -7,14 +7,11 @@ from oslo_config import cfg
 from nova_sched import weighers
 from nova_sched.projection.table import GREATEST
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
-from nova_sched.service import neutron
+from nova_sched.service import neutron, plugins
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
 
-#: Where nova has its weighers: in a module each, and a function that gives them all.
-NOVA_WEIGHERS = "nova.scheduler.weights."
-ALL_WEIGHERS = f"{NOVA_WEIGHERS}all_weighers"
 
 SCHEDULER_OPTS = [
     cfg.FloatOpt("claim_timeout", default=30.0, min=0.1,
@@ -25,10 +22,15 @@ SCHEDULER_OPTS = [
 
 FILTER_GROUP = cfg.OptGroup("filter_scheduler", "Filters and weighers")
 FILTER_OPTS = [
+    cfg.MultiStrOpt("available_filters", default=[plugins.ALL_FILTERS], mutable=True,
+                    help="Filters that may be enabled, one a line: nova.scheduler.filters.all_filters for all that are built "
+                         "in, and paths of classes, or of modules with classes, as they are written for nova."),
     cfg.ListOpt("enabled_filters", default=list(DEFAULT_FILTERS), mutable=True,
-                help="Filters that are asked of each host, in this order."),
-    cfg.ListOpt("weight_classes", default=[ALL_WEIGHERS], mutable=True,
-                help="Weighers that are used: names, class paths of nova's, or nova.scheduler.weights.all_weighers."),
+                help="Filters that are asked of each host, in this order: names of available_filters, or of entry points of "
+                     "nova_sched.filters."),
+    cfg.ListOpt("weight_classes", default=[plugins.ALL_WEIGHERS], mutable=True,
+                help="Weighers that are used: nova.scheduler.weights.all_weighers for all that are built in, names of these "
+                     "or of entry points of nova_sched.weighers, and paths of classes as they are written for nova."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
                help="Of how many best hosts one is drawn. Hosts of one score are in an order that is drawn too."),
     cfg.StrOpt("image_properties_default_architecture", mutable=True,
@@ -122,10 +124,12 @@ def register(conf) -> None:
 def policy_of(conf) -> Policy:
     """The policy that the configuration describes; UsageError for a filter or weigher that there is not."""
     options, prefilters = conf.filter_scheduler, {one.name: conf.scheduler[one.name] for one in PREFILTER_OPTS}
+    catalogue, used = catalogue_of(conf)
     as_they_are = {one.name: _frozen(options[one.name]) for one in FILTER_OPTS
-                   if one.name not in ("weight_classes", "image_props_weight_setting")}
+                   if one.name not in ("available_filters", "weight_classes", "image_props_weight_setting")}
     return Policy(
-        weighers=tuple(_weighers(conf)), max_attempts=conf.scheduler.max_attempts,
+        catalogue=catalogue, weighers=tuple((name, _multiplier(conf, catalogue.weighers[name])) for name in used),
+        max_attempts=conf.scheduler.max_attempts,
         default_availability_zone=conf.default_availability_zone,
         image_props_weight_setting=_weights(options.image_props_weight_setting,
                                             "[filter_scheduler] image_props_weight_setting"),
@@ -155,13 +159,18 @@ def _weights(settings, option):
     return tuple(weights)
 
 
-def _weighers(conf):
-    names = []
-    for wanted in conf.filter_scheduler.weight_classes:
-        names.extend(weighers.BUILT_IN if wanted == ALL_WEIGHERS else [_weigher_name(wanted)])
-    for name in dict.fromkeys(names):
-        one = weighers.BUILT_IN[name]
-        yield name, _finite(conf, one.group, one.option)
+def catalogue_of(conf):
+    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses); UsageError for what
+    cannot be loaded."""
+    options = conf.filter_scheduler
+    return plugins.load(options.available_filters, options.enabled_filters, options.weight_classes)
+
+
+def _multiplier(conf, weigher):
+    """What the configuration says of a weigher; one of a deployer has its multiplier itself."""
+    if weigher.option not in conf[weigher.group]:
+        return weigher.default_multiplier
+    return _finite(conf, weigher.group, weigher.option)
 
 
 def _finite(conf, group, option):
@@ -169,15 +178,6 @@ def _finite(conf, group, option):
     if not abs(value) <= GREATEST:
         raise errors.UsageError(f"[{group}] {option} is {value}, wanted a number of at most {GREATEST:g}; mend it")
     return value
-
-
-def _weigher_name(wanted):
-    """The name of a weigher that is named by it, or by the path of nova's class; UsageError for another."""
-    path, _, name = wanted.rpartition(".")
-    if name not in weighers.BUILT_IN or path and not path.startswith(NOVA_WEIGHERS):
-        raise errors.UsageError(f"there is no weigher {wanted!r}, wanted {ALL_WEIGHERS} or some of "
-                                f"{', '.join(sorted(weighers.BUILT_IN))}; mend [filter_scheduler] weight_classes")
-    return name
 
 
 def cells(conf):

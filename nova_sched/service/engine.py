@@ -304,6 +304,11 @@ class Engine:
         """Do what one request needs; whatever goes wrong is that request's affair."""
         try:
             function(*arguments)
+        except errors.PluginFault as fault:
+            LOG.error("request %s is not decided: %s", ask.request.request_id, fault)
+            LOG.debug("what the class of the deployment raised", exc_info=fault.__cause__)
+            self.counts["plugin_faults"] += 1
+            self._fail(ask, fault)
         except errors.NovaSchedError as fault:
             self._fail(ask, fault)
         except Exception as fault:

@@ -88,9 +88,10 @@ def _say(program, text, code):
 
 def _run(program, argv, app):
     from oslo_config import cfg
-    conf = cfg.CONF
+    conf = cfg.ConfigOpts()
     _register(conf, app)
     parse(conf, program, argv)
+    share(conf)
     _set_up_log(conf, program)
     return Process(program, conf, app.service(conf)).run()
 
@@ -134,6 +135,16 @@ def parse(conf, program: str, argv) -> None:
     except OSError as fault:
         raise errors.UsageError(f"the configuration file {fault.filename} cannot be read ({fault.strerror}); "
                                 "mend --config-file") from None
+
+
+def share(conf) -> None:
+    """Let the configuration that libraries and the classes of deployers share read the same files.
+
+    Ours is one of its own: nova's modules register options of the same names in the shared one.
+    """
+    from oslo_config import cfg
+    cfg.CONF([], project=PROJECT, default_config_files=list(conf.config_file or ()),
+             default_config_dirs=list(conf.config_dir or ()))
 
 
 def check_values(conf) -> None:
@@ -209,8 +220,9 @@ class Process:
         try:
             self._service.start()
             settle_memory()
-            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
+            # Before it is said: whoever reads it may send a signal at once.
             self._starting, self._ready = False, True
+            LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
             fault = self._watch()
         except _Stopped:
             LOG.info("%s is stopped before it was ready", self._program)
@@ -253,6 +265,7 @@ class Process:
         from oslo_config import cfg
         try:
             changed = self._conf.mutate_config_files()
+            cfg.CONF.mutate_config_files()
             check_values(self._conf)
             self._service.reload()
         except cfg.Error as fault:

@@ -66,6 +66,7 @@ class Scheduler:
                              lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
                              REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
                              require_accounts)
+        self.engine.cloud.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self):

@@ -15,7 +15,8 @@ class Weigher(abc.ABC):
 
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
-    gives of the request: its values are kept and only renewed where a host was touched.
+    gives of the request: its values are kept and only renewed where a host was touched. One that is ``costly`` has
+    multipliers of its own, which it is asked for with each request.
     """
 
     name: str = ""
@@ -28,6 +29,7 @@ class Weigher(abc.ABC):
     zero_is_off: bool = False
     floor: float | None = None
     static: bool = False
+    costly: bool = False
 
     def seen(self, request):
         """All that a static weigher looks at of a request, hashable."""
@@ -42,6 +44,18 @@ class Weigher(abc.ABC):
     def missing(self, table, row: int, policy) -> str:
         """Why :meth:`raw` gave NaN for a host."""
         return f"{self.name} cannot weigh {table.host_names[row]}"
+
+    def multipliers(self, table, rows: np.ndarray, configured: float, request, scope):
+        """The multiplier: one number, or a vector where hosts have numbers of their own."""
+        return multipliers(self, table, rows, configured)
+
+    def bounds(self, raw: np.ndarray) -> tuple[float, float]:
+        """Between what raw values are normalized."""
+        return bounds(raw, self.floor)
+
+    def normalized(self, raw: np.ndarray, low: float, high: float) -> np.ndarray:
+        """Raw values as what is multiplied, given their :meth:`bounds`."""
+        return normalized(raw, low, high)
 
 
 def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:

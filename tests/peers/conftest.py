@@ -19,8 +19,8 @@ PEER_PYTHON = "NOVA_SCHED_PEER_PYTHON"
 class Peer:
     """A process that answers questions, one JSON line each."""
 
-    def __init__(self, python, script):
-        self._process = subprocess.Popen([python, "-W", "ignore", script], stdin=subprocess.PIPE,
+    def __init__(self, python, script, *arguments):
+        self._process = subprocess.Popen([python, "-W", "ignore", script, *arguments], stdin=subprocess.PIPE,
                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def ask(self, name, *arguments):

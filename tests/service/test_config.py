@@ -128,7 +128,7 @@ def test_policy(tmp_path, sections, expected):
 WRONG = [
     # section, option, value, what the error names
     ("filter_scheduler", "weight_classes", "NoWeigher", "no weigher 'NoWeigher'.*weight_classes"),
-    ("filter_scheduler", "weight_classes", "ours.RAMWeigher", "no weigher 'ours.RAMWeigher'"),
+    ("filter_scheduler", "weight_classes", "ours.RAMWeigher", "the weigher ours.RAMWeigher cannot be loaded"),
     ("filter_scheduler", "ram_weight_multiplier", "nan", "ram_weight_multiplier is nan"),
     ("filter_scheduler", "build_failure_weight_multiplier", "-inf", "build_failure_weight_multiplier is -inf"),
     ("filter_scheduler", "image_props_weight_setting", "os_distro", "image_props_weight_setting has 'os_distro'"),

@@ -1,0 +1,42 @@
+"""A filter class of a deployer, as nova's scheduler would call it: ``host_passes(host_state, spec_obj)`` for each host,
+or ``filter_all(host_states, spec_obj)`` for all."""
+
+import numpy as np
+
+from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.blame import blamed
+
+
+def is_filter(one) -> bool:
+    """Whether an object is a filter in nova's manner, or a class of such."""
+    return callable(getattr(one, "host_passes", None)) or callable(getattr(one, "filter_all", None))
+
+
+class NovaStyleFilter(Filter):
+    """Refuses whom ``theirs`` refuses; the reason is the name of its class. It is asked once for each instance of a
+    request; whatever it raises ends that one request."""
+
+    static = False
+    costly = True
+
+    def __init__(self, name: str, theirs):
+        self.name = name
+        self.on_rebuild = bool(getattr(theirs, "RUN_ON_REBUILD", False))
+        self._theirs = theirs
+        self._reason = type(theirs).__name__
+
+    def refusals(self, hosts, request, policy, scope):
+        states = [scope.host_state(row) for row in hosts.rows.tolist()]
+        with blamed(f"the filter {self._reason}", request.request_id):
+            passed = self._passed(states, scope.spec)
+        yield Refusal(self._reason, np.array([state not in passed for state in states], bool))
+
+    def _passed(self, states, spec):
+        """The host states that pass."""
+        if not callable(getattr(self._theirs, "filter_all", None)):
+            return {state for state in states if self._theirs.host_passes(state, spec)}
+        # Nova takes None for none at all.
+        passed = set(self._theirs.filter_all(list(states), spec) or ())
+        if not passed.issubset(states):
+            raise ValueError("filter_all gave what was not among the hosts that it was given")
+        return passed

@@ -1,0 +1,21 @@
+"""The filters and weighers that a process knows, by the names under which its policy may have them.
+
+Those of deployers are loaded by the service (:mod:`nova_sched.service.plugins`)
+as its own configuration says, and handed on as a value. A log only names
+them: nothing is ever loaded because a log says so.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from nova_sched import filters, weighers
+
+
+class Catalogue(NamedTuple):
+    """Name -> Filter, name -> Weigher."""
+
+    filters: Mapping[str, filters.Filter]
+    weighers: Mapping[str, weighers.Weigher]
+
+
+BUILT_IN = Catalogue(filters.BUILT_IN, weighers.BUILT_IN)

@@ -1,0 +1,167 @@
+"""Filters and weighers of deployers: loaded when a process starts, as its own configuration says, and by nothing else.
+
+A class comes by its path, ``[filter_scheduler] available_filters`` and
+``weight_classes``, or by an entry point of the groups ``nova_sched.filters``
+and ``nova_sched.weighers`` whose name is enabled. It is written as for nova's
+scheduler, or as a :class:`~nova_sched.filters.Filter` or
+:class:`~nova_sched.weighers.Weigher` of this project.
+"""
+
+import inspect
+from importlib import import_module, metadata
+from typing import NamedTuple
+
+from nova_sched import filters, weighers
+from nova_sched.filters.nova_style import NovaStyleFilter, is_filter
+from nova_sched.selection.catalogue import Catalogue
+from nova_sched.weighers.nova_style import NovaStyleWeigher, is_weigher
+from rpc_api import errors
+
+ALL_FILTERS = "nova.scheduler.filters.all_filters"
+ALL_WEIGHERS = "nova.scheduler.weights.all_weighers"
+
+
+class _Kind(NamedTuple):
+    """Filters or weighers: what they are called, where they come from, and what may be one."""
+
+    noun: str
+    option: str
+    entry_points: str
+    #: Paths in here are nova's own classes: those that are built in are not imported.
+    novas: str
+    built_in: dict
+    ours: type
+    is_novas: object
+    adapter: type
+
+
+_FILTER = _Kind("filter", "available_filters", "nova_sched.filters", "nova.scheduler.filters.", filters.BUILT_IN,
+                filters.Filter, is_filter, NovaStyleFilter)
+_WEIGHER = _Kind("weigher", "weight_classes", "nova_sched.weighers", "nova.scheduler.weights.", weighers.BUILT_IN,
+                 weighers.Weigher, is_weigher, NovaStyleWeigher)
+
+
+def load(available_filters, enabled_filters, weight_classes):
+    """(Catalogue, names of the weighers to use) of the options of these names; UsageError for what cannot be loaded."""
+    known = {}
+    for path in available_filters:
+        known |= filters.BUILT_IN if path == ALL_FILTERS else _at(_FILTER, path, known)
+    for name in enabled_filters:
+        if name not in known and name not in filters.BUILT_IN:
+            known |= _by_entry_point(_FILTER, name)
+    used = {}
+    for wanted in weight_classes:
+        if wanted == ALL_WEIGHERS:
+            used |= weighers.BUILT_IN
+        elif wanted in weighers.BUILT_IN:
+            used[wanted] = weighers.BUILT_IN[wanted]
+        elif "." in wanted:
+            used |= _at(_WEIGHER, wanted, used)
+        else:
+            used |= _by_entry_point(_WEIGHER, wanted) or _unknown_weigher(wanted)
+    return Catalogue(known, weighers.BUILT_IN | used), tuple(used)
+
+
+def _unknown_weigher(name):
+    raise errors.UsageError(f"there is no weigher {name!r}, wanted {ALL_WEIGHERS}, a class path, an entry point of "
+                            f"{_WEIGHER.entry_points} or some of {', '.join(sorted(weighers.BUILT_IN))}; "
+                            "mend [filter_scheduler] weight_classes")
+
+
+def _at(kind, path, known):
+    """Name -> filter or weigher of what stands at a path: a class, a module of them, or a function that returns some."""
+    name = path.rpartition(".")[2]
+    if path.startswith(kind.novas) and name in kind.built_in:
+        return {name: kind.built_in[name]}
+    found = {}
+    for one in _classes(kind, path):
+        name = one.__name__
+        if name in kind.built_in:
+            raise errors.UsageError(
+                f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are recorded by "
+                f"names; give it another one in [filter_scheduler] {kind.option}")
+        before = getattr(known.get(name), "made_of", one)
+        if before is not one:
+            raise errors.UsageError(f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a name; "
+                                    f"mend [filter_scheduler] {kind.option}")
+        found[name] = _made(kind, name, one, path)
+    return found
+
+
+def _classes(kind, path):
+    found = _imported(kind, path)
+    if inspect.ismodule(found):
+        found = [one for name, one in sorted(vars(found).items())
+                 if not name.startswith("_") and inspect.isclass(one) and one.__module__ == found.__name__
+                 and not inspect.isabstract(one) and _is(kind, one)]
+    elif inspect.isfunction(found):
+        found = _answer(kind, path, found)
+    else:
+        found = [found]
+    if not found or not all(inspect.isclass(one) and _is(kind, one) for one in found):
+        raise errors.UsageError(f"{path} is no {kind.noun}, nor a module with one or a function that returns some; "
+                                f"mend [filter_scheduler] {kind.option}")
+    return found
+
+
+def _is(kind, one):
+    return issubclass(one, kind.ours) or kind.is_novas(one)
+
+
+def _answer(kind, path, function):
+    try:
+        return list(function())
+    except Exception as fault:
+        raise _broken(kind, path, fault) from fault
+
+
+def _imported(kind, path):
+    """What a dotted path names: a module, or something in one."""
+    module, _, name = path.rpartition(".")
+    try:
+        try:
+            return import_module(path)
+        except ModuleNotFoundError as missing:
+            # Only where it is the path itself that is no module; not where a module misses one that it imports.
+            if not module or missing.name is None or not f"{path}.".startswith(f"{missing.name}."):
+                raise
+        return getattr(import_module(module), name)
+    except Exception as fault:
+        # Whatever the module of somebody else raises when it is imported.
+        raise _broken(kind, path, fault) from fault
+
+
+def _broken(kind, path, fault):
+    return errors.UsageError(f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: {fault}); mend its package, or "
+                             f"[filter_scheduler] {kind.option}")
+
+
+def _by_entry_point(kind, name):
+    """Name -> filter or weigher of the entry point of this name; empty where there is none."""
+    found = list(metadata.entry_points(group=kind.entry_points, name=name))
+    if len({one.value for one in found}) > 1:
+        raise errors.UsageError(f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} of "
+                                f"{kind.entry_points}, wanted one; uninstall one of their packages")
+    if not found:
+        return {}
+    path = f"{name} ({found[0].value})"
+    try:
+        one = found[0].load()
+    except Exception as fault:
+        raise _broken(kind, path, fault) from fault
+    if not inspect.isclass(one) or not _is(kind, one):
+        raise errors.UsageError(f"the entry point {path} of {kind.entry_points} is no {kind.noun}; mend its package")
+    return {name: _made(kind, name, one, path)}
+
+
+def _made(kind, name, one, path):
+    try:
+        made = one()
+        if isinstance(made, kind.ours):
+            made.name = name
+        else:
+            made = kind.adapter(name, made)
+    except Exception as fault:
+        raise _broken(kind, path, fault) from fault
+    made.made_of = one
+    return made
