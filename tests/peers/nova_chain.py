@@ -156,6 +156,8 @@ class World:
 
     def filtered(self, states, spec, question):
         request = self.requests[question["request"]]
+        # Placement does not offer these, as nova asks it for hosts without the trait COMPUTE_STATUS_DISABLED.
+        states = [state for state in states if not state.service["disabled"]]
         if request["cell"] is not None and not request["may_cross"]:
             # Nova does not even look at other cells.
             states = [state for state in states if state.cell_uuid == request["cell"]]

@@ -41,7 +41,7 @@ WRONG = [
     ("scheduler", (), {"cell_cell1": {"log": "carrier://pigeon"}}, 2, "the scheme is 'carrier'"),
     ("scheduler", (), {"scheduler": {"claim_timeout": "soon"}}, 2, "claim_timeout.*nova_sched.conf.*is not valid"),
     ("scheduler", (), {"scheduler": {"max_attempts": 0}}, 2, "max_attempts.*is not valid"),
-    ("scheduler", (), {"filter_scheduler": {"enabled_filters": "RamFilter"}}, 2, "no filter 'RamFilter'"),
+    ("scheduler", (), {"filter_scheduler": {"enabled_filters": "NoFilter"}}, 2, "no filter 'NoFilter'"),
     ("scheduler", (), {"filter_scheduler": {"weight_classes": "NoWeigher"}}, 2, "no weigher 'NoWeigher'"),
     ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2, "weigher a.b.NoWeigher cannot be loaded"),
     ("scheduler", (), {"filter_scheduler": {"available_filters": "json.loads"}}, 2, "json.loads cannot be loaded"),
