@@ -96,7 +96,7 @@ def _answer(cloud, one, asked, rows, names):
         refused = {name for of in cloud.refused_by(one, asked).values() for name in of} if asks else set()
         return sorted(set(map(names.__getitem__, rows)) - refused)
     factor = one.multipliers(cloud.table, rows, one.default_multiplier, asked, scope)
-    raw = one.raw(cloud.table, rows, asked, scope)
+    raw = one.raw(cloud.table, rows, asked, cloud.policy, scope)
     scores = factor * one.normalized(raw, *one.bounds(raw)) if raw is not None else [0.0] * len(rows)
     return [round(float(score), 9) for score in scores]
 
