@@ -1,19 +1,21 @@
-"""Run all benchmarks: ``python -m bench``, or some: ``python -m bench fold call``."""
+"""Run all benchmarks: ``python -m bench``, or some: ``python -m bench fold call``; one with options: ``python -m bench chain --help``."""
 
 import importlib
 import sys
 
-NAMES = ("decision", "fold", "memory", "start", "call", "schedulers", "quality")
+NAMES = ("decision", "chain", "fold", "memory", "start", "call", "schedulers", "quality")
 
 
-def main(names):
-    """Run the named benchmarks, all of them without names."""
+def main(arguments):
+    """Run the named benchmarks, all of them without names; options behind a name are that benchmark's."""
+    options = arguments[1:] if len(arguments) > 1 and arguments[1].startswith("-") else []
+    names = arguments[:1] if options else arguments
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         sys.exit(f"there is no benchmark {unknown[0]!r}, wanted some of {', '.join(NAMES)}")
     for name in names or NAMES:
         print(f"== {name}", flush=True)
-        importlib.import_module(f"bench.{name}").main([])
+        importlib.import_module(f"bench.{name}").main(options)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def reported(host):
         guests = [(EACH, events.Guest((), (), IMAGES[image])) for _, image in host["instances"]]
     else:
         shared = NODES * (NODE_CPUS - DEDICATED_CPUS)
-        classes, cells, pools = {"VCPU": (shared, CPU_RATIO), "PCPU": (NODES * DEDICATED_CPUS, 1.0)}, CELLS_OF_HOST, POOLS_OF_HOST
+        classes = {"VCPU": (shared, CPU_RATIO), "PCPU": (NODES * DEDICATED_CPUS, 1.0)}
+        cells, pools = CELLS_OF_HOST, POOLS_OF_HOST
         guests = [(_taken(guest), guest) for guest in devices["guests"]]
     classes |= {"MEMORY_MB": (host["ram_mb"], 1.0), "DISK_GB": (DISK_GB, 1.0)}
     provider = events.Provider(root, name, -1, tuple(
@@ -221,9 +222,9 @@ def numa_of(nodes=2, cpus=GUEST_CPUS, memory_mb=GUEST_MEMORY_MB):
     return [{"id": node, "cpus": list(range(node * cpus, (node + 1) * cpus)), "memory_mb": memory_mb} for node in range(nodes)]
 
 
-def pci_of(count=1):
+def pci_of(count=1, alias="gpu"):
     """PCI requests of a guest, as facts."""
-    return [{"id": uuid_of("device"), "vendor_id": POOLS[0][0], "product_id": POOLS[0][1], "count": 1}][:count]
+    return [{"id": uuid_of("device"), "alias": alias, "vendor_id": POOLS[0][0], "product_id": POOLS[0][1], "count": 1}][:count]
 
 
 def numa_request(nodes):
@@ -235,7 +236,7 @@ def numa_request(nodes):
 def pci_request(device):
     """The PCIRequest of a device."""
     return events.PCIRequest(device["count"], ({"vendor_id": device["vendor_id"], "product_id": device["product_id"]},),
-                             "gpu", device["id"], None, "legacy")
+                             device["alias"], device["id"], None, "legacy")
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def request_of(number: int, ask: dict):
             "", tuple(events.ResourceAmount(*one) for one in amounts), ("COMPUTE_NODE",), (), (), (), (), None),),
         group_policy="", same_subtree=(), root_required=(), root_forbidden=(), availability_zone=ask["availability_zone"],
         force_hosts=(), force_nodes=(), ignore_hosts=tuple(ask["ignore"]), target_host=None, target_node=None, target_cell=None,
-        server_group=group and events.ServerGroupRequest(uuid_of("group"), group["policy"], 1, "host", None,
+        server_group=group and events.ServerGroupRequest(group["uuid"], group["policy"], 1, "host", None,
                                                          tuple(group["members"]), tuple(group["hosts"])),
         vcpus=cpus[1], memory_mb=memory_mb, root_gb=ask["disk_gb"], image_id=ask["image_id"],
         scheduler_hints={name: tuple(values) for name, values in ask["hints"].items()},

@@ -4,7 +4,8 @@ A chain is measured in the steady state of a busy scheduler, in which each decis
 next decision, and cold, with a request of a new shape each time (another amount of disk; "new guest": another amount of memory
 of its NUMA nodes, so that no host was ever asked for such a guest). Nova's chain (its filter and weight handlers) looks at the
 same hosts as HostState objects that are there already, in a Python that has nova: NOVA_SCHED_PEER_PYTHON, as `make nova-setup`
-makes one; without it nova is left out. What nova does before that (Placement, databases, copies of states) is not counted.
+makes one; without it nova is left out. What nova does before that (Placement, databases, copies of states) is not counted. Of
+hosts with NUMA nodes it is given some (--nova-device-hosts), and what it takes is scaled.
 
 Examples:
   python -m bench chain
@@ -49,6 +50,9 @@ from rpc_api import events
 ALTERNATES = 2
 STEADY, COLD, NEW_GUEST = "steady", "cold", "new guest"
 VCPUS = (2, 4, 8)
+MEMBERS = 8
+#: How often a filter or weigher alone is asked in a turn.
+TIMES_MAX = 20
 #: Distinct states of the hosts with NUMA nodes and PCI devices.
 STATES = (50, 500)
 #: Milliseconds at the median of a decision in the steady state.
@@ -56,7 +60,10 @@ WANTED_MS = {"default": 0.3, "every cheap one": 1.0, "NUMA and PCI": 5.0}
 #: What time is taken by: see --clock.
 CLOCK = "wall"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-OPTIONS = {"isolated_images": (uuid_of("isolated"),), "isolated_hosts": ("host-7",), "metrics_weight_setting": (("cpu.percent", -1.0),)}
+OPTIONS = {"isolated_images": (uuid_of("isolated"),), "isolated_hosts": ("host-7",),
+           "metrics_weight_setting": (("cpu.percent", -1.0),)}
+#: Nova's is off, or asks the databases of the cells.
+NOT_COMPARED = {"ImagePropertiesWeigher"}
 NOVA_OPTIONS = [["filter_scheduler", "isolated_images", list(OPTIONS["isolated_images"])],
                 ["filter_scheduler", "isolated_hosts", list(OPTIONS["isolated_hosts"])],
                 ["metrics", "weight_setting", ["cpu.percent=-1.0"]]]
@@ -71,17 +78,20 @@ def now() -> float:
 def group(policy, hosts):
     """A group whose members are the first instances of some hosts."""
     busy = [host for host in hosts if host["instances"]][:8]
-    return {"policy": policy, "members": [host["instances"][0][0] for host in busy], "hosts": [host["name"] for host in busy]}
+    return {"uuid": uuid_of("group"), "policy": policy, "members": [host["instances"][0][0] for host in busy],
+            "hosts": [host["name"] for host in busy]}
 
 
 def asks_of(hosts) -> dict:
     """For each filter and weigher what is asked so that it has something to do; for others a plain request will do."""
-    query = json.dumps(["and", [">=", "$free_ram_mb", 1024], ["or", ["<", "$num_instances", 5], ["=", "$hypervisor_type", "QEMU"]]])
+    query = json.dumps(["and", [">=", "$free_ram_mb", 1024],
+                        ["or", ["<", "$num_instances", 5], ["=", "$hypervisor_type", "QEMU"]]])
     instance = next(host["instances"][0][0] for host in hosts if host["instances"])
     return {
         "DestinationFilter": {"ignore": [host["name"] for host in hosts[:3]]},
         "AvailabilityZoneFilter": {"availability_zone": "east"},
-        "ComputeCapabilitiesFilter": {"extra_specs": {"capabilities:hypervisor_type": "QEMU", "capabilities:cpu_info:vendor": "AMD"}},
+        "ComputeCapabilitiesFilter": {"extra_specs": {"capabilities:hypervisor_type": "QEMU",
+                                                      "capabilities:cpu_info:vendor": "AMD"}},
         "ImagePropertiesFilter": {"image": {"hw_architecture": "x86_64", "img_hv_type": "kvm"}},
         "ServerGroupAntiAffinityFilter": {"group": group("anti-affinity", hosts)},
         "ServerGroupAffinityFilter": {"group": group("affinity", hosts)},
@@ -96,7 +106,7 @@ def asks_of(hosts) -> dict:
         "PciPassthroughFilter": GUEST,
         "ServerGroupSoftAffinityWeigher": {"group": group("soft-affinity", hosts)},
         "ServerGroupSoftAntiAffinityWeigher": {"group": group("soft-anti-affinity", hosts)},
-        "AffinityRoomWeigher": {"group": {"policy": "affinity", "members": [], "hosts": []}},
+        "AffinityRoomWeigher": {"group": {"uuid": uuid_of("new group"), "policy": "affinity", "members": [], "hosts": []}},
         "CrossCellWeigher": {"preferred_cell": CELLS[0]},
         "ImagePropertiesWeigher": {"image": {"os_distro": "debian", "hw_architecture": "x86_64"}},
         "everything": {
@@ -131,7 +141,8 @@ class Chain:
             if number % 2:
                 self._parts(request, instance)
             started = now()
-            decision = decide(self.cloud, request, instance, self.policy, seed_of(request.request_id, instance), 0, ALTERNATES)
+            decision = decide(self.cloud, request, instance, self.policy, seed_of(request.request_id, instance), 0,
+                              ALTERNATES)
             took_ms = (now() - started) * 1e3
             if not number % 2:
                 self.took["decision"].append(took_ms)
@@ -140,6 +151,9 @@ class Chain:
 
     def _asked(self, number):
         ask = self.ask | {"vcpus": VCPUS[number % len(VCPUS)]}
+        if ask["group"]:
+            # Each group gets some members more, and not those of the whole run.
+            ask["group"] = ask["group"] | {"uuid": uuid_of(f"{self.name}/{self.state}/group {number // MEMBERS}")}
         if self.state == COLD:
             return ask | {"disk_gb": 1 + number}
         return ask | {"numa": numa_of(memory_mb=4 * number)} if self.state == NEW_GUEST else ask
@@ -158,8 +172,8 @@ class Chain:
         """Nova's own chain once."""
         names = [[name for name in self.policy.enabled_filters if name in self.clouds.novas["filters"]],
                  [name for name, multiplier in self.policy.weighers if name in self.clouds.novas["weighers"]]]
-        # It would ask the databases of the cells, unless its multiplier is 0 as it is by default.
-        answer = self.clouds.ask_nova("chain", self.cloud_name, self.ask, *names, NOVA_OPTIONS)
+        # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the cells' databases with any other than 0.
+        answer = self.clouds.nova_chain(self.cloud_name, self.ask, *names)
         for part in self.nova:
             self.nova[part].append(answer[f"{part}_ms"])
         self.nova_survivors = answer["survivors"]
@@ -188,13 +202,21 @@ class Clouds:
     def __init__(self, options, peer):
         self.peer = peer
         self.novas = self.ask_nova("names") if peer else {"filters": [], "weighers": []}
-        self.hosts, self.ours, self._sequences = {}, {}, {}
+        self.hosts, self.ours, self._sequences, self._scales = {}, {}, {}, {}
         for name, hosts in (("plain", hosts_of(options.hosts, options.seed)),
-                            *((f"{states} states", device_hosts_of(options.hosts, states, options.seed)) for states in STATES)):
+                            *((f"{states} states", device_hosts_of(options.hosts, states, options.seed))
+                              for states in STATES)):
             aggregates = aggregates_of(hosts)
             self.hosts[name], self.ours[name] = hosts, cloud_of(hosts, aggregates, Policy())
             if peer:
-                self.ask_nova("cloud", name, list(map(facts_of, hosts)), aggregates, make_of_hosts())
+                some = hosts[:options.nova_device_hosts] if hosts[0]["devices"] else hosts
+                self.ask_nova("cloud", name, list(map(facts_of, some)), aggregates, make_of_hosts())
+                self._scales[name] = len(hosts) / len(some)
+
+    def nova_chain(self, name, ask, enabled, used):
+        """What nova's chain takes for all hosts (ms)."""
+        answer = self.ask_nova("chain", name, ask, enabled, used, NOVA_OPTIONS, CLOCK)
+        return {part: value * self._scales[name] for part, value in answer.items()}
 
     def ask_nova(self, *question):
         """Nova's answer."""
@@ -238,20 +260,30 @@ class Alone:
         self.policy = policy
         self.cloud = clouds.ours[cloud]
         self.request = request_of(0, ask)
+        self.asked = 0
         self.took = {"all": [], "touched": []}
         self.nova = []
 
     def _scope(self):
-        return Scope(self.cloud.table, list(self.cloud.projections.values()), self.cloud.in_flight, self.request, uuid_of("new"))
+        cloud = self.cloud
+        return Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, self.request, uuid_of("new"))
+
+    def _new_request(self):
+        """A guest that nobody asked for yet: what is known of hosts in one state is no help."""
+        self.asked += 1
+        return request_of(0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked), "pci": pci_of(alias=f"gpu {self.asked}")})
 
     def _filter(self, rows):
-        return lambda: list(self.one.refusals(HostView(self.cloud.table, rows), self.request, self.policy, self._scope()))
+        table, costly = self.cloud.table, self.one.costly
+        requests = iter([self._new_request() if costly else self.request for _ in range(self.times)])
+        return lambda: list(self.one.refusals(HostView(table, rows), next(requests), self.policy, self._scope()))
 
     def _weigh(self, rows):
         policy = Policy(**{**vars(self.policy), "weighers": ((self.one.name, self.one.default_multiplier or 1.0),)})
         if len(rows) > 1:
             return lambda: weigh(self.cloud.table, rows, self.request, self._scope(), policy)
-        scope, kept = self._scope(), KeptScores(self.cloud.table, self.cloud.table.roots(), self.request, policy, self._scope())
+        table, scope = self.cloud.table, self._scope()
+        kept = KeptScores(table, table.roots(), self.request, policy, scope)
 
         def renew():
             kept.touch(rows.tolist())
@@ -260,6 +292,7 @@ class Alone:
 
     def turn(self, times):
         """So many times all hosts, and one."""
+        self.times = times = min(times, TIMES_MAX)
         roots = self.cloud.table.roots()
         step = self._filter if isinstance(self.one, filters.Filter) else self._weigh
         self.took["all"] += _timed_ms(step(roots), times)
@@ -269,9 +302,9 @@ class Alone:
     def nova_turn(self):
         """Nova's filter or weigher of that name, if it has one, over all hosts."""
         kind = "filters" if isinstance(self.one, filters.Filter) else "weighers"
-        if self.one.name in self.clouds.novas[kind]:
+        if self.one.name in self.clouds.novas[kind] and self.one.name not in NOT_COMPARED:
             names = [[self.one.name], []] if kind == "filters" else [[], [self.one.name]]
-            self.nova.append(self.clouds.ask_nova("chain", self.cloud_name, self.ask, *names, NOVA_OPTIONS)[f"{kind}_ms"])
+            self.nova.append(self.clouds.nova_chain(self.cloud_name, self.ask, *names)[f"{kind}_ms"])
 
     def result(self):
         """Medians: ``all_ms`` of all hosts, ``touched_us`` of one."""
@@ -279,7 +312,8 @@ class Alone:
         if self.took["touched"]:
             found["touched_us"] = round(median(self.took["touched"]) * 1e3, 1)
         if self.nova:
-            found |= {"nova_ms": round(median(self.nova), 2), "ratio": round(median(self.nova) / median(self.took["all"]), 1)}
+            nova_ms = median(self.nova)
+            found |= {"nova_ms": round(nova_ms, 2), "ratio": round(nova_ms / median(self.took["all"]), 1)}
         return found
 
 
@@ -287,13 +321,15 @@ class Alone:
 
 def cheap_policy() -> Policy:
     """Every filter that is not costly, and every weigher with a multiplier."""
-    return Policy(enabled_filters=tuple(name for name, one in filters.BUILT_IN.items() if not one.costly and name != "SameHostFilter"),
-                  weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS), **OPTIONS)
+    # The SameHostFilter would leave but one host to weigh.
+    names = tuple(name for name, one in filters.BUILT_IN.items() if not one.costly and name != "SameHostFilter")
+    return Policy(enabled_filters=names, weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS), **OPTIONS)
 
 
 def chains_of(clouds):
     """The chains, each in the steady state and cold."""
-    asks, devices = asks_of(clouds.hosts["plain"]), Policy((*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"))
+    asks = asks_of(clouds.hosts["plain"])
+    devices = Policy((*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"))
     return [Chain(name, clouds, cloud, ASK | ask, policy, state) for name, cloud, ask, policy in (
         ("default", "plain", {}, Policy()),
         ("default, anti-affinity group", "plain", asks["ServerGroupAntiAffinityFilter"], Policy()),
@@ -305,8 +341,8 @@ def chains_of(clouds):
 def alone_of(clouds, table, asks):
     """Each filter or weigher of a table alone."""
     policy = cheap_policy()
-    return [Alone(one, clouds, ASK | asks.get(name, {}), policy, f"{STATES[-1]} states" if getattr(one, "costly", False) else "plain")
-            for name, one in table.items()]
+    return [Alone(one, clouds, ASK | asks.get(name, {}), policy,
+                  f"{STATES[-1]} states" if getattr(one, "costly", False) else "plain") for name, one in table.items()]
 
 
 def measure(options, peer) -> dict:
@@ -347,20 +383,27 @@ def machine() -> str:
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def wanted_ms(chain, state) -> str:
+    """What a chain may take, where that is said."""
+    found = [ms for name, ms in WANTED_MS.items() if chain == name or name == "NUMA and PCI" and chain.startswith(name)]
+    return str(found[0]) if found and state == STEADY else ""
+
+
 def show(figures) -> None:
-    """Print tables: milliseconds at the median, and how many times of it nova takes."""
-    print(f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; medians in ms")
-    print(f"{'chain':34}{'state':10}{'filters':>9}{'weighers':>9}{'both':>9}{'decision':>9}{'p95':>9}{'wanted':>8}{'nova':>10}{'ratio':>8}")
+    """Print tables: milliseconds at the median, and how many times as long nova takes."""
+    print(f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; {figures['clock']} time, medians in ms")
+    print(f"{'chain':30}{'state':11}{'filters':>9}{'weighers':>9}{'both':>9}{'wanted':>8}{'nova':>9}{'ratio':>8}"
+          f"{'decision':>10}{'p95':>9}")
     for one in figures["chains"]:
-        wanted = next((str(ms) for name, ms in WANTED_MS.items() if one["chain"] == name or one["chain"].startswith(f"{name}, ")
-                       and "group" not in one["chain"]), "") if one["state"] == STEADY else ""
-        print(f"{one['chain']:34}{one['state']:10}{one['filters_ms']:9.3f}{one['weighers_ms']:9.3f}{one['chain_ms']:9.3f}"
-              f"{one['decision_ms']:9.3f}{one['p95_ms']:9.3f}{wanted:>8}" + (f"{one['nova_ms']:10.0f}{one['ratio']:8.0f}" if "nova_ms" in one else ""))
+        nova = f"{one['nova_ms']:9.0f}{one['ratio']:8.0f}" if "nova_ms" in one else f"{'':17}"
+        print(f"{one['chain']:30}{one['state']:11}{one['filters_ms']:9.3f}{one['weighers_ms']:9.3f}{one['chain_ms']:9.3f}"
+              f"{wanted_ms(one['chain'], one['state']):>8}{nova}{one['decision_ms']:10.3f}{one['p95_ms']:9.3f}")
     for kind in ("filters", "weighers"):
-        print(f"{kind[:-1] + ' alone':38}{'all hosts':>10}{'one, us':>9}{'nova':>10}{'ratio':>8}")
+        print(f"{kind[:-1] + ' alone':38}{'all hosts':>10}{'one, us':>9}{'nova':>9}{'ratio':>8}")
         for name, one in figures[kind].items():
             touched = f"{one['touched_us']:9.0f}" if "touched_us" in one else f"{'':9}"
-            print(f"{name:38}{one['all_ms']:10.3f}{touched}" + (f"{one['nova_ms']:10.1f}{one['ratio']:8.0f}" if "nova_ms" in one else ""))
+            nova = f"{one['nova_ms']:9.1f}{one['ratio']:8.0f}" if "nova_ms" in one else ""
+            print(f"{name:38}{one['all_ms']:10.3f}{touched}{nova}")
 
 
 def open_peer():
@@ -377,9 +420,10 @@ def main(argv=None):
     """Print the tables and a JSON line, which --json writes to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each chain, filter and weigher")
+    parser.add_argument("--rounds", type=int, default=6, help="turns of each chain, filter and weigher")
     parser.add_argument("--nova-rounds", type=int, default=3, help="how many of them have a turn of nova's after them")
-    parser.add_argument("--decisions", type=int, default=20, help="decisions of a turn")
+    parser.add_argument("--decisions", type=int, default=60, help="decisions of a turn")
+    parser.add_argument("--nova-device-hosts", type=int, default=500, help="hosts with NUMA nodes and PCI devices for nova")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="where the figures are written to")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, where others use the machine too")
@@ -393,7 +437,7 @@ def main(argv=None):
         if peer:
             peer.close()
     figures = {"bench": "chain", "hosts": options.hosts, "seed": options.seed, "machine": machine(),
-               "clock": options.clock, "command": "python -m bench " + " ".join(["chain", *sys.argv[2:]]), **found}
+               "clock": options.clock, "command": " ".join(["python -m bench chain", *(argv or ())]), **found}
     show(figures)
     print(json.dumps(figures))
     if options.json:
