@@ -14,7 +14,6 @@ from nova_sched.selection import numa, pci
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud
 from rpc_api import codec, digest, events
-from rpc_api.digest import pool_key
 from rpc_api.packing import pack
 
 EPOCH = "00000000-0000-4000-8000-000000000000"
