@@ -114,9 +114,8 @@ class HostState:
     @property
     def instances(self):
         """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, of what it runs or is to run."""
-        return ReadOnlyDict((one.instance_uuid, Facts(
-            "Instance", uuid=one.instance_uuid, host=self.host, project_id=one.project_id))
-            for one in self._in_scope("instances").entries_on(self.host))
+        return ReadOnlyDict((uuid, Facts("Instance", uuid=uuid, host=self.host, project_id=project_id))
+                            for uuid, project_id in self._in_scope("instances").instances_on(self._row).items())
 
     @property
     def allocation_candidates(self):

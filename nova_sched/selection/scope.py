@@ -95,10 +95,18 @@ class Scope:
             state = self._host_states[row] = HostState(self.table, row, self)
         return state
 
-    def entries_on(self, host: str) -> list:
-        """Entry records of what a host runs, was given, or is to be given by this process's claims in flight."""
-        return [*(entry for projection in self.projections if host in projection.hosts
-                  for entry in projection.hosts[host].entries.values()), *self._in_flight_on.get(host, ())]
+    def instances_on(self, row: int) -> dict[str, str | None]:
+        """Instance uuid -> project of what a host is said to run, was given, or is to be given by this process's claims in
+        flight; None where the project is not known."""
+        projection, host = self._by_cell[int(self.table.cell[row])], self.table.host_names[row]
+        instances = dict.fromkeys(projection.tracked.of(host))
+        for entry in (*projection.hosts[host].entries.values(), *self._in_flight_on.get(host, ())):
+            instances[entry.instance_uuid] = entry.project_id
+        return instances
+
+    @cached_property
+    def _by_cell(self):
+        return {projection.cell_index: projection for projection in self.projections}
 
     @cached_property
     def _in_flight_on(self):

@@ -6,6 +6,7 @@ deployer's classes are nova's own. Prints what came of it as JSON.
 
 import json
 import sys
+from dataclasses import replace
 
 from rpc_api import concurrency
 
@@ -90,15 +91,14 @@ def decisions(policy):
 
 def _answer(cloud, one, asked, rows, names):
     from nova_sched.filters import Filter
-    scope = cloud.scope(asked, "vm-new")
+    from nova_sched.selection.weigh import weigh
     if isinstance(one, Filter):
         asks = one.on_rebuild or not asked.check_only
         refused = {name for of in cloud.refused_by(one, asked).values() for name in of} if asks else set()
         return sorted(set(map(names.__getitem__, rows)) - refused)
-    factor = one.multipliers(cloud.table, rows, one.default_multiplier, asked, scope)
-    raw = one.raw(cloud.table, rows, asked, cloud.policy, scope)
-    scores = factor * one.normalized(raw, *one.bounds(raw)) if raw is not None else [0.0] * len(rows)
-    return [round(float(score), 9) for score in scores]
+    alone = replace(cloud.policy, weighers=((one.name, one.default_multiplier),))
+    scores, _ = weigh(cloud.table, rows, asked, cloud.scope(asked, "vm-new"), alone)
+    return [round(score, 9) for score in scores.tolist()]
 
 
 def round_trips():

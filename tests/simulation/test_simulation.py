@@ -33,6 +33,7 @@ def _faults_of(seeds):
         one.counts["events"] for one in outcomes)
 
 
+@pytest.mark.timeout(900)  # it takes all processors, and others may want some
 def test_a_thousand_seeds_hold():
     parts = [range(first, first + 50) for first in range(0, SEEDS, 50)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 
-from nova_sched.projection.devices import Capacity, HostDevices
 from nova_sched.projection.host_state import HostState
 from rpc_api import events
 from tests.builders import claim, consumer, inventory_of, of, report, tree, uuid_of
@@ -18,7 +17,8 @@ NUMA = events.HostNUMACell(0, 1, (0, 1), (2, 3), ((2, 3),), 4096, (events.HostPa
 POOL = events.PCIPool("8086", "1520", 0, {"dev_type": "type-VF"}, 4)
 INVENTORY = tree(
     "h1", inventories=(inventory_of("VCPU", 8, ratio=2.0), inventory_of("MEMORY_MB", 8192, 512), inventory_of("DISK_GB", 50)),
-    cpu_info='{"vendor": "AMD"}', supported_instances=(("x86_64", "kvm", "hvm"),), stats={"speed": "10"})
+    host_ip="192.0.2.1", cpu_info='{"vendor": "AMD"}', supported_instances=(("x86_64", "kvm", "hvm"),), stats={"speed": "10"},
+    numa_cells=(NUMA,), pci_pools=(POOL,))
 
 
 def aggregate(name, *hosts, **metadata):
@@ -29,13 +29,10 @@ def aggregate(name, *hosts, **metadata):
 def cloud():
     asked = Asked(
         report("h1", consumer("vm-1", of("h1", 2), of("h1", 1024, "MEMORY_MB"), of("h1", 10, "DISK_GB")), inventory=INVENTORY,
-               num_io_ops=3, failed_builds=1),
+               num_io_ops=3, failed_builds=1, metrics={"cpu.percent": 0.5}),
         report("h2"), aggregate("a1", "h1", "h2", speed="fast"), aggregate("a2", "h2"))
     asked.in_flight.add(claim("vm-2", "h1", of("h1", 1)))
     asked.table.cell_uuids["cell1"] = uuid_of("cell1")
-    table, row = asked.table, asked.table.row_of_host["h1"]
-    table.set_metrics(row, {"cpu.percent": 0.5})
-    table.host_ips[row], table.row_devices[row] = "192.0.2.1", HostDevices(Capacity((NUMA,), (POOL,)))
     return asked
 
 
