@@ -1,6 +1,7 @@
 """The policy: every option that a decision depends on, frozen, with a digest that each decision records."""
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import blake2b
@@ -79,7 +80,9 @@ class Policy:
         for a text that is none."""
         try:
             options = json.loads(text)
-            return cls(catalogue=catalogue, **{name: _frozen(value) for name, value in options.items()})
+            if type(options) is not dict:
+                raise ValueError("it is no map of options")
+            return cls(catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None
@@ -93,6 +96,30 @@ class Policy:
     def weighing(self):
         """(weigher, multiplier) in the order in which they are added up."""
         return tuple((self.catalogue.weighers[name], multiplier) for name, multiplier in self.weighers)
+
+
+def _checked(cls, name, value):
+    """An option that may stand in a policy; ValueError for a value that is of another kind than what it is by default."""
+    default = getattr(cls, name, None)
+    if type(default) is tuple:
+        # Only names, or pairs of a name and a number.
+        pairs = name == "weighers" or name.endswith("_setting")
+        good = type(value) is tuple and all(
+            type(one) is tuple and len(one) == 2 and type(one[0]) is str and _is_number(one[1]) if pairs
+            else type(one) is str for one in value)
+    elif type(default) is float:
+        good = _is_number(value)
+    elif default is None:
+        good = value is None or type(value) is str
+    else:
+        good = type(value) is type(default)
+    if not good:
+        raise ValueError(f"{name} is of another kind")
+    return value
+
+
+def _is_number(value):
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _frozen(value):

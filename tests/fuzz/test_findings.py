@@ -27,8 +27,8 @@ GOOD = Cell(report("host-1", consumer("vm-1", of("host-1", 1))), claim("vm-2", "
 
 
 def forged(change=lambda state: state, head=None) -> bytes:
-    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, producers, anchors, fences,
-    aggregates, whether accounts are required), lists that it may write to."""
+    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers, anchors,
+    fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
     parts, packed = snapshot._split(snapshot.dump(GOOD))
     state = msgpack.unpackb(zlib.decompress(packed))
     packed = change(state) or state
@@ -51,11 +51,14 @@ def put(place, value):
     lambda state: [1, 2, 3], lambda state: [1, 2, 3, 4, 5], lambda state: state[0].append(state[0][0]),
     put((0, 0), [1, 2]), put((0, 0, 0), []), put((0, 0, 2), 7), put((0, 0, 2), b"\xc1"), put((0, 0, 2), "text"),
     put((0, 0, 3), None), put((0, 0, 4), "yes"), put((0, 0, 5, 0), {}), put((0, 0, 5, 0, 4), [["x", "VCPU", 1.5]]),
-    put((0, 0, 5, 0, 5), [1]), put((0, 0, 5, 0, 7), "asleep"), put((0, 0, 5, 0, 8), "here"), put((0, 0, 5, 0, 9), b"x"),
-    put((2, 0), ["x"]), put((2, 0), [[], [1, 1]]), put((2, 0), ["x", [1, "1"]]), put((2, 0), [{}, 5]),
-    put((3,), [[uuid_of("g"), ["cell", "host", -1]]]), put((4,), [[1, 1]]), put((5,), [{"uuid": 1}]), put((6,), 1),
+    put((0, 0, 5, 0, 5), [1]), put((0, 0, 5, 0, 7), "asleep"), put((0, 0, 5, 0, 8), "here"), put((0, 0, 5, 0, 8), b"\xc1"),
+    put((0, 0, 5, 0, 9), "here"), put((0, 0, 5, 0, 10), b"x"),
+    put((3, 0), ["x"]), put((3, 0), [[], [1, 1]]), put((3, 0), ["x", [1, "1"]]), put((3, 0), [{}, 5]),
+    put((4,), [[uuid_of("g"), ["cell", "host", -1]]]), put((5,), [[1, 1]]), put((6,), [{"uuid": 1}]), put((7,), 1),
+    put((2,), [[], [[0, 0]]]), put((2,), [[[[], []]], [[-1, 0]]]), put((2,), [[[[], [1]]], []]), put((2,), 7),
+    put((8,), [["host-1", [["vm", []]]]]), put((8,), [[1, []]]), put((8,), 7),
     put((1, 2, 0), []), put((1, 2, 0), 7), put((1, 3, 0), None), put((1, 4, 0), "x"), put((1, 5, 0), b"x"), put((1, 6, 0), 1),
-    put((1, 11, 0), []), put((1, 11, 0, 3), {}), put((1, 12, 0), []),
+    put((1, 7, 0), 1), put((1, 12, 0), []), put((1, 12, 0, 3), {}), put((1, 13, 0), []),
 ])
 def test_a_forged_snapshot_is_refused_and_leaves_nothing_behind(change):
     other = Cell(report("elsewhere"), cell="cell2", table=HostTable()).projection
@@ -233,7 +236,9 @@ def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
 
 
 @pytest.mark.parametrize("options", ["", "[]", "{}", "{\"weighers\": 1, \"enabled_filters\": []}", "[" * 2000,
-                                     Policy(host_subset_size=7).to_json()], ids=range(6))
+                                     Policy(host_subset_size=7).to_json(), '{"max_io_ops_per_host": "few"}',
+                                     '{"isolated_hosts": [1]}', '{"metrics_weight_setting": [["a", "b"]]}',
+                                     '{"catalogue": null}', '{"enabled_filters": "ComputeFilter"}'], ids=range(11))
 def test_a_policy_that_is_not_what_its_digest_says_is_nobodys(decided, options):
     decided.append(CELL0, "scheduler/two", events.PolicyAdopted(Policy().digest, options))
     assert [one.same for one in replay(book_of(decided))] == [True]
