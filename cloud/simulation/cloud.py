@@ -21,6 +21,9 @@ AGENTS_A_CELL = 2
 SCHEDULERS = 2
 CONDUCTORS_A_CELL = 2
 GROUPS = 12
+#: Those that tell simulated hosts apart.
+WEIGHERS = tuple((name, 1.0) for name in (
+    "RAMWeigher", "CPUWeigher", "ServerGroupSoftAffinityWeigher", "ServerGroupSoftAntiAffinityWeigher", "PCIWeigher"))
 #: Simulated seconds after the last thing that is done, in which all must come to rest.
 QUIET = 3 * CLAIM_TTL
 #: The last of them, in which nobody says anything.
@@ -45,7 +48,8 @@ class SimCloud:
         self.seed = seed
         self.world = World(seed, faults)
         self.cells = CELLS
-        self.policy = Policy(enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"))
+        self.policy = Policy(enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"),
+                             weighers=WEIGHERS)
         #: What is configured: half of the clouds require accounts.
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
