@@ -141,14 +141,14 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
         return _aside_record("too-large", f"{len(batch)} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
     decoded = [_decode_event(raw) for raw in batch]
     if len(payload) > MAX_EVENT_BYTES:
-        for index, size in enumerate(_sizes(payload)):
+        for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
                 decoded[index] = SetAside(
                     "too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(batch[index]))
     return DecodedRecord(epoch, decoded, account)
 
 
-def _sizes(payload):
+def event_sizes(payload: bytes):
     """Yield how many bytes each event of a readable record has."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)

@@ -1,7 +1,5 @@
 """``nova-sched-replay instances``: every instance of every cell, those that are down included."""
 
-import heapq
-
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.cli.state import resources
@@ -100,8 +98,6 @@ class Instances(ReplayCommand):
             self.times = self._times(source, rows)
             rows = sorted(rows, key=_identity)
             rows.sort(key=lambda row: self.times.get((row.cell, row.position)) or 0, reverse=descending)
-        elif arguments.limit is not None and arguments.marker is None and not descending:
-            rows = heapq.nsmallest(arguments.limit + 2, rows, key=lambda row: (getattr(row, column) or "", *_identity(row)))
         else:
             rows = sorted(rows, key=_identity)
             rows.sort(key=lambda row: getattr(row, column) or "", reverse=descending)
