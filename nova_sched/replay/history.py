@@ -115,7 +115,7 @@ class History:
         self.logs = logs
         self.cache = cache
         self.store = store
-        self._progress = progress
+        self.progress = progress
         self._openings = {}
 
     def opening(self, cell):
@@ -232,7 +232,7 @@ class History:
                 kept_at = events
                 self._keep(projection)
             if not done % 1000 or done == total:
-                self._progress(cell, done, total)
+                self.progress(cell, done, total)
 
 
 def _record_at(log, position):
