@@ -11,7 +11,8 @@ from rpc_api import errors
 
 EPILOG = """\
 States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does not). An
-instance that moves is there twice, once for each host. A cell whose log cannot be opened is shown as it was last known, from
+instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim, or else by a
+report of the host. A cell whose log cannot be opened is shown as it was last known, from
 --snapshots or from what earlier commands kept, and marked with the time of that.
 
 exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at that

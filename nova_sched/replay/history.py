@@ -5,6 +5,7 @@ while it folds long stretches: asked again, a log of a million events answers wi
 """
 
 import os
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.reading import TIMEOUT, decoded_records
 from nova_sched.replay.times import peeked_time
+from nova_sched.service.tuning import collector_paused
 from rpc_api import errors
 from rpc_api.log.epoch import opening_of
 
@@ -88,7 +90,8 @@ class SnapshotCache:
             os.replace(fresh, path)
             self._prune()
         except OSError:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink()
 
     def _prune(self):
         kept = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*/*.snapshot")),
@@ -191,7 +194,8 @@ class History:
                 found.append((head.position, packed))
         for _, packed in sorted(found, key=lambda one: one[0], reverse=not first):
             try:
-                return snapshot.load(packed, table)
+                with collector_paused():
+                    return snapshot.load(packed, table)
             except errors.SnapshotMismatch:
                 continue
         return None

@@ -20,7 +20,7 @@ BATCH = 500
 
 class InstanceRow(NamedTuple):
     """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute says so), ``position`` that of the
-    record since which it is so (None for tracked ones)."""
+    record that put it on its host (None for tracked ones)."""
 
     instance: str
     cell: str
