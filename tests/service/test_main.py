@@ -158,11 +158,11 @@ class TestReload:
             line = process.wait_for(f"ERROR.*the configuration is not taken over: .*{said}.*").group()
             assert "rpc_api.errors" not in line and "oslo_config" not in line, "it is said once"
             assert "Traceback" not in process.stderr
-            write(tmp_path)
+            write(tmp_path, scheduler={"max_attempts": "5"})
             process.send(signal.SIGHUP)
-            process.wait_for("the configuration was reloaded")
+            process.wait_for(r"the configuration was reloaded, changed: \[scheduler\] max_attempts\n")
             assert process.stop() == 0
-            assert len(policies(tmp_path)) == 1
+            assert len(policies(tmp_path)) == 2
 
 
 def policies(tmp_path):
@@ -174,7 +174,8 @@ def policies(tmp_path):
 
 REPORT = {
     "scheduler": (r"name = scheduler/sched", r"digest = [0-9a-f]{32}", r"policy = [0-9a-f]{16}", r"lag = 0",
-                  r"requests in flight = 0", "cell1 ="),
+                  r"requests in flight = 0", "cell1 =", r"options of the policy = .*max_attempts", r"enabled_filters = ",
+                  r"cell0_log = \*\*\*"),
     "api": (r"level = api", r"requests in flight = 0", r"cells = cell1"),
     "cell": (r"name = conductor/cond", r"cell = cell1", r"digest = [0-9a-f]{32}", r"epoch = [0-9a-f-]{36}",
              r"lag = 0", r"builds in flight = 0"),
