@@ -5,7 +5,7 @@ import json
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import aligned
-from nova_sched.cli.state import add_at, fold_lines, world_of
+from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.cli.text import one_line
 from nova_sched.replay.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
 from nova_sched.replay.hosts import aggregates_by_host
@@ -132,7 +132,7 @@ def _asked_amounts(request):
     for group in request.groups:
         for name, amount in group.resources:
             amounts[name] = amounts.get(name, 0) + amount
-    return amounts
+    return {name: amounts[name] for name in sorted(amounts, key=class_order)}
 
 
 def _not_found(arguments, recorded):

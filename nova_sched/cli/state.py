@@ -80,7 +80,7 @@ class State(ReplayCommand):
 
     def _show_all(self, world, folds, found, arguments):
         rows = list(rows_of(world, found))
-        classes = sorted({name for row in rows for name in row.amounts}, key=_class_order)
+        classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
         columns = self._columns(arguments, rows, classes)
         rows = _sorted_rows(rows, arguments.sort, classes)[:arguments.limit]
         for line in fold_lines(folds):
@@ -125,7 +125,8 @@ class State(ReplayCommand):
         self.out.write(json.dumps(whole, indent=2 if form == "json" else None) + "\n")
 
 
-def _class_order(name):
+def class_order(name):
+    """Resource classes in the order in which people name them."""
     usual = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB")
     return (usual.index(name) if name in usual else len(usual)), name
 
