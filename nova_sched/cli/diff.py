@@ -20,7 +20,7 @@ moment is not known, as records were removed in front of a log
 examples:
   nova-sched-replay diff first last --log out/demo
   nova-sched-replay diff -15m now --log out/demo --hosts-only
-  nova-sched-replay diff cell1:10 cell1:60 $HOST --log out/demo -o json
+  nova-sched-replay diff cell1:5 last $HOST --log out/demo -o json
   nova-sched-replay diff first last 'host-1*' --log out/demo --exit-code
 """
 COLUMNS = ("cell", "host", "change", "what", "before", "after", "causes")

@@ -1,6 +1,7 @@
 """``nova-sched-replay state``: what the logs say of hosts at a moment."""
 
 import json
+import re
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, aligned, stamp
@@ -20,7 +21,7 @@ known, as records were removed in front of its log (the others are shown)
 examples:
   nova-sched-replay state --log out/demo
   nova-sched-replay state --log out/demo --at -15m --sort VCPU:desc --limit 10
-  nova-sched-replay state $HOST --log out/demo --at first
+  nova-sched-replay state $HOST --log out/demo --at -1s
   nova-sched-replay state 'host-*' --log out/demo -o csv --columns cell,host,status,VCPU
 """
 FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates")
@@ -156,8 +157,15 @@ def _sorted_rows(rows, sort, classes):
         value = getattr(row, name)
         return value if value is not None else ""
     # First by name, so that equal ones keep one order.
-    rows = sorted(rows, key=lambda row: (row.cell, row.host) if name == "cell" else (row.host, row.cell))
+    rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
+    if name == "host":
+        return rows[::-1] if order == "desc" else rows
     return sorted(rows, key=key, reverse=order == "desc")
+
+
+def _natural(name):
+    """A name as people sort it: host-9 before host-10."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name[:255])]
 
 
 def _lines(details, fold):

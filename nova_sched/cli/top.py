@@ -6,6 +6,7 @@ from nova_sched.cli.stats import duration
 from nova_sched.cli.text import one_line
 from nova_sched.replay.feeds import SECOND_NS, Following, Played, first_positions, last_time
 from nova_sched.replay.live import Live
+from nova_sched.replay.moments import time_of
 from nova_sched.replay.reading import decoded_records
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
@@ -71,8 +72,7 @@ class Top(ReplayCommand):
     def _feed(self, source, live, speed):
         """(What feeds the view, its clock)."""
         if speed is None:
-            first = first_positions(source.logs, self.now_ns - live.window_s * SECOND_NS)
-            return Following(source.logs, live, first), SYSTEM.now_ns
+            return Following(source.logs, live, self.now_ns - live.window_s * SECOND_NS), SYSTEM.now_ns
         first = {cell: log.bounds().first for cell, log in source.logs.items()}
         times = [at_ns for cell, log in source.logs.items() if (at_ns := _first_time(log)) is not None]
         played = Played(source.logs, live, first, min(times, default=self.now_ns), speed)
@@ -80,7 +80,6 @@ class Top(ReplayCommand):
 
 
 def _first_time(log):
-    from nova_sched.replay.moments import time_of
     for _, record in decoded_records(log):
         at_ns = time_of(record.events)
         if at_ns is not None:

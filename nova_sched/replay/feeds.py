@@ -33,11 +33,12 @@ def last_time(logs) -> int | None:
 
 
 class Following:
-    """Follows logs, each in a thread of its own that only reads; the rest happens in :meth:`pump`, in the thread of the view."""
+    """Follows logs from a time on, each in a thread of its own that only reads; the rest happens in :meth:`pump`, in the thread of
+    the view."""
 
-    def __init__(self, logs, live, first: dict):
-        self._logs, self._live = logs, live
-        self._next = dict(first)
+    def __init__(self, logs, live, since_ns: int):
+        self._logs, self._live, self._since_ns = logs, live, since_ns
+        self._next = {}
         self._found = queue.Queue(MAX_WAITING)
         self._stopped = threading.Event()
         self._measuring = threading.Thread(target=self._measure, name="measure logs", daemon=True)
@@ -62,8 +63,11 @@ class Following:
             self._stopped.wait(MEASURE_EVERY_S)
 
     def _begin(self, cell):
-        bounds = self._logs[cell].bounds()
-        return self._logs[cell], min(max(self._next[cell], bounds.first), bounds.last + 1)
+        log = self._logs[cell]
+        if cell not in self._next:
+            self._next[cell] = position_at(log, self._since_ns) + 1
+        bounds = log.bounds()
+        return log, min(max(self._next[cell], bounds.first), bounds.last + 1)
 
     def _hand_on(self, cell, found):
         while not self._stopped.is_set():

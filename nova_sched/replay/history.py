@@ -218,7 +218,9 @@ class History:
     def _keep(self, projection):
         log = self.logs[projection.cell]
         at_ns, record = _record_at(log, projection.position)
-        self.cache.put(projection.cell, log.url, projection.position, at_ns, record, snapshot.dump(projection))
+        with collector_paused():
+            packed = snapshot.dump(projection)
+        self.cache.put(projection.cell, log.url, projection.position, at_ns, record, packed)
 
     def _fold(self, projection, position, watch=None):
         cell, log = projection.cell, self.logs[projection.cell]

@@ -182,7 +182,7 @@ def test_logs_are_followed_in_threads_that_end():
     written, before = Written(*said()[:4]), threading.active_count()
     logs, now_ns = {"cell1": written.log}, Written.at(30)
     live = Live(logs)
-    feed = Following(logs, live, first_positions(logs, Written.at(1))).start()
+    feed = Following(logs, live, Written.at(1)).start()
     try:
         waited_for(lambda: feed.pump(now_ns), lambda: live.view(now_ns).cells[0].position == 4)
         for data in said()[4:]:
