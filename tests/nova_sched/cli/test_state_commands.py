@@ -94,7 +94,7 @@ def test_state_of_one_host(told, played):
 
 def test_state_at_moments(told):
     assert told("state", "--at", "first")[2].startswith("cell0: position 0")
-    code, out, err = told("state", "--at", "cell1:12")
+    code, _, err = told("state", "--at", "cell1:12")
     assert code == 0 and "cell1: position 12," in err
     digest = re.search(r"cell1: .* digest (\w+)", err)[1]
     again = told("state", "--at", "cell1:12")[2]
@@ -197,7 +197,7 @@ def test_pages_together_are_the_whole(told, sort):
     whole = [row["instance"] for row in json.loads(told("instances", "-o", "json", "--sort", sort)[1])]
     pages, marker = [], []
     for _ in range(20):
-        code, out, err = told("instances", "-o", "json", "--sort", sort, "--limit", "11", *marker)
+        _, out, err = told("instances", "-o", "json", "--sort", sort, "--limit", "11", *marker)
         pages += [row["instance"] for row in json.loads(out)]
         found = re.search(r"--marker (\S+)", err)
         if found is None:

@@ -42,6 +42,11 @@ def test_instances_that_come_start_move_and_go():
         ("b", "came", uuid_of("new")), ("b", "free", "VCPU")}
 
 
+def test_a_claim_that_was_refused_causes_nothing():
+    written = Written(report("a"), claim("vm", "a", of("a", 99), attempt=1), claim("vm", "a", attempt=2))
+    assert changes(written, 1, 3)["a", "came", uuid_of("vm")][2] == [("ClaimProposed", 3)]
+
+
 def test_an_instance_that_goes_elsewhere_has_moved():
     written = Written(report("a"), report("b"), claim("vm", "a"), started("vm", "a"))
     written.say(deleted("vm", "a")).say(claim("vm", "b", attempt=2))

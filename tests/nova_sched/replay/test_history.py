@@ -15,7 +15,7 @@ from nova_sched.replay.history import History, SnapshotCache
 from nova_sched.snapshots import FileStore
 from rpc_api import errors, events
 from rpc_api.log import open_log
-from tests.builders import EPOCH, claim, deleted, expired, released, report, started, uuid_of
+from tests.builders import claim, deleted, expired, released, report, started, uuid_of
 from tests.nova_sched.replay.logs import Written, records_of
 
 HOSTS = ("a", "b", "c")
