@@ -42,15 +42,17 @@ class SchedulerEndpoint:
             raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a RequestSpec; "
                                     "use a conductor that speaks scheduler RPC 4.5")
         request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
-        answered = Future()
+        answered, uuids = Future(), ()
         try:
             uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
             request = self._in_named_cell(request_from(spec_obj, request_id))
             request = with_networks(request, spec_obj, self._networks,
                                     self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
         except (errors.UsageError, errors.ServiceUnavailable) as fault:
-            LOG.info("request %s cannot be placed: %s", request_id, fault)
-            answered.set_exception(NoValidHost(reason=str(fault)))
+            reason = str(fault)
+            LOG.info("request %s cannot be placed: %s", request_id, reason)
+            self._scheduler.refuse(request_id, uuids, reason)
+            answered.set_exception(NoValidHost(reason=reason))
             return answered
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)

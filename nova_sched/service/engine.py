@@ -24,6 +24,7 @@ from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
 from rpc_api import errors, events
+from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
 
@@ -369,10 +370,16 @@ class Engine:
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
-        LOG.info("No valid host for %s of %s: %s", instance.uuid, request.request_id, summary)
+        asked = instance.ask.instances
+        several = f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)" if len(asked) > 1 else ""
+        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several, summary)
         self.counts["no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
-        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary))
+        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), recorded=True)
+
+    def on_refused(self, request_id, instance_uuids, reason):
+        """Record why a request comes to nothing that no decision was made of."""
+        self._say(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
 
     def _say(self, cell, *data):
         """Publish what must be said in any case: now, or when the log takes it."""
@@ -486,8 +493,9 @@ class Engine:
         self._say(instance.cell, events.ClaimReleased(
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 
-    def _fail(self, ask, fault):
-        """Answer with an error; all that was claimed for the request is released, now or when it comes back."""
+    def _fail(self, ask, fault, recorded=False):
+        """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no decision
+        has ``recorded`` is recorded here."""
         if ask.over:
             return
         ask.over = True
@@ -495,6 +503,8 @@ class Engine:
         for instance in ask.instances:
             if instance.accepted:
                 self._release(instance)
+        if not recorded:
+            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances], getattr(fault, "summary", "") or str(fault))
         ask.future.set_exception(fault)
 
     def _answer(self, ask):

@@ -199,6 +199,20 @@ class DecisionMade(SchemaObject):
 
 
 @register
+class RequestRefused(SchemaObject):
+    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed on the
+    way. ``reason`` is the sentence that the caller is told, or the operator."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {
+        "request_id": fields.StringField(),
+        "instances": fields.ListOfUUIDField(),
+        "reason": fields.StringField(),
+    }
+
+
+@register
 class PolicyAdopted(SchemaObject):
     """A scheduler decides by this policy from here on: the options behind the digest that its decisions record.
 

@@ -94,6 +94,7 @@ SAMPLES = [
     released("vm"), expired("vm"), started("vm", "host"), deleted("vm", "host"), moved("host", "vm", "vm-3"),
     events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
     events.DecisionMade("", uuid_of("vm"), 0, "", "", None, (), 0, b""),
+    events.RequestRefused("", (uuid_of("vm"),), ""),
     events.AggregateUpdated(uuid_of("agg"), "agg", (), {}), events.AggregateDeleted(uuid_of("agg")),
     events.GroupAnchored(uuid_of("group"), "cell1", "host", 0), events.GroupFenced(uuid_of("group"), 1),
 ]

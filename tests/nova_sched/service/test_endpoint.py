@@ -1,6 +1,8 @@
 """What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
 nova-compute says that instances are."""
 
+import re
+
 import pytest
 
 from nova_sched.selection.policy import Policy
@@ -79,15 +81,20 @@ def instance_list(**system_metadata):
         for name, kept in system_metadata.items()]}}
 
 
-def said_of(scheduler, host):
-    """Instance -> image properties of what is tracked on a host of cell1, when all that was said is folded."""
+def folded(scheduler, cell):
+    """The projection of a cell when all that the scheduler said there is folded."""
     for _ in range(1000):
         done, known = scheduler.call(lambda engine: (
-            scheduler.logs["cell1"].producer.sequence, engine.cloud.projections["cell1"])).result(20)
+            scheduler.logs[cell].producer.sequence, engine.cloud.projections[cell])).result(20)
         if known.producers.get(scheduler.name, (0, 0))[1] >= done:
-            return {uuid: one.image_properties for uuid, one in known.tracked.of(host).items()}
+            return known
         scheduler.call(lambda engine: None).result(20)
     raise AssertionError("what was said was not folded")
+
+
+def said_of(scheduler, host):
+    """Instance -> image properties of what is tracked on a host of cell1."""
+    return {uuid: one.image_properties for uuid, one in folded(scheduler, "cell1").tracked.of(host).items()}
 
 
 def test_casts_of_nova_compute_say_where_instances_are(scheduler):
@@ -114,6 +121,14 @@ def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
 
 
+def refused(scheduler):
+    """Instances and reasons of the requests that cell0's log says were refused without a decision."""
+    folded(scheduler, "cell0")
+    with open_log("memory://endpoint-cell0") as log, log.read_from(0) as reader:
+        said = [event.data for record in reader.read(1000) for event in codec.decode_record(record.payload).events]
+    return [(one.request_id, one.instances, one.reason) for one in said if isinstance(one, events.RequestRefused)]
+
+
 @pytest.mark.parametrize("name, hints, reason", [
     ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
     ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
@@ -126,8 +141,19 @@ def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, c
     with caplog.at_level("INFO"), pytest.raises(NoValidHost, match=reason):
         answer.result(20)
     assert f"request {CONTEXT.request_id} cannot be placed: the hint" in caplog.text
+    assert [(one[0], one[1]) for one in refused(scheduler) if re.match(reason, one[2])] == [
+        (CONTEXT.request_id, (asked.instance_uuid,))]
     scheduler.set_policy(Policy()).result(20)
     assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_a_request_that_cannot_be_read_is_on_record(scheduler):
+    asked = spec(uuid_of("vm of FOO"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.flavor.extra_specs = {"resources:FOO": "many"}
+    with pytest.raises(NoValidHost, match="resources:FOO"):
+        SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+    request_id, instances, reason = refused(scheduler)[-1]
+    assert (request_id, instances) == (CONTEXT.request_id, (asked.instance_uuid,)) and "resources:FOO" in reason
 
 
 def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):

@@ -344,7 +344,10 @@ class Decided:
 
     def __init__(self, policy):
         self.engine = type("Engine", (), {"policy": policy})
-        self.cells, self.requests = {}, []
+        self.cells, self.requests, self.refused = {}, [], []
+
+    def refuse(self, request_id, uuids, reason):
+        self.refused.append(reason)
 
     def select(self, request, uuids, alternates):
         from concurrent.futures import Future
@@ -373,7 +376,7 @@ def test_a_request_that_needs_it_where_it_is_not_configured(wanted, said):
     decided, answered = select(Policy(query_placement_for_routed_network_aggregates=True), None, wanted)
     with pytest.raises(NoValidHost, match=said):
         answered.result(5)
-    assert decided.requests == []
+    assert decided.requests == [] and len(decided.refused) == 1
 
 
 def test_a_neutron_that_fails_is_an_answer(fakes, neutron):
