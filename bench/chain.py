@@ -413,7 +413,7 @@ def open_peer():
     if not python or not shutil.which(python):
         print(f"without nova: {PEER_PYTHON} names no interpreter (make nova-setup makes one)")
         return None
-    return Peer(python, str(pathlib.Path(__file__).parent / "nova_chain.py"))
+    return Peer(python, pathlib.Path(__file__).parent / "nova_chain.py")
 
 
 def main(argv=None):

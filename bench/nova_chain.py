@@ -1,11 +1,9 @@
 """Nova's own chain over the hosts of :mod:`bench.busy_cloud`, with the time that it takes.
 
-Run by a Python that has nova, one JSON question a line in, one JSON answer a line out; imports nothing of this project.
+Run by a Python that has nova, beneath :mod:`tests.peers.peer_loop`; imports nothing of this project.
 """
 
 import functools
-import json
-import sys
 import time
 import types
 
@@ -142,18 +140,5 @@ def chain(name, ask, filters, weighers, options, clock):
     return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3, "survivors": len(weighed)}
 
 
-ASKS = {one.__name__: one for one in (names, cloud, chain)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (names, cloud, chain)

@@ -1,13 +1,12 @@
-"""Nova's filters and weighers in chains answer here: run by the peer's own Python (see :mod:`tests.peers.conftest`).
+"""Nova's filters and weighers in chains answer here: run by the peer's own Python, beneath
+:mod:`tests.peers.peer_loop`.
 
 A world, as :mod:`tests.peers.worlds` makes it, is sent once and then asked many questions; imports nothing of this
 project.
 """
 
 import contextlib
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -183,20 +182,5 @@ def names():
     return {"filters": sorted(FILTERS), "weighers": sorted(WEIGHERS)}
 
 
-ASKS = {one.__name__: one for one in (answers, names)}
-
-
-def main():
-    # What nova itself says on stdout is no answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (answers, names)

@@ -1,4 +1,4 @@
-"""Nova's own filters answer here: run by the peer's own Python, one JSON question a line in, one JSON answer a line out.
+"""Nova's own filters answer here: run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`.
 
 Imports nothing of this project. A cloud is a dictionary of ``hosts``, ``aggregates``, ``options`` and ``requests`` (see
 :mod:`tests.peers.test_filters`); what is left out of one stands for nothing.
@@ -6,7 +6,6 @@ Imports nothing of this project. A cloud is a dictionary of ``hosts``, ``aggrega
 
 import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -144,18 +143,5 @@ def on_rebuild():
     return {name: one.RUN_ON_REBUILD for name, one in FILTERS.items()}
 
 
-ASKS = {one.__name__: one for one in (verdicts, matches, on_rebuild)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (verdicts, matches, on_rebuild)

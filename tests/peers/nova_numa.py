@@ -1,4 +1,4 @@
-"""Nova's NUMA fitting answers here: run by the peer's own Python, one JSON question a line in, one JSON answer a line out.
+"""Nova's NUMA fitting answers here: run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`.
 
 Imports nothing of this project. Each question is answered twice: by nova as it is, and by nova without its memory
 (:func:`without_memory`), which is what its rules say.
@@ -6,8 +6,6 @@ Imports nothing of this project. Each question is answered twice: by nova as it 
 
 import contextlib
 import copy
-import json
-import sys
 
 import nova.conf
 from nova import exception, objects
@@ -214,18 +212,5 @@ def on_rebuild():
     return FILTER.RUN_ON_REBUILD
 
 
-ASKS = {one.__name__: one for one in (fits, passes, on_rebuild)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (fits, passes, on_rebuild)

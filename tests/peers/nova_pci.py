@@ -1,12 +1,10 @@
-"""Nova's PCI stats and PciPassthroughFilter answer here: run by the peer's own Python, JSON lines in and out.
+"""Nova's PCI stats and PciPassthroughFilter answer here.
 
-Imports nothing of this project. See :mod:`tests.peers.conftest` for how it is started.
+Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 """
 
 import functools
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -101,18 +99,5 @@ def grouped(specs):
     return answers
 
 
-ASKS = {one.__name__: one for one in (placed, filtered, grouped)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (placed, filtered, grouped)

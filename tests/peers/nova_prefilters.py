@@ -1,13 +1,11 @@
 """The real nova answers what a request comes to before a host is looked at: its request filters, the groups that it asks
 Placement for, and which hosts it narrows to by name.
 
-Run by the peer's own Python, one JSON question a line in, one JSON answer a line out. Imports nothing of this project.
+Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 What nova's request filters would ask of its database, of Neutron and of Placement is answered from the question.
 """
 
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -211,18 +209,5 @@ def is_refusal(name):
     return issubclass(getattr(exception, name, type(None)), exception.NovaException)
 
 
-ASKS = {one.__name__: one for one in (prefiltered, destinations, known, is_refusal)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (prefiltered, destinations, known, is_refusal)

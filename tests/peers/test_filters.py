@@ -22,7 +22,7 @@ from rpc_api import errors, events, objects
 from rpc_api.packing import pack
 from rpc_api.digest import consumers_digest
 from tests.peers.clouds import fold, inventory, uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -289,7 +289,7 @@ def _passed(one, view, request, policy, scope, places):
 @pytest.fixture(scope="module")
 def nova_filters():
     """The real filters of nova."""
-    yield from _peer("nova", "nova_filters.py")
+    yield from running_peer("nova", "nova_filters.py")
 
 
 def differs(name, mine, novas):

@@ -16,7 +16,7 @@ from nova_sched.selection.limits import numa_limits
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.request import request_from
 from tests.peers.clouds import fold
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.numa_cases import (
     capacity_of,
     facts_of,
@@ -45,7 +45,7 @@ POLICY = Policy(enabled_filters=(FILTER.name,))
 @pytest.fixture(scope="module")
 def nova_numa():
     """The real nova, asked for NUMA topologies."""
-    yield from _peer("nova", "nova_numa.py")
+    yield from running_peer("nova", "nova_numa.py")
 
 
 # --- fit -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from nova_sched.selection.request import request_from
 from rpc_api import events, objects
 from rpc_api.digest import pool_key
 from tests.peers.clouds import fold, inventory, reported, uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -46,7 +46,7 @@ IDS = tuple(uuid_of(f"request {number}") for number in range(3))
 @pytest.fixture(scope="module")
 def nova_pci():
     """Nova's PCI classes."""
-    yield from _peer("nova", "nova_pci.py")
+    yield from running_peer("nova", "nova_pci.py")
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from rpc_api import errors, events, objects
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList
 from tests.peers.clouds import uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -291,7 +291,7 @@ def _refused_by_placement(answer):
 
 @pytest.fixture(scope="module")
 def nova():
-    yield from _peer("nova", "nova_prefilters.py")
+    yield from running_peer("nova", "nova_prefilters.py")
 
 
 def difference(nova, world, case, answer=None, built=None):
