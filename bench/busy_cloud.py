@@ -177,7 +177,8 @@ def device_hosts_of(count: int, states: int, seed: int) -> list[dict]:
 
 
 def _states(rng, count):
-    """States as ``guests`` (records), each guest placed as a decision would, some of them gone again; all of them differ."""
+    """States as ``guests`` (records), each guest placed as a decision would, some of them gone again;
+    all of them differ."""
     capacity, seen = Capacity(CELLS_OF_HOST, POOLS_OF_HOST), set()
     while len(seen) < count:
         guests, devices = [], HostDevices(capacity)
@@ -202,7 +203,8 @@ def _guest_on(rng, devices):
 
 
 def use_of(devices):
-    """What is used of a host in a state, for nova: CPUs, memory and pages of each node, and the devices of each pool."""
+    """What is used of a host in a state, for nova: CPUs, memory and pages of each node,
+    and the devices of each pool."""
     used = HostDevices(Capacity(CELLS_OF_HOST, POOLS_OF_HOST)).with_guests(devices["guests"])
     return {"state": devices["state"],
             "nodes": [[one.shared_cpus, sorted(one.pinned), one.memory_mb, list(one.pages)] for one in used.cell_uses],

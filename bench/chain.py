@@ -1,11 +1,12 @@
 """What filters and weighers cost: whole chains, and each filter and weigher alone, beside nova's own in the same run.
 
-A chain is measured in the steady state of a busy scheduler, in which each decision's claim goes through the log before the
-next decision, and cold, with a request of a new shape each time (another amount of disk; "new guest": another amount of memory
-of its NUMA nodes, so that no host was ever asked for such a guest). Nova's chain (its filter and weight handlers) looks at the
-same hosts as HostState objects that are there already, in a Python that has nova: NOVA_SCHED_PEER_PYTHON, as `make nova-setup`
-makes one; without it nova is left out. What nova does before that (Placement, databases, copies of states) is not counted. Of
-hosts with NUMA nodes it is given some (--nova-device-hosts), and what it takes is scaled.
+A chain is measured in the steady state of a busy scheduler, in which each decision's claim goes through the log before
+the next decision, and cold, with a request of a new shape each time (another amount of disk; "new guest": another
+amount of memory of its NUMA nodes, so that no host was ever asked for such a guest). Nova's chain (its filter and
+weight handlers) looks at the same hosts as HostState objects that are there already, in a Python that has nova:
+NOVA_SCHED_PEER_PYTHON, as `make nova-setup` makes one; without it nova is left out. What nova does before that
+(Placement, databases, copies of states) is not counted. Of hosts with NUMA nodes it is given some
+(--nova-device-hosts), and what it takes is scaled.
 
 Examples:
   python -m bench chain
@@ -172,7 +173,8 @@ class Chain:
         """Nova's own chain once."""
         names = [[name for name in self.policy.enabled_filters if name in self.clouds.novas["filters"]],
                  [name for name, multiplier in self.policy.weighers if name in self.clouds.novas["weighers"]]]
-        # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the cells' databases with any other than 0.
+        # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the
+        # cells' databases with any other than 0.
         answer = self.clouds.nova_chain(self.cloud_name, self.ask, *names)
         for part in self.nova:
             self.nova[part].append(answer[f"{part}_ms"])

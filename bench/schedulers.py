@@ -1,8 +1,8 @@
 """Many schedulers on one log: identical requests on an empty cloud of equal hosts, the worst case for who comes first.
 
-Each scheduler is a process that decides requests of its own, ``--window`` of them under way at a time; the log is a stream of a
-private RabbitMQ (or what ``--url`` names). Afterwards the log is audited: nothing over-committed, each request answered by the
-claim that the log accepted, every scheduler with the same digest.
+Each scheduler is a process that decides requests of its own, ``--window`` of them under way at a time; the log is a
+stream of a private RabbitMQ (or what ``--url`` names). Afterwards the log is audited: nothing over-committed, each
+request answered by the claim that the log accepted, every scheduler with the same digest.
 
 ``python -m bench.schedulers [--schedulers 1,2,4,8] [--chain nova,pack] [--subset 1,8] [--hosts N] [--requests N]``
 """
@@ -21,7 +21,8 @@ SECONDS_MAX = 600.0
 
 @dataclass(frozen=True)
 class Case:
-    """One run (``same_draw``: all requests draw the same host among equals): ``requests`` in all, of ``vcpus`` and 4,000 MiB for each, on ``hosts`` that take 65 of those."""
+    """One run (``same_draw``: all requests draw the same host among equals): ``requests`` in all,
+    of ``vcpus`` and 4,000 MiB for each, on ``hosts`` that take 65 of those."""
 
     schedulers: int
     chain: str = "nova"
@@ -34,7 +35,8 @@ class Case:
 
 
 def scheduler_process(number, case, urls, pipe):
-    """Start a scheduler, decide so many requests when told to, and say how it went and what its state is at a position."""
+    """Start a scheduler, decide so many requests when told to,
+    and say how it went and what its state is at a position."""
     from rpc_api import concurrency
     concurrency.setup("threading")
     from cloud.chains import CHAINS

@@ -1,4 +1,5 @@
-"""How long a scheduler takes from nothing to ready: from a snapshot and from the whole log, and what the snapshot costs.
+"""How long a scheduler takes from nothing to ready: from a snapshot and from the whole log,
+and what the snapshot costs.
 
 ``python -m bench.start [--hosts N] [--instances N]``
 """

@@ -113,8 +113,8 @@ class Agent:
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
 
     def _open_again(self, told=None):
-        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told. Everything is
-        said anew in a log that was begun anew."""
+        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told.
+        Everything is said anew in a log that was begun anew."""
         with self._opening:
             log, epoch = self._open()
             epoch = epoch or told or self.epoch
@@ -148,7 +148,8 @@ class Agent:
         return ticket is None or voice.producer.wait(ticket, APPEND_TIMEOUT)
 
     def delete_instance(self, context, host, instance_uuid, claim_uuids=()):
-        """End an instance, and let nothing start under its claims; its end is durable in the log when the answer is given."""
+        """End an instance, and let nothing start under its claims;
+        its end is durable in the log when the answer is given."""
         voice = self._voice(host)
         if not voice.producer.wait(voice.delete(instance_uuid, claim_uuids), APPEND_TIMEOUT):
             LOG.warning("%s ended on %s, which is not in the log yet", instance_uuid, host)

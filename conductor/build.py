@@ -50,8 +50,8 @@ class Attempt(NamedTuple):
 
 
 def steps(cell, build):
-    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was accepted,
-    its others are claimed when they are needed. Returns a BuildOutcome."""
+    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was
+    accepted, its others are claimed when they are needed. Returns a BuildOutcome."""
     attempts, reasons = 0, []
     with cell.build_of(build) as state:
         for number, claim in enumerate(build.claims):

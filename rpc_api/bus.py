@@ -253,7 +253,8 @@ class MessagingBus:
 
 
 def _register_all(conf):
-    """Register what oslo.messaging registers on the shared configuration alone, and reads from the one that it was given."""
+    """Register what oslo.messaging registers on the shared configuration alone,
+    and reads from the one that it was given."""
     for name in ("metrics", "tracing"):
         with contextlib.suppress(ImportError):  # which of them there are depends on its version
             client = import_module(f"oslo_messaging._{name}.client")

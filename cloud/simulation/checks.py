@@ -1,4 +1,5 @@
-"""What must hold at every step of a simulation, computed from the logs alone and not from what the processes believe."""
+"""What must hold at every step of a simulation, computed from the logs alone and not
+from what the processes believe."""
 
 import contextlib
 from collections import Counter

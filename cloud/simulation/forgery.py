@@ -12,7 +12,8 @@ EPOCH = 2**62
 
 
 def record(chance: random.Random, projection) -> bytes:
-    """A record that must change nothing in the log of a projection: forged, where the log requires accounts, else garbage."""
+    """A record that must change nothing in the log of a projection: forged, where the log requires accounts,
+    else garbage."""
     if chance.random() < 0.3:
         return chance.randbytes(chance.randrange(1, 200))
     data, producer = chance.choice(_forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection))

@@ -367,8 +367,8 @@ class AgentNode(Node):
 
 
 class Client:
-    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of what
-    does not come back, as a conductor that crashed would."""
+    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of
+    what does not come back, as a conductor that crashed would."""
 
     def __init__(self, cloud):
         self.cloud = cloud

@@ -40,7 +40,8 @@ PCI_OPTS = [
 
 class LocalDriver(Driver):
     """The machine's processors, memory and disk as one provider, its NUMA nodes, and those of its PCI devices that
-    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``sys_path`` where Linux describes the machine."""
+    ``device_specs`` choose; ``state_path`` is a directory to keep state in,
+    ``sys_path`` where Linux describes the machine."""
 
     def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT):
         self._host = host

@@ -152,8 +152,8 @@ def _pool(setting):
 
 
 def inventory_of(host: str, vcpus: int, memory_mb: int, disk_gb: int, cells=(), pools=()):
-    """The HostInventory of a simulated host: one provider, allocation ratios of 1; of its processors those that its NUMA
-    nodes dedicate are PCPU."""
+    """The HostInventory of a simulated host: one provider, allocation ratios of 1;
+    of its processors those that its NUMA nodes dedicate are PCPU."""
     dedicated = sum(len(cell.dedicated_cpus) for cell in cells)
     inventories = tuple(events.Inventory(resource_class, total, 0, 1, total, 1, 1.0) for resource_class, total in (
         ("VCPU", vcpus - dedicated), ("PCPU", dedicated), ("MEMORY_MB", memory_mb), ("DISK_GB", disk_gb)) if total)

@@ -37,7 +37,8 @@ def cpus_in(text: str, whose: str) -> set[int]:
 
 
 def numa_cells(root: Path = ROOT, cpus=None) -> tuple:
-    """HostNUMACell records of the machine, those without CPUs left out; ``cpus`` are the only ones that count (None: all).
+    """HostNUMACell records of the machine, those without CPUs left out;
+    ``cpus`` are the only ones that count (None: all).
 
     No CPU is dedicated. None at all where the machine does not say.
     """

@@ -1,6 +1,7 @@
 """Write the reference of filters, weighers, options and events from the code: ``make reference``.
 
-What it costs is taken from costs.json beside this file, which ``python -m bench chain --json docs/reference/costs.json`` writes.
+What it costs is taken from costs.json beside this file, which
+``python -m bench chain --json docs/reference/costs.json`` writes.
 """
 
 import inspect

@@ -14,8 +14,8 @@ NUMBER_KEYS = ("max_io_ops_per_host", "max_instances_per_host")
 
 
 class Metadata:
-    """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their uuids,
-    ``keys`` the keys that any of them has."""
+    """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their
+    uuids, ``keys`` the keys that any of them has."""
 
     __slots__ = ("aggregates", "keys", "_words")
 

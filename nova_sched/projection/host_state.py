@@ -7,8 +7,8 @@ from nova_sched.projection.read_only import Facts, ReadOnlyDict, ReadOnlyList, r
 class HostState:
     """A view of one root row under the names that nova's HostState has. Amounts include what is in flight.
 
-    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`: without one there are no ``instances`` and no
-    ``allocation_candidates``.
+    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`:
+    without one there are no ``instances`` and no ``allocation_candidates``.
     """
 
     __slots__ = ("_table", "_row", "_scope")

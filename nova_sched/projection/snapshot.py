@@ -57,7 +57,8 @@ def dump(projection: Projection) -> bytes:
 
 
 def _devices_of(table, hosts):
-    """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these) for each."""
+    """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these)
+    for each."""
     capacities, of_hosts = {}, []
     for number, host in enumerate(hosts):
         devices = table.row_devices[host.root]

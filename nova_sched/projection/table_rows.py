@@ -36,7 +36,8 @@ def taken_out(table, hosts) -> tuple:
 
 
 class Rows:
-    """What :func:`taken_out` gave, read and checked against itself: raises ValueError or TypeError where it cannot be."""
+    """What :func:`taken_out` gave, read and checked against itself:
+    raises ValueError or TypeError where it cannot be."""
 
     def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, host_ips, classes, amounts, ratio, traits,
                  trait_words, profiles, zones, facts):
@@ -77,7 +78,8 @@ class Rows:
         return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
 
     def put_into(self, table, cell_index: int, names) -> list:
-        """Take rows of a table for the hosts ``names``, in order, and write all of them. Returns the rows of each tree."""
+        """Take rows of a table for the hosts ``names``, in order, and write all of them.
+        Returns the rows of each tree."""
         if len(names) != len(self.sizes):
             raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
         # Before any row is taken: a value that cannot be a key leaves no trace.

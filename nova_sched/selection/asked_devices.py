@@ -4,8 +4,8 @@ from rpc_api import errors, events
 
 
 def numa_of(spec):
-    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology. UsageError for nodes of unlike policies,
-    which nova never makes."""
+    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology.
+    UsageError for nodes of unlike policies, which nova never makes."""
     topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
     if topology is None or not topology.cells:
         return None

@@ -41,8 +41,8 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
 
     ``accept(assignment)`` says whether an assignment will do; the first one that does is returned. It may tell groups
     apart by what stands before the last "-" of their suffix, and by what they ask for, but not by what is behind it:
-    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may say
-    beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
+    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may
+    say beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
     """
     if len(table.trees[root]) == 1:
         found = _allocate_on(table, root, request)

@@ -1,4 +1,5 @@
-"""The close look at one host: which of its providers take which group, and which NUMA nodes and PCI devices follow from it."""
+"""The close look at one host: which of its providers take which group,
+and which NUMA nodes and PCI devices follow from it."""
 
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ TOGETHER = "ResourceFilter", "request groups together"
 
 
 class Fitted(NamedTuple):
-    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or, with
-    None for the assignment, the (filter, reason) that refused it."""
+    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
+    with None for the assignment, the (filter, reason) that refused it."""
 
     assignment: Assignment | None
     guest: bytes | None = None

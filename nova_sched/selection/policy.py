@@ -99,7 +99,8 @@ class Policy:
 
 
 def _checked(cls, name, value):
-    """An option that may stand in a policy; ValueError for a value that is of another kind than what it is by default."""
+    """An option that may stand in a policy; ValueError for a value that is of another
+    kind than what it is by default."""
     default = getattr(cls, name, None)
     if type(default) is tuple:
         # Only names, or pairs of a name and a number.

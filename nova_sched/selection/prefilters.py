@@ -167,8 +167,8 @@ def _routed_networks(request, table, policy, added):
 
 
 def aggregates_of_segment(table, segment: str) -> tuple:
-    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as nova
-    finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
+    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as
+    nova finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
     row = table.row_of_uuid.get(segment)
     of_provider = table.row_aggregates[row] if row is not None else ()
     return (*of_provider, *table.aggregates_with("segment", _segments).get(segment, ()))

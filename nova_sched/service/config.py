@@ -160,8 +160,8 @@ def _weights(settings, option):
 
 
 def catalogue_of(conf):
-    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses); UsageError for what
-    cannot be loaded."""
+    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses);
+    UsageError for what cannot be loaded."""
     options = conf.filter_scheduler
     return plugins.load(options.available_filters, options.enabled_filters, options.weight_classes)
 

@@ -24,8 +24,8 @@ MAX_INSTANCES = 1000
 
 
 class SchedulerEndpoint:
-    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks`` are
-    asked what the ports and networks of a request want of a host."""
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks``
+    are asked what the ports and networks of a request want of a host."""
 
     def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler

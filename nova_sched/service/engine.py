@@ -36,8 +36,8 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
 class Placed(NamedTuple):
-    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is where
-    it stands in the cell's log; ``guest`` the packed Guest of the claim."""
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is
+    where it stands in the cell's log; ``guest`` the packed Guest of the claim."""
 
     instance_uuid: str
     cell: str
@@ -275,7 +275,8 @@ class Engine:
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
             self._decide_elsewhere(cell)
-        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so, and keep no snapshot.
+        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so,
+        # and keep no snapshot.
         for cell, first in self.states.headless_for(self.rebase_after):
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
@@ -469,8 +470,8 @@ class Engine:
                     self._decide(instance)
 
     def _on_rebased(self, cell, aggregates):
-        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all are given up, and are
-        released behind it, so that those do not hold which stood after it."""
+        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all
+        are given up, and are released behind it, so that those do not hold which stood after it."""
         self._emptied[cell] = self.clock.monotonic()
         if cell == CELL0:
             self.account_rule.begin()
@@ -546,8 +547,8 @@ class Engine:
             self._decide(instance)
 
     def _lose_accepted(self, cell):
-        """A log forgot what it had accepted: instances of requests that are not answered yet, which hold nothing any more
-        and are to be decided again."""
+        """A log forgot what it had accepted: instances of requests that are not answered yet,
+        which hold nothing any more and are to be decided again."""
         lost = [one for ask in self._asks.values() for one in ask.instances if one.accepted and one.cell == cell]
         for instance in lost:
             instance.accepted = False

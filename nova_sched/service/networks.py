@@ -30,7 +30,8 @@ class Port(NamedTuple):
 
 
 class Networks(abc.ABC):
-    """Whom to ask for networks. All methods raise UsageError for what there is not, ServiceUnavailable where nobody answers."""
+    """Whom to ask for networks. All methods raise UsageError for what there is not,
+    ServiceUnavailable where nobody answers."""
 
     @abc.abstractmethod
     def port(self, port_id: str) -> Port:
@@ -67,7 +68,8 @@ def _not_configured(what, why):
 
 
 def with_networks(request, spec, networks: Networks, routed: bool):
-    """The request with what Neutron says of the networks that its RequestSpec names; ``routed``: of their segments, too."""
+    """The request with what Neutron says of the networks that its RequestSpec names; ``routed``:
+    of their segments, too."""
     wanted = spec.requested_networks
     if request.check_only or not wanted:
         return request

@@ -69,7 +69,8 @@ def _unknown_weigher(name):
 
 
 def _at(kind, path, known):
-    """Name -> filter or weigher of what stands at a path: a class, a module of them, or a function that returns some."""
+    """Name -> filter or weigher of what stands at a path: a class, a module of them,
+    or a function that returns some."""
     name = path.rpartition(".")[2]
     if path.startswith(kind.novas) and name in kind.built_in:
         return {name: kind.built_in[name]}

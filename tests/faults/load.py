@@ -206,8 +206,8 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
 
 class Request(NamedTuple):
     """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
-    host was left) or the name of an error with its text in ``fault``. A build's answer has no claim. Times are monotonic
-    seconds."""
+    host was left) or the name of an error with its text in ``fault``. A build's answer has no claim.
+    Times are monotonic seconds."""
 
     instance_uuid: str
     asked_at: float
@@ -385,8 +385,8 @@ class Findings:
 
 
 def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
-    """Audit the logs, the answers and the processes; ``load`` was stopped. ``taps`` are those of logs (cell -> Tap) that
-    do not hold all of their records any more."""
+    """Audit the logs, the answers and the processes; ``load`` was stopped. ``taps`` are those of logs (cell -> Tap)
+    that do not hold all of their records any more."""
     states = cloud.wait_folded()
     findings = _figures(load)
     arithmetic, folds = Audit(), {}

@@ -17,7 +17,8 @@ from tests.fuzz.targets import Target, decoded, hold
 
 
 class Cloud(Target):
-    """Records of a cloud of its own (``own``) come back damaged, doubled and in the wrong log, beside those of others."""
+    """Records of a cloud of its own (``own``) come back damaged, doubled and in the wrong log,
+    beside those of others."""
 
     def __init__(self, rng, *cells):
         super().__init__(rng)
@@ -44,7 +45,8 @@ class Cloud(Target):
 
 
 class Engines(Cloud):
-    """A scheduler with requests under way and a cell conductor: no fault, every request answered, nothing stays held."""
+    """A scheduler with requests under way and a cell conductor: no fault, every request answered,
+    nothing stays held."""
 
     EPISODE = 60
 

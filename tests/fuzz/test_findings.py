@@ -27,8 +27,8 @@ GOOD = Cell(report("host-1", consumer("vm-1", of("host-1", 1))), claim("vm-2", "
 
 
 def forged(change=lambda state: state, head=None) -> bytes:
-    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers, anchors,
-    fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
+    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers,
+    anchors, fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
     parts, packed = snapshot._split(snapshot.dump(GOOD))
     state = msgpack.unpackb(zlib.decompress(packed))
     packed = change(state) or state

@@ -140,7 +140,8 @@ class World:
         self.specs = [spec_of(request) for request in world["requests"]]
 
     def answer(self, question):
-        """[name, score] of the hosts that pass, best first; the name and the text of the error where nova falls over."""
+        """[name, score] of the hosts that pass, best first; the name and the text of
+        the error where nova falls over."""
         configure(question["options"])
         try:
             spec = self.specs[question["request"]]

@@ -102,8 +102,8 @@ def _spec(request):
 
 
 def verdicts(clouds):
-    """For each cloud and each of its requests, by the name of a filter: whether each host passes, or the name of the error
-    where nova falls over."""
+    """For each cloud and each of its requests, by the name of a filter: whether each host passes,
+    or the name of the error where nova falls over."""
     return [_verdicts(cloud) for cloud in clouds]
 
 

@@ -45,8 +45,8 @@ def _requests(case):
 
 
 def _apply(found, requests, mappings, cells):
-    """What is left after some requests, how many devices they took, and how many they should have taken; None where they
-    are refused. ``found`` is changed."""
+    """What is left after some requests, how many devices they took, and how many they should have taken;
+    None where they are refused. ``found`` is changed."""
     before = sum(pool["count"] for pool in found.pools)
     wanted = sum(len(found._get_rp_uuids_for_request(mappings, one)) or one.count for one in requests)
     try:
@@ -70,7 +70,8 @@ def placed(cases):
 
 
 def filtered(cases):
-    """For each case, whether the host passes the filter, and whether it does with a candidate that is served in full."""
+    """For each case, whether the host passes the filter, and whether it does with a
+    candidate that is served in full."""
     answers = []
     for case in cases:
         state, requests = host_manager.HostState("h", "n", "c"), _requests(case)
@@ -85,7 +86,8 @@ def filtered(cases):
 
 
 def grouped(specs):
-    """For each RequestSpec, how nova-api sends it on with pci_in_placement, and the groups that nova's scheduler makes of
+    """For each RequestSpec, how nova-api sends it on with pci_in_placement,
+    and the groups that nova's scheduler makes of
     that: suffix -> resources and required traits."""
     nova.conf.CONF.set_override("pci_in_placement", True, "filter_scheduler")
     answers = []

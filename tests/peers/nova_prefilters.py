@@ -1,5 +1,5 @@
-"""The real nova answers what a request comes to before a host is looked at: its request filters, the groups that it asks
-Placement for, and which hosts it narrows to by name.
+"""The real nova answers what a request comes to before a host is looked at: its request filters,
+the groups that it asks Placement for, and which hosts it narrows to by name.
 
 Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 What nova's request filters would ask of its database, of Neutron and of Placement is answered from the question.

@@ -74,8 +74,8 @@ def requests():
 
 
 def decisions(policy):
-    """What each request comes to, each filter and weigher asked alone: name -> for each request, hosts that pass or scores;
-    and what the first one comes to with all of them."""
+    """What each request comes to, each filter and weigher asked alone: name -> for each request, hosts that pass or
+    scores; and what the first one comes to with all of them."""
     from tests.nova_sched.selection.asks import Asked
     cloud = Asked(*said(), policy=policy)
     rows, names = cloud.table.roots(), cloud.table.host_names
@@ -102,7 +102,8 @@ def _answer(cloud, one, asked, rows, names):
 
 
 def round_trips():
-    """Objects from ours to nova's and back, and from nova's to ours and back: (class there, whether it came back equal)."""
+    """Objects from ours to nova's and back, and from nova's to ours and back: (class there,
+    whether it came back equal)."""
     from nova import objects as theirs
     from nova.objects import base as nova_base
     from rpc_api import objects as ours

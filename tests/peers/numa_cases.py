@@ -72,8 +72,8 @@ def random_pools(rng, cells):
 # --- requests ------------------------------------------------------------------------------------------------------
 
 def random_guest(rng, largest):
-    """At most so many nodes of a guest, and the policy of its emulator, as nova's API makes them; now and then its nodes
-    differ."""
+    """At most so many nodes of a guest, and the policy of its emulator, as nova's API makes them;
+    now and then its nodes differ."""
     policy = rng.choice((None, "shared", "dedicated", "dedicated", "dedicated", "mixed"))
     threads = rng.choice((None, None, "prefer", "isolate", "require")) if policy in ("dedicated", "mixed") else None
     page_kb = rng.choice((None, None, None, -1, -2, -3, 4, 2048, rng.choice((1048576, 1024))))
@@ -100,7 +100,8 @@ def _memory(rng, page_kb):
 
 
 def random_request(rng, cells):
-    """A guest with all else that its place depends on; ``near``: one of its nodes must be on one of these of the host."""
+    """A guest with all else that its place depends on; ``near``:
+    one of its nodes must be on one of these of the host."""
     return {**random_guest(rng, min(len(cells), 3) + (rng.random() < 0.05)),
             "cpu_ratio": rng.choice((1.0, 2.0, 16.0, 0.5)), "ram_ratio": rng.choice((1.0, 1.5, 0.9)), "packed": rng.random() < 0.3, "networks": None if rng.random() < 0.6 else {
                 "physnets": [name for name in PHYSNETS if rng.random() < 0.3], "tunneled": rng.random() < 0.2},

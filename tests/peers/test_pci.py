@@ -204,7 +204,8 @@ def provider(uuid, parent, total):
 
 
 def random_cloud(rng):
-    """A table of hosts with providers of NICs, and the facts of each host: its pools, and what is left of its providers."""
+    """A table of hosts with providers of NICs, and the facts of each host: its pools,
+    and what is left of its providers."""
     said, hosts = [], []
     for number in range(HOSTS):
         name = f"h{number}"
@@ -263,7 +264,8 @@ def scheduling_request(ask):
 
 
 def passed(table, request):
-    """Host -> whether the filter lets it through and, where Placement assigns devices, whether an assignment will do."""
+    """Host -> whether the filter lets it through and, where Placement assigns devices,
+    whether an assignment will do."""
     hosts = HostView(table, table.roots())
     refused = np.zeros(len(hosts), bool)
     for refusal in FILTER.refusals(hosts, request, Policy(), None):

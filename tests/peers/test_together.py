@@ -1,5 +1,5 @@
-"""This project and the real nova in one process, in either order: nova's own filters and weighers decide among ours, and
-objects of both go back and forth."""
+"""This project and the real nova in one process, in either order: nova's own filters and weighers decide among ours,
+and objects of both go back and forth."""
 
 import json
 import os

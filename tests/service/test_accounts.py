@@ -1,4 +1,5 @@
-"""Four processes on a RabbitMQ, each with its own account and no permission beyond docs/operating/accounts.md, over TLS."""
+"""Four processes on a RabbitMQ, each with its own account and no permission beyond docs/operating/accounts.md,
+over TLS."""
 
 import re
 import uuid
@@ -139,7 +140,8 @@ FORGED = [events.HostConfirmed("host1-1", 1), events.HostRemoved("host1-1", "min
 
 
 def hold_against_forgery(site):
-    """What one host's account says in the name of another changes nothing; what it may not do at all the broker refuses."""
+    """What one host's account says in the name of another changes nothing;
+    what it may not do at all the broker refuses."""
     for data in FORGED:
         site.append("other", data, "compute_agent/host1-1")
     after = folded(site.log("replay"))

@@ -1,4 +1,5 @@
-"""The filters that configurations of nova may name beside the default ones, one row a case: options, hints, aggregates."""
+"""The filters that configurations of nova may name beside the default ones, one row a case: options, hints,
+aggregates."""
 
 import pytest
 

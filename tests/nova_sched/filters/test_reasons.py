@@ -1,4 +1,5 @@
-"""The reasons that filters declare, for the reference, are those with which they refuse: by the rows of the table tests."""
+"""The reasons that filters declare, for the reference, are those with which they refuse:
+by the rows of the table tests."""
 
 import re
 

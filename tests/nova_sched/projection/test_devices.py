@@ -1,4 +1,5 @@
-"""NUMA nodes, pages and PCI devices in the fold: the log order decides who gets them, and what is used is counted anew."""
+"""NUMA nodes, pages and PCI devices in the fold: the log order decides who gets them,
+and what is used is counted anew."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""A deployer's classes in a scheduler: their faults are those of one request, and decisions by them can be made again."""
+"""A deployer's classes in a scheduler: their faults are those of one request,
+and decisions by them can be made again."""
 
 import logging
 

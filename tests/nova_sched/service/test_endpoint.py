@@ -1,5 +1,5 @@
-"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
-nova-compute says that instances are."""
+"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment,
+and where nova-compute says that instances are."""
 
 import pytest
 

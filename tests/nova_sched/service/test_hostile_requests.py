@@ -1,4 +1,5 @@
-"""Requests that make no sense: each gets an answer of ours, and the next good request is served as if nothing had been."""
+"""Requests that make no sense: each gets an answer of ours,
+and the next good request is served as if nothing had been."""
 
 import pytest
 

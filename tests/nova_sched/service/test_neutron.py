@@ -29,8 +29,8 @@ PASSWORD = "the password of nova"
 
 
 class Fakes:
-    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give a
-    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
+    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give
+    a path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
 
     def __init__(self):
         self.ports, self.subnets, self.faults, self.extensions = {}, {}, {}, ["segment"]
