@@ -78,9 +78,10 @@ def spec_of(ask):
         image=objects.ImageMeta(properties=objects.ImageMetaProps(**ask["image"])), instance_group=None,
         instance_uuid="33333333-3333-4333-8333-333333333333", project_id=ask["project"], ignore_hosts=ask["ignore"],
         force_hosts=None, force_nodes=None, scheduler_hints=ask["hints"], requested_destination=None, num_instances=1,
-        availability_zone=ask["availability_zone"], numa_topology=None, pci_requests=objects.InstancePCIRequests(requests=[]),
-        flavor=objects.Flavor(name=ask["flavor"], vcpus=ask["vcpus"], memory_mb=ask["memory_mb"], root_gb=ask["disk_gb"],
-                              ephemeral_gb=0, swap=0, extra_specs=ask["extra_specs"]))
+        availability_zone=ask["availability_zone"], numa_topology=None,
+        pci_requests=objects.InstancePCIRequests(requests=[]),
+        flavor=objects.Flavor(name=ask["flavor"], vcpus=ask["vcpus"], memory_mb=ask["memory_mb"],
+                              root_gb=ask["disk_gb"], ephemeral_gb=0, swap=0, extra_specs=ask["extra_specs"]))
     if ask["image_id"]:
         spec.image.id = ask["image_id"]
     if ask["group"] is not None:
@@ -137,7 +138,8 @@ def chain(name, ask, filters, weighers, options, clock):
     ended = now()
     for group, option, _ in options:
         CONF.clear_override(option, group)
-    return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3, "survivors": len(weighed)}
+    return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3,
+            "survivors": len(weighed)}
 
 
 #: What is asked by :mod:`tests.peers.peer_loop`.

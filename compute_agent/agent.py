@@ -73,7 +73,8 @@ class Agent:
                      self._log.url, self._cell)
         self._thread.start()
         if not self._appender.wait(ticket, timeout):
-            silent = "no answer" if self.epoch else f"we may not read it, and no conductor of {self._cell} says what its epoch is"
+            silent = "no answer" if self.epoch else (
+                f"we may not read it, and no conductor of {self._cell} says what its epoch is")
             raise errors.LogUnavailable(
                 f"the agent {self.server} could not report to {self._log.url} within {timeout} s "
                 f"({self._appender.fault or silent}); see to its broker")
@@ -123,7 +124,8 @@ class Agent:
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
-            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch)
+            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell,
+                        epoch)
             for voice in self.hosts.values():
                 voice.report()
 

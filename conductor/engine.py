@@ -31,7 +31,8 @@ class CellEngine:
     """``publish(*data)`` appends frozen records of the producer ``name`` to the cell's log; times are in seconds.
     ``require_accounts`` is what is configured for the log (see AccountRule)."""
 
-    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None):
+    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float,
+                 require_accounts=None):
         self.cell = cell
         self.name = name
         self.publish = publish

@@ -236,8 +236,8 @@ class MessagingBus:
         try:
             rpc_server.start()
         except self._messaging.MessageDeliveryFailure as fault:
-            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker and to the "
-                                        "permissions of the user in transport_url") from None
+            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
+                                        "and to the permissions of the user in transport_url") from None
         return _MessagingServer(rpc_server)
 
     def client(self, topic: str, version: str):

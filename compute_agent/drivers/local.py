@@ -32,9 +32,9 @@ OPTS = [
 
 PCI_OPTS = [
     cfg.MultiStrOpt("device_spec", default=[],
-                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the same name: "
-                         "JSON with vendor_id, product_id, address or devname, and tags such as physical_network. No other "
-                         "device is offered."),
+                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the "
+                         "same name: JSON with vendor_id, product_id, address or devname, and tags such as "
+                         "physical_network. No other device is offered."),
 ]
 
 

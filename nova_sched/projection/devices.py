@@ -89,7 +89,8 @@ class HostDevices:
     def key(self) -> bytes:
         """Equal for equal states of equal hosts."""
         if self._key is None:
-            self._key = msgpack.packb((self.capacity.key, [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
+            self._key = msgpack.packb((self.capacity.key,
+                                       [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
                                                            for one in self.cell_uses], self.pool_uses))
         return self._key
 
@@ -179,8 +180,8 @@ def _used_more(cell, used, use):
     taken = pages_of(cell, use)
     if taken is not None:
         pages[taken[0]] += taken[1]
-    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use), used.memory_mb + use.memory_mb,
-                   tuple(pages))
+    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use),
+                   used.memory_mb + use.memory_mb, tuple(pages))
 
 
 def _cell_breach(cell, used, use, pinned):

@@ -40,7 +40,8 @@ class Metadata:
         # No key has a prefix in this form.
         words = self._words.get((prefix,))
         if words is None:
-            words = self._words[prefix,] = set().union(*(self.words(key) for key in self.keys if key.startswith(prefix)))
+            words = self._words[prefix,] = set().union(
+                *(self.words(key) for key in self.keys if key.startswith(prefix)))
         return words
 
     def least(self, key: str, default: int) -> int:

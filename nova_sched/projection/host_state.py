@@ -80,7 +80,8 @@ class HostState:
         """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
         uuid = self._table.cell_uuids.get(self.cell)
         if uuid is None:
-            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, which is `cell`")
+            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, "
+                                 "which is `cell`")
         return uuid
 
     @property

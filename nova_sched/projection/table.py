@@ -33,7 +33,8 @@ FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
     "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
     "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0), "held_claims": (np.int32, 0),
+    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
+    "held_claims": (np.int32, 0),
 }
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
@@ -515,7 +516,8 @@ class HostTable:
         """The least version of nova-compute that a host reports; 0 while one reports none,
         and where there is no host."""
         return self.derived("service version", lambda: min(
-            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])), default=0))
+            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])),
+            default=0))
 
     def aggregate_numbers(self, key: str) -> dict[int, float]:
         """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which

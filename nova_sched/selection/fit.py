@@ -50,7 +50,8 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
     else:
         found = _Search(table, root, request, accept, serves).run()
     if found is None and request.fallback_groups:
-        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept, serves)
+        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept,
+                        serves)
     return found
 
 
@@ -157,7 +158,8 @@ class _Search:
     def _kind(self, group):
         """Groups of one kind can change places."""
         whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
-        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
+        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes
+                                                       for suffixes in self.request.same_subtree)
 
     def _options(self, resources, rows):
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""

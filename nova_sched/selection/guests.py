@@ -33,7 +33,8 @@ def fit_on(table, row: int, request, policy) -> Fitted:
             return Fitted(None, refusal=TOGETHER)
         return Fitted(assignment, _packed((), (), request))
     close = _Devices(table, row, request, policy)
-    assignment = allocate(table, row, request, close.accept, pci.serving(close.devices, request.pci) if close.sees_pci else None)
+    assignment = allocate(table, row, request, close.accept,
+                          pci.serving(close.devices, request.pci) if close.sees_pci else None)
     if assignment is None:
         return Fitted(None, refusal=close.refusal or TOGETHER)
     return Fitted(assignment, _packed(*close.found, request))

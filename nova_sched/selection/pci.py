@@ -170,7 +170,7 @@ def _take_assigned(pools, free, fitting, request, providers):
     return sorted(taken)
 
 
-# --- near to the guest -------------------------------------------------------------------------------------------------
+# --- near to the guest -----------------------------------------------------------------------------------------------
 
 def _near(devices, free, fitting, request, cells):
     """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
@@ -201,7 +201,7 @@ def _nodes_of_sockets(host_cells, nodes):
     return {cell.id for cell in host_cells if cell.socket in sockets}
 
 
-# --- devices that only go to who asks for them --------------------------------------------------------------------------
+# --- devices that only go to who asks for them -----------------------------------------------------------------------
 
 def _usable(request):
     """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and

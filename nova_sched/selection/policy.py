@@ -82,7 +82,8 @@ class Policy:
             options = json.loads(text)
             if type(options) is not dict:
                 raise ValueError("it is no map of options")
-            return cls(catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
+            return cls(catalogue=catalogue,
+                       **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None

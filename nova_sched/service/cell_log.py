@@ -176,7 +176,8 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
     bounds = log.bounds()
     packed = fitting(store, cell, opening.epoch, bounds)
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole, False), position
+    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
+                                    False), position
 
 
 def fitting(store, cell: str, epoch: str, bounds) -> bytes | None:

@@ -85,8 +85,8 @@ class CellStates:
         if not projection.whole:
             if cell not in self._headless:
                 self._headless[cell] = self._clock.monotonic()
-                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing "
-                            "is scheduled there until there is one, or the log is rebased", cell)
+                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: "
+                            "nothing is scheduled there until there is one, or the log is rebased", cell)
             return False
         del self._behind[cell]
         self._headless.pop(cell, None)

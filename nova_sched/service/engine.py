@@ -245,7 +245,8 @@ class Engine:
     def on_instances(self, host, instances, gone=(), all_of_them=False):
         """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the
         host's log does not know it. With ``all_of_them`` those that are not named are gone."""
-        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts), (None, None))
+        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts),
+                                (None, None))
         if cell is None:
             LOG.debug("what is said of the instances of %s is not noted: no cell has such a host", host)
             return
@@ -598,6 +599,6 @@ class Engine:
         """Publish what must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
-            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log "
-                                        f"of {cell}; see its quarantine")
+            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the "
+                                        f"log of {cell}; see its quarantine")
         self._waits[cell].append((self.publish(cell, data), instance))

@@ -297,7 +297,8 @@ class SqliteLog(EventLog):
             self._check_usable()
             with self._transaction("truncate"):
                 self._connection.execute(
-                    "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)", (position,))
+                    "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)",
+                    (position,))
         self._file.signal.notify()
 
     def close(self) -> None:

@@ -80,8 +80,8 @@ def killed(what, directory, rabbit, vhost, names, times, loads=(False,), rate=40
 
 def test_each_service_is_killed_once(tmp_path, rabbit_server, vhost):
     names = (SCHEDULERS[0], CONDUCTOR, AGENT)
-    assert killed("a scheduler, the cell conductor and the agent are killed and restarted", tmp_path, rabbit_server, vhost,
-                  names, len(names), selections=40, **kept(tmp_path)) == []
+    assert killed("a scheduler, the cell conductor and the agent are killed and restarted", tmp_path, rabbit_server,
+                  vhost, names, len(names), selections=40, **kept(tmp_path)) == []
 
 
 #: Who is killed -> (which loads are run, who).

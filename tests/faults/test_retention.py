@@ -102,8 +102,8 @@ def truncated(what, directory, rabbit, vhost, snapshots, selections=100):
         findings = audit(cloud, load, {CELL: tap})
         print(findings.row(f"{what}, {'snapshots every second' if snapshots else 'no snapshots'}"))
         with open_log(url, create=False) as log:
-            print(f"the log has {log.bounds()}; it was rebased {tap.projection().counts['LogRebased']} times, healed in "
-                  f"{load.faulty[1] - load.faulty[0]:.1f} s")
+            print(f"the log has {log.bounds()}; it was rebased {tap.projection().counts['LogRebased']} times, healed "
+                  f"in {load.faulty[1] - load.faulty[0]:.1f} s")
         load.wrong = findings.wrong()
         if snapshots and tap.projection().counts["LogRebased"]:
             load.wrong.append("the log was rebased, and with snapshots that are newer nothing is lost")

@@ -65,10 +65,11 @@ def state_of(host, aggregates):
     used = len(host["instances"])
     topology = nova_numa._host(host["numa"], host["uses"]) if host["numa"] else None
     values = {
-        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"], "hypervisor_type": host["type"],
-        "hypervisor_version": host["version"], "cpu_info": host["cpu_info"], "stats": host["stats"],
-        "supported_instances": host["supported"], "num_instances": used, "num_io_ops": host["io"],
-        "failed_builds": host["failed"], "service": {"disabled": host["disabled"], "up": not host["down"]},
+        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"],
+        "hypervisor_type": host["type"], "hypervisor_version": host["version"], "cpu_info": host["cpu_info"],
+        "stats": host["stats"], "supported_instances": host["supported"], "num_instances": used,
+        "num_io_ops": host["io"], "failed_builds": host["failed"],
+        "service": {"disabled": host["disabled"], "up": not host["down"]},
         "vcpus_total": host["vcpus"], "vcpus_used": used * host["each"]["VCPU"], "cpu_allocation_ratio": host["ratio"],
         "total_usable_ram_mb": host["ram"],
         "free_ram_mb": host["ram"] - host["reserved"] - used * host["each"]["MEMORY_MB"], "ram_allocation_ratio": 1.0,
@@ -81,7 +82,8 @@ def state_of(host, aggregates):
             objects.PciDevicePool(vendor_id="8086", product_id=product, numa_node=node, count=count - used,
                                   tags={"dev_type": "type-PCI"})
             for node, product, count, used in host["pci"] if count > used]), dev_filter=EVERYTHING),
-        "aggregates": [objects.Aggregate(metadata=one["metadata"]) for one in aggregates if host["name"] in one["hosts"]],
+        "aggregates": [objects.Aggregate(metadata=one["metadata"])
+                       for one in aggregates if host["name"] in one["hosts"]],
     }
     for name, value in values.items():
         setattr(state, name, value)
@@ -92,8 +94,8 @@ def spec_of(request):
     """The RequestSpec of a request."""
     spec = objects.RequestSpec(
         image=None, instance_group=None, instance_uuid=request["instance"], project_id=request["project"],
-        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None, scheduler_hints=request["hints"],
-        requested_destination=None, num_instances=1, flavor=objects.Flavor(
+        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None,
+        scheduler_hints=request["hints"], requested_destination=None, num_instances=1, flavor=objects.Flavor(
             name=request["flavor"], vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
             extra_specs=request["extra_specs"]),
         numa_topology=nova_numa._guest(request["numa"]) if request["numa"] else None,

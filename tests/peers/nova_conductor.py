@@ -29,9 +29,9 @@ def _spec(instance_uuid, count, vcpus, availability_zone, hints):
         vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
     return objects.RequestSpec(
         instance_uuid=instance_uuid, project_id="p", user_id="u", flavor=flavor, num_instances=count,
-        image=objects.ImageMeta(id=instance_uuid, properties=objects.ImageMetaProps()), availability_zone=availability_zone,
-        numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None, force_nodes=None, retry=None,
-        limits=None, scheduler_hints=hints, is_bfv=False, instance_group=None)
+        image=objects.ImageMeta(id=instance_uuid, properties=objects.ImageMetaProps()),
+        availability_zone=availability_zone, numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None,
+        force_nodes=None, retry=None, limits=None, scheduler_hints=hints, is_bfv=False, instance_group=None)
 
 
 def select(uuids, vcpus, options, availability_zone=None, hints=None):

@@ -60,8 +60,8 @@ def _configure(options):
 
 
 OPTIONS = ("image_properties_default_architecture", "max_io_ops_per_host", "max_instances_per_host", "isolated_images",
-           "isolated_hosts", "restrict_isolated_hosts_to_isolated_images", "aggregate_image_properties_isolation_namespace",
-           "aggregate_image_properties_isolation_separator")
+           "isolated_hosts", "restrict_isolated_hosts_to_isolated_images",
+           "aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
 
 
 def _state(host, aggregates):
@@ -116,7 +116,8 @@ def _verdicts(cloud):
     answers = []
     for request in cloud["requests"]:
         spec = _spec(request)
-        answers.append({name: [_passes(one, state, spec) for state in of_filter[name]] for name, one in filters.items()})
+        answers.append({name: [_passes(one, state, spec) for state in of_filter[name]]
+                        for name, one in filters.items()})
     return answers
 
 

@@ -24,10 +24,11 @@ PAGES_USED = hardware._numa_pagesize_usage_from_cell
 FREE_SIBLINGS = objects.NUMACell.free_siblings
 
 # Nova falls over a host that knows no sizes of pages when it counts what a guest uses there.
-hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest, sign) if host.mempages else []
+hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest,
+                                                                               sign) if host.mempages else []
 
 
-# --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into ---------
+# --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into -----
 
 def _copied_request(spec):
     copied = copy.copy(spec)
@@ -107,7 +108,8 @@ def _used(topology, uses):
         cpu_pinning={guest: host for guest, host in use["pins"]}, cpuset_reserved=set(use["reserved_cpus"]) or None,
         memory=use["memory_mb"], pagesize=use["page_kb"] or None, cpu_policy="dedicated" if use["pins"] else "shared",
         cpu_thread_policy="isolate" if use["isolated"] else None) for use in uses]
-    return hardware.numa_usage_from_instance_numa(topology, objects.InstanceNUMATopology(cells=cells)) if cells else topology
+    return hardware.numa_usage_from_instance_numa(topology,
+                                                  objects.InstanceNUMATopology(cells=cells)) if cells else topology
 
 
 def _guest(request):
@@ -142,7 +144,8 @@ def _placement(fitted):
 
 def _answer(host, request, pools):
     """{placement, room left after it}; {error} where nova falls over, ``stage`` says whether over its own placement."""
-    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=request["cpu_ratio"], ram_allocation_ratio=request["ram_ratio"])
+    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=request["cpu_ratio"],
+                                        ram_allocation_ratio=request["ram_ratio"])
     if request["networks"] is not None:
         limits.network_metadata = _networks(request["networks"])
     stage = "fit"

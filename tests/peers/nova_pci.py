@@ -23,7 +23,8 @@ FILTER = pci_passthrough_filter.PciPassthroughFilter()
 
 @functools.cache
 def _topology(*sockets):
-    return objects.NUMATopology(cells=[objects.NUMACell(id=number, socket=socket) for number, socket in enumerate(sockets)])
+    return objects.NUMATopology(cells=[objects.NUMACell(id=number, socket=socket)
+                                       for number, socket in enumerate(sockets)])
 
 
 @functools.cache
@@ -35,7 +36,8 @@ def _stats(case):
     pools = [objects.PciDevicePool(vendor_id=one["vendor_id"], product_id=one["product_id"], numa_node=one["numa_node"],
                                    tags=one["tags"], count=one["count"] - one["used"])
              for one in case["pools"] if one["count"] > one["used"]]
-    return stats.PciDeviceStats(_topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools), EVERYTHING)
+    return stats.PciDeviceStats(_topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools),
+                                EVERYTHING)
 
 
 def _requests(case):

@@ -149,7 +149,8 @@ def _prefiltered(spec):
         "same_subtree": [sorted(one) for one in asked._same_subtree],
         "zone": zones[0].split(",") if zones else None, "devices": _device_traits(spec.image.properties)}
     if asked.cpu_pinning_requested and not CONF.workarounds.disable_fallback_pcpu_query:
-        answer["fallback"] = _groups(utils.resources_from_request_spec(None, spec, None, enable_pinning_translate=False))
+        answer["fallback"] = _groups(utils.resources_from_request_spec(None, spec, None,
+                                                                       enable_pinning_translate=False))
     return answer
 
 
@@ -165,7 +166,8 @@ def _state(spec):
 def _groups(asked):
     return {name or "": {
         "resources": group.resources, "required": sorted(group.required_traits),
-        "forbidden": sorted(group.forbidden_traits), "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
+        "forbidden": sorted(group.forbidden_traits),
+        "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
         "forbidden_aggregates": sorted(group.forbidden_aggregates), "in_tree": group.in_tree,
     } for name, group in asked._rg_by_id.items()}
 

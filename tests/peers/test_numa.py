@@ -85,7 +85,8 @@ def differences(case, reply):
         if by_rules.get("stage") == "use":
             # A CPU for the emulator whose core another guest has: only where idle threads were promised.
             counts["nova cannot use its own placement"] += 1
-            if not all(cell["thread_policy"] == "isolate" for cell in request["cells"]) or request["emulator"] != "isolate":
+            isolated = all(cell["thread_policy"] == "isolate" for cell in request["cells"])
+            if not isolated or request["emulator"] != "isolate":
                 return f"nova: {by_rules}", counts
             continue
         if "error" in by_rules:
@@ -131,7 +132,8 @@ def test_fits_are_novas(nova_numa, record_property):
 def filter_differences(nova_numa, case):
     """(what differs from nova by its rules, or None; Counter of verdicts)."""
     specs, counts = [spec_of(asked) for asked in case["requests"]], Counter()
-    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs], [facts_of(host) for host in case["hosts"]])
+    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs],
+                          [facts_of(host) for host in case["hosts"]])
     assert "error" not in reply, reply
     names = [f"h{number}" for number in range(len(case["hosts"]))]
     table = fold("c1", [report_of(name, host) for name, host in zip(names, case["hosts"], strict=True)]).table

@@ -45,7 +45,8 @@ def site(tmp_path_factory, rabbit_server):
     config = directory / "nova_sched.conf"
     config.write_text(config_text(sections_for(directory, DEFAULT={"transport_url": url}, filter_scheduler=FILTERS)))
     with (ServiceProcess(directory, "agent", "--config-file", str(config)),
-          ServiceProcess(directory, "scheduler", "--config-file", str(config), env={"PYTHONPATH": str(directory)}) as scheduler):
+          ServiceProcess(directory, "scheduler", "--config-file", str(config),
+                         env={"PYTHONPATH": str(directory)}) as scheduler):
         scheduler.wait_ready()
         nova = directory / "nova.conf"
         nova.write_text(config_text({"DEFAULT": {"transport_url": url, "rpc_response_timeout": SILENCE_MAX}}))
