@@ -24,8 +24,8 @@ MAX_INSTANCES = 1000
 
 
 class SchedulerEndpoint:
-    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks`` are
-    asked what the ports and networks of a request want of a host."""
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks``
+    are asked what the ports and networks of a request want of a host."""
 
     def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler
@@ -39,8 +39,8 @@ class SchedulerEndpoint:
         NoValidHost when the instances cannot all be placed; its text is safe for the end user.
         """
         if not isinstance(spec_obj, RequestSpec):
-            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a RequestSpec; "
-                                    "use a conductor that speaks scheduler RPC 4.5")
+            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
+                                    "RequestSpec; use a conductor that speaks scheduler RPC 4.5")
         request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
         answered, uuids = Future(), ()
         try:

@@ -62,9 +62,10 @@ class ServerGroupRequest(SchemaObject):
 class SchedulingRequest(SchemaObject):
     """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
 
-    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for nothing else.
-    ``preferred_cell`` is the cell that a move which may cross cells would rather stay in. ``disk_format`` is that of the
-    image. ``segments`` are what Neutron said of the requested networks: a host must be on one segment of each list.
+    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for
+    nothing else. ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
+    ``disk_format`` is that of the image. ``segments`` are what Neutron said of the requested networks: a host
+    must be on one segment of each list.
     """
 
     VERSION = "1.1"  # 1.1: user_id and all behind it

@@ -1,5 +1,5 @@
-"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
-nova-compute says that instances are."""
+"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment,
+and where nova-compute says that instances are."""
 
 import re
 
@@ -100,7 +100,8 @@ def said_of(scheduler, host):
 def test_casts_of_nova_compute_say_where_instances_are(scheduler):
     endpoint = SchedulerEndpoint(scheduler)
     endpoint.update_instance_info(None, "a1", instance_list(
-        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"}, y={}))
+        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"},
+        y={}))
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("y"): {}}
     endpoint.delete_instance_info(None, "a1", uuid_of("y"))
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}}
@@ -169,13 +170,15 @@ def numa_scheduler():
     """A host with four CPUs for pinned guests, under the NUMATopologyFilter."""
     tiny = TinyCloud()
     tiny.append("cell1", "compute_agent/numa", report("numa", server="agents", inventory=tree(
-        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0), inventory_of("MEMORY_MB", 4096)),
+        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0),
+                             inventory_of("MEMORY_MB", 4096)),
         numa_cells=(events.HostNUMACell(0, 0, (), (0, 1, 2, 3), ((0, 1), (2, 3)), 4096, ()),))))
     for name, log in tiny.logs.items():
         opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
         open_log(f"memory://endpoint-numa-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
     scheduler = Scheduler("n", cell0_of("memory://endpoint-numa-cell0"), [
-        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")], Policy(enabled_filters=("NUMATopologyFilter",)))
+        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")],
+        Policy(enabled_filters=("NUMATopologyFilter",)))
     scheduler.start().wait_ready()
     yield scheduler
     scheduler.stop()
