@@ -3,11 +3,13 @@
 import pytest
 
 from nova_sched.projection import snapshot
+from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.in_flight import InFlight
 from rpc_api import digest, events
+from rpc_api.codec import DecodedRecord
 from rpc_api.packing import pack
-from tests.builders import Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree, uuid_of
+from tests.builders import EPOCH, Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree, uuid_of
 
 NICS = pool(2)
 NODES = (
@@ -180,6 +182,18 @@ def test_a_cpu_stays_taken_where_a_host_comes_back_with_other_nodes(nodes, asked
 def test_nodes_and_pools_that_cannot_be_are_set_aside(nodes, pools):
     cell = Cell()
     assert cell.say(report("host", inventory=tree("host", numa_cells=nodes, pci_pools=pools))) == "invalid"
+
+
+@pytest.mark.parametrize("last", [host(), events.HostRemoved("host", "gone")])
+def test_guests_of_a_report_are_counted_together(last):
+    """Not all of them anew for each: a host may run thousands."""
+    many = [consumer(f"vm-{number}")._replace(guest=guest(use(0, memory=1))) for number in range(50)]
+    cell = Cell()
+    for said in (host(*many), last):
+        looked_at = guest_of.cache_info().hits
+        cell.projection.fold([(len(cell.records), DecodedRecord(EPOCH, [cell.voice("compute_agent/host").say(said)]))])
+        cell.records.append(None)
+        assert guest_of.cache_info().hits - looked_at < 4 * len(many)
 
 
 def test_claims_in_flight_hold_devices_for_this_process_only():
