@@ -162,7 +162,7 @@ def _one_line(fault):
 
 
 def _set_up_log(conf, program):
-    from oslo_log import log
+    from oslo_log import formatters, log
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would take stdout, which is for data.
         conf.set_default("use_stderr", True)
@@ -172,6 +172,8 @@ def _set_up_log(conf, program):
         raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
+        if isinstance(handler.formatter, formatters.ContextFormatter):
+            handler.setFormatter(_SaidOnce(handler.formatter))
     threading.excepthook = _thread_ended
     if conf.log_options:
         conf.log_opt_values(LOG, logging.DEBUG)
@@ -184,6 +186,21 @@ def _for_people(conf):
             record.exc_info = record.exc_text = None
         return noise.is_wanted(record)
     return keep
+
+
+class _SaidOnce(logging.Formatter):
+    """A formatter of oslo.log's without what that puts behind a warning or an error that is logged where an exception is
+    handled: the exception's text, which what we log says already."""
+
+    def __init__(self, formatter):
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record):
+        text = self._formatter.format(record)
+        summary = getattr(record, "error_summary", "")
+        said = summary.partition(": ")[2]
+        return text.removesuffix(f": {summary}") if said and said in record.getMessage() else text
 
 
 def _thread_ended(met):
@@ -262,19 +279,25 @@ class Process:
                 return self._service.fault
 
     def _reload(self):
-        from oslo_config import cfg
         try:
-            changed = self._conf.mutate_config_files()
-            cfg.CONF.mutate_config_files()
-            check_values(self._conf)
+            changed = self._read_again()
             self._service.reload()
-        except cfg.Error as fault:
-            LOG.error("the configuration is not taken over: %s", _one_line(fault))
         except errors.NovaSchedError as fault:
             LOG.error("the configuration is not taken over: %s", fault)
         else:
             names = sorted(f"[{group or 'DEFAULT'}] {name}" for group, name in changed)
             LOG.info("the configuration was reloaded, changed: %s", ", ".join(names) or "nothing")
+
+    def _read_again(self):
+        """What changed in the configuration files; UsageError for what is wrong with them."""
+        from oslo_config import cfg
+        try:
+            changed = self._conf.mutate_config_files()
+            cfg.CONF.mutate_config_files()
+            check_values(self._conf)
+        except cfg.Error as fault:
+            raise errors.UsageError(_one_line(fault)) from None
+        return changed
 
     def _drain(self):
         """Drain the service: True or False as it says, None when it does not come to an end."""

@@ -46,6 +46,7 @@ WRONG = [
     ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2, "weigher a.b.NoWeigher cannot be loaded"),
     ("scheduler", (), {"filter_scheduler": {"available_filters": "json.loads"}}, 2, "json.loads cannot be loaded"),
     ("scheduler", (), {"filter_scheduler": {"soft_affinity_weight_multiplier": -1}}, 2, "soft_affinity.*is not valid"),
+    ("scheduler", (), {"filter_scheduler": {"image_properties_default_architecture": "x86-64"}}, 2, "x86_64.*x86-64"),
     ("scheduler", ("--colour",), {}, 2, "unrecognized arguments: --colour"),
     ("scheduler", ("--config-file", "/nowhere.conf"), {}, 2, "/nowhere.conf"),
     ("conductor", (), {}, 2, "--level is not given, wanted api or cell"),
@@ -154,7 +155,8 @@ class TestReload:
             process.wait_ready()
             write(tmp_path, **changes)
             process.send(signal.SIGHUP)
-            process.wait_for(f"ERROR.*the configuration is not taken over: .*{said}")
+            line = process.wait_for(f"ERROR.*the configuration is not taken over: .*{said}.*").group()
+            assert "rpc_api.errors" not in line and "oslo_config" not in line, "it is said once"
             assert "Traceback" not in process.stderr
             write(tmp_path)
             process.send(signal.SIGHUP)
