@@ -232,6 +232,15 @@ def test_many_nodes_end():
     assert search.run().reason == "NUMA topology" and search.steps > numa.MAX_STEPS - 1000
 
 
+def test_many_nodes_with_many_pools_end():
+    """A look at the pools for each set of nodes costs what they are many."""
+    cells = tuple(node(number, memory_mb=2**20) for number in range(64))
+    devices = HostDevices(Capacity(cells, tuple(pool(1, tag=str(number)) for number in range(1024))))
+    looks = []
+    assert numa.place(devices, guest(1, 1, 1, 1), 1.0, 1.0, lambda cells: looks.append(cells)).reason == "NUMA topology"
+    assert 100 < len(looks) <= numa.MAX_STEPS * numa.POOLS_A_STEP // 1024
+
+
 def test_what_fits_never_breaches_and_never_meets():
     """Guests are placed until nothing fits: no CPU is given twice, and what the fold checks at a claim holds."""
     rng = random.Random(11)
