@@ -47,8 +47,8 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl,
-                                 require_accounts)
+        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time,
+                                 claim_ttl, require_accounts)
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
@@ -165,8 +165,8 @@ class CellConductor:
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
         if not self._current.wait(READ_BACK_TIMEOUT):
-            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than {READ_BACK_TIMEOUT} s; "
-                                        "see to it")
+            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than "
+                                        f"{READ_BACK_TIMEOUT} s; see to it")
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -199,7 +199,8 @@ class CellConductor:
         claim, timeout = step.claim, self._timeouts[step.method]
         if step.method == "build_instance":
             return self._agents.build_instance(context, step.server, claim, timeout)
-        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout)
+        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid,
+                                         timeout)
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""

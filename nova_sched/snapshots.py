@@ -144,8 +144,8 @@ def open_store(url: str) -> SnapshotStore:
             return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
         except ValueError:
             raise _no_redis() from None
-    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
-                            "mend it")
+    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or "
+                            "redis://...; mend it")
 
 
 def _no_redis():

@@ -83,7 +83,8 @@ class Policy:
             options = json.loads(text)
             if type(options) is not dict:
                 raise ValueError("it is no map of options")
-            return cls(catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
+            return cls(catalogue=catalogue,
+                       **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None
@@ -100,7 +101,8 @@ class Policy:
 
 
 def _checked(cls, name, value):
-    """An option that may stand in a policy; ValueError for a value that is of another kind than what it is by default."""
+    """An option that may stand in a policy; ValueError for a value that is of another
+    kind than what it is by default."""
     default = getattr(cls, name, None)
     if type(default) is tuple:
         # Only names, or pairs of a name and a number.

@@ -121,6 +121,10 @@ class Scheduler:
             self._inbox.put(("ask", None, ask))
         return ask.future
 
+    def refuse(self, request_id, instance_uuids, reason) -> None:
+        """Record why a request is not asked for at all."""
+        self.call(lambda engine: engine.on_refused(request_id, instance_uuids, reason))
+
     def call(self, function):
         """Run ``function(engine)`` in the owner's thread; returns a Future of its result (for tools and tests)."""
         from concurrent.futures import Future

@@ -88,12 +88,13 @@ def told_by_host(projection):
     table = projection.table
     classes, traits = table.classes.values, table.traits.values
     return {name: [(
-        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row], table.host_names[row],
-        {(column, classes[index]): getattr(table, column)[index, row].item()
+        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row],
+        table.host_names[row], {(column, classes[index]): getattr(table, column)[index, row].item()
          for column in (*AMOUNTS, *TREE_SUMS, "ratio") for index in range(len(classes))
          if column not in TREE_SUMS or row == host.root},
         {trait for trait in traits if table.row_has_trait(trait, row)},
-        {column: getattr(table, column)[row].item() for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
+        {column: getattr(table, column)[row].item()
+         for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
                                                                    "num_instances", "children")},
         row != host.root or (table.profiles.values[table.profile[row]], table.zones.values[table.zone[row]]),
     ) for row in table.trees[host.root]] for name, host in projection.hosts.items()}

@@ -211,8 +211,9 @@ def test_a_scheduler_starts_without_a_cell_and_takes_it_when_it_comes(tmp_path):
         built(api, 1)
         assert scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX) == ["cell2"]
         os.mkdir(tmp_path / "later")
-        wait_until(lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
-                   SECONDS_MAX, "cell2 was not taken")
+        wait_until(
+            lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
+            SECONDS_MAX, "cell2 was not taken")
         assert not scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX)
 
 
