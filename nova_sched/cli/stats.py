@@ -95,6 +95,7 @@ class Stats(ReplayCommand):
             **{f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
                for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))},
             "decisions": {"made": whole.decisions, "placed": whole.placed, "refused": whole.refused, "retried": whole.retried,
+                          "requests_refused_without": stats.turned_away,
                           "latency_ms": whole.latency.facts(1e6), "knowledge_lag_records": stats.knowledge_lag.facts()},
             "refusals": [{"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
                          for reason, count in _most(stats.reasons, top)],
@@ -119,6 +120,8 @@ class Stats(ReplayCommand):
                 counted.items(), key=lambda item: (-item[1][0], item[0]))], ("events", "bytes"))
         yield ""
         yield f"decisions   {whole.decisions}: {whole.placed} placed, {whole.refused} refused, {whole.retried} of them retries"
+        if stats.turned_away:
+            yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
         timings = [("decision ms", whole.latency.facts(1e6)), ("build ms", stats.build_time.facts(1e6)),

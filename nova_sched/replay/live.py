@@ -17,6 +17,8 @@ SECOND_NS = 10**9
 WINDOW_S = 300
 RATE_S = 10
 _REFUSALS = events.Evidence._fields.index("refusals")
+#: The reason of requests that come to nothing although no decision says so; each has a sentence of its own.
+NO_DECISION = "(refused without a decision)"
 _POSITIONS = events.Evidence._fields.index("positions")
 
 
@@ -124,6 +126,8 @@ class Live:
             self._count_evidence(second, cell, position, event)
         elif event.name in ("ClaimProposed", "InstanceStarted", "InstanceDeleted", "BuildFailed"):
             second.hosts[cell, data.host] += 1
+        elif event.name == "RequestRefused":
+            second.reasons[NO_DECISION] += 1
 
     def _count_evidence(self, second, cell, position, event):
         try:

@@ -51,6 +51,8 @@ class Stats:
         self.knowledge_lag = Histogram()
         self.build_time = Histogram()
         self.final_failures = 0
+        #: Requests that came to nothing although no decision says so.
+        self.turned_away = 0
         #: (Cell, host) -> events of claims and builds there, and when its agent was heard last.
         self.busy, self.heard = Counter(), {}
         #: Cells of which it is not known which claims were accepted.
@@ -119,6 +121,9 @@ class Stats:
                 self.reason_hosts[reason] += hosts
         except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException):
             return
+
+    def _RequestRefused(self, cell, position, event, refused, both):
+        self.turned_away += 1
 
     def _ClaimProposed(self, cell, position, event, refused, both):
         data = event.data

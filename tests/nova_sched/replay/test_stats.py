@@ -13,7 +13,7 @@ from nova_sched.cli.top_view import TopApp
 from nova_sched.replay.feeds import Following, Played, first_positions, last_time
 from nova_sched.replay.histogram import Histogram
 from nova_sched.replay.history import History
-from nova_sched.replay.live import Live
+from nova_sched.replay.live import NO_DECISION, Live
 from nova_sched.replay.stats import Stats, gather
 from nova_sched.replay.times import peeked_time, times_of
 from rpc_api import codec, errors, events
@@ -54,6 +54,12 @@ def test_all_is_counted():
     assert stats.seconds() == 12 and sorted(hosts) == [("cell1", "a"), ("cell1", "b")]
     assert stats.silent(hosts, 5 * SECOND_NS) == [("cell1", "b", Written.at(2))]
     assert [host for _, host, _ in stats.silent(hosts, SECOND_NS)] == ["b", "a"]
+
+
+def test_requests_that_no_decision_was_made_for():
+    written = Written(events.RequestRefused("req-x", (uuid_of("x"),), "it asks for nonsense"))
+    assert counted(written)[0].turned_away == 1
+    assert fed(Live(["cell1"]), written, Written.at(2)).view(Written.at(2)).reasons == ((NO_DECISION, 1),)
 
 
 def test_a_range_knows_what_was_before_it():
