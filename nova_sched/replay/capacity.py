@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.filters import ALWAYS, BUILT_IN, HostView
+from nova_sched.projection.host_aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
+from nova_sched.projection.table import AMOUNTS
 from nova_sched.replay.reading import decoded_records_with
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.decide import Candidate, candidate_of
@@ -33,6 +35,11 @@ _STEADY = frozenset({
     "AggregateImagePropertiesIsolation", "AggregateInstanceExtraSpecsFilter", "AggregateMultiTenancyIsolation",
     "AggregateTypeAffinityFilter", "AllHostsFilter", "IsolatedHostsFilter", "MetricsFilter", "DifferentHostFilter",
     "SameHostFilter", "SimpleCIDRAffinityFilter"})
+#: Filters that let every host through on which the close look finds room, if they did so before anything was put there.
+_CLOSE = frozenset({"ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"})
+#: Filters that look at nothing else of a host than what :meth:`_Filling._likeness` tells apart.
+_ALIKE = _CLOSE | {"IoOpsFilter", "NumInstancesFilter", "AggregateIoOpsFilter", "AggregateNumInstancesFilter", "RamFilter", "CoreFilter",
+                   "DiskFilter"}
 _NAMESPACE = uuid.UUID("4f1d7a3e-0c6f-4f0e-9a51-6f6f2e7b7a10")
 
 
@@ -186,7 +193,14 @@ class _Filling:
         self.filters = filters_for(policy, request)
         self.scope = Scope(world.table, list(world.projections.values()), self.in_flight, request, _uuid(0))
         self.unsteady = [one for one in self.filters if not _is_steady(one, request)]
+        #: Those that must be asked after each claim.
+        self.counting = [one for one in self.unsteady if one.name not in _CLOSE or not _is_own(one)]
+        self.has_likeness = all(one.name in _ALIKE and _is_own(one) for one in self.unsteady) and not any(
+            group.in_tree for group in (*request.groups, *request.fallback_groups))
+        self.minds_aggregates = bool(self.counting) or any(
+            group.member_of or group.forbidden_aggregates for group in (*request.groups, *request.fallback_groups))
         self.number = 0
+        self.known = {}
         #: Whether nothing but the amounts of one group of resources decides on how many fit.
         self.is_plain = (request.numa is None and not request.pci and not request.fallback_groups and len(request.groups) == 1
                          and not request.groups[0].suffix and bool(request.groups[0].resources)
@@ -218,18 +232,41 @@ class _Filling:
 
     def fill(self, row, taken):
         """How many fit on a host, and what refuses the next one; ``taken`` (int64, shape [classes]) counts what they take. The
-        host is as it was afterwards."""
+        host is as it was afterwards. Of hosts that are alike one is filled."""
+        likeness = self._likeness(row) if self.has_likeness else None
+        known = self.known.get(likeness)
+        if known is None:
+            known = (*self._filled(row, taken), taken.copy())
+            if likeness is not None:
+                self.known[likeness] = known
+        taken[:] = known[2]
+        return known[:2]
+
+    def _likeness(self, row):
+        """The same for hosts that take the same: their providers, what is left of them, and what the filters look at."""
+        table = self.table
+        tree, classes = list(table.trees[row]), len(table.classes.values)
+        places = {one: place for place, one in enumerate(tree)}
+        devices = table.devices(row)
+        return (*(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
+                table.trait_words[:, tree].tobytes(), tuple(places.get(int(table.parent[one]), -1) for one in tree),
+                None if devices is None else devices.key,
+                (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row])) if self.minds_aggregates
+                else None,
+                tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
+                if self.counting else None)
+
+    def _filled(self, row, taken):
         claims, view = [], np.array([row])
         try:
             while True:
                 candidate = candidate_of(self.table, row, self.request, self.policy)
                 if not isinstance(candidate, Candidate):
                     # What the filters say stands in front of it, as in a decision.
-                    return len(claims), self.refusals(view)[0] or candidate.refusal
-                if claims and len(self.unsteady) > 1:
-                    refusal = self.refusals(view)[0]
-                    if refusal is not None:
-                        return len(claims), refusal
+                    return len(claims), self._refusal(view, self.unsteady) or candidate.refusal
+                refusal = self._refusal(view, self.counting) if claims else None
+                if refusal is not None:
+                    return len(claims), refusal
                 if not candidate.assignment.allocations and not candidate.guest:
                     raise errors.UsageError("the request takes nothing of a host, so that any number of it fits; name one that "
                                             "takes something")
@@ -240,6 +277,12 @@ class _Filling:
             for claim_uuid in claims:
                 self.in_flight.remove(claim_uuid)
 
+    def _refusal(self, view, filters):
+        """The first (filter, reason) of some filters that refuses the one host in view; None where none does."""
+        hosts = HostView(self.table, view)
+        return next(((one.name, refusal.reason) for one in filters
+                     for refusal in one.refusals(hosts, self.request, self.policy, self.scope) if refusal.hosts[0]), None)
+
     def _claim(self, candidate):
         self.number += 1
         claim_uuid = _uuid(self.number)
@@ -249,8 +292,13 @@ class _Filling:
         return claim_uuid
 
 
+def _is_own(one):
+    """Whether a filter is the project's own, and none of a deployer's with its name."""
+    return one is BUILT_IN.get(one.name) or one in ALWAYS
+
+
 def _is_steady(one, request):
-    if one is not BUILT_IN.get(one.name) and one not in ALWAYS:
+    if not _is_own(one):
         return False
     # Extra specs may ask for what is left of a host.
     return one.name in _STEADY or one.name == "ComputeCapabilitiesFilter" and not request.extra_specs
