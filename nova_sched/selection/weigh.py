@@ -81,7 +81,8 @@ class KeptScores:
         if len(rows) >= 2:
             for weigher, multiplier in policy.weighing:
                 self._take(weigher, multiplier, scope)
-        self._stale = set()
+        #: Survivors to be weighed again; by weighers too that do not follow their use.
+        self._stale, self._said = set(), set()
         self._add_up()
 
     def _take(self, weigher, multiplier, scope):
@@ -98,24 +99,29 @@ class KeptScores:
         if raw is not None:
             self.columns.append(_Column(weigher, factor, raw))
 
-    def touch(self, rows) -> None:
-        """Note that something of some of the survivors changed."""
+    def touch(self, rows, said) -> None:
+        """Note that something of some of the survivors changed; of those that are ``said`` (some of them) not their use
+        alone."""
         self._stale.update(rows)
+        self._said.update(said)
 
     def renewed(self, scope):
         """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
         if self._stale:
-            rows = np.array(sorted(self._stale), np.int64)
+            stale, said = [(rows, np.searchsorted(self.rows, rows)) for rows in (
+                np.array(sorted(touched), np.int64) for touched in (self._stale, self._said))]
             self._stale.clear()
-            places = np.searchsorted(self.rows, rows)
+            self._said.clear()
             change = NOTHING
             for column in self.columns:
-                values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
-                change = max(change, column.renew(values, places))
+                rows, places = stale if column.weigher.follows_use else said
+                if len(rows):
+                    values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
+                    change = max(change, column.renew(values, places))
             if change == ALL:
                 self._add_up()
             elif change == THESE:
-                for place in places.tolist():
+                for place in stale[1].tolist():
                     self.scores[place] = sum(part.weighed.item(place) for part in self.parts)
         return self.scores, self.parts
 
