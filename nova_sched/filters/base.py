@@ -16,6 +16,10 @@ from nova_sched.projection.device_states import DeviceStates
 from nova_sched.projection.host_aggregates import host_aggregates
 
 
+#: Up to how many hosts are looked at one by one, which is faster than column by column.
+FEW = 16
+
+
 class Refusal(NamedTuple):
     """``hosts`` (bool, shape [hosts in view]) are refused for ``reason``, a stable short text."""
 
@@ -44,6 +48,10 @@ class HostView:
     def by_value(self, name: str, verdict) -> np.ndarray:
         """``verdict(value)`` for each host's value of an interned column, asked once for each distinct value."""
         column = self.column(name)
+        if len(column) <= FEW:
+            values = column.tolist()
+            verdicts = {value: value >= 0 and verdict(value) for value in set(values)}
+            return np.array([verdicts[value] for value in values], bool)
         # The last place is that of no value: -1.
         occurs = np.zeros(int(column.max(initial=-1)) + 2, bool)
         occurs[column] = True
