@@ -163,7 +163,7 @@ def audited(urls, said, digests):
     from cloud.audit import Audit
     from nova_sched.projection.digest import state_digest
     from nova_sched.projection.projection import Projection
-    from nova_sched.reading import records_of
+    from nova_sched.replay.reading import records_of
     audit, projection = Audit(), Projection("cell1")
     audit.read("cell1", urls["cell1"])
     accepted, attempts = {}, Counter()

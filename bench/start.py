@@ -17,7 +17,7 @@ def build(directory, hosts, instances):
     from bench.cloud import claim, records, reported
     from nova_sched.projection import snapshot
     from nova_sched.projection.projection import Projection
-    from nova_sched.reading import decoded_records
+    from nova_sched.replay.reading import decoded_records
     from nova_sched.snapshots import FileStore
     from rpc_api import events
     from rpc_api.log import open_log

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.reading import records_of
+from nova_sched.replay.reading import records_of
 from rpc_api import events
 from rpc_api.codec import Event
 

@@ -57,7 +57,7 @@ class CellConductor:
         #: Whether the log can be read now.
         self._readable = True
         self._stopped = threading.Event()
-        #: Why it could not start.
+        #: Why it could not start, or cannot go on.
         self.fault = None
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
 
@@ -107,6 +107,9 @@ class CellConductor:
                 self._on_begin(content)
             else:
                 self._on_fault(content)
+        except errors.NameTaken as fault:
+            self.fault = fault
+            self._current.set()
         except Exception as fault:
             # Whatever it is, the state is not to be trusted any more: the process ends, and another begins.
             LOG.error("%s met a fault of its own: %r", self.name, fault)
@@ -134,6 +137,8 @@ class CellConductor:
             self._log.begin_anew()
         self._log.taken()
         self._look_how_far()
+        if self._current.is_set():
+            self._log.check_heard(self.projection.producers.get(self.name))
         self._ask_to_report(asked)
 
     def _ask_to_report(self, asked):

@@ -1,28 +1,41 @@
-"""The cliff application: commands come by the entry points ``nova_sched.cli``."""
+"""The cliff applications: commands come by the entry points ``nova_sched.cli``, and ``nova_sched.replay`` those of the replay
+tool."""
 
 import logging
 import sys
 from importlib import metadata
 
 from cliff.app import App
+from cliff.command import Command
 from cliff.commandmanager import CommandManager
 
-from nova_sched.cli.main import DESCRIPTION
+from nova_sched.cli.command import add_log_options
 from rpc_api import errors, noise
+
+EXIT_CODES = """\
+exit codes: 0 ok, 1 negative finding, 2 usage, 3 broker or log unreachable, 4 gap or partial data, 5 unknown schema
+"""
 
 
 class NovaSched(App):
     """Commands that print to stdout what they are for, and everything else to stderr."""
 
     CONSOLE_MESSAGE_FORMAT = "%(levelname)s: %(message)s"
+    NAME = "nova-sched"
+    COMMANDS = "nova_sched.cli"
+    DESCRIPTION = f"""\
+The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and explain its decisions.
+
+{EXIT_CODES}"""
 
     def __init__(self):
-        super().__init__(description=DESCRIPTION, version=metadata.version("nova_sched"),
-                         command_manager=CommandManager("nova_sched.cli"), deferred_help=True)
+        super().__init__(description=self.DESCRIPTION, version=metadata.version("nova_sched"),
+                         command_manager=CommandManager(self.COMMANDS), deferred_help=True)
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
-        return super().build_option_parser(description, version, {**(argparse_kwargs or {}), "allow_abbrev": False})
+        return super().build_option_parser(description, version,
+                                           {**(argparse_kwargs or {}), "allow_abbrev": False, "prog": self.NAME})
 
     def configure_logging(self):
         """Say warnings, and more with each --verbose: what a command is for goes to stdout."""
@@ -40,25 +53,60 @@ class NovaSched(App):
         """Run one command: an error of the project is one sentence and its exit code."""
         try:
             found = self.command_manager.find_command(argv)
-        except ValueError as unknown:
-            sys.stderr.write(f"nova-sched: {unknown}; nova-sched --help lists the commands\n")
+        except ValueError:
+            sys.stderr.write(f"{self.NAME}: there is no command {argv[0]!r}; {self.NAME} --help lists the commands\n")
             return errors.EXIT_USAGE
         factory, name, arguments = found
         command = factory(self, self.options, cmd_name=name)
         self.prepare_to_run_command(command)
         try:
-            parsed = command.get_parser(f"nova-sched {name}").parse_args(arguments)
+            parsed = command.get_parser(f"{self.NAME} {name}").parse_args(arguments)
             return command.run(parsed) or errors.EXIT_OK
         except errors.NovaSchedError as fault:
             if self.options.debug:
                 logging.getLogger(__name__).exception("%s", fault)
-            sys.stderr.write(f"nova-sched {name}: {fault}\n")
+            sys.stderr.write(f"{self.NAME} {name}: {fault}\n")
             return fault.exit_code
         except BrokenPipeError:
             raise
         except Exception as fault:
             if self.options.debug:
                 raise
-            sys.stderr.write(f"nova-sched {name}: a fault of nova_sched itself ({fault!r}); "
+            sys.stderr.write(f"{self.NAME} {name}: a fault of nova_sched itself ({fault!r}); "
                              "run it with --debug and report what it says\n")
             return errors.EXIT_NEGATIVE
+
+
+class NovaSchedReplay(NovaSched):
+    """The replay tool: ``nova-sched-replay --log URL COMMAND``, or ``nova-sched replay`` and the same."""
+
+    NAME = "nova-sched-replay"
+    COMMANDS = "nova_sched.replay"
+    DESCRIPTION = f"""\
+What the logs of nova_sched say: tail them, explain decisions, look at any moment, ask what another policy would have done.
+
+{EXIT_CODES}"""
+
+    def build_option_parser(self, description, version, argparse_kwargs=None):
+        """As that of nova-sched, and the logs."""
+        parser = super().build_option_parser(description, version, argparse_kwargs)
+        add_log_options(parser)
+        return parser
+
+
+class Replay(Command):
+    """The replay tool: tail, show, explain, why-not, state, diff, what-if and more; see nova-sched replay --help."""
+
+    def get_parser(self, prog_name):
+        """What follows the command's name is for the replay tool to parse."""
+        return _PassedOn()
+
+    def run(self, parsed_args):
+        """Run the replay tool."""
+        return NovaSchedReplay().run(parsed_args)
+
+
+class _PassedOn:
+    def parse_args(self, arguments):
+        """Parse nothing."""
+        return arguments

@@ -5,7 +5,7 @@ import getpass
 
 from cliff.command import Command
 
-from nova_sched.reading import decoded_records
+from nova_sched.replay.reading import decoded_records
 from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM

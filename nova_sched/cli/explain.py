@@ -5,9 +5,9 @@ import json
 
 from cliff.command import Command
 
-from nova_sched.cli import logs
+from nova_sched.cli import catalogue, logs
 from nova_sched.cli.text import one_line
-from nova_sched.replay import LogBook, replay
+from nova_sched.replay.decisions import LogBook, replay
 from rpc_api import errors
 from rpc_api.codec import Event
 
@@ -29,13 +29,13 @@ class Explain(Command):
         parser.epilog = EPILOG
         parser.add_argument("key", metavar="REQUEST|INSTANCE", help="a request id or the uuid of an instance")
         logs.add_arguments(parser)
-        logs.add_config_file(parser)
+        catalogue.add_config_file(parser)
         parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)")
         return parser
 
     def take_action(self, arguments):
         with logs.Logs(arguments) as opened:
-            book = LogBook(opened, logs.catalogue(arguments))
+            book = LogBook(opened, catalogue.catalogue(arguments))
         found = book.of_request(arguments.key)
         if not found:
             raise errors.NovaSchedError(f"no decision for {arguments.key} is in {', '.join(sorted(book.records))}; "

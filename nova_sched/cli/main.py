@@ -1,4 +1,4 @@
-"""``nova-sched``: the command line of operators and of those who try it out."""
+"""``nova-sched`` and ``nova-sched-replay``: the command lines of operators and of those who try it out."""
 
 import logging
 import os
@@ -7,21 +7,23 @@ import sys
 from rpc_api import concurrency, errors
 
 INTERRUPTED = 130
-DESCRIPTION = """\
-The event-sourced scheduler for OpenStack Nova: play a cloud, and tail, replay and explain its decisions.
-
-exit codes: 0 ok, 1 negative finding, 2 usage, 3 broker or log unreachable, 4 gap or partial data, 5 unknown schema
-"""
 
 
 def main(argv=None) -> int:
-    """Run a command; returns its exit code. A user never sees a traceback (``--debug`` shows one)."""
+    """``nova-sched``: run a command; returns its exit code. A user never sees a traceback (``--debug`` shows one)."""
+    return _run("NovaSched", argv)
+
+
+def replay(argv=None) -> int:
+    """``nova-sched-replay``, in the same way."""
+    return _run("NovaSchedReplay", argv)
+
+
+def _run(name, argv):
     concurrency.setup()
-    from nova_sched.cli.app import NovaSched
-    argv = sys.argv[1:] if argv is None else argv
-    app = NovaSched()
+    from nova_sched.cli import app
     try:
-        return app.run(argv)
+        return getattr(app, name)().run(sys.argv[1:] if argv is None else argv)
     except SystemExit as end:
         return errors.EXIT_OK if end.code is None else end.code if isinstance(end.code, int) else errors.EXIT_USAGE
     except KeyboardInterrupt:

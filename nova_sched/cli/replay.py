@@ -4,13 +4,13 @@ import argparse
 
 from cliff.command import Command
 
-from nova_sched.cli import logs
+from nova_sched.cli import catalogue, logs
 from nova_sched.cli.text import one_line
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay import LogBook
-from nova_sched.replay import replay as replayed
+from nova_sched.replay.decisions import LogBook
+from nova_sched.replay.decisions import replay as replayed
 from rpc_api import errors
 
 EPILOG = """\
@@ -31,7 +31,7 @@ class Replay(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         logs.add_arguments(parser)
-        logs.add_config_file(parser)
+        catalogue.add_config_file(parser)
         parser.add_argument("--instance", action="append", metavar="UUID", help="only decisions of these instances")
         parser.add_argument("--show", type=int, default=10, metavar="N", help="differences to show (10)")
         return parser
@@ -39,7 +39,7 @@ class Replay(Command):
     def take_action(self, arguments):
         write = self.app.stdout.write
         with logs.Logs(arguments) as opened:
-            book = LogBook(opened, logs.catalogue(arguments))
+            book = LogBook(opened, catalogue.catalogue(arguments))
         only = set(arguments.instance) if arguments.instance else None
         unknown = (only or set()) - {one.decision.instance_uuid for one in book.decisions}
         if unknown:

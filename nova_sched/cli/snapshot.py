@@ -1,15 +1,11 @@
 """``nova-sched snapshot``: fold logs and keep their state, or check the snapshots that are kept."""
 
-import argparse
-
-from cliff.command import Command
-
-from nova_sched.cli import logs
+from nova_sched.cli.command import ReplayCommand
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.reading import decoded_records
+from nova_sched.replay.reading import decoded_records
 from nova_sched.snapshots import open_store
 from rpc_api import errors
 from rpc_api.log.epoch import epoch_of, opening_of
@@ -24,27 +20,23 @@ exit codes: 0 kept (or: they fit), 1 there is no snapshot to check, 3 log or sto
 """
 
 
-class Snapshot(Command):
+class Snapshot(ReplayCommand):
     """Keep the state of logs as snapshots; with --check see whether the kept ones fit their logs and give their state."""
 
-    def get_parser(self, prog_name):
-        parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = EPILOG
-        logs.add_arguments(parser)
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
         parser.add_argument("--to", required=True, metavar="URL", help="where snapshots are kept: file:///DIR or redis://...")
         parser.add_argument("--check", action="store_true", help="check the kept snapshots instead of taking new ones")
-        return parser
 
-    def take_action(self, arguments):
+    def run_on(self, source, arguments):
         store = open_store(arguments.to)
-        with logs.Logs(arguments) as opened:
-            for cell, log in sorted(opened.items()):
-                try:
-                    (self._check if arguments.check else self._take)(cell, log, store)
-                except (errors.UnknownSchema, errors.SnapshotMismatch) as fault:
-                    raise type(fault)(f"{store.where(cell)}: {fault}") from None
-        return 0
+        for cell, log in sorted(source.logs.items()):
+            try:
+                (self._check if arguments.check else self._take)(cell, log, store)
+            except (errors.UnknownSchema, errors.SnapshotMismatch) as fault:
+                raise type(fault)(f"{store.where(cell)}: {fault}") from None
+        return errors.EXIT_OK
 
     def _take(self, cell, log, store):
         opening = opening_of(log)
@@ -52,7 +44,7 @@ class Snapshot(Command):
         projection.fold(decoded_records(log))
         packed = snapshot.dump(projection)
         store.save(cell, packed)
-        self.app.stdout.write(f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
+        self.out.write(f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
                               f"{len(packed)} bytes, digest {state_digest(projection)}\n")
 
     def _check(self, cell, log, store):
@@ -75,4 +67,4 @@ class Snapshot(Command):
                 raise errors.SnapshotMismatch(f"the snapshot of {cell} and the records after it do not give the state "
                                               "of the whole log; remove it and take a new one")
             text += ", the same state as the whole log"
-        self.app.stdout.write(f"{text}, digest {state_digest(projection)}\n")
+        self.out.write(f"{text}, digest {state_digest(projection)}\n")

@@ -60,7 +60,8 @@ class Policy:
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    f"mend {'enabled_filters' if kind == 'filter' else 'weight_classes, or --weigher of a play'}")
+                    "mend [filter_scheduler] " + ("enabled_filters or available_filters" if kind == "filter" else
+                                                  "weight_classes, or --weigher of a play"))
 
     @cached_property
     def digest(self) -> str:

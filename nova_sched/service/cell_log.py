@@ -64,6 +64,14 @@ class CellLog:
         if known is not None and self.producer.epoch < known[0]:
             self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
 
+    def check_heard(self, known) -> None:
+        """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
+        another process that took our name is heard from then on, and nothing of what we say counts."""
+        if known is not None and self.producer.epoch < known[0]:
+            raise errors.NameTaken(
+                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it says "
+                f"counts; give each its own [{self._producer_name.partition('/')[0]}] name, and start this one again")
+
     def refuse_snapshot(self) -> None:
         """The snapshot that was delivered is of no use: read the log anew, without one. New ones are kept all the same."""
         self._reads_snapshots = False

@@ -11,6 +11,7 @@ from nova_sched.service import neutron, plugins
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
+from rpc_api.objects.fields import ArchitectureField
 
 
 SCHEDULER_OPTS = [
@@ -33,7 +34,7 @@ FILTER_OPTS = [
                      "or of entry points of nova_sched.weighers, and paths of classes as they are written for nova."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
                help="Of how many best hosts one is drawn. Hosts of one score are in an order that is drawn too."),
-    cfg.StrOpt("image_properties_default_architecture", mutable=True,
+    cfg.StrOpt("image_properties_default_architecture", mutable=True, choices=ArchitectureField().valid_values,
                help="Architecture of images that name none, for the ImagePropertiesFilter."),
     cfg.BoolOpt("shuffle_best_same_weighed_hosts", default=False, mutable=True,
                 help="Has no effect, and is there for configurations of nova's: equal hosts are always drawn from."),
@@ -51,7 +52,8 @@ FILTER_OPTS = [
     cfg.StrOpt("aggregate_image_properties_isolation_separator", default=".", mutable=True,
                help="What stands between that beginning and the name of a property."),
     cfg.BoolOpt("pci_in_placement", default=False, mutable=True,
-                help="Whether PCI devices are resource providers that requests name by their group."),
+                help="Has no effect here, as in nova's own scheduler: nova-api and the conductor read it, and say in a request "
+                     "which of its groups are PCI devices."),
     cfg.ListOpt("image_props_weight_setting", default=[], mutable=True,
                 help="Weights of image properties for the ImagePropertiesWeigher: name=weight; all weigh 1 where empty."),
 ]

@@ -54,7 +54,7 @@ class SchedulerEndpoint:
             return answered
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
-        asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
+        asked.add_done_callback(lambda done: self._answer(request_id, done, answered, return_objects))
         return answered
 
     def _in_named_cell(self, request):
@@ -63,7 +63,7 @@ class SchedulerEndpoint:
         return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
                                 preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
-    def _answer(self, done, answered, return_objects):
+    def _answer(self, request_id, done, answered, return_objects):
         fault = done.exception()
         if isinstance(fault, errors.NoHostFound):
             refusal = NoValidHost(reason=str(fault))
@@ -71,7 +71,7 @@ class SchedulerEndpoint:
             answered.set_exception(refusal)
         elif isinstance(fault, errors.UsageError):
             # A filter found that what the request asks of it makes no sense.
-            LOG.info("a request cannot be placed: %s", fault)
+            LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
         elif fault is not None:
             answered.set_exception(fault)

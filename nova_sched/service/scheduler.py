@@ -237,6 +237,8 @@ class Scheduler:
             noted = ()
         self._logs[cell].taken()
         self._learn_to_speak(cell)
+        if cell not in self._silent:
+            self._logs[cell].check_heard(self.engine.cloud.projections[cell].producers.get(self.name))
         if noted and self._on_noted:
             self._on_noted(cell, noted)
         if not self._ready.is_set():

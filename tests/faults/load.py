@@ -26,7 +26,7 @@ from cloud.audit import Audit
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
-from nova_sched.reading import records_of
+from nova_sched.replay.reading import records_of
 from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.codec import Event

@@ -5,8 +5,8 @@ import itertools
 from conductor.engine import CellEngine
 from nova_sched.cli import explain, tail
 from nova_sched.projection.beginning import Beginning
-from nova_sched.quarantine import CODES, set_aside
-from nova_sched.replay import LogBook, replay
+from nova_sched.replay.quarantine import CODES, set_aside
+from nova_sched.replay.decisions import LogBook, replay
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log

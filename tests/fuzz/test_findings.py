@@ -10,7 +10,7 @@ import pytest
 from nova_sched.cli import tail
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
-from nova_sched.replay import LogBook, replay
+from nova_sched.replay.decisions import LogBook, replay
 from nova_sched.selection.policy import Policy
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events

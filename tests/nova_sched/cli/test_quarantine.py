@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nova_sched import quarantine
-from nova_sched.cli.main import main
+from nova_sched.replay import quarantine
+from nova_sched.cli.main import replay
 from nova_sched.projection.projection import Projection
 from nova_sched.service import report as service_report
 from rpc_api import codec, events
@@ -63,7 +63,7 @@ def url(request):
 
 def shown(capsys, *arguments):
     """(exit code, rows as dictionaries, what is on stderr) of a run with JSON."""
-    code = main(["quarantine", "-o", "json", *arguments])
+    code = replay(["quarantine", "-o", "json", *arguments])
     said = capsys.readouterr()
     return code, [json.loads(line) for line in said.out.splitlines()], said.err
 
@@ -111,11 +111,11 @@ def test_codes_cells_and_bytes_are_chosen(url, capsys):
 def test_table_and_csv(url, capsys):
     with open_log(url) as log:
         log.append([raw_record(event("Host\nMelted\x1b[2J"), event(producer="conductor/\x07", values=[1]))])
-    assert main(["quarantine", "--log", f"cell1={url}"]) == 1
+    assert replay(["quarantine", "--log", f"cell1={url}"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].split() == ["cell", "position", "index", "code", "producer", "reason"]
     assert "unknown-type" in lines[1] and r"conductor/\x07" in lines[2] and all(line.isprintable() for line in lines)
-    assert main(["quarantine", "--log", f"cell1={url}", "-o", "csv", "--raw"]) == 1
+    assert replay(["quarantine", "--log", f"cell1={url}", "-o", "csv", "--raw"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["code"] for row in rows] == ["unknown-type", "invalid"]
     assert bytes.fromhex(rows[1]["raw"]) == pack(event(producer="conductor/\x07", values=[1]))
@@ -158,12 +158,12 @@ def test_a_log_whose_first_records_are_gone(capsys):
     ([], 2, "required: --log"),
 ])
 def test_wrong_commands(capsys, command, code, told):
-    assert main(["quarantine", *command]) == code
+    assert replay(["quarantine", *command]) == code
     assert told in capsys.readouterr().err
 
 
 def test_a_cell_that_is_not_named(url, capsys):
-    assert main(["quarantine", "--log", f"cell1={url}", "--cell", "cell9"]) == 2
+    assert replay(["quarantine", "--log", f"cell1={url}", "--cell", "cell9"]) == 2
     assert "there is no log of 'cell9' among cell1" in capsys.readouterr().err
 
 

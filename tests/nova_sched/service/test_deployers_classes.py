@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from nova_sched.replay import LogBook, replay
+from nova_sched.replay.decisions import LogBook, replay
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.service.engine import CELL0
 from rpc_api import errors, events

@@ -118,13 +118,14 @@ def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
     ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
     ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
 ])
-def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, caplog, name, hints, reason):
     scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
     asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
     asked.scheduler_hints = hints
     answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
-    with pytest.raises(NoValidHost, match=reason):
+    with caplog.at_level("INFO"), pytest.raises(NoValidHost, match=reason):
         answer.result(20)
+    assert f"request {CONTEXT.request_id} cannot be placed: the hint" in caplog.text
     scheduler.set_policy(Policy()).result(20)
     assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
 

@@ -58,6 +58,6 @@ def test_the_first_event_of_who_began_a_log_is_not_taken_for_its_beginning(log):
         def now_ns(self):
             return 5
     ensure_open(log, "cell1", "conductor/c", Stopped())
-    from nova_sched.reading import decoded_records
+    from nova_sched.replay.reading import decoded_records
     (_, record), = decoded_records(log)
     assert record.events[0].producer_epoch < 5

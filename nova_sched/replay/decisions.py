@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.reading import decoded_records
+from nova_sched.replay.reading import decoded_records
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.projection.projection import Projection
-from nova_sched.reading import decoded_records
+from nova_sched.replay.reading import decoded_records
 from rpc_api import errors
 from rpc_api.codec import Event
 

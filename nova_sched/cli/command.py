@@ -1,0 +1,92 @@
+"""What the commands of the replay tool have in common: how logs are named, shown and read."""
+
+import argparse
+import os
+import re
+from contextlib import contextmanager
+
+from cliff.command import Command
+
+from nova_sched.cli import output
+from nova_sched.replay.history import History, SnapshotCache
+from nova_sched.replay.source import Source
+from nova_sched.snapshots import open_store
+from rpc_api import errors
+from rpc_api.clock import SYSTEM
+
+#: Names the logs where no option does: as the values of several --log, with blanks between them.
+ENVIRONMENT = "NOVA_SCHED_LOG"
+_MINUS_TIME = re.compile(r"-\d.*")
+
+
+def add_log_options(parser, default=None) -> None:
+    """Add the options that name logs and say how to show them: the tool takes them before its command and behind."""
+    group = parser.add_argument_group("logs and output")
+    group.add_argument("--log", action="append", default=default, metavar="[CELL=]URL|FILE|DIR", dest="logs",
+                       help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; a file of "
+                            f"export; or the output directory of a play (or name them in ${ENVIRONMENT})")
+    group.add_argument("--snapshots", default=default, metavar="URL",
+                       help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...")
+    group.add_argument("--no-cache", action="store_const", const=True, default=default, dest="no_cache",
+                       help="keep no snapshots of what is folded for the next command")
+    group.add_argument("--color", choices=("auto", "always", "never"), default=default, help="colours (auto: on a terminal)")
+    group.add_argument("--no-progress", action="store_const", const=True, default=default, dest="no_progress",
+                       help="draw no progress bars")
+
+
+class ReplayCommand(Command):
+    """A command that reads logs. Its ``EPILOG`` ends with worked examples, which a test runs."""
+
+    EPILOG = ""
+    #: Whether a log that cannot be opened is for the command to show, and not an error.
+    tolerant = False
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = self.EPILOG
+        parser.allow_abbrev = False
+        # A time may begin with a minus (-15m); no option begins with a digit.
+        parser._negative_number_matcher = _MINUS_TIME
+        self.add_arguments(parser)
+        add_log_options(parser)
+        return parser
+
+    def add_arguments(self, parser) -> None:
+        """Add the command's own arguments."""
+
+    def option(self, arguments, name):
+        """The value of a common option: behind the command, else before it."""
+        found = getattr(arguments, name)
+        return getattr(self.app.options, name, None) if found is None else found
+
+    def take_action(self, arguments):
+        self.out, self.err = self.app.stdout, self.app.stderr
+        self.paint = output.Paint(self.option(arguments, "color") or "auto", self.out)
+        self.now_ns = SYSTEM.now_ns()
+        with Source(self._names(arguments), self.tolerant) as source:
+            return self.run_on(source, arguments)
+
+    def _names(self, arguments):
+        names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
+        names = names or os.environ.get(ENVIRONMENT, "").split()
+        if not names:
+            raise errors.UsageError(f"no log is named, wanted --log CELL=URL (or URL, a file of export, the directory of a play), or "
+                                    f"${ENVIRONMENT}")
+        return names
+
+    def run_on(self, source, arguments) -> int:
+        """Do it; returns the exit code."""
+        raise NotImplementedError
+
+    @contextmanager
+    def history(self, source, arguments):
+        """The :class:`~nova_sched.replay.history.History` of the logs, with a progress bar for what takes long."""
+        store = self.option(arguments, "snapshots")
+        with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
+            yield History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
+                          open_store(store) if store else None, update)
+
+    def say(self, text: str) -> None:
+        """Say something beside the data, on stderr."""
+        self.err.write(f"{text}\n")

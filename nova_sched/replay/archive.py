@@ -1,0 +1,6 @@
+def is_archive(path):
+    return False
+
+
+def open_archive(path):
+    return []

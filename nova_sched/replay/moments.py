@@ -1,0 +1,185 @@
+"""Moments and ranges: how an operator names a time or a position, and what that is in each log.
+
+A moment is a position of one log (``1200``, ``cell1:1200``, ``first``, ``last``) or a time (``2026-11-21T12:03:05Z``,
+``12:03:05``, ``-15m``, ``yesterday``, ``now``, ``@1763726585``). Times without a zone are UTC. The time of a record is that of its
+first readable event, by its producer's clock: clocks of different producers may differ by a little, and so a position that is
+found by time is right to within that.
+"""
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+
+from rpc_api import codec, errors
+
+SECOND_NS = 10**9
+#: By how much the clocks of producers may differ: a range of times is read from so much before to so much behind it.
+SLACK_NS = 300 * SECOND_NS
+READ_TIMEOUT = 10.0
+
+_UNITS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGO = re.compile(r"-((?:\d+(?:\.\d+)?(?:ms|[smhdw]))+)")
+_AGO_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_POSITION = re.compile(r"(?:([^:@/\s]+):)?(\d{1,18}|first|last)")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?")
+WANTED = ("wanted a position (1200, cell1:1200, first, last) or a time (2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now, "
+          "@1763726585)")
+
+
+class Moment(NamedTuple):
+    """A moment as it was named: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only one), or ``at_ns``."""
+
+    text: str
+    cell: str | None = None
+    position: int | str | None = None
+    at_ns: int | None = None
+
+
+def parse_moment(text: str, now_ns: int) -> Moment:
+    """Read a moment; UsageError for a text that is none."""
+    at_ns = _time_of(text, now_ns)
+    if at_ns is not None:
+        return Moment(text, at_ns=at_ns)
+    found = _POSITION.fullmatch(text)
+    if not found:
+        raise errors.UsageError(f"{text!r} is no moment, {WANTED}")
+    cell, position = found.groups()
+    return Moment(text, cell, int(position) if position.isdigit() else position)
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """Read a time in nanoseconds since 1970; UsageError for a text that is none."""
+    at_ns = _time_of(text, now_ns)
+    if at_ns is None:
+        raise errors.UsageError(f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now or "
+                                "@1763726585")
+    return at_ns
+
+
+def _time_of(text, now_ns):
+    now = datetime.fromtimestamp(now_ns / 1e9, timezone.utc)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return now_ns - int(sum(float(number) * _UNITS[unit] for number, unit in _AGO_PARTS.findall(ago[1])) * 1e9)
+    if text == "now":
+        return now_ns
+    if text in ("today", "yesterday"):
+        return _ns_of(midnight - timedelta(days=text == "yesterday"))
+    if re.fullmatch(r"@\d{1,12}(\.\d{1,9})?", text):
+        seconds, _, part = text[1:].partition(".")
+        return int(seconds) * SECOND_NS + int(part.ljust(9, "0") or 0)
+    if re.fullmatch(r"@-.+", text):
+        return _time_of(text[1:], now_ns)
+    if _CLOCK.fullmatch(text):
+        text = f"{midnight:%Y-%m-%d}T{text.zfill(len(text) + (text.index(':') == 1))}"
+    elif not re.match(r"\d{4}-\d{2}", text):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return _ns_of(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _ns_of(at):
+    since = at - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
+
+
+def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
+    """Read ``A:B``, ``A:`` or ``:B``: positions of one log (``100:200``, ``cell1:100:200``), or times after an @
+    (``@-2h:-1h``, ``@12:00:00..13:00:00``: ``..`` parts them too, for times that have colons). A single position is
+    that record alone. UsageError for a text that is none."""
+    times = text.startswith("@")
+    parts = _range_parts(text[1:] if times else text, times, now_ns)
+    if parts is None:
+        raise errors.UsageError(f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, or times as "
+                                "@-2h:-1h or @12:00..13:00")
+    return parts
+
+
+def _range_parts(text, times, now_ns):
+    if not times:
+        found = re.fullmatch(r"(?:((?!first:|last:)[^:@/\s\d][^:@/\s]*):)?(\d{1,18}|first|last)?(:(\d{1,18}|first|last)?)?", text)
+        if not found or not (found[2] or found[4]):
+            return None
+        first, last = (found[2], found[4] if found[3] else found[2])
+        return tuple(one and Moment(text, found[1], int(one) if one.isdigit() else one) for one in (first, last))
+    for first, last in ([text.split("..", 1)] if ".." in text else _halves(text)):
+        # (A bare number is seconds since 1970 only where it cannot be an hour.)
+        parsed = [_time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns) for one in (first, last)]
+        if (first or last) and all(at is not None or not one for at, one in zip(parsed, (first, last), strict=True)):
+            return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
+    return None
+
+
+def _halves(text):
+    """All ways to cut a text at a colon, and the whole of it as a beginning."""
+    yield from ((text[:place], text[place + 1:]) for place, one in enumerate(text) if one == ":")
+    yield text, ""
+
+
+def time_of(events) -> int | None:
+    """Nanoseconds since 1970 of the first event that can be read; None where none can."""
+    return next((event.at_ns for event in events if isinstance(event, codec.Event)), None)
+
+
+def position_at(log, at_ns: int) -> int:
+    """The last position of a log whose record is of ``at_ns`` or before; one before its first record where none is."""
+    bounds = log.bounds()
+    low, high = bounds.first, bounds.last + 1
+    while low < high:
+        middle = (low + high) // 2
+        position, found_ns = _next_time(log, middle, high)
+        if found_ns is None or found_ns > at_ns:
+            high = middle
+        else:
+            low = position + 1
+    return low - 1
+
+
+def _next_time(log, position, end):
+    """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end, None) if none."""
+    with log.read_from(position) as reader:
+        while reader.position < end:
+            records = reader.read(1, READ_TIMEOUT)
+            if not records:
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {READ_TIMEOUT:.0f} s; "
+                                            "see to its broker")
+            found_ns = time_of(codec.decode_record(records[0].payload, records[0].account).events)
+            if found_ns is not None:
+                return records[0].position, found_ns
+    return end, None
+
+
+def resolve(moment: Moment, source) -> dict[str, int]:
+    """The last position of each cell's log that belongs to a moment.
+
+    That of a position in one cell's log is, in the others, the time of its record. Raises UsageError where the cell is not
+    clear, and PositionTruncated or PositionAhead for a position that the log does not hold.
+    """
+    if moment.at_ns is not None:
+        return {cell: position_at(log, moment.at_ns) for cell, log in source.logs.items()}
+    if moment.cell is None and moment.position in ("first", "last"):
+        return {cell: _position_in(cell, log, moment) for cell, log in source.logs.items()}
+    cell, log = source.one(moment.cell, f"the position {moment.text}")
+    position = _position_in(cell, log, moment)
+    at_ns = _next_time(log, position, log.bounds().last + 1)[1]
+    return {other: position if other == cell else log.bounds().last if at_ns is None else position_at(log, at_ns)
+            for other, log in source.logs.items()}
+
+
+def _position_in(cell, log, moment):
+    bounds = log.bounds()
+    if moment.position == "first":
+        return bounds.first
+    if moment.position == "last":
+        return bounds.last
+    if moment.position < bounds.first:
+        raise errors.PositionTruncated(f"the log of {cell} begins at position {bounds.first}, got {moment.position}; name a later one, "
+                                       "or a log that still holds it")
+    if moment.position > bounds.last:
+        raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got {moment.position}; name an earlier "
+                                   "one, or see whether the log was re-created")
+    return moment.position
