@@ -150,9 +150,9 @@ class FilterChain:
 
     def _renew(self, kept, request, chain, roots, rows):
         places, said = np.searchsorted(roots, rows), self.table.said_since(kept.version, rows)
-        before = kept.codes.take(places)
+        were = kept.codes.take(places)
         # Of a host that passed, and of which only the use changed, all other filters would say what they said.
-        anew = said | (before != 0)
+        anew = said | (were != 0)
         codes = np.zeros(len(rows), np.int64)
         for among, asked in ((np.flatnonzero(anew), False), (np.flatnonzero(~anew), True)):
             if len(among):
@@ -160,7 +160,7 @@ class FilterChain:
                                            rows.take(among), request, kept.reasons)
         kept.counts += [0] * (len(kept.reasons) + 1 - len(kept.counts))
         moved = False
-        for before, code in zip(before.tolist(), codes.tolist(), strict=True):
+        for before, code in zip(were.tolist(), codes.tolist(), strict=True):
             kept.counts[before] -= 1
             kept.counts[code] += 1
             moved |= (before == 0) != (code == 0)
