@@ -170,6 +170,52 @@ def resolve(moment: Moment, source) -> dict[str, int]:
             for other, log in source.logs.items()}
 
 
+class Span(NamedTuple):
+    """A range in one cell's log: positions ``first`` to ``last``, both included and both there (none where last < first)."""
+
+    first: int
+    last: int
+
+
+def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
+    """What a range of :func:`parse_range` is in each cell's log: cell -> :class:`Span`, and what the logs do not hold of it.
+
+    Positions without ``first`` and ``last`` are those of one log, and only that one is in the answer. Times are taken with
+    ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
+    """
+    first, last = ends
+    named = next((one for one in ends if one is not None and one.at_ns is None
+                  and (one.cell is not None or one.position not in ("first", "last"))), None)
+    logs = source.logs if named is None else dict([source.one(named.cell, f"the range {named.text}")])
+    found, gaps = {}, []
+    for cell, log in logs.items():
+        bounds = log.bounds()
+        begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
+        asked = [one.position for one in ends if one is not None and type(one.position) is int]
+        for wrong, text in ((asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
+                            (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}")):
+            if wrong:
+                gaps.append(errors.LogGap(f"the log of {cell} {text}; what it holds of the range is shown"))
+        found[cell] = Span(max(begin, bounds.first), min(end, bounds.last))
+    return found, gaps
+
+
+def _begin_of(log, bounds, moment):
+    if moment is None or moment.position == "first":
+        return bounds.first
+    if moment.position == "last":
+        return max(bounds.last, bounds.first)
+    return position_at(log, moment.at_ns - SLACK_NS) + 1 if moment.at_ns is not None else moment.position
+
+
+def _end_of(log, bounds, moment):
+    if moment is None or moment.position == "last":
+        return bounds.last
+    if moment.position == "first":
+        return min(bounds.first, bounds.last)
+    return position_at(log, moment.at_ns + SLACK_NS) if moment.at_ns is not None else moment.position
+
+
 def _position_in(cell, log, moment):
     bounds = log.bounds()
     if moment.position == "first":
