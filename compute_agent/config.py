@@ -22,12 +22,13 @@ OPTS = [
                       "full report."),
 ]
 PCI_GROUP = cfg.OptGroup("pci", "PCI devices")
+COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")
 
 
 def list_opts():
     """All options of the agent and of its own drivers, for oslo-config-generator."""
     return [(agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)]),
-            (PCI_GROUP, drivers.local.PCI_OPTS)]
+            (COMPUTE_GROUP, drivers.local.COMPUTE_OPTS), (PCI_GROUP, drivers.local.PCI_OPTS)]
 
 
 def register(conf) -> None:

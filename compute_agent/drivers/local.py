@@ -11,6 +11,7 @@ import shutil
 import socket
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 from oslo_config import cfg
 
@@ -29,7 +30,13 @@ OPTS = [
                help="Driver local: memory in MB that instances do not get."),
 ]
 
-
+COMPUTE_OPTS = [
+    cfg.StrOpt("cpu_dedicated_set",
+               help="Driver local: CPUs for pinned guests (PCPU), as nova's option of the same name: 4-12,^8,15."),
+    cfg.StrOpt("cpu_shared_set",
+               help="Driver local: CPUs for guests that are not pinned (VCPU), as nova's option of the same name. All CPUs where "
+                    "neither this nor cpu_dedicated_set is set; none where only that is."),
+]
 PCI_OPTS = [
     cfg.MultiStrOpt("device_spec", default=[],
                     help="Driver local: PCI devices of the machine that instances may get, as nova's option of the same name: "
@@ -38,32 +45,61 @@ PCI_OPTS = [
 ]
 
 
+class CPUs(NamedTuple):
+    """Numbers of the CPUs that guests may have: ``shared`` by those that are not pinned, ``dedicated`` to the others."""
+
+    shared: frozenset
+    dedicated: frozenset
+
+
+def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
+    """The CPUs of the options ``cpu_dedicated_set`` and ``cpu_shared_set`` (None or "": not set) on a machine with these
+    ``usable`` ones; UsageError for CPUs that it has not, or that are in both."""
+    sets = {}
+    for name, text in (("cpu_shared_set", shared), ("cpu_dedicated_set", dedicated)):
+        sets[name] = chosen = frozenset(sysfs.cpus_in(text or "", f"[compute] {name}"))
+        missing = sorted(chosen.difference(usable))
+        if missing:
+            raise errors.UsageError(f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it (it has "
+                                    f"{', '.join(map(str, sorted(usable)))}); mend it")
+    both = sorted(sets["cpu_shared_set"] & sets["cpu_dedicated_set"])
+    if both:
+        raise errors.UsageError(f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each in one of them; "
+                                "mend them")
+    if not any(sets.values()):
+        return CPUs(frozenset(usable), frozenset())
+    return CPUs(*sets.values())
+
+
 class LocalDriver(Driver):
     """The machine's processors, memory and disk as one provider, its NUMA nodes, and those of its PCI devices that
-    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``sys_path`` where Linux describes the machine."""
+    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``cpus`` are those that guests may have (None: all
+    shared), ``sys_path`` is where Linux describes the machine."""
 
-    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT):
+    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT,
+                 cpus: CPUs | None = None):
         self._host = host
         self._reserved_memory_mb = reserved_memory_mb
         self._device_specs = device_specs
         self._sys_path = sys_path
+        self._cpus = cpus or CPUs(frozenset(os.sched_getaffinity(0)), frozenset())
         self._file = Path(state_path) / "instances.json"
         self._running = self._read()
 
     def inventory(self):
         total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         disk_gb = shutil.disk_usage(self._file.parent).total // 10**9
-        usable = os.sched_getaffinity(0)
-        cpus = len(usable)
+        shared, dedicated = self._cpus
         inventories = (
-            events.Inventory("VCPU", cpus, 0, 1, cpus, 1, 4.0),
+            *(events.Inventory(resource_class, len(cpus), 0, 1, len(cpus), 1, ratio)
+              for resource_class, cpus, ratio in (("VCPU", shared, 4.0), ("PCPU", dedicated, 1.0)) if cpus),
             events.Inventory("MEMORY_MB", total_mb, min(self._reserved_memory_mb, total_mb), 1, total_mb, 1, 1.0),
             events.Inventory("DISK_GB", disk_gb, 0, 1, max(disk_gb, 1), 1, 1.0),
         )
         root = events.Provider(str(uuid.uuid5(NAMESPACE, self._host)), self._host, -1, inventories, (), ())
         return events.HostInventory(
             self._host, None, _address(), "local", 1, json.dumps({"arch": platform.machine()}),
-            ((platform.machine(), "local", "exe"),), {}, (root,), sysfs.numa_cells(self._sys_path, usable),
+            ((platform.machine(), "local", "exe"),), {}, (root,), sysfs.numa_cells(self._sys_path, shared, dedicated),
             pools_of(sysfs.pci_devices(self._sys_path), self._device_specs) if self._device_specs else ())
 
     def status(self):
@@ -112,4 +148,5 @@ def _address():
 def drivers(conf, host: str) -> dict:
     """This machine as the one host, under the agent's name."""
     options = conf.compute_agent
-    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec))}
+    cpus = cpus_of(conf.compute.cpu_dedicated_set, conf.compute.cpu_shared_set, os.sched_getaffinity(0))
+    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec), cpus=cpus)}

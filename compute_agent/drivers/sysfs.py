@@ -36,21 +36,23 @@ def cpus_in(text: str, whose: str) -> set[int]:
     return cpus - excluded
 
 
-def numa_cells(root: Path = ROOT, cpus=None) -> tuple:
-    """HostNUMACell records of the machine, those without CPUs left out; ``cpus`` are the only ones that count (None: all).
+def numa_cells(root: Path = ROOT, shared=None, dedicated=frozenset()) -> tuple:
+    """HostNUMACell records of the machine, those without CPUs left out; only CPUs that are ``shared`` (None: all) or
+    ``dedicated`` count.
 
-    No CPU is dedicated. None at all where the machine does not say.
+    None at all where the machine does not say.
     """
     cells = []
     for path in (root / "devices/system/node").glob("node[0-9]*"):
         own = cpus_in(_read(path / "cpulist"), f"{path}/cpulist")
-        own &= own if cpus is None else set(cpus)
+        shared_here, dedicated_here = own if shared is None else own & shared, own & dedicated
+        own = shared_here | dedicated_here
         memory_kb = int((re.search(r"MemTotal:\s*([0-9]+) kB", _read(path / "meminfo")) or (0, 0))[1])
         if own:
             topology = root / "devices/system/cpu"
             cells.append(events.HostNUMACell(
-                int(path.name[4:]), _number(topology / f"cpu{min(own)}/topology/physical_package_id"), tuple(sorted(own)), (),
-                _cores(topology, own), memory_kb // 1024, _pages(path / "hugepages", memory_kb)))
+                int(path.name[4:]), _number(topology / f"cpu{min(own)}/topology/physical_package_id"), tuple(sorted(shared_here)),
+                tuple(sorted(dedicated_here)), _cores(topology, own), memory_kb // 1024, _pages(path / "hugepages", memory_kb)))
     return tuple(sorted(cells))
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from compute_agent.drivers.device_spec import pools_of, specs_of
-from compute_agent.drivers.local import LocalDriver
+from compute_agent.drivers.local import CPUs, LocalDriver, cpus_of
 from compute_agent.drivers.sysfs import Device, cpus_in, numa_cells, pci_devices
 from nova_sched.projection.devices import fault_of
 from rpc_api import errors, events
@@ -52,6 +52,8 @@ def test_numa_nodes(machine):
         return events.HostNUMACell(number, number, shared, (), siblings, memory_kb // 1024, pages)
     assert numa_cells(machine) == (cell(0, (0, 1, 4, 5), ((0, 4), (1, 5)), 0), cell(1, (2, 3, 6, 7), ((2, 6), (3, 7)), 1))
     assert numa_cells(machine, {2, 6, 7}) == (cell(1, (2, 6, 7), ((2, 6), (7,)), 1),)
+    pinned = cell(1, (6,), ((2, 6), (7,)), 1)._replace(dedicated_cpus=(2, 7))
+    assert numa_cells(machine, {6}, {2, 7}) == (pinned,)
 
 
 def test_a_machine_that_says_nothing(tmp_path):
@@ -147,3 +149,30 @@ def test_the_local_driver_reports_them(machine, tmp_path, monkeypatch):
     assert [(pool.product_id, pool.count) for pool in inventory.pci_pools] == [("0443", 1)]
     assert fault_of(inventory) is None
     assert LocalDriver("me", tmp_path / "state", sys_path=machine).inventory().pci_pools == ()
+
+
+@pytest.mark.parametrize("dedicated, shared, expected", [
+    (None, None, ({0, 1, 2, 3}, ())), ("", "", ({0, 1, 2, 3}, ())), ("2-3", None, ((), {2, 3})), (None, "0-2,^1", ({0, 2}, ())),
+    ("0,2", "1,3", ({1, 3}, {0, 2}))])
+def test_cpus_that_guests_may_have(dedicated, shared, expected):
+    assert cpus_of(dedicated, shared, range(4)) == tuple(map(frozenset, expected))
+
+
+@pytest.mark.parametrize("dedicated, shared, words", [
+    ("2-4", None, r"\[compute\] cpu_dedicated_set is '2-4', and this machine has no CPU 4"),
+    (None, "x", r"\[compute\] cpu_shared_set is 'x', wanted numbers and ranges"),
+    ("1-2", "2-3", "CPU 2 is in .* cpu_shared_set and in cpu_dedicated_set")])
+def test_cpus_that_make_no_sense(dedicated, shared, words):
+    with pytest.raises(errors.UsageError, match=words):
+        cpus_of(dedicated, shared, range(4))
+
+
+@pytest.mark.parametrize("cpus, amounts", [
+    (CPUs(frozenset({0}), frozenset({2, 3})), {"VCPU": (1, 4.0), "PCPU": (2, 1.0)}),
+    (CPUs(frozenset(), frozenset({2, 3})), {"PCPU": (2, 1.0)})])
+def test_dedicated_cpus_are_reported(machine, tmp_path, cpus, amounts):
+    inventory = LocalDriver("me", tmp_path / "state", sys_path=machine, cpus=cpus).inventory()
+    reported = {one.resource_class: (one.total, one.allocation_ratio) for one in inventory.providers[0].inventories}
+    assert {name: reported.get(name) for name in ("VCPU", "PCPU")} == {"VCPU": None, **amounts}
+    assert [cpu for cell in inventory.numa_cells for cpu in cell.dedicated_cpus] == sorted(cpus.dedicated)
+    assert fault_of(inventory) is None
