@@ -5,7 +5,7 @@ import re
 import signal
 import string
 import threading
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 from nova_sched.cli import event_text, output
 from nova_sched.cli.command import ReplayCommand
@@ -93,9 +93,10 @@ class Tail(ReplayCommand):
         if arguments.follow and count is None and ends[0] is None and since_ns is None and not any(
                 skip[0] >= 0 for skip in skips.values()):
             count = BEFORE_FOLLOWING
-        self._show_range(source, found, pickers, count, writer)
-        if arguments.follow:
-            self._follow(source, found, pickers, writer)
+        with _Ending() if arguments.follow else nullcontext() as ending:
+            self._show_range(source, found, pickers, count, writer)
+            if arguments.follow and not ending.come:
+                self._follow(source, found, pickers, writer, ending)
         writer.end()
         self.out.flush()
         for gap in self._gaps:
@@ -183,9 +184,10 @@ class Tail(ReplayCommand):
         if self._cursor is not None:
             self._cursor.save()
 
-    def _follow(self, source, found, pickers, writer):
+    def _follow(self, source, found, pickers, writer, ending):
         starts = {cell: (source.logs[cell], max(span.last + 1, span.first)) for cell, span in found.items()}
-        with Following(starts) as following, _ending(following.stop):
+        with Following(starts) as following:
+            ending.then(following.stop)
             for cell, records in following.batches():
                 if records is None:
                     self.say(f"nova-sched-replay tail: the log of {cell} can be read again")
@@ -205,21 +207,36 @@ class Tail(ReplayCommand):
         self._save()
 
 
-@contextmanager
-def _ending(stop):
-    """End quietly, between two batches, with ^C or SIGTERM; a second ^C ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+class _Ending:
+    """End quietly, between two batches, with ^C or SIGTERM; a second one ends at once."""
 
-    def end(number, frame):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop()
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self):
+        #: Whether the signal has come.
+        self.come = False
+        self._stop = self._before = None
+
+    def then(self, stop) -> None:
+        """What to call when the signal comes, at once if it has."""
+        self._stop = stop
+        if self.come:
+            stop()
+
+    def _end(self, number, frame):
+        self.come = True
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+        if self._stop is not None:
+            self._stop()
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._before = {}
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *exc):
+        for number, handler in (self._before or {}).items():
             signal.signal(number, handler)
 
 
