@@ -123,7 +123,8 @@ def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
 
 
 def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
-    """Read a record that was appended with an account. Never raises: what cannot be read comes back as :class:`SetAside`."""
+    """Read a record that was appended with an account. Never raises:
+    what cannot be read comes back as :class:`SetAside`."""
     opened = _opened(payload)
     if type(opened) is DecodedRecord:
         return opened

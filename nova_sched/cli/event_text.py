@@ -10,7 +10,7 @@ from rpc_api.events.schema import PackedObjectField
 #: Of an event's type on a terminal.
 COLOURS = {
     "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",), "AllocationMoved": ("yellow",),
-    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",),
+    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",), "RequestRefused": ("red",),
     "HostLost": ("red",), "HostRemoved": ("red",), SET_ASIDE: ("bold", "red"), "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
 }
@@ -156,6 +156,7 @@ _TEXTS = {
     "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} attempt {data.attempt}"
                                  f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"),
     "DecisionMade": _decided,
+    "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",
     "AggregateUpdated": lambda data: (f"{data.name} {data.uuid} {len(data.hosts)} hosts "
                                       + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))),
 }

@@ -26,8 +26,8 @@ def capacity_key(cells, pools) -> bytes:
 
 
 class CellUse(NamedTuple):
-    """What guests have of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory, and the pages of
-    each size (in the order of the node's ``pages``)."""
+    """What guests have of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory,
+    and the pages of each size (in the order of the node's ``pages``)."""
 
     shared_cpus: int
     pinned: frozenset
@@ -73,8 +73,8 @@ class Capacity:
 
 
 class HostDevices:
-    """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for each
-    pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
+    """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for
+    each pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
 
     __slots__ = ("capacity", "cell_uses", "pool_uses", "_key")
 
@@ -89,7 +89,8 @@ class HostDevices:
     def key(self) -> bytes:
         """Equal for equal states of equal hosts."""
         if self._key is None:
-            self._key = msgpack.packb((self.capacity.key, [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
+            self._key = msgpack.packb((self.capacity.key,
+                                       [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
                                                            for one in self.cell_uses], self.pool_uses))
         return self._key
 
@@ -108,7 +109,8 @@ class HostDevices:
         return self.capacity.pools[number].count - self.pool_uses[number]
 
     def with_guests(self, guests) -> "HostDevices":
-        """The same host with what some Guest records have counted as used; nodes and pools that it has not are passed over."""
+        """The same host with what some Guest records have counted as used;
+        nodes and pools that it has not are passed over."""
         cells, pools = list(self.cell_uses), list(self.pool_uses)
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
         for guest in guests:
@@ -123,7 +125,8 @@ class HostDevices:
         return HostDevices(self.capacity, tuple(cells), tuple(pools))
 
     def breach(self, guest, cpu_ratio: float, ram_ratio: float) -> str | None:
-        """Why a Guest does not fit what is left, None when it does; the ratios are those of unpinned CPUs and memory."""
+        """Why a Guest does not fit what is left, None when it does;
+        the ratios are those of unpinned CPUs and memory."""
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
         uses = list(self.cell_uses)
         # As in nova these follow from the CPU policy of the whole guest, whatever one of its nodes has of either.
@@ -177,13 +180,13 @@ def _used_more(cell, used, use):
     taken = pages_of(cell, use)
     if taken is not None:
         pages[taken[0]] += taken[1]
-    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use), used.memory_mb + use.memory_mb,
-                   tuple(pages))
+    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use),
+                   used.memory_mb + use.memory_mb, tuple(pages))
 
 
 def _cell_breach(cell, used, use, pinned):
-    """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked for,
-    and all memory of a guest with pinned CPUs. No guest may have more than there is."""
+    """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked
+    for, and all memory of a guest with pinned CPUs. No guest may have more than there is."""
     taken = taken_cpus(cell, use)
     own = [host for _, host in use.pins] + list(use.reserved_cpus)
     if len(set(own)) < len(own) or not set(own) <= set(cell.dedicated_cpus):

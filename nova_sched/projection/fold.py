@@ -326,6 +326,7 @@ HANDLERS = {
     "AllocationMoved": allocation_moved,
     "BuildFailed": counted,
     "DecisionMade": counted,
+    "RequestRefused": counted,
     "PolicyAdopted": counted,
     "AggregateUpdated": aggregate_updated,
     "AggregateDeleted": aggregate_deleted,

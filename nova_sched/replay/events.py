@@ -47,6 +47,7 @@ _SUBJECTS = {
     "BuildFailed": lambda data: Subjects((data.host,), (data.instance_uuid,), (), (data.request_id,)),
     "DecisionMade": lambda data: Subjects(
         data.hosts, (data.instance_uuid,), (data.claim_uuid,) if data.claim_uuid else (), (data.request_id,)),
+    "RequestRefused": lambda data: Subjects((), data.instances, (), (data.request_id,)),
     "AggregateUpdated": lambda data: Subjects(data.hosts),
     "GroupAnchored": _of_host,
     **dict.fromkeys(("LogOpened", "LogRebased", "AccountsRequired", "PolicyAdopted", "AggregateDeleted", "GroupFenced"),

@@ -242,6 +242,8 @@ _HIDE = {
     "HostReported": Redactor._reported, "DecisionMade": Redactor._decided, "PolicyAdopted": Redactor._adopted,
     "InstancesTracked": Redactor._tracked, "BuildFailed": Redactor._with_reason, "ClaimReleased": Redactor._with_reason,
     "HostLost": Redactor._with_reason, "HostRemoved": Redactor._with_reason,
+    # (It quotes the request.)
+    "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
     "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id), guest=self.guest(data.guest)),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
     "AggregateUpdated": lambda self, data: data._replace(metadata=self.metadata(data.metadata)),

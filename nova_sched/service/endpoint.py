@@ -24,8 +24,8 @@ MAX_INSTANCES = 1000
 
 
 class SchedulerEndpoint:
-    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks`` are
-    asked what the ports and networks of a request want of a host."""
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks``
+    are asked what the ports and networks of a request want of a host."""
 
     def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler
@@ -39,22 +39,24 @@ class SchedulerEndpoint:
         NoValidHost when the instances cannot all be placed; its text is safe for the end user.
         """
         if not isinstance(spec_obj, RequestSpec):
-            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a RequestSpec; "
-                                    "use a conductor that speaks scheduler RPC 4.5")
+            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
+                                    "RequestSpec; use a conductor that speaks scheduler RPC 4.5")
         request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
-        answered = Future()
+        answered, uuids = Future(), ()
         try:
             uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
             request = self._in_named_cell(request_from(spec_obj, request_id))
             request = with_networks(request, spec_obj, self._networks,
                                     self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
         except (errors.UsageError, errors.ServiceUnavailable) as fault:
-            LOG.info("request %s cannot be placed: %s", request_id, fault)
-            answered.set_exception(NoValidHost(reason=str(fault)))
+            reason = str(fault)
+            LOG.info("request %s cannot be placed: %s", request_id, reason)
+            self._scheduler.refuse(request_id, uuids, reason)
+            answered.set_exception(NoValidHost(reason=reason))
             return answered
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
-        asked.add_done_callback(lambda done: self._answer(done, answered, return_objects))
+        asked.add_done_callback(lambda done: self._answer(request_id, done, answered, return_objects))
         return answered
 
     def _in_named_cell(self, request):
@@ -63,7 +65,7 @@ class SchedulerEndpoint:
         return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
                                 preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
-    def _answer(self, done, answered, return_objects):
+    def _answer(self, request_id, done, answered, return_objects):
         fault = done.exception()
         if isinstance(fault, errors.NoHostFound):
             refusal = NoValidHost(reason=str(fault))
@@ -71,7 +73,7 @@ class SchedulerEndpoint:
             answered.set_exception(refusal)
         elif isinstance(fault, errors.UsageError):
             # A filter found that what the request asks of it makes no sense.
-            LOG.info("a request cannot be placed: %s", fault)
+            LOG.info("request %s cannot be placed: %s", request_id, fault)
             answered.set_exception(NoValidHost(reason=str(fault)))
         elif fault is not None:
             answered.set_exception(fault)

@@ -24,6 +24,7 @@ from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
 from rpc_api import errors, events
+from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
 class Placed(NamedTuple):
-    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is where
-    it stands in the cell's log; ``guest`` the packed Guest of the claim."""
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is
+    where it stands in the cell's log; ``guest`` the packed Guest of the claim."""
 
     instance_uuid: str
     cell: str
@@ -245,7 +246,8 @@ class Engine:
     def on_instances(self, host, instances, gone=(), all_of_them=False):
         """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the
         host's log does not know it. With ``all_of_them`` those that are not named are gone."""
-        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts), (None, None))
+        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts),
+                                (None, None))
         if cell is None:
             LOG.debug("what is said of the instances of %s is not noted: no cell has such a host", host)
             return
@@ -275,7 +277,8 @@ class Engine:
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
             self._decide_elsewhere(cell)
-        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so, and keep no snapshot.
+        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so,
+        # and keep no snapshot.
         for cell, first in self.states.headless_for(self.rebase_after):
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
@@ -369,10 +372,16 @@ class Engine:
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
-        LOG.info("No valid host for %s of %s: %s", instance.uuid, request.request_id, summary)
+        asked = instance.ask.instances
+        several = f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)" if len(asked) > 1 else ""
+        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several, summary)
         self.counts["no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
-        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary))
+        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), recorded=True)
+
+    def on_refused(self, request_id, instance_uuids, reason):
+        """Record why a request comes to nothing that no decision was made of."""
+        self._say(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
 
     def _say(self, cell, *data):
         """Publish what must be said in any case: now, or when the log takes it."""
@@ -469,8 +478,8 @@ class Engine:
                     self._decide(instance)
 
     def _on_rebased(self, cell, aggregates):
-        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all are given up, and are
-        released behind it, so that those do not hold which stood after it."""
+        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all
+        are given up, and are released behind it, so that those do not hold which stood after it."""
         self._emptied[cell] = self.clock.monotonic()
         if cell == CELL0:
             self.account_rule.begin()
@@ -486,8 +495,9 @@ class Engine:
         self._say(instance.cell, events.ClaimReleased(
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 
-    def _fail(self, ask, fault):
-        """Answer with an error; all that was claimed for the request is released, now or when it comes back."""
+    def _fail(self, ask, fault, recorded=False):
+        """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no decision
+        has ``recorded`` is recorded here."""
         if ask.over:
             return
         ask.over = True
@@ -495,6 +505,8 @@ class Engine:
         for instance in ask.instances:
             if instance.accepted:
                 self._release(instance)
+        if not recorded:
+            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances], getattr(fault, "summary", "") or str(fault))
         ask.future.set_exception(fault)
 
     def _answer(self, ask):
@@ -546,8 +558,8 @@ class Engine:
             self._decide(instance)
 
     def _lose_accepted(self, cell):
-        """A log forgot what it had accepted: instances of requests that are not answered yet, which hold nothing any more
-        and are to be decided again."""
+        """A log forgot what it had accepted: instances of requests that are not answered yet,
+        which hold nothing any more and are to be decided again."""
         lost = [one for ask in self._asks.values() for one in ask.instances if one.accepted and one.cell == cell]
         for instance in lost:
             instance.accepted = False
@@ -597,6 +609,6 @@ class Engine:
         """Publish what must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
-            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log "
-                                        f"of {cell}; see its quarantine")
+            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the "
+                                        f"log of {cell}; see its quarantine")
         self._waits[cell].append((self.publish(cell, data), instance))

@@ -47,8 +47,9 @@ def networks_of(conf, wanted: bool) -> Networks:
         if found is not None:
             return found
     if wanted:
-        raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] auth_type is not, "
-                                "wanted an account to ask Neutron with; configure [neutron], or unset the option")
+        raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+                                "auth_type is not, wanted an account to ask Neutron with; configure [neutron], "
+                                "or unset the option")
     return NotConfigured()
 
 
@@ -91,7 +92,8 @@ class Neutron(Networks):
     def segment_of_subnet(self, subnet_id):
         if not self._has_segments():
             return None
-        return _text(self._get(f"/v2.0/subnets/{quote(subnet_id, safe='')}", f"subnet {subnet_id}", "subnet").get("segment_id")) or None
+        return _text(self._get(f"/v2.0/subnets/{quote(subnet_id, safe='')}", f"subnet {subnet_id}",
+                               "subnet").get("segment_id")) or None
 
     def _subnets(self, network_id):
         what, params = f"network {network_id}", {"network_id": network_id, "fields": "segment_id"}
@@ -102,7 +104,8 @@ class Neutron(Networks):
             if not following:
                 return
             params = dict(parse_qsl(urlsplit(following[0]).query))
-        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log")
+        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets "
+                                        f"of the {what}; see its log")
 
     def _has_segments(self):
         now, known = self._clock.monotonic(), self._extensions
@@ -125,15 +128,16 @@ class Neutron(Networks):
             raise _unavailable(what, fault) from None
         found = answer.get(name) if name and isinstance(answer, dict) else answer
         if not isinstance(found, dict):
-            raise errors.ServiceUnavailable(f"Neutron answered what is no {name or 'JSON object'} when it was asked for the {what}; "
-                                            "see that [neutron] leads to it")
+            raise errors.ServiceUnavailable(f"Neutron answered what is no {name or 'JSON object'} when it was asked "
+                                            f"for the {what}; see that [neutron] leads to it")
         return found
 
 
 def _list_of(answer, name, what):
     found = answer.get(name)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise errors.ServiceUnavailable(f"Neutron answered without {name} when it was asked for the {what}; see its log")
+        raise errors.ServiceUnavailable(f"Neutron answered without {name} when it was asked "
+                                        f"for the {what}; see its log")
     return found
 
 

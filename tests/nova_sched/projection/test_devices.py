@@ -1,4 +1,5 @@
-"""NUMA nodes, pages and PCI devices in the fold: the log order decides who gets them, and what is used is counted anew."""
+"""NUMA nodes, pages and PCI devices in the fold: the log order decides who gets them,
+and what is used is counted anew."""
 
 import pytest
 
@@ -19,12 +20,13 @@ NODES = (
 
 def host(*consumers, **facts):
     return report("host", *consumers, inventory=tree("host", inventories=(
-        inventory_of("VCPU", 16, ratio=2.0), inventory_of("MEMORY_MB", 8192)), numa_cells=NODES, pci_pools=(NICS,), **facts))
+        inventory_of("VCPU", 16, ratio=2.0), inventory_of("MEMORY_MB", 8192)), numa_cells=NODES, pci_pools=(NICS,),
+        **facts))
 
 
 def use(cell, *pins, shared=0, memory=0, pages=0, isolated=False, reserved=()):
-    return events.NUMAUse(cell, 0, shared, tuple((guest, cpu) for guest, cpu in enumerate(pins)), reserved, isolated, memory,
-                          pages)
+    return events.NUMAUse(cell, 0, shared,
+                          tuple((guest, cpu) for guest, cpu in enumerate(pins)), reserved, isolated, memory, pages)
 
 
 def nic(count=1, of=NICS):
@@ -203,6 +205,7 @@ def test_an_instance_is_where_it_was_said_to_be_last(said, places):
 
 
 def test_what_is_said_again_without_the_image_leaves_the_image():
-    cell = Cell(report("a"), events.InstancesTracked("a", (events.TrackedInstance(uuid_of("one"), {"os_type": "x"}),), ()),
+    cell = Cell(report("a"), events.InstancesTracked("a", (events.TrackedInstance(uuid_of("one"), {"os_type": "x"}),),
+                                                     ()),
                 tracked("a", "one"))
     assert cell.projection.tracked.get(uuid_of("one")).image_properties == {"os_type": "x"}

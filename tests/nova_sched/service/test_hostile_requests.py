@@ -1,4 +1,5 @@
-"""Requests that make no sense: each gets an answer of ours, and the next good request is served as if nothing had been."""
+"""Requests that make no sense: each gets an answer of ours,
+and the next good request is served as if nothing had been."""
 
 import pytest
 
@@ -19,8 +20,8 @@ VM = uuid_of("vm")
 
 
 def group(**fields):
-    return InstanceGroup(**{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [], "_rules": {},
-                            **fields})
+    return InstanceGroup(**{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [],
+                            "_rules": {}, **fields})
 
 
 def with_(**fields):
@@ -108,9 +109,10 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
                                        [uuid_of(good)]).result(20)
     assert selected[0][0].service_host == "a"
     scheduler.call(lambda engine: engine.publish("cell1", *[
-        release(entry) for entries in engine.cloud.projections["cell1"].consumers.values() for entry in entries])).result(20)
-    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20), 20,
-               "the claim was not released")
+        release(entry) for entries in engine.cloud.projections["cell1"].consumers.values()
+        for entry in entries])).result(20)
+    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20),
+               20, "the claim was not released")
     assert scheduler.call(lambda engine: int(engine.cloud.table.held.sum())).result(20) == 0
 
 

@@ -29,8 +29,8 @@ PASSWORD = "the password of nova"
 
 
 class Fakes:
-    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give a
-    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
+    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give
+    a path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
 
     def __init__(self):
         self.ports, self.subnets, self.faults, self.extensions = {}, {}, {}, ["segment"]
@@ -52,10 +52,12 @@ class Fakes:
         self.tokens.add(token := f"token-{self.logins}")
         endpoint = {"interface": "internal", "region": "one", "region_id": "one", "url": self.url, "id": "e"}
         return 201, {"token": {
-            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z", "issued_at": "2026-01-01T00:00:00.000000Z",
+            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z",
+            "issued_at": "2026-01-01T00:00:00.000000Z",
             "user": {"id": "u", "name": "nova", "domain": {"id": "default", "name": "Default"}},
             "project": {"id": "p", "name": "service", "domain": {"id": "default", "name": "Default"}},
-            "catalog": [{"type": "network", "name": "neutron", "id": "s", "endpoints": [endpoint]}]}}, {"X-Subject-Token": token}
+            "catalog": [{"type": "network", "name": "neutron", "id": "s",
+                         "endpoints": [endpoint]}]}}, {"X-Subject-Token": token}
 
     def answer(self, path, query):
         if path == "/v2.0/extensions":
@@ -89,7 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("X-Auth-Token") not in self.fakes.tokens:
             return self._send(401, {"NeutronError": {"message": "no token"}})
         answer = self.fakes.answer(parts.path, parse_qs(parts.query))
-        return self._send(404, {"NeutronError": {"message": "not found"}}) if answer is None else self._send(200, answer)
+        if answer is None:
+            return self._send(404, {"NeutronError": {"message": "not found"}})
+        return self._send(200, answer)
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -100,7 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status, body, headers=()):
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)), **dict(headers)}.items():
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)),
+                            **dict(headers)}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -129,8 +134,8 @@ def conf_of(tmp_path, neutron=None, **scheduler):
 
 def account(fakes, **options):
     return {"auth_type": "password", "auth_url": f"{fakes.url}/v3", "username": "nova", "password": PASSWORD,
-            "user_domain_name": "Default", "project_name": "service", "project_domain_name": "Default", "http_retries": 0,
-            "timeout": 2, **options}
+            "user_domain_name": "Default", "project_name": "service", "project_domain_name": "Default",
+            "http_retries": 0, "timeout": 2, **options}
 
 
 @pytest.fixture
@@ -253,7 +258,8 @@ def test_a_neutron_that_is_away(fakes, tmp_path):
 def test_without_an_account_nobody_is_asked(tmp_path):
     for neutron in (None, {}, {"http_retries": 1}):
         assert isinstance(networks_of(conf_of(tmp_path, neutron), False), NotConfigured)
-        with pytest.raises(errors.UsageError, match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"):
+        with pytest.raises(errors.UsageError,
+                           match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"):
             networks_of(conf_of(tmp_path, neutron), True)
 
 
@@ -268,7 +274,8 @@ def test_options_of_nova(fakes, tmp_path):
     conf = conf_of(tmp_path, account(fakes))
     assert (conf.neutron.http_retries, conf.neutron.extension_sync_interval) == (0, 600)
     networks_of(conf, False)
-    assert (conf.neutron.service_type, conf.neutron.valid_interfaces, conf.neutron.timeout) == ("network", ["internal", "public"], 2)
+    assert (conf.neutron.service_type, conf.neutron.valid_interfaces) == ("network", ["internal", "public"])
+    assert conf.neutron.timeout == 2
 
 
 def test_keystone_is_not_imported_where_it_is_not_needed():
@@ -344,7 +351,10 @@ class Decided:
 
     def __init__(self, policy):
         self.engine = type("Engine", (), {"policy": policy})
-        self.cells, self.requests = {}, []
+        self.cells, self.requests, self.refused = {}, [], []
+
+    def refuse(self, request_id, uuids, reason):
+        self.refused.append(reason)
 
     def select(self, request, uuids, alternates):
         from concurrent.futures import Future
@@ -373,7 +383,7 @@ def test_a_request_that_needs_it_where_it_is_not_configured(wanted, said):
     decided, answered = select(Policy(query_placement_for_routed_network_aggregates=True), None, wanted)
     with pytest.raises(NoValidHost, match=said):
         answered.result(5)
-    assert decided.requests == []
+    assert decided.requests == [] and len(decided.refused) == 1
 
 
 def test_a_neutron_that_fails_is_an_answer(fakes, neutron):
