@@ -131,7 +131,7 @@ def position_at(log, at_ns: int) -> int:
     low, high = bounds.first, bounds.last + 1
     while low < high:
         middle = (low + high) // 2
-        position, found_ns = _next_time(log, middle, high)
+        position, found_ns = next_time(log, middle, high)
         if found_ns is None or found_ns > at_ns:
             high = middle
         else:
@@ -139,7 +139,7 @@ def position_at(log, at_ns: int) -> int:
     return low - 1
 
 
-def _next_time(log, position, end):
+def next_time(log, position, end):
     """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end, None) if none."""
     with log.read_from(position) as reader:
         while reader.position < end:
@@ -165,7 +165,7 @@ def resolve(moment: Moment, source) -> dict[str, int]:
         return {cell: _position_in(cell, log, moment) for cell, log in source.logs.items()}
     cell, log = source.one(moment.cell, f"the position {moment.text}")
     position = _position_in(cell, log, moment)
-    at_ns = _next_time(log, position, log.bounds().last + 1)[1]
+    at_ns = next_time(log, position, log.bounds().last + 1)[1]
     return {other: position if other == cell else log.bounds().last if at_ns is None else position_at(log, at_ns)
             for other, log in source.logs.items()}
 
