@@ -10,8 +10,8 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.archive_file import Header, Range, Writer
 from nova_sched.replay.moments import time_of
-from nova_sched.replay.reading import decoded_records, records_between
-from nova_sched.replay.redaction import Known, Redactor
+from nova_sched.replay.reading import records_between
+from nova_sched.replay.redaction import KNOWN_BY, Known, Redactor
 from rpc_api import codec, digest, errors
 from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.log import MAX_RECORD_BYTES, Record
@@ -40,7 +40,7 @@ def export(source, spans, file, made_ns: int, redact: bool = True, progress=lamb
         opening = opening_of(source.logs[cell])
         ranges.append(Range(cell, opening.epoch if opening else None, span.first, span.last))
     done = Exported()
-    redactor = Redactor(secrets.token_bytes(32), _known(source, progress)) if redact else None
+    redactor = Redactor(secrets.token_bytes(32), _known(source, ranges, progress)) if redact else None
     writer = Writer(file, Header(redact, made_ns, metadata.version("nova_sched"), tuple(ranges)))
     for one in ranges:
         _Cell(source.logs[one.cell], one, redactor, writer, done, progress).write()
@@ -49,17 +49,18 @@ def export(source, spans, file, made_ns: int, redact: bool = True, progress=lamb
     return done
 
 
-def _known(source, progress):
-    """What is to be known of all logs before anything is hidden."""
+def _known(source, ranges, progress):
+    """What is to be known of all logs, up to the ends of their ranges, before anything is hidden."""
     known = Known()
-    for cell, log in sorted(source.logs.items()):
+    for cell, _, _, last in ranges:
+        log = source.logs[cell]
         bounds = log.bounds()
-        for number, (_, record) in enumerate(decoded_records(log), 1):
-            for event in record.events:
+        for number, record in enumerate(records_between(log, None, last), 1):
+            for _, event in codec.decode_holding(record.payload, KNOWN_BY):
                 if isinstance(event, Event):
                     known.see(event)
             if not number % 1000:
-                progress(f"{cell}, looking", number, bounds.count)
+                progress(f"{cell}, looking", number, min(last, bounds.last) - bounds.first + 1)
     return known
 
 

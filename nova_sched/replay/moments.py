@@ -120,6 +120,14 @@ def _halves(text):
     yield text, ""
 
 
+def stamp(at_ns: int | None) -> str:
+    """A time (nanoseconds since 1970) for people and for programs: UTC, to the millisecond."""
+    if at_ns is None:
+        return "-"
+    at = datetime.fromtimestamp(at_ns // 1_000_000_000, timezone.utc)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ns // 1_000_000 % 1000:03}Z"
+
+
 def time_of(events) -> int | None:
     """Nanoseconds since 1970 of the first event that can be read; None where none can."""
     return next((event.at_ns for event in events if isinstance(event, codec.Event)), None)

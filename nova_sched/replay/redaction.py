@@ -45,22 +45,30 @@ class Known:
 
     def see(self, event) -> None:
         """Take in an :class:`~rpc_api.codec.Event`."""
-        data = event.data
-        if event.name == "ClaimProposed":
-            self.ids.add(data.project_id)
-        elif event.name == "InstanceStarted":
-            self.ids.add(data.consumer.project_id)
-        elif event.name == "HostReported":
-            consumers = _thawed("HostConsumers", data.consumers)
-            self.ids.update(one.project_id for one in (consumers.consumers if consumers else ()))
-        elif event.name == "PolicyAdopted":
-            self.policies[data.digest] = data.options
-        elif event.name == "DecisionMade":
-            evidence = _thawed("Evidence", data.evidence)
-            if evidence is not None:
-                self.ids.update((evidence.request.project_id, evidence.request.user_id))
-                self.asked_keys.update(key.rpartition(":")[2] for key in evidence.request.extra_specs)
-        self.ids -= {None, ""}
+        see = _SEE.get(event.name)
+        if see is not None:
+            see(self, event.data)
+            self.ids -= {None, ""}
+
+    def _see_decision(self, data):
+        evidence = _thawed("Evidence", data.evidence)
+        if evidence is not None:
+            self.ids.update((evidence.request.project_id, evidence.request.user_id))
+            self.asked_keys.update(key.rpartition(":")[2] for key in evidence.request.extra_specs)
+
+    def _see_report(self, data):
+        consumers = _thawed("HostConsumers", data.consumers)
+        self.ids.update(one.project_id for one in (consumers.consumers if consumers else ()))
+
+
+_SEE = {
+    "DecisionMade": Known._see_decision, "HostReported": Known._see_report,
+    "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
+    "InstanceStarted": lambda self, data: self.ids.add(data.consumer.project_id),
+    "PolicyAdopted": lambda self, data: self.policies.update({data.digest: data.options}),
+}
+#: For :func:`rpc_api.codec.decode_holding`: the events that a :class:`Known` takes in.
+KNOWN_BY = [[name.encode() for name in _SEE]]
 
 
 def _thawed(name, packed):
