@@ -1,4 +1,4 @@
-"""tail, explain, replay and snapshot on the logs of a played cloud."""
+"""explain, replay and snapshot on the logs of a played cloud."""
 
 import json
 import re
@@ -107,34 +107,11 @@ def test_explain_of_nothing_is_negative(played, capsys):
     assert "no decision for req-none" in capsys.readouterr().err
 
 
-def test_tail_counts_and_filters(played, capsys):
-    instance = next(row for row in rows(played) if "built" in row)[1]
-    assert main(["tail", "--log", str(played), "--instance", instance, "-o", "json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {"ClaimProposed", "DecisionMade", "InstanceStarted"} <= {line["event"] for line in lines}
-    assert main(["tail", "--log", str(played), "--type", "LogOpened"]) == 0
-    assert capsys.readouterr().out.count("LogOpened") == 3
-
-
-def test_tail_shows_what_was_set_aside(tmp_path, capsys):
-    url = f"sqlite:///{tmp_path}/log.db"
-    with open_log(url) as log:
-        log.append([b"\xc1 not a record"])
-    assert main(["tail", "--log", f"cell1={url}"]) == 0
-    assert "SET ASIDE undecodable" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command, code, told", [
-    (["tail", "--log", "cell1=sqlite:////nowhere/log.db"], 3, "/nowhere/log.db"),
-    (["tail", "--log", "cell1=sqlite:////nowhere/log.db", "--type", "Nothing"], 2, "there is no event type"),
-    (["tail", "--log", "nonsense"], 2, "neither CELL=URL nor"),
     (["replay"], 2, "required: --log"),
     (["nonsense"], 2, "Unknown command"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
-    (["tail", "--log", "cell1=memory://empty", "--from", "-1"], 2, "is not 0 or more"),
-    (["tail", "--log", "cell1=memory://empty", "-n", "-1"], 2, "is not 0 or more"),
-    (["tail", "--log", "cell1=sqlite:////tmp"], 3, "is a directory, wanted a file"),
     ([], 2, "The event-sourced scheduler"),
 ])
 def test_wrong_commands(capsys, command, code, told):
@@ -151,17 +128,6 @@ def test_help_is_no_fault(capsys):
 def test_an_instance_that_nobody_decided_is_no_success(played, capsys):
     assert main(["replay", "--log", str(played), "--instance", "nope"]) == 1
     assert "no decision for nope" in capsys.readouterr().err
-
-
-def test_a_first_position_is_one_logs(played, capsys):
-    assert main(["tail", "--log", str(played), "--from", "3"]) == 2
-    assert "--from takes one log" in capsys.readouterr().err
-
-
-def test_a_position_past_the_end_is_a_gap(played, capsys):
-    logs = json.loads((played / "summary.json").read_text())["logs"]
-    assert main(["tail", "--log", f"cell1={logs['cell1']}", "--from", "999999"]) == 4
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_snapshot_is_kept_and_fits(played, tmp_path, capsys):
