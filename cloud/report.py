@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from cloud.audit import Audit
+from nova_sched.replay.audit import Audit
 from cloud.logs import masked
 from rpc_api import errors, messages
 

@@ -88,7 +88,7 @@ class History:
         self.logs = logs
         self.cache = cache
         self.store = store
-        self._progress = progress
+        self.progress = progress
         self._openings = {}
 
     def opening(self, cell):
@@ -125,7 +125,7 @@ class History:
 
     def _begin(self, cell, position, table):
         opening = self.opening(cell)
-        if opening is None:
+        if opening is None or position < 0:
             return Projection(cell, table)
         return (self._from_snapshot(cell, position, table)
                 or (Projection(cell, table) if opening.whole else self._rebased(cell, position, table)) or self._unknown(cell))
@@ -187,4 +187,4 @@ class History:
                 kept_at = events
                 self.cache.put(projection.epoch, one, snapshot.dump(projection))
             if not done % 1000 or done == total:
-                self._progress(cell, done, total)
+                self.progress(cell, done, total)
