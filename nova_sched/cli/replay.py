@@ -12,11 +12,12 @@ from nova_sched.replay.laws import fold_all
 from nova_sched.replay.moments import parse_moment, resolve
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import again
+from nova_sched.service.tuning import prepare_memory
 from rpc_api import errors
 
 EPILOG = """\
-With --verify each log is folded twice (record by record, and from a snapshot taken in the middle), an audit of its own
-arithmetic adds up what was given away, and every recorded decision is made again from the logs alone; what comes out
+With --verify the end of each log is folded twice (record by record, and from a snapshot taken on the way), an audit of its
+own arithmetic adds up what was given away, and every recorded decision is made again from the logs alone; what comes out
 differently is shown with its first cause:
   policy    the policy is in no log that is named     position  a log does not hold what the decision knew
   plugin    a class of the deployment fell            hosts     other hosts were chosen
@@ -49,6 +50,7 @@ class Replay(ReplayCommand):
 
     def run_on(self, source, arguments):
         begin = None if arguments.begin is None else resolve(parse_moment(arguments.begin, self.now_ns), source)
+        prepare_memory()
         verify = arguments.verify or bool(arguments.instance)
         with ExitStack() as stack:
             history = stack.enter_context(self.history(source, arguments))

@@ -308,6 +308,9 @@ _HANDLERS = {
 }
 
 
+_HEARD = frozenset({*_HANDLERS, "ClaimProposed", "DecisionMade"})
+
+
 class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
@@ -357,9 +360,9 @@ class Audit:
                 self.counts["alternates_refused" if by_conductor else "conflicts"] += 1
         audit = self.cells[cell]
         spoken = audit.spoken
+        self.counts["events"] += len(record.events)
         for index, event in enumerate(record.events):
-            if type(event) is Event:
-                self.counts["events"] += 1
+            if type(event) is Event and event.name in _HEARD:
                 mark = event.producer_epoch, event.sequence
                 if event.name == "LogRebased":
                     spoken.clear()

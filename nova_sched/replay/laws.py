@@ -1,4 +1,4 @@
-"""The laws of logs, looked at while they are folded once: the same state from a snapshot in the middle, nothing given away twice,
+"""The laws of logs, looked at while they are folded once: the same state from a snapshot on the way, nothing given away twice,
 no group broken, no event missing."""
 
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from rpc_api.codec import Event
 
 #: Of what is noted so many sentences are kept; all are counted.
 KEPT = 100
+#: Behind how much of a log the snapshot is taken from which its end is folded again: all of it again would take twice as long.
+SNAPSHOT_AT = 7 / 8
 
 
 class Folded(NamedTuple):
@@ -43,7 +45,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
     first = max(bounds.first, projection.position + 1)
     if audit is not None:
         audit.begin(cell, projection)
-    middle, other = first + (bounds.last - first) // 2, None
+    middle, other = first + int((bounds.last - first) * SNAPSHOT_AT), None
     gaps, events_seen, records = [], 0, 0
     for position, record in decoded_records(log, first):
         outcomes, noted = projection.fold([(position, record)])
