@@ -67,10 +67,20 @@ class Spool:
     def decisions(self, producer: str, digest: str):
         """Yield the :class:`~nova_sched.replay.decisions.Recorded` of one voice, by how much of the logs it knew: each once,
         whether or not it is in a log twice."""
+        yield from self._each_once(self._database.execute(
+            "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, epoch, "
+            "sequence, position", (producer, digest)))
+
+    def of_producer(self, producer: str):
+        """As :meth:`decisions`, of one producer by whichever policy."""
+        yield from self._each_once(self._database.execute(
+            "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, sequence, position",
+            (producer,)))
+
+    @staticmethod
+    def _each_once(rows):
         last = None
-        for cell, position, packed in self._database.execute(
-                "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, epoch, "
-                "sequence, position", (producer, digest)):
+        for cell, position, packed in rows:
             recorded = recorded_of(cell, position, _unpacked(packed))
             if recorded.key != last:
                 yield recorded
