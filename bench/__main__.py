@@ -1,4 +1,5 @@
-"""Run all benchmarks: ``python -m bench``, or some: ``python -m bench fold call``; one with options: ``python -m bench chain --help``."""
+"""Run all benchmarks: ``python -m bench``, or some: ``python -m bench fold call``; one with options:
+``python -m bench chain --help``."""
 
 import importlib
 import sys

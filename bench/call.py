@@ -66,8 +66,8 @@ def main(argv=None):
     figures = {"benchmark": "call", "hosts": arguments.hosts, "calls": arguments.calls,
                **{name: round(value, 3) for name, value in figures.items()},
                "ratio": round(figures["call_ms"] / bare, 2)}
-    print(f"bare echo {figures['echo_ms']} ms + bare publish and read-back {figures['read_back_ms']} ms = {bare:.3f} ms; "
-          f"whole call {figures['call_ms']} ms (medians): {figures['ratio']} times")
+    print(f"bare echo {figures['echo_ms']} ms + bare publish and read-back {figures['read_back_ms']} ms = "
+          f"{bare:.3f} ms; whole call {figures['call_ms']} ms (medians): {figures['ratio']} times")
     print(json.dumps(figures))
 
 

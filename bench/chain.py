@@ -1,11 +1,12 @@
 """What filters and weighers cost: whole chains, and each filter and weigher alone, beside nova's own in the same run.
 
-A chain is measured in the steady state of a busy scheduler, in which each decision's claim goes through the log before the
-next decision, and cold, with a request of a new shape each time (another amount of disk; "new guest": another amount of memory
-of its NUMA nodes, so that no host was ever asked for such a guest). Nova's chain (its filter and weight handlers) looks at the
-same hosts as HostState objects that are there already, in a Python that has nova: NOVA_SCHED_PEER_PYTHON, as `make nova-setup`
-makes one; without it nova is left out. What nova does before that (Placement, databases, copies of states) is not counted. Of
-hosts with NUMA nodes it is given some (--nova-device-hosts), and what it takes is scaled.
+A chain is measured in the steady state of a busy scheduler, in which each decision's claim goes through the log before
+the next decision, and cold, with a request of a new shape each time (another amount of disk; "new guest": another
+amount of memory of its NUMA nodes, so that no host was ever asked for such a guest). Nova's chain (its filter and
+weight handlers) looks at the same hosts as HostState objects that are there already, in a Python that has nova:
+NOVA_SCHED_PEER_PYTHON, as `make nova-setup` makes one; without it nova is left out. What nova does before that
+(Placement, databases, copies of states) is not counted. Of hosts with NUMA nodes it is given some
+(--nova-device-hosts), and what it takes is scaled.
 
 Examples:
   python -m bench chain
@@ -106,13 +107,15 @@ def asks_of(hosts) -> dict:
         "PciPassthroughFilter": GUEST,
         "ServerGroupSoftAffinityWeigher": {"group": group("soft-affinity", hosts)},
         "ServerGroupSoftAntiAffinityWeigher": {"group": group("soft-anti-affinity", hosts)},
-        "AffinityRoomWeigher": {"group": {"uuid": uuid_of("new group"), "policy": "affinity", "members": [], "hosts": []}},
+        "AffinityRoomWeigher": {"group": {"uuid": uuid_of("new group"), "policy": "affinity", "members": [],
+                                          "hosts": []}},
         "CrossCellWeigher": {"preferred_cell": CELLS[0]},
         "ImagePropertiesWeigher": {"image": {"os_distro": "debian", "hw_architecture": "x86_64"}},
         "everything": {
             "extra_specs": {"capabilities:hypervisor_type": "QEMU", "ssd": "true"}, "preferred_cell": CELLS[0],
             "image": {"hw_architecture": "x86_64", "img_hv_type": "kvm", "os_distro": "debian"},
-            "hints": {"query": [query], "different_host": [instance], "build_near_host_ip": ["10.0.1.1"], "cidr": ["/17"]},
+            "hints": {"query": [query], "different_host": [instance], "build_near_host_ip": ["10.0.1.1"],
+                      "cidr": ["/17"]},
             "group": group("soft-anti-affinity", hosts)},
     }
 
@@ -172,7 +175,8 @@ class Chain:
         """Nova's own chain once."""
         names = [[name for name in self.policy.enabled_filters if name in self.clouds.novas["filters"]],
                  [name for name, multiplier in self.policy.weighers if name in self.clouds.novas["weighers"]]]
-        # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the cells' databases with any other than 0.
+        # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the
+        # cells' databases with any other than 0.
         answer = self.clouds.nova_chain(self.cloud_name, self.ask, *names)
         for part in self.nova:
             self.nova[part].append(answer[f"{part}_ms"])
@@ -186,7 +190,8 @@ class Chain:
         found |= {"chain_ms": chain_ms, "survivors": self.survivors}
         if self.nova["filters"]:
             nova_ms = median([sum(one) for one in zip(self.nova["filters"], self.nova["weighers"], strict=True)])
-            found |= {"nova_filters_ms": median(self.nova["filters"]), "nova_weighers_ms": median(self.nova["weighers"]),
+            found |= {"nova_filters_ms": median(self.nova["filters"]),
+                      "nova_weighers_ms": median(self.nova["weighers"]),
                       "nova_ms": nova_ms, "ratio": nova_ms / chain_ms, "nova_survivors": self.nova_survivors}
         return {name: round(value, 4) for name, value in found.items()}
 
@@ -229,8 +234,8 @@ class Clouds:
         """Put the claim of a decision in flight, and fold it from the log of its cell as a scheduler does."""
         cloud = self.ours[name]
         claim = events.ClaimProposed(
-            instance, instance, instance, request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
-            rule_of(cloud.table, chosen, request, instance), False, chosen.guest)
+            instance, instance, instance, request.request_id, request.project_id, chosen.host,
+            chosen.assignment.allocations, rule_of(cloud.table, chosen, request, instance), False, chosen.guest)
         cloud.in_flight.add(claim)
         cell = cloud.table.cells.values[cloud.table.cell[chosen.row]]
         sequence = self._sequences[name, cell] = self._sequences.get((name, cell), 0) + 1
@@ -271,7 +276,8 @@ class Alone:
     def _new_request(self):
         """A guest that nobody asked for yet: what is known of hosts in one state is no help."""
         self.asked += 1
-        return request_of(0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked), "pci": pci_of(alias=f"gpu {self.asked}")})
+        return request_of(0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked),
+                                         "pci": pci_of(alias=f"gpu {self.asked}")})
 
     def _filter(self, rows):
         table, costly = self.cloud.table, self.one.costly
@@ -323,7 +329,8 @@ def cheap_policy() -> Policy:
     """Every filter that is not costly, and every weigher with a multiplier."""
     # The SameHostFilter would leave but one host to weigh.
     names = tuple(name for name, one in filters.BUILT_IN.items() if not one.costly and name != "SameHostFilter")
-    return Policy(enabled_filters=names, weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS), **OPTIONS)
+    return Policy(enabled_filters=names,
+                  weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS), **OPTIONS)
 
 
 def chains_of(clouds):
@@ -391,7 +398,8 @@ def wanted_ms(chain, state) -> str:
 
 def show(figures) -> None:
     """Print tables: milliseconds at the median, and how many times as long nova takes."""
-    print(f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; {figures['clock']} time, medians in ms")
+    print(f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; {figures['clock']} time, "
+          "medians in ms")
     print(f"{'chain':30}{'state':11}{'filters':>9}{'weighers':>9}{'both':>9}{'wanted':>8}{'nova':>9}{'ratio':>8}"
           f"{'decision':>10}{'p95':>9}")
     for one in figures["chains"]:
@@ -413,7 +421,7 @@ def open_peer():
     if not python or not shutil.which(python):
         print(f"without nova: {PEER_PYTHON} names no interpreter (make nova-setup makes one)")
         return None
-    return Peer(python, str(pathlib.Path(__file__).parent / "nova_chain.py"))
+    return Peer(python, pathlib.Path(__file__).parent / "nova_chain.py")
 
 
 def main(argv=None):
@@ -423,10 +431,12 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=6, help="turns of each chain, filter and weigher")
     parser.add_argument("--nova-rounds", type=int, default=3, help="how many of them have a turn of nova's after them")
     parser.add_argument("--decisions", type=int, default=60, help="decisions of a turn")
-    parser.add_argument("--nova-device-hosts", type=int, default=500, help="hosts with NUMA nodes and PCI devices for nova")
+    parser.add_argument("--nova-device-hosts", type=int, default=500,
+                        help="hosts with NUMA nodes and PCI devices for nova")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="where the figures are written to")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor time, where others use the machine too")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall",
+                        help="cpu: processor time, where others use the machine too")
     options = parser.parse_args(argv)
     global CLOCK
     CLOCK = options.clock

@@ -19,7 +19,8 @@ def child(hosts, instances):
     projection = Projection("cell1")
     names = [f"host-{number}" for number in range(hosts)]
     for start in range(0, hosts, 100):
-        for position, payload in records([(f"compute_agent/{name}", 1, reported(name)) for name in names[start:start + 100]],
+        for position, payload in records([(f"compute_agent/{name}", 1, reported(name))
+                                          for name in names[start:start + 100]],
                                          projection.position + 1):
             projection.fold([(position, codec.decode_record(payload))])
     folded = _resident_mb()
@@ -45,7 +46,8 @@ def main(argv=None):
     parser.add_argument("--instances", type=int, default=100_000)
     arguments = parser.parse_args(argv)
     code = f"from bench.memory import child; child({arguments.hosts}, {arguments.instances})"
-    print(subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True).stdout.strip())
+    print(subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True,
+                         text=True).stdout.strip())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """Nova's own chain over the hosts of :mod:`bench.busy_cloud`, with the time that it takes.
 
-Run by a Python that has nova, one JSON question a line in, one JSON answer a line out; imports nothing of this project.
+Run by a Python that has nova, beneath :mod:`tests.peers.peer_loop`; imports nothing of this project.
 """
 
 import functools
-import json
-import sys
 import time
 import types
 
@@ -80,9 +78,10 @@ def spec_of(ask):
         image=objects.ImageMeta(properties=objects.ImageMetaProps(**ask["image"])), instance_group=None,
         instance_uuid="33333333-3333-4333-8333-333333333333", project_id=ask["project"], ignore_hosts=ask["ignore"],
         force_hosts=None, force_nodes=None, scheduler_hints=ask["hints"], requested_destination=None, num_instances=1,
-        availability_zone=ask["availability_zone"], numa_topology=None, pci_requests=objects.InstancePCIRequests(requests=[]),
-        flavor=objects.Flavor(name=ask["flavor"], vcpus=ask["vcpus"], memory_mb=ask["memory_mb"], root_gb=ask["disk_gb"],
-                              ephemeral_gb=0, swap=0, extra_specs=ask["extra_specs"]))
+        availability_zone=ask["availability_zone"], numa_topology=None,
+        pci_requests=objects.InstancePCIRequests(requests=[]),
+        flavor=objects.Flavor(name=ask["flavor"], vcpus=ask["vcpus"], memory_mb=ask["memory_mb"],
+                              root_gb=ask["disk_gb"], ephemeral_gb=0, swap=0, extra_specs=ask["extra_specs"]))
     if ask["image_id"]:
         spec.image.id = ask["image_id"]
     if ask["group"] is not None:
@@ -139,21 +138,9 @@ def chain(name, ask, filters, weighers, options, clock):
     ended = now()
     for group, option, _ in options:
         CONF.clear_override(option, group)
-    return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3, "survivors": len(weighed)}
+    return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3,
+            "survivors": len(weighed)}
 
 
-ASKS = {one.__name__: one for one in (names, cloud, chain)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (names, cloud, chain)

@@ -31,7 +31,8 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "huaw
 def cloud_of(workload, policy):
     """A cloud of one cell with the hosts and racks of a workload."""
     projection = Projection("cell1")
-    said = [codec.make_event(events.HostReported(name, "agents", pack(inventory), UP, pack(events.HostConsumers(())), 0),
+    said = [codec.make_event(events.HostReported(name, "agents", pack(inventory), UP, pack(events.HostConsumers(())),
+                                                 0),
                              f"compute_agent/{name}", 1, 1, 1) for name, inventory in workload.inventories.items()]
     racks = {}
     for host, rack in workload.racks.items():

@@ -1,8 +1,8 @@
 """Many schedulers on one log: identical requests on an empty cloud of equal hosts, the worst case for who comes first.
 
-Each scheduler is a process that decides requests of its own, ``--window`` of them under way at a time; the log is a stream of a
-private RabbitMQ (or what ``--url`` names). Afterwards the log is audited: nothing over-committed, each request answered by the
-claim that the log accepted, every scheduler with the same digest.
+Each scheduler is a process that decides requests of its own, ``--window`` of them under way at a time; the log is a
+stream of a private RabbitMQ (or what ``--url`` names). Afterwards the log is audited: nothing over-committed, each
+request answered by the claim that the log accepted, every scheduler with the same digest.
 
 ``python -m bench.schedulers [--schedulers 1,2,4,8] [--chain nova,pack] [--subset 1,8] [--hosts N] [--requests N]``
 """
@@ -21,7 +21,8 @@ SECONDS_MAX = 600.0
 
 @dataclass(frozen=True)
 class Case:
-    """One run (``same_draw``: all requests draw the same host among equals): ``requests`` in all, of ``vcpus`` and 4,000 MiB for each, on ``hosts`` that take 65 of those."""
+    """One run (``same_draw``: all requests draw the same host among equals): ``requests`` in all,
+    of ``vcpus`` and 4,000 MiB for each, on ``hosts`` that take 65 of those."""
 
     schedulers: int
     chain: str = "nova"
@@ -34,7 +35,8 @@ class Case:
 
 
 def scheduler_process(number, case, urls, pipe):
-    """Start a scheduler, decide so many requests when told to, and say how it went and what its state is at a position."""
+    """Start a scheduler, decide so many requests when told to,
+    and say how it went and what its state is at a position."""
     from rpc_api import concurrency
     concurrency.setup("threading")
     from cloud.chains import CHAINS
@@ -47,8 +49,8 @@ def scheduler_process(number, case, urls, pipe):
         from nova_sched.service import engine
         engine.seed_of = lambda request_id, instance_uuid: 0
     policy = Policy(weighers=tuple(CHAINS[case.chain]), host_subset_size=case.subset)
-    scheduler = Scheduler(f"s{number}", cell0_of(urls["cell0"]), [Cell("cell1", "11111111-aaaa-4aaa-8aaa-000000000001",
-                                                                        urls["cell1"])], policy, claim_timeout=120.0).start()
+    cell = Cell("cell1", "11111111-aaaa-4aaa-8aaa-000000000001", urls["cell1"])
+    scheduler = Scheduler(f"s{number}", cell0_of(urls["cell0"]), [cell], policy, claim_timeout=120.0).start()
     scheduler.wait_ready(SECONDS_MAX)
     settle_memory()
     pipe.send("ready")
@@ -57,7 +59,8 @@ def scheduler_process(number, case, urls, pipe):
     position = pipe.recv()
     while scheduler.call(lambda engine: engine.cloud.projections["cell1"].position).result(SECONDS_MAX) < position:
         time.sleep(0.01)
-    pipe.send(scheduler.call(lambda engine: (state_digest(engine.cloud.projections["cell1"]), dict(engine.counts))).result(
+    pipe.send(scheduler.call(lambda engine: (state_digest(engine.cloud.projections["cell1"]),
+                                             dict(engine.counts))).result(
         SECONDS_MAX))
     pipe.recv()
     scheduler.stop()
@@ -90,7 +93,8 @@ def _decide(scheduler, number, count, case):
         scheduler.select(request, [instance], 0).add_done_callback(
             lambda done, instance=instance, asked_at=asked_at: on_answer(done, instance, asked_at))
     over.wait(SECONDS_MAX)
-    placed = [(instance, chosen.host, chosen.claim_uuid, chosen.position) for _, instance, chosen, fault in answers if not fault]
+    placed = [(instance, chosen.host, chosen.claim_uuid, chosen.position)
+              for _, instance, chosen, fault in answers if not fault]
     refused = [fault.summary for _, _, _, fault in answers if isinstance(fault, errors.NoHostFound)]
     faults = [str(fault) for _, _, _, fault in answers if fault and not isinstance(fault, errors.NoHostFound)]
     return placed, refused, faults, [seconds for seconds, *_ in answers]
@@ -150,9 +154,10 @@ def figures(case, requests, seconds, said):
     waits = sorted(second for *_, waits in said for second in waits)
     placed = [one for placed, *_ in said for one in placed]
     refused = [summary for _, refused, *_ in said for summary in refused]
-    return {"schedulers": case.schedulers, "chain": case.chain, "same_draw": case.same_draw, "subset": case.subset, "hosts": case.hosts,
-            "requests": requests, "placed": len(placed), "refused": len(refused),
-            "unexplained": sum(not summary for summary in refused), "faults": [fault for _, _, faults, _ in said for fault in faults],
+    return {"schedulers": case.schedulers, "chain": case.chain, "same_draw": case.same_draw, "subset": case.subset,
+            "hosts": case.hosts, "requests": requests, "placed": len(placed), "refused": len(refused),
+            "unexplained": sum(not summary for summary in refused),
+            "faults": [fault for _, _, faults, _ in said for fault in faults],
             "per_second": round(requests / seconds, 1), "median_ms": round(1000 * statistics.median(waits), 2),
             "p99_ms": round(1000 * waits[int(0.99 * (len(waits) - 1))], 2),
             "hosts_used": len({host for _, host, *_ in placed})}
@@ -174,8 +179,10 @@ def audited(urls, said, digests):
             if outcome.reason is None:
                 accepted.setdefault(outcome.consumer_uuid, []).append((outcome.claim_uuid, position))
     placed = [one for placed, *_ in said for one in placed]
-    wrong = [instance for instance, _, claim_uuid, position in placed if accepted.get(instance) != [(claim_uuid, position)]]
-    return {"conflicts": audit.counts["conflicts"], "attempts": round(sum(attempts.values()) / max(len(attempts), 1), 3),
+    wrong = [instance for instance, _, claim_uuid, position in placed
+             if accepted.get(instance) != [(claim_uuid, position)]]
+    return {"conflicts": audit.counts["conflicts"],
+            "attempts": round(sum(attempts.values()) / max(len(attempts), 1), 3),
             "most_attempts": max(attempts.values(), default=0),
             "over_commitments": len(audit.cells["cell1"].over_commitments), "double_bookings": sum(
                 len(claims) > 1 for claims in accepted.values()), "answers_not_in_the_log": len(wrong),
@@ -203,8 +210,8 @@ def main(argv=None):
             for subset in arguments.subset.split(","):
                 for schedulers in arguments.schedulers.split(","):
                     number += 1
-                    case = Case(int(schedulers), chain, int(subset), arguments.hosts, arguments.requests, arguments.window,
-                                arguments.vcpus, arguments.same_draw)
+                    case = Case(int(schedulers), chain, int(subset), arguments.hosts, arguments.requests,
+                                arguments.window, arguments.vcpus, arguments.same_draw)
                     found = run(case, {cell: log_url(f"{cell}-{number}") for cell in ("cell0", "cell1")})
                     print(json.dumps({"benchmark": "schedulers", **found}), flush=True)
 

@@ -1,4 +1,5 @@
-"""How long a scheduler takes from nothing to ready: from a snapshot and from the whole log, and what the snapshot costs.
+"""How long a scheduler takes from nothing to ready: from a snapshot and from the whole log,
+and what the snapshot costs.
 
 ``python -m bench.start [--hosts N] [--instances N]``
 """
@@ -67,7 +68,8 @@ def main(argv=None):
         for name, use_snapshot in (("from_snapshot_s", True), ("from_whole_log_s", False)):
             code = (f"from rpc_api import concurrency; concurrency.setup(); from bench.start import child; "
                     f"child({directory!r}, {use_snapshot})")
-            done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True)
+            done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True,
+                                  text=True)
             took, hosts = json.loads(done.stdout)
             assert hosts == arguments.hosts
             seconds[name] = round(took, 2)

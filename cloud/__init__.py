@@ -1,1 +1,2 @@
-"""Whole clouds in one command: all services wired together (all-in-one), and recorded requests fed through them (play)."""
+"""Whole clouds in one command: all services wired together (all-in-one),
+and recorded requests fed through them (play)."""

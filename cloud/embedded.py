@@ -79,7 +79,8 @@ class Embedded:
             raise errors.UsageError(f"{self.state_dir} is in use by another all-in-one; end it, or name another "
                                     "--state-dir") from None
         except FileExistsError:
-            raise errors.UsageError(f"{self.state_dir} is a file, wanted a directory; name another --state-dir") from None
+            raise errors.UsageError(f"{self.state_dir} is a file, wanted a directory; "
+                                    "name another --state-dir") from None
         except OSError as fault:
             raise errors.UsageError(f"{self.state_dir} cannot be used ({fault.strerror}); name another "
                                     "--state-dir") from None

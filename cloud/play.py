@@ -35,8 +35,8 @@ MAX_CALLS = 28
 
 @dataclass(frozen=True)
 class PlaySettings:
-    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds arrivals and departures under way;
-    ``chain`` is the name of the policy's weighers, for the report."""
+    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds arrivals and departures under
+    way; ``chain`` is the name of the policy's weighers, for the report."""
 
     log: str
     policy: object

@@ -24,10 +24,11 @@ examples:
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
 and, with the default log, the logs themselves: nova-sched explain and replay read them.
 
-in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims of a
-scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms is the time
-from a request to its accepted claim, build_ms to its running instance. --seed fixes the instances, the groups and which builds
-fail; with several schedulers or requests under way the order of the log, and so the placement, still differs from run to run.
+in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims
+of a scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms
+is the time from a request to its accepted claim, build_ms to its running instance. --seed fixes the instances, the
+groups and which builds fail; with several schedulers or requests under way the order of the log, and so the placement,
+still differs from run to run.
 
 exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 usage, 3 broker or log unreachable
 """
@@ -82,14 +83,16 @@ class Play(Command):
                             help="RAM of a host for --trace (default: that of the largest instance)")
         source.add_argument("--generate", metavar="HOSTS,REQUESTS", help="a generated cloud of the Huawei shape")
         cloud = parser.add_argument_group("cloud")
-        cloud.add_argument("--log", metavar="URL", help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
+        cloud.add_argument("--log", metavar="URL",
+                           help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
                                                         " or memory://NAME (default: SQLite files in --out)")
         cloud.add_argument("--cells", type=positive, default=1, metavar="N", help="cells to split the hosts over (1)")
         cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
         cloud.add_argument("--fail", type=share, default=0.0, metavar="P", help="share of builds that fail (0)")
         cloud.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of all chance (0)")
         cloud.add_argument("--rate", type=rate, metavar="N", help="requests a second (as fast as it goes)")
-        cloud.add_argument("--in-flight", type=positive, default=32, metavar="N", help="requests under way at once (32)")
+        cloud.add_argument("--in-flight", type=positive, default=32, metavar="N",
+                           help="requests under way at once (32)")
         policy = parser.add_argument_group("policy")
         policy.add_argument("--chain", choices=sorted(CHAINS), default="pack",
                             help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
@@ -108,19 +111,20 @@ class Play(Command):
     def take_action(self, arguments):
         work = _workload(arguments)
         if not work.requests or not work.inventories:
-            raise errors.UsageError(f"the workload has {len(work.inventories)} hosts and {len(work.requests)} requests, "
-                                    "wanted one or more of each; name other files")
+            raise errors.UsageError(f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
+                                    "requests, wanted one or more of each; name other files")
         out = Path(arguments.out)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
         except OSError as fault:
-            raise errors.UsageError(f"the directory {out} cannot be made ({fault.strerror}); name another --out") from None
+            raise errors.UsageError(f"the directory {out} cannot be made ({fault.strerror}); "
+                                    "name another --out") from None
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",
-            policy=Policy(weighers=tuple(arguments.weigher or CHAINS[arguments.chain]), max_attempts=arguments.max_attempts,
-                          host_subset_size=arguments.host_subset_size),
+            policy=Policy(weighers=tuple(arguments.weigher or CHAINS[arguments.chain]),
+                          max_attempts=arguments.max_attempts, host_subset_size=arguments.host_subset_size),
             cells=arguments.cells, schedulers=arguments.schedulers, fail=arguments.fail, seed=arguments.seed,
             rate=arguments.rate, in_flight=arguments.in_flight,
             chain="own" if arguments.weigher else arguments.chain)
@@ -134,7 +138,8 @@ class Play(Command):
 
     def _play(self, work, settings, out, picture):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn)
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                    TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
@@ -152,8 +157,8 @@ class Play(Command):
 
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
-        write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} hosts, "
-              f"{figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded\n")
+        write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
+              f"hosts, {figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded\n")
         write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
               f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
               f"{figures['build_ms'].get('p50')} ms (medians)\n")
@@ -186,7 +191,8 @@ def _workload(arguments):
     if arguments.trace:
         if not arguments.hosts:
             raise errors.UsageError("--trace needs --hosts N, the number of hosts to play it on")
-        return workload.azure(arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram, arguments.seed)
+        return workload.azure(arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram,
+                              arguments.seed)
     if not (arguments.servers and arguments.requests):
         raise errors.UsageError("--servers and --requests belong together; name both files")
     return workload.huawei(arguments.servers, arguments.racks, arguments.requests, arguments.seed)

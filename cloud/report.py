@@ -155,7 +155,8 @@ def draw_fill(path: Path, history: FillHistory, audit: Audit, title: str) -> Non
 
 
 def _columns(history, audit):
-    """One column a sample: the fill of all hosts of all cells, in one order; cells are aligned by their own progress."""
+    """One column a sample: the fill of all hosts of all cells, in one order;
+    cells are aligned by their own progress."""
     ends = {cell: [*history.samples.get(cell, []), history.fill(one)] for cell, one in audit.cells.items()}
     ends = {cell: samples for cell, samples in ends.items() if samples[-1]}
     longest = max(len(samples) for samples in ends.values())

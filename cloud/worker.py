@@ -141,7 +141,8 @@ class RemoteScheduler:
         if said[0] == "fault":
             raise getattr(errors, said[1], errors.NovaSchedError)(said[2])
         if said[0] != "ready":
-            raise errors.LogUnavailable(f"the scheduler process {self.name} {said[0]} before it was ready; see its output")
+            raise errors.LogUnavailable(f"the scheduler process {self.name} {said[0]} before it was ready; "
+                                        "see its output")
         self._thread.start()
 
     def select_destinations(self, context, **arguments):
@@ -174,7 +175,8 @@ class RemoteScheduler:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for answered in waiting.values():
-            answered.set_exception(errors.LogUnavailable(f"the scheduler process {self.name} has ended; see its output"))
+            answered.set_exception(errors.LogUnavailable(f"the scheduler process {self.name} has ended; "
+                                                         "see its output"))
 
     def ask_to_stop(self):
         """Let the process begin to end; several of them end side by side so."""

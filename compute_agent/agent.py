@@ -73,7 +73,8 @@ class Agent:
                      self._log.url, self._cell)
         self._thread.start()
         if not self._appender.wait(ticket, timeout):
-            silent = "no answer" if self.epoch else f"we may not read it, and no conductor of {self._cell} says what its epoch is"
+            silent = "no answer" if self.epoch else (
+                f"we may not read it, and no conductor of {self._cell} says what its epoch is")
             raise errors.LogUnavailable(
                 f"the agent {self.server} could not report to {self._log.url} within {timeout} s "
                 f"({self._appender.fault or silent}); see to its broker")
@@ -113,8 +114,8 @@ class Agent:
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
 
     def _open_again(self, told=None):
-        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told. Everything is
-        said anew in a log that was begun anew."""
+        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told.
+        Everything is said anew in a log that was begun anew."""
         with self._opening:
             log, epoch = self._open()
             epoch = epoch or told or self.epoch
@@ -123,7 +124,8 @@ class Agent:
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
-            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch)
+            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell,
+                        epoch)
             for voice in self.hosts.values():
                 voice.report()
 
@@ -148,7 +150,8 @@ class Agent:
         return ticket is None or voice.producer.wait(ticket, APPEND_TIMEOUT)
 
     def delete_instance(self, context, host, instance_uuid, claim_uuids=()):
-        """End an instance, and let nothing start under its claims; its end is durable in the log when the answer is given."""
+        """End an instance, and let nothing start under its claims;
+        its end is durable in the log when the answer is given."""
         voice = self._voice(host)
         if not voice.producer.wait(voice.delete(instance_uuid, claim_uuids), APPEND_TIMEOUT):
             LOG.warning("%s ended on %s, which is not in the log yet", instance_uuid, host)

@@ -146,8 +146,8 @@ class HostVoice:
             return self._end(instance_uuid)
 
     def _forbid(self, claim_uuid):
-        """Let nothing start under a claim. Not under the lock: a start that holds it looks again before it says that the
-        instance runs."""
+        """Let nothing start under a claim. Not under the lock: a start that holds it looks again
+        before it says that the instance runs."""
         self._cancelled[claim_uuid] = True
         while len(self._cancelled) > CANCELLED_KEPT:
             self._cancelled.pop(next(iter(self._cancelled)), None)

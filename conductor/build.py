@@ -50,8 +50,8 @@ class Attempt(NamedTuple):
 
 
 def steps(cell, build):
-    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was accepted,
-    its others are claimed when they are needed. Returns a BuildOutcome."""
+    """Build an instance (a BuildRequest) in a cell (a :class:`~conductor.engine.CellEngine`): its first claim was
+    accepted, its others are claimed when they are needed. Returns a BuildOutcome."""
     attempts, reasons = 0, []
     with cell.build_of(build) as state:
         for number, claim in enumerate(build.claims):
@@ -71,12 +71,13 @@ def steps(cell, build):
             attempts += 1
             attempt = yield from _build_on(cell, claim)
             if attempt.started:
-                return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations, attempts,
-                                             "")
+                return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations,
+                                             attempts, "")
             reasons.append(f"{claim.host}: {attempt.reason}")
             final = last or state.deleted or not attempt.certain or attempts == build.max_attempts
             released = (events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, attempt.reason),)
-            cell.publish(*(released if attempt.certain else ()), _failure(build, claim, attempts, attempt.reason, final))
+            cell.publish(*(released if attempt.certain else ()),
+                         _failure(build, claim, attempts, attempt.reason, final))
             if final:
                 break
     builds = f"{attempts} build{'' if attempts == 1 else 's'}"
@@ -133,7 +134,8 @@ def _cancel(server, claim, fault):
     try:
         cancelled = yield Call("cancel_build", server, claim)
     except errors.NovaSchedError as refused:
-        LOG.warning("the agent of %s did not confirm that %s does not run: %s", claim.host, claim.instance_uuid, refused)
+        LOG.warning("the agent of %s did not confirm that %s does not run: %s", claim.host, claim.instance_uuid,
+                    refused)
         cancelled = False
     fault = printable(str(fault))
     if cancelled:

@@ -47,8 +47,8 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl,
-                                 require_accounts)
+        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time,
+                                 claim_ttl, require_accounts)
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
@@ -57,7 +57,7 @@ class CellConductor:
         #: Whether the log can be read now.
         self._readable = True
         self._stopped = threading.Event()
-        #: Why it could not start.
+        #: Why it could not start, or cannot go on.
         self.fault = None
         self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
 
@@ -107,6 +107,9 @@ class CellConductor:
                 self._on_begin(content)
             else:
                 self._on_fault(content)
+        except errors.NameTaken as fault:
+            self.fault = fault
+            self._current.set()
         except Exception as fault:
             # Whatever it is, the state is not to be trusted any more: the process ends, and another begins.
             LOG.error("%s met a fault of its own: %r", self.name, fault)
@@ -134,6 +137,8 @@ class CellConductor:
             self._log.begin_anew()
         self._log.taken()
         self._look_how_far()
+        if self._current.is_set():
+            self._log.check_heard(self.projection.producers.get(self.name))
         self._ask_to_report(asked)
 
     def _ask_to_report(self, asked):
@@ -160,8 +165,8 @@ class CellConductor:
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
         if not self._current.wait(READ_BACK_TIMEOUT):
-            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than {READ_BACK_TIMEOUT} s; "
-                                        "see to it")
+            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than "
+                                        f"{READ_BACK_TIMEOUT} s; see to it")
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -194,7 +199,8 @@ class CellConductor:
         claim, timeout = step.claim, self._timeouts[step.method]
         if step.method == "build_instance":
             return self._agents.build_instance(context, step.server, claim, timeout)
-        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout)
+        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid,
+                                         timeout)
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""

@@ -31,7 +31,8 @@ class CellEngine:
     """``publish(*data)`` appends frozen records of the producer ``name`` to the cell's log; times are in seconds.
     ``require_accounts`` is what is configured for the log (see AccountRule)."""
 
-    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None):
+    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float,
+                 require_accounts=None):
         self.cell = cell
         self.name = name
         self.publish = publish
@@ -49,8 +50,8 @@ class CellEngine:
         #: (position, function) of whoever waits until the log is folded so far.
         self.waiting = []
         self._builds = set()
-        #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order): their release may not be
-        #: folded yet when the build begins.
+        #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
+        #: their release may not be folded yet when the build begins.
         self._deleted = {}
 
     def on_begin(self, beginning) -> None:
@@ -109,8 +110,8 @@ class CellEngine:
             self._builds.discard(state)
 
     def delete(self, instance_uuid: str) -> list:
-        """An instance is deleted: its builds end, and what is claimed for it is released. Returns the uuids of its claims,
-        under which nothing may start any more."""
+        """An instance is deleted: its builds end, and what is claimed for it is released.
+        Returns the uuids of its claims, under which nothing may start any more."""
         for state in self._builds:
             if state.instance_uuid == instance_uuid:
                 state.deleted = True
@@ -129,16 +130,16 @@ class CellEngine:
         return build.steps(self, request)
 
     def on_beat(self, hosts, epoch: str, now: float) -> list:
-        """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are to
-        report in full: the log does not know them, or they speak in another."""
+        """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are
+        to report in full: the log does not know them, or they speak in another."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
         return [host for host in hosts if epoch != self.projection.epoch or host not in self.projection.hosts]
 
     def on_tick(self, now: float) -> None:
-        """Say which hosts are lost or seen again, and which claims were not built in time; and rebase a log of which all is
-        read and the state is not known."""
+        """Say which hosts are lost or seen again, and which claims were not built in time;
+        and rebase a log of which all is read and the state is not known."""
         if not self.projection.whole and self._has_read_all and not self._has_rebased:
             self.publish(events.LogRebased(self.cell, self._first, bool(self.account_rule.wanted)))
             self._has_rebased = True

@@ -49,6 +49,14 @@ class FileStore(SnapshotStore):
     def where(self, cell):
         return str(self._path(cell))
 
+    def prepare(self) -> None:
+        """Make the directory, if it is not there; LogUnavailable where that cannot be."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise errors.LogUnavailable(f"the directory of the snapshots {self._directory} cannot be made ({fault.strerror}); "
+                                        "mend [snapshots] url, or see to its file system") from None
+
     def save(self, cell, packed):
         path = self._path(cell)
         fresh = path.with_suffix(".new")
@@ -127,8 +135,8 @@ def open_store(url: str) -> SnapshotStore:
             return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
         except ValueError:
             raise _no_redis() from None
-    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; "
-                            "mend it")
+    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or "
+                            "redis://...; mend it")
 
 
 def _no_redis():
@@ -138,5 +146,8 @@ def _no_redis():
 
 
 def store_of(conf) -> SnapshotStore | None:
-    """The store that ``[snapshots] url`` names; None where it names none."""
-    return open_store(conf.snapshots.url) if conf.snapshots.url else None
+    """The store that ``[snapshots] url`` names; None where it names none. LogUnavailable for a directory that cannot be made."""
+    store = open_store(conf.snapshots.url) if conf.snapshots.url else None
+    if isinstance(store, FileStore):
+        store.prepare()
+    return store

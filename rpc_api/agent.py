@@ -35,6 +35,6 @@ class AgentAPI:
                                  claim_uuids=list(claim_uuids))
 
     def report(self, context, server, host, epoch, after):
-        """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the producer
-        epoch that the log knows of the host: in an earlier one nothing that it says counts."""
+        """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the
+        producer epoch that the log knows of the host: in an earlier one nothing that it says counts."""
         self._client.cast(context, "report", server=server, host=host, epoch=epoch, after=after)

@@ -236,8 +236,8 @@ class MessagingBus:
         try:
             rpc_server.start()
         except self._messaging.MessageDeliveryFailure as fault:
-            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker and to the "
-                                        "permissions of the user in transport_url") from None
+            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
+                                        "and to the permissions of the user in transport_url") from None
         return _MessagingServer(rpc_server)
 
     def client(self, topic: str, version: str):
@@ -253,7 +253,8 @@ class MessagingBus:
 
 
 def _register_all(conf):
-    """Register what oslo.messaging registers on the shared configuration alone, and reads from the one that it was given."""
+    """Register what oslo.messaging registers on the shared configuration alone,
+    and reads from the one that it was given."""
     for name in ("metrics", "tracing"):
         with contextlib.suppress(ImportError):  # which of them there are depends on its version
             client = import_module(f"oslo_messaging._{name}.client")

@@ -121,7 +121,8 @@ def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
 
 
 def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
-    """Read a record that was appended with an account. Never raises: what cannot be read comes back as :class:`SetAside`."""
+    """Read a record that was appended with an account. Never raises:
+    what cannot be read comes back as :class:`SetAside`."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)

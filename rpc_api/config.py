@@ -25,20 +25,22 @@ CELLS_OPTS = [
     cfg.ListOpt("enabled", default=[],
                 help="Names of the cells. Each has a section [cell:NAME]."),
     cfg.BoolOpt("require_accounts",
-                help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME (or "
-                     "ROLE) of their producer ROLE/NAME. Without it, each log stays as it is. The same for all services."),
+                help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME "
+                     "(or ROLE) of their producer ROLE/NAME. Without it, "
+                     "each log stays as it is. The same for all services."),
     cfg.IntOpt("catch_up_timeout", default=600, min=1,
                help="Seconds that a service may take on its start to read what the logs hold."),
 ]
 
-SNAPSHOTS_GROUP = cfg.OptGroup("snapshots", "Where the state of logs is kept, so that a start need not read all of them")
+SNAPSHOTS_GROUP = cfg.OptGroup("snapshots",
+                               "Where the state of logs is kept, so that a start need not read all of them")
 SNAPSHOTS_OPTS = [
     cfg.StrOpt("url", secret=True,
-               help="file:///DIRECTORY, or redis://[:PASSWORD@]HOST:PORT/DB for services on several machines. Without it "
-                    "every start reads the logs from their first record, and records may not be removed from them."),
+               help="file:///DIRECTORY, or redis://[:PASSWORD@]HOST:PORT/DB for services on several machines. Without "
+                    "it every start reads the logs from their first record, and records may not be removed from them."),
     cfg.FloatOpt("interval", default=600.0, min=1.0,
-                 help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers that "
-                      "of cell0. Keep a multiple of it in the logs."),
+                 help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers "
+                      "that of cell0. Keep a multiple of it in the logs."),
 ]
 
 CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled")
@@ -97,8 +99,8 @@ def check_account(conf, role: str, name: str, *urls: str) -> None:
         if not speaks_for(user, f"{role}/{name}"):
             raise errors.UsageError(
                 f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
-                f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ broker; mend "
-                f"one of them in {_files(conf)}")
+                f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "
+                f"broker; mend one of them in {_files(conf)}")
 
 
 def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
@@ -134,7 +136,8 @@ def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
                                 f"{_files(conf)}")
     if uuid_wanted and not options.uuid:
         raise errors.UsageError(f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
-                                f"(nova-manage cell_v2 list_cells; without a nova any UUID will do); add it to {_files(conf)}")
+                                "(nova-manage cell_v2 list_cells; without a nova any UUID will do); "
+                                f"add it to {_files(conf)}")
     return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log,
                 options.transport_url)
 

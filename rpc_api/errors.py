@@ -28,6 +28,12 @@ class UsageError(NovaSchedError):
     exit_code = EXIT_USAGE
 
 
+class NameTaken(NovaSchedError):
+    """Another process speaks under the name of this one, which is not heard any more."""
+
+    exit_code = EXIT_USAGE
+
+
 class LogUnavailable(NovaSchedError):
     """The broker or the log file cannot be reached, or refuses us."""
 

@@ -13,8 +13,8 @@ def pack(value) -> bytes:
     try:
         return msgpack.packb(_sorted(value), use_bin_type=True)
     except (ValueError, OverflowError) as fault:
-        raise errors.InvalidEvent(f"a value cannot be packed ({fault}); mend the text or number in it that msgpack does "
-                                  "not take") from None
+        raise errors.InvalidEvent(f"a value cannot be packed ({fault}); mend the text or number in it that msgpack "
+                                  "does not take") from None
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})

@@ -6,8 +6,8 @@ from rpc_api import errors, events
 
 
 def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_uuid):
-    """(cell, tuple of ClaimProposed, position) of one instance's selections: the accepted claim, then its alternates, and
-    where the accepted one stands in the cell's log."""
+    """(cell, tuple of ClaimProposed, position) of one instance's selections: the accepted claim, then its alternates,
+    and where the accepted one stands in the cell's log."""
     claims, cell, position = [], None, None
     for selection in selections:
         try:

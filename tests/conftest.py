@@ -19,7 +19,8 @@ FIRST = ("tests/simulation/", "tests/cloud/", "tests/service/", "tests/faults/",
 
 def pytest_collection_modifyitems(items):
     """Put the slow directories first; within them and behind them the order stays."""
-    items.sort(key=lambda item: next((place for place, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST)))
+    items.sort(key=lambda item: next((place for place, path in enumerate(FIRST) if item.nodeid.startswith(path)),
+                                     len(FIRST)))
 
 
 def running(server_class):

@@ -83,7 +83,8 @@ class TinyCloud:
 
     def settle(self, *names):
         """Deliver everything to everybody until nothing comes any more."""
-        while any(self._read[name, cell] < len(log) for name in names or self.engines for cell, log in self.logs.items()):
+        while any(self._read[name, cell] < len(log)
+                  for name in names or self.engines for cell, log in self.logs.items()):
             for name in names or self.engines:
                 for cell in self.logs:
                     self.deliver(name, cell)
@@ -95,8 +96,8 @@ class TinyCloud:
 
     def ask(self, engine, *instances, vcpus=2, group=None, alternates=0, **fields):
         """Ask an engine for hosts; returns the Ask."""
-        ask = Ask(request(f"req-{instances[0]}", vcpus, group, **fields), [uuid_of(one) for one in instances], alternates,
-                  self.clock.monotonic())
+        ask = Ask(request(f"req-{instances[0]}", vcpus, group, **fields), [uuid_of(one) for one in instances],
+                  alternates, self.clock.monotonic())
         engine.on_ask(ask)
         return ask
 

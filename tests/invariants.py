@@ -32,7 +32,8 @@ def check(projection) -> None:
         running = [entry for entry in host.entries.values() if entry.state is RUNNING]
         for entry in running:
             # An agent may know nothing of a guest of which the claim said something.
-            assert entry.hash in [consumer_hash(entry.instance_uuid, entry.allocations, guest) for guest in (entry.guest, None)]
+            assert entry.hash in [consumer_hash(entry.instance_uuid, entry.allocations, guest)
+                                  for guest in (entry.guest, None)]
         assert host.running_digest == MASK & sum(entry.hash for entry in running)
         _check_devices(table, host, tree)
     assert providers == projection.provider_hosts

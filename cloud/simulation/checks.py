@@ -1,4 +1,5 @@
-"""What must hold at every step of a simulation, computed from the logs alone and not from what the processes believe."""
+"""What must hold at every step of a simulation, computed from the logs alone and not
+from what the processes believe."""
 
 import contextlib
 from collections import Counter
@@ -115,27 +116,29 @@ class Checks:
         pinned = [cpu for guest in guests.values() for use in guest.numa for _, cpu in use.pins]
         taken = {cpu for use in own.numa for _, cpu in use.pins}
         if not taken <= cpus or any(pinned.count(cpu) > 1 for cpu in taken):
-            raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for CPUs that are not its own")
+            raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for "
+                         "CPUs that are not its own")
         for use in own.numa:
             cell = next(cell for cell in there.numa_cells if cell.id == use.cell)
             for pages in cell.pages:
                 held = sum(-(-one.memory_mb * 1024 // pages.size_kb) for guest in guests.values() for one in guest.numa
                            if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb))
                 if pages.size_kb == (use.page_kb or cell.pages[0].size_kb) and held > pages.total - pages.reserved:
-                    raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes {held} pages of "
-                                 f"{pages.total}")
+                    raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes {held} "
+                                 f"pages of {pages.total}")
         for use in own.pci:
             count = next(pool.count for pool in there.pci_pools if pool_key(pool) == use.pool)
             if sum(one.count for guest in guests.values() for one in guest.pci if one.pool == use.pool) > count:
-                raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for a PCI device too many")
+                raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted "
+                             "for a PCI device too many")
 
     def _check_group(self, oracle, position, rule):
         members = [entry for entry in oracle.groups.members.get(rule.group_uuid, {}).values()]
         if rule.policy == SPREAD:
             partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
             if len(partitions) > rule.limit:
-                raise Broken(f"{oracle.cell} {position}: {len(partitions)} of group {rule.group_uuid} in {rule.domain}, "
-                             f"limit {rule.limit}")
+                raise Broken(f"{oracle.cell} {position}: {len(partitions)} of group {rule.group_uuid} in "
+                             f"{rule.domain}, limit {rule.limit}")
         elif rule.policy == TOGETHER:
             # Those that were claimed: what runs without a claim is on no scheduler's account.
             hosts = {entry.host for one in self.oracles.values()
@@ -180,7 +183,8 @@ class Checks:
             if empty:
                 raise Broken("a request was answered without a host for each instance")
             for chosen in wrong:
-                raise Broken(f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} without an accepted claim")
+                raise Broken(f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} "
+                             "without an accepted claim")
         return look
 
     def no_faults(self, name, counts):

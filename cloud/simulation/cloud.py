@@ -161,8 +161,10 @@ def _inventory(host, number):
         return inventory
     cells = tuple(events.HostNUMACell(cell, cell, (), tuple(range(4 * cell, 4 * cell + 4)),
                                       ((4 * cell, 4 * cell + 1), (4 * cell + 2, 4 * cell + 3)), 4096,
-                                      (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0))) for cell in (0, 1))
-    return inventory._replace(numa_cells=cells, pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),))
+                                      (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0)))
+                                      for cell in (0, 1))
+    return inventory._replace(numa_cells=cells,
+                              pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),))
 
 
 def asked(chance, number):
@@ -177,8 +179,8 @@ def asked(chance, number):
         group = events.ServerGroupRequest(str(uuid.UUID(int=which + 1, version=4)), policy, 1, "host", None, (), ())
     instances = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     return events.SchedulingRequest(
-        f"req-{number}", "project", "simulated", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None, group,
-        False, **_devices_asked(chance, vcpus)), instances
+        f"req-{number}", "project", "simulated", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None,
+        group, False, **_devices_asked(chance, vcpus)), instances
 
 
 def _devices_asked(chance, vcpus):
@@ -187,8 +189,8 @@ def _devices_asked(chance, vcpus):
         return {}
     wanted = {}
     if chance.random() < 0.7:
-        cell = events.NUMACellRequest(0, (), tuple(range(vcpus)), 256 * vcpus, chance.choice((None, 4, 2048)), "dedicated",
-                                      chance.choice((None, "prefer", "isolate")), 0)
+        cell = events.NUMACellRequest(0, (), tuple(range(vcpus)), 256 * vcpus, chance.choice((None, 4, 2048)),
+                                      "dedicated", chance.choice((None, "prefer", "isolate")), 0)
         wanted["numa"] = events.NUMARequest((cell,), None, (), False)
     if not wanted or chance.random() < 0.5:
         wanted["pci"] = (events.PCIRequest(1, ({"vendor_id": "8086", "product_id": "1520"},), "nic", None, None,

@@ -12,10 +12,12 @@ EPOCH = 2**62
 
 
 def record(chance: random.Random, projection) -> bytes:
-    """A record that must change nothing in the log of a projection: forged, where the log requires accounts, else garbage."""
+    """A record that must change nothing in the log of a projection: forged, where the log requires accounts,
+    else garbage."""
     if chance.random() < 0.3:
         return chance.randbytes(chance.randrange(1, 200))
-    data, producer = chance.choice(_forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection))
+    data, producer = chance.choice(_forged(chance, projection) if projection.accounts_required
+                                   else _misplaced(chance, projection))
     sequence = chance.randrange(1, 50)
     event = codec.make_event(data, producer, chance.choice((1, EPOCH)), sequence, 1)
     return codec.encode_record(projection.epoch, [event])
@@ -24,8 +26,10 @@ def record(chance: random.Random, projection) -> bytes:
 def _misplaced(chance, projection):
     """What no account may make true: the role or the host is another."""
     host = chance.choice(sorted(projection.hosts) or ["host"])
-    return [(events.HostRemoved(host, "forged"), "scheduler/s0"), (events.HostRemoved(host, "forged"), "compute_agent/forger"),
-            (events.HostConfirmed(host, 0), "compute_agent/forger"), (events.AggregateDeleted(projection.epoch), "conductor/c"),
+    return [(events.HostRemoved(host, "forged"), "scheduler/s0"),
+            (events.HostRemoved(host, "forged"), "compute_agent/forger"),
+            (events.HostConfirmed(host, 0), "compute_agent/forger"),
+            (events.AggregateDeleted(projection.epoch), "conductor/c"),
             (events.AccountsRequired(True), "conductor/forger")]
 
 
@@ -36,7 +40,8 @@ def _forged(chance, projection):
     if projection.hosts:
         host = projection.hosts[chance.choice(sorted(projection.hosts))]
         producer = f"compute_agent/{host.name}"
-        found += [(events.HostRemoved(host.name, "forged"), producer), (events.HostLost(host.name, "forged"), "conductor/cell1-0"),
+        found += [(events.HostRemoved(host.name, "forged"), producer),
+                  (events.HostLost(host.name, "forged"), "conductor/cell1-0"),
                   (events.HostReported(host.name, "elsewhere", host.inventory, host.status,
                                        pack(events.HostConsumers(())), 0), producer)]
         for entry in host.entries.values():

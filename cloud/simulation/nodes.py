@@ -165,11 +165,11 @@ class ConductorNode(Node):
         self.cell = cell
 
     def begin(self):
-        self.engine = CellEngine(self.cell, self.name, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN, CLAIM_TTL,
-                                 self.cloud.require_accounts)
+        self.engine = CellEngine(self.cell, self.name, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN,
+                                 CLAIM_TTL, self.cloud.require_accounts)
         self._silent = True
-        self.log = SimCellLog(self.world, self.guard, self.cloud.logs[self.cell], self.name, self.clock, self.cloud.store,
-                              self._on_begin, self._on_records, lambda gap: None)
+        self.log = SimCellLog(self.world, self.guard, self.cloud.logs[self.cell], self.name, self.clock,
+                              self.cloud.store, self._on_begin, self._on_records, lambda gap: None)
         self.log.start()
         self.every(TICK, lambda: self.engine.on_tick(self.world.now))
         self.every(SNAPSHOT, self._snapshot)
@@ -286,7 +286,8 @@ class AgentNode(Node):
         epoch = self._open(log)
         # It speaks for several hosts, as whoever has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
-        self.voices = {host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
+        self.voices = {host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock),
+                                       self.name)
                        for host, driver in self.drivers.items()}
         for voice in self.voices.values():
             voice.report()
@@ -367,8 +368,8 @@ class AgentNode(Node):
 
 
 class Client:
-    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of what
-    does not come back, as a conductor that crashed would."""
+    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of
+    what does not come back, as a conductor that crashed would."""
 
     def __init__(self, cloud):
         self.cloud = cloud

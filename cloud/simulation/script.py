@@ -8,8 +8,8 @@ from typing import NamedTuple
 @dataclass(frozen=True)
 class Faults:
     """Chances of faults. ``slow``: a message or append takes seconds; ``lost``: a message is lost; ``not_appended`` and
-    ``not_acknowledged``: an append comes to nothing, or does without our learning it; ``skewed``: a process starts with a
-    wrong clock; ``failing_builds``: a build fails on a host; ``torn``: a process dies while it writes a snapshot;
+    ``not_acknowledged``: an append comes to nothing, or does without our learning it; ``skewed``: a process starts with
+    a wrong clock; ``failing_builds``: a build fails on a host; ``torn``: a process dies while it writes a snapshot;
     ``broken_things``: share of what is done that breaks something."""
 
     slow: float = 0.02

@@ -1,4 +1,5 @@
-"""From a script that fails to the shortest one found that still fails: parts are left out as long as it fails without them."""
+"""From a script that fails to the shortest one found that still fails:
+parts are left out as long as it fails without them."""
 
 from cloud.simulation.cloud import run
 
@@ -7,7 +8,8 @@ MOST_RUNS = 200
 
 
 def shrink(seed: int, script, faults, on_run=lambda left: None):
-    """(script, its Outcome) of the shortest script found that fails; every part of a half, a quarter, ... is tried without.
+    """(script, its Outcome) of the shortest script found that fails; every part of a half, a quarter, ...
+    is tried without.
 
     Whatever else happens follows from the seed, so that another fault than the first one may be found on the way.
     """

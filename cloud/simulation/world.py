@@ -91,7 +91,8 @@ class KeptSnapshots(SnapshotStore):
 
 
 class SimLog:
-    """One log: a MemoryLog that tells ``on_record(cell, position, DecodedRecord)`` what is appended, as it is appended."""
+    """One log: a MemoryLog that tells ``on_record(cell, position, DecodedRecord)`` what is appended,
+    as it is appended."""
 
     def __init__(self, cell: str, on_record, on_begun):
         self.cell = cell
@@ -153,8 +154,8 @@ class SimLog:
 
 
 class SimAppender:
-    """As :class:`~rpc_api.log.publisher.Appender`, for one process: batches, late, in part, twice, or not at all until it
-    is tried again."""
+    """As :class:`~rpc_api.log.publisher.Appender`, for one process: batches, late, in part, twice,
+    or not at all until it is tried again."""
 
     def __init__(self, world, guard, sim_log, epoch, account):
         self._world = world

@@ -1,4 +1,5 @@
-"""``[pci] device_spec``: which PCI devices of a machine instances may get, and what is said of them. Its form is nova's.
+"""``[pci] device_spec``: which PCI devices of a machine instances may get, and what is said of them.
+Its form is nova's.
 
 Each spec is JSON: ``vendor_id``, ``product_id``, and either ``address`` (``0000:0a:00.1`` with ``*`` or nothing for any
 part, or regular expressions by ``domain``, ``bus``, ``slot`` and ``function``) or ``devname``, the name of a network
@@ -24,7 +25,8 @@ _NETWORKED = ("type-VF", "type-PF", "vdpa")
 
 
 class DeviceSpec(NamedTuple):
-    """``address`` has a regular expression for each part of an address, ``devname`` is the name of an interface or None."""
+    """``address`` has a regular expression for each part of an address,
+    ``devname`` is the name of an interface or None."""
 
     vendor_id: str | None
     product_id: str | None

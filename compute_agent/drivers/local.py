@@ -34,38 +34,39 @@ COMPUTE_OPTS = [
     cfg.StrOpt("cpu_dedicated_set",
                help="Driver local: CPUs for pinned guests (PCPU), as nova's option of the same name: 4-12,^8,15."),
     cfg.StrOpt("cpu_shared_set",
-               help="Driver local: CPUs for guests that are not pinned (VCPU), as nova's option of the same name. All CPUs where "
-                    "neither this nor cpu_dedicated_set is set; none where only that is."),
+               help="Driver local: CPUs for guests that are not pinned (VCPU), as nova's option of the same name. All "
+                    "CPUs where neither this nor cpu_dedicated_set is set; none where only that is."),
 ]
 PCI_OPTS = [
     cfg.MultiStrOpt("device_spec", default=[],
-                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the same name: "
-                         "JSON with vendor_id, product_id, address or devname, and tags such as physical_network. No other "
-                         "device is offered."),
+                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the "
+                         "same name: JSON with vendor_id, product_id, address or devname, and tags such as "
+                         "physical_network. No other device is offered."),
 ]
 
 
 class CPUs(NamedTuple):
-    """Numbers of the CPUs that guests may have: ``shared`` by those that are not pinned, ``dedicated`` to the others."""
+    """Numbers of the CPUs that guests may have: ``shared`` by those that are not pinned,
+    ``dedicated`` to the others."""
 
     shared: frozenset
     dedicated: frozenset
 
 
 def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
-    """The CPUs of the options ``cpu_dedicated_set`` and ``cpu_shared_set`` (None or "": not set) on a machine with these
-    ``usable`` ones; UsageError for CPUs that it has not, or that are in both."""
+    """The CPUs of the options ``cpu_dedicated_set`` and ``cpu_shared_set`` (None or "": not set) on a machine with
+    these ``usable`` ones; UsageError for CPUs that it has not, or that are in both."""
     sets = {}
     for name, text in (("cpu_shared_set", shared), ("cpu_dedicated_set", dedicated)):
         sets[name] = chosen = frozenset(sysfs.cpus_in(text or "", f"[compute] {name}"))
         missing = sorted(chosen.difference(usable))
         if missing:
-            raise errors.UsageError(f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it (it has "
-                                    f"{', '.join(map(str, sorted(usable)))}); mend it")
+            raise errors.UsageError(f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it "
+                                    f"(it has {', '.join(map(str, sorted(usable)))}); mend it")
     both = sorted(sets["cpu_shared_set"] & sets["cpu_dedicated_set"])
     if both:
-        raise errors.UsageError(f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each in one of them; "
-                                "mend them")
+        raise errors.UsageError(f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each "
+                                "in one of them; mend them")
     if not any(sets.values()):
         return CPUs(frozenset(usable), frozenset())
     return CPUs(*sets.values())
@@ -73,8 +74,8 @@ def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
 
 class LocalDriver(Driver):
     """The machine's processors, memory and disk as one provider, its NUMA nodes, and those of its PCI devices that
-    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``cpus`` are those that guests may have (None: all
-    shared), ``sys_path`` is where Linux describes the machine."""
+    ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``cpus`` are those that guests may have
+    (None: all shared), ``sys_path`` is where Linux describes the machine."""
 
     def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT,
                  cpus: CPUs | None = None):
@@ -149,4 +150,5 @@ def drivers(conf, host: str) -> dict:
     """This machine as the one host, under the agent's name."""
     options = conf.compute_agent
     cpus = cpus_of(conf.compute.cpu_dedicated_set, conf.compute.cpu_shared_set, os.sched_getaffinity(0))
-    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec), cpus=cpus)}
+    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec),
+                              cpus=cpus)}

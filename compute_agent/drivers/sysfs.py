@@ -51,8 +51,9 @@ def numa_cells(root: Path = ROOT, shared=None, dedicated=frozenset()) -> tuple:
         if own:
             topology = root / "devices/system/cpu"
             cells.append(events.HostNUMACell(
-                int(path.name[4:]), _number(topology / f"cpu{min(own)}/topology/physical_package_id"), tuple(sorted(shared_here)),
-                tuple(sorted(dedicated_here)), _cores(topology, own), memory_kb // 1024, _pages(path / "hugepages", memory_kb)))
+                int(path.name[4:]), _number(topology / f"cpu{min(own)}/topology/physical_package_id"),
+                tuple(sorted(shared_here)), tuple(sorted(dedicated_here)), _cores(topology, own), memory_kb // 1024,
+                _pages(path / "hugepages", memory_kb)))
     return tuple(sorted(cells))
 
 
@@ -70,7 +71,8 @@ def _pages(path, memory_kb):
     huge = {int(one.name[10:-2]): _number(one / "nr_hugepages") or 0 for one in path.glob("hugepages-*kB")}
     small_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     left_kb = max(memory_kb - sum(size * total for size, total in huge.items()), 0)
-    return tuple(events.HostPages(size, total, 0) for size, total in sorted({**huge, small_kb: left_kb // small_kb}.items()))
+    return tuple(events.HostPages(size, total, 0)
+                 for size, total in sorted({**huge, small_kb: left_kb // small_kb}.items()))
 
 
 def pci_devices(root: Path = ROOT) -> list[Device]:

@@ -1,6 +1,7 @@
 """Write the reference of filters, weighers, options and events from the code: ``make reference``.
 
-What it costs is taken from costs.json beside this file, which ``python -m bench chain --json docs/reference/costs.json`` writes.
+What it costs is taken from costs.json beside this file, which
+``python -m bench chain --json docs/reference/costs.json`` writes.
 """
 
 import inspect
@@ -27,7 +28,7 @@ MODULES = (rpc_api.config, nova_sched.service.config, conductor.config, compute_
 GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
 
 
-# --- small pieces ------------------------------------------------------------------------------------------------------
+# --- small pieces ----------------------------------------------------------------------------------------------------
 
 def prose(text: str) -> str:
     """A docstring as Markdown."""
@@ -56,7 +57,7 @@ def shown(value) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-# --- options -----------------------------------------------------------------------------------------------------------
+# --- options ---------------------------------------------------------------------------------------------------------
 
 def options_by_section() -> dict:
     """Section -> (its title, option name -> option) in the order of the packages."""
@@ -66,7 +67,8 @@ def options_by_section() -> dict:
             name, title = (group.name, group.title) if hasattr(group, "name") else (group or "DEFAULT", "")
             if group is neutron.GROUP:
                 # The others are keystoneauth1's own, and what it says of them changes with its version.
-                options, title = neutron.OPTS, f"{title}. Beside these: the options of keystoneauth1 for a password, a session and an adapter"
+                options = neutron.OPTS
+                title += ". Beside these: the options of keystoneauth1 for a password, a session and an adapter"
             sections.setdefault(name, [title, {}])[1].update({one.dest: one for one in options})
     return sections
 
@@ -90,11 +92,13 @@ def default_of(option) -> str:
 def options_text() -> str:
     """options.md"""
     lines = [GENERATED, "# Options", "",
-             "All options of the services, by section. *Reloaded*: a change counts after SIGHUP, without a restart.", ""]
+             "All options of the services, by section. *Reloaded*: a change counts after SIGHUP, without a restart.",
+             ""]
     for name, (title, options) in sorted(options_by_section().items(), key=lambda item: item[0].lower()):
         lines += [f"## [{name}]", "", *([title + ".", ""] if title else [])]
         lines += table(("option", "wanted", "default", "reloaded", "what it does"), (
-            (f"`{option.dest}`", wanted_of(option), default_of(option), "yes" if option.mutable else "", one_line(option.help))
+            (f"`{option.dest}`", wanted_of(option), default_of(option), "yes" if option.mutable else "",
+             one_line(option.help))
             for option in options.values()))
     return "\n".join(lines)
 
@@ -115,7 +119,7 @@ def option_rows(names):
         yield f"`[{section}] {name}`", default_of(option), one_line(option.help)
 
 
-# --- costs -------------------------------------------------------------------------------------------------------------
+# --- costs -----------------------------------------------------------------------------------------------------------
 
 def costs() -> dict:
     """What was measured; nothing where it was not."""
@@ -127,10 +131,11 @@ def costs_note(measured) -> list[str]:
     """How it was measured."""
     if "machine" not in measured:
         return []
-    return [f"Measured with {measured['hosts']:,} hosts on {measured['machine']} (load {measured['load']}, {measured['clock']} time, "
-            f"medians) by `{measured['command']}`. *All hosts*: a request of a new shape; *a touched host*: what each host costs "
-            "that changed since the last request of a shape, where that is all that is looked at again; *nova*: nova's own class "
-            "over as many HostState objects. Each is asked for something that it has to look into.", ""]
+    return [f"Measured with {measured['hosts']:,} hosts on {measured['machine']} (load {measured['load']}, "
+            f"{measured['clock']} time, medians) by `{measured['command']}`. *All hosts*: a request of a new shape; *a "
+            "touched host*: what each host costs that changed since the last request of a shape, where that is all "
+            "that is looked at again; *nova*: nova's own class over as many HostState objects. Each is asked for "
+            "something that it has to look into.", ""]
 
 
 def cost_cells(measured):
@@ -142,7 +147,7 @@ def cost_cells(measured):
             "" if of_nova is None else f"{of_nova:.0f} ms")
 
 
-# --- filters -----------------------------------------------------------------------------------------------------------
+# --- filters ---------------------------------------------------------------------------------------------------------
 
 def kept_text(one) -> str:
     """How often a filter or weigher is asked."""
@@ -158,12 +163,14 @@ def asked_text(one) -> str:
 
 def filters_text() -> str:
     """filters.md"""
-    every, measured = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)], costs()
+    every = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)]
+    measured = costs()
     lines = [GENERATED, "# Filters", "",
-             "A filter refuses hosts, each with a reason that `nova-sched explain` counts. *Always*: asked of every request; *by "
-             "default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept for a shape* serves all requests "
-             "that are alike to these filters, and only hosts that changed are looked at again; a *costly* filter is shown hosts "
-             "only that no filter before it refused. A rebuild stays on its host and meets few of them.", ""]
+             "A filter refuses hosts, each with a reason that `nova-sched explain` counts. *Always*: asked of every "
+             "request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept for a "
+             "shape* serves all requests that are alike to these filters, and only hosts that changed are looked at "
+             "again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild stays on its "
+             "host and meets few of them.", ""]
     lines += table(("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"), (
         (f"[{one.name}](#{one.name.lower()})", asked_text(one), "yes" if one.on_rebuild else "", kept_text(one),
          *cost_cells(measured["filters"].get(one.name))) for one in every))
@@ -176,18 +183,18 @@ def filters_text() -> str:
     return "\n".join(lines)
 
 
-# --- weighers ----------------------------------------------------------------------------------------------------------
+# --- weighers --------------------------------------------------------------------------------------------------------
 
 def weighers_text() -> str:
     """weighers.md"""
     measured = costs()
     lines = [GENERATED, "# Weighers", "",
-             "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 between the "
-             "least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 being 0), multiplied and "
-             "added up. Where hosts are all alike a weigher adds nothing. The least number that a host's aggregates have under "
-             "the key in their metadata stands for the multiplier there.", ""]
-    lines += table(("weigher", "multiplier", "default", "range", "key of aggregates", "normalized", "result", "all hosts",
-                    "a touched host", "nova"), (
+             "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 "
+             "between the least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 "
+             "being 0), multiplied and added up. Where hosts are all alike a weigher adds nothing. The least number "
+             "that a host's aggregates have under the key in their metadata stands for the multiplier there.", ""]
+    lines += table(("weigher", "multiplier", "default", "range", "key of aggregates", "normalized", "result",
+                    "all hosts", "a touched host", "nova"), (
         (f"[{one.name}](#{one.name.lower()})", f"`[{one.group}] {one.option}`", f"{one.default_multiplier:g}",
          "any" if one.least is None else f"{one.least:g} or more", f"`{one.key or one.option}`",
          "from 0" if one.floor == 0 else "", kept_text(one), *cost_cells(measured["weighers"].get(one.name)))
@@ -199,11 +206,12 @@ def weighers_text() -> str:
             lines += ["Its multiplier counts against a host.", ""]
         if one.zero_is_off:
             lines += ["With a multiplier of 0 in the configuration it is off, whatever aggregates say.", ""]
-        lines += table(("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *one.options)))
+        lines += table(("option", "default", "what it does"),
+                       option_rows((f"[{one.group}] {one.option}", *one.options)))
     return "\n".join(lines)
 
 
-# --- events ------------------------------------------------------------------------------------------------------------
+# --- events ----------------------------------------------------------------------------------------------------------
 
 def type_of(kind) -> str:
     """The type of a field in words."""
@@ -229,14 +237,15 @@ def field_rows(schema):
 def events_text() -> str:
     """events.md"""
     lines = [GENERATED, "# Events", "",
-             "What may stand in a log. An event is one record of its fields in this order; fields are only ever added at the end, "
-             "with a default for those who wrote before. *By*: the roles whose producers may append it. An *amount* is a natural "
-             "number below 2**31.", ""]
+             "What may stand in a log. An event is one record of its fields in this order; fields are only ever added "
+             "at the end, with a default for those who wrote before. *By*: the roles whose producers may append it. An "
+             "*amount* is a natural number below 2**31.", ""]
     lines += table(("event", "version", "by"), (
-        (f"[{name}](#{name.lower()})", schema.VERSION, ", ".join(sorted(schema.ROLES))) for name, schema in events.EVENTS.items()))
+        (f"[{name}](#{name.lower()})", schema.VERSION, ", ".join(sorted(schema.ROLES)))
+        for name, schema in events.EVENTS.items()))
     for name, schema in events.EVENTS.items():
-        lines += [f"## {name}", "", f"Version {schema.VERSION}, by {', '.join(sorted(schema.ROLES))}.", "", prose(schema.__doc__), "",
-                  *table(("field", "type", "default"), field_rows(schema))]
+        lines += [f"## {name}", "", f"Version {schema.VERSION}, by {', '.join(sorted(schema.ROLES))}.", "",
+                  prose(schema.__doc__), "", *table(("field", "type", "default"), field_rows(schema))]
     lines += ["# Objects in events", ""]
     for name in sorted(events.TABLE.keys() - events.EVENTS.keys()):
         schema = events.TABLE[name]

@@ -15,7 +15,8 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class ResourceFilter(Filter):
-    """Inventory, traits, aggregates and tree of each request group, in Placement's semantics."""
+    """Refuses hosts whose providers have not the inventory, traits, aggregates or tree that each request group wants, in
+    Placement's semantics."""
 
     name = "ResourceFilter"
     reasons = (

@@ -4,6 +4,8 @@ The ResourceFilter, which is always asked, looks at the same amounts by provider
 at the sum over a host. None of them lets an instance through that is larger than the host without overcommitment.
 """
 
+import abc
+
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
@@ -17,9 +19,9 @@ class _RoomFilter(Filter):
     classes = ()
     per_unit = 1
 
+    @abc.abstractmethod
     def wanted(self, request):
         """What a request wants, in its own unit."""
-        raise NotImplementedError
 
     def seen(self, request):
         return self.wanted(request)

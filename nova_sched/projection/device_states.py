@@ -1,4 +1,5 @@
-"""Which hosts are in one state of NUMA nodes and PCI devices: of thousands of hosts there are few, and one verdict serves all."""
+"""Which hosts are in one state of NUMA nodes and PCI devices: of thousands of hosts there are few,
+and one verdict serves all."""
 
 from collections import OrderedDict
 
@@ -10,8 +11,8 @@ MAX_LEFT = 1024
 
 
 class DeviceStates:
-    """``numbers`` has the number of each row's state (int32, shape [rows]; -1 for a row without devices), ``values`` its
-    HostDevices. Claims in flight count as in :meth:`HostTable.devices`."""
+    """``numbers`` has the number of each row's state (int32, shape [rows]; -1 for a row without devices), ``values``
+    its HostDevices. Claims in flight count as in :meth:`HostTable.devices`."""
 
     def __init__(self, table):
         self.table = table

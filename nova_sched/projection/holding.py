@@ -4,6 +4,8 @@ Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`
 consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
 """
 
+from contextlib import contextmanager
+
 from nova_sched.projection.devices import HostDevices, guest_of
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry
 from nova_sched.projection.noted import Noted
@@ -68,6 +70,16 @@ def count_devices(table, host) -> None:
         table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
 
 
+@contextmanager
+def devices_counted_once(table, host):
+    """Count devices when all entries that come and go at once have done so: each counting looks at all guests."""
+    devices = table.row_devices[host.root]
+    table.set_devices(host.root, None)
+    yield
+    table.set_devices(host.root, devices)
+    count_devices(table, host)
+
+
 def count_all_use(projection, host) -> None:
     """Count every entry of a host again, after its providers were cleared."""
     for entry in host.entries.values():
@@ -97,6 +109,11 @@ def start(projection, host, consumer, position, noted) -> None:
 
 def reconcile(projection, host, consumers, position, noted) -> None:
     """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
+    with devices_counted_once(projection.table, host):
+        _reconcile(projection, host, consumers, position, noted)
+
+
+def _reconcile(projection, host, consumers, position, noted):
     first_report = not host.entries
     reported = {consumer.instance_uuid: consumer for consumer in consumers}
     for entry in [one for one in host.entries.values() if one.consumer_uuid in reported]:

@@ -14,8 +14,8 @@ NUMBER_KEYS = ("max_io_ops_per_host", "max_instances_per_host")
 
 
 class Metadata:
-    """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their uuids,
-    ``keys`` the keys that any of them has."""
+    """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their
+    uuids, ``keys`` the keys that any of them has."""
 
     __slots__ = ("aggregates", "keys", "_words")
 
@@ -40,7 +40,8 @@ class Metadata:
         # No key has a prefix in this form.
         words = self._words.get((prefix,))
         if words is None:
-            words = self._words[prefix,] = set().union(*(self.words(key) for key in self.keys if key.startswith(prefix)))
+            words = self._words[prefix,] = set().union(
+                *(self.words(key) for key in self.keys if key.startswith(prefix)))
         return words
 
     def least(self, key: str, default: int) -> int:

@@ -18,8 +18,9 @@ _OF_PROFILE = {
     "stats": lambda profile: dict(profile.stats),
 }
 #: Attributes of HostState under the names of nova's, less those that are for the classes of deployers only.
-NAMES = frozenset(name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")) - {
-    "cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
+NAMES = frozenset(
+    name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")) - {
+        "cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
 
 
 class Attribute(NamedTuple):
@@ -103,4 +104,5 @@ def attribute(hosts, name: str) -> Attribute | None:
 
 def stat(hosts, name: str) -> Attribute:
     """One of the stats of the hosts."""
-    return Attribute([dict(profile.stats).get(name) for profile in hosts.table.profiles.values], hosts.column("profile"))
+    return Attribute([dict(profile.stats).get(name) for profile in hosts.table.profiles.values],
+                     hosts.column("profile"))

@@ -7,8 +7,8 @@ from nova_sched.projection.read_only import Facts, ReadOnlyDict, ReadOnlyList, r
 class HostState:
     """A view of one root row under the names that nova's HostState has. Amounts include what is in flight.
 
-    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`: without one there are no ``instances`` and no
-    ``allocation_candidates``.
+    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`:
+    without one there are no ``instances`` and no ``allocation_candidates``.
     """
 
     __slots__ = ("_table", "_row", "_scope")
@@ -80,7 +80,8 @@ class HostState:
         """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
         uuid = self._table.cell_uuids.get(self.cell)
         if uuid is None:
-            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, which is `cell`")
+            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, "
+                                 "which is `cell`")
         return uuid
 
     @property

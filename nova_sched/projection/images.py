@@ -46,7 +46,8 @@ class ImageCounts:
             self._columns.clear()
             rows = set(table.roots().tolist())
         elif self._topology_version != table.topology_version:
-            rows.update(row for row, (one, other) in enumerate(zip(table.uuids, self._uuids, strict=False)) if one is not other)
+            rows.update(row for row, (one, other) in enumerate(zip(table.uuids, self._uuids, strict=False))
+                        if one is not other)
             rows.update(range(len(self._uuids), table.count))
         if self._topology_version != table.topology_version:
             self._uuids = list(table.uuids)
@@ -83,7 +84,8 @@ def _images_on(table, by_cell, row):
     host = projection and projection.hosts.get(table.host_names[row])
     if host is None or host.root != row:
         return ()
-    images = {one.instance_uuid: tuple(one.image_properties.items()) for one in projection.tracked.of(host.name).values()}
+    images = {one.instance_uuid: tuple(one.image_properties.items())
+              for one in projection.tracked.of(host.name).values()}
     for entry in host.entries.values():
         image = entry.guest and _items_of(entry.guest)
         if image:

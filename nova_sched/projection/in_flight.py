@@ -11,8 +11,8 @@ from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
 
 
 class InFlight:
-    """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns and in a group index
-    of their own."""
+    """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns
+    and in a group index of their own."""
 
     def __init__(self, table):
         self.table = table

@@ -119,7 +119,8 @@ def _write_host(table, root, tree):
     table.profile[root] = now = profiles.id_of(Profile(
         tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
         tree.supported_instances))
-    if now != before and before >= 0 and service_version(profiles.values[before]) != service_version(profiles.values[now]):
+    if now != before and before >= 0 and (
+            service_version(profiles.values[before]) != service_version(profiles.values[now])):
         table.topology_version += 1
     table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)

@@ -49,8 +49,8 @@ class Facts:
         try:
             return self._facts[name]
         except KeyError:
-            raise AttributeError(f"the {self._kind} of a decision has no {name!r}, which is not recorded; wanted one of "
-                                 f"{', '.join(sorted(self._facts))}") from None
+            raise AttributeError(f"the {self._kind} of a decision has no {name!r}, which is not recorded; wanted one "
+                                 f"of {', '.join(sorted(self._facts))}") from None
 
     def __setattr__(self, name, value):
         refuse_to_set(self._kind, name)

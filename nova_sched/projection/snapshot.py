@@ -49,15 +49,16 @@ def dump(projection: Projection) -> bytes:
     state = zlib.compress(msgpack.packb((
         [(host.name, host.server, host.inventory, host.status, host.lost,
           [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()]) for host in hosts],
-        taken_out(projection.table, hosts), _devices_of(projection.table, hosts), list(projection.producers.items()), list(projection.anchors.items()),
-        list(projection.fences.items()), list(projection.aggregates.values()), projection.accounts_required,
-        projection.tracked.facts())), 1)
+        taken_out(projection.table, hosts), _devices_of(projection.table, hosts), list(projection.producers.items()),
+        list(projection.anchors.items()), list(projection.fences.items()), list(projection.aggregates.values()),
+        projection.accounts_required, projection.tracked.facts())), 1)
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
 
 
 def _devices_of(table, hosts):
-    """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these) for each."""
+    """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these)
+    for each."""
     capacities, of_hosts = {}, []
     for number, host in enumerate(hosts):
         devices = table.row_devices[host.root]
@@ -119,7 +120,8 @@ def load(packed: bytes, table=None) -> Projection:
         # The table may be one that others use too.
         projection.forget()
         raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the "
-                                      f"state that it was made of ({fault!s:.300}); remove it and fold the log") from None
+                                      f"state that it was made of ({fault!s:.300}); "
+                                      "remove it and fold the log") from None
     return projection
 
 
@@ -175,7 +177,8 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
 
 def _devices(hosts, capacities, of_hosts):
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
-    capacities = [(tuple(_thawed("HostNUMACell", one) for one in cells), tuple(_thawed("PCIPool", one) for one in pools))
+    capacities = [(tuple(_thawed("HostNUMACell", one) for one in cells),
+                   tuple(_thawed("PCIPool", one) for one in pools))
                   for cells, pools in capacities]
     if any(type(one) is not int or one < 0 for pair in of_hosts for one in pair):
         raise ValueError("the number of a host or of its devices is none")
@@ -206,7 +209,8 @@ def _host(cell, name, server, inventory, status, lost, entries):
     return host
 
 
-def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position, hash_):
+def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position,
+           hash_):
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
         if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):
@@ -217,8 +221,8 @@ def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule,
     if guest is not None:
         guest_of(guest)
     # The two states are compared by identity wherever they are looked at.
-    return Entry(consumer_uuid, instance_uuid, project_id, host, allocations, rule and _thawed("GroupRule", rule), claim_uuid,
-                 RUNNING if state == RUNNING else CLAIMED, position, hash_, guest)
+    return Entry(consumer_uuid, instance_uuid, project_id, host, allocations, rule and _thawed("GroupRule", rule),
+                 claim_uuid, RUNNING if state == RUNNING else CLAIMED, position, hash_, guest)
 
 
 _new_allocation = events.Allocation._make

@@ -33,7 +33,8 @@ FACTS = {
     "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
     "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
     "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0), "held_claims": (np.int32, 0),
+    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
+    "held_claims": (np.int32, 0),
 }
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
@@ -50,7 +51,8 @@ class Profile(NamedTuple):
 
 
 def service_version(profile: Profile) -> int:
-    """The version of nova's compute service that a host of this make reports among its ``stats``; 0 where it does not."""
+    """The version of nova's compute service that a host of this make reports among its ``stats``;
+    0 where it does not."""
     version = dict(profile.stats).get("service_version", "")
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
@@ -325,7 +327,8 @@ class HostTable:
     # --- metrics and devices ---------------------------------------------------------------------------------
 
     def set_metrics(self, root: int, metrics) -> None:
-        """Write the metrics of a host: those that it does not name (any more), or that are no finite numbers, are NaN."""
+        """Write the metrics of a host: those that it does not name (any more), or that are no finite numbers,
+        are NaN."""
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         for name, column in self.metrics.items():
             column[root] = metrics.get(name, np.nan)
@@ -510,9 +513,11 @@ class HostTable:
         return {key: tuple(uuids) for key, uuids in found.items()}
 
     def least_service_version(self) -> int:
-        """The least version of nova-compute that a host reports; 0 while one reports none, and where there is no host."""
+        """The least version of nova-compute that a host reports; 0 while one reports none,
+        and where there is no host."""
         return self.derived("service version", lambda: min(
-            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])), default=0))
+            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])),
+            default=0))
 
     def aggregate_numbers(self, key: str) -> dict[int, float]:
         """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which

@@ -12,8 +12,8 @@ from nova_sched.projection.table import ALL_BITS, NONE, Profile
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
 KEPT_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used")
-KEPT_FACTS = {"disabled": "?", "down": "?", "profile": "<i4", "zone": "<i4", "num_io_ops": "<i4", "failed_builds": "<i4",
-              "num_instances": "<i4"}
+KEPT_FACTS = {"disabled": "?", "down": "?", "profile": "<i4", "zone": "<i4", "num_io_ops": "<i4",
+              "failed_builds": "<i4", "num_instances": "<i4"}
 
 
 def taken_out(table, hosts) -> tuple:
@@ -36,10 +36,11 @@ def taken_out(table, hosts) -> tuple:
 
 
 class Rows:
-    """What :func:`taken_out` gave, read and checked against itself: raises ValueError or TypeError where it cannot be."""
+    """What :func:`taken_out` gave, read and checked against itself:
+    raises ValueError or TypeError where it cannot be."""
 
-    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, host_ips, classes, amounts, ratio, traits,
-                 trait_words, profiles, zones, facts):
+    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, host_ips, classes, amounts,
+                 ratio, traits, trait_words, profiles, zones, facts):
         self.count = len(uuids)
         self.sizes = sizes
         self.uuids, self.provider_names, self.row_aggregates = uuids, provider_names, row_aggregates
@@ -48,7 +49,8 @@ class Rows:
         self.parents = np.frombuffer(parents, "<i4")
         self.classes, self.traits, self.zones = classes, traits, zones
         self.profiles = [Profile(*one) for one in profiles]
-        self.amounts = {name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)}
+        self.amounts = {name: self._of_classes(packed, "<i8")
+                        for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)}
         self.ratio = self._of_classes(ratio, "<f8")
         words = np.frombuffer(trait_words, "<u8")
         self.trait_words = words.reshape(len(words) // self.count if self.count else 0, self.count)
@@ -56,7 +58,8 @@ class Rows:
             raise ValueError("it has fewer trait bits than traits")
         self.facts = {name: np.frombuffer(packed, kind)
                       for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)}
-        lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates), *map(len, self.facts.values())}
+        lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates),
+                   *map(len, self.facts.values())}
         if lengths != {self.count} or not len(host_ips) == len(node_names) == len(sizes) or min(sizes, default=1) < 1:
             raise ValueError("its parts do not have the same number of rows")
         for texts in (uuids, provider_names, node_names, classes, traits):
@@ -69,7 +72,8 @@ class Rows:
             raise ValueError("a provider or a class stands there twice, or aggregates are no list")
         if np.any(self.parents >= np.arange(self.count)) or np.any(self.parents[self.starts] != NONE):
             raise ValueError("a provider stands before its parent, or a root has one")
-        for values, end in ((self.parents, self.count), (self.facts["profile"], len(profiles)), (self.facts["zone"], len(zones))):
+        for values, end in ((self.parents, self.count), (self.facts["profile"], len(profiles)),
+                            (self.facts["zone"], len(zones))):
             if self.count and not NONE <= values.min() <= values.max() < end:
                 raise ValueError("a number in it points to nothing")
 
@@ -77,7 +81,8 @@ class Rows:
         return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
 
     def put_into(self, table, cell_index: int, names) -> list:
-        """Take rows of a table for the hosts ``names``, in order, and write all of them. Returns the rows of each tree."""
+        """Take rows of a table for the hosts ``names``, in order, and write all of them.
+        Returns the rows of each tree."""
         if len(names) != len(self.sizes):
             raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
         # Before any row is taken: a value that cannot be a key leaves no trace.

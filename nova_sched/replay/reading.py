@@ -18,8 +18,8 @@ def decoded_records(log, first: int | None = None, last: int | None = None):
         while position <= end:
             records = reader.read(min(BATCH, end - position + 1), TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, wanted all "
-                                            f"up to {end}; see to its broker")
+                raise errors.LogUnavailable(f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, "
+                                            f"wanted all up to {end}; see to its broker")
             for record in records:
                 yield record.position, codec.decode_record(record.payload, record.account)
             position = records[-1].position + 1

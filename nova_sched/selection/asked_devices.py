@@ -4,16 +4,16 @@ from rpc_api import errors, events
 
 
 def numa_of(spec):
-    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology. UsageError for nodes of unlike policies,
-    which nova never makes."""
+    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology.
+    UsageError for nodes of unlike policies, which nova never makes."""
     topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
     if topology is None or not topology.cells:
         return None
     cells = tuple(map(_cell, topology.cells))
     policies = sorted({cell.cpu_policy or "shared" for cell in cells})
     if len(policies) > 1:
-        raise errors.UsageError(f"the NUMA nodes of the request have the CPU policies {', '.join(policies)}, wanted the "
-                                "same for all; mend its numa_topology")
+        raise errors.UsageError(f"the NUMA nodes of the request have the CPU policies {', '.join(policies)}, wanted "
+                                "the same for all; mend its numa_topology")
     networks = spec.network_metadata if spec.obj_attr_is_set("network_metadata") else None
     policy = topology.emulator_threads_policy if topology.obj_attr_is_set("emulator_threads_policy") else None
     return events.NUMARequest(
@@ -27,8 +27,8 @@ def _cell(cell):
         return getattr(cell, name) if cell.obj_attr_is_set(name) else None
     topology = of("cpu_topology")
     threads = topology.threads if topology is not None and topology.obj_attr_is_set("threads") else None
-    return events.NUMACellRequest(cell.id, tuple(sorted(of("cpuset") or ())), tuple(sorted(of("pcpuset") or ())), cell.memory,
-                                  of("pagesize"), of("cpu_policy"), of("cpu_thread_policy"), threads or 0)
+    return events.NUMACellRequest(cell.id, tuple(sorted(of("cpuset") or ())), tuple(sorted(of("pcpuset") or ())),
+                                  cell.memory, of("pagesize"), of("cpu_policy"), of("cpu_thread_policy"), threads or 0)
 
 
 def pci_of(spec):

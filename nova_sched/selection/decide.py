@@ -162,8 +162,8 @@ class _Ranking:
 
 
 def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
-    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way, by filter and
-    reason."""
+    """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way,
+    by filter and reason."""
     first, unfit = {}, Counter()
     for index in ranking:
         candidate = candidate_of(table, int(rows[index]), request, policy)

@@ -41,8 +41,8 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
 
     ``accept(assignment)`` says whether an assignment will do; the first one that does is returned. It may tell groups
     apart by what stands before the last "-" of their suffix, and by what they ask for, but not by what is behind it:
-    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may say
-    beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
+    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may
+    say beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
     """
     if len(table.trees[root]) == 1:
         found = _allocate_on(table, root, request)
@@ -50,7 +50,8 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
     else:
         found = _Search(table, root, request, accept, serves).run()
     if found is None and request.fallback_groups:
-        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept, serves)
+        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept,
+                        serves)
     return found
 
 
@@ -157,7 +158,8 @@ class _Search:
     def _kind(self, group):
         """Groups of one kind can change places."""
         whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
-        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes for suffixes in self.request.same_subtree)
+        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes
+                                                       for suffixes in self.request.same_subtree)
 
     def _options(self, resources, rows):
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""

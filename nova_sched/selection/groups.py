@@ -55,8 +55,9 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
             _add_extra_spec(groups.setdefault(suffix or "", _Group(suffix or "")), kind, name, key, value)
         elif _NEARLY_GROUPED.match(key):
             raise errors.UsageError(
-                f"the extra spec {key!r:.120} names no resource class or trait of a group, wanted resources[SUFFIX]:CLASS or "
-                "trait[SUFFIX]:TRAIT with a suffix of at most 64 letters, digits, '_' and '-'; mend the flavor")
+                f"the extra spec {key!r:.120} names no resource class or trait of a group, wanted "
+                "resources[SUFFIX]:CLASS or trait[SUFFIX]:TRAIT with a suffix of at most 64 letters, digits, "
+                "'_' and '-'; mend the flavor")
     of_flavor = len(groups) - 1
     unsuffixed = groups[""]
     if properties is not None:
@@ -78,8 +79,8 @@ def _check_subtrees(spec, suffixes):
     for subtree in spec.request_level_params.same_subtree:
         unknown = sorted({*subtree} - suffixes)
         if unknown:
-            raise errors.UsageError(f"same_subtree of the request names the resource group {unknown[0]!r}, wanted suffixed groups "
-                                    "that ask for something; mend the device profile or the port")
+            raise errors.UsageError(f"same_subtree of the request names the resource group {unknown[0]!r}, wanted "
+                                    "suffixed groups that ask for something; mend the device profile or the port")
 
 
 def _add_extra_spec(group, kind, name, key, value):
@@ -101,6 +102,9 @@ def _add_requested(groups, requested):
     if not suffix or suffix in groups:
         raise errors.UsageError(f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
                                 "group of the request has; mend the port or the device profile")
+    if not all(requested.aggregates):
+        raise errors.UsageError(f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in each list; "
+                                "mend the port or the device profile")
     group = groups[suffix] = _Group(suffix)
     group.resources.update(sorted(requested.resources.items()))
     group.required.extend(requested.required_traits)
@@ -109,8 +113,8 @@ def _add_requested(groups, requested):
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
     if group.empty and not group.resources:
-        raise errors.UsageError(f"the resource group of {suffix} asks for nothing, wanted resources, traits or aggregates; "
-                                "mend the port or the device profile")
+        raise errors.UsageError(f"the resource group of {suffix} asks for nothing, wanted resources, traits or "
+                                "aggregates; mend the port or the device profile")
 
 
 def _add_flavor(groups, spec):

@@ -97,8 +97,8 @@ def _cpus(options, wishes):
     thread_policy = _thread_policy(options)
     emulator_policy = options.of_flavor("emulator_threads_policy")
     if emulator_policy and emulator_policy not in _EMULATOR_POLICIES:
-        raise errors.UsageError(f"hw:emulator_threads_policy of the flavor {options.flavor.name} is {emulator_policy!r}, "
-                                f"wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor")
+        raise errors.UsageError(f"hw:emulator_threads_policy of the flavor {options.flavor.name} is "
+                                f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor")
     if policy in ("dedicated", "mixed"):
         vcpus = options.flavor.vcpus
         pinned = vcpus if policy == "dedicated" else _dedicated_cpus(options, emulator_policy)
@@ -129,7 +129,7 @@ def _thread_policy(options):
     if ours and ours not in _THREAD_TRAITS:
         raise errors.UsageError(f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
                                 f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor")
-    if ours not in (None, "", "prefer") and images and images != ours:
+    if ours not in (None, "prefer") and images and images != ours:
         raise options.conflict("cpu_thread_policy", ours, images)
     return _THREAD_TRAITS.get(ours or images)
 
@@ -140,8 +140,8 @@ def _dedicated_cpus(options, emulator_policy):
     mask = options.of_flavor("cpu_dedicated_mask")
     dedicated = len(cpus_of(mask, options.flavor)) if mask else 0
     if mask and not 0 < dedicated < vcpus:
-        raise errors.UsageError(f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some of its "
-                                f"{vcpus} CPUs and not all; mend the flavor")
+        raise errors.UsageError(f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some "
+                                f"of its {vcpus} CPUs and not all; mend the flavor")
     realtime = _realtime_cpus(options, emulator_policy)
     return dedicated or realtime
 
@@ -155,8 +155,8 @@ def _realtime_cpus(options, emulator_policy):
     realtime = len(cpus_of(mask, options.flavor)) if mask else vcpus
     if not realtime or realtime == vcpus and not emulator_policy:
         raise errors.UsageError(
-            f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} CPUs and "
-            "not all without a hw:emulator_threads_policy; mend it")
+            f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} "
+            "CPUs and not all without a hw:emulator_threads_policy; mend it")
     return realtime
 
 
@@ -178,8 +178,8 @@ def cpus_of(mask: str, flavor) -> set[int]:
 
 
 def _wrong_mask(mask, what, flavor):
-    return errors.UsageError(f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names {str(what):.80}, "
-                             f"wanted CPUs of 0 to {flavor.vcpus - 1}; mend it")
+    return errors.UsageError(f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names "
+                             f"{str(what):.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; mend it")
 
 
 def _encryption(options, wishes):
@@ -199,18 +199,18 @@ def _check_firmware(options, model):
     """Memory is only encrypted for guests of a certain firmware and machine."""
     firmware, machine = options.of_image("firmware_type"), options.of_image("machine_type")
     if firmware != "uefi":
-        raise errors.UsageError(f"memory encryption is asked for, and hw_firmware_type of the image is {firmware!r}, wanted "
-                                "'uefi'; use another image or flavor")
+        raise errors.UsageError(f"memory encryption is asked for, and hw_firmware_type of the image is {firmware!r}, "
+                                "wanted 'uefi'; use another image or flavor")
     if machine is not None and "q35" not in machine:
-        raise errors.UsageError(f"memory encryption is asked for, and hw_machine_type of the image is {machine!r:.80}, wanted "
-                                "a q35; use another image or flavor")
+        raise errors.UsageError(f"memory encryption is asked for, and hw_machine_type of the image is {machine!r:.80}, "
+                                "wanted a q35; use another image or flavor")
     if model in _STATELESS and not options.of_image("firmware_stateless"):
-        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_firmware_stateless of the image "
-                                "is not true; use another image or flavor")
+        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_firmware_stateless of "
+                                "the image is not true; use another image or flavor")
     video = options.of_image("video_model")
     if model == "intel-tdx" and video != "none":
-        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_video_model of the image is "
-                                f"{video!r}, wanted 'none'; use another image or flavor")
+        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_video_model of the image "
+                                f"is {video!r}, wanted 'none'; use another image or flavor")
 
 
 def _persistent_memory(options, wishes):
@@ -225,8 +225,8 @@ def _tpm(options, wishes):
         return
     model = options.one("tpm_model", _TPM_MODELS) or "tpm-tis"
     if (model, version) == ("tpm-crb", "1.2"):
-        raise errors.UsageError(f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the tpm_version "
-                                "'1.2', wanted version '2.0' for it; mend it")
+        raise errors.UsageError(f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the "
+                                "tpm_version '1.2', wanted version '2.0' for it; mend it")
     security = options.of_flavor("tpm_secret_security") or "user"
     if security not in _TPM_SECRETS:
         raise errors.UsageError(f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "

@@ -1,4 +1,5 @@
-"""The close look at one host: which of its providers take which group, and which NUMA nodes and PCI devices follow from it."""
+"""The close look at one host: which of its providers take which group,
+and which NUMA nodes and PCI devices follow from it."""
 
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ TOGETHER = "ResourceFilter", "request groups together"
 
 
 class Fitted(NamedTuple):
-    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or, with
-    None for the assignment, the (filter, reason) that refused it."""
+    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
+    with None for the assignment, the (filter, reason) that refused it."""
 
     assignment: Assignment | None
     guest: bytes | None = None
@@ -32,7 +33,8 @@ def fit_on(table, row: int, request, policy) -> Fitted:
             return Fitted(None, refusal=TOGETHER)
         return Fitted(assignment, _packed((), (), request))
     close = _Devices(table, row, request, policy)
-    assignment = allocate(table, row, request, close.accept, pci.serving(close.devices, request.pci) if close.sees_pci else None)
+    assignment = allocate(table, row, request, close.accept,
+                          pci.serving(close.devices, request.pci) if close.sees_pci else None)
     if assignment is None:
         return Fitted(None, refusal=close.refusal or TOGETHER)
     return Fitted(assignment, _packed(*close.found, request))

@@ -13,8 +13,9 @@ from rpc_api import events
 
 #: Page sizes of a request that name no size.
 SMALL, LARGE, ANY = -1, -2, -3
-#: Places that are tried for one guest on one host, before it is given up.
+#: Places that are tried for one guest on one host, before it is given up; so many PCI pools are looked at in the time of one.
 MAX_STEPS = 20_000
+POOLS_A_STEP = 8
 
 TOPOLOGY = "NUMA topology"
 NODES = "NUMA nodes"
@@ -151,6 +152,8 @@ class _Search:
     def _is_allowed(self, chosen):
         nodes = frozenset(chosen)
         if nodes not in self.sets:
+            if self.fits_pci is not None:
+                self.steps -= len(self.devices.pools) // POOLS_A_STEP
             self.sets[nodes] = self._fault_of(chosen)
         if self.sets[nodes] is None:
             return True

@@ -25,9 +25,9 @@ _FIELDS = ("vendor_id", "product_id", "numa_node", "count")
 def place(devices, requests, cells=None, mappings=None):
     """PCIUse records that serve all PCIRequest records of an instance on a host, None where they do not fit.
 
-    ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the NUMA nodes that the guest is to run
-    on (none: it has no NUMA topology), ``mappings`` group suffix -> provider uuids of the assignment. Requests take one
-    after the other of what the earlier ones left.
+    ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the NUMA nodes that the guest is to
+    run on (none: it has no NUMA topology), ``mappings`` group suffix -> provider uuids of the assignment. Requests take
+    one after the other of what the earlier ones left.
     """
     return place_or_name(devices, requests, cells, mappings)[0]
 
@@ -56,8 +56,8 @@ def place_or_name(devices, requests, cells=None, mappings=None):
 
 
 def serving(devices, requests):
-    """``serves(suffix, provider uuid)`` for :func:`nova_sched.selection.fit.allocate`: whether a provider has free devices
-    for the PCI request that a group belongs to; always true of groups of others. None without PCI requests."""
+    """``serves(suffix, provider uuid)`` for :func:`nova_sched.selection.fit.allocate`: whether a provider has free
+    devices for the PCI request that a group belongs to; always true of groups of others. None without PCI requests."""
     if not requests:
         return None
     uuids = {request.request_id: _uuids_for(devices, request) for request in requests if _of_alias(request)}
@@ -102,7 +102,8 @@ def in_order(pools):
 
 
 def _fits(request):
-    """A predicate on pools: whether their devices have all properties of one of the specs; letters' case is no matter."""
+    """A predicate on pools: whether their devices have all properties of one of the specs;
+    letters' case is no matter."""
     specs = [[(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
              for spec in request.spec]
 
@@ -169,7 +170,7 @@ def _take_assigned(pools, free, fitting, request, providers):
     return sorted(taken)
 
 
-# --- near to the guest -------------------------------------------------------------------------------------------------
+# --- near to the guest -----------------------------------------------------------------------------------------------
 
 def _near(devices, free, fitting, request, cells):
     """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
@@ -200,7 +201,7 @@ def _nodes_of_sockets(host_cells, nodes):
     return {cell.id for cell in host_cells if cell.socket in sockets}
 
 
-# --- devices that only go to who asks for them --------------------------------------------------------------------------
+# --- devices that only go to who asks for them -----------------------------------------------------------------------
 
 def _usable(request):
     """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and

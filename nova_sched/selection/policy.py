@@ -60,7 +60,8 @@ class Policy:
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    f"mend {'enabled_filters' if kind == 'filter' else 'weight_classes, or --weigher of a play'}")
+                    "mend [filter_scheduler] " + ("enabled_filters or available_filters" if kind == "filter" else
+                                                  "weight_classes, or --weigher of a play"))
 
     @cached_property
     def digest(self) -> str:
@@ -82,7 +83,8 @@ class Policy:
             options = json.loads(text)
             if type(options) is not dict:
                 raise ValueError("it is no map of options")
-            return cls(catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
+            return cls(catalogue=catalogue,
+                       **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
                                       "adopted it") from None
@@ -99,7 +101,8 @@ class Policy:
 
 
 def _checked(cls, name, value):
-    """An option that may stand in a policy; ValueError for a value that is of another kind than what it is by default."""
+    """An option that may stand in a policy; ValueError for a value that is of another
+    kind than what it is by default."""
     default = getattr(cls, name, None)
     if type(default) is tuple:
         # Only names, or pairs of a name and a number.

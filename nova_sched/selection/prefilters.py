@@ -26,9 +26,9 @@ DEVICE_TRAITS = {
     "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None), "hw_disk_bus": ("COMPUTE_STORAGE_BUS_", None),
     "hw_video_model": ("COMPUTE_GRAPHICS_MODEL_", None), "hw_vif_model": ("COMPUTE_NET_VIF_MODEL_", None),
     "hw_architecture": ("HW_ARCH_", (
-        "aarch64", "alpha", "armv6", "armv7b", "cris", "i686", "ia64", "lm32", "m68k", "microblaze", "microblazeel", "mips",
-        "mips64", "mips64el", "mipsel", "openrisc", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb", "ppcle", "s390",
-        "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")),
+        "aarch64", "alpha", "armv6", "armv7b", "cris", "i686", "ia64", "lm32", "m68k", "microblaze", "microblazeel",
+        "mips", "mips64", "mips64el", "mipsel", "openrisc", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb",
+        "ppcle", "s390", "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")),
     "hw_emulation_architecture": ("COMPUTE_ARCH_", ("aarch64", "mipsel", "ppc64le", "s390x", "x86_64")),
     "hw_viommu_model": ("COMPUTE_VIOMMU_MODEL_", None),
 }
@@ -124,8 +124,10 @@ def _projects(aggregate):
 
 def _require_image_type_support(request, table, policy, added):
     """A host must be able to use the disk format of the image that it boots from."""
-    if policy.query_placement_for_image_type_support and not request.is_bfv and request.disk_format in DISK_FORMATS:
-        added.root_required.append(f"COMPUTE_IMAGE_TYPE_{request.disk_format.upper()}")
+    if policy.query_placement_for_image_type_support and not request.is_bfv:
+        disk_format = (request.disk_format or "").lower()
+        if disk_format in DISK_FORMATS:
+            added.root_required.append(f"COMPUTE_IMAGE_TYPE_{disk_format.upper()}")
 
 
 def _isolate_aggregates(request, table, policy, added):
@@ -167,8 +169,8 @@ def _routed_networks(request, table, policy, added):
 
 
 def aggregates_of_segment(table, segment: str) -> tuple:
-    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as nova
-    finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
+    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as
+    nova finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
     row = table.row_of_uuid.get(segment)
     of_provider = table.row_aggregates[row] if row is not None else ()
     return (*of_provider, *table.aggregates_with("segment", _segments).get(segment, ()))
@@ -185,5 +187,5 @@ def _owner_nova(request, table, policy, added):
         added.root_required.append(OWNER_TRAIT)
 
 
-_REQUEST_FILTERS = (_require_tenant_aggregate, _require_image_type_support, _isolate_aggregates, _transform_image_metadata,
-                    _routed_networks, _owner_nova)
+_REQUEST_FILTERS = (_require_tenant_aggregate, _require_image_type_support, _isolate_aggregates,
+                    _transform_image_metadata, _routed_networks, _owner_nova)

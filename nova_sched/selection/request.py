@@ -25,7 +25,8 @@ def request_from(spec, request_id: str):
     asked = asked_of(spec, extra_specs, properties, wishes)
     fallback = ()
     if wishes.pinned:
-        fallback = asked_of(spec, extra_specs, properties, wishes_of(flavor, extra_specs, properties, pinning=False)).groups
+        fallback = asked_of(spec, extra_specs, properties,
+                            wishes_of(flavor, extra_specs, properties, pinning=False)).groups
     params, destination = spec.request_level_params, spec.requested_destination
     cell = _set(destination, "cell")
     cell = str(cell.uuid) if cell else None
@@ -51,8 +52,8 @@ def request_from(spec, request_id: str):
         preferred_cell=cell if may_cross else None,
         server_group=_server_group(spec),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
-        user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus, memory_mb=flavor.memory_mb,
-        root_gb=flavor.root_gb, ephemeral_gb=flavor.ephemeral_gb, swap_mb=flavor.swap,
+        user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus,
+        memory_mb=flavor.memory_mb, root_gb=flavor.root_gb, ephemeral_gb=flavor.ephemeral_gb, swap_mb=flavor.swap,
         is_bfv=bool(_set(spec, "is_bfv")),
         image_id=_text(_set(_set(spec, "image"), "id")), has_image=_set(spec, "image") is not None,
         scheduler_hints={name: tuple(map(str, values)) for name, values in sorted(

@@ -1,5 +1,5 @@
-"""What one request can see beside the table: its server group and the instances on hosts in every cell, accepted and in flight,
-and hosts one by one."""
+"""What one request can see beside the table: its server group and the instances on hosts in every cell,
+accepted and in flight, and hosts one by one."""
 
 from functools import cached_property
 
@@ -11,7 +11,8 @@ from nova_sched.selection.spec_view import spec_of
 
 
 class Scope:
-    """What one instance's request can see of entries; and that request and the hosts, as the classes of deployers see them.
+    """What one instance's request can see of entries; and that request and the hosts,
+    as the classes of deployers see them.
 
     ``projections`` are those of all cells, ``in_flight`` is this process's own claims under way.
     """
@@ -96,8 +97,8 @@ class Scope:
         return state
 
     def instances_on(self, row: int) -> dict[str, str | None]:
-        """Instance uuid -> project of what a host is said to run, was given, or is to be given by this process's claims in
-        flight; None where the project is not known."""
+        """Instance uuid -> project of what a host is said to run, was given,
+        or is to be given by this process's claims in flight; None where the project is not known."""
         projection, host = self._by_cell[int(self.table.cell[row])], self.table.host_names[row]
         instances = dict.fromkeys(projection.tracked.of(host))
         for entry in (*projection.hosts[host].entries.values(), *self._in_flight_on.get(host, ())):

@@ -96,7 +96,8 @@ def _group(group, scope):
     members = {*group.members, *(uuid for uuids in by_row.values() for uuid in uuids)}
     hosts = {*group.hosts, *(scope.table.host_names[row] for row in by_row)}
     return Facts("InstanceGroup", uuid=group.uuid, policy=group.policy, policies=ReadOnlyList([group.policy]),
-                 rules=ReadOnlyDict(max_server_per_host=group.limit) if group.policy == "anti-affinity" else ReadOnlyDict(),
+                 rules=ReadOnlyDict(max_server_per_host=group.limit) if group.policy == "anti-affinity"
+                 else ReadOnlyDict(),
                  members=ReadOnlyList(sorted(members)), hosts=ReadOnlyList(sorted(hosts)))
 
 
@@ -104,9 +105,9 @@ def _numa_topology(numa):
     if numa is None:
         return None
     return Facts("InstanceNUMATopology", emulator_threads_policy=numa.emulator_threads_policy, cells=ReadOnlyList(
-        Facts("InstanceNUMACell", id=cell.id, cpuset=frozenset(cell.shared_cpus), pcpuset=frozenset(cell.dedicated_cpus),
-              memory=cell.memory_mb, pagesize=cell.page_kb, cpu_policy=cell.cpu_policy,
-              cpu_thread_policy=cell.thread_policy) for cell in numa.cells))
+        Facts("InstanceNUMACell", id=cell.id, cpuset=frozenset(cell.shared_cpus),
+              pcpuset=frozenset(cell.dedicated_cpus), memory=cell.memory_mb, pagesize=cell.page_kb,
+              cpu_policy=cell.cpu_policy, cpu_thread_policy=cell.thread_policy) for cell in numa.cells))
 
 
 def _pci_request(asked):

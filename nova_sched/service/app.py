@@ -33,13 +33,15 @@ class SchedulerService(Service):
         self._server = None
         self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
                                    cell_down_after=options.cell_down_after, store=store_of(conf),
-                                   snapshot_interval=conf.snapshots.interval, require_accounts=conf.cells.require_accounts)
+                                   snapshot_interval=conf.snapshots.interval,
+                                   require_accounts=conf.cells.require_accounts)
 
     def start(self):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._networks)], VERSION)
+        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._networks)],
+                                 VERSION)
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)
@@ -56,8 +58,9 @@ class SchedulerService(Service):
     def reload(self):
         policy = config.policy_of(self._conf)
         if policy.query_placement_for_routed_network_aggregates and isinstance(self._networks, NotConfigured):
-            raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] was not "
-                                    "configured when the scheduler started; configure it and start the scheduler again")
+            raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+                                    "was not configured when the scheduler started; "
+                                    "configure it and start the scheduler again")
         if policy != self._policy:
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
             self._policy = policy

@@ -59,18 +59,28 @@ class CellLog:
         self._follower.taken()
 
     def speak_after(self, known) -> None:
-        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a clock
-        that went back gives, nothing of what we say would count."""
+        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a
+        clock that went back gives, nothing of what we say would count."""
         if known is not None and self.producer.epoch < known[0]:
             self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
 
+    def check_heard(self, known) -> None:
+        """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
+        another process that took our name is heard from then on, and nothing of what we say counts."""
+        if known is not None and self.producer.epoch < known[0]:
+            raise errors.NameTaken(
+                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it says "
+                f"counts; give each its own [{self._producer_name.partition('/')[0]}] name, and start this one again")
+
     def refuse_snapshot(self) -> None:
-        """The snapshot that was delivered is of no use: read the log anew, without one. New ones are kept all the same."""
+        """The snapshot that was delivered is of no use: read the log anew, without one.
+        New ones are kept all the same."""
         self._reads_snapshots = False
         self._follower.begin_anew()
 
     def look_for_snapshot(self) -> None:
-        """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds, in a thread of its own."""
+        """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds,
+        in a thread of its own."""
         now = self._clock.monotonic()
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
@@ -165,7 +175,8 @@ class CellLog:
 
 
 def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4):
-    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning, the position of the first record).
+    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
+    the position of the first record).
 
     The newest snapshot of ``store`` is used if it fits; otherwise the log is folded from its first record.
     """
@@ -173,11 +184,13 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
     bounds = log.bounds()
     packed = fitting(store, cell, opening.epoch, bounds)
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole, False), position
+    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
+                                    False), position
 
 
 def fitting(store, cell: str, epoch: str, bounds) -> bytes | None:
-    """The newest snapshot of a store (or None) if it fits the log of this epoch and these bounds; None if there is none."""
+    """The newest snapshot of a store (or None) if it fits the log of this epoch and these bounds;
+    None if there is none."""
     if store is None:
         return None
     try:

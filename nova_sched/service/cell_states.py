@@ -1,4 +1,5 @@
-"""Which cells may be scheduled to: those whose logs can be read and appended to, and are folded to where they were begun."""
+"""Which cells may be scheduled to: those whose logs can be read and appended to,
+and are folded to where they were begun."""
 
 import logging
 
@@ -55,8 +56,8 @@ class CellStates:
         return sorted({cell for (cell, _), since in self._down_since.items() if now - since >= seconds})
 
     def headless_for(self, seconds: float):
-        """(cell, first position of its log) of cells that are headless for so long, once in that time; of what is needed in
-        any case sooner."""
+        """(cell, first position of its log) of cells that are headless for so long, once in that time;
+        of what is needed in any case sooner."""
         now = self._clock.monotonic()
         found = [cell for cell, since in self._headless.items()
                  if now - since >= (min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds)]
@@ -84,8 +85,8 @@ class CellStates:
         if not projection.whole:
             if cell not in self._headless:
                 self._headless[cell] = self._clock.monotonic()
-                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: nothing "
-                            "is scheduled there until there is one, or the log is rebased", cell)
+                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: "
+                            "nothing is scheduled there until there is one, or the log is rebased", cell)
             return False
         del self._behind[cell]
         self._headless.pop(cell, None)

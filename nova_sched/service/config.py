@@ -11,6 +11,7 @@ from nova_sched.service import neutron, plugins
 from nova_sched.service.scheduler import Cell, cell0_of
 from rpc_api import config, errors
 from rpc_api import scheduler as scheduler_rpc
+from rpc_api.objects.fields import ArchitectureField
 
 
 SCHEDULER_OPTS = [
@@ -23,17 +24,18 @@ SCHEDULER_OPTS = [
 FILTER_GROUP = cfg.OptGroup("filter_scheduler", "Filters and weighers")
 FILTER_OPTS = [
     cfg.MultiStrOpt("available_filters", default=[plugins.ALL_FILTERS], mutable=True,
-                    help="Filters that may be enabled, one a line: nova.scheduler.filters.all_filters for all that are built "
-                         "in, and paths of classes, or of modules with classes, as they are written for nova."),
+                    help="Filters that may be enabled, one a line: nova.scheduler.filters.all_filters for all that are "
+                         "built in, and paths of classes, or of modules with classes, as they are written for nova."),
     cfg.ListOpt("enabled_filters", default=list(DEFAULT_FILTERS), mutable=True,
-                help="Filters that are asked of each host, in this order: names of available_filters, or of entry points of "
-                     "nova_sched.filters."),
+                help="Filters that are asked of each host, in this order: names of available_filters, or of entry "
+                     "points of nova_sched.filters."),
     cfg.ListOpt("weight_classes", default=[plugins.ALL_WEIGHERS], mutable=True,
-                help="Weighers that are used: nova.scheduler.weights.all_weighers for all that are built in, names of these "
-                     "or of entry points of nova_sched.weighers, and paths of classes as they are written for nova."),
+                help="Weighers that are used: nova.scheduler.weights.all_weighers for all that are built in, names of "
+                     "these or of entry points of nova_sched.weighers, "
+                     "and paths of classes as they are written for nova."),
     cfg.IntOpt("host_subset_size", default=1, min=1, mutable=True,
                help="Of how many best hosts one is drawn. Hosts of one score are in an order that is drawn too."),
-    cfg.StrOpt("image_properties_default_architecture", mutable=True,
+    cfg.StrOpt("image_properties_default_architecture", mutable=True, choices=ArchitectureField().valid_values,
                help="Architecture of images that name none, for the ImagePropertiesFilter."),
     cfg.BoolOpt("shuffle_best_same_weighed_hosts", default=False, mutable=True,
                 help="Has no effect, and is there for configurations of nova's: equal hosts are always drawn from."),
@@ -51,15 +53,18 @@ FILTER_OPTS = [
     cfg.StrOpt("aggregate_image_properties_isolation_separator", default=".", mutable=True,
                help="What stands between that beginning and the name of a property."),
     cfg.BoolOpt("pci_in_placement", default=False, mutable=True,
-                help="Whether PCI devices are resource providers that requests name by their group."),
+                help="Has no effect here, as in nova's own scheduler: nova-api and the conductor read it, and say in a request "
+                     "which of its groups are PCI devices."),
     cfg.ListOpt("image_props_weight_setting", default=[], mutable=True,
-                help="Weights of image properties for the ImagePropertiesWeigher: name=weight; all weigh 1 where empty."),
+                help="Weights of image properties for the ImagePropertiesWeigher: name=weight; "
+                     "all weigh 1 where empty."),
 ]
 METRICS_GROUP = cfg.OptGroup("metrics", "MetricsWeigher and MetricsFilter")
 METRICS_OPTS = [
     cfg.ListOpt("weight_setting", default=[], mutable=True, help="Weights of metrics: name=weight."),
     cfg.BoolOpt("required", default=True, mutable=True,
-                help="Whether a host without one of these metrics is a fault; otherwise it gets weight_of_unavailable."),
+                help="Whether a host without one of these metrics is a fault; "
+                     "otherwise it gets weight_of_unavailable."),
     cfg.FloatOpt("weight_of_unavailable", default=-10000.0, mutable=True,
                  help="Weight of a host that does not report one of the metrics."),
 ]
@@ -85,8 +90,8 @@ WORKAROUND_OPTS = [
 COMPUTE_GROUP = cfg.OptGroup("compute", "What schedulers and compute hosts must do alike")
 COMPUTE_OPTS = [
     cfg.BoolOpt("packing_host_numa_cells_allocation_strategy", default=False, mutable=True,
-                help="Whether guests with a NUMA topology go to the NUMA nodes of a host with least left, instead of most; "
-                     "set it as on the compute hosts, which choose the nodes again."),
+                help="Whether guests with a NUMA topology go to the NUMA nodes of a host with least left, instead of "
+                     "most; set it as on the compute hosts, which choose the nodes again."),
 ]
 DEFAULT_OPTS = [
     cfg.StrOpt("default_availability_zone", default="nova", mutable=True,
@@ -160,8 +165,8 @@ def _weights(settings, option):
 
 
 def catalogue_of(conf):
-    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses); UsageError for what
-    cannot be loaded."""
+    """(Catalogue of the filters and weighers that the configuration names, the weighers that it uses);
+    UsageError for what cannot be loaded."""
     options = conf.filter_scheduler
     return plugins.load(options.available_filters, options.enabled_filters, options.weight_classes)
 

@@ -24,6 +24,7 @@ from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
 from rpc_api import errors, events
+from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ NOT_ENOUGH_HOSTS = "There are not enough hosts available."
 
 
 class Placed(NamedTuple):
-    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is where
-    it stands in the cell's log; ``guest`` the packed Guest of the claim."""
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is
+    where it stands in the cell's log; ``guest`` the packed Guest of the claim."""
 
     instance_uuid: str
     cell: str
@@ -131,6 +132,8 @@ class Engine:
         self._emptied = {}
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
+        #: Aggregate -> (mark, AggregateUpdated or None) of what we said last of it and have perhaps not read back yet.
+        self._aggregates_said = {}
         #: Aggregates that cell0's log has forgotten, to be appended again once it is folded.
         self._remembered = ()
 
@@ -234,18 +237,33 @@ class Engine:
 
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the aggregate is just so already."""
-        if self.cloud.table.aggregates.get(aggregate.uuid) != aggregate:
-            self.publish(CELL0, aggregate)
+        self._say_of_aggregate(aggregate.uuid, aggregate, aggregate)
 
     def on_aggregate_deleted(self, uuid):
         """Append an AggregateDeleted, if there is such an aggregate."""
-        if uuid in self.cloud.table.aggregates:
-            self.publish(CELL0, events.AggregateDeleted(uuid))
+        self._say_of_aggregate(uuid, events.AggregateDeleted(uuid), None)
+
+    def _say_of_aggregate(self, uuid, data, wanted):
+        """Append what makes an aggregate as it is ``wanted`` (None: gone); it is not said again by whoever told us."""
+        self._unsaid = deque(one for one in self._unsaid if not (
+            isinstance(one[1], (events.AggregateUpdated, events.AggregateDeleted)) and one[1].uuid == uuid))
+        mark, known = self._aggregates_said.pop(uuid, (NEVER, None))
+        if mark <= self.cloud.projections[CELL0].producers.get(self.name, NEVER):
+            known = self.cloud.table.aggregates.get(uuid)
+        else:
+            # What is said of an aggregate counts from when it is said: it may be taken back before it is read.
+            self._aggregates_said[uuid] = mark, known
+        if known != wanted:
+            try:
+                self._aggregates_said[uuid] = self.publish(CELL0, data), wanted
+            except errors.LogUnavailable:
+                self._unsaid.append((CELL0, data))
 
     def on_instances(self, host, instances, gone=(), all_of_them=False):
         """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the
         host's log does not know it. With ``all_of_them`` those that are not named are gone."""
-        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts), (None, None))
+        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts),
+                                (None, None))
         if cell is None:
             LOG.debug("what is said of the instances of %s is not noted: no cell has such a host", host)
             return
@@ -275,7 +293,8 @@ class Engine:
         for cell in self.states.down_for(self.cell_down_after):
             self.states.close(cell)
             self._decide_elsewhere(cell)
-        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so, and keep no snapshot.
+        # cell0's log is rebased by schedulers. Of another its conductors know it, so they do not do so,
+        # and keep no snapshot.
         for cell, first in self.states.headless_for(self.rebase_after):
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
@@ -369,10 +388,16 @@ class Engine:
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
-        LOG.info("No valid host for %s of %s: %s", instance.uuid, request.request_id, summary)
+        asked = instance.ask.instances
+        several = f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)" if len(asked) > 1 else ""
+        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several, summary)
         self.counts["no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
-        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary))
+        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), recorded=True)
+
+    def on_refused(self, request_id, instance_uuids, reason):
+        """Record why a request comes to nothing that no decision was made of."""
+        self._say(CELL0, events.RequestRefused(printable(request_id), tuple(instance_uuids), printable(reason)))
 
     def _say(self, cell, *data):
         """Publish what must be said in any case: now, or when the log takes it."""
@@ -469,8 +494,8 @@ class Engine:
                     self._decide(instance)
 
     def _on_rebased(self, cell, aggregates):
-        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all are given up, and are
-        released behind it, so that those do not hold which stood after it."""
+        """The log forgot everything, ``aggregates`` too. Which of our claims stood in front of that is not known: all
+        are given up, and are released behind it, so that those do not hold which stood after it."""
         self._emptied[cell] = self.clock.monotonic()
         if cell == CELL0:
             self.account_rule.begin()
@@ -486,8 +511,9 @@ class Engine:
         self._say(instance.cell, events.ClaimReleased(
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 
-    def _fail(self, ask, fault):
-        """Answer with an error; all that was claimed for the request is released, now or when it comes back."""
+    def _fail(self, ask, fault, recorded=False):
+        """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no decision
+        has ``recorded`` is recorded here."""
         if ask.over:
             return
         ask.over = True
@@ -495,6 +521,8 @@ class Engine:
         for instance in ask.instances:
             if instance.accepted:
                 self._release(instance)
+        if not recorded:
+            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances], getattr(fault, "summary", "") or str(fault))
         ask.future.set_exception(fault)
 
     def _answer(self, ask):
@@ -546,8 +574,8 @@ class Engine:
             self._decide(instance)
 
     def _lose_accepted(self, cell):
-        """A log forgot what it had accepted: instances of requests that are not answered yet, which hold nothing any more
-        and are to be decided again."""
+        """A log forgot what it had accepted: instances of requests that are not answered yet,
+        which hold nothing any more and are to be decided again."""
         lost = [one for ask in self._asks.values() for one in ask.instances if one.accepted and one.cell == cell]
         for instance in lost:
             instance.accepted = False
@@ -597,6 +625,6 @@ class Engine:
         """Publish what must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
-            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the log "
-                                        f"of {cell}; see its quarantine")
+            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the "
+                                        f"log of {cell}; see its quarantine")
         self._waits[cell].append((self.publish(cell, data), instance))

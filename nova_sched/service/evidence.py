@@ -5,7 +5,8 @@ from rpc_api.packing import pack
 
 
 def positions_of(projections, in_flight, closed):
-    """How far each cell's log was folded, the range of own claims that were under way in it, and whether it is closed."""
+    """How far each cell's log was folded, the range of own claims that were under way in it,
+    and whether it is closed."""
     positions = []
     for cell, projection in projections.items():
         marks = in_flight.get(cell)

@@ -30,7 +30,8 @@ class Port(NamedTuple):
 
 
 class Networks(abc.ABC):
-    """Whom to ask for networks. All methods raise UsageError for what there is not, ServiceUnavailable where nobody answers."""
+    """Whom to ask for networks. All methods raise UsageError for what there is not,
+    ServiceUnavailable where nobody answers."""
 
     @abc.abstractmethod
     def port(self, port_id: str) -> Port:
@@ -67,12 +68,14 @@ def _not_configured(what, why):
 
 
 def with_networks(request, spec, networks: Networks, routed: bool):
-    """The request with what Neutron says of the networks that its RequestSpec names; ``routed``: of their segments, too."""
+    """The request with what Neutron says of the networks that its RequestSpec names; ``routed``:
+    of their segments, too."""
     wanted = spec.requested_networks
     if request.check_only or not wanted:
         return request
     if len(wanted) > MAX_NETWORKS:
-        raise errors.UsageError(f"the request names {len(wanted)} networks and ports, wanted at most {MAX_NETWORKS}; name fewer")
+        raise errors.UsageError(f"the request names {len(wanted)} networks and ports, "
+                                f"wanted at most {MAX_NETWORKS}; name fewer")
     segments, remote_managed = [], False
     for one in wanted:
         port = networks.port(one.port_id) if one.port_id else None
@@ -83,7 +86,8 @@ def with_networks(request, spec, networks: Networks, routed: bool):
     required = {REMOTE_MANAGED_TRAIT} if remote_managed else set()
     if not segments and not required:
         return request
-    return recordable(request._replace(segments=segments, root_required=tuple(sorted({*request.root_required, *required}))))
+    return recordable(request._replace(segments=segments,
+                                       root_required=tuple(sorted({*request.root_required, *required}))))
 
 
 def _segments(wanted, port, networks):

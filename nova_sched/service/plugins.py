@@ -69,7 +69,8 @@ def _unknown_weigher(name):
 
 
 def _at(kind, path, known):
-    """Name -> filter or weigher of what stands at a path: a class, a module of them, or a function that returns some."""
+    """Name -> filter or weigher of what stands at a path: a class, a module of them,
+    or a function that returns some."""
     name = path.rpartition(".")[2]
     if path.startswith(kind.novas) and name in kind.built_in:
         return {name: kind.built_in[name]}
@@ -78,12 +79,12 @@ def _at(kind, path, known):
         name = one.__name__
         if name in kind.built_in:
             raise errors.UsageError(
-                f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are recorded by "
-                f"names; give it another one in [filter_scheduler] {kind.option}")
+                f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are "
+                f"recorded by names; give it another one in [filter_scheduler] {kind.option}")
         before = getattr(known.get(name), "made_of", one)
         if before is not one:
-            raise errors.UsageError(f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a name; "
-                                    f"mend [filter_scheduler] {kind.option}")
+            raise errors.UsageError(f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a "
+                                    f"name; mend [filter_scheduler] {kind.option}")
         found[name] = _made(kind, name, one, path)
     return found
 
@@ -132,16 +133,16 @@ def _imported(kind, path):
 
 
 def _broken(kind, path, fault):
-    return errors.UsageError(f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: {fault}); mend its package, or "
-                             f"[filter_scheduler] {kind.option}")
+    return errors.UsageError(f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: "
+                             f"{fault}); mend its package, or [filter_scheduler] {kind.option}")
 
 
 def _by_entry_point(kind, name):
     """Name -> filter or weigher of the entry point of this name; empty where there is none."""
     found = list(metadata.entry_points(group=kind.entry_points, name=name))
     if len({one.value for one in found}) > 1:
-        raise errors.UsageError(f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} of "
-                                f"{kind.entry_points}, wanted one; uninstall one of their packages")
+        raise errors.UsageError(f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} "
+                                f"of {kind.entry_points}, wanted one; uninstall one of their packages")
     if not found:
         return {}
     path = f"{name} ({found[0].value})"

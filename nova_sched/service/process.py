@@ -123,7 +123,7 @@ def parse(conf, program: str, argv) -> None:
     try:
         with contextlib.redirect_stderr(said):
             conf(list(argv), project=PROJECT, prog=program, version=version())
-        check_values(conf)
+        values_of(conf)
     except SystemExit as end:
         if not end.code:
             raise
@@ -147,13 +147,17 @@ def share(conf) -> None:
              default_config_dirs=list(conf.config_dir or ()))
 
 
-def check_values(conf) -> None:
-    """Look at every option once: a value of a wrong type is only found when it is looked at."""
+def values_of(conf) -> dict:
+    """(Group or None, option) -> value of every option. One of a wrong type is only found when it is looked at, as here: cfg.Error."""
+    from oslo_config import cfg
+    values = {}
     for name in conf:
         value = conf[name]
-        if hasattr(value, "keys"):
-            for option in value:
-                value[option]
+        if isinstance(value, cfg.ConfigOpts.GroupAttr):
+            values.update({(name, option): value[option] for option in value})
+        else:
+            values[None, name] = value
+    return values
 
 
 def _one_line(fault):
@@ -162,7 +166,7 @@ def _one_line(fault):
 
 
 def _set_up_log(conf, program):
-    from oslo_log import log
+    from oslo_log import formatters, log
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would take stdout, which is for data.
         conf.set_default("use_stderr", True)
@@ -172,6 +176,8 @@ def _set_up_log(conf, program):
         raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
+        if isinstance(handler.formatter, formatters.ContextFormatter):
+            handler.setFormatter(_SaidOnce(handler.formatter))
     threading.excepthook = _thread_ended
     if conf.log_options:
         conf.log_opt_values(LOG, logging.DEBUG)
@@ -184,6 +190,21 @@ def _for_people(conf):
             record.exc_info = record.exc_text = None
         return noise.is_wanted(record)
     return keep
+
+
+class _SaidOnce(logging.Formatter):
+    """A formatter of oslo.log's without what that puts behind a warning or an error that is logged where an exception is
+    handled: the exception's text, which what we log says already."""
+
+    def __init__(self, formatter):
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record):
+        text = self._formatter.format(record)
+        summary = getattr(record, "error_summary", "")
+        said = summary.partition(": ")[2]
+        return text.removesuffix(f": {summary}") if said and said in record.getMessage() else text
 
 
 def _thread_ended(met):
@@ -208,6 +229,8 @@ class Process:
         self._starting = True
         self._stopping = False
         self._ready = False
+        #: (Group or None, option) -> value in force since the start or the last reload.
+        self._in_force = {}
 
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
@@ -222,6 +245,7 @@ class Process:
             settle_memory()
             # Before it is said: whoever reads it may send a signal at once.
             self._starting, self._ready = False, True
+            self._in_force = values_of(self._conf)
             LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
             fault = self._watch()
         except _Stopped:
@@ -262,19 +286,26 @@ class Process:
                 return self._service.fault
 
     def _reload(self):
-        from oslo_config import cfg
         try:
-            changed = self._conf.mutate_config_files()
-            cfg.CONF.mutate_config_files()
-            check_values(self._conf)
+            self._read_again()
             self._service.reload()
-        except cfg.Error as fault:
-            LOG.error("the configuration is not taken over: %s", _one_line(fault))
         except errors.NovaSchedError as fault:
             LOG.error("the configuration is not taken over: %s", fault)
         else:
-            names = sorted(f"[{group or 'DEFAULT'}] {name}" for group, name in changed)
+            before, self._in_force = self._in_force, values_of(self._conf)
+            names = sorted(f"[{group or 'DEFAULT'}] {name}" for (group, name), value in self._in_force.items()
+                           if before.get((group, name), value) != value)
             LOG.info("the configuration was reloaded, changed: %s", ", ".join(names) or "nothing")
+
+    def _read_again(self):
+        """Read the configuration files again; UsageError for what is wrong with them."""
+        from oslo_config import cfg
+        try:
+            self._conf.mutate_config_files()
+            cfg.CONF.mutate_config_files()
+            values_of(self._conf)
+        except cfg.Error as fault:
+            raise errors.UsageError(_one_line(fault)) from None
 
     def _drain(self):
         """Drain the service: True or False as it says, None when it does not come to an end."""

@@ -3,6 +3,7 @@
 import threading
 
 from oslo_reports import guru_meditation_report
+from oslo_reports.generators.conf import ConfigReportGenerator
 from oslo_reports.models.with_default_views import ModelWithDefaultViews
 
 from nova_sched.projection.digest import state_digest
@@ -35,6 +36,8 @@ def install(program: str, conf, service) -> None:
     """Print a report on SIGUSR2, to stderr or as ``[oslo_reports]`` says."""
     report = guru_meditation_report.TextGuruMeditation
     report.register_section(TITLE, lambda: ModelWithDefaultViews(data=facts(service)))
+    # The section "Configuration" of oslo.reports is that of its libraries; without secrets, both.
+    report.register_section(f"{TITLE} Configuration", ConfigReportGenerator(conf))
     report.setup_autorun(_Version(program), service_name=program, conf=conf)
 
 
@@ -79,7 +82,7 @@ def scheduler_facts(scheduler) -> dict:
     def of_engine(engine):
         closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
         return {
-            "policy": engine.policy.digest, "requests in flight": len(engine.open_asks()),
+            "policy": engine.policy.digest, "options of the policy": engine.policy.to_json(), "requests in flight": len(engine.open_asks()),
             "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
             "closed cells": ", ".join(closed) or "none", "counts": dict(sorted(engine.counts.items())),
             **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()}}

@@ -121,6 +121,10 @@ class Scheduler:
             self._inbox.put(("ask", None, ask))
         return ask.future
 
+    def refuse(self, request_id, instance_uuids, reason) -> None:
+        """Record why a request is not asked for at all."""
+        self.call(lambda engine: engine.on_refused(request_id, instance_uuids, reason))
+
     def call(self, function):
         """Run ``function(engine)`` in the owner's thread; returns a Future of its result (for tools and tests)."""
         from concurrent.futures import Future
@@ -237,6 +241,8 @@ class Scheduler:
             noted = ()
         self._logs[cell].taken()
         self._learn_to_speak(cell)
+        if cell not in self._silent:
+            self._logs[cell].check_heard(self.engine.cloud.projections[cell].producers.get(self.name))
         if noted and self._on_noted:
             self._on_noted(cell, noted)
         if not self._ready.is_set():

@@ -1,5 +1,5 @@
-"""A weigher class of a deployer, as nova's scheduler would call it: ``_weigh_object(host_state, spec_obj)`` for each host,
-or ``weigh_objects(weighed, spec_obj)`` for all."""
+"""A weigher class of a deployer, as nova's scheduler would call it:
+``_weigh_object(host_state, spec_obj)`` for each host, or ``weigh_objects(weighed, spec_obj)`` for all."""
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class _Weighed:
 
 
 class NovaStyleWeigher(Weigher):
-    """What ``theirs`` gives the hosts, normalized between its ``minval`` and ``maxval`` and multiplied for each host by its
-    ``weight_multiplier``: more is better. Whatever it raises ends that one request."""
+    """What ``theirs`` gives the hosts, normalized between its ``minval`` and ``maxval`` and multiplied for each host by
+    its ``weight_multiplier``: more is better. Whatever it raises ends that one request."""
 
     costly = True
 

@@ -15,7 +15,7 @@ EVENTS = {schema.__name__: schema for schema in (
     host.InstancesTracked,
     claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
     claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
-    decision.DecisionMade, decision.PolicyAdopted,
+    decision.DecisionMade, decision.RequestRefused, decision.PolicyAdopted,
     cloud.AggregateUpdated, cloud.AggregateDeleted, cloud.GroupAnchored, cloud.GroupFenced,
 )}
 
@@ -67,6 +67,7 @@ WeigherScore = decision.WeigherScore.Frozen
 HostScore = decision.HostScore.Frozen
 Evidence = decision.Evidence.Frozen
 DecisionMade = decision.DecisionMade.Frozen
+RequestRefused = decision.RequestRefused.Frozen
 PolicyAdopted = decision.PolicyAdopted.Frozen
 
 __all__ = ["EVENTS", "TABLE", "from_object", "thaw", "to_object", *EVENTS]

@@ -14,8 +14,8 @@ class ClaimProposed(SchemaObject):
 
     It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation
     fits what its provider has left, and ``rule`` holds; otherwise it changes nothing. ``claim_uuid`` names this
-    attempt: a release or expiry of another attempt of the same consumer does not touch it. The CPUs, pages and devices that
-    ``guest`` names must be free, too.
+    attempt: a release or expiry of another attempt of the same consumer does not touch it. The CPUs,
+    pages and devices that ``guest`` names must be free, too.
     """
 
     VERSION = "1.1"  # 1.1: guest

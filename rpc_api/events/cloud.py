@@ -22,9 +22,9 @@ class LogOpened(SchemaObject):
 class LogRebased(SchemaObject):
     """The state of this log is empty from here on, whatever stood in front of it.
 
-    Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could know
-    the state that others have. From here on all have the same one again; the hosts are asked to report in full. One with
-    ``accounts_required`` keeps that rule itself, as :class:`AccountsRequired` does.
+    Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could
+    know the state that others have. From here on all have the same one again; the hosts are asked to report in full.
+    One with ``accounts_required`` keeps that rule itself, as :class:`AccountsRequired` does.
     """
 
     VERSION = "1.1"  # 1.1: accounts_required
@@ -38,9 +38,9 @@ class LogRebased(SchemaObject):
 
 @register
 class AccountsRequired(SchemaObject):
-    """From here on (``required``) an event counts only if it was appended with an account that may speak for its producer:
-    see :mod:`rpc_api.accounts`. One that does not keep this rule itself changes nothing, so it shuts nobody out of a log that
-    knows no accounts."""
+    """From here on (``required``) an event counts only if it was appended with an account that may speak for its
+    producer: see :mod:`rpc_api.accounts`. One that does not keep this rule itself changes nothing, so it shuts nobody
+    out of a log that knows no accounts."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER | CONDUCTOR | frozenset({"operator"})

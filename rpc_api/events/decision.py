@@ -62,9 +62,10 @@ class ServerGroupRequest(SchemaObject):
 class SchedulingRequest(SchemaObject):
     """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
 
-    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for nothing else.
-    ``preferred_cell`` is the cell that a move which may cross cells would rather stay in. ``disk_format`` is that of the
-    image. ``segments`` are what Neutron said of the requested networks: a host must be on one segment of each list.
+    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for
+    nothing else. ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
+    ``disk_format`` is that of the image. ``segments`` are what Neutron said of the requested networks: a host
+    must be on one segment of each list.
     """
 
     VERSION = "1.1"  # 1.1: user_id and all behind it
@@ -195,6 +196,20 @@ class DecisionMade(SchemaObject):
         "hosts": fields.ListOfStringsField(),
         "took_ns": fields.NonNegativeIntegerField(),
         "evidence": PackedObjectField("Evidence"),
+    }
+
+
+@register
+class RequestRefused(SchemaObject):
+    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed on the
+    way. ``reason`` is the sentence that the caller is told, or the operator."""
+
+    VERSION = "1.0"
+    ROLES = SCHEDULER
+    fields = {
+        "request_id": fields.StringField(),
+        "instances": fields.ListOfUUIDField(),
+        "reason": fields.StringField(),
     }
 
 

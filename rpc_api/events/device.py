@@ -22,8 +22,8 @@ class HostNUMACell(SchemaObject):
     """A NUMA node of a host, without what is used of it.
 
     ``shared_cpus`` run the unpinned CPUs of guests, ``dedicated_cpus`` the pinned ones; ``siblings`` are the CPUs that
-    share a core, one list a core. ``physnets`` are the physical networks whose NICs belong to the node, ``tunneled`` says
-    the same of tunneled networks.
+    share a core, one list a core. ``physnets`` are the physical networks whose NICs belong to the node,
+    ``tunneled`` says the same of tunneled networks.
     """
 
     VERSION = "1.0"
@@ -64,8 +64,8 @@ class PCIPool(SchemaObject):
 class NUMACellRequest(SchemaObject):
     """A NUMA node of the guest that is asked for.
 
-    ``shared_cpus`` and ``dedicated_cpus`` are CPUs of the guest. ``page_kb`` is a size, -1 (small), -2 (large), -3 (any)
-    or None; ``threads`` the number of threads a core that the guest was promised, 0 for none.
+    ``shared_cpus`` and ``dedicated_cpus`` are CPUs of the guest. ``page_kb`` is a size, -1 (small), -2 (large), -3
+    (any) or None; ``threads`` the number of threads a core that the guest was promised, 0 for none.
     """
 
     VERSION = "1.0"

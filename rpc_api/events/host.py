@@ -45,8 +45,8 @@ class HostInventory(SchemaObject):
     """What seldom changes of a host: its hypervisor and its tree of providers (the root, the compute node, first).
 
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
-    ``capabilities:`` extra specs may ask for beside the named fields. ``numa_cells`` and ``pci_pools`` are what the host
-    has, used or not: what is used follows from its consumers.
+    ``capabilities:`` extra specs may ask for beside the named fields. ``numa_cells`` and ``pci_pools`` are what the
+    host has, used or not: what is used follows from its consumers.
     """
 
     VERSION = "1.1"  # 1.1: numa_cells, pci_pools

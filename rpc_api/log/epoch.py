@@ -11,8 +11,9 @@ OPEN_TIMEOUT = 10.0
 
 
 class Opening(NamedTuple):
-    """How a log begins: its ``epoch``, and whether it is ``whole``: whether it still holds its first record, or records were
-    removed in front of it. (A LogRebased that stands in front then is for the fold to judge: it knows who may say so.)"""
+    """How a log begins: its ``epoch``, and whether it is ``whole``: whether it still holds its first
+    record, or records were removed in front of it. (A LogRebased that stands in front then is for the fold
+    to judge: it knows who may say so.)"""
 
     epoch: str
     whole: bool
@@ -62,7 +63,8 @@ def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=
         raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
     if opening is None:
         mine = str(new_uuid())
-        # Before any incarnation in which the same producer speaks later: its first event must not be taken for this one.
+        # Before any incarnation in which the same producer speaks later:
+        # its first event must not be taken for this one.
         opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns() - 1, 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)

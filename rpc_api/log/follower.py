@@ -17,12 +17,12 @@ LONGEST_PAUSE = 5.0
 class Follower:
     """Follows a log in a thread of its own.
 
-    * ``begin()`` returns (EventLog, position to read from). It is called at first, and again whenever the log does not go
-      on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
+    * ``begin()`` returns (EventLog, position to read from). It is called at first, and again whenever the log does not
+      go on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
     * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
-    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or whatever
-      else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again. A reader that was
-      too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
+    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or
+      whatever else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again. A reader
+      that was too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
     """
 
     def __init__(self, begin, on_records, on_fault, name: str = ""):

@@ -21,8 +21,8 @@ MAX_RECORD_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
-    """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended, and the ``account`` that it
-    was appended with, if the back-end vouches for one (see :mod:`rpc_api.accounts`)."""
+    """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended, and the ``account`` that
+    it was appended with, if the back-end vouches for one (see :mod:`rpc_api.accounts`)."""
 
     position: int
     payload: bytes

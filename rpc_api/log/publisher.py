@@ -20,8 +20,8 @@ class Appender:
     """Appends to one log, from a thread of its own.
 
     What is waiting is appended in one batch, so that many small events cost
-    one round trip. Without an ``epoch`` it waits until :meth:`use` names one. A log that cannot be reached is tried again with the same
-    bytes, for as long as the appender is open: readers drop the duplicates.
+    one round trip. Without an ``epoch`` it waits until :meth:`use` names one. A log that cannot be reached is tried
+    again with the same bytes, for as long as the appender is open: readers drop the duplicates.
     """
 
     def __init__(self, log, epoch: str | None, name: str = ""):
@@ -140,8 +140,8 @@ class Producer:
         self._clock = clock
 
     def begin_anew(self, after: int = 0) -> None:
-        """Speak in a new incarnation, later than ``after``: in a log that was begun anew, or that knows one which is later
-        than our clock. Call it where nobody publishes meanwhile."""
+        """Speak in a new incarnation, later than ``after``: in a log that was begun anew, or that knows one which is
+        later than our clock. Call it where nobody publishes meanwhile."""
         self.epoch = max(self._clock.now_ns(), self.epoch + 1, after + 1)
         self.sequence = 0
 

@@ -31,7 +31,8 @@ from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
 
 
 def declare(session: Session) -> None:
-    """Declare exchange, stream and binding, where our user may; else they must be there. Raises errors of ``BROKEN``."""
+    """Declare exchange, stream and binding, where our user may; else they must be there.
+    Raises errors of ``BROKEN``."""
     name, channel = session.address.stream, session.channel
     try:
         channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)

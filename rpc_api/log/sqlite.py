@@ -151,11 +151,11 @@ class _File:
             connection.close()  # and so rolls back what did not come to its end
 
     def check_kind(self) -> None:
-        """Raise UsageError for what is there and cannot be a SQLite file; SQLite itself takes a byte or two for an empty
-        one, and says of a pipe that the disk is full.
+        """Raise UsageError for what is there and cannot be a SQLite file;
+        SQLite itself takes a byte or two for an empty one, and says of a pipe that the disk is full.
 
-        By its size alone: whoever opens the file past SQLite and closes it again gives up the locks that SQLite holds on it
-        in this process, and two that write at once then spoil it.
+        By its size alone: whoever opens the file past SQLite and closes it again gives up the locks that SQLite holds
+        on it in this process, and two that write at once then spoil it.
         """
         if os.path.isdir(self.path) or not os.path.exists(self.path):
             return
@@ -297,7 +297,8 @@ class SqliteLog(EventLog):
             self._check_usable()
             with self._transaction("truncate"):
                 self._connection.execute(
-                    "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)", (position,))
+                    "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)",
+                    (position,))
         self._file.signal.notify()
 
     def close(self) -> None:

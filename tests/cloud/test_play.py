@@ -105,8 +105,9 @@ TRACE = """vmId,tenantId,cores,ram,vmTypeId,starttime,endtime
 
 def test_departures_make_room(tmp_path):
     (tmp_path / "trace.csv").write_text(TRACE)
-    code = main(["play", "--trace", str(tmp_path / "trace.csv"), "--hosts", "2", "--host-cores", "10", "--host-ram", "10",
-                 "--in-flight", "1", "--rate", "20", "--log", f"memory://{tmp_path.name}", "--out", str(tmp_path / "out")])
+    code = main(["play", "--trace", str(tmp_path / "trace.csv"), "--hosts", "2", "--host-cores", "10", "--host-ram",
+                 "10", "--in-flight", "1", "--rate", "20", "--log", f"memory://{tmp_path.name}", "--out",
+                 str(tmp_path / "out")])
     with open(tmp_path / "out" / "placements.csv", newline="") as file:
         outcomes = [row["outcome"] for row in csv.DictReader(file)]
     assert (code, outcomes) == (0, ["built", "built", "no_valid_host", "built"])

@@ -34,8 +34,8 @@ def machine(tmp_path):
                        f"{nodes}/node{node}/meminfo": f"Node {node} MemTotal:       {(node + 1) * 8192} kB",
                        f"{nodes}/node{node}/hugepages/hugepages-2048kB/nr_hugepages": str(node)})
     (tmp_path / nodes / "has_cpu").write_text("0-1")
-    for address, product, node in (("0000:3b:00.0", "1572", "0"), ("0000:3b:02.0", "154c", "0"), ("0000:3b:02.1", "154c", "0"),
-                                   ("0000:5e:00.0", "0443", "-1")):
+    for address, product, node in (("0000:3b:00.0", "1572", "0"), ("0000:3b:02.0", "154c", "0"),
+                                   ("0000:3b:02.1", "154c", "0"), ("0000:5e:00.0", "0443", "-1")):
         put(tmp_path, {f"{devices}/{address}/vendor": "0x8086", f"{devices}/{address}/device": f"0x{product}",
                        f"{devices}/{address}/numa_node": node})
     put(tmp_path, {f"{devices}/0000:3b:00.0/sriov_totalvfs": "64", f"{devices}/0000:5e:00.0/sriov_totalvfs": "0",
@@ -50,7 +50,8 @@ def test_numa_nodes(machine):
         memory_kb = (number + 1) * 8192
         pages = (events.HostPages(SMALL_KB, (memory_kb - huge * 2048) // SMALL_KB, 0), events.HostPages(2048, huge, 0))
         return events.HostNUMACell(number, number, shared, (), siblings, memory_kb // 1024, pages)
-    assert numa_cells(machine) == (cell(0, (0, 1, 4, 5), ((0, 4), (1, 5)), 0), cell(1, (2, 3, 6, 7), ((2, 6), (3, 7)), 1))
+    assert numa_cells(machine) == (cell(0, (0, 1, 4, 5), ((0, 4), (1, 5)), 0),
+                                   cell(1, (2, 3, 6, 7), ((2, 6), (3, 7)), 1))
     assert numa_cells(machine, {2, 6, 7}) == (cell(1, (2, 6, 7), ((2, 6), (7,)), 1),)
     pinned = cell(1, (6,), ((2, 6), (7,)), 1)._replace(dedicated_cpus=(2, 7))
     assert numa_cells(machine, {6}, {2, 7}) == (pinned,)
@@ -73,7 +74,8 @@ def test_pci_devices(machine):
         Device("0000:5e:00.0", "8086", "0443", None, "type-PCI", None, (), ())]
 
 
-@pytest.mark.parametrize("text, cpus", [("0-2,8", {0, 1, 2, 8}), ("", set()), (" 4 , 0-5,^2", {0, 1, 3, 4, 5}), ("^1", set())])
+@pytest.mark.parametrize("text, cpus", [("0-2,8", {0, 1, 2, 8}), ("", set()), (" 4 , 0-5,^2", {0, 1, 3, 4, 5}),
+                                        ("^1", set())])
 def test_lists_of_cpus(text, cpus):
     assert cpus_in(text, "it") == cpus
 

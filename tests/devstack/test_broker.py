@@ -12,7 +12,8 @@ from tests.servers import RabbitServer, ServerMissing
 pytestmark = pytest.mark.rabbit
 
 VHOSTS = ("/", "nova_cell1")
-OURS = {"queues": ["nova_sched.cell1", "nova_sched_conductor.my-host"], "exchanges": ["nova_sched", "nova_sched_fanout"]}
+OURS = {"queues": ["nova_sched.cell1", "nova_sched_conductor.my-host"],
+        "exchanges": ["nova_sched", "nova_sched_fanout"]}
 NOVAS = {"queues": ["scheduler"], "exchanges": ["nova", "scheduler_fanout"]}
 
 
@@ -43,7 +44,8 @@ def cloud(tmp_path, server):
 
 def declare(server, vhost: str, names: dict) -> None:
     """Declare these queues and exchanges; a queue named ``nova_sched.`` and more is a log."""
-    with amqp.Connection(f"{server.host}:{server.port}", server.user, server.password, virtual_host=vhost) as connection:
+    with amqp.Connection(f"{server.host}:{server.port}", server.user, server.password,
+                         virtual_host=vhost) as connection:
         channel = connection.channel()
         for exchange in names["exchanges"]:
             channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)

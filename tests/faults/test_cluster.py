@@ -26,6 +26,7 @@ def test_the_leaders_node_is_killed(tmp_path, cluster):
             load.wait_selected(100)
             leader.start()
         cluster.wait_replicated("cell1")
+    assert load.wrong == []
 
 
 def test_a_followers_node_is_killed(tmp_path, cluster):
@@ -37,6 +38,7 @@ def test_a_followers_node_is_killed(tmp_path, cluster):
             load.wait_selected(100)
             follower.start()
         cluster.wait_replicated("cell1")
+    assert load.wrong == []
 
 
 def test_leaders_change_while_all_nodes_run(tmp_path, cluster):
@@ -47,6 +49,7 @@ def test_leaders_change_while_all_nodes_run(tmp_path, cluster):
                     cluster.wait_replicated(stream)
                     cluster.nodes[0].rabbitmqctl("eval", END_LEADER % stream)
                 load.wait_selected(20)
+    assert load.wrong == []
 
 
 def test_every_node_is_stopped_and_started_in_turn(tmp_path, cluster):
@@ -57,6 +60,7 @@ def test_every_node_is_stopped_and_started_in_turn(tmp_path, cluster):
                 node.stop()
                 load.wait_selected(20)
                 node.start()
+    assert load.wrong == []
 
 
 def test_the_majority_is_killed(tmp_path, cluster):
@@ -71,6 +75,7 @@ def test_the_majority_is_killed(tmp_path, cluster):
                        "nobody says that the log is away")
             start_all(lost)
         cluster.wait_replicated("cell1")
+    assert load.wrong == []
 
 
 def test_a_node_of_the_rpc_broker_is_killed(tmp_path, cluster, rabbit_of_logs):
@@ -81,6 +86,7 @@ def test_a_node_of_the_rpc_broker_is_killed(tmp_path, cluster, rabbit_of_logs):
                 node.kill()
                 load.wait_selected(100)
                 node.start()
+    assert load.wrong == []
 
 
 def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
@@ -99,6 +105,7 @@ def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
             for name in (CELL0, "cell1"):
                 cluster.nodes[0].rabbitmq_streams("add_replica", name, read.node)
                 cluster.wait_replicated(name)
+    assert load.wrong == []
 
 
 def test_the_leaders_node_hangs(tmp_path, rabbit):
@@ -114,6 +121,7 @@ def test_the_leaders_node_hangs(tmp_path, rabbit):
             load.wait_selected(200)
             leader.thaw()
         logs.wait_replicated("cell1")
+    assert load.wrong == []
 
 
 def test_the_whole_cluster_is_killed(tmp_path, cluster):
@@ -124,3 +132,4 @@ def test_the_whole_cluster_is_killed(tmp_path, cluster):
                 node.kill()
             start_all(cluster.nodes)
         cluster.wait_replicated("cell1")
+    assert load.wrong == []

@@ -1,6 +1,7 @@
 """The audit sees what it looks for: in a log and in answers that were made wrong on purpose."""
 
 import itertools
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -36,7 +37,7 @@ def site():
 
 def test_what_is_sound(site):
     findings = audit(*site)
-    findings.check()
+    assert findings.wrong() == []
     assert (findings.selected, findings.orphans, findings.errors) == (2, 1, {})
     assert (findings.longest_gap_seconds, findings.recovery_seconds) == (5.0, 2.0)
 
@@ -48,13 +49,13 @@ def test_what_is_sound(site):
 def test_an_answer_that_the_log_does_not_bear_out_is_a_loss(site, changes, said):
     cloud, load = site
     load.requests[1] = load.requests[1]._replace(**changes)
-    with pytest.raises(AssertionError, match=said):
-        audit(cloud, load).check()
+    wrong, = audit(cloud, load).wrong()
+    assert re.search(said, wrong)
 
 
 @pytest.mark.parametrize("host, ended, said", [
-    ("h1", False, None), ("h2", False, "1 lost.*said to be built on h2, and started on .'h1'"),
-    (None, True, None), (None, False, "1 double_bookings.*is started on h2 and runs on h1")])
+    ("h1", False, ""), ("h2", False, "1 lost.*said to be built on h2, and started on .'h1'.*"),
+    (None, True, ""), (None, False, "1 double_bookings.*is started on h2 and runs on h1.*")])
 def test_an_instance_that_was_built(site, host, ended, said):
     """One that is answered with a host runs there, and one that ran elsewhere before had ended there."""
     cloud, load = site
@@ -63,24 +64,21 @@ def test_an_instance_that_was_built(site, host, ended, said):
         for event in [builders.started("a", "h1"), *([] if host else [
                 *([builders.deleted("a", "h1")] if ended else []), builders.started("a", "h2")])]:
             log.append([builders.record_of(Voice(f"compute_agent/{event.host}").say(event))])
-    if said is None:
-        return audit(cloud, load).check()
-    with pytest.raises(AssertionError, match=said):
-        audit(cloud, load).check()
+    assert re.fullmatch(said, "".join(audit(cloud, load).wrong()))
 
 
 def test_a_process_with_another_state_has_diverged(site):
     cloud, load = site
     cloud.wait_folded = lambda: {("scheduler", "cell1"): (4, "0" * 32)}
-    with pytest.raises(AssertionError, match="1 diverged.*scheduler has 0{32} of cell1 at 4, a fresh fold has"):
-        audit(cloud, load).check()
+    wrong, = audit(cloud, load).wrong()
+    assert re.search("1 diverged.*scheduler has 0{32} of cell1 at 4, a fresh fold has", wrong)
 
 
 def test_an_instance_that_is_held_in_two_cells_is_booked_twice(site):
     cloud, load = site
     cloud.logs["cell2"] = cloud.logs["cell1"]
-    with pytest.raises(AssertionError, match="2 double_bookings.* is held in 2 cells"):
-        audit(cloud, load).check()
+    wrong, = audit(cloud, load).wrong()
+    assert re.search("2 double_bookings.* is held in 2 cells", wrong)
 
 
 @pytest.mark.parametrize("cells, report", [

@@ -33,6 +33,7 @@ def test_connections_of_the_logs_are_reset_while_they_are_used(tmp_path, rabbit_
             wait_until(lambda: logs.cuts >= 10, HANG_SECONDS, "no connection was cut")
             logs.cut_after = None
             logs.reset_all()
+    assert load.wrong == []
 
 
 #: After how many bytes connections are reset. oslo.messaging's listener is sent all answers that wait for it at once,
@@ -56,6 +57,7 @@ def test_connections_are_reset_at_random_bytes(tmp_path, rabbit, proxies, cut):
                 one.reset_all()
         print(f"{sum(one.cuts for one in harmed)} connections were reset (seed {SEED})")
         assert all(one.cuts for one in harmed)
+    assert load.wrong == []
 
 
 @pytest.mark.long
@@ -68,6 +70,7 @@ def test_a_slow_network(tmp_path, rabbit, proxies):
             for one in proxies:
                 one.delay_seconds = one.jitter_seconds = 0.0
                 one.bytes_per_second = None
+    assert load.wrong == []
 
 
 @pytest.mark.long
@@ -82,3 +85,4 @@ def test_connections_that_lead_nowhere(tmp_path, rabbit, proxies, half_open):
             harmed.swallow()
             load.wait_asked(100)
             harmed.spit()
+    assert load.wrong == []

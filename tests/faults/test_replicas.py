@@ -75,7 +75,8 @@ def test_a_replica_that_is_behind_is_passed_over(cluster, stream, log, bare):
 
 
 def append_at_last(log, payloads) -> None:
-    """Append, again if need be: where a replica is deleted the stream elects a leader, and what was under way is lost."""
+    """Append, again if need be: where a replica is deleted the stream elects a leader,
+    and what was under way is lost."""
     def append():
         try:
             log.append(payloads)

@@ -16,6 +16,7 @@ def test_killed_and_started_again(tmp_path, rabbit_server, vhost):
         with load.fault():
             rabbit_server.kill()
             rabbit_server.start()
+    assert load.wrong == []
 
 
 @pytest.mark.long
@@ -30,6 +31,7 @@ def test_a_cell_fails_alone(tmp_path, rabbit, rabbit_of_logs):
             rabbit_of_logs.start()
             for name in ("scheduler-1", "scheduler-2"):
                 cloud.running[name].wait_for("cell cell2 is open again")
+    assert load.wrong == []
 
 
 BLOCKED = "cannot append, and keeps trying: .*blocked publishers"
@@ -51,6 +53,7 @@ def test_publishers_are_blocked(tmp_path, rabbit, alarm):
             # No request reaches a scheduler, so it has nothing to append; claims that expire are a conductor's.
             cloud.running["conductor-1.cell1"].wait_for(BLOCKED)
             rabbit.rabbitmqctl(*end)
+    assert load.wrong == []
 
 
 @pytest.mark.long
@@ -66,6 +69,7 @@ def test_publishers_of_the_logs_are_blocked(tmp_path, rabbit, rabbit_of_logs, al
             cloud.running["scheduler-1"].wait_for("cell cell1 is closed")
             rabbit_of_logs.rabbitmqctl(*end)
             cloud.running["scheduler-1"].wait_for("cell cell1 is open again")
+    assert load.wrong == []
 
 
 @pytest.mark.long
@@ -98,7 +102,7 @@ def test_services_that_are_started_while_publishers_are_blocked_serve_when_they_
         cloud.wait_ready()
         load.wait_selected(100)
         load.stop()
-        audit(cloud, load).check()
+        assert audit(cloud, load).wrong() == []
 
 
 @pytest.mark.long
@@ -117,4 +121,4 @@ def test_a_log_that_is_deleted_under_load_is_begun_anew(tmp_path, rabbit):
         with Load(cloud) as load:
             load.wait_selected(150)
             load.stop()
-            audit(cloud, load).check()
+            assert audit(cloud, load).wrong() == []

@@ -56,6 +56,7 @@ def every_event() -> list:
         events.HostRemoved("host-2", "gone"), events.AggregateDeleted(uuid_of("rack")),
         events.GroupFenced(uuid_of("group"), 3), events.LogRebased("cell1", 7),
         events.BuildFailed(uuid_of("vm-1"), "req-vm-1", "host-1", 1, "no room", True), *_decided(),
+        events.RequestRefused("req-vm-1", (uuid_of("vm-1"),), "it asks for what makes no sense"),
     ]
 
 

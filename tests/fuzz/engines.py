@@ -17,7 +17,8 @@ from tests.fuzz.targets import Target, decoded, hold
 
 
 class Cloud(Target):
-    """Records of a cloud of its own (``own``) come back damaged, doubled and in the wrong log, beside those of others."""
+    """Records of a cloud of its own (``own``) come back damaged, doubled and in the wrong log,
+    beside those of others."""
 
     def __init__(self, rng, *cells):
         super().__init__(rng)
@@ -44,7 +45,8 @@ class Cloud(Target):
 
 
 class Engines(Cloud):
-    """A scheduler with requests under way and a cell conductor: no fault, every request answered, nothing stays held."""
+    """A scheduler with requests under way and a cell conductor: no fault, every request answered,
+    nothing stays held."""
 
     EPISODE = 60
 
@@ -102,10 +104,12 @@ class Engines(Cloud):
             hold("fault of the scheduler" not in str(fault), "a fault of the scheduler", fault)
         for projection in (*self.scheduler.cloud.projections.values(), self.conductor.projection):
             invariants.check(projection)
-        hold(not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims, "claims stay held",
-             self.scheduler.cloud.in_flight.claims, self.scheduler.in_flight, self.scheduler._abandoned,
-             [(cell, one.producers.get("scheduler/one")) for cell, one in self.scheduler.cloud.projections.items()])
-        hold(self.conductor.projection.position == self.scheduler.cloud.projections["cell1"].position, "not all is folded")
+        hold(not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims,
+             "claims stay held", self.scheduler.cloud.in_flight.claims, self.scheduler.in_flight,
+             self.scheduler._abandoned, [(cell, one.producers.get("scheduler/one"))
+                                         for cell, one in self.scheduler.cloud.projections.items()])
+        hold(self.conductor.projection.position == self.scheduler.cloud.projections["cell1"].position,
+             "not all is folded")
 
 
 class Tools(Cloud):

@@ -7,8 +7,8 @@ import msgpack
 
 #: Values that some reader may not expect; the long and the deep ones are drawn seldom, as they cost most of the time.
 JUNK = (None, True, False, 0, 1, -1, 2, 7, 2**31 - 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -2**63, 0.0,
-        -0.0, 0.5, 5e-324, 1.7e308, float("nan"), float("inf"), -float("inf"), "", "\0", "é", "\ud800", "\x1b[2J", "1.0",
-        "1.1", "2.0", "1." + "9" * 400, "VCPU", "CUSTOM_X", "spread", "together", "compute_agent/host-1",
+        -0.0, 0.5, 5e-324, 1.7e308, float("nan"), float("inf"), -float("inf"), "", "\0", "é", "\ud800", "\x1b[2J",
+        "1.0", "1.1", "2.0", "1." + "9" * 400, "VCPU", "CUSTOM_X", "spread", "together", "compute_agent/host-1",
         "conductor/one", "operator/one", "00000000-0000-0000-0000-000000000000", [], [[]], {}, {"": None}, {"a": {}})
 PACKABLE_JUNK = (b"", b"\xc1", b"\x90", b"\x91\x90", msgpack.ExtType(5, b"x"), msgpack.Timestamp(2**33, 5), {1: 2},
                  {b"k": 1})
@@ -141,7 +141,8 @@ class Mutator:
 
 #: Heads that promise more than there is, and nesting without an end.
 BOMBS = (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
-         b"\x91" * 600, b"\x81" * 600, b"\xdc\x27\x10" * 300, b"\xc1", b"\xc0", b"\xd6\xff\0\0\0\0", b"\xc7\x0c\xff" + b"\xff" * 12)
+         b"\x91" * 600, b"\x81" * 600, b"\xdc\x27\x10" * 300, b"\xc1", b"\xc0", b"\xd6\xff\0\0\0\0",
+         b"\xc7\x0c\xff" + b"\xff" * 12)
 
 
 def leaves(value) -> list:

@@ -65,7 +65,8 @@ class Target:
         """A hostile input: most are damaged events that would be next of their producers."""
         chance, rng = self.rng.random(), self.rng
         if chance < 0.5:
-            return mutation.pack([codec.FORMAT, builders.EPOCH, [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]])
+            return mutation.pack([codec.FORMAT, builders.EPOCH,
+                                  [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]])
         if chance < 0.8:
             return mutation.pack(self.mutator.changed(rng.choice(self.structures), rng.choice((1, 1, 2, 5))))
         return self.mutator.damaged(rng.choice(self.records), rng.choice(self.records))
@@ -208,7 +209,8 @@ class Snapshots(Target):
     def settle(self):
         invariants.check(self.other)
         hold(state_digest(self.other) == self.before, "a snapshot that was refused changed another cell")
-        hold(len(self.other.table.trees) == 1 and not self.other.table.aggregates, "a refused snapshot left rows behind")
+        hold(len(self.other.table.trees) == 1 and not self.other.table.aggregates,
+             "a refused snapshot left rows behind")
 
 
 class Opening(Target):

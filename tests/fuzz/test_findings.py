@@ -27,8 +27,8 @@ GOOD = Cell(report("host-1", consumer("vm-1", of("host-1", 1))), claim("vm-2", "
 
 
 def forged(change=lambda state: state, head=None) -> bytes:
-    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers, anchors,
-    fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
+    """A snapshot with a right checksum whose state was changed by ``change``: (hosts, rows, devices, producers,
+    anchors, fences, aggregates, whether accounts are required, tracked instances), lists that it may write to."""
     parts, packed = snapshot._split(snapshot.dump(GOOD))
     state = msgpack.unpackb(zlib.decompress(packed))
     packed = change(state) or state
@@ -51,14 +51,14 @@ def put(place, value):
     lambda state: [1, 2, 3], lambda state: [1, 2, 3, 4, 5], lambda state: state[0].append(state[0][0]),
     put((0, 0), [1, 2]), put((0, 0, 0), []), put((0, 0, 2), 7), put((0, 0, 2), b"\xc1"), put((0, 0, 2), "text"),
     put((0, 0, 3), None), put((0, 0, 4), "yes"), put((0, 0, 5, 0), {}), put((0, 0, 5, 0, 4), [["x", "VCPU", 1.5]]),
-    put((0, 0, 5, 0, 5), [1]), put((0, 0, 5, 0, 7), "asleep"), put((0, 0, 5, 0, 8), "here"), put((0, 0, 5, 0, 8), b"\xc1"),
-    put((0, 0, 5, 0, 9), "here"), put((0, 0, 5, 0, 10), b"x"),
+    put((0, 0, 5, 0, 5), [1]), put((0, 0, 5, 0, 7), "asleep"), put((0, 0, 5, 0, 8), "here"),
+    put((0, 0, 5, 0, 8), b"\xc1"), put((0, 0, 5, 0, 9), "here"), put((0, 0, 5, 0, 10), b"x"),
     put((3, 0), ["x"]), put((3, 0), [[], [1, 1]]), put((3, 0), ["x", [1, "1"]]), put((3, 0), [{}, 5]),
     put((4,), [[uuid_of("g"), ["cell", "host", -1]]]), put((5,), [[1, 1]]), put((6,), [{"uuid": 1}]), put((7,), 1),
     put((2,), [[], [[0, 0]]]), put((2,), [[[[], []]], [[-1, 0]]]), put((2,), [[[[], [1]]], []]), put((2,), 7),
     put((8,), [["host-1", [["vm", []]]]]), put((8,), [[1, []]]), put((8,), 7),
-    put((1, 2, 0), []), put((1, 2, 0), 7), put((1, 3, 0), None), put((1, 4, 0), "x"), put((1, 5, 0), b"x"), put((1, 6, 0), 1),
-    put((1, 7, 0), 1), put((1, 12, 0), []), put((1, 12, 0, 3), {}), put((1, 13, 0), []),
+    put((1, 2, 0), []), put((1, 2, 0), 7), put((1, 3, 0), None), put((1, 4, 0), "x"), put((1, 5, 0), b"x"),
+    put((1, 6, 0), 1), put((1, 7, 0), 1), put((1, 12, 0), []), put((1, 12, 0, 3), {}), put((1, 13, 0), []),
 ])
 def test_a_forged_snapshot_is_refused_and_leaves_nothing_behind(change):
     other = Cell(report("elsewhere"), cell="cell2", table=HostTable()).projection

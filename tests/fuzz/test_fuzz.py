@@ -30,7 +30,9 @@ def seed():
 
 @pytest.mark.parametrize("target", INPUTS, ids=lambda target: target.__name__)
 def test_hostile_inputs(target, seed):
-    print(target.__name__, run(target, INPUTS[target][0], seed))
+    report = run(target, INPUTS[target][0], seed)
+    print(target.__name__, report)
+    assert report.inputs == INPUTS[target][0]
 
 
 @pytest.mark.long
@@ -40,6 +42,7 @@ def test_a_million_hostile_inputs(target, seed, capsys):
     report = run(target, INPUTS[target][1], seed)
     with capsys.disabled():
         print(f"\n{target.__name__}: {report}")
+    assert report.inputs == INPUTS[target][1]
 
 
 def test_the_long_run_has_a_million_inputs():

@@ -6,13 +6,14 @@ from unittest import mock
 
 import msgpack
 import pytest
+from oslo_config import cfg
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import AMOUNTS, TREE_SUMS, HostTable
-from nova_sched.snapshots import FileStore, RedisStore, open_store
-from rpc_api import errors, events
+from nova_sched.snapshots import FileStore, RedisStore, open_store, store_of
+from rpc_api import config, errors, events
 from rpc_api.codec import decode_record
 from rpc_api.log import Bounds
 from tests import invariants
@@ -87,12 +88,13 @@ def told_by_host(projection):
     table = projection.table
     classes, traits = table.classes.values, table.traits.values
     return {name: [(
-        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row], table.host_names[row],
-        {(column, classes[index]): getattr(table, column)[index, row].item()
+        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row],
+        table.host_names[row], {(column, classes[index]): getattr(table, column)[index, row].item()
          for column in (*AMOUNTS, *TREE_SUMS, "ratio") for index in range(len(classes))
          if column not in TREE_SUMS or row == host.root},
         {trait for trait in traits if table.row_has_trait(trait, row)},
-        {column: getattr(table, column)[row].item() for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
+        {column: getattr(table, column)[row].item()
+         for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
                                                                    "num_instances", "children")},
         row != host.root or (table.profiles.values[table.profile[row]], table.zones.values[table.zone[row]]),
     ) for row in table.trees[host.root]] for name, host in projection.hosts.items()}
@@ -300,3 +302,16 @@ def test_several_may_save_at_once(tmp_path):
 def test_a_store_that_is_not_there(url, fault):
     with pytest.raises(fault):
         open_store(url).save("cell1", b"")
+
+
+def test_a_directory_that_cannot_be_made_is_found_at_the_start(tmp_path):
+    conf = cfg.ConfigOpts()
+    config.register(conf)
+    (tmp_path / "file").write_text("")
+    for url, made in ((f"file://{tmp_path}/new/one", tmp_path / "new/one"), (f"file://{tmp_path}/file/one", None)):
+        conf.set_override("url", url, "snapshots")
+        if made:
+            assert store_of(conf) and made.is_dir()
+        else:
+            with pytest.raises(errors.LogUnavailable, match=r"cannot be made .*; mend \[snapshots\] url"):
+                store_of(conf)

@@ -17,11 +17,12 @@ PEER_PYTHON = "NOVA_SCHED_PEER_PYTHON"
 
 
 class Peer:
-    """A process that answers questions, one JSON line each."""
+    """A process in which a script answers questions (:mod:`tests.peers.peer_loop`)."""
 
     def __init__(self, python, script, *arguments):
-        self._process = subprocess.Popen([python, "-W", "ignore", script, *arguments], stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [python, "-W", "ignore", HERE / "peer_loop.py", script, *arguments]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def ask(self, name, *arguments):
         """The answer as a dictionary: ``answer``, or ``error`` and ``message`` where the peer raised."""
@@ -54,8 +55,9 @@ def peer_python(module):
     pytest.skip(missing)
 
 
-def _peer(module, script):
-    peer = Peer(peer_python(module), str(HERE / script))
+def running_peer(module, script):
+    """A peer of a script of this folder, for as long as a fixture lasts."""
+    peer = Peer(peer_python(module), HERE / script)
     yield peer
     peer.close()
 
@@ -63,10 +65,10 @@ def _peer(module, script):
 @pytest.fixture(scope="session")
 def nova_chain():
     """The real nova, with whole worlds to filter and weigh."""
-    yield from _peer("nova", "nova_chain.py")
+    yield from running_peer("nova", "nova_chain.py")
 
 
 @pytest.fixture(scope="session")
 def placement():
     """The real Placement, over a database in memory."""
-    yield from _peer("placement", "placement_peer.py")
+    yield from running_peer("placement", "placement_peer.py")

@@ -1,13 +1,12 @@
-"""Nova's filters and weighers in chains answer here: run by the peer's own Python (see :mod:`tests.peers.conftest`).
+"""Nova's filters and weighers in chains answer here: run by the peer's own Python, beneath
+:mod:`tests.peers.peer_loop`.
 
 A world, as :mod:`tests.peers.worlds` makes it, is sent once and then asked many questions; imports nothing of this
 project.
 """
 
 import contextlib
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -66,10 +65,11 @@ def state_of(host, aggregates):
     used = len(host["instances"])
     topology = nova_numa._host(host["numa"], host["uses"]) if host["numa"] else None
     values = {
-        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"], "hypervisor_type": host["type"],
-        "hypervisor_version": host["version"], "cpu_info": host["cpu_info"], "stats": host["stats"],
-        "supported_instances": host["supported"], "num_instances": used, "num_io_ops": host["io"],
-        "failed_builds": host["failed"], "service": {"disabled": host["disabled"], "up": not host["down"]},
+        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"],
+        "hypervisor_type": host["type"], "hypervisor_version": host["version"], "cpu_info": host["cpu_info"],
+        "stats": host["stats"], "supported_instances": host["supported"], "num_instances": used,
+        "num_io_ops": host["io"], "failed_builds": host["failed"],
+        "service": {"disabled": host["disabled"], "up": not host["down"]},
         "vcpus_total": host["vcpus"], "vcpus_used": used * host["each"]["VCPU"], "cpu_allocation_ratio": host["ratio"],
         "total_usable_ram_mb": host["ram"],
         "free_ram_mb": host["ram"] - host["reserved"] - used * host["each"]["MEMORY_MB"], "ram_allocation_ratio": 1.0,
@@ -82,7 +82,8 @@ def state_of(host, aggregates):
             objects.PciDevicePool(vendor_id="8086", product_id=product, numa_node=node, count=count - used,
                                   tags={"dev_type": "type-PCI"})
             for node, product, count, used in host["pci"] if count > used]), dev_filter=EVERYTHING),
-        "aggregates": [objects.Aggregate(metadata=one["metadata"]) for one in aggregates if host["name"] in one["hosts"]],
+        "aggregates": [objects.Aggregate(metadata=one["metadata"])
+                       for one in aggregates if host["name"] in one["hosts"]],
     }
     for name, value in values.items():
         setattr(state, name, value)
@@ -93,8 +94,8 @@ def spec_of(request):
     """The RequestSpec of a request."""
     spec = objects.RequestSpec(
         image=None, instance_group=None, instance_uuid=request["instance"], project_id=request["project"],
-        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None, scheduler_hints=request["hints"],
-        requested_destination=None, num_instances=1, flavor=objects.Flavor(
+        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None,
+        scheduler_hints=request["hints"], requested_destination=None, num_instances=1, flavor=objects.Flavor(
             name=request["flavor"], vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
             extra_specs=request["extra_specs"]),
         numa_topology=nova_numa._guest(request["numa"]) if request["numa"] else None,
@@ -141,7 +142,8 @@ class World:
         self.specs = [spec_of(request) for request in world["requests"]]
 
     def answer(self, question):
-        """[name, score] of the hosts that pass, best first; the name and the text of the error where nova falls over."""
+        """[name, score] of the hosts that pass, best first; the name and the text of
+        the error where nova falls over."""
         configure(question["options"])
         try:
             spec = self.specs[question["request"]]
@@ -183,20 +185,5 @@ def names():
     return {"filters": sorted(FILTERS), "weighers": sorted(WEIGHERS)}
 
 
-ASKS = {one.__name__: one for one in (answers, names)}
-
-
-def main():
-    # What nova itself says on stdout is no answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (answers, names)

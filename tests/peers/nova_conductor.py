@@ -1,5 +1,5 @@
-"""What a real nova-conductor and nova-api ask of a scheduler, over RabbitMQ: run by the peer's own Python, one JSON question
-a line in, one JSON answer a line out.
+"""What a real nova-conductor and nova-api ask of a scheduler, over RabbitMQ: run by the peer's own Python, beneath
+:mod:`tests.peers.peer_loop`.
 
 Its argument is its configuration file. Imports nothing of this project.
 """
@@ -17,13 +17,10 @@ from nova.scheduler import rpcapi
 from nova.scheduler.client import query
 
 CONF = nova.conf.CONF
-
-
-def start(config_file):
-    rpc.set_defaults(control_exchange="nova")  # as nova.config does
-    CONF([], default_config_files=[config_file])
-    objects.register_all()
-    rpc.init(CONF)
+rpc.set_defaults(control_exchange="nova")  # as nova.config does
+CONF([], default_config_files=sys.argv[1:])
+objects.register_all()
+rpc.init(CONF)
 
 
 def _spec(instance_uuid, count, vcpus, availability_zone, hints):
@@ -32,9 +29,9 @@ def _spec(instance_uuid, count, vcpus, availability_zone, hints):
         vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
     return objects.RequestSpec(
         instance_uuid=instance_uuid, project_id="p", user_id="u", flavor=flavor, num_instances=count,
-        image=objects.ImageMeta(id=instance_uuid, properties=objects.ImageMetaProps()), availability_zone=availability_zone,
-        numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None, force_nodes=None, retry=None,
-        limits=None, scheduler_hints=hints, is_bfv=False, instance_group=None)
+        image=objects.ImageMeta(id=instance_uuid, properties=objects.ImageMetaProps()),
+        availability_zone=availability_zone, numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None,
+        force_nodes=None, retry=None, limits=None, scheduler_hints=hints, is_bfv=False, instance_group=None)
 
 
 def select(uuids, vcpus, options, availability_zone=None, hints=None):
@@ -67,21 +64,5 @@ def delete_aggregate(uuid):
     rpcapi.SchedulerAPI().delete_aggregate(context.get_admin_context(), _aggregate(uuid, [], {}))
 
 
-ASKS = {one.__name__: one for one in (select, update_aggregate, delete_aggregate)}
-
-
-def main():
-    start(*sys.argv[1:])
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            # What came over the wire is of a class that is made for it, beneath the one that is caught.
-            caught = next(one for one in type(error).__mro__ if not one.__name__.endswith("_Remote"))
-            answer = {"error": f"{caught.__module__}.{caught.__name__}", "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (select, update_aggregate, delete_aggregate)

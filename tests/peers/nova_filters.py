@@ -1,4 +1,4 @@
-"""Nova's own filters answer here: run by the peer's own Python, one JSON question a line in, one JSON answer a line out.
+"""Nova's own filters answer here: run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`.
 
 Imports nothing of this project. A cloud is a dictionary of ``hosts``, ``aggregates``, ``options`` and ``requests`` (see
 :mod:`tests.peers.test_filters`); what is left out of one stands for nothing.
@@ -6,7 +6,6 @@ Imports nothing of this project. A cloud is a dictionary of ``hosts``, ``aggrega
 
 import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -61,8 +60,8 @@ def _configure(options):
 
 
 OPTIONS = ("image_properties_default_architecture", "max_io_ops_per_host", "max_instances_per_host", "isolated_images",
-           "isolated_hosts", "restrict_isolated_hosts_to_isolated_images", "aggregate_image_properties_isolation_namespace",
-           "aggregate_image_properties_isolation_separator")
+           "isolated_hosts", "restrict_isolated_hosts_to_isolated_images",
+           "aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
 
 
 def _state(host, aggregates):
@@ -103,8 +102,8 @@ def _spec(request):
 
 
 def verdicts(clouds):
-    """For each cloud and each of its requests, by the name of a filter: whether each host passes, or the name of the error
-    where nova falls over."""
+    """For each cloud and each of its requests, by the name of a filter: whether each host passes,
+    or the name of the error where nova falls over."""
     return [_verdicts(cloud) for cloud in clouds]
 
 
@@ -117,7 +116,8 @@ def _verdicts(cloud):
     answers = []
     for request in cloud["requests"]:
         spec = _spec(request)
-        answers.append({name: [_passes(one, state, spec) for state in of_filter[name]] for name, one in filters.items()})
+        answers.append({name: [_passes(one, state, spec) for state in of_filter[name]]
+                        for name, one in filters.items()})
     return answers
 
 
@@ -144,18 +144,5 @@ def on_rebuild():
     return {name: one.RUN_ON_REBUILD for name, one in FILTERS.items()}
 
 
-ASKS = {one.__name__: one for one in (verdicts, matches, on_rebuild)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (verdicts, matches, on_rebuild)

@@ -1,4 +1,4 @@
-"""Nova's NUMA fitting answers here: run by the peer's own Python, one JSON question a line in, one JSON answer a line out.
+"""Nova's NUMA fitting answers here: run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`.
 
 Imports nothing of this project. Each question is answered twice: by nova as it is, and by nova without its memory
 (:func:`without_memory`), which is what its rules say.
@@ -6,8 +6,6 @@ Imports nothing of this project. Each question is answered twice: by nova as it 
 
 import contextlib
 import copy
-import json
-import sys
 
 import nova.conf
 from nova import exception, objects
@@ -26,10 +24,11 @@ PAGES_USED = hardware._numa_pagesize_usage_from_cell
 FREE_SIBLINGS = objects.NUMACell.free_siblings
 
 # Nova falls over a host that knows no sizes of pages when it counts what a guest uses there.
-hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest, sign) if host.mempages else []
+hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest,
+                                                                               sign) if host.mempages else []
 
 
-# --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into ---------
+# --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into -----
 
 def _copied_request(spec):
     copied = copy.copy(spec)
@@ -109,7 +108,8 @@ def _used(topology, uses):
         cpu_pinning={guest: host for guest, host in use["pins"]}, cpuset_reserved=set(use["reserved_cpus"]) or None,
         memory=use["memory_mb"], pagesize=use["page_kb"] or None, cpu_policy="dedicated" if use["pins"] else "shared",
         cpu_thread_policy="isolate" if use["isolated"] else None) for use in uses]
-    return hardware.numa_usage_from_instance_numa(topology, objects.InstanceNUMATopology(cells=cells)) if cells else topology
+    return hardware.numa_usage_from_instance_numa(topology,
+                                                  objects.InstanceNUMATopology(cells=cells)) if cells else topology
 
 
 def _guest(request):
@@ -144,7 +144,8 @@ def _placement(fitted):
 
 def _answer(host, request, pools):
     """{placement, room left after it}; {error} where nova falls over, ``stage`` says whether over its own placement."""
-    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=request["cpu_ratio"], ram_allocation_ratio=request["ram_ratio"])
+    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=request["cpu_ratio"],
+                                        ram_allocation_ratio=request["ram_ratio"])
     if request["networks"] is not None:
         limits.network_metadata = _networks(request["networks"])
     stage = "fit"
@@ -214,18 +215,5 @@ def on_rebuild():
     return FILTER.RUN_ON_REBUILD
 
 
-ASKS = {one.__name__: one for one in (fits, passes, on_rebuild)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (fits, passes, on_rebuild)

@@ -1,12 +1,10 @@
-"""Nova's PCI stats and PciPassthroughFilter answer here: run by the peer's own Python, JSON lines in and out.
+"""Nova's PCI stats and PciPassthroughFilter answer here.
 
-Imports nothing of this project. See :mod:`tests.peers.conftest` for how it is started.
+Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 """
 
 import functools
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -25,7 +23,8 @@ FILTER = pci_passthrough_filter.PciPassthroughFilter()
 
 @functools.cache
 def _topology(*sockets):
-    return objects.NUMATopology(cells=[objects.NUMACell(id=number, socket=socket) for number, socket in enumerate(sockets)])
+    return objects.NUMATopology(cells=[objects.NUMACell(id=number, socket=socket)
+                                       for number, socket in enumerate(sockets)])
 
 
 @functools.cache
@@ -37,7 +36,8 @@ def _stats(case):
     pools = [objects.PciDevicePool(vendor_id=one["vendor_id"], product_id=one["product_id"], numa_node=one["numa_node"],
                                    tags=one["tags"], count=one["count"] - one["used"])
              for one in case["pools"] if one["count"] > one["used"]]
-    return stats.PciDeviceStats(_topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools), EVERYTHING)
+    return stats.PciDeviceStats(_topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools),
+                                EVERYTHING)
 
 
 def _requests(case):
@@ -47,8 +47,8 @@ def _requests(case):
 
 
 def _apply(found, requests, mappings, cells):
-    """What is left after some requests, how many devices they took, and how many they should have taken; None where they
-    are refused. ``found`` is changed."""
+    """What is left after some requests, how many devices they took, and how many they should have taken;
+    None where they are refused. ``found`` is changed."""
     before = sum(pool["count"] for pool in found.pools)
     wanted = sum(len(found._get_rp_uuids_for_request(mappings, one)) or one.count for one in requests)
     try:
@@ -72,7 +72,8 @@ def placed(cases):
 
 
 def filtered(cases):
-    """For each case, whether the host passes the filter, and whether it does with a candidate that is served in full."""
+    """For each case, whether the host passes the filter, and whether it does with a
+    candidate that is served in full."""
     answers = []
     for case in cases:
         state, requests = host_manager.HostState("h", "n", "c"), _requests(case)
@@ -87,7 +88,8 @@ def filtered(cases):
 
 
 def grouped(specs):
-    """For each RequestSpec, how nova-api sends it on with pci_in_placement, and the groups that nova's scheduler makes of
+    """For each RequestSpec, how nova-api sends it on with pci_in_placement,
+    and the groups that nova's scheduler makes of
     that: suffix -> resources and required traits."""
     nova.conf.CONF.set_override("pci_in_placement", True, "filter_scheduler")
     answers = []
@@ -101,18 +103,5 @@ def grouped(specs):
     return answers
 
 
-ASKS = {one.__name__: one for one in (placed, filtered, grouped)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (placed, filtered, grouped)

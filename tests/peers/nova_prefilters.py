@@ -1,13 +1,11 @@
-"""The real nova answers what a request comes to before a host is looked at: its request filters, the groups that it asks
-Placement for, and which hosts it narrows to by name.
+"""The real nova answers what a request comes to before a host is looked at: its request filters,
+the groups that it asks Placement for, and which hosts it narrows to by name.
 
-Run by the peer's own Python, one JSON question a line in, one JSON answer a line out. Imports nothing of this project.
+Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 What nova's request filters would ask of its database, of Neutron and of Placement is answered from the question.
 """
 
-import json
 import logging
-import sys
 import types
 
 import nova.conf
@@ -151,7 +149,8 @@ def _prefiltered(spec):
         "same_subtree": [sorted(one) for one in asked._same_subtree],
         "zone": zones[0].split(",") if zones else None, "devices": _device_traits(spec.image.properties)}
     if asked.cpu_pinning_requested and not CONF.workarounds.disable_fallback_pcpu_query:
-        answer["fallback"] = _groups(utils.resources_from_request_spec(None, spec, None, enable_pinning_translate=False))
+        answer["fallback"] = _groups(utils.resources_from_request_spec(None, spec, None,
+                                                                       enable_pinning_translate=False))
     return answer
 
 
@@ -167,7 +166,8 @@ def _state(spec):
 def _groups(asked):
     return {name or "": {
         "resources": group.resources, "required": sorted(group.required_traits),
-        "forbidden": sorted(group.forbidden_traits), "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
+        "forbidden": sorted(group.forbidden_traits),
+        "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
         "forbidden_aggregates": sorted(group.forbidden_aggregates), "in_tree": group.in_tree,
     } for name, group in asked._rg_by_id.items()}
 
@@ -211,18 +211,5 @@ def is_refusal(name):
     return issubclass(getattr(exception, name, type(None)), exception.NovaException)
 
 
-ASKS = {one.__name__: one for one in (prefiltered, destinations, known, is_refusal)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (prefiltered, destinations, known, is_refusal)

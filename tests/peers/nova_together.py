@@ -43,7 +43,8 @@ def said():
     from tests.builders import consumer, inventory_of, of, report, tree, uuid_of
     for number in range(6):
         name = f"h{number}"
-        vcpu, ram, disk = inventory_of("VCPU", 16), inventory_of("MEMORY_MB", 4096 * (number + 1)), inventory_of("DISK_GB", 90)
+        vcpu, ram, disk = inventory_of("VCPU", 16), inventory_of("MEMORY_MB",
+                                                                 4096 * (number + 1)), inventory_of("DISK_GB", 90)
         yield report(name, *(consumer(f"vm-{number}-{one}", of(name, 1)) for one in range(number)),
                      inventory=tree(name, inventories=(vcpu, ram, disk), hypervisor_version=8000000 + number,
                                     supported_instances=(("x86_64" if number % 2 else "aarch64", "kvm", "hvm"),),
@@ -70,12 +71,13 @@ def requests():
     yield request(server_group=server_group("affinity", members=("vm-1-0",), hosts=("h1",)))
     yield request(server_group=server_group("soft-affinity", members=("vm-1-0", "vm-4-2", "vm-4-1")))
     yield request(server_group=server_group("soft-anti-affinity", members=("vm-1-0", "vm-4-2", "vm-4-1")))
-    yield request(check_only=True, scheduler_hints={"_nova_check_type": ("rebuild",)}, image_properties={"os_type": "windows"})
+    yield request(check_only=True, scheduler_hints={"_nova_check_type": ("rebuild",)},
+                  image_properties={"os_type": "windows"})
 
 
 def decisions(policy):
-    """What each request comes to, each filter and weigher asked alone: name -> for each request, hosts that pass or scores;
-    and what the first one comes to with all of them."""
+    """What each request comes to, each filter and weigher asked alone: name -> for each request, hosts that pass or
+    scores; and what the first one comes to with all of them."""
     from tests.nova_sched.selection.asks import Asked
     cloud = Asked(*said(), policy=policy)
     rows, names = cloud.table.roots(), cloud.table.host_names
@@ -102,7 +104,8 @@ def _answer(cloud, one, asked, rows, names):
 
 
 def round_trips():
-    """Objects from ours to nova's and back, and from nova's to ours and back: (class there, whether it came back equal)."""
+    """Objects from ours to nova's and back, and from nova's to ours and back: (class there,
+    whether it came back equal)."""
     from nova import objects as theirs
     from nova.objects import base as nova_base
     from rpc_api import objects as ours
@@ -124,12 +127,14 @@ def _samples(objects):
                             rxtx_factor=1.0, vcpu_weight=0, disabled=False, is_public=True, extra_specs={"a": "b"})
     group = objects.InstanceGroup(uuid=uuid, policy="anti-affinity", members=[uuid], hosts=["h1"],
                                   _rules={"max_server_per_host": "2"})
-    numa = objects.InstanceNUMATopology(cells=[objects.InstanceNUMACell(id=0, cpuset={0, 1}, pcpuset=set(), memory=512)])
+    numa = objects.InstanceNUMATopology(cells=[objects.InstanceNUMACell(id=0, cpuset={0, 1}, pcpuset=set(),
+                                                                        memory=512)])
     yield objects.RequestSpec(
         instance_uuid=uuid, project_id="p", user_id="u", flavor=flavor, num_instances=2, availability_zone="az1",
         image=objects.ImageMeta(id=uuid, properties=objects.ImageMetaProps(hw_architecture="x86_64", hw_cpu_sockets=2)),
-        numa_topology=numa, pci_requests=objects.InstancePCIRequests(requests=[]), ignore_hosts=["h2"], force_hosts=None,
-        force_nodes=None, retry=None, limits=None, scheduler_hints={"query": ["x"]}, is_bfv=False, instance_group=group)
+        numa_topology=numa, pci_requests=objects.InstancePCIRequests(requests=[]), ignore_hosts=["h2"],
+        force_hosts=None, force_nodes=None, retry=None, limits=None, scheduler_hints={"query": ["x"]}, is_bfv=False,
+        instance_group=group)
     yield objects.Selection(
         compute_node_uuid=uuid, service_host="h1", nodename="h1", cell_uuid=uuid, allocation_request="{}",
         allocation_request_version="1.36", availability_zone="nova",

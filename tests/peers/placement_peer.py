@@ -1,11 +1,9 @@
-"""The real Placement answers here, over a database in memory: run by the peer's own Python, JSON lines in and out.
+"""The real Placement answers here, over a database in memory.
 
-Imports nothing of this project. See :mod:`tests.peers.conftest` for how it is started.
+Run by the peer's own Python, beneath :mod:`tests.peers.peer_loop`. Imports nothing of this project.
 """
 
 import copy
-import json
-import sys
 
 from oslo_config import cfg
 from placement import conf, context, db_api, deploy, exception, lib
@@ -110,18 +108,5 @@ def candidates(groups, policy, root_required, root_forbidden, same_subtree):
              {suffix: sorted(uuids) for suffix, uuids in one.mappings.items()}] for one in found.allocation_requests]
 
 
-ASKS = {one.__name__: one for one in (load, candidates)}
-
-
-def main():
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        try:
-            answer = {"answer": ASKS[name](*arguments)}
-        except Exception as error:
-            answer = {"error": type(error).__name__, "message": str(error)}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+#: What is asked by :mod:`tests.peers.peer_loop`.
+ASKS = (load, candidates)

@@ -4,8 +4,8 @@
 def shrink(case, differs):
     """Return a case of which nothing more can be left out while ``differs(case)`` is true.
 
-    ``case`` is made of dictionaries, lists and plain values. ``differs`` may raise for a case that makes no sense: that is
-    none that shows the difference.
+    ``case`` is made of dictionaries, lists and plain values. ``differs`` may raise for a case that makes no sense:
+    that is none that shows the difference.
     """
     going = True
     while going:

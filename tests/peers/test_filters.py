@@ -22,7 +22,7 @@ from rpc_api import errors, events, objects
 from rpc_api.packing import pack
 from rpc_api.digest import consumers_digest
 from tests.peers.clouds import fold, inventory, uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -51,12 +51,12 @@ STATS = {"io_workload": ("0", "3"), "cpu_model": ("zen", "zen 4"), "speed": ("10
 PROPERTIES = {
     "hw_architecture": ("x86_64", "AMD64", "aarch64", "i386"), "img_hv_type": ("kvm", "qemu", "xapi"),
     "hw_vm_mode": ("hvm", "hv", "xen", "pv"), "img_hv_requested_version": (">=8.0", "<8.0,>=7.0", "!=8.2.0"),
-    "hw_maxphysaddr_bits": (0, 40, 46, 50), "os_distro": ("arch", "0", "debian", "False"), "os_type": ("linux", "windows"),
-    "hw_boot_menu": ("yes", "no"), "hw_cpu_cores": (0, 1, 2), "hw_numa_mem": ([], [512], [512, 1]),
-    "traits_required": (["CUSTOM_A"],), "hw_machine_type": ("q35", ""),
+    "hw_maxphysaddr_bits": (0, 40, 46, 50), "os_distro": ("arch", "0", "debian", "False"),
+    "os_type": ("linux", "windows"), "hw_boot_menu": ("yes", "no"), "hw_cpu_cores": (0, 1, 2),
+    "hw_numa_mem": ([], [512], [512, 1]), "traits_required": (["CUSTOM_A"],), "hw_machine_type": ("q35", ""),
 }
-PROPERTY_WORDS = ("arch", "0", "debian", "False", "True", "linux", "windows", "x86_64", "1", "2", "[512]", "['CUSTOM_A']",
-                  "hvm", "kvm", "q35", "", ">=8.0")
+PROPERTY_WORDS = ("arch", "0", "debian", "False", "True", "linux", "windows", "x86_64", "1", "2", "[512]",
+                  "['CUSTOM_A']", "hvm", "kvm", "q35", "", ">=8.0")
 WANTED = {
     "capabilities:hypervisor_type": ("QEMU", "s== QEMU", "<in> EM", "<or> xen <or> QEMU", "s!= QEMU", "s< R"),
     "capabilities:hypervisor_version": (">= 8000000", "== 8002000", "< 5", "= 7000000", "!= 8002000", "<= 9", ">="),
@@ -80,37 +80,40 @@ OF_AGGREGATES = {
 WORDS = ("true", "no", "1", "2.5", "gold", "tin", "", " true ")
 PROJECTS, FLAVORS = ("p1", "p2", "p3"), ("m1", "m2", "m3")
 ADDRESSES = ("10.0.0.1", "10.0.0.200", "10.0.1.7", "192.168.3.4", "fd00::1:2", "::ffff:10.0.0.1", None)
-CIDRS = ("/24", "/16", "/8", "/32", "/0", "/255.255.255.0", "/0.0.0.255", "/64", "/127", "", "/33", "/x", "24", "/", "/-1")
+CIDRS = ("/24", "/16", "/8", "/32", "/0", "/255.255.255.0", "/0.0.0.255", "/64", "/127", "", "/33", "/x", "24", "/",
+         "/-1")
 METRICS = ("cpu.percent", "cpu.idle.percent", "numa.membw.max")
 IMAGES = tuple(uuid_of(f"image{number}") for number in range(3))
 VALUES = ("1", "2.5", "10", "-3", "abc", "abc def", "", "['avx', 'aes']", "nan", "inf", "1e3")
 OPERATORS = ("", "=", "==", "!=", ">=", "<=", "s==", "s!=", "s<", "s<=", "s>", "s>=", "<in>", "<all-in>", "<or>", ">")
 #: Attributes that queries name, with values that are near theirs.
 NUMBERS = {"free_ram_mb": (3584, 4096, 7168), "total_usable_ram_mb": (4096, 8192), "free_disk_mb": (51200, 51200.5),
-           "total_usable_disk_gb": (50, 100), "disk_mb_used": (0, 1024), "vcpus_total": (4, 8.0), "vcpus_used": (0, 1, 2),
-           "num_instances": (0, 1, True), "num_io_ops": (0, 2, 5), "failed_builds": (0, 1), "hypervisor_version": (0, 8002000),
-           "cpu_allocation_ratio": (1, 2.0, 1.5), "ram_allocation_ratio": (1, 1.0)}
+           "total_usable_disk_gb": (50, 100), "disk_mb_used": (0, 1024), "vcpus_total": (4, 8.0),
+           "vcpus_used": (0, 1, 2), "num_instances": (0, 1, True), "num_io_ops": (0, 2, 5), "failed_builds": (0, 1),
+           "hypervisor_version": (0, 8002000), "cpu_allocation_ratio": (1, 2.0, 1.5), "ram_allocation_ratio": (1, 1.0)}
 TEXTS = {"host": ("h0", "h1", "h9"), "hypervisor_type": ("QEMU", "xen", "R"), "host_ip": ADDRESSES[:5], "uuid": ("x",),
-         "stats.speed": ("10", "fast"), "stats.cpu_model": ("zen",), "stats.none": ("1",), "service.disabled": (True, False),
-         "cpu_info": ("{}", ""), "nodename": ("h1",), "supported_instances": (1,), "unknown": ("1", 2), "": (1,),
-         "hypervisor_type.x": ("1",), "limits": ({}, 1), "stats": ({},)}
+         "stats.speed": ("10", "fast"), "stats.cpu_model": ("zen",), "stats.none": ("1",),
+         "service.disabled": (True, False), "cpu_info": ("{}", ""), "nodename": ("h1",), "supported_instances": (1,),
+         "unknown": ("1", 2), "": (1,), "hypervisor_type.x": ("1",), "limits": ({}, 1), "stats": ({},)}
 
 
 def some(rng, choices, chance):
     return {name: rng.choice(values) for name, values in choices.items() if rng.random() < chance}
 
 
-# --- random clouds -------------------------------------------------------------------------------------------------------
+# --- random clouds ---------------------------------------------------------------------------------------------------
 
 def random_host(rng, name, members):
     instances = [uuid_of(f"{name}-{number}") for number in range(rng.choice((0, 0, 1, 2)))]
     instances += [member for member in members if rng.random() < 0.2]
     members[:] = [member for member in members if member not in instances]
     count, vcpus, ram, disk = len(instances), rng.choice((4, 8)), rng.choice((4096, 8192)), rng.choice((50, 100))
-    disk_used, (hypervisor, version) = rng.choice((1, 10)), rng.choice((("QEMU", 8002000), ("xen", 7000000), ("QEMU", 0)))
+    disk_used, (hypervisor, version) = rng.choice((1, 10)), rng.choice((("QEMU", 8002000), ("xen", 7000000),
+                                                                        ("QEMU", 0)))
     attributes = {
-        "host": name, "nodename": name, "uuid": uuid_of(name), "hypervisor_hostname": name, "hypervisor_type": hypervisor,
-        "hypervisor_version": version, "cpu_info": rng.choice(CPU_INFOS), "host_ip": rng.choice(ADDRESSES),
+        "host": name, "nodename": name, "uuid": uuid_of(name), "hypervisor_hostname": name,
+        "hypervisor_type": hypervisor, "hypervisor_version": version, "cpu_info": rng.choice(CPU_INFOS),
+        "host_ip": rng.choice(ADDRESSES),
         "supported_instances": [[rng.choice(ARCHITECTURES), rng.choice(TYPES), rng.choice(MODES)]
                                 for _ in range(rng.randrange(3))],
         "stats": some(rng, STATS, 0.7), "num_instances": count, "num_io_ops": rng.randrange(6),
@@ -183,7 +186,8 @@ def random_request(rng, hosts):
 
 def random_text(rng):
     if rng.random() < 0.03:
-        return rng.choice(("", "[", "5", "true", "0", "null", '"text"', '{"a": 1}', "{}", "[]", '["x", 1]', '[["="], 1]', "[1]"))
+        return rng.choice(("", "[", "5", "true", "0", "null", '"text"', '{"a": 1}', "{}", "[]", '["x", 1]',
+                           '[["="], 1]', "[1]"))
     return json.dumps(random_query(rng, rng.randrange(3)))
 
 
@@ -197,7 +201,8 @@ def random_query(rng, depth):
                           if name in NUMBERS or rng.random() < 0.2 else ("=", "in", "not"))
     values = [rng.choice(near) for _ in range(rng.choice((0, 1, 1, 1, 2)))]
     if rng.random() < 0.2:
-        values.append(rng.choice((f"${rng.choice(sorted(NUMBERS))}", f"${rng.choice(sorted(TEXTS))}", None, "", [], 2**60, 0)))
+        values.append(rng.choice((f"${rng.choice(sorted(NUMBERS))}", f"${rng.choice(sorted(TEXTS))}", None, "", [],
+                                  2**60, 0)))
     values.insert(rng.choice((0, 0, 0, len(values))), f"${name}")
     return [operator, *values]
 
@@ -211,22 +216,23 @@ def random_cloud(rng):
             "requests": [random_request(rng, hosts) for _ in range(REQUESTS)]}
 
 
-# --- our side ------------------------------------------------------------------------------------------------------------
+# --- our side --------------------------------------------------------------------------------------------------------
 
 def report_of(host):
     facts = host["attributes"]
     used = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": host["disk_used"]}
     root = events.Provider(facts["uuid"], facts["host"], -1, (
         inventory("VCPU", facts["vcpus_total"], ratio=facts["cpu_allocation_ratio"]),
-        inventory("MEMORY_MB", facts["total_usable_ram_mb"], 512), inventory("DISK_GB", facts["total_usable_disk_gb"])), (), ())
+        inventory("MEMORY_MB", facts["total_usable_ram_mb"], 512), inventory("DISK_GB", facts["total_usable_disk_gb"])),
+        (), ())
     tree = events.HostInventory(
-        facts["nodename"], None, facts["host_ip"], facts["hypervisor_type"], facts["hypervisor_version"], facts["cpu_info"],
-        tuple(map(tuple, facts["supported_instances"])), facts["stats"], (root,))
+        facts["nodename"], None, facts["host_ip"], facts["hypervisor_type"], facts["hypervisor_version"],
+        facts["cpu_info"], tuple(map(tuple, facts["supported_instances"])), facts["stats"], (root,))
     allocations = tuple(events.Allocation(facts["uuid"], name, amount) for name, amount in used.items())
     consumers = tuple(events.Consumer(instance, "p", allocations, None) for instance in host["instances"])
     service = facts["service"]
-    status = events.HostStatus(service["disabled"], None, not service["up"], facts["num_io_ops"], facts["failed_builds"],
-                               host["metrics"])
+    status = events.HostStatus(service["disabled"], None, not service["up"], facts["num_io_ops"],
+                               facts["failed_builds"], host["metrics"])
     return events.HostReported(facts["host"], facts["host"], pack(tree), status, pack(events.HostConsumers(consumers)),
                                consumers_digest(consumers))
 
@@ -248,8 +254,10 @@ def spec_of(request):
             properties=objects.ImageMetaProps(**image.get("properties", {}))),
         project_id=request.get("project"), availability_zone=None, num_instances=1, ignore_hosts=None, force_hosts=None,
         force_nodes=None, instance_group=group and objects.InstanceGroup(
-            uuid=group["uuid"], policy=group["policy"], members=group["members"], hosts=group["hosts"], _rules=group["rules"]),
-        instance_uuid=request.get("instance"), scheduler_hints=request.get("hints", {}), numa_topology=None, pci_requests=None)
+            uuid=group["uuid"], policy=group["policy"], members=group["members"], hosts=group["hosts"],
+            _rules=group["rules"]),
+        instance_uuid=request.get("instance"), scheduler_hints=request.get("hints", {}), numa_topology=None,
+        pci_requests=None)
 
 
 def policy_of(options):
@@ -284,12 +292,12 @@ def _passed(one, view, request, policy, scope, places):
     return passed[places].tolist()
 
 
-# --- the comparison ------------------------------------------------------------------------------------------------------
+# --- the comparison --------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def nova_filters():
     """The real filters of nova."""
-    yield from _peer("nova", "nova_filters.py")
+    yield from running_peer("nova", "nova_filters.py")
 
 
 def differs(name, mine, novas):
@@ -345,7 +353,8 @@ def test_rebuilds_meet_the_same_filters(nova_filters):
 
 def test_operators_are_novas(nova_filters):
     rng = random.Random(SEED)
-    questions = [(rng.choice(VALUES), " ".join((rng.choice(OPERATORS), *rng.choices([*VALUES, "<or>", "avx"], k=rng.randrange(4)))))
+    questions = [(rng.choice(VALUES), " ".join((rng.choice(OPERATORS),
+                                                *rng.choices([*VALUES, "<or>", "avx"], k=rng.randrange(4)))))
                  for _ in range(10_000)]
     answers = nova_filters.ask("matches", questions)["answer"]
     for question, answer in zip(questions, answers, strict=True):

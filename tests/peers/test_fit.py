@@ -148,4 +148,5 @@ def test_hosts_and_assignments_are_placements(placement, seed, clouds, shown):
                 chosen += len(by_root[root]) > 1
             fit += len(ours)
             refused += 4 - len(ours)
-    assert all(found > least for found, least in zip((fit, refused, chosen), shown, strict=True)), (fit, refused, chosen)
+    counts = (fit, refused, chosen)
+    assert all(found > least for found, least in zip(counts, shown, strict=True)), counts

@@ -1,7 +1,7 @@
 """NUMA fitting and the NUMATopologyFilter against nova's own, on random hosts, guests and requests.
 
-Nova answers as it is and without its memory (tests/peers/nova_numa.py). Ours is the latter in every case; where nova as it
-is says something else, it went by what it remembered of another node, which docs/differences tells of.
+Nova answers as it is and without its memory (tests/peers/nova_numa.py). Ours is the latter in every case; where nova as
+it is says something else, it went by what it remembered of another node, which docs/differences tells of.
 """
 
 import random
@@ -16,7 +16,7 @@ from nova_sched.selection.limits import numa_limits
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.request import request_from
 from tests.peers.clouds import fold
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.numa_cases import (
     capacity_of,
     facts_of,
@@ -45,7 +45,7 @@ POLICY = Policy(enabled_filters=(FILTER.name,))
 @pytest.fixture(scope="module")
 def nova_numa():
     """The real nova, asked for NUMA topologies."""
-    yield from _peer("nova", "nova_numa.py")
+    yield from running_peer("nova", "nova_numa.py")
 
 
 # --- fit -----------------------------------------------------------------------------------------------------------
@@ -85,7 +85,8 @@ def differences(case, reply):
         if by_rules.get("stage") == "use":
             # A CPU for the emulator whose core another guest has: only where idle threads were promised.
             counts["nova cannot use its own placement"] += 1
-            if not all(cell["thread_policy"] == "isolate" for cell in request["cells"]) or request["emulator"] != "isolate":
+            isolated = all(cell["thread_policy"] == "isolate" for cell in request["cells"])
+            if not isolated or request["emulator"] != "isolate":
                 return f"nova: {by_rules}", counts
             continue
         if "error" in by_rules:
@@ -131,7 +132,8 @@ def test_fits_are_novas(nova_numa, record_property):
 def filter_differences(nova_numa, case):
     """(what differs from nova by its rules, or None; Counter of verdicts)."""
     specs, counts = [spec_of(asked) for asked in case["requests"]], Counter()
-    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs], [facts_of(host) for host in case["hosts"]])
+    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs],
+                          [facts_of(host) for host in case["hosts"]])
     assert "error" not in reply, reply
     names = [f"h{number}" for number in range(len(case["hosts"]))]
     table = fold("c1", [report_of(name, host) for name, host in zip(names, case["hosts"], strict=True)]).table

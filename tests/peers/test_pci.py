@@ -21,7 +21,7 @@ from nova_sched.selection.request import request_from
 from rpc_api import events, objects
 from rpc_api.digest import pool_key
 from tests.peers.clouds import fold, inventory, reported, uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -34,7 +34,8 @@ FILTER = filters.BUILT_IN["PciPassthroughFilter"]
 
 VENDORS, PRODUCTS = ("8086", "10DE", "15b3"), ("1520", "A1b2", "0000")
 TAGS = {
-    "dev_type": ("type-PCI", "type-PCI", "type-VF", "type-VF", "type-PF", "vdpa"), "physical_network": ("net-A", "net-b", None),
+    "dev_type": ("type-PCI", "type-PCI", "type-VF", "type-VF", "type-PF", "vdpa"),
+    "physical_network": ("net-A", "net-b", None),
     "remote_managed": ("true", "false", "True", "no", "1"), "live_migratable": ("true", "false", "True"),
     "parent_ifname": ("eth0", "eth1"), "managed": ("true", "false"), "trusted": ("true", "false"),
     "resource_class": ("X",), "traits": ("T",),
@@ -46,7 +47,7 @@ IDS = tuple(uuid_of(f"request {number}") for number in range(3))
 @pytest.fixture(scope="module")
 def nova_pci():
     """Nova's PCI classes."""
-    yield from _peer("nova", "nova_pci.py")
+    yield from running_peer("nova", "nova_pci.py")
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------
@@ -73,7 +74,8 @@ def random_pools(rng, uuids):
 
 def random_spec(rng, pools):
     """Some properties of a pool, or of none; in other letters now and then."""
-    known = {"vendor_id": rng.choice(VENDORS), "product_id": rng.choice(PRODUCTS), "dev_type": rng.choice(TAGS["dev_type"])}
+    known = {"vendor_id": rng.choice(VENDORS), "product_id": rng.choice(PRODUCTS),
+             "dev_type": rng.choice(TAGS["dev_type"])}
     if pools and rng.random() < 0.95:
         pool = rng.choice(pools)
         known = {"vendor_id": pool["vendor_id"], "product_id": pool["product_id"], **pool["tags"]}
@@ -110,7 +112,8 @@ def random_case(rng):
         mappings = {}
         requests[0]["spec"][0]["rp_uuids"] = rng.choice(("p0", "p0,p0", "p0,p1", "p9", ""))
     return {"pools": pools, "sockets": rng.choice(([0, 0, 1], [0, 1, 2], [0, None, 1], [None, None, None])),
-            "cells": rng.choice((None, None, None, [0], [1], [2], [0, 1], [1, 2])), "requests": requests, "mappings": mappings}
+            "cells": rng.choice((None, None, None, [0], [1], [2], [0, 1], [1, 2])), "requests": requests,
+            "mappings": mappings}
 
 
 # --- our side --------------------------------------------------------------------------------------------------------
@@ -136,8 +139,8 @@ def left_of(devices):
     left = []
     for number, pool in enumerate(devices.pools):
         if devices.free_in_pool(number) > 0:
-            left.append({"vendor_id": pool.vendor_id, "product_id": pool.product_id, "numa_node": pool.numa_node, **pool.tags,
-                         "count": devices.free_in_pool(number)})
+            left.append({"vendor_id": pool.vendor_id, "product_id": pool.product_id, "numa_node": pool.numa_node,
+                         **pool.tags, "count": devices.free_in_pool(number)})
     return comparable(left)
 
 
@@ -204,7 +207,8 @@ def provider(uuid, parent, total):
 
 
 def random_cloud(rng):
-    """A table of hosts with providers of NICs, and the facts of each host: its pools, and what is left of its providers."""
+    """A table of hosts with providers of NICs, and the facts of each host: its pools,
+    and what is left of its providers."""
     said, hosts = [], []
     for number in range(HOSTS):
         name = f"h{number}"
@@ -249,21 +253,23 @@ def candidates_of(ask, host):
     for chosen in itertools.product(*(itertools.combinations_with_replacement(free, one["count"]) for one in aliases)):
         taken = Counter(itertools.chain(*chosen))
         if all(free[uuid] >= amount for uuid, amount in taken.items()):
-            found.append({"": ["root"]} | {f"{one['id']}-{number}": [uuid] for one, uuids in zip(aliases, chosen, strict=True)
+            found.append({"": ["root"]} | {f"{one['id']}-{number}": [uuid]
+                                           for one, uuids in zip(aliases, chosen, strict=True)
                                            for number, uuid in enumerate(uuids)})
     return found
 
 
 def scheduling_request(ask):
-    groups = tuple(events.ResourceGroup(f"{one['id']}-{number}", (events.ResourceAmount("CUSTOM_NIC", 1),), (), (), (), (), (),
-                                        None)
+    groups = tuple(events.ResourceGroup(f"{one['id']}-{number}", (events.ResourceAmount("CUSTOM_NIC", 1),), (), (), (),
+                                        (), (), None)
                    for one in ask["requests"] if one["alias"] and ask["assigned"] for number in range(one["count"]))
-    return events.SchedulingRequest("req-1", "p", "m1", {}, {}, groups, "none", (), (), (), None, (), (), (), None, None, None,
-                                    None, False, pci=requests_of(ask))
+    return events.SchedulingRequest("req-1", "p", "m1", {}, {}, groups, "none", (), (), (), None, (), (), (), None,
+                                    None, None, None, False, pci=requests_of(ask))
 
 
 def passed(table, request):
-    """Host -> whether the filter lets it through and, where Placement assigns devices, whether an assignment will do."""
+    """Host -> whether the filter lets it through and, where Placement assigns devices,
+    whether an assignment will do."""
     hosts = HostView(table, table.roots())
     refused = np.zeros(len(hosts), bool)
     for refusal in FILTER.refusals(hosts, request, Policy(), None):
@@ -299,7 +305,8 @@ def test_hosts_pass_the_filter_as_in_nova(nova_pci):
         seen[verdict, case["assigned"], min(len(case["candidates"]), 2)] += 1
         seen["in part"] += passes and not wanted
     print(f"seed {SEED + 1}:", seen)
-    assert all(seen[verdict, *kind] > 300 for verdict in (True, False) for kind in ((False, 1), (True, 1), (True, 2))), seen
+    assert all(seen[verdict, *kind] > 300
+               for verdict in (True, False) for kind in ((False, 1), (True, 1), (True, 2))), seen
     assert 0 < seen["in part"] < len(cases) // 20, seen
 
 
@@ -307,17 +314,18 @@ def test_hosts_pass_the_filter_as_in_nova(nova_pci):
 
 def random_request_spec(rng):
     requests = [objects.InstancePCIRequest(
-        count=rng.randrange(1, 4), alias_name=rng.choice((None, "nic", "gpu")), request_id=IDS[number], numa_policy="legacy",
-        requester_id=None, is_new=False, spec=[{name: value for name, value in (
+        count=rng.randrange(1, 4), alias_name=rng.choice((None, "nic", "gpu")), request_id=IDS[number],
+        numa_policy="legacy", requester_id=None, is_new=False, spec=[{name: value for name, value in (
             ("vendor_id", rng.choice(VENDORS)), ("product_id", rng.choice(PRODUCTS)),
-            *rng.sample((("resource_class", "my-nic"), ("traits", "custom_a,hw_b,HW_CPU_X86_AVX"), ("dev_type", "type-VF")),
+            *rng.sample((("resource_class", "my-nic"), ("traits", "custom_a,hw_b,HW_CPU_X86_AVX"),
+                         ("dev_type", "type-VF")),
                         rng.randrange(4)))}]) for number in range(rng.randrange(1, 4))]
     return objects.RequestSpec(
         flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=1, ephemeral_gb=0, swap=0,
                               extra_specs=rng.choice(({}, {"group_policy": "isolate"}))),
-        image=objects.ImageMeta(properties=objects.ImageMetaProps()), project_id="p", availability_zone=None, num_instances=1,
-        ignore_hosts=None, force_hosts=None, force_nodes=None, instance_group=None, instance_uuid=uuid_of("new"),
-        scheduler_hints={}, numa_topology=None, requested_resources=[], is_bfv=False,
+        image=objects.ImageMeta(properties=objects.ImageMetaProps()), project_id="p", availability_zone=None,
+        num_instances=1, ignore_hosts=None, force_hosts=None, force_nodes=None, instance_group=None,
+        instance_uuid=uuid_of("new"), scheduler_hints={}, numa_topology=None, requested_resources=[], is_bfv=False,
         pci_requests=objects.InstancePCIRequests(instance_uuid=uuid_of("new"), requests=requests))
 
 
@@ -330,9 +338,11 @@ def test_groups_of_aliases_are_novas(nova_pci):
     aliases = 0
     for sent, groups, policy in reply["answer"]:
         request = request_from(objects.RequestSpec.obj_from_primitive(sent), "req-1")
-        assert {group.suffix: [dict(group.resources), list(group.required_traits)] for group in request.groups} == groups
+        assert {group.suffix: [dict(group.resources), list(group.required_traits)]
+                for group in request.groups} == groups
         assert request.group_policy == (policy or "")
         suffixes = [group.suffix for group in request.groups]
-        assert [is_assigned(one, suffixes) for one in request.pci] == [one.alias_name is not None for one in request.pci]
+        for one in request.pci:
+            assert is_assigned(one, suffixes) == (one.alias_name is not None)
         aliases += len(groups) - 1
     assert aliases > 200

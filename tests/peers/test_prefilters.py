@@ -21,7 +21,7 @@ from rpc_api import errors, events, objects
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList
 from tests.peers.clouds import uuid_of
-from tests.peers.conftest import _peer
+from tests.peers.conftest import running_peer
 from tests.peers.shrink import shrink
 
 pytestmark = pytest.mark.nova
@@ -59,7 +59,8 @@ OF_FLAVOR = {
     "hw:emulator_threads_policy": ("isolate", "share"), "hw:pmem": ("6GB", "6GB, 4-x,6GB", "", "groß,6GB"),
     "hw:tpm_secret_security": ("host", "deployment", "user"), "accel:device_profile": ("gpu", ""),
     "os:secure_boot": ("required", "optional"), "group_policy": ("none", "isolate"), "quota:x": ("1",),
-    "resources:VCPU": ("0", "3"), "resources:PCPU": ("2",), "resources:MEMORY_MB": ("0",), "resources:DISK_GB": ("0", "7"),
+    "resources:VCPU": ("0", "3"), "resources:PCPU": ("2",), "resources:MEMORY_MB": ("0",),
+    "resources:DISK_GB": ("0", "7"),
 }
 ODD = {
     "hw:cpu_dedicated_mask": ("0-3", "0-5,^4-5", "7", "a-b"), "hw:emulator_threads_policy": ("odd",),
@@ -94,10 +95,11 @@ def random_world(rng):
         aggregates.append({"uuid": uuid, "metadata": metadata, "hosts": rng.sample(HOSTS, rng.randrange(4)),
                            "segment": rng.choice((None, None, *SEGMENTS))})
     return {
-        "options": {name: rng.random() < (0.1 if name.startswith("placement") else 0.5) for name in OPTIONS}, "aggregates": aggregates,
-        "versions": [rng.choice((73, 74, rng.choice((0, 72, 73)))) for _ in HOSTS],
+        "options": {name: rng.random() < (0.1 if name.startswith("placement") else 0.5) for name in OPTIONS},
+        "aggregates": aggregates, "versions": [rng.choice((73, 74, rng.choice((0, 72, 73)))) for _ in HOSTS],
         "disabled": [rng.choice(("", "", "trait", "status")) for _ in HOSTS], "has_segments": rng.random() < 0.8,
-        "subnets": {one: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))} for one in SUBNETS},
+        "subnets": {one: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))}
+                    for one in SUBNETS},
         "ports": {one: {"network": rng.choice(NETWORKS), "subnets": rng.sample(SUBNETS, rng.randrange(3)),
                         "kind": rng.choice(("normal", "normal", "remote-managed"))} for one in PORTS}}
 
@@ -125,7 +127,8 @@ def random_case(rng):
         rng.choice((0, 0, 1, 2)))]
     return {
         "flavor": {"vcpus": rng.choice((1, 2, 4)), "memory_mb": rng.choice((512, 4096)), "root_gb": rng.choice((0, 10)),
-                   "ephemeral_gb": rng.choice((0, 5)), "swap": rng.choice((0, 1, 1024, 1025)), "extra_specs": extra_specs},
+                   "ephemeral_gb": rng.choice((0, 5)), "swap": rng.choice((0, 1, 1024, 1025)),
+                   "extra_specs": extra_specs},
         "image": {"disk_format": rng.choice(("qcow2", "raw", "docker", "rbd")), "properties": properties},
         "project": rng.choice(PROJECTS), "zone": rng.choice((None, *ZONES)), "is_bfv": rng.random() < 0.3,
         "requested": requested, "pci": pci,
@@ -139,8 +142,9 @@ def random_case(rng):
 
 
 def _random_group(rng, name):
-    return {"id": name, "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": rng.choice((0, 100))}, "required": ["CUSTOM_PHYSNET_1"],
-            "forbidden": rng.sample(TRAITS, rng.randrange(2)), "aggregates": [["a", "b"]] if rng.random() < 0.3 else []}
+    return {"id": name, "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": rng.choice((0, 100))},
+            "required": ["CUSTOM_PHYSNET_1"], "forbidden": rng.sample(TRAITS, rng.randrange(2)),
+            "aggregates": [["a", "b"]] if rng.random() < 0.3 else []}
 
 
 def _random_network(rng):
@@ -202,9 +206,9 @@ def spec_of(case):
         flavor=objects.Flavor(**{"name": "m1", "extra_specs": {}, **case["flavor"]}),
         image=objects.ImageMeta(name="i", disk_format=image["disk_format"],
                                 properties=ImageMetaProps(**image["properties"])),
-        project_id=case["project"], availability_zone=case["zone"], num_instances=1, ignore_hosts=None, force_hosts=None,
-        force_nodes=None, instance_group=None, scheduler_hints={}, is_bfv=case["is_bfv"], numa_topology=None,
-        requested_destination=destination and objects.Destination(
+        project_id=case["project"], availability_zone=case["zone"], num_instances=1, ignore_hosts=None,
+        force_hosts=None, force_nodes=None, instance_group=None, scheduler_hints={}, is_bfv=case["is_bfv"],
+        numa_topology=None, requested_destination=destination and objects.Destination(
             aggregates=destination["aggregates"] or None, forbidden_aggregates=set(destination["forbidden"]) or None),
         requested_resources=[objects.RequestGroup(
             requester_id=one["id"], resources=one["resources"], required_traits=set(one["required"]),
@@ -234,10 +238,12 @@ def ours(world, case):
         return request.reason
     zone = AvailabilityZoneFilter()
     return {
-        "groups": _groups(request.groups), "fallback": _groups(request.fallback_groups) if request.fallback_groups else None,
+        "groups": _groups(request.groups), "fallback": _groups(request.fallback_groups) if request.fallback_groups
+        else None,
         "policy": request.group_policy or None, "root_required": list(request.root_required),
         "root_forbidden": list(request.root_forbidden), "same_subtree": [list(one) for one in request.same_subtree],
-        "refused by zone": world.refused(zone, request), "refused by status": world.refused(ComputeStatusFilter(), request)}
+        "refused by zone": world.refused(zone, request),
+        "refused by status": world.refused(ComputeStatusFilter(), request)}
 
 
 def _groups(groups):
@@ -291,7 +297,7 @@ def _refused_by_placement(answer):
 
 @pytest.fixture(scope="module")
 def nova():
-    yield from _peer("nova", "nova_prefilters.py")
+    yield from running_peer("nova", "nova_prefilters.py")
 
 
 def difference(nova, world, case, answer=None, built=None):
@@ -314,8 +320,9 @@ def ahead(nova, worlds):
 
 PLAIN_WORLD = {"options": {}, "aggregates": [], "versions": [0] * len(HOSTS), "disabled": [""] * len(HOSTS)}
 PLAIN_CASE = {"flavor": {"vcpus": 1, "memory_mb": 1, "root_gb": 0, "ephemeral_gb": 0, "swap": 0},
-              "image": {"disk_format": "raw", "properties": {}}, "zone": None, "is_bfv": False, "requested": [], "pci": [],
-              "destination": None, "networks": None, "root_required": [], "root_forbidden": [], "same_subtree": []}
+              "image": {"disk_format": "raw", "properties": {}}, "zone": None, "is_bfv": False, "requested": [],
+              "pci": [], "destination": None, "networks": None, "root_required": [], "root_forbidden": [],
+              "same_subtree": []}
 
 
 def smallest(both, differs):
@@ -330,7 +337,9 @@ def smallest(both, differs):
 
 def kind_of(found):
     """So that what is shrunk is the same difference."""
-    return None if found is None else found[0] if len(found) == 3 else ("ours refuses" if isinstance(found[1], str) else "differ")
+    if found is None or len(found) == 3:
+        return found and found[0]
+    return "ours refuses" if isinstance(found[1], str) else "differ"
 
 
 def test_requests_are_novas(nova):
@@ -390,8 +399,8 @@ def narrowed(case):
         table.row_of_host[host], table.host_names[row], table.node_names[row] = row, host, node
     request = events.SchedulingRequest(
         "req-1", "p", "m1", {}, {}, (), "", (), (), (), None, tuple(case["force_hosts"] or ()),
-        tuple(case["force_nodes"] or ()), tuple(case["ignore_hosts"] or ()), case["target_host"], case["target_node"], None,
-        None, False)
+        tuple(case["force_nodes"] or ()), tuple(case["ignore_hosts"] or ()), case["target_host"], case["target_node"],
+        None, None, False)
     hosts = HostView(table, table.roots())
     refused = set()
     for refusal in DestinationFilter().refusals(hosts, request, Policy(), None):

@@ -1,5 +1,5 @@
-"""This project and the real nova in one process, in either order: nova's own filters and weighers decide among ours, and
-objects of both go back and forth."""
+"""This project and the real nova in one process, in either order: nova's own filters and weighers decide among ours,
+and objects of both go back and forth."""
 
 import json
 import os
@@ -25,7 +25,8 @@ FILTERS = """affinity_filter.DifferentHostFilter affinity_filter.SameHostFilter 
     num_instances_filter.AggregateNumInstancesFilter type_filter.AggregateTypeAffinityFilter""".split()
 WEIGHERS = """affinity.ServerGroupSoftAffinityWeigher affinity.ServerGroupSoftAntiAffinityWeigher
     compute.BuildFailureWeigher cpu.CPUWeigher disk.DiskWeigher hypervisor_version.HypervisorVersionWeigher
-    io_ops.IoOpsWeigher metrics.MetricsWeigher num_instances.NumInstancesWeigher pci.PCIWeigher ram.RAMWeigher""".split()
+    io_ops.IoOpsWeigher metrics.MetricsWeigher num_instances.NumInstancesWeigher pci.PCIWeigher
+    ram.RAMWeigher""".split()
 #: What nova's answers to the requests of nova_together.py come to; the others pass all hosts, or tell none apart.
 ALL = ["h0", "h1", "h2", "h3", "h4", "h5"]
 PASS = {
@@ -66,8 +67,8 @@ def came(request, tmp_path_factory):
             # Options that nova's classes read from nova's own table of options.
             "max_instances_per_host": 4, "max_io_ops_per_host": 5}}))
     done = subprocess.run(
-        [python, "-W", "ignore", str(HERE / "nova_together.py"), request.param, str(config)], capture_output=True, text=True,
-        timeout=240, env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))})
+        [python, "-W", "ignore", str(HERE / "nova_together.py"), request.param, str(config)], capture_output=True,
+        text=True, timeout=240, env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))})
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -75,13 +76,15 @@ def came(request, tmp_path_factory):
 def test_the_classes_are_novas_own(came):
     found = {name: module for name, module in came["made_of"].items() if name.startswith("Nova")}
     assert len(found) == len(FILTERS) + len(WEIGHERS)
-    assert {module.rpartition(".")[0] for module in found.values()} == {"nova.scheduler.filters", "nova.scheduler.weights"}
+    assert {module.rpartition(".")[0] for module in found.values()} == {"nova.scheduler.filters",
+                                                                        "nova.scheduler.weights"}
 
 
 def test_they_decide_among_ours(came):
     decisions = came["decisions"]
     assert decisions["refusals"] == [[name, name, 1] for name in (
-        "NovaAggregateMultiTenancyIsolation", "NovaIoOpsFilter", "NovaNumInstancesFilter", "NovaAggregateNumInstancesFilter")]
+        "NovaAggregateMultiTenancyIsolation", "NovaIoOpsFilter", "NovaNumInstancesFilter",
+        "NovaAggregateNumInstancesFilter")]
     assert sorted(decisions["hosts"]) == ["h1", "h2"]
     assert {"CPUWeigher", "NovaRAMWeigher", "NovaIoOpsWeigher"} <= set(decisions["weighers"])
 

@@ -1,4 +1,5 @@
-"""Each weigher alone, and all of them together, against nova's own on random hosts, requests, aggregates and options."""
+"""Each weigher alone, and all of them together, against nova's own on random hosts, requests,
+aggregates and options."""
 
 import random
 

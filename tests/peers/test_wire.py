@@ -45,11 +45,12 @@ def site(tmp_path_factory, rabbit_server):
     config = directory / "nova_sched.conf"
     config.write_text(config_text(sections_for(directory, DEFAULT={"transport_url": url}, filter_scheduler=FILTERS)))
     with (ServiceProcess(directory, "agent", "--config-file", str(config)),
-          ServiceProcess(directory, "scheduler", "--config-file", str(config), env={"PYTHONPATH": str(directory)}) as scheduler):
+          ServiceProcess(directory, "scheduler", "--config-file", str(config),
+                         env={"PYTHONPATH": str(directory)}) as scheduler):
         scheduler.wait_ready()
         nova = directory / "nova.conf"
         nova.write_text(config_text({"DEFAULT": {"transport_url": url, "rpc_response_timeout": SILENCE_MAX}}))
-        conductor = Peer(python, str(HERE / "nova_conductor.py"), str(nova))
+        conductor = Peer(python, HERE / "nova_conductor.py", nova)
         deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while "error" in (reply := conductor.ask("select", [new()], 1, ALTERNATES)) and time.monotonic() < deadline:
             time.sleep(0.1)

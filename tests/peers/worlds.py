@@ -27,10 +27,12 @@ PROJECTS, FLAVORS = ("p1", "p2"), ("m1", "m2")
 #: What filters look for in the metadata of aggregates.
 METADATA = {
     "ssd": ("true", "true,no", "no"), "filter_tenant_id": ("p1", "p1,p2", "p2"), "instance_type": ("m1", "m2, m1"),
-    "max_io_ops_per_host": ("2", "13", "x"), "max_instances_per_host": ("3", "9"), "os_distro": ("ubuntu", "rhel,ubuntu"),
+    "max_io_ops_per_host": ("2", "13", "x"), "max_instances_per_host": ("3", "9"),
+    "os_distro": ("ubuntu", "rhel,ubuntu"),
 }
 EXTRA_SPECS = {
-    "capabilities:hypervisor_version": (">= 7000000", "== 8002000"), "capabilities:hypervisor_type": ("QEMU", "<or> xen <or> QEMU"),
+    "capabilities:hypervisor_version": (">= 7000000", "== 8002000"),
+    "capabilities:hypervisor_type": ("QEMU", "<or> xen <or> QEMU"),
     "capabilities:cpu_info:vendor": ("AMD",), "capabilities:io_workload": ("<= 2",), "ssd": ("true", "<in> t"),
     "aggregate_instance_extra_specs:ssd": ("no", "s!= no"), "other:scope": ("1",),
 }
@@ -63,7 +65,8 @@ def random_host(rng, name, members, whole):
     members[:] = [member for member in members if member not in taken]
     large = 64 if whole else 1
     cells = numa_cases.random_cells(rng) if whole and rng.random() < 0.8 else []
-    pools = {(rng.choice([None, *(cell["id"] for cell in cells)]), rng.choice(numa_cases.PRODUCTS)): rng.choice((1, 4, 60, 98, 120))
+    pools = {(rng.choice([None, *(cell["id"] for cell in cells)]),
+              rng.choice(numa_cases.PRODUCTS)): rng.choice((1, 4, 60, 98, 120))
              for _ in range(rng.choice((0, 0, 1, 2)))}
     return {
         "name": name, "cell": uuid_of(rng.choice(CELLS)), "vcpus": rng.choice((2, 4, 8)) * large,
@@ -124,7 +127,8 @@ def random_request(rng, hosts, whole):
     if rng.random() < 0.2:
         request["numa"] = numa_cases.random_guest(rng, rng.choice((1, 1, 2)))
     if rng.random() < 0.2:
-        request["pci"] = [[rng.choice(numa_cases.PRODUCTS), rng.choice((1, 1, 2)), rng.choice(numa_cases.NUMA_POLICIES)]]
+        request["pci"] = [[rng.choice(numa_cases.PRODUCTS), rng.choice((1, 1, 2)),
+                           rng.choice(numa_cases.NUMA_POLICIES)]]
     return request
 
 
@@ -157,7 +161,8 @@ def random_options(rng, weighers, filters):
     if filters:
         options |= {
             "max_io_ops_per_host": rng.choice((8, 3, 13)), "max_instances_per_host": rng.choice((50, 4)),
-            "isolated_hosts": rng.choice(([], [], ["h0", "h1", "gone"])), "isolated_images": rng.sample(IMAGES, rng.choice((0, 1))),
+            "isolated_hosts": rng.choice(([], [], ["h0", "h1", "gone"])),
+            "isolated_images": rng.sample(IMAGES, rng.choice((0, 1))),
             "restrict_isolated_hosts_to_isolated_images": rng.random() < 0.5,
             "image_properties_default_architecture": rng.choice((None, "x86_64"))}
     if filters or "MetricsWeigher" in weighers:
@@ -176,15 +181,16 @@ def said_of(host):
     pools = tuple(events.PCIPool("8086", product, node, {"dev_type": "type-PCI"}, count)
                   for node, product, count, _ in host["pci"])
     guest = events.Guest(tuple(events.NUMAUse(**use) for use in host["uses"]), tuple(
-        events.PCIUse(digest.pool_key(pool), used, None) for pool, (*_, used) in zip(pools, host["pci"], strict=True)), {})
+        events.PCIUse(digest.pool_key(pool), used, None) for pool, (*_, used) in zip(pools, host["pci"], strict=True)),
+        {})
     allocations = tuple(events.Allocation(root, key, amount) for key, amount in host["each"].items())
     consumers = []
     for uuid, image in host["instances"]:
         consumers.append(events.Consumer(uuid, "p", allocations, None, pack(guest._replace(
             image_properties=image_properties(objects.ImageMetaProps(**image))))))
         guest = events.Guest((), (), {})
-    amounts = (inventory("VCPU", host["vcpus"], ratio=host["ratio"]), inventory("MEMORY_MB", host["ram"], host["reserved"]),
-               inventory("DISK_GB", host["disk"]))
+    amounts = (inventory("VCPU", host["vcpus"], ratio=host["ratio"]),
+               inventory("MEMORY_MB", host["ram"], host["reserved"]), inventory("DISK_GB", host["disk"]))
     tree = events.HostInventory(name, None, host["ip"], host["type"], host["version"], host["cpu_info"],
                                 tuple(map(tuple, host["supported"])), host["stats"],
                                 (events.Provider(root, name, -1, amounts, (), ()),),
@@ -208,7 +214,8 @@ def spec_of(request):
     if request["group"] is not None:
         group = request["group"]
         spec.instance_group = objects.InstanceGroup(uuid=uuid_of("group"), policy=group["policy"],
-                                                    members=group["members"], hosts=group["hosts"], _rules=group["rules"])
+                                                    members=group["members"], hosts=group["hosts"],
+                                                    _rules=group["rules"])
     if request["cell"] is not None or request["host"] is not None:
         spec.requested_destination = objects.Destination(allow_cross_cell_move=request["may_cross"])
         if request["cell"] is not None:
@@ -222,8 +229,10 @@ def policy_of(question):
     """The policy of a question."""
     weighed = tuple((name, float(question["options"][BUILT_IN[name].group][BUILT_IN[name].option]))
                     for name in question["weighers"])
-    options = {name: value for name, value in question["options"]["filter_scheduler"].items() if name not in _MULTIPLIERS}
-    options |= {f"metrics_{name}": value for name, value in question["options"]["metrics"].items() if name != "weight_multiplier"}
+    options = {name: value for name, value in question["options"]["filter_scheduler"].items()
+               if name not in _MULTIPLIERS}
+    options |= {f"metrics_{name}": value
+                for name, value in question["options"]["metrics"].items() if name != "weight_multiplier"}
     for name, value in options.items():
         if isinstance(value, list):
             options[name] = tuple(map(_weight, value)) if name.endswith("weight_setting") else tuple(value)
@@ -246,7 +255,8 @@ class World:
         cells = {}
         for host in world["hosts"]:
             cells.setdefault(host["cell"], []).append((f"compute_agent/{host['name']}", said_of(host)))
-        zero = [("scheduler/s", events.AggregateUpdated(uuid_of(one["name"]), one["name"], tuple(one["hosts"]), one["metadata"]))
+        zero = [("scheduler/s", events.AggregateUpdated(uuid_of(one["name"]), one["name"], tuple(one["hosts"]),
+                                                        one["metadata"]))
                 for one in world["aggregates"]]
         self.projections = [fold(cell, said, self.table) for cell, said in {**cells, "cell0": zero}.items()]
         self.requests = []

@@ -1,4 +1,5 @@
-"""Four processes on a RabbitMQ, each with its own account and no permission beyond docs/operating/accounts.md, over TLS."""
+"""Four processes on a RabbitMQ, each with its own account and no permission beyond docs/operating/accounts.md,
+over TLS."""
 
 import re
 import uuid
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.rabbit
 def documented() -> dict:
     """Account -> its three patterns, as the tables of the document say."""
     text = (ROOT / "docs/operating/accounts.md").read_text().replace("\\|", "\0")
-    rows = re.findall(r"^\| (?:`([a-z_]+)[^`]*`|(RPC of agents))[^|]* \| `(.*?)` \| `(.*?)` \| `(.*?)` \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| (?:`([a-z_]+)[^`]*`|(RPC of agents))[^|]* \| `(.*?)` \| `(.*?)` \| `(.*?)` \|$", text,
+                      re.MULTILINE)
     return {named or other: [pattern.replace("\0", "|") for pattern in patterns] for named, other, *patterns in rows}
 
 
@@ -38,8 +40,10 @@ class Site:
         self.server = server
         self.vhost = f"accounts-{uuid.uuid4().hex}"
         server.rabbitmqctl("add_vhost", self.vhost)
-        self.names = {"scheduler": "scheduler.sched", "conductor": "conductor.cond", "compute_agent": "compute_agent.host1-1",
-                      "operator": "operator", "replay": "replay", "RPC of agents": "rpc-of-agents", "other": "compute_agent.host2-1"}
+        self.names = {"scheduler": "scheduler.sched", "conductor": "conductor.cond",
+                      "compute_agent": "compute_agent.host1-1",
+                      "operator": "operator", "replay": "replay", "RPC of agents": "rpc-of-agents",
+                      "other": "compute_agent.host2-1"}
         patterns = documented()
         for role, name in self.names.items():
             server.add_user(name, "secret", *patterns["compute_agent" if role == "other" else role], vhost=self.vhost)
@@ -105,7 +109,8 @@ def test_services_with_their_own_accounts(tmp_path, site):
     try:
         # The agent first: it can do nothing before the conductor tells it the epoch of the log.
         for role, (service, *arguments) in COMMANDS.items():
-            running[role] = ServiceProcess(tmp_path, service, "--config-file", str(site.config(tmp_path, role)), *arguments)
+            running[role] = ServiceProcess(tmp_path, service, "--config-file", str(site.config(tmp_path, role)),
+                                           *arguments)
         for process in running.values():
             process.wait_ready()
         wait_until(lambda: folded(site.log("replay")).accounts_required, SECONDS_MAX, "the log requires no accounts")
@@ -139,7 +144,8 @@ FORGED = [events.HostConfirmed("host1-1", 1), events.HostRemoved("host1-1", "min
 
 
 def hold_against_forgery(site):
-    """What one host's account says in the name of another changes nothing; what it may not do at all the broker refuses."""
+    """What one host's account says in the name of another changes nothing;
+    what it may not do at all the broker refuses."""
     for data in FORGED:
         site.append("other", data, "compute_agent/host1-1")
     after = folded(site.log("replay"))
@@ -156,7 +162,8 @@ def test_the_broker_takes_no_message_in_another_ones_name(site):
     import amqp
     site.create_log()
     server = site.server
-    with amqp.Connection(f"{server.host}:{server.port}", site.names["other"], "secret", virtual_host=site.vhost) as connection:
+    with amqp.Connection(f"{server.host}:{server.port}", site.names["other"], "secret",
+                         virtual_host=site.vhost) as connection:
         channel = connection.channel()
         with pytest.raises(amqp.PreconditionFailed, match="user_id property set to 'compute_agent.host1-1'"):
             channel.basic_publish(amqp.Message(b"x", user_id="compute_agent.host1-1"), STREAMS["cell1"])
@@ -177,7 +184,8 @@ def test_what_is_not_heard_is_said(site, capsys):
         assert main(["create-log", "cell1", site.log("other"), "--name", "me", "--require-accounts"]) == 1
         assert "operator/me is not heard" in capsys.readouterr().err
     finally:
-        site.server.rabbitmqctl("set_permissions", "-p", site.vhost, site.names["other"], *documented()["compute_agent"])
+        site.server.rabbitmqctl("set_permissions", "-p", site.vhost, site.names["other"],
+                                *documented()["compute_agent"])
 
 
 @pytest.mark.parametrize("log, told", [

@@ -80,7 +80,8 @@ def folded(url):
         bounds = log.bounds()
         with log.read_from(bounds.first) as reader:
             while projection.position < bounds.last:
-                projection.fold([(one.position, codec.decode_record(one.payload, one.account)) for one in reader.read(1000, 10)])
+                projection.fold([(one.position, codec.decode_record(one.payload, one.account))
+                                 for one in reader.read(1000, 10)])
     return projection
 
 

@@ -143,8 +143,8 @@ def test_weighers(package):
 
 
 ENTRY_POINTS = {
-    "nova_sched.filters": {"passing": "deployer_a:Passing", "broken": "deployer_a:Nowhere", "number": "deployer_a:NUMBER",
-                           "never": "deployer_missing:Filter"},
+    "nova_sched.filters": {"passing": "deployer_a:Passing", "broken": "deployer_a:Nowhere",
+                           "number": "deployer_a:NUMBER", "never": "deployer_missing:Filter"},
     "nova_sched.weighers": {"even": "deployer_a:Even", "level": "deployer_a:Level"},
 }
 
@@ -159,8 +159,9 @@ def test_entry_points_are_loaded_if_they_are_enabled(package):
 
 
 WRONG = [
-    ({"available": ["deployer_nowhere.Filter"]}, "the filter deployer_nowhere.Filter cannot be loaded (ModuleNotFoundError: No "
-     "module named 'deployer_nowhere'); mend its package, or [filter_scheduler] available_filters"),
+    ({"available": ["deployer_nowhere.Filter"]}, "the filter deployer_nowhere.Filter cannot be loaded "
+     "(ModuleNotFoundError: No module named 'deployer_nowhere'); mend its package, "
+     "or [filter_scheduler] available_filters"),
     ({"available": ["deployer_a.Nowhere"]}, "the filter deployer_a.Nowhere cannot be loaded (AttributeError: "),
     ({"available": ["deployer_a.NUMBER"]}, "deployer_a.NUMBER is no filter, nor a module with one"),
     ({"available": ["deployer_a.Even"]}, "deployer_a.Even is no filter"),
@@ -168,19 +169,23 @@ WRONG = [
     ({"available": ["deployer_a.Grumpy"]}, "the filter deployer_a.Grumpy cannot be loaded (RuntimeError: not today)"),
     ({"available": ["deployer_a.Abstract"]}, "the filter deployer_a.Abstract cannot be loaded (TypeError: "),
     ({"available": ["deployer_wrong.Filter"]}, "the filter deployer_wrong.Filter cannot be loaded (IndentationError: "),
-    ({"available": ["deployer_needs.Filter"]}, "the filter deployer_needs.Filter cannot be loaded (ModuleNotFoundError: No module "
-     "named 'nothing_of_that_name')"),
+    ({"available": ["deployer_needs.Filter"]}, "the filter deployer_needs.Filter cannot be loaded "
+     "(ModuleNotFoundError: No module named 'nothing_of_that_name')"),
     ({"available": ["deployer_empty"]}, "deployer_empty is no filter"),
     ({"available": ["word"]}, "the filter word cannot be loaded (ModuleNotFoundError: "),
     ({"available": [""]}, "the filter '' cannot be loaded"),
-    ({"available": ["deployer_a.ComputeFilter"]}, "the class ComputeFilter of deployer_a.ComputeFilter has the name of a filter "
-     "that is built in"),
-    ({"available": ["deployer_a.Passing", "deployer_c.Passing"]}, "deployer_c.Passing and deployer_a both have a filter Passing"),
-    ({"available": [], "enabled": ["broken"]}, "the filter broken (deployer_a:Nowhere) cannot be loaded (AttributeError: "),
-    ({"available": [], "enabled": ["never"]}, "the filter never (deployer_missing:Filter) cannot be loaded (ModuleNotFoundError"),
-    ({"available": [], "enabled": ["number"]}, "the entry point number (deployer_a:NUMBER) of nova_sched.filters is no filter"),
-    ({"weight_classes": ["Nobody"]}, "there is no weigher 'Nobody', wanted nova.scheduler.weights.all_weighers, a class path, an "
-     "entry point of nova_sched.weighers or some of"),
+    ({"available": ["deployer_a.ComputeFilter"]}, "the class ComputeFilter of deployer_a.ComputeFilter has the name of "
+     "a filter that is built in"),
+    ({"available": ["deployer_a.Passing", "deployer_c.Passing"]},
+     "deployer_c.Passing and deployer_a both have a filter Passing"),
+    ({"available": [], "enabled": ["broken"]},
+     "the filter broken (deployer_a:Nowhere) cannot be loaded (AttributeError: "),
+    ({"available": [], "enabled": ["never"]},
+     "the filter never (deployer_missing:Filter) cannot be loaded (ModuleNotFoundError"),
+    ({"available": [], "enabled": ["number"]},
+     "the entry point number (deployer_a:NUMBER) of nova_sched.filters is no filter"),
+    ({"weight_classes": ["Nobody"]}, "there is no weigher 'Nobody', wanted nova.scheduler.weights.all_weighers, a "
+     "class path, an entry point of nova_sched.weighers or some of"),
     ({"weight_classes": ["deployer_a.Passing"]}, "deployer_a.Passing is no weigher"),
     ({"weight_classes": ["deployer_nowhere.W"]}, "the weigher deployer_nowhere.W cannot be loaded"),
 ]
@@ -200,7 +205,7 @@ def test_what_cannot_be_loaded(package, wanted, text):
 
 def test_a_name_that_is_nowhere_is_told_as_ever(tmp_path):
     conf = conf_of(tmp_path, {"filter_scheduler": {"enabled_filters": "ComputeFilter,Nobody"}})
-    with pytest.raises(errors.UsageError, match="there is no filter 'Nobody', wanted one of .*; mend enabled_filters"):
+    with pytest.raises(errors.UsageError, match=r"no filter 'Nobody', wanted one of .*; mend \[filter_scheduler\] enabled_filters or av"):
         config.policy_of(conf)
 
 
@@ -235,7 +240,8 @@ def example(package, monkeypatch):
     sys.modules.pop("example_filters", None)
 
 
-@pytest.mark.parametrize("number, names", [(0, ("LicenceFilter", "ProjectSpreadWeigher")), (1, ("licence", "project_spread"))])
+@pytest.mark.parametrize("number, names",
+                         [(0, ("LicenceFilter", "ProjectSpreadWeigher")), (1, ("licence", "project_spread"))])
 def test_the_guides_example(example, tmp_path, number, names):
     conf = conf_of(tmp_path, {})
     (tmp_path / "a.conf").write_text(blocks("ini")[number])
@@ -250,4 +256,5 @@ def test_the_guides_example(example, tmp_path, number, names):
     assert cloud.survivors(request()) == ["h1", "h2", "h3"]
     decision = cloud.decide(windows)
     assert [one.host for one in decision.candidates] == ["h2"]
-    assert {one.host: one.weighers[-1][:2] for one in decision.scores} == {"h2": (names[1], 0.0), "h1": (names[1], -1.0)}
+    assert {one.host: one.weighers[-1][:2] for one in decision.scores} == {"h2": (names[1], 0.0),
+                                                                           "h1": (names[1], -1.0)}

@@ -17,10 +17,10 @@ from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
 from nova_sched.snapshots import FileStore
 from rpc_api import agent as agent_rpc
 from rpc_api import conductor as conductor_rpc
-from rpc_api import errors, messages
+from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus
 from rpc_api.log import open_log
-from tests.engines import uuid_of
+from tests.engines import request, uuid_of
 from tests.servers import wait_until
 from tests.service.specs import CONTEXT, spec
 
@@ -211,8 +211,9 @@ def test_a_scheduler_starts_without_a_cell_and_takes_it_when_it_comes(tmp_path):
         built(api, 1)
         assert scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX) == ["cell2"]
         os.mkdir(tmp_path / "later")
-        wait_until(lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
-                   SECONDS_MAX, "cell2 was not taken")
+        wait_until(
+            lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
+            SECONDS_MAX, "cell2 was not taken")
         assert not scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX)
 
 
@@ -327,3 +328,28 @@ def test_a_scheduler_keeps_no_state_of_cell0_that_is_not_folded(tmp_path):
         assert len(kept) == 1
         scheduler.call(lambda engine: (engine.states.expect("cell0"), scheduler._keep_snapshot())).result(SECONDS_MAX)
         assert len(kept) == 1
+
+
+def test_a_scheduler_whose_name_another_process_took_ends_and_says_so(tmp_path):
+    with Site(tmp_path, "memory") as site:
+        site.conductor()
+        site.agent()
+        first, second = site.scheduler("s"), site.scheduler("s")
+        wait_until(lambda: first.fault, SECONDS_MAX, "the first does not notice")
+        assert first.fault.exit_code == errors.EXIT_USAGE
+        assert "another process speaks as scheduler/s in the log of cell0" in str(first.fault)
+        assert "[scheduler] name" in str(first.fault)
+        with pytest.raises(errors.NameTaken):
+            first.select(request("req-1", 1), [uuid_of("vm")], 0).result(SECONDS_MAX)
+        built(site.serve(second), 1)
+        assert second.fault is None and site.scheduler("other").fault is None
+
+
+def test_a_conductor_whose_name_another_process_took_ends_and_says_so(tmp_path):
+    with Site(tmp_path, "memory") as site:
+        first, second = site.conductor("c"), site.conductor("c")
+        site.agent()
+        second.producer.publish(events.HostLost("h1", "it is silent"))
+        wait_until(lambda: first.fault, SECONDS_MAX, "the first does not notice")
+        assert "another process speaks as conductor/c in the log of cell1" in str(first.fault)
+        assert second.fault is None

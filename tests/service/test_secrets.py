@@ -173,7 +173,8 @@ def test_over_oslo_messaging(said):
             scheduler.start().wait_ready(SECONDS_MAX)
             server = bus.serve(scheduler_rpc.TOPIC, "s", [SchedulerEndpoint(scheduler)], scheduler_rpc.VERSION)
             client = bus.client(scheduler_rpc.TOPIC, scheduler_rpc.VERSION)
-            for arguments in ({"spec_obj": secret_spec("vm"), "instance_uuids": [uuid_of("vm")]}, {"spec_obj": mapping()}):
+            for arguments in ({"spec_obj": secret_spec("vm"), "instance_uuids": [uuid_of("vm")]},
+                              {"spec_obj": mapping()}):
                 with pytest.raises(Exception) as refused:
                     client.call(CONTEXT, "select_destinations", timeout=SECONDS_MAX, **arguments)
                 assert_none(told(refused.value))
@@ -243,7 +244,8 @@ def test_a_mapping_that_cannot_be_read(damaged, said):
     assert_none(*said)
 
 
-@pytest.mark.parametrize("context", [[f"{MARK}-x"], f"{MARK}-x", {"roles": f"{MARK}", "auth_token": [f"{MARK}-x"]}, None],
+@pytest.mark.parametrize("context", [[f"{MARK}-x"], f"{MARK}-x", {"roles": f"{MARK}", "auth_token": [f"{MARK}-x"]},
+                                     None],
                          ids=range(4))
 def test_a_context_that_cannot_be_read(context, said):
     try:

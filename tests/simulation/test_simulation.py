@@ -1,4 +1,5 @@
-"""The laws under every fault that a seed can draw, and the proof that the checks can fail: planted bugs are each caught."""
+"""The laws under every fault that a seed can draw, and the proof that the checks can fail:
+planted bugs are each caught."""
 
 import json
 import os

@@ -44,11 +44,14 @@ ROWS = [
     (raw_record(event(values=[5, "r"])), (0, "invalid", "conductor/x", "HostLost.host: a string")),
     (raw_record(event(), epoch="another"), (0, "foreign-epoch", "conductor/x", "a record for epoch another")),
     (raw_record(epoch="empty"), (0, "foreign-epoch", None, "a record for epoch empty")),
-    (record_of(Voice("scheduler/s").say(events.HostSeen("a"))), (0, "not-allowed", "scheduler/s", "whose role may not")),
+    (record_of(Voice("scheduler/s").say(events.HostSeen("a"))),
+     (0, "not-allowed", "scheduler/s", "whose role may not")),
     (record_of(Voice("conductor/x").say(events.AccountsRequired(True))),
      (0, "not-its-account", "conductor/x", "appended with none")),
-    (record_of(Voice("compute_agent/z").say(report("a"))), (0, "not-its-host", "compute_agent/z", "a HostReported for a by")),
-    (record_of(Voice("compute_agent/y").say(report("y", inventory=b"\xc1"))), (0, "invalid", "compute_agent/y", "msgpack")),
+    (record_of(Voice("compute_agent/z").say(report("a"))),
+     (0, "not-its-host", "compute_agent/z", "a HostReported for a by")),
+    (record_of(Voice("compute_agent/y").say(report("y", inventory=b"\xc1"))),
+     (0, "invalid", "compute_agent/y", "msgpack")),
 ]
 
 
@@ -85,7 +88,8 @@ def test_a_host_in_cell0s_log(url, capsys):
 
 
 def test_the_codes_are_those_of_the_sources():
-    sources = [ROOT / "rpc_api/codec.py", ROOT / "nova_sched/projection/fold.py", ROOT / "nova_sched/projection/projection.py"]
+    sources = [ROOT / "rpc_api/codec.py", ROOT / "nova_sched/projection/fold.py",
+               ROOT / "nova_sched/projection/projection.py"]
     calls = re.compile(r'(?:SetAside|_aside_record|_set_aside)\(\s*(?:position, \w+, )?"([a-z-]+)"')
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
     assert {told[1] for _, told in ROWS} | {"wrong-log"} == quarantine.CODES
@@ -179,5 +183,6 @@ def test_the_report_shows_the_last_ones():
 
 def test_a_claim_that_is_refused_is_not_set_aside(url, capsys):
     with open_log(url) as log:
-        log.append([record_of(SCHEDULER.say(claim("vm", "nowhere"))), record_of(OTHER.say(events.HostConfirmed("b", 1)))])
+        log.append([record_of(SCHEDULER.say(claim("vm", "nowhere"))),
+                    record_of(OTHER.say(events.HostConfirmed("b", 1)))])
     assert shown(capsys, "--log", f"cell1={url}")[0] == 0

@@ -175,7 +175,8 @@ def test_snapshot_of_another_log_is_refused(played, tmp_path, capsys):
     to, other = f"file://{tmp_path}/snapshots", f"sqlite:///{tmp_path}/other.db"
     assert main(["snapshot", "--log", str(played), "--to", to]) == 0
     with open_log(other) as log:
-        opened = codec.make_event(events.LogOpened("cell1", "2be3e942-7185-43ee-91a2-ea3c62bcb527"), "operator/x", 1, 1, 1)
+        opened = codec.make_event(events.LogOpened("cell1", "2be3e942-7185-43ee-91a2-ea3c62bcb527"), "operator/x", 1, 1,
+                                  1)
         log.append([codec.encode_record("2be3e942-7185-43ee-91a2-ea3c62bcb527", [opened])])
     assert main(["snapshot", "--log", f"cell1={other}", "--to", to, "--check"]) == 4
     assert "is of the log" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""The filters that configurations of nova may name beside the default ones, one row a case: options, hints, aggregates."""
+"""The filters that configurations of nova may name beside the default ones, one row a case: options, hints,
+aggregates."""
 
 import pytest
 
@@ -28,7 +29,8 @@ def sized(name, *classes, **ratios):
 
 
 THREE = [report(name) for name in ("a", "b", "c")]
-LOADED = [report("idle"), report("busy", consumer("vm-1", of("busy", 1)), consumer("vm-2", of("busy", 1)), num_io_ops=3),
+LOADED = [report("idle"), report("busy", consumer("vm-1", of("busy", 1)), consumer("vm-2", of("busy", 1)),
+                                 num_io_ops=3),
           report("half", consumer("vm-3", of("half", 1)), num_io_ops=2)]
 ADDRESSED = [report(name, inventory=tree(name, host_ip=address)) for name, address in (
     ("a", "10.1.2.3"), ("b", "10.1.3.3"), ("c", "fd00::1"), ("d", None), ("e", "no address"))]
@@ -48,7 +50,8 @@ KINDS = [
 
 
 def hints(**values):
-    return {"scheduler_hints": {name: (value,) if isinstance(value, str) else tuple(value) for name, value in values.items()}}
+    return {"scheduler_hints": {name: (value,) if isinstance(value, str) else tuple(value)
+                                for name, value in values.items()}}
 
 
 def query(text):
@@ -60,10 +63,13 @@ ROWS = [
     ("AllHostsFilter", THREE, {}, {}, {}),
     ("AggregateImagePropertiesIsolation", THREE, {"image_properties": {"os_distro": "arch"}}, {}, {}),
     ("AggregateImagePropertiesIsolation", [*THREE, aggregate("x", "a", "b", os_distro="arch , debian"),
-                                           aggregate("y", "b", os_distro="fedora"), aggregate("z", "c", os_type="linux")],
+                                           aggregate("y", "b", os_distro="fedora"),
+                                           aggregate("z", "c", os_type="linux")],
      {"image_properties": {"os_distro": "fedora"}}, {}, {"image property os_distro of the aggregate": ["a"]}),
-    ("AggregateImagePropertiesIsolation", [*THREE, aggregate("x", "a", os_distro="arch", architecture="arm")], {}, {}, {}),
-    ("AggregateImagePropertiesIsolation", [*THREE, aggregate("x", "a", hw_boot_menu="True"), aggregate("y", "b", os_distro="1")],
+    ("AggregateImagePropertiesIsolation", [*THREE, aggregate("x", "a", os_distro="arch", architecture="arm")], {}, {},
+     {}),
+    ("AggregateImagePropertiesIsolation",
+     [*THREE, aggregate("x", "a", hw_boot_menu="True"), aggregate("y", "b", os_distro="1")],
      {"image_properties": {"hw_boot_menu": "False", "os_distro": "0"}}, {},
      {"image property os_distro of the aggregate": ["b"]}),
     ("AggregateImagePropertiesIsolation", [*THREE, aggregate("x", "a", os_type="windows", hw_disk_bus="ide")],
@@ -71,20 +77,23 @@ ROWS = [
      {"aggregate_image_properties_isolation_namespace": "hw", "aggregate_image_properties_isolation_separator": "_"},
      {"image property hw_disk_bus of the aggregate": ["a"]}),
     ("AggregateInstanceExtraSpecsFilter", THREE, {"extra_specs": {"capabilities:x": "1", "a:b": "2"}}, {}, {}),
-    ("AggregateInstanceExtraSpecsFilter", [*THREE, aggregate("x", "a", ssd="true"), aggregate("y", "b", ssd="no, true")],
+    ("AggregateInstanceExtraSpecsFilter",
+     [*THREE, aggregate("x", "a", ssd="true"), aggregate("y", "b", ssd="no, true")],
      {"extra_specs": {"ssd": "true"}}, {}, {"extra spec ssd of the aggregate": ["c"]}),
     ("AggregateInstanceExtraSpecsFilter", [*THREE, aggregate("x", "a", speed="5"), aggregate("y", "b", speed="fast"),
                                            aggregate("z", "b", speed="7")],
-     {"extra_specs": {"aggregate_instance_extra_specs:speed": ">= 6"}}, {}, {"extra spec speed of the aggregate": ["a", "c"]}),
+     {"extra_specs": {"aggregate_instance_extra_specs:speed": ">= 6"}}, {},
+     {"extra spec speed of the aggregate": ["a", "c"]}),
     ("AggregateMultiTenancyIsolation", THREE, {}, {}, {}),
     ("AggregateMultiTenancyIsolation", [*THREE, aggregate("x", "a", filter_tenant_id="other"),
-                                        aggregate("y", "a", "b", filter_tenant_id7="some,project"), aggregate("z", "c", k="v")],
+                                        aggregate("y", "a", "b", filter_tenant_id7="some,project"),
+                                        aggregate("z", "c", k="v")],
      {}, {}, {}),
     ("AggregateMultiTenancyIsolation", [*THREE, aggregate("x", "a", filter_tenant_id="other"),
                                         aggregate("y", "b", filter_tenant_id7="project")], {}, {},
      {"aggregate of other projects": ["a"]}),
-    ("AggregateMultiTenancyIsolation", [*THREE, aggregate("x", "a", filter_tenant_id="other")], {"project_id": None}, {},
-     {"aggregate of other projects": ["a"]}),
+    ("AggregateMultiTenancyIsolation", [*THREE, aggregate("x", "a", filter_tenant_id="other")], {"project_id": None},
+     {}, {"aggregate of other projects": ["a"]}),
     ("AggregateTypeAffinityFilter", THREE, {}, {}, {}),
     ("AggregateTypeAffinityFilter", [*THREE, aggregate("x", "a", instance_type="m2, m3"),
                                      aggregate("y", "b", instance_type="m2"), aggregate("z", "b", instance_type="m1 ")],
@@ -109,8 +118,8 @@ ROWS = [
     ("DifferentHostFilter", LOADED, {}, {}, {}),
     ("DifferentHostFilter", LOADED, hints(different_host=""), {}, {}),
     ("DifferentHostFilter", LOADED, hints(different_host="no uuid"), {}, {}),
-    ("DifferentHostFilter", [*LOADED, claim("vm-9", "idle")], hints(different_host=[uuid_of("vm-1"), uuid_of("vm-9")]), {},
-     {"host of an instance to keep away from": ["busy", "idle"]}),
+    ("DifferentHostFilter", [*LOADED, claim("vm-9", "idle")], hints(different_host=[uuid_of("vm-1"), uuid_of("vm-9")]),
+     {}, {"host of an instance to keep away from": ["busy", "idle"]}),
     ("SameHostFilter", LOADED, {}, {}, {}),
     ("SameHostFilter", LOADED, hints(same_host=""), {}, {}),
     ("SameHostFilter", LOADED, hints(same_host=[uuid_of("vm-1"), uuid_of("vm-3")]), {},
@@ -134,8 +143,8 @@ ROWS = [
     ("IsolatedHostsFilter", THREE, {"image_id": OTHER_IMAGE}, {"isolated_hosts": ("b",)}, {"isolated host": ["b"]}),
     ("IsolatedHostsFilter", THREE, {"image_id": IMAGE}, {"isolated_images": (IMAGE,)},
      {"isolated image": ["a", "b", "c"]}),
-    ("IsolatedHostsFilter", THREE, {"image_id": IMAGE}, ISOLATED | {"restrict_isolated_hosts_to_isolated_images": False},
-     {"isolated image": ["b", "c"]}),
+    ("IsolatedHostsFilter", THREE, {"image_id": IMAGE},
+     ISOLATED | {"restrict_isolated_hosts_to_isolated_images": False}, {"isolated image": ["b", "c"]}),
     ("IsolatedHostsFilter", THREE, {"image_id": OTHER_IMAGE},
      ISOLATED | {"restrict_isolated_hosts_to_isolated_images": False}, {}),
     ("MetricsFilter", METERED, {}, {}, {}),
@@ -143,15 +152,17 @@ ROWS = [
      {"no metric cpu.percent": ["c"], "no metric cpu.idle": ["b", "c"]}),
     ("RamFilter", THREE, {}, {}, {}),
     ("RamFilter", [sized("a", ("MEMORY_MB", 1000, 100)), sized("b", ("MEMORY_MB", 1000, 100), MEMORY_MB=1.5),
-                   sized("c", ("MEMORY_MB", 500, 0), MEMORY_MB=9.0), sized("d", ("VCPU", 1, 0))], {"memory_mb": 950}, {},
+                   sized("c", ("MEMORY_MB", 500, 0), MEMORY_MB=9.0), sized("d", ("VCPU", 1, 0))], {"memory_mb": 950},
+                   {},
      {"free RAM": ["a", "c", "d"]}),
     ("CoreFilter", THREE, {}, {}, {}),
     ("CoreFilter", [sized("a", ("VCPU", 4, 0), ("PCPU", 4, 0)), sized("b", ("VCPU", 4, 0), VCPU=16.0),
                     sized("c", ("MEMORY_MB", 1, 0)), sized("d", ("VCPU", 8, 4), VCPU=1.5), KINDS[2]], {"vcpus": 8}, {},
      {"free cores": ["b"]}),
     ("DiskFilter", THREE, {}, {}, {}),
-    ("DiskFilter", [sized("a", ("DISK_GB", 10, 0)), sized("b", ("DISK_GB", 10, 1), DISK_GB=2.0), sized("c", ("DISK_GB", 11, 1)),
-                    sized("d", ("DISK_GB", 12, 1))], {"root_gb": 5, "ephemeral_gb": 5, "swap_mb": 1}, {},
+    ("DiskFilter", [sized("a", ("DISK_GB", 10, 0)), sized("b", ("DISK_GB", 10, 1), DISK_GB=2.0),
+                    sized("c", ("DISK_GB", 11, 1)), sized("d", ("DISK_GB", 12, 1))],
+                    {"root_gb": 5, "ephemeral_gb": 5, "swap_mb": 1}, {},
      {"free disk": ["a", "b", "c"]}),
     ("DiskFilter", [sized("a", ("DISK_GB", 5, 0)), sized("b", ("DISK_GB", 4, 0))],
      {"root_gb": 90, "ephemeral_gb": 5, "is_bfv": True}, {}, {"free disk": ["b"]}),
@@ -207,7 +218,8 @@ def test_one_host_alone_is_refused_as_it_is_among_all():
         asked, policy = request(**facts), Policy(**options)
         for row in cloud.table.roots():
             view = filters.HostView(cloud.table, cloud.table.roots()[cloud.table.roots() == row])
-            reasons = {refusal.reason for refusal in one.refusals(view, asked, policy, cloud.scope(asked)) if refusal.hosts[0]}
+            reasons = {refusal.reason for refusal in one.refusals(view, asked, policy, cloud.scope(asked))
+                       if refusal.hosts[0]}
             assert reasons == {reason for reason, hosts in refused.items() if cloud.table.host_names[row] in hosts}, name
 
 
@@ -226,7 +238,8 @@ BAD_HINTS = [
     ("JsonFilter", query('["not",' * (MAX_DEPTH + 1) + "1" + "]" * (MAX_DEPTH + 1)), "inside each other"),
     ("JsonFilter", query('["and"' + ', ["not", 1]' * MAX_OPERATORS + "]"), f"at most {MAX_OPERATORS} operators"),
     ("SimpleCIDRAffinityFilter", hints(build_near_host_ip="nowhere"), "build_near_host_ip 'nowhere' and cidr '/24'"),
-    ("SimpleCIDRAffinityFilter", hints(build_near_host_ip="10.0.0.1", cidr="/33"), "'10.0.0.1' and cidr '/33' make no network"),
+    ("SimpleCIDRAffinityFilter", hints(build_near_host_ip="10.0.0.1", cidr="/33"),
+     "'10.0.0.1' and cidr '/33' make no network"),
     ("SimpleCIDRAffinityFilter", hints(build_near_host_ip="10.0.0.1", cidr="2"), "make no network"),
     ("SimpleCIDRAffinityFilter", hints(build_near_host_ip=["10.0.0.1", "10.0.0.2"]), "make no network"),
     ("ImagePropertiesFilter", {"image_properties": {"hw_vm_mode": "hvm", "img_hv_requested_version": ">=new"}},
@@ -249,8 +262,8 @@ def test_what_makes_no_sense_refuses_the_request_by_name_and_value(name, facts, 
 
 
 def test_claims_under_way_count_as_instances_and_operations():
-    cloud = Asked(*LOADED, policy=Policy(enabled_filters=("NumInstancesFilter", "IoOpsFilter"), max_instances_per_host=2,
-                                         max_io_ops_per_host=4))
+    cloud = Asked(*LOADED, policy=Policy(enabled_filters=("NumInstancesFilter", "IoOpsFilter"),
+                                         max_instances_per_host=2, max_io_ops_per_host=4))
     assert cloud.survivors(request()) == ["half", "idle"]
     held = [claim(f"vm-{number}", "idle") for number in (7, 8)]
     for one in held:
@@ -265,7 +278,8 @@ def test_claims_under_way_count_as_instances_and_operations():
 
 
 def test_a_filter_that_is_always_asked_may_be_named_too():
-    policy = Policy(enabled_filters=("AvailabilityZoneFilter", *DEFAULT_FILTERS, "AvailabilityZoneFilter", "ComputeFilter"))
+    policy = Policy(enabled_filters=("AvailabilityZoneFilter", *DEFAULT_FILTERS, "AvailabilityZoneFilter",
+                                     "ComputeFilter"))
     assert policy.filters == Policy().filters
     cloud = Asked(*THREE, aggregate("x", "a", availability_zone="east"), policy=policy)
     assert cloud.run(request(availability_zone="east")).refusals == [("AvailabilityZoneFilter", "availability zone", 2)]

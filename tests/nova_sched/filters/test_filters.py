@@ -164,7 +164,8 @@ ROWS = [
     ("ResourceFilter", TREES, {"groups": (group(PCPU=5),), "fallback_groups": (group(VCPU=5),)}, {"PCPU": ["numa"]}),
     ("ResourceFilter", TREES, {"groups": (group(VCPU=5),), "fallback_groups": (group("1", VCPU=4, MEMORY_MB=1),)},
      {"VCPU": ["numa"]}),
-    ("ResourceFilter", TREES, {"groups": (group(required=["CUSTOM_N0"]),)}, {"trait CUSTOM_N0": ["flat", "lean", "numa"]}),
+    ("ResourceFilter", TREES, {"groups": (group(required=["CUSTOM_N0"]),)},
+     {"trait CUSTOM_N0": ["flat", "lean", "numa"]}),
     ("ResourceFilter", STATUS, {"groups": (group(required=["COMPUTE_STATUS_DISABLED"]),)},
      {"trait COMPUTE_STATUS_DISABLED": ["a"]}),
     ("ResourceFilter", TREES, {"groups": (group("1", VCPU=4, MEMORY_MB=1),)},
@@ -194,7 +195,8 @@ ROWS = [
     ("NUMATopologyFilter", NODES, {"numa": pinned(2)}, {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full"]}),
     ("NUMATopologyFilter", NODES, {"numa": pinned(4)},
      {"no NUMA topology": ["plain"], "NUMA pinned CPUs": ["full", "single"]}),
-    ("NUMATopologyFilter", NODES, {"numa": pinned(1, 1)}, {"no NUMA topology": ["plain"], "NUMA nodes": ["full", "single"],
+    ("NUMATopologyFilter", NODES, {"numa": pinned(1, 1)},
+     {"no NUMA topology": ["plain"], "NUMA nodes": ["full", "single"],
                                                            "NUMA topology": ["threads"]}),
     ("NUMATopologyFilter", NODES, {"extra_specs": {"hw:cpu_policy": "dedicated"},
                                    "image_properties": {"hw_cpu_thread_policy": "require"}},
@@ -296,7 +298,8 @@ def test_what_a_pci_request_is_called_does_not_make_a_shape_of_its_own():
     one = NAMED["PciPassthroughFilter"]
     asked = request(pci=(pci(1, "nic", "first", product_id="1520"),))
     assert one.seen(asked) == one.seen(request(pci=(pci(1, "nic", "second", product_id="1520"),)))
-    others = ({"pci": (pci(2, "nic", "first", product_id="1520"),)}, {"pci": (pci(1, "nik", "first", product_id="1520"),)},
+    others = ({"pci": (pci(2, "nic", "first", product_id="1520"),)},
+              {"pci": (pci(1, "nik", "first", product_id="1520"),)},
               {"pci": (pci(1, "nic", "first", product_id="1521"),)}, {"pci": asked.pci * 2}, {"pci": ()},
               {"groups": (group(f"{uuid_of('first')}-0", CUSTOM_X=1),)})
     seen = [one.seen(asked._replace(**facts)) for facts in others]

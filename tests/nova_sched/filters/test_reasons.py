@@ -1,4 +1,5 @@
-"""The reasons that filters declare, for the reference, are those with which they refuse: by the rows of the table tests."""
+"""The reasons that filters declare, for the reference, are those with which they refuse:
+by the rows of the table tests."""
 
 import re
 
@@ -19,7 +20,8 @@ YIELDED = {(row[0], reason) for row in (*test_filters.ROWS, *test_cheap_filters.
 def pattern(template):
     """What a declared reason stands for: resource classes have capitals, other words in braces are anything."""
     parts = re.split(r"(\{[^}]*\})", template)
-    return re.compile("".join({"{resource class}": "[A-Z0-9_]+", "{number}": "[0-9]+"}.get(part, ".+") if part.startswith("{")
+    return re.compile("".join({"{resource class}": "[A-Z0-9_]+", "{number}": "[0-9]+"}.get(part, ".+")
+                              if part.startswith("{")
                               else re.escape(part) for part in parts))
 
 

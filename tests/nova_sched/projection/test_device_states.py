@@ -70,7 +70,8 @@ def test_hosts_of_one_state_are_looked_at_once():
     assert len(looked) == 1
     cell.say(asking(0, "h3"))
     numbers = states.renewed().numbers
-    assert told(states.verdicts("free", numbers, verdict), numbers).tolist() == [3 if name == "h3" else 4 for name in HOSTS]
+    assert told(states.verdicts("free", numbers, verdict), numbers).tolist() == [
+        3 if name == "h3" else 4 for name in HOSTS]
     assert len(looked) == 2
     states.verdicts("another question", numbers, verdict)
     assert len(looked) == 4
@@ -88,4 +89,5 @@ def test_no_more_questions_are_known_than_allowed(monkeypatch):
 def test_many_numbers_are_told_as_few_are(length):
     numbers = np.array([number % 7 - 1 for number in range(length)], np.int32)
     assert distinct(numbers) == sorted(set(numbers.tolist()))
-    assert told({number: 10 * number for number in range(-1, 6)}, numbers).tolist() == [10 * number for number in numbers.tolist()]
+    assert told({number: 10 * number for number in range(-1, 6)}, numbers).tolist() == [
+        10 * number for number in numbers.tolist()]

@@ -1,4 +1,5 @@
-"""The ledger against a naive model: entries put on, taken off, started and moved; who is in which group, and what breaks."""
+"""The ledger against a naive model: entries put on, taken off, started and moved; who is in which group,
+and what breaks."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

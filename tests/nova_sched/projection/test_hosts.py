@@ -210,10 +210,10 @@ def test_rows_and_classes_grow():
 def test_a_removed_host_is_forgotten():
     cell = Cell(report("other"))
     with unchanged_by(cell):
-        for data in (nested(*NUMA), claim("vm", "host", rule=rule()), started("vm-2", "host"),
-                     events.HostLost("host", ""), events.HostRemoved("host", "gone"),
-                     events.HostRemoved("host", "gone"), released("vm")):
-            cell.say(data)
+        said = [cell.say(data) for data in (
+            nested(*NUMA), claim("vm", "host", rule=rule()), started("vm-2", "host"), events.HostLost("host", ""),
+            events.HostRemoved("host", "gone"), events.HostRemoved("host", "gone"), released("vm"))]
+    assert said == ["ok", "accepted", "unclaimed-start", *["ok"] * 4] and "host" not in cell.projection.hosts
 
 
 # --- refused ------------------------------------------------------------------------------------------------------
@@ -337,5 +337,5 @@ def test_a_conductor_removes_any_host():
 def test_lost_and_seen_of_an_unknown_host_are_no_matter():
     cell = Cell(OPENED)
     with unchanged_by(cell):
-        cell.say(events.HostLost("host", "silent"))
-        cell.say(events.HostSeen("host"))
+        said = [cell.say(events.HostLost("host", "silent")), cell.say(events.HostSeen("host"))]
+    assert said == ["ok", "ok"] and cell.projection.hosts == {}

@@ -89,11 +89,12 @@ BY = ["scheduler/a", "conductor/a", "compute_agent/host", "operator/a", "compute
 
 SAMPLES = [
     events.LogOpened("cell1", EPOCH), events.LogRebased("cell1", 0), events.AccountsRequired(False), report("host"),
-    events.HostConfirmed("host", 0), events.HostLost("host", ""), events.HostSeen("host"), events.HostRemoved("host", ""),
-    events.InstancesTracked("host", (events.TrackedInstance(uuid_of("vm-9"), {}),), ()), claim("vm-2", "host"),
-    released("vm"), expired("vm"), started("vm", "host"), deleted("vm", "host"), moved("host", "vm", "vm-3"),
-    events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
+    events.HostConfirmed("host", 0), events.HostLost("host", ""), events.HostSeen("host"),
+    events.HostRemoved("host", ""), events.InstancesTracked("host", (events.TrackedInstance(uuid_of("vm-9"), {}),), ()),
+    claim("vm-2", "host"), released("vm"), expired("vm"), started("vm", "host"), deleted("vm", "host"),
+    moved("host", "vm", "vm-3"), events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
     events.DecisionMade("", uuid_of("vm"), 0, "", "", None, (), 0, b""),
+    events.RequestRefused("", (uuid_of("vm"),), ""),
     events.AggregateUpdated(uuid_of("agg"), "agg", (), {}), events.AggregateDeleted(uuid_of("agg")),
     events.GroupAnchored(uuid_of("group"), "cell1", "host", 0), events.GroupFenced(uuid_of("group"), 1),
 ]

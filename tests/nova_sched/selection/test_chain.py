@@ -24,7 +24,8 @@ POLICY = Policy(weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for num
 REQUESTS = [
     request(), request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)), request(group("1", VCPU=2), group(MEMORY_MB=1)),
     request(group(VCPU=1, required=["CUSTOM_T"])), request(group(VCPU=1, member_of=[["rack"]])),
-    request(group(VCPU=1), ignore_hosts=("h1", "h2")), request(group(VCPU=1), ignore_hosts=tuple(NAMES[::2])), request(group(VCPU=1), availability_zone="east"),
+    request(group(VCPU=1), ignore_hosts=("h1", "h2")), request(group(VCPU=1), ignore_hosts=tuple(NAMES[::2])),
+    request(group(VCPU=1), availability_zone="east"),
     request(group(VCPU=2), server_group=server_group("anti-affinity")),
     request(group(VCPU=2), server_group=server_group("soft-anti-affinity")),
     request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"), request(group(CUSTOM_LATE=1)),
@@ -215,11 +216,12 @@ def test_the_shape_is_all_that_static_filters_see():
                "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
                "image_properties": {"hw_architecture": "x"}, "check_only": True, "force_hosts": ("x",),
                "force_nodes": ("x",), "fallback_groups": (group(VCPU=2),)}
-    others = {"request_id": "x", "same_subtree": (("1",),), "project_id": "x", "flavor_name": "x", "ignore_hosts": ("x",), "target_host": "x",
+    others = {"request_id": "x", "same_subtree": (("1",),), "project_id": "x", "flavor_name": "x",
+              "ignore_hosts": ("x",), "target_host": "x",
               "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
-              "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1, "swap_mb": 1,
-              "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)}, "numa": None,
-              "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
+              "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1,
+              "swap_mb": 1, "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)},
+              "numa": None, "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
     assert set(others) | set(changed) == set(request()._fields)
 
     def shape(one):

@@ -12,7 +12,8 @@ from tests.builders import claim, consumer, inventory_of, of, report, tree
 from tests.nova_sched.selection.asks import Asked, group, request
 
 HOSTS = [report(f"h{number}", *[consumer(f"vm-{number}-{one}", of(f"h{number}", 1)) for one in range(number)],
-                inventory=tree(f"h{number}", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024 * (number + 1)))),
+                inventory=tree(f"h{number}",
+                               inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024 * (number + 1)))),
                 disabled=number == 3)
          for number in range(5)]
 
@@ -97,7 +98,8 @@ class Columns(Filter):
 
 def test_both_kinds_are_mixed():
     cloud = cloud_of(Columns(), Even(), enabled=("Even", "Columns", "ComputeFilter"))
-    assert cloud.run(request()).refusals == [("ComputeStatusFilter", "disabled", 1), ("Columns", "crowded", 2), ("Even", "Even", 1)]
+    assert cloud.run(request()).refusals == [("ComputeStatusFilter", "disabled", 1), ("Columns", "crowded", 2),
+                                             ("Even", "Even", 1)]
 
 
 class OnRebuild(Few):
@@ -109,7 +111,8 @@ class OnRebuild(Few):
 def test_rebuilds_and_forced_hosts(facts, asked):
     cloud = cloud_of(Few(), OnRebuild())
     cloud.run(request(**facts))
-    assert {name for name, one in cloud.policy.catalogue.filters.items() if getattr(getattr(one, "_theirs", None), "asked", 0)} == asked
+    assert {name for name, one in cloud.policy.catalogue.filters.items()
+            if getattr(getattr(one, "_theirs", None), "asked", 0)} == asked
 
 
 # --- weighers ----------------------------------------------------------------------------------------------------
@@ -211,14 +214,16 @@ class NoText:
 
 
 FAULTS = [
-    ({"filters": [Broken(ValueError("no\nsuch thing"))]}, "the filter Broken fell over request req-1 (ValueError: no such thing); "
-     "mend its package, or take it out of the configuration"),
+    ({"filters": [Broken(ValueError("no\nsuch thing"))]}, "the filter Broken fell over request req-1 (ValueError: no "
+     "such thing); mend its package, or take it out of the configuration"),
     ({"filters": [Broken(SystemExit())]}, "the filter Broken fell over request req-1 (SystemExit); "),
-    ({"filters": [Writes()]}, "the filter Writes fell over request req-1 (TypeError: what belongs to a host or a request is "
-     "read-only"),
-    ({"filters": [Strangers()]}, "the filter Strangers fell over request req-1 (ValueError: filter_all gave what was not among"),
+    ({"filters": [Writes()]}, "the filter Writes fell over request req-1 (TypeError: what belongs to a host or a "
+     "request is read-only"),
+    ({"filters": [Strangers()]},
+     "the filter Strangers fell over request req-1 (ValueError: filter_all gave what was not among"),
     ({"weighers": [Broken(KeyError("x"))]}, "the weigher Broken fell over request req-1 (KeyError: 'x')"),
-    ({"weighers": [TooFew()]}, "the weigher TooFew fell over request req-1 (ValueError: it gave 1 numbers for 4 hosts)"),
+    ({"weighers": [TooFew()]},
+     "the weigher TooFew fell over request req-1 (ValueError: it gave 1 numbers for 4 hosts)"),
     ({"weighers": [NoNumber()]}, "the weigher NoNumber fell over request req-1 (ValueError: it gave nan for a host)"),
     ({"weighers": [NoText()]}, "the weigher NoText fell over request req-1 (ValueError: could not convert string"),
 ]

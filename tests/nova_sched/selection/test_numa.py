@@ -25,8 +25,10 @@ def node(number, kind="dedicated", threads=2, memory_mb=4096, pages=(), physnets
     shared = {"dedicated": (), "both": cpus[4:]}.get(kind, cpus)
     dedicated = {"shared": (), "both": cpus[:4]}.get(kind, cpus)
     return events.HostNUMACell(
-        number, number // 2, shared, dedicated, tuple(cpus[first:first + threads] for first in range(0, 8, threads)), memory_mb,
-        tuple(events.HostPages(size, total, *(reserved or (0,))) for size, total, *reserved in pages), tuple(physnets), tunneled)
+        number, number // 2, shared, dedicated,
+        tuple(cpus[first:first + threads] for first in range(0, 8, threads)), memory_mb,
+        tuple(events.HostPages(size, total, *(reserved or (0,))) for size, total, *reserved in pages), tuple(physnets),
+        tunneled)
 
 
 def guest(*sizes, policy="dedicated", threads=None, page_kb=None, memory_mb=1024, emulator=None, physnets=(),
@@ -36,7 +38,8 @@ def guest(*sizes, policy="dedicated", threads=None, page_kb=None, memory_mb=1024
     for number, size in enumerate(sizes):
         cpus = tuple(range(first, first + size))
         pinned = {"dedicated": size, "mixed": size // 2}.get(policy, 0)
-        cells.append(events.NUMACellRequest(number, cpus[pinned:], cpus[:pinned], memory_mb, page_kb, policy, threads, 0))
+        cells.append(events.NUMACellRequest(number, cpus[pinned:], cpus[:pinned], memory_mb, page_kb, policy, threads,
+                                            0))
         first += size
     return events.NUMARequest(tuple(cells), emulator, tuple(physnets), tunneled, bool(physnets or tunneled))
 
@@ -79,7 +82,8 @@ ROWS = [
      [(0, [0, 1], [2], 0), (1, [8, 9], [], 0)]),
     ("none with the policy share", host(node(0)), guest(8, emulator="share"), [(0, [*range(8)], [], 0)]),
     ("no CPU for the emulator", host(node(0)), guest(8, emulator="isolate"), "NUMA pinned CPUs"),
-    ("the same with a thread policy", host(node(0)), guest(8, threads="require", emulator="isolate"), "NUMA pinned CPUs"),
+    ("the same with a thread policy", host(node(0)), guest(8, threads="require", emulator="isolate"),
+     "NUMA pinned CPUs"),
     ("the emulator in what is left of a core", host(node(0), before=[guest(1)]), guest(5, emulator="isolate"),
      [(0, [2, 3, 4, 5, 6], [1], 0)]),
     ("the emulator on a core of its own", host(node(0, "legacy"), before=[guest(1)]),
@@ -111,13 +115,15 @@ ROWS = [
      guest(1, policy=None, memory_mb=4096), "NUMA memory"),
     ("no size: the smallest pages", host(PAGED), guest(1, memory_mb=2048), [(0, [0], [], 0)]),
     ("no size: too few of the smallest", host(PAGED), guest(1, memory_mb=2049), "NUMA memory"),
-    ("no size: small pages are shared", host(node(0, "shared", pages=PAGES), before=[guest(1, policy=None, memory_mb=2048)]),
+    ("no size: small pages are shared", host(node(0, "shared", pages=PAGES),
+                                             before=[guest(1, policy=None, memory_mb=2048)]),
      guest(1, policy=None, memory_mb=2048), [(0, [], [], 0)]),
     ("a size", host(PAGED), guest(1, page_kb=LARGE), [(0, [0], [], LARGE)]),
     ("a size that is not there", host(PAGED), guest(1, page_kb=64), "NUMA pages 64 KiB"),
     ("a size where none is known", host(node(0)), guest(1, page_kb=LARGE), "NUMA pages 2048 KiB"),
     ("no whole pages", host(PAGED), guest(1, memory_mb=1023, page_kb=LARGE), "NUMA pages 2048 KiB"),
-    ("pages are used up", host(PAGED, before=[guest(1, page_kb=LARGE)]), guest(1, page_kb=LARGE), "NUMA pages 2048 KiB"),
+    ("pages are used up", host(PAGED, before=[guest(1, page_kb=LARGE)]), guest(1, page_kb=LARGE),
+     "NUMA pages 2048 KiB"),
     ("reserved pages", host(node(0, pages=((SMALL, 262144), (LARGE, 512, 1)))), guest(1, page_kb=LARGE),
      "NUMA pages 2048 KiB"),
     ("small", host(PAGED), guest(1, page_kb=-1), [(0, [0], [], SMALL)]),
@@ -205,7 +211,8 @@ def test_the_first_arrangement_of_all_is_taken():
         fits_pci = None if near is None else lambda chosen, near=near: not set(chosen).isdisjoint(near)
         search = numa._Search(devices, asked, case["cpu_ratio"], case["ram_ratio"], fits_pci, case["packed"])
         first = next((chosen for chosen in itertools.permutations(search.order, len(asked.cells))
-                      if all(search._fits(*pair) for pair in enumerate(chosen)) and search._fault_of(chosen) is None), None)
+                      if all(search._fits(*pair) for pair in enumerate(chosen)) and search._fault_of(chosen) is None),
+                      None)
         place = search.run()
         assert placed(place.uses or ()) == placed([search._pair(*pair) for pair in enumerate(first or ())])
         assert (place.uses is None) == (first is None)
@@ -223,6 +230,15 @@ def test_many_nodes_end():
     lean = host(*(node(number, "dedicated" if number < 31 else "shared") for number in range(64)))
     search = numa._Search(lean, guest(*[1] * 32), 1.0, 1.0, None, False)
     assert search.run().reason == "NUMA topology" and search.steps > numa.MAX_STEPS - 1000
+
+
+def test_many_nodes_with_many_pools_end():
+    """A look at the pools for each set of nodes costs what they are many."""
+    cells = tuple(node(number, memory_mb=2**20) for number in range(64))
+    devices = HostDevices(Capacity(cells, tuple(pool(1, tag=str(number)) for number in range(1024))))
+    looks = []
+    assert numa.place(devices, guest(1, 1, 1, 1), 1.0, 1.0, lambda cells: looks.append(cells)).reason == "NUMA topology"
+    assert 100 < len(looks) <= numa.MAX_STEPS * numa.POOLS_A_STEP // 1024
 
 
 def test_what_fits_never_breaches_and_never_meets():

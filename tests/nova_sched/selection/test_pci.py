@@ -19,14 +19,16 @@ R = uuid_of("r")
 
 def host(*pools, sockets=(), used=None):
     """HostDevices with NUMA nodes 0, 1, ... on these sockets; ``used`` is a count for each pool."""
-    cells = tuple(events.HostNUMACell(number, socket, (number,), (), (), 1024, ()) for number, socket in enumerate(sockets))
+    cells = tuple(events.HostNUMACell(number, socket, (number,), (), (), 1024, ())
+                  for number, socket in enumerate(sockets))
     devices = HostDevices(Capacity(cells, pools), pool_uses=used)
     return devices
 
 
 VF = {"dev_type": "type-VF"}
 NETS = host(pool(2, physical_network="a", **VF), pool(3, physical_network="b", **VF), pool(1, "10de", "1eb8"))
-NEAR = host(pool(2, numa_node=0), pool(2, numa_node=1, a="x"), pool(2, numa_node=2, a="y"), pool(1, a="z"), sockets=(0, 0, 1))
+NEAR = host(pool(2, numa_node=0), pool(2, numa_node=1, a="x"), pool(2, numa_node=2, a="y"), pool(1, a="z"),
+            sockets=(0, 0, 1))
 KINDS = host(pool(1, dev_type="type-PF"), pool(2, **VF, remote_managed="True"), pool(3, dev_type="vdpa"),
              pool(4, live_migratable="true"), pool(5, live_migratable="false"), pool(6, **VF, remote_managed="false"))
 ASSIGNED = host(pool(4, rp_uuid="p0", x="1"), pool(2, rp_uuid="p1"), pool(1, rp_uuid="p2", product_id="2222"), pool(3))
@@ -65,8 +67,8 @@ ROWS = [
     ("socket, on the node", NEAR, [pci(2, numa_policy="socket")], [1], None, {1: 2}),
     ("socket, beside the node", NEAR, [pci(3, numa_policy="socket")], [1], None, {0: 2, 1: 1}),
     ("socket, too many", NEAR, [pci(3, numa_policy="socket")], [2], None, None),
-    ("sockets that are not known", host(pool(2, numa_node=0), sockets=(None, 0)), [pci(1, numa_policy="socket")], [1], None,
-     None),
+    ("sockets that are not known", host(pool(2, numa_node=0), sockets=(None, 0)), [pci(1, numa_policy="socket")], [1],
+     None, None),
     ("no guest node, no matter", NEAR, [pci(7, numa_policy="required")], None, None, {0: 2, 1: 2, 2: 2, 3: 1}),
     ("kinds that are asked for only", KINDS, [pci(15)], None, None, {3: 4, 4: 5, 5: 6}),
     ("kinds that are asked for only, too many", KINDS, [pci(16)], None, None, None),
@@ -76,7 +78,8 @@ ROWS = [
     ("not remote managed", KINDS, [pci(1, None, remote_managed="false")], None, None, {5: 1}),
     ("live migratable", KINDS, [pci(4, live_migratable="true")], None, None, {3: 4}),
     ("not live migratable", KINDS, [pci(5, live_migratable="false")], None, None, {4: 5}),
-    ("either of two specs", KINDS, [pci()._replace(count=5, spec=({"live_migratable": "true"}, {"dev_type": "type-PF"}))],
+    ("either of two specs", KINDS, [pci()._replace(count=5,
+                                                   spec=({"live_migratable": "true"}, {"dev_type": "type-PF"}))],
      None, None, {0: 1, 3: 4}),
     ("no spec", KINDS, [pci()._replace(spec=())], None, None, None),
     ("assigned", ASSIGNED, [pci(2)], None, {"": ["h"], f"{R}-0": ["p0"], f"{R}-1": ["p1"]}, {0: 1, 1: 1}),
@@ -88,17 +91,19 @@ ROWS = [
     ("assigned to others", ASSIGNED, [pci(6)], None, {"": ["h"], "other-0": ["p0"]}, {3: 3, 1: 2, 2: 1}),
     ("ports are assigned nothing", ASSIGNED, [pci(4, None)], None, {f"{R}-0": ["p0"]}, {3: 3, 1: 1}),
     ("as it was assigned", ASSIGNED, [pci(2, rp_uuids="p0,p0")], None, {}, {0: 2}),
-    ("assigned anew", ASSIGNED, [pci(2, rp_uuids="p0,p0")], None, {"": ["h"], f"{R}-0": ["p1"], f"{R}-1": ["p1"]}, {1: 2}),
-    ("two pools of a provider", host(pool(1, rp_uuid="p"), pool(1, rp_uuid="p", a="x")), [pci(1)], None, {f"{R}-0": ["p"]},
-     None),
-    ("two pools of a provider, one of them used up", host(pool(1, rp_uuid="p"), pool(1, rp_uuid="p", a="x"), used=(1, 0)),
-     [pci(1)], None, {f"{R}-0": ["p"]}, {1: 1}),
+    ("assigned anew", ASSIGNED, [pci(2, rp_uuids="p0,p0")], None, {"": ["h"], f"{R}-0": ["p1"], f"{R}-1": ["p1"]},
+     {1: 2}),
+    ("two pools of a provider", host(pool(1, rp_uuid="p"), pool(1, rp_uuid="p", a="x")), [pci(1)], None,
+     {f"{R}-0": ["p"]}, None),
+    ("two pools of a provider, one of them used up",
+     host(pool(1, rp_uuid="p"), pool(1, rp_uuid="p", a="x"), used=(1, 0)), [pci(1)], None, {f"{R}-0": ["p"]}, {1: 1}),
     ("assigned one after the other", ASSIGNED, [pci(1, request_id="s"), pci(2)], None,
      {f"{uuid_of('s')}-0": ["p1"], f"{R}-0": ["p1"], f"{R}-1": ["p1"]}, None),
 ]
 
 
-@pytest.mark.parametrize("devices, requests, cells, mappings, taken", [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize("devices, requests, cells, mappings, taken", [row[1:] for row in ROWS],
+                         ids=[row[0] for row in ROWS])
 def test_place(devices, requests, cells, mappings, taken):
     uses = place(devices, requests, cells, mappings)
     found = uses if uses is None else {}
@@ -130,7 +135,8 @@ def test_names(asked, name):
 
 def nics(*facts):
     """A host ``h`` with a provider for each NIC (name, product, devices, pool or not)."""
-    pools = tuple(pool(count, product_id=product, rp_uuid=uuid_of(name)) for name, product, count, listed in facts if listed)
+    pools = tuple(pool(count, product_id=product, rp_uuid=uuid_of(name))
+                  for name, product, count, listed in facts if listed)
     children = (provider(name, inventory_of("CUSTOM_NIC", count), parent=0) for name, _, count, _ in facts)
     return Cell(report("h", inventory=tree("h", *children, pci_pools=pools))).projection.table
 
@@ -183,7 +189,8 @@ SPECS = st.fixed_dictionaries({}, optional={"product_id": st.sampled_from(("1", 
                                             "dev_type": st.sampled_from(("type-PF", "vdpa")),
                                             "remote_managed": st.just("true"), "live_migratable": st.just("true")})
 REQUESTS = st.lists(st.builds(
-    lambda count, spec, alias, number, policy: events.PCIRequest(count, (spec,), alias, uuid_of(str(number)), None, policy),
+    lambda count, spec, alias, number, policy: events.PCIRequest(count, (spec,), alias, uuid_of(str(number)), None,
+                                                                 policy),
     st.integers(0, 4), SPECS, st.sampled_from((None, "nic")), st.integers(0, 2),
     st.sampled_from((None, "required", "preferred", "legacy", "socket"))), max_size=3)
 MAPPINGS = st.none() | st.lists(st.sampled_from(("p0", "p1", "p2")), max_size=4).map(

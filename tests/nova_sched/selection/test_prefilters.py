@@ -22,8 +22,8 @@ AGGREGATES = [
     aggregate("for A", "a", trait__CUSTOM_A="required"), aggregate("for A and B", trait__CUSTOM_A="required",
                                                                     trait__CUSTOM_B="required"),
     aggregate("for none", trait__CUSTOM_A="no", trait="required", owner="required"),
-    aggregate("segment 1", called=f"Neutron segment id {uuid_of('s1')}"), aggregate("segment 2", segment_id=uuid_of("s2")),
-    aggregate("segment 3", "c"),
+    aggregate("segment 1", called=f"Neutron segment id {uuid_of('s1')}"),
+    aggregate("segment 2", segment_id=uuid_of("s2")), aggregate("segment 3", "c"),
 ]
 SAID = [report("a"), report("b"), report("c"), *AGGREGATES]
 PLAIN = group(VCPU=1)
@@ -57,12 +57,14 @@ ROWS = [
      {"groups": (in_(["mine", "mine too"]),), "fallback_groups": (group(PCPU=1)._replace(member_of=(MINE,)),)}),
     (REQUIRED, {"groups": (in_(["x"]),)}, {"groups": (in_(["x"], ["mine", "mine too"]),)}),
     (TYPES, {"disk_format": "qcow2"}, {"root_required": ("COMPUTE_IMAGE_TYPE_QCOW2",)}),
+    (TYPES, {"disk_format": "QCOW2"}, {"root_required": ("COMPUTE_IMAGE_TYPE_QCOW2",)}),
     (TYPES, {"disk_format": "qcow2", "is_bfv": True}, {}),
     (TYPES, {"disk_format": "gpt"}, {}),
     (TYPES, {"disk_format": None}, {}),
     ({}, {"disk_format": "qcow2"}, {}),
     (ISOLATED, {}, {"groups": (not_in("for A", "for A and B"),)}),
-    (ISOLATED, {"groups": (group(VCPU=1, required=["CUSTOM_A"]),)}, {"groups": (not_in("for A and B", required=["CUSTOM_A"]),)}),
+    (ISOLATED, {"groups": (group(VCPU=1, required=["CUSTOM_A"]),)},
+     {"groups": (not_in("for A and B", required=["CUSTOM_A"]),)}),
     (ISOLATED, {"groups": (PLAIN, group("1", required=["CUSTOM_A", "CUSTOM_B"]))}, {}),
     (ISOLATED, {"root_required": ("CUSTOM_A", "CUSTOM_B")}, {"groups": (not_in("for A", "for A and B"),)}),
     (DEVICES, {"image_properties": {"hw_vif_model": "spapr-vlan", "hw_architecture": "x86_64", "hw_cdrom_bus": "ide",
@@ -81,7 +83,8 @@ ROWS = [
 
 @pytest.mark.parametrize("options, facts, changed", ROWS)
 def test_what_is_added(options, facts, changed):
-    asked, cloud = request(*facts.get("groups", ()), **{name: value for name, value in facts.items() if name != "groups"}), Asked(*SAID)
+    asked, cloud = request(*facts.get("groups", ()),
+                           **{name: value for name, value in facts.items() if name != "groups"}), Asked(*SAID)
     found = prefiltered(asked, cloud.table, Policy(**options))
     assert found == asked._replace(**changed)
     assert changed or found is asked, "a request to which nothing is added stays the same"

@@ -18,7 +18,8 @@ def spec(extra_specs=None, image=None, flavor=None, **facts):
               "force_nodes": None,
               "instance_group": None, "scheduler_hints": {}, "num_instances": 1, "numa_topology": None,
               "pci_requests": None,
-              "image": objects.ImageMeta(disk_format="raw", properties=objects.ImageMetaProps(**image)) if image is not None else None}
+              "image": objects.ImageMeta(disk_format="raw", properties=objects.ImageMetaProps(**image))
+              if image is not None else None}
     return objects.RequestSpec(flavor=objects.Flavor(**(size | (flavor or {})), extra_specs=extra_specs or {}),
                                **(values | facts))
 
@@ -53,7 +54,8 @@ FLAVORS = [
     ({"hw:cpu_policy": "dedicated"}, {"hw_cpu_policy": "shared"}, {},
      {"": {"PCPU": 4, "MEMORY_MB": 2048, "DISK_GB": 13}}),
     ({"hw:mem_encryption": "true"}, {"hw_firmware_type": "uefi"}, {}, {"": PLAIN | {"MEM_ENCRYPTION_CONTEXT": 1}}),
-    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9,^4-9,^0"}, None, {}, {"": PLAIN | {"VCPU": 1, "PCPU": 3}}),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9,^4-9,^0"}, None, {},
+     {"": PLAIN | {"VCPU": 1, "PCPU": 3}}),
     ({"hw:pmem": "6GB, 4-k,6GB"}, None, {},
      {"": PLAIN | {"CUSTOM_PMEM_NAMESPACE_6GB": 2, "CUSTOM_PMEM_NAMESPACE_4_K": 1}}),
 ]
@@ -107,23 +109,28 @@ REFUSED = [
     ({"hw:cpu_policy": "odd"}, None, "hw:cpu_policy .* 'odd'"),
     ({"hw:cpu_policy": "shared"}, {"hw_cpu_policy": "dedicated"}, "contradiction"),
     ({"hw:cpu_thread_policy": "isolate"}, {"hw_cpu_thread_policy": "require"}, "contradiction"),
+    ({"hw:cpu_thread_policy": ""}, {"hw_cpu_thread_policy": "require"}, "contradiction"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9"}, None, "names 9"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "a"}, None, "names a"),
     ({"hw:mem_encryption": "no"}, {"hw_mem_encryption": True}, "contradiction"),
     ({"hw:tpm_version": "3"}, None, "tpm_version .* '3'"),
     ({"hw:tpm_version": "1.2", "hw:tpm_model": "tpm-crb"}, None, "'tpm-crb' with the tpm_version"),
-    ({"resources:": "1"}, None, "'resources:' names no resource class"), ({"trait:": "required"}, None, "'trait:' names no"),
+    ({"resources:": "1"}, None, "'resources:' names no resource class"),
+    ({"trait:": "required"}, None, "'trait:' names no"),
     ({"resources.1:VGPU": "1"}, None, "'resources.1:VGPU' names no"),
     ({f"trait{'a' * 65}:CUSTOM_A": "required"}, None, "names no resource class or trait"),
     ({"hw:emulator_threads_policy": "odd"}, None, "emulator_threads_policy .* 'odd'"),
-    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-3"}, None, "cpu_dedicated_mask .* some of its 4 CPUs and not all"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-3"}, None,
+     "cpu_dedicated_mask .* some of its 4 CPUs and not all"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0,^0"}, None, "cpu_dedicated_mask .* some of its 4 CPUs"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-999999999"}, None, "names 0-999999999"),
-    ({"hw:cpu_policy": "mixed", "hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "0-3"}, None, "cpu_realtime_mask '0-3'"),
+    ({"hw:cpu_policy": "mixed", "hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "0-3"}, None,
+     "cpu_realtime_mask '0-3'"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_realtime": "yes"}, None, "cpu_realtime_mask None"),
     ({"hw:mem_encryption": "yes"}, {"hw_firmware_type": "bios"}, "hw_firmware_type of the image is 'bios'"),
     ({"hw:mem_encryption": "yes"}, None, "hw_firmware_type of the image is None"),
-    ({"hw:mem_encryption": "yes"}, {"hw_firmware_type": "uefi", "hw_machine_type": "pc"}, "hw_machine_type of the image is 'pc'"),
+    ({"hw:mem_encryption": "yes"}, {"hw_firmware_type": "uefi", "hw_machine_type": "pc"},
+     "hw_machine_type of the image is 'pc'"),
     ({"hw:mem_encryption": "yes", "hw:mem_encryption_model": "amd-sev-snp"}, {"hw_firmware_type": "uefi"},
      "hw_firmware_stateless of the image"),
     ({"hw:mem_encryption": "yes", "hw:mem_encryption_model": "intel-tdx"},
@@ -177,7 +184,8 @@ FALLBACKS = [
     ({}, {"hw_cpu_policy": "dedicated"}, {"": PLAIN}, ()),
     ({"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "isolate", "hw:cpu_thread_policy": "require",
       "trait:CUSTOM_A": "required"}, None, {"": PLAIN}, ("CUSTOM_A",)),
-    ({"hw:cpu_policy": "dedicated", "resources:PCPU": "2"}, None, {"": {"PCPU": 2, "MEMORY_MB": 2048, "DISK_GB": 13}}, ()),
+    ({"hw:cpu_policy": "dedicated", "resources:PCPU": "2"}, None, {"": {"PCPU": 2, "MEMORY_MB": 2048, "DISK_GB": 13}},
+     ()),
     ({"hw:cpu_policy": "dedicated", "resources:PCPU": "4"}, None, {}, ()),
 ]
 
@@ -214,7 +222,8 @@ def test_without_resources_traits_and_aggregates_are_asked_for_all_the_same():
     request = asked(nothing | {"trait:CUSTOM_A": "required", "trait:CUSTOM_B": "forbidden"},
                     requested_destination=objects.Destination(aggregates=["x"]))
     assert (request.root_required, request.root_forbidden) == ((), ())
-    assert [(group.suffix, group.required_traits, group.forbidden_traits, group.member_of) for group in request.groups] == [
+    assert [(group.suffix, group.required_traits, group.forbidden_traits, group.member_of)
+            for group in request.groups] == [
         ("", ("CUSTOM_A",), ("CUSTOM_B",), (("x",),)), ("1", (), (), ())]
     assert groups_of(asked(nothing)) == {"1": {"VGPU": 1}}
 
@@ -260,10 +269,12 @@ def test_the_rest():
     assert (request.request_id, request.project_id, request.flavor_name, request.check_only) == ("req-1", "project",
                                                                                                  "m1", True)
     assert list(request.extra_specs.items()) == sorted(GROUPED.items())
-    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio", "hw_maxphysaddr_bits": "46"}
+    assert request.image_properties == {"hw_architecture": "x86_64", "hw_disk_bus": "virtio",
+                                        "hw_maxphysaddr_bits": "46"}
     assert (request.disk_format, asked().disk_format, request.segments) == ("raw", None, ())
     assert (request.root_required, request.root_forbidden, request.same_subtree) == (("A", "B"), ("C",), (("1", "2"),))
-    assert request == asked(dict(reversed(GROUPED.items())), {"hw_disk_bus": "virtio", "hw_maxphysaddr_bits": 46, "hw_architecture": "x86_64"},
+    assert request == asked(dict(reversed(GROUPED.items())),
+                            {"hw_disk_bus": "virtio", "hw_maxphysaddr_bits": 46, "hw_architecture": "x86_64"},
                             scheduler_hints={"_nova_check_type": ["rebuild"]},
                             request_level_params=objects.RequestLevelParams(root_required={"A", "B"},
                                                                             root_forbidden={"C"},

@@ -12,9 +12,10 @@ NUMA = events.NUMARequest(
 PCI = events.PCIRequest(2, ({"vendor_id": "8086"},), "nic", uuid_of("pci"), None, "required")
 ASKED = request(
     group(VCPU=2), flavor_name="m1.large", flavor_id="42", extra_specs={"hw:cpu_policy": "mixed"}, user_id="user",
-    availability_zone="az1", ignore_hosts=("h9",), vcpus=2, memory_mb=1024, root_gb=10, ephemeral_gb=5, swap_mb=1, is_bfv=True,
-    image_id=uuid_of("image"), target_host="h1", target_cell="cell1", root_required=("T",), same_subtree=(("1", "2"),),
-    image_properties={"hw_architecture": "x86_64", "hw_cpu_cores": "4", "hw_boot_menu": "True",
+    availability_zone="az1", ignore_hosts=("h9",), vcpus=2, memory_mb=1024, root_gb=10, ephemeral_gb=5, swap_mb=1,
+    is_bfv=True, image_id=uuid_of("image"), target_host="h1", target_cell="cell1", root_required=("T",),
+    same_subtree=(("1", "2"),), image_properties={"hw_architecture": "x86_64", "hw_cpu_cores": "4",
+                                                  "hw_boot_menu": "True",
                       "traits_required": "['A', 'B']", "hw_numa_cpus": "[{0, 1}]", "unknown": "x"},
     scheduler_hints={"same_host": ("a", "b"), "query": ("[]",)}, numa=NUMA, pci=(PCI,),
     server_group=server_group("anti-affinity", limit=2, members=("vm-0",), hosts=("h0",)))
@@ -50,16 +51,19 @@ def test_values(path):
     found = spec_of()
     for name in path.split("."):
         found = getattr(found, name)
-    assert found == VALUES[path] and type(found) in (type(VALUES[path]), *type(VALUES[path]).__subclasses__(), frozenset)
+    assert found == VALUES[path] and type(found) in (type(VALUES[path]), *type(VALUES[path]).__subclasses__(),
+                                                     frozenset)
 
 
 def test_devices():
     spec = spec_of()
     cell, = spec.numa_topology.cells
-    assert (cell.id, cell.cpuset, cell.pcpuset, cell.memory, cell.pagesize, cell.cpu_policy, cell.cpu_thread_policy) == (
+    assert (cell.id, cell.cpuset, cell.pcpuset, cell.memory, cell.pagesize, cell.cpu_policy,
+            cell.cpu_thread_policy) == (
         0, {0}, {1}, 512, 2048, "mixed", "isolate")
     asked, = spec.pci_requests.requests
-    assert (asked.count, asked.spec, asked.alias_name, asked.numa_policy) == (2, [{"vendor_id": "8086"}], "nic", "required")
+    assert (asked.count, asked.spec, asked.alias_name, asked.numa_policy) == (2, [{"vendor_id": "8086"}], "nic",
+                                                                              "required")
 
 
 def test_hints_are_unwrapped():
@@ -119,9 +123,9 @@ def test_every_field_of_a_request_spec_is_there_or_named_as_unset():
 
 
 def test_image_properties_come_back_as_they_were_sent():
-    sent = objects.ImageMetaProps(hw_cpu_sockets=2, hw_boot_menu=False, traits_required=["A"], hw_numa_cpus=[{0}, {1, 2}],
-                                  hw_numa_mem=[1, 2], img_hv_requested_version=">=1.0", os_type="linux",
-                                  img_mappings=[{"a": None}], hw_machine_type="q35")
+    sent = objects.ImageMetaProps(hw_cpu_sockets=2, hw_boot_menu=False, traits_required=["A"],
+                                  hw_numa_cpus=[{0}, {1, 2}], hw_numa_mem=[1, 2], img_hv_requested_version=">=1.0",
+                                  os_type="linux", img_mappings=[{"a": None}], hw_machine_type="q35")
     spec = objects.RequestSpec(
         flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0, extra_specs={}),
         image=objects.ImageMeta(properties=sent), project_id="p", num_instances=1, instance_uuid=uuid_of("vm-1"))

@@ -1,4 +1,5 @@
-"""A deployer's classes in a scheduler: their faults are those of one request, and decisions by them can be made again."""
+"""A deployer's classes in a scheduler: their faults are those of one request,
+and decisions by them can be made again."""
 
 import logging
 
@@ -54,7 +55,8 @@ def test_only_the_request_that_it_falls_over_fails(caplog):
         unlucky.future.result(0)
     assert hosts_of(lucky) and engine.counts["plugin_faults"] == 1 and engine.counts["faults"] == 0
     said = [record for record in caplog.records if "Moody" in record.getMessage() or record.exc_info]
-    assert [(record.levelno, bool(record.exc_info)) for record in said] == [(logging.ERROR, False), (logging.DEBUG, True)]
+    assert [(record.levelno, bool(record.exc_info)) for record in said] == [(logging.ERROR, False),
+                                                                            (logging.DEBUG, True)]
 
 
 def test_what_was_claimed_of_its_request_is_released():

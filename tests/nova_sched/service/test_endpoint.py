@@ -1,5 +1,8 @@
-"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment, and where
-nova-compute says that instances are."""
+"""What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment,
+and where nova-compute says that instances are."""
+
+import contextlib
+import re
 
 import pytest
 
@@ -17,6 +20,7 @@ from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from tests.builders import inventory_of, report, tree
 from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.servers import wait_until
 from tests.service.specs import CONTEXT, spec
 
 CELLS = ("cell1", "cell2")
@@ -79,21 +83,27 @@ def instance_list(**system_metadata):
         for name, kept in system_metadata.items()]}}
 
 
-def said_of(scheduler, host):
-    """Instance -> image properties of what is tracked on a host of cell1, when all that was said is folded."""
+def folded(scheduler, cell):
+    """The projection of a cell when all that the scheduler said there is folded."""
     for _ in range(1000):
         done, known = scheduler.call(lambda engine: (
-            scheduler.logs["cell1"].producer.sequence, engine.cloud.projections["cell1"])).result(20)
+            scheduler.logs[cell].producer.sequence, engine.cloud.projections[cell])).result(20)
         if known.producers.get(scheduler.name, (0, 0))[1] >= done:
-            return {uuid: one.image_properties for uuid, one in known.tracked.of(host).items()}
+            return known
         scheduler.call(lambda engine: None).result(20)
     raise AssertionError("what was said was not folded")
+
+
+def said_of(scheduler, host):
+    """Instance -> image properties of what is tracked on a host of cell1."""
+    return {uuid: one.image_properties for uuid, one in folded(scheduler, "cell1").tracked.of(host).items()}
 
 
 def test_casts_of_nova_compute_say_where_instances_are(scheduler):
     endpoint = SchedulerEndpoint(scheduler)
     endpoint.update_instance_info(None, "a1", instance_list(
-        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"}, y={}))
+        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"},
+        y={}))
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("y"): {}}
     endpoint.delete_instance_info(None, "a1", uuid_of("y"))
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}}
@@ -114,19 +124,71 @@ def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
 
 
+def refused(scheduler):
+    """Instances and reasons of the requests that cell0's log says were refused without a decision."""
+    folded(scheduler, "cell0")
+    with open_log("memory://endpoint-cell0") as log, log.read_from(0) as reader:
+        said = [event.data for record in reader.read(1000) for event in codec.decode_record(record.payload).events]
+    return [(one.request_id, one.instances, one.reason) for one in said if isinstance(one, events.RequestRefused)]
+
+
+LARGE = Aggregate(uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)], metadata={})
+UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadata={})
+
+
+@pytest.mark.parametrize("cast, arguments, told", [
+    ("update_aggregates", {"aggregates": [LARGE]}, "the aggregate large is not noted: .* bytes, wanted at most"),
+    ("update_aggregates", {"aggregates": [UNKNOWN]}, "the aggregate half is not noted: "),
+    ("update_aggregates", {"aggregates": None}, "update_aggregates is not noted: .* cannot be read"),
+    ("update_aggregates", {"aggregates": ["a"]}, "update_aggregates is not noted: .* cannot be read"),
+    ("delete_aggregate", {"aggregate": None}, "delete_aggregate is not noted: .* cannot be read"),
+    ("update_instance_info", {"host_name": "a1", "instance_info": []}, "update_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": "a1", "instance_uuids": 7}, "sync_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": ["a1"], "instance_uuids": []}, "sync_instance_info is not noted: a host has the name"),
+    ("delete_instance_info", {"host_name": "a1", "instance_uuid": [1]}, "delete_instance_info is not noted: .* no UUID"),
+])
+def test_a_cast_that_comes_to_nothing_is_told_of(scheduler, caplog, cast, arguments, told):
+    """Nobody hears what a cast raises, and nova does not cast again."""
+    with contextlib.suppress(UsageError):
+        getattr(SchedulerEndpoint(scheduler), cast)(CONTEXT, **arguments)
+    scheduler.call(lambda engine: None).result(20)
+    assert re.search(told, caplog.text) and "Traceback" not in caplog.text
+    assert scheduler.fault is None
+
+
+def test_an_aggregate_that_cannot_be_noted_keeps_no_other_from_it(scheduler):
+    good = Aggregate(uuid=uuid_of("good"), name="good", hosts=["a1"], metadata={})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [LARGE, good])
+    said_of(scheduler, "a1")
+    wait_until(lambda: uuid_of("good") in scheduler.call(lambda engine: set(engine.cloud.table.aggregates)).result(20), 20,
+               "the aggregate is not there")
+
+
 @pytest.mark.parametrize("name, hints, reason", [
     ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
     ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
 ])
-def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, name, hints, reason):
+def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, caplog, name, hints, reason):
     scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
     asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
     asked.scheduler_hints = hints
     answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
-    with pytest.raises(NoValidHost, match=reason):
+    with caplog.at_level("INFO"), pytest.raises(NoValidHost, match=reason):
         answer.result(20)
+    assert f"request {CONTEXT.request_id} cannot be placed: the hint" in caplog.text
+    assert [(one[0], one[1]) for one in refused(scheduler) if re.match(reason, one[2])] == [
+        (CONTEXT.request_id, (asked.instance_uuid,))]
     scheduler.set_policy(Policy()).result(20)
     assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+
+
+def test_a_request_that_cannot_be_read_is_on_record(scheduler):
+    asked = spec(uuid_of("vm of FOO"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked.flavor.extra_specs = {"resources:FOO": "many"}
+    with pytest.raises(NoValidHost, match="resources:FOO"):
+        SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
+    request_id, instances, reason = refused(scheduler)[-1]
+    assert (request_id, instances) == (CONTEXT.request_id, (asked.instance_uuid,)) and "resources:FOO" in reason
 
 
 def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
@@ -142,13 +204,15 @@ def numa_scheduler():
     """A host with four CPUs for pinned guests, under the NUMATopologyFilter."""
     tiny = TinyCloud()
     tiny.append("cell1", "compute_agent/numa", report("numa", server="agents", inventory=tree(
-        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0), inventory_of("MEMORY_MB", 4096)),
+        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0),
+                             inventory_of("MEMORY_MB", 4096)),
         numa_cells=(events.HostNUMACell(0, 0, (), (0, 1, 2, 3), ((0, 1), (2, 3)), 4096, ()),))))
     for name, log in tiny.logs.items():
         opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
         open_log(f"memory://endpoint-numa-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
     scheduler = Scheduler("n", cell0_of("memory://endpoint-numa-cell0"), [
-        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")], Policy(enabled_filters=("NUMATopologyFilter",)))
+        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")],
+        Policy(enabled_filters=("NUMATopologyFilter",)))
     scheduler.start().wait_ready()
     yield scheduler
     scheduler.stop()

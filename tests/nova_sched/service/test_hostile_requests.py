@@ -1,4 +1,5 @@
-"""Requests that make no sense: each gets an answer of ours, and the next good request is served as if nothing had been."""
+"""Requests that make no sense: each gets an answer of ours,
+and the next good request is served as if nothing had been."""
 
 import pytest
 
@@ -10,6 +11,7 @@ from rpc_api.bus import LocalBus
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
+from rpc_api.objects.request_group import RequestGroup
 from rpc_api.scheduler import TOPIC, VERSION, SchedulerAPI
 from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.servers import wait_until
@@ -19,8 +21,8 @@ VM = uuid_of("vm")
 
 
 def group(**fields):
-    return InstanceGroup(**{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [], "_rules": {},
-                            **fields})
+    return InstanceGroup(**{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [],
+                            "_rules": {}, **fields})
 
 
 def with_(**fields):
@@ -66,6 +68,11 @@ HOSTILE = {
     "an instance that is nothing": (spec(VM), [None]),
     "an instance twice": (spec(VM), [VM, VM]),
     "instances that are a map": (spec(VM), {"a": VM}),
+    "instances that are a number": (spec(VM), 7),
+    "instances that are a truth": (spec(VM), True),
+    "a group in one of no aggregates": (with_(requested_resources=[RequestGroup(
+        requester_id="port", resources={"VCPU": 1}, required_traits=set(), forbidden_traits=set(), aggregates=[[]],
+        in_tree=None)]), [VM]),
     "5,000 instances": (spec(VM), [uuid_of(n) for n in range(5_000)]),
     "a spec that is a map": ({"flavor": {}}, [VM]),
     "a spec that is a text": ("RequestSpec", [VM]),
@@ -108,9 +115,10 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
                                        [uuid_of(good)]).result(20)
     assert selected[0][0].service_host == "a"
     scheduler.call(lambda engine: engine.publish("cell1", *[
-        release(entry) for entries in engine.cloud.projections["cell1"].consumers.values() for entry in entries])).result(20)
-    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20), 20,
-               "the claim was not released")
+        release(entry) for entries in engine.cloud.projections["cell1"].consumers.values()
+        for entry in entries])).result(20)
+    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20),
+               20, "the claim was not released")
     assert scheduler.call(lambda engine: int(engine.cloud.table.held.sum())).result(20) == 0
 
 

@@ -30,10 +30,11 @@ PASSWORD = "the password of nova"
 
 class Fakes:
     """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give a
-    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
+    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds; ``link`` is the query of links to further pages."""
 
     def __init__(self):
         self.ports, self.subnets, self.faults, self.extensions = {}, {}, {}, ["segment"]
+        self.link = None
         self.page, self.delay, self.asked, self.logins = 100, 0.0, [], 0
         self.tokens = set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fakes": self}))
@@ -52,21 +53,23 @@ class Fakes:
         self.tokens.add(token := f"token-{self.logins}")
         endpoint = {"interface": "internal", "region": "one", "region_id": "one", "url": self.url, "id": "e"}
         return 201, {"token": {
-            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z", "issued_at": "2026-01-01T00:00:00.000000Z",
+            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z",
+            "issued_at": "2026-01-01T00:00:00.000000Z",
             "user": {"id": "u", "name": "nova", "domain": {"id": "default", "name": "Default"}},
             "project": {"id": "p", "name": "service", "domain": {"id": "default", "name": "Default"}},
-            "catalog": [{"type": "network", "name": "neutron", "id": "s", "endpoints": [endpoint]}]}}, {"X-Subject-Token": token}
+            "catalog": [{"type": "network", "name": "neutron", "id": "s",
+                         "endpoints": [endpoint]}]}}, {"X-Subject-Token": token}
 
     def answer(self, path, query):
         if path == "/v2.0/extensions":
             return {"extensions": [{"alias": alias} for alias in self.extensions]}
         if path == "/v2.0/subnets":
             found = [one for one in self.subnets.values() if one["network_id"] == query["network_id"][0]]
+            query_of_network = f"network_id={query['network_id'][0]}&fields=segment_id"
             start = int(query.get("marker", ["0"])[0])
             page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start:start + self.page]]}
             if start + self.page < len(found):
-                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?network_id={query['network_id'][0]}"
-                                                                 f"&fields=segment_id&marker={start + self.page}"}]
+                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?{self.link or query_of_network}&marker={start + self.page}"}]
             return page
         kind, _, key = path.removeprefix("/v2.0/").partition("/")
         found = {"ports": self.ports, "subnets": self.subnets}.get(kind, {}).get(key)
@@ -89,7 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("X-Auth-Token") not in self.fakes.tokens:
             return self._send(401, {"NeutronError": {"message": "no token"}})
         answer = self.fakes.answer(parts.path, parse_qs(parts.query))
-        return self._send(404, {"NeutronError": {"message": "not found"}}) if answer is None else self._send(200, answer)
+        if answer is None:
+            return self._send(404, {"NeutronError": {"message": "not found"}})
+        return self._send(200, answer)
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -100,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status, body, headers=()):
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)), **dict(headers)}.items():
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)),
+                            **dict(headers)}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -129,8 +135,8 @@ def conf_of(tmp_path, neutron=None, **scheduler):
 
 def account(fakes, **options):
     return {"auth_type": "password", "auth_url": f"{fakes.url}/v3", "username": "nova", "password": PASSWORD,
-            "user_domain_name": "Default", "project_name": "service", "project_domain_name": "Default", "http_retries": 0,
-            "timeout": 2, **options}
+            "user_domain_name": "Default", "project_name": "service", "project_domain_name": "Default",
+            "http_retries": 0, "timeout": 2, **options}
 
 
 @pytest.fixture
@@ -188,6 +194,40 @@ def test_a_token_that_ran_out_is_renewed(fakes, neutron):
 def test_an_endpoint_of_ones_own(fakes, tmp_path):
     neutron = networks_of(conf_of(tmp_path, account(fakes, endpoint_override=f"{fakes.url}/")), False)
     assert neutron.port(PORT).network_id == NET
+
+
+DEEP = "[" * 50_000 + "]" * 50_000
+#: What Neutron or Keystone answer with, which is JSON and not what was asked for.
+ODD = [(f"/v2.0/ports/{PORT}", text) for text in (
+    DEEP, '{"port": {}}', '{"port": {"fixed_ips": []}}', '{"port": {"network_id": 7}}', *(
+        f'{{"port": {{"network_id": "{NET}", {rest}}}}}' for rest in (
+            '"fixed_ips": [1]', '"fixed_ips": 7', '"fixed_ips": {"a": 1}', '"fixed_ips": [{"subnet_id": []}]', '"binding:vnic_type": [1]')))]
+ODD += [("/v2.0/subnets", f'{{"subnets": [{{}}], {rest}}}') for rest in (
+    '"subnets_links": 7', '"subnets_links": [1]', '"subnets_links": [{"rel": "next", "href": 7}]',
+    '"subnets_links": [{"rel": "next", "href": "http://[bad"}]', '"subnets": [{"segment_id": {}}]')]
+ODD += [("/v2.0/extensions", '{"extensions": [{"alias": []}]}'), ("/v2.0/extensions", DEEP), ("/v3/auth/tokens", DEEP),
+        ("/v3/auth/tokens", "null")]
+
+
+@pytest.mark.parametrize("path, text", ODD)
+def test_what_is_no_answer_is_told_of(fakes, neutron, path, text):
+    """And nothing that a port wants of a host is passed over."""
+    fakes.faults[path] = (201 if path.startswith("/v3") else 200, text)
+    with pytest.raises(errors.ServiceUnavailable, match="asked for the (port|network|list of its extensions)"):
+        neutron.port(PORT) if "ports" in path else neutron.segments_of_network(NET)
+
+
+@pytest.mark.parametrize("link", ["fields=segment_id", "network_id=other"])
+def test_a_link_to_the_next_page_leads_to_no_other_network(fakes, neutron, link):
+    fakes.page, fakes.link = 1, link
+    fakes.subnets = {name: {"network_id": of, "segment_id": name} for name, of in (
+        ("s1", NET), ("s2", NET), ("s3", "other"), ("s4", "other"))}
+    assert neutron.segments_of_network(NET) == ["s1", "s2"]
+
+
+def test_a_port_that_is_half_a_character(neutron):
+    with pytest.raises(errors.UsageError, match="Neutron knows no port"):
+        neutron.port("\ud800")
 
 
 #: path -> (status, text), what is said.
@@ -253,7 +293,8 @@ def test_a_neutron_that_is_away(fakes, tmp_path):
 def test_without_an_account_nobody_is_asked(tmp_path):
     for neutron in (None, {}, {"http_retries": 1}):
         assert isinstance(networks_of(conf_of(tmp_path, neutron), False), NotConfigured)
-        with pytest.raises(errors.UsageError, match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"):
+        with pytest.raises(errors.UsageError,
+                           match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"):
             networks_of(conf_of(tmp_path, neutron), True)
 
 
@@ -268,7 +309,8 @@ def test_options_of_nova(fakes, tmp_path):
     conf = conf_of(tmp_path, account(fakes))
     assert (conf.neutron.http_retries, conf.neutron.extension_sync_interval) == (0, 600)
     networks_of(conf, False)
-    assert (conf.neutron.service_type, conf.neutron.valid_interfaces, conf.neutron.timeout) == ("network", ["internal", "public"], 2)
+    assert (conf.neutron.service_type, conf.neutron.valid_interfaces) == ("network", ["internal", "public"])
+    assert conf.neutron.timeout == 2
 
 
 def test_keystone_is_not_imported_where_it_is_not_needed():
@@ -344,7 +386,10 @@ class Decided:
 
     def __init__(self, policy):
         self.engine = type("Engine", (), {"policy": policy})
-        self.cells, self.requests = {}, []
+        self.cells, self.requests, self.refused = {}, [], []
+
+    def refuse(self, request_id, uuids, reason):
+        self.refused.append(reason)
 
     def select(self, request, uuids, alternates):
         from concurrent.futures import Future
@@ -373,7 +418,7 @@ def test_a_request_that_needs_it_where_it_is_not_configured(wanted, said):
     decided, answered = select(Policy(query_placement_for_routed_network_aggregates=True), None, wanted)
     with pytest.raises(NoValidHost, match=said):
         answered.result(5)
-    assert decided.requests == []
+    assert decided.requests == [] and len(decided.refused) == 1
 
 
 def test_a_neutron_that_fails_is_an_answer(fakes, neutron):

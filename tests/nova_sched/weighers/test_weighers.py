@@ -68,7 +68,8 @@ RAW = [
     ("NumInstancesWeigher", [host("a"), host("b"), claim("vm", "a"), claim("vm-2", "a")], None, {"a": 2, "b": 0}),
     ("IoOpsWeigher", [report("a", num_io_ops=3), report("b")], None, {"a": 3, "b": 0}),
     ("BuildFailureWeigher", [report("a", failed_builds=2), report("b")], None, {"a": 2, "b": 0}),
-    ("PCIWeigher", [report("a", inventory=tree("a", pci_pools=(events.PCIPool("8086", "1", None, {}, 3),))), report("b")],
+    ("PCIWeigher", [report("a", inventory=tree("a", pci_pools=(events.PCIPool("8086", "1", None, {}, 3),))),
+                    report("b")],
      None, {"a": 97, "b": 100}),
     ("AffinityRoomWeigher", [host("a"), host("b", vcpus=3), NUMA], "affinity", {"a": 8, "b": 3, "numa": 16}),
     ("AffinityRoomWeigher", [host("a")], "anti-affinity", None),
@@ -210,7 +211,8 @@ def test_images_of_a_log_that_is_read_anew():
 
 @pytest.mark.parametrize("configured, wanted", [(0.0, [0, 0]), (1.0, [7, 0])])
 def test_no_aggregate_turns_the_image_properties_on(configured, wanted):
-    cloud = Asked(report("a", guest("vm-1", os="x")), report("b"), metadata("g", "a", image_props_weight_multiplier="7"))
+    cloud = Asked(report("a", guest("vm-1", os="x")), report("b"),
+                  metadata("g", "a", image_props_weight_multiplier="7"))
     asked = request(image_properties={"os": "x"})
     policy = Policy(weighers=(("ImagePropertiesWeigher", configured),))
     assert weigh(cloud.table, cloud.table.roots(), asked, cloud.scope(asked), policy)[0].tolist() == wanted

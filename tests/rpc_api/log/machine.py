@@ -14,7 +14,8 @@ PATIENCE_SECONDS = 20
 
 
 class LogMachine(RuleBasedStateMachine):
-    """``new_url()`` names a log that is not there yet. ``payloads`` is the model; ``first`` is the first that is left."""
+    """``new_url()`` names a log that is not there yet. ``payloads`` is the model;
+    ``first`` is the first that is left."""
 
     can_truncate = True
 

@@ -36,7 +36,8 @@ def test_how_a_log_begins(log, said, removed, whole, cell):
 
 
 def test_garbage_that_comes_to_stand_in_front_is_passed_over(log):
-    log.append([record_of(Voice("conductor/c").say(OPENED)), b"garbage", record_of(Voice("compute_agent/h").say(report("h")))])
+    log.append([record_of(Voice("conductor/c").say(OPENED)), b"garbage",
+                record_of(Voice("compute_agent/h").say(report("h")))])
     log.truncate_before(1)
     assert opening_of(log) == (EPOCH, False, None)
 

@@ -469,7 +469,8 @@ def test_the_password_is_in_no_text_of_a_log(rabbit_server, log):
 
 
 def test_a_message_without_a_body_is_a_record_without_bytes(rabbit_server, log, stream):
-    with amqp.Connection(f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user, rabbit_server.password) as stranger:
+    with amqp.Connection(f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user,
+                         rabbit_server.password) as stranger:
         stranger.channel().basic_publish(amqp.Message(b""), stream)
     log.append([b"x"])
     with log.read_from(0) as reader:
