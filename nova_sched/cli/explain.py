@@ -37,7 +37,7 @@ class Explain(RequestCommand):
     def tell(self, source, history, policies, by_instance, arguments):
         code, all_facts = errors.EXIT_OK, []
         for uuid, decisions in by_instance.items():
-            facts = _facts(history, policies, uuid, decisions, only_attempt(decisions, arguments.attempt))
+            facts = facts_of(history, policies, uuid, decisions, only_attempt(decisions, arguments.attempt))
             if facts["fault"]:
                 self.say(f"nova-sched-replay explain: {facts['fault']}")
                 code = errors.EXIT_GAP
@@ -78,7 +78,7 @@ def _attempt_text(attempt):
     return text + (f", and {len(others) - 1} more" if len(others) > 1 else "")
 
 
-def _facts(history, policies, uuid, decisions, one):
+def facts_of(history, policies, uuid, decisions, one):
     """All that is to be told of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)

@@ -73,9 +73,9 @@ class WhatIf(ReplayCommand):
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
             tallies = [as_recorded(source.logs, traffic, update)]
+            _check_names(changes, tallies[0].hosts)
             for label, changed in (("re-run", Changes()), ("what-if", changes)):
                 tallies.append(Run(source.logs, policies, spool, traffic, changed, label, update).run())
-        _check_names(changes, tallies)
         facts = _facts(tallies)
         if arguments.output == "json":
             self.out.write(json.dumps(facts, indent=2) + "\n")
@@ -160,9 +160,9 @@ def _policy_of(path, known):
     return {}, config.policy_of(conf)
 
 
-def _check_names(changes, tallies):
+def _check_names(changes, hosts):
     """Hosts that are named must be there; a name that is wrong would compare nothing."""
-    unknown = sorted((changes.dropped | changes.added.keys()) - tallies[0].hosts)
+    unknown = sorted((changes.dropped | changes.added.keys()) - hosts)
     if unknown:
         raise errors.UsageError(f"no host {unknown[0]!r} is in the logs; mend --drop-host or --add-host")
 

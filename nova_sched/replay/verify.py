@@ -124,9 +124,7 @@ class Walk:
     def _first(self, cell):
         """The first position of a log at which its state is known."""
         if cell not in self._firsts:
-            opening = self.history.opening(cell)
-            whole = opening is None or opening.whole
-            self._firsts[cell] = 0 if whole else self._beginning(cell)
+            self._firsts[cell] = 0 if self.history.is_whole(cell) else self._beginning(cell)
         return self._firsts[cell]
 
     def _beginning(self, cell):

@@ -20,6 +20,7 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.decisions import PolicyMissing, recorded_of, set_closed
+from nova_sched.replay.history import History
 from nova_sched.replay.measures import fill_of, stranded_in
 from nova_sched.replay.moments import time_of
 from nova_sched.replay.reading import decoded_records
@@ -27,7 +28,6 @@ from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
-from rpc_api.log.epoch import opening_of
 
 MAX_ATTEMPTS = 100
 #: Moments at which the fill is noted, at most.
@@ -178,8 +178,9 @@ def _by_time(feeds):
 
 
 def _whole(logs):
-    openings = {cell: opening_of(log) for cell, log in logs.items()}
-    return {cell: opening is None or opening.whole for cell, opening in openings.items()}
+    """Cell -> whether nothing was removed in front of its log."""
+    history = History(logs)
+    return {cell: history.is_whole(cell) for cell in logs}
 
 
 def _count(logs):
@@ -568,8 +569,9 @@ class Run:
         """A scheduler reads what became of its claim."""
         instance = pending.instance
         self._whole_refused.discard(instance.uuid)
+        if instance.gone and reason is not None:
+            self.tally.refused["gone before it was placed"] += 1
         if instance.gone or reason is None:
-            self.tally.refused["gone before it was placed"] += reason is not None and instance.claim_uuid is not None
             return
         instance.host = instance.cell = instance.claim_uuid = None
         if pending.attempt + 1 >= MAX_ATTEMPTS:
