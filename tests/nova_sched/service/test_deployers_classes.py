@@ -102,7 +102,7 @@ def test_who_knows_not_the_classes_says_so_and_loads_nothing(decided):
     made, _ = replayed(decided)
     assert len(made) == 8 and {one.again for one in made} == {None}
     assert "there is no filter 'Few', wanted one of" in made[0].difference.text
-    assert "name the configuration that loads it" in made[0].difference.text.text
+    assert "name the configuration that loads it" in made[0].difference.text
 
 
 def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):
