@@ -66,7 +66,11 @@ class ReplayCommand(Command):
         self.paint = output.Paint(self.option(arguments, "color") or "auto", self.out)
         self.now_ns = SYSTEM.now_ns()
         with Source(self._names(arguments), self.tolerant) as source:
-            return self.run_on(source, arguments)
+            code = self.run_on(source, arguments)
+            # Of an exported file that is not whole everything that there is was shown; that it is not all is said last.
+            for fault in source.faults:
+                self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
+            return errors.EXIT_GAP if source.faults else code
 
     def _names(self, arguments):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]

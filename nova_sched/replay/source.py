@@ -58,6 +58,11 @@ class Source:
             raise errors.UsageError(f"the log of {cell} is named twice, the second time as {log.url}; name each cell once")
         self.logs[cell] = log
 
+    @property
+    def faults(self) -> list[errors.LogGap]:
+        """What is wrong with exported files as a whole: each fault once."""
+        return list({str(fault): fault for log in self.logs.values() for fault in getattr(log, "faults", ())}.values())
+
     def close(self) -> None:
         """Close all logs."""
         self._stack.close()

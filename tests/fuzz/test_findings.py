@@ -1,16 +1,18 @@
 """What the fuzzers found, one row each: it does not come back."""
 
-import json
+import contextlib
 import tracemalloc
 import zlib
 
 import msgpack
 import pytest
 
-from nova_sched.cli import tail
+from nova_sched.cli import event_text
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions import LogBook, replay
+from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.spool import Spool
+from nova_sched.replay.verify import replay, spooled
 from nova_sched.selection.policy import Policy
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events
@@ -209,12 +211,13 @@ def decided():
     return cloud
 
 
-def book_of(cloud):
+@contextlib.contextmanager
+def logs_of(cloud):
     logs = {cell: open_log(f"memory://findings-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
         log.append(cloud.logs[cell])
     try:
-        return LogBook(logs)
+        yield logs
     finally:
         for log in logs.values():
             log.delete()
@@ -228,10 +231,11 @@ def decision_of(cloud):
 def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
     broken = decision_of(decided)._replace(evidence=b"\xc1")
     decided.append("cell1", "scheduler/two", broken)
-    book = book_of(decided)
-    assert [one.same for one in replay(book)] == [True]
-    assert [cell for cell, _, why in book.unreadable if "msgpack" in why] == ["cell1"]
-    shown = json.loads(tail.as_json("cell1", 1, 0, Voice("scheduler/two").say(broken)))
+    with logs_of(decided) as logs, Spool() as spool:
+        assert [one.same for one in replay(logs)] == [True]
+        spooled(logs, spool, PolicyBook())
+        assert [cell for cell, _, why in spool.unreadable if "msgpack" in why] == ["cell1"]
+    shown = event_text.as_json("cell1", 1, 0, Voice("scheduler/two").say(broken))
     assert shown["data"]["evidence"]["raw"] == "c1"
 
 
@@ -241,12 +245,13 @@ def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
                                      '{"catalogue": null}', '{"enabled_filters": "ComputeFilter"}'], ids=range(11))
 def test_a_policy_that_is_not_what_its_digest_says_is_nobodys(decided, options):
     decided.append(CELL0, "scheduler/two", events.PolicyAdopted(Policy().digest, options))
-    assert [one.same for one in replay(book_of(decided))] == [True]
+    with logs_of(decided) as logs:
+        assert [one.same for one in replay(logs)] == [True]
 
 
 def test_a_text_from_a_log_makes_no_line_of_its_own():
     event = Voice("conductor/\x1b[2J").say(events.HostLost("a\ncell1 9.0 FORGED\u2028", "\r\x07"))
-    line = tail.as_text("cell1", 1, 0, event)
+    line = event_text.as_line("cell1", 1, 0, event)
     assert line.isprintable() and r"a\ncell1 9.0 FORGED\u2028" in line and r"\x1b[2J" in line
 
 
