@@ -1,6 +1,6 @@
 """How long the state at a moment takes in a long log: for the first time, and once snapshots of it are kept.
 
-``python -m bench.state_at [--hosts N] [--events N] [--log FILE]``
+``python -m bench state_at [--hosts N] [--events N] [--log FILE]``
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.cloud import EPOCH, UP, claim, reported
 from nova_sched.replay.history import History, SnapshotCache
+from nova_sched.service.tuning import prepare_memory
 from rpc_api import codec, digest, events
 from rpc_api.log import open_log
 
@@ -88,16 +89,18 @@ def fill(log, hosts, count) -> None:
 
 
 def looks(log, directory) -> dict:
-    """Seconds of the first look at the end, and of looks at positions all over the log after it."""
+    """Seconds of the first look at the end, and of looks at positions all over the log after it; ``cpu`` is what the process
+    itself took of a median look."""
     last, rng = log.bounds().last, random.Random(SEED)
 
     def look(position):
-        started = time.perf_counter()
+        started = time.perf_counter(), time.process_time()
         History({"cell1": log}, SnapshotCache(directory)).world_at({"cell1": position})
-        return time.perf_counter() - started
-    first = look(last)
-    again = [look(rng.randint(last // 20, last)) for _ in range(LOOKS)]
-    return {"first": round(first, 2), "again_median": round(statistics.median(again), 2), "again_worst": round(max(again), 2)}
+        return time.perf_counter() - started[0], time.process_time() - started[1]
+    first = look(last)[0]
+    again, cpu = zip(*(look(rng.randint(last // 20, last)) for _ in range(LOOKS)), strict=True)
+    return {"first": round(first, 2), "again_median": round(statistics.median(again), 2), "again_worst": round(max(again), 2),
+            "cpu_median": round(statistics.median(cpu), 2), "cpu_worst": round(max(cpu), 2)}
 
 
 def main(argv=None):
@@ -107,6 +110,7 @@ def main(argv=None):
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--log", metavar="FILE", help="a log of SQLite of an earlier run, or where to keep it")
     arguments = parser.parse_args(argv)
+    prepare_memory()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(arguments.log or f"{directory}/log.db").resolve()
         fresh = not path.exists()

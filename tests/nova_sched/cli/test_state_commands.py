@@ -294,3 +294,13 @@ def test_top_without_textual_is_one_sentence(told, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual", None)
     code, out, err = told("top")
     assert code == 2 and "pip install 'nova_sched[top]'" in err and len(err.splitlines()) == 1
+
+
+def test_an_exported_file_says_the_same(told, played, tmp_path, capsys):
+    """All of them work offline: with --no-redact an exported file is the logs themselves."""
+    exported = str(tmp_path / "logs.nslog")
+    assert replay(["export", "--no-redact", "-o", exported, "--log", str(played)]) == 0
+    capsys.readouterr()
+    for command in (["state", "--at", "cell1:20", "-o", "json"], ["state", "host-1", "-o", "json"], ["diff", "first", "last"],
+                    ["instances", "-o", "csv"], ["capacity", "1:1024"], ["stats"], ["top", "--once"]):
+        assert told(*command)[:2] == told(*command, log=exported)[:2]
