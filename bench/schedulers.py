@@ -165,7 +165,7 @@ def figures(case, requests, seconds, said):
 
 def audited(urls, said, digests):
     """What the log says: conflicts, over-commitments, answers that the log does not bear out, and different states."""
-    from cloud.audit import Audit
+    from nova_sched.replay.audit import Audit
     from nova_sched.projection.digest import state_digest
     from nova_sched.projection.projection import Projection
     from nova_sched.replay.reading import records_of

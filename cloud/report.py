@@ -5,8 +5,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from cloud.audit import Audit
 from cloud.logs import masked
+from nova_sched.replay.audit import Audit
+from nova_sched.replay.measures import stranded
 from rpc_api import errors, messages
 
 COLUMNS = ("seq", "instance", "host", "providers", "attempts", "outcome", "reason")
@@ -72,7 +73,7 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
         "conflicts": audit.counts["conflicts"], "alternates_refused": audit.counts["alternates_refused"],
         "retries": sum(max(one.outcome.attempts - 1, 0) for one in results),
         "hosts": len(workload.inventories), "hosts_used": len({one.outcome.host for one in built}),
-        "stranded": stranded(workload, audit),
+        "stranded": stranded_at_end(workload, audit),
         "events": audit.counts["events"], "set_aside": audit.counts["set_aside"],
         "divergences": audit.counts["divergences"],
         "over_commitments": sum(len(cell.over_commitments) for cell in audit.cells.values()),
@@ -81,24 +82,17 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
     }
 
 
-def stranded(workload, audit: Audit) -> dict:
-    """What is free at the end on providers that cannot take even the smallest share that anybody asked for.
-
-    ``share`` is that part of all capacity. The smallest share has the least of each class over all requests.
-    """
+def stranded_at_end(workload, audit: Audit) -> dict:
+    """What is stranded at the end (:func:`nova_sched.replay.measures.stranded`): the smallest share has the least of each class
+    over all requests."""
     shares = [share for request in workload.requests for share in request.shares]
     least = {"VCPU": min(share[0] for share in shares), "MEMORY_MB": min(share[1] for share in shares)}
-    free, lost, total = {}, Counter(), Counter()
+    free, total = {}, Counter()
     for cell in audit.cells.values():
         for (provider, resource_class), capacity in cell.capacity.items():
-            free.setdefault(provider, Counter())[resource_class] = capacity - cell.used[provider, resource_class]
+            free.setdefault(provider, {})[resource_class] = capacity - cell.used[provider, resource_class]
             total[resource_class] += capacity
-    for left in free.values():
-        if any(left[resource_class] < amount for resource_class, amount in least.items()):
-            lost.update({resource_class: amount for resource_class, amount in left.items() if amount > 0})
-    return {resource_class: {"amount": lost[resource_class],
-                             "share": round(lost[resource_class] / total[resource_class], 4)}
-            for resource_class in sorted(total) if total[resource_class]}
+    return stranded(free, total, least)
 
 
 class FillHistory:

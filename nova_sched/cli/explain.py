@@ -1,139 +1,169 @@
-"""``nova-sched explain``: why a request went where it went, or nowhere."""
+"""``nova-sched-replay explain``: why a request went where it went, or nowhere, in a few lines."""
 
-import argparse
 import json
 
-from cliff.command import Command
-
-from nova_sched.cli import catalogue, logs
+from nova_sched.cli.output import stamp
+from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, summary_line
 from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions import LogBook, replay
+from nova_sched.replay import story, verdicts
+from nova_sched.replay.decisions import Scene, scene
+from nova_sched.selection.chain import FilterChain
+from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors
-from rpc_api.codec import Event
 
 EPILOG = """\
-examples:
-  nova-sched explain req-5f0c... --log out/demo
-  nova-sched explain 0244cc12-964f-556b-b1d1-4da21733ba88 --log cell0=sqlite:///log.cell0.db --log cell1=sqlite:///log.cell1.db
+The first line counts each host once, under the first reason in the order of the chain, so that the counts add up; of an
+instance that found a host it begins with "chosen HOST:". How a request ended has a stable code: built, claimed,
+no-valid-host, retries-exhausted, claim-refused, claim-lost, given-back, deleted.
 
-exit codes: 0 explained, 1 there is no such decision, 3 a log cannot be reached
+examples:
+  nova-sched-replay --log out/demo explain $INSTANCE
+  nova-sched-replay --log out/demo explain $REQUEST -o json
+  nova-sched-replay --log out/demo explain $INSTANCE --attempt 0
+
+exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached, 4 a log does not hold what
+the decision was made on (what could be read is shown)
 """
 
 
-class Explain(Command):
-    """Show the decisions of a request or an instance: the funnel of filters, the scores, and what became of them."""
+class Explain(RequestCommand):
+    """Explain a request: one line that counts every host, how near the nearest host was for each reason, and how it ended."""
 
-    def get_parser(self, prog_name):
-        parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = EPILOG
-        parser.add_argument("key", metavar="REQUEST|INSTANCE", help="a request id or the uuid of an instance")
-        logs.add_arguments(parser)
-        catalogue.add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)")
-        return parser
+    EPILOG = EPILOG
 
-    def take_action(self, arguments):
-        with logs.Logs(arguments) as opened:
-            book = LogBook(opened, catalogue.catalogue(arguments))
-        found = book.of_request(arguments.key)
-        if not found:
-            raise errors.NovaSchedError(f"no decision for {arguments.key} is in {', '.join(sorted(book.records))}; "
-                                        "name another request or instance, or the logs that are missing")
-        instances = {one.decision.instance_uuid for one in found}
-        again = {one.recorded.key: one for one in replay(book, instances)}
+    def add_more(self, parser):
+        parser.add_argument("--attempt", type=int, metavar="N", help="this attempt (the last one)")
+
+    def tell(self, source, history, policies, by_instance, arguments):
+        code, all_facts = errors.EXIT_OK, []
+        for uuid, decisions in by_instance.items():
+            facts = facts_of(history, policies, uuid, decisions, only_attempt(decisions, arguments.attempt))
+            if facts["fault"]:
+                self.say(f"nova-sched-replay explain: {facts['fault']}")
+                code = errors.EXIT_GAP
+            if arguments.output == "json":
+                all_facts.append(facts)
+            else:
+                self.lines(self._text(facts, len(by_instance) > 1))
         if arguments.output == "json":
-            for one in found:
-                self.app.stdout.write(json.dumps(as_json(one)) + "\n")
-        else:
-            for one, following in zip(found, [*found[1:], None]):
-                lines = [*as_text(one, again[one.key], book)]
-                if following is None or following.decision.instance_uuid != one.decision.instance_uuid:
-                    lines += afterwards(one.decision.instance_uuid, book)
-                self.app.stdout.write("\n".join(map(one_line, lines)) + "\n")
-        return 0
+            self.out.write(json.dumps(all_facts, indent=2) + "\n")
+        return code
+
+    def _text(self, facts, several):
+        if several:
+            yield self.paint(facts["instance"], "bold")
+        yield self.paint(facts["summary"], "bold")
+        yield one_line(f"  asked    {facts['asked']}") if facts["asked"] else "  asked    not known: the evidence cannot be read"
+        for reason in facts["reasons"]:
+            text = f"  {reason['hosts']:>5} {'host' if reason['hosts'] == 1 else 'hosts'} refused for {reason['reason']} " \
+                   f"({reason['filter']})"
+            yield one_line(text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"] else ""))
+        for attempt in facts["attempts"]:
+            yield one_line("  " + _attempt_text(attempt))
+        if facts["behind"]:
+            yield "  behind   the scheduler did not know of " + ", ".join(
+                f"{count} {'record' if count == 1 else 'records'} of {cell}" for cell, count in facts["behind"].items())
+        if facts["closed"]:
+            yield f"  closed   {', '.join(facts['closed'])}: the log could not be read, so nothing was placed there"
+        for hint in facts["hints"]:
+            yield one_line(f"  so       {hint}")
+        yield one_line(f"  end      {facts['end']['code']}: {facts['end']['text']}")
 
 
-def as_json(recorded):
-    """A decision with its evidence as plain values."""
-    plain = {name: value for name, value in recorded.decision._asdict().items() if name != "evidence"}
-    return {"cell": recorded.cell, "position": recorded.position, "scheduler": recorded.producer, **plain,
-            "evidence": _plain(recorded.evidence)}
+def _attempt_text(attempt):
+    text = f"attempt {attempt['attempt'] + 1} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
+    others = attempt["lost_to"]
+    for cause in others[-1:]:
+        text += f"; {cause['what']} meanwhile, by {cause['producer']}"
+    return text + (f", and {len(others) - 1} more" if len(others) > 1 else "")
 
 
-def _plain(value):
-    if hasattr(value, "_asdict"):
-        return {name: _plain(item) for name, item in value._asdict().items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+def facts_of(history, policies, uuid, decisions, one):
+    """All that is to be told of an instance."""
+    steps = story.steps_of(history.logs, uuid)
+    fates = story.fates(history, steps, decisions)
+    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": one.decision.attempt, "summary": summary_line(one),
+             "asked": None, "reasons": [], "attempts": _attempts(decisions, fates), "behind": {}, "closed": [], "hints": [],
+             "end": story.ending(decisions, steps, fates)._asdict(), "fault": one.fault}
+    evidence = one.evidence
+    if evidence is None:
+        return facts
+    facts["asked"] = asked_for(evidence.request)
+    facts["closed"] = [position.cell for position in evidence.positions if position.closed]
+    facts["behind"] = {cell: count for cell, count in story.lag(history.logs, one).items() if count}
+    facts["reasons"] = [{"filter": count.filter, "reason": count.reason, "hosts": count.hosts, "nearest": None, "nearest_text": None,
+                         "values": None} for count in evidence.refusals]
+    try:
+        _look_nearer(history, policies, one, facts)
+    except errors.NovaSchedError as fault:
+        facts["fault"] = f"what the scheduler knew cannot be re-created: {fault}"
+    facts["hints"] = list(_hints(history, facts, fates, decisions, one, steps))
+    return facts
 
 
-def as_text(recorded, again, book):
-    """Lines that explain one decision."""
-    decision, evidence = recorded.decision, recorded.evidence
-    request = evidence.request
-    yield f"instance {decision.instance_uuid} of {decision.request_id}, attempt {decision.attempt}"
-    yield f"  decided by   {recorded.producer} in {decision.took_ns / 1e6:.2f} ms, policy {evidence.policy_digest}, " \
-          f"seed {evidence.seed}"
-    yield "  knowing      " + ", ".join(
-        f"{position.cell} to {position.position}" + (
-            f" and {position.last_in_flight - position.first_in_flight + 1} own events under way"
-            if position.last_in_flight else "") for position in evidence.positions)
-    yield "  asked for    " + _asked_for(request)
-    yield f"  outcome      {decision.outcome}: {decision.reason}"
-    left = evidence.hosts_total
-    for count in evidence.refusals:
-        left -= count.hosts
-        yield f"    {count.filter:<32} {count.reason:<36} -{count.hosts:<7} {left} left"
-    if evidence.scores:
-        yield f"  hosts        {evidence.equals} shared the best score"
-        for number, score in enumerate(evidence.scores):
-            role = "chosen" if number == 0 else "alternate" if score.host in decision.hosts else "next"
-            parts = ", ".join(f"{one.weigher} {one.weighed:+.3f} (of {one.raw:g})" for one in score.weighers)
-            yield f"    {role:<9} {score.host:<24} {score.score:+.3f}" + (f"  = {parts}" if parts else "")
-    if decision.claim_uuid is not None:
-        reason = book.outcomes(recorded.cell).get(decision.claim_uuid, "it is not in the log")
-        yield "  claim        accepted" if reason is None else f"  claim        refused: {reason}"
-    yield "  replayed     the same" if again.same else f"  replayed     differs: {again.difference}"
+def _attempts(decisions, fates):
+    return [{"attempt": one.decision.attempt, "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
+            for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED for fate in fates.values()) else []
 
 
-def _asked_for(request):
-    parts = []
-    for group in request.groups:
-        amounts = " ".join(f"{one.resource_class}:{one.amount}" for one in group.resources)
-        traits = " ".join([*group.required_traits, *(f"!{trait}" for trait in group.forbidden_traits)])
-        parts.append(f"{group.suffix + ' ' if group.suffix else ''}{amounts}{' ' + traits if traits else ''}")
-    text = "; ".join(parts)
-    if request.server_group:
-        text += f"; {request.server_group.policy} in group {request.server_group.uuid}"
-        if request.server_group.partition is not None:
-            text += f", partition {request.server_group.partition}"
-    return text
+def _said_of(one, fates):
+    if not one.is_selected:
+        return {"code": "no-valid-host", "said": one.decision.reason, "lost_to": []}
+    fate = fates.get(one.decision.claim_uuid)
+    host = one.decision.hosts[0] if one.decision.hosts else "no host"
+    if fate is None or fate.verdict == story.UNKNOWN:
+        return {"code": "claim-not-known", "said": f"{host}, what became of the claim is not known", "lost_to": []}
+    if fate.verdict == story.ACCEPTED:
+        return {"code": "claim-accepted", "said": f"{host}, claim accepted", "lost_to": []}
+    others = [cause for cause in fate.lost_to if cause.producer != one.producer]
+    stale = "claim-lost-to-another" if others else "stale-knowledge"
+    return {"code": stale, "said": f"{host}, claim refused: {fate.reason}", "lost_to": [cause._asdict() for cause in others]}
 
 
-def afterwards(instance, book):
-    """What the logs say of an instance beside the decisions, one line an event."""
-    yield f"events of {instance}"
-    for cell, records in sorted(book.records.items()):
-        outcomes = book.outcomes(cell)
-        for position, record in records:
-            for event in record.events:
-                if isinstance(event, Event) and event.name != "DecisionMade" and _about(event.data) == instance:
-                    yield f"  {cell + ' ' + str(position):<12} {event.name} {_detail(event, outcomes)}"
+def _look_nearer(history, policies, one, facts):
+    """For each reason the host that was nearest to pass."""
+    re_created = scene(history, one, policies)
+    by_reason = verdicts.hosts_by_reason(re_created)
+    for reason in facts["reasons"]:
+        rows = by_reason.get((reason["filter"], reason["reason"]))
+        if rows:
+            name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
+            if name is not None:
+                reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
+    if not one.is_selected:
+        facts["now"] = _would_pass_now(history, re_created)
 
 
-def _about(data):
-    if hasattr(data, "instance_uuid"):
-        return data.instance_uuid
-    if hasattr(data, "consumer"):
-        return data.consumer.instance_uuid
-    return getattr(data, "consumer_uuid", None)
+def _would_pass_now(history, scene_):
+    """Hosts that would do at the end of the logs."""
+    positions = {cell: log.bounds().last for cell, log in history.logs.items() if cell in scene_.world.projections}
+    world = history.world_at(positions)
+    now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
+    rows = verdicts.hosts_by_reason(now).get(None, ())
+    return [world.table.host_names[row] for row in rows
+            if isinstance(candidate_of(world.table, row, scene_.request, scene_.policy), Candidate)][:100]
 
 
-def _detail(event, outcomes):
-    parts = [getattr(event.data, "host", ""), getattr(event.data, "reason", "")]
-    if event.name == "ClaimProposed" and event.data.claim_uuid in outcomes:
-        reason = outcomes[event.data.claim_uuid]
-        parts.append("accepted" if reason is None else f"refused: {reason}")
-    return " ".join(part for part in (*parts, f"by {event.producer}") if part)
+def _hints(history, facts, fates, decisions, one, steps):
+    """What kind of end it was, and what would have had to change."""
+    code = facts["end"]["code"]
+    if code == "retries-exhausted":
+        hosts = [step.data.host for step in steps if step.name == "BuildFailed"]
+        yield f"hosts were found; the builds on {', '.join(hosts)} failed: see the compute hosts"
+    elif code == "claim-refused":
+        yield "a host was found, and its claim lost; the scheduler did not try again"
+    elif code == "claim-lost":
+        yield "the decision stands in a log without its claim: name the logs of all cells"
+    if code != "no-valid-host":
+        return
+    if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
+        yield "a cell was closed: its hosts count once its log can be read again"
+    lacking = [reason for reason in facts["reasons"] if reason["values"] and "free" in reason["values"]]
+    if lacking:
+        near = max(lacking, key=lambda reason: reason["values"]["free"] / max(reason["values"]["asked"], 1))
+        values = near["values"]
+        yield f"{near['nearest']} lacked {max(0, values['asked'] - values['free'])} {values.get('resource_class', near['reason'])}"
+    now = facts.get("now")
+    if now is not None:
+        yield f"at the end of the logs {len(now)}{'+' if len(now) == 100 else ''} " + (
+            f"{'host' if len(now) == 1 else 'hosts'} would do ({', '.join(now[:3])})" if now else "hosts would do")

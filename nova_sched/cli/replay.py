@@ -1,69 +1,160 @@
-"""``nova-sched replay``: make all recorded decisions again, and say whether they come out the same."""
+"""``nova-sched-replay replay``: fold logs to their ends; with ``--verify`` check all laws and make recorded decisions again."""
 
-import argparse
+from contextlib import ExitStack
 
-from cliff.command import Command
-
-from nova_sched.cli import catalogue, logs
+from nova_sched.cli.catalogue import add_config_file, catalogue
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import aligned
 from nova_sched.cli.text import one_line
-from nova_sched.projection.digest import state_digest
-from nova_sched.projection.projection import Projection
-from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions import LogBook
-from nova_sched.replay.decisions import replay as replayed
+from nova_sched.replay.audit import Audit
+from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.laws import fold_all
+from nova_sched.replay.moments import parse_moment, resolve
+from nova_sched.replay.spool import Spool
+from nova_sched.replay.verify import again
+from nova_sched.service.tuning import prepare_memory
 from rpc_api import errors
 
 EPILOG = """\
-examples:
-  nova-sched replay --log out/demo
-  nova-sched replay --log cell0=sqlite:///log.cell0.db --log cell1=sqlite:///log.cell1.db --instance 0244cc12-...
+With --verify the end of each log is folded twice (record by record, and from a snapshot taken on the way), an audit of its
+own arithmetic adds up what was given away, and every recorded decision is made again from the logs alone; what comes out
+differently is shown with its first cause:
+  policy    the policy is in no log that is named     position  a log does not hold what the decision knew
+  plugin    a class of the deployment fell            hosts     other hosts were chosen
+  counts    the same hosts, other numbers of refusals
 
-exit codes: 0 all decisions come out the same, 1 one differs, or there is none of a named instance, 3 a log cannot be
-reached, 4 a log has a gap, or a decision cannot be made again as one of its logs is not named
+examples:
+  nova-sched-replay --log out/demo replay
+  nova-sched-replay --log out/demo replay --verify
+  nova-sched-replay --log out/demo replay --verify --no-decisions
+  nova-sched-replay --log out/demo replay --verify --instance $INSTANCE
+
+exit codes: 0 folded (all laws hold, all decisions come out the same), 1 a law is broken or a decision differs, or there is
+none of a named instance, 3 a log cannot be reached, 4 a log has a gap, or a decision cannot be made again
 """
 
 
-class Replay(Command):
-    """Make recorded decisions again from the logs alone; the first that differ are shown."""
+class Replay(ReplayCommand):
+    """Fold logs to their ends and say what state that gives; --verify checks all laws and makes every decision again."""
 
-    def get_parser(self, prog_name):
-        parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = EPILOG
-        logs.add_arguments(parser)
-        catalogue.add_config_file(parser)
-        parser.add_argument("--instance", action="append", metavar="UUID", help="only decisions of these instances")
-        parser.add_argument("--show", type=int, default=10, metavar="N", help="differences to show (10)")
-        return parser
+    EPILOG = EPILOG
 
-    def take_action(self, arguments):
-        write = self.app.stdout.write
-        with logs.Logs(arguments) as opened:
-            book = LogBook(opened, catalogue.catalogue(arguments))
-        only = set(arguments.instance) if arguments.instance else None
-        unknown = (only or set()) - {one.decision.instance_uuid for one in book.decisions}
+    def add_arguments(self, parser):
+        parser.add_argument("--verify", action="store_true", help="check all laws, and make recorded decisions again")
+        parser.add_argument("--no-decisions", action="store_true", help="with --verify: make no decisions again")
+        parser.add_argument("--instance", action="append", metavar="UUID",
+                            help="make only the decisions for this instance again; several: any of them (means --verify)")
+        parser.add_argument("--from", dest="begin", metavar="MOMENT", help="begin behind this position or time (the first record)")
+        parser.add_argument("--show", type=int, default=10, metavar="N", help="findings of each kind to show (10)")
+        add_config_file(parser)
+
+    def run_on(self, source, arguments):
+        begin = None if arguments.begin is None else resolve(parse_moment(arguments.begin, self.now_ns), source)
+        prepare_memory()
+        verify = arguments.verify or bool(arguments.instance)
+        with ExitStack() as stack:
+            history = stack.enter_context(self.history(source, arguments))
+            spool = stack.enter_context(Spool()) if verify and not arguments.no_decisions else None
+            audit = Audit(of_decisions=False) if verify else None
+            policies = PolicyBook(catalogue(arguments))
+            found = _Findings(self, arguments.show)
+            self._fold(source, history, begin, audit, _taker(spool, policies), found)
+            if spool is not None:
+                self._decide(history, spool, policies, begin, arguments, found)
+            return found.exit_code
+
+    def _fold(self, source, history, begin, audit, take, found):
+        rows = []
+        for cell, log in sorted(source.logs.items()):
+            folded = fold_all(history, cell, begin and begin[cell], audit, take)
+            counts = folded.counts
+            rows.append((cell, folded.first, folded.projection.position, folded.records, folded.events, len(folded.projection.hosts),
+                         counts["set-aside"], counts["duplicate"], counts["sequence-gap"], folded.digest))
+            for sentence in folded.breaches:
+                found.broken(sentence)
+            for sentence in folded.gaps:
+                found.gap(sentence)
+            if not folded.projection.whole and log.bounds().count:
+                found.gap(f"{cell}: the log begins at position {log.bounds().first}, and what stood in front of it is not known; name "
+                          "a store of snapshots that holds it with --snapshots")
+        heads = ("cell", "from", "to", "records", "events", "hosts", "set aside", "duplicates", "gaps", "digest")
+        self.out.write("\n".join(aligned(heads, rows, heads[1:9], self.paint)) + "\n")
+        found.end("laws", f"{audit.counts['claims']} claims accepted, "
+                  f"{audit.counts['conflicts'] + audit.counts['alternates_refused']} refused" if audit else None)
+
+    def _decide(self, history, spool, policies, begin, arguments, found):
+        spool.sort()
+        only = set(arguments.instance or ())
+        unknown = only - spool.instances(only)
         if unknown:
-            raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(book.records))}; "
-                                        "name another instance, or the logs that are missing")
-        made = different = 0
-        impossible = len(book.unreadable)
-        for cell, position, why in book.unreadable[:arguments.show]:
-            write(one_line(f"{cell} {position}: {why}") + "\n")
-        for one in replayed(book, only):
-            made += one.again is not None
-            impossible += one.again is None
-            different += one.again is not None and not one.same
-            if not one.same and different + impossible <= arguments.show:
-                decision = one.recorded.decision
-                write(one_line(f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                               f"attempt {decision.attempt}: {one.difference}") + "\n")
-        for cell, records in sorted(book.records.items()):
-            projection = Projection(cell, HostTable())
-            projection.fold(records)
-            write(f"{cell}: {len(records)} records to position {projection.position}, digest "
-                  f"{state_digest(projection)}, {projection.counts['set-aside']} events set aside\n")
-        write(f"{made} decisions made again, {different} different"
-              + (f", {impossible} could not be made again" if impossible else "") + "\n")
-        if different:
+            raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(history.logs))}; name another "
+                                        "instance, or the logs that are missing")
+        for cell, position, why in spool.unreadable:
+            found.impossible(f"{cell} {position}: the evidence cannot be read: {why}")
+        for cell, position, instance in spool.without_claim():
+            found.broken(f"{cell} {position}: the claim of the decision for {instance} is in no log")
+        for one in again(history, spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only):
+            found.decision(one)
+        found.end("decisions")
+
+
+def _taker(spool, policies):
+    if spool is None:
+        return None
+
+    def take(cell, position, event):
+        if event.name == "PolicyAdopted":
+            policies.adopt(event.data)
+        elif event.name in ("DecisionMade", "ClaimProposed"):
+            spool.note(cell, position, event)
+    return take
+
+
+class _Findings:
+    """Shows the first of each kind, and counts all."""
+
+    def __init__(self, command, shown):
+        self._write = command.out.write
+        self._paint = command.paint
+        self._shown = shown
+        self._counts = dict.fromkeys(("broken", "gap", "made", "different", "impossible"), 0)
+
+    def _note(self, kind, sentence):
+        self._counts[kind] += 1
+        if self._counts[kind] <= self._shown:
+            word = {"broken": "broken law", "gap": "gap", "different": "differs", "impossible": "not made"}[kind]
+            self._write(f"{self._paint(word, 'red' if kind in ('broken', 'different') else 'yellow')}: {one_line(sentence)}\n")
+
+    def broken(self, sentence):
+        self._note("broken", sentence)
+
+    def gap(self, sentence):
+        self._note("gap", sentence)
+
+    def impossible(self, sentence):
+        self._note("impossible", sentence)
+
+    def decision(self, one):
+        """A :class:`~nova_sched.replay.verify.Replayed`."""
+        self._counts["made"] += one.again is not None
+        if not one.same:
+            decision = one.recorded.decision
+            self._note("impossible" if one.again is None else "different",
+                       f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, attempt {decision.attempt} "
+                       f"({one.difference.code}): {one.difference.text}")
+
+    def end(self, what, more=None):
+        """One line that sums up."""
+        counts = self._counts
+        if what == "decisions":
+            self._write(f"{counts['made']} decisions made again, {counts['different']} different"
+                        + (f", {counts['impossible']} could not be made again" if counts["impossible"] else "") + "\n")
+        elif more:
+            self._write(f"{more}; {counts['broken']} laws broken, {counts['gap']} gaps\n")
+
+    @property
+    def exit_code(self):
+        counts = self._counts
+        if counts["broken"] or counts["different"]:
             return errors.EXIT_NEGATIVE
-        return errors.EXIT_GAP if impossible else errors.EXIT_OK
+        return errors.EXIT_GAP if counts["gap"] or counts["impossible"] else errors.EXIT_OK

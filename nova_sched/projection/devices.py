@@ -38,9 +38,10 @@ class CellUse(NamedTuple):
 class Node:
     """What a HostNUMACell comes to: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and the dedicated ones of
     each (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for pinned
-    and unpinned guests (``legacy``), and ``pages``: (size_kb, number among the cell's pages), the largest first."""
+    and unpinned guests (``legacy``), all of its ``cpus``, and ``pages``: (size_kb, number among the cell's pages), the
+    largest first."""
 
-    __slots__ = ("dedicated", "cores", "pinnable", "threads", "legacy", "pages")
+    __slots__ = ("dedicated", "cores", "pinnable", "threads", "legacy", "cpus", "pages")
 
     def __init__(self, cell):
         self.dedicated = frozenset(cell.dedicated_cpus)
@@ -48,6 +49,7 @@ class Node:
         self.pinnable = tuple(tuple(cpu for cpu in core if cpu in self.dedicated) for core in self.cores)
         self.threads = max(map(len, self.cores), default=1) or 1
         self.legacy = self.dedicated == frozenset(cell.shared_cpus)
+        self.cpus = self.dedicated.union(cell.shared_cpus, *cell.siblings)
         self.pages = tuple(sorted(((pages.size_kb, number) for number, pages in enumerate(cell.pages)), reverse=True))
 
 
@@ -109,8 +111,10 @@ class HostDevices:
         return self.capacity.pools[number].count - self.pool_uses[number]
 
     def with_guests(self, guests) -> "HostDevices":
-        """The same host with what some Guest records have counted as used;
-        nodes and pools that it has not are passed over."""
+        """The same host with what some Guest records have counted as used; nodes and pools that it has not are passed over.
+
+        CPUs of a guest are taken on whichever nodes they are now: a host may have come back with other nodes.
+        """
         cells, pools = list(self.cell_uses), list(self.pool_uses)
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
         for guest in guests:
@@ -118,11 +122,21 @@ class HostDevices:
                 number = numbers.get(use.cell)
                 if number is not None:
                     cells[number] = _used_more(self.capacity.cells[number], cells[number], use)
+                if use.pins or use.reserved_cpus:
+                    self._pin_elsewhere(cells, use, number)
             for use in guest.pci:
                 number = self.capacity.keys.get(use.pool)
                 if number is not None:
                     pools[number] += use.count
         return HostDevices(self.capacity, tuple(cells), tuple(pools))
+
+    def _pin_elsewhere(self, cells, use, named):
+        """Take the CPUs of a NUMAUse that are on other nodes than the one that it names."""
+        own = _own_cpus(use)
+        for number, node in enumerate(self.capacity.nodes):
+            if number != named and not node.cpus.isdisjoint(own):
+                taken = node.cpus & taken_cpus(self.capacity.cells[number], use)
+                cells[number] = cells[number]._replace(pinned=cells[number].pinned | taken)
 
     def breach(self, guest, cpu_ratio: float, ram_ratio: float) -> str | None:
         """Why a Guest does not fit what is left, None when it does;
@@ -156,10 +170,14 @@ class HostDevices:
 
 def taken_cpus(cell, use) -> frozenset:
     """Host CPUs that a NUMAUse takes of its node, with the idle threads beside them where it is isolated."""
-    cpus = frozenset(host for _, host in use.pins) | frozenset(use.reserved_cpus)
+    cpus = _own_cpus(use)
     if use.isolated:
         cpus = cpus.union(*(core for core in cell.siblings if not cpus.isdisjoint(core)))
     return cpus
+
+
+def _own_cpus(use):
+    return frozenset(host for _, host in use.pins) | frozenset(use.reserved_cpus)
 
 
 def pages_of(cell, use) -> tuple[int, int] | None:
@@ -237,6 +255,19 @@ def fault_of(inventory) -> str | None:
         sizes = [pages.size_kb for pages in cell.pages]
         if len(set(sizes)) < len(sizes) or min(sizes, default=1) < 1:
             return f"NUMA node {cell.id} names a size of pages twice, or one below 1 KiB"
+    return _cpu_fault(cells)
+
+
+def _cpu_fault(cells):
+    """A CPU is on one node, in one core and once in a list, or it could be given away twice."""
+    node_of = {}
+    for cell in cells:
+        for cpus in (cell.shared_cpus, cell.dedicated_cpus, [cpu for core in cell.siblings for cpu in core]):
+            if len(set(cpus)) < len(cpus) or min(cpus, default=0) < 0:
+                return f"NUMA node {cell.id} names a CPU twice in one list, or one below 0"
+            for cpu in cpus:
+                if node_of.setdefault(cpu, cell.id) != cell.id:
+                    return f"CPU {cpu} is on the NUMA nodes {node_of[cpu]} and {cell.id}"
     return None
 
 

@@ -7,7 +7,7 @@ that must not count); in both cases the state is as it was.
 
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.devices import checked_guest, guest_of
-from nova_sched.projection.holding import add_entry, count_all_use, reconcile, remove_entry, start
+from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
 from nova_sched.projection.noted import Noted, Refusal
 from rpc_api import errors, events
@@ -98,8 +98,9 @@ def host_removed(projection, position, event, noted):
     host = projection.hosts.get(event.data.host)
     if host is None:
         return None
-    for entry in list(host.entries.values()):
-        remove_entry(projection, host, entry)
+    with devices_counted_once(projection.table, host):
+        for entry in list(host.entries.values()):
+            remove_entry(projection, host, entry)
     inventories.erase(projection, host)
     projection.tracked.drop_host(host.name)
     del projection.hosts[host.name]

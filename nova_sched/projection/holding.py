@@ -4,6 +4,8 @@ Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`
 consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
 """
 
+from contextlib import contextmanager
+
 from nova_sched.projection.devices import HostDevices, guest_of
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry
 from nova_sched.projection.noted import Noted
@@ -25,7 +27,7 @@ def add_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest + entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch(host.root)
+    table.touch_use(host.root)
 
 
 def remove_entry(projection, host, entry) -> None:
@@ -46,7 +48,7 @@ def remove_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest - entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch(host.root)
+    table.touch_use(host.root)
 
 
 def _count_use(table, host, allocations, sign):
@@ -66,6 +68,16 @@ def count_devices(table, host) -> None:
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
         table.set_devices(host.root, HostDevices(devices.capacity).with_guests(guests))
+
+
+@contextmanager
+def devices_counted_once(table, host):
+    """Count devices when all entries that come and go at once have done so: each counting looks at all guests."""
+    devices = table.row_devices[host.root]
+    table.set_devices(host.root, None)
+    yield
+    table.set_devices(host.root, devices)
+    count_devices(table, host)
 
 
 def count_all_use(projection, host) -> None:
@@ -97,6 +109,11 @@ def start(projection, host, consumer, position, noted) -> None:
 
 def reconcile(projection, host, consumers, position, noted) -> None:
     """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
+    with devices_counted_once(projection.table, host):
+        _reconcile(projection, host, consumers, position, noted)
+
+
+def _reconcile(projection, host, consumers, position, noted):
     first_report = not host.entries
     reported = {consumer.instance_uuid: consumer for consumer in consumers}
     for entry in [one for one in host.entries.values() if one.consumer_uuid in reported]:
@@ -143,7 +160,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     if same:
         entry.state, entry.hash = RUNNING, hash_
         host.running_digest = (host.running_digest + hash_) & MASK
-        projection.table.touch(host.root)
+        projection.table.touch_use(host.root)
         return
     _diverges(projection, host, position, noted, "differs",
               f"{consumer.instance_uuid} uses other resources than were claimed")

@@ -1,17 +1,9 @@
-"""Replay: make recorded decisions again, from the logs alone, and compare.
-
-Each scheduler's decisions are taken in the order in which it made them; the
-logs are folded to the positions that it knew then, its own claims that were
-under way are put in flight, and the same request is decided with the same
-policy, seed and attempt.
-"""
+"""Recorded decisions: found by whom they are for, and made again in the world that their scheduler knew."""
 
 from typing import NamedTuple
 
-from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.projection import Projection
-from nova_sched.projection.table import HostTable
-from nova_sched.replay.reading import decoded_records
+from nova_sched.replay.history import World
+from nova_sched.replay.seeking import holding
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide
@@ -19,76 +11,125 @@ from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.codec import Event
 
+#: The least characters of an id by which a request or an instance may be named.
+LEAST_PREFIX = 8
+#: So many of several ids that a prefix may mean are named.
+CANDIDATES_NAMED = 10
+
 
 class Recorded(NamedTuple):
-    """A DecisionMade in the logs: the cell and position it stands at, its producer, and what it says."""
+    """A DecisionMade in the logs: the cell and position it stands at, its producer and time, what it says, and its Evidence
+    (None where ``fault`` says why that cannot be read)."""
 
     cell: str
     position: int
     producer: str
     producer_epoch: int
     sequence: int
+    at_ns: int
     decision: object
     evidence: object
+    fault: str | None = None
 
     @property
     def key(self):
         """What tells it from every other decision."""
         return self.cell, self.producer, self.producer_epoch, self.sequence
 
-
-class Replayed(NamedTuple):
-    """A decision made again: ``same`` hosts, or ``difference`` says what differs (or why it cannot be made again)."""
-
-    recorded: Recorded
-    again: object
-    difference: str | None
+    @property
+    def is_selected(self):
+        """Whether it found a host."""
+        return self.decision.outcome == "selected"
 
     @property
-    def same(self):
-        return self.difference is None
+    def known(self) -> dict:
+        """Cell -> CellPosition: how far its scheduler knew each log."""
+        return {position.cell: position for position in self.evidence.positions}
 
 
-class LogBook:
-    """The records of all logs of a cloud, read once: ``records`` by cell, its decisions, claims and policies.
+def recorded_of(cell: str, position: int, event: Event) -> Recorded:
+    """The Recorded of a DecisionMade event."""
+    evidence = fault = None
+    try:
+        evidence = events.thaw("Evidence", event.data.evidence)
+    except errors.InvalidEvent as broken:
+        fault = str(broken)
+    return Recorded(cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data, evidence, fault)
 
-    The policies name filters and weighers of ``catalogue``.
+
+# --- finding --------------------------------------------------------------------------------------------------------
+
+def find(source, key: str, policies=None) -> list[Recorded]:
+    """The decisions of a request id or an instance, in the order in which they were made: by instance and attempt.
+
+    The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook) learns the
+    policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous, NovaSchedError where there is
+    no such decision.
     """
+    if len(key) < LEAST_PREFIX:
+        raise errors.UsageError(f"{key!r} names no request, wanted a request id or the uuid of an instance, or {LEAST_PREFIX} or "
+                                "more characters of its beginning")
+    by_id = {}
+    for cell, position, event in _events_with(source.logs, (key.encode(), b"PolicyAdopted") if policies else (key.encode(),)):
+        if event.name == "PolicyAdopted" and policies:
+            policies.adopt(event.data)
+        elif event.name == "DecisionMade":
+            for one in {event.data.request_id, event.data.instance_uuid}:
+                if one.startswith(key):
+                    by_id.setdefault(one, []).append(recorded_of(cell, position, event))
+    return _in_order(_unambiguous(by_id, key, source))
 
-    def __init__(self, logs, catalogue=BUILT_IN):
+
+def _events_with(logs, words):
+    for cell, log in sorted(logs.items()):
+        for position, record in holding(log, words):
+            for event in record.events:
+                if isinstance(event, Event):
+                    yield cell, position, event
+
+
+def _unambiguous(by_id, key, source):
+    if key in by_id:
+        return by_id[key]
+    if not by_id:
+        raise errors.NovaSchedError(f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another request or "
+                                    "instance, or the logs that are missing")
+    if len(by_id) > 1:
+        named = sorted(by_id)[:CANDIDATES_NAMED]
+        more = len(by_id) - len(named)
+        raise errors.UsageError(f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; name more "
+                                "characters of the one that is meant")
+    return next(iter(by_id.values()))
+
+
+def _in_order(found):
+    # The same event may be in a log twice: who appends tries again.
+    unique = {one.key: one for one in reversed(found)}
+    return sorted(unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns, one.position))
+
+
+class PolicyBook:
+    """The policies that logs say were adopted, by their digests; their filters and weighers are those of ``catalogue``."""
+
+    def __init__(self, catalogue=BUILT_IN):
         self.catalogue = catalogue
-        self.records = {cell: list(decoded_records(log)) for cell, log in logs.items()}
-        self.decisions = []
-        #: Decisions whose evidence cannot be read: (cell, position, why).
-        self.unreadable = []
         self.policies = {}
         #: Digest -> why the policy of that digest cannot be used.
         self.unusable = {}
-        self._claims = {}
-        self._outcomes = {}
-        for cell, records in self.records.items():
-            for position, record in records:
-                for event in record.events:
-                    if isinstance(event, Event):
-                        self._note(cell, position, event)
 
-    def _note(self, cell, position, event):
-        if event.name == "DecisionMade":
-            try:
-                evidence = events.thaw("Evidence", event.data.evidence)
-            except errors.InvalidEvent as broken:
-                self.unreadable.append((cell, position, str(broken)))
-                return
-            self.decisions.append(Recorded(cell, position, event.producer, event.producer_epoch, event.sequence,
-                                           event.data, evidence))
-        elif event.name == "ClaimProposed":
-            self._claims.setdefault((cell, event.producer, event.producer_epoch), []).append(
-                (event.sequence, event.data))
-        elif event.name == "PolicyAdopted":
-            self._adopt(event.data)
+    @classmethod
+    def of(cls, logs, catalogue=BUILT_IN) -> "PolicyBook":
+        """Those of some logs."""
+        book = cls(catalogue)
+        for _, _, event in _events_with(logs, (b"PolicyAdopted",)):
+            if event.name == "PolicyAdopted":
+                book.adopt(event.data)
+        return book
 
-    def _adopt(self, adopted):
+    def adopt(self, adopted) -> None:
         """Know a policy by its digest; one that is not what its digest says is nobody's."""
+        if adopted.digest in self.policies:
+            return
         try:
             policy = Policy.from_json(adopted.options, self.catalogue)
             genuine = policy.digest == adopted.digest
@@ -100,113 +141,162 @@ class LogBook:
         if genuine:
             self.policies[adopted.digest] = policy
 
-    def in_flight(self, cell, recorded, first, last):
-        """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
-        claims = self._claims.get((cell, recorded.producer, self._epoch_in(cell, recorded)), ())
-        return [claim for sequence, claim in claims if first <= sequence <= last]
-
-    def _epoch_in(self, cell, recorded):
-        """The incarnation of the scheduler in a cell's log: each log has a producer of its own, made at one start."""
-        epochs = [key[2] for key in self._claims if key[:2] == (cell, recorded.producer)]
-        return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
-
-    def outcomes(self, cell):
-        """Claim uuid -> why it was refused, None where it was accepted, for all claims of a cell's log."""
-        if cell not in self._outcomes:
-            projection = Projection(cell, HostTable())
-            settled, _ = projection.fold(self.records[cell])
-            self._outcomes[cell] = {outcome.claim_uuid: outcome.reason for outcome in settled}
-        return self._outcomes[cell]
-
-    def of_request(self, key: str):
-        """The decisions of a request id or an instance, in the order of their attempts."""
-        return sorted((one for one in self.decisions if key in (one.decision.request_id, one.decision.instance_uuid)),
-                      key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.position))
+    def get(self, digest: str) -> Policy:
+        """A policy; PolicyMissing where it is not known or cannot be used."""
+        if digest not in self.policies:
+            why = self.unusable.get(digest, "is in none of the logs named; name that of cell0 too")
+            raise PolicyMissing(f"its policy {digest} {why}")
+        return self.policies[digest]
 
 
-def replay(book: LogBook, only=None):
-    """Make decisions again, in order; yields a :class:`Replayed` for each (``only``: a set of instance uuids)."""
-    by_voice = {}
-    for recorded in book.decisions:
-        by_voice.setdefault((recorded.producer, recorded.evidence.policy_digest), []).append(recorded)
-    for (_, digest), decisions in sorted(by_voice.items()):
-        decisions.sort(key=lambda one: [position.position for position in one.evidence.positions])
-        yield from _replay_voice(book, digest, decisions, only)
+class PolicyMissing(errors.LogGap):
+    """The policy of a decision is not in the logs, or names what this process has not."""
 
 
-def _replay_voice(book, digest, decisions, only):
-    if digest not in book.policies:
-        for recorded in decisions:
-            if only is None or recorded.decision.instance_uuid in only:
-                why = book.unusable.get(digest, "is in none of the logs named; name that of cell0 too")
-                yield Replayed(recorded, None, f"its policy {digest} {why}")
-        return
-    state = _State(book, book.policies[digest])
-    for recorded in decisions:
-        if only is None or recorded.decision.instance_uuid in only:
-            yield state.again(recorded)
+# --- making again ---------------------------------------------------------------------------------------------------
 
+class Scene:
+    """The world as a scheduler knew it when it made a decision, its own claims under way put in flight; with its policy."""
 
-class _State:
-    """Projections that are folded forward to where each decision was made."""
-
-    def __init__(self, book, policy):
-        self.book = book
+    def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held):
+        self.recorded = recorded
+        self.world = world
         self.policy = policy
-        self.table = HostTable()
-        self.projections = {cell: Projection(cell, self.table) for cell in book.records}
-        self.in_flight = InFlight(self.table)
-        self.chain = FilterChain(self.table, policy)
-        self._next = dict.fromkeys(book.records, 0)
+        self.cloud = Cloud(world.table, world.projections, world.in_flight, chain)
+        #: (cell, position, ClaimProposed) of the claims in flight; the position is None where it is not known.
+        self.held = held
 
-    def again(self, recorded):
-        evidence, decision = recorded.evidence, recorded.decision
-        try:
-            for position in evidence.positions:
-                self._fold_to(position)
-        except errors.LogGap as gap:
-            return Replayed(recorded, None, str(gap))
-        held = [claim for position in evidence.positions if position.last_in_flight
-                for claim in self.book.in_flight(position.cell, recorded, position.first_in_flight,
-                                                 position.last_in_flight)]
-        for claim in held:
-            self.in_flight.add(claim)
-        cloud = Cloud(self.table, self.projections, self.in_flight, self.chain)
-        try:
-            again = decide(cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed, decision.attempt,
-                           max(0, len(decision.hosts) - 1))
-        except errors.PluginFault as fault:
-            return Replayed(recorded, None, str(fault))
-        finally:
-            for claim in held:
-                self.in_flight.remove(claim.claim_uuid)
-        return Replayed(recorded, again, _difference(recorded, again))
+    request = property(lambda self: self.recorded.evidence.request)
+    table = property(lambda self: self.world.table)
 
-    def _fold_to(self, position):
-        cell, records = position.cell, self.book.records.get(position.cell)
-        if records is None:
+    def again(self):
+        """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of a deployer falls."""
+        decision, evidence = self.recorded.decision, self.recorded.evidence
+        return decide(self.cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed, decision.attempt,
+                      max(0, len(decision.hosts) - 1))
+
+
+def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
+    """The scene of a decision. Raises InvalidEvent where its evidence cannot be read, LogGap where logs or policy do not hold
+    what it was made on."""
+    check_readable(recorded)
+    policy = policies.get(recorded.evidence.policy_digest)
+    check_logs(history.logs, recorded)
+    world = history.world_at({cell: position.position for cell, position in recorded.known.items()})
+    set_closed(world.table, recorded)
+    check_positions(world, recorded)
+    held = [(position.cell, at, claim) for position in recorded.evidence.positions if position.last_in_flight
+            for at, claim in claims_behind(history.logs[position.cell], world.projections[position.cell], recorded, position)]
+    for _, _, claim in held:
+        world.in_flight.add(claim)
+    return Scene(recorded, world, policy, FilterChain(world.table, policy), held)
+
+
+def check_readable(recorded: Recorded) -> None:
+    """Raise InvalidEvent for a decision whose evidence cannot be read."""
+    if recorded.evidence is None:
+        raise errors.InvalidEvent(f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be read: "
+                                  f"{recorded.fault}")
+
+
+def check_logs(logs, recorded: Recorded) -> None:
+    """Raise LogGap where a log is not given that a decision was made on."""
+    for cell in recorded.known:
+        if cell not in logs:
             raise errors.LogGap(f"the log of {cell} is not among those given; name it too")
-        projection = self.projections[cell]
-        if bool(self.table.cell_closed.get(cell)) != position.closed:
-            self.table.cell_closed[cell] = position.closed
-            self.table.topology_version += 1
-        index = self._next[cell]
-        if index == 0 and records and position.position >= 0 and records[0][0] > position.position + 1:
-            raise errors.LogGap(f"the log of {cell} begins at {records[0][0]}, the decision knew it to "
-                                f"{position.position}; it was truncated since")
-        while index < len(records) and records[index][0] <= position.position:
-            projection.fold([records[index]])
-            index += 1
-        self._next[cell] = index
+
+
+def check_positions(world: World, recorded: Recorded) -> None:
+    """Raise LogGap where a world is not folded to where a decision was made."""
+    for cell, position in recorded.known.items():
+        projection = world.projections[cell]
         if position.position >= 0 and projection.position != position.position:
             raise errors.LogGap(f"the log of {cell} is folded to {projection.position}, the decision was made at "
                                 f"{position.position}; the log is not the one it was made on")
+        if position.position >= 0 and position.epoch and projection.epoch and position.epoch != projection.epoch:
+            raise errors.LogGap(f"the log of {cell} is of the epoch {projection.epoch}, the decision was made in "
+                                f"{position.epoch}; the log is not the one it was made on")
 
 
-def _difference(recorded, again):
+def set_closed(table, recorded: Recorded) -> None:
+    """Close the cells that the scheduler of a decision could not read then, and open the others."""
+    for cell, position in recorded.known.items():
+        if bool(table.cell_closed.get(cell)) != position.closed:
+            table.cell_closed[cell] = position.closed
+            table.topology_version += 1
+
+
+def claims_behind(log, projection, recorded: Recorded, position):
+    """(Position, ClaimProposed) of the claims of a decision's scheduler that were under way in a cell: they stand behind what
+    it knew of the cell's log."""
+    by_epoch = {}
+    spoken = projection.producers.get(recorded.producer)
+    if spoken is not None:
+        by_epoch[spoken[0]] = {}
+    for at, record in holding(log, (recorded.producer.encode(),), position.position + 1):
+        for event in record.events:
+            if isinstance(event, Event) and event.producer == recorded.producer:
+                claims = by_epoch.setdefault(event.producer_epoch, {})
+                if event.name == "ClaimProposed" and position.first_in_flight <= event.sequence <= position.last_in_flight:
+                    claims.setdefault(event.sequence, (at, event.data))
+                mine = incarnation(by_epoch, recorded)
+                if event.producer_epoch == mine and event.sequence >= position.last_in_flight:
+                    return list(by_epoch[mine].values())
+    mine = incarnation(by_epoch, recorded)
+    return list(by_epoch.get(mine, {}).values())
+
+
+def incarnation(epochs, recorded: Recorded) -> int | None:
+    """Of the epochs in which a decision's producer spoke in a log, that of the process which decided: each log has a producer
+    of its own, made at one start."""
+    return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
+
+
+
+# --- comparing ------------------------------------------------------------------------------------------------------
+
+class Difference(NamedTuple):
+    """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence, hosts, counts)
+    and a sentence."""
+
+    code: str
+    text: str
+
+
+def difference(recorded: Recorded, again) -> Difference | None:
+    """What differs between a decision as it was recorded and as it was made again; None where it is the same."""
+    decision = recorded.decision
     hosts = tuple(candidate.host for candidate in again.candidates)
-    if hosts != recorded.decision.hosts:
-        return f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(recorded.decision.hosts) or 'no host'}"
-    if again.summary != recorded.decision.reason:
-        return f"says {again.summary}; recorded {recorded.decision.reason}"
+    first = _first_cause(recorded, again)
+    because = f"; {first}" if first else ""
+    if hosts != decision.hosts:
+        return Difference("hosts", f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}"
+                          f"{because}")
+    if again.summary != decision.reason:
+        return Difference("counts", f"says {again.summary}; recorded {decision.reason}{because}")
+    return None
+
+
+def _first_cause(recorded, again):
+    """The first filter, or else the first weigher, that did otherwise."""
+    evidence = recorded.evidence
+    refusals, recorded_refusals = [tuple(one) for one in again.refusals], [tuple(one) for one in evidence.refusals]
+    for now, then in zip(refusals, recorded_refusals):
+        if now != then:
+            return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"
+    for name, more in (("recorded", recorded_refusals[len(refusals):]), ("now", refusals[len(recorded_refusals):])):
+        if more:
+            return f"first {more[0][0]}: {more[0][2]} {more[0][1]} is {name} only"
+    if again.hosts_total != evidence.hosts_total:
+        return f"{again.hosts_total} hosts, recorded {evidence.hosts_total}"
+    scores = {one.host: one for one in again.scores}
+    for then in evidence.scores:
+        now = scores.get(then.host)
+        if now is None:
+            return f"{then.host} is not among the best any more"
+        for one, before in zip(now.weighers, then.weighers):
+            if one != before:
+                return f"first {before.weigher} of {then.host}: {one.raw:g}, recorded {before.raw:g}"
+        if now.score != then.score:
+            return f"the score of {then.host}: {now.score:g}, recorded {then.score:g}"
     return None

@@ -88,7 +88,7 @@ class History:
         self.logs = logs
         self.cache = cache
         self.store = store
-        self._progress = progress
+        self.progress = progress
         self._openings = {}
 
     def opening(self, cell):
@@ -96,6 +96,10 @@ class History:
         if cell not in self._openings:
             self._openings[cell] = opening_of(self.logs[cell])
         return self._openings[cell]
+
+    def is_whole(self, cell) -> bool:
+        """Whether nothing was removed in front of a cell's log."""
+        return self.opening(cell) is None or self.opening(cell).whole or self.logs[cell].bounds().first == 0
 
     def world_at(self, positions: dict) -> World:
         """The state of all logs after the record at a position of each (cell -> position, -1 or one before the first: none).
@@ -117,18 +121,17 @@ class History:
     def beginning(self, cell: str, table: HostTable) -> Projection:
         """The state that a cell's log begins with: nothing, of a whole log or one that was rebased; else that of the first
         snapshot that fits. LogGap where there is none."""
-        opening = self.opening(cell)
-        if opening is None or opening.whole:
+        if self.is_whole(cell):
             return Projection(cell, table)
         last = self.logs[cell].bounds().last
         return self._rebased(cell, last, table) or self._from_snapshot(cell, last, table, first=True) or self._unknown(cell)
 
     def _begin(self, cell, position, table):
         opening = self.opening(cell)
-        if opening is None:
+        if opening is None or position < 0:
             return Projection(cell, table)
         return (self._from_snapshot(cell, position, table)
-                or (Projection(cell, table) if opening.whole else self._rebased(cell, position, table)) or self._unknown(cell))
+                or (Projection(cell, table) if self.is_whole(cell) else self._rebased(cell, position, table)) or self._unknown(cell))
 
     def _unknown(self, cell):
         raise errors.LogGap(f"the log of {cell} begins at position {self.logs[cell].bounds().first}, and what the state there was is "
@@ -187,4 +190,4 @@ class History:
                 kept_at = events
                 self.cache.put(projection.epoch, one, snapshot.dump(projection))
             if not done % 1000 or done == total:
-                self._progress(cell, done, total)
+                self.progress(cell, done, total)

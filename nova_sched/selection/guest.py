@@ -129,7 +129,7 @@ def _thread_policy(options):
     if ours and ours not in _THREAD_TRAITS:
         raise errors.UsageError(f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
                                 f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor")
-    if ours not in (None, "", "prefer") and images and images != ours:
+    if ours not in (None, "prefer") and images and images != ours:
         raise options.conflict("cpu_thread_policy", ours, images)
     return _THREAD_TRAITS.get(ours or images)
 

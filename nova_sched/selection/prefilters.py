@@ -124,8 +124,10 @@ def _projects(aggregate):
 
 def _require_image_type_support(request, table, policy, added):
     """A host must be able to use the disk format of the image that it boots from."""
-    if policy.query_placement_for_image_type_support and not request.is_bfv and request.disk_format in DISK_FORMATS:
-        added.root_required.append(f"COMPUTE_IMAGE_TYPE_{request.disk_format.upper()}")
+    if policy.query_placement_for_image_type_support and not request.is_bfv:
+        disk_format = (request.disk_format or "").lower()
+        if disk_format in DISK_FORMATS:
+            added.root_required.append(f"COMPUTE_IMAGE_TYPE_{disk_format.upper()}")
 
 
 def _isolate_aggregates(request, table, policy, added):

@@ -27,7 +27,7 @@ class Scope:
         self._host_states = {}
 
     @cached_property
-    def _entries(self):
+    def members(self):
         """Entries of the group: by the log's own index, and those of the conductor's list of members."""
         entries = {}
         for index in (*(projection.groups for projection in self.projections), self.in_flight.groups):
@@ -44,7 +44,7 @@ class Scope:
         if self.group is None:
             return {}
         by_row = {}
-        for entry in self._entries:
+        for entry in self.members:
             row = self.table.row_of_host.get(entry.host)
             if row is not None:
                 by_row.setdefault(row, set()).add(entry.instance_uuid)
@@ -67,7 +67,7 @@ class Scope:
 
     def affinity_rows(self) -> list[int] | None:
         """Root rows of the group's hosts; None while the group has no host."""
-        hosts = {entry.host for entry in self._entries if entry.instance_uuid != self.instance_uuid}
+        hosts = {entry.host for entry in self.members if entry.instance_uuid != self.instance_uuid}
         hosts.update(self.group.hosts)
         if not hosts:
             return None
@@ -76,7 +76,7 @@ class Scope:
     def taken_domains(self) -> set[str]:
         """Domains in which one more partition would break the rule for this instance's partition."""
         partitions = {}
-        for entry in self._entries:
+        for entry in self.members:
             if entry.rule is not None and entry.instance_uuid != self.instance_uuid:
                 partitions.setdefault(entry.rule.domain, set()).add(entry.rule.partition)
         return {domain for domain, taken in partitions.items()

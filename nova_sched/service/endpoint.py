@@ -1,5 +1,6 @@
 """The RPC endpoint of the scheduler: nova's own interface on the topic ``scheduler``, version 4.5."""
 
+import functools
 import json
 import logging
 import uuid
@@ -9,6 +10,7 @@ from nova_sched.projection.host_aggregates import metadata_faults
 from nova_sched.selection.request import image_properties, request_from
 from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
+from rpc_api.bus import expected
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkMetadata
@@ -21,6 +23,23 @@ LOG = logging.getLogger(__name__)
 ALLOCATION_REQUEST_VERSION = "1.36"
 #: More in one request would keep all others waiting for seconds.
 MAX_INSTANCES = 1000
+
+
+def _cast(method):
+    """A cast: nobody hears what it raises, so it is told in the log."""
+    @functools.wraps(method)
+    def noted(self, context, *arguments, **named):
+        try:
+            return method(self, context, *arguments, **named)
+        except errors.NovaSchedError as fault:
+            LOG.warning("%s is not noted: %s", method.__name__, fault)
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as fault:
+            wrong = errors.UsageError(f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), wanted what nova 34 "
+                                      "casts; mend whoever casts it")
+            LOG.warning("%s is not noted: %s", method.__name__, wrong)
+            raise wrong from None
+    return noted
 
 
 class SchedulerEndpoint:
@@ -92,26 +111,32 @@ class SchedulerEndpoint:
 
     # --- casts of nova-api and nova-compute --------------------------------------------------------------------
 
-    def update_aggregates(self, ctxt, aggregates):
+    @_cast
+    def update_aggregates(self, context, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
         updated = [_aggregate(one) for one in aggregates]
         for fault in (fault for one in updated for fault in metadata_faults(one)):
             LOG.warning("%s", fault)
-        self._scheduler.call(lambda engine: [engine.on_aggregate(one) for one in updated])
+        for one in updated:
+            self._tell(f"the aggregate {one.name}", lambda engine, one=one: engine.on_aggregate(one))
 
-    def delete_aggregate(self, ctxt, aggregate):
+    @_cast
+    def delete_aggregate(self, context, aggregate):
         """Take a host aggregate out."""
-        self._scheduler.call(lambda engine: engine.on_aggregate_deleted(str(aggregate.uuid)))
+        gone = str(aggregate.uuid)
+        self._tell(f"the end of the aggregate {gone}", lambda engine: engine.on_aggregate_deleted(gone))
 
+    @_cast
     def update_instance_info(self, context, host_name, instance_info):
         """Note instances that a host has."""
-        instances = _instances(instance_info)
-        self._note_instances(host_name, instances, ())
+        self._note_instances(host_name, _instances(instance_info), ())
 
+    @_cast
     def delete_instance_info(self, context, host_name, instance_uuid):
         """Note that a host does not have an instance any more."""
         self._note_instances(host_name, {}, [instance_uuid])
 
+    @_cast
     def sync_instance_info(self, context, host_name, instance_uuids):
         """Note that these and no others are the instances of a host."""
         self._note_instances(host_name, dict.fromkeys(instance_uuids, {}), (), True)
@@ -119,10 +144,19 @@ class SchedulerEndpoint:
     def _note_instances(self, host, instances, gone, all_of_them=False):
         try:
             instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
+            gone = [str(uuid.UUID(one)) for one in gone]
         except (ValueError, AttributeError, TypeError):
             raise errors.UsageError(f"what {host} casts of its instances names one by what is no UUID; "
                                     "mend the nova-compute that casts it") from None
-        self._scheduler.call(lambda engine: engine.on_instances(host, instances, gone, all_of_them))
+        if not isinstance(host, str):
+            raise errors.UsageError(f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it")
+        self._tell(f"what {host} has of instances",
+                   lambda engine: engine.on_instances(host, instances, gone, all_of_them))
+
+    def _tell(self, what, function):
+        """Have the engine do something; where it cannot, say so."""
+        self._scheduler.call(function).add_done_callback(lambda done: done.exception() is None or LOG.warning(
+            "%s is not noted: %s", what, expected(done.exception())))
 
 
 def _instances(instance_info):
@@ -151,8 +185,9 @@ def _properties(said):
 def _checked(instance_uuids):
     """The uuids of a request's instances as texts of the one form that events have; UsageError for others."""
     if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
-        raise errors.UsageError(f"the request names {len(instance_uuids)} instances, wanted a list of at most "
-                                f"{MAX_INSTANCES}; ask in parts")
+        got = len(instance_uuids) if hasattr(instance_uuids, "__len__") else type(instance_uuids).__name__
+        raise errors.UsageError(f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; "
+                                "ask in parts")
     try:
         checked = [str(uuid.UUID(one)) for one in instance_uuids]
     except (ValueError, AttributeError, TypeError):

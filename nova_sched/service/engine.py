@@ -132,6 +132,8 @@ class Engine:
         self._emptied = {}
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
+        #: Aggregate -> (mark, AggregateUpdated or None) of what we said last of it and have perhaps not read back yet.
+        self._aggregates_said = {}
         #: Aggregates that cell0's log has forgotten, to be appended again once it is folded.
         self._remembered = ()
 
@@ -235,13 +237,27 @@ class Engine:
 
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the aggregate is just so already."""
-        if self.cloud.table.aggregates.get(aggregate.uuid) != aggregate:
-            self.publish(CELL0, aggregate)
+        self._say_of_aggregate(aggregate.uuid, aggregate, aggregate)
 
     def on_aggregate_deleted(self, uuid):
         """Append an AggregateDeleted, if there is such an aggregate."""
-        if uuid in self.cloud.table.aggregates:
-            self.publish(CELL0, events.AggregateDeleted(uuid))
+        self._say_of_aggregate(uuid, events.AggregateDeleted(uuid), None)
+
+    def _say_of_aggregate(self, uuid, data, wanted):
+        """Append what makes an aggregate as it is ``wanted`` (None: gone); it is not said again by whoever told us."""
+        self._unsaid = deque(one for one in self._unsaid if not (
+            isinstance(one[1], (events.AggregateUpdated, events.AggregateDeleted)) and one[1].uuid == uuid))
+        mark, known = self._aggregates_said.pop(uuid, (NEVER, None))
+        if mark <= self.cloud.projections[CELL0].producers.get(self.name, NEVER):
+            known = self.cloud.table.aggregates.get(uuid)
+        else:
+            # What is said of an aggregate counts from when it is said: it may be taken back before it is read.
+            self._aggregates_said[uuid] = mark, known
+        if known != wanted:
+            try:
+                self._aggregates_said[uuid] = self.publish(CELL0, data), wanted
+            except errors.LogUnavailable:
+                self._unsaid.append((CELL0, data))
 
     def on_instances(self, host, instances, gone=(), all_of_them=False):
         """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the

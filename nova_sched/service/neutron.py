@@ -79,40 +79,45 @@ class Neutron(Networks):
         self._extensions = None
 
     def port(self, port_id):
-        found = self._get(f"/v2.0/ports/{quote(port_id, safe='')}", f"port {port_id}", "port")
-        fixed_ips = found.get("fixed_ips") or [{}]
-        return Port(_text(fixed_ips[0].get("subnet_id")), _text(found.get("network_id")) or "",
-                    _text(found.get("binding:vnic_type")) or VNIC_NORMAL)
+        what = f"port {port_id}"
+        found = self._get(f"/v2.0/ports/{_quoted(port_id)}", what, "port")
+        network_id = _text_of(found, "network_id", what)
+        if not network_id:
+            # Without it nobody knows which hosts can have the port.
+            raise _wrong("without network_id", what)
+        first = (_list_of(found, "fixed_ips", what) if found.get("fixed_ips") else [{}])[0]
+        return Port(_text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what) or VNIC_NORMAL)
 
     def segments_of_network(self, network_id):
         # Only what the subnets say tells a segment of a routed network from one of a provider's network.
-        return [_text(subnet["segment_id"]) for subnet in self._subnets(network_id) if subnet.get("segment_id")
-                ] if self._has_segments() else []
+        return [segment for segment in self._segments_of_subnets(network_id) if segment] if self._has_segments() else []
 
     def segment_of_subnet(self, subnet_id):
         if not self._has_segments():
             return None
-        return _text(self._get(f"/v2.0/subnets/{quote(subnet_id, safe='')}", f"subnet {subnet_id}",
-                               "subnet").get("segment_id")) or None
+        what = f"subnet {subnet_id}"
+        return _text_of(self._get(f"/v2.0/subnets/{_quoted(subnet_id)}", what, "subnet"), "segment_id", what)
 
-    def _subnets(self, network_id):
-        what, params = f"network {network_id}", {"network_id": network_id, "fields": "segment_id"}
+    def _segments_of_subnets(self, network_id):
+        what, asked = f"network {network_id}", {"network_id": network_id, "fields": "segment_id"}
+        params = asked
         for _ in range(MAX_PAGES):
             page = self._get("/v2.0/subnets", what, **params)
-            yield from _list_of(page, "subnets", what)
-            following = [link["href"] for link in page.get("subnets_links") or () if link.get("rel") == "next"]
-            if not following:
+            yield from (_text_of(subnet, "segment_id", what) for subnet in _list_of(page, "subnets", what))
+            links = _list_of(page, "subnets_links", what) if page.get("subnets_links") else []
+            following = next((link for link in links if link.get("rel") == "next"), None)
+            if following is None:
                 return
-            params = dict(parse_qsl(urlsplit(following[0]).query))
-        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets "
-                                        f"of the {what}; see its log")
+            # Whatever the link says: subnets of other networks are not asked for.
+            params = {**_query_of(_text_of(following, "href", what), what), **asked}
+        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log")
 
     def _has_segments(self):
         now, known = self._clock.monotonic(), self._extensions
         if known is None or now - known[0] >= self._interval:
             what = "list of its extensions"
             found = _list_of(self._get("/v2.0/extensions", what), "extensions", what)
-            self._extensions = known = (now, {extension.get("alias") for extension in found})
+            self._extensions = known = (now, {_text_of(extension, "alias", what) for extension in found})
         return "segment" in known[1]
 
     def _get(self, path, what, name=None, **params):
@@ -124,7 +129,8 @@ class Neutron(Networks):
             if path in (fault.url or ""):
                 raise errors.UsageError(f"Neutron knows no {what}; name one that there is") from None
             raise _unavailable(what, fault) from None
-        except (exceptions.ClientException, ValueError) as fault:
+        except Exception as fault:
+            # Beside its own errors keystoneauth1 raises whatever comes of an answer that is not as it expects.
             raise _unavailable(what, fault) from None
         found = answer.get(name) if name and isinstance(answer, dict) else answer
         if not isinstance(found, dict):
@@ -136,13 +142,31 @@ class Neutron(Networks):
 def _list_of(answer, name, what):
     found = answer.get(name)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise errors.ServiceUnavailable(f"Neutron answered without {name} when it was asked "
-                                        f"for the {what}; see its log")
+        raise _wrong(f"without {name}", what)
     return found
 
 
-def _text(value):
-    return None if value is None else str(value)
+def _text_of(answer, name, what):
+    """A text in an answer, None where it is empty or is not there."""
+    found = answer.get(name)
+    if found is not None and not isinstance(found, str):
+        raise _wrong(f"with a {name} that is no text", what)
+    return found or None
+
+
+def _query_of(link, what):
+    try:
+        return dict(parse_qsl(urlsplit(link or "").query))
+    except ValueError:
+        raise _wrong("with a link that is none", what) from None
+
+
+def _quoted(key):
+    return quote(key, safe="", errors="replace")
+
+
+def _wrong(how, what):
+    return errors.ServiceUnavailable(f"Neutron answered {how} when it was asked for the {what}; see its log")
 
 
 def _unavailable(what, fault):

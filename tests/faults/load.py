@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
-from cloud.audit import Audit
+from nova_sched.replay.audit import Audit
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection

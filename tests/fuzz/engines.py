@@ -7,7 +7,12 @@ from conductor.engine import CellEngine
 from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
 from nova_sched.replay.quarantine import CODES, set_aside
-from nova_sched.replay.decisions import LogBook, replay
+from nova_sched.replay.audit import Audit
+from nova_sched.replay.decisions import PolicyBook, find
+from nova_sched.replay.history import History
+from nova_sched.replay.laws import fold_all
+from nova_sched.replay.source import Source
+from nova_sched.replay.verify import replay
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
@@ -147,11 +152,18 @@ class Tools(Cloud):
         for cell, log in self.logs.items():
             for one in set_aside(cell, log):
                 hold(one.code in CODES, "a code that is not among those", one)
-        book = LogBook(self.logs)
-        again = {one.recorded.key: one for one in replay(book)}
-        for one in book.decisions:
-            list(explain.as_text(one, again[one.key], book))
-            explain.as_json(one)
-            list(explain.afterwards(one.decision.instance_uuid, book))
+        source = Source([f"{cell}={log.url}" for cell, log in self.logs.items()])
+        found = {one.recorded.key: one for one in replay(self.logs)}
+        hold(all(one.same or one.difference.text for one in found.values()), "a difference without words")
+        policies = PolicyBook()
+        for instance in sorted({one.recorded.decision.instance_uuid for one in found.values()})[:4]:
+            decisions = find(source, instance, policies)
+            facts = explain.facts_of(History(self.logs), policies, instance, decisions, decisions[-1])
+            hold(facts["summary"].isprintable() and facts["end"]["code"], "no end", facts)
+        for cell in self.logs:
+            try:
+                fold_all(History(self.logs), cell, audit=Audit())
+            except errors.LogGap as gap:
+                hold(str(gap), "a gap without words")
         for log in self.logs.values():
             log.delete()

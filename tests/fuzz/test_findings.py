@@ -1,5 +1,6 @@
 """What the fuzzers found, one row each: it does not come back."""
 
+import contextlib
 import tracemalloc
 import zlib
 
@@ -9,7 +10,9 @@ import pytest
 from nova_sched.cli import event_text
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions import LogBook, replay
+from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.spool import Spool
+from nova_sched.replay.verify import replay, spooled
 from nova_sched.selection.policy import Policy
 from nova_sched.service.engine import CELL0
 from rpc_api import codec, errors, events
@@ -208,12 +211,13 @@ def decided():
     return cloud
 
 
-def book_of(cloud):
+@contextlib.contextmanager
+def logs_of(cloud):
     logs = {cell: open_log(f"memory://findings-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
         log.append(cloud.logs[cell])
     try:
-        return LogBook(logs)
+        yield logs
     finally:
         for log in logs.values():
             log.delete()
@@ -227,9 +231,10 @@ def decision_of(cloud):
 def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
     broken = decision_of(decided)._replace(evidence=b"\xc1")
     decided.append("cell1", "scheduler/two", broken)
-    book = book_of(decided)
-    assert [one.same for one in replay(book)] == [True]
-    assert [cell for cell, _, why in book.unreadable if "msgpack" in why] == ["cell1"]
+    with logs_of(decided) as logs, Spool() as spool:
+        assert [one.same for one in replay(logs)] == [True]
+        spooled(logs, spool, PolicyBook())
+        assert [cell for cell, _, why in spool.unreadable if "msgpack" in why] == ["cell1"]
     shown = event_text.as_json("cell1", 1, 0, Voice("scheduler/two").say(broken))
     assert shown["data"]["evidence"]["raw"] == "c1"
 
@@ -240,7 +245,8 @@ def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
                                      '{"catalogue": null}', '{"enabled_filters": "ComputeFilter"}'], ids=range(11))
 def test_a_policy_that_is_not_what_its_digest_says_is_nobodys(decided, options):
     decided.append(CELL0, "scheduler/two", events.PolicyAdopted(Policy().digest, options))
-    assert [one.same for one in replay(book_of(decided))] == [True]
+    with logs_of(decided) as logs:
+        assert [one.same for one in replay(logs)] == [True]
 
 
 def test_a_text_from_a_log_makes_no_line_of_its_own():

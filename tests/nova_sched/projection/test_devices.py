@@ -4,11 +4,13 @@ and what is used is counted anew."""
 import pytest
 
 from nova_sched.projection import snapshot
+from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.in_flight import InFlight
 from rpc_api import digest, events
+from rpc_api.codec import DecodedRecord
 from rpc_api.packing import pack
-from tests.builders import Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree, uuid_of
+from tests.builders import EPOCH, Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree, uuid_of
 
 NICS = pool(2)
 NODES = (
@@ -147,7 +149,33 @@ def test_nodes_that_go_away_and_come_back_are_counted_again():
     assert cell.say(asking("two", use(0, 2))) == "CPUs of NUMA node 0"
 
 
+ONE_NODE = NODES[0]._replace(shared_cpus=(), dedicated_cpus=(2, 3, 6, 7), siblings=((2, 3), (6, 7))),
+OTHER_NODES = (NODES[0]._replace(dedicated_cpus=(2, 6), siblings=((2,), (6,))),
+               NODES[1]._replace(dedicated_cpus=(3, 7), siblings=((3,), (7,))))
+
+
+@pytest.mark.parametrize("nodes, asked, outcome", [
+    (OTHER_NODES, use(0, 6), "CPUs of NUMA node 0"), (OTHER_NODES, use(0, 2), "accepted"),
+    (ONE_NODE, use(0, 6), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 7), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 2, 3), "accepted"),
+])
+def test_a_cpu_stays_taken_where_a_host_comes_back_with_other_nodes(nodes, asked, outcome):
+    cell = Cell(host(), asking("one", use(1, 6, isolated=True)))
+    cell.say(report("host", inventory=tree("host", inventories=(
+        inventory_of("VCPU", 16), inventory_of("MEMORY_MB", 8192)), numa_cells=nodes)))
+    assert cell.say(asking("two", asked)) == outcome
+    again = snapshot.load(snapshot.dump(cell.projection))
+    assert again.table.row_devices[again.hosts["host"].root].key == cell.projection.table.row_devices[
+        cell.projection.hosts["host"].root].key
+
+
 @pytest.mark.parametrize("nodes, pools", [
+    ((NODES[0], NODES[1]._replace(dedicated_cpus=(3, 6))), ()),
+    ((NODES[0], NODES[1]._replace(shared_cpus=(0, 4))), ()),
+    ((NODES[0], NODES[1]._replace(siblings=((2, 4), (6, 7)))), ()),
+    ((NODES[0]._replace(dedicated_cpus=(2, 2, 3)),), ()),
+    ((NODES[0]._replace(shared_cpus=(0, 0, 0, 1)),), ()),
+    ((NODES[0]._replace(siblings=((0, 1), (1, 2))),), ()),
+    ((NODES[0]._replace(dedicated_cpus=(-1, 2)),), ()),
     ((NODES[0], NODES[0]), ()), ((), (NICS, NICS._replace(count=9))),
     ((NODES[0]._replace(pages=(events.HostPages(4, 1, 0), events.HostPages(4, 2, 0))),), ()),
     ((NODES[0]._replace(pages=(events.HostPages(0, 1, 0),)),), ()),
@@ -156,6 +184,18 @@ def test_nodes_that_go_away_and_come_back_are_counted_again():
 def test_nodes_and_pools_that_cannot_be_are_set_aside(nodes, pools):
     cell = Cell()
     assert cell.say(report("host", inventory=tree("host", numa_cells=nodes, pci_pools=pools))) == "invalid"
+
+
+@pytest.mark.parametrize("last", [host(), events.HostRemoved("host", "gone")])
+def test_guests_of_a_report_are_counted_together(last):
+    """Not all of them anew for each: a host may run thousands."""
+    many = [consumer(f"vm-{number}")._replace(guest=guest(use(0, memory=1))) for number in range(50)]
+    cell = Cell()
+    for said in (host(*many), last):
+        looked_at = guest_of.cache_info().hits
+        cell.projection.fold([(len(cell.records), DecodedRecord(EPOCH, [cell.voice("compute_agent/host").say(said)]))])
+        cell.records.append(None)
+        assert guest_of.cache_info().hits - looked_at < 4 * len(many)
 
 
 def test_claims_in_flight_hold_devices_for_this_process_only():

@@ -57,6 +57,7 @@ ROWS = [
      {"groups": (in_(["mine", "mine too"]),), "fallback_groups": (group(PCPU=1)._replace(member_of=(MINE,)),)}),
     (REQUIRED, {"groups": (in_(["x"]),)}, {"groups": (in_(["x"], ["mine", "mine too"]),)}),
     (TYPES, {"disk_format": "qcow2"}, {"root_required": ("COMPUTE_IMAGE_TYPE_QCOW2",)}),
+    (TYPES, {"disk_format": "QCOW2"}, {"root_required": ("COMPUTE_IMAGE_TYPE_QCOW2",)}),
     (TYPES, {"disk_format": "qcow2", "is_bfv": True}, {}),
     (TYPES, {"disk_format": "gpt"}, {}),
     (TYPES, {"disk_format": None}, {}),

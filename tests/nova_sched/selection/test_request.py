@@ -109,6 +109,7 @@ REFUSED = [
     ({"hw:cpu_policy": "odd"}, None, "hw:cpu_policy .* 'odd'"),
     ({"hw:cpu_policy": "shared"}, {"hw_cpu_policy": "dedicated"}, "contradiction"),
     ({"hw:cpu_thread_policy": "isolate"}, {"hw_cpu_thread_policy": "require"}, "contradiction"),
+    ({"hw:cpu_thread_policy": ""}, {"hw_cpu_thread_policy": "require"}, "contradiction"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-9"}, None, "names 9"),
     ({"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "a"}, None, "names a"),
     ({"hw:mem_encryption": "no"}, {"hw_mem_encryption": True}, "contradiction"),

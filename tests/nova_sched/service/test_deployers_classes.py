@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from nova_sched.replay.decisions import LogBook, replay
+from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.verify import replay
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.service.engine import CELL0
 from rpc_api import errors, events
@@ -69,12 +70,13 @@ def test_what_was_claimed_of_its_request_is_released():
     assert [one.consumer_uuid for one in cloud.events("cell1", "ClaimReleased")] == [uuid_of("vm-1")]
 
 
-def book_of(cloud, catalogue=BUILT_IN):
+def replayed(cloud, catalogue=BUILT_IN):
+    """All decisions of a cloud made again; and the policies of its logs."""
     logs = {cell: open_log(f"memory://deployers-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
         log.append(cloud.logs[cell])
     try:
-        return LogBook(logs, catalogue)
+        return list(replay(logs, catalogue)), PolicyBook.of(logs, catalogue)
     finally:
         for log in logs.values():
             log.delete()
@@ -93,21 +95,21 @@ def decided():
 
 
 def test_decisions_are_made_again_the_same(decided):
-    assert [one.difference for one in replay(book_of(decided, decided.policy.catalogue))] == [None] * 8
+    assert [one.difference for one in replayed(decided, decided.policy.catalogue)[0]] == [None] * 8
 
 
 def test_who_knows_not_the_classes_says_so_and_loads_nothing(decided):
-    made = list(replay(book_of(decided)))
+    made, _ = replayed(decided)
     assert len(made) == 8 and {one.again for one in made} == {None}
-    assert "there is no filter 'Few', wanted one of" in made[0].difference
-    assert "name the configuration that loads it" in made[0].difference
+    assert "there is no filter 'Few', wanted one of" in made[0].difference.text
+    assert "name the configuration that loads it" in made[0].difference.text
 
 
 def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):
     few = Few()
     few.host_passes = Second().host_passes
-    made = list(replay(book_of(decided, policy_of([few], [Free(), Crowded()]).catalogue)))
-    differences = [one.difference for one in made if one.recorded.decision.instance_uuid != uuid_of("vm-1")]
+    made, _ = replayed(decided, policy_of([few], [Free(), Crowded()]).catalogue)
+    differences = [one.difference.text for one in made if one.recorded.decision.instance_uuid != uuid_of("vm-1")]
     assert len(differences) == 7 and all("the filter Few fell over" in one for one in differences)
     assert [one.same for one in made].count(True) == 1
 
@@ -115,5 +117,5 @@ def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):
 def test_a_forged_policy_loads_nothing(decided):
     forged = policy_of([Moody()]).to_json().replace("Moody", "os.system")
     decided.append(CELL0, "scheduler/two", events.PolicyAdopted("0" * 16, forged))
-    book = book_of(decided, decided.policy.catalogue)
-    assert "no filter 'os.system'" in book.unusable["0" * 16] and len(list(replay(book))) == 8
+    made, policies = replayed(decided, decided.policy.catalogue)
+    assert "no filter 'os.system'" in policies.unusable["0" * 16] and len(made) == 8

@@ -1,6 +1,7 @@
 """What the endpoint makes of requests and casts beside the decision: cells by their uuid, the policy of the moment,
 and where nova-compute says that instances are."""
 
+import contextlib
 import re
 
 import pytest
@@ -19,6 +20,7 @@ from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from tests.builders import inventory_of, report, tree
 from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.servers import wait_until
 from tests.service.specs import CONTEXT, spec
 
 CELLS = ("cell1", "cell2")
@@ -128,6 +130,38 @@ def refused(scheduler):
     with open_log("memory://endpoint-cell0") as log, log.read_from(0) as reader:
         said = [event.data for record in reader.read(1000) for event in codec.decode_record(record.payload).events]
     return [(one.request_id, one.instances, one.reason) for one in said if isinstance(one, events.RequestRefused)]
+
+
+LARGE = Aggregate(uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)], metadata={})
+UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadata={})
+
+
+@pytest.mark.parametrize("cast, arguments, told", [
+    ("update_aggregates", {"aggregates": [LARGE]}, "the aggregate large is not noted: .* bytes, wanted at most"),
+    ("update_aggregates", {"aggregates": [UNKNOWN]}, "the aggregate half is not noted: "),
+    ("update_aggregates", {"aggregates": None}, "update_aggregates is not noted: .* cannot be read"),
+    ("update_aggregates", {"aggregates": ["a"]}, "update_aggregates is not noted: .* cannot be read"),
+    ("delete_aggregate", {"aggregate": None}, "delete_aggregate is not noted: .* cannot be read"),
+    ("update_instance_info", {"host_name": "a1", "instance_info": []}, "update_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": "a1", "instance_uuids": 7}, "sync_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": ["a1"], "instance_uuids": []}, "sync_instance_info is not noted: a host has the name"),
+    ("delete_instance_info", {"host_name": "a1", "instance_uuid": [1]}, "delete_instance_info is not noted: .* no UUID"),
+])
+def test_a_cast_that_comes_to_nothing_is_told_of(scheduler, caplog, cast, arguments, told):
+    """Nobody hears what a cast raises, and nova does not cast again."""
+    with contextlib.suppress(UsageError):
+        getattr(SchedulerEndpoint(scheduler), cast)(CONTEXT, **arguments)
+    scheduler.call(lambda engine: None).result(20)
+    assert re.search(told, caplog.text) and "Traceback" not in caplog.text
+    assert scheduler.fault is None
+
+
+def test_an_aggregate_that_cannot_be_noted_keeps_no_other_from_it(scheduler):
+    good = Aggregate(uuid=uuid_of("good"), name="good", hosts=["a1"], metadata={})
+    SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [LARGE, good])
+    said_of(scheduler, "a1")
+    wait_until(lambda: uuid_of("good") in scheduler.call(lambda engine: set(engine.cloud.table.aggregates)).result(20), 20,
+               "the aggregate is not there")
 
 
 @pytest.mark.parametrize("name, hints, reason", [

@@ -269,3 +269,38 @@ def test_an_aggregate_is_appended_once():
     cloud.settle()
     engine.on_aggregate_deleted(aggregate.uuid)
     assert len(cloud.events("cell0", "AggregateDeleted")) == 1 and not engine.cloud.table.aggregates
+
+
+# --- aggregates ----------------------------------------------------------------------------------------------------
+
+def aggregate(*hosts):
+    return events.AggregateUpdated(uuid_of("aggregate"), "one", hosts, {})
+
+
+GONE = None
+
+
+@pytest.mark.parametrize("before, said", [
+    (aggregate("a"), [aggregate("a", "b"), aggregate("a")]), (GONE, [aggregate("a"), GONE]), (aggregate("a"), [GONE, aggregate("a")]),
+    (GONE, [aggregate("a"), aggregate("b"), aggregate("a")]),
+])
+@pytest.mark.parametrize("available", [True, False])
+def test_an_aggregate_is_as_was_said_last(before, said, available):
+    """Also where it is said before what was said first is read back, and where the log takes nothing at first."""
+    tiny = TinyCloud()
+    if before is not GONE:
+        tiny.append("cell0", "scheduler/other", before)
+    engine = tiny.engine("one")
+    publish = engine.publish
+
+    def refuse(cell, *data):
+        raise errors.LogUnavailable("too many events wait")
+    for number, one in enumerate(said):
+        engine.publish = publish if available or number else refuse
+        engine.on_aggregate_deleted(uuid_of("aggregate")) if one is GONE else engine.on_aggregate(one)
+    engine.on_tick()
+    tiny.settle()
+    assert engine.cloud.table.aggregates.get(uuid_of("aggregate")) == said[-1]
+    told = len(tiny.logs["cell0"])
+    engine.on_aggregate_deleted(uuid_of("aggregate")) if said[-1] is GONE else engine.on_aggregate(said[-1])
+    assert len(tiny.logs["cell0"]) == told, "what is known already is not said again"

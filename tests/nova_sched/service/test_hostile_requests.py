@@ -11,6 +11,7 @@ from rpc_api.bus import LocalBus
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
+from rpc_api.objects.request_group import RequestGroup
 from rpc_api.scheduler import TOPIC, VERSION, SchedulerAPI
 from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.servers import wait_until
@@ -67,6 +68,11 @@ HOSTILE = {
     "an instance that is nothing": (spec(VM), [None]),
     "an instance twice": (spec(VM), [VM, VM]),
     "instances that are a map": (spec(VM), {"a": VM}),
+    "instances that are a number": (spec(VM), 7),
+    "instances that are a truth": (spec(VM), True),
+    "a group in one of no aggregates": (with_(requested_resources=[RequestGroup(
+        requester_id="port", resources={"VCPU": 1}, required_traits=set(), forbidden_traits=set(), aggregates=[[]],
+        in_tree=None)]), [VM]),
     "5,000 instances": (spec(VM), [uuid_of(n) for n in range(5_000)]),
     "a spec that is a map": ({"flavor": {}}, [VM]),
     "a spec that is a text": ("RequestSpec", [VM]),

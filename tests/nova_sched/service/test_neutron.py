@@ -29,11 +29,12 @@ PASSWORD = "the password of nova"
 
 
 class Fakes:
-    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give
-    a path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds."""
+    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give a
+    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds; ``link`` is the query of links to further pages."""
 
     def __init__(self):
         self.ports, self.subnets, self.faults, self.extensions = {}, {}, {}, ["segment"]
+        self.link = None
         self.page, self.delay, self.asked, self.logins = 100, 0.0, [], 0
         self.tokens = set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fakes": self}))
@@ -64,11 +65,11 @@ class Fakes:
             return {"extensions": [{"alias": alias} for alias in self.extensions]}
         if path == "/v2.0/subnets":
             found = [one for one in self.subnets.values() if one["network_id"] == query["network_id"][0]]
+            query_of_network = f"network_id={query['network_id'][0]}&fields=segment_id"
             start = int(query.get("marker", ["0"])[0])
             page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start:start + self.page]]}
             if start + self.page < len(found):
-                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?network_id={query['network_id'][0]}"
-                                                                 f"&fields=segment_id&marker={start + self.page}"}]
+                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?{self.link or query_of_network}&marker={start + self.page}"}]
             return page
         kind, _, key = path.removeprefix("/v2.0/").partition("/")
         found = {"ports": self.ports, "subnets": self.subnets}.get(kind, {}).get(key)
@@ -193,6 +194,40 @@ def test_a_token_that_ran_out_is_renewed(fakes, neutron):
 def test_an_endpoint_of_ones_own(fakes, tmp_path):
     neutron = networks_of(conf_of(tmp_path, account(fakes, endpoint_override=f"{fakes.url}/")), False)
     assert neutron.port(PORT).network_id == NET
+
+
+DEEP = "[" * 50_000 + "]" * 50_000
+#: What Neutron or Keystone answer with, which is JSON and not what was asked for.
+ODD = [(f"/v2.0/ports/{PORT}", text) for text in (
+    DEEP, '{"port": {}}', '{"port": {"fixed_ips": []}}', '{"port": {"network_id": 7}}', *(
+        f'{{"port": {{"network_id": "{NET}", {rest}}}}}' for rest in (
+            '"fixed_ips": [1]', '"fixed_ips": 7', '"fixed_ips": {"a": 1}', '"fixed_ips": [{"subnet_id": []}]', '"binding:vnic_type": [1]')))]
+ODD += [("/v2.0/subnets", f'{{"subnets": [{{}}], {rest}}}') for rest in (
+    '"subnets_links": 7', '"subnets_links": [1]', '"subnets_links": [{"rel": "next", "href": 7}]',
+    '"subnets_links": [{"rel": "next", "href": "http://[bad"}]', '"subnets": [{"segment_id": {}}]')]
+ODD += [("/v2.0/extensions", '{"extensions": [{"alias": []}]}'), ("/v2.0/extensions", DEEP), ("/v3/auth/tokens", DEEP),
+        ("/v3/auth/tokens", "null")]
+
+
+@pytest.mark.parametrize("path, text", ODD)
+def test_what_is_no_answer_is_told_of(fakes, neutron, path, text):
+    """And nothing that a port wants of a host is passed over."""
+    fakes.faults[path] = (201 if path.startswith("/v3") else 200, text)
+    with pytest.raises(errors.ServiceUnavailable, match="asked for the (port|network|list of its extensions)"):
+        neutron.port(PORT) if "ports" in path else neutron.segments_of_network(NET)
+
+
+@pytest.mark.parametrize("link", ["fields=segment_id", "network_id=other"])
+def test_a_link_to_the_next_page_leads_to_no_other_network(fakes, neutron, link):
+    fakes.page, fakes.link = 1, link
+    fakes.subnets = {name: {"network_id": of, "segment_id": name} for name, of in (
+        ("s1", NET), ("s2", NET), ("s3", "other"), ("s4", "other"))}
+    assert neutron.segments_of_network(NET) == ["s1", "s2"]
+
+
+def test_a_port_that_is_half_a_character(neutron):
+    with pytest.raises(errors.UsageError, match="Neutron knows no port"):
+        neutron.port("\ud800")
 
 
 #: path -> (status, text), what is said.

@@ -1,0 +1,212 @@
+"""``nova-sched-replay show``: everything that logs say of a decision and of what became of it."""
+
+import json
+
+from nova_sched.cli.output import aligned, stamp
+from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, summary_line
+from nova_sched.cli.text import one_line
+from nova_sched.replay import story
+from nova_sched.replay.plain import plain
+
+EPILOG = """\
+Latencies are differences of the times that the events carry, by the clocks of those who said them.
+
+examples:
+  nova-sched-replay --log out/demo show $INSTANCE
+  nova-sched-replay --log out/demo show $REQUEST -o json
+  nova-sched-replay --log out/demo show $INSTANCE --attempt 0
+
+exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached
+"""
+#: Filters that refused nobody are named up to this many.
+NAMED = 40
+
+
+class Show(RequestCommand):
+    """Show the decisions of a request: what was asked, the funnel of filters, scores, claims, retries, the build, latencies."""
+
+    EPILOG = EPILOG
+
+    def add_more(self, parser):
+        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt (all)")
+
+    def tell(self, source, history, policies, by_instance, arguments):
+        if arguments.output == "json":
+            self.out.write(json.dumps([self._as_json(history, uuid, decisions) for uuid, decisions in by_instance.items()], indent=2)
+                           + "\n")
+            return 0
+        compact = len(by_instance) > 1
+        if compact:
+            first = next(iter(by_instance.values()))[0]
+            self.lines([self.paint(f"request {first.decision.request_id}: {len(by_instance)} instances", "bold"),
+                        *self._table(history, by_instance), ""])
+        for uuid, decisions in by_instance.items():
+            steps = story.steps_of(history.logs, uuid)
+            fates = story.fates(history, steps, decisions)
+            for one in decisions:
+                if arguments.attempt in (None, one.decision.attempt):
+                    self.lines(self._decision(one, decisions, fates, policies, compact))
+            if not compact:
+                self.lines(self._afterwards(decisions, steps, fates))
+        return 0
+
+    # --- several instances ---------------------------------------------------------------------------------------
+
+    def _table(self, history, by_instance):
+        rows = []
+        for uuid, decisions in by_instance.items():
+            steps = story.steps_of(history.logs, uuid)
+            end = story.ending(decisions, steps, story.fates(history, steps, decisions))
+            rows.append((uuid, len(decisions), decisions[-1].decision.hosts[0] if decisions[-1].decision.hosts else "-", end.code,
+                         end.text))
+        return aligned(("instance", "attempts", "host", "end", "said"), rows, ("attempts",), self.paint)
+
+    # --- a decision ------------------------------------------------------------------------------------------------
+
+    def _decision(self, one, decisions, fates, policies, compact):
+        decision, evidence = one.decision, one.evidence
+        attempt = decision.attempt + 1
+        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt {attempt} of "
+                                  f"{decisions[-1].decision.attempt + 1}"), "bold")
+        yield f"  outcome    {summary_line(one)}"
+        yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} ({one.cell} "
+                       f"{one.position})")
+        if evidence is None:
+            yield one_line(f"  the evidence cannot be read: {one.fault}")
+            return
+        known = "is known" if evidence.policy_digest in policies.policies else "is in none of the logs"
+        yield f"  policy     {evidence.policy_digest} ({known}), seed {evidence.seed}, attempt {decision.attempt}"
+        yield "  knowing    " + ", ".join(map(_knowledge, evidence.positions))
+        yield f"  asked      {asked_for(evidence.request)}"
+        if not compact:
+            yield from self._funnel(evidence, policies)
+            yield from self._scores(one)
+        yield f"  candidates {one_line(', '.join(decision.hosts)) or 'none'}"
+        yield from self._claim(one, fates)
+        yield ""
+
+    def _funnel(self, evidence, policies):
+        left, rows = evidence.hosts_total, []
+        for count in evidence.refusals:
+            rows.append((f"  {count.filter}", count.reason, left, count.hosts, left - count.hosts))
+            left -= count.hosts
+        yield f"  funnel     {evidence.hosts_total} hosts, {evidence.survivors} left"
+        if rows:
+            yield from ("  " + line for line in aligned(("  filter", "reason", "start", "refused", "end"), rows,
+                                                        ("start", "refused", "end"), self.paint))
+        policy = policies.policies.get(evidence.policy_digest)
+        quiet = [one.name for one in policy.filters if one.name not in {count.filter for count in evidence.refusals}] if policy else ()
+        if quiet:
+            yield f"    refused nobody: {', '.join(quiet[:NAMED])}"
+
+    def _scores(self, one):
+        evidence, decision = one.evidence, one.decision
+        if not evidence.scores:
+            return
+        # Weighers that told none of these hosts apart are not recorded of any.
+        weighers = list(dict.fromkeys(score.weigher for host in evidence.scores for score in host.weighers))
+        rows = []
+        for number, host in enumerate(evidence.scores):
+            role = "chosen" if number == 0 else "alternate" if host.host in decision.hosts else "next"
+            of = {score.weigher: f"{score.weighed:+.3f} ({score.raw:g})" for score in host.weighers}
+            rows.append((f"  {host.host}", role, f"{host.score:+.3f}", *(of.get(name, "-") for name in weighers)))
+        yield (f"  scores     weighed (raw); {evidence.equals} {'host' if evidence.equals == 1 else 'hosts'} shared the best score"
+               + (", drawn by the seed" if evidence.equals > 1 else ""))
+        yield from ("  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers), self.paint))
+
+    def _claim(self, one, fates):
+        uuid = one.decision.claim_uuid
+        if uuid is None:
+            return
+        fate = fates.get(uuid)
+        if fate is None:
+            yield f"  claim      {uuid} {story.ABSENT}"
+            return
+        step = fate.step
+        said = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
+        yield (f"  claim      {uuid} on {one_line(step.data.host)}: {said}{one_line(f': {fate.reason}') if fate.reason else ''} "
+               f"({step.cell} {step.position})")
+        for cause in fate.lost_to:
+            yield one_line(f"             {cause.what} meanwhile, by {cause.producer} at {stamp(cause.at_ns)} ({cause.cell} "
+                           f"{cause.position})")
+
+    # --- afterwards --------------------------------------------------------------------------------------------------
+
+    def _afterwards(self, decisions, steps, fates):
+        end = story.ending(decisions, steps, fates)
+        yield self.paint(one_line(f"end        {end.text}"), "bold")
+        begun = decisions[0].at_ns - decisions[0].decision.took_ns
+        rows, before = [], begun
+        for step in steps:
+            rows.append((stamp(step.at_ns), milliseconds(step.at_ns - before), step.name, f"{step.cell} {step.position}", step.producer,
+                         _said(step, fates)))
+            before = step.at_ns
+        yield from ("  " + line for line in aligned(("time", "after", "event", "at", "by", ""), rows, ("after",), self.paint))
+        yield "  latency    " + ", ".join(f"{name} {milliseconds(took)}" for name, took in latencies(decisions, steps, fates))
+
+    def _as_json(self, history, uuid, decisions):
+        steps = story.steps_of(history.logs, uuid)
+        fates = story.fates(history, steps, decisions)
+        return {"instance": uuid, "request": decisions[-1].decision.request_id, "end": story.ending(decisions, steps, fates)._asdict(),
+                "latency_ns": dict(latencies(decisions, steps, fates)),
+                "decisions": [self._decision_json(one, fates) for one in decisions],
+                "events": [{"cell": step.cell, "position": step.position, "at_ns": step.at_ns, "producer": step.producer,
+                            "event": step.name, "verdict": _verdict_json(step, fates), "data": plain(step.data)}
+                           for step in steps if step.name != "DecisionMade"]}
+
+    def _decision_json(self, one, fates):
+        fate = fates.get(one.decision.claim_uuid)
+        return {"cell": one.cell, "position": one.position, "at_ns": one.at_ns, "scheduler": one.producer,
+                **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
+                "evidence": None if one.evidence is None else plain(one.evidence), "fault": one.fault,
+                "claim": None if fate is None else {
+                    "verdict": fate.verdict, "reason": fate.reason, "cell": fate.step.cell, "position": fate.step.position,
+                    "lost_to": [cause._asdict() for cause in fate.lost_to]}}
+
+
+def _verdict_json(step, fates):
+    fate = fates.get(step.data.claim_uuid) if step.name == "ClaimProposed" else None
+    return None if fate is None else {"verdict": fate.verdict, "reason": fate.reason}
+
+
+def _knowledge(position):
+    text = f"{position.cell} to {position.position}"
+    if position.last_in_flight:
+        text += f" and own events {position.first_in_flight}..{position.last_in_flight} under way"
+    return text + (" (closed: its log could not be read)" if position.closed else "")
+
+
+def _said(step, fates):
+    data, parts = step.data, []
+    if step.name == "DecisionMade":
+        return f"attempt {data.attempt + 1}: {data.outcome}"
+    if getattr(data, "host", None):
+        parts.append(data.host)
+    if step.name == "ClaimProposed" and data.claim_uuid in fates:
+        fate = fates[data.claim_uuid]
+        parts.append(f"{fate.verdict}{f': {fate.reason}' if fate.reason else ''}")
+        if step.producer.startswith("conductor/"):
+            parts.append("(an alternate)")
+    if getattr(data, "reason", None):
+        parts.append(data.reason)
+    if step.name == "BuildFailed":
+        parts.append("(no alternate left)" if data.final else f"(attempt {data.attempt})")
+    return " ".join(parts)
+
+
+def latencies(decisions, steps, fates):
+    """List of (step, nanoseconds): from one event to the next that matters, by the times of the events."""
+    found = [(f"decision {one.decision.attempt + 1}", one.decision.took_ns) for one in decisions]
+    accepted = [fate.step for fate in fates.values() if fate.verdict == story.ACCEPTED]
+    if accepted:
+        first = min(accepted, key=lambda step: step.at_ns)
+        found.append(("arrival to claim", first.at_ns - decisions[0].at_ns + decisions[0].decision.took_ns))
+        for name, word in (("InstanceStarted", "claim to started"), ("BuildFailed", "claim to failed"),
+                           ("ClaimExpired", "claim to expired")):
+            end = next((step for step in steps if step.name == name and step.at_ns >= first.at_ns), None)
+            if end is not None:
+                found.append((word, end.at_ns - first.at_ns))
+    last = next((step for step in reversed(steps) if step.name in ("InstanceStarted", "BuildFailed", "DecisionMade")), None)
+    if last is not None:
+        found.append(("in all", last.at_ns - decisions[0].at_ns + decisions[0].decision.took_ns))
+    return found

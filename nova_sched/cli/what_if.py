@@ -1,0 +1,238 @@
+"""``nova-sched-replay what-if``: recorded traffic under another policy, other ratios, with other hosts."""
+
+import json
+from pathlib import Path
+
+from nova_sched.cli.catalogue import add_config_file, catalogue
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import aligned, progress
+from nova_sched.cli.text import one_line
+from nova_sched.replay.changes import Changes, ratio_of
+from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.spool import Spool
+from nova_sched.replay.verify import spooled
+from nova_sched.replay.what_if import Run, as_recorded, traffic_of
+from nova_sched.service.tuning import prepare_memory
+from rpc_api import errors
+
+EPILOG = """\
+The traffic is run twice: by the policies that it was recorded with, so that chance and the order of things show, and with what is
+asked about. Schedulers know as little of each other as they did. Builds succeed; instances leave when they left, and one that
+found a host only here stays. An instance is placed where a claim of it was accepted; what is stranded is free on providers that
+cannot take even the least that anybody asked for.
+
+--policy FILE is JSON with options as PolicyAdopted has them, which lie over the recorded ones, or a configuration file of the
+schedulers, which stands in their place. --set takes values as JSON.
+
+examples:
+  nova-sched-replay --log out/demo what-if --weigher RAMWeigher=1.0 --weigher CPUWeigher=1.0
+  nova-sched-replay --log out/demo what-if --ratio VCPU=4.0 --ratio MEMORY_MB=1.5
+  nova-sched-replay --log out/demo what-if --drop-host $HOST
+  nova-sched-replay --log out/demo what-if --add-host 4=$HOST -o json
+  nova-sched-replay --log out/demo what-if --set host_subset_size=3
+
+exit codes: 0 compared, 1 there are no decisions, 2 an option cannot be used, 3 a log cannot be reached, 4 some decisions could not
+be made, or a log lacks its beginning
+"""
+#: Reasons that a table names.
+REASONS = 5
+COLUMNS = ("recorded", "re-run", "what-if")
+
+
+class WhatIf(ReplayCommand):
+    """Run the recorded requests again with other filters, weighers, options, allocation ratios or hosts, and compare."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")
+        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)")
+        parser.add_argument("--weigher", action="append", default=[], metavar="NAME=MULTIPLIER", dest="weighers",
+                            help="the multiplier of a weigher (repeatable)")
+        parser.add_argument("--ratio", action="append", default=[], metavar="CLASS=RATIO", dest="ratios",
+                            help="the allocation ratio of a resource class on all hosts (repeatable)")
+        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped", help="without this host")
+        parser.add_argument("--add-host", action="append", default=[], metavar="N=LIKE_HOST", dest="added",
+                            help="with N more hosts like one that there is (repeatable)")
+        add_config_file(parser)
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+        parser.add_argument("--picture", metavar="FILE", help="draw how full the cloud is over time (needs matplotlib)")
+
+    def run_on(self, source, arguments):
+        known = catalogue(arguments)
+        changes = _changes(arguments, known)
+        if arguments.picture:
+            _pyplot()
+        prepare_memory()
+        with Spool() as spool, progress(self.err, not self.option(arguments, "no_progress")) as update:
+            policies = PolicyBook(known)
+            spooled(source.logs, spool, policies)
+            if not spool.count():
+                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; name the logs that are missing")
+            for policy in policies.policies.values():
+                changes.policy_for(policy)
+            traffic = traffic_of(spool)
+            tallies = [as_recorded(source.logs, traffic, update)]
+            _check_names(changes, tallies[0].hosts)
+            for label, changed in (("re-run", Changes()), ("what-if", changes)):
+                tallies.append(Run(source.logs, policies, spool, traffic, changed, label, update).run())
+        facts = _facts(tallies)
+        if arguments.output == "json":
+            self.out.write(json.dumps(facts, indent=2) + "\n")
+        else:
+            self.out.write("\n".join(aligned(("", *COLUMNS), _rows(facts), COLUMNS, self.paint)) + "\n")
+        if arguments.picture:
+            _draw(Path(arguments.picture), tallies)
+        return self._partial(source, tallies)
+
+    def _partial(self, source, tallies):
+        code = errors.EXIT_OK
+        for why, count in sorted((tallies[1].missing | tallies[2].missing).items()):
+            self.say(one_line(f"nova-sched-replay what-if: {count} decisions could not be made: {why}"))
+            code = errors.EXIT_GAP
+        for cell, log in sorted(source.logs.items()):
+            if log.bounds().first > 0:
+                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; what stood in front "
+                         "of it is not in this comparison")
+                code = errors.EXIT_GAP
+        return code
+
+
+# --- what is asked -----------------------------------------------------------------------------------------------------
+
+def _changes(arguments, known):
+    options, policy = {}, None
+    if arguments.policy:
+        options, policy = _policy_of(arguments.policy, known)
+    options = {**options, **dict(_option(one) for one in arguments.options)}
+    weighers = {}
+    for one in arguments.weighers:
+        name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
+        if name not in known.weighers:
+            raise errors.UsageError(f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
+        try:
+            weighers[name] = float(multiplier)
+        except ValueError:
+            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
+    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)}
+    added = {}
+    for one in arguments.added:
+        number, like = _pair(one, "--add-host", "N=LIKE_HOST")
+        if not number.isdigit() or not 0 < int(number) <= 100_000:
+            raise errors.UsageError(f"--add-host has {number!r}, wanted how many hosts from 1 to 100000; mend it")
+        added[like] = added.get(like, 0) + int(number)
+    return Changes(options, policy, weighers, ratios, frozenset(arguments.dropped), added)
+
+
+def _pair(text, option, wanted):
+    name, found, value = text.partition("=")
+    if not found or not name or not value:
+        raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; mend it")
+    return name, value
+
+
+def _option(text):
+    name, value = _pair(text, "--set", "OPTION=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _policy_of(path, known):
+    """(Options that lie over the recorded ones, or a whole Policy) of a file."""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise errors.UsageError(f"--policy {path} cannot be read ({fault}); name another file") from None
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text), None
+        except ValueError as fault:
+            raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
+    from oslo_config import cfg
+
+    from nova_sched.service import config
+    from nova_sched.service.process import parse
+    conf = cfg.ConfigOpts()
+    config.register(conf)
+    parse(conf, "nova-sched", [f"--config-file={path}"])
+    return {}, config.policy_of(conf)
+
+
+def _check_names(changes, hosts):
+    """Hosts that are named must be there; a name that is wrong would compare nothing."""
+    unknown = sorted((changes.dropped | changes.added.keys()) - hosts)
+    if unknown:
+        raise errors.UsageError(f"no host {unknown[0]!r} is in the logs; mend --drop-host or --add-host")
+
+
+# --- what is shown -------------------------------------------------------------------------------------------------------
+
+def _facts(tallies):
+    return {name: {"asked": one.asked, "placed": len(one.placed), "refused": sum(one.refused.values()),
+                   "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
+                   "hosts_used": one.hosts_used, "conflicts": one.conflicts, "vcpu_fill_at_end": round(one.fill, 4),
+                   "stranded": one.stranded, "placed_elsewhere": _elsewhere(one, other)}
+            for name, one, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)}
+
+
+def _elsewhere(one, other):
+    """Instances that both placed, and not on the same host."""
+    return sum(host != other.placed[uuid] for uuid, host in one.placed.items() if uuid in other.placed)
+
+
+def _rows(facts):
+    def row(title, value):
+        return title, *(value(facts[name]) for name in COLUMNS)
+    yield row("instances asked", lambda one: one["asked"])
+    yield row("placed", lambda one: one["placed"])
+    yield row("refused", lambda one: one["refused"])
+    totals = {}
+    for one in facts.values():
+        for reason, count in one["refused_for"].items():
+            totals[reason] = totals.get(reason, 0) + count
+    reasons = sorted(totals, key=lambda reason: (-totals[reason], reason))
+    for reason in reasons[:REASONS]:
+        yield row(f"  {reason}", lambda one, reason=reason: one["refused_for"].get(reason, 0))
+    if len(reasons) > REASONS:
+        yield row("  other reasons", lambda one: sum(one["refused_for"].get(reason, 0) for reason in reasons[REASONS:]))
+    yield row("hosts used", lambda one: one["hosts_used"])
+    yield row("VCPUs in use at the end", lambda one: f"{100 * one['vcpu_fill_at_end']:.1f} %")
+    for name in sorted({name for one in facts.values() for name in one["stranded"]}):
+        yield row(f"stranded {name}", lambda one, name=name: f"{one['stranded'].get(name, {}).get('amount', 0)} "
+                  f"({100 * one['stranded'].get(name, {}).get('share', 0):.1f} %)")
+    yield row("conflicts (claims refused)", lambda one: one["conflicts"])
+    yield ("placed elsewhere than", "", f"{facts['re-run']['placed_elsewhere']} (recorded)",
+           f"{facts['what-if']['placed_elsewhere']} (re-run)")
+
+
+def _pyplot():
+    try:
+        import matplotlib
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install 'nova_sched[plot]', or leave "
+                                "--picture out") from None
+    return pyplot
+
+
+def _draw(path, tallies):
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
+    first = min((one.samples[0][0] for one in tallies if one.samples), default=0)
+    for name, one, style in zip(COLUMNS, tallies, (":", "--", "-"), strict=True):
+        axes.plot([(at - first) / 1e9 for at, _ in one.samples], [100 * fill for _, fill in one.samples], style,
+                  label=f"{name}: {len(one.placed)} of {one.asked} placed on {one.hosts_used} hosts")
+    axes.set_xlabel("seconds since the first record")
+    axes.set_ylabel("VCPUs in use (%)")
+    axes.set_ylim(0, 100)
+    axes.legend(loc="lower right")
+    axes.grid(alpha=0.3)
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as fault:
+        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, as in fill.png") from None
+    finally:
+        pyplot.close(figure)

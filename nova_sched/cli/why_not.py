@@ -1,0 +1,123 @@
+"""``nova-sched-replay why-not``: why one host was not chosen for a request, filter by filter, and since when that is so."""
+
+import difflib
+import json
+
+from nova_sched.cli.output import aligned, stamp
+from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, only_instance, summary_line
+from nova_sched.cli.text import one_line
+from nova_sched.replay import verdicts
+from nova_sched.replay.decisions import scene
+from rpc_api import errors
+
+EPILOG = """\
+Each filter says pass, refuse, not applicable (the request asks nothing of it) or not run (hosts named by force pass over it).
+A refusal names the values compared, and the event that made it so.
+
+examples:
+  nova-sched-replay --log out/demo why-not $INSTANCE $HOST
+  nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 0
+  nova-sched-replay --log out/demo why-not $REQUEST $HOST -o json
+
+exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it was refused, or there is no such decision or host,
+2 the id is ambiguous, 3 a log cannot be reached, 4 the logs do not hold what the decision was made on
+"""
+
+
+class WhyNot(RequestCommand):
+    """Say why a host was not chosen for a request: what each filter compared on it, and the event that made it so."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument("--attempt", type=int, metavar="N", help="at this attempt (the last one)")
+        parser.add_argument("--instance", metavar="UUID", help="the instance, of a request of several")
+
+    def add_more(self, parser):
+        parser.add_argument("host", metavar="HOST", help="name of the host")
+
+    def tell(self, source, history, policies, by_instance, arguments):
+        one = only_attempt(only_instance(by_instance, arguments.instance), arguments.attempt)
+        re_created = scene(history, one, policies)
+        row = _row_of(re_created, arguments.host, one)
+        found = verdicts.of_host(history, re_created, row)
+        refusals = [each for each in found if each.verdict == verdicts.REFUSE]
+        standing = None if refusals else verdicts.standing(re_created, row)
+        causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
+        if arguments.output == "json":
+            self.out.write(json.dumps(_as_json(one, arguments.host, found, causes, standing), indent=2) + "\n")
+        else:
+            self.lines(self._text(one, re_created, row, found, causes, standing))
+        return errors.EXIT_NEGATIVE if refusals else errors.EXIT_OK
+
+    def _text(self, one, re_created, row, found, causes, standing):
+        host, decision = re_created.table.host_names[row], one.decision
+        refused = [each for each in found if each.verdict == verdicts.REFUSE]
+        role = _role(decision, host)
+        first = f"{host}: refused for {refused[0].reason} ({refused[0].filter})" if refused else f"{host}: {role}"
+        if refused and len(refused) > 1:
+            first += f", and by {', '.join(each.filter for each in refused[1:])}"
+        yield self.paint(one_line(first), "bold")
+        yield one_line(f"  request  {decision.instance_uuid} attempt {decision.attempt + 1}, {stamp(one.at_ns)}, by {one.producer}: "
+                       f"{summary_line(one)}")
+        yield f"  asked    {asked_for(one.evidence.request)}"
+        for number, each in enumerate(found):
+            if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
+                text = each.finding.text if each.verdict == verdicts.REFUSE or each.finding.values else ""
+                yield one_line(f"  {each.verdict:<8} {each.filter}{f': {text}' if text else ''}")
+                if number in causes:
+                    yield one_line(f"           {_event_text(causes[number])}")
+        for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
+            names = [each.filter for each in found if each.verdict == verdict]
+            if names:
+                yield f"  {verdict}: {', '.join(names)}"
+        if standing is not None:
+            yield from self._standing(standing, host)
+
+    def _standing(self, standing, host):
+        equals = f", {standing.equals} of this score" if standing.equals > 1 else ""
+        yield (f"  rank     {standing.rank} of {standing.of} with {standing.score:+.3f}{equals}; tried as number {standing.place}"
+               + (" (drawn among equals)" if standing.equals > 1 else ""))
+        if standing.chosen is None or standing.chosen_scores is None:
+            return
+        rows = [(f"  {name}", f"{weighed:+.3f} ({raw:g})", f"{other[2]:+.3f} ({other[1]:g})")
+                for (name, raw, weighed), other in zip(standing.scores, standing.chosen_scores, strict=True)]
+        rows.append(("  score", f"{standing.score:+.3f}", f"{standing.chosen_score:+.3f}"))
+        if standing.chosen != host:
+            yield from ("  " + line for line in aligned(("  weigher: weighed (raw)", host, f"{standing.chosen} (chosen)"), rows,
+                                                        (host, f"{standing.chosen} (chosen)"), self.paint))
+
+
+def _role(decision, host):
+    if host in decision.hosts:
+        return "it was chosen" if host == decision.hosts[0] else f"it passed, and was alternate {decision.hosts.index(host)}"
+    return "it passed, another was chosen" if decision.hosts else "it passed"
+
+
+def _event_text(cause):
+    if cause is None:
+        return "(no event of the logs says since when)"
+    where = f"{cause.cell} {cause.position}"
+    if cause.at_ns is None:
+        return f"{cause.what} ({where}, which the log does not hold any more)"
+    return f"{cause.what} at {stamp(cause.at_ns)} ({where}, by {cause.producer})"
+
+
+def _row_of(re_created, name, one):
+    table = re_created.table
+    if name in table.row_of_host:
+        return table.row_of_host[name]
+    near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
+    raise errors.NovaSchedError(f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, it knew "
+                                f"{len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another")
+
+
+def _as_json(one, host, found, causes, standing):
+    return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id, "attempt": one.decision.attempt,
+            "cell": one.cell, "position": one.position, "refused": any(each.verdict == verdicts.REFUSE for each in found),
+            "verdicts": [{"filter": each.filter, "verdict": each.verdict, "reason": each.reason,
+                          "text": each.finding and each.finding.text, "values": each.finding and each.finding.values,
+                          "cause": causes[number]._asdict() if causes.get(number) else None}
+                         for number, each in enumerate(found)],
+            "standing": standing and standing._asdict()}

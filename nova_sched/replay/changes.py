@@ -1,0 +1,134 @@
+"""What a what-if changes: options of the policy, allocation ratios, hosts that are there or not."""
+
+import json
+import math
+import uuid
+from typing import NamedTuple
+
+from nova_sched.projection.inventory import MAX_RATIO
+from nova_sched.selection.policy import Policy
+from rpc_api import codec, errors, events
+from rpc_api.digest import consumers_digest
+from rpc_api.packing import pack
+
+#: Uuids of the providers of added hosts follow from those of the host that they are like.
+NAMESPACE = uuid.UUID("5e8f6a0e-1d0f-4f4c-9d3c-2f7f3f0f6d11")
+#: Packed inventories that are kept as they were changed: hosts report the same one again and again.
+KEPT = 20_000
+
+
+class Changes(NamedTuple):
+    """``options`` of the policy by name (as PolicyAdopted has them), or a whole ``policy`` in its place; ``weighers`` name ->
+    multiplier; ``ratios`` resource class -> allocation ratio; names of ``dropped`` hosts; ``added``: name of a host -> how many
+    more like it."""
+
+    options: dict = {}
+    policy: Policy | None = None
+    weighers: dict = {}
+    ratios: dict = {}
+    dropped: frozenset = frozenset()
+    added: dict = {}
+
+    def policy_for(self, recorded: Policy) -> Policy:
+        """What a scheduler of a recorded policy decides by; UsageError for options that there are not, or of another kind."""
+        base = self.policy or recorded
+        if not self.options and not self.weighers:
+            return base
+        options = {**json.loads(base.to_json()), **self.options}
+        unknown = sorted(options.keys() - json.loads(base.to_json()).keys())
+        if unknown:
+            raise errors.UsageError(f"a policy has no option {unknown[0]!r}, wanted one of "
+                                    f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set")
+        weighers = {name: multiplier for name, multiplier in options["weighers"]} | self.weighers
+        options["weighers"] = [[name, multiplier] for name, multiplier in weighers.items()]
+        try:
+            return Policy.from_json(json.dumps(options), base.catalogue)
+        except errors.InvalidEvent as fault:
+            raise errors.UsageError(f"the policy cannot be used: {fault}") from None
+
+
+def ratio_of(text: str) -> float:
+    """An allocation ratio; UsageError for a text that is none."""
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if not 0 < ratio <= MAX_RATIO:
+        raise errors.UsageError(f"the allocation ratio {text!r} is none, wanted a number above 0; mend --ratio")
+    return ratio
+
+
+class HostEvents:
+    """What hosts say in the world of a what-if: ``changes`` made to what they have, and on them what runs there then.
+
+    ``is_traffic(instance uuid)`` says of which instances the what-if decides itself: what hosts say of those is left out.
+    """
+
+    def __init__(self, changes: Changes, is_traffic):
+        self.changes = changes
+        self.is_traffic = is_traffic
+        self._inventories = {}
+
+    def of(self, event) -> list:
+        """The events that stand for one about a host."""
+        host = event.data.host
+        if host in self.changes.dropped:
+            return []
+        if event.name != "HostReported":
+            return [event]
+        data = event.data
+        consumers = self._staying(data)
+        packed = self._inventory(host, data.inventory, 0)
+        made = [event._replace(data=data._replace(inventory=packed, consumers=pack(events.HostConsumers(consumers)),
+                                                  consumers_digest=consumers_digest(consumers)))]
+        for number in range(1, self.changes.added.get(host, 0) + 1):
+            name = copy_of(host, number)
+            more = data._replace(host=name, inventory=self._inventory(host, data.inventory, number),
+                                 consumers=pack(events.HostConsumers(())), consumers_digest=consumers_digest(()))
+            made.append(event._replace(producer=f"compute_agent/{name}", data=more))
+        return made
+
+    def _staying(self, data):
+        try:
+            consumers = events.thaw("HostConsumers", data.consumers).consumers
+        except errors.InvalidEvent:
+            return ()
+        return tuple(one for one in consumers if not self.is_traffic(one.instance_uuid))
+
+    def _inventory(self, host, packed, number):
+        if not number and not self.changes.ratios:
+            return packed
+        key = host, number, packed
+        if key not in self._inventories:
+            if len(self._inventories) >= KEPT:
+                self._inventories.clear()
+            try:
+                self._inventories[key] = pack(self._changed(events.thaw("HostInventory", packed), host, number))
+            except errors.InvalidEvent:
+                self._inventories[key] = packed
+        return self._inventories[key]
+
+    def _changed(self, inventory, host, number):
+        ratios = self.changes.ratios
+        providers = tuple(provider._replace(inventories=tuple(
+            one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio)) for one in provider.inventories))
+            for provider in inventory.providers)
+        if not number:
+            return inventory._replace(providers=providers)
+        uuids = {one.uuid: str(uuid.uuid5(NAMESPACE, f"{one.uuid}/{number}")) for one in providers}
+        name = copy_of(host, number)
+        return inventory._replace(
+            nodename=name, providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}") for one in providers),
+            pci_pools=tuple(pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
+                            for pool in inventory.pci_pools))
+
+    def aggregate(self, event):
+        """An AggregateUpdated with the added hosts beside those that they are like."""
+        hosts = [name for host in event.data.hosts for name in (host, *(
+            copy_of(host, number) for number in range(1, self.changes.added.get(host, 0) + 1)))]
+        return event._replace(data=event.data._replace(hosts=tuple(hosts)))
+
+
+def copy_of(host: str, number: int) -> str:
+    """The name of an added host."""
+    return f"{host}+{number}"[-codec.MAX_NAME:]
