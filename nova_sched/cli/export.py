@@ -18,7 +18,7 @@ kept: names of hosts, cells, aggregates, zones and flavors, uuids, request ids, 
 
 examples:
   nova-sched-replay --log out/demo export -o out/demo/incident.nslog
-  nova-sched-replay --log out/demo export cell1:0:40 -o out/demo/begin.nslog --no-redact --force
+  nova-sched-replay --log out/demo export cell1:0:20 -o out/demo/begin.nslog --no-redact --force
   nova-sched-replay --log out/demo/incident.nslog tail -n 3
 
 exit codes: 0 written, 2 usage, 3 a log or the file cannot be reached, 4 a log does not hold what was asked for (what it holds is
