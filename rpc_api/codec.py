@@ -131,7 +131,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     epoch, batch = opened
     decoded = [_decode_event(raw) for raw in batch]
     if len(payload) > MAX_EVENT_BYTES:
-        for index, size in enumerate(_sizes(payload)):
+        for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
                 decoded[index] = _too_large(size, batch[index])
     return DecodedRecord(epoch, decoded, account)
@@ -147,7 +147,7 @@ def decode_holding(payload: bytes, groups) -> list:
     opened = _opened(payload)
     if type(opened) is DecodedRecord:
         return list(enumerate(opened.events))
-    sizes = list(_sizes(payload))
+    sizes = list(event_sizes(payload))
     found = []
     for index in _holding(payload, sizes, groups):
         raw, size = opened[1][index], sizes[index]
@@ -197,7 +197,7 @@ def _opened(payload):
     return record[1:]
 
 
-def _sizes(payload):
+def event_sizes(payload: bytes):
     """Yield how many bytes each event of a readable record has."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)

@@ -10,6 +10,7 @@ from cliff.command import Command
 from nova_sched.cli import output
 from nova_sched.replay.history import History, SnapshotCache
 from nova_sched.replay.source import Source
+from nova_sched.service.tuning import prepare_memory
 from nova_sched.snapshots import open_store
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
@@ -87,6 +88,7 @@ class ReplayCommand(Command):
     def history(self, source, arguments):
         """The :class:`~nova_sched.replay.history.History` of the logs, with a progress bar for what takes long."""
         store = self.option(arguments, "snapshots")
+        prepare_memory()
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
             yield History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
                           open_store(store) if store else None, update)

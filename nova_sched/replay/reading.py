@@ -51,3 +51,21 @@ def records_of(url: str):
     """Yield (position, DecodedRecord) of all records of the log at a URL; it must be there."""
     with open_log(url, create=False) as log:
         yield from decoded_records(log)
+
+
+def decoded_records_with(log, words, last: int | None = None):
+    """As :func:`decoded_records`, but only records that have one of some words (bytes) in them: names and uuids stand in a
+    record as they are, so that most need not be decoded."""
+    bounds = log.bounds()
+    end = bounds.last if last is None else min(last, bounds.last)
+    if bounds.first > end:
+        return
+    with log.read_from(bounds.first) as reader:
+        while reader.position <= end:
+            records = reader.read(min(BATCH, end - reader.position + 1), TIMEOUT)
+            if not records:
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s, wanted "
+                                            f"all up to {end}; see to its broker")
+            for record in records:
+                if any(word in record.payload for word in words):
+                    yield record.position, codec.decode_record(record.payload, record.account)

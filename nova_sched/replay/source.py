@@ -26,6 +26,8 @@ class Source:
     def __init__(self, names, tolerant: bool = False):
         self.logs = {}
         self.down = {}
+        #: Cell -> URL (without its password) of each log that is ``down``.
+        self.urls = {}
         self._stack = ExitStack()
         try:
             for name in names:
@@ -46,7 +48,10 @@ class Source:
         except errors.LogUnavailable as fault:
             if not tolerant or cell is None:
                 raise
+            if cell in self.logs or cell in self.down:
+                raise errors.UsageError(f"the log of {cell} is named twice; name each cell once") from None
             self.down[cell] = fault
+            self.urls[cell] = mask_password(url)
 
     def _take(self, cell, log):
         if cell in self.logs or cell in self.down:
