@@ -1,6 +1,7 @@
 """The cliff applications: commands come by the entry points ``nova_sched.cli``, and ``nova_sched.replay`` those of the replay
 tool."""
 
+import argparse
 import logging
 import sys
 from importlib import metadata
@@ -8,6 +9,7 @@ from importlib import metadata
 from cliff.app import App
 from cliff.command import Command
 from cliff.commandmanager import CommandManager
+from cliff.help import HelpCommand
 
 from nova_sched.cli.command import add_log_options
 from rpc_api import errors, noise
@@ -31,6 +33,7 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
     def __init__(self):
         super().__init__(description=self.DESCRIPTION, version=metadata.version("nova_sched"),
                          command_manager=CommandManager(self.COMMANDS), deferred_help=True)
+        self.command_manager.add_command("help", Help)
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
@@ -77,6 +80,20 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
             return errors.EXIT_NEGATIVE
 
 
+
+class Help(HelpCommand):
+    """Say how a command is used."""
+
+    def take_action(self, parsed_args):
+        """As cliff's, and that of the replay tool's commands; UsageError of a command that is not there."""
+        try:
+            if parsed_args.cmd and self.app.command_manager.find_command(parsed_args.cmd)[0] is Replay:
+                return NovaSchedReplay().run(["help", *parsed_args.cmd[1:]])
+            return super().take_action(parsed_args)
+        except ValueError:
+            raise errors.UsageError(f"there is no command {parsed_args.cmd[0]!r}; {self.app.NAME} --help lists the commands") from None
+
+
 class NovaSchedReplay(NovaSched):
     """The replay tool: ``nova-sched-replay --log URL COMMAND``, or ``nova-sched replay`` and the same."""
 
@@ -99,14 +116,14 @@ class Replay(Command):
 
     def get_parser(self, prog_name):
         """What follows the command's name is for the replay tool to parse."""
-        return _PassedOn()
+        return _PassedOn(prog_name, add_help=False)
 
     def take_action(self, parsed_args):
         """Run the replay tool."""
         return NovaSchedReplay().run(parsed_args)
 
 
-class _PassedOn:
+class _PassedOn(argparse.ArgumentParser):
     def parse_args(self, arguments):
         """Parse nothing."""
         return arguments

@@ -22,6 +22,8 @@ def played(tmp_path_factory):
     (["replay", "state"], 2, "no log is named, wanted --log"),
     (["nonsense"], 2, "there is no command 'nonsense'"),
     (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
+    (["nonsense", "--help"], 2, "there is no command 'nonsense'"),
+    (["replay", "help", "nonsense"], 2, "nova-sched-replay help: there is no command 'nonsense'"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
     ([], 2, "The event-sourced scheduler"),
@@ -35,6 +37,19 @@ def test_wrong_commands(capsys, command, code, told):
 def test_help_is_no_fault(capsys):
     assert main(["--help"]) == 0
     assert "replay" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command, told", [
+    (["replay", "--help"], "usage: nova-sched-replay [--version]"),
+    (["help", "replay"], "usage: nova-sched-replay [--version]"),
+    (["replay", "tail", "--help"], "usage: nova-sched-replay tail"),
+    (["help", "replay", "tail"], "usage: nova-sched-replay tail"),
+    (["complete"], "_nova_sched()"),
+])
+def test_help_of_the_replay_tool(capsys, command, told):
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(told) and said.err == ""
 
 
 def test_snapshot_is_kept_and_fits(played, tmp_path, capsys):
