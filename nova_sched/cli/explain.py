@@ -19,7 +19,7 @@ no-valid-host, retries-exhausted, claim-refused, claim-lost, given-back, deleted
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE
   nova-sched-replay --log out/demo explain $REQUEST -o json
-  nova-sched-replay --log out/demo explain $INSTANCE --attempt 0
+  nova-sched-replay --log out/demo explain $INSTANCE --attempt 1
 
 exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached, 4 a log does not hold what
 the decision was made on (what could be read is shown)
@@ -32,7 +32,7 @@ class Explain(RequestCommand):
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="this attempt (the last one)")
+        parser.add_argument("--attempt", type=int, metavar="N", help="this attempt, from 1 on (the last one)")
 
     def tell(self, source, history, policies, by_instance, arguments):
         code, all_facts = errors.EXIT_OK, []

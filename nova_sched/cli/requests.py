@@ -57,12 +57,12 @@ def _few(names, most=5):
 
 
 def only_attempt(decisions, wanted):
-    """The decision of an attempt (None: the last); UsageError where there is none."""
+    """The decision of an attempt, counted from 1 as they are shown (None: the last); UsageError where there is none."""
     if wanted is None:
         return decisions[-1]
-    found = [one for one in decisions if one.decision.attempt == wanted]
+    found = [one for one in decisions if one.decision.attempt == wanted - 1]
     if not found:
-        attempts = ", ".join(str(one.decision.attempt) for one in decisions)
+        attempts = ", ".join(str(one.decision.attempt + 1) for one in decisions)
         raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; mend --attempt")
     return found[-1]
 

@@ -3,7 +3,7 @@
 import json
 
 from nova_sched.cli.output import aligned, stamp
-from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, summary_line
+from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, only_attempt, summary_line
 from nova_sched.cli.text import one_line
 from nova_sched.replay import story
 from nova_sched.replay.plain import plain
@@ -14,7 +14,7 @@ Latencies are differences of the times that the events carry, by the clocks of t
 examples:
   nova-sched-replay --log out/demo show $INSTANCE
   nova-sched-replay --log out/demo show $REQUEST -o json
-  nova-sched-replay --log out/demo show $INSTANCE --attempt 0
+  nova-sched-replay --log out/demo show $INSTANCE --attempt 1
 
 exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached
 """
@@ -28,7 +28,7 @@ class Show(RequestCommand):
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt (all)")
+        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, from 1 on (all)")
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
@@ -43,9 +43,8 @@ class Show(RequestCommand):
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
             fates = story.fates(history, steps, decisions)
-            for one in decisions:
-                if arguments.attempt in (None, one.decision.attempt):
-                    self.lines(self._decision(one, decisions, fates, policies, compact))
+            for one in decisions if arguments.attempt is None else [only_attempt(decisions, arguments.attempt)]:
+                self.lines(self._decision(one, decisions, fates, policies, compact))
             if not compact:
                 self.lines(self._afterwards(decisions, steps, fates))
         return 0
@@ -75,7 +74,7 @@ class Show(RequestCommand):
             yield one_line(f"  the evidence cannot be read: {one.fault}")
             return
         known = "is known" if evidence.policy_digest in policies.policies else "is in none of the logs"
-        yield f"  policy     {evidence.policy_digest} ({known}), seed {evidence.seed}, attempt {decision.attempt}"
+        yield f"  policy     {evidence.policy_digest} ({known}), seed {evidence.seed}"
         yield "  knowing    " + ", ".join(map(_knowledge, evidence.positions))
         yield f"  asked      {asked_for(evidence.request)}"
         if not compact:

@@ -16,7 +16,7 @@ A refusal names the values compared, and the event that made it so.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
-  nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 0
+  nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 1
   nova-sched-replay --log out/demo why-not $REQUEST $HOST -o json
 
 exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it was refused, or there is no such decision or host,
@@ -31,7 +31,7 @@ class WhyNot(RequestCommand):
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument("--attempt", type=int, metavar="N", help="at this attempt (the last one)")
+        parser.add_argument("--attempt", type=int, metavar="N", help="at this attempt, from 1 on (the last one)")
         parser.add_argument("--instance", metavar="UUID", help="the instance, of a request of several")
 
     def add_more(self, parser):

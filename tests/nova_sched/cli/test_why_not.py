@@ -260,7 +260,7 @@ def test_filters_that_were_passed_over_are_not_run(capsys):
 
 @pytest.mark.parametrize("words, code, told", [
     ((uuid_of("vm"), "aa"), 1, "the scheduler knew no host 'aa'"),
-    ((uuid_of("vm"), "a", "--attempt", "7"), 2, "there is no attempt 7, wanted one of 0"),
+    ((uuid_of("vm"), "a", "--attempt", "7"), 2, "there is no attempt 7, wanted one of 1"),
     ((uuid_of("vm"), "a", "--instance", "nothing"), 2, "--instance nothing is none of"),
     (("short", "a"), 2, "8 or more characters"),
     (("req-nothing", "a"), 1, "no decision for req-nothing"),
@@ -283,3 +283,15 @@ def test_a_request_of_several_instances_needs_one(capsys):
         assert logs.run("show", "req-vm-1") == 0
         shown = capsys.readouterr().out
         assert "2 instances" in shown and uuid_of("vm-1") in shown and uuid_of("vm-2") in shown
+
+
+@pytest.mark.parametrize("command", [("show",), ("explain",), ("why-not", "a")])
+def test_attempts_are_named_by_the_number_that_is_shown(placed, command, capsys):
+    name, *more = command
+    with Logs(placed) as logs:
+        assert logs.run(name, uuid_of("vm"), *more, "--attempt", "1") < 2
+        assert capsys.readouterr().out
+        for wrong in ("0", "2"):
+            assert logs.run(name, uuid_of("vm"), *more, "--attempt", wrong) == 2
+            said = capsys.readouterr()
+            assert said.out == "" and f"there is no attempt {wrong}, wanted one of 1" in said.err
