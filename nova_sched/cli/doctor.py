@@ -45,6 +45,7 @@ class Doctor(ReplayCommand):
             except errors.LogUnavailable as fault:
                 down = True
                 for finding in diagnosis.of_down(cell, fault):
+                    states.append(finding.state)
                     rows.write(finding._asdict())
         rows.end()
         warns = states.count(diagnosis.WARN)

@@ -224,6 +224,14 @@ def test_what_cannot_be_reached_and_what_is_empty(log, capsys):
         empty.delete()
 
 
+def test_a_log_that_opens_and_cannot_be_read_is_counted(played, tmp_path, capsys):
+    broken = tmp_path / "broken.db"
+    whole = (played / "log.cell1.db").read_bytes()
+    broken.write_bytes(whole[:4096].ljust(len(whole), b"\xff"))
+    assert replay(["doctor", "--log", f"cell1=sqlite:///{broken}"]) == 3
+    assert "1 fail, 0 warn" in capsys.readouterr().err
+
+
 def test_an_exported_file(played, tmp_path, capsys):
     out = tmp_path / "file.nslog"
     assert replay(["--log", str(played), "export", "-o", str(out)]) == 0
