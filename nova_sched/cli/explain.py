@@ -148,8 +148,11 @@ def _hints(history, facts, fates, decisions, one, steps):
     """What kind of end it was, and what would have had to change."""
     code = facts["end"]["code"]
     if code == "retries-exhausted":
-        hosts = [step.data.host for step in steps if step.name == "BuildFailed"]
-        yield f"hosts were found; the builds on {', '.join(hosts)} failed: see the compute hosts"
+        built, taken = story.failed_hosts(steps, fates)
+        if built:
+            yield f"hosts were found; the builds on {', '.join(built)} failed: see the compute hosts"
+        if taken:
+            yield f"others took the room on {', '.join(taken)} meanwhile: nothing was built there"
     elif code == "claim-refused":
         yield "a host was found, and its claim lost; the scheduler did not try again"
     elif code == "claim-lost":

@@ -120,6 +120,18 @@ def lag(logs, recorded: Recorded) -> dict[str, int]:
 
 # --- how it ended ---------------------------------------------------------------------------------------------------
 
+def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:
+    """The hosts on which builds failed, and those that were given up before a build, as the claim on them was refused."""
+    built, taken, refused = [], [], {}
+    for step in steps:
+        if step.name == "ClaimProposed":
+            fate = fates_.get(step.data.claim_uuid)
+            refused[step.data.host] = fate is not None and fate.verdict == REFUSED
+        elif step.name == "BuildFailed":
+            (taken if refused.get(step.data.host) else built).append(step.data.host)
+    return built, taken
+
+
 class Ending(NamedTuple):
     """How it went with an instance's request: a stable ``code`` and a sentence."""
 
@@ -140,9 +152,12 @@ def ending(decisions, steps, fates_) -> Ending:
     if started is not None:
         return Ending("built", f"built on {started.data.host}")
     if final is not None:
-        builds = sum(step.name == "BuildFailed" for step in later)
-        return Ending("retries-exhausted", f"{builds} {'build' if builds == 1 else 'builds'} failed, the last on {final.data.host}: "
-                      f"{final.data.reason}; no alternate was left")
+        built, taken = failed_hosts(later, fates_)
+        parts = [f"{len(built)} {'build' if len(built) == 1 else 'builds'} failed"]
+        if taken:
+            parts.append(f"{len(taken)} {'alternate was' if len(taken) == 1 else 'alternates were'} taken")
+        return Ending("retries-exhausted", f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; "
+                      "no alternate was left")
     if not last.is_selected:
         return Ending("no-valid-host", "no valid host")
     if last.decision.claim_uuid is None:

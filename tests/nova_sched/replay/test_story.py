@@ -1,0 +1,17 @@
+from types import SimpleNamespace as Data
+
+from nova_sched.replay import story
+
+
+def test_an_alternate_that_was_taken_is_no_failed_build():
+    """Nothing was tried on the host of a refused claim: nobody need look at it."""
+    steps, fates = [], {}
+    for at_ns, (host, verdict) in enumerate((("a", story.ACCEPTED), ("b", story.REFUSED), ("c", story.ACCEPTED))):
+        claim = story.Step("cell1", at_ns, at_ns, "conductor/cell1", "ClaimProposed", Data(claim_uuid=host, host=host))
+        failure = Data(host=host, reason="it failed", final=host == "c")
+        fates[host] = story.ClaimFate(claim, verdict, None, [])
+        steps += [claim, story.Step("cell1", at_ns, at_ns, "conductor/cell1", "BuildFailed", failure)]
+    assert story.failed_hosts(steps, fates) == (["a", "c"], ["b"])
+    decisions = [Data(at_ns=0, is_selected=True, decision=Data(claim_uuid="a", hosts=["a", "b", "c"]))]
+    assert story.ending(decisions, steps, fates) == (
+        "retries-exhausted", "2 builds failed and 1 alternate was taken, the last on c: it failed; no alternate was left")
