@@ -1,5 +1,7 @@
 """``nova-sched-replay top``: what goes on now, as a view that is drawn again and again."""
 
+import sys
+
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.stats import duration
@@ -48,6 +50,8 @@ class Top(ReplayCommand):
         if arguments.once:
             return self._once(source, live)
         app = _app_class()
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise errors.UsageError("the live view needs a terminal to draw on, and this is none; use --once")
         feed, clock = self._feed(source, live, arguments.replay)
         feed.start()
         try:

@@ -296,6 +296,16 @@ def test_top_without_textual_is_one_sentence(told, monkeypatch):
     assert code == 2 and "pip install 'nova_sched[top]'" in err and len(err.splitlines()) == 1
 
 
+def test_top_without_a_terminal_is_one_sentence(told):
+    code, out, err = told("top")
+    assert (code, out) == (2, "") and "needs a terminal" in err and len(err.splitlines()) == 1
+
+
+def test_diff_of_a_moment_with_itself_names_no_positions(told):
+    code, out, err = told("diff", "last", "last")
+    assert (code, out) == (0, "") and "cell1: no records" in err and "positions" not in err
+
+
 def test_an_exported_file_says_the_same(told, played, tmp_path, capsys):
     """All of them work offline: with --no-redact an exported file is the logs themselves."""
     exported = str(tmp_path / "logs.nslog")
