@@ -348,7 +348,9 @@ def group(look, reason):
     members = sorted({entry.instance_uuid for entry in entries})
     values = {"group": wanted.uuid, "policy": wanted.policy, "limit": wanted.limit, "members_here": members, "domain": domain}
     where = f"in its {wanted.scope} {domain}" if domain else "here"
-    text = f"{len(members)} of the group {where}, limit {wanted.limit}"
+    partitions = {entry.rule.partition for entry in entries if entry.rule is not None}
+    text = (f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, limit {wanted.limit}"
+            if domain else f"{len(members)} of the group here, limit {wanted.limit}")
     if wanted.policy == "affinity":
         hosts = sorted({*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid), *wanted.hosts})
         values["hosts"] = hosts

@@ -221,6 +221,30 @@ class _Group:
         self.anchor = None
 
 
+class _Tape:
+    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all are dropped already."""
+
+    def __init__(self):
+        self._records = []
+        self.base = 0
+
+    def append(self, position, record):
+        self._records.append((position, record))
+
+    def from_number(self, number, position):
+        """The records from a number on, up to a position."""
+        for place in range(number - self.base, len(self._records)):
+            if self._records[place][0] > position:
+                return
+            yield self._records[place]
+
+    def drop(self, number):
+        """All have read the records before a number."""
+        if number - self.base > 100:
+            del self._records[:number - self.base]
+            self.base = number
+
+
 class _Scheduler:
     """One scheduler's world: folded to where it knew the logs, with its claims in flight."""
 
@@ -229,6 +253,8 @@ class _Scheduler:
         self.table = HostTable()
         self.projections = {cell: Projection(cell, self.table, is_whole) for cell, is_whole in whole.items()}
         self.in_flight = InFlight(self.table)
+        #: Cell -> how many records were read.
+        self.read = dict.fromkeys(whole, 0)
         self.pending = {}
         self.chains = {}
         self._upcoming = upcoming
@@ -279,13 +305,15 @@ class Run:
         self._busy = set()
         self._schedulers = {name: _Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
         self._decided = {}
+        #: Request id -> its instances that were decided and did not leave.
+        self._requests = {}
         self._groups = {}
         self._failed = deque(maxlen=1000)
         #: Instances whose requests came to nothing while their claims were under way.
         self._whole_refused = set()
         self._policies = {}
         self._host_events = HostEvents(changes, self._decided.__contains__)
-        self._records = {cell: deque() for cell in logs}
+        self._tapes = {cell: _Tape() for cell in logs}
         self._frontier = {cell: -1 for cell in logs}
         self._waiting = {cell: [] for cell in logs}
         self._current = None
@@ -361,7 +389,7 @@ class Run:
             elif claim.instance_uuid not in self._whole_refused:
                 self.tally.placed[claim.instance_uuid] = claim.host
         self._frontier[cell] = position
-        self._records[cell].append((position, record))
+        self._tapes[cell].append(position, record)
         self._read_ahead()
         self.tally.sample(at_ns, self.table)
 
@@ -370,19 +398,17 @@ class Run:
         for scheduler in self._schedulers.values():
             for cell, frontier in self._frontier.items():
                 self._fold(scheduler, cell, scheduler.may_know(cell, frontier))
-        for cell, records in self._records.items():
-            read = min((one.projections[cell].position for one in self._schedulers.values()), default=self._frontier[cell])
-            while records and records[0][0] <= read:
-                records.popleft()
+        for cell, tape in self._tapes.items():
+            tape.drop(min(one.read[cell] for one in self._schedulers.values()))
 
     def _fold(self, scheduler, cell, position):
         projection, settled = scheduler.projections[cell], []
         if projection.position >= position:
             return
         topology = scheduler.table.topology_version
-        for at, record in self._records[cell]:
-            if projection.position < at <= position:
-                settled += [one for one in projection.fold([(at, record)])[0] if one.claim_uuid in scheduler.pending]
+        for one in self._tapes[cell].from_number(scheduler.read[cell], position):
+            settled += [outcome for outcome in projection.fold([one])[0] if outcome.claim_uuid in scheduler.pending]
+            scheduler.read[cell] += 1
         if scheduler.table.topology_version != topology:
             scheduler.in_flight.count_again()
         # All at once, before anything is decided: what was folded must not be counted as in flight too.
@@ -471,6 +497,10 @@ class Run:
     def _leave(self, instance):
         """An instance is gone in the real logs."""
         self._decided.pop(instance.uuid, None)
+        of_request = self._requests.get(instance.request_id, {})
+        of_request.pop(instance.uuid, None)
+        if not of_request:
+            self._requests.pop(instance.request_id, None)
         self._give_back(instance)
 
     def _give_back(self, instance):
@@ -505,6 +535,7 @@ class Run:
         if before is not None:
             self._leave(before)
         instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+        self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid
             self._groups.setdefault(instance.group, _Group()).members[instance.uuid] = instance
@@ -554,16 +585,13 @@ class Run:
         self.tally.refused[reason] += 1
         self.tally.placed.pop(instance.uuid, None)
         self._failed.append(instance.request_id)
-        for other in [one for one in self._decided.values() if one.request_id == instance.request_id and one is not instance
-                      and one.claim_uuid is not None] if self._has_several(instance) else ():
-            self._give_back(other)
-            other.host = other.cell = other.claim_uuid = None
-            self.tally.placed.pop(other.uuid, None)
-            self._whole_refused.add(other.uuid)
-            self.tally.refused[AS_A_WHOLE] += 1
-
-    def _has_several(self, instance):
-        return any(one.request_id == instance.request_id for one in reversed(self._decided.values()) if one is not instance)
+        for other in self._requests.get(instance.request_id, {}).values():
+            if other is not instance and other.claim_uuid is not None:
+                self._give_back(other)
+                other.host = other.cell = other.claim_uuid = None
+                self.tally.placed.pop(other.uuid, None)
+                self._whole_refused.add(other.uuid)
+                self.tally.refused[AS_A_WHOLE] += 1
 
     def _settle(self, scheduler, pending, reason):
         """A scheduler reads what became of its claim."""

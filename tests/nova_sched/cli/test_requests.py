@@ -7,6 +7,8 @@ import pytest
 
 from nova_sched.cli.main import replay
 from rpc_api import events
+from rpc_api.log import open_log
+from rpc_api.packing import pack
 from tests.engines import TinyCloud, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
 
@@ -174,7 +176,7 @@ def test_columns_of_all_weighers_of_all_hosts(capsys):
     evidence = events.thaw("Evidence", decision.evidence)
     scores = tuple(events.HostScore(host, 1.0, (events.WeigherScore(weigher, 2.5, 1.0),))
                    for host, weigher in (("a", "CPUWeigher"), ("b", "RAMWeigher")))
-    from rpc_api.packing import pack
+
     cloud.append("cell1", "scheduler/two", decision._replace(
         instance_uuid=uuid_of("forged"), evidence=pack(evidence._replace(scores=scores))))
     with Logs(cloud) as logs:
@@ -200,3 +202,17 @@ def test_a_text_from_a_log_makes_no_line_of_its_own(capsys):
         for command in ("show", "explain"):
             logs.run(command, uuid_of("vm"))
     assert not re.search(r"(?m)^FORGED|\x1b", capsys.readouterr().out)
+
+
+def test_a_log_whose_beginning_was_removed(capsys):
+    """What is recorded is told; what the scheduler knew cannot be re-created, which is said."""
+    cloud = decided(("first", 1), ("vm", 1))
+    with Logs(cloud) as logs:
+        with open_log(logs.urls["cell1"]) as log:
+            log.truncate_before(2)
+        assert logs.run("show", uuid_of("vm")) == 0
+        assert "not known" in capsys.readouterr().out
+        assert logs.run("explain", uuid_of("vm")) == 4
+        said = capsys.readouterr()
+        assert said.out.startswith("chosen a") and "cannot be re-created" in said.err
+        assert logs.run("why-not", uuid_of("vm"), "a") == 4
