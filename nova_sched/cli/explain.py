@@ -135,8 +135,10 @@ def _look_nearer(history, policies, one, facts):
 
 
 def _would_pass_now(history, scene_):
-    """Hosts that would do at the end of the logs."""
+    """Hosts that would do at the end of the logs; None where that is so far away that it takes long to tell."""
     positions = {cell: log.bounds().last for cell, log in history.logs.items() if cell in scene_.world.projections}
+    if sum(positions[cell] - one.position for cell, one in scene_.world.projections.items()) > story.FAR:
+        return None
     world = history.world_at(positions)
     now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
     rows = verdicts.hosts_by_reason(now).get(None, ())

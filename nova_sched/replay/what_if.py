@@ -213,12 +213,13 @@ class _Pending(NamedTuple):
 
 
 class _Group:
-    """An affinity group, or another: its members that were decided here, the real anchors, and the host that it has here."""
+    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in the real logs.
+
+    Where its members are here is known at once, as it is where groups are anchored."""
 
     def __init__(self):
         self.members = {}
         self.real_anchors = set()
-        self.anchor = None
 
 
 class _Tape:
@@ -511,8 +512,6 @@ class Run:
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
-            if not group.members:
-                group.anchor = None
 
     # --- decisions ---------------------------------------------------------------------------------------------------
 
@@ -571,9 +570,6 @@ class Run:
             request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
             rule_of(scheduler.table, chosen, request, instance.uuid), bool(request.force_hosts or request.force_nodes), chosen.guest)
         instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
-        if request.server_group is not None and request.server_group.policy == "affinity":
-            group = self._groups[instance.group]
-            group.anchor = group.anchor or chosen.host
         scheduler.in_flight.add(claim)
         scheduler.pending[claim.claim_uuid] = pending
         # A voice of its own: the real one's numbers are those of other events.
@@ -615,8 +611,6 @@ class Run:
         group = self._groups[instance.group]
         real = set(group.real_anchors).union(*(one.real_hosts for one in group.members.values()))
         here = {one.host for one in group.members.values() if one.host is not None and one is not instance}
-        if asked.policy == "affinity" and group.anchor is not None and (here or group.anchor in self.table.row_of_host):
-            here.add(group.anchor)
         hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
         return request._replace(server_group=asked._replace(hosts=hosts))
 

@@ -150,6 +150,17 @@ def test_schedulers_know_as_little_of_each_other_as_they_did(capsys):
     assert (recorded["conflicts"], again["conflicts"], changed["conflicts"]) == (1, 1, 0)
 
 
+def test_a_scheduler_does_not_collide_with_itself(capsys):
+    """Its claims under way count, so that four decisions in a row fill two hosts without a conflict."""
+    cloud = cloud_of(("a", 4, "cell1"), ("b", 4, "cell1"))
+    engine = deciding(cloud)
+    for number in range(4):
+        cloud.ask(engine, f"vm-{number}")
+    cloud.settle()
+    for one in columns(cloud, capsys):
+        assert (one["placed"], one["conflicts"], one["placed_elsewhere"]) == (4, 0, 0)
+
+
 def test_a_claim_goes_to_another_cell(capsys):
     """The recorded host is not there: the claim stands in the log of another cell."""
     cloud = cloud_of(("a", 8, "cell1"), ("b", 4, "cell2"), cells=("cell1", "cell2"))
