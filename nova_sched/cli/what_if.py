@@ -10,8 +10,9 @@ from nova_sched.cli.text import one_line
 from nova_sched.replay.changes import Changes, ratio_of
 from nova_sched.replay.decisions import PolicyBook
 from nova_sched.replay.spool import Spool
+from nova_sched.replay.traffic import as_recorded, traffic_of
 from nova_sched.replay.verify import spooled
-from nova_sched.replay.what_if import Run, as_recorded, traffic_of
+from nova_sched.replay.what_if import Run
 from nova_sched.service.tuning import prepare_memory
 from rpc_api import errors
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nova_sched.projection.projection import Outcome
 from nova_sched.replay.audit import Audit, CellAudit
 from rpc_api import events
 from rpc_api.codec import DecodedRecord
@@ -101,7 +102,6 @@ def accepted_all(*said):
     cell = Cell()
     for position, data in enumerate(said):
         event = cell.voice(f"{'compute_agent/' + data.host if hasattr(data, 'inventory') else 'scheduler/one'}").say(data)
-        from nova_sched.projection.projection import Outcome
         outcomes = [Outcome(position, event.producer, data.claim_uuid, data.consumer_uuid, None)] if hasattr(data, "claim_uuid") else []
         audit.record("cell1", position, DecodedRecord(EPOCH, [event]), outcomes)
     return audit.cells["cell1"]
