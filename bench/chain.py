@@ -292,7 +292,7 @@ class Alone:
         kept = KeptScores(table, table.roots(), self.request, policy, scope)
 
         def renew():
-            kept.touch(rows.tolist())
+            kept.touch(rows.tolist(), rows.tolist())
             kept.renewed(scope)
         return renew
 

@@ -25,6 +25,9 @@ class SnapshotStore(abc.ABC):
     def where(self, cell: str) -> str:
         """The name of the file or key of a cell's snapshot, for people."""
 
+    def kept_at_ns(self, cell: str) -> int | None:
+        """When a cell's snapshot was kept (nanoseconds since 1970); None where there is none, or the store does not say."""
+
     @abc.abstractmethod
     def load(self, cell: str) -> bytes | None:
         """The newest snapshot of a cell, None when there is none; LogUnavailable when the store cannot be read."""
@@ -72,6 +75,12 @@ class FileStore(SnapshotStore):
         except OSError as fault:
             raise errors.LogUnavailable(f"the snapshot {path} cannot be written ({fault.strerror}); "
                                         "see to the directory of the snapshots") from None
+
+    def kept_at_ns(self, cell):
+        try:
+            return self._path(cell).stat().st_mtime_ns
+        except OSError:
+            return None
 
     def load(self, cell):
         path = self._path(cell)

@@ -8,7 +8,9 @@ Reading is total: whatever the bytes are, the answer is a list in which each
 event is either an :class:`Event` or a :class:`SetAside` with its reason.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgpack
@@ -123,6 +125,59 @@ def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
 def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     """Read a record that was appended with an account. Never raises:
     what cannot be read comes back as :class:`SetAside`."""
+    opened = _opened(payload)
+    if type(opened) is DecodedRecord:
+        return opened
+    epoch, batch = opened
+    decoded = [_decode_event(raw) for raw in batch]
+    if len(payload) > MAX_EVENT_BYTES:
+        for index, size in enumerate(event_sizes(payload)):
+            if size > MAX_EVENT_BYTES:
+                decoded[index] = _too_large(size, batch[index])
+    return DecodedRecord(epoch, decoded, account)
+
+
+def decode_holding(payload: bytes, groups) -> list:
+    """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)], each event
+    as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost next to nothing."""
+    if not groups:
+        return list(enumerate(decode_record(payload).events))
+    if not all(any(map(payload.__contains__, group)) for group in groups):
+        return []
+    opened = _opened(payload)
+    if type(opened) is DecodedRecord:
+        return list(enumerate(opened.events))
+    sizes = list(event_sizes(payload))
+    found = []
+    for index in _holding(payload, sizes, groups):
+        raw, size = opened[1][index], sizes[index]
+        found.append((index, _decode_event(raw) if size <= MAX_EVENT_BYTES else _too_large(size, raw)))
+    return found
+
+
+def _holding(payload, sizes, groups):
+    """Indexes of events in whose bytes one of each group stands; ``sizes`` are those of all events of the record."""
+    ends = list(accumulate(sizes, initial=len(payload) - sum(sizes)))
+    wanted = set(range(len(sizes)))
+    for group in groups:
+        found = set()
+        for needle in group:
+            place = payload.find(needle)
+            while place >= 0:
+                index = bisect_right(ends, place) - 1
+                if index < 0:
+                    place = payload.find(needle, place + 1)
+                    continue
+                # (One that reaches over the end of an event stands in none.)
+                if place + len(needle) <= ends[index + 1]:
+                    found.add(index)
+                place = payload.find(needle, max(place + 1, ends[index + 1] - len(needle) + 1))
+        wanted &= found
+    return sorted(wanted)
+
+
+def _opened(payload):
+    """(epoch, events as they were packed) of a record; the DecodedRecord that says why, of one that cannot be read."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
@@ -137,19 +192,12 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     if (len(record) != 3 or type(record[1]) is not str or len(record[1]) > MAX_NAME
             or type(record[2]) is not tuple):
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
-    _, epoch, batch = record
-    if len(batch) > MAX_EVENTS_A_RECORD:
-        return _aside_record("too-large", f"{len(batch)} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
-    decoded = [_decode_event(raw) for raw in batch]
-    if len(payload) > MAX_EVENT_BYTES:
-        for index, size in enumerate(_sizes(payload)):
-            if size > MAX_EVENT_BYTES:
-                decoded[index] = SetAside(
-                    "too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(batch[index]))
-    return DecodedRecord(epoch, decoded, account)
+    if len(record[2]) > MAX_EVENTS_A_RECORD:
+        return _aside_record("too-large", f"{len(record[2])} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
+    return record[1:]
 
 
-def _sizes(payload):
+def event_sizes(payload: bytes):
     """Yield how many bytes each event of a readable record has."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)
@@ -160,6 +208,10 @@ def _sizes(payload):
         before = unpacker.tell()
         unpacker.skip()
         yield unpacker.tell() - before
+
+
+def _too_large(size, raw):
+    return SetAside("too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(raw))
 
 
 def _aside_record(code, reason, payload):

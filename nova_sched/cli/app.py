@@ -101,7 +101,7 @@ class Replay(Command):
         """What follows the command's name is for the replay tool to parse."""
         return _PassedOn()
 
-    def run(self, parsed_args):
+    def take_action(self, parsed_args):
         """Run the replay tool."""
         return NovaSchedReplay().run(parsed_args)
 

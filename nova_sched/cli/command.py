@@ -10,6 +10,7 @@ from cliff.command import Command
 from nova_sched.cli import output
 from nova_sched.replay.history import History, SnapshotCache
 from nova_sched.replay.source import Source
+from nova_sched.service.tuning import prepare_memory
 from nova_sched.snapshots import open_store
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
@@ -65,7 +66,11 @@ class ReplayCommand(Command):
         self.paint = output.Paint(self.option(arguments, "color") or "auto", self.out)
         self.now_ns = SYSTEM.now_ns()
         with Source(self._names(arguments), self.tolerant) as source:
-            return self.run_on(source, arguments)
+            code = self.run_on(source, arguments)
+            # Of an exported file that is not whole everything that there is was shown; that it is not all is said last.
+            for fault in source.faults:
+                self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
+            return errors.EXIT_GAP if source.faults else code
 
     def _names(self, arguments):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
@@ -83,6 +88,7 @@ class ReplayCommand(Command):
     def history(self, source, arguments):
         """The :class:`~nova_sched.replay.history.History` of the logs, with a progress bar for what takes long."""
         store = self.option(arguments, "snapshots")
+        prepare_memory()
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
             yield History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
                           open_store(store) if store else None, update)

@@ -5,20 +5,12 @@ import io
 import json
 import os
 from contextlib import contextmanager
-from datetime import datetime, timezone
 
 from nova_sched.cli.text import one_line
+from nova_sched.replay.moments import stamp as stamp
 
 FORMS = ("table", "json", "ndjson", "csv")
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}
-
-
-def stamp(at_ns: int | None) -> str:
-    """A time (nanoseconds since 1970) for people and for programs: UTC, to the millisecond."""
-    if at_ns is None:
-        return "-"
-    at = datetime.fromtimestamp(at_ns // 1_000_000_000, timezone.utc)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ns // 1_000_000 % 1000:03}Z"
 
 
 class Paint:

@@ -1,141 +1,315 @@
-"""``nova-sched tail``: the events of a log, one line each."""
+"""``nova-sched-replay tail``: the events of logs, of a range or as they come."""
 
-import argparse
 import json
-from datetime import datetime, timezone
+import re
+import signal
+import string
+import threading
+from contextlib import nullcontext
 
-from cliff.command import Command
-
-from nova_sched.cli import logs
+from nova_sched.cli import event_text, output
+from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.text import one_line
-from rpc_api import codec, errors
-from rpc_api.codec import SetAside
-from rpc_api.events import EVENTS, thaw
-from rpc_api.events.schema import PackedObjectField
+from nova_sched.replay.cursor import Cursor, Place
+from nova_sched.replay.events import KEYS, Match
+from nova_sched.replay.moments import parse_moment, parse_range, parse_time, spans
+from nova_sched.replay.reading import records_between
+from nova_sched.replay.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
+from rpc_api import errors
+from rpc_api.log.epoch import epoch_of
 
-EPILOG = """\
+FORMS = ("pretty", "json", "ndjson", "csv", "raw", "template")
+#: Of each log, before what comes, where nothing says where to begin.
+BEFORE_FOLLOWING = 10
+SAVE_EVERY = 1000
+EPILOG = f"""\
+RANGE: positions 100:200, 100:, :200 or cell1:100:200, or times @-2h:-1h, @12:00..13:00 (both ends included)
+conditions: the same option again: any of them; different options: all of them; --exclude KEY=VALUE takes out what has
+  that {", ".join(KEYS)} (hosts: * ? [] as in a shell). --request also shows what becomes of the request's instances.
+order: a range is merged by the time of events, each log in its own order; what follows is shown as it comes
+template: fields in braces, as in '{{at}} {{type:<16}} {{host}}': {", ".join(event_text.FIELDS)}
+raw: one line for each record that holds a wanted event: its bytes as hex
+
 examples:
-  nova-sched tail --log cell1=sqlite:///log.cell1.db --type ClaimProposed --type ClaimReleased
-  nova-sched tail --log out/demo --instance 0244cc12-964f-556b-b1d1-4da21733ba88
-  nova-sched tail --log cell1=rabbit://reader:secret@broker:5672/?stream=nova_sched.cell1 --follow -o json
+  nova-sched-replay --log out/demo tail -n 20
+  nova-sched-replay --log out/demo tail --type ClaimProposed --type ClaimReleased --host 'host-1*'
+  nova-sched-replay --log out/demo tail --instance $INSTANCE -o template --template '{{at}} {{type}} {{host}}'
+  nova-sched-replay --log out/demo tail --request $REQUEST -o ndjson
+  nova-sched-replay --log out/demo tail cell1:0:20 --exclude type=HostConfirmed -g 'VCPU=[48]'
+  nova-sched-replay --log out/demo tail @-1d: --cursor-file out/demo/tail.cursor -o csv
+  nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 tail -f --type BuildFailed
 
-exit codes: 0 shown, 3 the log cannot be reached, 4 the position is not in the log any more
+exit codes: 0 shown (with -f: ended by ^C), 2 usage, 3 a log cannot be reached, 4 a log does not hold what was asked for (what it
+holds is shown)
 """
 
 
-def _position(text):
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return value
+def _count(text):
+    if not text.isdigit():
+        raise ValueError
+    return int(text)
 
 
-class Tail(Command):
-    """Show the events of logs, and with --follow those that come."""
+class Tail(ReplayCommand):
+    """Show the events of logs: all, those of a range, those about something; and with -f those that come."""
 
-    def get_parser(self, prog_name):
-        parser = super().get_parser(prog_name)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = EPILOG
-        logs.add_arguments(parser)
-        parser.add_argument("--from", type=_position, dest="first", metavar="POSITION",
-                            help="first record to show (one log; its first)")
-        parser.add_argument("-n", "--records", type=_position, metavar="N", help="show only the last N records of each log")
-        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes (one log)")
-        parser.add_argument("--type", action="append", metavar="NAME", help="only events of this type; several: any of them")
-        parser.add_argument("--host", action="append", metavar="NAME", help="only events about this host")
-        parser.add_argument("--instance", action="append", metavar="UUID", help="only events about this instance")
-        parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)")
-        return parser
+    EPILOG = EPILOG
 
-    def take_action(self, arguments):
-        unknown = [name for name in arguments.type or () if name not in EVENTS and name != "set-aside"]
-        if unknown:
-            raise errors.UsageError(f"there is no event type {unknown[0]!r}, wanted one of set-aside, "
-                                    f"{', '.join(sorted(EVENTS))}; mend --type")
-        show = as_json if arguments.output == "json" else as_text
-        with logs.Logs(arguments) as opened:
-            for option, given in (("--follow", arguments.follow), ("--from", arguments.first is not None)):
-                if given and len(opened) > 1:
-                    raise errors.UsageError(f"{option} takes one log, got {len(opened)}; name one as CELL=URL")
-            for cell, log in opened.items():
-                self._show(cell, log, arguments, show)
-        return 0
+    def add_arguments(self, parser):
+        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (all)")
+        parser.add_argument("--since", metavar="TIME", help="only events of this time and later: 12:03, -15m, yesterday, ...")
+        parser.add_argument("--until", metavar="TIME", help="only events of this time and before")
+        parser.add_argument("-n", "--lines", type=_count, metavar="N", dest="count",
+                            help="only the last N of the events that match (with -f and no beginning: "
+                                 f"{BEFORE_FOLLOWING})")
+        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+        for key, metavar, text in (("cell", "NAME", "only this cell's log"), ("host", "NAME", "only events about this host"),
+                                   ("instance", "UUID", "only events about this instance (or migration)"),
+                                   ("request", "ID", "only events about this request"),
+                                   ("project", "ID", "only events that say to be about this project"),
+                                   ("type", "NAME", "only events of this type; set-aside: those that cannot be read")):
+            parser.add_argument(f"--{key}", action="append", default=[], metavar=metavar, help=text)
+        parser.add_argument("--exclude", action="append", default=[], metavar="KEY=VALUE",
+                            help=f"no events with this {', '.join(KEYS)}")
+        parser.add_argument("-g", "--grep", metavar="REGEX", help="only events whose line (of -o pretty) has this somewhere")
+        parser.add_argument("-o", "--output", choices=FORMS, help="form of the output (pretty; with --template: template)")
+        parser.add_argument("--template", metavar="TEXT", help="for -o template")
+        parser.add_argument("--cursor-file", metavar="FILE",
+                            help="go on where this file says that the last tail ended, and keep it up to date")
 
-    def _show(self, cell, log, arguments, show):
-        bounds = log.bounds()
-        first = bounds.first if arguments.first is None else arguments.first
-        if arguments.records is not None:
-            first = max(bounds.first, bounds.last + 1 - arguments.records)
-        if first > bounds.last + 1:
-            raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got --from {first}; name an "
-                                       "earlier one, or see whether the log was re-created")
-        with log.read_from(first) as reader:
-            while arguments.follow or reader.position <= bounds.last:
-                for record in reader.read(1000, 1.0):
-                    decoded = codec.decode_record(record.payload, record.account)
-                    for index, event in enumerate(decoded.events):
-                        if _wanted(event, arguments):
-                            self.app.stdout.write(show(cell, record.position, index, event) + "\n")
-                if arguments.follow:
-                    self.app.stdout.flush()
+    def run_on(self, source, arguments):
+        self._gaps = []
+        self._cursor = Cursor(arguments.cursor_file) if arguments.cursor_file else None
+        match = self._match(source, arguments)
+        writer = _writer(arguments, self.out, self.paint)
+        ends, since_ns, until_ns = self._range(arguments)
+        found, self._gaps = spans(ends, source)
+        found = {cell: span for cell, span in found.items() if not arguments.cell or cell in arguments.cell}
+        self._epochs = {cell: epoch_of(source.logs[cell]) for cell in found} if self._cursor else {}
+        skips = {cell: self._start(cell, source.logs[cell], found) for cell in found}
+        self._learn(source, match, arguments)
+        pickers = {cell: Picker(cell, match, since_ns, until_ns, skips[cell]) for cell in found}
+        count = arguments.count
+        if arguments.follow and count is None and ends[0] is None and since_ns is None and not any(
+                skip[0] >= 0 for skip in skips.values()):
+            count = BEFORE_FOLLOWING
+        with _Ending() if arguments.follow else nullcontext() as ending:
+            self._show_range(source, found, pickers, count, writer)
+            if arguments.follow and not ending.come:
+                self._follow(source, found, pickers, writer, ending)
+        writer.end()
+        self.out.flush()
+        for gap in self._gaps:
+            self.say(f"nova-sched-replay tail: {gap}")
+        return errors.EXIT_GAP if self._gaps else errors.EXIT_OK
+
+    # --- what is wanted ----------------------------------------------------------------------------------------------
+
+    def _match(self, source, arguments):
+        excluded = [(key, value) for key, _, value in (one.partition("=") for one in arguments.exclude)]
+        for key, value in excluded:
+            if key not in KEYS or not value:
+                raise errors.UsageError(f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; mend it")
+        for cell in (*arguments.cell, *(value for key, value in excluded if key == "cell")):
+            source.one(cell, "--cell")
+        also = None
+        if arguments.grep is not None:
+            try:
+                pattern = re.compile(arguments.grep)
+            except re.error as fault:
+                raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
+            def also(cell, position, index, event):
+                return pattern.search(event_text.as_line(cell, position, index, event)) is not None
+        return Match(arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type, excluded, also)
+
+    def _range(self, arguments):
+        """(The ends of the range as moments, first time, last time)."""
+        if arguments.range is not None and (arguments.since or arguments.until):
+            raise errors.UsageError("RANGE and --since or --until say the same twice; leave one out")
+        if arguments.range is not None:
+            ends = parse_range(arguments.range, self.now_ns)
+        else:
+            ends = tuple(text and parse_moment(f"@{parse_time(text, self.now_ns) / 1e9:.9f}", self.now_ns)
+                         for text in (arguments.since, arguments.until))
+        if arguments.follow and ends[1] is not None:
+            raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
+        return ends, *(None if one is None else one.at_ns for one in ends)
+
+    def _start(self, cell, log, found):
+        """Begin a cell's span where the cursor stands; returns (position, index of the first event not shown)."""
+        if self._cursor is None or cell not in self._cursor.places:
+            return -1, 0
+        self._cursor.check(cell, self._epochs[cell], log.bounds())
+        _, position, index = self._cursor.places[cell]
+        found[cell] = found[cell]._replace(first=position)
+        return position, index
+
+    def _learn(self, source, match, arguments):
+        """Read the logs once for what belongs to a request or an instance. (Of an instance that is followed, what comes says
+        enough.)"""
+        if match.trails and not (arguments.follow and not arguments.request):
+            for log in source.logs.values():
+                try:
+                    for record in records_between(log):
+                        match.learn(record.payload)
+                except errors.LogGap:
+                    continue  # what is shown afterwards says where it is damaged
+
+    # --- showing -----------------------------------------------------------------------------------------------------
+
+    def _show_range(self, source, found, pickers, count, writer):
+        if count is None:
+            streams = [hits(source.logs[cell], span, pickers[cell], self._gaps.append) for cell, span in found.items()]
+            shown = merged(streams)
+        else:
+            lasts = [last_hits(source.logs[cell], span, pickers[cell], count, self._gaps.append) for cell, span in found.items()]
+            shown = trimmed(list(merged(lasts)), count)
+        for number, hit in enumerate(shown, 1):
+            writer.write(hit)
+            self._pass(hit.cell, hit.position + 1)
+            if self._cursor and not number % SAVE_EVERY:
+                self._save()
+        for cell, span in found.items():
+            self._pass(cell, max(span.last, span.first - 1) + 1)
+        self._save()
+
+    def _pass(self, cell, position):
+        if self._cursor is not None and self._epochs.get(cell) is not None:
+            place = self._cursor.places.get(cell)
+            if place is None or position > place.position:
+                self._cursor.places[cell] = Place(self._epochs[cell], position, 0)
+
+    def _save(self):
+        self.out.flush()
+        if self._cursor is not None:
+            self._cursor.save()
+
+    def _follow(self, source, found, pickers, writer, ending):
+        starts = {cell: (source.logs[cell], max(span.last + 1, span.first)) for cell, span in found.items()}
+        with Following(starts) as following:
+            ending.then(following.stop)
+            for cell, records in following.batches():
+                if records is None:
+                    self.say(f"nova-sched-replay tail: the log of {cell} can be read again")
+                elif isinstance(records, errors.LogUnavailable):
+                    self.say(f"nova-sched-replay tail: {records}; it is tried again")
+                else:
+                    self._show_batch(cell, source.logs[cell], records, pickers[cell], writer)
+
+    def _show_batch(self, cell, log, records, picker, writer):
+        for record in records:
+            hit = picker.pick(record)
+            if hit is not None:
+                writer.write(hit)
+        if self._cursor is not None and self._epochs.get(cell) is None:
+            self._epochs[cell] = epoch_of(log)
+        self._pass(cell, records[-1].position + 1)
+        self._save()
 
 
-def _wanted(event, arguments):
-    if isinstance(event, SetAside):
-        return not (arguments.host or arguments.instance) and (not arguments.type or "set-aside" in arguments.type)
-    data = event.data
-    consumer = getattr(data, "consumer", None)
-    instance = getattr(data, "instance_uuid", None) or (consumer.instance_uuid if consumer else None) \
-        or getattr(data, "consumer_uuid", None)
-    return ((not arguments.type or event.name in arguments.type)
-            and (not arguments.host or getattr(data, "host", None) in arguments.host)
-            and (not arguments.instance or instance in arguments.instance))
+class _Ending:
+    """End quietly, between two batches, with ^C or SIGTERM; a second one ends at once."""
+
+    def __init__(self):
+        #: Whether the signal has come.
+        self.come = False
+        self._stop = self._before = None
+
+    def then(self, stop) -> None:
+        """What to call when the signal comes, at once if it has."""
+        self._stop = stop
+        if self.come:
+            stop()
+
+    def _end(self, number, frame):
+        self.come = True
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+        if self._stop is not None:
+            self._stop()
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._before = {}
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *exc):
+        for number, handler in (self._before or {}).items():
+            signal.signal(number, handler)
 
 
-def as_text(cell, position, index, event):
-    """One line: where, when, what, who, and its fields."""
-    where = f"{cell} {position}.{index}"
-    if isinstance(event, SetAside):
-        return one_line(f"{where} SET ASIDE {event.code}: {event.reason}")
-    at = datetime.fromtimestamp(event.at_ns / 1e9, timezone.utc).isoformat(timespec="milliseconds")
-    shown = " ".join(f"{name}={_short(value)}" for name, value in event.data._asdict().items())
-    return one_line(f"{where} {at} {event.name} {event.producer}#{event.sequence} {shown}")
+# --- forms -------------------------------------------------------------------------------------------------------------
+
+class _Lines:
+    """Lines of what ``shown(cell, position, index, event)`` says of each event."""
+
+    def __init__(self, out, shown):
+        self._out = out
+        self._shown = shown
+
+    def write(self, hit: Hit) -> None:
+        for index, event in hit.events:
+            self._out.write(self._shown(hit.cell, hit.position, index, event) + "\n")
+
+    def end(self) -> None:
+        """There is nothing left."""
 
 
-def _short(value):
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
-        return "[" + ",".join(_short(item) for item in value) + "]"
-    if hasattr(value, "_asdict"):
-        return ":".join(_short(item) for item in value)
-    return str(value)
+class _Raw(_Lines):
+    def write(self, hit):
+        self._out.write(hit.payload.hex() + "\n")
 
 
-def as_json(cell, position, index, event):
-    """One JSON object; packed parts are unpacked."""
-    if isinstance(event, SetAside):
-        return json.dumps({"cell": cell, "position": position, "index": index, "set_aside": event.code,
-                           "reason": event.reason, "raw": event.raw.hex()})
-    return json.dumps({"cell": cell, "position": position, "index": index, "event": event.name,
-                       "version": event.version, "producer": event.producer, "producer_epoch": event.producer_epoch,
-                       "sequence": event.sequence, "at_ns": event.at_ns, "data": _plain(event.data)})
+class _Rows:
+    """A row for each event, in a form of :class:`~nova_sched.cli.output.Rows`."""
+
+    def __init__(self, out, form, columns, values):
+        self._rows = output.Rows(out, form, columns)
+        self._values = values
+
+    def write(self, hit):
+        for index, event in hit.events:
+            self._rows.write(self._values(hit.cell, hit.position, index, event))
+
+    def end(self):
+        self._rows.end()
 
 
-def _unpacked(name, packed):
+def _writer(arguments, out, paint):
+    form = arguments.output or ("template" if arguments.template is not None else "pretty")
+    if (form == "template") != (arguments.template is not None):
+        raise errors.UsageError("-o template and --template TEXT go together; name both, or neither")
+    if form == "template":
+        return _Lines(out, _templated(arguments.template))
+    if form == "raw":
+        return _Raw(out, None)
+    if form == "csv":
+        return _Rows(out, "csv", event_text.FIELDS, event_text.as_fields)
+    if form == "json":
+        return _Rows(out, "json", event_text.JSON_FIELDS, event_text.as_json)
+    if form == "ndjson":
+        return _Lines(out, lambda *of: json.dumps(event_text.as_json(*of)))
+    return _Lines(out, lambda *of: event_text.as_line(*of, paint=paint))
+
+
+def _templated(template):
+    """What a template says of an event; UsageError for one that names what is no field."""
+    known = ", ".join(event_text.FIELDS)
     try:
-        return _plain(thaw(name, packed))
-    except errors.InvalidEvent as broken:
-        return {"unreadable": str(broken), "raw": packed.hex()}
+        named = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as fault:
+        raise errors.UsageError(f"--template {template!r} cannot be read ({fault}); wanted fields in braces: {known}") from None
+    for name in named:
+        if name not in event_text.FIELDS:
+            raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; mend it")
 
-
-def _plain(value):
-    if hasattr(value, "_asdict"):
-        schema = value.schema.fields
-        return {name: (_unpacked(schema[name].objname, item)
-                       if isinstance(schema[name], PackedObjectField) and item is not None else _plain(item))
-                for name, item in value._asdict().items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+    def shown(*of):
+        fields = {name: "-" if value is None else value if isinstance(value, int) else one_line(value)
+                  for name, value in event_text.as_fields(*of).items()}
+        try:
+            return template.format(**fields)
+        except (ValueError, TypeError) as fault:
+            raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); mend it") from None
+    return shown

@@ -14,6 +14,7 @@ class AggregateInstanceExtraSpecsFilter(Filter):
 
     name = "AggregateInstanceExtraSpecsFilter"
     reasons = ("extra spec {name} of the aggregate",)
+    follows_use = False
 
     def seen(self, request):
         return tuple(wanted_of_aggregates(request.extra_specs))

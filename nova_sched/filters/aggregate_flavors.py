@@ -12,6 +12,7 @@ class AggregateTypeAffinityFilter(Filter):
 
     name = "AggregateTypeAffinityFilter"
     reasons = ("aggregate of other flavors",)
+    follows_use = False
 
     def seen(self, request):
         return request.flavor_name

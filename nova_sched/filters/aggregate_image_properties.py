@@ -22,6 +22,7 @@ class AggregateImagePropertiesIsolation(Filter):
     options = ("aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
     reasons = ("image property {name} of the aggregate",)
     on_rebuild = True
+    follows_use = False
 
     def seen(self, request):
         return tuple(sorted(request.image_properties.items()))

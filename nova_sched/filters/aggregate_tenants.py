@@ -12,6 +12,7 @@ class AggregateMultiTenancyIsolation(Filter):
 
     name = "AggregateMultiTenancyIsolation"
     reasons = ("aggregate of other projects",)
+    follows_use = False
 
     def seen(self, request):
         return request.project_id

@@ -7,6 +7,7 @@ class AllHostsFilter(Filter):
     """Lets all hosts through; it is there so that configurations of nova that name it go on working."""
 
     name = "AllHostsFilter"
+    follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
         return ()

@@ -16,6 +16,10 @@ from nova_sched.projection.device_states import DeviceStates
 from nova_sched.projection.host_aggregates import host_aggregates
 
 
+#: Up to how many hosts are looked at one by one, which is faster than column by column.
+FEW = 16
+
+
 class Refusal(NamedTuple):
     """``hosts`` (bool, shape [hosts in view]) are refused for ``reason``, a stable short text."""
 
@@ -44,6 +48,10 @@ class HostView:
     def by_value(self, name: str, verdict) -> np.ndarray:
         """``verdict(value)`` for each host's value of an interned column, asked once for each distinct value."""
         column = self.column(name)
+        if len(column) <= FEW:
+            values = column.tolist()
+            verdicts = {value: value >= 0 and verdict(value) for value in set(values)}
+            return np.array([verdicts[value] for value in values], bool)
         # The last place is that of no value: -1.
         occurs = np.zeros(int(column.max(initial=-1)) + 2, bool)
         occurs[column] = True
@@ -105,6 +113,8 @@ class Filter(abc.ABC):
 
     ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
     requests of which that is the same, and only renewed where the log touched a host.
+    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and is not
+    asked again where a claim touched a host.
     Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter
     is shown the hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of
     it, is only shown to the filters ``on_rebuild``.
@@ -117,6 +127,7 @@ class Filter(abc.ABC):
     options: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     static: bool = True
+    follows_use: bool = True
     costly: bool = False
     on_rebuild: bool = False
 

@@ -20,6 +20,7 @@ class SimpleCIDRAffinityFilter(Filter):
 
     name = "SimpleCIDRAffinityFilter"
     reasons = ("no address", "other network")
+    follows_use = False
 
     def seen(self, request):
         return tuple(request.scheduler_hints.get(name, ()) for name in ("build_near_host_ip", "cidr"))

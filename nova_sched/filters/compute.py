@@ -11,6 +11,7 @@ class ComputeFilter(Filter):
 
     name = "ComputeFilter"
     reasons = ("cell unreachable", "disabled", "down")
+    follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
         closed = hosts.table.cell_closed
@@ -27,6 +28,7 @@ class ComputeStatusFilter(Filter):
 
     name = "ComputeStatusFilter"
     reasons = ("disabled",)
+    follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
         yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index))

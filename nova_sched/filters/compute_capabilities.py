@@ -6,7 +6,7 @@ import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
-from nova_sched.projection.host_columns import attribute, stat
+from nova_sched.projection.host_columns import OF_PROFILE, attribute
 
 _BITS = "hw:maxphysaddr_bits"
 
@@ -48,16 +48,22 @@ def wanted_capabilities(extra_specs):
 
 def _lacking(hosts, path, wanted, required):
     """Which hosts do not have what is wanted under a path of names."""
-    found, of_stats = attribute(hosts, path[0]), stat(hosts, path[0])
-    if found is None:
-        refused = [not _meets(value, path, wanted) and (required or value is not None) for value in of_stats.values]
-        return np.array(refused, bool)[of_stats.codes]
-    refused = np.array([not _meets(value, path, wanted) for value in found.values], bool)[found.codes]
-    absent = np.array([value is None for value in found.values], bool)[found.codes]
-    if absent.any():
-        in_stats = np.array([_meets(value, path, wanted) for value in of_stats.values], bool)[of_stats.codes]
-        refused &= ~(absent & in_stats)
-    return refused
+    name, profiles = path[0], hosts.table.profiles.values
+    found = None if name in OF_PROFILE else attribute(hosts, name)
+    if found is not None:
+        refused = np.array([not _meets(value, path, wanted) for value in found.values], bool)[found.codes]
+        absent = np.array([value is None for value in found.values], bool)[found.codes]
+        if absent.any():
+            refused &= ~(absent & hosts.by_value("profile", lambda number: _meets(
+                dict(profiles[number].stats).get(name), path, wanted)))
+        return refused
+
+    def lacks(number):
+        value = OF_PROFILE[name](profiles[number]) if name in OF_PROFILE else None
+        if value is None:
+            value = dict(profiles[number].stats).get(name)
+        return not _meets(value, path, wanted) and (required or value is not None)
+    return hosts.by_value("profile", lacks)
 
 
 def _meets(value, path, wanted):

@@ -45,6 +45,7 @@ class CellFilter(Filter):
     name = "CellFilter"
     reasons = ("other cell",)
     on_rebuild = True
+    follows_use = False
 
     def seen(self, request):
         return request.target_cell
@@ -65,6 +66,7 @@ class AvailabilityZoneFilter(Filter):
     name = "AvailabilityZoneFilter"
     options = ("[DEFAULT] default_availability_zone",)
     reasons = ("availability zone",)
+    follows_use = False
 
     def seen(self, request):
         return request.availability_zone

@@ -23,6 +23,7 @@ class ImagePropertiesFilter(Filter):
     options = ("image_properties_default_architecture",)
     reasons = ("image properties",)
     on_rebuild = True
+    follows_use = False
 
     def seen(self, request):
         return tuple(map(request.image_properties.get, _SEEN))

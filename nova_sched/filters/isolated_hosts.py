@@ -16,6 +16,7 @@ class IsolatedHostsFilter(Filter):
     options = ("isolated_images", "isolated_hosts", "restrict_isolated_hosts_to_isolated_images")
     reasons = ("isolated image", "isolated host")
     on_rebuild = True
+    follows_use = False
 
     def seen(self, request):
         return request.image_id

@@ -106,15 +106,23 @@ def evaluate(query: Term, hosts):
     """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays over a HostView."""
     evaluation = _Evaluation(hosts)
     met = evaluation.any_of(query) if query.operator == "not" else evaluation.truth(query)[0]
-    return met & ~evaluation.failed, evaluation.failed if evaluation.failed.any() else None
+    failed = evaluation.failed
+    return (met, None) if failed is None else (met & ~failed, failed)
 
 
 class _Evaluation:
-    """One query over the hosts in view; ``failed`` are those of which something could not be worked out."""
+    """One query over the hosts in view; ``failed`` are those of which something could not be worked out, None where there
+    are none."""
 
     def __init__(self, hosts):
         self.hosts = hosts
-        self.failed = np.zeros(len(hosts), bool)
+        self.failed = None
+
+    def _fail(self, values, codes):
+        """Note of which values, and so of which hosts, something cannot be worked out."""
+        if any(values):
+            failed = np.array(values, bool)[codes]
+            self.failed = failed if self.failed is None else self.failed | failed
 
     def any_of(self, term):
         """Where one of the answers of a ``not`` is true."""
@@ -124,18 +132,21 @@ class _Evaluation:
             met |= answer & present
         return met
 
+    def _present(self, absent):
+        return self._all(True) if absent is None else ~absent
+
     def truth(self, part):
-        """(Where a part is true in Python's sense, where it is there at all)."""
+        """(Where a part is true in Python's sense, where it is not there at all; None where it is there everywhere)."""
         value = self._value(part)
         if isinstance(value, Constant):
-            return self._all(bool(value.value)), self._all(True)
+            return self._all(bool(value.value)), None
         if isinstance(value, Attribute):
-            there = np.array([one is not None for one in value.values], bool)
+            absent = np.array([one is None for one in value.values], bool)
             true = np.array([bool(one) for one in value.values], bool)
-            return true[value.codes], there[value.codes]
+            return true[value.codes], absent[value.codes]
         if isinstance(value, _Negated):
-            return self._some(value.present), self._all(True)
-        return value != 0, self._all(True)
+            return self._some(value.present), None
+        return value if value.dtype == bool else value != 0, None
 
     def _value(self, part):
         if isinstance(part, Constant):
@@ -148,16 +159,16 @@ class _Evaluation:
             return self._compared(part)
         truths = [self.truth(one) for one in part.arguments]
         holds = self._all(part.operator == "and")
-        for true, there in truths:
+        for true, absent in truths:
             if part.operator == "and":
-                holds &= true | ~there
+                holds &= true if absent is None else true | absent
             else:
                 holds |= true
         return holds
 
     def _negated(self, term):
         truths = [self.truth(one) for one in term.arguments]
-        return _Negated([~true for true, _ in truths], [there for _, there in truths])
+        return _Negated([~true for true, _ in truths], [self._present(absent) for _, absent in truths])
 
     def _all(self, value):
         return (np.ones if value else np.zeros)(len(self.hosts), bool)
@@ -184,7 +195,7 @@ class _Evaluation:
         if column is not None:
             return column
         found = attribute(self.hosts, name) or Attribute([None], np.zeros(len(self.hosts), np.int64))
-        values, failed = list(found.values), np.zeros(len(found.values), bool)
+        values, failed = list(found.values), [False] * len(found.values)
         for number, value in enumerate(values):
             for key in keys:
                 if value is None:
@@ -192,7 +203,7 @@ class _Evaluation:
                 failed[number] |= not isinstance(value, dict)
                 value = value.get(key) if isinstance(value, dict) else None
             values[number] = value
-        self.failed |= failed[found.codes]
+        self._fail(failed, found.codes)
         return Attribute(values, found.codes)
 
     # --- comparisons -------------------------------------------------------------------------------------------------
@@ -213,7 +224,7 @@ class _Evaluation:
         else:
             codes, rows = np.arange(len(self.hosts)), map(_there, zip(*map(self._of_each, values), strict=True))
         answers = [_compare(term.operator, row) for row in rows]
-        self.failed |= np.array([answer is None for answer in answers], bool)[codes]
+        self._fail([answer is None for answer in answers], codes)
         return np.array([bool(answer) for answer in answers], bool)[codes]
 
     def _compared_numbers(self, name, values):

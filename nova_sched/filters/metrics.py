@@ -13,6 +13,7 @@ class MetricsFilter(Filter):
     name = "MetricsFilter"
     options = ("[metrics] weight_setting",)
     reasons = ("no metric {name}",)
+    follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
         for name, _ in policy.metrics_weight_setting:

@@ -63,6 +63,8 @@ class _Judge:
         self.packed = packed
         self.is_assigned = _is_assigned(request)
         self.codes = {None: 0}
+        #: What was found out: pair of ratios -> of nodes, (Capacity's key, pools' uses, cells) -> of devices near to them.
+        self._nodes, self._served = {}, {}
 
     def code_of(self, reason):
         """The code of a reason."""
@@ -76,15 +78,25 @@ class _Judge:
             return "no hyperthreads"
         if self.request.numa is None:
             return None
-        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed).reason
+        known = self._nodes.setdefault((cpu_ratio, ram_ratio), {})
+        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed, known).reason
 
     def _fits_pci(self, devices):
-        asked = self.request.pci
-        if not asked:
+        if not self.request.pci:
             return None
+
+        def fits(cells):
+            key = devices.capacity.key, devices.pool_uses, cells
+            if key not in self._served:
+                self._served[key] = self._serves(devices, cells)
+            return self._served[key]
+        return fits
+
+    def _serves(self, devices, cells):
+        asked = self.request.pci
         if self.is_assigned:
-            return lambda cells: all(pci.supports(devices, (one,), cells, pci.UNBOUND) for one in asked)
-        return lambda cells: pci.supports(devices, asked, cells, pci.UNBOUND)
+            return all(pci.supports(devices, (one,), cells, pci.UNBOUND) for one in asked)
+        return pci.supports(devices, asked, cells, pci.UNBOUND)
 
 
 def _is_assigned(request):

@@ -50,11 +50,18 @@ class _Asked:
         self.total = sum(max(one.count, 1) for one in request.pci)
         self._chooses = [pci.choosing(one) for one in request.pci]
         self._pools = {}
+        self._missing = {}
 
     def missing(self, devices) -> int:
         """The number of the first request that a host cannot serve, :data:`NONE` where it can serve all."""
         if devices is None or not devices.pools:
             return NO_POOLS
+        key = devices.capacity.key, devices.pool_uses
+        if key not in self._missing:
+            self._missing[key] = self._found_missing(devices)
+        return self._missing[key]
+
+    def _found_missing(self, devices):
         plenty = True
         for number, (request, pools) in enumerate(zip(self.requests, self._pools_of(devices.capacity), strict=True)):
             left = [free for free in map(devices.free_in_pool, pools) if free > 0]

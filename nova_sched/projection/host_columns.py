@@ -12,7 +12,7 @@ from nova_sched.projection.host_state import HostState
 #: Up to how many hosts the providers of a tree are summed up one by one.
 FEW = 16
 #: Attributes that follow from the profile of a host alone.
-_OF_PROFILE = {
+OF_PROFILE = {
     "hypervisor_type": lambda profile: profile.hypervisor_type, "cpu_info": lambda profile: profile.cpu_info,
     "supported_instances": lambda profile: [list(one) for one in profile.supported_instances],
     "stats": lambda profile: dict(profile.stats),
@@ -95,14 +95,8 @@ def attribute(hosts, name: str) -> Attribute | None:
     if column is not None:
         distinct, codes = np.unique(column, return_inverse=True)
         return Attribute(distinct.tolist(), codes)
-    if name in _OF_PROFILE:
-        return Attribute(list(map(_OF_PROFILE[name], table.profiles.values)), hosts.column("profile"))
+    if name in OF_PROFILE:
+        return Attribute(list(map(OF_PROFILE[name], table.profiles.values)), hosts.column("profile"))
     if name in NAMES:
         return Attribute([getattr(HostState(table, row), name) for row in hosts.rows.tolist()], np.arange(len(hosts)))
     return None
-
-
-def stat(hosts, name: str) -> Attribute:
-    """One of the stats of the hosts."""
-    return Attribute([dict(profile.stats).get(name) for profile in hosts.table.profiles.values],
-                     hosts.column("profile"))

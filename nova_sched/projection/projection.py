@@ -126,12 +126,13 @@ class Projection:
                 raise errors.LogGap(
                     f"the log of {self.cell} goes from position {self.position} back to {position}, wanted a later "
                     "one; rebuild from a snapshot or from the log's first record")
-            self._fold_record(position, record, outcomes, noted)
+            self.fold_record(position, record, outcomes, noted)
             self.position = position
         self.noted.extend(noted)
         return outcomes, noted
 
-    def _fold_record(self, position, record: DecodedRecord, outcomes, noted):
+    def fold_record(self, position, record: DecodedRecord, outcomes, noted):
+        """Fold a record, or a part of one, without moving on to its position; what comes of it goes into the two lists."""
         if record.epoch is not None:
             if self.epoch is None:
                 # A record of which nothing can be read says nothing of the log either.

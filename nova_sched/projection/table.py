@@ -36,6 +36,9 @@ FACTS = {
     "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
     "held_claims": (np.int32, 0),
 }
+#: What changes with the instances and claims on a host, and with nothing else unless the host reports.
+USE = frozenset({"used", "held", "free", "tree_taken", "num_instances", "held_claims", "pci_free", "row_devices", "held_guests",
+                 "image_counts"})
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
 
@@ -121,6 +124,8 @@ class HostTable:
         self._derived_version = -1
         self._touched = []
         self._touched_base = 0
+        #: The version at which anything but its use was last touched, by root row.
+        self._said_at = np.zeros(FIRST_ROWS, np.int64)
         self._unused = []
         self._rows = FIRST_ROWS
         for name in AMOUNTS:
@@ -200,6 +205,7 @@ class HostTable:
         self._rows *= 2
         for name, old in self.metrics.items():
             self.metrics[name] = np.concatenate([old, np.full(self._rows - len(old), np.nan)])
+        self._said_at = np.concatenate([self._said_at, np.zeros(self._rows - len(self._said_at), np.int64)])
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
             new = np.zeros((old.shape[0], self._rows), old.dtype)
@@ -401,7 +407,12 @@ class HostTable:
         return self._touched_base + len(self._touched)
 
     def touch(self, root: int) -> None:
-        """Note that something of a host changed."""
+        """Note that something of a host changed, whatever it is."""
+        self.touch_use(root)
+        self._said_at[root] = self.version
+
+    def touch_use(self, root: int) -> None:
+        """Note that nothing of a host changed but :data:`USE`: what instances and claims have of it."""
         self._touched.append(root)
         if len(self._touched) > 4 * max(self.count, 1024):
             cut = len(self._touched) // 2
@@ -413,6 +424,10 @@ class HostTable:
         if version < self._touched_base:
             return None
         return set(self._touched[version - self._touched_base:])
+
+    def said_since(self, version: int, roots: np.ndarray) -> np.ndarray:
+        """Of which hosts more than :data:`USE` was touched since :attr:`version` was ``version`` (bool, shape [roots])."""
+        return self._said_at.take(roots) > version
 
     # --- what follows from the topology, computed once for each version of it ---------------------------------
 

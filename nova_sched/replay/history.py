@@ -5,6 +5,8 @@ while it folds long stretches: asked again, a log of a million events answers wi
 """
 
 import os
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +14,15 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.reading import decoded_records
+from nova_sched.replay.reading import TIMEOUT, decoded_records
+from nova_sched.replay.times import peeked_time
+from nova_sched.service.tuning import collector_paused
 from rpc_api import errors
 from rpc_api.log.epoch import opening_of
 
-#: Events between two snapshots that are kept.
-EVERY = 50_000
+#: Events between two snapshots that are kept, and how many more for each host and consumer: a snapshot of many takes long.
+EVERY = 20_000
+EVERY_A_HOLDER = 0.2
 #: Of all snapshots in the cache; the ones that were not used for longest go first.
 CACHE_BYTES = 1 << 30
 
@@ -30,8 +35,19 @@ class World(NamedTuple):
     in_flight: InFlight
 
 
+class Kept(NamedTuple):
+    """A snapshot in the cache: of the state after the record at ``position``, whose time is ``at_ns`` (0 where it has none) and
+    whose bytes have the digest ``record``."""
+
+    position: int
+    at_ns: int
+    record: str
+    path: Path
+
+
 class SnapshotCache:
-    """Snapshots of logs by epoch and position, as files below a directory; what cannot be read or written is not there."""
+    """Snapshots of logs as files below a directory, by the cell and the URL of the log; what cannot be read or written is not
+    there, and what is damaged or of another version is removed."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -41,19 +57,32 @@ class SnapshotCache:
         """That of the user: ``$XDG_CACHE_HOME/nova_sched``, or ``~/.cache/nova_sched``."""
         return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nova_sched")
 
-    def before(self, epoch: str, position: int):
-        """Yield the last snapshot of a log up to a position, if there is one."""
-        kept = [int(path.stem) for path in (self.directory / epoch).glob("*.snapshot") if path.stem.isdigit()]
-        path = self._path(epoch, max((one for one in kept if one <= position), default=-1))
-        try:
-            yield path.read_bytes()
-            os.utime(path)
-        except OSError:
-            return
+    def kept(self, cell: str, url: str) -> list[Kept]:
+        """All snapshots of a log, by position."""
+        found = []
+        for path in self._directory(cell, url).glob("*.snapshot"):
+            parts = path.stem.split("-")
+            if len(parts) == 3 and parts[0].isdigit() and parts[1].isdigit():
+                found.append(Kept(int(parts[0]), int(parts[1]), parts[2], path))
+        return sorted(found)
 
-    def put(self, epoch: str, position: int, packed: bytes) -> None:
+    def read(self, kept: Kept) -> bytes | None:
+        """The bytes of a snapshot; None where it is damaged, of another version, or gone."""
+        try:
+            packed = kept.path.read_bytes()
+            try:
+                snapshot.check(packed)
+            except (errors.UnknownSchema, errors.SnapshotMismatch):
+                kept.path.unlink(missing_ok=True)
+                return None
+            os.utime(kept.path)
+        except OSError:
+            return None
+        return packed
+
+    def put(self, cell: str, url: str, position: int, at_ns: int | None, record: str, packed: bytes) -> None:
         """Keep a snapshot."""
-        path = self._path(epoch, position)
+        path = self._directory(cell, url) / f"{position}-{at_ns or 0}-{record}.snapshot"
         fresh = path.with_suffix(f".{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,7 +90,8 @@ class SnapshotCache:
             os.replace(fresh, path)
             self._prune()
         except OSError:
-            return
+            with suppress(OSError):
+                fresh.unlink()
 
     def _prune(self):
         kept = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*/*.snapshot")),
@@ -72,8 +102,8 @@ class SnapshotCache:
             if size > CACHE_BYTES:
                 path.unlink(missing_ok=True)
 
-    def _path(self, epoch, position):
-        return self.directory / epoch / f"{position}.snapshot"
+    def _directory(self, cell, url):
+        return self.directory / blake2b(f"{cell}\n{url}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class History:
@@ -101,15 +131,22 @@ class History:
         """Whether nothing was removed in front of a cell's log."""
         return self.opening(cell) is None or self.opening(cell).whole or self.logs[cell].bounds().first == 0
 
-    def world_at(self, positions: dict) -> World:
+    def world_at(self, positions: dict, unknown: dict | None = None) -> World:
         """The state of all logs after the record at a position of each (cell -> position, -1 or one before the first: none).
 
-        Raises LogGap where a log no longer holds what the state follows from and no snapshot helps.
+        Raises LogGap where a log no longer holds what the state follows from and no snapshot helps; with ``unknown`` such a cell
+        is left out, and why is noted there (cell -> LogGap).
         """
         table = HostTable()
         projections = {}
         for cell, position in positions.items():
-            projections[cell] = self._begin(cell, position, table)
+            try:
+                projections[cell] = self._begin(cell, position, table)
+            except errors.LogGap as gap:
+                if unknown is None:
+                    raise
+                unknown[cell] = gap
+                continue
             self._fold(projections[cell], position)
         return World(table, projections, InFlight(table))
 
@@ -150,7 +187,7 @@ class History:
         """The state of the last snapshot (or the ``first``) up to a position; None where none fits."""
         epoch, bounds = self.opening(cell).epoch, self.logs[cell].bounds()
         found = []
-        for packed in self._snapshots(cell, epoch, position):
+        for packed in self._snapshots(cell, position, first):
             try:
                 head = snapshot.head_of(packed)
                 snapshot.check_fits(head, epoch, bounds)
@@ -160,20 +197,33 @@ class History:
                 found.append((head.position, packed))
         for _, packed in sorted(found, key=lambda one: one[0], reverse=not first):
             try:
-                return snapshot.load(packed, table)
+                with collector_paused():
+                    return snapshot.load(packed, table)
             except errors.SnapshotMismatch:
                 continue
         return None
 
-    def _snapshots(self, cell, epoch, position):
-        """The bytes of snapshots that may be of a log: the last one up to a position of each place that keeps some, and all of
-        an exported file."""
+    def _snapshots(self, cell, position, first):
+        """The bytes of snapshots that may be of a log: of each place that keeps some the last one up to a position (or the
+        ``first``), and all of an exported file."""
+        log = self.logs[cell]
         if self.cache is not None:
-            yield from self.cache.before(epoch, position)
-        yield from getattr(self.logs[cell], "snapshots_before", lambda position: ())(position)
+            kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
+            packed = next(filter(None, (self.cache.read(one) for one in (kept if first else reversed(kept))
+                                        if one.record == _record_at(log, one.position)[1])), None)
+            if packed is not None:
+                yield packed
+        yield from getattr(log, "snapshots_before", lambda position: ())(position)
         packed = None if self.store is None else self.store.load(cell)
         if packed is not None:
             yield packed
+
+    def _keep(self, projection):
+        log = self.logs[projection.cell]
+        at_ns, record = _record_at(log, projection.position)
+        with collector_paused():
+            packed = snapshot.dump(projection)
+        self.cache.put(projection.cell, log.url, projection.position, at_ns, record, packed)
 
     def _fold(self, projection, position, watch=None):
         cell, log = projection.cell, self.logs[projection.cell]
@@ -186,8 +236,22 @@ class History:
             events += len(record.events)
             if watch is not None:
                 watch(one, record, outcomes, noted)
-            if self.cache is not None and projection.whole and projection.epoch and events - kept_at >= EVERY:
+            if self.cache is not None and projection.whole and projection.epoch and events - kept_at >= EVERY + EVERY_A_HOLDER * (
+                    len(projection.hosts) + len(projection.consumers)):
                 kept_at = events
-                self.cache.put(projection.epoch, one, snapshot.dump(projection))
+                self._keep(projection)
             if not done % 1000 or done == total:
                 self.progress(cell, done, total)
+
+
+def _record_at(log, position):
+    """(Time, digest) of the record at a position: a log that was made anew or changed has another one there, mostly. (None, "")
+    where it holds none."""
+    bounds = log.bounds()
+    if not bounds.first <= position <= bounds.last:
+        return None, ""
+    with log.read_from(position) as reader:
+        found = [record for record in reader.read(1, TIMEOUT) if record.position == position]
+    if not found:
+        return None, ""
+    return peeked_time(found[0].payload), blake2b(found[0].payload, digest_size=8).hexdigest()

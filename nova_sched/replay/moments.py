@@ -120,6 +120,14 @@ def _halves(text):
     yield text, ""
 
 
+def stamp(at_ns: int | None) -> str:
+    """A time (nanoseconds since 1970) for people and for programs: UTC, to the millisecond."""
+    if at_ns is None:
+        return "-"
+    at = datetime.fromtimestamp(at_ns // 1_000_000_000, timezone.utc)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ns // 1_000_000 % 1000:03}Z"
+
+
 def time_of(events) -> int | None:
     """Nanoseconds since 1970 of the first event that can be read; None where none can."""
     return next((event.at_ns for event in events if isinstance(event, codec.Event)), None)
@@ -131,7 +139,7 @@ def position_at(log, at_ns: int) -> int:
     low, high = bounds.first, bounds.last + 1
     while low < high:
         middle = (low + high) // 2
-        position, found_ns = _next_time(log, middle, high)
+        position, found_ns = next_time(log, middle, high)
         if found_ns is None or found_ns > at_ns:
             high = middle
         else:
@@ -139,7 +147,7 @@ def position_at(log, at_ns: int) -> int:
     return low - 1
 
 
-def _next_time(log, position, end):
+def next_time(log, position, end):
     """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end, None) if none."""
     with log.read_from(position) as reader:
         while reader.position < end:
@@ -165,9 +173,55 @@ def resolve(moment: Moment, source) -> dict[str, int]:
         return {cell: _position_in(cell, log, moment) for cell, log in source.logs.items()}
     cell, log = source.one(moment.cell, f"the position {moment.text}")
     position = _position_in(cell, log, moment)
-    at_ns = _next_time(log, position, log.bounds().last + 1)[1]
+    at_ns = next_time(log, position, log.bounds().last + 1)[1]
     return {other: position if other == cell else log.bounds().last if at_ns is None else position_at(log, at_ns)
             for other, log in source.logs.items()}
+
+
+class Span(NamedTuple):
+    """A range in one cell's log: positions ``first`` to ``last``, both included and both there (none where last < first)."""
+
+    first: int
+    last: int
+
+
+def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
+    """What a range of :func:`parse_range` is in each cell's log: cell -> :class:`Span`, and what the logs do not hold of it.
+
+    Positions without ``first`` and ``last`` are those of one log, and only that one is in the answer. Times are taken with
+    ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
+    """
+    first, last = ends
+    named = next((one for one in ends if one is not None and one.at_ns is None
+                  and (one.cell is not None or one.position not in ("first", "last"))), None)
+    logs = source.logs if named is None else dict([source.one(named.cell, f"the range {named.text}")])
+    found, gaps = {}, []
+    for cell, log in logs.items():
+        bounds = log.bounds()
+        begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
+        asked = [one.position for one in ends if one is not None and type(one.position) is int]
+        for wrong, text in ((asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
+                            (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}")):
+            if wrong:
+                gaps.append(errors.LogGap(f"the log of {cell} {text}; what it holds of the range is shown"))
+        found[cell] = Span(max(begin, bounds.first), min(end, bounds.last))
+    return found, gaps
+
+
+def _begin_of(log, bounds, moment):
+    if moment is None or moment.position == "first":
+        return bounds.first
+    if moment.position == "last":
+        return max(bounds.last, bounds.first)
+    return position_at(log, moment.at_ns - SLACK_NS) + 1 if moment.at_ns is not None else moment.position
+
+
+def _end_of(log, bounds, moment):
+    if moment is None or moment.position == "last":
+        return bounds.last
+    if moment.position == "first":
+        return min(bounds.first, bounds.last)
+    return position_at(log, moment.at_ns + SLACK_NS) if moment.at_ns is not None else moment.position
 
 
 def _position_in(cell, log, moment):

@@ -7,8 +7,8 @@ BATCH = 1000
 TIMEOUT = 10.0
 
 
-def decoded_records(log, first: int | None = None, last: int | None = None):
-    """Yield (position, DecodedRecord) from ``first`` to ``last``, both included; by default all that is there now."""
+def records_between(log, first: int | None = None, last: int | None = None):
+    """Yield the records from position ``first`` to ``last``, both included; by default all that is there now."""
     bounds = log.bounds()
     position = bounds.first if first is None else first
     end = bounds.last if last is None else min(last, bounds.last)
@@ -21,11 +21,51 @@ def decoded_records(log, first: int | None = None, last: int | None = None):
                 raise errors.LogUnavailable(f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, "
                                             f"wanted all up to {end}; see to its broker")
             for record in records:
-                yield record.position, codec.decode_record(record.payload, record.account)
+                # (Where positions were left out, the last ones read may lie behind the end.)
+                if record.position > end:
+                    return
+                yield record
             position = records[-1].position + 1
+
+
+def readable_records(log, first, last, on_gap):
+    """As :func:`records_between`, but what is damaged in an exported file is told, by ``on_gap(LogGap)``, and left out."""
+    while first is None or first <= last:
+        try:
+            yield from records_between(log, first, last)
+            return
+        except errors.LogGap as gap:
+            if getattr(gap, "resume_at", None) is None:
+                raise
+            on_gap(gap)
+            first = gap.resume_at
+
+
+def decoded_records(log, first: int | None = None, last: int | None = None):
+    """Yield (position, DecodedRecord) from ``first`` to ``last``, both included; by default all that is there now."""
+    for record in records_between(log, first, last):
+        yield record.position, codec.decode_record(record.payload, record.account)
 
 
 def records_of(url: str):
     """Yield (position, DecodedRecord) of all records of the log at a URL; it must be there."""
     with open_log(url, create=False) as log:
         yield from decoded_records(log)
+
+
+def decoded_records_with(log, words, last: int | None = None):
+    """As :func:`decoded_records`, but only records that have one of some words (bytes) in them: names and uuids stand in a
+    record as they are, so that most need not be decoded."""
+    bounds = log.bounds()
+    end = bounds.last if last is None else min(last, bounds.last)
+    if bounds.first > end:
+        return
+    with log.read_from(bounds.first) as reader:
+        while reader.position <= end:
+            records = reader.read(min(BATCH, end - reader.position + 1), TIMEOUT)
+            if not records:
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s, wanted "
+                                            f"all up to {end}; see to its broker")
+            for record in records:
+                if any(word in record.payload for word in words):
+                    yield record.position, codec.decode_record(record.payload, record.account)

@@ -26,6 +26,8 @@ class Source:
     def __init__(self, names, tolerant: bool = False):
         self.logs = {}
         self.down = {}
+        #: Cell -> URL (without its password) of each log that is ``down``.
+        self.urls = {}
         self._stack = ExitStack()
         try:
             for name in names:
@@ -46,12 +48,20 @@ class Source:
         except errors.LogUnavailable as fault:
             if not tolerant or cell is None:
                 raise
+            if cell in self.logs or cell in self.down:
+                raise errors.UsageError(f"the log of {cell} is named twice; name each cell once") from None
             self.down[cell] = fault
+            self.urls[cell] = mask_password(url)
 
     def _take(self, cell, log):
         if cell in self.logs or cell in self.down:
             raise errors.UsageError(f"the log of {cell} is named twice, the second time as {log.url}; name each cell once")
         self.logs[cell] = log
+
+    @property
+    def faults(self) -> list[errors.LogGap]:
+        """What is wrong with exported files as a whole: each fault once."""
+        return list({str(fault): fault for log in self.logs.values() for fault in getattr(log, "faults", ())}.values())
 
     def close(self) -> None:
         """Close all logs."""

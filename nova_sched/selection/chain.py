@@ -136,7 +136,7 @@ class FilterChain:
         if touched is None or len(touched) > len(roots) // 8:
             self._renew_all(kept, request, chain, roots)
         elif touched:
-            self._renew(kept, request, chain, roots, sorted(touched))
+            self._renew(kept, request, chain, roots, np.array(sorted(touched), np.int64))
         kept.version = table.version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
@@ -144,17 +144,23 @@ class FilterChain:
 
     def _renew_all(self, kept, request, chain, roots):
         kept.reasons = {}
-        kept.codes = self._codes(chain, roots, request, kept.reasons)
+        kept.codes = self._codes([one for one in chain if one.static], roots, request, kept.reasons)
         kept.counts = np.bincount(kept.codes, minlength=len(kept.reasons) + 1).tolist()
         kept.settle(roots)
 
-    def _renew(self, kept, request, chain, roots, touched):
-        rows = np.array(touched, np.int64)
-        places = np.searchsorted(roots, rows)
-        codes = self._codes(chain, rows, request, kept.reasons).tolist()
+    def _renew(self, kept, request, chain, roots, rows):
+        places, said = np.searchsorted(roots, rows), self.table.said_since(kept.version, rows)
+        were = kept.codes.take(places)
+        # Of a host that passed, and of which only the use changed, all other filters would say what they said.
+        anew = said | (were != 0)
+        codes = np.zeros(len(rows), np.int64)
+        for among, asked in ((np.flatnonzero(anew), False), (np.flatnonzero(~anew), True)):
+            if len(among):
+                codes[among] = self._codes([one for one in chain if one.static and (one.follows_use or not asked)],
+                                           rows.take(among), request, kept.reasons)
         kept.counts += [0] * (len(kept.reasons) + 1 - len(kept.counts))
         moved = False
-        for before, code in zip(kept.codes[places].tolist(), codes, strict=True):
+        for before, code in zip(were.tolist(), codes.tolist(), strict=True):
             kept.counts[before] -= 1
             kept.counts[code] += 1
             moved |= (before == 0) != (code == 0)
@@ -162,21 +168,21 @@ class FilterChain:
         if moved:
             kept.settle(roots)
         elif kept.scores is not None:
-            kept.scores.touch(row for row, code in zip(touched, codes, strict=True) if code == 0)
+            passing = codes == 0
+            kept.scores.touch(rows[passing].tolist(), rows[passing & said].tolist())
 
     def _codes(self, chain, rows, request, reasons):
         hosts = HostView(self.table, rows)
         codes = np.zeros(len(rows), np.int64)
         for one in chain:
-            if one.static:
-                left = np.flatnonzero(codes == 0) if one.costly else None
-                view = hosts if left is None or len(left) == len(rows) else HostView(self.table, rows[left])
-                for refusal in one.refusals(view, request, self.policy, None):
-                    code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
-                    if np.count_nonzero(refusal.hosts):
-                        if view is hosts:
-                            codes[(codes == 0) & refusal.hosts] = code
-                        else:
-                            refused = left[refusal.hosts]
-                            codes[refused[codes[refused] == 0]] = code
+            left = np.flatnonzero(codes == 0) if one.costly else None
+            view = hosts if left is None or len(left) == len(rows) else HostView(self.table, rows[left])
+            for refusal in one.refusals(view, request, self.policy, None):
+                code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
+                if np.count_nonzero(refusal.hosts):
+                    if view is hosts:
+                        codes[(codes == 0) & refusal.hosts] = code
+                    else:
+                        refused = left[refusal.hosts]
+                        codes[refused[codes[refused] == 0]] = code
         return codes

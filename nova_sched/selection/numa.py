@@ -38,19 +38,20 @@ class Place(NamedTuple):
     reason: str | None = None
 
 
-def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False) -> Place:
+def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False, known=None) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
     The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the
     guest can be served if its nodes are on these nodes of the host, in whatever order; None: it has no such requests.
     ``packed`` prefers the nodes with least left to those with most ([compute]
-    packing_host_numa_cells_allocation_strategy).
+    packing_host_numa_cells_allocation_strategy). ``known`` is a dict for what is found out about nodes, to be shared by
+    the hosts that are tried with one request and these ratios: what fits a node follows from its own use alone.
     """
     if not request.cells:
         return Place(())
     if len(devices.cells) < len(request.cells):
         return Place(None, NODES)
-    return _Search(devices, request, cpu_ratio, ram_ratio, fits_pci, packed).run()
+    return _Search(devices, request, cpu_ratio, ram_ratio, fits_pci, packed, known).run()
 
 
 def fit(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False) -> tuple | None:
@@ -87,7 +88,7 @@ def _is_pinned(request):
 class _Search:
     """One guest on one host."""
 
-    def __init__(self, devices, request, cpu_ratio, ram_ratio, fits_pci, packed):
+    def __init__(self, devices, request, cpu_ratio, ram_ratio, fits_pci, packed, known=None):
         self.devices = devices
         self.request = request
         self.guests = request.cells
@@ -101,6 +102,8 @@ class _Search:
         self.networks = _networks(devices.cells, request)
         #: (guest node, host node), by number -> its NUMAUse, or the reason why not.
         self.pairs = {}
+        #: The same of all hosts that were tried: (guest node, Capacity's key, host node, its CellUse).
+        self.known = {} if known is None else known
         #: Set of host nodes -> why a guest cannot be on just these, None where it can.
         self.sets = {}
         self.rejected = set()
@@ -181,7 +184,11 @@ class _Search:
     def _pair(self, guest, number):
         found = self.pairs.get((guest, number))
         if found is None:
-            found = self.pairs[guest, number] = self._judge(self.guests[guest], number, self._reserved(guest))
+            key = guest, self.devices.capacity.key, number, self.devices.cell_uses[number]
+            found = self.known.get(key)
+            if found is None:
+                found = self.known[key] = self._judge(self.guests[guest], number, self._reserved(guest))
+            self.pairs[guest, number] = found
         return found
 
     def _reserved(self, guest):

@@ -81,7 +81,8 @@ class KeptScores:
         if len(rows) >= 2:
             for weigher, multiplier in policy.weighing:
                 self._take(weigher, multiplier, scope)
-        self._stale = set()
+        #: Survivors to be weighed again; by weighers too that do not follow their use.
+        self._stale, self._said = set(), set()
         self._add_up()
 
     def _take(self, weigher, multiplier, scope):
@@ -89,7 +90,7 @@ class KeptScores:
             self.others.append((weigher, multiplier))
             return
         factor = weigher.multipliers(self.table, self.rows, multiplier, self.request, scope)
-        if not np.any(factor):
+        if not _weighs(factor):
             return
         if not weigher.static:
             self.others.append((weigher, factor))
@@ -98,24 +99,29 @@ class KeptScores:
         if raw is not None:
             self.columns.append(_Column(weigher, factor, raw))
 
-    def touch(self, rows) -> None:
-        """Note that something of some of the survivors changed."""
+    def touch(self, rows, said) -> None:
+        """Note that something of some of the survivors changed; of those that are ``said`` (some of them) not their use
+        alone."""
         self._stale.update(rows)
+        self._said.update(said)
 
     def renewed(self, scope):
         """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
         if self._stale:
-            rows = np.array(sorted(self._stale), np.int64)
+            stale, said = [(rows, np.searchsorted(self.rows, rows)) for rows in (
+                np.array(sorted(touched), np.int64) for touched in (self._stale, self._said))]
             self._stale.clear()
-            places = np.searchsorted(self.rows, rows)
+            self._said.clear()
             change = NOTHING
             for column in self.columns:
-                values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
-                change = max(change, column.renew(values, places))
+                rows, places = stale if column.weigher.follows_use else said
+                if len(rows):
+                    values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
+                    change = max(change, column.renew(values, places))
             if change == ALL:
                 self._add_up()
             elif change == THESE:
-                for place in places.tolist():
+                for place in stale[1].tolist():
                     self.scores[place] = sum(part.weighed.item(place) for part in self.parts)
         return self.scores, self.parts
 
@@ -137,25 +143,23 @@ class SelectedScores:
         self.places = places = np.flatnonzero(passes)
         self.refused = np.flatnonzero(~passes)
         self.others = [(weigher, factor) for weigher, factor in (
-            (weigher, _factor_at(factor, places)) for weigher, factor in kept.others) if np.any(factor)]
+            (weigher, factor if isinstance(factor, float) else factor.take(places)) for weigher, factor in kept.others)
+            if _weighs(factor)]
 
     def renewed(self, scope):
         """As :meth:`KeptScores.renewed`."""
         kept, places = self.kept, self.places
-        scores, _ = kept.renewed(scope)
-        same, parts = True, []
-        for column in kept.columns:
-            part, changed = column.selected(places, self.refused)
-            same &= not changed
-            if part is not None:
-                parts.append(part)
-        if same:
-            return scores.take(places), parts
-        return _sum_of(parts, len(places)), parts
+        scores, parts = kept.renewed(scope)
+        selected = [column.selected(places, self.refused) for column in kept.columns if not column.level]
+        if any(one is not other for one, other in zip(selected, parts, strict=True)):
+            parts = [part for part in selected if part is not None]
+            scores = _sum_of(parts, len(scores))
+        return scores.take(places), [PartOf(part, places) for part in parts]
 
 
-def _factor_at(factor, places):
-    return factor if isinstance(factor, float) else factor.take(places)
+def _weighs(factor):
+    """Whether a multiplier, or one of several, is not 0."""
+    return factor != 0.0 if isinstance(factor, float) else bool(factor.any())
 
 
 def _sum_of(parts, count):
@@ -170,11 +174,11 @@ class _Column:
     """What one weigher gave, and the bounds of its values that this holds for. ``level`` where all hosts are alike, and
     so weigh nothing."""
 
-    def __init__(self, weigher, factor, raw):
+    def __init__(self, weigher, factor, raw, within=None):
         self.weigher = weigher
         self.factor = factor
         self.part = Part(weigher.name, raw, np.empty(len(raw)))
-        self._weigh(weigher.bounds(raw))
+        self._weigh(weigher.bounds(raw) if within is None else within)
 
     def _weigh(self, within):
         self.bounds = low, high = within
@@ -210,19 +214,22 @@ class _Column:
         return ALL
 
     def selected(self, places, refused):
-        """The part of some hosts, without the ``refused`` ones (None where they are all alike), and whether what it adds to
-        scores is not what it adds to those of all."""
-        if self.level:
-            return None, False
-        gone, (low, high) = self.part.raw.take(refused), self.bounds
-        if not isinstance(self.factor, float) and not np.any(self.factor.take(places)):
-            return None, False
-        if gone.max(initial=-np.inf) < high and (self.weigher.floor is not None or gone.min(initial=np.inf) > low):
-            return PartOf(self.part, places), False
+        """The part as it is without the ``refused`` hosts: where that is another one it is made anew, and says nothing of
+        those; None where the others are all alike."""
+        if not isinstance(self.factor, float) and not self.factor.take(places).any():
+            return None
+        (low, high), open_below = self.bounds, self.weigher.floor is None
+        if len(refused) <= FEW:
+            gone = [self.part.raw.item(place) for place in refused.tolist()]
+            inside = all(value < high and (value > low or not open_below) for value in gone)
+        else:
+            gone = self.part.raw.take(refused)
+            inside = gone.max() < high and (not open_below or gone.min() > low)
+        if inside:
+            return self.part
         # With the refused went what made a bound, or may have gone.
-        raw = self.part.raw.take(places)
-        found = self.weigher.bounds(raw)
-        if found == (low, high):
-            return PartOf(self.part, places), False
-        column = _Column(self.weigher, _factor_at(self.factor, places), raw)
-        return None if column.level else column.part, True
+        within = self.weigher.bounds(self.part.raw.take(places))
+        if within == self.bounds:
+            return self.part
+        column = _Column(self.weigher, self.factor, self.part.raw, within)
+        return None if column.level else column.part

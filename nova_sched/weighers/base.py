@@ -15,7 +15,7 @@ class Weigher(abc.ABC):
 
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
-    gives of the request: its values are kept and only renewed where a host was touched. One that is ``costly`` has
+    gives of the request: its values are kept and only renewed where a host was touched; ``follows_use`` is as a filter's. One that is ``costly`` has
     multipliers of its own, which it is asked for with each request. ``options`` are those that it looks at beside the
     multiplier, as a filter's.
     """
@@ -31,6 +31,7 @@ class Weigher(abc.ABC):
     zero_is_off: bool = False
     floor: float | None = None
     static: bool = False
+    follows_use: bool = True
     costly: bool = False
 
     def seen(self, request):

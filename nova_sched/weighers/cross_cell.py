@@ -15,4 +15,5 @@ class CrossCellWeigher(Weigher):
     def raw(self, table, rows, request, policy, scope):
         if request.preferred_cell is None:
             return None
-        return np.where(table.cell.take(rows) == table.cells.get(request.preferred_cell), 1.0, -1.0)
+        cell = table.cells.get(request.preferred_cell)
+        return table.derived(("in cell", cell), lambda: np.where(table.cell[:table.count] == cell, 1.0, -1.0)).take(rows)

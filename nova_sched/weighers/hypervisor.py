@@ -9,6 +9,7 @@ class HypervisorVersionWeigher(Weigher):
     name = "HypervisorVersionWeigher"
     option = "hypervisor_version_weight_multiplier"
     static = True
+    follows_use = False
 
     def raw(self, table, rows, request, policy, scope):
         return table.hypervisor_version.take(rows).astype(float)

@@ -39,6 +39,7 @@ class BuildFailureWeigher(Weigher):
     default_multiplier = 1_000_000.0
     direction = -1.0
     static = True
+    follows_use = False
 
     def raw(self, table, rows, request, policy, scope):
         return table.failed_builds.take(rows).astype(float)

@@ -22,6 +22,7 @@ class MetricsWeigher(Weigher):
     key = "metrics_weight_multiplier"
     options = ("[metrics] weight_setting", "[metrics] required", "[metrics] weight_of_unavailable")
     static = True
+    follows_use = False
 
     def raw(self, table, rows, request, policy, scope):
         if not policy.metrics_weight_setting:

@@ -12,7 +12,7 @@ def _members(table, rows, scope):
     counts = np.zeros(table.count)
     for row, uuids in members.items():
         counts[row] = len(uuids)
-    return counts[rows]
+    return counts.take(rows)
 
 
 class ServerGroupSoftAffinityWeigher(Weigher):

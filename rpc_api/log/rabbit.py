@@ -17,6 +17,7 @@ or missing: then the bounds are those of the node that has most.
 import threading
 import weakref
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import amqp
 
@@ -49,6 +50,34 @@ def declare(session: Session) -> None:
 def check_exists(session: Session) -> None:
     """Raise amqp.NotFound unless the stream is there; declares nothing and needs no permission."""
     session.channel.queue_declare(session.address.stream, passive=True)
+
+
+class BrokerFacts(NamedTuple):
+    """A broker as a log met it; ``write_refusal`` is why it takes no record of ``user``, None where it does."""
+
+    place: str
+    product: str
+    version: str
+    cluster: str
+    user: str
+    write_refusal: str | None
+
+
+def _write_refusal(session: Session) -> str | None:
+    """Why the broker takes no record from our user; None where it does.
+
+    A message is published in a transaction that is then rolled back: the broker looks at the permission at once, and at the
+    message only when the transaction is committed.
+    """
+    channel, name = session.new_channel(), session.address.stream
+    try:
+        channel.tx_select()
+        channel.basic_publish(amqp.Message(b"never appended", user_id=session.address.user), name)
+        channel.tx_rollback()
+    except (amqp.AccessRefused, amqp.NotFound) as refused:
+        return refused.reply_text
+    channel.close()
+    return None
 
 
 class RabbitLog(EventLog):
@@ -127,6 +156,18 @@ class RabbitLog(EventLog):
             self._lock.release()
         for reader in list(self._readers):
             reader.close()
+
+    def broker(self) -> BrokerFacts:
+        """What the broker says of itself, and whether it would take a record of ours. Nothing is appended or declared."""
+        doing = "look at the broker of"
+        with self._lock:
+            session = self._ready_session(doing)
+            try:
+                facts = session.server_properties
+                return BrokerFacts("%s:%s" % session.place, *(str(facts.get(name, "unknown")) for name in (
+                    "product", "version", "cluster_name")), self._address.user, _write_refusal(session))
+            except BROKEN as exc:
+                raise self._lost(doing, exc) from exc
 
     def _connect(self, doing: str, setup) -> None:
         def prepare(session: Session) -> None:

@@ -135,6 +135,11 @@ class Session:
             raise
         self._beat_at = time.monotonic()
 
+    @property
+    def server_properties(self) -> dict:
+        """What the broker said of itself when it took the connection."""
+        return self._amqp.server_properties
+
     def new_channel(self):
         channel = self._connection.channel()
         channel.auto_decode = False  # bodies are bytes, whatever content encoding a stranger sets

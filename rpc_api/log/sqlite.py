@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -31,10 +31,12 @@ POLL_SECONDS = 0.005
 SYNCHRONOUS = ("full", "normal")
 
 #: AUTOINCREMENT for its side effect: ``sqlite_sequence`` keeps the last position when its record is truncated.
-#: Positions start at 0, as those of a stream do, so the sequence starts at -1.
+#: Positions start at 0, as those of a stream do, so the sequence starts at -1. ``holes`` are positions that the log was given
+#: without (see :meth:`SqliteLog.restore`); files of older versions have none, and not the table.
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS holes (position INTEGER PRIMARY KEY, next INTEGER NOT NULL);
 INSERT INTO sqlite_sequence (name, seq) SELECT 'records', -1
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'records');
 PRAGMA application_id = {APPLICATION_ID};
@@ -43,6 +45,7 @@ COMMIT;
 """
 LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
 BOUNDS = f"SELECT (SELECT min(position) FROM records), ({LAST})"
+HOLE = "SELECT next FROM holes WHERE position <= ? ORDER BY position DESC LIMIT 1"
 PAGE = "SELECT position, payload FROM records WHERE position >= ? ORDER BY position LIMIT ?"
 
 
@@ -256,6 +259,27 @@ class SqliteLog(EventLog):
                     "INSERT INTO records (position, payload) VALUES (?, ?)", enumerate(payloads, last + 1))
         self._file.signal.notify()
 
+    def restore(self, records: Iterable[Record]) -> int:
+        """Write records of another log at their own positions, which rise and may leave some out; returns how many. All or none
+        are written. UsageError unless this log is new and empty.
+
+        What vouched for their accounts does not come with them.
+        """
+        with self._lock:
+            self._check_usable()
+            with self._transaction("write"):
+                if self._connection.execute(LAST).fetchone() != (-1,):
+                    raise errors.UsageError(f"cannot write records into the log {self.url} at their positions: it was begun already; "
+                                            "name a new one")
+                count, expected = 0, None
+                for record in records:
+                    if expected is not None and record.position != expected:
+                        self._connection.execute("INSERT INTO holes VALUES (?, ?)", (expected, record.position))
+                    self._connection.execute("INSERT INTO records (position, payload) VALUES (?, ?)", record[:2])
+                    count, expected = count + 1, record.position + 1
+        self._file.signal.notify()
+        return count
+
     @contextmanager
     def _transaction(self, doing: str):
         """Run the block as one transaction, all or none, that keeps other writers out from its start."""
@@ -372,10 +396,10 @@ class SqliteReader(LogReader):
         cursor = self._connection.execute(PAGE, (position, max_records))
         for row in cursor:
             record = Record(*row)
-            if record.position != position:
+            if record.position != position and not self._is_hole(position, record.position):
                 break
             records.append(record)
-            position += 1
+            position = record.position + 1
             size += len(record.payload)
             if size >= checks.READ_BYTES_MAX:
                 break
@@ -385,6 +409,14 @@ class SqliteReader(LogReader):
             self._check_no_gap(record)
         self.position = position
         return records
+
+    def _is_hole(self, position: int, following: int) -> bool:
+        """Whether the log never had the positions from one to before another."""
+        try:
+            row = self._connection.execute(HOLE, (position,)).fetchone()
+        except sqlite3.OperationalError:
+            return False  # a file of an older version
+        return row is not None and row[0] == following
 
     def _check_no_gap(self, following: Record | None) -> None:
         """Raise unless ``position`` may still come; ``following`` is a record found beyond it."""

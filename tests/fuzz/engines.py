@@ -1,9 +1,10 @@
 """What has more to do with a log than to fold it: the services' engines, and the operator's tools."""
 
 import itertools
+import json
 
 from conductor.engine import CellEngine
-from nova_sched.cli import explain, tail
+from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
 from nova_sched.replay.quarantine import CODES, set_aside
 from nova_sched.replay.audit import Audit
@@ -143,9 +144,9 @@ class Tools(Cloud):
             return
         self.logs[self.rng.choice(sorted(self.logs))].append([payload])
         for index, event in enumerate(codec.decode_record(payload).events):
-            line = tail.as_text("cell1", 0, index, event)
+            line = event_text.as_line("cell1", 0, index, event)
             hold(line.isprintable(), "a line that is not one", line)
-            tail.as_json("cell1", 0, index, event)
+            json.dumps(event_text.as_json("cell1", 0, index, event))
 
     def settle(self):
         for cell, log in self.logs.items():

@@ -1,14 +1,13 @@
 """What the fuzzers found, one row each: it does not come back."""
 
 import contextlib
-import json
 import tracemalloc
 import zlib
 
 import msgpack
 import pytest
 
-from nova_sched.cli import tail
+from nova_sched.cli import event_text
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions import PolicyBook
@@ -236,7 +235,7 @@ def test_a_decision_whose_evidence_cannot_be_read_stops_no_tool(decided):
         assert [one.same for one in replay(logs)] == [True]
         spooled(logs, spool, PolicyBook())
         assert [cell for cell, _, why in spool.unreadable if "msgpack" in why] == ["cell1"]
-    shown = json.loads(tail.as_json("cell1", 1, 0, Voice("scheduler/two").say(broken)))
+    shown = event_text.as_json("cell1", 1, 0, Voice("scheduler/two").say(broken))
     assert shown["data"]["evidence"]["raw"] == "c1"
 
 
@@ -252,7 +251,7 @@ def test_a_policy_that_is_not_what_its_digest_says_is_nobodys(decided, options):
 
 def test_a_text_from_a_log_makes_no_line_of_its_own():
     event = Voice("conductor/\x1b[2J").say(events.HostLost("a\ncell1 9.0 FORGED\u2028", "\r\x07"))
-    line = tail.as_text("cell1", 1, 0, event)
+    line = event_text.as_line("cell1", 1, 0, event)
     assert line.isprintable() and r"a\ncell1 9.0 FORGED\u2028" in line and r"\x1b[2J" in line
 
 

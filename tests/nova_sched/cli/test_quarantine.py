@@ -65,10 +65,10 @@ def url(request):
 
 
 def shown(capsys, *arguments):
-    """(exit code, rows as dictionaries, what is on stderr) of a run with JSON."""
+    """(exit code, rows as dictionaries, what is on stderr) of a run with JSON: one array."""
     code = replay(["quarantine", "-o", "json", *arguments])
     said = capsys.readouterr()
-    return code, [json.loads(line) for line in said.out.splitlines()], said.err
+    return code, json.loads(said.out), said.err
 
 
 @pytest.mark.parametrize("record, told", ROWS, ids=[told[1] + f"-{number}" for number, (_, told) in enumerate(ROWS)])
@@ -158,12 +158,17 @@ def test_a_log_whose_first_records_are_gone(capsys):
 
 @pytest.mark.parametrize("command, code, told", [
     (["--log", "cell1=memory://nobody-made-it"], 3, "has no log of that name"),
-    (["--log", "cell1=memory://x", "--code", "nonsense"], 2, "wanted one of foreign-epoch, invalid"),
-    ([], 2, "required: --log"),
+    (["--log", "cell1=memory://nobody-made-it", "--code", "nonsense"], 3, "has no log of that name"),
+    ([], 2, "no log is named"),
 ])
 def test_wrong_commands(capsys, command, code, told):
     assert replay(["quarantine", *command]) == code
     assert told in capsys.readouterr().err
+
+
+def test_a_code_that_there_is_not(url, capsys):
+    assert replay(["quarantine", "--log", f"cell1={url}", "--code", "nonsense"]) == 2
+    assert "wanted one of foreign-epoch, invalid" in capsys.readouterr().err
 
 
 def test_a_cell_that_is_not_named(url, capsys):

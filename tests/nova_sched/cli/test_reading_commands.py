@@ -1,6 +1,4 @@
-"""tail and snapshot on the logs of a played cloud."""
-
-import json
+"""snapshot on the logs of a played cloud, and commands that are wrong."""
 
 import pytest
 
@@ -19,39 +17,13 @@ def played(tmp_path_factory):
     return out
 
 
-def rows(played):
-    lines = (played / "placements.csv").read_text().splitlines()[1:]
-    return [line.split(",") for line in lines]
-
-
-def test_tail_counts_and_filters(played, capsys):
-    instance = next(row for row in rows(played) if "built" in row)[1]
-    assert main(["tail", "--log", str(played), "--instance", instance, "-o", "json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {"ClaimProposed", "DecisionMade", "InstanceStarted"} <= {line["event"] for line in lines}
-    assert main(["tail", "--log", str(played), "--type", "LogOpened"]) == 0
-    assert capsys.readouterr().out.count("LogOpened") == 3
-
-
-def test_tail_shows_what_was_set_aside(tmp_path, capsys):
-    url = f"sqlite:///{tmp_path}/log.db"
-    with open_log(url) as log:
-        log.append([b"\xc1 not a record"])
-    assert main(["tail", "--log", f"cell1={url}"]) == 0
-    assert "SET ASIDE undecodable" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command, code, told", [
-    (["tail", "--log", "cell1=sqlite:////nowhere/log.db"], 3, "/nowhere/log.db"),
-    (["tail", "--log", "cell1=sqlite:////nowhere/log.db", "--type", "Nothing"], 2, "there is no event type"),
-    (["tail", "--log", "nonsense"], 2, "neither CELL=URL nor"),
-    (["replay"], 2, "required: --log"),
-    (["nonsense"], 2, "Unknown command"),
+    (["replay"], 2, "usage: nova-sched-replay"),
+    (["replay", "state"], 2, "no log is named, wanted --log"),
+    (["nonsense"], 2, "there is no command 'nonsense'"),
+    (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
     (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
-    (["tail", "--log", "cell1=memory://empty", "--from", "-1"], 2, "is not 0 or more"),
-    (["tail", "--log", "cell1=memory://empty", "-n", "-1"], 2, "is not 0 or more"),
-    (["tail", "--log", "cell1=sqlite:////tmp"], 3, "is a directory, wanted a file"),
     ([], 2, "The event-sourced scheduler"),
 ])
 def test_wrong_commands(capsys, command, code, told):
@@ -63,17 +35,6 @@ def test_wrong_commands(capsys, command, code, told):
 def test_help_is_no_fault(capsys):
     assert main(["--help"]) == 0
     assert "replay" in capsys.readouterr().out
-
-
-def test_a_first_position_is_one_logs(played, capsys):
-    assert main(["tail", "--log", str(played), "--from", "3"]) == 2
-    assert "--from takes one log" in capsys.readouterr().err
-
-
-def test_a_position_past_the_end_is_a_gap(played, capsys):
-    logs = json.loads((played / "summary.json").read_text())["logs"]
-    assert main(["tail", "--log", f"cell1={logs['cell1']}", "--from", "999999"]) == 4
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_snapshot_is_kept_and_fits(played, tmp_path, capsys):

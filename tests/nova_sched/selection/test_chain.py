@@ -5,6 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nova_sched import filters
+from nova_sched.filters import HostView
+from nova_sched.projection.table import USE, HostTable
 from nova_sched.selection import chain as chains
 from nova_sched.selection.chain import FilterChain, filters_for, shape_of
 from nova_sched.selection.policy import Policy
@@ -14,13 +17,18 @@ from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
 from tests.builders import claim, consumer, inventory_of, of, provider, released, report, rule, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request, server_group
+from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
 
 HOSTS = 24
 NAMES = [f"h{number}" for number in range(HOSTS)]
-#: Every weigher, each with another multiplier.
-POLICY = Policy(weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
-                metrics_weight_setting=(("load", 1.0), ("heat", -0.5)), metrics_required=False)
+#: Left out: one that would leave no host without metrics, one that leaves a single host, and the costly ones.
+ENABLED = [name for name, one in filters.BUILT_IN.items() if not one.costly and name not in ("MetricsFilter", "SameHostFilter")]
+#: Every weigher, each with another multiplier, and filters of all kinds: those of facts stand among those of use.
+POLICY = Policy(enabled_filters=(*ENABLED[::2], *ENABLED[1::2]),
+                weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
+                metrics_weight_setting=(("load", 1.0), ("heat", -0.5)), metrics_required=False,
+                max_io_ops_per_host=4, max_instances_per_host=3, isolated_hosts=("h7",))
+QUERY = '["or", ["<", "$num_instances", 1], [">", "$free_ram_mb", 700], ["=", "$hypervisor_version", 8000001]]'
 REQUESTS = [
     request(), request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)), request(group("1", VCPU=2), group(MEMORY_MB=1)),
     request(group(VCPU=1, required=["CUSTOM_T"])), request(group(VCPU=1, member_of=[["rack"]])),
@@ -31,6 +39,8 @@ REQUESTS = [
     request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"), request(group(CUSTOM_LATE=1)),
     request(image_properties={"os_distro": "distro 1"}), request(preferred_cell="cell1"),
     request(image_properties={"os_distro": "distro 0", "hw_disk_bus": "scsi"}, preferred_cell="elsewhere"),
+    request(vcpus=3, memory_mb=600, root_gb=5), request(scheduler_hints={"query": (QUERY,)}),
+    request(extra_specs={"free_disk_mb": ">= 10240"}),
 ]
 
 
@@ -71,7 +81,8 @@ aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("
                        st.lists(st.sampled_from(NAMES), max_size=9, unique=True), st.sampled_from(
                            ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"},
                             {"cpu_weight_multiplier": "0"}, {"metrics_weight_multiplier": "0"},
-                            {"build_failure_weight_multiplier": "2"})))
+                            {"build_failure_weight_multiplier": "2"}, {"filter_tenant_id": "another"},
+                            {"instance_type": "another"}, {"max_instances_per_host": "1"}, {"max_io_ops_per_host": "2"})))
 others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
                           events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"),
                           events.AggregateDeleted(uuid_of("rack"))])
@@ -198,6 +209,71 @@ def test_only_touched_hosts_are_looked_at_again():
     chain.run(request(), cloud.scope(request()))
     chain.run(request(group(VCPU=2)), cloud.scope(request()))
     assert seen == [HOSTS, 1, HOSTS]
+
+
+def test_a_claim_is_asked_of_the_filters_that_follow_use():
+    cloud = Asked(*(report(name) for name in NAMES))
+    chain, seen = FilterChain(cloud.table, Policy()), []
+    real = chain._codes
+    chain._codes = lambda given, rows, asked, reasons: seen.append(
+        ({one.name for one in given}, rows.tolist())) or real(given, rows, asked, reasons)
+    follow = {one.name for one in Policy().filters if one.static and one.follows_use}
+    every = {one.name for one in Policy().filters if one.static}
+    for what, wanted in ((None, (every, list(range(HOSTS)))), (claim("vm-1", "h1", of("h1", 1)), (follow, [1])),
+                         (report("h2", disabled=True), (every, [2])), (claim("vm-2", "h2", of("h2", 1)), None),
+                         (released("vm-1"), (follow, [1])), (events.HostLost("h3", "silent"), (every, [3]))):
+        if what is not None:
+            cloud.cell.say(what)
+        seen.clear()
+        chain.run(request(), cloud.scope(request()))
+        assert seen == ([wanted] if wanted else [])
+    # A host that was refused may pass the filter that refused it, and not one after it.
+    cloud.cell.say(report("h4", inventory=inventory("h4", 0, 0, False)))
+    cloud.cell.say(claim("vm-4", "h4", of("h4", 2)))
+    chain.run(request(), cloud.scope(request()))
+    cloud.cell.say(released("vm-4"))
+    seen.clear()
+    chain.run(request(), cloud.scope(request()))
+    assert seen == [(every, [4])]
+
+
+class Watched(HostTable):
+    """A table that notes what is read of it."""
+
+    def __getattribute__(self, name):
+        if name in USE:
+            read.add(name)
+        return super().__getattribute__(name)
+
+
+read = set()
+#: Something to look into for every filter and weigher.
+ASKED = request(
+    group(VCPU=1, MEMORY_MB=1), vcpus=1, memory_mb=1, root_gb=1, availability_zone="east", target_cell="cell1", image_id="image",
+    preferred_cell="cell1", image_properties={"hw_architecture": "x86_64", "os_distro": "x"}, extra_specs={"free_ram_mb": ">= 1"},
+    scheduler_hints={"query": (QUERY,), "build_near_host_ip": ("10.0.0.1",), "cidr": ("/24",)})
+THREADS = {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "require"}
+
+
+@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values(), *BUILT_IN.values()) if one.static],
+                         ids=lambda one: one.name)
+def test_only_those_that_follow_use_look_at_it(one):
+    metadata = {"availability_zone": "east", "filter_tenant_id": "x", "instance_type": "x", "os_distro": "y", "free_ram_mb": "1",
+                "max_io_ops_per_host": "1", "max_instances_per_host": "1"}
+    pools = (events.PCIPool("8086", "1", None, {}, 7),)
+    cloud = Asked(*(report(name, inventory=tree(name, inventories=(
+        inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 9), inventory_of("DISK_GB", 9)), pci_pools=pools)) for name in NAMES), events.AggregateUpdated(
+        uuid_of("rack"), "rack", tuple(NAMES[:5]), metadata), policy=POLICY)
+    table, rows = cloud.table, cloud.table.roots()
+    table.__class__ = Watched
+    read.clear()
+    for some in (rows, rows[:3]):
+        if isinstance(one, filters.Filter):
+            asked = ASKED._replace(pci=(pci(1, product_id="1"),), extra_specs=THREADS) if one.costly else ASKED
+            list(one.refusals(HostView(table, some), asked, POLICY, cloud.scope(asked)))
+        else:
+            one.raw(table, some, ASKED, POLICY, cloud.scope(ASKED))
+    assert bool(read) == one.follows_use, read
 
 
 def test_no_more_shapes_are_kept_than_allowed(monkeypatch):

@@ -10,8 +10,10 @@ from nova_sched.selection import numa
 from nova_sched.selection.limits import NUMALimits, numa_limits
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from tests.builders import inventory_of, pool, report, tree
-from tests.nova_sched.selection.asks import Asked, request
+from rpc_api.digest import pool_key
+from rpc_api.packing import pack
+from tests.builders import consumer, inventory_of, pool, report, tree
+from tests.nova_sched.selection.asks import Asked, pci, request
 from tests.peers.numa_cases import asked_of, capacity_of, guest_of, random_cells, random_request, random_uses
 
 SMALL, LARGE, HUGE = 4, 2048, 1048576
@@ -219,6 +221,57 @@ def test_the_first_arrangement_of_all_is_taken():
         fits += first is not None
         careful += search.careful
     assert fits > 300 and careful > 300, (fits, careful)
+
+
+def test_what_is_known_of_other_hosts_changes_no_place():
+    """Hosts of a few makes in many states are tried one after the other, for guests that are alike and that are not."""
+    rng = random.Random(5)
+    kept = judged = 0
+    for _ in range(40):
+        makes = [random_cells(rng) for _ in range(3)]
+        case = random_request(rng, makes[0])
+        asked, known = asked_of(case), {}
+        for _ in range(12):
+            cells = rng.choice(makes)
+            devices = HostDevices(capacity_of(cells)).with_guests([guest_of(random_uses(rng, cells, rng.randrange(3)))])
+            told = devices, asked, case["cpu_ratio"], case["ram_ratio"], None, case["packed"]
+            alone = {}
+            assert numa.place(*told, known) == numa.place(*told, alone) == numa.place(*told)
+            judged += len(alone)
+        kept += len(known)
+    assert kept < 0.8 * judged, (kept, judged)
+
+
+def random_host(rng, name):
+    """A report of a host of one of a few makes, in one of a few states of each."""
+    make = rng.randrange(3)
+    # The node with most devices is tried first; it is not the one with most of those that are asked for.
+    pools = [*(pool(1 + make + number, numa_node=number) for number in range(2)), pool(9, product_id="1521", numa_node=0)]
+    cells = tuple(node(number, "legacy", threads=1 + make % 2) for number in range(2 if make else 1))
+    uses = numa.fit(HostDevices(Capacity(cells, ())), guest(rng.choice((1, 3, 8))), 1.0, 1.0) if rng.random() < 0.7 else ()
+    taken = tuple(events.PCIUse(pool_key(one), 1, None) for one in pools if rng.random() < 0.5)
+    running = consumer(f"guest of {name}")._replace(guest=pack(events.Guest(uses, taken, {})))
+    return report(name, running, inventory=tree(
+        name, inventories=(inventory_of("VCPU", 64), inventory_of("MEMORY_MB", 2**16, ratio=rng.choice((1.0, 1.5)))),
+        numa_cells=cells, pci_pools=pools))
+
+
+@pytest.mark.parametrize("enabled", ["NUMATopologyFilter", "PciPassthroughFilter"])
+def test_many_hosts_are_judged_as_each_alone(enabled):
+    rng = random.Random(3)
+    hosts = [random_host(rng, f"h{number}") for number in range(24)]
+    policy, verdicts = Policy(enabled_filters=(enabled,)), set()
+    cloud, clouds = Asked(*hosts, policy=policy), [Asked(one, policy=policy) for one in hosts]
+    for _ in range(20):
+        asked = request(numa=guest(*[rng.choice((1, 4, 7))] * rng.choice((1, 2)), policy=rng.choice((None, "dedicated")),
+                                   memory_mb=rng.choice((1024, 3500))), pci=tuple(
+            pci(rng.choice((1, 3, 5)), numa_policy=rng.choice(("required", "preferred")), product_id="1520")
+            for _ in range(rng.randrange(3))))
+        together = sorted(cloud.survivors(asked))
+        alone = sorted(name for one in clouds for name in one.survivors(asked))
+        assert together == alone
+        verdicts.update((one.host, one.host in alone) for one in hosts)
+    assert len(verdicts) > 36, "every host passes, or none"
 
 
 def test_many_nodes_end():

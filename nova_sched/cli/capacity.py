@@ -1,0 +1,145 @@
+"""``nova-sched-replay capacity``: how many more of a flavor fit, where, and what runs out first."""
+
+import json
+
+from nova_sched.cli.catalogue import add_config_file, catalogue
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import aligned
+from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
+from nova_sched.cli.text import one_line
+from nova_sched.replay.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
+from nova_sched.replay.hosts import aggregates_by_host
+from nova_sched.selection.policy import Policy
+from rpc_api import errors
+
+EPILOG = """\
+FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of a flavor that a
+recorded request asked for; --like takes all that a recorded request asks for: traits, NUMA nodes, PCI devices, zone. Each host
+is filled with claims, one after the other, by the filters of the policy that was adopted last in the logs (--default-policy: by
+the default ones), until one is refused. Server groups are left out: what limits a group limits no flavor.
+
+exit codes: 0 at least one fits, 1 none does, or there is no such flavor or request, 2 usage, 3 a log cannot be reached, 4 the
+state of a cell is not known (the answer is that of the others)
+
+examples:
+  nova-sched-replay capacity 4:8192:40 --log out/demo
+  nova-sched-replay capacity VCPU=2,MEMORY_MB=4096 --by az --log out/demo --at -1h
+  nova-sched-replay capacity --like $INSTANCE --log out/demo -o json
+"""
+BY = ("cell", "az", "aggregate")
+
+
+class Capacity(ReplayCommand):
+    """Say how many more instances of a flavor fit, on which hosts, and which resource runs out first."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("flavor", nargs="?", metavar="FLAVOR", help="amounts, or the name of a recorded flavor")
+        parser.add_argument("--like", metavar="REQUEST|INSTANCE", help="ask for all that this recorded request asked for")
+        add_at(parser)
+        parser.add_argument("--by", choices=BY, default="cell", help="sum up by cell, availability zone or aggregate (cell)")
+        parser.add_argument("--top", type=int, default=10, metavar="N", help="hosts to show, those with most room first (10)")
+        parser.add_argument("--default-policy", action="store_true", help="by the default filters, whatever was adopted")
+        add_config_file(parser)
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        if (arguments.flavor is None) == (arguments.like is None):
+            raise errors.UsageError("wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or --like REQUEST; name one of "
+                                    "the two")
+        amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
+        with self.history(source, arguments) as history:
+            world, folds = world_of(self, source, arguments, history)
+        positions = {one.cell: one.position for one in folds}
+        named = arguments.flavor if amounts is None else None
+        recorded = recorded_in(source.logs, positions, named, arguments.like)
+        if amounts is None and recorded.request is None:
+            raise _not_found(arguments, recorded)
+        request = request_for(amounts) if amounts is not None else recorded.request
+        policy, whose = self._policy(recorded, arguments)
+        answers = capacity(world, request, policy)
+        for line in fold_lines(folds):
+            self.say(one_line(line))
+        self.say(f"by {whose}; server groups are left out")
+        asked = _asked_amounts(request)
+        groups = self._groups(world, policy, answers, arguments.by)
+        (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
+        if self.unknown:
+            return errors.EXIT_GAP
+        return errors.EXIT_OK if any(one.fits for one in answers) else errors.EXIT_NEGATIVE
+
+    def _policy(self, recorded, arguments):
+        known = catalogue(arguments)
+        if arguments.default_policy or recorded.policy is None:
+            return Policy(catalogue=known), "the default policy" + ("" if arguments.default_policy else ", as no log names another")
+        try:
+            return Policy.from_json(recorded.policy, known), f"the policy {recorded.digest}, adopted last"
+        except (errors.UsageError, errors.InvalidEvent) as fault:
+            raise errors.UsageError(f"the policy {recorded.digest} that the logs name cannot be used: {fault}; name the configuration "
+                                    "that loads it with --config-file, or use --default-policy") from None
+
+    def _groups(self, world, policy, answers, by):
+        """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""
+        zones = world.table.zone_names(policy.default_availability_zone)
+        names = aggregates_by_host(world.table)
+        groups = {}
+        for one in answers:
+            of_host = {"cell": [one.cell], "az": [zones[one.row]], "aggregate": names.get(one.host) or ["(none)"]}[by]
+            for name in of_host:
+                fits, room, hosts = groups.get(name, (0, 0, 0))
+                groups[name] = fits + one.fits, room + (one.fits > 0), hosts + 1
+        return [(name, *groups[name]) for name in sorted(groups)]
+
+    def _as_json(self, answers, asked, request, groups, arguments):
+        total = sum(one.fits for one in answers)
+        self.out.write(json.dumps({
+            "asked": asked, "flavor": request.flavor_name or None, "fits": total, "hosts": len(answers),
+            "hosts_with_room": sum(one.fits > 0 for one in answers),
+            "by": {"what": arguments.by, "groups": [
+                {"name": name, "fits": fits, "hosts_with_room": room, "hosts": hosts} for name, fits, room, hosts in groups]},
+            "runs_out": [{"reason": reason, "hosts": hosts, "fits_before": fits} for reason, hosts, fits in by_reason(answers)],
+            "stranded": stranded(answers, asked),
+            "top": [{"cell": one.cell, "host": one.host, "fits": one.fits, "filter": one.filter, "reason": one.reason,
+                     "left": one.left} for one in _top(answers, arguments.top)]}, indent=2) + "\n")
+
+    def _as_text(self, answers, asked, request, groups, arguments):
+        total, room = sum(one.fits for one in answers), sum(one.fits > 0 for one in answers)
+        what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
+        name = f"{request.flavor_name} ({what})" if request.flavor_name else what
+        lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
+        lines += aligned((arguments.by, "fits", "hosts_with_room", "hosts"), groups, ("fits", "hosts_with_room", "hosts"))
+        reasons = by_reason(answers)
+        if reasons:
+            lines += ["", "what refuses the next one"]
+            lines += aligned(("reason", "hosts", "fits_before"), reasons, ("hosts", "fits_before"))
+        left = ", ".join(f"{amount} {name}" for name, amount in stranded(answers, asked).items() if amount)
+        lines += ["", f"left where something else ran out: {left or 'nothing'}"]
+        top = _top(answers, arguments.top)
+        if top:
+            lines += ["", *aligned(("cell", "host", "fits", "then", "left"), [
+                (one.cell, one.host, one.fits, one.reason, ",".join(f"{name}={one.left.get(name, 0)}" for name in asked))
+                for one in top], ("fits",))]
+        self.out.write("\n".join(lines) + "\n")
+
+
+def _top(answers, count):
+    return sorted((one for one in answers if one.fits), key=lambda one: (-one.fits, one.cell, one.host))[:max(0, count)]
+
+
+def _asked_amounts(request):
+    amounts = {}
+    for group in request.groups:
+        for name, amount in group.resources:
+            amounts[name] = amounts.get(name, 0) + amount
+    return {name: amounts[name] for name in sorted(amounts, key=class_order)}
+
+
+def _not_found(arguments, recorded):
+    if arguments.like is not None:
+        return errors.NovaSchedError(f"no decision for {arguments.like} is in the logs named; name another request or instance, or "
+                                     "the logs that are missing")
+    names = ", ".join(sorted(recorded.flavors - {""})[:10])
+    return errors.NovaSchedError(f"no recorded request asks for a flavor {arguments.flavor!r}; "
+                                 + (f"wanted one of {names}, " if names else "no request is recorded at all, ")
+                                 + "or amounts as 4:8192:40 or VCPU=4,MEMORY_MB=8192")

@@ -1,0 +1,73 @@
+"""``nova-sched-replay diff``: what changed between two moments, and the events that did it."""
+
+from collections import Counter
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.replay.difference import KINDS, OF_HOSTS, difference
+from nova_sched.replay.hosts import wanted
+from nova_sched.replay.moments import parse_moment, resolve
+from rpc_api import errors
+
+EPILOG = """\
+A change is: added or removed (a host), status (or its load), inventory (a field of it), aggregates, came, runs, moved, went or
+claimed (an instance), free (amount of a resource class that is left). The last of the events that did it are named with their
+positions and times; what is left of a host follows from the changes above it.
+
+exit codes: 0 shown, 1 something changed (with --exit-code only), 2 usage, 3 a log cannot be reached, 4 the state at the first
+moment is not known, as records were removed in front of a log
+
+examples:
+  nova-sched-replay diff first last --log out/demo
+  nova-sched-replay diff -15m now --log out/demo --hosts-only
+  nova-sched-replay diff cell1:5 last $HOST --log out/demo -o json
+  nova-sched-replay diff first last 'host-1*' --log out/demo --exit-code
+"""
+COLUMNS = ("cell", "host", "change", "what", "before", "after", "causes")
+
+
+class Diff(ReplayCommand):
+    """Show what changed of hosts and instances between two moments, with the events that did it."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("first", metavar="A", help="the earlier moment: a position or a time")
+        parser.add_argument("last", metavar="B", help="the later moment")
+        parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts, by name or glob")
+        parser.add_argument("--hosts-only", action="store_true", help="nothing of instances")
+        parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
+        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        first, last = (resolve(parse_moment(text, self.now_ns), source) for text in (arguments.first, arguments.last))
+        with self.history(source, arguments) as history:
+            changes = difference(history, first, last, arguments.hosts)
+            for pattern in arguments.hosts if not changes else ():
+                self._check_known(history, last, pattern)
+        if arguments.hosts_only:
+            changes = [one for one in changes if one.kind in OF_HOSTS]
+        structured = arguments.output in ("json", "ndjson")
+        rows = Rows(self.out, arguments.output, COLUMNS, (), self.paint)
+        for one in changes:
+            rows.write({"cell": one.cell, "host": one.host, "change": one.kind, "what": one.what, "before": one.before,
+                        "after": one.after, "causes": _causes(one.causes, structured)})
+        rows.end()
+        counts = Counter(one.kind for one in changes)
+        hosts = len({(one.cell, one.host) for one in changes})
+        self.say("; ".join(f"{cell}: positions {first[cell] + 1} to {last[cell]}" for cell in sorted(first)))
+        self.say(f"{len(changes)} changes on {hosts} hosts"
+                 + (": " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) if changes else ""))
+        return errors.EXIT_NEGATIVE if changes and arguments.exit_code else errors.EXIT_OK
+
+    def _check_known(self, history, positions, pattern):
+        """A name that means no host is a slip of the pen, and not a host of which nothing changed."""
+        world = history.world_at(positions)
+        if not any(wanted(name, [pattern]) for one in world.projections.values() for name in one.hosts):
+            raise errors.NovaSchedError(f"there is no host {pattern!r} at either moment; name another host, or a glob like 'host-*'")
+
+
+def _causes(causes, structured):
+    if structured:
+        return [{**one._asdict(), "at_ns": stamp(one.at_ns)} for one in causes]
+    return ", ".join(f"{one.name}@{one.position} {stamp(one.at_ns)[11:-1]}" for one in causes) or None

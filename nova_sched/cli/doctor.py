@@ -1,0 +1,53 @@
+"""``nova-sched-replay doctor``: what is wrong with a site, and what to do."""
+
+from nova_sched.cli import output
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.replay import diagnosis
+from nova_sched.snapshots import open_store
+from rpc_api import errors
+
+EPILOG = """\
+Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of their events),
+clocks (against this machine's, and against each other), snapshots (with --snapshots) and the versions here. Nothing is written.
+A log that cannot be reached is shown if its cell is named: --log CELL=URL.
+
+examples:
+  nova-sched-replay --log out/demo doctor
+  nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 doctor --snapshots file:///var/lib/nova_sched
+
+exit codes: 0 nothing is wrong (or only warnings), 1 something fails, 2 usage, 3 a log cannot be reached, 4 an exported file is not whole
+"""
+STYLES = {diagnosis.OK: ("green",), diagnosis.WARN: ("yellow",), diagnosis.FAIL: ("bold", "red")}
+
+
+class Doctor(ReplayCommand):
+    """Say what is wrong with brokers, accounts, logs, clocks, snapshots and versions, and what to do about it."""
+
+    EPILOG = EPILOG
+    tolerant = True
+
+    def add_arguments(self, parser):
+        parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        url = self.option(arguments, "snapshots")
+        store = open_store(url) if url else None
+        rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
+        states, down = [], bool(source.down)
+        for finding in diagnosis.of_here():
+            rows.write(finding._asdict())
+        for cell in sorted({*source.logs, *source.down}):
+            try:
+                for finding in (diagnosis.of_down(cell, source.down[cell]) if cell in source.down
+                                else diagnosis.of_log(cell, source.logs[cell], self.now_ns, store)):
+                    states.append(finding.state)
+                    rows.write(finding._asdict())
+            except errors.LogUnavailable as fault:
+                down = True
+                for finding in diagnosis.of_down(cell, fault):
+                    rows.write(finding._asdict())
+        rows.end()
+        warns = states.count(diagnosis.WARN)
+        fails = states.count(diagnosis.FAIL)
+        self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "nothing is wrong")
+        return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK

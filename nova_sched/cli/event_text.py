@@ -1,0 +1,162 @@
+"""How an event is shown: in one line for people, as JSON, and by fields for templates and spreadsheets."""
+
+from nova_sched.cli.output import stamp
+from nova_sched.cli.text import one_line
+from nova_sched.replay.events import SET_ASIDE, project_of, subjects
+from rpc_api import errors, events
+from rpc_api.codec import SetAside
+from rpc_api.events.schema import PackedObjectField
+
+#: Of an event's type on a terminal.
+COLOURS = {
+    "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",), "AllocationMoved": ("yellow",),
+    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",), "RequestRefused": ("red",),
+    "HostLost": ("red",), "HostRemoved": ("red",), SET_ASIDE: ("bold", "red"), "LogRebased": ("bold", "red"),
+    "HostConfirmed": ("dim",),
+}
+#: Fields of an event for templates and tables.
+FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance", "request", "project", "producer", "sequence",
+          "text")
+#: What a JSON object of an event has.
+JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at", "at_ns", "data",
+               "set_aside", "reason", "raw")
+_WIDEST_TYPE = 15
+
+
+def as_line(cell, position, index, event, paint=lambda text, *styles: text) -> str:
+    """One line: when, where, what, what about, and who said it."""
+    where = f"{cell} {position}.{index}"
+    if isinstance(event, SetAside):
+        return " ".join((f"{'-':<24}", f"{one_line(where):<14}", paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
+                         one_line(f"{event.code}: {event.reason}")))
+    kind = paint(f"{event.name:<{_WIDEST_TYPE}}", *COLOURS.get(event.name, ()))
+    return " ".join((stamp(event.at_ns), f"{one_line(where):<14}", kind, one_line(text_of(event)),
+                     paint(one_line(f"by {event.producer}#{event.sequence}"), "dim")))
+
+
+def as_fields(cell, position, index, event) -> dict:
+    """A value for each of ``FIELDS``; None where the event has none."""
+    fields = dict.fromkeys(FIELDS)
+    fields |= {"cell": cell, "position": position, "index": index}
+    if isinstance(event, SetAside):
+        return fields | {"type": SET_ASIDE, "text": f"{event.code}: {event.reason}"}
+    of = subjects(event)
+    return fields | {"at": stamp(event.at_ns), "at_ns": event.at_ns, "type": event.name, "host": _first(of.hosts),
+                     "instance": _first(of.instances), "request": _first(of.requests), "project": project_of(event),
+                     "producer": event.producer, "sequence": event.sequence, "text": text_of(event)}
+
+
+def _first(names):
+    return names[0] if names else None
+
+
+def as_json(cell, position, index, event) -> dict:
+    """A value for each of ``JSON_FIELDS``; packed parts are unpacked."""
+    found = dict.fromkeys(JSON_FIELDS)
+    found |= {"cell": cell, "position": position, "index": index}
+    if isinstance(event, SetAside):
+        return found | {"type": SET_ASIDE, "set_aside": event.code, "reason": event.reason, "raw": event.raw.hex()}
+    return found | {"type": event.name, "version": event.version, "producer": event.producer,
+                    "producer_epoch": event.producer_epoch, "sequence": event.sequence, "at": stamp(event.at_ns),
+                    "at_ns": event.at_ns, "data": plain(event.data)}
+
+
+def _unpacked(name, packed):
+    try:
+        return plain(events.thaw(name, packed))
+    except errors.InvalidEvent as broken:
+        return {"unreadable": str(broken), "raw": packed.hex()}
+
+
+def plain(value):
+    """A frozen record as JSON has it: by the names of its fields."""
+    if hasattr(value, "_asdict"):
+        schema = value.schema.fields
+        return {name: (_unpacked(schema[name].objname, item)
+                       if isinstance(schema[name], PackedObjectField) and item is not None else plain(item))
+                for name, item in value._asdict().items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return value
+
+
+# --- the text of each event ------------------------------------------------------------------------------------------
+
+def text_of(event) -> str:
+    """What an event says, in a few words, without who said it and when."""
+    return _TEXTS.get(event.name, _all_fields)(event.data)
+
+
+def _all_fields(data):
+    return " ".join(f"{name}={_short(value)}" for name, value in data._asdict().items())
+
+
+def _short(value):
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, tuple) and not hasattr(value, "_asdict"):
+        return "[" + ",".join(map(_short, value)) + "]"
+    if hasattr(value, "_asdict"):
+        return ":".join(map(_short, value))
+    return str(value)
+
+
+def _amounts(allocations):
+    totals = {}
+    for one in allocations:
+        totals[one.resource_class] = totals.get(one.resource_class, 0) + one.amount
+    return " ".join(f"{name}={amount}" for name, amount in sorted(totals.items())) or "nothing"
+
+
+def _reported(data):
+    status = data.status
+    words = [data.host, "disabled" if status.disabled else "enabled"]
+    if status.disabled_reason:
+        words.append(f"({status.disabled_reason})")
+    if status.forced_down:
+        words.append("forced down")
+    try:
+        words.append(f"{len(events.thaw('HostConsumers', data.consumers).consumers)} instances")
+        root = events.thaw("HostInventory", data.inventory).providers[0]
+        words.append(" ".join(f"{one.resource_class}={one.total}" for one in root.inventories))
+    except (errors.InvalidEvent, IndexError):
+        words.append("a report that cannot be read as a whole")
+    return " ".join(words + [f"io_ops={status.num_io_ops}"] * bool(status.num_io_ops)
+                    + [f"failed_builds={status.failed_builds}"] * bool(status.failed_builds))
+
+
+def _proposed(data):
+    parts = [f"{data.instance_uuid} on {data.host}", _amounts(data.allocations)]
+    if data.consumer_uuid != data.instance_uuid:
+        parts.insert(1, f"for consumer {data.consumer_uuid}")
+    if data.rule is not None:
+        parts.append(f"{data.rule.policy} of group {data.rule.group_uuid}")
+    return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}"
+
+
+def _decided(data):
+    hosts = f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts else ""
+    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {data.attempt}", data.reason,
+                                  f"in {data.took_ns / 1e6:.1f} ms", f"request {data.request_id}")))
+
+
+_TEXTS = {
+    "HostReported": _reported,
+    "HostConfirmed": lambda data: f"{data.host} is as it was, digest {data.digest:013x}",
+    "HostLost": lambda data: f"{data.host}: {data.reason}",
+    "HostSeen": lambda data: data.host,
+    "HostRemoved": lambda data: f"{data.host}: {data.reason}",
+    "InstancesTracked": lambda data: f"{data.host} has {len(data.instances)} instances, {len(data.gone)} gone",
+    "ClaimProposed": _proposed,
+    "ClaimReleased": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}: {data.reason}",
+    "ClaimExpired": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}",
+    "InstanceStarted": lambda data: f"{data.consumer.instance_uuid} on {data.host} {_amounts(data.consumer.allocations)}",
+    "InstanceDeleted": lambda data: f"{data.instance_uuid} on {data.host}",
+    "AllocationMoved": lambda data: f"on {data.host} from {data.from_consumer_uuid} to {data.to_consumer_uuid}",
+    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} attempt {data.attempt}"
+                                 f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"),
+    "DecisionMade": _decided,
+    "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",
+    "AggregateUpdated": lambda data: (f"{data.name} {data.uuid} {len(data.hosts)} hosts "
+                                      + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))),
+}

@@ -1,0 +1,69 @@
+"""``nova-sched-replay export``: logs into one file that can be kept, sent and read without a broker."""
+
+import os
+
+from nova_sched.cli import output
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.replay.exporting import export
+from nova_sched.replay.moments import parse_range, spans
+from rpc_api import errors
+
+EPILOG = """\
+Redaction is on unless --no-redact is given. Equal texts become equal pseudonyms, by a key that is made for each export and
+thrown away, so that decisions made again on the file come out the same.
+hidden: ids of projects and users wherever they stand, IP addresses (with as many common leading bits as before), reasons of
+  failures and of disabled hosts, values of hints, image properties and aggregate metadata that no filter or weigher of nova
+  reads, accounts; events that cannot be read (only why stays)
+kept: names of hosts, cells, aggregates, zones and flavors, uuids, request ids, extra specs, amounts, times, producers
+
+examples:
+  nova-sched-replay --log out/demo export -o out/demo/incident.nslog
+  nova-sched-replay --log out/demo export cell1:0:40 -o out/demo/begin.nslog --no-redact --force
+  nova-sched-replay --log out/demo/incident.nslog tail -n 3
+
+exit codes: 0 written, 2 usage, 3 a log or the file cannot be reached, 4 a log does not hold what was asked for (what it holds is
+written)
+"""
+
+
+class Export(ReplayCommand):
+    """Write logs, or a range of them, into one compressed and checksummed file, without private data."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times, as for tail (all)")
+        parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+        parser.add_argument("--no-redact", action="store_true", help="leave personal and private data in the file")
+        parser.add_argument("--force", action="store_true", help="write over a file that is there")
+
+    def run_on(self, source, arguments):
+        if os.path.exists(arguments.output) and not arguments.force:
+            raise errors.UsageError(f"{arguments.output} is there already; name another file, or say --force")
+        ends = (None, None) if arguments.range is None else parse_range(arguments.range, self.now_ns)
+        found, gaps = spans(ends, source)
+        fresh = f"{arguments.output}.part"
+        try:
+            with open(fresh, "wb") as file, output.progress(self.err, not self.option(arguments, "no_progress")) as update:
+                done = export(source, found, file, self.now_ns, not arguments.no_redact, update)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, arguments.output)
+        except OSError as fault:
+            raise errors.LogUnavailable(f"{arguments.output} cannot be written ({fault.strerror}); see to its directory") from None
+        finally:
+            if os.path.exists(fresh):
+                os.unlink(fresh)
+        self._tell(arguments, found, done)
+        for gap in gaps:
+            self.say(f"nova-sched-replay export: {gap}")
+        return errors.EXIT_GAP if gaps else errors.EXIT_OK
+
+    def _tell(self, arguments, found, done):
+        where = ", ".join(f"{cell} {span.first}:{span.last}" for cell, span in sorted(found.items()))
+        self.out.write(f"{arguments.output}: {done.events} events in {done.records} records of {where}, {done.size} bytes\n")
+        if arguments.no_redact:
+            self.out.write("not redacted: it holds ids of projects and users, addresses and free texts\n")
+        else:
+            self.out.write("redacted: ids of projects and users, addresses and free texts are pseudonyms (--no-redact keeps them)"
+                           + f"; {done.removed} events that cannot be read were taken out" * bool(done.removed) + "\n")

@@ -1,0 +1,56 @@
+"""``nova-sched-replay import``: an exported file into logs of its own."""
+
+from nova_sched.cli import output
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.replay.archive import ArchiveLog
+from nova_sched.replay.exporting import import_log, needs_accounts, verify
+from rpc_api import errors
+from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
+
+EPILOG = """\
+All checksums are verified before anything is written. A log in SQLite keeps all positions; a RabbitMQ stream gives out its own,
+so only a log that is whole from position 0 on, without holes, goes there. {cell} in the URL stands for each cell's name.
+
+examples:
+  nova-sched-replay --log out/demo/incident.nslog import --to 'sqlite:///out/demo/again.{cell}.db'
+
+exit codes: 0 written, 2 usage (a log that is there and not empty, too), 3 a log cannot be reached, 4 the file is damaged (nothing is
+written), 5 a file of a later version
+"""
+
+
+class Import(ReplayCommand):
+    """Write the records of an exported file into new logs."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("--to", required=True, metavar="URL", help="the new log: sqlite:///FILE or rabbit://...; with {cell} "
+                                                                     "where the file holds several")
+        parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log")
+
+    def run_on(self, source, arguments):
+        logs = dict(source.one(cell, "--cell") for cell in arguments.cell) if arguments.cell else source.logs
+        for log in logs.values():
+            if not isinstance(log, ArchiveLog):
+                raise errors.UsageError(f"{log.url} is no exported file; name one with --log, or use a log as it is")
+        if len(logs) > 1 and "{cell}" not in arguments.to:
+            raise errors.UsageError(f"--to {mask_password(arguments.to)} is one log, and the file holds {', '.join(sorted(logs))}; "
+                                    "write {cell} where the name of the cell belongs, or choose one with --cell")
+        with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
+            for log in logs.values():
+                verify(log, update)
+                self._check_accounts(log)
+            for cell, log in sorted(logs.items()):
+                with open_log(arguments.to.replace("{cell}", cell)) as target:
+                    count = import_log(log, target, update)
+                    bounds = log.bounds()
+                    self.out.write(f"{cell}: {count} records, positions {bounds.first} to {bounds.last}, in {target.url}\n")
+        return errors.EXIT_OK
+
+    def _check_accounts(self, log):
+        position = needs_accounts(log)
+        if position is not None:
+            raise errors.UsageError(f"the log of {log.cell} wants accounts with its events from position {position} on, and a log "
+                                    "that is written again vouches for none of them; read the file as it is (--log FILE)")

@@ -1,0 +1,159 @@
+"""``nova-sched-replay instances``: every instance of every cell, those that are down included."""
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.cli.state import resources
+from nova_sched.replay.hosts import TRACKED, wanted
+from nova_sched.replay.instances import flavors_of, instances_of, last_known
+from nova_sched.replay.moments import parse_moment, resolve
+from nova_sched.replay.times import times_of
+from rpc_api import errors
+
+EPILOG = """\
+States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does not). An
+instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim, or else by a
+report of the host. A cell whose log cannot be opened is shown as it was last known, from
+--snapshots or from what earlier commands kept, and marked with the time of that.
+
+exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at that
+moment is not known
+
+examples:
+  nova-sched-replay instances --log out/demo
+  nova-sched-replay instances --log out/demo --host $HOST --state running --sort since:desc
+  nova-sched-replay instances --log out/demo --instance $INSTANCE -o json
+  nova-sched-replay instances --log out/demo --limit 20 --marker $INSTANCE
+"""
+COLUMNS = ("instance", "cell", "host", "project", "state", "since", "flavor", "resources", "as_of")
+STATES = ("claimed", "running", TRACKED)
+SORTS = ("instance", "cell", "host", "project", "state", "since")
+
+
+class Instances(ReplayCommand):
+    """List every instance of every cell at a moment, sorted, filtered and paged."""
+
+    EPILOG = EPILOG
+    tolerant = True
+
+    def add_arguments(self, parser):
+        parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
+        for name in ("host", "cell", "project", "instance"):
+            parser.add_argument(f"--{name}", action="append", metavar="GLOB", dest=f"{name}s",
+                                help=f"only of this {name}, by name or glob; several: any")
+        parser.add_argument("--state", action="append", choices=STATES, dest="states", help="only in this state; several: any")
+        parser.add_argument("--sort", metavar="COLUMN[:desc]", default="instance", help=f"by one of {', '.join(SORTS)} (instance)")
+        parser.add_argument("--limit", type=int, metavar="N", help="a page of N instances; stderr says the next page's marker")
+        parser.add_argument("--marker", metavar="UUID", help="begin behind this instance: the last one of the page before")
+        parser.add_argument("--no-flavors", action="store_true", help="do not read the decisions for the names of flavors")
+        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        column, _, order = arguments.sort.partition(":")
+        if column not in SORTS or order not in ("", "asc", "desc"):
+            raise errors.UsageError(f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, and :desc behind it for "
+                                    "the greatest first; mend --sort")
+        if arguments.limit is not None and arguments.limit < 1:
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+        self.partial = False
+        with self.history(source, arguments) as history:
+            rows, as_of = self._known(source, arguments, history)
+            rows = [row for row in rows if _is_wanted(row, arguments)]
+            page, following = self._page(source, rows, arguments, column, order == "desc")
+            flavors = {} if arguments.no_flavors else self._flavors(source, history, page)
+        self._show(source, page, arguments, as_of, flavors)
+        if not rows:
+            self.say("there are no such instances")
+        elif len(page) < len(rows):
+            self.say(f"{len(page)} of {len(rows)} instances" + (f"; the next page: --marker {following}" if following else ""))
+        return errors.EXIT_GAP if self.partial else errors.EXIT_OK
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    def _known(self, source, arguments, history):
+        """All rows, and cell -> text that marks the rows of a cell that is down."""
+        unknown, rows, as_of = {}, [], {}
+        self.positions = {}
+        if source.logs:
+            self.positions = resolve(parse_moment(arguments.at, self.now_ns), source)
+            for projection in history.world_at(self.positions, unknown).projections.values():
+                rows += instances_of(projection)
+        for cell, fault in (*unknown.items(), *source.down.items()):
+            if not wanted(cell, arguments.cells):
+                continue
+            self.partial = True
+            self.say(f"{self.app.NAME} instances: {fault}")
+            known = last_known(cell, source.urls[cell], history.cache, history.store) if cell in source.down else None
+            if known is None:
+                self.say(f"{cell}: nothing is known of its instances" + (
+                    "; name the store of the schedulers' snapshots with --snapshots" if history.store is None else ""))
+                continue
+            since = stamp(known.at_ns) if known.at_ns else f"position {known.projection.position}"
+            as_of[cell] = f"down, as of {since}"
+            self.say(f"{cell}: {as_of[cell]}, position {known.projection.position}")
+            rows += instances_of(known.projection)
+        return rows, as_of
+
+    def _page(self, source, rows, arguments, column, descending):
+        """The rows to show, and the marker of the next page (None: this is the last)."""
+        if column == "since":
+            self.times = self._times(source, rows)
+            rows = sorted(rows, key=_identity)
+            rows.sort(key=lambda row: self.times.get((row.cell, row.position)) or 0, reverse=descending)
+        else:
+            rows = sorted(rows, key=_identity)
+            rows.sort(key=lambda row: getattr(row, column) or "", reverse=descending)
+        if arguments.marker is not None:
+            places = [place for place, row in enumerate(rows) if row.instance == arguments.marker]
+            if not places:
+                raise errors.UsageError(f"there is no instance {arguments.marker} in this list; name the last one of the page before, "
+                                        "with the same filters and moment")
+            rows = rows[places[-1] + 1:]
+        page = rows[:arguments.limit]
+        # An instance that is there twice is not parted: the marker names an instance.
+        while arguments.limit is not None and len(page) < len(rows) and rows[len(page)].instance == page[-1].instance:
+            page.append(rows[len(page)])
+        if column != "since":
+            self.times = self._times(source, page)
+        return page, page[-1].instance if page and len(page) < len(rows) else None
+
+    def _times(self, source, rows):
+        """(Cell, position) -> time."""
+        wanted_ = {}
+        for row in rows:
+            if row.position is not None and row.cell in source.logs:
+                wanted_.setdefault(row.cell, set()).add(row.position)
+        return {(cell, position): at_ns for cell, positions in wanted_.items()
+                for position, at_ns in times_of(source.logs[cell], positions).items()}
+
+    def _flavors(self, source, history, rows):
+        """Instance -> flavor. A decision that claims stands in the log of the cell that it claims in."""
+        flavors = {}
+        for cell in sorted({row.cell for row in rows} & source.logs.keys()):
+            flavors |= flavors_of(source.logs[cell], {row.instance for row in rows if row.cell == cell}, self.positions[cell])
+        return flavors
+
+    def _show(self, source, page, arguments, as_of, flavors):
+        structured = arguments.output in ("json", "ndjson")
+        columns = COLUMNS if as_of or arguments.output != "table" else COLUMNS[:-1]
+        if arguments.no_flavors:
+            columns = tuple(name for name in columns if name != "flavor")
+        shown = Rows(self.out, arguments.output, columns, (), self.paint)
+        for row in page:
+            at_ns = self.times.get((row.cell, row.position))
+            since = stamp(at_ns) if at_ns is not None else None if row.position is None else f"position {row.position}"
+            shown.write({
+                "instance": row.instance, "cell": row.cell, "host": row.host, "project": row.project,
+                "state": row.state if row.consumer == row.instance else f"{row.state} as {row.consumer}", "since": since,
+                "flavor": flavors.get(row.instance), "resources": row.resources if structured else resources(row.resources),
+                "as_of": as_of.get(row.cell)})
+        shown.end()
+
+
+def _identity(row):
+    return row.instance, row.cell, row.host, row.consumer
+
+
+def _is_wanted(row, arguments):
+    return (wanted(row.host, arguments.hosts) and wanted(row.cell, arguments.cells) and wanted(row.instance, arguments.instances)
+            and (not arguments.projects or row.project is not None and wanted(row.project, arguments.projects))
+            and (not arguments.states or row.state in arguments.states))

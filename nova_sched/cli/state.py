@@ -1,0 +1,244 @@
+"""``nova-sched-replay state``: what the logs say of hosts at a moment."""
+
+import json
+import re
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import FORMS, Rows, aligned, stamp
+from nova_sched.cli.text import one_line
+from nova_sched.replay.hosts import details_of, folds_of, named_hosts, rows_of
+from nova_sched.replay.moments import parse_moment, resolve
+from nova_sched.replay.times import times_of
+from rpc_api import errors
+
+EPILOG = """\
+Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB is in
+MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z).
+
+exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment is not
+known, as records were removed in front of its log (the others are shown)
+
+examples:
+  nova-sched-replay state --log out/demo
+  nova-sched-replay state --log out/demo --at -15m --sort VCPU:desc --limit 10
+  nova-sched-replay state $HOST --log out/demo --at -1s
+  nova-sched-replay state 'host-*' --log out/demo -o csv --columns cell,host,status,VCPU
+"""
+FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates")
+
+
+def add_at(parser) -> None:
+    """Add ``--at``."""
+    parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
+
+
+def world_of(command, source, arguments, history):
+    """(World, CellFold of each cell) at the moment of ``--at``; cells whose state is not known there are said on stderr, and
+    noted in ``command.unknown``."""
+    positions = resolve(parse_moment(arguments.at, command.now_ns), source)
+    command.unknown = {}
+    world = history.world_at(positions, command.unknown)
+    for gap in command.unknown.values():
+        command.say(f"{command.app.NAME} {command.cmd_name}: {gap}")
+    if command.unknown and not world.projections:
+        raise next(iter(command.unknown.values()))
+    at = {cell: times_of(source.logs[cell], [one.position]).get(one.position) for cell, one in world.projections.items()}
+    return world, folds_of(world, at)
+
+
+def fold_lines(folds) -> list[str]:
+    """A line of each cell: to where it was folded."""
+    return [f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}" for one in folds]
+
+
+class State(ReplayCommand):
+    """Show all hosts at a moment, some of them (names or globs), or everything of one."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("hosts", nargs="*", metavar="HOST", help="a host's name, or a glob; one host: everything of it")
+        add_at(parser)
+        parser.add_argument("--sort", metavar="COLUMN[:desc]", default="host",
+                            help="by a column; of a resource class by what is used of its capacity (host)")
+        parser.add_argument("--columns", metavar="LIST", help="names of columns with commas between them, in this order")
+        parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
+        parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        if arguments.limit is not None and arguments.limit < 1:
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+        with self.history(source, arguments) as history:
+            world, folds = world_of(self, source, arguments, history)
+        found = named_hosts(world, arguments.hosts)
+        if len(arguments.hosts) == 1 and len(found) == 1 and arguments.columns is None:
+            self._show_one(source, world, folds, *found[0], arguments.output)
+        else:
+            self._show_all(world, folds, found, arguments)
+        return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
+
+    # --- all ------------------------------------------------------------------------------------------------------
+
+    def _show_all(self, world, folds, found, arguments):
+        rows = list(rows_of(world, found))
+        classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
+        columns = self._columns(arguments, rows, classes)
+        rows = _sorted_rows(rows, arguments.sort, classes)[:arguments.limit]
+        for line in fold_lines(folds):
+            self.say(one_line(line))
+        structured = arguments.output in ("json", "ndjson")
+        shown = Rows(self.out, arguments.output, columns, ("instances", *classes), self.paint)
+        for row in rows:
+            shown.write({name: _cell(row, name, structured) for name in columns})
+        shown.end()
+        if not found:
+            self.say("there are no hosts")
+        elif len(rows) < len(found):
+            self.say(f"{len(rows)} of {len(found)} hosts")
+
+    def _columns(self, arguments, rows, classes):
+        if arguments.columns is None:
+            shown = [name for name in FIXED if name not in ("reason", "aggregates") or arguments.output != "table"
+                     or any(getattr(row, name) for row in rows)]
+            place = shown.index("zone")
+            return [*shown[:place], *classes, *shown[place:]]
+        columns = arguments.columns.split(",")
+        unknown = [name for name in columns if name not in FIXED and name not in classes]
+        if unknown:
+            raise errors.UsageError(f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; mend "
+                                    "--columns")
+        return columns
+
+    # --- one ------------------------------------------------------------------------------------------------------
+
+    def _show_one(self, source, world, folds, cell, host, form):
+        times = times_of(source.logs[cell], [entry.position for entry in host.entries.values()])
+        details = details_of(world, cell, host, times)
+        fold = next(one for one in folds if one.cell == cell)
+        if form == "table":
+            self.out.write("".join(f"{one_line(line)}\n" for line in _lines(details, fold)))
+            return
+        if form == "csv":
+            raise errors.UsageError("everything of one host does not fit a table; use -o table or json, or name --columns")
+        for one in details["instances"]:
+            one["since"] = stamp(one["since"])
+        whole = {"cell": cell, "position": fold.position, "time": stamp(fold.at_ns), "cell_digest": fold.digest, **details}
+        self.out.write(json.dumps(whole, indent=2 if form == "json" else None) + "\n")
+
+
+def class_order(name):
+    """Resource classes in the order in which people name them."""
+    usual = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB")
+    return (usual.index(name) if name in usual else len(usual)), name
+
+
+def _cell(row, name, structured):
+    if name in row.amounts:
+        used, capacity = row.amounts[name]
+        return {"used": used, "capacity": capacity} if structured else f"{used}/{capacity}"
+    if name not in FIXED:
+        return None
+    value = getattr(row, name)
+    if name == "aggregates":
+        return list(value) if structured else ",".join(value) or None
+    return value
+
+
+def _sorted_rows(rows, sort, classes):
+    name, _, order = sort.partition(":")
+    if name not in FIXED and name not in classes or order not in ("", "asc", "desc"):
+        raise errors.UsageError(f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc behind it for "
+                                "the greatest first; mend --sort")
+
+    def key(row):
+        if name in classes:
+            used, capacity = row.amounts.get(name, (0, 0))
+            return used / capacity if capacity else float(used > 0)
+        value = getattr(row, name)
+        return value if value is not None else ""
+    # First by name, so that equal ones keep one order.
+    rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
+    if name == "host":
+        return rows[::-1] if order == "desc" else rows
+    return sorted(rows, key=key, reverse=order == "desc")
+
+
+def _natural(name):
+    """A name as people sort it: host-9 before host-10."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name[:255])]
+
+
+def _lines(details, fold):
+    yield f"{details['host']} in {fold.cell} at position {fold.position}, {stamp(fold.at_ns)}"
+    facts = [("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
+             ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
+             ("metrics", ", ".join(f"{name} {value:g}" for name, value in details["metrics"].items()) or "none"),
+             ("node", f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
+                      + (f", {details['ip']}" if details["ip"] else "")),
+             ("agent", details["server"]), ("zone", details["zone"]),
+             ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"]) or "none"),
+             ("digest", f"{details['digest']} of the host, {fold.digest} of the cell")]
+    yield from (f"  {name:<11} {value}" for name, value in facts)
+    depths = {None: -1}
+    for number, one in enumerate(details["providers"]):
+        depth = depths[one["uuid"]] = depths[one["parent"]] + 1
+        yield ""
+        yield f"{'  ' * depth}provider {one['name']} {one['uuid']}"
+        if one["traits"]:
+            yield f"{'  ' * depth}  traits {', '.join(one['traits'])}"
+        if one["aggregates"]:
+            yield f"{'  ' * depth}  aggregates {', '.join(one['aggregates'])}"
+        heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
+        table = [(*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
+                 for item in one["inventories"]]
+        if table:
+            yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
+    yield from _device_lines(details)
+    yield ""
+    yield f"{len(details['instances'])} instances"
+    heads = ("instance", "state", "since", "position", "project", "resources")
+    if details["instances"]:
+        yield from (f"  {line}" for line in aligned(heads, [
+            (one["instance"], one["state"] + (" as " + one["consumer"] if one["consumer"] != one["instance"] else ""),
+             stamp(one["since"]), one["since_position"], one["project"] or "-", resources(one["resources"]))
+            for one in details["instances"]], ("position",)))
+    if details["tracked_only"]:
+        yield f"{len(details['tracked_only'])} more that nova-compute says to have: {', '.join(details['tracked_only'])}"
+
+
+def _device_lines(details):
+    if details["numa_nodes"]:
+        yield ""
+        heads = ("numa_node", "pinned", "free_cpus", "shared_used", "memory_mb_used", "pages_free")
+        yield from aligned(heads, [
+            (one["node"], f"{len(one['pinned'])}/{len(one['dedicated_cpus'])}", _ranges(one["free_cpus"]) or "none",
+             f"{one['shared_used']}/{one['shared_cpus']}", f"{one['memory_used_mb']}/{one['memory_mb']}",
+             ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in one["pages"]) or "-")
+            for one in details["numa_nodes"]])
+    if details["pci_pools"]:
+        yield ""
+        heads = ("pci_pool", "numa_node", "used", "free", "total", "tags")
+        yield from aligned(heads, [
+            (f"{one['vendor_id']}:{one['product_id']}", "-" if one["numa_node"] is None else one["numa_node"], one["used"],
+             one["free"], one["total"], " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-")
+            for one in details["pci_pools"]], ("used", "free", "total"))
+
+
+def _braced(metadata):
+    return f" ({', '.join(f'{name}={value}' for name, value in metadata.items())})" if metadata else ""
+
+
+def _ranges(numbers):
+    """Ascending numbers as in ``0-3,6``."""
+    runs = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def resources(amounts) -> str:
+    """Resource class -> amount in one word."""
+    return ",".join(f"{name}={amount}" for name, amount in amounts.items()) or "-"

@@ -1,0 +1,159 @@
+"""``nova-sched-replay stats``: what went on in a stretch of the logs, in numbers."""
+
+import json
+import re
+
+from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.output import Rows, aligned, stamp
+from nova_sched.cli.text import one_line
+from nova_sched.replay.moments import parse_range, resolve
+from nova_sched.replay.stats import Stats as Counted
+from nova_sched.replay.stats import gather
+from rpc_api import errors
+
+EPILOG = """\
+RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00); all of the logs without one. A
+latency is the time from a request's arrival at its scheduler to the decision, a build time that from a claim to the start of its
+instance, knowledge lag the records between what a decision knew of its cell's log and where it stands there. Rates follow from
+the times of the events.
+
+exit codes: 0 shown, 2 usage, 3 a log cannot be reached, 4 the state in front of the range is not known, so that claims could not
+be told apart
+
+examples:
+  nova-sched-replay stats --log out/demo
+  nova-sched-replay stats @-2h:-1h --log out/demo --interval 10s
+  nova-sched-replay stats 10: --log cell1=sqlite:///out/demo/log.cell1.db -o json
+"""
+_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+COLUMNS = ("time", "events", "decisions", "placed", "refused", "retried", "latency_p95_ms", "claims_accepted", "claims_refused",
+           "started", "failed")
+
+
+def duration(text: str, option: str) -> int:
+    """Nanoseconds of ``10s``, ``500ms``, ``5m``; UsageError for a text that is none."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|[smhd])", text)
+    if not found or not float(found[1]):
+        raise errors.UsageError(f"{option} is {text!r}, wanted a time such as 10s, 500ms or 5m; mend it")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+class Stats(ReplayCommand):
+    """Count events, decisions, refusals, claims and builds, with latencies, the busiest hosts and the silent ones."""
+
+    EPILOG = EPILOG
+
+    def add_arguments(self, parser):
+        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
+        parser.add_argument("--interval", metavar="TIME", help="a row for each interval of so long (10s, 5m)")
+        parser.add_argument("--silent", metavar="TIME", default="60s", help="hosts not heard of for so long at the end (60s)")
+        parser.add_argument("--top", type=int, default=10, metavar="N", help="reasons and hosts to show (10)")
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+
+    def run_on(self, source, arguments):
+        silence_ns = duration(arguments.silent, "--silent")
+        stats = Counted(duration(arguments.interval, "--interval") if arguments.interval else None)
+        first, last = self._bounds(source, arguments)
+        with self.history(source, arguments) as history:
+            hosts = gather(history, first, last, stats)
+        for gap in stats.unknown.values():
+            self.say(f"{self.app.NAME} stats: {gap}; which claims were accepted there is not counted")
+        silent = stats.silent(hosts, silence_ns)
+        if arguments.output == "json":
+            self.out.write(json.dumps(self._facts(stats, silent, first, last, arguments.top), indent=2) + "\n")
+        elif stats.interval_ns is not None:
+            rows = Rows(self.out, "table", COLUMNS, COLUMNS[1:], self.paint)
+            for row in _intervals(stats):
+                rows.write(row)
+            rows.end()
+        else:
+            self.out.write("".join(f"{one_line(line)}\n" for line in self._lines(stats, silent, arguments)))
+        return errors.EXIT_GAP if stats.unknown else errors.EXIT_OK
+
+    def _bounds(self, source, arguments):
+        bounds = {cell: log.bounds() for cell, log in source.logs.items()}
+        first, last = {cell: one.first for cell, one in bounds.items()}, {cell: one.last for cell, one in bounds.items()}
+        if arguments.range is not None:
+            begin, end = parse_range(arguments.range, self.now_ns)
+            if begin is not None:
+                found = resolve(begin, source)
+                # A position is in the range itself, a time begins behind the last record before it.
+                begin_cell = None if begin.position is None else source.one(begin.cell, arguments.range)[0] if (
+                    begin.cell or begin.position not in ("first", "last")) else "all"
+                first = {cell: position + (begin_cell not in (cell, "all")) for cell, position in found.items()}
+            if end is not None:
+                last = resolve(end, source)
+        return first, last
+
+    def _facts(self, stats, silent, first, last, top):
+        whole, seconds = stats.all, stats.seconds()
+        return {
+            "cells": {cell: {"first": first[cell], "last": last[cell]} for cell in sorted(first)},
+            "records": stats.records, "events": whole.events, "bytes": stats.bytes,
+            "first": stamp(stats.first_ns), "last": stamp(stats.last_ns), "seconds": round(seconds, 3),
+            "events_per_s": _rate(whole.events, seconds), "decisions_per_s": _rate(whole.decisions, seconds),
+            **{f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
+               for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))},
+            "decisions": {"made": whole.decisions, "placed": whole.placed, "refused": whole.refused, "retried": whole.retried,
+                          "requests_refused_without": stats.turned_away,
+                          "latency_ms": whole.latency.facts(1e6), "knowledge_lag_records": stats.knowledge_lag.facts()},
+            "refusals": [{"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
+                         for reason, count in _most(stats.reasons, top)],
+            "claims": {"accepted": whole.claims_accepted, "refused": whole.claims_refused, "not_known_in": sorted(stats.unknown)},
+            "builds": {"started": whole.started, "failed": whole.failed, "failed_for_good": stats.final_failures,
+                       "time_ms": stats.build_time.facts(1e6)},
+            "busiest_hosts": [{"cell": cell, "host": host, "events": count} for (cell, host), count in _most(stats.busy, top)],
+            "silent_hosts": [{"cell": cell, "host": host, "heard": stamp(heard)} for cell, host, heard in silent],
+            "intervals": list(_intervals(stats))}
+
+    def _lines(self, stats, silent, arguments):
+        whole, seconds, top = stats.all, stats.seconds(), arguments.top
+        yield (f"{whole.events} events in {stats.records} records, {stats.bytes} bytes, {stamp(stats.first_ns)} to "
+               f"{stamp(stats.last_ns)} ({seconds:.1f} s)")
+        if not whole.events:
+            return
+        if seconds:
+            yield f"{_rate(whole.events, seconds):,.1f} events/s, {_rate(whole.decisions, seconds):,.1f} decisions/s"
+        for title, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("producer", stats.by_role)):
+            yield ""
+            yield from aligned((title, "events", "bytes"), [(key, *counts) for key, counts in sorted(
+                counted.items(), key=lambda item: (-item[1][0], item[0]))], ("events", "bytes"))
+        yield ""
+        yield f"decisions   {whole.decisions}: {whole.placed} placed, {whole.refused} refused, {whole.retried} of them retries"
+        if stats.turned_away:
+            yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"
+        yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
+        yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
+        timings = [("decision ms", whole.latency.facts(1e6)), ("build ms", stats.build_time.facts(1e6)),
+                   ("knowledge lag records", stats.knowledge_lag.facts())]
+        timings = [(name, *(f"{value:g}" for value in facts.values())) for name, facts in timings if facts["count"]]
+        if timings:
+            yield ""
+            yield from aligned(("of", "count", "p50", "p95", "p99", "max"), timings, ("count", "p50", "p95", "p99", "max"))
+        if stats.reasons:
+            yield ""
+            yield from aligned(("refused for", "decisions", "hosts"), [
+                (reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)], ("decisions", "hosts"))
+        if stats.busy:
+            yield ""
+            yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [
+                (host, cell, count) for (cell, host), count in _most(stats.busy, top)], ("claims, starts, deletes",))
+        yield ""
+        yield f"{len(silent)} hosts not heard of for {arguments.silent} at the end"
+        yield from (f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
+                    for cell, host, heard in silent[:top])
+
+
+def _most(counter, top):
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:max(0, top)]
+
+
+def _rate(count, seconds):
+    return round(count / seconds, 2) if seconds else None
+
+
+def _intervals(stats):
+    for start, one in sorted(stats.intervals.items()):
+        p95 = one.latency.facts(1e6)["p95"]
+        yield {"time": stamp(start), "latency_p95_ms": p95, **{
+            name: getattr(one, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")}}

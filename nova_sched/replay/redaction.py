@@ -1,0 +1,258 @@
+"""Taking personal and private data out of the events of a log, so that decisions made on what is left are the same.
+
+Equal texts become equal pseudonyms (by a hash with a key of one export), so whatever is only compared keeps its meaning. What
+is hidden, and what stays, is in docs/operating and in the help of ``export``.
+"""
+
+import ipaddress
+import json
+import re
+from hashlib import blake2b
+
+from rpc_api import digest, errors, events
+from rpc_api.objects.image_meta import ImageMetaProps
+from rpc_api.packing import pack
+
+#: Image properties of nova's own that hold a name, an owner or a free text.
+PRIVATE_PROPERTIES = frozenset({"img_owner_id", "os_admin_user", "os_command_line", "img_signature",
+                                "img_signature_certificate_uuid", "img_root_device_name"})
+#: Metadata keys of aggregates that filters, weighers and request filters read; and how such keys begin or end.
+KEPT_METADATA = frozenset({"availability_zone", "domain", "instance_type", "segment_id", "max_io_ops_per_host",
+                           "max_instances_per_host"})
+PROJECT_KEY = "filter_tenant_id"
+_KEPT_KEY = re.compile(r"trait:.*|.*_weight_multiplier|.*_allocation_ratio", re.DOTALL)
+#: Hints whose values are uuids of instances and groups, or nova's own words.
+_UUID_HINTS = frozenset({"group", "same_host", "different_host"})
+_KEPT_HINTS = frozenset({"_nova_check_type", "query"})
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NETWORK = re.compile(r"/?[0-9a-fA-F.:]{0,45}")
+_PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
+_WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
+_ADDRESS = re.compile(r"(?<![0-9.])\d{1,3}(?:\.\d{1,3}){3}(?![0-9.])")
+#: Reasons that are nova_sched's own words: a resource class, or one that a claim was refused for.
+_OWN_REASON = re.compile(r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds resources already)"
+                         r"|claim refused|simulated failure")
+
+
+class Known:
+    """What is to be known of logs before anything of them is hidden: ids of projects and users, metadata keys that flavors
+    ask for, and policies (their options by their digest)."""
+
+    def __init__(self):
+        self.ids = set()
+        self.asked_keys = set()
+        self.policies = {}
+
+    def see(self, event) -> None:
+        """Take in an :class:`~rpc_api.codec.Event`."""
+        see = _SEE.get(event.name)
+        if see is not None:
+            see(self, event.data)
+            self.ids -= {None, ""}
+
+    def _see_decision(self, data):
+        evidence = _thawed("Evidence", data.evidence)
+        if evidence is not None:
+            self.ids.update((evidence.request.project_id, evidence.request.user_id))
+            self.asked_keys.update(key.rpartition(":")[2] for key in evidence.request.extra_specs)
+
+    def _see_report(self, data):
+        consumers = _thawed("HostConsumers", data.consumers)
+        self.ids.update(one.project_id for one in (consumers.consumers if consumers else ()))
+
+
+_SEE = {
+    "DecisionMade": Known._see_decision, "HostReported": Known._see_report,
+    "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
+    "InstanceStarted": lambda self, data: self.ids.add(data.consumer.project_id),
+    "PolicyAdopted": lambda self, data: self.policies.update({data.digest: data.options}),
+}
+#: For :func:`rpc_api.codec.decode_holding`: the events that a :class:`Known` takes in.
+KNOWN_BY = [[name.encode() for name in _SEE]]
+
+
+def _thawed(name, packed):
+    try:
+        return events.thaw(name, packed)
+    except errors.InvalidEvent:
+        return None
+
+
+class Redactor:
+    """Hides what is private in events, with a ``key`` (bytes) that nobody keeps, and what is :class:`Known` of their logs."""
+
+    def __init__(self, key: bytes, known: Known):
+        self._key = key
+        self._known = known
+        self._addresses = {}
+        self._digests = {digest_: self._policy(digest_, options)[0] for digest_, options in known.policies.items()}
+
+    # --- texts -----------------------------------------------------------------------------------------------------
+
+    def name(self, text: str | None) -> str | None:
+        """The pseudonym of an id or a word: 32 hex digits; nothing stays nothing."""
+        return self._hash("name", text).hex() if text else text
+
+    def text(self, text: str | None) -> str | None:
+        """What stands for a free text: equal for equal ones."""
+        return f"redacted {self._hash('text', text).hex()[:8]}" if text else text
+
+    def reason(self, text: str) -> str:
+        """A reason: nova_sched's own stay."""
+        return text if _OWN_REASON.fullmatch(text) else self.text(text)
+
+    def words(self, text: str) -> str:
+        """A list of words, parted by commas: each by :meth:`word`."""
+        return ",".join(part.replace(part.strip(), self.word(part.strip()), 1) for part in text.split(","))
+
+    def word(self, word: str) -> str:
+        """A word by its pseudonym; small numbers and booleans stay, unless they are the id of a project or user."""
+        return word if _PLAIN.fullmatch(word) and word not in self._known.ids else self.name(word)
+
+    def kept(self, text: str) -> str:
+        """A text that stays, but for ids of projects and users in it."""
+        return _WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
+
+    def address(self, text: str | None) -> str | None:
+        """The pseudonym of an IP address: two addresses share as many leading bits as before."""
+        if text and text not in self._addresses:
+            self._addresses[text] = self._address(text)
+        return self._addresses[text] if text else text
+
+    def _address(self, text):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return self.text(text)
+        number, bits = int(address), address.max_prefixlen
+        hidden = 0
+        for place in range(bits):
+            before = number >> (bits - place)
+            flip = self._hash("address", f"{address.version}/{place}/{before}")[0] & 1
+            hidden = hidden << 1 | ((number >> (bits - 1 - place) & 1) ^ flip)
+        return str(type(address)(hidden) if address.version == 4 else ipaddress.IPv6Address(hidden))
+
+    def _hash(self, kind, text):
+        return blake2b(f"{kind}\0{text}".encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
+
+    def account(self, account: str | None, producers) -> str | None:
+        """An account: it stays where it says no more than its role, or a producer's name."""
+        if account is None or account in {one for producer in producers for one in (
+                producer.partition("/")[0], producer.replace("/", ".", 1))}:
+            return account
+        return self.text(account)
+
+    # --- parts of events -------------------------------------------------------------------------------------------
+
+    def properties(self, properties: dict) -> dict:
+        """Image properties: values of nova's own keys stay."""
+        return {key: self.kept(value) if self._is_open(key) else self.word(value) for key, value in properties.items()}
+
+    def _is_open(self, key):
+        """Whether values under a name of an image property, or a key of metadata that may be one, stay."""
+        return key not in PRIVATE_PROPERTIES and (key in ImageMetaProps.fields or key in self._known.asked_keys)
+
+    def metadata(self, metadata: dict) -> dict:
+        """Metadata of an aggregate: values of keys that filters and weighers or a flavor ask for stay."""
+        return {key: self._metadata(key, value) for key, value in metadata.items()}
+
+    def _metadata(self, key, value):
+        if key in KEPT_METADATA or _KEPT_KEY.fullmatch(key):
+            return value
+        return self.kept(value) if self._is_open(key) and not key.startswith(PROJECT_KEY) else self.words(value)
+
+    def hints(self, hints: dict) -> dict:
+        """Scheduler hints: those that filters know keep their meaning."""
+        return {name: tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
+
+    def _hint(self, name, value):
+        if name == "build_near_host_ip":
+            return self.address(value)
+        if name == "query":
+            return _ADDRESS.sub(lambda found: self.address(found[0]), self.kept(value))
+        if name in _KEPT_HINTS or name in _UUID_HINTS and _UUID.fullmatch(value) or name == "cidr" and _NETWORK.fullmatch(value):
+            return value
+        return self.name(value)
+
+    def guest(self, packed):
+        """A packed Guest; one that cannot be read cannot be read afterwards either."""
+        guest = packed and _thawed("Guest", packed)
+        if not guest:
+            return packed and b"\xc1"
+        return pack(guest._replace(image_properties=self.properties(guest.image_properties)))
+
+    def consumer(self, consumer):
+        """A Consumer of a host."""
+        return consumer._replace(project_id=self.name(consumer.project_id), guest=self.guest(consumer.guest))
+
+    def request(self, request):
+        """A SchedulingRequest."""
+        return request._replace(
+            project_id=self.name(request.project_id), user_id=self.name(request.user_id),
+            extra_specs={key: self.kept(value) for key, value in request.extra_specs.items()},
+            image_properties=self.properties(request.image_properties), scheduler_hints=self.hints(request.scheduler_hints))
+
+    def _policy(self, digest_, options):
+        """(Digest, options) of a policy; the digest follows the options where it was theirs."""
+        hidden = self.kept(options)
+        try:
+            genuine = _digest_of(options) == digest_
+            return _digest_of(hidden) if genuine else digest_, hidden
+        except (ValueError, RecursionError, errors.InvalidEvent):
+            return digest_, hidden
+
+    # --- events ----------------------------------------------------------------------------------------------------
+
+    def data(self, name: str, data):
+        """The data of an event of a type without what is private. The digest of a HostConfirmed is for the fold to mend."""
+        hide = _HIDE.get(name)
+        return data if hide is None else hide(self, data)
+
+    def _reported(self, data):
+        inventory = _thawed("HostInventory", data.inventory)
+        hidden = b"\xc1" if inventory is None else pack(inventory._replace(host_ip=self.address(inventory.host_ip)))
+        status = data.status._replace(disabled_reason=self.text(data.status.disabled_reason))
+        consumers = _thawed("HostConsumers", data.consumers)
+        if consumers is None:
+            return data._replace(inventory=hidden, status=status, consumers=b"\xc1")
+        of = tuple(map(self.consumer, consumers.consumers))
+        # A digest that was wrong stays as wrong as it was.
+        change = digest.consumers_digest(of) - digest.consumers_digest(consumers.consumers)
+        return data._replace(inventory=hidden, status=status, consumers=pack(consumers._replace(consumers=of)),
+                             consumers_digest=(data.consumers_digest + change) & digest.MASK)
+
+    def _decided(self, data):
+        evidence = _thawed("Evidence", data.evidence)
+        if evidence is None:
+            return data._replace(evidence=b"\xc1")
+        evidence = evidence._replace(request=self.request(evidence.request),
+                                     policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest))
+        return data._replace(evidence=pack(evidence))
+
+    def _adopted(self, data):
+        return data._replace(**dict(zip(("digest", "options"), self._policy(data.digest, data.options), strict=True)))
+
+    def _tracked(self, data):
+        return data._replace(instances=tuple(one._replace(image_properties=self.properties(one.image_properties))
+                                             for one in data.instances))
+
+    def _with_reason(self, data):
+        return data._replace(reason=self.reason(data.reason))
+
+
+def _digest_of(options):
+    """As :attr:`nova_sched.selection.policy.Policy.digest`, of policies with filters of deployers too."""
+    return blake2b(pack(json.loads(options)), digest_size=8).hexdigest()
+
+
+#: Events in which something is hidden; the rest hold names of hosts and cells, uuids and numbers alone.
+_HIDE = {
+    "HostReported": Redactor._reported, "DecisionMade": Redactor._decided, "PolicyAdopted": Redactor._adopted,
+    "InstancesTracked": Redactor._tracked, "BuildFailed": Redactor._with_reason, "ClaimReleased": Redactor._with_reason,
+    "HostLost": Redactor._with_reason, "HostRemoved": Redactor._with_reason,
+    # (It quotes the request.)
+    "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
+    "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id), guest=self.guest(data.guest)),
+    "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
+    "AggregateUpdated": lambda self, data: data._replace(metadata=self.metadata(data.metadata)),
+}

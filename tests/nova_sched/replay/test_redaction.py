@@ -1,0 +1,243 @@
+"""Redaction: nothing private is left in an exported file, and what is made of it again comes out the same."""
+
+import ipaddress
+import itertools
+import json
+import random
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from nova_sched.projection.projection import Projection
+from nova_sched.replay.archive import open_archive
+from nova_sched.replay.exporting import export
+from nova_sched.replay.moments import Span
+from nova_sched.replay.reading import decoded_records, records_between
+from nova_sched.replay.redaction import _HIDE, Known, Redactor
+from nova_sched.selection.policy import Policy
+from rpc_api import codec, digest, errors, events
+from rpc_api.events import EVENTS
+from rpc_api.log import Record, open_log
+from rpc_api.packing import pack
+from tests.builders import (
+    EPOCH, Voice, claim, confirmation, consumer, of, record_of, released, report, started, tree, uuid_of)
+
+_names = itertools.count()
+PROJECT, USER, SECRET = uuid.UUID(int=7).hex, "ada@example.org", "tops3cret"
+PRIVATE = (PROJECT, USER, SECRET, "10.1.2.3", "10.1.2.77", "2001:db8::7")
+
+
+@pytest.fixture
+def redactor():
+    known = Known()
+    known.ids = {PROJECT, USER}
+    known.asked_keys = {"rack"}
+    return Redactor(b"key", known)
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "192.168.0.0/20", "2001:db8::/33"])
+def test_addresses_keep_their_networks(redactor, network):
+    rng, network = random.Random(1), ipaddress.ip_network(network)
+    texts = [str(network[rng.randrange(2**12)]) for _ in range(60)]
+    hidden = [redactor.address(text) for text in texts]
+    assert not set(hidden) & set(texts) or network.version == 4
+    for (one, hidden_one), (other, hidden_other) in itertools.combinations(zip(texts, hidden, strict=True), 2):
+        assert (one == other) == (hidden_one == hidden_other)
+        for length in range(network.max_prefixlen):
+            near = ipaddress.ip_network(f"{one}/{length}", strict=False)
+            hidden_near = ipaddress.ip_network(f"{hidden_one}/{length}", strict=False)
+            assert (ipaddress.ip_address(other) in near) == (ipaddress.ip_address(hidden_other) in hidden_near)
+
+
+@pytest.mark.parametrize("text, kept", [("MEMORY_MB", True), ("claim refused: VCPU", True), ("simulated failure", True),
+                                        (SECRET, False), ("claim refused: tops3cret", False), ("down", True)])
+def test_reasons(redactor, text, kept):
+    assert (redactor.reason(text) == text) is kept
+
+
+@pytest.mark.parametrize("key, value, hidden", [
+    ("availability_zone", "az 1", False), ("filter_tenant_id", f"{PROJECT}, other", True), ("filter_tenant_id3", PROJECT, True),
+    ("owner", SECRET, True), ("rack", "r1,r2", False), ("rack", PROJECT, True), ("cpu_weight_multiplier", "2.0", False),
+    ("trait:CUSTOM_X", "required", False), ("hw_machine_type", "q35,pc", False), ("img_owner_id", PROJECT, True), ("floor", "3", False)])
+def test_metadata(redactor, key, value, hidden):
+    shown = redactor.metadata({key: value})[key]
+    assert (shown != value) is hidden
+    assert shown.count(",") == value.count(",") and PROJECT not in shown and SECRET not in shown
+
+
+def test_words_of_metadata_and_properties_stay_equal(redactor):
+    """What AggregateImagePropertiesIsolation and AggregateMultiTenancyIsolation compare."""
+    properties = redactor.properties({"owner": "a", "img_owner_id": PROJECT, "flag": "0", "hw_disk_bus": "scsi"})
+    metadata = redactor.metadata({"owner": "b, a", "img_owner_id": PROJECT, "filter_tenant_id": f"x,{PROJECT}"})
+    assert properties["owner"] in [word.strip() for word in metadata["owner"].split(",")]
+    assert properties["img_owner_id"] == metadata["img_owner_id"] == redactor.name(PROJECT)
+    assert redactor.name(PROJECT) in metadata["filter_tenant_id"].split(",")
+    assert properties["flag"] == "0" and properties["hw_disk_bus"] == "scsi"
+
+
+@pytest.mark.parametrize("name, value, hidden", [
+    ("group", uuid_of("x"), False), ("group", "my group", True), ("same_host", uuid_of("x"), False), ("cidr", "/24", False),
+    ("cidr", "/255.255.0.0", False), ("build_near_host_ip", "10.1.2.3", True), ("color", SECRET, True), ("_nova_check_type", "rebuild", False),
+    ("query", '[">=", "$free_ram_mb", 1024]', False), ("query", '["=", "$host_ip", "10.1.2.3"]', True)])
+def test_hints(redactor, name, value, hidden):
+    (shown,) = redactor.hints({name: (value,)})[name]
+    assert (shown != value) is hidden
+    if name == "query":
+        assert json.loads(shown)[:2] == json.loads(value)[:2]
+
+
+def test_policies_keep_their_digests(redactor):
+    options = Policy(isolated_images=(PROJECT,)).to_json()
+    adopted = events.PolicyAdopted(Policy(isolated_images=(PROJECT,)).digest, options)
+    hidden = redactor.data("PolicyAdopted", adopted)
+    assert PROJECT not in hidden.options and Policy.from_json(hidden.options).digest == hidden.digest != adopted.digest
+    forged = redactor.data("PolicyAdopted", adopted._replace(digest="0" * 16))
+    assert forged.digest == "0" * 16
+
+
+def test_every_event_that_has_a_text_is_thought_of():
+    """A new event, or a new field of one, is to be looked at: is there anything private in it?"""
+    untouched = {name: tuple(schema.fields) for name, schema in EVENTS.items() if name not in _HIDE}
+    assert untouched == {
+        "LogOpened": ("cell", "epoch"), "LogRebased": ("cell", "first", "accounts_required"), "AccountsRequired": ("required",),
+        "HostConfirmed": ("host", "digest"), "HostSeen": ("host",), "ClaimExpired": ("consumer_uuid", "claim_uuid"),
+        "InstanceDeleted": ("host", "instance_uuid"), "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
+        "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"), "GroupFenced": ("group_uuid", "anchor")}
+    assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
+
+
+# --- whole logs ------------------------------------------------------------------------------------------------------------
+
+def guest():
+    return pack(events.Guest((), (), {"os_admin_user": SECRET, "hw_disk_bus": "scsi", "team": SECRET}))
+
+
+def private(name, *allocations):
+    return consumer(name, *(allocations or (of("a", 1),)))._replace(project_id=PROJECT, guest=guest())
+
+
+def decision():
+    request = events.SchedulingRequest(
+        "req-1", PROJECT, "small", {"aggregate_instance_extra_specs:rack": PROJECT}, {"img_owner_id": PROJECT, "note": SECRET}, (), "none",
+        (), (), (), None, (), (), (), None, None, None, None, user_id=USER,
+        scheduler_hints={"color": (SECRET,), "build_near_host_ip": ("10.1.2.3",)})
+    evidence = events.Evidence(request, (), "0" * 16, 1, 0, 0, 0, (), ())
+    return events.DecisionMade("req-1", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
+
+
+def said():
+    """Records of everything that holds something private."""
+    agent, other, scheduler, conductor = (Voice(name) for name in (
+        "compute_agent/a", "compute_agent/b", "scheduler/one", "conductor/c"))
+    first = report("a", private("vm-0"), inventory=tree("a", host_ip="10.1.2.3"), disabled=True)
+    first = first._replace(status=first.status._replace(disabled_reason=f"because of {SECRET}"))
+    later = report("a", private("vm-0"), private("vm-1"), inventory=tree("a", host_ip="10.1.2.3"))
+    yield record_of(conductor.say(events.LogOpened("cell1", EPOCH)))
+    yield record_of(agent.say(first), agent.say(confirmation(first)))
+    yield record_of(other.say(report("b", inventory=tree("b", host_ip="2001:db8::7"))), other.say(events.HostConfirmed("b", 12345)))
+    yield record_of(scheduler.say(claim("vm-1", "a")._replace(project_id=PROJECT, guest=guest(), forced=True)))
+    yield record_of(agent.say(started("vm-1", "a")._replace(consumer=private("vm-1"))), agent.say(later), agent.say(confirmation(later)))
+    yield record_of(agent.say(later._replace(consumers_digest=99)), agent.say(events.HostConfirmed("a", 77)))
+    yield record_of(scheduler.say(decision()), scheduler.say(decision()._replace(evidence=b"\xc1" + SECRET.encode())))
+    yield record_of(scheduler.say(events.AggregateUpdated(uuid_of("rack"), "rack", ("a",), {"filter_tenant_id": PROJECT, "rack": PROJECT,
+                                                                                           "owner": USER})))
+    yield record_of(conductor.say(events.BuildFailed(uuid_of("vm-1"), "req-1", "a", 1, f"no {SECRET}", False)),
+                    conductor.say(released("vm-1")._replace(reason=SECRET)), conductor.say(events.HostLost("b", f"{SECRET} is down")))
+    yield record_of(scheduler.say(events.InstancesTracked("a", (events.TrackedInstance(uuid_of("vm-1"), {"team": SECRET}),), ())))
+    yield b"\xc1" + SECRET.encode()
+    yield codec.msgpack.packb([1, EPOCH, [["Melted", "1.0", "conductor/c", 1, 9, 0, [SECRET]], list(conductor.say(events.HostSeen("b")))]])
+    yield record_of(agent.say(report("a", inventory=b"\xc1" + SECRET.encode())))
+    yield record_of(scheduler.say(claim("vm-3", "a")._replace(project_id=PROJECT, guest=b"\xc1" + SECRET.encode())))
+    yield record_of(conductor.say(events.HostRemoved("b", SECRET)))
+
+
+def exported(tmp_path, records, **options):
+    """The exported log of some records (payloads, or Records)."""
+    with open_log(f"memory://redact-{next(_names)}") as log:
+        log.append([getattr(one, "payload", one) for one in records])
+        with open(tmp_path / "file", "wb") as file:
+            export(SimpleNamespace(logs={"cell1": log}), {"cell1": Span(*log.bounds())}, file, 1, **options)
+        before = list(decoded_records(log))
+        log.delete()
+    (_, archive), = open_archive(tmp_path / "file")
+    return before, archive
+
+
+def test_nothing_private_is_left(tmp_path):
+    records = list(said())
+    whole = b"".join(records)
+    assert all(one.encode() in whole for one in PRIVATE if one != "10.1.2.77")
+    _, archive = exported(tmp_path, records)
+    left = b"".join(record.payload for record in records_between(archive))
+    assert [one for one in PRIVATE if one.encode() in left] == []
+    for frame in archive._shared.reader.frames:
+        assert SECRET.encode() not in archive._shared.reader.body(frame)
+    assert archive.redacted
+
+
+def folded(records):
+    projection = Projection("cell1")
+    outcomes, noted = projection.fold(records)
+    return projection, outcomes, noted
+
+
+def test_the_fold_of_what_is_left_is_the_same_but_for_texts(tmp_path):
+    before, archive = exported(tmp_path, said())
+    after = list(decoded_records(archive))
+    true, outcomes, noted = folded(before)
+    hidden, hidden_outcomes, hidden_noted = folded(after)
+    assert hidden_outcomes == outcomes and hidden_noted == noted and {one.kind for one in noted} >= {"digest-mismatch"}
+    assert [(one.position, one.index) for one in hidden.quarantine] == [(one.position, one.index) for one in true.quarantine]
+    for counts in (true.counts, hidden.counts):
+        for kind in [kind for kind in counts if kind.startswith("set-aside:")]:
+            del counts[kind]
+    assert hidden.counts == true.counts and true.counts["divergence"] == 2
+    assert hidden.producers == true.producers and hidden.hosts.keys() == true.hosts.keys()
+    assert [[getattr(one, "name", None) for one in record.events] for _, record in after] == [
+        [getattr(one, "name", None) for one in record.events] for _, record in before]
+    for name, host in hidden.hosts.items():
+        reported = next(event.data for _, record in reversed(after) for event in record.events
+                        if getattr(event, "name", "") == "HostReported" and event.data.host == name and event.data.inventory != b"\xc1")
+        assert reported.consumers_digest == 99 or host.running_digest == digest.consumers_digest(
+            events.thaw("HostConsumers", reported.consumers).consumers)
+
+
+def test_why_an_event_was_taken_out_is_told(tmp_path):
+    _, archive = exported(tmp_path, said())
+    reasons = [event.reason for _, record in decoded_records(archive) for event in record.events if isinstance(event, codec.SetAside)]
+    assert len(reasons) == 2 and "'Redacted: undecodable'" in reasons[0] and "'Redacted: unknown-type'" in reasons[1]
+
+
+def test_each_export_has_names_of_its_own(tmp_path):
+    """Two files of one log cannot be joined by their pseudonyms."""
+    texts = []
+    for _ in range(2):
+        _, archive = exported(tmp_path, said())
+        texts.append({event.data.project_id for _, record in decoded_records(archive) for event in record.events
+                      if getattr(event, "name", "") == "ClaimProposed"})
+    assert len(texts[0]) == 1 and texts[0] != texts[1]
+
+
+def test_without_redaction_every_byte_stays(tmp_path):
+    records = list(said())
+    _, archive = exported(tmp_path, records, redact=False)
+    assert [record.payload for record in records_between(archive)] == records and not archive.redacted
+
+
+@pytest.mark.parametrize("account, producers, kept", [
+    (None, ["scheduler/a"], True), ("scheduler", ["scheduler/a"], True), ("scheduler.a", ["scheduler/a"], True),
+    ("ada", ["scheduler/a"], False), ("scheduler.b", ["scheduler/a"], False), ("ada", [], False)])
+def test_accounts(redactor, account, producers, kept):
+    shown = redactor.account(account, producers)
+    assert (shown == account) is kept and (shown is None) == (account is None)
+
+
+def test_a_record_that_grows_too_large_is_said(tmp_path):
+    agent = Voice("compute_agent/a")
+    many = [agent.say(started(f"vm-{number}", "a")._replace(consumer=consumer(f"vm-{number}")._replace(project_id="p")))
+            for number in range(10_000)]
+    payload = record_of(*many)
+    assert len(payload) > 900_000
+    with pytest.raises(errors.TooLarge, match="export ranges before and behind it"):
+        exported(tmp_path, [Record(0, payload)])
