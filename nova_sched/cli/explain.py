@@ -12,17 +12,20 @@ from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors
 
 EPILOG = """\
-The first line counts each host once, under the first reason in the order of the chain, so that the counts add up; of an
-instance that found a host it begins with "chosen HOST:". How a request ended has a stable code: built, claimed,
-no-valid-host, retries-exhausted, claim-refused, claim-lost, given-back, deleted.
+The first line counts each host once, under the first reason in the order of
+the chain, so that the counts add up; of an instance that found a host it
+begins with "chosen HOST:". How a request ended has a stable code: built,
+claimed, no-valid-host, retries-exhausted, claim-refused, claim-lost, given-
+back, deleted.
 
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE
   nova-sched-replay --log out/demo explain $REQUEST -o json
   nova-sched-replay --log out/demo explain $INSTANCE --attempt 0
 
-exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached, 4 a log does not hold what
-the decision was made on (what could be read is shown)
+exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3
+a log cannot be reached, 4 a log does not hold what the decision was made on
+(what could be read is shown)
 """
 
 

@@ -10,14 +10,16 @@ from nova_sched.replay import story
 from nova_sched.replay.plain import plain
 
 EPILOG = """\
-Latencies are differences of the times that the events carry, by the clocks of those who said them.
+Latencies are differences of the times that the events carry, by the clocks of
+those who said them.
 
 examples:
   nova-sched-replay --log out/demo show $INSTANCE
   nova-sched-replay --log out/demo show $REQUEST -o json
   nova-sched-replay --log out/demo show $INSTANCE --attempt 0
 
-exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached
+exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a
+log cannot be reached
 """
 #: Lines of many names are no longer than so many characters.
 WIDTH = 100
