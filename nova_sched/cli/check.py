@@ -8,10 +8,11 @@ from nova_sched.replay.moments import SECOND_NS, parse_time
 from rpc_api import errors
 
 EPILOG = """\
-state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out); wrong; gap (something
-of the log is missing, so what follows from it is not known)
-readers: of a scheduler how far it knew each log when it last decided, and by how much the oldest event that it did not know then was
-older than the decision; conductors and agents that said nothing for long before the end of the log
+state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out);
+  wrong; gap (something of the log is missing, so what follows from it is not known)
+readers: of a scheduler how far it knew each log when it last decided, and by how much the oldest event that it
+  did not know then was older than the decision; conductors and agents that said nothing for long before the
+  end of the log
 
 examples:
   nova-sched-replay --log out/demo check
@@ -24,7 +25,6 @@ COLUMNS = ("cell", "check", "state", "count", "found")
 NAMED = 5
 #: So much behind is a scheduler that does not follow.
 LAG_NS = 5 * SECOND_NS
-STYLES = {"ok": ("green",), "note": ("yellow",), "wrong": ("bold", "red"), "gap": ("bold", "red")}
 
 
 class Check(ReplayCommand):

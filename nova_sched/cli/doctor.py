@@ -7,17 +7,17 @@ from nova_sched.snapshots import open_store
 from rpc_api import errors
 
 EPILOG = """\
-Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of their events),
-clocks (against this machine's, and against each other), snapshots (with --snapshots) and the versions here. Nothing is written.
-A log that cannot be reached is shown if its cell is named: --log CELL=URL.
+Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of
+their events), clocks (against this machine's, and against each other), snapshots (with --snapshots) and the
+versions here. Nothing is written. A log that cannot be reached is shown if its cell is named: --log CELL=URL.
 
 examples:
   nova-sched-replay --log out/demo doctor
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 doctor --snapshots file:///var/lib/nova_sched
 
-exit codes: 0 nothing is wrong (or only warnings), 1 something fails, 2 usage, 3 a log cannot be reached, 4 an exported file is not whole
+exit codes: 0 nothing is wrong (or only warnings), 1 something fails, 2 usage, 3 a log cannot be reached, 4 an
+exported file is not whole
 """
-STYLES = {diagnosis.OK: ("green",), diagnosis.WARN: ("yellow",), diagnosis.FAIL: ("bold", "red")}
 
 
 class Doctor(ReplayCommand):

@@ -10,7 +10,8 @@ from rpc_api.events.schema import PackedObjectField
 #: Of an event's type on a terminal.
 COLOURS = {
     "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",), "AllocationMoved": ("yellow",),
-    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",), "RequestRefused": ("red",),
+    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",),
+    "RequestRefused": ("red",),
     "HostLost": ("red",), "HostRemoved": ("red",), SET_ASIDE: ("bold", "red"), "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
 }

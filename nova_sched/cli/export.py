@@ -9,20 +9,21 @@ from nova_sched.replay.moments import parse_range, spans
 from rpc_api import errors
 
 EPILOG = """\
-Redaction is on unless --no-redact is given. Equal texts become equal pseudonyms, by a key that is made for each export and
-thrown away, so that decisions made again on the file come out the same.
-hidden: ids of projects and users wherever they stand, IP addresses (with as many common leading bits as before), reasons of
-  failures and of disabled hosts, values of hints, image properties and aggregate metadata that no filter or weigher of nova
-  reads, accounts; events that cannot be read (only why stays)
-kept: names of hosts, cells, aggregates, zones and flavors, uuids, request ids, extra specs, amounts, times, producers
+Redaction is on unless --no-redact is given. Equal texts become equal pseudonyms, by a key that is made for each
+export and thrown away, so that decisions made again on the file come out the same.
+hidden: ids of projects and users wherever they stand, IP addresses (with as many common leading bits as before),
+  reasons of failures and of disabled hosts, values of hints, image properties and aggregate metadata that no
+  filter or weigher of nova reads, accounts; events that cannot be read (only why stays)
+kept: names of hosts, cells, aggregates, zones and flavors, uuids, request ids, extra specs, amounts, times,
+  producers
 
 examples:
   nova-sched-replay --log out/demo export -o out/demo/incident.nslog
-  nova-sched-replay --log out/demo export cell1:0:40 -o out/demo/begin.nslog --no-redact --force
+  nova-sched-replay --log out/demo export cell1:0:20 -o out/demo/begin.nslog --no-redact --force
   nova-sched-replay --log out/demo/incident.nslog tail -n 3
 
-exit codes: 0 written, 2 usage, 3 a log or the file cannot be reached, 4 a log does not hold what was asked for (what it holds is
-written)
+exit codes: 0 written, 2 usage, 3 a log or the file cannot be reached, 4 a log does not hold what was asked for
+(what it holds is written)
 """
 
 

@@ -9,14 +9,15 @@ from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 
 EPILOG = """\
-All checksums are verified before anything is written. A log in SQLite keeps all positions; a RabbitMQ stream gives out its own,
-so only a log that is whole from position 0 on, without holes, goes there. {cell} in the URL stands for each cell's name.
+All checksums are verified before anything is written. A log in SQLite keeps all positions; a RabbitMQ stream gives
+out its own, so only a log that is whole from position 0 on, without holes, goes there.
+{cell} in the URL stands for each cell's name.
 
 examples:
   nova-sched-replay --log out/demo/incident.nslog import --to 'sqlite:///out/demo/again.{cell}.db'
 
-exit codes: 0 written, 2 usage (a log that is there and not empty, too), 3 a log cannot be reached, 4 the file is damaged (nothing is
-written), 5 a file of a later version
+exit codes: 0 written, 2 usage (a log that is there and not empty, too), 3 a log cannot be reached, 4 the file is
+damaged (nothing is written), 5 a file of a later version
 """
 
 

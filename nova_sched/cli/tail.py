@@ -24,10 +24,12 @@ BEFORE_FOLLOWING = 10
 SAVE_EVERY = 1000
 EPILOG = f"""\
 RANGE: positions 100:200, 100:, :200 or cell1:100:200, or times @-2h:-1h, @12:00..13:00 (both ends included)
-conditions: the same option again: any of them; different options: all of them; --exclude KEY=VALUE takes out what has
-  that {", ".join(KEYS)} (hosts: * ? [] as in a shell). --request also shows what becomes of the request's instances.
+conditions: the same option again: any of them; different options: all of them. --exclude KEY=VALUE takes out
+  what has that {", ".join(KEYS)} (hosts: * ? [] as in a shell).
+  --request also shows what becomes of the request's instances.
 order: a range is merged by the time of events, each log in its own order; what follows is shown as it comes
-template: fields in braces, as in '{{at}} {{type:<16}} {{host}}': {", ".join(event_text.FIELDS)}
+template: fields in braces, as in '{{at}} {{type:<16}} {{host}}':
+  {", ".join(event_text.FIELDS)}
 raw: one line for each record that holds a wanted event: its bytes as hex
 
 examples:
@@ -39,8 +41,8 @@ examples:
   nova-sched-replay --log out/demo tail @-1d: --cursor-file out/demo/tail.cursor -o csv
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 tail -f --type BuildFailed
 
-exit codes: 0 shown (with -f: ended by ^C), 2 usage, 3 a log cannot be reached, 4 a log does not hold what was asked for (what it
-holds is shown)
+exit codes: 0 shown (with -f: ended by ^C), 2 usage, 3 a log cannot be reached, 4 a log does not hold what was
+asked for (what it holds is shown)
 """
 
 

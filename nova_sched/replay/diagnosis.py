@@ -2,6 +2,7 @@
 
 import platform
 import sqlite3
+from collections import deque
 from importlib import metadata
 from statistics import median
 from typing import NamedTuple
@@ -21,6 +22,8 @@ SKEW_NS = 2 * SECOND_NS
 #: A log of a live cloud has an event at least so often: each host confirms its state every minute.
 QUIET_NS = 180 * SECOND_NS
 NAMED = 5
+#: The last events before a record, whose middle time a clock is compared with.
+REFERENCE_EVENTS = 51
 _NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
 
@@ -80,26 +83,26 @@ class _Recent:
 
     def __init__(self, log, bounds):
         self.first_position = max(bounds.first, bounds.last - LAST_RECORDS + 1)
+        #: About when the last events were said.
         self.last_ns = None
-        self.producer = None
         #: Producer -> (time of its last event, how far each of its events was behind those before it).
         self.last_of, self.behind = {}, {}
         self.newer = []
         self.damage = []
-        before_ns = None
+        # The middle one of the last times is what others are held against: a clock that is wrong does not move it.
+        times = deque(maxlen=REFERENCE_EVENTS)
         for record in readable_records(log, self.first_position, bounds.last, self.damage.append):
             decoded = codec.decode_record(record.payload, record.account)
             told = [event for event in decoded.events if isinstance(event, Event)]
             self.newer += [event for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER]
+            before_ns = median(times) if times else None
             for event in told:
                 self.last_of[event.producer] = event.at_ns
+                times.append(event.at_ns)
                 if before_ns is not None:
                     self.behind.setdefault(event.producer, []).append(before_ns - event.at_ns)
-            # The middle one: a clock that is wrong is not to be what the others are held against.
-            if told:
-                middle = int(median(event.at_ns for event in told))
-                before_ns = middle if before_ns is None else (before_ns + middle) // 2
-                self.last_ns = max(self.last_ns or 0, middle)
+        if times:
+            self.last_ns = int(median(sorted(times)[-NAMED:]))
 
 
 def _of_broker(cell, log):

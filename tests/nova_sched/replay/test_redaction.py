@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nova_sched.filters import BUILT_IN
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.archive import open_archive
 from nova_sched.replay.exporting import export
@@ -22,6 +23,8 @@ from rpc_api.log import Record, open_log
 from rpc_api.packing import pack
 from tests.builders import (
     EPOCH, Voice, claim, confirmation, consumer, of, record_of, released, report, started, tree, uuid_of)
+from tests.nova_sched.filters.test_cheap_filters import ROWS
+from tests.nova_sched.selection.asks import Asked, request
 
 _names = itertools.count()
 PROJECT, USER, SECRET = uuid.UUID(int=7).hex, "ada@example.org", "tops3cret"
@@ -105,6 +108,18 @@ def test_every_event_that_has_a_text_is_thought_of():
         "InstanceDeleted": ("host", "instance_uuid"), "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
         "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"), "GroupFenced": ("group_uuid", "anchor")}
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
+
+
+@pytest.mark.parametrize("name, said, facts, options, refused", ROWS)
+def test_every_filter_refuses_the_same(name, said, facts, options, refused):
+    """All that the filters are tested with, hidden: hosts, aggregates, requests, policies."""
+    asked, known = request(**facts), Known()
+    known.ids = {asked.project_id, "ada"}
+    known.asked_keys = {key.rpartition(":")[2] for key in asked.extra_specs}
+    hide = Redactor(b"key", known)
+    hidden = [hide.data(one.schema.__name__, one) for one in said]
+    policy = Policy.from_json(hide.kept(Policy(**options).to_json()))
+    assert Asked(*hidden).refused_by(BUILT_IN[name], hide.request(asked), policy=policy) == refused
 
 
 # --- whole logs ------------------------------------------------------------------------------------------------------------

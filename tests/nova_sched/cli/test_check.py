@@ -1,0 +1,275 @@
+"""check finds what is wrong with a log, and says so by its exit code; doctor finds what is wrong with a site, and what to do."""
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from nova_sched.cli.main import main, replay
+from nova_sched.replay.checking import Producer
+from nova_sched.snapshots import FileStore
+from rpc_api import codec, events
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log
+from rpc_api.packing import pack
+from tests.builders import AT_NS, EPOCH, Voice, claim, confirmation, record_of, report, uuid_of
+from tests.servers import wait_until
+
+_names = itertools.count()
+SECOND = 10**9
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    out = tmp_path_factory.mktemp("played")
+    assert main(["play", "--generate", "8,30", "--cells", "2", "--schedulers", "2", "--fail", "0.2", "--no-picture",
+                 "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def log():
+    with open_log(f"memory://check-{next(_names)}") as log:
+        log.append([record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))])
+        yield log
+        log.delete()
+
+
+def checked(capsys, log, *options):
+    """(exit code, check -> row) of cell1."""
+    code = replay(["check", "--log", f"cell1={log.url}", "-o", "json", *options])
+    return code, {row["check"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+def test_a_played_cloud_is_well(played, capsys):
+    assert replay(["check", "--log", str(played)]) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {"cell0", "cell1", "cell2"} and "checks are well" in said.err
+    assert len([line for line in lines if "reader scheduler/" in line]) == 6
+    assert not [line for line in lines[1:] if " ok " not in line]
+
+
+SCHEDULER = "scheduler/one"
+
+
+def aside():
+    yield b"\xc1 junk"
+
+
+def gap():
+    voice = Voice(SCHEDULER)
+    yield record_of(voice.say(claim("a", "x")))
+    voice.sequence += 3
+    yield record_of(voice.say(claim("b", "x")))
+
+
+def duplicate():
+    payload = record_of(Voice(SCHEDULER).say(claim("a", "x")))
+    yield payload
+    yield payload
+
+
+def stale():
+    yield record_of(Voice(SCHEDULER, 5).say(claim("a", "x")))
+    yield record_of(Voice(SCHEDULER, 4).say(claim("b", "x")))
+
+
+def backwards():
+    voice = Voice(SCHEDULER)
+    yield record_of(voice.say(claim("a", "x")))
+    yield record_of(voice.say(claim("b", "x"))._replace(at_ns=AT_NS - 90 * SECOND))
+
+
+def divergence():
+    agent = Voice("compute_agent/a")
+    yield record_of(agent.say(report("a")), agent.say(events.HostConfirmed("a", 7)))
+
+
+def fine():
+    agent, said = Voice("compute_agent/a"), report("a")
+    yield record_of(agent.say(said), agent.say(confirmation(said)))
+
+
+@pytest.mark.parametrize("records, check, code, state, count, says", [
+    (aside, "set aside", 1, "wrong", 1, "1 undecodable"), (gap, "sequence gaps", 1, "wrong", 1, "scheduler/one: 3 missing in 1 places"),
+    (duplicate, "duplicates", 0, "note", 1, "scheduler/one: 1"), (stale, "stale epochs", 1, "wrong", 1, "its clock went back"),
+    (backwards, "clocks", 1, "wrong", 1, "scheduler/one went back by 90.0 s"),
+    (divergence, "digest-mismatch", 1, "wrong", 1, "not as the log had it"), (fine, "set aside", 0, "ok", 0, "none")])
+def test_each_fault_is_found(log, capsys, records, check, code, state, count, says):
+    log.append(list(records()))
+    found, rows = checked(capsys, log)
+    row = rows.pop(check)
+    assert (found, row["state"], row["count"]) == (code, state, count) and says in row["found"]
+    assert {one["state"] for one in rows.values()} <= {"ok"}
+
+
+def test_a_log_without_its_beginning(log, capsys):
+    voice = Voice("scheduler/one")
+    log.append([record_of(voice.say(claim(f"vm-{number}", "x"))) for number in range(6)])
+    log.truncate_before(4)
+    code, rows = checked(capsys, log)
+    assert code == 4 and rows["whole"]["state"] == "gap" and "records before 4 were removed" in rows["whole"]["found"]
+    assert rows["sequence gaps"]["state"] == "ok"
+    log.append([record_of(Voice("conductor/c").say(events.LogRebased("cell1", 4)))])
+    code, rows = checked(capsys, log)
+    assert code == 0 and "it was rebased" in rows["whole"]["found"] and rows["rebased"]["state"] == "note"
+
+
+def test_an_empty_log(capsys):
+    with open_log(f"memory://check-{next(_names)}") as empty:
+        code, rows = checked(capsys, empty)
+        assert code == 0 and "it is empty" in rows["log"]["found"]
+        empty.delete()
+
+
+def test_a_scheduler_that_does_not_follow(log, capsys):
+    """It decided at 20 s and knew nothing of what was said at 5 s."""
+    agent, scheduler = Voice("compute_agent/a"), Voice("scheduler/slow")
+    log.append([record_of(agent.say(report("a"))._replace(at_ns=AT_NS + 5 * SECOND))])
+    request = events.SchedulingRequest("req", None, "f", {}, {}, (), "none", (), (), (), None, (), (), (), None, None, None, None)
+    evidence = events.Evidence(request, (events.CellPosition("cell1", EPOCH, 0, 0, 0),), "0" * 16, 1, 0, 0, 0, (), ())
+    made = events.DecisionMade("req", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
+    log.append([record_of(scheduler.say(made)._replace(at_ns=AT_NS + 20 * SECOND))])
+    code, rows = checked(capsys, log, "--silent", "10s")
+    row = rows["reader scheduler/slow"]
+    assert (code, row["state"], row["count"]) == (1, "wrong", 2) and "15000 ms behind" in row["found"]
+    assert rows["silent"]["state"] == "note" and "conductor/c for 20 s" in rows["silent"]["found"]
+
+
+@pytest.mark.parametrize("wrong", ["soon", "", "5"])
+def test_a_time_that_is_none(log, capsys, wrong):
+    assert replay(["check", "--log", f"cell1={log.url}", "--silent", wrong]) == 2
+    assert "wanted a time as 120s or 5m" in capsys.readouterr().err
+
+
+def test_the_first_event_of_a_producer_is_no_gap_where_records_were_removed():
+    event = Voice("scheduler/one").say(claim("a", "x"))._replace(sequence=9)
+    for known, gaps in ((True, 1), (False, 0)):
+        producer = Producer()
+        producer.see(0, event, known)
+        assert producer.gaps == gaps
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------------------
+
+def diagnosed(capsys, *arguments):
+    """(exit code, (subject, check) -> row)."""
+    code = replay(["doctor", "-o", "json", *arguments])
+    return code, {(row["subject"], row["check"]): row for row in json.loads(capsys.readouterr().out)}
+
+
+def told(log, at_ns, *names):
+    """Each of some agents reports, at a time."""
+    log.append([record_of(Voice(f"compute_agent/{name}").say(report(name))._replace(at_ns=at_ns)) for name in names])
+
+
+def test_a_healthy_log(log, capsys):
+    told(log, SYSTEM.now_ns(), "a", "b", "c")
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    # (The one who opened the log said so in 2023.)
+    assert code == 0 and {check: row["state"] for (_, check), row in rows.items()} == {
+        "versions": "ok", "reachable": "ok", "log": "ok", "schemas": "ok", "clocks": "ok", "written": "ok"}
+
+
+@pytest.mark.parametrize("ahead, who, says", [
+    (3600, ["a"], "compute_agent/a 3600.0 s"), (-40, ["b"], "compute_agent/b"), (5, ["a", "b", "c"], "ahead of this machine")])
+def test_clocks_that_stand_out(log, capsys, ahead, who, says):
+    now_ns = SYSTEM.now_ns()
+    for _ in range(3):
+        for name in "abc":
+            told(log, now_ns + (ahead * SECOND if name in who else 0), name)
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    row = rows["cell1", "clocks"]
+    assert code == 0 and row["state"] == "warn" and says in row["found"] and "NTP" in row["to_do"]
+    for name in set("abc") - set(who):
+        assert f"compute_agent/{name}" not in row["found"]
+
+
+def test_a_log_that_nobody_writes_to(log, capsys):
+    told(log, AT_NS, "a")
+    _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    assert rows["cell1", "written"]["state"] == "warn" and "see whether conductors and agents run" in rows["cell1", "written"]["to_do"]
+
+
+def test_events_of_a_later_version(log, capsys):
+    log.append([codec.msgpack.packb([1, EPOCH, [["HostLost", "1.7", "conductor/c", 1, 9, 1, ["a", "r"]]]])])
+    code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
+    assert code == 1 and "HostLost 1.7 is newer" in rows["cell1", "schemas"]["found"] and "upgrade" in rows["cell1", "schemas"]["to_do"]
+
+
+def test_snapshots(log, tmp_path, capsys):
+    told(log, SYSTEM.now_ns(), "a")
+    named = ("--log", f"cell1={log.url}", "--snapshots", f"file://{tmp_path}")
+    assert diagnosed(capsys, *named)[1]["cell1", "snapshot"]["state"] == "warn"
+    assert main(["snapshot", "--log", f"cell1={log.url}", "--to", f"file://{tmp_path}"]) == 0
+    capsys.readouterr()
+    code, rows = diagnosed(capsys, *named)
+    assert code == 0 and "of position 1, 0 before the end" in rows["cell1", "snapshot"]["found"]
+    FileStore(str(tmp_path)).save("cell1", b"\xc1")
+    code, rows = diagnosed(capsys, *named)
+    assert code == 1 and rows["cell1", "snapshot"]["state"] == "fail"
+
+
+def test_what_cannot_be_reached_and_what_is_empty(log, capsys):
+    with open_log(f"memory://check-{next(_names)}") as empty:
+        code, rows = diagnosed(capsys, "--log", f"cell1={log.url}", "--log", "cell2=rabbit://u:secret@127.0.0.1:1/?stream=x",
+                               "--log", f"cell3={empty.url}")
+        assert code == 3 and rows["cell2", "reachable"]["state"] == "fail" and "secret" not in json.dumps(list(rows.values()))
+        assert rows["cell1", "log"]["state"] == "ok" and rows["cell3", "log"]["state"] == "warn"
+        empty.delete()
+
+
+def test_an_exported_file(played, tmp_path, capsys):
+    out = tmp_path / "file.nslog"
+    assert replay(["--log", str(played), "export", "-o", str(out)]) == 0
+    capsys.readouterr()
+    code, rows = diagnosed(capsys, "--log", str(out))
+    assert code == 0 and "an exported file, redacted" in rows["cell1", "reachable"]["found"] and ("cell1", "written") not in rows
+    out.write_bytes(out.read_bytes()[:-50])
+    code, rows = diagnosed(capsys, "--log", str(out))
+    assert code == 4 and rows["cell1", "readable"]["state"] == "fail"
+
+
+# --- with a broker -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.rabbit
+def test_an_account_that_only_reads(rabbit_server, vhost, capsys):
+    """doctor says what the account may, and appends nothing; tail follows with it, and an event is there soon."""
+    stream, name = "nova_sched.cell1", f"replay-{next(_names)}"
+    with open_log(rabbit_server.url(stream, vhost)) as log:
+        log.append([record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH)))])
+        rabbit_server.add_user(name, "secret", "^$", "^$", r"^nova_sched\.", vhost=vhost)
+        reading = f"cell1={rabbit_server.url(stream, vhost, name, 'secret')}"
+        code, rows = diagnosed(capsys, "--log", reading)
+        assert code == 0 and "RabbitMQ" in rows["cell1", "reachable"]["found"] and ", cluster " in rows["cell1", "reachable"]["found"]
+        assert f"{name} may read, and may not write" in rows["cell1", "account"]["found"] and not rows["cell1", "account"]["to_do"]
+        code, rows = diagnosed(capsys, "--log", f"cell1={log.url.replace('***', rabbit_server.password)}")
+        assert rows["cell1", "account"]["found"].endswith("may read, and may write") and rows["cell1", "account"]["to_do"]
+        assert log.bounds().count == 1
+        follow(log, reading)
+    rabbit_server.rabbitmqctl("delete_user", name)
+
+
+def follow(log, named):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from nova_sched.cli.main import replay; raise SystemExit(replay())", "--log", named, "tail", "-f",
+         "--template", "{type} {at_ns}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = []
+    thread = threading.Thread(target=lambda: [lines.append((time.time_ns(), line)) for line in process.stdout], daemon=True)
+    thread.start()
+    wait_until(lambda: lines or process.poll() is not None, 60, "nothing is shown")
+    agent = Voice("compute_agent/a")
+    for number in range(2, 12):
+        log.append([record_of(agent.say(events.HostSeen("a"))._replace(at_ns=time.time_ns()))])
+        wait_until(lambda number=number: len(lines) >= number or process.poll() is not None, 60, "an event is not shown")
+    process.terminate()
+    assert process.wait(30) == 0 and process.stderr.read() == ""
+    thread.join(10)
+    print("ms from append to line:", sorted(round((at - int(line.split()[1])) / 1e6, 1) for at, line in lines[1:]))
+
+
