@@ -22,14 +22,19 @@ def played(tmp_path_factory):
     (["replay", "state"], 2, "no log is named, wanted --log"),
     (["nonsense"], 2, "there is no command 'nonsense'"),
     (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
-    (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
-    (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
+    (["snapshot", "--log", "cell1=memory://nowhere", "--to", "ftp://x"], 3, "nowhere"),
     ([], 2, "The event-sourced scheduler"),
 ])
 def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("to, told", [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")])
+def test_a_store_that_is_none(played, capsys, to, told):
+    assert main(["snapshot", "--log", str(played), "--to", to]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_help_is_no_fault(capsys):
