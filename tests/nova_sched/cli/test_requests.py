@@ -9,7 +9,7 @@ from nova_sched.cli.main import replay
 from rpc_api import events
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.engines import TinyCloud, uuid_of
+from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 
@@ -216,3 +216,21 @@ def test_a_log_whose_beginning_was_removed(capsys):
         said = capsys.readouterr()
         assert said.out.startswith("chosen a") and "cannot be re-created" in said.err
         assert logs.run("why-not", uuid_of("vm"), "a") == 4
+
+
+def test_why_the_own_host_of_an_affinity_group_was_refused_is_told(capsys):
+    cloud = TinyCloud()
+    engine = deciding(cloud)
+    for name in ("a", "b"):
+        cloud.host(name)
+    group = server_group("affinity")
+    cloud.ask(engine, "first", vcpus=3, group=group)
+    cloud.settle()
+    cloud.ask(engine, "second", vcpus=3, group=group)
+    with Logs(cloud) as logs:
+        assert logs.run("explain", uuid_of("second")) == 0
+        said = capsys.readouterr().out
+        (facts,), own = logs.json(capsys, "explain", uuid_of("second"))[1], re.search("the group's own host ([ab]) was refused for VCPU", said)
+    assert said.startswith("0/2 hosts: 1 VCPU, 1 affinity") and own
+    assert [(one["host"], one["reason"]) for one in facts["group_hosts"]] == [(own[1], "VCPU")]
+    assert "lacked" not in said
