@@ -223,6 +223,7 @@ def test_why_the_own_host_of_an_affinity_group_was_refused_is_told(capsys):
     engine = deciding(cloud)
     for name in ("a", "b"):
         cloud.host(name)
+    cloud.settle()
     group = server_group("affinity")
     cloud.ask(engine, "first", vcpus=3, group=group)
     cloud.settle()
