@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.replay.history import World
-from nova_sched.replay.seeking import holding
+from nova_sched.replay.reading import holding
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide

@@ -36,3 +36,9 @@ def played_cloud(tmp_path_factory):
     assert main(["play", "--generate", "16,120", "--cells", "2", "--schedulers", "4", "--fail", "0.1", "--no-picture",
                  "--out", str(out)]) == 0
     return Played(out)
+
+
+@pytest.fixture(scope="session")
+def played(played_cloud):
+    """Its output directory, which is not to be written to."""
+    return played_cloud.directory

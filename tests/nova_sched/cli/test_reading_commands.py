@@ -8,15 +8,6 @@ from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    """The output directory of a play with two cells, two schedulers and failures."""
-    out = tmp_path_factory.mktemp("played")
-    assert main(["play", "--generate", "16,80", "--cells", "2", "--schedulers", "2", "--fail", "0.1", "--no-picture",
-                 "--out", str(out)]) == 0
-    return out
-
-
 @pytest.mark.parametrize("command, code, told", [
     (["replay"], 2, "usage: nova-sched-replay"),
     (["replay", "state"], 2, "no log is named, wanted --log"),

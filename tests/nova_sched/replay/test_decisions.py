@@ -4,7 +4,7 @@ import pytest
 
 from nova_sched.replay.decisions import PolicyBook, difference, find, scene
 from nova_sched.replay.history import History
-from nova_sched.replay.seeking import backwards, holding
+from nova_sched.replay.reading import backwards, holding
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import again, replay, spooled
 from rpc_api import errors
