@@ -22,6 +22,7 @@ differently is shown with its first cause:
   policy    the policy is in no log that is named     position  a log does not hold what the decision knew
   plugin    a class of the deployment fell            hosts     other hosts were chosen
   counts    the same hosts, other numbers of refusals
+  evidence  the same decision, for other reasons or with other scores than it says
 
 examples:
   nova-sched-replay --log out/demo replay
