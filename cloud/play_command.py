@@ -22,7 +22,7 @@ examples:
   nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
 
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
-and, with the default log, the logs themselves: nova-sched explain and replay read them.
+and, with the default log, the logs themselves: nova-sched-replay reads them.
 
 in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims
 of a scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms

@@ -253,5 +253,5 @@ class CellConductor:
             if count < told or count >= 2 * told:
                 self._told[name] = count
                 LOG.warning("the log of %s: %d times %s; %s", self.cell, count, name.replace(":", ", "),
-                            "see nova-sched quarantine" if name.startswith("set-aside") else
+                            "see nova-sched-replay quarantine" if name.startswith("set-aside") else
                             "a host and the log said different things, and the host was believed")

@@ -166,7 +166,7 @@ def filters_text() -> str:
     every = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)]
     measured = costs()
     lines = [GENERATED, "# Filters", "",
-             "A filter refuses hosts, each with a reason that `nova-sched explain` counts. *Always*: asked of every "
+             "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of every "
              "request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept for a "
              "shape* serves all requests that are alike to these filters, and only hosts that changed are looked at "
              "again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild stays on its "

@@ -5,24 +5,27 @@ import json
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, summary_line
 from nova_sched.cli.text import one_line
-from nova_sched.replay import story, verdicts
+from nova_sched.replay import causes, story, verdicts
 from nova_sched.replay.decisions import Scene, scene
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors
 
 EPILOG = """\
-The first line counts each host once, under the first reason in the order of the chain, so that the counts add up; of an
-instance that found a host it begins with "chosen HOST:". How a request ended has a stable code: built, claimed,
-no-valid-host, retries-exhausted, claim-refused, claim-lost, given-back, deleted.
+The first line counts each host once, under the first reason in the order of
+the chain, so that the counts add up; of an instance that found a host it
+begins with "chosen HOST:". How a request ended has a stable code: built,
+claimed, no-valid-host, retries-exhausted, claim-refused, claim-lost,
+given-back, deleted.
 
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE
   nova-sched-replay --log out/demo explain $REQUEST -o json
   nova-sched-replay --log out/demo explain $INSTANCE --attempt 0
 
-exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached, 4 a log does not hold what
-the decision was made on (what could be read is shown)
+exit codes: 0 explained, 1 there is no such decision, 2 the id is ambiguous, 3
+a log cannot be reached, 4 a log does not hold what the decision was made on
+(what could be read is shown)
 """
 
 
@@ -130,13 +133,28 @@ def _look_nearer(history, policies, one, facts):
             name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
             if name is not None:
                 reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
+    facts["group_hosts"] = list(_hosts_of_group(history, re_created, by_reason))
     if not one.is_selected:
         facts["now"] = _would_pass_now(history, re_created)
 
 
+def _hosts_of_group(history, scene_, by_reason):
+    """Why the hosts of an affinity group, where alone the instance could go, were refused."""
+    group = scene_.request.server_group
+    if group is None or group.policy != "affinity":
+        return
+    for (name, reason), rows in ((key, rows) for key, rows in by_reason.items() if key):
+        for row in rows:
+            look = causes.Look(history, scene_, row, scene_.request)
+            if row in (look.scope.affinity_rows() or ()):
+                yield {"host": look.host, "filter": name, "reason": reason, "text": causes.explain(look, name, reason).text}
+
+
 def _would_pass_now(history, scene_):
-    """Hosts that would do at the end of the logs."""
+    """Hosts that would do at the end of the logs; None where that is so far away that it takes long to tell."""
     positions = {cell: log.bounds().last for cell, log in history.logs.items() if cell in scene_.world.projections}
+    if sum(positions[cell] - one.position for cell, one in scene_.world.projections.items()) > story.FAR:
+        return None
     world = history.world_at(positions)
     now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
     rows = verdicts.hosts_by_reason(now).get(None, ())
@@ -158,11 +176,15 @@ def _hints(history, facts, fates, decisions, one, steps):
         return
     if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
         yield "a cell was closed: its hosts count once its log can be read again"
-    lacking = [reason for reason in facts["reasons"] if reason["values"] and "free" in reason["values"]]
-    if lacking:
+    for one in facts.get("group_hosts", ())[:3]:
+        yield f"the group's own host {one['host']} was refused for {one['reason']} ({one['filter']}): {one['text']}"
+    lacking = [reason for reason in facts["reasons"] if reason["values"] and "resource_class" in reason["values"]]
+    if lacking and not facts.get("group_hosts"):
         near = max(lacking, key=lambda reason: reason["values"]["free"] / max(reason["values"]["asked"], 1))
         values = near["values"]
-        yield f"{near['nearest']} lacked {max(0, values['asked'] - values['free'])} {values.get('resource_class', near['reason'])}"
+        lack = values["asked"] - values["free"]
+        if lack > 0:
+            yield f"{near['nearest']} lacked {lack} {values['resource_class']}"
     now = facts.get("now")
     if now is not None:
         yield f"at the end of the logs {len(now)}{'+' if len(now) == 100 else ''} " + (

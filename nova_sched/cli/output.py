@@ -68,7 +68,7 @@ class Rows:
 
     def end(self) -> None:
         """Write what is left."""
-        if self._form == "table" and self._rows:
+        if self._form == "table":
             self._out.write("\n".join(aligned(self._columns, self._rows, self._right, self._paint)) + "\n")
         elif self._form == "csv" and not self.count:
             self._out.write(_csv_line(self._columns))

@@ -9,8 +9,8 @@ from rpc_api import errors
 
 EPILOG = f"""\
 examples:
-  nova-sched-replay quarantine --log out/demo
-  nova-sched-replay quarantine --log cell1=sqlite:///log.cell1.db --code invalid --code undecodable --raw -o json
+  nova-sched-replay --log out/demo quarantine
+  nova-sched-replay --log out/demo quarantine --cell cell1 --code invalid --code undecodable --raw -o json
 
 codes: {", ".join(sorted(CODES))}
 

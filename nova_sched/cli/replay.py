@@ -16,11 +16,14 @@ from nova_sched.service.tuning import prepare_memory
 from rpc_api import errors
 
 EPILOG = """\
-With --verify the end of each log is folded twice (record by record, and from a snapshot taken on the way), an audit of its
-own arithmetic adds up what was given away, and every recorded decision is made again from the logs alone; what comes out
-differently is shown with its first cause:
-  policy    the policy is in no log that is named     position  a log does not hold what the decision knew
-  plugin    a class of the deployment fell            hosts     other hosts were chosen
+With --verify the end of each log is folded twice (record by record, and from a
+snapshot taken on the way), an audit of its own arithmetic adds up what was
+given away, and every recorded decision is made again from the logs alone; what
+comes out differently is shown with its first cause:
+  policy    the policy is in no log that is named
+  position  a log does not hold what the decision knew
+  plugin    a class of the deployment fell
+  hosts     other hosts were chosen
   counts    the same hosts, other numbers of refusals
   evidence  the same decision, for other reasons or with other scores than it says
 
@@ -30,8 +33,9 @@ examples:
   nova-sched-replay --log out/demo replay --verify --no-decisions
   nova-sched-replay --log out/demo replay --verify --instance $INSTANCE
 
-exit codes: 0 folded (all laws hold, all decisions come out the same), 1 a law is broken or a decision differs, or there is
-none of a named instance, 3 a log cannot be reached, 4 a log has a gap, or a decision cannot be made again
+exit codes: 0 folded (all laws hold, all decisions come out the same), 1 a law
+is broken or a decision differs, or there is none of a named instance, 3 a log
+cannot be reached, 4 a log has a gap, or a decision cannot be made again
 """
 
 

@@ -1,6 +1,7 @@
 """``nova-sched-replay show``: everything that logs say of a decision and of what became of it."""
 
 import json
+import textwrap
 
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, summary_line
@@ -9,17 +10,19 @@ from nova_sched.replay import story
 from nova_sched.replay.plain import plain
 
 EPILOG = """\
-Latencies are differences of the times that the events carry, by the clocks of those who said them.
+Latencies are differences of the times that the events carry, by the clocks of
+those who said them.
 
 examples:
   nova-sched-replay --log out/demo show $INSTANCE
   nova-sched-replay --log out/demo show $REQUEST -o json
   nova-sched-replay --log out/demo show $INSTANCE --attempt 0
 
-exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a log cannot be reached
+exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a
+log cannot be reached
 """
-#: Filters that refused nobody are named up to this many.
-NAMED = 40
+#: Lines of many names are no longer than so many characters.
+WIDTH = 100
 
 
 class Show(RequestCommand):
@@ -97,7 +100,7 @@ class Show(RequestCommand):
         policy = policies.policies.get(evidence.policy_digest)
         quiet = [one.name for one in policy.filters if one.name not in {count.filter for count in evidence.refusals}] if policy else ()
         if quiet:
-            yield f"    refused nobody: {', '.join(quiet[:NAMED])}"
+            yield from textwrap.wrap(f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      ")
 
     def _scores(self, one):
         evidence, decision = one.evidence, one.decision

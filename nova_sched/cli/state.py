@@ -146,7 +146,8 @@ def _cell(row, name, structured):
 
 def _sorted_rows(rows, sort, classes):
     name, _, order = sort.partition(":")
-    if name not in FIXED and name not in classes or order not in ("", "asc", "desc"):
+    # (Of a moment before any host was known no resource class is.)
+    if name not in FIXED and name not in classes and rows or order not in ("", "asc", "desc"):
         raise errors.UsageError(f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc behind it for "
                                 "the greatest first; mend --sort")
 

@@ -10,19 +10,23 @@ from nova_sched.cli.text import one_line
 from nova_sched.replay.changes import Changes, ratio_of
 from nova_sched.replay.decisions import PolicyBook
 from nova_sched.replay.spool import Spool
+from nova_sched.replay.traffic import as_recorded, traffic_of
 from nova_sched.replay.verify import spooled
-from nova_sched.replay.what_if import Run, as_recorded, traffic_of
+from nova_sched.replay.what_if import Run
 from nova_sched.service.tuning import prepare_memory
 from rpc_api import errors
 
 EPILOG = """\
-The traffic is run twice: by the policies that it was recorded with, so that chance and the order of things show, and with what is
-asked about. Schedulers know as little of each other as they did. Builds succeed; instances leave when they left, and one that
-found a host only here stays. An instance is placed where a claim of it was accepted; what is stranded is free on providers that
+The traffic is run twice: by the policies that it was recorded with, so that
+chance and the order of things show, and with what is asked about. Schedulers
+know as little of each other as they did. Builds succeed; instances leave when
+they left, and one that found a host only here stays. An instance is placed
+where a claim of it was accepted; what is stranded is free on providers that
 cannot take even the least that anybody asked for.
 
---policy FILE is JSON with options as PolicyAdopted has them, which lie over the recorded ones, or a configuration file of the
-schedulers, which stands in their place. --set takes values as JSON.
+--policy FILE is JSON with options as PolicyAdopted has them, which lie over
+the recorded ones, or a configuration file of the schedulers, which stands in
+their place. --set takes values as JSON.
 
 examples:
   nova-sched-replay --log out/demo what-if --weigher RAMWeigher=1.0 --weigher CPUWeigher=1.0
@@ -31,8 +35,9 @@ examples:
   nova-sched-replay --log out/demo what-if --add-host 4=$HOST -o json
   nova-sched-replay --log out/demo what-if --set host_subset_size=3
 
-exit codes: 0 compared, 1 there are no decisions, 2 an option cannot be used, 3 a log cannot be reached, 4 some decisions could not
-be made, or a log lacks its beginning
+exit codes: 0 compared, 1 there are no decisions, 2 an option cannot be used, 3
+a log cannot be reached, 4 some decisions could not be made, or a log lacks its
+beginning
 """
 #: Reasons that a table names.
 REASONS = 5

@@ -11,16 +11,18 @@ from nova_sched.replay.decisions import scene
 from rpc_api import errors
 
 EPILOG = """\
-Each filter says pass, refuse, not applicable (the request asks nothing of it) or not run (hosts named by force pass over it).
-A refusal names the values compared, and the event that made it so.
+Each filter says pass, refuse, not applicable (the request asks nothing of it)
+or not run (hosts named by force pass over it). A refusal names the values
+compared, and the event that made it so.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 0
   nova-sched-replay --log out/demo why-not $REQUEST $HOST -o json
 
-exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it was refused, or there is no such decision or host,
-2 the id is ambiguous, 3 a log cannot be reached, 4 the logs do not hold what the decision was made on
+exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it
+was refused, or there is no such decision or host, 2 the id is ambiguous, 3 a
+log cannot be reached, 4 the logs do not hold what the decision was made on
 """
 
 

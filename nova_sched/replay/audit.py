@@ -308,9 +308,6 @@ _HANDLERS = {
 }
 
 
-_HEARD = frozenset({*_HANDLERS, "ClaimProposed", "DecisionMade"})
-
-
 class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
@@ -362,7 +359,7 @@ class Audit:
         spoken = audit.spoken
         self.counts["events"] += len(record.events)
         for index, event in enumerate(record.events):
-            if type(event) is Event and event.name in _HEARD:
+            if type(event) is Event:
                 mark = event.producer_epoch, event.sequence
                 if event.name == "LogRebased":
                     spoken.clear()

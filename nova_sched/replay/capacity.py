@@ -16,7 +16,7 @@ from nova_sched.filters import ALWAYS, BUILT_IN, HostView
 from nova_sched.projection.host_aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import AMOUNTS
-from nova_sched.replay.reading import decoded_records_with
+from nova_sched.replay.reading import holding
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.decide import Candidate, candidate_of
 from nova_sched.selection.policy import Policy
@@ -114,7 +114,7 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
     if flavor is not None or like is not None:
         words.append(b"DecisionMade" if flavor is not None else like.encode("utf-8", "surrogatepass"))
     for cell, log in sorted(logs.items()):
-        for _, record in decoded_records_with(log, words, positions.get(cell)):
+        for _, record in holding(log, words, last=positions.get(cell)):
             for event in record.events:
                 if not isinstance(event, Event):
                     continue

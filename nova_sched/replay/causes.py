@@ -165,13 +165,39 @@ def resources(look, reason):
         rooms = [_room(look, *one) for one in classes]
         return Finding("each group fits alone, not all together: " + "; ".join(one.text for one in rooms),
                        {"resources": [one.values for one in rooms]}, lambda: _last_of([one.find for one in rooms]))
-    names = reason.split(" on ")[0].split("+")
-    rooms = [_room(look, *one) for one in classes if one[1] in names]
-    worst = min(rooms, key=lambda one: one.near, default=None)
-    if worst is None:
-        return by_reason(look, reason)
-    text = worst.text if len(names) == 1 and reason in names else f"{reason}: " + "; ".join(one.text for one in rooms)
-    return worst._replace(text=text)
+    names, together, where = reason.partition(" on ")
+    if together:
+        found = next((group for group in request.groups if group.suffix
+                      and "+".join(one.resource_class for one in group.resources) == names), None)
+        return by_reason(look, reason) if found is None else _on_providers(look, found, where)
+    rooms = [_room(look, *one) for one in classes if one[1] == reason]
+    return min(rooms, key=lambda one: one.near, default=None) or by_reason(look, reason)
+
+
+def _on_providers(look, group, where):
+    """All that a group asks must be free on one provider, or on each of several (``where``: "one provider", "2 providers")."""
+    table = look.table
+    wanted = 1 if where.startswith("one ") else int(where.split()[0])
+    asked = [(one.resource_class, table.classes.get(one.resource_class), one.amount) for one in group.resources]
+    rows = [row for row in table.trees[look.row] if fit.allowed(table, row, look.row, group)
+            and any(index >= 0 and table.total[index, row] for _, index, _ in asked)]
+    shares = {row: min(1.0 if table.row_has_room(row, index, amount) else min(table.free[index, row] / amount, 0.999)
+                       if index >= 0 and amount else 0.0 for _, index, amount in asked) for row in rows}
+    rows.sort(key=lambda row: -shares[row])
+    free = [{"provider": table.provider_names[row],
+             **{name: int(table.free[index, row]) if index >= 0 else 0 for name, index, _ in asked}} for row in rows]
+    text = "; ".join(f"{one['provider']} " + " ".join(f"{one[name]} {name}" for name, _, _ in asked) for one in free[:NAMED])
+    text = (f"{' + '.join(f'{amount} {name}' for name, _, amount in asked)} asked on {'each of ' if wanted > 1 else ''}{where}, free: "
+            f"{text or 'nothing'}{f' and {len(free) - NAMED} more' if len(free) > NAMED else ''}")
+
+    def taker():
+        lacking = [(row, name, index, amount) for row in rows for name, index, amount in asked
+                   if not table.row_has_room(row, index, amount)]
+        found = [_taker(look, table.uuids[row], name, index < 0 or amount > table.capacity[index, row])
+                 for row, name, index, amount in lacking]
+        return max((one for one in found if one), key=lambda one: one.at_ns or 0, default=None)
+    return Finding(text, {"asked": {name: amount for name, _, amount in asked}, "providers": wanted, "free": free}, taker,
+                   sum(shares[row] for row in rows[:wanted]) / wanted)
 
 
 def _asked(request):
@@ -348,7 +374,9 @@ def group(look, reason):
     members = sorted({entry.instance_uuid for entry in entries})
     values = {"group": wanted.uuid, "policy": wanted.policy, "limit": wanted.limit, "members_here": members, "domain": domain}
     where = f"in its {wanted.scope} {domain}" if domain else "here"
-    text = f"{len(members)} of the group {where}, limit {wanted.limit}"
+    partitions = {entry.rule.partition for entry in entries if entry.rule is not None}
+    text = (f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, limit {wanted.limit}"
+            if domain else f"{len(members)} of the group here, limit {wanted.limit}")
     if wanted.policy == "affinity":
         hosts = sorted({*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid), *wanted.hosts})
         values["hosts"] = hosts

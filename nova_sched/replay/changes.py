@@ -39,11 +39,11 @@ class Changes(NamedTuple):
         if unknown:
             raise errors.UsageError(f"a policy has no option {unknown[0]!r}, wanted one of "
                                     f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set")
-        weighers = {name: multiplier for name, multiplier in options["weighers"]} | self.weighers
-        options["weighers"] = [[name, multiplier] for name, multiplier in weighers.items()]
         try:
+            weighers = {**dict(options["weighers"]), **self.weighers}
+            options["weighers"] = [[name, multiplier] for name, multiplier in weighers.items()]
             return Policy.from_json(json.dumps(options), base.catalogue)
-        except errors.InvalidEvent as fault:
+        except (errors.InvalidEvent, ValueError, TypeError) as fault:
             raise errors.UsageError(f"the policy cannot be used: {fault}") from None
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.replay.history import World
-from nova_sched.replay.seeking import holding
+from nova_sched.replay.reading import holding
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide
@@ -281,7 +281,7 @@ def _first_cause(recorded, again):
     """The first filter, or else the first weigher, that did otherwise."""
     evidence = recorded.evidence
     refusals, recorded_refusals = [tuple(one) for one in again.refusals], [tuple(one) for one in evidence.refusals]
-    for now, then in zip(refusals, recorded_refusals):
+    for now, then in zip(refusals, recorded_refusals, strict=False):
         if now != then:
             return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"
     for name, more in (("recorded", recorded_refusals[len(refusals):]), ("now", refusals[len(recorded_refusals):])):
@@ -296,7 +296,7 @@ def _first_cause(recorded, again):
         now = scores.get(then.host)
         if now is None:
             return f"{then.host} is not among the best any more"
-        for one, before in zip(now.weighers, then.weighers):
+        for one, before in zip(now.weighers, then.weighers, strict=False):
             if one != before:
                 return (f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded {before.raw:g} "
                         f"(adds {before.weighed:g})")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nova_sched.replay.seeking import backwards, decoded, raw_records
+from nova_sched.replay.reading import backwards, decoded_records
 from rpc_api.codec import Event
 
 
@@ -19,7 +19,7 @@ class Cause(NamedTuple):
 def event_at(log, cell: str, position: int, what: str, test=lambda event: True) -> Cause:
     """The Cause of the first event of the record at a position that passes a test; of an unknown producer where the log does not
     hold it any more."""
-    for _, record in map(decoded, raw_records(log, position, position)):
+    for _, record in decoded_records(log, position, position):
         for event in record.events:
             if isinstance(event, Event) and test(event):
                 return Cause(cell, position, event.at_ns, event.producer, what)

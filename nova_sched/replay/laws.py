@@ -55,7 +55,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             other.quarantine.clear()
         elif audit is not None and position >= middle and projection.epoch and projection.whole:
             other = snapshot.load(snapshot.dump(projection), HostTable())
-        if audit is not None:
+        if audit is not None and projection.whole:
             audit.record(cell, position, record, outcomes, aside)
         if take is not None:
             for event in record.events:

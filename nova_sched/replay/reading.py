@@ -43,8 +43,7 @@ def readable_records(log, first, last, on_gap):
 
 def decoded_records(log, first: int | None = None, last: int | None = None):
     """Yield (position, DecodedRecord) from ``first`` to ``last``, both included; by default all that is there now."""
-    for record in records_between(log, first, last):
-        yield record.position, codec.decode_record(record.payload, record.account)
+    yield from map(decoded, records_between(log, first, last))
 
 
 def records_of(url: str):
@@ -53,19 +52,25 @@ def records_of(url: str):
         yield from decoded_records(log)
 
 
-def decoded_records_with(log, words, last: int | None = None):
-    """As :func:`decoded_records`, but only records that have one of some words (bytes) in them: names and uuids stand in a
-    record as they are, so that most need not be decoded."""
-    bounds = log.bounds()
-    end = bounds.last if last is None else min(last, bounds.last)
-    if bounds.first > end:
-        return
-    with log.read_from(bounds.first) as reader:
-        while reader.position <= end:
-            records = reader.read(min(BATCH, end - reader.position + 1), TIMEOUT)
-            if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s, wanted "
-                                            f"all up to {end}; see to its broker")
-            for record in records:
-                if any(word in record.payload for word in words):
-                    yield record.position, codec.decode_record(record.payload, record.account)
+def decoded(record):
+    """(Position, DecodedRecord) of a record."""
+    return record.position, codec.decode_record(record.payload, record.account)
+
+
+def holding(log, words, first: int | None = None, last: int | None = None):
+    """Yield (position, DecodedRecord) of the records in which one of some byte strings stands: names and uuids stand in a record
+    as they are, so that most need not be decoded. What is in front of the log's first record is passed over."""
+    first = None if first is None else max(first, log.bounds().first)
+    for record in records_between(log, first, last):
+        if any(word in record.payload for word in words):
+            yield decoded(record)
+
+
+def backwards(log, words, last: int):
+    """Yield (position, DecodedRecord) of the records from ``last`` back to the first in which all of some byte strings stand."""
+    first, size = log.bounds().first, BATCH
+    while last >= first:
+        begin = max(first, last - size + 1)
+        found = [record for record in records_between(log, begin, last) if all(word in record.payload for word in words)]
+        yield from map(decoded, reversed(found))
+        last, size = begin - 1, min(2 * size, 16 * BATCH)

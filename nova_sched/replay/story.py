@@ -5,7 +5,7 @@ from typing import NamedTuple
 from nova_sched.replay.decisions import Recorded
 from nova_sched.replay.events_of import event_at
 from nova_sched.replay.moments import position_at
-from nova_sched.replay.seeking import holding
+from nova_sched.replay.reading import holding
 from rpc_api import errors
 from rpc_api.codec import Event
 

@@ -10,7 +10,6 @@ instance whose build failed for good, or whose claim expired, gives its place ba
 does one that was deleted. One that found a host only here stays to the end. A move gives the old place back at once.
 """
 
-import heapq
 import uuid
 from collections import Counter, deque
 from typing import NamedTuple
@@ -20,174 +19,16 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.decisions import PolicyMissing, recorded_of, set_closed
-from nova_sched.replay.history import History
-from nova_sched.replay.measures import fill_of, stranded_in
-from nova_sched.replay.moments import time_of
-from nova_sched.replay.reading import decoded_records
+from nova_sched.replay.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
 MAX_ATTEMPTS = 100
-#: Moments at which the fill is noted, at most.
-SAMPLES = 240
-#: Resource classes of which is said what is stranded.
-STRANDED = ("VCPU", "MEMORY_MB")
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
 
-
-class Tally:
-    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason -> instances),
-    ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs), ``missing`` (decisions that
-    cannot be made)."""
-
-    def __init__(self):
-        self.asked = 0
-        self.placed = {}
-        self.refused = Counter()
-        self.conflicts = 0
-        self.missing = Counter()
-        self.samples = []
-        self.stranded = {}
-        self.fill = 0.0
-        #: Names of all hosts that were ever reported.
-        self.hosts = set()
-        self._every = 1
-        self._seen = 0
-
-    def sample(self, at_ns, table) -> None:
-        """Note how full the cloud is, evenly over the records."""
-        self._seen += 1
-        if at_ns is not None and self._seen % self._every == 0:
-            self.samples.append((at_ns, round(fill_of(table), 6)))
-            if len(self.samples) > 2 * SAMPLES:
-                del self.samples[::2]
-                self._every *= 2
-
-    def end(self, table, least) -> None:
-        """Take stock of the cloud as it is at the end."""
-        self.fill, self.stranded = fill_of(table), stranded_in(table, least)
-
-    @property
-    def hosts_used(self):
-        """How many hosts got an instance."""
-        return len(set(self.placed.values()))
-
-
-class Traffic(NamedTuple):
-    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that anybody asked for."""
-
-    producers: list
-    least: dict
-
-
-def traffic_of(spool) -> Traffic:
-    """The traffic of a spool of decisions."""
-    least, producers = {}, sorted({producer for producer, _ in spool.voices()})
-    for producer in producers:
-        for recorded in spool.of_producer(producer):
-            amounts = {}
-            for group in recorded.evidence.request.groups:
-                for one in group.resources:
-                    if one.resource_class in STRANDED:
-                        amounts.setdefault(one.resource_class, []).append(one.amount)
-            for name, asked in amounts.items():
-                least[name] = min(least.get(name, min(asked)), *asked)
-    return Traffic(producers, least)
-
-
-# --- as it was ------------------------------------------------------------------------------------------------------
-
-def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None) -> Tally:
-    """What came of the traffic in the real logs."""
-    tally, table = Tally(), HostTable()
-    projections = {cell: Projection(cell, table, whole) for cell, whole in _whole(logs).items()}
-    asked, refused = set(), {}
-    for done, (cell, position, at_ns, record) in enumerate(_by_time({cell: _Feed(log) for cell, log in logs.items()}), 1):
-        outcomes, _ = projections[cell].fold([(position, record)])
-        accepted = {one.claim_uuid for one in outcomes if one.reason is None}
-        tally.conflicts += sum(one.reason is not None and one.producer.startswith("scheduler/") for one in outcomes)
-        for event in record.events:
-            if not isinstance(event, Event):
-                continue
-            data = event.data
-            if event.name == "HostReported":
-                tally.hosts.add(data.host)
-            elif event.name == "ClaimProposed" and data.claim_uuid in accepted:
-                tally.placed[data.instance_uuid] = data.host
-                refused.pop(data.instance_uuid, None)
-            elif event.name == "DecisionMade":
-                recorded = recorded_of(cell, position, event)
-                if recorded.evidence is not None and not recorded.evidence.request.check_only:
-                    asked.add((data.request_id, data.instance_uuid))
-                    if not recorded.is_selected:
-                        refused[data.instance_uuid] = _top_reason(recorded.evidence.refusals)
-        tally.sample(at_ns, table)
-        if not done % 1000:
-            progress("as recorded", done, _count(logs))
-    tally.asked, tally.refused = len(asked), Counter(refused.values())
-    rest = tally.asked - len(tally.placed) - len(refused)
-    if rest > 0:
-        tally.refused["claims refused"] += rest
-    tally.end(table, traffic.least)
-    return tally
-
-
-def _top_reason(refusals):
-    """The reason for which most hosts were refused."""
-    by_reason = Counter()
-    for _, reason, hosts in refusals:
-        by_reason[reason] += hosts
-    return max(sorted(by_reason), key=by_reason.get, default="no hosts")
-
-
-# --- reading logs in the order of time -------------------------------------------------------------------------------
-
-class _Feed:
-    """The records of a log with their times, one ahead."""
-
-    def __init__(self, log):
-        self._records = decoded_records(log)
-        self._last_ns = 0
-        self.next = None
-        self.advance()
-
-    def advance(self):
-        found = next(self._records, None)
-        if found is None:
-            self.next = None
-            return
-        # The times of a log only grow here, whatever clocks said.
-        at_ns = time_of(found[1].events)
-        self._last_ns = max(self._last_ns, at_ns or 0)
-        self.next = self._last_ns, *found
-
-
-def _by_time(feeds):
-    heap = [(feed.next[0], cell) for cell, feed in feeds.items() if feed.next]
-    heapq.heapify(heap)
-    while heap:
-        _, cell = heapq.heappop(heap)
-        at_ns, position, record = feeds[cell].next
-        yield cell, position, at_ns, record
-        feeds[cell].advance()
-        if feeds[cell].next:
-            heapq.heappush(heap, (feeds[cell].next[0], cell))
-
-
-def _whole(logs):
-    """Cell -> whether nothing was removed in front of its log."""
-    history = History(logs)
-    return {cell: history.is_whole(cell) for cell in logs}
-
-
-def _count(logs):
-    return sum(log.bounds().count for log in logs.values())
-
-
-# --- as it would have been ---------------------------------------------------------------------------------------------
 
 class _Instance:
     """An instance of the traffic, from its first decision to its end in the real logs."""
@@ -213,12 +54,37 @@ class _Pending(NamedTuple):
 
 
 class _Group:
-    """An affinity group, or another: its members that were decided here, the real anchors, and the host that it has here."""
+    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in the real logs.
+
+    Where its members are here is known at once, as it is where groups are anchored."""
 
     def __init__(self):
         self.members = {}
         self.real_anchors = set()
-        self.anchor = None
+
+
+class _Tape:
+    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all are dropped already."""
+
+    def __init__(self):
+        self._records = []
+        self.base = 0
+
+    def append(self, position, record):
+        self._records.append((position, record))
+
+    def from_number(self, number, position):
+        """The records from a number on, up to a position."""
+        for place in range(number - self.base, len(self._records)):
+            if self._records[place][0] > position:
+                return
+            yield self._records[place]
+
+    def drop(self, number):
+        """All have read the records before a number."""
+        if number - self.base > 100:
+            del self._records[:number - self.base]
+            self.base = number
 
 
 class _Scheduler:
@@ -229,6 +95,8 @@ class _Scheduler:
         self.table = HostTable()
         self.projections = {cell: Projection(cell, self.table, is_whole) for cell, is_whole in whole.items()}
         self.in_flight = InFlight(self.table)
+        #: Cell -> how many records were read.
+        self.read = dict.fromkeys(whole, 0)
         self.pending = {}
         self.chains = {}
         self._upcoming = upcoming
@@ -270,22 +138,24 @@ class Run:
         self.tally = Tally()
         self.label = label
         self.progress = progress
-        whole = _whole(logs)
+        whole = whole_of(logs)
         self.table = HostTable()
         self.truth = {cell: Projection(cell, self.table, is_whole) for cell, is_whole in whole.items()}
         self._whole = whole
         self._epochs = {}
-        self._feeds = {cell: _Feed(log) for cell, log in logs.items()}
+        self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
         self._schedulers = {name: _Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
         self._decided = {}
+        #: Request id -> its instances that were decided and did not leave.
+        self._requests = {}
         self._groups = {}
         self._failed = deque(maxlen=1000)
         #: Instances whose requests came to nothing while their claims were under way.
         self._whole_refused = set()
         self._policies = {}
         self._host_events = HostEvents(changes, self._decided.__contains__)
-        self._records = {cell: deque() for cell in logs}
+        self._tapes = {cell: _Tape() for cell in logs}
         self._frontier = {cell: -1 for cell in logs}
         self._waiting = {cell: [] for cell in logs}
         self._current = None
@@ -296,7 +166,7 @@ class Run:
 
     def run(self) -> Tally:
         """Run it to the end."""
-        total = _count(self.logs)
+        total = count_of(self.logs)
         while True:
             ready = [(feed.next[0], cell) for cell, feed in self._feeds.items() if feed.next]
             if not ready:
@@ -361,7 +231,7 @@ class Run:
             elif claim.instance_uuid not in self._whole_refused:
                 self.tally.placed[claim.instance_uuid] = claim.host
         self._frontier[cell] = position
-        self._records[cell].append((position, record))
+        self._tapes[cell].append(position, record)
         self._read_ahead()
         self.tally.sample(at_ns, self.table)
 
@@ -370,19 +240,17 @@ class Run:
         for scheduler in self._schedulers.values():
             for cell, frontier in self._frontier.items():
                 self._fold(scheduler, cell, scheduler.may_know(cell, frontier))
-        for cell, records in self._records.items():
-            read = min((one.projections[cell].position for one in self._schedulers.values()), default=self._frontier[cell])
-            while records and records[0][0] <= read:
-                records.popleft()
+        for cell, tape in self._tapes.items():
+            tape.drop(min(one.read[cell] for one in self._schedulers.values()))
 
     def _fold(self, scheduler, cell, position):
         projection, settled = scheduler.projections[cell], []
         if projection.position >= position:
             return
         topology = scheduler.table.topology_version
-        for at, record in self._records[cell]:
-            if projection.position < at <= position:
-                settled += [one for one in projection.fold([(at, record)])[0] if one.claim_uuid in scheduler.pending]
+        for one in self._tapes[cell].from_number(scheduler.read[cell], position):
+            settled += [outcome for outcome in projection.fold([one])[0] if outcome.claim_uuid in scheduler.pending]
+            scheduler.read[cell] += 1
         if scheduler.table.topology_version != topology:
             scheduler.in_flight.count_again()
         # All at once, before anything is decided: what was folded must not be counted as in flight too.
@@ -471,6 +339,10 @@ class Run:
     def _leave(self, instance):
         """An instance is gone in the real logs."""
         self._decided.pop(instance.uuid, None)
+        of_request = self._requests.get(instance.request_id, {})
+        of_request.pop(instance.uuid, None)
+        if not of_request:
+            self._requests.pop(instance.request_id, None)
         self._give_back(instance)
 
     def _give_back(self, instance):
@@ -481,8 +353,6 @@ class Run:
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
-            if not group.members:
-                group.anchor = None
 
     # --- decisions ---------------------------------------------------------------------------------------------------
 
@@ -505,6 +375,7 @@ class Run:
         if before is not None:
             self._leave(before)
         instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+        self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid
             self._groups.setdefault(instance.group, _Group()).members[instance.uuid] = instance
@@ -531,7 +402,7 @@ class Run:
             self.tally.missing[str(fault)] += 1
             return
         if not decision.candidates:
-            self._refuse(instance, _top_reason(decision.refusals))
+            self._refuse(instance, top_reason(decision.refusals))
             return
         chosen = decision.candidates[0]
         cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
@@ -540,9 +411,6 @@ class Run:
             request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
             rule_of(scheduler.table, chosen, request, instance.uuid), bool(request.force_hosts or request.force_nodes), chosen.guest)
         instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
-        if request.server_group is not None and request.server_group.policy == "affinity":
-            group = self._groups[instance.group]
-            group.anchor = group.anchor or chosen.host
         scheduler.in_flight.add(claim)
         scheduler.pending[claim.claim_uuid] = pending
         # A voice of its own: the real one's numbers are those of other events.
@@ -554,16 +422,13 @@ class Run:
         self.tally.refused[reason] += 1
         self.tally.placed.pop(instance.uuid, None)
         self._failed.append(instance.request_id)
-        for other in [one for one in self._decided.values() if one.request_id == instance.request_id and one is not instance
-                      and one.claim_uuid is not None] if self._has_several(instance) else ():
-            self._give_back(other)
-            other.host = other.cell = other.claim_uuid = None
-            self.tally.placed.pop(other.uuid, None)
-            self._whole_refused.add(other.uuid)
-            self.tally.refused[AS_A_WHOLE] += 1
-
-    def _has_several(self, instance):
-        return any(one.request_id == instance.request_id for one in reversed(self._decided.values()) if one is not instance)
+        for other in self._requests.get(instance.request_id, {}).values():
+            if other is not instance and other.claim_uuid is not None:
+                self._give_back(other)
+                other.host = other.cell = other.claim_uuid = None
+                self.tally.placed.pop(other.uuid, None)
+                self._whole_refused.add(other.uuid)
+                self.tally.refused[AS_A_WHOLE] += 1
 
     def _settle(self, scheduler, pending, reason):
         """A scheduler reads what became of its claim."""
@@ -587,8 +452,6 @@ class Run:
         group = self._groups[instance.group]
         real = set(group.real_anchors).union(*(one.real_hosts for one in group.members.values()))
         here = {one.host for one in group.members.values() if one.host is not None and one is not instance}
-        if asked.policy == "affinity" and group.anchor is not None and (here or group.anchor in self.table.row_of_host):
-            here.add(group.anchor)
         hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
         return request._replace(server_group=asked._replace(hosts=hosts))
 

@@ -11,7 +11,7 @@ from nova_sched.projection.digest import state_digest
 TITLE = "nova_sched"
 #: Seconds that a service has to say how it is; the report is printed without it after that.
 TIMEOUT = 5.0
-#: Events that were set aside, shown of each log; nova-sched quarantine shows all of them.
+#: Events that were set aside, shown of each log; nova-sched-replay quarantine shows all of them.
 LAST_SET_ASIDE = 5
 
 

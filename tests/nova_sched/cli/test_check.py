@@ -23,14 +23,6 @@ _names = itertools.count()
 SECOND = 10**9
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    out = tmp_path_factory.mktemp("played")
-    assert main(["play", "--generate", "8,30", "--cells", "2", "--schedulers", "2", "--fail", "0.2", "--no-picture",
-                 "--out", str(out)]) == 0
-    return out
-
-
 @pytest.fixture
 def log():
     with open_log(f"memory://check-{next(_names)}") as log:
@@ -50,7 +42,7 @@ def test_a_played_cloud_is_well(played, capsys):
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert {line.split()[0] for line in lines[1:]} == {"cell0", "cell1", "cell2"} and "checks are well" in said.err
-    assert len([line for line in lines if "reader scheduler/" in line]) == 6
+    assert len([line for line in lines if "reader scheduler/" in line]) == 12
     assert not [line for line in lines[1:] if " ok " not in line]
 
 

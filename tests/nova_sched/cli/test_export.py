@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from nova_sched.cli.main import main, replay
+from nova_sched.cli.main import replay
 from nova_sched.replay.archive_file import Header, Range, Writer
 from nova_sched.replay.history import History
 from nova_sched.replay.reading import records_between
@@ -12,14 +12,6 @@ from nova_sched.replay.source import Source
 from rpc_api import codec, events
 from rpc_api.log import Record, open_log
 from tests.builders import EPOCH, Voice, record_of
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    out = tmp_path_factory.mktemp("played")
-    assert main(["play", "--generate", "16,80", "--cells", "2", "--schedulers", "2", "--fail", "0.1", "--no-picture",
-                 "--out", str(out)]) == 0
-    return out
 
 
 @pytest.fixture(scope="module")

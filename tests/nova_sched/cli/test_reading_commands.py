@@ -11,28 +11,24 @@ from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    """The output directory of a play with two cells, two schedulers and failures."""
-    out = tmp_path_factory.mktemp("played")
-    assert main(["play", "--generate", "16,80", "--cells", "2", "--schedulers", "2", "--fail", "0.1", "--no-picture",
-                 "--out", str(out)]) == 0
-    return out
-
-
 @pytest.mark.parametrize("command, code, told", [
     (["replay"], 2, "usage: nova-sched-replay"),
     (["replay", "state"], 2, "no log is named, wanted --log"),
     (["nonsense"], 2, "there is no command 'nonsense'"),
     (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
-    (["snapshot", "--log", "cell1=memory://empty", "--to", "ftp://x"], 2, "the scheme 'ftp'"),
-    (["snapshot", "--log", "cell1=memory://empty", "--to", "file://here"], 2, "no directory from the root on"),
+    (["snapshot", "--log", "cell1=memory://nowhere", "--to", "ftp://x"], 3, "nowhere"),
     ([], 2, "The event-sourced scheduler"),
 ])
 def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("to, told", [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")])
+def test_a_store_that_is_none(played, capsys, to, told):
+    assert main(["snapshot", "--log", str(played), "--to", to]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_help_is_no_fault(capsys):

@@ -5,7 +5,7 @@ import pytest
 from nova_sched.selection.policy import Policy
 from nova_sched.service.engine import CELL0
 from rpc_api import events
-from tests.builders import consumer, inventory_of, of, pool, report, tree
+from tests.builders import consumer, inventory_of, of, pool, provider, report, tree
 from tests.builders import uuid_of as built_uuid
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
@@ -135,6 +135,28 @@ def no_numa(cloud, engine):
     return {"numa": events.NUMARequest((events.NUMACellRequest(0, (0,), (), 1, None, None, None, 0),), None, (), False)}
 
 
+def nodes(cloud, *sizes, used=()):
+    """Host a: a child provider of (VCPU, MEMORY_MB) for each size."""
+    children = [provider(f"a_{number}", inventory_of(total=vcpus), inventory_of("MEMORY_MB", memory_mb), parent=0)
+                for number, (vcpus, memory_mb) in enumerate(sizes)]
+    reported(cloud, "a", *used, inventory=tree("a", *children, inventories=()))
+
+
+def numbered(*suffixes):
+    return tuple(events.ResourceGroup(suffix, (events.ResourceAmount("MEMORY_MB", 1024), events.ResourceAmount("VCPU", 4)), (), (), (),
+                                      (), (), None) for suffix in suffixes)
+
+
+def no_provider_has_both(cloud, engine):
+    nodes(cloud, (8, 512), (2, 4096))
+    return {"groups": numbered("_A")}
+
+
+def one_of_two_nodes_is_taken(cloud, engine):
+    nodes(cloud, (8, 4096), (8, 4096), used=[consumer("old", of("a_1", 6))])
+    return {"groups": numbered("_A", "_B"), "group_policy": "isolate"}
+
+
 def closed(cloud, engine):
     reported(cloud, "a")
     cloud.settle()
@@ -164,6 +186,11 @@ CASES = {
     no_domain: ("ServerGroupFaultDomainFilter", "no rack", "the host is in no rack", None),
     no_device: ("PciPassthroughFilter", "PCI nic", "1 of 1 8086:1520 free; asked 2 nic", "reported so"),
     no_numa: ("NUMATopologyFilter", "no NUMA topology", "the host reports no NUMA nodes", "reported so"),
+    no_provider_has_both: ("ResourceFilter", "MEMORY_MB+VCPU on one provider", "1024 MEMORY_MB + 4 VCPU asked on one provider, free: "
+                           "a_0 512 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU", "the host reported that it has no more"),
+    one_of_two_nodes_is_taken: ("ResourceFilter", "MEMORY_MB+VCPU on 2 providers", "asked on each of 2 providers, free: "
+                                "a_0 4096 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
+                                f"last taken by instance {built_uuid('old')}"),
     closed: ("ComputeFilter", "cell unreachable", "the log of cell1 could not be read", None),
 }
 

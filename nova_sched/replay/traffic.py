@@ -1,0 +1,168 @@
+"""The traffic that logs recorded, what came of it, and the records of several logs in the order of time."""
+
+import heapq
+from collections import Counter
+from typing import NamedTuple
+
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.decisions import recorded_of
+from nova_sched.replay.history import History
+from nova_sched.replay.measures import fill_of, stranded_in
+from nova_sched.replay.moments import time_of
+from nova_sched.replay.reading import decoded_records
+from rpc_api.codec import Event
+
+#: Moments at which the fill is noted, at most.
+SAMPLES = 240
+#: Resource classes of which is said what is stranded.
+STRANDED = ("VCPU", "MEMORY_MB")
+
+
+class Tally:
+    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason -> instances),
+    ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs), ``missing`` (decisions that
+    cannot be made)."""
+
+    def __init__(self):
+        self.asked = 0
+        self.placed = {}
+        self.refused = Counter()
+        self.conflicts = 0
+        self.missing = Counter()
+        self.samples = []
+        self.stranded = {}
+        self.fill = 0.0
+        #: Names of all hosts that were ever reported.
+        self.hosts = set()
+        self._every = 1
+        self._seen = 0
+
+    def sample(self, at_ns, table) -> None:
+        """Note how full the cloud is, evenly over the records."""
+        self._seen += 1
+        if at_ns is not None and self._seen % self._every == 0:
+            self.samples.append((at_ns, round(fill_of(table), 6)))
+            if len(self.samples) > 2 * SAMPLES:
+                del self.samples[::2]
+                self._every *= 2
+
+    def end(self, table, least) -> None:
+        """Take stock of the cloud as it is at the end."""
+        self.fill, self.stranded = fill_of(table), stranded_in(table, least)
+
+    @property
+    def hosts_used(self):
+        """How many hosts got an instance."""
+        return len(set(self.placed.values()))
+
+
+class Traffic(NamedTuple):
+    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that anybody asked for."""
+
+    producers: list
+    least: dict
+
+
+def traffic_of(spool) -> Traffic:
+    """The traffic of a spool of decisions."""
+    least, producers = {}, sorted({producer for producer, _ in spool.voices()})
+    for producer in producers:
+        for recorded in spool.of_producer(producer):
+            amounts = {}
+            for group in recorded.evidence.request.groups:
+                for one in group.resources:
+                    if one.resource_class in STRANDED:
+                        amounts.setdefault(one.resource_class, []).append(one.amount)
+            for name, asked in amounts.items():
+                least[name] = min(least.get(name, min(asked)), *asked)
+    return Traffic(producers, least)
+
+
+# --- as it was ------------------------------------------------------------------------------------------------------
+
+def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None) -> Tally:
+    """What came of the traffic in the real logs."""
+    tally, table = Tally(), HostTable()
+    projections = {cell: Projection(cell, table, whole) for cell, whole in whole_of(logs).items()}
+    asked, refused = set(), {}
+    for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
+        outcomes, _ = projections[cell].fold([(position, record)])
+        accepted = {one.claim_uuid for one in outcomes if one.reason is None}
+        tally.conflicts += sum(one.reason is not None and one.producer.startswith("scheduler/") for one in outcomes)
+        for event in record.events:
+            if not isinstance(event, Event):
+                continue
+            data = event.data
+            if event.name == "HostReported":
+                tally.hosts.add(data.host)
+            elif event.name == "ClaimProposed" and data.claim_uuid in accepted:
+                tally.placed[data.instance_uuid] = data.host
+                refused.pop(data.instance_uuid, None)
+            elif event.name == "DecisionMade":
+                recorded = recorded_of(cell, position, event)
+                if recorded.evidence is not None and not recorded.evidence.request.check_only:
+                    asked.add((data.request_id, data.instance_uuid))
+                    if not recorded.is_selected:
+                        refused[data.instance_uuid] = top_reason(recorded.evidence.refusals)
+        tally.sample(at_ns, table)
+        if not done % 1000:
+            progress("as recorded", done, count_of(logs))
+    tally.asked, tally.refused = len(asked), Counter(refused.values())
+    rest = tally.asked - len(tally.placed) - len(refused)
+    if rest > 0:
+        tally.refused["claims refused"] += rest
+    tally.end(table, traffic.least)
+    return tally
+
+
+def top_reason(refusals):
+    """The reason for which most hosts were refused."""
+    by_reason = Counter()
+    for _, reason, hosts in refusals:
+        by_reason[reason] += hosts
+    return max(sorted(by_reason), key=by_reason.get, default="no hosts")
+
+
+# --- reading logs in the order of time -------------------------------------------------------------------------------
+
+class Feed:
+    """The records of a log with their times, one ahead."""
+
+    def __init__(self, log):
+        self._records = decoded_records(log)
+        self._last_ns = 0
+        self.next = None
+        self.advance()
+
+    def advance(self):
+        found = next(self._records, None)
+        if found is None:
+            self.next = None
+            return
+        # The times of a log only grow here, whatever clocks said.
+        at_ns = time_of(found[1].events)
+        self._last_ns = max(self._last_ns, at_ns or 0)
+        self.next = self._last_ns, *found
+
+
+def by_time(feeds):
+    heap = [(feed.next[0], cell) for cell, feed in feeds.items() if feed.next]
+    heapq.heapify(heap)
+    while heap:
+        _, cell = heapq.heappop(heap)
+        at_ns, position, record = feeds[cell].next
+        yield cell, position, at_ns, record
+        feeds[cell].advance()
+        if feeds[cell].next:
+            heapq.heappush(heap, (feeds[cell].next[0], cell))
+
+
+def whole_of(logs):
+    """Cell -> whether nothing was removed in front of its log."""
+    history = History(logs)
+    return {cell: history.is_whole(cell) for cell in logs}
+
+
+def count_of(logs):
+    return sum(log.bounds().count for log in logs.values())

@@ -1,0 +1,212 @@
+"""what-if on the logs of a played cloud, and on logs made by hand."""
+
+import json
+
+import pytest
+
+from nova_sched.cli.main import replay
+from rpc_api import events
+from tests.engines import TinyCloud, server_group, uuid_of
+from tests.nova_sched.replay.tiny import Logs, deciding
+
+
+@pytest.fixture
+def run(played_cloud, capsys):
+    def run(*command):
+        code = replay(["--log", str(played_cloud.directory), "what-if", *command])
+        return code, *capsys.readouterr()
+    return run
+
+
+def test_the_recorded_column_is_what_was_played(played_cloud, run):
+    code, said, _ = run("-o", "json")
+    facts, summary = json.loads(said), json.loads((played_cloud.directory / "summary.json").read_text())
+    recorded = facts["recorded"]
+    assert code == 0 and recorded["asked"] == summary["requests"] and recorded["conflicts"] == summary["conflicts"]
+    assert recorded["placed"] == summary["built"] + summary["max_retries_exceeded"]
+    assert recorded["refused"] == summary["no_valid_host"]
+    for one in facts.values():
+        assert one["placed"] + one["refused"] == one["asked"] and sum(one["refused_for"].values()) == one["refused"]
+    # Nothing was changed: both runs are one.
+    assert facts["what-if"] == {**facts["re-run"], "placed_elsewhere": 0}
+
+
+def test_it_is_the_same_each_time(run):
+    assert run("--weigher", "CPUWeigher=3.0")[1] == run("--weigher", "CPUWeigher=3.0")[1]
+
+
+def test_more_room_places_more_and_fewer_hosts_less(run):
+    facts = json.loads(run("--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json")[1])
+    assert facts["what-if"]["placed"] > facts["re-run"]["placed"]
+    facts = json.loads(run("--drop-host", "host-0", "--drop-host", "host-1", "--drop-host", "host-2", "-o", "json")[1])
+    assert facts["what-if"]["placed"] < facts["re-run"]["placed"] and facts["what-if"]["hosts_used"] <= 13
+
+
+def test_a_table_and_a_picture(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, said, _ = run("--add-host", "2=host-0", "--picture", str(tmp_path / "fill.png"))
+    assert code == 0 and "stranded VCPU" in said and "conflicts (claims refused)" in said
+    assert (tmp_path / "fill.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("words, told", [
+    (["--set", "nothing=1"], "a policy has no option 'nothing'"),
+    (["--set", "max_attempts=\"x\""], "max_attempts is of another kind"),
+    (["--weigher", "Nobody=1"], "there is no weigher 'Nobody'"),
+    (["--weigher", "CPUWeigher"], "wanted NAME=MULTIPLIER"),
+    (["--weigher", "CPUWeigher=x"], "wanted a number"),
+    (["--ratio", "VCPU=0"], "wanted a number above 0"),
+    (["--drop-host", "host-x"], "no host 'host-x' is in the logs"),
+    (["--add-host", "x=host-0"], "wanted how many hosts"),
+    (["--add-host", "1=host-x"], "no host 'host-x' is in the logs"),
+    (["--policy", "/nowhere"], "--policy /nowhere cannot be read"),
+])
+def test_what_cannot_be_asked(run, words, told):
+    code, _, said = run(*words)
+    assert code == 2 and told in said
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+def cloud_of(*hosts, **options):
+    cloud = TinyCloud(**options)
+    for name, vcpus, cell in hosts:
+        cloud.host(name, cell, vcpus)
+    return cloud
+
+
+def columns(cloud, capsys, *command):
+    with Logs(cloud) as logs:
+        code, facts = logs.json(capsys, "what-if", *command)
+    assert code == 0
+    return facts["recorded"], facts["re-run"], facts["what-if"]
+
+
+@pytest.fixture
+def full():
+    """A host with room for two of three, which is told to be full; the first one leaves before the last comes."""
+    cloud = cloud_of(("a", 4, "cell1"))
+    engine = deciding(cloud)
+    for name in ("vm-1", "vm-2", "vm-3"):
+        cloud.ask(engine, name)
+        cloud.settle()
+    return cloud
+
+
+def test_a_ratio_makes_room(full, capsys):
+    recorded, again, changed = columns(full, capsys, "--ratio", "VCPU=2.0")
+    assert [one["placed"] for one in (recorded, again, changed)] == [2, 2, 3]
+    assert recorded["refused_for"] == again["refused_for"] == {"VCPU": 1} and changed["refused_for"] == {}
+    assert (again["vcpu_fill_at_end"], changed["vcpu_fill_at_end"]) == (1.0, 0.75)
+
+
+def test_an_added_host_takes_what_was_refused(full, capsys):
+    changed = columns(full, capsys, "--add-host", "1=a")[2]
+    assert (changed["placed"], changed["hosts_used"]) == (3, 2)
+
+
+def test_without_a_host_nothing_is_placed(full, capsys):
+    changed = columns(full, capsys, "--drop-host", "a")[2]
+    assert (changed["placed"], changed["refused"], changed["stranded"]) == (0, 3, {})
+
+
+def test_who_leaves_makes_room_for_who_comes(capsys):
+    """In the log the second one left, so the third one found room; here both hosts are filled the other way round."""
+    cloud = cloud_of(("a", 2, "cell1"))
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm-1")
+    cloud.settle()
+    claim = cloud.events("cell1", "ClaimProposed")[0]
+    runs = events.Consumer(uuid_of("vm-1"), "project", claim.allocations, None)
+    cloud.append("cell1", "compute_agent/a", events.InstanceStarted("a", runs))
+    cloud.host("a", vcpus=2, consumers=(runs,))
+    cloud.append("cell1", "compute_agent/a", events.InstanceDeleted("a", uuid_of("vm-1")))
+    cloud.settle()
+    cloud.ask(engine, "vm-2")
+    cloud.settle()
+    recorded, again, _ = columns(cloud, capsys)
+    assert recorded["placed"] == again["placed"] == 2 and again["vcpu_fill_at_end"] == recorded["vcpu_fill_at_end"] == 1.0
+
+
+def test_what_ran_before_the_log_began_stays(capsys):
+    cloud = TinyCloud()
+    before = events.Consumer(uuid_of("before"), "project", (events.Allocation(uuid_of("a"), "VCPU", 3),), None)
+    cloud.host("a", vcpus=4, consumers=(before,))
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm-1")
+    recorded, again, changed = columns(cloud, capsys, "--ratio", "VCPU=1.25")
+    assert [one["placed"] for one in (recorded, again, changed)] == [0, 0, 1] and changed["vcpu_fill_at_end"] == 1.0
+
+
+def test_schedulers_know_as_little_of_each_other_as_they_did(capsys):
+    """Two that decide at once want the same place: one of them loses its claim and decides again."""
+    cloud = cloud_of(("a", 4, "cell1"), ("b", 3, "cell1"))
+    engines = deciding(cloud, "one"), deciding(cloud, "two")
+    for number, engine in enumerate(engines):
+        cloud.ask(engine, f"vm-{number}", vcpus=3)
+    cloud.settle()
+    recorded, again, changed = columns(cloud, capsys, "--ratio", "VCPU=2")
+    assert recorded["placed"] == again["placed"] == changed["placed"] == 2
+    assert (recorded["conflicts"], again["conflicts"], changed["conflicts"]) == (1, 1, 0)
+
+
+def test_a_scheduler_does_not_collide_with_itself(capsys):
+    """Its claims under way count, so that four decisions in a row fill two hosts without a conflict."""
+    cloud = cloud_of(("a", 4, "cell1"), ("b", 4, "cell1"))
+    engine = deciding(cloud)
+    for number in range(4):
+        cloud.ask(engine, f"vm-{number}")
+    cloud.settle()
+    for one in columns(cloud, capsys):
+        assert (one["placed"], one["conflicts"], one["placed_elsewhere"]) == (4, 0, 0)
+
+
+def test_a_claim_goes_to_another_cell(capsys):
+    """The recorded host is not there: the claim stands in the log of another cell."""
+    cloud = cloud_of(("a", 8, "cell1"), ("b", 4, "cell2"), cells=("cell1", "cell2"))
+    engine = deciding(cloud)
+    for number in range(2):
+        cloud.ask(engine, f"vm-{number}")
+        cloud.settle()
+    recorded, again, changed = columns(cloud, capsys, "--drop-host", "a")
+    assert recorded["hosts_used"] == again["hosts_used"] == 1
+    assert (changed["placed"], changed["hosts_used"], changed["placed_elsewhere"]) == (2, 1, 2)
+    assert changed["vcpu_fill_at_end"] == 1.0
+
+
+def test_an_affinity_group_goes_where_its_first_one_goes_here(capsys):
+    cloud = cloud_of(("a", 8, "cell1"), ("b", 6, "cell2"), cells=("cell1", "cell2"))
+    engine = deciding(cloud)
+    for number in range(3):
+        cloud.ask(engine, f"vm-{number}", group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]))
+        cloud.settle()
+    recorded, again, changed = columns(cloud, capsys, "--drop-host", "a")
+    assert recorded["placed"] == again["placed"] == changed["placed"] == 3
+    assert again["hosts_used"] == changed["hosts_used"] == 1 and again["placed_elsewhere"] == 0
+
+
+def test_a_request_is_placed_as_a_whole_or_not_at_all(capsys):
+    cloud = cloud_of(("a", 4, "cell1"))
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm-1", "vm-2")
+    cloud.settle()
+    recorded, again, _ = columns(cloud, capsys)
+    assert recorded["placed"] == again["placed"] == 2
+    changed = columns(cloud, capsys, "--ratio", "VCPU=0.5")[2]
+    assert (changed["placed"], changed["refused"]) == (0, 2)
+
+
+def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
+    policy = tmp_path / "policy.json"
+    policy.write_text('{"enabled_filters": ["ComputeFilter", "NumInstancesFilter"], "max_instances_per_host": 1}')
+    changed = columns(full, capsys, "--policy", str(policy))[2]
+    assert changed["placed"] == 1 and changed["refused_for"] == {"too many instances": 2}
+    conf = tmp_path / "scheduler.conf"
+    conf.write_text("[filter_scheduler]\nenabled_filters = NumInstancesFilter\nmax_instances_per_host = 1\n")
+    assert columns(full, capsys, "--policy", str(conf))[2] == changed
+
+
+def test_a_log_without_decisions_is_a_finding(capsys):
+    with Logs(cloud_of(("a", 4, "cell1"))) as logs:
+        assert logs.run("what-if") == 1
+    assert "there is no decision in" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""What filters say of hosts in the scene of a decision: also those of deployers, and of all hosts at once."""
+
+from nova_sched.replay import verdicts
+from nova_sched.replay.decisions import PolicyBook, find, scene
+from nova_sched.replay.history import History
+from tests.engines import TinyCloud, server_group, uuid_of
+from tests.nova_sched.replay.tiny import Logs, deciding
+from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
+
+
+def scenes(cloud, source, name):
+    policies = PolicyBook(cloud.policy.catalogue)
+    history = History(source.logs)
+    recorded = find(source, uuid_of(name), policies)[-1]
+    return history, scene(history, recorded, policies)
+
+
+def test_a_class_of_a_deployer_is_asked_again_and_explained_by_its_reason():
+    cloud = TinyCloud(policy=policy_of([Few(1)], [Free()]))
+    engine = deciding(cloud)
+    for host in ("a", "b"):
+        cloud.host(host, vcpus=8)
+    cloud.settle()
+    for name in ("first", "second", "vm"):
+        cloud.ask(engine, name)
+        cloud.settle()
+    with Logs(cloud) as logs, logs.source() as source:
+        history, made = scenes(cloud, source, "vm")
+        said = verdicts.of_host(history, made, made.table.row_of_host["a"])
+        few = next(one for one in said if one.filter.endswith("Few"))
+        assert (few.verdict, few.reason, few.finding.text) == (verdicts.REFUSE, "Few", "Few")
+        assert few.finding.find().producer == "compute_agent/a"
+
+
+def test_hosts_by_reason_are_those_that_the_decision_counted():
+    cloud = TinyCloud()
+    for number in range(6):
+        cloud.host(f"host-{number}", vcpus=1 + number)
+    engine = deciding(cloud)
+    for name in ("first", "second", "vm"):
+        cloud.ask(engine, name, vcpus=3, group=server_group("anti-affinity"))
+        cloud.settle()
+    with Logs(cloud) as logs, logs.source() as source:
+        _, made = scenes(cloud, source, "vm")
+        found = verdicts.hosts_by_reason(made)
+    counted = {(one.filter, one.reason): one.hosts for one in made.recorded.evidence.refusals}
+    survivors = found.pop(None)
+    assert {key: len(rows) for key, rows in found.items()} == counted and len(survivors) == made.recorded.evidence.survivors
+    assert sorted(made.table.host_names[row] for row in found["ResourceFilter", "VCPU"]) == ["host-0", "host-1", "host-4"]
+
+
+def test_the_nearest_of_the_refused():
+    cloud = TinyCloud()
+    for number in range(3):
+        cloud.host(f"host-{number}", vcpus=1 + number)
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm", vcpus=4)
+    with Logs(cloud) as logs, logs.source() as source:
+        history, made = scenes(cloud, source, "vm")
+        key, rows = next(iter(verdicts.hosts_by_reason(made).items()))
+        name, finding = verdicts.nearest(history, made, key, rows)
+    assert name == "host-2" and finding.values["free"] == 3 and finding.near == 0.75
