@@ -12,6 +12,7 @@ from cliff.commandmanager import CommandManager
 from cliff.help import HelpCommand
 
 from nova_sched.cli.command import add_log_options
+from nova_sched.cli.text import one_line
 from rpc_api import errors, noise
 
 EXIT_CODES = """\
@@ -68,7 +69,7 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         except errors.NovaSchedError as fault:
             if self.options.debug:
                 logging.getLogger(__name__).exception("%s", fault)
-            sys.stderr.write(f"{self.NAME} {name}: {fault}\n")
+            sys.stderr.write(f"{self.NAME} {name}: {one_line(str(fault))}\n")
             return fault.exit_code
         except BrokenPipeError:
             raise

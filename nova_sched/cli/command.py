@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from cliff.command import Command
 
 from nova_sched.cli import output
+from nova_sched.cli.text import one_line
 from nova_sched.replay.history import History, SnapshotCache
 from nova_sched.replay.source import Source
 from nova_sched.service.tuning import prepare_memory
@@ -94,5 +95,5 @@ class ReplayCommand(Command):
                           open_store(store) if store else None, update)
 
     def say(self, text: str) -> None:
-        """Say something beside the data, on stderr."""
-        self.err.write(f"{text}\n")
+        """Say a sentence beside the data, on stderr. (Names of cells and errors of files come from elsewhere.)"""
+        self.err.write(f"{one_line(text)}\n")

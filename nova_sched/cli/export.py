@@ -4,6 +4,7 @@ import os
 
 from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.text import one_line
 from nova_sched.replay.exporting import export
 from nova_sched.replay.moments import parse_range, spans
 from rpc_api import errors
@@ -62,7 +63,7 @@ class Export(ReplayCommand):
 
     def _tell(self, arguments, found, done):
         where = ", ".join(f"{cell} {span.first}:{span.last}" for cell, span in sorted(found.items()))
-        self.out.write(f"{arguments.output}: {done.events} events in {done.records} records of {where}, {done.size} bytes\n")
+        self.out.write(f"{arguments.output}: {done.events} events in {done.records} records of {one_line(where)}, {done.size} bytes\n")
         if arguments.no_redact:
             self.out.write("not redacted: it holds ids of projects and users, addresses and free texts\n")
         else:

@@ -1,7 +1,10 @@
 """``nova-sched-replay import``: an exported file into logs of its own."""
 
+import re
+
 from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.text import one_line
 from nova_sched.replay.archive import ArchiveLog
 from nova_sched.replay.exporting import import_log, needs_accounts, verify
 from rpc_api import errors
@@ -19,6 +22,8 @@ examples:
 exit codes: 0 written, 2 usage (a log that is there and not empty, too), 3 a log cannot be reached, 4 the file is
 damaged (nothing is written), 5 a file of a later version
 """
+#: Names of cells that may stand in a URL as they are: the file comes from elsewhere, and is not to say where on the disk is written.
+_PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 class Import(ReplayCommand):
@@ -39,6 +44,10 @@ class Import(ReplayCommand):
         if len(logs) > 1 and "{cell}" not in arguments.to:
             raise errors.UsageError(f"--to {mask_password(arguments.to)} is one log, and the file holds {', '.join(sorted(logs))}; "
                                     "write {cell} where the name of the cell belongs, or choose one with --cell")
+        for cell in logs if "{cell}" in arguments.to else ():
+            if not _PLAIN_NAME.fullmatch(cell):
+                raise errors.UsageError(f"the name of the cell {cell!r} cannot stand in a URL, wanted letters, digits, _ . and -; choose it "
+                                        "with --cell, and write --to without {cell}")
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
             for log in logs.values():
                 verify(log, update)
@@ -47,7 +56,7 @@ class Import(ReplayCommand):
                 with open_log(arguments.to.replace("{cell}", cell)) as target:
                     count = import_log(log, target, update)
                     bounds = log.bounds()
-                    self.out.write(f"{cell}: {count} records, positions {bounds.first} to {bounds.last}, in {target.url}\n")
+                    self.out.write(f"{one_line(cell)}: {count} records, positions {bounds.first} to {bounds.last}, in {target.url}\n")
         return errors.EXIT_OK
 
     def _check_accounts(self, log):

@@ -25,6 +25,7 @@ comes out differently is shown with its first cause:
   plugin    a class of the deployment fell
   hosts     other hosts were chosen
   counts    the same hosts, other numbers of refusals
+  evidence  the same decision, for other reasons or with other scores than it says
 
 examples:
   nova-sched-replay --log out/demo replay

@@ -12,7 +12,7 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.text import one_line
 from nova_sched.replay.cursor import Cursor, Place
 from nova_sched.replay.events import KEYS, Match
-from nova_sched.replay.moments import parse_moment, parse_range, parse_time, spans
+from nova_sched.replay.moments import Moment, parse_range, parse_time, spans
 from nova_sched.replay.reading import records_between
 from nova_sched.replay.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
 from rpc_api import errors
@@ -131,8 +131,7 @@ class Tail(ReplayCommand):
         if arguments.range is not None:
             ends = parse_range(arguments.range, self.now_ns)
         else:
-            ends = tuple(text and parse_moment(f"@{parse_time(text, self.now_ns) / 1e9:.9f}", self.now_ns)
-                         for text in (arguments.since, arguments.until))
+            ends = tuple(text and Moment(text, at_ns=parse_time(text, self.now_ns)) for text in (arguments.since, arguments.until))
         if arguments.follow and ends[1] is not None:
             raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
         return ends, *(None if one is None else one.at_ns for one in ends)

@@ -137,11 +137,16 @@ class ArchiveLog(EventLog):
 
 
 def _parts(chunks, range_):
+    """The parts of a cell's log, by position. What the header or the chunks say was there and no chunk holds is lost; of chunks
+    that hold the same positions (nobody writes such) the first counts, and the rest is lost."""
     parts, last = [], None
     for frame in chunks:
         head = frame.head
-        if last is not None and head.first <= last or head.last < head.first:
-            continue  # nobody writes such a chunk
+        if last is not None and head.first <= last:
+            if head.last > last:
+                parts.append(_Part(last + 1, head.last, None))
+                last = head.last
+            continue
         before = range_.first - 1 if range_ is not None else head.first - 1
         lost_from = before + 1 if last is None else last + 1
         if head.follows != (-1 if last is None else last) and lost_from < head.first:

@@ -38,6 +38,8 @@ LEVEL = 6
 _MAX_CHUNK_BYTES = CHUNK_BYTES + 2 * MAX_RECORD_BYTES
 _MAX_HEAD_BYTES = 1 << 20
 _MAX_BODY_BYTES = 1 << 30
+#: Positions and times end before this: no log counts further.
+_END_OF_NUMBERS = 1 << 63
 
 
 class Range(NamedTuple):
@@ -244,7 +246,7 @@ class Reader:
         try:
             redacted, made_ns, version, ranges, _ = head
             ranges = tuple(Range(*one) for one in ranges)
-            if not all(tuple(map(type, one)) in ((str, str, int, int), (str, type(None), int, int)) for one in ranges):
+            if not all(map(_is_range, ranges)) or len({one.cell for one in ranges}) < len(ranges):
                 raise ValueError
             return Header(redacted, made_ns, version, ranges)
         except (TypeError, ValueError):
@@ -264,11 +266,17 @@ class Reader:
         if body is None:
             return None
         try:
-            unzip = zlib.decompressobj()
-            frames = [Frame(*one) for one in unpack(unzip.decompress(body, _MAX_BODY_BYTES))]
+            # An index says less of a frame than the frame itself, so none is longer than its file.
+            frames = [Frame(*one) for one in unpack(zlib.decompressobj().decompress(body, self._size))]
         except (zlib.error, errors.InvalidEvent, TypeError):
             return None
-        return [_made(frame) for frame in frames] if all(map(_is_frame, frames)) else None
+        if not all(_is_frame(frame) and self._holds(frame) for frame in frames):
+            return None
+        return [_made(frame) for frame in frames]
+
+    def _holds(self, frame):
+        """Whether a frame's body lies in the file."""
+        return frame.offset + frame.length <= self._size
 
     def _by_scan(self):
         """All frames that can be found one behind the other; what lies between is passed over."""
@@ -277,7 +285,7 @@ class Reader:
         frames, place = [], _START.size
         while place < self._size:
             found = self._frame_at(place)
-            if found is not None and found.offset + found.length <= self._size:
+            if found is not None and self._holds(found):
                 frames.append(found)
                 place = found.offset + found.length
             else:
@@ -312,7 +320,22 @@ class Reader:
 
 def _is_frame(frame):
     return (frame.kind in _TYPES and type(frame.head) is tuple and tuple(map(type, frame.head)) == _TYPES[frame.kind]
-            and type(frame.offset) is type(frame.length) is int and frame.offset >= 0 and 0 <= frame.length <= _MAX_BODY_BYTES)
+            and type(frame.offset) is type(frame.length) is int and frame.offset >= 0 and 0 <= frame.length <= _MAX_BODY_BYTES
+            and _can_be(frame.kind, frame.head))
+
+
+def _can_be(kind, head):
+    """Whether the numbers in the head of a frame can be those of a log."""
+    if kind == CHUNK:
+        _, first, last, count, *facts, follows, _ = head
+        return first <= last and count > 0 and follows >= -1 and all(
+            0 <= one < _END_OF_NUMBERS for one in (first, last, *facts, follows + 1))
+    return kind != SNAPSHOT or 0 <= head[1] < _END_OF_NUMBERS
+
+
+def _is_range(one):
+    return (type(one.cell) is str and type(one.epoch) in (str, type(None)) and type(one.first) is type(one.last) is int
+            and 0 <= one.first <= one.last + 1 <= _END_OF_NUMBERS)
 
 
 def _made(frame):

@@ -274,7 +274,7 @@ def difference(recorded: Recorded, again) -> Difference | None:
                           f"{because}")
     if again.summary != decision.reason:
         return Difference("counts", f"says {again.summary}; recorded {decision.reason}{because}")
-    return None
+    return Difference("evidence", first) if first else None
 
 
 def _first_cause(recorded, again):
@@ -287,8 +287,10 @@ def _first_cause(recorded, again):
     for name, more in (("recorded", recorded_refusals[len(refusals):]), ("now", refusals[len(recorded_refusals):])):
         if more:
             return f"first {more[0][0]}: {more[0][2]} {more[0][1]} is {name} only"
-    if again.hosts_total != evidence.hosts_total:
-        return f"{again.hosts_total} hosts, recorded {evidence.hosts_total}"
+    for what in ("hosts_total", "survivors"):
+        now, then = getattr(again, what), getattr(evidence, what)
+        if now != then:
+            return f"{now} {'hosts' if what == 'hosts_total' else what}, recorded {then}"
     scores = {one.host: one for one in again.scores}
     for then in evidence.scores:
         now = scores.get(then.host)
@@ -296,7 +298,8 @@ def _first_cause(recorded, again):
             return f"{then.host} is not among the best any more"
         for one, before in zip(now.weighers, then.weighers, strict=False):
             if one != before:
-                return f"first {before.weigher} of {then.host}: {one.raw:g}, recorded {before.raw:g}"
+                return (f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded {before.raw:g} "
+                        f"(adds {before.weighed:g})")
         if now.score != then.score:
             return f"the score of {then.host}: {now.score:g}, recorded {then.score:g}"
     return None

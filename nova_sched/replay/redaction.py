@@ -9,6 +9,7 @@ import json
 import re
 from hashlib import blake2b
 
+from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.packing import pack
@@ -25,6 +26,8 @@ _KEPT_KEY = re.compile(r"trait:.*|.*_weight_multiplier|.*_allocation_ratio", re.
 _UUID_HINTS = frozenset({"group", "same_host", "different_host"})
 _KEPT_HINTS = frozenset({"_nova_check_type", "query"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: Ids as Keystone makes them, which are found within a longer word too.
+_ID = re.compile(rf"{_UUID.pattern}|[0-9a-f]{{32}}")
 _NETWORK = re.compile(r"/?[0-9a-fA-F.:]{0,45}")
 _PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
@@ -111,7 +114,12 @@ class Redactor:
 
     def kept(self, text: str) -> str:
         """A text that stays, but for ids of projects and users in it."""
-        return _WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
+        return self.key(_WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text))
+
+    def key(self, text: str) -> str:
+        """A key, or what quotes one: ids of projects and users, as Keystone makes them, are hidden in it wherever they stand. (Keys
+        are put together and taken apart, so that an id of other form, which may be any word, stays.)"""
+        return _ID.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
 
     def address(self, text: str | None) -> str | None:
         """The pseudonym of an IP address: two addresses share as many leading bits as before."""
@@ -146,7 +154,7 @@ class Redactor:
 
     def properties(self, properties: dict) -> dict:
         """Image properties: values of nova's own keys stay."""
-        return {key: self.kept(value) if self._is_open(key) else self.word(value) for key, value in properties.items()}
+        return {self.key(key): self.kept(value) if self._is_open(key) else self.word(value) for key, value in properties.items()}
 
     def _is_open(self, key):
         """Whether values under a name of an image property, or a key of metadata that may be one, stay."""
@@ -154,7 +162,7 @@ class Redactor:
 
     def metadata(self, metadata: dict) -> dict:
         """Metadata of an aggregate: values of keys that filters and weighers or a flavor ask for stay."""
-        return {key: self._metadata(key, value) for key, value in metadata.items()}
+        return {self.key(key): self._metadata(key, value) for key, value in metadata.items()}
 
     def _metadata(self, key, value):
         if key in KEPT_METADATA or _KEPT_KEY.fullmatch(key):
@@ -163,7 +171,7 @@ class Redactor:
 
     def hints(self, hints: dict) -> dict:
         """Scheduler hints: those that filters know keep their meaning."""
-        return {name: tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
+        return {self.key(name): tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
 
     def _hint(self, name, value):
         if name == "build_near_host_ip":
@@ -189,7 +197,7 @@ class Redactor:
         """A SchedulingRequest."""
         return request._replace(
             project_id=self.name(request.project_id), user_id=self.name(request.user_id),
-            extra_specs={key: self.kept(value) for key, value in request.extra_specs.items()},
+            extra_specs={self.key(key): self.kept(value) for key, value in request.extra_specs.items()},
             image_properties=self.properties(request.image_properties), scheduler_hints=self.hints(request.scheduler_hints))
 
     def _policy(self, digest_, options):
@@ -225,9 +233,12 @@ class Redactor:
         evidence = _thawed("Evidence", data.evidence)
         if evidence is None:
             return data._replace(evidence=b"\xc1")
-        evidence = evidence._replace(request=self.request(evidence.request),
-                                     policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest))
-        return data._replace(evidence=pack(evidence))
+        # Reasons quote keys; where the same number of hosts has two of them, the summary names them by the alphabet.
+        hidden = evidence._replace(request=self.request(evidence.request),
+                                   policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
+                                   refusals=tuple(one._replace(reason=self.key(one.reason)) for one in evidence.refusals))
+        genuine = data.reason == _summary(evidence)
+        return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
 
     def _adopted(self, data):
         return data._replace(**dict(zip(("digest", "options"), self._policy(data.digest, data.options), strict=True)))
@@ -238,6 +249,10 @@ class Redactor:
 
     def _with_reason(self, data):
         return data._replace(reason=self.reason(data.reason))
+
+
+def _summary(evidence):
+    return summarize(evidence.survivors, evidence.hosts_total, evidence.refusals)
 
 
 def _digest_of(options):
@@ -254,5 +269,5 @@ _HIDE = {
     "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
     "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id), guest=self.guest(data.guest)),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
-    "AggregateUpdated": lambda self, data: data._replace(metadata=self.metadata(data.metadata)),
+    "AggregateUpdated": lambda self, data: data._replace(name=self.key(data.name), metadata=self.metadata(data.metadata)),
 }

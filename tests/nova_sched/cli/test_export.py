@@ -5,11 +5,12 @@ import re
 import pytest
 
 from nova_sched.cli.main import replay
+from nova_sched.replay.archive_file import Header, Range, Writer
 from nova_sched.replay.history import History
 from nova_sched.replay.reading import records_between
 from nova_sched.replay.source import Source
 from rpc_api import codec, events
-from rpc_api.log import open_log
+from rpc_api.log import Record, open_log
 from tests.builders import EPOCH, Voice, record_of
 
 
@@ -84,6 +85,26 @@ def test_import_gives_the_same_logs(files, tmp_path, capsys):
 def test_wrong_imports(files, tmp_path, capsys, to, options, says):
     assert replay(["--log", files[0], "import", "--to", to.replace("{tmp}", str(tmp_path)), *options]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cell", ["../outside", "a\0b", "\x1b]0;pwned\x07", "."])
+def test_names_of_cells_in_a_file_reach_neither_the_disk_nor_the_terminal(tmp_path, capsys, cell):
+    path, url = str(tmp_path / "file"), f"sqlite:///{tmp_path}/logs/{{cell}}.db"
+    (tmp_path / "logs").mkdir()
+    opened = codec.make_event(events.LogOpened(cell, EPOCH), "operator/x", 1, 1, 1)
+    with open(path, "wb") as file:
+        writer = Writer(file, Header(False, 1, "test", (Range(cell, EPOCH, 0, 0),)))
+        writer.add(cell, Record(0, codec.encode_record(EPOCH, [opened]), None), 1, 1)
+        writer.end()
+    assert replay(["--log", path, "import", "--to", url]) == 2
+    assert "cannot stand in a URL" in capsys.readouterr().err
+    for command, code in ((["diff", "first", "last"], 0), (["tail", "cell9:1:2"], 2), (["export", "-o", f"{path}.2"], 0), (["state"], 0),
+                          (["import", "--cell", cell, "--to", f"sqlite:///{tmp_path}/logs/one.db"], 0)):
+        assert replay(["--log", path, *command]) == code
+        said = capsys.readouterr()
+        assert (said.out + said.err).replace("\n", "").isprintable()
+    assert sorted(one.name for one in (tmp_path / "logs").iterdir() if one.suffix == ".db") == ["one.db"]
+    assert not (tmp_path / "outside.db").exists()
 
 
 def test_a_log_is_not_imported(played, tmp_path, capsys):

@@ -3,6 +3,9 @@
 import pytest
 
 from nova_sched.cli.main import main
+from nova_sched.replay.decisions import difference
+from nova_sched.replay.source import Source
+from nova_sched.replay.verify import replay
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
@@ -74,3 +77,18 @@ def test_no_snapshot_is_kept_of_a_log_without_its_first_records(tmp_path, capsys
         assert main(["snapshot", "--log", "cell1=memory://cut-for-a-snapshot", "--to", store]) == 4
         assert "records were removed in front of its log" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_evidence_that_is_not_what_comes_out_is_a_difference(played):
+    with Source([str(played)]) as source:
+        one = next(one for one in replay(source.logs) if one.recorded.evidence.refusals and one.recorded.evidence.scores)
+    evidence = one.recorded.evidence
+    score, refusal = evidence.scores[0], evidence.refusals[0]
+    changed = {
+        "survivors, recorded": {"survivors": evidence.survivors + 1}, "hosts, recorded": {"hosts_total": evidence.hosts_total + 1},
+        f"the score of {score.host}": {"scores": (score._replace(score=score.score + 1), *evidence.scores[1:])},
+        "recorded Other": {"refusals": (refusal._replace(filter="Other"), *evidence.refusals[1:])}}
+    assert one.same
+    for says, change in changed.items():
+        found = difference(one.recorded._replace(evidence=evidence._replace(**change)), one.again)
+        assert found.code == "evidence" and says in found.text

@@ -3,8 +3,11 @@
 import itertools
 import random
 import struct
+import tracemalloc
+import zlib
 from types import SimpleNamespace
 
+import msgpack
 import pytest
 
 from nova_sched.projection.digest import state_digest
@@ -244,6 +247,60 @@ def test_random_bytes_behind_the_magic(tmp_path):
         path.write_bytes(archive_file.MAGIC + struct.pack(">H", 1) + rng.randbytes(size))
         with pytest.raises(Damaged, match="no record that can be read"):
             open_archive(path)
+
+
+# --- forged files, whose checksums are right -----------------------------------------------------------------------------
+
+def with_index(path, packed, cut=0):
+    """A file of ten records with another index (its bytes before compression); ``cut``: how many megabytes of zeros follow."""
+    with open(path, "wb") as file:
+        writer = Writer(file, Header(False, 1, "test", (Range("cell1", EPOCH, 0, 9),)))
+        for number in range(10):
+            writer.add("cell1", Record(number, b"x", None), 1, 0)
+        writer._flush("cell1")
+        place, packer = writer._offset, zlib.compressobj()
+        body = [packer.compress(packed), *(packer.compress(bytes(1 << 20)) for _ in range(cut)), packer.flush()]
+        writer._frame(archive_file.INDEX, (), b"".join(body))
+        writer._put(archive_file._END.pack(place, archive_file._sum(struct.pack(">Q", place)), archive_file._END_MAGIC))
+    return path
+
+
+CHUNK_OF_TEN = ("cell1", 0, 9, 10, 10, 0, 0, -1, b"x" * 16)
+
+
+@pytest.mark.parametrize("frame", [
+    (b"C", CHUNK_OF_TEN, 2**63, 100), (b"C", CHUNK_OF_TEN, 0, 1 << 30), (b"C", ("cell1", 0, 2**63, *CHUNK_OF_TEN[3:]), 0, 1),
+    (b"C", ("cell1", 9, 0, *CHUNK_OF_TEN[3:]), 0, 1), (b"S", ("cell1", -1, b"x" * 16), 0, 1)])
+def test_an_index_that_lies_is_not_followed(tmp_path, frame):
+    log = only(with_index(tmp_path / "file", msgpack.packb([frame])))
+    assert len(readable(log)[0]) == 10 and "ends before its index" in str(log.faults[0])
+
+
+def test_an_index_is_not_unpacked_beyond_the_size_of_its_file(tmp_path):
+    path = with_index(tmp_path / "file", b"\xdd\x10\x00\x00\x00", cut=256)
+    tracemalloc.start()
+    try:
+        log = only(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(readable(log)[0]) == 10 and "ends before its index" in str(log.faults[0])
+
+
+@pytest.mark.parametrize("first", [2**63, 2**64 - 10, -5])
+def test_positions_that_no_log_has_are_no_records(tmp_path, first):
+    with pytest.raises(Damaged, match="no record that can be read"):
+        open_archive(written(tmp_path / "file", [(first + number, b"x") for number in range(10)]))
+
+
+def test_a_chunk_over_another_is_not_passed_over_in_silence(tmp_path):
+    with open(tmp_path / "file", "wb") as file:
+        writer = Writer(file, Header(False, 1, "test", (Range("cell1", EPOCH, 0, 19),)))
+        for number in (*range(10), None, *range(5, 20)):
+            writer._flush("cell1") if number is None else writer.add("cell1", Record(number, b"x", None), 1, 0)
+        writer.end()
+    found, (gap,) = readable(only(tmp_path / "file"))
+    assert len(found) == 10 and "the records 10 to 19 of cell1" in str(gap)
 
 
 # --- states --------------------------------------------------------------------------------------------------------------

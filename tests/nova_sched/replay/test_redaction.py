@@ -16,6 +16,7 @@ from nova_sched.replay.exporting import export
 from nova_sched.replay.moments import Span
 from nova_sched.replay.reading import decoded_records, records_between
 from nova_sched.replay.redaction import _HIDE, Known, Redactor
+from nova_sched.selection.decide import summarize
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, errors, events
 from rpc_api.events import EVENTS
@@ -67,6 +68,23 @@ def test_metadata(redactor, key, value, hidden):
     shown = redactor.metadata({key: value})[key]
     assert (shown != value) is hidden
     assert shown.count(",") == value.count(",") and PROJECT not in shown and SECRET not in shown
+
+
+def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
+    """``filter_tenant_id_PROJECT`` is what operators write; a filter's reason quotes the key that it compared."""
+    key, hidden = f"of_{PROJECT}", f"of_{redactor.name(PROJECT)}"
+    updated = events.AggregateUpdated(uuid_of("x"), f"hosts of {PROJECT}", ("a",), {f"filter_tenant_id_{PROJECT}": "x", key: "1"})
+    shown = redactor.data("AggregateUpdated", updated)
+    assert PROJECT not in repr(shown) and hidden in shown.metadata and all(
+        name == hidden or name.startswith("filter_tenant_id_") for name in shown.metadata)
+    asked = request(extra_specs={f"aggregate_instance_extra_specs:{key}": "1"}, scheduler_hints={key: ("1",)}, image_properties={key: "1"})
+    refusals = tuple(events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate", "extra spec of_9"))
+    evidence = events.Evidence(asked, (), "0" * 16, 1, 2, 0, 0, refusals, ())
+    made = decision()._replace(evidence=pack(evidence), reason=summarize(0, 2, refusals))
+    shown = redactor.data("DecisionMade", made)
+    again = events.thaw("Evidence", shown.evidence)
+    assert PROJECT.encode() not in shown.evidence and f"aggregate_instance_extra_specs:{hidden}" in again.request.extra_specs
+    assert PROJECT not in shown.reason and shown.reason == summarize(0, 2, again.refusals)
 
 
 def test_words_of_metadata_and_properties_stay_equal(redactor):
