@@ -54,7 +54,8 @@ class Check(ReplayCommand):
             rows.write(dict(zip(COLUMNS, row, strict=True)))
         rows.end()
         wrong = sum(row[2] in ("wrong", "gap") for row in found)
-        self.say(f"{wrong} of {len(found)} checks found something wrong" if wrong else f"all {len(found)} checks are well")
+        if wrong or not source.faults:
+            self.say(f"{wrong} of {len(found)} checks found something wrong" if wrong else f"all {len(found)} checks are well")
         return errors.EXIT_GAP if "gap" in states else errors.EXIT_NEGATIVE if "wrong" in states else errors.EXIT_OK
 
 

@@ -18,6 +18,9 @@ from rpc_api.clock import SYSTEM
 
 #: Names the logs where no option does: as the values of several --log, with blanks between them.
 ENVIRONMENT = "NOVA_SCHED_LOG"
+#: What becomes of a log that cannot be opened: its cell is left out and that is said, it is for the command to show, or the
+#: command does nothing.
+SAID, SHOWN, REFUSED = "said", "shown", "refused"
 _MINUS_TIME = re.compile(r"-\d.*")
 
 
@@ -40,8 +43,8 @@ class ReplayCommand(Command):
     """A command that reads logs. Its ``EPILOG`` ends with worked examples, which a test runs."""
 
     EPILOG = ""
-    #: Whether a log that cannot be opened is for the command to show, and not an error.
-    tolerant = False
+    #: What becomes of logs that cannot be opened while others can.
+    when_down = SAID
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -66,12 +69,25 @@ class ReplayCommand(Command):
         self.out, self.err = self.app.stdout, self.app.stderr
         self.paint = output.Paint(self.option(arguments, "color") or "auto", self.out)
         self.now_ns = SYSTEM.now_ns()
-        with Source(self._names(arguments), self.tolerant) as source:
+        with Source(self._names(arguments), self.when_down != REFUSED) as source:
+            if self.when_down == SAID and source.down and not source.logs:
+                raise next(iter(source.down.values()))
             code = self.run_on(source, arguments)
+            if self.when_down == SAID:
+                code = self._say_down(source, arguments) or code
             # Of an exported file that is not whole everything that there is was shown; that it is not all is said last.
             for fault in source.faults:
                 self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
             return errors.EXIT_GAP if source.faults else code
+
+    def _say_down(self, source, arguments):
+        """Say which cells are missing in what was shown; the exit code, None where none is."""
+        wanted = getattr(arguments, "cell", None) or source.down
+        code = None
+        for cell in [cell for cell in source.down if cell in wanted]:
+            self.say(f"{self.app.NAME} {self.cmd_name}: {cell} is left out: {source.down[cell]}")
+            code = source.down[cell].exit_code
+        return code
 
     def _names(self, arguments):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]

@@ -1,7 +1,7 @@
 """``nova-sched-replay doctor``: what is wrong with a site, and what to do."""
 
 from nova_sched.cli import output
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.replay import diagnosis
 from nova_sched.snapshots import open_store
 from rpc_api import errors
@@ -24,7 +24,7 @@ class Doctor(ReplayCommand):
     """Say what is wrong with brokers, accounts, logs, clocks, snapshots and versions, and what to do about it."""
 
     EPILOG = EPILOG
-    tolerant = True
+    when_down = SHOWN
 
     def add_arguments(self, parser):
         parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")

@@ -3,7 +3,7 @@
 import os
 
 from nova_sched.cli import output
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.text import one_line
 from nova_sched.replay.exporting import export
 from nova_sched.replay.moments import parse_range, spans
@@ -32,6 +32,7 @@ class Export(ReplayCommand):
     """Write logs, or a range of them, into one compressed and checksummed file, without private data."""
 
     EPILOG = EPILOG
+    when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times, as for tail (all)")

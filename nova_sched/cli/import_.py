@@ -3,7 +3,7 @@
 import re
 
 from nova_sched.cli import output
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.text import one_line
 from nova_sched.replay.archive import ArchiveLog
 from nova_sched.replay.exporting import import_log, needs_accounts, verify
@@ -30,6 +30,7 @@ class Import(ReplayCommand):
     """Write the records of an exported file into new logs."""
 
     EPILOG = EPILOG
+    when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("--to", required=True, metavar="URL", help="the new log: sqlite:///FILE or rabbit://...; with {cell} "

@@ -1,6 +1,6 @@
 """``nova-sched-replay instances``: every instance of every cell, those that are down included."""
 
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.cli.state import resources
 from nova_sched.replay.hosts import TRACKED, wanted
@@ -13,7 +13,8 @@ EPILOG = """\
 States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does not). An
 instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim, or else by a
 report of the host. A cell whose log cannot be opened is shown as it was last known, from
---snapshots or from what earlier commands kept, and marked with the time of that.
+--snapshots or from what earlier commands kept (this one does), and marked with the time of that; one of which nothing is
+known is a row without an instance.
 
 exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at that
 moment is not known
@@ -24,6 +25,8 @@ examples:
   nova-sched-replay instances --log out/demo --instance $INSTANCE -o json
   nova-sched-replay instances --log out/demo --limit 20 --marker $INSTANCE
 """
+#: Of a cell of whose instances nothing is known: it has a row without an instance.
+NOTHING = "down, nothing is known"
 COLUMNS = ("instance", "cell", "host", "project", "state", "since", "flavor", "resources", "as_of")
 STATES = ("claimed", "running", TRACKED)
 SORTS = ("instance", "cell", "host", "project", "state", "since")
@@ -33,7 +36,7 @@ class Instances(ReplayCommand):
     """List every instance of every cell at a moment, sorted, filtered and paged."""
 
     EPILOG = EPILOG
-    tolerant = True
+    when_down = SHOWN
 
     def add_arguments(self, parser):
         parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
@@ -62,7 +65,7 @@ class Instances(ReplayCommand):
             flavors = {} if arguments.no_flavors else self._flavors(source, history, page)
         self._show(source, page, arguments, as_of, flavors)
         if not rows:
-            self.say("there are no such instances")
+            self.say("there are no such instances" + (" that are known" if self.partial else ""))
         elif len(page) < len(rows):
             self.say(f"{len(page)} of {len(rows)} instances" + (f"; the next page: --marker {following}" if following else ""))
         return errors.EXIT_GAP if self.partial else errors.EXIT_OK
@@ -75,8 +78,11 @@ class Instances(ReplayCommand):
         self.positions = {}
         if source.logs:
             self.positions = resolve(parse_moment(arguments.at, self.now_ns), source)
-            for projection in history.world_at(self.positions, unknown).projections.values():
+            world = history.world_at(self.positions, unknown)
+            for projection in world.projections.values():
                 rows += instances_of(projection)
+            if arguments.at == "last":
+                history.remember(world)
         for cell, fault in (*unknown.items(), *source.down.items()):
             if not wanted(cell, arguments.cells):
                 continue
@@ -84,6 +90,7 @@ class Instances(ReplayCommand):
             self.say(f"{self.app.NAME} instances: {fault}")
             known = last_known(cell, source.urls[cell], history.cache, history.store) if cell in source.down else None
             if known is None:
+                as_of[cell] = NOTHING
                 self.say(f"{cell}: nothing is known of its instances" + (
                     "; name the store of the schedulers' snapshots with --snapshots" if history.store is None else ""))
                 continue
@@ -146,6 +153,8 @@ class Instances(ReplayCommand):
                 "state": row.state if row.consumer == row.instance else f"{row.state} as {row.consumer}", "since": since,
                 "flavor": flavors.get(row.instance), "resources": row.resources if structured else resources(row.resources),
                 "as_of": as_of.get(row.cell)})
+        for cell in (cell for cell, said in as_of.items() if said is NOTHING):
+            shown.write({**dict.fromkeys(COLUMNS), "cell": cell, "as_of": NOTHING})
         shown.end()
 
 

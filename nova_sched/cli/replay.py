@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned
 from nova_sched.cli.text import one_line
 from nova_sched.replay.audit import Audit
@@ -43,6 +43,7 @@ class Replay(ReplayCommand):
     """Fold logs to their ends and say what state that gives; --verify checks all laws and makes every decision again."""
 
     EPILOG = EPILOG
+    when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("--verify", action="store_true", help="check all laws, and make recorded decisions again")

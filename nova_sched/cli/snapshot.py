@@ -1,6 +1,6 @@
 """``nova-sched snapshot``: fold logs and keep their state, or check the snapshots that are kept."""
 
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
@@ -24,6 +24,7 @@ class Snapshot(ReplayCommand):
     """Keep the state of logs as snapshots; with --check see whether the kept ones fit their logs and give their state."""
 
     EPILOG = EPILOG
+    when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("--to", required=True, metavar="URL", help="where snapshots are kept: file:///DIR or redis://...")

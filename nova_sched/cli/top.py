@@ -2,7 +2,7 @@
 
 import sys
 
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.stats import duration
 from nova_sched.cli.text import one_line
@@ -31,7 +31,7 @@ class Top(ReplayCommand):
     """Watch cells, decisions, refusals, hosts and schedulers live; or an old log again, at its own or another speed."""
 
     EPILOG = EPILOG
-    tolerant = True
+    when_down = SHOWN
 
     def add_arguments(self, parser):
         parser.add_argument("--once", action="store_true", help="print what there is at the end of the logs, and end")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
-from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
 from nova_sched.cli.text import one_line
 from nova_sched.replay.changes import Changes, ratio_of
@@ -48,6 +48,7 @@ class WhatIf(ReplayCommand):
     """Run the recorded requests again with other filters, weighers, options, allocation ratios or hosts, and compare."""
 
     EPILOG = EPILOG
+    when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")

@@ -65,6 +65,15 @@ class LogCheck:
 
     def run(self, progress=lambda label, done, total: None) -> "LogCheck":
         """Read the log."""
+        try:
+            self._read(progress)
+        except errors.LogGap as gap:
+            self.damage.append(gap)
+        # Told by producer, below.
+        del self.noted["sequence-gap"], self.noted["stale-epoch"]
+        return self
+
+    def _read(self, progress):
         projection, position = Projection(self.cell, kept=None), self.bounds.first - 1
         for record in readable_records(self.log, None, self.bounds.last, self.damage.append):
             self.records += 1
@@ -82,9 +91,6 @@ class LogCheck:
             projection.noted.clear()
             if not self.records % 1000:
                 progress(self.cell, self.records, self.bounds.count)
-        # Told by producer, below.
-        del self.noted["sequence-gap"], self.noted["stale-epoch"]
-        return self
 
     def _see(self, position, epoch, event):
         self.events += 1

@@ -218,6 +218,13 @@ class History:
         if packed is not None:
             yield packed
 
+    def remember(self, world: World) -> None:
+        """Keep the states of a world for the time when a cell's log cannot be read."""
+        for cell, projection in world.projections.items():
+            if self.cache is not None and projection.whole and projection.epoch and projection.position not in [
+                    one.position for one in self.cache.kept(cell, self.logs[cell].url)]:
+                self._keep(projection)
+
     def _keep(self, projection):
         log = self.logs[projection.cell]
         at_ns, record = _record_at(log, projection.position)

@@ -82,6 +82,8 @@ class Source:
                 raise errors.UsageError(f"{what} needs the name of a cell, as there are {', '.join(sorted(self.logs))}; "
                                         "write it as CELL:POSITION")
             cell = cells[0]
+        if cell in self.down:
+            raise self.down[cell]
         if cell not in self.logs:
             raise errors.UsageError(f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the cell's name, "
                                     "or name its log with --log")
