@@ -301,6 +301,8 @@ class SqliteLog(EventLog):
                 first, last = self._connection.execute(BOUNDS).fetchone()
         if last is None:
             raise errors.LogGap(f"the log {self.url} has lost the count of its records; remove the file, or restore it")
+        if first is not None and not 0 <= first <= last:
+            raise errors.LogGap(f"the log {self.url} is damaged: its first record is {first}, and its last one {last}; restore the file")
         return Bounds(last + 1 if first is None else first, last)
 
     def read_from(self, position: int) -> "SqliteReader":

@@ -318,6 +318,18 @@ def test_what_only_looks_empty_or_like_a_file_is_refused(tmp_path, make, told, c
         open_log(f"sqlite:///{tmp_path}/log.db", create)
 
 
+@pytest.mark.parametrize("position", [59, -3])
+def test_a_damaged_log_is_not_an_empty_one(tmp_path, position):
+    with open_log(f"sqlite:///{tmp_path}/log.db") as log:
+        log.append([b"one", b"two"])
+        with sqlite3.connect(tmp_path / "log.db") as database:
+            database.execute("DELETE FROM records")
+            database.execute("INSERT INTO records VALUES (?, 'x')", (position,))
+            database.execute("UPDATE sqlite_sequence SET seq = 1")
+        with pytest.raises(errors.LogGap, match=f"its first record is {position}, and its last one 1"):
+            log.bounds()
+
+
 def test_a_log_that_lost_its_count_is_a_gap(tmp_path):
     with open_log(f"sqlite:///{tmp_path}/log.db") as log:
         log.append([b"one"])
