@@ -30,6 +30,8 @@ conditions: the same option again: any of them; different options: all of them. 
 order: a range is merged by the time of events, each log in its own order; what follows is shown as it comes
 template: fields in braces, as in '{{at}} {{type:<16}} {{host}}':
   {", ".join(event_text.FIELDS)}
+cursor file: what was shown is not shown again, and nothing is left out; what was shown within the last moment before a
+  kill -9 may be shown twice
 raw: one line for each record that holds a wanted event: its bytes as hex
 
 examples:

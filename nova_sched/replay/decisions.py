@@ -137,9 +137,11 @@ class PolicyBook:
             self.unusable[adopted.digest] = f"cannot be used: {unknown}; or name the configuration that loads it"
             return
         except (errors.NovaSchedError, TypeError):
-            return
+            genuine = False
         if genuine:
             self.policies[adopted.digest] = policy
+        else:
+            self.unusable.setdefault(adopted.digest, "stands in a log with options that are not those of its digest; see who adopted it")
 
     def get(self, digest: str) -> Policy:
         """A policy; PolicyMissing where it is not known or cannot be used."""

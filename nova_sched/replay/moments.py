@@ -96,7 +96,14 @@ def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
     if parts is None:
         raise errors.UsageError(f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, or times as "
                                 "@-2h:-1h or @12:00..13:00")
+    first, last = parts
+    if first and last and (_both(first.at_ns, last.at_ns) or _both(first.position, last.position)):
+        raise errors.UsageError(f"the range {text} ends before it begins; mend it")
     return parts
+
+
+def _both(first, last):
+    return type(first) is type(last) is int and first > last
 
 
 def _range_parts(text, times, now_ns):

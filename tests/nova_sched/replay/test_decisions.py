@@ -2,12 +2,13 @@
 
 import pytest
 
-from nova_sched.replay.decisions import PolicyBook, difference, find, scene
+from nova_sched.replay.decisions import PolicyBook, PolicyMissing, difference, find, scene
 from nova_sched.replay.history import History
 from nova_sched.replay.reading import backwards, holding
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import again, replay, spooled
-from rpc_api import errors
+from nova_sched.selection.policy import Policy
+from rpc_api import errors, events
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
 
@@ -102,3 +103,13 @@ def test_records_by_bytes_and_backwards(busy):
         assert ahead and ahead == [position for position, _ in backwards(log, [b"ClaimProposed"], log.bounds().last)][::-1]
         assert [position for position, _ in holding(log, [b"ClaimProposed"], ahead[1], ahead[2])] == ahead[1:3]
         assert next(backwards(log, [b"ClaimProposed"], ahead[2] - 1))[0] == ahead[1]
+
+
+def test_a_policy_that_is_not_what_its_digest_says_is_told_of():
+    book = PolicyBook()
+    genuine = Policy()
+    book.adopt(events.PolicyAdopted(genuine.digest, Policy(max_attempts=9).to_json()))
+    with pytest.raises(PolicyMissing, match="with options that are not those of its digest"):
+        book.get(genuine.digest)
+    book.adopt(events.PolicyAdopted(genuine.digest, genuine.to_json()))
+    assert book.get(genuine.digest) == genuine

@@ -110,3 +110,9 @@ def test_a_position_of_one_log_is_a_time_in_the_others():
     assert resolve(parse_moment("@20", NOW), source) == {"cell1": 1, "cell2": 1}
     with pytest.raises(errors.PositionAhead, match="the log of cell1 ends at position 2, got 3"):
         resolve(parse_moment("cell1:3", NOW), source)
+
+
+@pytest.mark.parametrize("text", ["200:100", "cell1:9:3", "@-1h:-2h", "@12:15..12:00"])
+def test_a_range_does_not_end_before_it_begins(text):
+    with pytest.raises(errors.UsageError, match=f"the range {text} ends before it begins"):
+        parse_range(text, NOW)
