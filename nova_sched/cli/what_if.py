@@ -1,5 +1,6 @@
 """``nova-sched-replay what-if``: recorded traffic under another policy, other ratios, with other hosts."""
 
+import fnmatch
 import json
 from pathlib import Path
 
@@ -57,7 +58,8 @@ class WhatIf(ReplayCommand):
                             help="the multiplier of a weigher (repeatable)")
         parser.add_argument("--ratio", action="append", default=[], metavar="CLASS=RATIO", dest="ratios",
                             help="the allocation ratio of a resource class on all hosts (repeatable)")
-        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped", help="without this host")
+        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped",
+                            help="without this host, or those of a glob (repeatable)")
         parser.add_argument("--add-host", action="append", default=[], metavar="N=LIKE_HOST", dest="added",
                             help="with N more hosts like one that there is (repeatable)")
         add_config_file(parser)
@@ -79,7 +81,7 @@ class WhatIf(ReplayCommand):
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
             tallies = [as_recorded(source.logs, traffic, update)]
-            _check_names(changes, tallies[0].hosts)
+            changes = _with_hosts(changes, tallies[0].hosts)
             for label, changed in (("re-run", Changes()), ("what-if", changes)):
                 tallies.append(Run(source.logs, policies, spool, traffic, changed, label, update).run())
         facts = _facts(tallies)
@@ -166,11 +168,13 @@ def _policy_of(path, known):
     return {}, config.policy_of(conf)
 
 
-def _check_names(changes, hosts):
-    """Hosts that are named must be there; a name that is wrong would compare nothing."""
-    unknown = sorted((changes.dropped | changes.added.keys()) - hosts)
-    if unknown:
-        raise errors.UsageError(f"no host {unknown[0]!r} is in the logs; mend --drop-host or --add-host")
+def _with_hosts(changes, hosts):
+    """The changes with the hosts that globs mean; a name that means none would compare nothing."""
+    for pattern in sorted((*changes.dropped, *changes.added)):
+        if pattern not in hosts and (pattern in changes.added or not fnmatch.filter(hosts, pattern)):
+            raise errors.UsageError(f"no host {pattern!r} is in the logs; mend --drop-host or --add-host")
+    return changes._replace(dropped=frozenset(
+        host for host in hosts for pattern in changes.dropped if host == pattern or fnmatch.fnmatchcase(host, pattern)))
 
 
 # --- what is shown -------------------------------------------------------------------------------------------------------

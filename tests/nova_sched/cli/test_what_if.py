@@ -38,7 +38,9 @@ def test_it_is_the_same_each_time(run):
 def test_more_room_places_more_and_fewer_hosts_less(run):
     facts = json.loads(run("--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json")[1])
     assert facts["what-if"]["placed"] > facts["re-run"]["placed"]
+    globbed = json.loads(run("--drop-host", "host-[012]", "-o", "json")[1])
     facts = json.loads(run("--drop-host", "host-0", "--drop-host", "host-1", "--drop-host", "host-2", "-o", "json")[1])
+    assert globbed == facts
     assert facts["what-if"]["placed"] < facts["re-run"]["placed"] and facts["what-if"]["hosts_used"] <= 13
 
 
@@ -57,6 +59,7 @@ def test_a_table_and_a_picture(run, tmp_path):
     (["--weigher", "CPUWeigher=x"], "wanted a number"),
     (["--ratio", "VCPU=0"], "wanted a number above 0"),
     (["--drop-host", "host-x"], "no host 'host-x' is in the logs"),
+    (["--drop-host", "rack-*"], "no host 'rack-*' is in the logs"), (["--add-host", "1=host-*"], "no host 'host-*' is in the logs"),
     (["--add-host", "x=host-0"], "wanted how many hosts"),
     (["--add-host", "1=host-x"], "no host 'host-x' is in the logs"),
     (["--policy", "/nowhere"], "--policy /nowhere cannot be read"),
