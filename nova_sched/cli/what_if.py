@@ -52,16 +52,19 @@ class WhatIf(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")
-        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)")
+        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options",
+                            help="one option (repeatable)")
         parser.add_argument("--weigher", action="append", default=[], metavar="NAME=MULTIPLIER", dest="weighers",
                             help="the multiplier of a weigher (repeatable)")
         parser.add_argument("--ratio", action="append", default=[], metavar="CLASS=RATIO", dest="ratios",
                             help="the allocation ratio of a resource class on all hosts (repeatable)")
-        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped", help="without this host")
+        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped",
+                            help="without this host")
         parser.add_argument("--add-host", action="append", default=[], metavar="N=LIKE_HOST", dest="added",
                             help="with N more hosts like one that there is (repeatable)")
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
+                            help="form of the output (table)")
         parser.add_argument("--picture", metavar="FILE", help="draw how full the cloud is over time (needs matplotlib)")
 
     def run_on(self, source, arguments):
@@ -74,7 +77,8 @@ class WhatIf(ReplayCommand):
             policies = PolicyBook(known)
             spooled(source.logs, spool, policies)
             if not spool.count():
-                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; name the logs that are missing")
+                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; "
+                                            "name the logs that are missing")
             for policy in policies.policies.values():
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
@@ -98,13 +102,13 @@ class WhatIf(ReplayCommand):
             code = errors.EXIT_GAP
         for cell, log in sorted(source.logs.items()):
             if log.bounds().first > 0:
-                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; what stood in front "
-                         "of it is not in this comparison")
+                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; "
+                         "what stood in front of it is not in this comparison")
                 code = errors.EXIT_GAP
         return code
 
 
-# --- what is asked -----------------------------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------------------------
 
 def _changes(arguments, known):
     options, policy = {}, None
@@ -115,12 +119,14 @@ def _changes(arguments, known):
     for one in arguments.weighers:
         name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
         if name not in known.weighers:
-            raise errors.UsageError(f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
+            raise errors.UsageError(f"there is no weigher {name!r}, "
+                                    f"wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
         try:
             weighers[name] = float(multiplier)
         except ValueError:
             raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
-    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)}
+    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO")
+                                                        for one in arguments.ratios)}
     added = {}
     for one in arguments.added:
         number, like = _pair(one, "--add-host", "N=LIKE_HOST")
@@ -173,7 +179,7 @@ def _check_names(changes, hosts):
         raise errors.UsageError(f"no host {unknown[0]!r} is in the logs; mend --drop-host or --add-host")
 
 
-# --- what is shown -------------------------------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------------------------
 
 def _facts(tallies):
     return {name: {"asked": one.asked, "placed": len(one.placed), "refused": sum(one.refused.values()),
@@ -219,8 +225,8 @@ def _pyplot():
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install 'nova_sched[plot]', or leave "
-                                "--picture out") from None
+        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install "
+                                "'nova_sched[plot]', or leave --picture out") from None
     return pyplot
 
 
@@ -239,6 +245,7 @@ def _draw(path, tallies):
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as fault:
-        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, as in fill.png") from None
+        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, "
+                                "as in fill.png") from None
     finally:
         pyplot.close(figure)
