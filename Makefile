@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 NOVA_VENV ?= .venv-nova
 OUT ?= out/demo
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-# As many test processes as processors in CI. The tests of a file stay together.
-TEST_JOBS ?= 2
+# More than the two processors of CI: the tests of real servers wait more than they compute. The tests of a file stay together.
+TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/peers compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 

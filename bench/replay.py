@@ -113,7 +113,8 @@ def main(argv=None):
             figures["export_s"] = round(run("--log", f"cell1={url}", "export", "--no-redact", "-o", file)[0], 1)
             figures["export_mb"] = round(os.path.getsize(file) / 1e6, 1)
         for name, log in (("sqlite", f"cell1={url}"), ("file", f"cell1={file}")):
-            for what, condition in (("host", ("--host", "host-77")), ("instance", ("--instance", uuid_of("instance 777"))),
+            for what, condition in (("host", ("--host", "host-77")),
+                                    ("instance", ("--instance", uuid_of("instance 777"))),
                                     ("type", ("--type", "HostLost"))):
                 took, _ = run("--log", log, "tail", *condition)
                 figures[f"tail_{what}_{name}_events_per_s"] = round(arguments.events / took)

@@ -89,8 +89,8 @@ def fill(log, hosts, count) -> None:
 
 
 def looks(log, directory) -> dict:
-    """Seconds of the first look at the end, and of looks at positions all over the log after it; ``cpu`` is what the process
-    itself took of a median look."""
+    """Seconds of the first look at the end, and of looks at positions all over the log after it; ``cpu`` is what the
+    process itself took of a median look."""
     last, rng = log.bounds().last, random.Random(SEED)
 
     def look(position):
@@ -99,8 +99,9 @@ def looks(log, directory) -> dict:
         return time.perf_counter() - started[0], time.process_time() - started[1]
     first = look(last)[0]
     again, cpu = zip(*(look(rng.randint(last // 20, last)) for _ in range(LOOKS)), strict=True)
-    return {"first": round(first, 2), "again_median": round(statistics.median(again), 2), "again_worst": round(max(again), 2),
-            "cpu_median": round(statistics.median(cpu), 2), "cpu_worst": round(max(cpu), 2)}
+    return {"first": round(first, 2), "again_median": round(statistics.median(again), 2),
+            "again_worst": round(max(again), 2), "cpu_median": round(statistics.median(cpu), 2),
+            "cpu_worst": round(max(cpu), 2)}
 
 
 def main(argv=None):
@@ -120,7 +121,8 @@ def main(argv=None):
             seconds = looks(log, Path(directory) / "cache")
     print(f"state at the end for the first time {seconds['first']} s; at {LOOKS} positions after that "
           f"{seconds['again_median']} s (median), {seconds['again_worst']} s (worst)")
-    print(json.dumps({"benchmark": "state_at", "hosts": arguments.hosts, "events": arguments.events, "seconds": seconds}))
+    print(json.dumps({"benchmark": "state_at", "hosts": arguments.hosts, "events": arguments.events,
+                      "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -83,8 +83,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
 
 
 def stranded_at_end(workload, audit: Audit) -> dict:
-    """What is stranded at the end (:func:`nova_sched.replay.measures.stranded`): the smallest share has the least of each class
-    over all requests."""
+    """What is stranded at the end (:func:`nova_sched.replay.measures.stranded`): the smallest share has the least of
+    each class over all requests."""
     shares = [share for request in workload.requests for share in request.shares]
     least = {"VCPU": min(share[0] for share in shares), "MEMORY_MB": min(share[1] for share in shares)}
     free, total = {}, Counter()

@@ -26,7 +26,8 @@ class SnapshotStore(abc.ABC):
         """The name of the file or key of a cell's snapshot, for people."""
 
     def kept_at_ns(self, cell: str) -> int | None:
-        """When a cell's snapshot was kept (nanoseconds since 1970); None where there is none, or the store does not say."""
+        """When a cell's snapshot was kept (nanoseconds since 1970); None where there is none, or the store
+        does not say."""
 
     @abc.abstractmethod
     def load(self, cell: str) -> bytes | None:
@@ -57,8 +58,9 @@ class FileStore(SnapshotStore):
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise errors.LogUnavailable(f"the directory of the snapshots {self._directory} cannot be made ({fault.strerror}); "
-                                        "mend [snapshots] url, or see to its file system") from None
+            raise errors.LogUnavailable(f"the directory of the snapshots {self._directory} cannot be made "
+                                        f"({fault.strerror}); mend [snapshots] url, "
+                                        "or see to its file system") from None
 
     def save(self, cell, packed):
         path = self._path(cell)
@@ -155,7 +157,8 @@ def _no_redis():
 
 
 def store_of(conf) -> SnapshotStore | None:
-    """The store that ``[snapshots] url`` names; None where it names none. LogUnavailable for a directory that cannot be made."""
+    """The store that ``[snapshots] url`` names; None where it names none. LogUnavailable for a directory that
+    cannot be made."""
     store = open_store(conf.snapshots.url) if conf.snapshots.url else None
     if isinstance(store, FileStore):
         store.prepare()

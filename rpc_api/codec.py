@@ -138,8 +138,9 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
 
 
 def decode_holding(payload: bytes, groups) -> list:
-    """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)], each event
-    as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost next to nothing."""
+    """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)],
+    each event as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost
+    next to nothing."""
     if not groups:
         return list(enumerate(decode_record(payload).events))
     if not all(any(map(payload.__contains__, group)) for group in groups):

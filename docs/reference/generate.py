@@ -166,11 +166,11 @@ def filters_text() -> str:
     every = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)]
     measured = costs()
     lines = [GENERATED, "# Filters", "",
-             "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of every "
-             "request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept for a "
-             "shape* serves all requests that are alike to these filters, and only hosts that changed are looked at "
-             "again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild stays on its "
-             "host and meets few of them.", ""]
+             "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of "
+             "every request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept "
+             "for a shape* serves all requests that are alike to these filters, and only hosts that changed are "
+             "looked at again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild "
+             "stays on its host and meets few of them.", ""]
     lines += table(("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"), (
         (f"[{one.name}](#{one.name.lower()})", asked_text(one), "yes" if one.on_rebuild else "", kept_text(one),
          *cost_cells(measured["filters"].get(one.name))) for one in every))

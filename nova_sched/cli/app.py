@@ -1,5 +1,5 @@
-"""The cliff applications: commands come by the entry points ``nova_sched.cli``, and ``nova_sched.replay`` those of the replay
-tool."""
+"""The cliff applications: commands come by the entry points ``nova_sched.cli``, and ``nova_sched.replay`` those of
+the replay tool."""
 
 import argparse
 import logging
@@ -92,7 +92,8 @@ class Help(HelpCommand):
                 return NovaSchedReplay().run(["help", *parsed_args.cmd[1:]])
             return super().take_action(parsed_args)
         except ValueError:
-            raise errors.UsageError(f"there is no command {parsed_args.cmd[0]!r}; {self.app.NAME} --help lists the commands") from None
+            raise errors.UsageError(f"there is no command {parsed_args.cmd[0]!r}; "
+                                    f"{self.app.NAME} --help lists the commands") from None
 
 
 class NovaSchedReplay(NovaSched):

@@ -36,18 +36,23 @@ class Capacity(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("flavor", nargs="?", metavar="FLAVOR", help="amounts, or the name of a recorded flavor")
-        parser.add_argument("--like", metavar="REQUEST|INSTANCE", help="ask for all that this recorded request asked for")
+        parser.add_argument("--like", metavar="REQUEST|INSTANCE",
+                            help="ask for all that this recorded request asked for")
         add_at(parser)
-        parser.add_argument("--by", choices=BY, default="cell", help="sum up by cell, availability zone or aggregate (cell)")
-        parser.add_argument("--top", type=int, default=10, metavar="N", help="hosts to show, those with most room first (10)")
-        parser.add_argument("--default-policy", action="store_true", help="by the default filters, whatever was adopted")
+        parser.add_argument("--by", choices=BY, default="cell",
+                            help="sum up by cell, availability zone or aggregate (cell)")
+        parser.add_argument("--top", type=int, default=10, metavar="N",
+                            help="hosts to show, those with most room first (10)")
+        parser.add_argument("--default-policy", action="store_true",
+                            help="by the default filters, whatever was adopted")
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
+                            help="form of the output (table)")
 
     def run_on(self, source, arguments):
         if (arguments.flavor is None) == (arguments.like is None):
-            raise errors.UsageError("wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or --like REQUEST; name one of "
-                                    "the two")
+            raise errors.UsageError("wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or "
+                                    "--like REQUEST; name one of the two")
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
@@ -72,12 +77,14 @@ class Capacity(ReplayCommand):
     def _policy(self, recorded, arguments):
         known = catalogue(arguments)
         if arguments.default_policy or recorded.policy is None:
-            return Policy(catalogue=known), "the default policy" + ("" if arguments.default_policy else ", as no log names another")
+            return Policy(catalogue=known), "the default policy" + ("" if arguments.default_policy
+                                                                    else ", as no log names another")
         try:
             return Policy.from_json(recorded.policy, known), f"the policy {recorded.digest}, adopted last"
         except (errors.UsageError, errors.InvalidEvent) as fault:
-            raise errors.UsageError(f"the policy {recorded.digest} that the logs name cannot be used: {fault}; name the configuration "
-                                    "that loads it with --config-file, or use --default-policy") from None
+            raise errors.UsageError(f"the policy {recorded.digest} that the logs name cannot be used: {fault}; "
+                                    "name the configuration that loads it with --config-file, or use "
+                                    "--default-policy") from None
 
     def _groups(self, world, policy, answers, by):
         """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""
@@ -97,8 +104,10 @@ class Capacity(ReplayCommand):
             "asked": asked, "flavor": request.flavor_name or None, "fits": total, "hosts": len(answers),
             "hosts_with_room": sum(one.fits > 0 for one in answers),
             "by": {"what": arguments.by, "groups": [
-                {"name": name, "fits": fits, "hosts_with_room": room, "hosts": hosts} for name, fits, room, hosts in groups]},
-            "runs_out": [{"reason": reason, "hosts": hosts, "fits_before": fits} for reason, hosts, fits in by_reason(answers)],
+                {"name": name, "fits": fits, "hosts_with_room": room, "hosts": hosts}
+                for name, fits, room, hosts in groups]},
+            "runs_out": [{"reason": reason, "hosts": hosts, "fits_before": fits}
+                         for reason, hosts, fits in by_reason(answers)],
             "stranded": stranded(answers, asked),
             "top": [{"cell": one.cell, "host": one.host, "fits": one.fits, "filter": one.filter, "reason": one.reason,
                      "left": one.left} for one in _top(answers, arguments.top)]}, indent=2) + "\n")
@@ -108,7 +117,8 @@ class Capacity(ReplayCommand):
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
         lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
-        lines += aligned((arguments.by, "fits", "hosts_with_room", "hosts"), groups, ("fits", "hosts_with_room", "hosts"))
+        lines += aligned((arguments.by, "fits", "hosts_with_room", "hosts"), groups,
+                         ("fits", "hosts_with_room", "hosts"))
         reasons = by_reason(answers)
         if reasons:
             lines += ["", "what refuses the next one"]
@@ -118,7 +128,8 @@ class Capacity(ReplayCommand):
         top = _top(answers, arguments.top)
         if top:
             lines += ["", *aligned(("cell", "host", "fits", "then", "left"), [
-                (one.cell, one.host, one.fits, one.reason, ",".join(f"{name}={one.left.get(name, 0)}" for name in asked))
+                (one.cell, one.host, one.fits, one.reason,
+                 ",".join(f"{name}={one.left.get(name, 0)}" for name in asked))
                 for one in top], ("fits",))]
         self.out.write("\n".join(lines) + "\n")
 
@@ -137,8 +148,8 @@ def _asked_amounts(request):
 
 def _not_found(arguments, recorded):
     if arguments.like is not None:
-        return errors.NovaSchedError(f"no decision for {arguments.like} is in the logs named; name another request or instance, or "
-                                     "the logs that are missing")
+        return errors.NovaSchedError(f"no decision for {arguments.like} is in the logs named; name another request "
+                                     "or instance, or the logs that are missing")
     names = ", ".join(sorted(recorded.flavors - {""})[:10])
     return errors.NovaSchedError(f"no recorded request asks for a flavor {arguments.flavor!r}; "
                                  + (f"wanted one of {names}, " if names else "no request is recorded at all, ")

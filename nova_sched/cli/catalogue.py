@@ -6,7 +6,8 @@ from nova_sched.selection.catalogue import BUILT_IN
 def add_config_file(parser) -> None:
     """Add ``--config-file``, for what decides by filters and weighers that are not built in."""
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files",
-                        help="configuration of the schedulers; needed where it names filters or weighers that are not built in")
+                        help="configuration of the schedulers; needed where it names filters or weighers that "
+                             "are not built in")
 
 
 def catalogue(arguments):

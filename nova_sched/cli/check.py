@@ -55,7 +55,8 @@ class Check(ReplayCommand):
         rows.end()
         wrong = sum(row[2] in ("wrong", "gap") for row in found)
         if wrong or not source.faults:
-            self.say(f"{wrong} of {len(found)} checks found something wrong" if wrong else f"all {len(found)} checks are well")
+            self.say(f"{wrong} of {len(found)} checks found something wrong" if wrong
+                     else f"all {len(found)} checks are well")
         return errors.EXIT_GAP if "gap" in states else errors.EXIT_NEGATIVE if "wrong" in states else errors.EXIT_OK
 
 
@@ -64,7 +65,8 @@ def _of_log(check):
     def row(name, state, count, found):
         return check.cell, name, state, count, found
     bounds = check.bounds
-    yield row("log", "ok" if check.records else "note", check.events, f"epoch {check.opening.epoch}, positions {bounds.first} to "
+    yield row("log", "ok" if check.records else "note", check.events,
+              f"epoch {check.opening.epoch}, positions {bounds.first} to "
               f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
               if check.opening else "it is empty, nobody has begun it")
     yield row("whole", "ok" if check.whole else "gap", bounds.first, "from its beginning" if bounds.first == 0 else
@@ -94,7 +96,8 @@ def _by_producer(check, state, attribute, text):
     wrong = {name: one for name, one in check.producers.items() if getattr(one, attribute)}
     count = sum(getattr(one, attribute) for one in wrong.values())
     return state if wrong else "ok", count, _named(
-        {name: getattr(one, attribute) for name, one in wrong.items()}, lambda name: f"{name}: {text(wrong[name])}") or "none"
+        {name: getattr(one, attribute) for name, one in wrong.items()},
+        lambda name: f"{name}: {text(wrong[name])}") or "none"
 
 
 def _named(amounts, text):

@@ -18,8 +18,8 @@ from rpc_api.clock import SYSTEM
 
 #: Names the logs where no option does: as the values of several --log, with blanks between them.
 ENVIRONMENT = "NOVA_SCHED_LOG"
-#: What becomes of a log that cannot be opened: its cell is left out and that is said, it is for the command to show, or the
-#: command does nothing.
+#: What becomes of a log that cannot be opened: its cell is left out and that is said, it is for the command to show,
+#: or the command does nothing.
 SAID, SHOWN, REFUSED = "said", "shown", "refused"
 _MINUS_TIME = re.compile(r"-\d.*")
 
@@ -28,13 +28,14 @@ def add_log_options(parser, default=None) -> None:
     """Add the options that name logs and say how to show them: the tool takes them before its command and behind."""
     group = parser.add_argument_group("logs and output")
     group.add_argument("--log", action="append", default=default, metavar="[CELL=]URL|FILE|DIR", dest="logs",
-                       help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; a file of "
-                            f"export; or the output directory of a play (or name them in ${ENVIRONMENT})")
+                       help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; "
+                            f"a file of export; or the output directory of a play (or name them in ${ENVIRONMENT})")
     group.add_argument("--snapshots", default=default, metavar="URL",
                        help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...")
     group.add_argument("--no-cache", action="store_const", const=True, default=default, dest="no_cache",
                        help="keep no snapshots of what is folded for the next command")
-    group.add_argument("--color", choices=("auto", "always", "never"), default=default, help="colours (auto: on a terminal)")
+    group.add_argument("--color", choices=("auto", "always", "never"), default=default,
+                       help="colours (auto: on a terminal)")
     group.add_argument("--no-progress", action="store_const", const=True, default=default, dest="no_progress",
                        help="draw no progress bars")
 
@@ -93,8 +94,8 @@ class ReplayCommand(Command):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
         names = names or os.environ.get(ENVIRONMENT, "").split()
         if not names:
-            raise errors.UsageError(f"no log is named, wanted --log CELL=URL (or URL, a file of export, the directory of a play), or "
-                                    f"${ENVIRONMENT}")
+            raise errors.UsageError("no log is named, wanted --log CELL=URL (or URL, a file of export, "
+                                    f"the directory of a play), or ${ENVIRONMENT}")
         return names
 
     def run_on(self, source, arguments) -> int:

@@ -34,8 +34,8 @@ def _say(log, epoch, producer, data):
     for _, record in decoded_records(log, end + 1):
         if event in record.events and speaks_for(record.account, producer):
             return
-    raise errors.NovaSchedError(f"{producer} is not heard in {log.url}: the log does not say that it was appended with the "
-                                "account operator or operator.NAME; use that account of a RabbitMQ broker")
+    raise errors.NovaSchedError(f"{producer} is not heard in {log.url}: the log does not say that it was appended "
+                                "with the account operator or operator.NAME; use that account of a RabbitMQ broker")
 
 
 class CreateLog(Command):
@@ -59,8 +59,8 @@ class CreateLog(Command):
     def take_action(self, arguments):
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
-            raise errors.UsageError(f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; "
-                                    "mend it")
+            raise errors.UsageError(f"--name has {len(arguments.name)} characters, wanted 1 to "
+                                    f"{MAX_NAME - len('operator/')}; mend it")
         with open_log(arguments.log) as log:
             epoch = ensure_open(log, arguments.cell, producer).epoch
             if arguments.required is not None:

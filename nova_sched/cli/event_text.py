@@ -9,18 +9,19 @@ from rpc_api.events.schema import PackedObjectField
 
 #: Of an event's type on a terminal.
 COLOURS = {
-    "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",), "AllocationMoved": ("yellow",),
-    "InstanceStarted": ("green",), "InstanceDeleted": ("green",), "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",),
+    "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",),
+    "AllocationMoved": ("yellow",), "InstanceStarted": ("green",), "InstanceDeleted": ("green",),
+    "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",),
     "RequestRefused": ("red",),
     "HostLost": ("red",), "HostRemoved": ("red",), SET_ASIDE: ("bold", "red"), "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
 }
 #: Fields of an event for templates and tables.
-FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance", "request", "project", "producer", "sequence",
-          "text")
+FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance", "request", "project", "producer",
+          "sequence", "text")
 #: What a JSON object of an event has.
-JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at", "at_ns", "data",
-               "set_aside", "reason", "raw")
+JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at",
+               "at_ns", "data", "set_aside", "reason", "raw")
 _WIDEST_TYPE = 15
 
 
@@ -28,7 +29,8 @@ def as_line(cell, position, index, event, paint=lambda text, *styles: text) -> s
     """One line: when, where, what, what about, and who said it."""
     where = f"{cell} {position}.{index}"
     if isinstance(event, SetAside):
-        return " ".join((f"{'-':<24}", f"{one_line(where):<14}", paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
+        return " ".join((f"{'-':<24}", f"{one_line(where):<14}",
+                         paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
                          one_line(f"{event.code}: {event.reason}")))
     kind = paint(f"{event.name:<{_WIDEST_TYPE}}", *COLOURS.get(event.name, ()))
     return " ".join((stamp(event.at_ns), f"{one_line(where):<14}", kind, one_line(text_of(event)),
@@ -136,7 +138,8 @@ def _proposed(data):
 
 
 def _decided(data):
-    hosts = f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts else ""
+    hosts = (f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts
+             else "")
     return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {data.attempt}", data.reason,
                                   f"in {data.took_ns / 1e6:.1f} ms", f"request {data.request_id}")))
 
@@ -151,7 +154,8 @@ _TEXTS = {
     "ClaimProposed": _proposed,
     "ClaimReleased": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}: {data.reason}",
     "ClaimExpired": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}",
-    "InstanceStarted": lambda data: f"{data.consumer.instance_uuid} on {data.host} {_amounts(data.consumer.allocations)}",
+    "InstanceStarted": lambda data: f"{data.consumer.instance_uuid} on {data.host} "
+                                    f"{_amounts(data.consumer.allocations)}",
     "InstanceDeleted": lambda data: f"{data.instance_uuid} on {data.host}",
     "AllocationMoved": lambda data: f"on {data.host} from {data.from_consumer_uuid} to {data.to_consumer_uuid}",
     "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} attempt {data.attempt}"

@@ -56,11 +56,13 @@ class Explain(RequestCommand):
         if several:
             yield self.paint(facts["instance"], "bold")
         yield self.paint(facts["summary"], "bold")
-        yield one_line(f"  asked    {facts['asked']}") if facts["asked"] else "  asked    not known: the evidence cannot be read"
+        yield (one_line(f"  asked    {facts['asked']}") if facts["asked"]
+               else "  asked    not known: the evidence cannot be read")
         for reason in facts["reasons"]:
             text = f"  {reason['hosts']:>5} {'host' if reason['hosts'] == 1 else 'hosts'} refused for {reason['reason']} " \
                    f"({reason['filter']})"
-            yield one_line(text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"] else ""))
+            yield one_line(text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"]
+                                   else ""))
         for attempt in facts["attempts"]:
             yield one_line("  " + _attempt_text(attempt))
         if facts["behind"]:
@@ -85,17 +87,18 @@ def facts_of(history, policies, uuid, decisions, one):
     """All that is to be told of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)
-    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": one.decision.attempt, "summary": summary_line(one),
-             "asked": None, "reasons": [], "attempts": _attempts(decisions, fates), "behind": {}, "closed": [], "hints": [],
-             "end": story.ending(decisions, steps, fates)._asdict(), "fault": one.fault}
+    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": one.decision.attempt,
+             "summary": summary_line(one), "asked": None, "reasons": [], "attempts": _attempts(decisions, fates),
+             "behind": {}, "closed": [], "hints": [], "end": story.ending(decisions, steps, fates)._asdict(),
+             "fault": one.fault}
     evidence = one.evidence
     if evidence is None:
         return facts
     facts["asked"] = asked_for(evidence.request)
     facts["closed"] = [position.cell for position in evidence.positions if position.closed]
     facts["behind"] = {cell: count for cell, count in story.lag(history.logs, one).items() if count}
-    facts["reasons"] = [{"filter": count.filter, "reason": count.reason, "hosts": count.hosts, "nearest": None, "nearest_text": None,
-                         "values": None} for count in evidence.refusals]
+    facts["reasons"] = [{"filter": count.filter, "reason": count.reason, "hosts": count.hosts, "nearest": None,
+                         "nearest_text": None, "values": None} for count in evidence.refusals]
     try:
         _look_nearer(history, policies, one, facts)
     except errors.NovaSchedError as fault:
@@ -106,7 +109,8 @@ def facts_of(history, policies, uuid, decisions, one):
 
 def _attempts(decisions, fates):
     return [{"attempt": one.decision.attempt, "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
-            for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED for fate in fates.values()) else []
+            for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED
+                                                               for fate in fates.values()) else []
 
 
 def _said_of(one, fates):
@@ -120,7 +124,8 @@ def _said_of(one, fates):
         return {"code": "claim-accepted", "said": f"{host}, claim accepted", "lost_to": []}
     others = [cause for cause in fate.lost_to if cause.producer != one.producer]
     stale = "claim-lost-to-another" if others else "stale-knowledge"
-    return {"code": stale, "said": f"{host}, claim refused: {fate.reason}", "lost_to": [cause._asdict() for cause in others]}
+    return {"code": stale, "said": f"{host}, claim refused: {fate.reason}",
+            "lost_to": [cause._asdict() for cause in others]}
 
 
 def _look_nearer(history, policies, one, facts):
@@ -147,7 +152,8 @@ def _hosts_of_group(history, scene_, by_reason):
         for row in rows:
             look = causes.Look(history, scene_, row, scene_.request)
             if row in (look.scope.affinity_rows() or ()):
-                yield {"host": look.host, "filter": name, "reason": reason, "text": causes.explain(look, name, reason).text}
+                yield {"host": look.host, "filter": name, "reason": reason,
+                       "text": causes.explain(look, name, reason).text}
 
 
 def _would_pass_now(history, scene_):

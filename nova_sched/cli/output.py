@@ -64,7 +64,8 @@ class Rows:
         elif self._form == "ndjson":
             self._out.write(json.dumps(dict(zip(self._columns, values, strict=True))) + "\n")
         else:
-            self._out.write(("[\n" if self.count == 1 else ",\n") + json.dumps(dict(zip(self._columns, values, strict=True))))
+            self._out.write(("[\n" if self.count == 1 else ",\n")
+                            + json.dumps(dict(zip(self._columns, values, strict=True))))
 
     def end(self) -> None:
         """Write what is left."""

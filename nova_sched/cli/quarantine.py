@@ -29,15 +29,18 @@ class Quarantine(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log, of those named")
-        parser.add_argument("--code", action="append", metavar="CODE", help="only events set aside for this; several: any")
+        parser.add_argument("--code", action="append", metavar="CODE",
+                            help="only events set aside for this; several: any")
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
         unknown = [code for code in arguments.code or () if code not in CODES]
         if unknown:
-            raise errors.UsageError(f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; mend --code")
-        rows = Rows(self.out, arguments.output, (*COLUMNS, "raw") if arguments.raw else COLUMNS, ("position", "index"), self.paint)
+            raise errors.UsageError(f"there is no code {unknown[0]!r}, "
+                                    f"wanted one of {', '.join(sorted(CODES))}; mend --code")
+        rows = Rows(self.out, arguments.output, (*COLUMNS, "raw") if arguments.raw else COLUMNS,
+                    ("position", "index"), self.paint)
         counts, gap = Counter(), None
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
             try:

@@ -35,7 +35,8 @@ class Show(RequestCommand):
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
-            self.out.write(json.dumps([self._as_json(history, uuid, decisions) for uuid, decisions in by_instance.items()], indent=2)
+            self.out.write(json.dumps([self._as_json(history, uuid, decisions)
+                                       for uuid, decisions in by_instance.items()], indent=2)
                            + "\n")
             return 0
         compact = len(by_instance) > 1
@@ -59,8 +60,8 @@ class Show(RequestCommand):
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
             end = story.ending(decisions, steps, story.fates(history, steps, decisions))
-            rows.append((uuid, len(decisions), decisions[-1].decision.hosts[0] if decisions[-1].decision.hosts else "-", end.code,
-                         end.text))
+            rows.append((uuid, len(decisions), decisions[-1].decision.hosts[0] if decisions[-1].decision.hosts
+                         else "-", end.code, end.text))
         return aligned(("instance", "attempts", "host", "end", "said"), rows, ("attempts",), self.paint)
 
     # --- a decision ------------------------------------------------------------------------------------------------
@@ -71,8 +72,8 @@ class Show(RequestCommand):
         yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt {attempt} of "
                                   f"{decisions[-1].decision.attempt + 1}"), "bold")
         yield f"  outcome    {summary_line(one)}"
-        yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} ({one.cell} "
-                       f"{one.position})")
+        yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
+                       f"({one.cell} {one.position})")
         if evidence is None:
             yield one_line(f"  the evidence cannot be read: {one.fault}")
             return
@@ -97,9 +98,11 @@ class Show(RequestCommand):
             yield from ("  " + line for line in aligned(("  filter", "reason", "start", "refused", "end"), rows,
                                                         ("start", "refused", "end"), self.paint))
         policy = policies.policies.get(evidence.policy_digest)
-        quiet = [one.name for one in policy.filters if one.name not in {count.filter for count in evidence.refusals}] if policy else ()
+        quiet = [one.name for one in policy.filters
+                 if one.name not in {count.filter for count in evidence.refusals}] if policy else ()
         if quiet:
-            yield from textwrap.wrap(f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      ")
+            yield from textwrap.wrap(f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ",
+                                     subsequent_indent="      ")
 
     def _scores(self, one):
         evidence, decision = one.evidence, one.decision
@@ -112,9 +115,11 @@ class Show(RequestCommand):
             role = "chosen" if number == 0 else "alternate" if host.host in decision.hosts else "next"
             of = {score.weigher: f"{score.weighed:+.3f} ({score.raw:g})" for score in host.weighers}
             rows.append((f"  {host.host}", role, f"{host.score:+.3f}", *(of.get(name, "-") for name in weighers)))
-        yield (f"  scores     weighed (raw); {evidence.equals} {'host' if evidence.equals == 1 else 'hosts'} shared the best score"
+        yield (f"  scores     weighed (raw); {evidence.equals} {'host' if evidence.equals == 1 else 'hosts'} shared "
+               "the best score"
                + (", drawn by the seed" if evidence.equals > 1 else ""))
-        yield from ("  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers), self.paint))
+        yield from ("  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers),
+                                                    self.paint))
 
     def _claim(self, one, fates):
         uuid = one.decision.claim_uuid
@@ -126,11 +131,11 @@ class Show(RequestCommand):
             return
         step = fate.step
         said = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
-        yield (f"  claim      {uuid} on {one_line(step.data.host)}: {said}{one_line(f': {fate.reason}') if fate.reason else ''} "
-               f"({step.cell} {step.position})")
+        yield (f"  claim      {uuid} on {one_line(step.data.host)}: "
+               f"{said}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})")
         for cause in fate.lost_to:
-            yield one_line(f"             {cause.what} meanwhile, by {cause.producer} at {stamp(cause.at_ns)} ({cause.cell} "
-                           f"{cause.position})")
+            yield one_line(f"             {cause.what} meanwhile, by {cause.producer} at {stamp(cause.at_ns)} "
+                           f"({cause.cell} {cause.position})")
 
     # --- afterwards --------------------------------------------------------------------------------------------------
 
@@ -140,20 +145,25 @@ class Show(RequestCommand):
         begun = decisions[0].at_ns - decisions[0].decision.took_ns
         rows, before = [], begun
         for step in steps:
-            rows.append((stamp(step.at_ns), milliseconds(step.at_ns - before), step.name, f"{step.cell} {step.position}", step.producer,
+            rows.append((stamp(step.at_ns), milliseconds(step.at_ns - before), step.name,
+                         f"{step.cell} {step.position}", step.producer,
                          _said(step, fates)))
             before = step.at_ns
-        yield from ("  " + line for line in aligned(("time", "after", "event", "at", "by", ""), rows, ("after",), self.paint))
-        yield "  latency    " + ", ".join(f"{name} {milliseconds(took)}" for name, took in latencies(decisions, steps, fates))
+        yield from ("  " + line for line in aligned(("time", "after", "event", "at", "by", ""), rows, ("after",),
+                                                    self.paint))
+        yield "  latency    " + ", ".join(f"{name} {milliseconds(took)}"
+                                          for name, took in latencies(decisions, steps, fates))
 
     def _as_json(self, history, uuid, decisions):
         steps = story.steps_of(history.logs, uuid)
         fates = story.fates(history, steps, decisions)
-        return {"instance": uuid, "request": decisions[-1].decision.request_id, "end": story.ending(decisions, steps, fates)._asdict(),
+        return {"instance": uuid, "request": decisions[-1].decision.request_id,
+                "end": story.ending(decisions, steps, fates)._asdict(),
                 "latency_ns": dict(latencies(decisions, steps, fates)),
                 "decisions": [self._decision_json(one, fates) for one in decisions],
-                "events": [{"cell": step.cell, "position": step.position, "at_ns": step.at_ns, "producer": step.producer,
-                            "event": step.name, "verdict": _verdict_json(step, fates), "data": plain(step.data)}
+                "events": [{"cell": step.cell, "position": step.position, "at_ns": step.at_ns,
+                            "producer": step.producer, "event": step.name, "verdict": _verdict_json(step, fates),
+                            "data": plain(step.data)}
                            for step in steps if step.name != "DecisionMade"]}
 
     def _decision_json(self, one, fates):
@@ -162,8 +172,8 @@ class Show(RequestCommand):
                 **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
                 "evidence": None if one.evidence is None else plain(one.evidence), "fault": one.fault,
                 "claim": None if fate is None else {
-                    "verdict": fate.verdict, "reason": fate.reason, "cell": fate.step.cell, "position": fate.step.position,
-                    "lost_to": [cause._asdict() for cause in fate.lost_to]}}
+                    "verdict": fate.verdict, "reason": fate.reason, "cell": fate.step.cell,
+                    "position": fate.step.position, "lost_to": [cause._asdict() for cause in fate.lost_to]}}
 
 
 def _verdict_json(step, fates):
@@ -208,7 +218,8 @@ def latencies(decisions, steps, fates):
             end = next((step for step in steps if step.name == name and step.at_ns >= first.at_ns), None)
             if end is not None:
                 found.append((word, end.at_ns - first.at_ns))
-    last = next((step for step in reversed(steps) if step.name in ("InstanceStarted", "BuildFailed", "DecisionMade")), None)
+    last = next((step for step in reversed(steps) if step.name in ("InstanceStarted", "BuildFailed", "DecisionMade")),
+                None)
     if last is not None:
         found.append(("in all", last.at_ns - decisions[0].at_ns + decisions[0].decision.took_ns))
     return found

@@ -27,7 +27,8 @@ class Snapshot(ReplayCommand):
     when_down = REFUSED
 
     def add_arguments(self, parser):
-        parser.add_argument("--to", required=True, metavar="URL", help="where snapshots are kept: file:///DIR or redis://...")
+        parser.add_argument("--to", required=True, metavar="URL",
+                            help="where snapshots are kept: file:///DIR or redis://...")
         parser.add_argument("--check", action="store_true", help="check the kept snapshots instead of taking new ones")
 
     def run_on(self, source, arguments):

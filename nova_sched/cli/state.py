@@ -33,8 +33,8 @@ def add_at(parser) -> None:
 
 
 def world_of(command, source, arguments, history):
-    """(World, CellFold of each cell) at the moment of ``--at``; cells whose state is not known there are said on stderr, and
-    noted in ``command.unknown``."""
+    """(World, CellFold of each cell) at the moment of ``--at``; cells whose state is not known there are said on
+    stderr, and noted in ``command.unknown``."""
     positions = resolve(parse_moment(arguments.at, command.now_ns), source)
     command.unknown = {}
     world = history.world_at(positions, command.unknown)
@@ -42,13 +42,15 @@ def world_of(command, source, arguments, history):
         command.say(f"{command.app.NAME} {command.cmd_name}: {gap}")
     if command.unknown and not world.projections:
         raise next(iter(command.unknown.values()))
-    at = {cell: times_of(source.logs[cell], [one.position]).get(one.position) for cell, one in world.projections.items()}
+    at = {cell: times_of(source.logs[cell], [one.position]).get(one.position)
+          for cell, one in world.projections.items()}
     return world, folds_of(world, at)
 
 
 def fold_lines(folds) -> list[str]:
     """A line of each cell: to where it was folded."""
-    return [f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}" for one in folds]
+    return [f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}"
+            for one in folds]
 
 
 class State(ReplayCommand):
@@ -57,11 +59,13 @@ class State(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("hosts", nargs="*", metavar="HOST", help="a host's name, or a glob; one host: everything of it")
+        parser.add_argument("hosts", nargs="*", metavar="HOST",
+                            help="a host's name, or a glob; one host: everything of it")
         add_at(parser)
         parser.add_argument("--sort", metavar="COLUMN[:desc]", default="host",
                             help="by a column; of a resource class by what is used of its capacity (host)")
-        parser.add_argument("--columns", metavar="LIST", help="names of columns with commas between them, in this order")
+        parser.add_argument("--columns", metavar="LIST",
+                            help="names of columns with commas between them, in this order")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
@@ -105,8 +109,8 @@ class State(ReplayCommand):
         columns = arguments.columns.split(",")
         unknown = [name for name in columns if name not in FIXED and name not in classes]
         if unknown:
-            raise errors.UsageError(f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; mend "
-                                    "--columns")
+            raise errors.UsageError(f"there is no column {unknown[0]!r}, wanted some of "
+                                    f"{', '.join((*FIXED, *classes))}; mend --columns")
         return columns
 
     # --- one ------------------------------------------------------------------------------------------------------
@@ -119,10 +123,12 @@ class State(ReplayCommand):
             self.out.write("".join(f"{one_line(line)}\n" for line in _lines(details, fold)))
             return
         if form == "csv":
-            raise errors.UsageError("everything of one host does not fit a table; use -o table or json, or name --columns")
+            raise errors.UsageError("everything of one host does not fit a table; use -o table or json, "
+                                    "or name --columns")
         for one in details["instances"]:
             one["since"] = stamp(one["since"])
-        whole = {"cell": cell, "position": fold.position, "time": stamp(fold.at_ns), "cell_digest": fold.digest, **details}
+        whole = {"cell": cell, "position": fold.position, "time": stamp(fold.at_ns), "cell_digest": fold.digest,
+                 **details}
         self.out.write(json.dumps(whole, indent=2 if form == "json" else None) + "\n")
 
 
@@ -148,8 +154,8 @@ def _sorted_rows(rows, sort, classes):
     name, _, order = sort.partition(":")
     # (Of a moment before any host was known no resource class is.)
     if name not in FIXED and name not in classes and rows or order not in ("", "asc", "desc"):
-        raise errors.UsageError(f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc behind it for "
-                                "the greatest first; mend --sort")
+        raise errors.UsageError(f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
+                                "behind it for the greatest first; mend --sort")
 
     def key(row):
         if name in classes:
@@ -177,7 +183,8 @@ def _lines(details, fold):
              ("node", f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
                       + (f", {details['ip']}" if details["ip"] else "")),
              ("agent", details["server"]), ("zone", details["zone"]),
-             ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"]) or "none"),
+             ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"])
+              or "none"),
              ("digest", f"{details['digest']} of the host, {fold.digest} of the cell")]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
@@ -190,7 +197,8 @@ def _lines(details, fold):
         if one["aggregates"]:
             yield f"{'  ' * depth}  aggregates {', '.join(one['aggregates'])}"
         heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
-        table = [(*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
+        table = [(*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}",
+                  *(item[head] for head in heads[4:]))
                  for item in one["inventories"]]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
@@ -204,7 +212,8 @@ def _lines(details, fold):
              stamp(one["since"]), one["since_position"], one["project"] or "-", resources(one["resources"]))
             for one in details["instances"]], ("position",)))
     if details["tracked_only"]:
-        yield f"{len(details['tracked_only'])} more that nova-compute says to have: {', '.join(details['tracked_only'])}"
+        yield (f"{len(details['tracked_only'])} more that nova-compute says to have: "
+               f"{', '.join(details['tracked_only'])}")
 
 
 def _device_lines(details):
@@ -220,8 +229,9 @@ def _device_lines(details):
         yield ""
         heads = ("pci_pool", "numa_node", "used", "free", "total", "tags")
         yield from aligned(heads, [
-            (f"{one['vendor_id']}:{one['product_id']}", "-" if one["numa_node"] is None else one["numa_node"], one["used"],
-             one["free"], one["total"], " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-")
+            (f"{one['vendor_id']}:{one['product_id']}", "-" if one["numa_node"] is None else one["numa_node"],
+             one["used"], one["free"], one["total"],
+             " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-")
             for one in details["pci_pools"]], ("used", "free", "total"))
 
 

@@ -26,8 +26,8 @@ examples:
   nova-sched-replay stats 10: --log cell1=sqlite:///out/demo/log.cell1.db -o json
 """
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-COLUMNS = ("time", "events", "decisions", "placed", "refused", "retried", "latency_p95_ms", "claims_accepted", "claims_refused",
-           "started", "failed")
+COLUMNS = ("time", "events", "decisions", "placed", "refused", "retried", "latency_p95_ms", "claims_accepted",
+           "claims_refused", "started", "failed")
 
 
 def duration(text: str, option: str) -> int:
@@ -46,9 +46,11 @@ class Stats(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
         parser.add_argument("--interval", metavar="TIME", help="a row for each interval of so long (10s, 5m)")
-        parser.add_argument("--silent", metavar="TIME", default="60s", help="hosts not heard of for so long at the end (60s)")
+        parser.add_argument("--silent", metavar="TIME", default="60s",
+                            help="hosts not heard of for so long at the end (60s)")
         parser.add_argument("--top", type=int, default=10, metavar="N", help="reasons and hosts to show (10)")
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
+                            help="form of the output (table)")
 
     def run_on(self, source, arguments):
         silence_ns = duration(arguments.silent, "--silent")
@@ -72,7 +74,8 @@ class Stats(ReplayCommand):
 
     def _bounds(self, source, arguments):
         bounds = {cell: log.bounds() for cell, log in source.logs.items()}
-        first, last = {cell: one.first for cell, one in bounds.items()}, {cell: one.last for cell, one in bounds.items()}
+        first, last = {cell: one.first for cell, one in bounds.items()}, {cell: one.last
+                                                                          for cell, one in bounds.items()}
         if arguments.range is not None:
             begin, end = parse_range(arguments.range, self.now_ns)
             if begin is not None:
@@ -94,15 +97,17 @@ class Stats(ReplayCommand):
             "events_per_s": _rate(whole.events, seconds), "decisions_per_s": _rate(whole.decisions, seconds),
             **{f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
                for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))},
-            "decisions": {"made": whole.decisions, "placed": whole.placed, "refused": whole.refused, "retried": whole.retried,
-                          "requests_refused_without": stats.turned_away,
+            "decisions": {"made": whole.decisions, "placed": whole.placed, "refused": whole.refused,
+                          "retried": whole.retried, "requests_refused_without": stats.turned_away,
                           "latency_ms": whole.latency.facts(1e6), "knowledge_lag_records": stats.knowledge_lag.facts()},
             "refusals": [{"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
                          for reason, count in _most(stats.reasons, top)],
-            "claims": {"accepted": whole.claims_accepted, "refused": whole.claims_refused, "not_known_in": sorted(stats.unknown)},
+            "claims": {"accepted": whole.claims_accepted, "refused": whole.claims_refused,
+                       "not_known_in": sorted(stats.unknown)},
             "builds": {"started": whole.started, "failed": whole.failed, "failed_for_good": stats.final_failures,
                        "time_ms": stats.build_time.facts(1e6)},
-            "busiest_hosts": [{"cell": cell, "host": host, "events": count} for (cell, host), count in _most(stats.busy, top)],
+            "busiest_hosts": [{"cell": cell, "host": host, "events": count}
+                              for (cell, host), count in _most(stats.busy, top)],
             "silent_hosts": [{"cell": cell, "host": host, "heard": stamp(heard)} for cell, host, heard in silent],
             "intervals": list(_intervals(stats))}
 
@@ -119,7 +124,8 @@ class Stats(ReplayCommand):
             yield from aligned((title, "events", "bytes"), [(key, *counts) for key, counts in sorted(
                 counted.items(), key=lambda item: (-item[1][0], item[0]))], ("events", "bytes"))
         yield ""
-        yield f"decisions   {whole.decisions}: {whole.placed} placed, {whole.refused} refused, {whole.retried} of them retries"
+        yield (f"decisions   {whole.decisions}: {whole.placed} placed, {whole.refused} refused, "
+               f"{whole.retried} of them retries")
         if stats.turned_away:
             yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
@@ -129,11 +135,13 @@ class Stats(ReplayCommand):
         timings = [(name, *(f"{value:g}" for value in facts.values())) for name, facts in timings if facts["count"]]
         if timings:
             yield ""
-            yield from aligned(("of", "count", "p50", "p95", "p99", "max"), timings, ("count", "p50", "p95", "p99", "max"))
+            yield from aligned(("of", "count", "p50", "p95", "p99", "max"), timings,
+                               ("count", "p50", "p95", "p99", "max"))
         if stats.reasons:
             yield ""
             yield from aligned(("refused for", "decisions", "hosts"), [
-                (reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)], ("decisions", "hosts"))
+                (reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)],
+                               ("decisions", "hosts"))
         if stats.busy:
             yield ""
             yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [

@@ -61,13 +61,15 @@ class Tail(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (all)")
-        parser.add_argument("--since", metavar="TIME", help="only events of this time and later: 12:03, -15m, yesterday, ...")
+        parser.add_argument("--since", metavar="TIME",
+                            help="only events of this time and later: 12:03, -15m, yesterday, ...")
         parser.add_argument("--until", metavar="TIME", help="only events of this time and before")
         parser.add_argument("-n", "--lines", type=_count, metavar="N", dest="count",
                             help="only the last N of the events that match (with -f and no beginning: "
                                  f"{BEFORE_FOLLOWING})")
         parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
-        for key, metavar, text in (("cell", "NAME", "only this cell's log"), ("host", "NAME", "only events about this host"),
+        for key, metavar, text in (("cell", "NAME", "only this cell's log"),
+                                   ("host", "NAME", "only events about this host"),
                                    ("instance", "UUID", "only events about this instance (or migration)"),
                                    ("request", "ID", "only events about this request"),
                                    ("project", "ID", "only events that say to be about this project"),
@@ -75,8 +77,10 @@ class Tail(ReplayCommand):
             parser.add_argument(f"--{key}", action="append", default=[], metavar=metavar, help=text)
         parser.add_argument("--exclude", action="append", default=[], metavar="KEY=VALUE",
                             help=f"no events with this {', '.join(KEYS)}")
-        parser.add_argument("-g", "--grep", metavar="REGEX", help="only events whose line (of -o pretty) has this somewhere")
-        parser.add_argument("-o", "--output", choices=FORMS, help="form of the output (pretty; with --template: template)")
+        parser.add_argument("-g", "--grep", metavar="REGEX",
+                            help="only events whose line (of -o pretty) has this somewhere")
+        parser.add_argument("-o", "--output", choices=FORMS,
+                            help="form of the output (pretty; with --template: template)")
         parser.add_argument("--template", metavar="TEXT", help="for -o template")
         parser.add_argument("--cursor-file", metavar="FILE",
                             help="go on where this file says that the last tail ended, and keep it up to date")
@@ -113,7 +117,8 @@ class Tail(ReplayCommand):
         excluded = [(key, value) for key, _, value in (one.partition("=") for one in arguments.exclude)]
         for key, value in excluded:
             if key not in KEYS or not value:
-                raise errors.UsageError(f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; mend it")
+                raise errors.UsageError(f"--exclude {key}={value} is none, wanted KEY=VALUE with one of "
+                                        f"{', '.join(KEYS)}; mend it")
         for cell in (*arguments.cell, *(value for key, value in excluded if key == "cell")):
             source.one(cell, "--cell")
         also = None
@@ -124,7 +129,8 @@ class Tail(ReplayCommand):
                 raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
             def also(cell, position, index, event):
                 return pattern.search(event_text.as_line(cell, position, index, event)) is not None
-        return Match(arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type, excluded, also)
+        return Match(arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type,
+                     excluded, also)
 
     def _range(self, arguments):
         """(The ends of the range as moments, first time, last time)."""
@@ -133,7 +139,8 @@ class Tail(ReplayCommand):
         if arguments.range is not None:
             ends = parse_range(arguments.range, self.now_ns)
         else:
-            ends = tuple(text and Moment(text, at_ns=parse_time(text, self.now_ns)) for text in (arguments.since, arguments.until))
+            ends = tuple(text and Moment(text, at_ns=parse_time(text, self.now_ns))
+                         for text in (arguments.since, arguments.until))
         if arguments.follow and ends[1] is not None:
             raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
         return ends, *(None if one is None else one.at_ns for one in ends)
@@ -148,8 +155,8 @@ class Tail(ReplayCommand):
         return position, index
 
     def _learn(self, source, match, arguments):
-        """Read the logs once for what belongs to a request or an instance. (Of an instance that is followed, what comes says
-        enough.)"""
+        """Read the logs once for what belongs to a request or an instance. (Of an instance that is followed, what
+        comes says enough.)"""
         if match.trails and not (arguments.follow and not arguments.request):
             for log in source.logs.values():
                 try:
@@ -165,7 +172,8 @@ class Tail(ReplayCommand):
             streams = [hits(source.logs[cell], span, pickers[cell], self._gaps.append) for cell, span in found.items()]
             shown = merged(streams)
         else:
-            lasts = [last_hits(source.logs[cell], span, pickers[cell], count, self._gaps.append) for cell, span in found.items()]
+            lasts = [last_hits(source.logs[cell], span, pickers[cell], count, self._gaps.append)
+                     for cell, span in found.items()]
             shown = trimmed(list(merged(lasts)), count)
         for number, hit in enumerate(shown, 1):
             writer.write(hit)
@@ -243,7 +251,7 @@ class _Ending:
             signal.signal(number, handler)
 
 
-# --- forms -------------------------------------------------------------------------------------------------------------
+# --- forms ----------------------------------------------------------------------------------------------------------
 
 class _Lines:
     """Lines of what ``shown(cell, position, index, event)`` says of each event."""
@@ -303,7 +311,8 @@ def _templated(template):
     try:
         named = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as fault:
-        raise errors.UsageError(f"--template {template!r} cannot be read ({fault}); wanted fields in braces: {known}") from None
+        raise errors.UsageError(f"--template {template!r} cannot be read ({fault}); "
+                                f"wanted fields in braces: {known}") from None
     for name in named:
         if name not in event_text.FIELDS:
             raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; mend it")

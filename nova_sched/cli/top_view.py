@@ -1,4 +1,5 @@
-"""The terminal view of ``top``: panels of lines that are drawn again and again. What they say is made in nova_sched.cli.top."""
+"""The terminal view of ``top``: panels of lines that are drawn again and again. What they say is made in
+nova_sched.cli.top."""
 
 from textual.app import App
 from textual.containers import Horizontal, VerticalScroll
@@ -19,7 +20,8 @@ class TopApp(App):
     #schedulers { height: auto; padding: 1 1 0 1; }
     """
     TITLE = "nova-sched-replay top"
-    BINDINGS = [("q", "quit", "Quit"), ("p", "pause", "Pause"), ("s", "sort", "Sort hosts"), ("c", "next_cell", "Next cell")]
+    BINDINGS = [("q", "quit", "Quit"), ("p", "pause", "Pause"), ("s", "sort", "Sort hosts"),
+                ("c", "next_cell", "Next cell")]
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, live, feed, clock, refresh_s: float = 1.0):
@@ -43,7 +45,8 @@ class TopApp(App):
         self.set_interval(self.refresh_s, self.tick)
 
     def tick(self) -> None:
-        """Take what came, and draw. (While it is paused what comes is taken all the same: a reader must not fall behind.)"""
+        """Take what came, and draw. (While it is paused what comes is taken all the same: a reader must
+        not fall behind.)"""
         now_ns = self.clock()
         self.feed.pump(now_ns)
         if not self.paused:

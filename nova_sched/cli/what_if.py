@@ -53,7 +53,8 @@ class WhatIf(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")
-        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)")
+        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options",
+                            help="one option (repeatable)")
         parser.add_argument("--weigher", action="append", default=[], metavar="NAME=MULTIPLIER", dest="weighers",
                             help="the multiplier of a weigher (repeatable)")
         parser.add_argument("--ratio", action="append", default=[], metavar="CLASS=RATIO", dest="ratios",
@@ -63,7 +64,8 @@ class WhatIf(ReplayCommand):
         parser.add_argument("--add-host", action="append", default=[], metavar="N=LIKE_HOST", dest="added",
                             help="with N more hosts like one that there is (repeatable)")
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)")
+        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
+                            help="form of the output (table)")
         parser.add_argument("--picture", metavar="FILE", help="draw how full the cloud is over time (needs matplotlib)")
 
     def run_on(self, source, arguments):
@@ -76,7 +78,8 @@ class WhatIf(ReplayCommand):
             policies = PolicyBook(known)
             spooled(source.logs, spool, policies)
             if not spool.count():
-                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; name the logs that are missing")
+                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; "
+                                            "name the logs that are missing")
             for policy in policies.policies.values():
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
@@ -100,13 +103,13 @@ class WhatIf(ReplayCommand):
             code = errors.EXIT_GAP
         for cell, log in sorted(source.logs.items()):
             if log.bounds().first > 0:
-                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; what stood in front "
-                         "of it is not in this comparison")
+                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; "
+                         "what stood in front of it is not in this comparison")
                 code = errors.EXIT_GAP
         return code
 
 
-# --- what is asked -----------------------------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------------------------
 
 def _changes(arguments, known):
     options, policy = {}, None
@@ -117,12 +120,14 @@ def _changes(arguments, known):
     for one in arguments.weighers:
         name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
         if name not in known.weighers:
-            raise errors.UsageError(f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
+            raise errors.UsageError(f"there is no weigher {name!r}, "
+                                    f"wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
         try:
             weighers[name] = float(multiplier)
         except ValueError:
             raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
-    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)}
+    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO")
+                                                        for one in arguments.ratios)}
     added = {}
     for one in arguments.added:
         number, like = _pair(one, "--add-host", "N=LIKE_HOST")
@@ -177,7 +182,7 @@ def _with_hosts(changes, hosts):
         host for host in hosts for pattern in changes.dropped if host == pattern or fnmatch.fnmatchcase(host, pattern)))
 
 
-# --- what is shown -------------------------------------------------------------------------------------------------------
+# --- what is shown --------------------------------------------------------------------------------------------------
 
 def _facts(tallies):
     return {name: {"asked": one.asked, "placed": len(one.placed), "refused": sum(one.refused.values()),
@@ -223,8 +228,8 @@ def _pyplot():
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install 'nova_sched[plot]', or leave "
-                                "--picture out") from None
+        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install "
+                                "'nova_sched[plot]', or leave --picture out") from None
     return pyplot
 
 
@@ -243,6 +248,7 @@ def _draw(path, tallies):
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as fault:
-        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, as in fill.png") from None
+        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, "
+                                "as in fill.png") from None
     finally:
         pyplot.close(figure)

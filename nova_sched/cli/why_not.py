@@ -1,4 +1,5 @@
-"""``nova-sched-replay why-not``: why one host was not chosen for a request, filter by filter, and since when that is so."""
+"""``nova-sched-replay why-not``: why one host was not chosen for a request, filter by filter, and since when
+that is so."""
 
 import difflib
 import json
@@ -61,8 +62,8 @@ class WhyNot(RequestCommand):
         if refused and len(refused) > 1:
             first += f", and by {', '.join(each.filter for each in refused[1:])}"
         yield self.paint(one_line(first), "bold")
-        yield one_line(f"  request  {decision.instance_uuid} attempt {decision.attempt + 1}, {stamp(one.at_ns)}, by {one.producer}: "
-                       f"{summary_line(one)}")
+        yield one_line(f"  request  {decision.instance_uuid} attempt {decision.attempt + 1}, {stamp(one.at_ns)}, "
+                       f"by {one.producer}: {summary_line(one)}")
         yield f"  asked    {asked_for(one.evidence.request)}"
         for number, each in enumerate(found):
             if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
@@ -79,7 +80,8 @@ class WhyNot(RequestCommand):
 
     def _standing(self, standing, host):
         equals = f", {standing.equals} of this score" if standing.equals > 1 else ""
-        yield (f"  rank     {standing.rank} of {standing.of} with {standing.score:+.3f}{equals}; tried as number {standing.place}"
+        yield (f"  rank     {standing.rank} of {standing.of} with {standing.score:+.3f}{equals}; "
+               f"tried as number {standing.place}"
                + (" (drawn among equals)" if standing.equals > 1 else ""))
         if standing.chosen is None or standing.chosen_scores is None:
             return
@@ -87,13 +89,15 @@ class WhyNot(RequestCommand):
                 for (name, raw, weighed), other in zip(standing.scores, standing.chosen_scores, strict=True)]
         rows.append(("  score", f"{standing.score:+.3f}", f"{standing.chosen_score:+.3f}"))
         if standing.chosen != host:
-            yield from ("  " + line for line in aligned(("  weigher: weighed (raw)", host, f"{standing.chosen} (chosen)"), rows,
-                                                        (host, f"{standing.chosen} (chosen)"), self.paint))
+            yield from ("  " + line
+                        for line in aligned(("  weigher: weighed (raw)", host, f"{standing.chosen} (chosen)"), rows,
+                                            (host, f"{standing.chosen} (chosen)"), self.paint))
 
 
 def _role(decision, host):
     if host in decision.hosts:
-        return "it was chosen" if host == decision.hosts[0] else f"it passed, and was alternate {decision.hosts.index(host)}"
+        return ("it was chosen" if host == decision.hosts[0]
+                else f"it passed, and was alternate {decision.hosts.index(host)}")
     return "it passed, another was chosen" if decision.hosts else "it passed"
 
 
@@ -111,13 +115,15 @@ def _row_of(re_created, name, one):
     if name in table.row_of_host:
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
-    raise errors.NovaSchedError(f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, it knew "
-                                f"{len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another")
+    raise errors.NovaSchedError(f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, "
+                                f"it knew {len(table.row_of_host)}"
+                                + (f"; there are {', '.join(near)}" if near else "") + "; name another")
 
 
 def _as_json(one, host, found, causes, standing):
-    return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id, "attempt": one.decision.attempt,
-            "cell": one.cell, "position": one.position, "refused": any(each.verdict == verdicts.REFUSE for each in found),
+    return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id,
+            "attempt": one.decision.attempt, "cell": one.cell, "position": one.position,
+            "refused": any(each.verdict == verdicts.REFUSE for each in found),
             "verdicts": [{"filter": each.filter, "verdict": each.verdict, "reason": each.reason,
                           "text": each.finding and each.finding.text, "values": each.finding and each.finding.values,
                           "cause": causes[number]._asdict() if causes.get(number) else None}

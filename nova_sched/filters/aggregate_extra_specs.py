@@ -7,9 +7,9 @@ _SCOPE = "aggregate_instance_extra_specs"
 
 
 class AggregateInstanceExtraSpecsFilter(Filter):
-    """Each extra spec of the flavor without a scope, or in the scope ``aggregate_instance_extra_specs:``, must be met by
-    a value (parted by commas) that an aggregate of the host has under that key in its metadata; a host of no aggregate
-    with that key is refused. The operators are those of ``capabilities:`` extra specs.
+    """Each extra spec of the flavor without a scope, or in the scope ``aggregate_instance_extra_specs:``, must be met
+    by a value (parted by commas) that an aggregate of the host has under that key in its metadata; a host of no
+    aggregate with that key is refused. The operators are those of ``capabilities:`` extra specs.
     """
 
     name = "AggregateInstanceExtraSpecsFilter"

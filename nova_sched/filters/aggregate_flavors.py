@@ -6,8 +6,8 @@ _KEY = "instance_type"
 
 
 class AggregateTypeAffinityFilter(Filter):
-    """The metadata key ``instance_type`` lists names of flavors (parted by commas). A host of which any aggregate has that
-    key takes these flavors only; hosts without it take all.
+    """The metadata key ``instance_type`` lists names of flavors (parted by commas). A host of which any aggregate has
+    that key takes these flavors only; hosts without it take all.
     """
 
     name = "AggregateTypeAffinityFilter"

@@ -4,15 +4,15 @@ from nova_sched.filters.base import Filter, Refusal
 
 #: Properties of free text. Of all others a value like "0" or "False" stands for nothing.
 FREE_TEXT = frozenset({
-    "hw_auto_disk_config", "hw_cpu_realtime_mask", "hw_disk_type", "hw_machine_type", "hw_mem_page_size", "img_owner_id",
-    "img_root_device_name", "img_signature", "os_admin_user", "os_command_line", "os_distro"})
+    "hw_auto_disk_config", "hw_cpu_realtime_mask", "hw_disk_type", "hw_machine_type", "hw_mem_page_size",
+    "img_owner_id", "img_root_device_name", "img_signature", "os_admin_user", "os_command_line", "os_distro"})
 _NOTHING = ("0", "False", "[]")
 
 
 class AggregateImagePropertiesIsolation(Filter):
-    """A metadata key of a host's aggregates that is the name of an image property lists the values (parted by commas, of
-    all its aggregates together) of which an image must have one; images without the property pass, and so do those where
-    it is 0, False or empty.
+    """A metadata key of a host's aggregates that is the name of an image property lists the values (parted by commas,
+    of all its aggregates together) of which an image must have one; images without the property pass, and so do those
+    where it is 0, False or empty.
 
     With ``aggregate_image_properties_isolation_namespace`` only keys count that begin with it and the
     ``aggregate_image_properties_isolation_separator``.

@@ -6,8 +6,8 @@ _PREFIX = "filter_tenant_id"
 
 
 class AggregateMultiTenancyIsolation(Filter):
-    """Metadata keys that begin with ``filter_tenant_id`` list the ids of projects (parted by commas). A host of which any
-    aggregate has such a key takes the instances of these projects only; hosts without one take those of all.
+    """Metadata keys that begin with ``filter_tenant_id`` list the ids of projects (parted by commas). A host of which
+    any aggregate has such a key takes the instances of these projects only; hosts without one take those of all.
     """
 
     name = "AggregateMultiTenancyIsolation"

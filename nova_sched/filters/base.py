@@ -61,8 +61,8 @@ class HostView:
         return verdicts[column]
 
     def by_aggregates(self, verdict) -> np.ndarray:
-        """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked once
-        for each distinct set of aggregates."""
+        """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked
+        once for each distinct set of aggregates."""
         of_hosts = host_aggregates(self.table)
         column = of_hosts.column[self.index]
         verdicts = np.zeros(len(of_hosts.metadata), bool)
@@ -71,8 +71,8 @@ class HostView:
         return verdicts[column]
 
     def aggregate_limits(self, key: str, default: int) -> np.ndarray:
-        """The least whole number that aggregates of each host have under a key (int64, shape [hosts in view]); the default
-        for hosts without one, and where one of theirs is no whole number."""
+        """The least whole number that aggregates of each host have under a key (int64, shape [hosts in view]); the
+        default for hosts without one, and where one of theirs is no whole number."""
         of_hosts = host_aggregates(self.table)
         limits = self.table.derived(("aggregate limits", key, default), lambda: np.array(
             [metadata.least(key, default) for metadata in of_hosts.metadata], np.int64)[of_hosts.column])
@@ -113,14 +113,14 @@ class Filter(abc.ABC):
 
     ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
     requests of which that is the same, and only renewed where the log touched a host.
-    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and is not
-    asked again where a claim touched a host.
-    Others may look at ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter
-    is shown the hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of
-    it, is only shown to the filters ``on_rebuild``.
+    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and
+    is not asked again where a claim touched a host. Others may look at ``scope``, the
+    :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown the hosts only that
+    no filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is only shown to
+    the filters ``on_rebuild``.
 
-    ``options`` are those that it looks at, of the section [filter_scheduler] unless another is said ("[metrics] required");
-    ``reasons`` all texts that it refuses with, a word in braces for what differs.
+    ``options`` are those that it looks at, of the section [filter_scheduler] unless another is said ("[metrics]
+    required"); ``reasons`` all texts that it refuses with, a word in braces for what differs.
     """
 
     name: str = ""

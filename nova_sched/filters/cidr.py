@@ -12,8 +12,9 @@ _HALF = 2**64 - 1
 
 
 class SimpleCIDRAffinityFilter(Filter):
-    """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network of it that the
-    hint ``cidr`` says (``/24`` unless it is given; a netmask does too). Hosts that report no address are refused.
+    """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network of
+    it that the hint ``cidr`` says (``/24`` unless it is given; a netmask does too). Hosts that report no
+    address are refused.
 
     Hints that make no network refuse the request.
     """
@@ -49,8 +50,8 @@ def network_of(near, cidr):
         return ipaddress.ip_network(address + suffix, strict=False)
     except ValueError:
         raise errors.UsageError(
-            f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address and "
-            "a length or netmask as in 192.168.1.5 and /24; mend them") from None
+            f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address "
+            "and a length or netmask as in 192.168.1.5 and /24; mend them") from None
 
 
 def _shown(values):

@@ -23,12 +23,13 @@ class ComputeFilter(Filter):
 
 
 class ComputeStatusFilter(Filter):
-    """A host is refused while its service is disabled, or its provider has the trait COMPUTE_STATUS_DISABLED: also where the
-    request names it by force, which passes over the ComputeFilter."""
+    """A host is refused while its service is disabled, or its provider has the trait COMPUTE_STATUS_DISABLED: also
+    where the request names it by force, which passes over the ComputeFilter."""
 
     name = "ComputeStatusFilter"
     reasons = ("disabled",)
     follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
-        yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index))
+        yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED",
+                                                                                   hosts.index))

@@ -12,10 +12,10 @@ _BITS = "hw:maxphysaddr_bits"
 
 
 class ComputeCapabilitiesFilter(Filter):
-    """Each extra spec ``capabilities:NAME`` must be met by the host's attribute or, where it has none, by its stat of that
-    name; ``capabilities:NAME:KEY`` by what stands under a key of it, which may be JSON. An extra spec without a scope is
-    asked of the hosts that have such an attribute or stat. ``hw:maxphysaddr_bits`` asks for at least that many physical
-    address bits.
+    """Each extra spec ``capabilities:NAME`` must be met by the host's attribute or, where it has none, by its stat of
+    that name; ``capabilities:NAME:KEY`` by what stands under a key of it, which may be JSON. An extra spec without a
+    scope is asked of the hosts that have such an attribute or stat. ``hw:maxphysaddr_bits`` asks for at least that
+    many physical address bits.
     """
 
     name = "ComputeCapabilitiesFilter"

@@ -4,8 +4,8 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class DestinationFilter(Filter):
-    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts to leave
-    out, and of those named by force, are compared without regard to case; that of a destination is not."""
+    """Refuses hosts that the request names to be left out, or that are not among those it asks for. Names of hosts to
+    leave out, and of those named by force, are compared without regard to case; that of a destination is not."""
 
     name = "DestinationFilter"
     reasons = ("ignored", "not the requested host", "not the requested node")
@@ -58,9 +58,9 @@ class CellFilter(Filter):
 class AvailabilityZoneFilter(Filter):
     """Refuses hosts of other availability zones than the one that a request names.
 
-    Those are hosts that no aggregate of the zone has; and of hosts in no zone's aggregate, those that report another zone
-    (or none, where the request's is not the default one). It is asked of every request, as nova's request filter for zones
-    is; naming it in ``enabled_filters``, as older configurations do, changes nothing.
+    Those are hosts that no aggregate of the zone has; and of hosts in no zone's aggregate, those that report another
+    zone (or none, where the request's is not the default one). It is asked of every request, as nova's request filter
+    for zones is; naming it in ``enabled_filters``, as older configurations do, changes nothing.
     """
 
     name = "AvailabilityZoneFilter"

@@ -13,8 +13,8 @@ _SEEN = ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_versi
 class ImagePropertiesFilter(Filter):
     """Architecture, hypervisor type and VM mode that the image names must stand together among the host's supported
     instances. Where one of them is named, the version predicate ``img_hv_requested_version`` must hold for the host's
-    hypervisor, and the host must have the physical address bits of ``hw_maxphysaddr_bits``; a host that does not say what
-    version or how many bits it has passes.
+    hypervisor, and the host must have the physical address bits of ``hw_maxphysaddr_bits``; a host that does not say
+    what version or how many bits it has passes.
 
     Images that name no architecture have ``image_properties_default_architecture``.
     """
@@ -30,7 +30,8 @@ class ImagePropertiesFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         architecture, hypervisor, mode, version, bits = self.seen(request)
-        named = [value for value in (architecture or policy.image_properties_default_architecture, hypervisor, mode) if value]
+        named = [value for value in (architecture or policy.image_properties_default_architecture, hypervisor, mode)
+                 if value]
         if named:
             profiles, predicate = hosts.table.profiles.values, _predicate(version)
             yield Refusal("image properties", hosts.by_value("profile", lambda number: not (

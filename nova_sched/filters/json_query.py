@@ -17,7 +17,8 @@ from rpc_api import errors
 MAX_CHARACTERS = 16 * 1024
 MAX_OPERATORS = 64
 MAX_DEPTH = 32
-COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "in": operator.eq}
+COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
+               "in": operator.eq}
 OPERATORS = (*COMPARISONS, "not", "or", "and")
 
 
@@ -103,7 +104,8 @@ class _Reader:
 # --- working out -----------------------------------------------------------------------------------------------------
 
 def evaluate(query: Term, hosts):
-    """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays over a HostView."""
+    """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays
+    over a HostView."""
     evaluation = _Evaluation(hosts)
     met = evaluation.any_of(query) if query.operator == "not" else evaluation.truth(query)[0]
     failed = evaluation.failed
@@ -111,8 +113,8 @@ def evaluate(query: Term, hosts):
 
 
 class _Evaluation:
-    """One query over the hosts in view; ``failed`` are those of which something could not be worked out, None where there
-    are none."""
+    """One query over the hosts in view; ``failed`` are those of which something could not be worked out, None where
+    there are none."""
 
     def __init__(self, hosts):
         self.hosts = hosts
@@ -189,7 +191,8 @@ class _Evaluation:
             missing = np.isnan(column)
             if not missing.any():
                 return column
-            return Attribute([None if gone else value for value, gone in zip(column.tolist(), missing.tolist(), strict=True)],
+            return Attribute([None if gone else value for value, gone in zip(column.tolist(), missing.tolist(),
+                                                                             strict=True)],
                              np.arange(len(column)))
         column = None if keys else numbers(self.hosts, name)
         if column is not None:
@@ -247,7 +250,8 @@ class _Evaluation:
             return [value.values[code] for code in value.codes.tolist()]
         if isinstance(value, _Negated):
             answers = [zip(answer.tolist(), there.tolist(), strict=True) for answer, there in zip(*value, strict=True)]
-            return [[answer for answer, there in row if there] for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
+            return [[answer for answer, there in row if there]
+                    for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
         return value.tolist()
 
 

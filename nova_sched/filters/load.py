@@ -42,8 +42,9 @@ class NumInstancesFilter(_LoadFilter):
 
 
 class AggregateNumInstancesFilter(NumInstancesFilter):
-    """As the NumInstancesFilter, with a limit of their own for hosts of aggregates that have ``max_instances_per_host`` in
-    their metadata: the least of several; the option where one of them is no whole number.
+    """As the NumInstancesFilter, with a limit of their own for hosts of aggregates that have
+    ``max_instances_per_host`` in their metadata: the least of several; the option where one of them is
+    no whole number.
     """
 
     name = "AggregateNumInstancesFilter"

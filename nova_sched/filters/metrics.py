@@ -6,8 +6,8 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class MetricsFilter(Filter):
-    """A host must report each of the metrics that ``[metrics] weight_setting`` names; one whose value is no number is not
-    reported.
+    """A host must report each of the metrics that ``[metrics] weight_setting`` names; one whose value is no number
+    is not reported.
     """
 
     name = "MetricsFilter"

@@ -9,11 +9,13 @@ from nova_sched.selection import numa, pci
 
 class NUMATopologyFilter(Filter):
     """The NUMA nodes of the guest must fit on as many of the host's: pinned CPUs and their threads, pages, memory and
-    unpinned CPUs within the host's ratios, near to the networks and PCI devices as far as the host says where these are.
+    unpinned CPUs within the host's ratios, near to the networks and PCI devices as far as the host says
+    where these are.
 
     Dedicated CPUs with the thread policy "require" need a host with threads, if it says anything of its CPUs.
-    ``[compute] packing_host_numa_cells_allocation_strategy`` says which nodes are tried first. Where Placement assigns PCI
-    devices, each request of them must find enough by itself here; the assignment is looked at when a host is chosen.
+    ``[compute] packing_host_numa_cells_allocation_strategy`` says which nodes are tried first. Where Placement
+    assigns PCI devices, each request of them must find enough by itself here; the assignment is looked at when a
+    host is chosen.
     """
 
     name = "NUMATopologyFilter"
@@ -63,7 +65,8 @@ class _Judge:
         self.packed = packed
         self.is_assigned = _is_assigned(request)
         self.codes = {None: 0}
-        #: What was found out: pair of ratios -> of nodes, (Capacity's key, pools' uses, cells) -> of devices near to them.
+        #: What was found out: pair of ratios -> of nodes, (Capacity's key, pools' uses, cells) -> of devices near
+        #: to them.
         self._nodes, self._served = {}, {}
 
     def code_of(self, reason):
@@ -79,7 +82,8 @@ class _Judge:
         if self.request.numa is None:
             return None
         known = self._nodes.setdefault((cpu_ratio, ram_ratio), {})
-        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed, known).reason
+        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed,
+                          known).reason
 
     def _fits_pci(self, devices):
         if not self.request.pci:

@@ -9,11 +9,12 @@ NONE, NO_POOLS = -1, -2
 
 
 class PciPassthroughFilter(Filter):
-    """A host must have enough free devices for each PCI request of an alias or a port, after those of the requests before
-    it. NUMA nodes are the NUMATopologyFilter's.
+    """A host must have enough free devices for each PCI request of an alias or a port, after those of the requests
+    before it. NUMA nodes are the NUMATopologyFilter's.
 
-    Where Placement assigns devices (``[filter_scheduler] pci_in_placement`` of nova-api and conductor), each request must
-    find enough by itself here; which providers they come from is looked at with the assignment, when a host is chosen.
+    Where Placement assigns devices (``[filter_scheduler] pci_in_placement`` of nova-api and conductor), each
+    request must find enough by itself here; which providers they come from is looked at with the assignment, when a
+    host is chosen.
     """
 
     name = "PciPassthroughFilter"

@@ -15,8 +15,8 @@ from nova_sched.filters.base import Filter, Refusal
 
 
 class ResourceFilter(Filter):
-    """Refuses hosts whose providers have not the inventory, traits, aggregates or tree that each request group wants, in
-    Placement's semantics."""
+    """Refuses hosts whose providers have not the inventory, traits, aggregates or tree that each request group wants,
+    in Placement's semantics."""
 
     name = "ResourceFilter"
     reasons = (
@@ -25,8 +25,8 @@ class ResourceFilter(Filter):
         "{resource class} on {number} providers", "request groups together")
 
     def seen(self, request):
-        return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy, request.root_required,
-                request.root_forbidden)
+        return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy,
+                request.root_required, request.root_forbidden)
 
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
@@ -46,7 +46,8 @@ class ResourceFilter(Filter):
 
 
 def _unnamed(groups):
-    """Groups without their suffixes, which may be the ids of ports: whether a group has one is all that is seen of it."""
+    """Groups without their suffixes, which may be the ids of ports: whether a group has one is all that is
+    seen of it."""
     return tuple([group._replace(suffix="*") if group.suffix else group for group in groups])
 
 

@@ -1,7 +1,7 @@
 """RamFilter, CoreFilter and DiskFilter: nova's of before it asked Placement, for configurations that still name them.
 
-The ResourceFilter, which is always asked, looks at the same amounts by providers and groups; these look at the flavor and
-at the sum over a host. None of them lets an instance through that is larger than the host without overcommitment.
+The ResourceFilter, which is always asked, looks at the same amounts by providers and groups; these look at the flavor
+and at the sum over a host. None of them lets an instance through that is larger than the host without overcommitment.
 """
 
 import abc
@@ -13,8 +13,8 @@ from nova_sched.projection.host_columns import left_with_overcommitment, total
 
 
 class _RoomFilter(Filter):
-    """Refuses hosts that have less of some classes than is asked for; ``per_unit`` are what is asked for units in one of
-    the class."""
+    """Refuses hosts that have less of some classes than is asked for; ``per_unit`` are what is asked for units in one
+    of the class."""
 
     classes = ()
     per_unit = 1
@@ -51,8 +51,8 @@ class RamFilter(_RoomFilter):
 
 
 class CoreFilter(_RoomFilter):
-    """Refuses hosts that have fewer CPUs left than the flavor has, or fewer in all; shared and dedicated CPUs are counted
-    together, the total times the allocation ratio of its inventory. Hosts that report no CPUs at all pass.
+    """Refuses hosts that have fewer CPUs left than the flavor has, or fewer in all; shared and dedicated CPUs are
+    counted together, the total times the allocation ratio of its inventory. Hosts that report no CPUs at all pass.
     """
 
     name = "CoreFilter"
@@ -67,8 +67,8 @@ class CoreFilter(_RoomFilter):
 
 class DiskFilter(_RoomFilter):
     """Refuses hosts that have less disk left than root, ephemeral and swap disk of the flavor take, or less in all; the
-    total counts times the allocation ratio of its inventory. The root disk of an instance that boots from a volume takes
-    none.
+    total counts times the allocation ratio of its inventory. The root disk of an instance that boots from a
+    volume takes none.
     """
 
     name = "DiskFilter"

@@ -111,7 +111,8 @@ class HostDevices:
         return self.capacity.pools[number].count - self.pool_uses[number]
 
     def with_guests(self, guests) -> "HostDevices":
-        """The same host with what some Guest records have counted as used; nodes and pools that it has not are passed over.
+        """The same host with what some Guest records have counted as used; nodes and pools that it has not
+        are passed over.
 
         CPUs of a guest are taken on whichever nodes they are now: a host may have come back with other nodes.
         """

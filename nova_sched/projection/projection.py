@@ -132,7 +132,8 @@ class Projection:
         return outcomes, noted
 
     def fold_record(self, position, record: DecodedRecord, outcomes, noted):
-        """Fold a record, or a part of one, without moving on to its position; what comes of it goes into the two lists."""
+        """Fold a record, or a part of one, without moving on to its position; what comes of it goes into
+        the two lists."""
         if record.epoch is not None:
             if self.epoch is None:
                 # A record of which nothing can be read says nothing of the log either.

@@ -37,8 +37,8 @@ FACTS = {
     "held_claims": (np.int32, 0),
 }
 #: What changes with the instances and claims on a host, and with nothing else unless the host reports.
-USE = frozenset({"used", "held", "free", "tree_taken", "num_instances", "held_claims", "pci_free", "row_devices", "held_guests",
-                 "image_counts"})
+USE = frozenset({"used", "held", "free", "tree_taken", "num_instances", "held_claims", "pci_free", "row_devices",
+                 "held_guests", "image_counts"})
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
 
@@ -426,7 +426,8 @@ class HostTable:
         return set(self._touched[version - self._touched_base:])
 
     def said_since(self, version: int, roots: np.ndarray) -> np.ndarray:
-        """Of which hosts more than :data:`USE` was touched since :attr:`version` was ``version`` (bool, shape [roots])."""
+        """Of which hosts more than :data:`USE` was touched since :attr:`version` was ``version`` (bool, shape
+        [roots])."""
         return self._said_at.take(roots) > version
 
     # --- what follows from the topology, computed once for each version of it ---------------------------------

@@ -58,8 +58,8 @@ class _Shared:
 class ArchiveLog(EventLog):
     """One cell's log in an exported file: whatever was there when it was exported, at its positions.
 
-    ``faults`` are LogGap errors of the file as a whole; a record that cannot be read is a :class:`Damaged` when it is come to.
-    ``redacted`` and ``made_ns`` say how the file was made.
+    ``faults`` are LogGap errors of the file as a whole; a record that cannot be read is a :class:`Damaged` when it is
+    come to. ``redacted`` and ``made_ns`` say how the file was made.
     """
 
     def __init__(self, shared, cell, range_):
@@ -73,7 +73,8 @@ class ArchiveLog(EventLog):
                         key=lambda frame: frame.head.first)
         self._parts = _parts(chunks, range_)
         self._firsts = [part.first for part in self._parts]
-        self._snapshots = sorted((frame for frame in reader.frames if frame.kind == SNAPSHOT and frame.head.cell == cell),
+        self._snapshots = sorted((frame for frame in reader.frames if frame.kind == SNAPSHOT
+                                  and frame.head.cell == cell),
                                  key=lambda frame: frame.head.position)
         self.faults = list(reader.faults)
         self._range = range_
@@ -88,14 +89,16 @@ class ArchiveLog(EventLog):
         return Bounds(self._parts[0].first, self._parts[-1].last)
 
     def append(self, payloads) -> None:
-        raise errors.LogForbidden(f"cannot append to {self.url}: an exported file is only read; import it into a log of its own")
+        raise errors.LogForbidden(f"cannot append to {self.url}: an exported file is only read; "
+                                  "import it into a log of its own")
 
     def read_from(self, position: int) -> "ArchiveReader":
         checks.check_position(position, self.bounds(), self.url)
         return ArchiveReader(self, position)
 
     def snapshots_before(self, position: int):
-        """Yield the packed snapshots of the first state and of the last one up to a position, where the file has some."""
+        """Yield the packed snapshots of the first state and of the last one up to a position, where the
+        file has some."""
         places = [frame.head.position for frame in self._snapshots]
         for index in sorted({0, bisect_right(places, position) - 1}):
             if 0 <= index < len(places) and places[index] <= position:
@@ -123,8 +126,8 @@ class ArchiveLog(EventLog):
         records = None if part.frame is None else self._shared.reader.records(part.frame)
         if records is None:
             what = "are missing" if part.frame is None else "are damaged (their checksum or form is wrong)"
-            raise Damaged(f"the records {part.first} to {part.last} of {self.cell} in {self._shared.reader.path} {what}; "
-                          "export them again", part.last + 1)
+            raise Damaged(f"the records {part.first} to {part.last} of {self.cell} in {self._shared.reader.path} "
+                          f"{what}; export them again", part.last + 1)
         return records
 
     def _part_of(self, position):
@@ -137,8 +140,8 @@ class ArchiveLog(EventLog):
 
 
 def _parts(chunks, range_):
-    """The parts of a cell's log, by position. What the header or the chunks say was there and no chunk holds is lost; of chunks
-    that hold the same positions (nobody writes such) the first counts, and the rest is lost."""
+    """The parts of a cell's log, by position. What the header or the chunks say was there and no chunk holds is lost;
+    of chunks that hold the same positions (nobody writes such) the first counts, and the rest is lost."""
     parts, last = [], None
     for frame in chunks:
         head = frame.head

@@ -6,9 +6,9 @@
     index                        heads and places of all frames
     end                          where the index is
 
-A frame is a marker, its kind, the lengths of head and body, a checksum of these and the head (which holds that of the body),
-head and body. So whatever is damaged says, as far as anything can, of which cell and positions it was; and a file without its
-end is read frame by frame.
+A frame is a marker, its kind, the lengths of head and body, a checksum of these and the head (which holds that of the
+body), head and body. So whatever is damaged says, as far as anything can, of which cell and positions it was; and a
+file without its end is read frame by frame.
 """
 
 import os
@@ -32,8 +32,8 @@ _END = struct.Struct(">Q16s8s")
 _END_MAGIC = b"NSLOGend"
 HEADER, CHUNK, SNAPSHOT, INDEX = b"H", b"C", b"S", b"I"
 CHUNK_BYTES = 1 << 20
-#: Of zlib, chosen by measurement (bench/replay.py, 50 MB of records): 9.2 MB in 1.6 s, read in 0.2 s; lzma 0 gives 7.9 MB in
-#: 4.0 s and takes 0.9 s to read, lzma 6 5.3 MB in 28 s.
+#: Of zlib, chosen by measurement (bench/replay.py, 50 MB of records): 9.2 MB in 1.6 s, read in 0.2 s; lzma 0 gives
+#: 7.9 MB in 4.0 s and takes 0.9 s to read, lzma 6 5.3 MB in 28 s.
 LEVEL = 6
 _MAX_CHUNK_BYTES = CHUNK_BYTES + 2 * MAX_RECORD_BYTES
 _MAX_HEAD_BYTES = 1 << 20
@@ -43,7 +43,8 @@ _END_OF_NUMBERS = 1 << 63
 
 
 class Range(NamedTuple):
-    """What the header says of one cell: the ``epoch`` of its log (None: empty), and the positions that were exported."""
+    """What the header says of one cell: the ``epoch`` of its log (None: empty), and the positions that were
+    exported."""
 
     cell: str
     epoch: str | None
@@ -62,7 +63,8 @@ class Header(NamedTuple):
 
 class Chunk(NamedTuple):
     """Records of a cell: positions ``first`` to ``last``, ``count`` records with ``events`` events from ``first_ns`` to
-    ``last_ns`` (0: none says). ``follows`` is the last position of the chunk of this cell before it (-1: this is the first)."""
+    ``last_ns`` (0: none says). ``follows`` is the last position of the chunk of this cell before it (-1: this
+    is the first)."""
 
     cell: str
     first: int
@@ -93,8 +95,8 @@ class Frame(NamedTuple):
 
 
 _TYPES = {
-    CHUNK: (str, int, int, int, int, int, int, int, bytes), SNAPSHOT: (str, int, bytes), HEADER: (bool, int, str, tuple, bytes),
-    INDEX: (bytes,)}
+    CHUNK: (str, int, int, int, int, int, int, int, bytes), SNAPSHOT: (str, int, bytes),
+    HEADER: (bool, int, str, tuple, bytes), INDEX: (bytes,)}
 _CLASSES = {CHUNK: Chunk._make, SNAPSHOT: Snapshot._make}
 
 
@@ -190,8 +192,8 @@ class _Pending:
 
 
 class Reader:
-    """A file that was written: its ``header``, the heads of its ``frames``, and what is wrong with it as a whole, ``faults``
-    (LogGap). Raises UsageError for a file that is none, UnknownSchema for one of a later format."""
+    """A file that was written: its ``header``, the heads of its ``frames``, and what is wrong with it as a whole,
+    ``faults`` (LogGap). Raises UsageError for a file that is none, UnknownSchema for one of a later format."""
 
     def __init__(self, path):
         self.path = path
@@ -280,8 +282,8 @@ class Reader:
 
     def _by_scan(self):
         """All frames that can be found one behind the other; what lies between is passed over."""
-        self.faults.append(Damaged(f"{self.path} ends before its index, or that is damaged: it was cut off, or changed; what can "
-                                   "be found in it is shown; export it again"))
+        self.faults.append(Damaged(f"{self.path} ends before its index, or that is damaged: it was cut off, "
+                                   "or changed; what can be found in it is shown; export it again"))
         frames, place = [], _START.size
         while place < self._size:
             found = self._frame_at(place)
@@ -320,7 +322,8 @@ class Reader:
 
 def _is_frame(frame):
     return (frame.kind in _TYPES and type(frame.head) is tuple and tuple(map(type, frame.head)) == _TYPES[frame.kind]
-            and type(frame.offset) is type(frame.length) is int and frame.offset >= 0 and 0 <= frame.length <= _MAX_BODY_BYTES
+            and type(frame.offset) is type(frame.length) is int and frame.offset >= 0
+            and 0 <= frame.length <= _MAX_BODY_BYTES
             and _can_be(frame.kind, frame.head))
 
 

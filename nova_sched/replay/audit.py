@@ -1,7 +1,7 @@
 """The audit of a cloud's logs: folds them again, and checks what was accepted with arithmetic of its own.
 
-What a claim came to is taken from the fold, as every reader has it. Whether that was right is then computed from the events
-alone, in plain dictionaries, so that a fault of the fold shows.
+What a claim came to is taken from the fold, as every reader has it. Whether that was right is then computed from the
+events alone, in plain dictionaries, so that a fault of the fold shows.
 """
 
 from collections import Counter, defaultdict
@@ -22,7 +22,8 @@ NOTHING = (0, 0)
 
 
 class Held(NamedTuple):
-    """What a consumer has on a host; ``claim_uuid`` is None of what runs without a claim, ``hash`` None of what does not run."""
+    """What a consumer has on a host; ``claim_uuid`` is None of what runs without a claim, ``hash`` None of what
+    does not run."""
 
     instance_uuid: str
     allocations: tuple
@@ -51,8 +52,8 @@ class _Host:
 class CellAudit:
     """Who holds what in one cell, by the events and the outcomes of its claims.
 
-    ``over_commitments`` and ``group_breaches`` are lists of sentences: they are empty for a sound log. ``capacity`` and ``used``
-    are by (provider, resource class), ``providers`` by host.
+    ``over_commitments`` and ``group_breaches`` are lists of sentences: they are empty for a sound log. ``capacity``
+    and ``used`` are by (provider, resource class), ``providers`` by host.
     """
 
     def __init__(self, on_change=lambda audit: None):
@@ -81,8 +82,9 @@ class CellAudit:
         for name, host in projection.hosts.items():
             audit._write(name, host.inventory)
             for entry in host.entries.values():
-                audit._hold(name, entry.consumer_uuid, Held(entry.instance_uuid, entry.allocations, entry.rule, _guest(entry.guest),
-                                                            entry.claim_uuid, entry.hash if entry.state == RUNNING else None))
+                audit._hold(name, entry.consumer_uuid, Held(entry.instance_uuid, entry.allocations, entry.rule,
+                                                            _guest(entry.guest), entry.claim_uuid,
+                                                            entry.hash if entry.state == RUNNING else None))
         return audit
 
     # --- hosts ---------------------------------------------------------------------------------------------------
@@ -115,7 +117,8 @@ class CellAudit:
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
                 for one in provider.inventories:
-                    self.capacity[provider.uuid, one.resource_class] = int((one.total - one.reserved) * one.allocation_ratio)
+                    self.capacity[provider.uuid, one.resource_class] = int((one.total - one.reserved)
+                                                                           * one.allocation_ratio)
             host.nodes = {node.id: (frozenset(node.dedicated_cpus), {
                 pages.size_kb: pages.total - pages.reserved for pages in node.pages}) for node in inventory.numa_cells}
             host.pools = {pool_key(pool): pool.count for pool in inventory.pci_pools}
@@ -138,8 +141,10 @@ class CellAudit:
         """An instance runs on a host: what is held for it becomes the host's own use."""
         host = self.hosts.get(name)
         if host is not None:
-            consumer = min((consumer for consumer, held in host.held.items() if held.instance_uuid == one.instance_uuid),
-                           key=lambda consumer: (consumer != one.instance_uuid, _rank(consumer, host.held[consumer], one)),
+            consumer = min((consumer for consumer, held in host.held.items()
+                            if held.instance_uuid == one.instance_uuid),
+                           key=lambda consumer: (consumer != one.instance_uuid,
+                                                 _rank(consumer, host.held[consumer], one)),
                            default=None)
             self._run(name, one, consumer)
 
@@ -157,13 +162,13 @@ class CellAudit:
 
     def claim_accepted(self, position, claim):
         """Count an accepted claim, and see whether it should have been."""
-        self._hold(claim.host, claim.consumer_uuid, Held(claim.instance_uuid, claim.allocations, claim.rule, _guest(claim.guest),
-                                                         claim.claim_uuid))
+        self._hold(claim.host, claim.consumer_uuid, Held(claim.instance_uuid, claim.allocations, claim.rule,
+                                                         _guest(claim.guest), claim.claim_uuid))
         for allocation in claim.allocations:
             key = allocation.provider_uuid, allocation.resource_class
             if self.used[key] > self.capacity.get(key, 0):
-                self._over(f"position {position}: {claim.consumer_uuid} takes {allocation.resource_class} of {claim.host} to "
-                           f"{self.used[key]}, capacity {self.capacity.get(key, 0)}")
+                self._over(f"position {position}: {claim.consumer_uuid} takes {allocation.resource_class} of "
+                           f"{claim.host} to {self.used[key]}, capacity {self.capacity.get(key, 0)}")
         held = self.hosts[claim.host].held[claim.consumer_uuid]
         if held.guest is not None and (held.guest.numa or held.guest.pci):
             for fault in _device_faults(self.hosts[claim.host], claim.consumer_uuid, held.guest):
@@ -311,9 +316,9 @@ _HANDLERS = {
 class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
-    ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions (both only
-    with ``of_decisions``); ``counts``: decisions, conflicts and alternates_refused (claims refused, of schedulers and of
-    conductors), claims, events, set_aside, divergences.
+    ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions (both
+    only with ``of_decisions``); ``counts``: decisions, conflicts and alternates_refused (claims refused, of
+    schedulers and of conductors), claims, events, set_aside, divergences.
     """
 
     def __init__(self, on_change=lambda cell, audit: None, of_decisions: bool = True):
@@ -383,11 +388,13 @@ class Audit:
 
 
 def taken_out(projection):
-    """Numbers of the events of the last record that a projection has set aside; they are taken out of its quarantine."""
+    """Numbers of the events of the last record that a projection has set aside; they are taken out of its
+    quarantine."""
     found = projection.quarantine
     if not found:
         return ()
     # What is of another epoch is the whole record.
-    numbers = range(MAX_EVENTS_A_RECORD) if any(one.code == "foreign-epoch" for one in found) else {one.index for one in found}
+    numbers = range(MAX_EVENTS_A_RECORD) if any(one.code == "foreign-epoch" for one in found) else {one.index
+                                                                                                    for one in found}
     found.clear()
     return numbers

@@ -1,8 +1,9 @@
 """How many more instances of one kind the cloud would take, and what runs out first.
 
-Without a server group no host's answer depends on what is put on another one, so each host is filled by itself: claims are put
-in flight there, one after the other, until the project's own filters or the close look refuse the next one. Hosts of one
-provider that are asked for amounts alone need no filling: what is left divided by what is asked for is the same.
+Without a server group no host's answer depends on what is put on another one, so each host is filled by itself:
+claims are put in flight there, one after the other, until the project's own filters or the close look refuse the next
+one. Hosts of one provider that are asked for amounts alone need no filling: what is left divided by what is asked for
+is the same.
 """
 
 import re
@@ -30,22 +31,22 @@ _SIZES = re.compile(r"\d{1,15}(:\d{1,15}){0,2}")
 _USUAL = ("VCPU", "MEMORY_MB", "DISK_GB")
 #: Filters that do not look at what was put on a host, where there is no server group.
 _STEADY = frozenset({
-    "DestinationFilter", "CellFilter", "AvailabilityZoneFilter", "ComputeStatusFilter", "ComputeFilter", "ImagePropertiesFilter",
-    "ServerGroupFaultDomainFilter", "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter",
-    "AggregateImagePropertiesIsolation", "AggregateInstanceExtraSpecsFilter", "AggregateMultiTenancyIsolation",
-    "AggregateTypeAffinityFilter", "AllHostsFilter", "IsolatedHostsFilter", "MetricsFilter", "DifferentHostFilter",
-    "SameHostFilter", "SimpleCIDRAffinityFilter"})
+    "DestinationFilter", "CellFilter", "AvailabilityZoneFilter", "ComputeStatusFilter", "ComputeFilter",
+    "ImagePropertiesFilter", "ServerGroupFaultDomainFilter", "ServerGroupAntiAffinityFilter",
+    "ServerGroupAffinityFilter", "AggregateImagePropertiesIsolation", "AggregateInstanceExtraSpecsFilter",
+    "AggregateMultiTenancyIsolation", "AggregateTypeAffinityFilter", "AllHostsFilter", "IsolatedHostsFilter",
+    "MetricsFilter", "DifferentHostFilter", "SameHostFilter", "SimpleCIDRAffinityFilter"})
 #: Filters that let every host through on which the close look finds room, if they did so before anything was put there.
 _CLOSE = frozenset({"ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"})
 #: Filters that look at nothing else of a host than what :meth:`_Filling._likeness` tells apart.
-_ALIKE = _CLOSE | {"IoOpsFilter", "NumInstancesFilter", "AggregateIoOpsFilter", "AggregateNumInstancesFilter", "RamFilter", "CoreFilter",
-                   "DiskFilter"}
+_ALIKE = _CLOSE | {"IoOpsFilter", "NumInstancesFilter", "AggregateIoOpsFilter", "AggregateNumInstancesFilter",
+                   "RamFilter", "CoreFilter", "DiskFilter"}
 _NAMESPACE = uuid.UUID("4f1d7a3e-0c6f-4f0e-9a51-6f6f2e7b7a10")
 
 
 class HostCapacity(NamedTuple):
-    """A host: how many ``fits``, the (``filter``, ``reason``) that refuses the next one, and what is left of each resource
-    class then."""
+    """A host: how many ``fits``, the (``filter``, ``reason``) that refuses the next one, and what is left of each
+    resource class then."""
 
     cell: str
     host: str
@@ -78,7 +79,8 @@ def amounts_in(text: str) -> dict[str, int] | None:
 
 def request_for(amounts: dict):
     """A SchedulingRequest for some amounts, and nothing else."""
-    group = events.ResourceGroup("", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (), (), (), (), None)
+    group = events.ResourceGroup("", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (),
+                                 (), (), (), None)
     return _plain(events.SchedulingRequest(
         request_id="capacity", project_id=None, flavor_name="", extra_specs={}, image_properties={}, groups=(group,),
         group_policy="", same_subtree=(), root_required=(), root_forbidden=(), availability_zone=None, force_hosts=(),
@@ -88,7 +90,8 @@ def request_for(amounts: dict):
 
 
 def _plain(request):
-    """A request without what belongs to one instance of a flavor: where it was to go, whose it was, what it was to be near."""
+    """A request without what belongs to one instance of a flavor: where it was to go, whose it was, what it was
+    to be near."""
     return request._replace(
         request_id="capacity", project_id=None, user_id=None, availability_zone=None, force_hosts=(), force_nodes=(),
         ignore_hosts=(), target_host=None, target_node=None, target_cell=None, preferred_cell=None, server_group=None,
@@ -96,8 +99,9 @@ def _plain(request):
 
 
 class Recorded(NamedTuple):
-    """What the logs say for a question: the request that was looked for (None: it is not there), the names of all flavors that
-    were met on the way, and the text of the policy that was adopted last with its digest (None: none was)."""
+    """What the logs say for a question: the request that was looked for (None: it is not there), the names of
+    all flavors that were met on the way, and the text of the policy that was adopted last with its digest
+    (None: none was)."""
 
     request: object
     flavors: frozenset
@@ -106,8 +110,8 @@ class Recorded(NamedTuple):
 
 
 def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None) -> Recorded:
-    """Look through logs up to some positions for the last request for a flavor, or the last one with a request id or of an
-    instance; and for the policy."""
+    """Look through logs up to some positions for the last request for a flavor, or the last one with a request id or
+    of an instance; and for the policy."""
     request = policy = digest = None
     latest, adopted, flavors = -1, -1, set()
     words = [b"PolicyAdopted"]
@@ -150,7 +154,8 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
     request = prefiltered(request, table, policy)
     if isinstance(request, Refused):
         refusals = [tuple(request)] * len(roots)
-        return _answers(world, roots, [0] * len(roots), refusals, np.zeros((len(table.classes.values), len(roots)), np.int64))
+        return _answers(world, roots, [0] * len(roots), refusals,
+                        np.zeros((len(table.classes.values), len(roots)), np.int64))
     fill = _Filling(world, request, policy)
     refusals = fill.refusals(roots)
     # (Its making may have told the table of classes that no host has.)
@@ -172,8 +177,10 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
 def _answers(world, roots, counts, refusals, taken):
     table = world.table
     names = table.classes.values
-    free = np.stack([np.array([sum(int(table.free[index, one]) for one in table.trees[row]) for row in roots.tolist()], np.int64)
-                     if table.nested_rows else table.free[index, roots] for index in range(len(names))]) if names else taken
+    free = (np.stack([np.array([sum(int(table.free[index, one]) for one in table.trees[row])
+                                for row in roots.tolist()], np.int64)
+                      if table.nested_rows else table.free[index, roots] for index in range(len(names))]) if names
+            else taken)
     left = free - taken
     has = {index: np.flatnonzero(table.step_size[index, :table.count]) for index in range(len(names))}
     of_host = {index: set(table.root[rows].tolist()) for index, rows in has.items()}
@@ -202,7 +209,8 @@ class _Filling:
         self.number = 0
         self.known = {}
         #: Whether nothing but the amounts of one group of resources decides on how many fit.
-        self.is_plain = (request.numa is None and not request.pci and not request.fallback_groups and len(request.groups) == 1
+        self.is_plain = (request.numa is None and not request.pci and not request.fallback_groups
+                         and len(request.groups) == 1
                          and not request.groups[0].suffix and bool(request.groups[0].resources)
                          and all(amount for _, amount in request.groups[0].resources)
                          and [one.name for one in self.unsteady] == ["ResourceFilter"])
@@ -231,8 +239,8 @@ class _Filling:
         return fits.min(axis=0), fits.argmin(axis=0)
 
     def fill(self, row, taken):
-        """How many fit on a host, and what refuses the next one; ``taken`` (int64, shape [classes]) counts what they take. The
-        host is as it was afterwards. Of hosts that are alike one is filled."""
+        """How many fit on a host, and what refuses the next one; ``taken`` (int64, shape [classes]) counts what they
+        take. The host is as it was afterwards. Of hosts that are alike one is filled."""
         likeness = self._likeness(row) if self.has_likeness else None
         known = self.known.get(likeness)
         if known is None:
@@ -243,7 +251,8 @@ class _Filling:
         return known[:2]
 
     def _likeness(self, row):
-        """The same for hosts that take the same: their providers, what is left of them, and what the filters look at."""
+        """The same for hosts that take the same: their providers, what is left of them, and what the
+        filters look at."""
         table = self.table
         tree, classes = list(table.trees[row]), len(table.classes.values)
         places = {one: place for place, one in enumerate(tree)}
@@ -251,7 +260,8 @@ class _Filling:
         return (*(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
                 table.trait_words[:, tree].tobytes(), tuple(places.get(int(table.parent[one]), -1) for one in tree),
                 None if devices is None else devices.key,
-                (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row])) if self.minds_aggregates
+                (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row]))
+                if self.minds_aggregates
                 else None,
                 tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
                 if self.counting else None)
@@ -268,8 +278,8 @@ class _Filling:
                 if refusal is not None:
                     return len(claims), refusal
                 if not candidate.assignment.allocations and not candidate.guest:
-                    raise errors.UsageError("the request takes nothing of a host, so that any number of it fits; name one that "
-                                            "takes something")
+                    raise errors.UsageError("the request takes nothing of a host, so that any number of it fits; "
+                                            "name one that takes something")
                 claims.append(self._claim(candidate))
                 for _, name, amount in candidate.assignment.allocations:
                     taken[self.table.class_index(name)] += amount
@@ -281,7 +291,8 @@ class _Filling:
         """The first (filter, reason) of some filters that refuses the one host in view; None where none does."""
         hosts = HostView(self.table, view)
         return next(((one.name, refusal.reason) for one in filters
-                     for refusal in one.refusals(hosts, self.request, self.policy, self.scope) if refusal.hosts[0]), None)
+                     for refusal in one.refusals(hosts, self.request, self.policy, self.scope) if refusal.hosts[0]),
+                    None)
 
     def _claim(self, candidate):
         self.number += 1
@@ -316,12 +327,13 @@ def by_reason(answers) -> list[tuple[str, int, int]]:
     for one in answers:
         hosts[one.reason] += 1
         fits[one.reason] += one.fits
-    return [(reason, count, fits[reason]) for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))]
+    return [(reason, count, fits[reason])
+            for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def stranded(answers, asked) -> dict[str, int]:
-    """Resource class -> what is left of it on hosts where another one ran out, so that no more of these instances can use it;
-    of the classes that are ``asked`` for."""
+    """Resource class -> what is left of it on hosts where another one ran out, so that no more of these instances can
+    use it; of the classes that are ``asked`` for."""
     left = Counter()
     for one in answers:
         if one.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):

@@ -1,7 +1,9 @@
-"""What a filter compared on one host, and the event that made it so: a table from a filter's name to who can explain it.
+"""What a filter compared on one host, and the event that made it so: a table from a filter's name to who
+can explain it.
 
-An explaining function takes a :class:`Look` and the reason of a refusal (None where the filter let the host pass), and gives a
-:class:`Finding`. Filters that are not in the table, those of deployers among them, are explained by :func:`by_reason`.
+An explaining function takes a :class:`Look` and the reason of a refusal (None where the filter let the host
+pass), and gives a :class:`Finding`. Filters that are not in the table, those of deployers among them, are
+explained by :func:`by_reason`.
 """
 
 from collections.abc import Callable
@@ -19,9 +21,9 @@ NAMED = 3
 
 
 class Finding(NamedTuple):
-    """``text`` says in one line what was compared, ``values`` the same for programs. ``find()`` looks for the Cause (None where no
-    event is known). ``near`` is the greater the nearer a refused host was to pass; None where that is no question of more or
-    less."""
+    """``text`` says in one line what was compared, ``values`` the same for programs. ``find()`` looks for the Cause
+    (None where no event is known). ``near`` is the greater the nearer a refused host was to pass; None where that is
+    no question of more or less."""
 
     text: str
     values: dict
@@ -30,7 +32,8 @@ class Finding(NamedTuple):
 
 
 class Look:
-    """One host of a scene, and what its request asked; ``request`` is as the filters saw it, with what options add to it."""
+    """One host of a scene, and what its request asked; ``request`` is as the filters saw it, with what options
+    add to it."""
 
     def __init__(self, history, scene, row: int, request):
         self.history = history
@@ -69,7 +72,8 @@ class Look:
         def names(event):
             data = event.data
             consumer = getattr(data, "consumer", None)
-            return entry.instance_uuid in (getattr(data, "instance_uuid", None), getattr(consumer, "instance_uuid", None)) \
+            return entry.instance_uuid in (getattr(data, "instance_uuid", None),
+                                           getattr(consumer, "instance_uuid", None)) \
                 or getattr(data, "host", None) == self.host
         return event_at(self.log, self.cell, entry.position, what, names)
 
@@ -81,7 +85,8 @@ class Look:
         """When the host reported the inventory that it has."""
         inventory = self.projection.hosts[self.host].inventory
         return self.since(lambda event: event.data.inventory == inventory
-                          if event.name == "HostReported" and event.data.host == self.host else None, what, b"HostReported")
+                          if event.name == "HostReported" and event.data.host == self.host else None, what,
+                          b"HostReported")
 
     def aggregate_event(self, uuids) -> Cause | None:
         """The last change of some aggregates."""
@@ -90,7 +95,8 @@ class Look:
             for uuid in uuids:
                 if uuid in projection.aggregates:
                     updated = projection.aggregates[uuid]
-                    found.append(since(self.history.logs[cell], cell, projection.position, (uuid.encode(), b"AggregateUpdated"),
+                    found.append(since(self.history.logs[cell], cell, projection.position,
+                                       (uuid.encode(), b"AggregateUpdated"),
                                        lambda event, uuid=uuid, updated=updated: event.data == updated if (
                                            event.name == "AggregateUpdated" and event.data.uuid == uuid) else None,
                                        f"aggregate {updated.name} became so"))
@@ -102,14 +108,14 @@ def explain(look: Look, name: str, reason: str | None) -> Finding:
     return EXPLAINERS.get(name, by_reason)(look, reason)
 
 
-# --- whatever filter ---------------------------------------------------------------------------------------------------
+# --- whatever filter ------------------------------------------------------------------------------------------------
 
 def by_reason(look, reason):
     """Of a filter that nothing more is known of: its own words."""
     return Finding(reason or "passed", {}, look.reported if reason else lambda: None)
 
 
-# --- service -----------------------------------------------------------------------------------------------------------
+# --- service --------------------------------------------------------------------------------------------------------
 
 def service(look, reason):
     """Disabled, down, or in a cell that could not be read."""
@@ -131,7 +137,8 @@ def service(look, reason):
 
 
 def _disabled(host):
-    return lambda event: event.data.status.disabled if event.name == "HostReported" and event.data.host == host else None
+    return lambda event: (event.data.status.disabled if event.name == "HostReported" and event.data.host == host
+                          else None)
 
 
 def _down(host):
@@ -143,23 +150,26 @@ def _down(host):
     return holds
 
 
-# --- resources ---------------------------------------------------------------------------------------------------------
+# --- resources ------------------------------------------------------------------------------------------------------
 
 def resources(look, reason):
     """Inventories, traits, aggregates and trees of providers, as the ResourceFilter and the close look see them."""
     request, classes = look.request, _asked(look.request)
     if reason is None:
         rooms = [_room(look, *one) for one in classes]
-        return Finding("; ".join(one.text for one in rooms) or "nothing asked", {"resources": [one.values for one in rooms]})
+        return Finding("; ".join(one.text for one in rooms) or "nothing asked",
+                       {"resources": [one.values for one in rooms]})
     kind, _, trait = reason.partition("trait ")
     if trait and kind in ("", "forbidden "):
         has = sorted(_traits(look))
         text = f"it has {trait}" if kind else f"none of its providers has {trait}"
         return Finding(text, {"trait": trait, "traits": has}, look.reported)
     if reason == "traits or aggregates":
-        names = sorted({uuid for group in request.groups for uuids in (*group.member_of, group.forbidden_aggregates) for uuid in uuids})
-        return Finding("no provider is where a group of the request must be" + (f" (aggregates {', '.join(names[:NAMED])})" if names
-                                                                                else ""),
+        names = sorted({uuid for group in request.groups for uuids in (*group.member_of, group.forbidden_aggregates)
+                        for uuid in uuids})
+        return Finding("no provider is where a group of the request must be"
+                       + (f" (aggregates {', '.join(names[:NAMED])})" if names
+                          else ""),
                        {"aggregates": names}, lambda: look.aggregate_event(names) or look.reported())
     if reason == "request groups together":
         rooms = [_room(look, *one) for one in classes]
@@ -175,7 +185,8 @@ def resources(look, reason):
 
 
 def _on_providers(look, group, where):
-    """All that a group asks must be free on one provider, or on each of several (``where``: "one provider", "2 providers")."""
+    """All that a group asks must be free on one provider, or on each of several (``where``: "one
+    provider", "2 providers")."""
     table = look.table
     wanted = 1 if where.startswith("one ") else int(where.split()[0])
     asked = [(one.resource_class, table.classes.get(one.resource_class), one.amount) for one in group.resources]
@@ -186,8 +197,10 @@ def _on_providers(look, group, where):
     rows.sort(key=lambda row: -shares[row])
     free = [{"provider": table.provider_names[row],
              **{name: int(table.free[index, row]) if index >= 0 else 0 for name, index, _ in asked}} for row in rows]
-    text = "; ".join(f"{one['provider']} " + " ".join(f"{one[name]} {name}" for name, _, _ in asked) for one in free[:NAMED])
-    text = (f"{' + '.join(f'{amount} {name}' for name, _, amount in asked)} asked on {'each of ' if wanted > 1 else ''}{where}, free: "
+    text = "; ".join(f"{one['provider']} " + " ".join(f"{one[name]} {name}" for name, _, _ in asked)
+                     for one in free[:NAMED])
+    text = (f"{' + '.join(f'{amount} {name}' for name, _, amount in asked)} asked on "
+            f"{'each of ' if wanted > 1 else ''}{where}, free: "
             f"{text or 'nothing'}{f' and {len(free) - NAMED} more' if len(free) > NAMED else ''}")
 
     def taker():
@@ -196,8 +209,8 @@ def _on_providers(look, group, where):
         found = [_taker(look, table.uuids[row], name, index < 0 or amount > table.capacity[index, row])
                  for row, name, index, amount in lacking]
         return max((one for one in found if one), key=lambda one: one.at_ns or 0, default=None)
-    return Finding(text, {"asked": {name: amount for name, _, amount in asked}, "providers": wanted, "free": free}, taker,
-                   sum(shares[row] for row in rows[:wanted]) / wanted)
+    return Finding(text, {"asked": {name: amount for name, _, amount in asked}, "providers": wanted, "free": free},
+                   taker, sum(shares[row] for row in rows[:wanted]) / wanted)
 
 
 def _asked(request):
@@ -216,8 +229,9 @@ def _room(look, group, resource_class, amount):
     rows = [row for row in table.trees[look.row] if index >= 0 and table.total[index, row]
             and fit.allowed(table, row, look.row, group)]
     if not rows:
-        return Finding(f"no {resource_class} to be had here, {amount} asked", {"resource_class": resource_class, "asked": amount,
-                                                                               "free": 0}, look.reported, 0.0)
+        return Finding(f"no {resource_class} to be had here, {amount} asked",
+                       {"resource_class": resource_class, "asked": amount,
+                        "free": 0}, look.reported, 0.0)
     row = max(rows, key=lambda one: (table.row_has_room(one, index, amount), table.free[index, one]))
     facts = {"resource_class": resource_class, "asked": amount, "free": int(table.free[index, row]),
              "capacity": int(table.capacity[index, row]), "total": int(table.total[index, row]),
@@ -255,7 +269,8 @@ def _taker(look, provider, resource_class, never):
     for position, claim in reversed(look.in_flight):
         for one in claim.allocations:
             if (one.provider_uuid, one.resource_class) == (provider, resource_class):
-                what = f"last taken by instance {claim.instance_uuid} (a claim of the scheduler itself that was under way)"
+                what = (f"last taken by instance {claim.instance_uuid} "
+                        "(a claim of the scheduler itself that was under way)")
                 return event_at(look.log, look.cell, position, what)
     takers = [entry for entry in look.entries if any(
         (one.provider_uuid, one.resource_class) == (provider, resource_class) for one in entry.allocations)]
@@ -277,7 +292,8 @@ def room_of(name):
     def explained(look, reason):
         request, table = look.request, look.table
         asked = {"CoreFilter": request.vcpus, "RamFilter": request.memory_mb,
-                 "DiskFilter": (0 if request.is_bfv else request.root_gb) + request.ephemeral_gb + -(-request.swap_mb // 1024)}[name]
+                 "DiskFilter": (0 if request.is_bfv else request.root_gb) + request.ephemeral_gb
+                 + -(-request.swap_mb // 1024)}[name]
         rows, parts, left = list(table.trees[look.row]), [], 0
         for resource_class in _ROOM[name]:
             index = table.classes.get(resource_class)
@@ -294,13 +310,14 @@ def room_of(name):
     return explained
 
 
-# --- where it may go -----------------------------------------------------------------------------------------------------
+# --- where it may go ------------------------------------------------------------------------------------------------
 
 def destination(look, reason):
     """Hosts that the request names."""
     request = look.request
     values = {"ignore_hosts": list(request.ignore_hosts), "force_hosts": list(request.force_hosts),
-              "force_nodes": list(request.force_nodes), "target_host": request.target_host, "target_node": request.target_node}
+              "force_nodes": list(request.force_nodes), "target_host": request.target_host,
+              "target_node": request.target_node}
     wanted = [*request.force_hosts, *request.force_nodes, *filter(None, (request.target_host, request.target_node))]
     text = {None: "nothing in the request speaks against it", "ignored": "the request leaves it out"}.get(
         reason, f"the request wants {', '.join(wanted[:NAMED])}")
@@ -318,7 +335,8 @@ def zone(look, reason):
     has = look.table.zone_names(look.scene.policy.default_availability_zone).get(look.row)
     uuids = [one.uuid for one in _aggregates(look) if "availability_zone" in one.metadata]
     return Finding(f"the host is in {has}, {look.request.availability_zone} asked",
-                   {"zone": has, "asked": look.request.availability_zone}, lambda: look.aggregate_event(uuids) or look.reported())
+                   {"zone": has, "asked": look.request.availability_zone},
+                   lambda: look.aggregate_event(uuids) or look.reported())
 
 
 def aggregates(look, reason):
@@ -326,7 +344,8 @@ def aggregates(look, reason):
     mine = _aggregates(look)
     shown = "; ".join(f"{one.name} {dict(sorted(one.metadata.items()))}" for one in mine[:NAMED]) or "none"
     return Finding(f"{reason + ': ' if reason else ''}its aggregates: {shown}",
-                   {"aggregates": [{"uuid": one.uuid, "name": one.name, "metadata": dict(one.metadata)} for one in mine]},
+                   {"aggregates": [{"uuid": one.uuid, "name": one.name, "metadata": dict(one.metadata)}
+                                   for one in mine]},
                    lambda: look.aggregate_event([one.uuid for one in mine]))
 
 
@@ -335,7 +354,7 @@ def _aggregates(look):
     return of_hosts.metadata[of_hosts.column[look.row]].aggregates
 
 
-# --- load ------------------------------------------------------------------------------------------------------------------
+# --- load -----------------------------------------------------------------------------------------------------------
 
 def load(column, what, option):
     """A count that has come to a limit."""
@@ -359,11 +378,12 @@ def metrics(look, reason):
     """What the host reports under the names of metrics."""
     names = [name for name, _ in look.scene.policy.metrics_weight_setting]
     has = {name: float(look.table.metric(name)[look.row]) for name in names}
-    return Finding(", ".join(f"{name} {'not reported' if value != value else f'{value:g}'}" for name, value in has.items()),
+    return Finding(", ".join(f"{name} {'not reported' if value != value else f'{value:g}'}"
+                             for name, value in has.items()),
                    {"metrics": {name: None if value != value else value for name, value in has.items()}}, look.reported)
 
 
-# --- groups and other instances ----------------------------------------------------------------------------------------------
+# --- groups and other instances -------------------------------------------------------------------------------------
 
 def group(look, reason):
     """Members of the request's server group on the host, or in its domain."""
@@ -372,13 +392,16 @@ def group(look, reason):
     entries = [entry for entry in scope.members if (
         entry.rule is not None and entry.rule.domain == domain if domain else entry.host == look.host)]
     members = sorted({entry.instance_uuid for entry in entries})
-    values = {"group": wanted.uuid, "policy": wanted.policy, "limit": wanted.limit, "members_here": members, "domain": domain}
+    values = {"group": wanted.uuid, "policy": wanted.policy, "limit": wanted.limit, "members_here": members,
+              "domain": domain}
     where = f"in its {wanted.scope} {domain}" if domain else "here"
     partitions = {entry.rule.partition for entry in entries if entry.rule is not None}
-    text = (f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, limit {wanted.limit}"
+    text = (f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, "
+            f"limit {wanted.limit}"
             if domain else f"{len(members)} of the group here, limit {wanted.limit}")
     if wanted.policy == "affinity":
-        hosts = sorted({*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid), *wanted.hosts})
+        hosts = sorted({*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid),
+                        *wanted.hosts})
         values["hosts"] = hosts
         text = f"the group is on {', '.join(hosts[:NAMED]) or 'no host yet'}"
         entries = [entry for entry in scope.members if entry.instance_uuid != scope.instance_uuid]
@@ -394,7 +417,8 @@ def _entry_anywhere(look, entries):
     for cell, position, claim in look.scene.held:
         if any(entry.claim_uuid == claim.claim_uuid for entry in entries):
             return event_at(look.history.logs[cell], cell, position,
-                            f"member {claim.instance_uuid} was claimed on {claim.host} (by the scheduler itself, under way)")
+                            f"member {claim.instance_uuid} was claimed on {claim.host} (by the scheduler "
+                            "itself, under way)")
     last = max((entry for entry in entries if entry.position >= 0), key=lambda entry: entry.position, default=None)
     if last is None:
         return None
@@ -408,25 +432,28 @@ def instances(hint):
         named = look.request.scheduler_hints.get(hint, ())
         here = [entry for entry in look.entries if entry.instance_uuid in named]
         return Finding(f"{', '.join(sorted(entry.instance_uuid for entry in here)) or 'none of them'} here, {hint} "
-                       f"{', '.join(named[:NAMED])}", {"hint": list(named), "here": [entry.instance_uuid for entry in here]},
+                       f"{', '.join(named[:NAMED])}",
+                       {"hint": list(named), "here": [entry.instance_uuid for entry in here]},
                        lambda: _entry_anywhere(look, here))
     return explained
 
 
-# --- hypervisor and devices ----------------------------------------------------------------------------------------------------
+# --- hypervisor and devices -----------------------------------------------------------------------------------------
 
 def profile(look, reason):
     """What the host says of its hypervisor."""
     has = look.table.profiles.values[look.table.profile[look.row]]
     image = {key: value for key, value in look.request.image_properties.items()
-             if key in ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")}
+             if key in ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version",
+                        "hw_maxphysaddr_bits")}
     wanted = {**image, **{key: value for key, value in look.request.extra_specs.items()
                           if ":" not in key or key.startswith(("capabilities:", "hw:maxphysaddr"))}}
     supported = [" ".join(one) for one in has.supported_instances]
-    return Finding(f"the host is {has.hypervisor_type} {has.hypervisor_version}, supports {', '.join(supported[:NAMED]) or 'nothing named'}"
-                   f"; asked {', '.join(f'{key} {value}' for key, value in sorted(wanted.items())) or 'nothing'}",
-                   {"hypervisor_type": has.hypervisor_type, "hypervisor_version": has.hypervisor_version, "supported": supported,
-                    "asked": wanted}, look.reported)
+    return Finding(f"the host is {has.hypervisor_type} {has.hypervisor_version}, supports "
+                   f"{', '.join(supported[:NAMED]) or 'nothing named'}; "
+                   f"asked {', '.join(f'{key} {value}' for key, value in sorted(wanted.items())) or 'nothing'}",
+                   {"hypervisor_type": has.hypervisor_type, "hypervisor_version": has.hypervisor_version,
+                    "supported": supported, "asked": wanted}, look.reported)
 
 
 def numa(look, reason):
@@ -436,13 +463,16 @@ def numa(look, reason):
         return Finding("the host reports no NUMA nodes", {"nodes": []}, look.reported)
     nodes = []
     for node, use in zip(devices.cells, devices.cell_uses, strict=True):
-        nodes.append({"id": node.id, "dedicated_free": len(set(node.dedicated_cpus) - use.pinned), "shared": len(node.shared_cpus),
-                      "shared_used": use.shared_cpus, "memory_mb": node.memory_mb, "memory_mb_used": use.memory_mb,
+        nodes.append({"id": node.id, "dedicated_free": len(set(node.dedicated_cpus) - use.pinned),
+                      "shared": len(node.shared_cpus), "shared_used": use.shared_cpus, "memory_mb": node.memory_mb,
+                      "memory_mb_used": use.memory_mb,
                       "pages_free": {pages.size_kb: pages.total - pages.reserved - used
                                      for pages, used in zip(node.pages, use.pages, strict=True)}})
-    asked = [{"shared": len(one.shared_cpus), "dedicated": len(one.dedicated_cpus), "memory_mb": one.memory_mb, "page_kb": one.page_kb}
+    asked = [{"shared": len(one.shared_cpus), "dedicated": len(one.dedicated_cpus), "memory_mb": one.memory_mb,
+              "page_kb": one.page_kb}
              for one in (look.request.numa.cells if look.request.numa else ())]
-    left = "; ".join(f"node {one['id']}: {one['dedicated_free']} dedicated CPUs free, {one['shared_used']}/{one['shared']} shared used, "
+    left = "; ".join(f"node {one['id']}: {one['dedicated_free']} dedicated CPUs free, "
+                     f"{one['shared_used']}/{one['shared']} shared used, "
                      f"{one['memory_mb'] - one['memory_mb_used']} MB free" for one in nodes)
     wanted = " + ".join(f"{one['dedicated']} dedicated, {one['shared']} shared, {one['memory_mb']} MB" for one in asked)
     return Finding(f"{reason + ': ' if reason else ''}{left}; asked {wanted}", {"nodes": nodes, "asked": asked},

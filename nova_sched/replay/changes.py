@@ -18,9 +18,9 @@ KEPT = 20_000
 
 
 class Changes(NamedTuple):
-    """``options`` of the policy by name (as PolicyAdopted has them), or a whole ``policy`` in its place; ``weighers`` name ->
-    multiplier; ``ratios`` resource class -> allocation ratio; names of ``dropped`` hosts; ``added``: name of a host -> how many
-    more like it."""
+    """``options`` of the policy by name (as PolicyAdopted has them), or a whole ``policy`` in its place; ``weighers``
+    name -> multiplier; ``ratios`` resource class -> allocation ratio; names of ``dropped`` hosts; ``added``: name of
+    a host -> how many more like it."""
 
     options: dict = {}
     policy: Policy | None = None
@@ -30,7 +30,8 @@ class Changes(NamedTuple):
     added: dict = {}
 
     def policy_for(self, recorded: Policy) -> Policy:
-        """What a scheduler of a recorded policy decides by; UsageError for options that there are not, or of another kind."""
+        """What a scheduler of a recorded policy decides by; UsageError for options that there are not, or
+        of another kind."""
         base = self.policy or recorded
         if not self.options and not self.weighers:
             return base
@@ -61,7 +62,8 @@ def ratio_of(text: str) -> float:
 class HostEvents:
     """What hosts say in the world of a what-if: ``changes`` made to what they have, and on them what runs there then.
 
-    ``is_traffic(instance uuid)`` says of which instances the what-if decides itself: what hosts say of those is left out.
+    ``is_traffic(instance uuid)`` says of which instances the what-if decides itself: what hosts say of those
+    is left out.
     """
 
     def __init__(self, changes: Changes, is_traffic):
@@ -111,14 +113,16 @@ class HostEvents:
     def _changed(self, inventory, host, number):
         ratios = self.changes.ratios
         providers = tuple(provider._replace(inventories=tuple(
-            one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio)) for one in provider.inventories))
+            one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio))
+            for one in provider.inventories))
             for provider in inventory.providers)
         if not number:
             return inventory._replace(providers=providers)
         uuids = {one.uuid: str(uuid.uuid5(NAMESPACE, f"{one.uuid}/{number}")) for one in providers}
         name = copy_of(host, number)
         return inventory._replace(
-            nodename=name, providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}") for one in providers),
+            nodename=name, providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}")
+                                           for one in providers),
             pci_pools=tuple(pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
                             for pool in inventory.pci_pools))
 

@@ -1,5 +1,5 @@
-"""What is wrong with a log: events set aside, numbers left out, clocks that run back, hosts that are not as the log has them;
-and how far its readers are behind."""
+"""What is wrong with a log: events set aside, numbers left out, clocks that run back, hosts that are not as the log
+has them; and how far its readers are behind."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -18,7 +18,8 @@ BACKWARDS_NS = SECOND_NS
 class Producer:
     """What was seen of one producer: its last ``epoch``, ``sequence``, time and position, and what was wrong."""
 
-    __slots__ = ("epoch", "sequence", "at_ns", "position", "events", "gaps", "missing", "duplicates", "stale", "backwards_ns")
+    __slots__ = ("epoch", "sequence", "at_ns", "position", "events", "gaps", "missing", "duplicates", "stale",
+                 "backwards_ns")
 
     def __init__(self):
         self.epoch = self.sequence = self.at_ns = 0
@@ -40,12 +41,13 @@ class Producer:
             self.gaps += 1
             self.missing += max(0, event.sequence - expected)
         self.backwards_ns = max(self.backwards_ns, self.at_ns - event.at_ns)
-        self.epoch, self.sequence, self.at_ns, self.position = event.producer_epoch, event.sequence, event.at_ns, position
+        self.epoch, self.sequence, self.at_ns, self.position = (event.producer_epoch, event.sequence, event.at_ns,
+                                                                position)
 
 
 class LogCheck:
-    """All that was seen of one log. ``whole`` is whether its state is known: nothing was removed in front of it, or it was
-    rebased; ``damage`` are the LogGap errors of parts that cannot be read."""
+    """All that was seen of one log. ``whole`` is whether its state is known: nothing was removed in front of it, or
+    it was rebased; ``damage`` are the LogGap errors of parts that cannot be read."""
 
     def __init__(self, cell, log):
         self.cell = cell
@@ -111,8 +113,9 @@ class LogCheck:
 
 
 class Lag(NamedTuple):
-    """How far a scheduler knew a log when it last decided: the position, how many positions the log has now behind that, and
-    by how many nanoseconds the oldest of them was older than the decision (0: it knew all that there was)."""
+    """How far a scheduler knew a log when it last decided: the position, how many positions the log has now
+    behind that, and by how many nanoseconds the oldest of them was older than the decision (0: it knew all
+    that there was)."""
 
     reader: str
     cell: str

@@ -18,8 +18,8 @@ CANDIDATES_NAMED = 10
 
 
 class Recorded(NamedTuple):
-    """A DecisionMade in the logs: the cell and position it stands at, its producer and time, what it says, and its Evidence
-    (None where ``fault`` says why that cannot be read)."""
+    """A DecisionMade in the logs: the cell and position it stands at, its producer and time, what it says, and its
+    Evidence (None where ``fault`` says why that cannot be read)."""
 
     cell: str
     position: int
@@ -54,7 +54,8 @@ def recorded_of(cell: str, position: int, event: Event) -> Recorded:
         evidence = events.thaw("Evidence", event.data.evidence)
     except errors.InvalidEvent as broken:
         fault = str(broken)
-    return Recorded(cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data, evidence, fault)
+    return Recorded(cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data,
+                    evidence, fault)
 
 
 # --- finding --------------------------------------------------------------------------------------------------------
@@ -62,15 +63,16 @@ def recorded_of(cell: str, position: int, event: Event) -> Recorded:
 def find(source, key: str, policies=None) -> list[Recorded]:
     """The decisions of a request id or an instance, in the order in which they were made: by instance and attempt.
 
-    The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook) learns the
-    policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous, NovaSchedError where there is
-    no such decision.
+    The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook)
+    learns the policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous,
+    NovaSchedError where there is no such decision.
     """
     if len(key) < LEAST_PREFIX:
-        raise errors.UsageError(f"{key!r} names no request, wanted a request id or the uuid of an instance, or {LEAST_PREFIX} or "
-                                "more characters of its beginning")
+        raise errors.UsageError(f"{key!r} names no request, wanted a request id or the uuid of an instance, "
+                                f"or {LEAST_PREFIX} or more characters of its beginning")
     by_id = {}
-    for cell, position, event in _events_with(source.logs, (key.encode(), b"PolicyAdopted") if policies else (key.encode(),)):
+    for cell, position, event in _events_with(source.logs,
+                                              (key.encode(), b"PolicyAdopted") if policies else (key.encode(),)):
         if event.name == "PolicyAdopted" and policies:
             policies.adopt(event.data)
         elif event.name == "DecisionMade":
@@ -92,24 +94,26 @@ def _unambiguous(by_id, key, source):
     if key in by_id:
         return by_id[key]
     if not by_id:
-        raise errors.NovaSchedError(f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another request or "
-                                    "instance, or the logs that are missing")
+        raise errors.NovaSchedError(f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another "
+                                    "request or instance, or the logs that are missing")
     if len(by_id) > 1:
         named = sorted(by_id)[:CANDIDATES_NAMED]
         more = len(by_id) - len(named)
-        raise errors.UsageError(f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; name more "
-                                "characters of the one that is meant")
+        raise errors.UsageError(f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; "
+                                "name more characters of the one that is meant")
     return next(iter(by_id.values()))
 
 
 def _in_order(found):
     # The same event may be in a log twice: who appends tries again.
     unique = {one.key: one for one in reversed(found)}
-    return sorted(unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns, one.position))
+    return sorted(unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns,
+                                                    one.position))
 
 
 class PolicyBook:
-    """The policies that logs say were adopted, by their digests; their filters and weighers are those of ``catalogue``."""
+    """The policies that logs say were adopted, by their digests; their filters and weighers are those of
+    ``catalogue``."""
 
     def __init__(self, catalogue=BUILT_IN):
         self.catalogue = catalogue
@@ -141,7 +145,8 @@ class PolicyBook:
         if genuine:
             self.policies[adopted.digest] = policy
         else:
-            self.unusable.setdefault(adopted.digest, "stands in a log with options that are not those of its digest; see who adopted it")
+            self.unusable.setdefault(adopted.digest, "stands in a log with options that are not those of its digest; "
+                                                     "see who adopted it")
 
     def get(self, digest: str) -> Policy:
         """A policy; PolicyMissing where it is not known or cannot be used."""
@@ -158,7 +163,8 @@ class PolicyMissing(errors.LogGap):
 # --- making again ---------------------------------------------------------------------------------------------------
 
 class Scene:
-    """The world as a scheduler knew it when it made a decision, its own claims under way put in flight; with its policy."""
+    """The world as a scheduler knew it when it made a decision, its own claims under way put in flight;
+    with its policy."""
 
     def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held):
         self.recorded = recorded
@@ -172,15 +178,16 @@ class Scene:
     table = property(lambda self: self.world.table)
 
     def again(self):
-        """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of a deployer falls."""
+        """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of
+        a deployer falls."""
         decision, evidence = self.recorded.decision, self.recorded.evidence
-        return decide(self.cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed, decision.attempt,
-                      max(0, len(decision.hosts) - 1))
+        return decide(self.cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed,
+                      decision.attempt, max(0, len(decision.hosts) - 1))
 
 
 def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
-    """The scene of a decision. Raises InvalidEvent where its evidence cannot be read, LogGap where logs or policy do not hold
-    what it was made on."""
+    """The scene of a decision. Raises InvalidEvent where its evidence cannot be read, LogGap where logs or policy do
+    not hold what it was made on."""
     check_readable(recorded)
     policy = policies.get(recorded.evidence.policy_digest)
     check_logs(history.logs, recorded)
@@ -188,7 +195,8 @@ def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
     set_closed(world.table, recorded)
     check_positions(world, recorded)
     held = [(position.cell, at, claim) for position in recorded.evidence.positions if position.last_in_flight
-            for at, claim in claims_behind(history.logs[position.cell], world.projections[position.cell], recorded, position)]
+            for at, claim in claims_behind(history.logs[position.cell], world.projections[position.cell], recorded,
+                                           position)]
     for _, _, claim in held:
         world.in_flight.add(claim)
     return Scene(recorded, world, policy, FilterChain(world.table, policy), held)
@@ -197,8 +205,8 @@ def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
 def check_readable(recorded: Recorded) -> None:
     """Raise InvalidEvent for a decision whose evidence cannot be read."""
     if recorded.evidence is None:
-        raise errors.InvalidEvent(f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be read: "
-                                  f"{recorded.fault}")
+        raise errors.InvalidEvent(f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be "
+                                  f"read: {recorded.fault}")
 
 
 def check_logs(logs, recorded: Recorded) -> None:
@@ -229,8 +237,8 @@ def set_closed(table, recorded: Recorded) -> None:
 
 
 def claims_behind(log, projection, recorded: Recorded, position):
-    """(Position, ClaimProposed) of the claims of a decision's scheduler that were under way in a cell: they stand behind what
-    it knew of the cell's log."""
+    """(Position, ClaimProposed) of the claims of a decision's scheduler that were under way in a cell: they stand
+    behind what it knew of the cell's log."""
     by_epoch = {}
     spoken = projection.producers.get(recorded.producer)
     if spoken is not None:
@@ -239,7 +247,8 @@ def claims_behind(log, projection, recorded: Recorded, position):
         for event in record.events:
             if isinstance(event, Event) and event.producer == recorded.producer:
                 claims = by_epoch.setdefault(event.producer_epoch, {})
-                if event.name == "ClaimProposed" and position.first_in_flight <= event.sequence <= position.last_in_flight:
+                if (event.name == "ClaimProposed"
+                        and position.first_in_flight <= event.sequence <= position.last_in_flight):
                     claims.setdefault(event.sequence, (at, event.data))
                 mine = incarnation(by_epoch, recorded)
                 if event.producer_epoch == mine and event.sequence >= position.last_in_flight:
@@ -249,8 +258,8 @@ def claims_behind(log, projection, recorded: Recorded, position):
 
 
 def incarnation(epochs, recorded: Recorded) -> int | None:
-    """Of the epochs in which a decision's producer spoke in a log, that of the process which decided: each log has a producer
-    of its own, made at one start."""
+    """Of the epochs in which a decision's producer spoke in a log, that of the process which decided: each log has a
+    producer of its own, made at one start."""
     return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
 
 
@@ -258,8 +267,8 @@ def incarnation(epochs, recorded: Recorded) -> int | None:
 # --- comparing ------------------------------------------------------------------------------------------------------
 
 class Difference(NamedTuple):
-    """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence, hosts, counts)
-    and a sentence."""
+    """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
+    hosts, counts) and a sentence."""
 
     code: str
     text: str
@@ -272,7 +281,8 @@ def difference(recorded: Recorded, again) -> Difference | None:
     first = _first_cause(recorded, again)
     because = f"; {first}" if first else ""
     if hosts != decision.hosts:
-        return Difference("hosts", f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}"
+        return Difference("hosts",
+                          f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}"
                           f"{because}")
     if again.summary != decision.reason:
         return Difference("counts", f"says {again.summary}; recorded {decision.reason}{because}")
@@ -300,8 +310,8 @@ def _first_cause(recorded, again):
             return f"{then.host} is not among the best any more"
         for one, before in zip(now.weighers, then.weighers, strict=False):
             if one != before:
-                return (f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded {before.raw:g} "
-                        f"(adds {before.weighed:g})")
+                return (f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded "
+                        f"{before.raw:g} (adds {before.weighed:g})")
         if now.score != then.score:
             return f"the score of {then.host}: {now.score:g}, recorded {then.score:g}"
     return None

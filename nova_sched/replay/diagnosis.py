@@ -1,4 +1,5 @@
-"""What may be wrong with a site: its brokers, accounts, logs, clocks, snapshots and versions. Each finding says what to do."""
+"""What may be wrong with a site: its brokers, accounts, logs, clocks, snapshots and versions. Each finding says
+what to do."""
 
 import platform
 import sqlite3
@@ -29,7 +30,8 @@ PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging",
 
 
 class Finding(NamedTuple):
-    """What was looked at (a cell, or "here"), what of it, how it is, what was found, and what to do about it ("": nothing)."""
+    """What was looked at (a cell, or "here"), what of it, how it is, what was found, and what to do about
+    it ("": nothing)."""
 
     subject: str
     check: str
@@ -41,7 +43,8 @@ class Finding(NamedTuple):
 def of_here():
     """Findings about this process's own machine."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    yield Finding("here", "versions", OK, f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}")
+    yield Finding("here", "versions", OK,
+                  f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}")
 
 
 def _version(name):
@@ -66,7 +69,8 @@ def of_log(cell: str, log, now_ns: int, store=None):
         yield Finding(cell, "log", FAIL, str(fault), "name another log, or upgrade nova_sched")
         return
     if opening is None:
-        yield Finding(cell, "log", WARN, "it is there, and empty", "start the conductor of the cell, or see to the name in the URL")
+        yield Finding(cell, "log", WARN, "it is there, and empty",
+                      "start the conductor of the cell, or see to the name in the URL")
         return
     recent = _Recent(log, bounds)
     yield from _of_bounds(cell, log, bounds, opening, recent)
@@ -116,14 +120,16 @@ def _of_broker(cell, log):
     # (The log was opened, and its bounds are read by a consumer.)
     yield Finding(cell, "account", OK, f"{facts.user} may read, and " + (
         f"may not write: {facts.write_refusal}" if facts.write_refusal else "may write"),
-        "" if facts.write_refusal else "give tools that only read an account that may not write: docs/operating/accounts.md")
+        "" if facts.write_refusal else "give tools that only read an account that may not write: "
+                                       "docs/operating/accounts.md")
 
 
 def _of_bounds(cell, log, bounds, opening, recent):
     removed = bounds.first > 0
     whole = "whole" if not removed else f"the {bounds.first} records in front were removed by its retention"
     last = stamp(recent.last_ns) if recent.last_ns else "an unknown time"
-    yield Finding(cell, "log", OK, f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, the last event of {last}",
+    yield Finding(cell, "log", OK, f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, "
+                                   f"the last event of {last}",
                   "keep snapshots (--snapshots), for states before what is left" if removed else "")
     for gap in (*getattr(log, "faults", ()), *recent.damage):
         yield Finding(cell, "readable", FAIL, str(gap), "export the log again")
@@ -131,9 +137,11 @@ def _of_bounds(cell, log, bounds, opening, recent):
 
 def _of_schemas(cell, recent):
     if not recent.newer:
-        yield Finding(cell, "schemas", OK, f"all of the last {LAST_RECORDS} records are of versions that are known here")
+        yield Finding(cell, "schemas", OK,
+                      f"all of the last {LAST_RECORDS} records are of versions that are known here")
         return
-    yield Finding(cell, "schemas", FAIL, f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version: "
+    yield Finding(cell, "schemas", FAIL,
+                  f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version: "
                   f"{recent.newer[-1].reason}", "upgrade nova_sched here")
 
 
@@ -148,7 +156,8 @@ def _of_clocks(cell, recent, now_ns):
             yield Finding(cell, "clocks", WARN, f"{named}{more} {what}",
                           "see to NTP there" + (" and here" if len(found) == len(recent.last_of) else ""))
     if not ahead and not behind:
-        yield Finding(cell, "clocks", OK, f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
+        yield Finding(cell, "clocks", OK,
+                      f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
                       "is ahead of this machine")
 
 
@@ -165,9 +174,11 @@ def _of_snapshot(cell, store, opening, bounds):
     try:
         packed = store.load(cell)
         if packed is None:
-            return Finding(cell, "snapshot", WARN, f"there is none: {store.where(cell)}", "nova-sched snapshot takes one; conductors do")
+            return Finding(cell, "snapshot", WARN, f"there is none: {store.where(cell)}",
+                           "nova-sched snapshot takes one; conductors do")
         head = snapshot.check(packed)
         snapshot.check_fits(head, opening.epoch, bounds)
     except errors.NovaSchedError as fault:
         return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
-    return Finding(cell, "snapshot", OK, f"of position {head.position}, {bounds.last - head.position} before the end, {len(packed)} bytes")
+    return Finding(cell, "snapshot", OK,
+                   f"of position {head.position}, {bounds.last - head.position} before the end, {len(packed)} bytes")

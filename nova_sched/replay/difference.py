@@ -1,7 +1,7 @@
 """What changed between two moments, and the events that did it.
 
-The state is folded to the first moment and what is compared is taken down; then it is folded on to the second one, and of the
-events on the way those are kept that are about something, the last few of each.
+The state is folded to the first moment and what is compared is taken down; then it is folded on to the second one,
+and of the events on the way those are kept that are about something, the last few of each.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,8 @@ KEPT = 4
 MOST = 10_000
 
 ADDED, REMOVED, STATUS, INVENTORY = "added", "removed", "status", "inventory"
-CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = "came", "went", "moved", "runs", "claimed", "aggregates", "free"
+CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = ("came", "went", "moved", "runs", "claimed", "aggregates",
+                                                            "free")
 #: What a change can be, in the order in which they are shown.
 KINDS = (ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, CAME, RUNS, MOVED, WENT, CLAIMED_AGAIN, FREE)
 OF_HOSTS = frozenset({ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, FREE})
@@ -32,8 +33,8 @@ class Cause(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One change: ``kind`` is one of ``KINDS``, ``what`` the name of a field, a resource class or the uuid of an instance
-    (None where the kind says it all), ``before`` and ``after`` texts (None: there was none)."""
+    """One change: ``kind`` is one of ``KINDS``, ``what`` the name of a field, a resource class or the uuid of an
+    instance (None where the kind says it all), ``before`` and ``after`` texts (None: there was none)."""
 
     cell: str
     host: str
@@ -56,15 +57,15 @@ class _Facts(NamedTuple):
 
 
 def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
-    """The changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns`` are names or
-    globs of hosts.
+    """The changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns`` are
+    names or globs of hosts.
 
     Raises UsageError where a cell's first position is behind its last one, and LogGap as ``History.world_at``.
     """
     for cell, position in first.items():
         if position > last[cell]:
-            raise errors.UsageError(f"the first moment is position {position} of {cell}, behind the second, which is {last[cell]}; "
-                                    "name the earlier one first")
+            raise errors.UsageError(f"the first moment is position {position} of {cell}, behind the second, which is "
+                                    f"{last[cell]}; name the earlier one first")
     world = history.world_at(first)
     before = {cell: _facts(world, cell, patterns) for cell in first}
     # (Aggregates stand in one cell's log and say something of hosts in others.)
@@ -89,8 +90,9 @@ def _facts(world, cell, patterns):
         for host in one.hosts:
             groups.setdefault(host, []).append((uuid, one.name, tuple(sorted(one.metadata.items()))))
     return {name: _Facts(
-        status_of(host), (("num_io_ops", host.status.num_io_ops), ("failed_builds", host.status.failed_builds)), host.inventory,
-        {uuid: (entry.instance_uuid, entry.state, _text(amounts_of(entry.allocations))) for uuid, entry in host.entries.items()},
+        status_of(host), (("num_io_ops", host.status.num_io_ops), ("failed_builds", host.status.failed_builds)),
+        host.inventory, {uuid: (entry.instance_uuid, entry.state, _text(amounts_of(entry.allocations)))
+                         for uuid, entry in host.entries.items()},
         tuple(sorted(groups.get(name, ()))),
         {resource_class: capacity - used for resource_class, (used, capacity) in sums.of(host.root).items()})
         for name, host in projection.hosts.items() if wanted(name, patterns)}
@@ -215,7 +217,8 @@ def _entry_changes(cell, before, after, causes):
             causes_ = {*causes.of_entry(consumer, instance, source), *causes.of_entry(consumer, instance, target)}
             yield Change(cell, target, MOVED, named, source, target, tuple(sorted(causes_))[-KEPT:])
         for host in come[len(gone):]:
-            yield Change(cell, host, CAME, named, None, " ".join(other[host]), causes.of_entry(consumer, instance, host))
+            yield Change(cell, host, CAME, named, None, " ".join(other[host]),
+                         causes.of_entry(consumer, instance, host))
         for host in gone[len(come):]:
             yield Change(cell, host, WENT, named, " ".join(one[host]), None, causes.of_entry(consumer, instance, host))
         for host in one.keys() & other.keys():
@@ -244,7 +247,8 @@ def _inventory_changes(one, other):
 
 def _fields(inventory):
     fields = {name: str(getattr(inventory, name)) for name in (
-        "nodename", "availability_zone", "host_ip", "hypervisor_type", "hypervisor_version", "cpu_info", "supported_instances")}
+        "nodename", "availability_zone", "host_ip", "hypervisor_type", "hypervisor_version", "cpu_info",
+        "supported_instances")}
     fields |= {f"stats {name}": value for name, value in inventory.stats.items()}
     for provider in inventory.providers:
         for one in provider.inventories:

@@ -1,7 +1,7 @@
 """What an event is about, and how the events that are about something are found among many.
 
-:func:`subjects` is the one place that says which hosts, instances and requests an event concerns. A :class:`Match` looks for
-them in a record's bytes first (names and uuids stand there as plain text), and decodes only what can match.
+:func:`subjects` is the one place that says which hosts, instances and requests an event concerns. A :class:`Match`
+looks for them in a record's bytes first (names and uuids stand there as plain text), and decodes only what can match.
 """
 
 import fnmatch
@@ -36,10 +36,13 @@ def _of_claim(data):
 
 _NOTHING = Subjects()
 _SUBJECTS = {
-    "HostReported": _of_host, "HostConfirmed": _of_host, "HostLost": _of_host, "HostSeen": _of_host, "HostRemoved": _of_host,
-    "InstancesTracked": lambda data: Subjects((data.host,), (*(one.instance_uuid for one in data.instances), *data.gone)),
+    "HostReported": _of_host, "HostConfirmed": _of_host, "HostLost": _of_host, "HostSeen": _of_host,
+    "HostRemoved": _of_host,
+    "InstancesTracked": lambda data: Subjects((data.host,), (*(one.instance_uuid for one in data.instances),
+                                                             *data.gone)),
     "ClaimProposed": lambda data: Subjects(
-        (data.host,), tuple(dict.fromkeys((data.instance_uuid, data.consumer_uuid))), (data.claim_uuid,), (data.request_id,)),
+        (data.host,), tuple(dict.fromkeys((data.instance_uuid, data.consumer_uuid))), (data.claim_uuid,),
+        (data.request_id,)),
     "ClaimReleased": _of_claim, "ClaimExpired": _of_claim,
     "InstanceStarted": lambda data: Subjects((data.host,), (data.consumer.instance_uuid,)),
     "InstanceDeleted": lambda data: Subjects((data.host,), (data.instance_uuid,)),
@@ -119,13 +122,14 @@ class Trail:
 class Match:
     """Which events are wanted.
 
-    Values of one key: any of them; of several keys: all of them. ``excluded`` are (key, value) pairs of events that are not
-    wanted, whatever else they are. ``also(cell, position, index, event)`` is asked of what is left.
+    Values of one key: any of them; of several keys: all of them. ``excluded`` are (key, value) pairs of events that
+    are not wanted, whatever else they are. ``also(cell, position, index, event)`` is asked of what is left.
     """
 
     def __init__(self, hosts=(), instances=(), requests=(), projects=(), types=(), excluded=(), also=None):
         self.hosts = Named(hosts) if hosts else None
-        self.trails = [Trail(names, of_requests) for names, of_requests in ((instances, False), (requests, True)) if names]
+        self.trails = [Trail(names, of_requests) for names, of_requests in ((instances, False), (requests, True))
+                       if names]
         self.projects = frozenset(projects)
         self.types = frozenset(types)
         self.also = also
@@ -154,8 +158,8 @@ class Match:
                 if self.wants(event, cell) and (self.also is None or self.also(cell, position, index, event))]
 
     def learn(self, payload: bytes) -> None:
-        """See what in a record belongs to the instances and requests that are looked for: what is shown of earlier records
-        follows from that too, if they are looked at again."""
+        """See what in a record belongs to the instances and requests that are looked for: what is shown of earlier
+        records follows from that too, if they are looked at again."""
         for trail in self.trails:
             known = None
             while known != len(trail.found):

@@ -17,8 +17,8 @@ class Cause(NamedTuple):
 
 
 def event_at(log, cell: str, position: int, what: str, test=lambda event: True) -> Cause:
-    """The Cause of the first event of the record at a position that passes a test; of an unknown producer where the log does not
-    hold it any more."""
+    """The Cause of the first event of the record at a position that passes a test; of an unknown producer where the
+    log does not hold it any more."""
     for _, record in decoded_records(log, position, position):
         for event in record.events:
             if isinstance(event, Event) and test(event):
@@ -29,8 +29,8 @@ def event_at(log, cell: str, position: int, what: str, test=lambda event: True) 
 def since(log, cell: str, last: int, words, holds, what: str) -> Cause | None:
     """The Cause of what has been so ever since, up to the record ``last``: the event with which it began.
 
-    ``holds(event)`` is True for an event after which it is so, False for one after which it is not, None for one that says nothing
-    of it. Only records are looked at in which all ``words`` stand. None where no event says so.
+    ``holds(event)`` is True for an event after which it is so, False for one after which it is not, None for one that
+    says nothing of it. Only records are looked at in which all ``words`` stand. None where no event says so.
     """
     found = None
     for position, record in backwards(log, words, last):

@@ -30,8 +30,10 @@ class Exported:
         self.records = self.events = self.removed = self.size = 0
 
 
-def export(source, spans, file, made_ns: int, redact: bool = True, progress=lambda label, done, total: None) -> Exported:
-    """Write the spans (cell -> :class:`~nova_sched.replay.moments.Span`) of logs into a binary file that is open for writing.
+def export(source, spans, file, made_ns: int, redact: bool = True,
+           progress=lambda label, done, total: None) -> Exported:
+    """Write the spans (cell -> :class:`~nova_sched.replay.moments.Span`) of logs into a binary file that is
+    open for writing.
 
     Raises LogGap where a log no longer holds what it did when it began.
     """
@@ -65,8 +67,8 @@ def _known(source, ranges, progress):
 
 
 class _Cell:
-    """The export of one cell. Its log is folded from its beginning, as it is and as it is written: the state of the latter is
-    kept in the file, and the digests of hosts that confirm their state follow from both."""
+    """The export of one cell. Its log is folded from its beginning, as it is and as it is written: the state of the
+    latter is kept in the file, and the digests of hosts that confirm their state follow from both."""
 
     def __init__(self, log, range_, redactor, writer, done, progress):
         self.log = log
@@ -120,8 +122,9 @@ class _Cell:
         producers = [event.producer for event in decoded.events if isinstance(event, Event)]
         payload = _packed(decoded.epoch or self.range.epoch or "", events)
         if len(payload) > MAX_RECORD_BYTES:
-            raise errors.TooLarge(f"the record {record.position} of {self.range.cell} would have {len(payload)} bytes with pseudonyms in "
-                                  f"it, at most {MAX_RECORD_BYTES} can be read again; export ranges before and behind it")
+            raise errors.TooLarge(f"the record {record.position} of {self.range.cell} would have {len(payload)} "
+                                  f"bytes with pseudonyms in it, at most {MAX_RECORD_BYTES} can be read again; "
+                                  "export ranges before and behind it")
         account = self.redactor.account(record.account, producers)
         return Record(record.position, payload, account), events
 
@@ -160,7 +163,7 @@ def _packed(epoch, events):
         for event in events]), use_bin_type=True)
 
 
-# --- back into logs ------------------------------------------------------------------------------------------------------
+# --- back into logs -------------------------------------------------------------------------------------------------
 
 def verify(log, progress=lambda label, done, total: None) -> None:
     """Read all of an exported log once; raises the LogGap of the first part of it that cannot be read."""
@@ -186,7 +189,8 @@ def needs_accounts(log) -> int | None:
 
 
 def import_log(log, target, progress=lambda label, done, total: None) -> int:
-    """Write all records of an exported log into a new log that is empty; returns how many. UsageError where that cannot be."""
+    """Write all records of an exported log into a new log that is empty; returns how many. UsageError where
+    that cannot be."""
     bounds, there = log.bounds(), target.bounds()
     if there.count or there.first:
         raise errors.UsageError(f"{target.url} holds records already, wanted a new log; name another one")
@@ -196,8 +200,9 @@ def import_log(log, target, progress=lambda label, done, total: None) -> int:
     position = -1
     for record in records_between(log):
         if record.position != position + 1:
-            raise errors.UsageError(f"the log of {log.cell} goes from position {position} to {record.position}, and {target.url} "
-                                    "gives out its positions itself, one after the other from 0; import it into sqlite:///FILE")
+            raise errors.UsageError(f"the log of {log.cell} goes from position {position} to {record.position}, "
+                                    f"and {target.url} gives out its positions itself, one after the other from 0; "
+                                    "import it into sqlite:///FILE")
         position = record.position
     batch = []
     for record in _counted(log, records_between(log), progress):

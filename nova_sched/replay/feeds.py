@@ -33,8 +33,8 @@ def last_time(logs) -> int | None:
 
 
 class Following:
-    """Follows logs from a time on, each in a thread of its own that only reads; the rest happens in :meth:`pump`, in the thread of
-    the view."""
+    """Follows logs from a time on, each in a thread of its own that only reads; the rest happens in :meth:`pump`, in
+    the thread of the view."""
 
     def __init__(self, logs, live, since_ns: int):
         self._logs, self._live, self._since_ns = logs, live, since_ns
@@ -42,7 +42,8 @@ class Following:
         self._found = queue.Queue(MAX_WAITING)
         self._stopped = threading.Event()
         self._measuring = threading.Thread(target=self._measure, name="measure logs", daemon=True)
-        self._followers = {cell: Follower(lambda cell=cell: self._begin(cell), lambda records, cell=cell: self._hand_on(cell, records),
+        self._followers = {cell: Follower(lambda cell=cell: self._begin(cell),
+                                          lambda records, cell=cell: self._hand_on(cell, records),
                                           lambda fault, cell=cell: self._hand_on(cell, fault), cell) for cell in logs}
 
     def start(self):

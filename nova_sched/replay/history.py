@@ -1,7 +1,7 @@
 """The state of logs at a moment, folded from the nearest snapshot before it.
 
-Snapshots are looked for where schedulers keep theirs, in an exported file, and in a cache of this module's own, which it fills
-while it folds long stretches: asked again, a log of a million events answers within seconds.
+Snapshots are looked for where schedulers keep theirs, in an exported file, and in a cache of this module's own, which
+it fills while it folds long stretches: asked again, a log of a million events answers within seconds.
 """
 
 import os
@@ -20,7 +20,8 @@ from nova_sched.service.tuning import collector_paused
 from rpc_api import errors
 from rpc_api.log.epoch import opening_of
 
-#: Events between two snapshots that are kept, and how many more for each host and consumer: a snapshot of many takes long.
+#: Events between two snapshots that are kept, and how many more for each host and consumer: a snapshot of many
+#: takes long.
 EVERY = 20_000
 EVERY_A_HOLDER = 0.2
 #: Of all snapshots in the cache; the ones that were not used for longest go first.
@@ -28,7 +29,8 @@ CACHE_BYTES = 1 << 30
 
 
 class World(NamedTuple):
-    """The state of several logs: one ``table``, cell -> Projection, and claims in flight (none until some are added)."""
+    """The state of several logs: one ``table``, cell -> Projection, and claims in flight (none until
+    some are added)."""
 
     table: HostTable
     projections: dict
@@ -36,8 +38,8 @@ class World(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A snapshot in the cache: of the state after the record at ``position``, whose time is ``at_ns`` (0 where it has none) and
-    whose bytes have the digest ``record``."""
+    """A snapshot in the cache: of the state after the record at ``position``, whose time is ``at_ns`` (0 where it has
+    none) and whose bytes have the digest ``record``."""
 
     position: int
     at_ns: int
@@ -46,8 +48,8 @@ class Kept(NamedTuple):
 
 
 class SnapshotCache:
-    """Snapshots of logs as files below a directory, by the cell and the URL of the log; what cannot be read or written is not
-    there, and what is damaged or of another version is removed."""
+    """Snapshots of logs as files below a directory, by the cell and the URL of the log; what cannot be read or
+    written is not there, and what is damaged or of another version is removed."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -94,7 +96,8 @@ class SnapshotCache:
                 fresh.unlink()
 
     def _prune(self):
-        kept = sorted(((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*/*.snapshot")),
+        kept = sorted(((path.stat().st_mtime, path.stat().st_size, path)
+                       for path in self.directory.glob("*/*.snapshot")),
                       reverse=True)
         size = 0
         for _, bytes_, path in kept:
@@ -109,9 +112,9 @@ class SnapshotCache:
 class History:
     """The state of some logs at positions of theirs.
 
-    ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their snapshots (a
-    :class:`nova_sched.snapshots.SnapshotStore`) or None. ``progress(cell, done, total)`` is told how many records of a stretch
-    are folded.
+    ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their
+    snapshots (a :class:`nova_sched.snapshots.SnapshotStore`) or None. ``progress(cell, done, total)`` is told how
+    many records of a stretch are folded.
     """
 
     def __init__(self, logs, cache=None, store=None, progress=lambda cell, done, total: None):
@@ -132,10 +135,11 @@ class History:
         return self.opening(cell) is None or self.opening(cell).whole or self.logs[cell].bounds().first == 0
 
     def world_at(self, positions: dict, unknown: dict | None = None) -> World:
-        """The state of all logs after the record at a position of each (cell -> position, -1 or one before the first: none).
+        """The state of all logs after the record at a position of each (cell -> position, -1 or one before
+        the first: none).
 
-        Raises LogGap where a log no longer holds what the state follows from and no snapshot helps; with ``unknown`` such a cell
-        is left out, and why is noted there (cell -> LogGap).
+        Raises LogGap where a log no longer holds what the state follows from and no snapshot helps; with ``unknown``
+        such a cell is left out, and why is noted there (cell -> LogGap).
         """
         table = HostTable()
         projections = {}
@@ -151,31 +155,35 @@ class History:
         return World(table, projections, InFlight(table))
 
     def forward(self, world: World, cell: str, position: int, watch=None) -> None:
-        """Fold more of a cell's log into a world, up to a position. ``watch(position, record, outcomes, noted)`` is called after
-        each record."""
+        """Fold more of a cell's log into a world, up to a position. ``watch(position, record, outcomes, noted)`` is
+        called after each record."""
         self._fold(world.projections[cell], position, watch)
 
     def beginning(self, cell: str, table: HostTable) -> Projection:
-        """The state that a cell's log begins with: nothing, of a whole log or one that was rebased; else that of the first
-        snapshot that fits. LogGap where there is none."""
+        """The state that a cell's log begins with: nothing, of a whole log or one that was rebased; else that of the
+        first snapshot that fits. LogGap where there is none."""
         if self.is_whole(cell):
             return Projection(cell, table)
         last = self.logs[cell].bounds().last
-        return self._rebased(cell, last, table) or self._from_snapshot(cell, last, table, first=True) or self._unknown(cell)
+        return (self._rebased(cell, last, table) or self._from_snapshot(cell, last, table, first=True)
+                or self._unknown(cell))
 
     def _begin(self, cell, position, table):
         opening = self.opening(cell)
         if opening is None or position < 0:
             return Projection(cell, table)
         return (self._from_snapshot(cell, position, table)
-                or (Projection(cell, table) if self.is_whole(cell) else self._rebased(cell, position, table)) or self._unknown(cell))
+                or (Projection(cell, table) if self.is_whole(cell) else self._rebased(cell, position, table))
+                or self._unknown(cell))
 
     def _unknown(self, cell):
-        raise errors.LogGap(f"the log of {cell} begins at position {self.logs[cell].bounds().first}, and what the state there was is "
-                            "not known; name a store of snapshots that holds it with --snapshots, or a later moment")
+        raise errors.LogGap(f"the log of {cell} begins at position {self.logs[cell].bounds().first}, and what the "
+                            "state there was is not known; name a store of snapshots that holds it with --snapshots, "
+                            "or a later moment")
 
     def _rebased(self, cell, position, table):
-        """The state of a log without its beginning where it says itself that it begins anew, by a position; else None."""
+        """The state of a log without its beginning where it says itself that it begins anew, by a
+        position; else None."""
         projection = Projection(cell, table, whole=False)
         for one, record in decoded_records(self.logs[cell], None, position):
             projection.fold([(one, record)])
@@ -204,8 +212,8 @@ class History:
         return None
 
     def _snapshots(self, cell, position, first):
-        """The bytes of snapshots that may be of a log: of each place that keeps some the last one up to a position (or the
-        ``first``), and all of an exported file."""
+        """The bytes of snapshots that may be of a log: of each place that keeps some the last one up to a position
+        (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
         if self.cache is not None:
             kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
@@ -252,8 +260,8 @@ class History:
 
 
 def _record_at(log, position):
-    """(Time, digest) of the record at a position: a log that was made anew or changed has another one there, mostly. (None, "")
-    where it holds none."""
+    """(Time, digest) of the record at a position: a log that was made anew or changed has another one there, mostly.
+    (None, "") where it holds none."""
     bounds = log.bounds()
     if not bounds.first <= position <= bounds.last:
         return None, ""

@@ -14,7 +14,8 @@ TRACKED = "tracked"
 
 
 class HostRow(NamedTuple):
-    """One host: whether it takes instances, and ``amounts``: resource class -> (used, capacity) over its tree of providers.
+    """One host: whether it takes instances, and ``amounts``: resource class -> (used, capacity) over its
+    tree of providers.
 
     ``instances`` counts claims and what runs; ``tracked`` what nova-compute alone says to have there.
     """
@@ -64,13 +65,15 @@ def wanted(name: str, patterns) -> bool:
 
 
 def named_hosts(world, patterns) -> list[tuple[str, object]]:
-    """(cell, Host) of all hosts that some names or globs mean, by cell and name. NovaSchedError for one that means none."""
+    """(cell, Host) of all hosts that some names or globs mean, by cell and name. NovaSchedError for one
+    that means none."""
     found = [(cell, host) for cell, projection in sorted(world.projections.items())
              for _, host in sorted(projection.hosts.items()) if wanted(host.name, patterns)]
     for pattern in patterns:
         if not any(wanted(host.name, [pattern]) for _, host in found):
-            raise errors.NovaSchedError(f"there is no host {pattern!r} in {', '.join(sorted(world.projections)) or 'any log'} at that "
-                                        "moment; name another host or moment, or a glob like 'host-*'")
+            raise errors.NovaSchedError(f"there is no host {pattern!r} in "
+                                        f"{', '.join(sorted(world.projections)) or 'any log'} at that moment; "
+                                        "name another host or moment, or a glob like 'host-*'")
     return found
 
 
@@ -102,8 +105,8 @@ def rows_of(world, hosts, default_zone: str = "nova"):
     for cell, host in hosts:
         tracked = world.projections[cell].tracked.of(host.name)
         held = {entry.instance_uuid for entry in host.entries.values()}
-        yield HostRow(cell, host.name, *status_of(host), len(host.entries), len(tracked.keys() - held), sums.of(host.root),
-                      zones[host.root], tuple(names.get(host.name, ())))
+        yield HostRow(cell, host.name, *status_of(host), len(host.entries), len(tracked.keys() - held),
+                      sums.of(host.root), zones[host.root], tuple(names.get(host.name, ())))
 
 
 def aggregates_by_host(table) -> dict[str, list[str]]:
@@ -135,14 +138,16 @@ def details_of(world, cell: str, host, times) -> dict:
         "numa_nodes": _numa_nodes(table.row_devices[host.root]), "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [_instance(entry, times) for entry in sorted(host.entries.values(), key=lambda one: (
             one.position, one.consumer_uuid))],
-        "tracked_only": sorted(projection.tracked.of(host.name).keys() - {one.instance_uuid for one in host.entries.values()}),
+        "tracked_only": sorted(projection.tracked.of(host.name).keys()
+                               - {one.instance_uuid for one in host.entries.values()}),
         "digest": f"{host.digest():016x}"}
 
 
 def _provider(table, row):
     parent = int(table.parent[row])
     return {
-        "uuid": table.uuids[row], "name": table.provider_names[row], "parent": None if parent < 0 else table.uuids[parent],
+        "uuid": table.uuids[row], "name": table.provider_names[row],
+        "parent": None if parent < 0 else table.uuids[parent],
         "inventories": [{
             "resource_class": name, **{key: int(getattr(table, key)[number, row]) for key in (
                 "total", "reserved", "used", "free", "capacity", "min_unit", "max_unit", "step_size")},
@@ -159,7 +164,8 @@ def _numa_nodes(devices):
     return [{
         "node": cell.id, "socket": cell.socket, "shared_cpus": len(cell.shared_cpus), "shared_used": use.shared_cpus,
         "dedicated_cpus": sorted(cell.dedicated_cpus), "pinned": sorted(use.pinned),
-        "free_cpus": sorted(set(cell.dedicated_cpus) - use.pinned), "memory_mb": cell.memory_mb, "memory_used_mb": use.memory_mb,
+        "free_cpus": sorted(set(cell.dedicated_cpus) - use.pinned), "memory_mb": cell.memory_mb,
+        "memory_used_mb": use.memory_mb,
         "pages": [{"size_kb": one.size_kb, "total": one.total, "reserved": one.reserved, "used": used,
                    "free": one.total - one.reserved - used} for one, used in zip(cell.pages, use.pages, strict=True)],
         "physnets": list(cell.physnets)} for cell, use in zip(devices.cells, devices.cell_uses, strict=True)]
@@ -176,9 +182,10 @@ def _pci_pools(devices):
 def _instance(entry, times):
     guest = None if entry.guest is None else guest_of(entry.guest)
     return {
-        "instance": entry.instance_uuid, "consumer": entry.consumer_uuid, "project": entry.project_id, "state": entry.state,
-        "since_position": entry.position, "since": times.get(entry.position), "claim": entry.claim_uuid,
-        "resources": amounts_of(entry.allocations), "rule": entry.rule and dict(entry.rule._asdict()),
+        "instance": entry.instance_uuid, "consumer": entry.consumer_uuid, "project": entry.project_id,
+        "state": entry.state, "since_position": entry.position, "since": times.get(entry.position),
+        "claim": entry.claim_uuid, "resources": amounts_of(entry.allocations),
+        "rule": entry.rule and dict(entry.rule._asdict()),
         "pins": [pin for use in guest.numa for pin in map(list, use.pins)] if guest else [],
         "pci": sum(use.count for use in guest.pci) if guest else 0}
 

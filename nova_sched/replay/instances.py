@@ -19,8 +19,8 @@ BATCH = 500
 
 
 class InstanceRow(NamedTuple):
-    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute says so), ``position`` that of the
-    record that put it on its host (None for tracked ones)."""
+    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute says so), ``position`` that
+    of the record that put it on its host (None for tracked ones)."""
 
     instance: str
     cell: str
@@ -47,15 +47,16 @@ def instances_of(projection) -> list[InstanceRow]:
 
 
 class AsOf(NamedTuple):
-    """What was last known of a cell: its state, and the time of that (None where the place that kept it does not say)."""
+    """What was last known of a cell: its state, and the time of that (None where the place that kept it
+    does not say)."""
 
     projection: object
     at_ns: int | None
 
 
 def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
-    """The state of a cell whose log cannot be opened, from the later one of the store and the cache; None where neither has
-    it."""
+    """The state of a cell whose log cannot be opened, from the later one of the store and the cache; None where
+    neither has it."""
     found = []
     if cache is not None:
         for kept in reversed(cache.kept(cell, url)):
@@ -95,8 +96,8 @@ def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict
         while reader.position <= last:
             records = reader.read(min(BATCH, last - reader.position + 1), TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s; see to "
-                                            "its broker")
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
+                                            f"{TIMEOUT:.0f} s; see to its broker")
             for record in records:
                 if b"DecisionMade" in record.payload:
                     flavors.update(_asked_in(record.payload, uuids))

@@ -1,5 +1,5 @@
-"""The laws of logs, looked at while they are folded once: the same state from a snapshot on the way, nothing given away twice,
-no group broken, no event missing."""
+"""The laws of logs, looked at while they are folded once: the same state from a snapshot on the way, nothing given
+away twice, no group broken, no event missing."""
 
 from typing import NamedTuple
 
@@ -14,13 +14,15 @@ from rpc_api.codec import Event
 
 #: Of what is noted so many sentences are kept; all are counted.
 KEPT = 100
-#: Behind how much of a log the snapshot is taken from which its end is folded again: all of it again would take twice as long.
+#: Behind how much of a log the snapshot is taken from which its end is folded again: all of it again would take twice
+#: as long.
 SNAPSHOT_AT = 7 / 8
 
 
 class Folded(NamedTuple):
-    """A cell's log folded to its end: ``first`` is the position from which on, ``projection`` the state, ``counts`` a Counter of
-    the projection's words, ``breaches`` sentences (broken laws), ``gaps`` sentences (events that are missing)."""
+    """A cell's log folded to its end: ``first`` is the position from which on, ``projection`` the state,
+    ``counts`` a Counter of the projection's words, ``breaches`` sentences (broken laws), ``gaps`` sentences
+    (events that are missing)."""
 
     cell: str
     first: int
@@ -36,8 +38,8 @@ class Folded(NamedTuple):
 def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None = None, take=None) -> Folded:
     """Fold a cell's log to its end, from its beginning or from behind the record at a position.
 
-    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each event that can be read. Raises LogGap where
-    the state of the beginning is not known.
+    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each event that can be read. Raises
+    LogGap where the state of the beginning is not known.
     """
     log = history.logs[cell]
     projection = _beginning(history, cell, begin)
@@ -71,9 +73,11 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             history.progress(cell, position - first + 1, bounds.last - first + 1)
     digest, breaches = state_digest(projection), []
     if other is not None and state_digest(other) != digest:
-        breaches.append(f"{cell}: folded from a snapshot at {middle} the state is {state_digest(other)}, from the beginning {digest}")
+        breaches.append(f"{cell}: folded from a snapshot at {middle} the state is {state_digest(other)}, "
+                        f"from the beginning {digest}")
     if audit is not None:
-        breaches += [f"{cell} {one}" for one in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)]
+        breaches += [f"{cell} {one}" for one in (*audit.cells[cell].over_commitments,
+                                                 *audit.cells[cell].group_breaches)]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
 
 

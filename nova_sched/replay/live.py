@@ -23,7 +23,8 @@ _POSITIONS = events.Evidence._fields.index("positions")
 
 
 class CellView(NamedTuple):
-    """A cell: to where it was read, how many records are left, rates a second, and why it is ``down`` (None: it is not)."""
+    """A cell: to where it was read, how many records are left, rates a second, and why it is ``down`` (None:
+    it is not)."""
 
     cell: str
     position: int | None
@@ -35,8 +36,8 @@ class CellView(NamedTuple):
 
 
 class SchedulerView(NamedTuple):
-    """A scheduler: its decisions in the window, how many found no host, its median latency, and how many records it did not know
-    yet at its last decision."""
+    """A scheduler: its decisions in the window, how many found no host, its median latency, and how many records it
+    did not know yet at its last decision."""
 
     name: str
     decisions: int
@@ -46,8 +47,8 @@ class SchedulerView(NamedTuple):
 
 
 class View(NamedTuple):
-    """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions), ``hosts``
-    (cell, host, claims, releases and failures), the most first."""
+    """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions),
+    ``hosts`` (cell, host, claims, releases and failures), the most first."""
 
     now_ns: int
     window_s: int
@@ -113,7 +114,8 @@ class Live:
     def _forget(self, now_ns):
         for cell, seconds in self._seconds.items():
             if len(seconds) > self.window_s:
-                self._seconds[cell] = {at: one for at, one in seconds.items() if at > now_ns // SECOND_NS - self.window_s}
+                self._seconds[cell] = {at: one for at, one in seconds.items()
+                                       if at > now_ns // SECOND_NS - self.window_s}
 
     def _count(self, second, cell, position, event):
         second.events += 1
@@ -150,7 +152,8 @@ class Live:
             recent = [one for at, one in seconds.items() if now - RATE_S <= at < now]
             decided = sum(found[0] for one in recent for found in one.schedulers.values())
             position, last = self._positions[cell], self._ends[cell]
-            cells.append(CellView(cell, position, last, 0 if last is None else last - (-1 if position is None else position),
+            cells.append(CellView(cell, position, last,
+                                  0 if last is None else last - (-1 if position is None else position),
                                   sum(one.events for one in recent) / RATE_S, decided / RATE_S, self._down[cell]))
             if only not in (None, cell):
                 continue
@@ -166,9 +169,9 @@ class Live:
         shown = [one for one in cells if only in (None, one.cell)]
         made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
         return View(
-            now_ns, self.window_s, tuple(cells), sum(one.events_s for one in shown), sum(one.decisions_s for one in shown), made,
-            made - refused, refused, latency.facts(1e6), tuple(_most(reasons, most)),
-            tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
+            now_ns, self.window_s, tuple(cells), sum(one.events_s for one in shown),
+            sum(one.decisions_s for one in shown), made, made - refused, refused, latency.facts(1e6),
+            tuple(_most(reasons, most)), tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
             tuple(SchedulerView(name, found[0], found[1], found[2].facts(1e6)["p50"], self._lags.get(name))
                   for name, found in sorted(schedulers.items())))
 

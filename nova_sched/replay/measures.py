@@ -6,14 +6,15 @@ from collections import Counter
 def stranded(free: dict, total: dict, least: dict) -> dict:
     """What is free on providers that cannot take even the least that anybody asked for.
 
-    ``free``: provider -> {resource class: amount}; ``total``: resource class -> all capacity; ``least``: resource class -> the
-    least of it over all that was asked. Returns resource class -> {"amount", "share" of all capacity}.
+    ``free``: provider -> {resource class: amount}; ``total``: resource class -> all capacity; ``least``: resource
+    class -> the least of it over all that was asked. Returns resource class -> {"amount", "share" of all capacity}.
     """
     lost = Counter()
     for left in free.values():
         if any(left.get(resource_class, 0) < amount for resource_class, amount in least.items()):
             lost.update({resource_class: amount for resource_class, amount in left.items() if amount > 0})
-    return {resource_class: {"amount": lost[resource_class], "share": round(lost[resource_class] / total[resource_class], 4)}
+    return {resource_class: {"amount": lost[resource_class],
+                             "share": round(lost[resource_class] / total[resource_class], 4)}
             for resource_class in sorted(total) if total[resource_class]}
 
 

@@ -1,9 +1,9 @@
 """Moments and ranges: how an operator names a time or a position, and what that is in each log.
 
 A moment is a position of one log (``1200``, ``cell1:1200``, ``first``, ``last``) or a time (``2026-11-21T12:03:05Z``,
-``12:03:05``, ``-15m``, ``yesterday``, ``now``, ``@1763726585``). Times without a zone are UTC. The time of a record is that of its
-first readable event, by its producer's clock: clocks of different producers may differ by a little, and so a position that is
-found by time is right to within that.
+``12:03:05``, ``-15m``, ``yesterday``, ``now``, ``@1763726585``). Times without a zone are UTC. The time of a record
+is that of its first readable event, by its producer's clock: clocks of different producers may differ by a little,
+and so a position that is found by time is right to within that.
 """
 
 import re
@@ -22,12 +22,13 @@ _AGO = re.compile(r"-((?:\d+(?:\.\d+)?(?:ms|[smhdw]))+)")
 _AGO_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _POSITION = re.compile(r"(?:([^:@/\s]+):)?(\d{1,18}|first|last)")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?")
-WANTED = ("wanted a position (1200, cell1:1200, first, last) or a time (2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now, "
-          "@1763726585)")
+WANTED = ("wanted a position (1200, cell1:1200, first, last) or a time (2026-11-21T12:03:05Z, 12:03, "
+          "-15m, yesterday, now, @1763726585)")
 
 
 class Moment(NamedTuple):
-    """A moment as it was named: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only one), or ``at_ns``."""
+    """A moment as it was named: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only
+    one), or ``at_ns``."""
 
     text: str
     cell: str | None = None
@@ -51,8 +52,8 @@ def parse_time(text: str, now_ns: int) -> int:
     """Read a time in nanoseconds since 1970; UsageError for a text that is none."""
     at_ns = _time_of(text, now_ns)
     if at_ns is None:
-        raise errors.UsageError(f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now or "
-                                "@1763726585")
+        raise errors.UsageError(f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, "
+                                "now or @1763726585")
     return at_ns
 
 
@@ -94,8 +95,8 @@ def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
     times = text.startswith("@")
     parts = _range_parts(text[1:] if times else text, times, now_ns)
     if parts is None:
-        raise errors.UsageError(f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, or times as "
-                                "@-2h:-1h or @12:00..13:00")
+        raise errors.UsageError(f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, "
+                                "or times as @-2h:-1h or @12:00..13:00")
     first, last = parts
     if first and last and (_both(first.at_ns, last.at_ns) or _both(first.position, last.position)):
         raise errors.UsageError(f"the range {text} ends before it begins; mend it")
@@ -108,14 +109,16 @@ def _both(first, last):
 
 def _range_parts(text, times, now_ns):
     if not times:
-        found = re.fullmatch(r"(?:((?!first:|last:)[^:@/\s\d][^:@/\s]*):)?(\d{1,18}|first|last)?(:(\d{1,18}|first|last)?)?", text)
+        found = re.fullmatch(
+                r"(?:((?!first:|last:)[^:@/\s\d][^:@/\s]*):)?(\d{1,18}|first|last)?(:(\d{1,18}|first|last)?)?", text)
         if not found or not (found[2] or found[4]):
             return None
         first, last = (found[2], found[4] if found[3] else found[2])
         return tuple(one and Moment(text, found[1], int(one) if one.isdigit() else one) for one in (first, last))
     for first, last in ([text.split("..", 1)] if ".." in text else _halves(text)):
         # (A bare number is seconds since 1970 only where it cannot be an hour.)
-        parsed = [_time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns) for one in (first, last)]
+        parsed = [_time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns)
+                  for one in (first, last)]
         if (first or last) and all(at is not None or not one for at, one in zip(parsed, (first, last), strict=True)):
             return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
     return None
@@ -155,13 +158,14 @@ def position_at(log, at_ns: int) -> int:
 
 
 def next_time(log, position, end):
-    """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end, None) if none."""
+    """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end,
+    None) if none."""
     with log.read_from(position) as reader:
         while reader.position < end:
             records = reader.read(1, READ_TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {READ_TIMEOUT:.0f} s; "
-                                            "see to its broker")
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
+                                            f"{READ_TIMEOUT:.0f} s; see to its broker")
             found_ns = time_of(codec.decode_record(records[0].payload, records[0].account).events)
             if found_ns is not None:
                 return records[0].position, found_ns
@@ -171,8 +175,8 @@ def next_time(log, position, end):
 def resolve(moment: Moment, source) -> dict[str, int]:
     """The last position of each cell's log that belongs to a moment.
 
-    That of a position in one cell's log is, in the others, the time of its record. Raises UsageError where the cell is not
-    clear, and PositionTruncated or PositionAhead for a position that the log does not hold.
+    That of a position in one cell's log is, in the others, the time of its record. Raises UsageError where the cell
+    is not clear, and PositionTruncated or PositionAhead for a position that the log does not hold.
     """
     if moment.at_ns is not None:
         return {cell: position_at(log, moment.at_ns) for cell, log in source.logs.items()}
@@ -186,17 +190,19 @@ def resolve(moment: Moment, source) -> dict[str, int]:
 
 
 class Span(NamedTuple):
-    """A range in one cell's log: positions ``first`` to ``last``, both included and both there (none where last < first)."""
+    """A range in one cell's log: positions ``first`` to ``last``, both included and both there (none where
+    last < first)."""
 
     first: int
     last: int
 
 
 def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
-    """What a range of :func:`parse_range` is in each cell's log: cell -> :class:`Span`, and what the logs do not hold of it.
+    """What a range of :func:`parse_range` is in each cell's log: cell -> :class:`Span`, and what the logs do not
+    hold of it.
 
-    Positions without ``first`` and ``last`` are those of one log, and only that one is in the answer. Times are taken with
-    ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
+    Positions without ``first`` and ``last`` are those of one log, and only that one is in the answer. Times are taken
+    with ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
     """
     first, last = ends
     named = next((one for one in ends if one is not None and one.at_ns is None
@@ -207,8 +213,10 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
         bounds = log.bounds()
         begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
         asked = [one.position for one in ends if one is not None and type(one.position) is int]
-        for wrong, text in ((asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
-                            (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}")):
+        for wrong, text in ((asked and min(asked) < bounds.first,
+                             f"begins at position {bounds.first}, got {min(asked, default=0)}"),
+                            (asked and max(asked) > bounds.last,
+                             f"ends at position {bounds.last}, got {max(asked, default=0)}")):
             if wrong:
                 gaps.append(errors.LogGap(f"the log of {cell} {text}; what it holds of the range is shown"))
         found[cell] = Span(max(begin, bounds.first), min(end, bounds.last))
@@ -238,9 +246,9 @@ def _position_in(cell, log, moment):
     if moment.position == "last":
         return bounds.last
     if moment.position < bounds.first:
-        raise errors.PositionTruncated(f"the log of {cell} begins at position {bounds.first}, got {moment.position}; name a later one, "
-                                       "or a log that still holds it")
+        raise errors.PositionTruncated(f"the log of {cell} begins at position {bounds.first}, got {moment.position}; "
+                                       "name a later one, or a log that still holds it")
     if moment.position > bounds.last:
-        raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got {moment.position}; name an earlier "
-                                   "one, or see whether the log was re-created")
+        raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got {moment.position}; "
+                                   "name an earlier one, or see whether the log was re-created")
     return moment.position

@@ -29,7 +29,8 @@ def records_between(log, first: int | None = None, last: int | None = None):
 
 
 def readable_records(log, first, last, on_gap):
-    """As :func:`records_between`, but what is damaged in an exported file is told, by ``on_gap(LogGap)``, and left out."""
+    """As :func:`records_between`, but what is damaged in an exported file is told, by ``on_gap(LogGap)``,
+    and left out."""
     while first is None or first <= last:
         try:
             yield from records_between(log, first, last)
@@ -58,8 +59,9 @@ def decoded(record):
 
 
 def holding(log, words, first: int | None = None, last: int | None = None):
-    """Yield (position, DecodedRecord) of the records in which one of some byte strings stands: names and uuids stand in a record
-    as they are, so that most need not be decoded. What is in front of the log's first record is passed over."""
+    """Yield (position, DecodedRecord) of the records in which one of some byte strings stands: names and uuids
+    stand in a record as they are, so that most need not be decoded. What is in front of the log's first record
+    is passed over."""
     first = None if first is None else max(first, log.bounds().first)
     for record in records_between(log, first, last):
         if any(word in record.payload for word in words):
@@ -67,10 +69,12 @@ def holding(log, words, first: int | None = None, last: int | None = None):
 
 
 def backwards(log, words, last: int):
-    """Yield (position, DecodedRecord) of the records from ``last`` back to the first in which all of some byte strings stand."""
+    """Yield (position, DecodedRecord) of the records from ``last`` back to the first in which all of some
+    byte strings stand."""
     first, size = log.bounds().first, BATCH
     while last >= first:
         begin = max(first, last - size + 1)
-        found = [record for record in records_between(log, begin, last) if all(word in record.payload for word in words)]
+        found = [record for record in records_between(log, begin, last)
+                 if all(word in record.payload for word in words)]
         yield from map(decoded, reversed(found))
         last, size = begin - 1, min(2 * size, 16 * BATCH)

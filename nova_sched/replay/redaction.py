@@ -1,7 +1,7 @@
 """Taking personal and private data out of the events of a log, so that decisions made on what is left are the same.
 
-Equal texts become equal pseudonyms (by a hash with a key of one export), so whatever is only compared keeps its meaning. What
-is hidden, and what stays, is in docs/operating and in the help of ``export``.
+Equal texts become equal pseudonyms (by a hash with a key of one export), so whatever is only compared keeps its
+meaning. What is hidden, and what stays, is in docs/operating and in the help of ``export``.
 """
 
 import ipaddress
@@ -33,13 +33,13 @@ _PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
 _ADDRESS = re.compile(r"(?<![0-9.])\d{1,3}(?:\.\d{1,3}){3}(?![0-9.])")
 #: Reasons that are nova_sched's own words: a resource class, or one that a claim was refused for.
-_OWN_REASON = re.compile(r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds resources already)"
-                         r"|claim refused|simulated failure")
+_OWN_REASON = re.compile(r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
+                         r"resources already)|claim refused|simulated failure")
 
 
 class Known:
-    """What is to be known of logs before anything of them is hidden: ids of projects and users, metadata keys that flavors
-    ask for, and policies (their options by their digest)."""
+    """What is to be known of logs before anything of them is hidden: ids of projects and users, metadata keys that
+    flavors ask for, and policies (their options by their digest)."""
 
     def __init__(self):
         self.ids = set()
@@ -82,7 +82,8 @@ def _thawed(name, packed):
 
 
 class Redactor:
-    """Hides what is private in events, with a ``key`` (bytes) that nobody keeps, and what is :class:`Known` of their logs."""
+    """Hides what is private in events, with a ``key`` (bytes) that nobody keeps, and what is :class:`Known`
+    of their logs."""
 
     def __init__(self, key: bytes, known: Known):
         self._key = key
@@ -117,8 +118,9 @@ class Redactor:
         return self.key(_WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text))
 
     def key(self, text: str) -> str:
-        """A key, or what quotes one: ids of projects and users, as Keystone makes them, are hidden in it wherever they stand. (Keys
-        are put together and taken apart, so that an id of other form, which may be any word, stays.)"""
+        """A key, or what quotes one: ids of projects and users, as Keystone makes them, are hidden in it
+        wherever they stand. (Keys are put together and taken apart, so that an id of other form, which may be
+        any word, stays.)"""
         return _ID.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
 
     def address(self, text: str | None) -> str | None:
@@ -154,7 +156,8 @@ class Redactor:
 
     def properties(self, properties: dict) -> dict:
         """Image properties: values of nova's own keys stay."""
-        return {self.key(key): self.kept(value) if self._is_open(key) else self.word(value) for key, value in properties.items()}
+        return {self.key(key): self.kept(value) if self._is_open(key) else self.word(value)
+                for key, value in properties.items()}
 
     def _is_open(self, key):
         """Whether values under a name of an image property, or a key of metadata that may be one, stay."""
@@ -178,7 +181,8 @@ class Redactor:
             return self.address(value)
         if name == "query":
             return _ADDRESS.sub(lambda found: self.address(found[0]), self.kept(value))
-        if name in _KEPT_HINTS or name in _UUID_HINTS and _UUID.fullmatch(value) or name == "cidr" and _NETWORK.fullmatch(value):
+        if (name in _KEPT_HINTS or name in _UUID_HINTS and _UUID.fullmatch(value)
+                or name == "cidr" and _NETWORK.fullmatch(value)):
             return value
         return self.name(value)
 
@@ -198,7 +202,8 @@ class Redactor:
         return request._replace(
             project_id=self.name(request.project_id), user_id=self.name(request.user_id),
             extra_specs={self.key(key): self.kept(value) for key, value in request.extra_specs.items()},
-            image_properties=self.properties(request.image_properties), scheduler_hints=self.hints(request.scheduler_hints))
+            image_properties=self.properties(request.image_properties),
+            scheduler_hints=self.hints(request.scheduler_hints))
 
     def _policy(self, digest_, options):
         """(Digest, options) of a policy; the digest follows the options where it was theirs."""
@@ -212,7 +217,8 @@ class Redactor:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def data(self, name: str, data):
-        """The data of an event of a type without what is private. The digest of a HostConfirmed is for the fold to mend."""
+        """The data of an event of a type without what is private. The digest of a HostConfirmed is for the
+        fold to mend."""
         hide = _HIDE.get(name)
         return data if hide is None else hide(self, data)
 
@@ -236,7 +242,8 @@ class Redactor:
         # Reasons quote keys; where the same number of hosts has two of them, the summary names them by the alphabet.
         hidden = evidence._replace(request=self.request(evidence.request),
                                    policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
-                                   refusals=tuple(one._replace(reason=self.key(one.reason)) for one in evidence.refusals))
+                                   refusals=tuple(one._replace(reason=self.key(one.reason))
+                                                  for one in evidence.refusals))
         genuine = data.reason == _summary(evidence)
         return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
 
@@ -267,7 +274,9 @@ _HIDE = {
     "HostLost": Redactor._with_reason, "HostRemoved": Redactor._with_reason,
     # (It quotes the request.)
     "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
-    "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id), guest=self.guest(data.guest)),
+    "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id),
+                                                      guest=self.guest(data.guest)),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
-    "AggregateUpdated": lambda self, data: data._replace(name=self.key(data.name), metadata=self.metadata(data.metadata)),
+    "AggregateUpdated": lambda self, data: data._replace(name=self.key(data.name),
+                                                         metadata=self.metadata(data.metadata)),
 }

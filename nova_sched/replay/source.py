@@ -15,12 +15,13 @@ _SQLITE = b"SQLite format 3\0"
 
 
 class Source:
-    """Logs that are read and never written: ``logs`` is cell -> EventLog, ``down`` is cell -> the NovaSchedError of a log
-    that cannot be opened. A context manager.
+    """Logs that are read and never written: ``logs`` is cell -> EventLog, ``down`` is cell -> the NovaSchedError of a
+    log that cannot be opened. A context manager.
 
-    Each name is one of: ``CELL=URL``; ``URL`` (the log says of which cell it is); a file that ``export`` wrote or that holds a
-    log of SQLite; the output directory of a play. With ``tolerant`` a log that cannot be opened is ``down``, and not an error.
-    Raises UsageError for a name that is none of these, and LogUnavailable for a log that cannot be opened.
+    Each name is one of: ``CELL=URL``; ``URL`` (the log says of which cell it is); a file that ``export`` wrote or
+    that holds a log of SQLite; the output directory of a play. With ``tolerant`` a log that cannot be opened is
+    ``down``, and not an error. Raises UsageError for a name that is none of these, and LogUnavailable for a log that
+    cannot be opened.
     """
 
     def __init__(self, names, tolerant: bool = False):
@@ -55,7 +56,8 @@ class Source:
 
     def _take(self, cell, log):
         if cell in self.logs or cell in self.down:
-            raise errors.UsageError(f"the log of {cell} is named twice, the second time as {log.url}; name each cell once")
+            raise errors.UsageError(f"the log of {cell} is named twice, the second time as {log.url}; "
+                                    "name each cell once")
         self.logs[cell] = log
 
     @property
@@ -74,19 +76,19 @@ class Source:
         self.close()
 
     def one(self, cell: str | None, what: str):
-        """(Cell, log) of one cell, by default of the only one (cell0 beside it does not count); UsageError where that is not
-        clear: ``what`` needs it."""
+        """(Cell, log) of one cell, by default of the only one (cell0 beside it does not count); UsageError where that
+        is not clear: ``what`` needs it."""
         if cell is None:
             cells = [one for one in self.logs if one != "cell0"] or list(self.logs)
             if len(cells) != 1:
-                raise errors.UsageError(f"{what} needs the name of a cell, as there are {', '.join(sorted(self.logs))}; "
-                                        "write it as CELL:POSITION")
+                raise errors.UsageError(f"{what} needs the name of a cell, as there are "
+                                        f"{', '.join(sorted(self.logs))}; write it as CELL:POSITION")
             cell = cells[0]
         if cell in self.down:
             raise self.down[cell]
         if cell not in self.logs:
-            raise errors.UsageError(f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the cell's name, "
-                                    "or name its log with --log")
+            raise errors.UsageError(f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
+                                    "cell's name, or name its log with --log")
         return cell, self.logs[cell]
 
 
@@ -108,8 +110,9 @@ def _path_or_url(text):
         with open(path, "rb") as file:
             begin = file.read(len(_SQLITE))
     except OSError as fault:
-        raise errors.UsageError(f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file ({fault.strerror}); wanted "
-                                "CELL=URL, URL, a file of nova-sched-replay export, or the output directory of a play") from None
+        raise errors.UsageError(f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file "
+                                f"({fault.strerror}); wanted CELL=URL, URL, a file of nova-sched-replay export, "
+                                "or the output directory of a play") from None
     if begin == _SQLITE:
         return f"sqlite:///{path.resolve()}"
     if is_archive(path):
@@ -123,10 +126,11 @@ def _of_play(directory):
         hidden = [url for url in urls.values() if ":***@" in url]
         named = [(cell, url) for cell, url in sorted(urls.items())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise errors.UsageError(f"{directory} holds no summary.json of a play that names its logs; name another directory, or the "
-                                "logs by their URLs") from None
+        raise errors.UsageError(f"{directory} holds no summary.json of a play that names its logs; name another "
+                                "directory, or the logs by their URLs") from None
     if hidden:
-        raise errors.UsageError(f"the logs of {directory} are on a broker, and its password is not kept there; name them as "
+        raise errors.UsageError(f"the logs of {directory} are on a broker, and its password is not kept "
+                                "there; name them as "
                                 + " ".join(f"--log {cell}={url}" for cell, url in named))
     return [(cell, _beside(directory, url)) for cell, url in named]
 
@@ -135,7 +139,8 @@ def _beside(directory, url):
     """A log of a play that was moved with its directory is found there."""
     path = Path(url.removeprefix("sqlite:///"))
     beside = directory / path.name
-    return f"sqlite:///{beside.resolve()}" if url.startswith("sqlite:///") and not path.exists() and beside.exists() else url
+    return (f"sqlite:///{beside.resolve()}" if url.startswith("sqlite:///") and not path.exists() and beside.exists()
+            else url)
 
 
 def _cell_of(log):

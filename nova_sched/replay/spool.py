@@ -20,7 +20,8 @@ CREATE INDEX claims_by_uuid ON claims (claim);
 
 
 class Spool:
-    """A private database that vanishes when it is closed; a context manager. Write all, then :meth:`sort`, then read."""
+    """A private database that vanishes when it is closed; a context manager. Write all, then
+    :meth:`sort`, then read."""
 
     def __init__(self):
         # (An empty name is a file of its own, without a name.)
@@ -45,12 +46,14 @@ class Spool:
             known = sum(one.position for one in recorded.evidence.positions)
             self._database.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (cell, position, event.producer, event.producer_epoch, event.sequence, recorded.evidence.policy_digest, known,
-                 event.data.instance_uuid, event.data.claim_uuid, _packed(event)))
+                (cell, position, event.producer, event.producer_epoch, event.sequence,
+                 recorded.evidence.policy_digest, known, event.data.instance_uuid, event.data.claim_uuid,
+                 _packed(event)))
         elif event.name == "ClaimProposed":
             self._database.execute(
                 "INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (cell, event.producer, event.producer_epoch, event.sequence, position, event.data.claim_uuid, _packed(event)))
+                (cell, event.producer, event.producer_epoch, event.sequence, position, event.data.claim_uuid,
+                 _packed(event)))
 
     def sort(self) -> None:
         """All is put down."""
@@ -65,16 +68,17 @@ class Spool:
         return self._database.execute("SELECT DISTINCT producer, digest FROM decisions ORDER BY 1, 2").fetchall()
 
     def decisions(self, producer: str, digest: str):
-        """Yield the :class:`~nova_sched.replay.decisions.Recorded` of one voice, by how much of the logs it knew: each once,
-        whether or not it is in a log twice."""
+        """Yield the :class:`~nova_sched.replay.decisions.Recorded` of one voice, by how much of the logs it knew:
+        each once, whether or not it is in a log twice."""
         yield from self._each_once(self._database.execute(
-            "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, epoch, "
-            "sequence, position", (producer, digest)))
+            "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "
+            "epoch, sequence, position", (producer, digest)))
 
     def of_producer(self, producer: str):
         """As :meth:`decisions`, of one producer by whichever policy."""
         yield from self._each_once(self._database.execute(
-            "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, sequence, position",
+            "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, "
+            "sequence, position",
             (producer,)))
 
     @staticmethod
@@ -92,8 +96,8 @@ class Spool:
             "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer))], recorded)
         found = {}
         for sequence, packed in self._database.execute(
-                "SELECT sequence, event FROM claims WHERE cell = ? AND producer = ? AND epoch = ? AND sequence BETWEEN ? AND ? "
-                "ORDER BY sequence, position", (cell, recorded.producer, epoch, first, last)):
+                "SELECT sequence, event FROM claims WHERE cell = ? AND producer = ? AND epoch = ? AND sequence "
+                "BETWEEN ? AND ? ORDER BY sequence, position", (cell, recorded.producer, epoch, first, last)):
             found.setdefault(sequence, packed)
         return [_unpacked(packed).data for packed in found.values()]
 

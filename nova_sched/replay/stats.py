@@ -25,8 +25,8 @@ _POSITIONS = events.Evidence._fields.index("positions")
 class Interval:
     """What is counted of the whole, and of each interval of it."""
 
-    __slots__ = ("claims_accepted", "claims_refused", "decisions", "events", "failed", "latency", "placed", "refused", "retried",
-                 "started")
+    __slots__ = ("claims_accepted", "claims_refused", "decisions", "events", "failed", "latency", "placed", "refused",
+                 "retried", "started")
 
     def __init__(self):
         self.events = self.decisions = self.placed = self.refused = self.retried = 0
@@ -94,7 +94,8 @@ class Stats:
         found = self.intervals.get(start)
         if found is None:
             if len(self.intervals) >= MAX_INTERVALS:
-                raise errors.UsageError(f"there are more than {MAX_INTERVALS} intervals; name a longer --interval, or a shorter range")
+                raise errors.UsageError(f"there are more than {MAX_INTERVALS} intervals; name a longer --interval, "
+                                        "or a shorter range")
             found = self.intervals[start] = Interval()
         return found
 
@@ -165,8 +166,8 @@ class Stats:
         return 0.0 if self.first_ns is None else (self.last_ns - self.first_ns) / 1e9
 
     def silent(self, hosts, silence_ns: int) -> list[tuple[str, str, int | None]]:
-        """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent for so long
-        before the last event."""
+        """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent
+        for so long before the last event."""
         if self.last_ns is None:
             return []
         found = [(cell, host, self.heard.get((cell, host))) for cell, host in hosts]
@@ -184,11 +185,11 @@ def _sizes(payload, count):
 
 
 def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
-    """Show a Stats all records from the positions ``first`` to ``last`` (both included) of each cell; returns the (cell, host)
-    that there are at the end.
+    """Show a Stats all records from the positions ``first`` to ``last`` (both included) of each cell; returns the
+    (cell, host) that there are at the end.
 
-    The state in front is folded first: which claims were accepted follows from it. Where it is not known they are not counted,
-    and ``stats.unknown`` says why.
+    The state in front is folded first: which claims were accepted follows from it. Where it is not known they are not
+    counted, and ``stats.unknown`` says why.
     """
     hosts = []
     for cell in sorted(first):
@@ -201,8 +202,8 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             while reader.position <= last[cell]:
                 records = reader.read(min(BATCH, last[cell] - reader.position + 1), TIMEOUT)
                 if not records:
-                    raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s; see "
-                                                "to its broker")
+                    raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
+                                                f"{TIMEOUT:.0f} s; see to its broker")
                 for record in records:
                     decoded = codec.decode_record(record.payload, record.account)
                     outcomes, _ = projection.fold([(record.position, decoded)])

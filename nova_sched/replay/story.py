@@ -1,4 +1,5 @@
-"""What became of an instance: every event about it in all logs, its claims with their verdicts, and how long each step took."""
+"""What became of an instance: every event about it in all logs, its claims with their verdicts, and how long
+each step took."""
 
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from rpc_api.codec import Event
 #: A claim so many records behind the last one is looked at from the nearest snapshot, and not by folding all between.
 FAR = 20_000
 #: Events that say something of an instance: of the others only its host may say more.
-ABOUT = frozenset({"DecisionMade", "ClaimProposed", "ClaimReleased", "ClaimExpired", "InstanceStarted", "InstanceDeleted",
-                   "AllocationMoved", "BuildFailed", "InstancesTracked"})
+ABOUT = frozenset({"DecisionMade", "ClaimProposed", "ClaimReleased", "ClaimExpired", "InstanceStarted",
+                   "InstanceDeleted", "AllocationMoved", "BuildFailed", "InstancesTracked"})
 
 ACCEPTED, REFUSED, UNKNOWN, ABSENT = "accepted", "refused", "not known", "not in the log"
 
@@ -30,8 +31,8 @@ class Step(NamedTuple):
 
 
 class ClaimFate(NamedTuple):
-    """A claim: the Step that proposed it, its ``verdict`` (accepted, refused, not known) and, where it was refused, the ``reason``
-    and ``lost_to``: Causes that its scheduler did not know of when it decided."""
+    """A claim: the Step that proposed it, its ``verdict`` (accepted, refused, not known) and, where it was refused,
+    the ``reason`` and ``lost_to``: Causes that its scheduler did not know of when it decided."""
 
     step: Step
     verdict: str
@@ -55,14 +56,15 @@ def steps_of(logs, instance_uuid: str) -> list[Step]:
 
 def _named(data):
     consumer = getattr(data, "consumer", None)
-    return {getattr(data, "instance_uuid", None), getattr(data, "consumer_uuid", None), getattr(consumer, "instance_uuid", None),
-            getattr(data, "from_consumer_uuid", None), getattr(data, "to_consumer_uuid", None),
-            *(one.instance_uuid for one in getattr(data, "instances", ())), *getattr(data, "gone", ())}
+    return {getattr(data, "instance_uuid", None), getattr(data, "consumer_uuid", None),
+            getattr(consumer, "instance_uuid", None), getattr(data, "from_consumer_uuid", None),
+            getattr(data, "to_consumer_uuid", None), *(one.instance_uuid for one in getattr(data, "instances", ())),
+            *getattr(data, "gone", ())}
 
 
 def fates(history, steps, decisions=()) -> dict[str, ClaimFate]:
-    """Claim uuid -> ClaimFate of the claims among some steps. ``decisions`` (Recorded) say what the schedulers of the claims
-    knew."""
+    """Claim uuid -> ClaimFate of the claims among some steps. ``decisions`` (Recorded) say what the schedulers of
+    the claims knew."""
     knew = {one.decision.claim_uuid: one for one in decisions if one.evidence is not None}
     found = {}
     for cell in sorted({step.cell for step in steps if step.name == "ClaimProposed"}):
@@ -105,7 +107,8 @@ def _newer(history, cell, host, recorded, claim):
     known = recorded.known[cell].position
     entries = sorted((one for one in host.entries.values() if one.position > known), key=lambda one: one.position)
     return [event_at(history.logs[cell], cell, one.position, f"instance {one.instance_uuid} came to {host.name}",
-                     lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid) for one in entries]
+                     lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid)
+            for one in entries]
 
 
 def lag(logs, recorded: Recorded) -> dict[str, int]:
@@ -121,7 +124,8 @@ def lag(logs, recorded: Recorded) -> dict[str, int]:
 # --- how it ended ---------------------------------------------------------------------------------------------------
 
 def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:
-    """The hosts on which builds failed, and those that were given up before a build, as the claim on them was refused."""
+    """The hosts on which builds failed, and those that were given up before a build, as the claim on
+    them was refused."""
     built, taken, refused = [], [], {}
     for step in steps:
         if step.name == "ClaimProposed":
@@ -140,8 +144,9 @@ class Ending(NamedTuple):
 
 
 def ending(decisions, steps, fates_) -> Ending:
-    """How the request of one instance ended, by its last decision and what stands behind it: codes ``built``, ``claimed``,
-    ``no-valid-host``, ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``, ``deleted``."""
+    """How the request of one instance ended, by its last decision and what stands behind it: codes ``built``,
+    ``claimed``, ``no-valid-host``, ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``,
+    ``deleted``."""
     last = decisions[-1]
     later = [step for step in steps if step.at_ns >= decisions[0].at_ns]
     deleted = next((step for step in reversed(later) if step.name == "InstanceDeleted"), None)
@@ -156,7 +161,8 @@ def ending(decisions, steps, fates_) -> Ending:
         parts = [f"{len(built)} {'build' if len(built) == 1 else 'builds'} failed"]
         if taken:
             parts.append(f"{len(taken)} {'alternate was' if len(taken) == 1 else 'alternates were'} taken")
-        return Ending("retries-exhausted", f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; "
+        return Ending("retries-exhausted",
+                      f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; "
                       "no alternate was left")
     if not last.is_selected:
         return Ending("no-valid-host", "no valid host")

@@ -29,8 +29,8 @@ class Hit(NamedTuple):
 class Picker:
     """Takes the wanted events of one log's records, in their order.
 
-    ``since_ns`` and ``until_ns`` limit the times of events; one that cannot be read has that of its record, or of the events
-    before it. ``skip`` are events of the first record (by position) that were shown already.
+    ``since_ns`` and ``until_ns`` limit the times of events; one that cannot be read has that of its record, or of the
+    events before it. ``skip`` are events of the first record (by position) that were shown already.
     """
 
     def __init__(self, cell, match, since_ns=None, until_ns=None, skip=(-1, 0)):
@@ -134,8 +134,8 @@ class Following:
         self._batches.put(None)
 
     def batches(self):
-        """Yield (cell, records): a list of records as they came, a LogUnavailable while a log cannot be read, and None when
-        it can again. Raises LogGap where a log does not go on where it was. Ends with :meth:`stop`."""
+        """Yield (cell, records): a list of records as they came, a LogUnavailable while a log cannot be read, and
+        None when it can again. Raises LogGap where a log does not go on where it was. Ends with :meth:`stop`."""
         while not self._stop.is_set():
             batch = self._batches.get()
             if batch is None:

@@ -19,7 +19,8 @@ def peeked_time(payload: bytes) -> int | None:
         # [FORMAT, epoch, [[name, version, producer, producer_epoch, sequence, at_ns, ...
         if unpacker.read_array_header() == 3 and unpacker.unpack() == codec.FORMAT:
             unpacker.skip()
-            if unpacker.read_array_header() and unpacker.read_array_header() == 7 and unpacker.unpack() in codec.events.EVENTS:
+            if (unpacker.read_array_header() and unpacker.read_array_header() == 7
+                    and unpacker.unpack() in codec.events.EVENTS):
                 for _ in range(4):
                     unpacker.skip()
                 at_ns = unpacker.unpack()
@@ -31,7 +32,8 @@ def peeked_time(payload: bytes) -> int | None:
 
 
 def times_of(log, positions) -> dict[int, int | None]:
-    """Position -> time (nanoseconds since 1970; None where no event can be read) of those of some records that a log holds."""
+    """Position -> time (nanoseconds since 1970; None where no event can be read) of those of some records that
+    a log holds."""
     bounds, times = log.bounds(), {}
     wanted = sorted({position for position in positions if bounds.first <= position <= bounds.last})
     place = 0

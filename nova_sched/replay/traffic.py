@@ -20,9 +20,9 @@ STRANDED = ("VCPU", "MEMORY_MB")
 
 
 class Tally:
-    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason -> instances),
-    ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs), ``missing`` (decisions that
-    cannot be made)."""
+    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason ->
+    instances), ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs),
+    ``missing`` (decisions that cannot be made)."""
 
     def __init__(self):
         self.asked = 0
@@ -58,7 +58,8 @@ class Tally:
 
 
 class Traffic(NamedTuple):
-    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that anybody asked for."""
+    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that
+    anybody asked for."""
 
     producers: list
     least: dict

@@ -22,8 +22,8 @@ CLOSE_LOOK = "close look"
 
 
 class Verdict(NamedTuple):
-    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run), the stable ``reason`` of a refusal,
-    and the Finding (None where the filter did not look)."""
+    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run), the stable ``reason``
+    of a refusal, and the Finding (None where the filter did not look)."""
 
     filter: str
     verdict: str
@@ -32,9 +32,9 @@ class Verdict(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a host stands among those that pass: ``rank`` (1 is the best score; equal scores share one), ``of`` hosts, how many
-    ``equals`` share its score, its ``place`` in the order in which hosts were tried, and (weigher, raw, weighed) lists of it and
-    of the chosen host (None where no host was)."""
+    """Where a host stands among those that pass: ``rank`` (1 is the best score; equal scores share one), ``of``
+    hosts, how many ``equals`` share its score, its ``place`` in the order in which hosts were tried, and (weigher,
+    raw, weighed) lists of it and of the chosen host (None where no host was)."""
 
     rank: int
     of: int
@@ -48,8 +48,8 @@ class Standing(NamedTuple):
 
 
 def of_host(history, scene, row: int) -> list[Verdict]:
-    """What every filter of the scene's policy says of the host of a root row, in the order of the chain, and at the end whether
-    what was asked fits there together. PluginFault where a class of a deployer falls."""
+    """What every filter of the scene's policy says of the host of a root row, in the order of the chain, and at the
+    end whether what was asked fits there together. PluginFault where a class of a deployer falls."""
     request = prefiltered(scene.request, scene.table, scene.policy)
     chain = scene.policy.filters
     if isinstance(request, Refused):
@@ -80,7 +80,8 @@ def _close_look(look, scene):
 
 
 def standing(scene, row: int) -> Standing | None:
-    """Where a host stands among those that pass all filters; None where it is none of them, or they cannot be weighed."""
+    """Where a host stands among those that pass all filters; None where it is none of them, or they
+    cannot be weighed."""
     request = prefiltered(scene.request, scene.table, scene.policy)
     scope = Scope(scene.table, list(scene.world.projections.values()), scene.world.in_flight, request,
                   scene.recorded.decision.instance_uuid)
@@ -92,7 +93,8 @@ def standing(scene, row: int) -> Standing | None:
     index = int(places[0])
     evidence, decision = scene.recorded.evidence, scene.recorded.decision
     best = np.flatnonzero(scores == scores.max())
-    order = list(ranked(scores, best, lambda tied: host_keys(scene.table)[filtered.rows[tied]], evidence.seed, decision.attempt))
+    order = list(ranked(scores, best, lambda tied: host_keys(scene.table)[filtered.rows[tied]], evidence.seed,
+                        decision.attempt))
     chosen = decision.hosts[0] if decision.hosts else None
     mine = scene.table.row_of_host.get(chosen)
     other = np.flatnonzero(filtered.rows == mine) if mine is not None else []
@@ -104,11 +106,11 @@ def standing(scene, row: int) -> Standing | None:
                     float(scores[other[0]]) if len(other) else None, of(int(other[0])) if len(other) else None)
 
 
-# --- all hosts ----------------------------------------------------------------------------------------------------------
+# --- all hosts ------------------------------------------------------------------------------------------------------
 
 def hosts_by_reason(scene) -> dict:
-    """(Filter, reason) -> root rows of the hosts that were refused for it first, in the order in which the chain counts them; the
-    survivors under None."""
+    """(Filter, reason) -> root rows of the hosts that were refused for it first, in the order in which the chain
+    counts them; the survivors under None."""
     request = prefiltered(scene.request, scene.table, scene.policy)
     roots = scene.table.roots()
     if isinstance(request, Refused):

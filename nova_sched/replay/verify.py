@@ -1,4 +1,5 @@
-"""Verification: recorded decisions made again from the logs alone, in one walk through the logs for each scheduler and policy."""
+"""Verification: recorded decisions made again from the logs alone, in one walk through the logs for each
+scheduler and policy."""
 
 from typing import NamedTuple
 
@@ -23,7 +24,8 @@ from rpc_api.codec import Event
 
 
 class Replayed(NamedTuple):
-    """A decision made again (``again`` is None where it cannot be): ``difference`` is None where it came out the same."""
+    """A decision made again (``again`` is None where it cannot be): ``difference`` is None where it came
+    out the same."""
 
     recorded: Recorded
     again: object
@@ -47,15 +49,18 @@ def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
 
 
 def replay(logs, catalogue=BUILT_IN, only=None):
-    """Make the decisions of some logs again (``only``: those for a set of instances); yields a :class:`Replayed` for each."""
+    """Make the decisions of some logs again (``only``: those for a set of instances); yields a
+    :class:`Replayed` for each."""
     with Spool() as spool:
         policies = PolicyBook(catalogue)
         spooled(logs, spool, policies)
-        yield from again(History(logs), spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only)
+        yield from again(History(logs), spool, policies,
+                         lambda recorded: not only or recorded.decision.instance_uuid in only)
 
 
 def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: True):
-    """Make the ``wanted`` ones of the decisions of a spool again, voice by voice; yields a :class:`Replayed` for each."""
+    """Make the ``wanted`` ones of the decisions of a spool again, voice by voice; yields a
+    :class:`Replayed` for each."""
     for producer, digest in spool.voices():
         walk = Walk(history)
         chain = None
@@ -114,8 +119,8 @@ class Walk:
             self.world, self._ahead = None, {}
             for cell, position in positions.items():
                 if 0 <= position < self._first(cell):
-                    raise errors.LogGap(f"the log of {cell} begins behind position {position}, which the decision knew it to; "
-                                        "it was truncated since")
+                    raise errors.LogGap(f"the log of {cell} begins behind position {position}, which the decision "
+                                        "knew it to; it was truncated since")
             self.world = self.history.world_at(positions)
         for cell, position in positions.items():
             self._fold(cell, position)

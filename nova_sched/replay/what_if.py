@@ -1,13 +1,15 @@
 """What another policy, other ratios or other hosts would have made of recorded traffic.
 
-From the real logs others are made, record for record at the same positions. What hosts and aggregates say passes, with the
-changes that are asked about. The first decision for each instance of a request is made anew, by a scheduler that knows these
-logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale, and claims of several
-schedulers collide. A claim that is refused is decided again when its scheduler reads that, as it would be.
+From the real logs others are made, record for record at the same positions. What hosts and aggregates say passes,
+with the changes that are asked about. The first decision for each instance of a request is made anew, by a scheduler
+that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale,
+and claims of several schedulers collide. A claim that is refused is decided again when its scheduler reads that, as
+it would be.
 
-What a decision comes to in another cell than the recorded one stands in the next record of that cell. Builds succeed; an
-instance whose build failed for good, or whose claim expired, gives its place back when it did so in the real logs, and so
-does one that was deleted. One that found a host only here stays to the end. A move gives the old place back at once.
+What a decision comes to in another cell than the recorded one stands in the next record of that cell. Builds
+succeed; an instance whose build failed for good, or whose claim expired, gives its place back when it did so in the
+real logs, and so does one that was deleted. One that found a host only here stays to the end. A move gives the old
+place back at once.
 """
 
 import uuid
@@ -33,7 +35,8 @@ _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"}
 class _Instance:
     """An instance of the traffic, from its first decision to its end in the real logs."""
 
-    __slots__ = ("uuid", "request_id", "group", "real_host", "real_hosts", "host", "cell", "claim_uuid", "gone", "started")
+    __slots__ = ("uuid", "request_id", "group", "real_host", "real_hosts", "host", "cell", "claim_uuid", "gone",
+                 "started")
 
     def __init__(self, recorded):
         self.uuid = recorded.decision.instance_uuid
@@ -54,7 +57,8 @@ class _Pending(NamedTuple):
 
 
 class _Group:
-    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in the real logs.
+    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in
+    the real logs.
 
     Where its members are here is known at once, as it is where groups are anchored."""
 
@@ -64,7 +68,8 @@ class _Group:
 
 
 class _Tape:
-    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all are dropped already."""
+    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all
+    are dropped already."""
 
     def __init__(self):
         self._records = []
@@ -278,7 +283,8 @@ class Run:
             self._emit(cell, self._host_events.aggregate(event))
         elif name in ("LogOpened", "AggregateDeleted") or name == "LogRebased" and not self._whole[cell]:
             self._whole[cell] = True
-            self._emit(cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased" else event)
+            self._emit(cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased"
+                       else event)
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
@@ -364,7 +370,8 @@ class Run:
         scheduler.has_passed(recorded)
         before = self._decided.get(recorded.decision.instance_uuid)
         request = recorded.evidence.request
-        if request.check_only or recorded.decision.attempt or before and before.request_id == recorded.decision.request_id:
+        if (request.check_only or recorded.decision.attempt
+                or before and before.request_id == recorded.decision.request_id):
             if before is not None and recorded.is_selected:
                 self._runs_at(before, recorded.decision.hosts[0])
             return
@@ -397,7 +404,8 @@ class Run:
         request = self._request(instance, recorded.evidence.request)
         try:
             policy = self._policy(recorded)
-            decision = decide(scheduler.cloud(policy), request, instance.uuid, policy, recorded.evidence.seed, pending.attempt)
+            decision = decide(scheduler.cloud(policy), request, instance.uuid, policy, recorded.evidence.seed,
+                              pending.attempt)
         except (PolicyMissing, errors.PluginFault) as fault:
             self.tally.missing[str(fault)] += 1
             return
@@ -407,9 +415,10 @@ class Run:
         chosen = decision.candidates[0]
         cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
         claim = events.ClaimProposed(
-            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")), instance.uuid, instance.uuid,
-            request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
-            rule_of(scheduler.table, chosen, request, instance.uuid), bool(request.force_hosts or request.force_nodes), chosen.guest)
+            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")), instance.uuid,
+            instance.uuid, request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
+            rule_of(scheduler.table, chosen, request, instance.uuid),
+            bool(request.force_hosts or request.force_nodes), chosen.guest)
         instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
         scheduler.in_flight.add(claim)
         scheduler.pending[claim.claim_uuid] = pending

@@ -86,7 +86,8 @@ class FilterChain:
         self.table = table
         self.policy = policy
         self._shapes = OrderedDict()
-        self._weighers = [one for one, multiplier in policy.weighing if one.static and (multiplier or not one.zero_is_off)]
+        self._weighers = [one for one, multiplier in policy.weighing if one.static
+                          and (multiplier or not one.zero_is_off)]
 
     def run(self, request, scope) -> Filtered:
         """Filter all hosts for a request."""
@@ -102,7 +103,8 @@ class FilterChain:
                     left = kept.places if passes is None else kept.places[passes]
                 for refusal in one.refusals(hosts if left is None else HostView(self.table, roots[left]), request,
                                             self.policy, scope):
-                    refused = (refusal.hosts if left is None else _spread(refusal.hosts, left, len(roots))).take(kept.places)
+                    refused = (refusal.hosts if left is None
+                               else _spread(refusal.hosts, left, len(roots))).take(kept.places)
                     if passes is not None:
                         refused &= passes
                     count = int(np.count_nonzero(refused))

@@ -103,8 +103,8 @@ def _add_requested(groups, requested):
         raise errors.UsageError(f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
                                 "group of the request has; mend the port or the device profile")
     if not all(requested.aggregates):
-        raise errors.UsageError(f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in each list; "
-                                "mend the port or the device profile")
+        raise errors.UsageError(f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in "
+                                "each list; mend the port or the device profile")
     group = groups[suffix] = _Group(suffix)
     group.resources.update(sorted(requested.resources.items()))
     group.required.extend(requested.required_traits)

@@ -13,7 +13,8 @@ from rpc_api import events
 
 #: Page sizes of a request that name no size.
 SMALL, LARGE, ANY = -1, -2, -3
-#: Places that are tried for one guest on one host, before it is given up; so many PCI pools are looked at in the time of one.
+#: Places that are tried for one guest on one host, before it is given up; so many PCI pools are looked at in the time
+#: of one.
 MAX_STEPS = 20_000
 POOLS_A_STEP = 8
 
@@ -27,8 +28,8 @@ NETWORKS = "NUMA networks"
 PCI_DEVICES = "NUMA PCI devices"
 _PAGES = {SMALL: "NUMA small pages", LARGE: "NUMA large pages", ANY: "NUMA pages"}
 #: All reasons that :func:`place` gives.
-REASONS = (TOPOLOGY, NODES, PINNED_CPUS, CPU_THREADS, SHARED_CPUS, MEMORY, *_PAGES.values(), "NUMA pages {size} KiB", NETWORKS,
-           PCI_DEVICES)
+REASONS = (TOPOLOGY, NODES, PINNED_CPUS, CPU_THREADS, SHARED_CPUS, MEMORY, *_PAGES.values(), "NUMA pages {size} KiB",
+           NETWORKS, PCI_DEVICES)
 
 
 class Place(NamedTuple):
@@ -38,7 +39,8 @@ class Place(NamedTuple):
     reason: str | None = None
 
 
-def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False, known=None) -> Place:
+def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False,
+          known=None) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
     The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the

@@ -47,8 +47,8 @@ class PartOf:
 
 
 def weigh(table, rows, request, scope, policy, kept=None):
-    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart: first
-    the static ones, in the order of the policy, then the others. Do not write into the result.
+    """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart:
+    first the static ones, in the order of the policy, then the others. Do not write into the result.
 
     ``kept`` are the KeptScores of these very survivors, or what is selected of them, where there are any.
     """
@@ -135,8 +135,8 @@ class KeptScores:
 
 
 class SelectedScores:
-    """Some hosts of :class:`KeptScores`, equal to what would be kept of them alone: their ``places`` in it, and those of
-    the others."""
+    """Some hosts of :class:`KeptScores`, equal to what would be kept of them alone: their ``places`` in it, and those
+    of the others."""
 
     def __init__(self, kept, passes):
         self.kept = kept
@@ -214,8 +214,8 @@ class _Column:
         return ALL
 
     def selected(self, places, refused):
-        """The part as it is without the ``refused`` hosts: where that is another one it is made anew, and says nothing of
-        those; None where the others are all alike."""
+        """The part as it is without the ``refused`` hosts: where that is another one it is made anew, and says
+        nothing of those; None where the others are all alike."""
         if not isinstance(self.factor, float) and not self.factor.take(places).any():
             return None
         (low, high), open_below = self.bounds, self.weigher.floor is None

@@ -69,8 +69,9 @@ class CellLog:
         another process that took our name is heard from then on, and nothing of what we say counts."""
         if known is not None and self.producer.epoch < known[0]:
             raise errors.NameTaken(
-                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it says "
-                f"counts; give each its own [{self._producer_name.partition('/')[0]}] name, and start this one again")
+                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it "
+                f"says counts; give each its own [{self._producer_name.partition('/')[0]}] name, "
+                "and start this one again")
 
     def refuse_snapshot(self) -> None:
         """The snapshot that was delivered is of no use: read the log anew, without one.

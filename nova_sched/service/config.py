@@ -53,8 +53,8 @@ FILTER_OPTS = [
     cfg.StrOpt("aggregate_image_properties_isolation_separator", default=".", mutable=True,
                help="What stands between that beginning and the name of a property."),
     cfg.BoolOpt("pci_in_placement", default=False, mutable=True,
-                help="Has no effect here, as in nova's own scheduler: nova-api and the conductor read it, and say in a request "
-                     "which of its groups are PCI devices."),
+                help="Has no effect here, as in nova's own scheduler: nova-api and the conductor read it, and say in "
+                     "a request which of its groups are PCI devices."),
     cfg.ListOpt("image_props_weight_setting", default=[], mutable=True,
                 help="Weights of image properties for the ImagePropertiesWeigher: name=weight; "
                      "all weigh 1 where empty."),

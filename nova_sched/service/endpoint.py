@@ -35,8 +35,8 @@ def _cast(method):
             LOG.warning("%s is not noted: %s", method.__name__, fault)
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as fault:
-            wrong = errors.UsageError(f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), wanted what nova 34 "
-                                      "casts; mend whoever casts it")
+            wrong = errors.UsageError(f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), "
+                                      "wanted what nova 34 casts; mend whoever casts it")
             LOG.warning("%s is not noted: %s", method.__name__, wrong)
             raise wrong from None
     return noted
@@ -149,7 +149,8 @@ class SchedulerEndpoint:
             raise errors.UsageError(f"what {host} casts of its instances names one by what is no UUID; "
                                     "mend the nova-compute that casts it") from None
         if not isinstance(host, str):
-            raise errors.UsageError(f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it")
+            raise errors.UsageError(f"a host has the name {host!r:.80}, wanted a text; "
+                                    "mend the nova-compute that casts it")
         self._tell(f"what {host} has of instances",
                    lambda engine: engine.on_instances(host, instances, gone, all_of_them))
 

@@ -389,7 +389,8 @@ class Engine:
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
         asked = instance.ask.instances
-        several = f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)" if len(asked) > 1 else ""
+        several = (f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
+                   if len(asked) > 1 else "")
         LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several, summary)
         self.counts["no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
@@ -512,8 +513,8 @@ class Engine:
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 
     def _fail(self, ask, fault, recorded=False):
-        """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no decision
-        has ``recorded`` is recorded here."""
+        """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no
+        decision has ``recorded`` is recorded here."""
         if ask.over:
             return
         ask.over = True
@@ -522,7 +523,8 @@ class Engine:
             if instance.accepted:
                 self._release(instance)
         if not recorded:
-            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances], getattr(fault, "summary", "") or str(fault))
+            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances],
+                            getattr(fault, "summary", "") or str(fault))
         ask.future.set_exception(fault)
 
     def _answer(self, ask):

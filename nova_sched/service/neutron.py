@@ -86,7 +86,8 @@ class Neutron(Networks):
             # Without it nobody knows which hosts can have the port.
             raise _wrong("without network_id", what)
         first = (_list_of(found, "fixed_ips", what) if found.get("fixed_ips") else [{}])[0]
-        return Port(_text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what) or VNIC_NORMAL)
+        return Port(_text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what)
+                    or VNIC_NORMAL)
 
     def segments_of_network(self, network_id):
         # Only what the subnets say tells a segment of a routed network from one of a provider's network.
@@ -110,7 +111,8 @@ class Neutron(Networks):
                 return
             # Whatever the link says: subnets of other networks are not asked for.
             params = {**_query_of(_text_of(following, "href", what), what), **asked}
-        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log")
+        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets of the "
+                                        f"{what}; see its log")
 
     def _has_segments(self):
         now, known = self._clock.monotonic(), self._extensions

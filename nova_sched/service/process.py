@@ -148,7 +148,8 @@ def share(conf) -> None:
 
 
 def values_of(conf) -> dict:
-    """(Group or None, option) -> value of every option. One of a wrong type is only found when it is looked at, as here: cfg.Error."""
+    """(Group or None, option) -> value of every option. One of a wrong type is only found when it is looked at,
+    as here: cfg.Error."""
     from oslo_config import cfg
     values = {}
     for name in conf:
@@ -193,8 +194,8 @@ def _for_people(conf):
 
 
 class _SaidOnce(logging.Formatter):
-    """A formatter of oslo.log's without what that puts behind a warning or an error that is logged where an exception is
-    handled: the exception's text, which what we log says already."""
+    """A formatter of oslo.log's without what that puts behind a warning or an error that is logged where an exception
+    is handled: the exception's text, which what we log says already."""
 
     def __init__(self, formatter):
         super().__init__()

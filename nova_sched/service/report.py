@@ -82,7 +82,8 @@ def scheduler_facts(scheduler) -> dict:
     def of_engine(engine):
         closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
         return {
-            "policy": engine.policy.digest, "options of the policy": engine.policy.to_json(), "requests in flight": len(engine.open_asks()),
+            "policy": engine.policy.digest, "options of the policy": engine.policy.to_json(),
+            "requests in flight": len(engine.open_asks()),
             "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
             "closed cells": ", ".join(closed) or "none", "counts": dict(sorted(engine.counts.items())),
             **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()}}

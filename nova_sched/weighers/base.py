@@ -15,9 +15,9 @@ class Weigher(abc.ABC):
 
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
-    gives of the request: its values are kept and only renewed where a host was touched; ``follows_use`` is as a filter's. One that is ``costly`` has
-    multipliers of its own, which it is asked for with each request. ``options`` are those that it looks at beside the
-    multiplier, as a filter's.
+    gives of the request: its values are kept and only renewed where a host was touched; ``follows_use`` is as a
+    filter's. One that is ``costly`` has multipliers of its own, which it is asked for with each request. ``options``
+    are those that it looks at beside the multiplier, as a filter's.
     """
 
     name: str = ""

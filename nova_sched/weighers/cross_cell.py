@@ -16,4 +16,5 @@ class CrossCellWeigher(Weigher):
         if request.preferred_cell is None:
             return None
         cell = table.cells.get(request.preferred_cell)
-        return table.derived(("in cell", cell), lambda: np.where(table.cell[:table.count] == cell, 1.0, -1.0)).take(rows)
+        return table.derived(("in cell", cell),
+                             lambda: np.where(table.cell[:table.count] == cell, 1.0, -1.0)).take(rows)

@@ -201,8 +201,8 @@ class DecisionMade(SchemaObject):
 
 @register
 class RequestRefused(SchemaObject):
-    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed on the
-    way. ``reason`` is the sentence that the caller is told, or the operator."""
+    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed
+    on the way. ``reason`` is the sentence that the caller is told, or the operator."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER

@@ -66,8 +66,8 @@ class BrokerFacts(NamedTuple):
 def _write_refusal(session: Session) -> str | None:
     """Why the broker takes no record from our user; None where it does.
 
-    A message is published in a transaction that is then rolled back: the broker looks at the permission at once, and at the
-    message only when the transaction is committed.
+    A message is published in a transaction that is then rolled back: the broker looks at the permission at once, and
+    at the message only when the transaction is committed.
     """
     channel, name = session.new_channel(), session.address.stream
     try:
@@ -158,7 +158,8 @@ class RabbitLog(EventLog):
             reader.close()
 
     def broker(self) -> BrokerFacts:
-        """What the broker says of itself, and whether it would take a record of ours. Nothing is appended or declared."""
+        """What the broker says of itself, and whether it would take a record of ours. Nothing is
+        appended or declared."""
         doing = "look at the broker of"
         with self._lock:
             session = self._ready_session(doing)

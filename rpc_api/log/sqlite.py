@@ -31,8 +31,8 @@ POLL_SECONDS = 0.005
 SYNCHRONOUS = ("full", "normal")
 
 #: AUTOINCREMENT for its side effect: ``sqlite_sequence`` keeps the last position when its record is truncated.
-#: Positions start at 0, as those of a stream do, so the sequence starts at -1. ``holes`` are positions that the log was given
-#: without (see :meth:`SqliteLog.restore`); files of older versions have none, and not the table.
+#: Positions start at 0, as those of a stream do, so the sequence starts at -1. ``holes`` are positions that the log
+#: was given without (see :meth:`SqliteLog.restore`); files of older versions have none, and not the table.
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL);
@@ -260,8 +260,8 @@ class SqliteLog(EventLog):
         self._file.signal.notify()
 
     def restore(self, records: Iterable[Record]) -> int:
-        """Write records of another log at their own positions, which rise and may leave some out; returns how many. All or none
-        are written. UsageError unless this log is new and empty.
+        """Write records of another log at their own positions, which rise and may leave some out; returns how many.
+        All or none are written. UsageError unless this log is new and empty.
 
         What vouched for their accounts does not come with them.
         """
@@ -269,8 +269,8 @@ class SqliteLog(EventLog):
             self._check_usable()
             with self._transaction("write"):
                 if self._connection.execute(LAST).fetchone() != (-1,):
-                    raise errors.UsageError(f"cannot write records into the log {self.url} at their positions: it was begun already; "
-                                            "name a new one")
+                    raise errors.UsageError(f"cannot write records into the log {self.url} at their positions: "
+                                            "it was begun already; name a new one")
                 count, expected = 0, None
                 for record in records:
                     if expected is not None and record.position != expected:
@@ -302,7 +302,8 @@ class SqliteLog(EventLog):
         if last is None:
             raise errors.LogGap(f"the log {self.url} has lost the count of its records; remove the file, or restore it")
         if first is not None and not 0 <= first <= last:
-            raise errors.LogGap(f"the log {self.url} is damaged: its first record is {first}, and its last one {last}; restore the file")
+            raise errors.LogGap(f"the log {self.url} is damaged: its first record is {first}, "
+                                f"and its last one {last}; restore the file")
         return Bounds(last + 1 if first is None else first, last)
 
     def read_from(self, position: int) -> "SqliteReader":

@@ -154,8 +154,8 @@ def test_the_local_driver_reports_them(machine, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("dedicated, shared, expected", [
-    (None, None, ({0, 1, 2, 3}, ())), ("", "", ({0, 1, 2, 3}, ())), ("2-3", None, ((), {2, 3})), (None, "0-2,^1", ({0, 2}, ())),
-    ("0,2", "1,3", ({1, 3}, {0, 2}))])
+    (None, None, ({0, 1, 2, 3}, ())), ("", "", ({0, 1, 2, 3}, ())), ("2-3", None, ((), {2, 3})),
+    (None, "0-2,^1", ({0, 2}, ())), ("0,2", "1,3", ({1, 3}, {0, 2}))])
 def test_cpus_that_guests_may_have(dedicated, shared, expected):
     assert cpus_of(dedicated, shared, range(4)) == tuple(map(frozenset, expected))
 

@@ -175,7 +175,8 @@ def policies(tmp_path):
 
 REPORT = {
     "scheduler": (r"name = scheduler/sched", r"digest = [0-9a-f]{32}", r"policy = [0-9a-f]{16}", r"lag = 0",
-                  r"requests in flight = 0", "cell1 =", r"options of the policy = .*max_attempts", r"enabled_filters = ",
+                  r"requests in flight = 0", "cell1 =", r"options of the policy = .*max_attempts",
+                  r"enabled_filters = ",
                   r"cell0_log = \*\*\*"),
     "api": (r"level = api", r"requests in flight = 0", r"cells = cell1"),
     "cell": (r"name = conductor/cond", r"cell = cell1", r"digest = [0-9a-f]{32}", r"epoch = [0-9a-f-]{36}",

@@ -139,8 +139,9 @@ def go_through(site, said, capsys):
         answers.append(told(fault))
     answers += [scheduler_facts(scheduler), conductor.report()]
     named = [part for cell, url in site.urls.items() for part in ("--log", f"{cell}={url}")]
-    for command in (["replay", "tail", *named], ["replay", "tail", *named, "-o", "json"], ["replay", "quarantine", *named, "--raw"],
-                    ["explain", CONTEXT.request_id, *named], ["explain", CONTEXT.request_id, *named, "-o", "json"],
+    for command in (["replay", "tail", *named], ["replay", "tail", *named, "-o", "json"],
+                    ["replay", "quarantine", *named, "--raw"], ["explain", CONTEXT.request_id, *named],
+                    ["explain", CONTEXT.request_id, *named, "-o", "json"],
                     ["replay", *named], ["--debug", "explain", "req-none", *named]):
         main(command)
         shown = capsys.readouterr()

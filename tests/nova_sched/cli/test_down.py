@@ -38,7 +38,8 @@ def test_a_command_that_does_not_need_it_does_not_name_it(run):
     assert (code, len(out.splitlines()), err) == (0, 1, "")
 
 
-@pytest.mark.parametrize("words", [("replay", "--verify"), ("what-if",), ("export", "-o", "file.nslog")], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [("replay", "--verify"), ("what-if",), ("export", "-o", "file.nslog")],
+                         ids=lambda words: words[0])
 def test_what_would_be_wrong_without_it_is_not_done(run, words):
     code, out, err = run(*words)
     assert code == 3 and not out and "there is no file" in err

@@ -27,7 +27,8 @@ def test_wrong_commands(capsys, command, code, told):
     assert told in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("to, told", [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")])
+@pytest.mark.parametrize("to, told",
+                         [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")])
 def test_a_store_that_is_none(played, capsys, to, told):
     assert main(["snapshot", "--log", str(played), "--to", to]) == 2
     assert told in capsys.readouterr().err
@@ -81,11 +82,13 @@ def test_no_snapshot_is_kept_of_a_log_without_its_first_records(tmp_path, capsys
 
 def test_evidence_that_is_not_what_comes_out_is_a_difference(played):
     with Source([str(played)]) as source:
-        one = next(one for one in replay(source.logs) if one.recorded.evidence.refusals and one.recorded.evidence.scores)
+        one = next(one for one in replay(source.logs) if one.recorded.evidence.refusals
+                   and one.recorded.evidence.scores)
     evidence = one.recorded.evidence
     score, refusal = evidence.scores[0], evidence.refusals[0]
     changed = {
-        "survivors, recorded": {"survivors": evidence.survivors + 1}, "hosts, recorded": {"hosts_total": evidence.hosts_total + 1},
+        "survivors, recorded": {"survivors": evidence.survivors + 1},
+        "hosts, recorded": {"hosts_total": evidence.hosts_total + 1},
         f"the score of {score.host}": {"scores": (score._replace(score=score.score + 1), *evidence.scores[1:])},
         "recorded Other": {"refusals": (refusal._replace(filter="Other"), *evidence.refusals[1:])}}
     assert one.same

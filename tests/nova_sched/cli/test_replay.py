@@ -96,7 +96,8 @@ def cloud():
 
 def changed(cloud, cell, number, change):
     """Change the data of the decision of a number in a cell's log."""
-    places = [place for place, payload in enumerate(cloud.logs[cell]) if codec.decode_record(payload).events[0].name == "DecisionMade"]
+    places = [place for place, payload in enumerate(cloud.logs[cell])
+              if codec.decode_record(payload).events[0].name == "DecisionMade"]
     record = codec.decode_record(cloud.logs[cell][places[number]])
     event = record.events[0]
     cloud.logs[cell][places[number]] = codec.encode_record(record.epoch, [event._replace(data=change(event.data))])
@@ -110,7 +111,8 @@ def other_scores(data):
     evidence = events.thaw("Evidence", data.evidence)
     first = evidence.scores[0]
     weighers = (first.weighers[0]._replace(raw=99.0), *first.weighers[1:])
-    return with_evidence(data._replace(hosts=data.hosts[::-1]), scores=(first._replace(weighers=weighers), *evidence.scores[1:]))
+    return with_evidence(data._replace(hosts=data.hosts[::-1]),
+                         scores=(first._replace(weighers=weighers), *evidence.scores[1:]))
 
 
 @pytest.mark.parametrize("cell, number, change, told", [
@@ -128,9 +130,12 @@ def test_the_first_cause_is_told(cloud, cell, number, change, told, capsys):
 
 
 @pytest.mark.parametrize("change, told", [
-    (lambda data: with_evidence(data, policy_digest="0" * 16), "(policy): its policy 0000000000000000 is in none of the logs"),
-    (lambda data: with_evidence(data, positions=(events.CellPosition("cell1", "", 99, 0, 0, False),)), "(position): the log of cell1"),
-    (lambda data: with_evidence(data, positions=(events.CellPosition("cell9", "", 3, 0, 0, False),)), "the log of cell9 is not among"),
+    (lambda data: with_evidence(data, policy_digest="0" * 16),
+     "(policy): its policy 0000000000000000 is in none of the logs"),
+    (lambda data: with_evidence(data, positions=(events.CellPosition("cell1", "", 99, 0, 0, False),)),
+     "(position): the log of cell1"),
+    (lambda data: with_evidence(data, positions=(events.CellPosition("cell9", "", 3, 0, 0, False),)),
+     "the log of cell9 is not among"),
     (lambda data: data._replace(evidence=b"\xc1"), "the evidence cannot be read"),
 ], ids=["policy", "position", "cell", "evidence"])
 def test_what_cannot_be_made_again(cloud, change, told, capsys):

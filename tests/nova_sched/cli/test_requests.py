@@ -62,7 +62,8 @@ def test_a_claim_lost_to_another_scheduler_is_told(played_cloud, run):
 
 
 def test_every_request_of_the_play_ends_as_it_was_played(played_cloud, run):
-    ends = {"built": {"built", "deleted"}, "no_valid_host": {"no-valid-host"}, "max_retries_exceeded": {"retries-exhausted"}}
+    ends = {"built": {"built", "deleted"}, "no_valid_host": {"no-valid-host"},
+            "max_retries_exceeded": {"retries-exhausted"}}
     for row in played_cloud.rows[::12]:
         facts, = json.loads(run("explain", row["instance"], "-o", "json")[1])
         assert facts["end"]["code"] in ends[row["outcome"]], row
@@ -98,9 +99,11 @@ def test_a_host_that_would_do_now(capsys):
 
 
 @pytest.mark.parametrize("said, code, text", [
-    ([("conductor/c", events.BuildFailed(uuid_of("vm"), "req-vm", "a", 1, "no disk", True))], "retries-exhausted", "no disk"),
+    ([("conductor/c", events.BuildFailed(uuid_of("vm"), "req-vm", "a", 1, "no disk", True))], "retries-exhausted",
+     "no disk"),
     ([("conductor/c", events.ClaimExpired(uuid_of("vm"), uuid_of("claim 0")))], "given-back", "its claim expired"),
-    ([("scheduler/one", events.ClaimReleased(uuid_of("vm"), uuid_of("claim 0"), "given up"))], "given-back", "given up"),
+    ([("scheduler/one", events.ClaimReleased(uuid_of("vm"), uuid_of("claim 0"), "given up"))], "given-back",
+     "given up"),
     ([], "claimed", "claimed on a, not started yet"),
 ])
 def test_how_it_ended(said, code, text, capsys):
@@ -146,8 +149,8 @@ def test_an_ambiguous_id_lists_what_it_may_be(capsys):
 def test_everything_of_a_build_that_was_retried(played_cloud, run):
     code, said, _ = run("show", played_cloud.instance("built", attempts="2"))
     assert code == 0
-    for words in ("funnel", "scores", "policy", "knowing", "accepted", "simulated failure", "InstanceStarted", "(an alternate)",
-                  "claim to started", "end        built on"):
+    for words in ("funnel", "scores", "policy", "knowing", "accepted", "simulated failure", "InstanceStarted",
+                  "(an alternate)", "claim to started", "end        built on"):
         assert words in said, words
 
 
@@ -182,13 +185,15 @@ def test_columns_of_all_weighers_of_all_hosts(capsys):
     with Logs(cloud) as logs:
         assert logs.run("show", uuid_of("forged")) == 0
     said = capsys.readouterr().out
-    assert re.search(r"CPUWeigher +RAMWeigher", said) and re.search(r"(?m)b +next +\+1\.000 +- +\+1\.000 \(2\.5\)", said)
+    assert re.search(r"CPUWeigher +RAMWeigher", said) and re.search(r"(?m)b +next +\+1\.000 +- +\+1\.000 \(2\.5\)",
+                                                                    said)
 
 
 def test_a_claim_that_is_in_no_log(capsys):
     cloud = decided(("vm", 1))
     decision = cloud.events("cell1", "DecisionMade")[0]
-    cloud.append("cell1", "scheduler/two", decision._replace(instance_uuid=uuid_of("lone"), claim_uuid=uuid_of("no claim")))
+    cloud.append("cell1", "scheduler/two", decision._replace(instance_uuid=uuid_of("lone"),
+                                                             claim_uuid=uuid_of("no claim")))
     with Logs(cloud) as logs:
         assert logs.run("show", uuid_of("lone")) == 0
         said = capsys.readouterr().out
@@ -231,7 +236,8 @@ def test_why_the_own_host_of_an_affinity_group_was_refused_is_told(capsys):
     with Logs(cloud) as logs:
         assert logs.run("explain", uuid_of("second")) == 0
         said = capsys.readouterr().out
-        (facts,), own = logs.json(capsys, "explain", uuid_of("second"))[1], re.search("the group's own host ([ab]) was refused for VCPU", said)
+        (facts,), own = (logs.json(capsys, "explain", uuid_of("second"))[1],
+                         re.search("the group's own host ([ab]) was refused for VCPU", said))
     assert said.startswith("0/2 hosts: 1 VCPU, 1 affinity") and own
     assert [(one["host"], one["reason"]) for one in facts["group_hosts"]] == [(own[1], "VCPU")]
     assert "lacked" not in said

@@ -45,7 +45,7 @@ def written_db(path, *said, cell="cell1"):
     return f"{cell}=sqlite:///{path}"
 
 
-# --- state -------------------------------------------------------------------------------------------------------------
+# --- state ----------------------------------------------------------------------------------------------------------
 
 def test_state_of_all_hosts(told):
     code, out, err = told("state")
@@ -94,11 +94,13 @@ def test_state_at_moments(told):
 
 @pytest.mark.parametrize(("arguments", "code", "said"), [
     (["state", "nowhere"], 1, "there is no host 'nowhere'"), (["state", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
-    (["state", "--columns", "host,shoe"], 2, "there is no column 'shoe'"), (["state", "--at", "soon"], 2, "is no moment"),
+    (["state", "--columns", "host,shoe"], 2, "there is no column 'shoe'"),
+    (["state", "--at", "soon"], 2, "is no moment"),
     (["state", "--at", "cell1:999999"], 4, "ends at position"), (["state", "--at", "7"], 2, "needs the name of a cell"),
     (["state", "--limit", "0"], 2, "wanted 1 or more"), (["state", "host-1", "-o", "csv"], 2, "does not fit a table"),
     (["diff", "last", "first"], 2, "earlier one first"), (["diff", "first", "last", "nowhere"], 1, "no host 'nowhere'"),
-    (["instances", "--sort", "shoe"], 2, "cannot sort by 'shoe'"), (["instances", "--limit", "0"], 2, "wanted 1 or more"),
+    (["instances", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
+    (["instances", "--limit", "0"], 2, "wanted 1 or more"),
     (["instances", "--marker", "nobody"], 2, "there is no instance nobody"),
     (["capacity"], 2, "wanted either a FLAVOR"), (["capacity", "m1.none"], 1, "wanted one of play-"),
     (["capacity", "--like", "req-none"], 1, "no decision for req-none"), (["capacity", "0:0:0"], 2, "asks for nothing"),
@@ -143,7 +145,7 @@ def test_hostile_names_cannot_write_to_the_terminal(capsys, tmp_path):
         assert "\x1b" not in said.out + said.err and "\\x1b" in said.out
 
 
-# --- diff --------------------------------------------------------------------------------------------------------------
+# --- diff -----------------------------------------------------------------------------------------------------------
 
 def test_diff_names_the_events(told, played):
     code, out, err = told("diff", "first", "last", "-o", "json")
@@ -162,13 +164,15 @@ def test_diff_of_hosts_alone_and_its_exit_code(told):
     assert (code, len(out.splitlines())) == (0, 1) and "0 changes on 0 hosts" in err
 
 
-# --- instances ---------------------------------------------------------------------------------------------------------
+# --- instances ------------------------------------------------------------------------------------------------------
 
 def test_instances_are_those_that_were_built(told, played):
     code, out, _ = told("instances", "-o", "json")
     rows = json.loads(out)
-    assert code == 0 and {(row["instance"], row["host"]) for row in rows if row["state"] == "running"} == placements(played)
-    assert all(row["flavor"].startswith("play-") and row["project"] == "play" and row["resources"]["VCPU"] for row in rows)
+    assert code == 0 and {(row["instance"], row["host"]) for row in rows
+                          if row["state"] == "running"} == placements(played)
+    assert all(row["flavor"].startswith("play-") and row["project"] == "play" and row["resources"]["VCPU"]
+               for row in rows)
     assert "flavor" not in told("instances", "--no-flavors", "-o", "csv")[1].splitlines()[0].split(",")
 
 
@@ -176,9 +180,12 @@ def test_instances_are_filtered(told):
     rows = json.loads(told("instances", "-o", "json")[1])
     host = rows[0]["host"]
     for arguments, wanted in (
-            (["--host", host], lambda row: row["host"] == host), (["--cell", "cell2"], lambda row: row["cell"] == "cell2"),
-            (["--host", "host-1*", "--cell", "cell1"], lambda row: row["cell"] == "cell1" and row["host"].startswith("host-1")),
-            (["--state", "claimed"], lambda row: row["state"] == "claimed"), (["--project", "nobody"], lambda row: False),
+            (["--host", host], lambda row: row["host"] == host),
+            (["--cell", "cell2"], lambda row: row["cell"] == "cell2"),
+            (["--host", "host-1*", "--cell", "cell1"],
+             lambda row: row["cell"] == "cell1" and row["host"].startswith("host-1")),
+            (["--state", "claimed"], lambda row: row["state"] == "claimed"),
+            (["--project", "nobody"], lambda row: False),
             (["--instance", rows[3]["instance"]], lambda row: row["instance"] == rows[3]["instance"])):
         assert json.loads(told("instances", "-o", "json", *arguments)[1]) == [row for row in rows if wanted(row)]
 
@@ -216,10 +223,12 @@ def test_instances_of_a_cell_that_is_down(told, played, tmp_path, monkeypatch, c
         rows = json.loads(said.out)
         assert {(row["instance"], row["host"], row["state"]) for row in rows} == {
             (row["instance"], row["host"], row["state"]) for row in wanted}
-        assert all(re.fullmatch(r"down, as of 20\d\d-.*Z", row["as_of"]) for row in rows) and "there is no file" in said.err
+        assert (all(re.fullmatch(r"down, as of 20\d\d-.*Z", row["as_of"]) for row in rows)
+                and "there is no file" in said.err)
     assert replay(["instances", "--log", logs["cell1"], "--log", down, "-o", "json", "--no-cache"]) == 4
     said = capsys.readouterr()
-    assert {row["cell"] for row in json.loads(said.out)} == {"cell1"} and "cell2: nothing is known of its instances" in said.err
+    assert ({row["cell"] for row in json.loads(said.out)} == {"cell1"}
+            and "cell2: nothing is known of its instances" in said.err)
 
 
 def test_an_instance_that_moves_is_there_twice(capsys, tmp_path):
@@ -230,7 +239,7 @@ def test_an_instance_that_moves_is_there_twice(capsys, tmp_path):
         ("a", f"running as {uuid_of('migration')}"), ("b", "claimed")]
 
 
-# --- capacity, stats, top ----------------------------------------------------------------------------------------------
+# --- capacity, stats, top -------------------------------------------------------------------------------------------
 
 def test_capacity_adds_up(told):
     for by in ("cell", "az", "aggregate"):
@@ -302,6 +311,7 @@ def test_an_exported_file_says_the_same(told, played, tmp_path, capsys):
     exported = str(tmp_path / "logs.nslog")
     assert replay(["export", "--no-redact", "-o", exported, "--log", str(played)]) == 0
     capsys.readouterr()
-    for command in (["state", "--at", "cell1:20", "-o", "json"], ["state", "host-1", "-o", "json"], ["diff", "first", "last"],
-                    ["instances", "-o", "csv"], ["capacity", "1:1024"], ["stats"], ["top", "--once"]):
+    for command in (["state", "--at", "cell1:20", "-o", "json"], ["state", "host-1", "-o", "json"],
+                    ["diff", "first", "last"], ["instances", "-o", "csv"], ["capacity", "1:1024"], ["stats"],
+                    ["top", "--once"]):
         assert told(*command)[:2] == told(*command, log=exported)[:2]

@@ -128,7 +128,8 @@ def test_who_leaves_makes_room_for_who_comes(capsys):
     cloud.ask(engine, "vm-2")
     cloud.settle()
     recorded, again, _ = columns(cloud, capsys)
-    assert recorded["placed"] == again["placed"] == 2 and again["vcpu_fill_at_end"] == recorded["vcpu_fill_at_end"] == 1.0
+    assert (recorded["placed"] == again["placed"] == 2
+            and again["vcpu_fill_at_end"] == recorded["vcpu_fill_at_end"] == 1.0)
 
 
 def test_what_ran_before_the_log_began_stays(capsys):
@@ -181,7 +182,8 @@ def test_an_affinity_group_goes_where_its_first_one_goes_here(capsys):
     cloud = cloud_of(("a", 8, "cell1"), ("b", 6, "cell2"), cells=("cell1", "cell2"))
     engine = deciding(cloud)
     for number in range(3):
-        cloud.ask(engine, f"vm-{number}", group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]))
+        cloud.ask(engine, f"vm-{number}",
+                  group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]))
         cloud.settle()
     recorded, again, changed = columns(cloud, capsys, "--drop-host", "a")
     assert recorded["placed"] == again["placed"] == changed["placed"] == 3

@@ -220,7 +220,8 @@ def test_one_host_alone_is_refused_as_it_is_among_all():
             view = filters.HostView(cloud.table, cloud.table.roots()[cloud.table.roots() == row])
             reasons = {refusal.reason for refusal in one.refusals(view, asked, policy, cloud.scope(asked))
                        if refusal.hosts[0]}
-            assert reasons == {reason for reason, hosts in refused.items() if cloud.table.host_names[row] in hosts}, name
+            assert reasons == {reason for reason, hosts in refused.items()
+                               if cloud.table.host_names[row] in hosts}, name
 
 
 BAD_HINTS = [

@@ -10,7 +10,8 @@ from nova_sched.projection.in_flight import InFlight
 from rpc_api import digest, events
 from rpc_api.codec import DecodedRecord
 from rpc_api.packing import pack
-from tests.builders import EPOCH, Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree, uuid_of
+from tests.builders import (EPOCH, Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree,
+                            uuid_of)
 
 NICS = pool(2)
 NODES = (
@@ -156,7 +157,8 @@ OTHER_NODES = (NODES[0]._replace(dedicated_cpus=(2, 6), siblings=((2,), (6,))),
 
 @pytest.mark.parametrize("nodes, asked, outcome", [
     (OTHER_NODES, use(0, 6), "CPUs of NUMA node 0"), (OTHER_NODES, use(0, 2), "accepted"),
-    (ONE_NODE, use(0, 6), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 7), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 2, 3), "accepted"),
+    (ONE_NODE, use(0, 6), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 7), "CPUs of NUMA node 0"),
+    (ONE_NODE, use(0, 2, 3), "accepted"),
 ])
 def test_a_cpu_stays_taken_where_a_host_comes_back_with_other_nodes(nodes, asked, outcome):
     cell = Cell(host(), asking("one", use(1, 6, isolated=True)))

@@ -1,4 +1,5 @@
-"""Exported files: the reading half of the log's contract, holes, damage of every kind, and what comes back out of them."""
+"""Exported files: the reading half of the log's contract, holes, damage of every kind, and what comes back
+out of them."""
 
 import itertools
 import random
@@ -32,7 +33,8 @@ def written(path, records, cell="cell1", last=None):
     """A file of (position, payload[, account]) records of one cell; returns its path."""
     with open(path, "wb") as file:
         ends = (records[0][0], records[-1][0]) if records else (0, -1)
-        writer = Writer(file, Header(False, 1, "test", (Range(cell, EPOCH, ends[0], ends[1] if last is None else last),)))
+        writer = Writer(file,
+                        Header(False, 1, "test", (Range(cell, EPOCH, ends[0], ends[1] if last is None else last),)))
         for record in records:
             writer.add(cell, Record(*record), 1, 0)
         writer.end()
@@ -152,7 +154,7 @@ def test_a_log_that_gives_its_own_positions_takes_no_holes(tmp_path):
         target.delete()
 
 
-# --- damage --------------------------------------------------------------------------------------------------------------
+# --- damage ---------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def many(tmp_path, monkeypatch):
@@ -249,10 +251,11 @@ def test_random_bytes_behind_the_magic(tmp_path):
             open_archive(path)
 
 
-# --- forged files, whose checksums are right -----------------------------------------------------------------------------
+# --- forged files, whose checksums are right ------------------------------------------------------------------------
 
 def with_index(path, packed, cut=0):
-    """A file of ten records with another index (its bytes before compression); ``cut``: how many megabytes of zeros follow."""
+    """A file of ten records with another index (its bytes before compression); ``cut``: how many megabytes
+    of zeros follow."""
     with open(path, "wb") as file:
         writer = Writer(file, Header(False, 1, "test", (Range("cell1", EPOCH, 0, 9),)))
         for number in range(10):
@@ -269,7 +272,8 @@ CHUNK_OF_TEN = ("cell1", 0, 9, 10, 10, 0, 0, -1, b"x" * 16)
 
 
 @pytest.mark.parametrize("frame", [
-    (b"C", CHUNK_OF_TEN, 2**63, 100), (b"C", CHUNK_OF_TEN, 0, 1 << 30), (b"C", ("cell1", 0, 2**63, *CHUNK_OF_TEN[3:]), 0, 1),
+    (b"C", CHUNK_OF_TEN, 2**63, 100), (b"C", CHUNK_OF_TEN, 0, 1 << 30),
+    (b"C", ("cell1", 0, 2**63, *CHUNK_OF_TEN[3:]), 0, 1),
     (b"C", ("cell1", 9, 0, *CHUNK_OF_TEN[3:]), 0, 1), (b"S", ("cell1", -1, b"x" * 16), 0, 1)])
 def test_an_index_that_lies_is_not_followed(tmp_path, frame):
     log = only(with_index(tmp_path / "file", msgpack.packb([frame])))
@@ -303,13 +307,14 @@ def test_a_chunk_over_another_is_not_passed_over_in_silence(tmp_path):
     assert len(found) == 10 and "the records 10 to 19 of cell1" in str(gap)
 
 
-# --- states --------------------------------------------------------------------------------------------------------------
+# --- states ---------------------------------------------------------------------------------------------------------
 
 def test_states_are_kept_and_used(tmp_path, monkeypatch):
     monkeypatch.setattr("nova_sched.replay.exporting.SNAPSHOT_EVERY", 50)
     voice, agent = Voice("scheduler/one"), Voice("compute_agent/a")
     with open_log(f"memory://states-{next(_names)}") as log:
-        log.append([record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH))), record_of(agent.say(report("a"))),
+        log.append([record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH))),
+                    record_of(agent.say(report("a"))),
                     *(record_of(voice.say(claim(f"vm-{number}", "a"))) for number in range(300))])
         source = SimpleNamespace(logs={"cell1": log})
         path = tmp_path / "file"
@@ -333,7 +338,8 @@ def test_states_are_kept_and_used(tmp_path, monkeypatch):
 def test_several_cells_and_an_empty_one(tmp_path):
     logs = {cell: open_log(f"memory://{cell}-{next(_names)}") for cell in ("cell1", "cell2", "cell3")}
     for cell in ("cell1", "cell2"):
-        logs[cell].append([record_of(Voice("conductor/c").say(events.LogOpened(cell, uuid_of(cell))), epoch=uuid_of(cell))])
+        logs[cell].append([record_of(Voice("conductor/c").say(events.LogOpened(cell, uuid_of(cell))),
+                                     epoch=uuid_of(cell))])
     with open(tmp_path / "file", "wb") as file:
         export(SimpleNamespace(logs=logs), {cell: Span(*log.bounds()) for cell, log in logs.items()}, file, 1)
     with Source([str(tmp_path / "file")]) as source:

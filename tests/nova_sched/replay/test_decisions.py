@@ -1,4 +1,5 @@
-"""Decisions are found by their bytes, and made again in the scene that their scheduler knew: one by one and in one walk."""
+"""Decisions are found by their bytes, and made again in the scene that their scheduler knew: one by one and
+in one walk."""
 
 import pytest
 
@@ -100,7 +101,8 @@ def test_records_by_bytes_and_backwards(busy):
     with Logs(busy) as logs, logs.source() as source:
         log = source.logs["cell1"]
         ahead = [position for position, _ in holding(log, [b"ClaimProposed"])]
-        assert ahead and ahead == [position for position, _ in backwards(log, [b"ClaimProposed"], log.bounds().last)][::-1]
+        assert ahead and ahead == [position for position, _ in backwards(log, [b"ClaimProposed"],
+                                                                         log.bounds().last)][::-1]
         assert [position for position, _ in holding(log, [b"ClaimProposed"], ahead[1], ahead[2])] == ahead[1:3]
         assert next(backwards(log, [b"ClaimProposed"], ahead[2] - 1))[0] == ahead[1]
 

@@ -13,8 +13,9 @@ from tests import builders
 from tests.builders import claim, consumer, deleted, inventory_of, moved, of, pool, report, started, tree, uuid_of
 from tests.nova_sched.replay.logs import Written, decision, request
 
-NODE = events.HostNUMACell(0, 0, (0, 1), (2, 3, 4, 5), ((0, 1), (2, 3), (4, 5)), 4096, (events.HostPages(4, 4096 * 256, 0),
-                                                                                   events.HostPages(2048, 64, 2)))
+NODE = events.HostNUMACell(0, 0, (0, 1), (2, 3, 4, 5), ((0, 1), (2, 3), (4, 5)), 4096,
+                           (events.HostPages(4, 4096 * 256, 0),
+                       events.HostPages(2048, 64, 2)))
 GPU = pool(4, numa_node=0)
 GUEST = events.Guest((events.NUMAUse(0, 0, 0, ((0, 2), (1, 3)), (), False, 64, 2048),),
                      (events.PCIUse(pool_key(GPU), 1, None),), {})
@@ -23,7 +24,8 @@ GUEST = events.Guest((events.NUMAUse(0, 0, 0, ((0, 2), (1, 3)), (), False, 64, 2
 def changes(written, first, last, *patterns):
     """(host, kind, what) -> (before, after, names and positions of the causes)."""
     found = difference(History({"cell1": written.log}), {"cell1": first}, {"cell1": last}, patterns)
-    return {(one.host, one.kind, one.what): (one.before, one.after, [(cause.name, cause.position) for cause in one.causes])
+    return {(one.host, one.kind, one.what): (one.before, one.after,
+                                             [(cause.name, cause.position) for cause in one.causes])
             for one in found}
 
 
@@ -67,7 +69,8 @@ def test_hosts_that_come_go_and_change():
     written.say(report("a", disabled=True, num_io_ops=3, inventory=tree("a", inventories=(
         inventory_of(total=16, ratio=2.0), inventory_of("MEMORY_MB", 16384)))))  # 7
     found = changes(written, 2, 7)
-    assert found["a", "status", None] == ("up", "disabled (disabled: maintenance)", [("HostReported", 3), ("HostReported", 7)])
+    assert found["a", "status", None] == ("up", "disabled (disabled: maintenance)",
+                                          [("HostReported", 3), ("HostReported", 7)])
     assert found["a", "status", "num_io_ops"][:2] == ("0", "3")
     assert found["b", "removed", None] == ("up", None, [("HostRemoved", 4)])
     assert found["c", "added", None] == (None, "down (lost: not heard of)", [("HostReported", 5), ("HostLost", 6)])
@@ -88,7 +91,8 @@ def test_what_only_passed_by_is_forgotten(monkeypatch):
     from nova_sched.replay import difference as module
     monkeypatch.setattr(module, "MOST", 5)
     sizes, real = [], module._Causes.watch
-    monkeypatch.setattr(module._Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances))))
+    monkeypatch.setattr(module._Causes, "watch",
+                        lambda self, *what: (real(self, *what), sizes.append(len(self.instances))))
     written = Written(report("a"), claim("kept", "a"))
     for number in range(50):
         written.say(claim(f"vm-{number}", "a")).say(started(f"vm-{number}", "a")).say(deleted(f"vm-{number}", "a"))
@@ -108,7 +112,8 @@ def test_everything_of_a_host_with_nodes_devices_and_a_child():
                      inventories=(inventory_of(total=8, reserved=1, ratio=2.0), inventory_of("PCPU", 4)),
                      numa_cells=(NODE,), pci_pools=(GPU,), availability_zone="east")
     held = consumer("vm", of("a", 2, "PCPU"), of("a_child", 1, "VGPU"))._replace(guest=pack(GUEST))
-    written = Written(report("a", held, inventory=inventory, metrics={"cpu.percent": 12.5}), claim("new", "a", of("a", 3)))
+    written = Written(report("a", held, inventory=inventory, metrics={"cpu.percent": 12.5}),
+                      claim("new", "a", of("a", 3)))
     world = History({"cell1": written.log}).world_at({"cell1": 2})
     (cell, host), = named_hosts(world, ["a"])
     details = details_of(world, cell, host, {1: 111, 2: 222})
@@ -123,7 +128,8 @@ def test_everything_of_a_host_with_nodes_devices_and_a_child():
     assert [(one["instance"], one["state"], one["since"]) for one in details["instances"]] == [
         (uuid_of("vm"), "running", 111), (uuid_of("new"), "claimed", 222)]
     row, = rows_of(world, [(cell, host)])
-    assert row.amounts == {"VCPU": (3, 14), "PCPU": (2, 4), "VGPU": (1, 4)} and row.zone == "east" and row.instances == 2
+    assert (row.amounts == {"VCPU": (3, 14), "PCPU": (2, 4), "VGPU": (1, 4)} and row.zone == "east"
+            and row.instances == 2)
     assert Sums(world.table).of(host.root) == row.amounts
 
 

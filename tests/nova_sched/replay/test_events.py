@@ -26,7 +26,8 @@ def test_subjects():
 def batch():
     said = report("host-5")
     return [AGENT.say(said), AGENT.say(confirmation(said)), SCHEDULER.say(claim("vm-1", "host-5")),
-            SCHEDULER.say(claim("vm-2", "host-50")), AGENT.say(started("vm-1", "host-5")), SCHEDULER.say(released("vm-2"))]
+            SCHEDULER.say(claim("vm-2", "host-50")), AGENT.say(started("vm-1", "host-5")),
+            SCHEDULER.say(released("vm-2"))]
 
 
 RECORDS = [
@@ -37,7 +38,8 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize("needle", [b"host-5", b"host-50", b"ClaimProposed", uuid_of("vm-2").encode(), b"nothing", b"\x93", b"1"])
+@pytest.mark.parametrize("needle", [b"host-5", b"host-50", b"ClaimProposed", uuid_of("vm-2").encode(), b"nothing",
+                                    b"\x93", b"1"])
 @pytest.mark.parametrize("payload", RECORDS, ids=range(len(RECORDS)))
 def test_holding_is_a_part_of_decoding(payload, needle):
     """Each event that is found is as decode_record gives it; none whose bytes hold the needle is left out."""
@@ -98,16 +100,19 @@ def test_conditions(conditions, indexes):
 
 
 @pytest.mark.parametrize("conditions, indexes", [
-    ({}, [0, 1, 2]), ({"hosts": ["host-5"]}, [0, 2]), ({"types": ["set-aside"]}, [0, 1]), ({"types": ["HostSeen"]}, [2]),
-    ({"types": ["set-aside"], "hosts": ["host-5"]}, [0]), ({"excluded": [("type", "set-aside")]}, [2])])
+    ({}, [0, 1, 2]), ({"hosts": ["host-5"]}, [0, 2]), ({"types": ["set-aside"]}, [0, 1]),
+    ({"types": ["HostSeen"]}, [2]), ({"types": ["set-aside"], "hosts": ["host-5"]}, [0]),
+    ({"excluded": [("type", "set-aside")]}, [2])])
 def test_what_cannot_be_read_is_found_by_its_bytes(conditions, indexes):
     assert wanted(RECORDS[3], **conditions) == indexes
 
 
 def test_a_migration_belongs_to_its_instance():
     """The consumer of a migration has a uuid of its own; what becomes of it is shown with the instance."""
-    records = [record_of(SCHEDULER.say(claim("vm", "a"))), record_of(SCHEDULER.say(claim("migration", "b", instance="vm"))),
-               record_of(SCHEDULER.say(released("migration"))), record_of(SCHEDULER.say(moved("a", "migration", "other")))]
+    records = [record_of(SCHEDULER.say(claim("vm", "a"))),
+               record_of(SCHEDULER.say(claim("migration", "b", instance="vm"))),
+               record_of(SCHEDULER.say(released("migration"))),
+               record_of(SCHEDULER.say(moved("a", "migration", "other")))]
     match = Match(instances=[uuid_of("vm")])
     assert [len(match.events_of(payload, "cell1", number)) for number, payload in enumerate(records)] == [1, 1, 1, 1]
     assert Match(instances=[uuid_of("vm")]).events_of(records[2], "cell1", 2) == []

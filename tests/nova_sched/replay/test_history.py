@@ -26,8 +26,9 @@ def random_log(seed, count=60, url=None):
     for number in range(count):
         host, name = rng.choice(HOSTS), f"vm-{rng.randrange(12)}"
         written.say(rng.choice((
-            claim(name, host, attempt=number), started(name, host), deleted(name, host), released(name, rng.randrange(count)),
-            expired(name, rng.randrange(count)), report(host, disabled=rng.random() < 0.5), events.HostLost(host, "silent"),
+            claim(name, host, attempt=number), started(name, host), deleted(name, host),
+            released(name, rng.randrange(count)), expired(name, rng.randrange(count)),
+            report(host, disabled=rng.random() < 0.5), events.HostLost(host, "silent"),
             events.HostRemoved(host, "gone") if rng.random() < 0.2 else report(host))))
     return written.log
 
@@ -142,9 +143,10 @@ def test_the_cache_has_an_end(tmp_path, often, monkeypatch):
 def without_front(first, directory):
     """Take what stands before a position out of the log of a directory."""
     with sqlite3.connect(directory / "log.db") as database:
-        table = next(name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name "
-                                                          "NOT LIKE 'sqlite_%'"))
-        column = next(name for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})") if kind == "INTEGER")
+        table = next(name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND "
+                                                          "name NOT LIKE 'sqlite_%'"))
+        column = next(name for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})")
+                      if kind == "INTEGER")
         database.execute(f"DELETE FROM {table} WHERE {column} < ?", (first,))
     database.close()
 

@@ -22,14 +22,16 @@ def at(*parts):
     ("-0.5s", NOW - SECOND // 2), ("@-2h", NOW - 7200 * SECOND), ("yesterday", at(20)), ("today", at(21)),
     ("2026-11-21", at(21)), ("2026-11-21T12:03", at(21, 12, 3)), ("2026-11-21 12:03:05", at(21, 12, 3, 5)),
     ("2026-11-21T12:03:05Z", at(21, 12, 3, 5)), ("2026-11-21T13:03:05+01:00", at(21, 12, 3, 5)),
-    ("2026-11-21T12:03:05.123Z", at(21, 12, 3, 5) + 123 * 10**6), ("12:03", at(21, 12, 3)), ("9:03:05", at(21, 9, 3, 5)),
-    ("@1763726585", 1763726585 * SECOND), ("@1763726585.25", 1763726585 * SECOND + SECOND // 4)])
+    ("2026-11-21T12:03:05.123Z", at(21, 12, 3, 5) + 123 * 10**6), ("12:03", at(21, 12, 3)),
+    ("9:03:05", at(21, 9, 3, 5)), ("@1763726585", 1763726585 * SECOND),
+    ("@1763726585.25", 1763726585 * SECOND + SECOND // 4)])
 def test_a_time_as_it_may_be_written(text, at_ns):
     assert parse_time(text, NOW) == at_ns
     assert parse_moment(text, NOW).at_ns == at_ns
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "-15", "-15x", "1200", "@x", "2026-11-21T", "--", "12:3"])
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "-15", "-15x", "1200", "@x", "2026-11-21T", "--",
+                                  "12:3"])
 def test_what_is_no_time_is_said_to_be_none(text):
     with pytest.raises(errors.UsageError, match="is no time, wanted one like"):
         parse_time(text, NOW)

@@ -61,9 +61,10 @@ def test_reasons(redactor, text, kept):
 
 
 @pytest.mark.parametrize("key, value, hidden", [
-    ("availability_zone", "az 1", False), ("filter_tenant_id", f"{PROJECT}, other", True), ("filter_tenant_id3", PROJECT, True),
-    ("owner", SECRET, True), ("rack", "r1,r2", False), ("rack", PROJECT, True), ("cpu_weight_multiplier", "2.0", False),
-    ("trait:CUSTOM_X", "required", False), ("hw_machine_type", "q35,pc", False), ("img_owner_id", PROJECT, True), ("floor", "3", False)])
+    ("availability_zone", "az 1", False), ("filter_tenant_id", f"{PROJECT}, other", True),
+    ("filter_tenant_id3", PROJECT, True), ("owner", SECRET, True), ("rack", "r1,r2", False), ("rack", PROJECT, True),
+    ("cpu_weight_multiplier", "2.0", False), ("trait:CUSTOM_X", "required", False),
+    ("hw_machine_type", "q35,pc", False), ("img_owner_id", PROJECT, True), ("floor", "3", False)])
 def test_metadata(redactor, key, value, hidden):
     shown = redactor.metadata({key: value})[key]
     assert (shown != value) is hidden
@@ -73,17 +74,21 @@ def test_metadata(redactor, key, value, hidden):
 def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
     """``filter_tenant_id_PROJECT`` is what operators write; a filter's reason quotes the key that it compared."""
     key, hidden = f"of_{PROJECT}", f"of_{redactor.name(PROJECT)}"
-    updated = events.AggregateUpdated(uuid_of("x"), f"hosts of {PROJECT}", ("a",), {f"filter_tenant_id_{PROJECT}": "x", key: "1"})
+    updated = events.AggregateUpdated(uuid_of("x"), f"hosts of {PROJECT}", ("a",),
+                                      {f"filter_tenant_id_{PROJECT}": "x", key: "1"})
     shown = redactor.data("AggregateUpdated", updated)
     assert PROJECT not in repr(shown) and hidden in shown.metadata and all(
         name == hidden or name.startswith("filter_tenant_id_") for name in shown.metadata)
-    asked = request(extra_specs={f"aggregate_instance_extra_specs:{key}": "1"}, scheduler_hints={key: ("1",)}, image_properties={key: "1"})
-    refusals = tuple(events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate", "extra spec of_9"))
+    asked = request(extra_specs={f"aggregate_instance_extra_specs:{key}": "1"}, scheduler_hints={key: ("1",)},
+                    image_properties={key: "1"})
+    refusals = tuple(events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate",
+                                                                        "extra spec of_9"))
     evidence = events.Evidence(asked, (), "0" * 16, 1, 2, 0, 0, refusals, ())
     made = decision()._replace(evidence=pack(evidence), reason=summarize(0, 2, refusals))
     shown = redactor.data("DecisionMade", made)
     again = events.thaw("Evidence", shown.evidence)
-    assert PROJECT.encode() not in shown.evidence and f"aggregate_instance_extra_specs:{hidden}" in again.request.extra_specs
+    assert (PROJECT.encode() not in shown.evidence
+            and f"aggregate_instance_extra_specs:{hidden}" in again.request.extra_specs)
     assert PROJECT not in shown.reason and shown.reason == summarize(0, 2, again.refusals)
 
 
@@ -98,8 +103,9 @@ def test_words_of_metadata_and_properties_stay_equal(redactor):
 
 
 @pytest.mark.parametrize("name, value, hidden", [
-    ("group", uuid_of("x"), False), ("group", "my group", True), ("same_host", uuid_of("x"), False), ("cidr", "/24", False),
-    ("cidr", "/255.255.0.0", False), ("build_near_host_ip", "10.1.2.3", True), ("color", SECRET, True), ("_nova_check_type", "rebuild", False),
+    ("group", uuid_of("x"), False), ("group", "my group", True), ("same_host", uuid_of("x"), False),
+    ("cidr", "/24", False), ("cidr", "/255.255.0.0", False), ("build_near_host_ip", "10.1.2.3", True),
+    ("color", SECRET, True), ("_nova_check_type", "rebuild", False),
     ("query", '[">=", "$free_ram_mb", 1024]', False), ("query", '["=", "$host_ip", "10.1.2.3"]', True)])
 def test_hints(redactor, name, value, hidden):
     (shown,) = redactor.hints({name: (value,)})[name]
@@ -121,10 +127,13 @@ def test_every_event_that_has_a_text_is_thought_of():
     """A new event, or a new field of one, is to be looked at: is there anything private in it?"""
     untouched = {name: tuple(schema.fields) for name, schema in EVENTS.items() if name not in _HIDE}
     assert untouched == {
-        "LogOpened": ("cell", "epoch"), "LogRebased": ("cell", "first", "accounts_required"), "AccountsRequired": ("required",),
-        "HostConfirmed": ("host", "digest"), "HostSeen": ("host",), "ClaimExpired": ("consumer_uuid", "claim_uuid"),
-        "InstanceDeleted": ("host", "instance_uuid"), "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
-        "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"), "GroupFenced": ("group_uuid", "anchor")}
+        "LogOpened": ("cell", "epoch"), "LogRebased": ("cell", "first", "accounts_required"),
+        "AccountsRequired": ("required",), "HostConfirmed": ("host", "digest"), "HostSeen": ("host",),
+        "ClaimExpired": ("consumer_uuid", "claim_uuid"),
+        "InstanceDeleted": ("host", "instance_uuid"),
+        "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
+        "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
+        "GroupFenced": ("group_uuid", "anchor")}
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
 
 
@@ -140,7 +149,7 @@ def test_every_filter_refuses_the_same(name, said, facts, options, refused):
     assert Asked(*hidden).refused_by(BUILT_IN[name], hide.request(asked), policy=policy) == refused
 
 
-# --- whole logs ------------------------------------------------------------------------------------------------------------
+# --- whole logs -----------------------------------------------------------------------------------------------------
 
 def guest():
     return pack(events.Guest((), (), {"os_admin_user": SECRET, "hw_disk_bus": "scsi", "team": SECRET}))
@@ -152,7 +161,8 @@ def private(name, *allocations):
 
 def decision():
     request = events.SchedulingRequest(
-        "req-1", PROJECT, "small", {"aggregate_instance_extra_specs:rack": PROJECT}, {"img_owner_id": PROJECT, "note": SECRET}, (), "none",
+        "req-1", PROJECT, "small", {"aggregate_instance_extra_specs:rack": PROJECT},
+        {"img_owner_id": PROJECT, "note": SECRET}, (), "none",
         (), (), (), None, (), (), (), None, None, None, None, user_id=USER,
         scheduler_hints={"color": (SECRET,), "build_near_host_ip": ("10.1.2.3",)})
     evidence = events.Evidence(request, (), "0" * 16, 1, 0, 0, 0, (), ())
@@ -168,18 +178,24 @@ def said():
     later = report("a", private("vm-0"), private("vm-1"), inventory=tree("a", host_ip="10.1.2.3"))
     yield record_of(conductor.say(events.LogOpened("cell1", EPOCH)))
     yield record_of(agent.say(first), agent.say(confirmation(first)))
-    yield record_of(other.say(report("b", inventory=tree("b", host_ip="2001:db8::7"))), other.say(events.HostConfirmed("b", 12345)))
+    yield record_of(other.say(report("b", inventory=tree("b", host_ip="2001:db8::7"))),
+                    other.say(events.HostConfirmed("b", 12345)))
     yield record_of(scheduler.say(claim("vm-1", "a")._replace(project_id=PROJECT, guest=guest(), forced=True)))
-    yield record_of(agent.say(started("vm-1", "a")._replace(consumer=private("vm-1"))), agent.say(later), agent.say(confirmation(later)))
+    yield record_of(agent.say(started("vm-1", "a")._replace(consumer=private("vm-1"))), agent.say(later),
+                    agent.say(confirmation(later)))
     yield record_of(agent.say(later._replace(consumers_digest=99)), agent.say(events.HostConfirmed("a", 77)))
     yield record_of(scheduler.say(decision()), scheduler.say(decision()._replace(evidence=b"\xc1" + SECRET.encode())))
-    yield record_of(scheduler.say(events.AggregateUpdated(uuid_of("rack"), "rack", ("a",), {"filter_tenant_id": PROJECT, "rack": PROJECT,
-                                                                                           "owner": USER})))
+    yield record_of(scheduler.say(events.AggregateUpdated(uuid_of("rack"), "rack", ("a",),
+                                                          {"filter_tenant_id": PROJECT, "rack": PROJECT,
+                                                          "owner": USER})))
     yield record_of(conductor.say(events.BuildFailed(uuid_of("vm-1"), "req-1", "a", 1, f"no {SECRET}", False)),
-                    conductor.say(released("vm-1")._replace(reason=SECRET)), conductor.say(events.HostLost("b", f"{SECRET} is down")))
-    yield record_of(scheduler.say(events.InstancesTracked("a", (events.TrackedInstance(uuid_of("vm-1"), {"team": SECRET}),), ())))
+                    conductor.say(released("vm-1")._replace(reason=SECRET)),
+                    conductor.say(events.HostLost("b", f"{SECRET} is down")))
+    yield record_of(scheduler.say(events.InstancesTracked("a", (events.TrackedInstance(uuid_of("vm-1"),
+                                                                                       {"team": SECRET}),), ())))
     yield b"\xc1" + SECRET.encode()
-    yield codec.msgpack.packb([1, EPOCH, [["Melted", "1.0", "conductor/c", 1, 9, 0, [SECRET]], list(conductor.say(events.HostSeen("b")))]])
+    yield codec.msgpack.packb([1, EPOCH, [["Melted", "1.0", "conductor/c", 1, 9, 0, [SECRET]],
+                                          list(conductor.say(events.HostSeen("b")))]])
     yield record_of(agent.say(report("a", inventory=b"\xc1" + SECRET.encode())))
     yield record_of(scheduler.say(claim("vm-3", "a")._replace(project_id=PROJECT, guest=b"\xc1" + SECRET.encode())))
     yield record_of(conductor.say(events.HostRemoved("b", SECRET)))
@@ -221,7 +237,8 @@ def test_the_fold_of_what_is_left_is_the_same_but_for_texts(tmp_path):
     true, outcomes, noted = folded(before)
     hidden, hidden_outcomes, hidden_noted = folded(after)
     assert hidden_outcomes == outcomes and hidden_noted == noted and {one.kind for one in noted} >= {"digest-mismatch"}
-    assert [(one.position, one.index) for one in hidden.quarantine] == [(one.position, one.index) for one in true.quarantine]
+    assert [(one.position, one.index) for one in hidden.quarantine] == [(one.position, one.index)
+                                                                        for one in true.quarantine]
     for counts in (true.counts, hidden.counts):
         for kind in [kind for kind in counts if kind.startswith("set-aside:")]:
             del counts[kind]
@@ -231,14 +248,16 @@ def test_the_fold_of_what_is_left_is_the_same_but_for_texts(tmp_path):
         [getattr(one, "name", None) for one in record.events] for _, record in before]
     for name, host in hidden.hosts.items():
         reported = next(event.data for _, record in reversed(after) for event in record.events
-                        if getattr(event, "name", "") == "HostReported" and event.data.host == name and event.data.inventory != b"\xc1")
+                        if getattr(event, "name", "") == "HostReported" and event.data.host == name
+                        and event.data.inventory != b"\xc1")
         assert reported.consumers_digest == 99 or host.running_digest == digest.consumers_digest(
             events.thaw("HostConsumers", reported.consumers).consumers)
 
 
 def test_why_an_event_was_taken_out_is_told(tmp_path):
     _, archive = exported(tmp_path, said())
-    reasons = [event.reason for _, record in decoded_records(archive) for event in record.events if isinstance(event, codec.SetAside)]
+    reasons = [event.reason for _, record in decoded_records(archive)
+               for event in record.events if isinstance(event, codec.SetAside)]
     assert len(reasons) == 2 and "'Redacted: undecodable'" in reasons[0] and "'Redacted: unknown-type'" in reasons[1]
 
 

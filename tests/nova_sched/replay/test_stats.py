@@ -27,8 +27,8 @@ def said():
     return (report("a"), report("b"), decision("vm", "a", known=0), claim("vm", "a"), claim("big", "a", of("a", 99)),
             started("vm", "a"), decision("none", known=4, took_ns=8_000_000, attempt=1, refusals=(
                 ("ResourceFilter", "VCPU", 3), ("ComputeFilter", "disabled", 1))),
-            claim("lost", "b"), events.BuildFailed(uuid_of("lost"), "req-lost", "b", 0, "no disk", True), released("lost"),
-            deleted("vm", "a"), events.HostLost("b", "silent"))
+            claim("lost", "b"), events.BuildFailed(uuid_of("lost"), "req-lost", "b", 0, "no disk", True),
+            released("lost"), deleted("vm", "a"), events.HostLost("b", "silent"))
 
 
 def counted(written, first=None, last=None, interval_ns=None):
@@ -38,7 +38,7 @@ def counted(written, first=None, last=None, interval_ns=None):
     return stats, hosts
 
 
-# --- stats -------------------------------------------------------------------------------------------------------------
+# --- stats ----------------------------------------------------------------------------------------------------------
 
 def test_all_is_counted():
     stats, hosts = counted(Written(*said()))
@@ -47,7 +47,8 @@ def test_all_is_counted():
     assert (one.claims_accepted, one.claims_refused, one.started, one.failed, stats.final_failures) == (2, 1, 1, 1, 1)
     assert stats.by_type["ClaimProposed"][0] == 3 and sum(count for count, _ in stats.by_type.values()) == 13
     assert stats.by_role == {**stats.by_role, "compute_agent": [4, stats.by_role["compute_agent"][1]]}
-    assert sum(size for _, size in stats.by_cell.values()) <= stats.bytes == sum(size for _, size in stats.by_role.values())
+    assert (sum(size for _, size in stats.by_cell.values()) <= stats.bytes
+            == sum(size for _, size in stats.by_role.values()))
     assert stats.reasons == {"VCPU": 1, "disabled": 1} and stats.reason_hosts == {"VCPU": 3, "disabled": 1}
     assert stats.build_time.facts(SECOND_NS)["max"] == 2 and stats.knowledge_lag.facts()["max"] == 2
     assert stats.busy == {("cell1", "a"): 3, ("cell1", "b"): 1}
@@ -123,7 +124,7 @@ def test_percentiles_of_little():
     assert values.facts()["max"] == 3 and values.percentile(99) == pytest.approx(3, rel=0.03)
 
 
-# --- times -------------------------------------------------------------------------------------------------------------
+# --- times ----------------------------------------------------------------------------------------------------------
 
 def test_times_are_those_of_decoding():
     written = Written(*said())
@@ -134,12 +135,13 @@ def test_times_are_those_of_decoding():
     assert times_of(written.log, [*wanted, -4, 99]) == wanted and wanted[13] is None
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\xc1", b"\x93\x01\xa1x\x91\x97\xa1x", b"\x93\x02\xa1x\x90", b"\x93\x01\xa1x\x90"])
+@pytest.mark.parametrize("payload", [b"", b"\x93", b"\xc1", b"\x93\x01\xa1x\x91\x97\xa1x", b"\x93\x02\xa1x\x90",
+                                     b"\x93\x01\xa1x\x90"])
 def test_a_time_is_read_of_no_garbage(payload):
     assert peeked_time(payload) is None
 
 
-# --- live --------------------------------------------------------------------------------------------------------------
+# --- live -----------------------------------------------------------------------------------------------------------
 
 def fed(live, written, now_ns):
     for position, record in records_of(written.log):
@@ -169,7 +171,8 @@ def test_a_view_counts_the_window():
 def test_what_is_older_than_the_window_goes():
     written = Written(*said())
     live = fed(Live(["cell1"], window_s=5), written, Written.at(12))
-    assert live.view(Written.at(12)).decisions == 0 and live.view(Written.at(12)).hosts == (("cell1", "b", 2), ("cell1", "a", 1))
+    assert (live.view(Written.at(12)).decisions == 0
+            and live.view(Written.at(12)).hosts == (("cell1", "b", 2), ("cell1", "a", 1)))
     assert live.view(Written.at(60)).hosts == () and live.view(Written.at(60)).events_s == 0
     for number in range(100):
         live.feed("cell1", 20 + number, codec.DecodedRecord(None, [codec.make_event(
@@ -193,7 +196,8 @@ def test_logs_are_followed_in_threads_that_end():
         waited_for(lambda: feed.pump(now_ns), lambda: live.view(now_ns).cells[0].position == 4)
         for data in said()[4:]:
             written.say(data)
-        waited_for(lambda: feed.pump(now_ns), lambda: live.view(now_ns).refused == 1 and live.view(now_ns).cells[0].position == 12)
+        waited_for(lambda: feed.pump(now_ns),
+                   lambda: live.view(now_ns).refused == 1 and live.view(now_ns).cells[0].position == 12)
     finally:
         feed.stop()
     assert threading.active_count() == before
@@ -225,7 +229,7 @@ def test_the_last_time_and_first_positions():
     assert first_positions(logs, Written.at(4)) == {"cell1": 5, "empty": 0}
 
 
-# --- the terminal ------------------------------------------------------------------------------------------------------
+# --- the terminal ---------------------------------------------------------------------------------------------------
 
 class _Fed:
     def __init__(self):

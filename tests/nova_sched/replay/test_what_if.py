@@ -32,7 +32,8 @@ def busy():
     for number in range(8):
         policy = ("affinity", "anti-affinity")[number % 2]
         for member in range(3):
-            cloud.ask(engines[member % 2], f"vm-{number}-{member}", vcpus=1, group=server_group(policy, f"group-{number}"))
+            cloud.ask(engines[member % 2], f"vm-{number}-{member}", vcpus=1,
+                      group=server_group(policy, f"group-{number}"))
         cloud.settle()
     return cloud
 
@@ -56,7 +57,8 @@ def test_groups_keep_their_rules_and_nobody_gets_too_much(busy, name):
     assert (table.used[:, :table.count] <= table.capacity[:, :table.count]).all()
     assert tally.asked == 24 == len(tally.placed) + sum(tally.refused.values()) and not tally.missing
     for number in range(8):
-        hosts = [tally.placed[uuid] for uuid in (uuid_of(f"vm-{number}-{member}") for member in range(3)) if uuid in tally.placed]
+        hosts = [tally.placed[uuid] for uuid in (uuid_of(f"vm-{number}-{member}") for member in range(3))
+                 if uuid in tally.placed]
         assert len(set(hosts)) == (min(1, len(hosts)) if number % 2 == 0 else len(hosts)), (number, hosts)
 
 

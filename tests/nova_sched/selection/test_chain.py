@@ -22,7 +22,8 @@ from tests.nova_sched.selection.asks import Asked, group, pci, request, server_g
 HOSTS = 24
 NAMES = [f"h{number}" for number in range(HOSTS)]
 #: Left out: one that would leave no host without metrics, one that leaves a single host, and the costly ones.
-ENABLED = [name for name, one in filters.BUILT_IN.items() if not one.costly and name not in ("MetricsFilter", "SameHostFilter")]
+ENABLED = [name for name, one in filters.BUILT_IN.items() if not one.costly
+           and name not in ("MetricsFilter", "SameHostFilter")]
 #: Every weigher, each with another multiplier, and filters of all kinds: those of facts stand among those of use.
 POLICY = Policy(enabled_filters=(*ENABLED[::2], *ENABLED[1::2]),
                 weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
@@ -82,7 +83,8 @@ aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("
                            ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"},
                             {"cpu_weight_multiplier": "0"}, {"metrics_weight_multiplier": "0"},
                             {"build_failure_weight_multiplier": "2"}, {"filter_tenant_id": "another"},
-                            {"instance_type": "another"}, {"max_instances_per_host": "1"}, {"max_io_ops_per_host": "2"})))
+                            {"instance_type": "another"}, {"max_instances_per_host": "1"},
+                            {"max_io_ops_per_host": "2"})))
 others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
                           events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"),
                           events.AggregateDeleted(uuid_of("rack"))])
@@ -249,21 +251,25 @@ class Watched(HostTable):
 read = set()
 #: Something to look into for every filter and weigher.
 ASKED = request(
-    group(VCPU=1, MEMORY_MB=1), vcpus=1, memory_mb=1, root_gb=1, availability_zone="east", target_cell="cell1", image_id="image",
-    preferred_cell="cell1", image_properties={"hw_architecture": "x86_64", "os_distro": "x"}, extra_specs={"free_ram_mb": ">= 1"},
+    group(VCPU=1, MEMORY_MB=1), vcpus=1, memory_mb=1, root_gb=1, availability_zone="east", target_cell="cell1",
+    image_id="image",
+    preferred_cell="cell1", image_properties={"hw_architecture": "x86_64", "os_distro": "x"},
+    extra_specs={"free_ram_mb": ">= 1"},
     scheduler_hints={"query": (QUERY,), "build_near_host_ip": ("10.0.0.1",), "cidr": ("/24",)})
 THREADS = {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "require"}
 
 
-@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values(), *BUILT_IN.values()) if one.static],
+@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values(), *BUILT_IN.values())
+                                 if one.static],
                          ids=lambda one: one.name)
 def test_only_those_that_follow_use_look_at_it(one):
-    metadata = {"availability_zone": "east", "filter_tenant_id": "x", "instance_type": "x", "os_distro": "y", "free_ram_mb": "1",
-                "max_io_ops_per_host": "1", "max_instances_per_host": "1"}
+    metadata = {"availability_zone": "east", "filter_tenant_id": "x", "instance_type": "x", "os_distro": "y",
+                "free_ram_mb": "1", "max_io_ops_per_host": "1", "max_instances_per_host": "1"}
     pools = (events.PCIPool("8086", "1", None, {}, 7),)
     cloud = Asked(*(report(name, inventory=tree(name, inventories=(
-        inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 9), inventory_of("DISK_GB", 9)), pci_pools=pools)) for name in NAMES), events.AggregateUpdated(
-        uuid_of("rack"), "rack", tuple(NAMES[:5]), metadata), policy=POLICY)
+        inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 9), inventory_of("DISK_GB", 9)), pci_pools=pools))
+        for name in NAMES),
+        events.AggregateUpdated(uuid_of("rack"), "rack", tuple(NAMES[:5]), metadata), policy=POLICY)
     table, rows = cloud.table, cloud.table.roots()
     table.__class__ = Watched
     read.clear()

@@ -246,9 +246,11 @@ def random_host(rng, name):
     """A report of a host of one of a few makes, in one of a few states of each."""
     make = rng.randrange(3)
     # The node with most devices is tried first; it is not the one with most of those that are asked for.
-    pools = [*(pool(1 + make + number, numa_node=number) for number in range(2)), pool(9, product_id="1521", numa_node=0)]
+    pools = [*(pool(1 + make + number, numa_node=number) for number in range(2)),
+             pool(9, product_id="1521", numa_node=0)]
     cells = tuple(node(number, "legacy", threads=1 + make % 2) for number in range(2 if make else 1))
-    uses = numa.fit(HostDevices(Capacity(cells, ())), guest(rng.choice((1, 3, 8))), 1.0, 1.0) if rng.random() < 0.7 else ()
+    uses = (numa.fit(HostDevices(Capacity(cells, ())), guest(rng.choice((1, 3, 8))), 1.0, 1.0) if rng.random() < 0.7
+            else ())
     taken = tuple(events.PCIUse(pool_key(one), 1, None) for one in pools if rng.random() < 0.5)
     running = consumer(f"guest of {name}")._replace(guest=pack(events.Guest(uses, taken, {})))
     return report(name, running, inventory=tree(
@@ -263,7 +265,8 @@ def test_many_hosts_are_judged_as_each_alone(enabled):
     policy, verdicts = Policy(enabled_filters=(enabled,)), set()
     cloud, clouds = Asked(*hosts, policy=policy), [Asked(one, policy=policy) for one in hosts]
     for _ in range(20):
-        asked = request(numa=guest(*[rng.choice((1, 4, 7))] * rng.choice((1, 2)), policy=rng.choice((None, "dedicated")),
+        asked = request(numa=guest(*[rng.choice((1, 4, 7))] * rng.choice((1, 2)),
+                                   policy=rng.choice((None, "dedicated")),
                                    memory_mb=rng.choice((1024, 3500))), pci=tuple(
             pci(rng.choice((1, 3, 5)), numa_policy=rng.choice(("required", "preferred")), product_id="1520")
             for _ in range(rng.randrange(3))))

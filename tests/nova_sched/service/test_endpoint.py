@@ -132,7 +132,8 @@ def refused(scheduler):
     return [(one.request_id, one.instances, one.reason) for one in said if isinstance(one, events.RequestRefused)]
 
 
-LARGE = Aggregate(uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)], metadata={})
+LARGE = Aggregate(uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)],
+                  metadata={})
 UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadata={})
 
 
@@ -142,10 +143,14 @@ UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadat
     ("update_aggregates", {"aggregates": None}, "update_aggregates is not noted: .* cannot be read"),
     ("update_aggregates", {"aggregates": ["a"]}, "update_aggregates is not noted: .* cannot be read"),
     ("delete_aggregate", {"aggregate": None}, "delete_aggregate is not noted: .* cannot be read"),
-    ("update_instance_info", {"host_name": "a1", "instance_info": []}, "update_instance_info is not noted: .* cannot be read"),
-    ("sync_instance_info", {"host_name": "a1", "instance_uuids": 7}, "sync_instance_info is not noted: .* cannot be read"),
-    ("sync_instance_info", {"host_name": ["a1"], "instance_uuids": []}, "sync_instance_info is not noted: a host has the name"),
-    ("delete_instance_info", {"host_name": "a1", "instance_uuid": [1]}, "delete_instance_info is not noted: .* no UUID"),
+    ("update_instance_info", {"host_name": "a1", "instance_info": []},
+     "update_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": "a1", "instance_uuids": 7},
+     "sync_instance_info is not noted: .* cannot be read"),
+    ("sync_instance_info", {"host_name": ["a1"], "instance_uuids": []},
+     "sync_instance_info is not noted: a host has the name"),
+    ("delete_instance_info", {"host_name": "a1", "instance_uuid": [1]},
+     "delete_instance_info is not noted: .* no UUID"),
 ])
 def test_a_cast_that_comes_to_nothing_is_told_of(scheduler, caplog, cast, arguments, told):
     """Nobody hears what a cast raises, and nova does not cast again."""
@@ -160,8 +165,9 @@ def test_an_aggregate_that_cannot_be_noted_keeps_no_other_from_it(scheduler):
     good = Aggregate(uuid=uuid_of("good"), name="good", hosts=["a1"], metadata={})
     SchedulerEndpoint(scheduler).update_aggregates(CONTEXT, [LARGE, good])
     said_of(scheduler, "a1")
-    wait_until(lambda: uuid_of("good") in scheduler.call(lambda engine: set(engine.cloud.table.aggregates)).result(20), 20,
-               "the aggregate is not there")
+    wait_until(
+        lambda: uuid_of("good") in scheduler.call(lambda engine: set(engine.cloud.table.aggregates)).result(20), 20,
+        "the aggregate is not there")
 
 
 @pytest.mark.parametrize("name, hints, reason", [

@@ -281,8 +281,8 @@ GONE = None
 
 
 @pytest.mark.parametrize("before, said", [
-    (aggregate("a"), [aggregate("a", "b"), aggregate("a")]), (GONE, [aggregate("a"), GONE]), (aggregate("a"), [GONE, aggregate("a")]),
-    (GONE, [aggregate("a"), aggregate("b"), aggregate("a")]),
+    (aggregate("a"), [aggregate("a", "b"), aggregate("a")]), (GONE, [aggregate("a"), GONE]),
+    (aggregate("a"), [GONE, aggregate("a")]), (GONE, [aggregate("a"), aggregate("b"), aggregate("a")]),
 ])
 @pytest.mark.parametrize("available", [True, False])
 def test_an_aggregate_is_as_was_said_last(before, said, available):

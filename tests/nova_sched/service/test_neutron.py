@@ -29,8 +29,9 @@ PASSWORD = "the password of nova"
 
 
 class Fakes:
-    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults`` give a
-    path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds; ``link`` is the query of links to further pages."""
+    """Keystone and Neutron in one HTTP server: ``ports``, ``subnets`` and ``extensions`` are Neutron's; ``faults``
+    give a path an answer of its own, (status, text); ``delay`` is waited before each answer of Neutron, in seconds;
+    ``link`` is the query of links to further pages."""
 
     def __init__(self):
         self.ports, self.subnets, self.faults, self.extensions = {}, {}, {}, ["segment"]
@@ -69,7 +70,8 @@ class Fakes:
             start = int(query.get("marker", ["0"])[0])
             page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start:start + self.page]]}
             if start + self.page < len(found):
-                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?{self.link or query_of_network}&marker={start + self.page}"}]
+                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?"
+                                          f"{self.link or query_of_network}&marker={start + self.page}"}]
             return page
         kind, _, key = path.removeprefix("/v2.0/").partition("/")
         found = {"ports": self.ports, "subnets": self.subnets}.get(kind, {}).get(key)
@@ -201,7 +203,8 @@ DEEP = "[" * 50_000 + "]" * 50_000
 ODD = [(f"/v2.0/ports/{PORT}", text) for text in (
     DEEP, '{"port": {}}', '{"port": {"fixed_ips": []}}', '{"port": {"network_id": 7}}', *(
         f'{{"port": {{"network_id": "{NET}", {rest}}}}}' for rest in (
-            '"fixed_ips": [1]', '"fixed_ips": 7', '"fixed_ips": {"a": 1}', '"fixed_ips": [{"subnet_id": []}]', '"binding:vnic_type": [1]')))]
+            '"fixed_ips": [1]', '"fixed_ips": 7', '"fixed_ips": {"a": 1}', '"fixed_ips": [{"subnet_id": []}]',
+            '"binding:vnic_type": [1]')))]
 ODD += [("/v2.0/subnets", f'{{"subnets": [{{}}], {rest}}}') for rest in (
     '"subnets_links": 7', '"subnets_links": [1]', '"subnets_links": [{"rel": "next", "href": 7}]',
     '"subnets_links": [{"rel": "next", "href": "http://[bad"}]', '"subnets": [{"segment_id": {}}]')]
