@@ -116,6 +116,12 @@ class _Server:
         """End the server in good order; its data stay."""
         self._end(self._process, signal.SIGTERM)
 
+    def wait_kept(self) -> None:
+        """Wait until the server has on its disk who coordinates its streams: killed within the first second after the first of
+        them was declared, it forgets that, and none of them comes back."""
+        wait_until(lambda: any(b"rabbit_stream_coordinator" in path.read_bytes() for path in self.dir.rglob("names.dets")), 20,
+                   "the coordinator of the streams is not on the disk")
+
     def kill(self) -> None:
         """End the server with SIGKILL, as a power cut does; its data stay."""
         self._end(self._process, signal.SIGKILL)

@@ -139,6 +139,7 @@ def test_a_broker_that_is_killed_and_comes_back(rabbit_server, url, log):
     log.append(payloads(3))
     with log.read_from(0) as reader:
         assert len(read_all(reader, 3)) == 3
+        rabbit_server.wait_kept()
         rabbit_server.kill()
         try:
             with pytest.raises(errors.LogUnavailable, match="[Cc]onnection|closed|reset"):
