@@ -50,6 +50,7 @@ def test_a_server_ends_with_a_killed_owner(redis_server):
         owner.send_signal(signal.SIGKILL)
         owner.wait(20)
         wait_until(lambda: not accepts(int(port)), 20, "the server lives on")
+    assert not accepts(int(port))
     shutil.rmtree(directory)
 
 

@@ -1,5 +1,6 @@
 """What the commands of the replay tool have in common: how logs are named, shown and read."""
 
+import abc
 import argparse
 import os
 import re
@@ -98,9 +99,9 @@ class ReplayCommand(Command):
                                     f"the directory of a play), or ${ENVIRONMENT}")
         return names
 
+    @abc.abstractmethod
     def run_on(self, source, arguments) -> int:
         """Do it; returns the exit code."""
-        raise NotImplementedError
 
     @contextmanager
     def history(self, source, arguments):

@@ -3,9 +3,9 @@
 from nova_sched.cli.output import stamp
 from nova_sched.cli.text import one_line
 from nova_sched.replay.events import SET_ASIDE, project_of, subjects
+from nova_sched.replay.plain import plain
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
-from rpc_api.events.schema import PackedObjectField
 
 #: Of an event's type on a terminal.
 COLOURS = {
@@ -62,25 +62,6 @@ def as_json(cell, position, index, event) -> dict:
     return found | {"type": event.name, "version": event.version, "producer": event.producer,
                     "producer_epoch": event.producer_epoch, "sequence": event.sequence, "at": stamp(event.at_ns),
                     "at_ns": event.at_ns, "data": plain(event.data)}
-
-
-def _unpacked(name, packed):
-    try:
-        return plain(events.thaw(name, packed))
-    except errors.InvalidEvent as broken:
-        return {"unreadable": str(broken), "raw": packed.hex()}
-
-
-def plain(value):
-    """A frozen record as JSON has it: by the names of its fields."""
-    if hasattr(value, "_asdict"):
-        schema = value.schema.fields
-        return {name: (_unpacked(schema[name].objname, item)
-                       if isinstance(schema[name], PackedObjectField) and item is not None else plain(item))
-                for name, item in value._asdict().items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    return value
 
 
 # --- the text of each event ------------------------------------------------------------------------------------------

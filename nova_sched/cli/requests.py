@@ -1,5 +1,7 @@
 """What show, explain and why-not have in common: naming a request, and saying what it asked."""
 
+import abc
+
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.text import one_line
@@ -30,9 +32,9 @@ class RequestCommand(ReplayCommand):
         with self.history(source, arguments) as history:
             return self.tell(source, history, policies, by_instance, arguments)
 
+    @abc.abstractmethod
     def tell(self, source, history, policies, by_instance, arguments) -> int:
         """Show it: ``by_instance`` is instance -> its decisions (Recorded), in the order in which they were made."""
-        raise NotImplementedError
 
     def lines(self, lines) -> None:
         """Write lines, of which texts from logs make no more."""

@@ -7,7 +7,7 @@ import msgpack
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.hosts import TRACKED, amounts_of
-from nova_sched.replay.reading import TIMEOUT
+from nova_sched.replay.reading import BATCH, records_between
 from rpc_api import errors, events
 
 #: Places of fields in packed records.
@@ -15,7 +15,6 @@ _EVIDENCE_REQUEST = events.Evidence._fields.index("request")
 _FLAVOR_NAME = events.SchedulingRequest._fields.index("flavor_name")
 _DECISION_INSTANCE = events.DecisionMade._fields.index("instance_uuid")
 _DECISION_EVIDENCE = events.DecisionMade._fields.index("evidence")
-BATCH = 500
 
 
 class InstanceRow(NamedTuple):
@@ -89,19 +88,12 @@ def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict
     Reads the whole log, but decodes of it only what it looks for.
     """
     flavors, bounds = {}, log.bounds()
-    if not uuids or bounds.count < 1:
+    if not uuids:
         return flavors
-    last, done = min(last, bounds.last), 0
-    with log.read_from(bounds.first) as reader:
-        while reader.position <= last:
-            records = reader.read(min(BATCH, last - reader.position + 1), TIMEOUT)
-            if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
-                                            f"{TIMEOUT:.0f} s; see to its broker")
-            for record in records:
-                if b"DecisionMade" in record.payload:
-                    flavors.update(_asked_in(record.payload, uuids))
-            done += len(records)
+    for done, record in enumerate(records_between(log, None, last), 1):
+        if b"DecisionMade" in record.payload:
+            flavors.update(_asked_in(record.payload, uuids))
+        if not done % BATCH:
             progress(done, bounds.count)
     return flavors
 

@@ -7,11 +7,10 @@ import msgpack
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.histogram import Histogram
-from nova_sched.replay.reading import TIMEOUT
+from nova_sched.replay.reading import BATCH, records_between
 from rpc_api import codec, errors, events
 from rpc_api.codec import Event
 
-BATCH = 500
 #: Claims that wait for their instance to start; the oldest is forgotten first.
 MAX_WAITING = 100_000
 MAX_INTERVALS = 100_000
@@ -198,16 +197,13 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             continue
         world = history.world_at({cell: first[cell] - 1}, stats.unknown)
         projection = world.projections.get(cell) or Projection(cell, HostTable(), whole=False)
-        with log.read_from(first[cell]) as reader:
-            while reader.position <= last[cell]:
-                records = reader.read(min(BATCH, last[cell] - reader.position + 1), TIMEOUT)
-                if not records:
-                    raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
-                                                f"{TIMEOUT:.0f} s; see to its broker")
-                for record in records:
-                    decoded = codec.decode_record(record.payload, record.account)
-                    outcomes, _ = projection.fold([(record.position, decoded)])
-                    stats.note(cell, record.position, record.payload, decoded, outcomes if projection.whole else None)
-                history.progress(cell, reader.position - first[cell], last[cell] - first[cell] + 1)
+        total = last[cell] - first[cell] + 1
+        for record in records_between(log, first[cell], last[cell]):
+            decoded = codec.decode_record(record.payload, record.account)
+            outcomes, _ = projection.fold([(record.position, decoded)])
+            stats.note(cell, record.position, record.payload, decoded, outcomes if projection.whole else None)
+            done = record.position - first[cell] + 1
+            if not done % BATCH or done == total:
+                history.progress(cell, done, total)
         hosts += [(cell, name) for name in projection.hosts]
     return hosts

@@ -3,12 +3,11 @@
 import msgpack
 
 from nova_sched.replay.moments import time_of
-from nova_sched.replay.reading import TIMEOUT
+from nova_sched.replay.reading import records_between
 from rpc_api import codec
 
 #: Records that are read over rather than opening a reader anew behind them.
 NEAR = 200
-BATCH = 500
 
 
 def peeked_time(payload: bytes) -> int | None:
@@ -47,11 +46,6 @@ def times_of(log, positions) -> dict[int, int | None]:
 
 
 def _stretch(log, first, last, wanted):
-    with log.read_from(first) as reader:
-        while reader.position <= last:
-            records = reader.read(min(BATCH, last - reader.position + 1), TIMEOUT)
-            if not records:
-                return
-            for record in records:
-                if record.position in wanted:
-                    yield record.position, peeked_time(record.payload)
+    for record in records_between(log, first, last):
+        if record.position in wanted:
+            yield record.position, peeked_time(record.payload)

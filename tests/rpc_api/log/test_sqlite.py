@@ -130,8 +130,11 @@ def test_processes_may_create_it_at_once(url):
 
 def test_threads_may_create_it_at_once(url):
     with ThreadPoolExecutor(8) as pool:
-        for log in pool.map(open_log, [url] * 8):
-            log.close()
+        logs = list(pool.map(open_log, [url] * 8))
+    logs[0].append([b"one"])
+    assert [log.bounds() for log in logs] == [(0, 0)] * 8
+    for log in logs:
+        log.close()
 
 
 def test_a_full_disk_keeps_the_whole_batch_out(url):

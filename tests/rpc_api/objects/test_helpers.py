@@ -81,8 +81,10 @@ def test_request_group_mapping(spec):
 
 @pytest.mark.parametrize("cls", base.CLASSES.values(), ids=base.CLASSES)
 def test_lazy_fields_fit_their_field(cls):
+    assert set(cls.LAZY) <= set(cls.fields)
     for name in cls.LAZY:
-        getattr(cls(), name)
+        value = getattr(cls(), name)
+        assert cls.fields[name].coerce(cls(), name, value) == value
 
 
 @pytest.mark.parametrize("rules, wanted", [
