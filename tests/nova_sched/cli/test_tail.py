@@ -316,6 +316,8 @@ def test_following_learns_what_belongs_to_a_request(told):
 def test_a_log_that_is_replaced_while_it_is_followed(told, tmp_path):
     tail = Following("--log", told.name, "-n", "1", "--template", "{position}")
     assert tail.shown(1) == ["10"]
+    told.say(20, claim("vm-new", "host-1"))
+    assert tail.shown(2) == ["10", "11"], "it follows by now"
     (tmp_path / "log.db").rename(tmp_path / "elsewhere.db")
     assert tail.process.wait(60) == 4
     assert "removed or replaced" in tail.process.stderr.read()
