@@ -9,6 +9,9 @@ NAMES = ("decision", "chain", "fold", "memory", "start", "call", "schedulers", "
 
 def main(arguments):
     """Run the named benchmarks, all of them without names; options behind a name are that benchmark's."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(f"{__doc__}\n\nbenchmarks: {' '.join(NAMES)}")
+        return
     options = arguments[1:] if len(arguments) > 1 and arguments[1].startswith("-") else []
     names = arguments[:1] if options else arguments
     unknown = [name for name in names if name not in NAMES]

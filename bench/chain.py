@@ -282,6 +282,8 @@ class Alone:
     def _filter(self, rows):
         table, costly = self.cloud.table, self.one.costly
         requests = iter([self._new_request() if costly else self.request for _ in range(self.times)])
+        if len(rows) == 1:
+            return lambda: self.one.refusal_of(table, int(rows[0]), next(requests), self.policy)
         return lambda: list(self.one.refusals(HostView(table, rows), next(requests), self.policy, self._scope()))
 
     def _weigh(self, rows):

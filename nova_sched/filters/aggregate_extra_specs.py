@@ -1,5 +1,7 @@
 """AggregateInstanceExtraSpecsFilter: refuses hosts whose aggregates do not offer what the flavor asks for."""
 
+from functools import lru_cache
+
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
 
@@ -17,21 +19,22 @@ class AggregateInstanceExtraSpecsFilter(Filter):
     follows_use = False
 
     def seen(self, request):
-        return tuple(wanted_of_aggregates(request.extra_specs))
+        return wanted_of_aggregates(tuple(request.extra_specs.items()))
 
     def refusals(self, hosts, request, policy, scope):
-        for key, wanted in wanted_of_aggregates(request.extra_specs):
+        for key, wanted in self.seen(request):
             yield Refusal(f"extra spec {key} of the aggregate", hosts.by_aggregates(
                 lambda metadata, key=key, wanted=wanted: not any(match(word, wanted) for word in metadata.words(key))))
 
 
-def wanted_of_aggregates(extra_specs):
-    """List of (metadata key, wanted value) of a flavor's extra specs."""
+@lru_cache(1024)
+def wanted_of_aggregates(items):
+    """(metadata key, wanted value) of each of a flavor's extra specs (pairs) that asks for one."""
     wanted = []
-    for key, value in sorted(extra_specs.items()):
+    for key, value in sorted(items):
         scope, separator, rest = key.partition(":")
         if not separator:
             wanted.append((key, value))
         elif scope == _SCOPE:
             wanted.append((rest, value))
-    return wanted
+    return tuple(wanted)

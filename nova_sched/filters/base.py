@@ -73,10 +73,7 @@ class HostView:
     def aggregate_limits(self, key: str, default: int) -> np.ndarray:
         """The least whole number that aggregates of each host have under a key (int64, shape [hosts in view]); the
         default for hosts without one, and where one of theirs is no whole number."""
-        of_hosts = host_aggregates(self.table)
-        limits = self.table.derived(("aggregate limits", key, default), lambda: np.array(
-            [metadata.least(key, default) for metadata in of_hosts.metadata], np.int64)[of_hosts.column])
-        return limits[self.index]
+        return aggregate_limits(self.table, key, default)[self.index]
 
     def aggregate_keys(self) -> frozenset:
         """All keys that aggregates have in their metadata."""
@@ -108,16 +105,27 @@ class HostView:
         return member[self.index]
 
 
+def aggregate_limits(table, key: str, default: int) -> np.ndarray:
+    """As :meth:`HostView.aggregate_limits` of all rows of a table."""
+    return table.derived(("aggregate limits", key, default), lambda: _aggregate_limits(table, key, default))
+
+
+def _aggregate_limits(table, key, default):
+    of_hosts = host_aggregates(table)
+    return np.array([metadata.least(key, default) for metadata in of_hosts.metadata], np.int64)[of_hosts.column]
+
+
 class Filter(abc.ABC):
     """Base of the filters.
 
     ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
     requests of which that is the same, and only renewed where the log touched a host.
-    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and
-    is not asked again where a claim touched a host. Others may look at ``scope``, the
-    :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown the hosts only that
-    no filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is only shown to
-    the filters ``on_rebuild``.
+    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``,
+    and is not asked again where a claim touched a host; :meth:`follows` says it of one request. Others may look at
+    ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown the
+    hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is
+    only shown to the filters ``on_rebuild``. Of a few hosts those that are asked ``one_by_one`` answer in
+    :meth:`refusal_of`.
 
     ``options`` are those that it looks at, of the section [filter_scheduler] unless another is said ("[metrics]
     required"); ``reasons`` all texts that it refuses with, a word in braces for what differs.
@@ -130,11 +138,25 @@ class Filter(abc.ABC):
     follows_use: bool = True
     costly: bool = False
     on_rebuild: bool = False
+    one_by_one: bool = False
 
     def seen(self, request):
         """All that a static filter looks at of a request, hashable."""
         return ()
 
+    def follows(self, request) -> bool:
+        """Whether a static filter looks at the use of hosts for a request; it is the same for all of which
+        :meth:`seen` is."""
+        return self.follows_use
+
     @abc.abstractmethod
     def refusals(self, hosts: HostView, request, policy, scope):
         """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request."""
+
+    def refusal_of(self, table, row: int, request, policy) -> str | None:
+        """The first reason of a static filter to refuse one host, by its root row; None where it passes. The same as
+        :meth:`refusals` say, in a fraction of the time where the filter is asked ``one_by_one``."""
+        for refusal in self.refusals(HostView(table, np.array([row])), request, policy, None):
+            if refusal.hosts[0]:
+                return refusal.reason
+        return None

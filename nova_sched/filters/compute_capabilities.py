@@ -1,12 +1,13 @@
 """ComputeCapabilitiesFilter: refuses hosts that lack what the flavor's extra specs ask of the hypervisor."""
 
 import json
+from functools import lru_cache
 
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
-from nova_sched.projection.host_columns import OF_PROFILE, attribute
+from nova_sched.projection.host_columns import OF_PROFILE, OF_USE, attribute
 
 _BITS = "hw:maxphysaddr_bits"
 
@@ -22,18 +23,22 @@ class ComputeCapabilitiesFilter(Filter):
     reasons = ("capabilities",)
 
     def seen(self, request):
-        return tuple(wanted_capabilities(request.extra_specs))
+        return wanted_capabilities(tuple(request.extra_specs.items()))
+
+    def follows(self, request):
+        return any(path[0] in OF_USE for path, _, _ in self.seen(request))
 
     def refusals(self, hosts, request, policy, scope):
-        wanted = wanted_capabilities(request.extra_specs)
-        refused = [_lacking(hosts, *one) for one in wanted]
+        refused = [_lacking(hosts, *one) for one in self.seen(request)]
         if refused:
             yield Refusal("capabilities", np.logical_or.reduce(refused))
 
 
-def wanted_capabilities(extra_specs):
-    """List of (path of names, wanted value, required): ``required`` false where a host without such a value passes."""
-    extra_specs = dict(extra_specs)
+@lru_cache(1024)
+def wanted_capabilities(items):
+    """(path of names, wanted value, required) for each of the extra specs (pairs) that asks something of a host:
+    ``required`` false where one without such a value passes."""
+    extra_specs = dict(items)
     if _BITS in extra_specs:
         extra_specs["capabilities:cpu_info:maxphysaddr:bits"] = f">= {extra_specs.pop(_BITS)}"
     wanted = []
@@ -43,7 +48,7 @@ def wanted_capabilities(extra_specs):
             wanted.append(((key,), value, False))
         elif path[0] == "capabilities":
             wanted.append((tuple(path[1:]), value, True))
-    return wanted
+    return tuple(wanted)
 
 
 def _lacking(hosts, path, wanted, required):

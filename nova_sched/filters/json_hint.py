@@ -1,7 +1,8 @@
 """JsonFilter: refuses hosts that do not meet a query in the request's hints."""
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.filters.json_query import evaluate, parsed
+from nova_sched.filters.json_query import evaluate, names_in, parsed
+from nova_sched.projection.host_columns import OF_USE
 
 
 class JsonFilter(Filter):
@@ -23,6 +24,10 @@ class JsonFilter(Filter):
 
     def seen(self, request):
         return request.scheduler_hints.get("query", ())
+
+    def follows(self, request):
+        query = parsed(self.seen(request))
+        return query is not None and not OF_USE.isdisjoint(names_in(query))
 
     def refusals(self, hosts, request, policy, scope):
         query = parsed(self.seen(request))

@@ -6,7 +6,7 @@ host), an Attribute (a value of any type for each host, by its distinct values),
 
 import json
 import operator
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +101,13 @@ class _Reader:
         return None if one is None or one == "" else Constant(one)
 
 
+def names_in(part) -> set[str]:
+    """The attributes that a query, or a part of one, looks at."""
+    if isinstance(part, Variable):
+        return {part.path[0]}
+    return set().union(*map(names_in, part.arguments)) if isinstance(part, Term) else set()
+
+
 # --- working out -----------------------------------------------------------------------------------------------------
 
 def evaluate(query: Term, hosts):
@@ -160,13 +167,10 @@ class _Evaluation:
         if part.operator in COMPARISONS:
             return self._compared(part)
         truths = [self.truth(one) for one in part.arguments]
-        holds = self._all(part.operator == "and")
-        for true, absent in truths:
-            if part.operator == "and":
-                holds &= true if absent is None else true | absent
-            else:
-                holds |= true
-        return holds
+        if part.operator == "or":
+            return self._some([true for true, _ in truths])
+        hold = [true if absent is None else true | absent for true, absent in truths]
+        return reduce(operator.and_, hold) if hold else self._all(True)
 
     def _negated(self, term):
         truths = [self.truth(one) for one in term.arguments]
@@ -177,10 +181,7 @@ class _Evaluation:
 
     def _some(self, arrays):
         """Where one of some boolean arrays is true."""
-        found = self._all(False)
-        for one in arrays:
-            found |= one
-        return found
+        return reduce(operator.or_, arrays) if arrays else self._all(False)
 
     # --- variables ---------------------------------------------------------------------------------------------------
 
@@ -214,10 +215,10 @@ class _Evaluation:
     def _compared(self, term):
         """Where a comparison holds (boolean array)."""
         values = [self._value(one) for one in term.arguments]
-        varied = [value for value in values if not isinstance(value, Constant)]
-        if not any(isinstance(value, (Attribute, _Negated)) for value in varied) and all(
-                isinstance(value.value, (int, float)) for value in values if isinstance(value, Constant)):
+        if all([type(value) is np.ndarray or type(value) is Constant and isinstance(value.value, (int, float))
+                for value in values]):
             return self._compared_numbers(term.operator, values)
+        varied = [value for value in values if not isinstance(value, Constant)]
         if not varied:
             codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
         elif len(varied) == 1 and isinstance(varied[0], Attribute):
@@ -227,20 +228,17 @@ class _Evaluation:
         else:
             codes, rows = np.arange(len(self.hosts)), map(_there, zip(*map(self._of_each, values), strict=True))
         answers = [_compare(term.operator, row) for row in rows]
-        self._fail([answer is None for answer in answers], codes)
-        return np.array([bool(answer) for answer in answers], bool)[codes]
+        if None in answers:
+            self._fail([answer is None for answer in answers], codes)
+        return np.array(answers, bool)[codes]
 
     def _compared_numbers(self, name, values):
         if len(values) < 2:
             return self._all(False)
         first, *others = [value.value if isinstance(value, Constant) else value for value in values]
-        holds = self._all(name != "in")
-        for other in others:
-            if name == "in":
-                holds |= COMPARISONS[name](first, other)
-            else:
-                holds &= COMPARISONS[name](first, other)
-        return holds
+        holds = [COMPARISONS[name](first, other) for other in others]
+        found = reduce(operator.or_ if name == "in" else operator.and_, holds)
+        return found if isinstance(found, np.ndarray) else self._all(found)
 
     def _of_each(self, value):
         """The value of each host as Python has it."""

@@ -1,6 +1,7 @@
 """The filters of hosts that are busy: how much they build at once, how many instances they run."""
 
-from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.base import Filter, Refusal, aggregate_limits
+from nova_sched.projection.host_aggregates import host_aggregates
 
 
 class _LoadFilter(Filter):
@@ -9,6 +10,7 @@ class _LoadFilter(Filter):
 
     count = ""
     of_aggregates = False
+    one_by_one = True
 
     def refusals(self, hosts, request, policy, scope):
         option, = self.options
@@ -16,6 +18,14 @@ class _LoadFilter(Filter):
         if self.of_aggregates and option in hosts.aggregate_keys():
             limit = hosts.aggregate_limits(option, limit)
         yield Refusal(self.reasons[0], hosts.column(self.count) + hosts.column("held_claims") >= limit)
+
+    def refusal_of(self, table, row, request, policy):
+        option, = self.options
+        limit = getattr(policy, option)
+        if self.of_aggregates and option in host_aggregates(table).keys:
+            limit = aggregate_limits(table, option, limit).item(row)
+        count = getattr(table, self.count).item(row) + table.held_claims.item(row)
+        return self.reasons[0] if count >= limit else None
 
 
 class IoOpsFilter(_LoadFilter):

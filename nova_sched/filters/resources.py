@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.selection.fit import allowed
 
 
 class ResourceFilter(Filter):
@@ -23,6 +24,8 @@ class ResourceFilter(Filter):
         "trait {trait}", "forbidden trait {trait}", "trait {trait} or {trait}", "traits or aggregates",
         "{resource class}", "{resource class}+{resource class} on one provider",
         "{resource class} on {number} providers", "request groups together")
+
+    one_by_one = True
 
     def seen(self, request):
         return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy,
@@ -43,6 +46,42 @@ class ResourceFilter(Filter):
                 neither |= refusal.hosts
             refusals = (refusal._replace(hosts=refusal.hosts & neither) for refusal in refusals)
         yield from refusals
+
+    def refusal_of(self, table, row, request, policy):
+        if len(table.trees[row]) > 1 or request.fallback_groups or request.group_policy == "isolate":
+            return super().refusal_of(table, row, request, policy)
+        for trait in request.root_required:
+            if not table.row_has_trait(trait, row):
+                return f"trait {trait}"
+        for trait in request.root_forbidden:
+            if table.row_has_trait(trait, row):
+                return f"forbidden trait {trait}"
+        for group in request.groups:
+            reason = _group_refusal_of(table, row, group)
+            if reason is not None:
+                return reason
+        return None
+
+
+def _group_refusal_of(table, row, group):
+    """As :func:`_group_refusals` of a host that is its only provider."""
+    for trait in group.required_traits:
+        if not table.row_has_trait(trait, row):
+            return f"trait {trait}"
+    for traits in group.any_traits:
+        if not any(table.row_has_trait(trait, row) for trait in traits):
+            return "trait " + " or ".join(traits)
+    if _keeps_out(group) and not allowed(table, row, row, group):
+        return "traits or aggregates"
+    for resource_class, amount in group.resources:
+        index = table.classes.get(resource_class)
+        if index < 0 or not table.row_has_room(row, index, amount):
+            return resource_class
+    return None
+
+
+def _keeps_out(group):
+    return bool(group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree)
 
 
 def _unnamed(groups):
@@ -112,7 +151,9 @@ class Providers:
 
     def all(self):
         """All providers, which is not all rows: some may be unused."""
-        return self.table.root[self.rows] >= 0
+        if isinstance(self.rows, slice):
+            return self.table.root[self.rows] >= 0
+        return np.ones(len(self.rows), bool)
 
     def _none(self):
         return np.zeros_like(self.all())
@@ -147,15 +188,15 @@ def _groups_refusals(providers, groups, policy):
 
 def _group_refusals(providers, group):
     usable = usable_providers(providers, group)
-    # Where nothing is taken of any provider, it is the host itself that must meet the group.
-    serving = providers.roots() if not group.suffix and not group.resources else providers.all()
+    if group.required_traits or group.any_traits or _keeps_out(group):
+        # Where nothing is taken of any provider, it is the host itself that must meet the group.
+        serving = providers.roots() if not group.suffix and not group.resources else providers.all()
     for trait in group.required_traits:
         yield Refusal(f"trait {trait}", ~providers.any(serving & providers.has_trait(trait)))
     for traits in group.any_traits:
         yield Refusal("trait " + " or ".join(traits), ~providers.any(
             serving & np.logical_or.reduce([providers.has_trait(trait) for trait in traits])))
-    restricted = group.forbidden_traits or group.member_of or group.forbidden_aggregates or group.in_tree
-    if restricted:
+    if _keeps_out(group):
         yield Refusal("traits or aggregates", ~providers.any(serving & usable))
     together = usable
     single = group.suffix != "" and len(group.resources) > 1 and providers.owner is not None

@@ -5,19 +5,20 @@ and at the sum over a host. None of them lets an instance through that is larger
 """
 
 import abc
-
-import numpy as np
+import operator
+from functools import reduce
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.projection.host_columns import left_with_overcommitment, total
 
 
 class _RoomFilter(Filter):
-    """Refuses hosts that have less of some classes than is asked for; ``per_unit`` are what is asked for units in one
-    of the class."""
+    """Refuses hosts that have less of some classes than is asked for; ``per_unit``, a power of two, is how
+    many of the units that are asked for make one of the class."""
 
     classes = ()
     per_unit = 1
+    one_by_one = True
 
     @abc.abstractmethod
     def wanted(self, request):
@@ -27,14 +28,27 @@ class _RoomFilter(Filter):
         return self.wanted(request)
 
     def refusals(self, hosts, request, policy, scope):
-        wanted = self.wanted(request)
+        # Dividing by a power of two is exact.
+        wanted = self.wanted(request) / self.per_unit
         if wanted:
-            most = sum(total(hosts, name) for name in self.classes) * self.per_unit
-            room = sum(left_with_overcommitment(hosts, name) for name in self.classes) * self.per_unit
+            most = reduce(operator.add, [total(hosts, name) for name in self.classes])
+            room = reduce(operator.add, [left_with_overcommitment(hosts, name) for name in self.classes])
             yield Refusal(self.reasons[0], self.lacking(wanted, most, room))
 
-    def lacking(self, wanted, most, room) -> np.ndarray:
-        """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left."""
+    def refusal_of(self, table, row, request, policy):
+        wanted, most, room = self.wanted(request) / self.per_unit, 0, 0
+        if not wanted:
+            return None
+        for name in self.classes:
+            index = table.classes.get(name)
+            if index >= 0:
+                most += table.total_of(row, index)
+                room += table.tree_scaled.item(index, row) - table.tree_taken.item(index, row)
+        return self.reasons[0] if self.lacking(wanted, most, room) else None
+
+    def lacking(self, wanted, most, room):
+        """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left; of one host
+        as of many."""
         return (most < wanted) | (room < wanted)
 
 

@@ -22,6 +22,12 @@ NAMES = frozenset(
     name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")) - {
         "cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
 
+#: Those of them that change with what instances and claims take of a host, and those that may.
+OF_USE = NAMES - OF_PROFILE.keys() - {
+    "cpu_allocation_ratio", "disk_allocation_ratio", "failed_builds", "host", "host_ip", "hypervisor_hostname",
+    "hypervisor_version", "nodename", "ram_allocation_ratio", "total_usable_disk_gb", "total_usable_ram_mb", "uuid",
+    "vcpus_total"}
+
 
 class Attribute(NamedTuple):
     """One attribute of some hosts: host number i has ``values[codes[i]]``, None where it has none."""

@@ -86,8 +86,6 @@ def _images_on(table, by_cell, row):
         return ()
     images = {one.instance_uuid: tuple(one.image_properties.items())
               for one in projection.tracked.of(host.name).values()}
-    for entry in host.entries.values():
-        image = entry.guest and _items_of(entry.guest)
-        if image:
-            images[entry.instance_uuid] = image
+    images.update([(entry.instance_uuid, image) for entry in host.entries.values()
+                   if entry.guest and (image := _items_of(entry.guest))])
     return images.values()

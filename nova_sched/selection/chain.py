@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import ALWAYS, HostView
+from nova_sched.filters import ALWAYS, Filter, HostView
 from nova_sched.selection.weigh import KeptScores, SelectedScores
+from nova_sched.weighers.base import Weigher
 
 MAX_SHAPES = 128
 #: So few survivors are weighed in less time than it takes to select them from all that are kept.
 FEW = 64
+#: Up to how many touched hosts are shown one by one to the filters that can be asked so, which is as exact and faster.
+FEW_TOUCHED = 8
 
 
 class Filtered(NamedTuple):
@@ -30,11 +33,14 @@ class Filtered(NamedTuple):
     kept: KeptScores | SelectedScores | None = None
 
 
-def shape_of(request, chain, weighers=()):
-    """What the static filters of a chain, and static weighers, see of a request, hashable: equal shapes have equal
-    results."""
-    return (is_forced(request), request.check_only,
-            *[one.seen(request) for one in chain if one.static], *[one.seen(request) for one in weighers])
+def shape_of(request, seers):
+    """What static filters and weighers see of a request, hashable: equal shapes have equal results."""
+    return (is_forced(request), request.check_only, *[one.seen(request) for one in seers])
+
+
+def seers_of(ones):
+    """Those of some filters or weighers that are static and see something of requests."""
+    return [one for one in ones if one.static and type(one).seen not in (Filter.seen, Weigher.seen)]
 
 
 def is_forced(request) -> bool:
@@ -59,13 +65,26 @@ def _spread(values, places, count):
     return spread
 
 
+class _Met(NamedTuple):
+    """The filters that a request meets: those whose results are kept and the others, each in the order of the chain;
+    and all filters and weighers that see something of it."""
+
+    static: list
+    others: list
+    seers: list
+
+
 class _Kept:
-    """One shape: the code of each host (0: it passes, else the number of its reason in ``reasons``), how many hosts
-    have each code, and the survivors: their ``places`` among all hosts, their rows, and their scores."""
+    """One shape: the static filters that it meets, and those of them that follow the use of hosts; the code of each
+    host (0: it passes, else the number of its reason in ``reasons``), how many hosts have each code, and the survivors:
+    their ``places`` among all hosts, their rows, and their scores."""
 
-    __slots__ = ("codes", "counts", "reasons", "places", "rows", "scores", "version", "topology_version", "classes")
+    __slots__ = ("static", "following", "codes", "counts", "reasons", "places", "rows", "scores", "version",
+                 "topology_version", "classes")
 
-    def __init__(self):
+    def __init__(self, static, request):
+        self.static = static
+        self.following = [one for one in static if one.follows(request)]
         self.version = -1
         self.topology_version = -1
 
@@ -86,31 +105,30 @@ class FilterChain:
         self.table = table
         self.policy = policy
         self._shapes = OrderedDict()
-        self._weighers = [one for one, multiplier in policy.weighing if one.static
-                          and (multiplier or not one.zero_is_off)]
+        self._seers = seers_of(one for one, multiplier in policy.weighing if multiplier or not one.zero_is_off)
+        self._met = {}
 
     def run(self, request, scope) -> Filtered:
         """Filter all hosts for a request."""
-        chain = filters_for(self.policy, request)
+        met = self._met_by(request)
         roots = self.table.roots()
-        kept = self._static(request, chain, roots)
+        kept = self._static(request, met, roots)
         refusals = kept.refusals()
         hosts, passes = HostView(self.table, roots), None
-        for one in chain:
-            if not one.static:
-                left = None
-                if one.costly:
-                    left = kept.places if passes is None else kept.places[passes]
-                for refusal in one.refusals(hosts if left is None else HostView(self.table, roots[left]), request,
-                                            self.policy, scope):
-                    refused = (refusal.hosts if left is None
-                               else _spread(refusal.hosts, left, len(roots))).take(kept.places)
-                    if passes is not None:
-                        refused &= passes
-                    count = int(np.count_nonzero(refused))
-                    if count:
-                        refusals.append((one.name, refusal.reason, count))
-                        passes = ~refused if passes is None else passes & ~refused
+        for one in met.others:
+            left = None
+            if one.costly:
+                left = kept.places if passes is None else kept.places[passes]
+            for refusal in one.refusals(hosts if left is None else HostView(self.table, roots[left]), request,
+                                        self.policy, scope):
+                refused = (refusal.hosts if left is None
+                           else _spread(refusal.hosts, left, len(roots))).take(kept.places)
+                if passes is not None:
+                    refused &= passes
+                count = int(np.count_nonzero(refused))
+                if count:
+                    refusals.append((one.name, refusal.reason, count))
+                    passes = ~refused if passes is None else passes & ~refused
         if passes is not None and np.count_nonzero(passes) <= FEW:
             return Filtered(kept.rows[passes], refusals, len(roots))
         if kept.scores is None:
@@ -118,15 +136,25 @@ class FilterChain:
         if passes is None:
             return Filtered(kept.rows, refusals, len(roots), kept.scores)
         selected = kept.scores.selected(passes)
-        return Filtered(kept.rows.take(selected.places), refusals, len(roots), selected)
+        return Filtered(selected.of(kept.rows), refusals, len(roots), selected)
 
-    def _static(self, request, chain, roots):
+    def _met_by(self, request):
+        """The filters that a request meets, sorted once for all requests that are alike in that."""
+        sort = is_forced(request), request.check_only
+        if sort not in self._met:
+            chain = filters_for(self.policy, request)
+            static = [one for one in chain if one.static]
+            self._met[sort] = _Met(static, [one for one in chain if not one.static],
+                                   seers_of(static) + self._seers)
+        return self._met[sort]
+
+    def _static(self, request, met, roots):
         """The kept result of the request's shape, up to date."""
         table = self.table
-        shape = shape_of(request, chain, self._weighers)
+        shape = shape_of(request, met.seers)
         kept = self._shapes.get(shape)
         if kept is None:
-            kept = self._shapes[shape] = _Kept()
+            kept = self._shapes[shape] = _Kept(met.static, request)
             if len(self._shapes) > MAX_SHAPES:
                 self._shapes.popitem(last=False)
         else:
@@ -136,30 +164,29 @@ class FilterChain:
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
             touched = table.touched_since(kept.version)
         if touched is None or len(touched) > len(roots) // 8:
-            self._renew_all(kept, request, chain, roots)
+            self._renew_all(kept, request, roots)
         elif touched:
-            self._renew(kept, request, chain, roots, np.array(sorted(touched), np.int64))
+            self._renew(kept, request, roots, np.array(sorted(touched), np.int64))
         kept.version = table.version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
         return kept
 
-    def _renew_all(self, kept, request, chain, roots):
+    def _renew_all(self, kept, request, roots):
         kept.reasons = {}
-        kept.codes = self._codes([one for one in chain if one.static], roots, request, kept.reasons)
+        kept.codes = self._codes(kept.static, roots, request, kept.reasons)
         kept.counts = np.bincount(kept.codes, minlength=len(kept.reasons) + 1).tolist()
         kept.settle(roots)
 
-    def _renew(self, kept, request, chain, roots, rows):
-        places, said = np.searchsorted(roots, rows), self.table.said_since(kept.version, rows)
-        were = kept.codes.take(places)
+    def _renew(self, kept, request, roots, rows):
+        places, said = roots.searchsorted(rows), self.table.said_since(kept.version, rows)
+        were = kept.codes[places]
         # Of a host that passed, and of which only the use changed, all other filters would say what they said.
         anew = said | (were != 0)
         codes = np.zeros(len(rows), np.int64)
-        for among, asked in ((np.flatnonzero(anew), False), (np.flatnonzero(~anew), True)):
-            if len(among):
-                codes[among] = self._codes([one for one in chain if one.static and (one.follows_use or not asked)],
-                                           rows.take(among), request, kept.reasons)
+        for among, asked in ((anew, kept.static), (~anew, kept.following)):
+            if among.any():
+                codes[among] = self._codes(asked, rows[among], request, kept.reasons, len(rows) <= FEW_TOUCHED)
         kept.counts += [0] * (len(kept.reasons) + 1 - len(kept.counts))
         moved = False
         for before, code in zip(were.tolist(), codes.tolist(), strict=True):
@@ -173,10 +200,20 @@ class FilterChain:
             passing = codes == 0
             kept.scores.touch(rows[passing].tolist(), rows[passing & said].tolist())
 
-    def _codes(self, chain, rows, request, reasons):
+    def _ask_one_by_one(self, one, rows, codes, request, reasons):
+        for place, row in enumerate(rows.tolist()):
+            if not codes.item(place):
+                reason = one.refusal_of(self.table, row, request, self.policy)
+                if reason is not None:
+                    codes[place] = reasons.setdefault((one.name, reason), len(reasons) + 1)
+
+    def _codes(self, chain, rows, request, reasons, few=False):
         hosts = HostView(self.table, rows)
         codes = np.zeros(len(rows), np.int64)
         for one in chain:
+            if few and one.one_by_one:
+                self._ask_one_by_one(one, rows, codes, request, reasons)
+                continue
             left = np.flatnonzero(codes == 0) if one.costly else None
             view = hosts if left is None or len(left) == len(rows) else HostView(self.table, rows[left])
             for refusal in one.refusals(view, request, self.policy, None):

@@ -57,7 +57,7 @@ class Weigher(abc.ABC):
         return bounds(raw, self.floor)
 
     def normalized(self, raw: np.ndarray, low: float, high: float) -> np.ndarray:
-        """Raw values as what is multiplied, given their :meth:`bounds`."""
+        """Raw values as what is multiplied, given their :meth:`bounds`: an array of its own (float64)."""
         return normalized(raw, low, high)
 
 
@@ -71,7 +71,10 @@ def normalized(raw: np.ndarray, low: float, high: float) -> np.ndarray:
     """Bring raw values to 0 ... 1 between their :func:`bounds`; all zero where those are equal."""
     if low == high:
         return np.zeros(len(raw))
-    return (np.maximum(raw, low) - low) / (high - low)
+    scaled = np.maximum(raw, low)
+    scaled -= low
+    scaled /= high - low
+    return scaled
 
 
 def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):

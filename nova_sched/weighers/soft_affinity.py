@@ -9,10 +9,11 @@ def _members(table, rows, scope):
     members = scope.members_by_row()
     if not members:
         return None
-    counts = np.zeros(table.count)
-    for row, uuids in members.items():
-        counts[row] = len(uuids)
-    return counts.take(rows)
+    counts = np.zeros(len(rows))
+    for place, (row, uuids) in zip(rows.searchsorted(list(members)).tolist(), members.items(), strict=True):
+        if place < len(rows) and rows.item(place) == row:
+            counts[place] = len(uuids)
+    return counts
 
 
 class ServerGroupSoftAffinityWeigher(Weigher):

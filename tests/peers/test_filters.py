@@ -289,6 +289,9 @@ def _passed(one, view, request, policy, scope, places):
             passed &= ~refusal.hosts
     except errors.UsageError:
         return ["UsageError"] * len(view)
+    if one.static:
+        assert passed.tolist() == [one.refusal_of(view.table, row, request, policy) is None
+                                   for row in view.rows.tolist()]
     return passed[places].tolist()
 
 

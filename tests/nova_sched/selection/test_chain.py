@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from nova_sched import filters
 from nova_sched.filters import HostView
+from nova_sched.projection import host_columns
 from nova_sched.projection.table import USE, HostTable
 from nova_sched.selection import chain as chains
-from nova_sched.selection.chain import FilterChain, filters_for, shape_of
+from nova_sched.selection.chain import FilterChain, filters_for, seers_of, shape_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.weigh import FEW, weigh
 from nova_sched.weighers import BUILT_IN
@@ -103,10 +104,11 @@ def few_hosts_are_selected_too():
 
 def answer(asked, chain, cloud):
     """All that a decision sees of the chain and the weighers."""
+    policy = chain.policy
     scope = cloud.scope(asked)
     filtered = chain.run(asked, scope)
     assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
-    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY, filtered.kept)
+    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, policy, filtered.kept)
     return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
             [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
 
@@ -114,8 +116,8 @@ def answer(asked, chain, cloud):
 def fresh(asked, cloud):
     """The same without anything kept: the scores are those of :func:`weigh`, column by column."""
     scope = cloud.scope(asked)
-    filtered = FilterChain(cloud.table, POLICY).run(asked, scope)
-    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, POLICY)
+    filtered = FilterChain(cloud.table, cloud.policy).run(asked, scope)
+    scores, parts = weigh(cloud.table, filtered.rows, asked, scope, cloud.policy)
     return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
             [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
 
@@ -173,6 +175,54 @@ def test_scores_are_renewed_when_the_greatest_value_moves():
         assert answers[-1][3][10] != answers[-2][3][10], "a host that nothing happened to has another score"
 
 
+@pytest.mark.parametrize("levels", [(3, 3, 3, 1, 1, 2, 2, 2), (1, 1, 1, 3, 3, 2, 2, 2)], ids=["greatest", "least"])
+def test_scores_are_renewed_when_the_last_host_leaves_a_bound(levels):
+    """Hosts share what bounds the values, leave it one by one, come back, and are refused one by one."""
+    names = [f"h{number}" for number in range(8)]
+    cloud = Asked(*(loaded(name, level, 0, False, False, level) for name, level in zip(names, levels, strict=True)),
+                  policy=POLICY)
+    refused = [request(ignore_hosts=tuple(names[:count])) for count in range(4)]
+    moved = []
+
+    def look():
+        answers = [answer(asked, cloud.chain, cloud) for asked in refused]
+        assert answers == [fresh(asked, cloud) for asked in refused]
+        moved.append(answers[0][3][-1])
+    look()
+    for level in (2, levels[0]):
+        for name in names[:3]:
+            cloud.cell.say(loaded(name, level, 0, False, False, level))
+            look()
+    assert moved[0] == moved[1] == moved[2] != moved[3], "only the last one moves the others"
+    assert moved[3] != moved[4] == moved[5] == moved[6] == moved[0]
+
+
+def test_who_cannot_be_weighed_is_no_matter_once_refused():
+    cloud = Asked(*(loaded(name, 2, 0, False, False, load) for name, load in zip(NAMES[:4], (0, 1, 2, 3), strict=True)),
+                  policy=Policy(weighers=(("MetricsWeigher", 1.0),), metrics_weight_setting=(("load", 1.0),)))
+    assert np.isnan(answer(request(), cloud.chain, cloud)[3]).any()
+    asked = request(ignore_hosts=("h0",))
+    assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
+    assert answer(asked, cloud.chain, cloud)[3] == [0.0, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("policy", ["soft-affinity", "soft-anti-affinity"])
+@pytest.mark.parametrize("ignored", NAMES[:3])
+def test_members_on_hosts_that_are_refused_weigh_nothing(policy, ignored):
+    cloud = Asked(*map(report, NAMES[:3]))
+    for name in NAMES[:3:2]:
+        vm = f"vm-{name}"
+        cloud.cell.say(claim(vm, name, of(name, 1), rule=rule("group", "member", name, uuid_of(vm), 0)))
+    asked = request(server_group=server_group(policy), ignore_hosts=(ignored,))
+    filtered = cloud.run(asked)
+    _, parts = weigh(cloud.table, filtered.rows, asked, cloud.scope(asked), cloud.policy)
+    found = [dict(zip(cloud.names(filtered.rows), part.raw.tolist(), strict=True))
+             for part in parts if part.name.startswith("ServerGroup")]
+    sign = 1.0 if policy == "soft-affinity" else -1.0
+    wanted = {name: sign * (name != "h1") for name in NAMES[:3] if name != ignored}
+    assert found == ([wanted] if ignored != "h1" else []), "both have a member where h1 is left out"
+
+
 def test_scores_of_overcommitted_hosts_are_renewed():
     names = [f"h{number}" for number in range(20)]
     cloud = Asked(*(report(name, inventory=inventory(name, 3, 0, False)) for name in names), policy=POLICY)
@@ -204,7 +254,7 @@ def test_only_touched_hosts_are_looked_at_again():
     seen = []
     chain = FilterChain(cloud.table, Policy())
     real = chain._codes
-    chain._codes = lambda given, rows, asked, reasons: seen.append(len(rows)) or real(given, rows, asked, reasons)
+    chain._codes = lambda given, rows, *rest: seen.append(len(rows)) or real(given, rows, *rest)
     for _ in range(3):
         chain.run(request(), cloud.scope(request()))
     cloud.in_flight.add(claim("vm-1", "h1"))
@@ -217,9 +267,9 @@ def test_a_claim_is_asked_of_the_filters_that_follow_use():
     cloud = Asked(*(report(name) for name in NAMES))
     chain, seen = FilterChain(cloud.table, Policy()), []
     real = chain._codes
-    chain._codes = lambda given, rows, asked, reasons: seen.append(
-        ({one.name for one in given}, rows.tolist())) or real(given, rows, asked, reasons)
-    follow = {one.name for one in Policy().filters if one.static and one.follows_use}
+    chain._codes = lambda given, rows, *rest: seen.append(
+        ({one.name for one in given}, rows.tolist())) or real(given, rows, *rest)
+    follow = {one.name for one in Policy().filters if one.static and one.follows(request())}
     every = {one.name for one in Policy().filters if one.static}
     for what, wanted in ((None, (every, list(range(HOSTS)))), (claim("vm-1", "h1", of("h1", 1)), (follow, [1])),
                          (report("h2", disabled=True), (every, [2])), (claim("vm-2", "h2", of("h2", 1)), None),
@@ -274,12 +324,77 @@ def test_only_those_that_follow_use_look_at_it(one):
     table.__class__ = Watched
     read.clear()
     for some in (rows, rows[:3]):
+        asked = ASKED
         if isinstance(one, filters.Filter):
-            asked = ASKED._replace(pci=(pci(1, product_id="1"),), extra_specs=THREADS) if one.costly else ASKED
+            if one.costly:
+                asked = ASKED._replace(pci=(pci(1, product_id="1"),), extra_specs=THREADS)
             list(one.refusals(HostView(table, some), asked, POLICY, cloud.scope(asked)))
         else:
             one.raw(table, some, ASKED, POLICY, cloud.scope(ASKED))
-    assert bool(read) == one.follows_use, read
+    assert bool(read) == (one.follows(asked) if isinstance(one, filters.Filter) else one.follows_use), read
+
+
+def watched(cloud):
+    """The rows of a cloud of whose table is noted what is read."""
+    cloud.table.__class__ = Watched
+    read.clear()
+    return cloud.table.roots()
+
+
+@pytest.mark.parametrize(("one", "asked", "follows"), [
+    ("JsonFilter", request(), False),
+    ("JsonFilter", request(scheduler_hints={"query": ('["=", "$hypervisor_type", "QEMU"]',)}), False),
+    ("JsonFilter", request(scheduler_hints={"query": (
+        '["not", ["or", ["=", "$host", "a"], ["<", "$vcpus_used", 1]]]',)}), True),
+    ("ComputeCapabilitiesFilter", request(), False),
+    ("ComputeCapabilitiesFilter", request(extra_specs={"capabilities:hypervisor_version": ">= 1", "ssd": "x"}), False),
+    ("ComputeCapabilitiesFilter", request(extra_specs={"ssd": "x", "capabilities:num_instances": ">= 0"}), True),
+])
+def test_some_follow_use_for_some_requests(one, asked, follows):
+    cloud = Asked(report("a"))
+    rows = watched(cloud)
+    list(filters.BUILT_IN[one].refusals(HostView(cloud.table, rows), asked, POLICY, None))
+    assert bool(read) == filters.BUILT_IN[one].follows(asked) == follows
+
+
+@pytest.mark.parametrize("name", sorted(host_columns.NAMES - host_columns.OF_USE))
+def test_what_is_not_of_use_is_read_from_elsewhere(name):
+    cloud = Asked(report("a", inventory=inventory("a", 2, 2, False)), report("b"))
+    for rows in (watched(cloud), cloud.table.roots()[:1]):
+        assert host_columns.attribute(HostView(cloud.table, rows), name) is not None
+        assert not read
+
+
+OTHERS = [
+    request(group(VCPU=1, forbidden=["CUSTOM_T"])), request(group(VCPU=1, any_traits=[["CUSTOM_T", "CUSTOM_U"]])),
+    request(group(VCPU=1, not_member_of=["rack"])), request(group(VCPU=1, in_tree="h4")),
+    request(group("1", VCPU=1, MEMORY_MB=600, required=["CUSTOM_T"])), request(root_required=("CUSTOM_T",)),
+    request(root_forbidden=("CUSTOM_T",)), request(group(VCPU=5), fallback_groups=(group(VCPU=3),)),
+    request(group(required=["CUSTOM_T"])), request(vcpus=7, memory_mb=0, root_gb=0), request(memory_mb=650),
+    request(vcpus=1, swap_mb=12 * 1024),
+]
+
+
+@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values()) if one.one_by_one],
+                         ids=lambda one: one.name)
+def test_a_host_is_told_alone_what_it_is_told_among_others(one):
+    cloud = Asked(*(loaded(name, number % 5, number % 3, number % 2, False, number % 4) for number, name in
+                    enumerate(NAMES)),
+                  events.AggregateUpdated(uuid_of("rack"), "rack", tuple(NAMES[::2]), {"max_instances_per_host": "1",
+                                                                                    "max_io_ops_per_host": "2"}))
+    cloud.cell.say(report("h7", inventory=tree("h7", inventories=(
+        inventory_of("VCPU", 8, 3), inventory_of("MEMORY_MB", 700, 99, ratio=1.5), inventory_of("DISK_GB", 9, 3)))))
+    cloud.in_flight.add(claim("vm-1", "h5", of("h5", 3)))
+    policy, table, told = Policy(max_io_ops_per_host=3, max_instances_per_host=2), cloud.table, set()
+    for asked in REQUESTS + OTHERS:
+        rows = table.roots()
+        wanted = [None] * len(rows)
+        for refusal in one.refusals(HostView(table, rows), asked, policy, None):
+            wanted = [was or (refusal.reason if refused else None)
+                      for was, refused in zip(wanted, refusal.hosts.tolist(), strict=True)]
+        assert [one.refusal_of(table, row, asked, policy) for row in rows.tolist()] == wanted
+        told.update(wanted)
+    assert None in told and len(told) >= (8 if one.name == "ResourceFilter" else 2)
 
 
 def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
@@ -307,7 +422,7 @@ def test_the_shape_is_all_that_static_filters_see():
     assert set(others) | set(changed) == set(request()._fields)
 
     def shape(one):
-        return shape_of(one, filters_for(default, one))
+        return shape_of(one, seers_of(filters_for(default, one)))
     for name, value in others.items():
         assert shape(request(**{name: value})) == shape(request()), name
     for name, value in changed.items():
