@@ -85,9 +85,11 @@ def measure(stack, transport, log_url, arguments):
     bus = MessagingBus(cfg.CONF, transport, EXCHANGE)
     stack.callback(bus.close)
     scheduler = SchedulerAPI(bus, "bench_scheduler")
+    rpc_transport = oslo_messaging.get_rpc_transport(cfg.CONF, url=transport)
+    # Or its threads would look for the broker for ever.
+    stack.callback(rpc_transport.cleanup)
     bare = oslo_messaging.get_rpc_client(
-        oslo_messaging.get_rpc_transport(cfg.CONF, url=transport),
-        oslo_messaging.Target(exchange=EXCHANGE, topic="bench_echo"))
+        rpc_transport, oslo_messaging.Target(exchange=EXCHANGE, topic="bench_echo"))
     read_back = ReadBack(stack, log_url("bare"))
     times = {"echo_ms": [], "read_back_ms": [], "call_ms": []}
     for number in range(arguments.calls + 20):

@@ -32,6 +32,8 @@ EPMD_PLACES = ("/usr/lib/erlang/erts-*/bin", "/usr/lib/erlang/bin", "/usr/local/
 #: processes that run side by side draw from parts of their own.
 PORTS = range(12_000, 32_000)
 TEST_JOBS_MAX = 8
+#: Ports that were given, which whoever has them may listen on later.
+_given = set()
 
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 30.0
@@ -62,12 +64,15 @@ def find_program(name: str, places: tuple[str, ...], package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port that was free on 127.0.0.1 a moment ago, and that no other test process is given meanwhile."""
+    """Return a TCP port that was free on 127.0.0.1 a moment ago, and that nobody else is given."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
         port = secrets.choice(PORTS[worker % TEST_JOBS_MAX::TEST_JOBS_MAX])
+        if port in _given:
+            continue
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 
@@ -117,9 +122,10 @@ class _Server:
         self._end(self._process, signal.SIGTERM)
 
     def wait_kept(self) -> None:
-        """Wait until the server has on its disk who coordinates its streams: killed within the first second after the first of
-        them was declared, it forgets that, and none of them comes back."""
-        wait_until(lambda: any(b"rabbit_stream_coordinator" in path.read_bytes() for path in self.dir.rglob("names.dets")), 20,
+        """Wait until the server has on its disk who coordinates its streams: killed within the first second after the
+        first of them was declared, it forgets that, and none of them comes back."""
+        wait_until(lambda: any(b"rabbit_stream_coordinator" in path.read_bytes()
+                               for path in self.dir.rglob("names.dets")), 20,
                    "the coordinator of the streams is not on the disk")
 
     def kill(self) -> None:

@@ -48,7 +48,7 @@ class ResourceFilter(Filter):
         yield from refusals
 
     def refusal_of(self, table, row, request, policy):
-        if len(table.trees[row]) > 1 or request.fallback_groups or request.group_policy == "isolate":
+        if request.group_policy == "isolate":
             return super().refusal_of(table, row, request, policy)
         for trait in request.root_required:
             if not table.row_has_trait(trait, row):
@@ -56,28 +56,49 @@ class ResourceFilter(Filter):
         for trait in request.root_forbidden:
             if table.row_has_trait(trait, row):
                 return f"forbidden trait {trait}"
-        for group in request.groups:
-            reason = _group_refusal_of(table, row, group)
-            if reason is not None:
-                return reason
-        return None
+        tree = table.trees[row]
+        reason = _groups_refusal_of(table, tree, request.groups)
+        if reason is not None and request.fallback_groups:
+            neither = _groups_refusal_of(table, tree, request.fallback_groups) is not None
+            return reason if neither else None
+        return reason
 
 
-def _group_refusal_of(table, row, group):
-    """As :func:`_group_refusals` of a host that is its only provider."""
+def _groups_refusal_of(table, tree, groups):
+    """As :func:`_groups_refusals` of one host, by the rows of its providers."""
+    for group in groups:
+        reason = _group_refusal_of(table, tree, group)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _group_refusal_of(table, tree, group):
+    has, root, usable = table.row_has_trait, tree[0], tree
+    serving = tree if group.suffix or group.resources else tree[:1]
     for trait in group.required_traits:
-        if not table.row_has_trait(trait, row):
+        if not any([has(trait, row) for row in serving]):
             return f"trait {trait}"
     for traits in group.any_traits:
-        if not any(table.row_has_trait(trait, row) for trait in traits):
+        if not any([has(trait, row) for row in serving for trait in traits]):
             return "trait " + " or ".join(traits)
-    if _keeps_out(group) and not allowed(table, row, row, group):
-        return "traits or aggregates"
+    restricted = _keeps_out(group)
+    if restricted or group.suffix and (group.required_traits or group.any_traits):
+        usable = [row for row in tree if allowed(table, row, root, group)]
+        if restricted and not set(usable).intersection(serving):
+            return "traits or aggregates"
+    together = usable
     for resource_class, amount in group.resources:
         index = table.classes.get(resource_class)
-        if index < 0 or not table.row_has_room(row, index, amount):
+        room = [row for row in usable if index >= 0 and table.row_has_room(row, index, amount)]
+        if not room:
             return resource_class
-    return None
+        together = [row for row in together if row in room]
+    return None if together or not group.suffix or len(group.resources) < 2 else _on_one(group)
+
+
+def _on_one(group):
+    return "+".join(resource_class for resource_class, _ in group.resources) + " on one provider"
 
 
 def _keeps_out(group):
@@ -207,8 +228,7 @@ def _group_refusals(providers, group):
         if single:
             together = together & room
     if single:
-        classes = "+".join(resource_class for resource_class, _ in group.resources)
-        yield Refusal(f"{classes} on one provider", ~providers.any(together))
+        yield Refusal(_on_one(group), ~providers.any(together))
 
 
 def _isolation_refusals(providers, groups):

@@ -280,7 +280,7 @@ class HostTable:
     def row_has_trait(self, trait: str, row: int) -> bool:
         """As :meth:`has_trait` for one row, in a fraction of the time."""
         index = self.traits.get(trait)
-        return index >= 0 and bool(int(self.trait_words[index >> 6, row]) >> (index & 63) & 1)
+        return index >= 0 and bool(self.trait_words.item(index >> 6, row) >> (index & 63) & 1)
 
     def sum_tree(self, root: int) -> None:
         """Recompute the sums over the tree of ``root``."""
@@ -326,9 +326,9 @@ class HostTable:
 
     def row_has_room(self, row: int, index: int, amount: int) -> bool:
         """As :meth:`room` for one row, in a fraction of the time."""
-        return bool(amount <= self.free[index, row] and amount <= self.max_unit[index, row]
-                    and (self.largest_min_unit[index] <= 1 or self.min_unit[index, row] <= amount)
-                    and (self.largest_step_size[index] <= 1 or amount % (int(self.step_size[index, row]) or 1) == 0))
+        return (amount <= self.free.item(index, row) and amount <= self.max_unit.item(index, row)
+                and (self.largest_min_unit.item(index) <= 1 or self.min_unit.item(index, row) <= amount)
+                and (self.largest_step_size.item(index) <= 1 or amount % (self.step_size.item(index, row) or 1) == 0))
 
     # --- metrics and devices ---------------------------------------------------------------------------------
 

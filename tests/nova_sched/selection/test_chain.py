@@ -371,7 +371,9 @@ OTHERS = [
     request(group("1", VCPU=1, MEMORY_MB=600, required=["CUSTOM_T"])), request(root_required=("CUSTOM_T",)),
     request(root_forbidden=("CUSTOM_T",)), request(group(VCPU=5), fallback_groups=(group(VCPU=3),)),
     request(group(required=["CUSTOM_T"])), request(vcpus=7, memory_mb=0, root_gb=0), request(memory_mb=650),
-    request(vcpus=1, swap_mb=12 * 1024),
+    request(vcpus=1, swap_mb=12 * 1024), request(group("1", required=["CUSTOM_T", "CUSTOM_U"])),
+    request(group("1", VCPU=1, required=["CUSTOM_T", "CUSTOM_U"])),
+    request(group("1", any_traits=[["CUSTOM_T"], ["CUSTOM_U"]], not_member_of=["rack"])),
 ]
 
 
@@ -384,6 +386,9 @@ def test_a_host_is_told_alone_what_it_is_told_among_others(one):
                                                                                     "max_io_ops_per_host": "2"}))
     cloud.cell.say(report("h7", inventory=tree("h7", inventories=(
         inventory_of("VCPU", 8, 3), inventory_of("MEMORY_MB", 700, 99, ratio=1.5), inventory_of("DISK_GB", 9, 3)))))
+    cloud.cell.say(report("h8", inventory=tree("h8", *(provider(f"h8/{number}", inventory_of("VCPU", 4), parent=0,
+                                                            traits=(trait,)) for number, trait in
+                                                   enumerate(("CUSTOM_T", "CUSTOM_U"))))))
     cloud.in_flight.add(claim("vm-1", "h5", of("h5", 3)))
     policy, table, told = Policy(max_io_ops_per_host=3, max_instances_per_host=2), cloud.table, set()
     for asked in REQUESTS + OTHERS:
