@@ -1,7 +1,7 @@
 """JsonFilter: refuses hosts that do not meet a query in the request's hints."""
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.filters.json_query import evaluate, names_in, parsed
+from nova_sched.filters.json_query import evaluate, is_met_by, names_in, parsed
 from nova_sched.projection.host_columns import OF_USE
 
 
@@ -21,6 +21,7 @@ class JsonFilter(Filter):
 
     name = "JsonFilter"
     reasons = ("query compares what cannot be compared", "query")
+    one_by_one = True
 
     def seen(self, request):
         return request.scheduler_hints.get("query", ())
@@ -36,3 +37,8 @@ class JsonFilter(Filter):
             if failed is not None:
                 yield Refusal("query compares what cannot be compared", failed)
             yield Refusal("query", ~met)
+
+    def refusal_of(self, table, row, request, policy):
+        query = parsed(self.seen(request))
+        met = query is None or is_met_by(query, table, row)
+        return None if met else self.reasons[met is not None]

@@ -58,7 +58,7 @@ class Weigher(abc.ABC):
 
     def normalized(self, raw: np.ndarray, low: float, high: float) -> np.ndarray:
         """Raw values as what is multiplied, given their :meth:`bounds`: an array of its own (float64)."""
-        return normalized(raw, low, high)
+        return normalized(raw, low, high, self.floor)
 
 
 def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:
@@ -67,12 +67,11 @@ def bounds(raw: np.ndarray, floor: float | None) -> tuple[float, float]:
     return (float(raw.min()), high) if floor is None else (floor, max(high, floor))
 
 
-def normalized(raw: np.ndarray, low: float, high: float) -> np.ndarray:
+def normalized(raw: np.ndarray, low: float, high: float, floor: float | None) -> np.ndarray:
     """Bring raw values to 0 ... 1 between their :func:`bounds`; all zero where those are equal."""
     if low == high:
         return np.zeros(len(raw))
-    scaled = np.maximum(raw, low)
-    scaled -= low
+    scaled = (raw if floor is None else np.maximum(raw, floor)) - low
     scaled /= high - low
     return scaled
 

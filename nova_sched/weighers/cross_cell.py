@@ -11,10 +11,13 @@ class CrossCellWeigher(Weigher):
     name = "CrossCellWeigher"
     option = "cross_cell_move_weight_multiplier"
     default_multiplier = 1_000_000.0
+    static = True
+    follows_use = False
+
+    def seen(self, request):
+        return request.preferred_cell
 
     def raw(self, table, rows, request, policy, scope):
         if request.preferred_cell is None:
             return None
-        cell = table.cells.get(request.preferred_cell)
-        return table.derived(("in cell", cell),
-                             lambda: np.where(table.cell[:table.count] == cell, 1.0, -1.0)).take(rows)
+        return np.where(table.cell.take(rows) == table.cells.get(request.preferred_cell), 1.0, -1.0)

@@ -27,7 +27,7 @@ NORMALIZED = [
 @pytest.mark.parametrize("raw, floor, wanted", NORMALIZED)
 def test_normalized(raw, floor, wanted):
     raw = np.array(raw, float)
-    assert normalized(raw, *bounds(raw, floor)).tolist() == wanted
+    assert normalized(raw, *bounds(raw, floor), floor).tolist() == wanted
 
 
 def host(name, vcpus=8, ram=16384, disk=100, **facts):
