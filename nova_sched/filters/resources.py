@@ -90,7 +90,13 @@ def _group_refusal_of(table, tree, group):
     together = usable
     for resource_class, amount in group.resources:
         index = table.classes.get(resource_class)
-        room = [row for row in usable if index >= 0 and table.row_has_room(row, index, amount)]
+        if index < 0:
+            return resource_class
+        if len(usable) == 1:
+            if not table.row_has_room(usable[0], index, amount):
+                return resource_class
+            continue
+        room = [row for row in usable if table.row_has_room(row, index, amount)]
         if not room:
             return resource_class
         together = [row for row in together if row in room]
