@@ -45,8 +45,7 @@ def rabbit_server():
 def vhost(rabbit_server):
     """The name of a virtual host of its own on that node."""
     name = f"test-{uuid.uuid4().hex}"
-    rabbit_server.rabbitmqctl("add_vhost", name)
-    rabbit_server.rabbitmqctl("set_permissions", "-p", name, rabbit_server.user, ".*", ".*", ".*")
+    rabbit_server.add_vhost(name)
     return name
 
 

@@ -26,8 +26,7 @@ def server():
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(str(missing))
     with server:
-        server.rabbitmqctl("add_vhost", "nova_cell1")
-        server.rabbitmqctl("set_permissions", "-p", "nova_cell1", server.user, ".*", ".*", ".*")
+        server.add_vhost("nova_cell1")
         yield server
 
 

@@ -39,8 +39,7 @@ def site(tmp_path_factory, rabbit_server):
     python = peer_python("nova")
     directory = tmp_path_factory.mktemp("wire")
     (directory / "slow_filter.py").write_text(SLOW)
-    rabbit_server.rabbitmqctl("add_vhost", "wire")
-    rabbit_server.rabbitmqctl("set_permissions", "-p", "wire", rabbit_server.user, ".*", ".*", ".*")
+    rabbit_server.add_vhost("wire")
     url = rabbit_server.url(vhost="wire")
     config = directory / "nova_sched.conf"
     config.write_text(config_text(sections_for(directory, DEFAULT={"transport_url": url}, filter_scheduler=FILTERS)))

@@ -39,19 +39,16 @@ class Site:
     def __init__(self, server):
         self.server = server
         self.vhost = f"accounts-{uuid.uuid4().hex}"
-        server.rabbitmqctl("add_vhost", self.vhost)
         self.names = {"scheduler": "scheduler.sched", "conductor": "conductor.cond",
                       "compute_agent": "compute_agent.host1-1",
                       "operator": "operator", "replay": "replay", "RPC of agents": "rpc-of-agents",
                       "other": "compute_agent.host2-1"}
         patterns = documented()
-        for role, name in self.names.items():
-            server.add_user(name, "secret", *patterns["compute_agent" if role == "other" else role], vhost=self.vhost)
-        server.rabbitmqctl("set_permissions", "-p", self.vhost, server.user, ".*", ".*", ".*")
+        server.add_vhost(self.vhost, {
+            name: ("secret", *patterns["compute_agent" if role == "other" else role])
+            for role, name in self.names.items()})
 
     def close(self):
-        for name in self.names.values():
-            self.server.rabbitmqctl("delete_user", name)
         self.server.rabbitmqctl("delete_vhost", self.vhost)
 
     def log(self, role, cell="cell1", tls=False):

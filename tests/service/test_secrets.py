@@ -113,8 +113,7 @@ def rabbit(rabbit_server):
         def url(self, stream):
             return rabbit_server.url(stream, user=self.user, password=PASSWORD)
     broker = Broker()
-    rabbit_server.rabbitmqctl("add_user", broker.user, PASSWORD)
-    rabbit_server.rabbitmqctl("set_permissions", "-p", "/", broker.user, ".*", ".*", ".*")
+    rabbit_server.add_user(broker.user, PASSWORD, ".*", ".*", ".*")
     return broker
 
 

@@ -356,8 +356,7 @@ def test_a_missing_vhost(rabbit_server, stream):
 
 
 def test_a_vhost_of_its_own(rabbit_server, stream):
-    rabbit_server.rabbitmqctl("add_vhost", "cells/one")
-    rabbit_server.rabbitmqctl("set_permissions", "-p", "cells/one", rabbit_server.user, ".*", ".*", ".*")
+    rabbit_server.add_vhost("cells/one")
     with open_log(rabbit_server.url(stream, vhost="cells/one")) as log:
         log.append([b"x"])
     with pytest.raises(errors.LogUnavailable):
