@@ -140,6 +140,16 @@ class Filter(abc.ABC):
     on_rebuild: bool = False
     one_by_one: bool = False
 
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        # Who refuses otherwise than the class it is made of is not told, one by one or by use, what that one would say.
+        whose = {name: next(number for number, one in enumerate(cls.__mro__) if name in vars(one))
+                 for name in ("refusals", "refusal_of", "follows")}
+        if whose["refusals"] < whose["refusal_of"]:
+            cls.refusal_of, cls.one_by_one = Filter.refusal_of, False
+        if whose["refusals"] < whose["follows"]:
+            cls.follows = Filter.follows
+
     def seen(self, request):
         """All that a static filter looks at of a request, hashable."""
         return ()
@@ -151,7 +161,9 @@ class Filter(abc.ABC):
 
     @abc.abstractmethod
     def refusals(self, hosts: HostView, request, policy, scope):
-        """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request."""
+        """Yield a :class:`Refusal` for each reason; none at all where the filter does not apply to the request. A
+        static filter yields the same reasons in the same order whichever hosts are in view, as those stand in what is
+        kept."""
 
     def refusal_of(self, table, row: int, request, policy) -> str | None:
         """The first reason of a static filter to refuse one host, by its root row; None where it passes. The same as

@@ -1,5 +1,7 @@
 """JsonFilter: refuses hosts that do not meet a query in the request's hints."""
 
+import numpy as np
+
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.json_query import evaluate, is_met_by, names_in, parsed
 from nova_sched.projection.host_columns import OF_USE
@@ -34,8 +36,8 @@ class JsonFilter(Filter):
         query = parsed(self.seen(request))
         if query is not None:
             met, failed = evaluate(query, hosts)
-            if failed is not None:
-                yield Refusal("query compares what cannot be compared", failed)
+            yield Refusal("query compares what cannot be compared",
+                          np.zeros(len(hosts), bool) if failed is None else failed)
             yield Refusal("query", ~met)
 
     def refusal_of(self, table, row, request, policy):

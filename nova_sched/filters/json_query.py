@@ -20,6 +20,8 @@ MAX_OPERATORS = 64
 MAX_DEPTH = 32
 COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
                "in": operator.eq}
+#: Whole numbers up to this are what they are as floats too.
+MAX_EXACT = 2**53
 OPERATORS = (*COMPARISONS, "not", "or", "and")
 
 
@@ -265,8 +267,7 @@ class _Evaluation:
     def _compared(self, term):
         """Where a comparison holds (boolean array)."""
         values = [self._value(one) for one in term.arguments]
-        if all([type(value) is np.ndarray or type(value) is Constant and isinstance(value.value, (int, float))
-                for value in values]):
+        if all([type(value) is np.ndarray or type(value) is Constant and _is_exact(value.value) for value in values]):
             return self._compared_numbers(term.operator, values)
         varied = [value for value in values if not isinstance(value, Constant)]
         if not varied:
@@ -301,6 +302,12 @@ class _Evaluation:
             return [[answer for answer, there in row if there]
                     for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
         return value.tolist()
+
+
+def _is_exact(value):
+    """Whether NumPy compares a constant with numbers as Python does."""
+    # Larger ones are rounded or refused; NaN is in a list that has this very NaN.
+    return isinstance(value, (int, float)) and (-MAX_EXACT <= value <= MAX_EXACT or value in (np.inf, -np.inf))
 
 
 def _there(values):

@@ -41,9 +41,16 @@ class NUMATopologyFilter(Filter):
             question = self.name, seen, packed, ratios
             reasons = states.verdicts(question, some, lambda devices, ratios=ratios: judge.reason(devices, *ratios))
             codes[among] = told({number: judge.code_of(reasons[number]) for number in distinct(some)}, some)
-        for reason, code in judge.codes.items():
-            if reason is not None:
-                yield Refusal(reason, codes == code)
+        nobody, known = np.zeros(len(codes), bool), _reasons(request)
+        for reason in (*known, *sorted(judge.codes.keys() - {None, *known})):
+            yield Refusal(reason, codes == judge.codes[reason] if reason in judge.codes else nobody)
+
+
+def _reasons(request):
+    """All reasons that hosts may be refused for, in an order that does not depend on the hosts."""
+    sizes = sorted({cell.page_kb for cell in request.numa.cells if (cell.page_kb or 0) > 0}) if request.numa else ()
+    return [reason for known in NUMATopologyFilter.reasons for reason in (
+        [known.format(size=size) for size in sizes] if "{size}" in known else [known])]
 
 
 def _by_ratios(cpu_ratios, ram_ratios):

@@ -122,7 +122,11 @@ class KeptScores:
                 self._add_up()
             elif change == THESE:
                 for place in stale[1].tolist():
-                    self.scores[place] = sum(part.weighed.item(place) for part in self.parts)
+                    # One by one, as whole columns are: sum() rounds in its own way from Python 3.12 on.
+                    score = 0.0
+                    for part in self.parts:
+                        score += part.weighed.item(place)
+                    self.scores[place] = score
         return self.scores, self.parts
 
     def selected(self, passes) -> "SelectedScores":
@@ -144,7 +148,7 @@ class SelectedScores:
         self.places = places = self.of(np.arange(len(passes)))
         self.others = [(weigher, factor) for weigher, factor in (
             (weigher, factor if isinstance(factor, float) else factor.take(places)) for weigher, factor in kept.others)
-            if _weighs(factor)]
+            if weigher.costly or _weighs(factor)]
 
     def of(self, values):
         """Some column without the values of the hosts that were refused."""
@@ -253,7 +257,7 @@ class _Column:
         else:
             at_low, at_high = np.count_nonzero(gone == low), np.count_nonzero(gone == high)
         # A bound that is NaN is like none.
-        if not (at_low or at_high) and low == low:
+        if not (at_low or at_high) and high == high:
             return self.part
         if self._at_bounds is None:
             self._at_bounds = self._counted()

@@ -22,7 +22,7 @@ class ImagePropertiesWeigher(Weigher):
 
     def raw(self, table, rows, request, policy, scope):
         setting = dict(policy.image_props_weight_setting)
-        weights = {item: setting.get(item[0], 0.0) if setting else 1.0 for item in request.image_properties.items()}
+        weights = {item: setting.get(item[0], 0.0) if setting else 1.0 for item in self.seen(request)}
         if not any(weights.values()):
             return None
         counts, values = scope.image_counts(), np.zeros(len(rows))

@@ -6,14 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched import filters
-from nova_sched.filters import HostView
+from nova_sched.filters import HostView, Refusal
 from nova_sched.projection import host_columns
 from nova_sched.projection.table import USE, HostTable
 from nova_sched.selection import chain as chains
+from nova_sched.selection.catalogue import Catalogue
 from nova_sched.selection.chain import FilterChain, filters_for, seers_of, shape_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.weigh import FEW, weigh
 from nova_sched.weighers import BUILT_IN
+from nova_sched.weighers.base import Weigher
+from nova_sched.weighers.nova_style import NovaStyleWeigher
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
@@ -204,6 +207,104 @@ def test_who_cannot_be_weighed_is_no_matter_once_refused():
     asked = request(ignore_hosts=("h0",))
     assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
     assert answer(asked, cloud.chain, cloud)[3] == [0.0, 0.5, 1.0]
+
+
+class Strict(Weigher):
+    """One with a floor that cannot weigh hosts on which builds failed."""
+
+    name, static, floor = "Strict", True, 0.0
+
+    def raw(self, table, rows, request, policy, scope):
+        return np.where(table.failed_builds.take(rows) > 0, np.nan, table.num_io_ops.take(rows).astype(float))
+
+
+class Numbered:
+    """A weigher in nova's manner."""
+
+    def _weigh_object(self, state, spec):
+        return float(state.host[1:])
+
+
+def test_a_floor_does_not_hide_who_cannot_be_weighed():
+    cloud = Asked(*(report(name, num_io_ops=1 + number, failed_builds=number == 3) for number, name in
+                    enumerate(NAMES)), policy=with_weighers(("Strict", 1.0)))
+    assert np.isnan(answer(request(), cloud.chain, cloud)[3]).all()
+    asked = request(ignore_hosts=("h3",))
+    assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
+    assert not np.isnan(answer(asked, cloud.chain, cloud)[3]).any()
+
+
+def test_a_weigher_of_deployers_that_weighs_nothing_is_shown_whether_hosts_are_refused_or_not():
+    cloud = Asked(*map(report, NAMES), policy=with_weighers(("RAMWeigher", 1.0), ("Numbered", 0.0)))
+    for asked in (request(), request(ignore_hosts=("h3",))):
+        assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
+        assert [name for name, _, _ in answer(asked, cloud.chain, cloud)[-1]] == ["RAMWeigher", "Numbered"]
+
+
+def with_weighers(*some):
+    return Policy(weighers=some, catalogue=Catalogue(filters.BUILT_IN, BUILT_IN | {
+        "Strict": Strict(), "Numbered": NovaStyleWeigher("Numbered", Numbered())}))
+
+
+def test_requests_whose_properties_stand_in_another_order_are_weighed_alike():
+    cloud = Asked(*map(report, NAMES), policy=Policy(weighers=(("ImagePropertiesWeigher", 1.0),),
+                  image_props_weight_setting=(("a", 0.1), ("b", 0.2), ("c", 0.3))))
+    image = {"a": "1", "b": "1", "c": "1"}
+    cloud.cell.say(report("h1", consumer("vm")._replace(guest=pack(events.Guest((), (), image)))))
+    first, second = (request(image_properties=dict(some)) for some in (image.items(), reversed(image.items())))
+    assert answer(first, cloud.chain, cloud) == fresh(first, cloud) == fresh(second, cloud)
+
+
+def test_a_reason_that_comes_late_stands_where_it_would_have_stood():
+    cloud = Asked(*map(report, NAMES), policy=Policy(enabled_filters=("JsonFilter", "NUMATopologyFilter"), weighers=()))
+    query = request(scheduler_hints={"query": ('["<", "$host_ip", 5]',)})
+    guest = events.NUMACellRequest(0, (), (0, 1), 1, None, "dedicated", None, 0)
+    pinned = request(numa=events.NUMARequest((guest,), None, (), False))
+    for asked in (query, pinned):
+        answer(asked, cloud.chain, cloud)
+    node = events.HostNUMACell(0, None, (), (0,), ((0,),), 4096, (events.HostPages(4, 2**20, 0),))
+    cloud.cell.say(report("h2", inventory=tree("h2", host_ip="10.0.0.1", numa_cells=(node,))))
+    for asked in (query, pinned):
+        kept = answer(asked, cloud.chain, cloud)
+        assert kept == fresh(asked, cloud) and len(kept[1]) == 2, kept[1]
+
+
+class Busy(filters.BUILT_IN["NumInstancesFilter"].__class__):
+    """What a deployer makes of a filter that is asked one by one."""
+
+    name = "Busy"
+
+    def refusals(self, hosts, request, policy, scope):
+        yield Refusal("busy", hosts.column("num_instances") >= 1)
+
+
+class BusyToo(filters.BUILT_IN["ComputeCapabilitiesFilter"].__class__):
+    """And of one that follows use for some requests only."""
+
+    name = "BusyToo"
+    refusals = Busy.refusals
+
+
+@pytest.mark.parametrize("one", [Busy(), BusyToo()], ids=lambda one: one.name)
+def test_who_refuses_otherwise_is_told_nothing_of_the_class_it_is_made_of(one):
+    cloud = Asked(*map(report, NAMES), policy=Policy(enabled_filters=(one.name,), weighers=(), catalogue=Catalogue(
+        filters.BUILT_IN | {one.name: one}, BUILT_IN)))
+    answer(request(), cloud.chain, cloud)
+    cloud.cell.say(claim("vm", "h3"))
+    kept = answer(request(), cloud.chain, cloud)
+    assert kept == fresh(request(), cloud) and kept[1] == [(one.name, "busy", 1)]
+
+
+@pytest.mark.parametrize(("query", "met"), [
+    ('["in", NaN, NaN]', True), ('["=", "$metrics.m", 9007199254740993]', False),
+    ('["<", "$cpu_allocation_ratio", 1%s]' % ("0" * 320), True), ('["<", ["=", 1, 1], 100000000000000000000]', True),
+    ('["<", "$cpu_allocation_ratio", Infinity]', True), ('["<", "$num_instances", -Infinity]', False)])
+def test_numbers_that_are_none_of_numpy_are_compared_as_those_of_python(query, met):
+    cloud, one = Asked(*(report(name, metrics={"m": 2.0**53}) for name in NAMES)), filters.BUILT_IN["JsonFilter"]
+    asked, rows = request(scheduler_hints={"query": (query,)}), cloud.table.roots()
+    told = [refusal.hosts.tolist() for refusal in one.refusals(HostView(cloud.table, rows), asked, Policy(), None)]
+    assert told == [[False] * HOSTS, [not met] * HOSTS]
+    assert {one.refusal_of(cloud.table, row, asked, Policy()) for row in rows.tolist()} == {None if met else "query"}
 
 
 @pytest.mark.parametrize("policy", ["soft-affinity", "soft-anti-affinity"])
