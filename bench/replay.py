@@ -21,8 +21,8 @@ from rpc_api.log import open_log
 
 
 def build(url, count, hosts, quiet=False):
-    """Write a log of ``count`` events: hosts report, then claims are made, started, deleted, and hosts confirm: each a quarter of
-    the events, or in a ``quiet`` cloud 97 confirmations to one of each of the others."""
+    """Write a log of ``count`` events: hosts report, then claims are made, started, deleted, and hosts confirm: each a
+    quarter of the events, or in a ``quiet`` cloud 97 confirmations to one of each of the others."""
     names = [f"host-{number}" for number in range(hosts)]
     sequences = dict.fromkeys((f"compute_agent/{name}" for name in names), 0)
     sequences |= {"scheduler/bench": 0, "conductor/bench": 0}

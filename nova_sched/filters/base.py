@@ -124,8 +124,8 @@ class Filter(abc.ABC):
     and is not asked again where a claim touched a host; :meth:`follows` says it of one request. Others may look at
     ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown the
     hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is
-    only shown to the filters ``on_rebuild``. Of a few hosts those that are asked ``one_by_one`` answer in
-    :meth:`refusal_of`.
+    only shown to the filters ``on_rebuild``. One with a :meth:`refusal_of` of its own is asked ``one_by_one`` about
+    a few hosts.
 
     ``options`` are those that it looks at, of the section [filter_scheduler] unless another is said ("[metrics]
     required"); ``reasons`` all texts that it refuses with, a word in braces for what differs.
@@ -145,10 +145,10 @@ class Filter(abc.ABC):
         # Who refuses otherwise than the class it is made of is not told, one by one or by use, what that one would say.
         whose = {name: next(number for number, one in enumerate(cls.__mro__) if name in vars(one))
                  for name in ("refusals", "refusal_of", "follows")}
-        if whose["refusals"] < whose["refusal_of"]:
-            cls.refusal_of, cls.one_by_one = Filter.refusal_of, False
-        if whose["refusals"] < whose["follows"]:
-            cls.follows = Filter.follows
+        for name in ("refusal_of", "follows"):
+            if whose["refusals"] < whose[name]:
+                setattr(cls, name, getattr(Filter, name))
+        cls.one_by_one = cls.refusal_of is not Filter.refusal_of
 
     def seen(self, request):
         """All that a static filter looks at of a request, hashable."""

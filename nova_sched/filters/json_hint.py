@@ -23,7 +23,6 @@ class JsonFilter(Filter):
 
     name = "JsonFilter"
     reasons = ("query compares what cannot be compared", "query")
-    one_by_one = True
 
     def seen(self, request):
         return request.scheduler_hints.get("query", ())

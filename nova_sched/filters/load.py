@@ -10,7 +10,6 @@ class _LoadFilter(Filter):
 
     count = ""
     of_aggregates = False
-    one_by_one = True
 
     def refusals(self, hosts, request, policy, scope):
         option, = self.options

@@ -25,8 +25,6 @@ class ResourceFilter(Filter):
         "{resource class}", "{resource class}+{resource class} on one provider",
         "{resource class} on {number} providers", "request groups together")
 
-    one_by_one = True
-
     def seen(self, request):
         return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy,
                 request.root_required, request.root_forbidden)

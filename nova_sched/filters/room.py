@@ -18,7 +18,6 @@ class _RoomFilter(Filter):
 
     classes = ()
     per_unit = 1
-    one_by_one = True
 
     @abc.abstractmethod
     def wanted(self, request):

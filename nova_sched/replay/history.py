@@ -251,8 +251,9 @@ class History:
             events += len(record.events)
             if watch is not None:
                 watch(one, record, outcomes, noted)
-            if self.cache is not None and projection.whole and projection.epoch and events - kept_at >= EVERY + EVERY_A_HOLDER * (
-                    len(projection.hosts) + len(projection.consumers)):
+            holders = len(projection.hosts) + len(projection.consumers)
+            if (self.cache is not None and projection.whole and projection.epoch
+                    and events - kept_at >= EVERY + EVERY_A_HOLDER * holders):
                 kept_at = events
                 self._keep(projection)
             if not done % 1000 or done == total:

@@ -10,7 +10,8 @@ from rpc_api import codec
 _TABLES = """
 CREATE TABLE decisions (cell TEXT, position INTEGER, producer TEXT, epoch INTEGER, sequence INTEGER, digest TEXT,
                         known INTEGER, instance TEXT, claim TEXT, event BLOB);
-CREATE TABLE claims (cell TEXT, producer TEXT, epoch INTEGER, sequence INTEGER, position INTEGER, claim TEXT, event BLOB);
+CREATE TABLE claims (cell TEXT, producer TEXT, epoch INTEGER, sequence INTEGER, position INTEGER, claim TEXT,
+                     event BLOB);
 """
 _INDICES = """
 CREATE INDEX decisions_in_order ON decisions (producer, digest, known, sequence);

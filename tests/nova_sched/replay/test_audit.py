@@ -105,7 +105,7 @@ def accepted_all(*said):
     audit.begin("cell1")
     cell = Cell()
     for position, data in enumerate(said):
-        event = cell.voice(f"{'compute_agent/' + data.host if hasattr(data, 'inventory') else 'scheduler/one'}").say(data)
+        event = cell.voice(f"compute_agent/{data.host}" if hasattr(data, "inventory") else "scheduler/one").say(data)
         outcomes = ([Outcome(position, event.producer, data.claim_uuid, data.consumer_uuid, None)]
                     if hasattr(data, "claim_uuid") else [])
         audit.record("cell1", position, DecodedRecord(EPOCH, [event]), outcomes)

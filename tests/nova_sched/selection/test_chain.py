@@ -478,8 +478,16 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values()) if one.one_by_one],
-                         ids=lambda one: one.name)
+ONE_BY_ONE = [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values()) if one.one_by_one]
+
+
+def test_those_that_claims_are_asked_of_most_are_asked_one_by_one():
+    assert {one.name for one in ONE_BY_ONE} == {
+        "ResourceFilter", "JsonFilter", "RamFilter", "CoreFilter", "DiskFilter", "IoOpsFilter", "NumInstancesFilter",
+        "AggregateIoOpsFilter", "AggregateNumInstancesFilter"}
+
+
+@pytest.mark.parametrize("one", ONE_BY_ONE, ids=lambda one: one.name)
 def test_a_host_is_told_alone_what_it_is_told_among_others(one):
     cloud = Asked(*(loaded(name, number % 5, number % 3, number % 2, False, number % 4) for number, name in
                     enumerate(NAMES)),
