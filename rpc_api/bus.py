@@ -14,6 +14,7 @@ of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never d
 """
 
 import contextlib
+import inspect
 import itertools
 import logging
 import threading
@@ -62,8 +63,12 @@ def expected(fault: BaseException) -> Exception:
     return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
 
 
-def invoke(endpoints, serializer, ctxt, method, arguments):
-    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it."""
+def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
+    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it.
+
+    What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
+    fault)`` answers in its own way, for others it is logged and raised. ``fault`` says why the context cannot be read.
+    """
     for endpoint in endpoints:
         allowed = getattr(endpoint, "RPC_METHODS", None)
         target = getattr(endpoint, method, None)
@@ -71,9 +76,32 @@ def invoke(endpoints, serializer, ctxt, method, arguments):
             continue
         if not getattr(endpoint, "TAKES_PRIMITIVES", False):
             # An endpoint that hands calls on to another process wants them as they travel.
-            arguments = {name: serializer.deserialize_entity(None, value) for name, value in arguments.items()}
+            try:
+                arguments = _read(serializer, target, method, arguments, fault)
+            except errors.NovaSchedError as unread:
+                if not hasattr(endpoint, "unreadable"):
+                    LOG.warning("a call of %s is not done: %s", method, unread)
+                    raise
+                return endpoint.unreadable(ctxt, method, arguments, unread)
+        elif fault is not None:
+            raise fault
         return target(ctxt, **arguments)
     raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
+
+
+def _read(serializer, target, method, arguments, fault):
+    """The arguments of a call as its method takes them; a NovaSchedError says what cannot be read of them."""
+    if fault is not None:
+        raise fault
+    try:
+        arguments = {name: serializer.deserialize_entity(None, value) for name, value in arguments.items()}
+        inspect.signature(target).bind(None, **arguments)
+    except errors.NovaSchedError:
+        raise
+    except Exception as wrong:
+        raise errors.UsageError(f"the arguments of {method} cannot be read ({wrong!s:.200}); use a client of the same "
+                                "version") from None
+    return arguments
 
 
 class LocalBus:
@@ -281,14 +309,21 @@ class _Answering:
 
         def answer(ctxt, **arguments):
             try:
-                context = self._serializer.deserialize_context(ctxt)
-                result = invoke(self._endpoints, self._serializer, context, method, arguments)
+                context, unread = self._context(ctxt)
+                result = invoke(self._endpoints, self._serializer, context, method, arguments, unread)
                 result = result.result() if isinstance(result, futures.Future) else result
                 return self._serializer.serialize_entity(None, result)
             except Exception as fault:
                 refusal = self._refusal(expected(fault))
             raise refusal
         return answer
+
+    def _context(self, ctxt):
+        """The context of a message, or None and why it cannot be read."""
+        try:
+            return self._serializer.deserialize_context(ctxt), None
+        except errors.InvalidEvent as fault:
+            return None, fault
 
     def _refusal(self, fault):
         """The fault in the form in which oslo.messaging answers with it and logs nothing; without its traceback."""

@@ -27,8 +27,9 @@ def _cell(cell):
         return getattr(cell, name) if cell.obj_attr_is_set(name) else None
     topology = of("cpu_topology")
     threads = topology.threads if topology is not None and topology.obj_attr_is_set("threads") else None
-    return events.NUMACellRequest(cell.id, tuple(sorted(of("cpuset") or ())), tuple(sorted(of("pcpuset") or ())),
-                                  cell.memory, of("pagesize"), of("cpu_policy"), of("cpu_thread_policy"), threads or 0)
+    shared, pinned = cell.asked_cpus()
+    return events.NUMACellRequest(cell.id, tuple(shared), tuple(pinned), cell.memory, of("pagesize"), of("cpu_policy"),
+                                  of("cpu_thread_policy"), threads or 0)
 
 
 def pci_of(spec):

@@ -7,22 +7,26 @@ ports ask of Placement. Nothing secret is taken over.
 from nova_sched.selection.groups import asked_of
 from nova_sched.selection.asked_devices import numa_of, pci_of
 from nova_sched.selection.guest import wishes_of
+from nova_sched.selection.server_group import server_group_of
 from rpc_api import errors, events
-from rpc_api.events.schema import MAX_AMOUNT, thaw_fields
+from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import pack
 
 #: Of an event of 256 KiB; the rest is for what was decided.
 MAX_REQUEST_BYTES = 160 * 1024
-_POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
 
 
-def request_from(spec, request_id: str):
-    """Return the SchedulingRequest of a RequestSpec; UsageError for extra specs that make no sense."""
+def request_from(spec, request_id: str, instance_uuids=()):
+    """Return the SchedulingRequest of a RequestSpec for some instances.
+
+    UsageError for what makes no sense, InvalidEvent or UnknownSchema for what cannot be read.
+    """
     flavor = spec.flavor
     extra_specs = dict(_set(flavor, "extra_specs") or {})
     properties = _set(_set(spec, "image"), "properties")
     wishes = wishes_of(flavor, extra_specs, properties)
     asked = asked_of(spec, extra_specs, properties, wishes)
+    _check_devices(spec, extra_specs, wishes)
     fallback = ()
     if wishes.pinned:
         fallback = asked_of(spec, extra_specs, properties,
@@ -50,7 +54,7 @@ def request_from(spec, request_id: str):
         target_node=_set(destination, "node"),
         target_cell=None if may_cross else cell,
         preferred_cell=cell if may_cross else None,
-        server_group=_server_group(spec),
+        server_group=server_group_of(spec, instance_uuids),
         check_only=spec.get_scheduler_hint("_nova_check_type") == "rebuild",
         user_id=_set(spec, "user_id"), flavor_id=_set(flavor, "flavorid"), vcpus=flavor.vcpus,
         memory_mb=flavor.memory_mb, root_gb=flavor.root_gb, ephemeral_gb=flavor.ephemeral_gb, swap_mb=flavor.swap,
@@ -61,6 +65,15 @@ def request_from(spec, request_id: str):
         numa=numa_of(spec), pci=pci_of(spec), fallback_groups=fallback if fallback != asked.groups else (),
         disk_format=_set(_set(spec, "image"), "disk_format"),
     ))
+
+
+def _check_devices(spec, extra_specs, wishes):
+    """Refuse a request that lacks what its flavor asks for: it would be placed without pinned CPUs or devices."""
+    for name, asked, what in (("numa_topology", "PCPU" in wishes.resources, "pinned CPUs"),
+                              ("pci_requests", "pci_passthrough:alias" in extra_specs, "PCI devices")):
+        if asked and not spec.obj_attr_is_set(name):
+            raise errors.UsageError(f"the flavor asks for {what} and {name} of the RequestSpec is not set; use a "
+                                    "conductor that sets it")
 
 
 def _text(value):
@@ -91,34 +104,3 @@ def image_properties(properties):
         return {}
     return {name: str(getattr(properties, name)) for name in sorted(properties.obj_fields)
             if properties.obj_attr_is_set(name) and getattr(properties, name) is not None}
-
-
-def _server_group(spec):
-    group = _set(spec, "instance_group")
-    policy = _set(group, "policy") or (_set(group, "policies") or (None,))[0]
-    if policy is None:
-        return None
-    if policy not in _POLICIES:
-        raise errors.UsageError(f"the server group {group.uuid} has the policy {policy!r}, wanted one of "
-                                f"{', '.join(_POLICIES)}; mend the server group")
-    # Not `rules`, which knows only nova's own rule.
-    rules = dict(_set(group, "_rules") or {})
-    spreads_domains = policy == "fault-domain"
-    partition = spec.get_scheduler_hint("fault_domain")
-    return events.ServerGroupRequest(
-        uuid=str(group.uuid), policy=policy,
-        limit=_limit(group, rules, "max_domains" if spreads_domains else "max_server_per_host"),
-        scope=rules.get("domain", "rack") if spreads_domains else "host",
-        partition=None if partition is None else str(partition),
-        members=tuple(_set(group, "members") or ()), hosts=tuple(_set(group, "hosts") or ()))
-
-
-def _limit(group, rules, name):
-    try:
-        limit = int(rules.get(name, 1))
-    except (ValueError, TypeError):
-        limit = 0
-    if not 0 < limit <= MAX_AMOUNT:
-        raise errors.UsageError(f"the server group {group.uuid} has {name} {str(rules[name])[:80]!r}, "
-                                f"wanted a whole number from 1 to {MAX_AMOUNT}; mend its rules")
-    return limit

@@ -37,6 +37,11 @@ class Scope:
             for member in self.group.members:
                 for entry in projection.consumers.get(member, ()):
                     entries[entry.consumer_uuid, entry.host] = entry
+        named = frozenset(self.group.members)
+        for entry in self.in_flight.claims.values():
+            # A claim of ours may name the group differently: one of a request whose group had no uuid.
+            if entry.instance_uuid in named:
+                entries[entry.consumer_uuid, entry.host] = entry
         return list(entries.values())
 
     def members_by_row(self) -> dict[int, set[str]]:

@@ -12,6 +12,8 @@ from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
 from rpc_api.bus import expected
 from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate
+from rpc_api.objects.base import parse_version
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
@@ -46,6 +48,9 @@ class SchedulerEndpoint:
     """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks``
     are asked what the ports and networks of a request want of a host."""
 
+    RPC_METHODS = ("select_destinations", "update_aggregates", "delete_aggregate", "update_instance_info",
+                   "delete_instance_info", "sync_instance_info")
+
     def __init__(self, scheduler, networks=None):
         self._scheduler = scheduler
         self._networks = networks or NotConfigured()
@@ -57,25 +62,43 @@ class SchedulerEndpoint:
 
         NoValidHost when the instances cannot all be placed; its text is safe for the end user.
         """
-        if not isinstance(spec_obj, RequestSpec):
-            raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
-                                    "RequestSpec; use a conductor that speaks scheduler RPC 4.5")
-        request_id = getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none"
+        request_id = _request_id(context)
         answered, uuids = Future(), ()
         try:
-            uuids = _checked(instance_uuids or [spec_obj.instance_uuid])
-            request = self._in_named_cell(request_from(spec_obj, request_id))
+            uuids = _checked(instance_uuids) if instance_uuids else ()
+            uuids = uuids or _checked(_instances_of(spec_obj))
+            request = self._in_named_cell(request_from(_readable(spec_obj), request_id, uuids))
             request = with_networks(request, spec_obj, self._networks,
                                     self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
-        except (errors.UsageError, errors.ServiceUnavailable) as fault:
-            reason = str(fault)
-            LOG.info("request %s cannot be placed: %s", request_id, reason)
-            self._scheduler.refuse(request_id, uuids, reason)
-            answered.set_exception(NoValidHost(reason=reason))
-            return answered
+        except Exception as fault:
+            return self._refused(request_id, uuids, fault)
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         asked.add_done_callback(lambda done: self._answer(request_id, done, answered, return_objects))
+        return answered
+
+    def unreadable(self, context, method, arguments, fault):
+        """Answer a call of which the context or the arguments cannot be read: see rpc_api.bus."""
+        if method != "select_destinations":
+            LOG.warning("%s is not noted: %s", method, fault)
+            raise fault
+        try:
+            uuids = _checked(arguments.get("instance_uuids"))
+        except errors.UsageError:
+            uuids = ()
+        return self._refused(_request_id(context), uuids, fault)
+
+    def _refused(self, request_id, uuids, fault):
+        """NoValidHost for a request of which no decision can be made, with the reason on record."""
+        if not isinstance(fault, errors.NovaSchedError):
+            LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
+            fault = errors.UsageError(f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
+                                      "what a conductor of nova 34 sends; use such a conductor")
+        reason = _line(fault)
+        LOG.info("request %s cannot be placed: %s", request_id, reason)
+        self._scheduler.refuse(request_id, uuids, reason)
+        answered = Future()
+        answered.set_exception(NoValidHost(reason=reason))
         return answered
 
     def _in_named_cell(self, request):
@@ -114,6 +137,7 @@ class SchedulerEndpoint:
     @_cast
     def update_aggregates(self, context, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
+        aggregates = [aggregates] if isinstance(aggregates, Aggregate) else aggregates
         updated = [_aggregate(one) for one in aggregates]
         for fault in (fault for one in updated for fault in metadata_faults(one)):
             LOG.warning("%s", fault)
@@ -163,12 +187,22 @@ class SchedulerEndpoint:
 def _instances(instance_info):
     """Instance uuid -> image properties of the primitive of an InstanceList."""
     found = {}
-    for one in instance_info["nova_object.data"].get("objects", ()):
-        data = one["nova_object.data"]
+    for one in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
+        data = _data(one, "Instance", (2, 8))
         said = {name.removeprefix("image_"): value for name, value in (data.get("system_metadata") or {}).items()
                 if name.startswith("image_")}
         found[data["uuid"]] = image_properties(_properties(said))
     return found
+
+
+def _data(primitive, name, newest):
+    """The fields of a primitive of nova's; UnknownSchema for another object, or for a version that is not known."""
+    version = parse_version(primitive["nova_object.version"])
+    if primitive["nova_object.name"] != name or version is None or not (newest[0], 0) <= version <= newest:
+        raise errors.UnknownSchema(
+            f"the object is {primitive['nova_object.name']!s:.80} {primitive['nova_object.version']!s:.40}, wanted "
+            f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler")
+    return primitive["nova_object.data"]
 
 
 def _properties(said):
@@ -181,6 +215,32 @@ def _properties(said):
             except (ValueError, TypeError):
                 LOG.debug("an instance has %s=%r of its image, which is not noted", name, value)
     return properties
+
+
+def _line(text, most=4096) -> str:
+    """A text from elsewhere as it can stand in one line of a log."""
+    return "".join(one if one.isprintable() else "?" for one in str(text)[:most])
+
+
+def _request_id(context) -> str:
+    """The id of a request; "req-none" for a context that has none."""
+    return _line(getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none", 255)
+
+
+def _readable(spec_obj):
+    if not isinstance(spec_obj, RequestSpec):
+        raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
+                                "RequestSpec; use a conductor that speaks scheduler RPC 4.5")
+    return spec_obj
+
+
+def _instances_of(spec_obj):
+    """The one instance of a RequestSpec that comes without a list of instances."""
+    number = _readable(spec_obj).num_instances if spec_obj.obj_attr_is_set("num_instances") else 1
+    if number != 1:
+        raise errors.UsageError(f"the request names no instances and asks for {number}, wanted their uuids; use a "
+                                "conductor that speaks scheduler RPC 4.5")
+    return [spec_obj.instance_uuid]
 
 
 def _checked(instance_uuids):

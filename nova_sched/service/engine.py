@@ -20,6 +20,7 @@ from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
+from nova_sched.selection.server_group import as_known
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
@@ -229,11 +230,18 @@ class Engine:
     def on_ask(self, ask: Ask):
         """Decide a request and publish its claims."""
         self._asks[id(ask)] = ask
+        ask.request = as_known(ask.request, self._entries_of)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
             return
         for instance in ask.instances:
             self._decide(instance)
+
+    def _entries_of(self, instance_uuid):
+        """What an instance holds in all cells, or is about to hold by claims of ours that are under way."""
+        return [*(entry for projection in self.cloud.projections.values()
+                  for entry in projection.consumers.get(instance_uuid, ())),
+                *(entry for entry in self.cloud.in_flight.claims.values() if entry.instance_uuid == instance_uuid)]
 
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the aggregate is just so already."""

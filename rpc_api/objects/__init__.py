@@ -5,7 +5,7 @@ and those that it expects back. Importing the package fills the table in which
 they are found by name (:data:`rpc_api.objects.base.CLASSES`).
 """
 
-from rpc_api.objects.aggregate import Aggregate
+from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.compute_node import ComputeNode, ComputeNodeList, HVSpec
 from rpc_api.objects.destination import Destination
@@ -21,9 +21,9 @@ from rpc_api.objects.security_group import SecurityGroup, SecurityGroupList
 from rpc_api.objects.selection import SchedulerLimits, Selection
 
 __all__ = [
-    "Aggregate", "CellMapping", "ComputeNode", "ComputeNodeList", "Destination", "Flavor", "HVSpec", "ImageMeta",
-    "ImageMetaProps", "InstanceGroup", "InstanceNUMACell", "InstanceNUMATopology", "InstancePCIRequest",
-    "InstancePCIRequests", "NUMATopologyLimits", "NetworkMetadata", "NetworkRequest", "NetworkRequestList",
-    "PciDevicePool", "PciDevicePoolList", "RequestGroup", "RequestLevelParams", "RequestSpec", "SchedulerLimits",
-    "SchedulerRetries", "SecurityGroup", "SecurityGroupList", "Selection", "VirtCPUTopology",
+    "Aggregate", "AggregateList", "CellMapping", "ComputeNode", "ComputeNodeList", "Destination", "Flavor",
+    "HVSpec", "ImageMeta", "ImageMetaProps", "InstanceGroup", "InstanceNUMACell", "InstanceNUMATopology",
+    "InstancePCIRequest", "InstancePCIRequests", "NUMATopologyLimits", "NetworkMetadata", "NetworkRequest",
+    "NetworkRequestList", "PciDevicePool", "PciDevicePoolList", "RequestGroup", "RequestLevelParams", "RequestSpec",
+    "SchedulerLimits", "SchedulerRetries", "SecurityGroup", "SecurityGroupList", "Selection", "VirtCPUTopology",
 ]

@@ -22,3 +22,11 @@ class Aggregate(base.PersistentObject, base.NovaObject):
     def availability_zone(self) -> str | None:
         """The zone that the aggregate makes of its hosts, if it makes one."""
         return (self.metadata or {}).get("availability_zone")
+
+
+@base.register
+class AggregateList(base.ObjectListBase, base.NovaObject):
+    """Some aggregates: nova-api sends a list of one, and nova's scheduler takes this object, too."""
+
+    VERSION = "1.3"
+    fields = {"objects": fields.ListOfObjectsField("Aggregate")}

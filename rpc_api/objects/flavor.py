@@ -27,4 +27,6 @@ class Flavor(base.PersistentObject, base.NovaObject, ovo.VersionedObjectDictComp
         "projects": fields.ListOfStringsField(),
         "description": fields.StringField(nullable=True),
     }
+    #: No decision depends on the name: it is there for the texts of errors.
+    LAZY = {"name": lambda: None}
     ADDED_IN = {"description": (1, 2)}

@@ -3,6 +3,7 @@
 from oslo_versionedobjects import base as ovo
 from oslo_versionedobjects import fields as ovo_fields
 
+from rpc_api import errors
 from rpc_api.objects import base, fields
 
 
@@ -64,6 +65,30 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
             return []
         cpus = sorted(self.total_cpus)
         return [set(cpus[i:i + threads]) for i in range(0, len(cpus) - threads + 1, threads)]
+
+    def asked_cpus(self) -> tuple[list[int], list[int]]:
+        """Guest CPUs that are not pinned, and those that are, in the meaning of the node's version.
+
+        Before 1.5 a node had one set of CPUs, and its policy said what they are: nova moves it to ``pcpuset`` when it
+        loads a 1.4. Raises UnknownSchema for a pinned node of which nobody can say which CPUs it pins.
+        """
+        version, policy = base.parse_version(self.VERSION), self.cpu_policy if "cpu_policy" in self else None
+        shared, pinned = self.cpuset, self.pcpuset if "pcpuset" in self else None
+        if version < (1, 3) and "cpu_pinning_raw" in self and self.cpu_pinning_raw is not None:
+            raise self._unclear("cpu_pinning_raw without a policy")
+        if version < (1, 5) and policy == "dedicated" and not pinned:
+            if version < (1, 4):
+                raise self._unclear("the policy dedicated and one set of CPUs")
+            shared, pinned = (), shared
+        if policy not in ("dedicated", "mixed"):
+            pinned = ()
+        elif pinned is None:
+            raise self._unclear(f"the policy {policy} without pcpuset")
+        return sorted(shared), sorted(pinned)
+
+    def _unclear(self, what):
+        return errors.UnknownSchema(f"an InstanceNUMACell of version {self.VERSION} has {what}, wanted pcpuset, which "
+                                    "names its pinned CPUs; resize the server, so that nova makes its topology again")
 
     def __len__(self) -> int:
         return len(self.total_cpus)

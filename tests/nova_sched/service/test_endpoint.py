@@ -77,8 +77,9 @@ def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
 
 def instance_list(**system_metadata):
     """An InstanceList as it comes: it stays the primitive that it is."""
-    return {"nova_object.name": "InstanceList", "nova_object.data": {"objects": [
-        {"nova_object.name": "Instance", "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept}}
+    return {"nova_object.name": "InstanceList", "nova_object.version": "2.6", "nova_object.data": {"objects": [
+        {"nova_object.name": "Instance", "nova_object.version": "2.8",
+         "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept}}
         for name, kept in system_metadata.items()]}}
 
 

@@ -12,6 +12,7 @@ from tests.rpc_api.objects.samples import FACTS
 #: Of our classes. A change here is a change of what we say on the wire.
 FINGERPRINTS = {
     "Aggregate": "1.3-aee71ed691f4afd543526b0a0ef2dafc",
+    "AggregateList": "1.3-15ecf022a68ddbb8c2a6739cfc9f8f5e",
     "CellMapping": "1.1-2314bbc9f0b268f7cfb993c2c0f5f773",
     "ComputeNode": "1.19-03e741b2faf4fda329531469327a8a0d",
     "ComputeNodeList": "1.17-15ecf022a68ddbb8c2a6739cfc9f8f5e",
@@ -44,8 +45,8 @@ FINGERPRINTS = {
 
 #: Nova's classes of these names have remotable methods, which belong to Nova's fingerprint and cannot be ours.
 WITH_REMOTABLES = {
-    "Aggregate", "CellMapping", "ComputeNode", "ComputeNodeList", "Flavor", "InstanceGroup", "InstanceNUMATopology",
-    "InstancePCIRequests", "RequestSpec", "SecurityGroup", "SecurityGroupList",
+    "Aggregate", "AggregateList", "CellMapping", "ComputeNode", "ComputeNodeList", "Flavor", "InstanceGroup",
+    "InstanceNUMATopology", "InstancePCIRequests", "RequestSpec", "SecurityGroup", "SecurityGroupList",
 }
 
 

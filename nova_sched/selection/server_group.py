@@ -1,0 +1,112 @@
+"""The server group of a RequestSpec, in each form that nova stored or sent, and the name under which the logs know it.
+
+The rules of a group are kept under its uuid. A group that old services made may have none (nova's bug 1830747). The
+scheduler hint is then the uuid, as for nova's conductor. Without the hint the name follows from the members
+(:func:`name_of_members`), until a log knows one of them under another name (:func:`as_known`).
+"""
+
+import uuid
+
+from rpc_api import errors, events
+from rpc_api.events.schema import MAX_AMOUNT
+
+_POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
+#: For these nova counts the members on each host, and fails where it is not said who they are.
+_COUNTED = ("anti-affinity", "soft-affinity", "soft-anti-affinity")
+_NAMESPACE = uuid.UUID("5d1e6c1a-6a57-4d0b-9d0c-0b6b3c1f2a34")
+
+
+def server_group_of(spec, instance_uuids=()):
+    """The ServerGroupRequest of a RequestSpec for some instances; None where no rule is asked for.
+
+    UsageError for a group that nobody could keep.
+    """
+    group = _set(spec, "instance_group")
+    policy = None if group is None else _policy(group)
+    if policy is None:
+        return None
+    members = tuple(_set(group, "members") or ())
+    if policy in _COUNTED and _set(group, "members") is None:
+        raise errors.UsageError(f"{_named(group)} has the policy {policy} and no list of members, wanted one; use a "
+                                "conductor that fills in the members")
+    named = _uuid(spec, group)
+    if named is None:
+        members = members or tuple(instance_uuids)
+        named = name_of_members(members)
+    # Not `rules`, which knows only nova's own rule.
+    rules = dict(_set(group, "_rules") or {})
+    spreads_domains = policy == "fault-domain"
+    partition = spec.get_scheduler_hint("fault_domain")
+    return events.ServerGroupRequest(
+        uuid=named, policy=policy,
+        limit=_limit(group, rules, "max_domains" if spreads_domains else "max_server_per_host"),
+        scope=rules.get("domain", "rack") if spreads_domains else "host",
+        partition=None if partition is None else str(partition),
+        members=members, hosts=tuple(_set(group, "hosts") or ()))
+
+
+def name_of_members(members) -> str:
+    """The name of a group without uuid: of its first member, because others are added to it and few are removed."""
+    return str(uuid.uuid5(_NAMESPACE, min(members, default="")))
+
+
+def as_known(request, entries_of):
+    """The request with its group under the name that a log knows one of its members by.
+
+    ``entries_of(instance uuid)`` are the ledger's entries of an instance. Only a group without uuid changes its name.
+    """
+    group = request.server_group
+    if group is None or group.uuid != name_of_members(group.members):
+        return request
+    names = {entry.rule.group_uuid for member in group.members for entry in entries_of(member)
+             if entry.rule is not None}
+    if not names:
+        return request
+    return request._replace(server_group=group._replace(uuid=min(names)))
+
+
+def _set(obj, name):
+    """A field of an object; None where it is not set, or where there is no object."""
+    return getattr(obj, name) if obj is not None and obj.obj_attr_is_set(name) else None
+
+
+def _policy(group):
+    """The one policy of a group, which was a list of policies before 1.11; None for a list of none."""
+    policy, policies = _set(group, "policy") or None, _set(group, "policies")
+    said = {*(policies or ()), *([policy] if policy else ())}
+    if not said and (group.obj_attr_is_set("policy") or policies is not None):
+        return None
+    if len(said) != 1:
+        raise errors.UsageError(f"{_named(group)} has the policies {', '.join(sorted(said)) or None!r:.200}, wanted "
+                                "one; use a server group that has one policy")
+    policy, = said
+    if policy not in _POLICIES:
+        raise errors.UsageError(f"{_named(group)} has the policy {policy!r:.80}, wanted one of {', '.join(_POLICIES)}; "
+                                "use another server group")
+    return policy
+
+
+def _uuid(spec, group):
+    """The uuid of a group, or the one that the request's hint names; None without both."""
+    if group.obj_attr_is_set("uuid"):
+        return str(group.uuid)
+    hint = spec.get_scheduler_hint("group")
+    try:
+        return str(uuid.UUID(hint))
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def _named(group):
+    return f"the server group {group.uuid}" if group.obj_attr_is_set("uuid") else "the server group without uuid"
+
+
+def _limit(group, rules, name):
+    try:
+        limit = int(rules.get(name, 1))
+    except (ValueError, TypeError):
+        limit = 0
+    if not 0 < limit <= MAX_AMOUNT:
+        raise errors.UsageError(f"{_named(group)} has {name} {str(rules[name])[:80]!r}, wanted a whole number from 1 "
+                                f"to {MAX_AMOUNT}; use a server group with such a rule")
+    return limit
