@@ -22,6 +22,12 @@ def numa_of(spec):
         bool(networks and networks.obj_attr_is_set("tunneled") and networks.tunneled), networks is not None)
 
 
+def numa_names_no_policy(spec) -> bool:
+    """Whether a node of the topology is in a form that cannot say whether its CPUs are pinned."""
+    topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
+    return topology is not None and any(not cell.can_say_policy for cell in topology.cells)
+
+
 def _cell(cell):
     def of(name):
         return getattr(cell, name) if cell.obj_attr_is_set(name) else None

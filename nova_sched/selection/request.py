@@ -5,7 +5,7 @@ ports ask of Placement. Nothing secret is taken over.
 """
 
 from nova_sched.selection.groups import asked_of
-from nova_sched.selection.asked_devices import numa_of, pci_of
+from nova_sched.selection.asked_devices import numa_names_no_policy, numa_of, pci_of
 from nova_sched.selection.guest import wishes_of
 from nova_sched.selection.server_group import server_group_of
 from rpc_api import errors, events
@@ -74,6 +74,10 @@ def _check_devices(spec, extra_specs, wishes):
         if asked and not spec.obj_attr_is_set(name):
             raise errors.UsageError(f"the flavor asks for {what} and {name} of the RequestSpec is not set; use a "
                                     "conductor that sets it")
+    if "PCPU" in wishes.resources and numa_names_no_policy(spec):
+        raise errors.UsageError("the flavor asks for pinned CPUs and the NUMA nodes of the RequestSpec are from before "
+                                "they had a CPU policy (InstanceNUMACell 1.3); resize the server, so that nova makes "
+                                "its topology again")
 
 
 def _text(value):

@@ -232,8 +232,8 @@ class NovaObject(ovo.VersionedObject):
         make = self.LAZY.get(attrname)
         if make is None:
             raise FieldNotSet(
-                f"the field {attrname} of the object {self.obj_name()} {self.VERSION} is not set; "
-                f"ask `{attrname!r} in` the object first, or let the sender set it")
+                f"the field {attrname} of the object {self.obj_name()} {self.VERSION} is not set, "
+                "wanted a value; let the sender set it")
         setattr(self, attrname, make())
 
 

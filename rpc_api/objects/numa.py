@@ -66,6 +66,11 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         cpus = sorted(self.total_cpus)
         return [set(cpus[i:i + threads]) for i in range(0, len(cpus) - threads + 1, threads)]
 
+    @property
+    def can_say_policy(self) -> bool:
+        """Whether nodes of this version have a CPU policy."""
+        return base.parse_version(self.VERSION) >= (1, 3)
+
     def asked_cpus(self) -> tuple[list[int], list[int]]:
         """Guest CPUs that are not pinned, and those that are, in the meaning of the node's version.
 
@@ -74,7 +79,7 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         """
         version, policy = base.parse_version(self.VERSION), self.cpu_policy if "cpu_policy" in self else None
         shared, pinned = self.cpuset, self.pcpuset if "pcpuset" in self else None
-        if version < (1, 3) and "cpu_pinning_raw" in self and self.cpu_pinning_raw is not None:
+        if not self.can_say_policy and "cpu_pinning_raw" in self and self.cpu_pinning_raw is not None:
             raise self._unclear("cpu_pinning_raw without a policy")
         if version < (1, 5) and policy == "dedicated" and not pinned:
             if version < (1, 4):
