@@ -50,19 +50,36 @@ def name_of_members(members) -> str:
     return str(uuid.uuid5(_NAMESPACE, min(members, default="")))
 
 
-def as_known(request, entries_of):
-    """The request with its group under the name that a log knows one of its members by.
+def has_no_uuid(request) -> bool:
+    """Whether the group of a request is named by its members."""
+    group = request.server_group
+    return group is not None and group.uuid == name_of_members(group.members)
 
-    ``entries_of(instance uuid)`` are the ledger's entries of an instance. Only a group without uuid changes its name.
+
+def as_known(request, entries_of):
+    """The request with its group, which has no uuid, under the name that a log knows one of its members by.
+
+    ``entries_of(instance uuid)`` are the ledger's entries of an instance.
     """
     group = request.server_group
-    if group is None or group.uuid != name_of_members(group.members):
-        return request
     names = {entry.rule.group_uuid for member in group.members for entry in entries_of(member)
              if entry.rule is not None}
     if not names:
         return request
     return request._replace(server_group=group._replace(uuid=min(names)))
+
+
+def breaks_named(request, claim, position, entries_of) -> bool:
+    """Whether a claim that a log accepted at a position breaks the policy towards members that the request names.
+
+    The log settles that for claims under one name. A member that came before under another name is seen here only.
+    """
+    group = request.server_group
+    others = {(entry.instance_uuid, entry.host) for member in group.members if member != claim.instance_uuid
+              for entry in entries_of(member) if entry.position < position}
+    if group.policy == "affinity":
+        return bool(others) and claim.host not in {host for _, host in others}
+    return group.policy == "anti-affinity" and sum(host == claim.host for _, host in others) >= group.limit
 
 
 def _set(obj, name):

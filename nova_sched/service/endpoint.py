@@ -12,7 +12,7 @@ from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
 from rpc_api.bus import expected
 from rpc_api.nova_exception import NoValidHost
-from rpc_api.objects.aggregate import Aggregate
+from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkMetadata
@@ -138,6 +138,8 @@ class SchedulerEndpoint:
     def update_aggregates(self, context, aggregates):
         """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
         aggregates = [aggregates] if isinstance(aggregates, Aggregate) else aggregates
+        if not isinstance(aggregates, (list, tuple, AggregateList)):
+            raise TypeError(f"aggregates are a {type(aggregates).__name__}")
         updated = [_aggregate(one) for one in aggregates]
         for fault in (fault for one in updated for fault in metadata_faults(one)):
             LOG.warning("%s", fault)

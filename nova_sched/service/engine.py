@@ -20,7 +20,7 @@ from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
-from nova_sched.selection.server_group import as_known
+from nova_sched.selection.server_group import as_known, breaks_named, has_no_uuid
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
@@ -65,6 +65,8 @@ class Ask:
         self.arrived_at = arrived_at
         self.future = Future()
         self.over = False
+        #: Whether its server group is known by its members alone (see nova_sched.selection.server_group).
+        self.group_has_no_uuid = False
         self.instances = [_Instance(self, uuid, seed_of(request.request_id, uuid)) for uuid in instance_uuids]
 
 
@@ -230,7 +232,9 @@ class Engine:
     def on_ask(self, ask: Ask):
         """Decide a request and publish its claims."""
         self._asks[id(ask)] = ask
-        ask.request = as_known(ask.request, self._entries_of)
+        ask.group_has_no_uuid = has_no_uuid(ask.request)
+        if ask.group_has_no_uuid:
+            ask.request = as_known(ask.request, self._entries_of)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
             return
@@ -444,6 +448,9 @@ class Engine:
                     self._say(cell, events.ClaimReleased(outcome.consumer_uuid, outcome.claim_uuid, "given up"))
             return
         if outcome.reason is None:
+            if self._breaks_group(cell, instance, outcome):
+                self._claim_elsewhere(instance)
+                return
             instance.accepted = True
             instance.placed[0] = instance.placed[0]._replace(position=outcome.position)
             if instance.ask.over:
@@ -464,6 +471,22 @@ class Engine:
                 NOT_ENOUGH_HOSTS, f"{MAX_ATTEMPTS} claims were refused, the last for {outcome.reason}"))
         else:
             self._decide(instance)
+
+    def _breaks_group(self, cell, instance, outcome):
+        """Whether an accepted claim breaks the policy of a group without uuid, of which the log may know other members
+        by other names."""
+        ask, consumers = instance.ask, self.cloud.projections[cell].consumers
+        return ask.group_has_no_uuid and not ask.over and breaks_named(
+            ask.request, instance.claim, outcome.position, lambda member: consumers.get(member, ()))
+
+    def _claim_elsewhere(self, instance):
+        """Give an accepted claim back, and decide again without its host."""
+        ask = instance.ask
+        self._release(instance)
+        self.counts["conflicts"] += 1
+        instance.attempt += 1
+        ask.request = ask.request._replace(ignore_hosts=(*ask.request.ignore_hosts, instance.claim.host))
+        self._decide(instance)
 
     def _end_waits(self, cell, folded=None):
         """Decide what waited for events of ours up to a mark, or for any."""

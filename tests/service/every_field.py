@@ -28,8 +28,8 @@ SAID = {
                          "cpuset_reserved": None, "cpu_pinning_raw": None, "cpu_policy": "dedicated",
                          "cpu_thread_policy": "prefer"},
     "InstanceNUMATopology": {"emulator_threads_policy": "share"},
-    "InstancePCIRequest": {"count": 1, "spec": [{"vendor_id": "8086"}], "alias_name": "nic", "numa_policy": "preferred",
-                           "requester_id": None},
+    "InstancePCIRequest": {"count": 1, "spec": [{"vendor_id": "8086"}], "alias_name": "nic", "requester_id": None,
+                           "numa_policy": "preferred"},
     "InstanceGroup": {"policy": "anti-affinity", "policies": ["anti-affinity"], "members": [INSTANCE], "hosts": [],
                       "_rules": {"max_server_per_host": "3"}},
     "Destination": {"host": "a", "node": "a", "aggregates": None, "forbidden_aggregates": None,
@@ -41,7 +41,8 @@ SAID = {
     "RequestLevelParams": {"root_required": [], "root_forbidden": ["CUSTOM_NOT_THAT"], "same_subtree": []},
     "NetworkRequest": {"port_id": None, "network_id": uuid_of("network")},
     "NetworkMetadata": {"physnets": [], "tunneled": False},
-    "ImageMetaProps": {"hw_architecture": "x86_64", "img_hv_type": "kvm", "hw_vm_mode": "hvm", "hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "prefer", "hw_mem_encryption": False,
+    "ImageMetaProps": {"hw_architecture": "x86_64", "img_hv_type": "kvm", "hw_vm_mode": "hvm",
+                       "hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "prefer", "hw_mem_encryption": False,
                        "hw_mem_encryption_model": "amd-sev", "hw_tpm_model": "tpm-tis", "hw_tpm_version": UNSET,
                        "hw_ephemeral_encryption": False, "os_secure_boot": "disabled", "hw_sound_model": "usb",
                        "hw_firmware_stateless": False, "hw_virtio_packed_ring": False, "traits_required": [],
@@ -105,7 +106,7 @@ def spoilt(primitive: dict, path: tuple, value) -> dict:
 
 
 def older(name: str, minor: int) -> dict:
-    """The whole request in which each object of the class ``name`` is as a sender of its version 1.``minor`` says it."""
+    """The whole request in which objects of the class ``name`` are as a sender of its version 1.``minor`` says them."""
     spec = base.NovaObject.obj_from_primitive(whole())
     versions = {**base.manifest("RequestSpec"), name: f"1.{minor}"}
     return json.loads(json.dumps(spec.obj_to_primitive(versions["RequestSpec"], versions)))

@@ -9,15 +9,17 @@ import math
 import random
 
 import pytest
+from oslo_config import cfg
 
 from nova_sched.selection.policy import Policy
 from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
-from rpc_api import codec, events
-from rpc_api.bus import LocalBus
+from rpc_api import codec, errors, events
+from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects import base
+from rpc_api.objects.context import RequestContext
 from rpc_api.scheduler import TOPIC, VERSION
 from tests.builders import EPOCH, Voice, inventory_of, pool, provider, report, tree, uuid_of
 from tests.service.every_field import CELL, INSTANCE, UNSET, paths, spoilt, whole
@@ -29,9 +31,11 @@ LARGE = 2**30
 #: What a field may hold beside what it should.
 ODD = [
     UNSET, None, True, False, -1, 0, 1, 7, 2**31, 2**53, -2**63, 2**63, 2**70, 0.5, -0.0, math.nan, math.inf, 1e308,
-    "", "text", "-1", "99999999999999999999", "nan", "a,b", ",", "\x00\x1b[31m\r\n", "\ud800", "\u202e\u0661", "x" * 70_000,
-    "trait:", "resources:VCPU", uuid_of("other"), [], [None], [[]], [[], []], [-1], [2**70], ["", ""], ["text"] * 3,
-    [1.5, "x"], ["x" * 300] * 300, {}, {"": ""}, {"a": None}, {"a": []}, {"a": {}}, {"1": 2**70}, {"\x00": "\n"}, {"resources:": "1"},
+    "", "text", "-1", "99999999999999999999", "nan", "a,b", ",", "\x00\x1b[31m\r\n", "\ud800", "\u202e\u0661",
+    "x" * 70_000, "trait:", "resources:VCPU", uuid_of("other"), [], [None], [[]], [[], []], [-1], [2**70], ["", ""],
+    ["text"] * 3,
+    [1.5, "x"], ["x" * 300] * 300, {}, {"": ""}, {"a": None}, {"a": []}, {"a": {}}, {"1": 2**70}, {"\x00": "\n"},
+    {"resources:": "1"},
     {"resources:VCPU": "-1"}, {"trait:X": "maybe"}, {"hw:cpu_policy": "mixed"}, {"max_server_per_host": "nan"},
     {"group": ["text"]}, {"fault_domain": []}, {"_nova_check_type": ["rebuild", "x"]}, {"query": ["["]},
     {base.NAME: "RequestSpec"}, {base.NAME: "ImageMeta", base.NAMESPACE: "nova", base.VERSION: "1.8", base.DATA: {}},
@@ -39,7 +43,8 @@ ODD = [
     {base.NAME: "Flavor", base.NAMESPACE: "nova", base.VERSION: "1.99", base.DATA: {}}, "1.99", "2.0", "0.9", "1.0",
     "affinity", "anti-affinity", "soft-affinity", "dedicated", "mixed", "shared", "required", "isolate", "1.2",
 ]
-ALL = {place: name for name, place in ((".".join(map(str, path)).replace("nova_object.", ""), path) for path in paths())}
+#: Path -> its name.
+ALL = {path: ".".join(map(str, path)).replace("nova_object.", "") for path in paths()}
 
 
 class Site:
@@ -59,9 +64,11 @@ class Site:
             opened = codec.make_event(events.LogOpened(cell, EPOCH), "operator/test", 1, 1, 0)
             open_log(self.url(cell)).append([codec.encode_record(EPOCH, [opened])])
             for one in data:
-                open_log(self.url(cell)).append([codec.encode_record(EPOCH, [Voice(f"compute_agent/{one.host}").say(one)])])
+                event = Voice(f"compute_agent/{one.host}").say(one)
+                open_log(self.url(cell)).append([codec.encode_record(EPOCH, [event])])
         policy = Policy(enabled_filters=(*Policy().enabled_filters, "NUMATopologyFilter", "PciPassthroughFilter"))
-        self.scheduler = Scheduler("s", cell0_of(self.url("cell0")), [Cell(CELL, uuid_of(CELL), self.url(CELL))], policy)
+        cells = [Cell(CELL, uuid_of(CELL), self.url(CELL))]
+        self.scheduler = Scheduler("s", cell0_of(self.url("cell0")), cells, policy)
         self.scheduler.start().wait_ready()
         bus = LocalBus()
         bus.serve(TOPIC, "s", [SchedulerEndpoint(self.scheduler)], VERSION)
@@ -97,7 +104,8 @@ class Site:
         """Give back what the instances hold."""
         def publish(engine):
             held = engine.cloud.projections[CELL].consumers.values()
-            gone = [events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "tested") for of_one in held for one in of_one]
+            gone = [events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "tested")
+                    for of_one in held for one in of_one]
             return gone and engine.publish(CELL, *gone)
         self.scheduler.call(publish).result(20)
         self._folded(CELL)
@@ -133,7 +141,8 @@ def check(site, caplog, primitive, what, **arguments):
         assert got and all(host in ("a", "b") for of_one in got for host in of_one), f"{what}: {got}"
         site.release()
     assert site.scheduler.fault is None, what
-    loud = [one for one in caplog.records if one.levelno >= logging.ERROR or one.exc_info and one.levelno > logging.DEBUG]
+    loud = [one for one in caplog.records
+            if one.levelno >= logging.ERROR or one.exc_info and one.levelno > logging.DEBUG]
     assert not loud, f"{what}: {loud[0].getMessage()}"
     return got
 
@@ -179,3 +188,198 @@ def test_some_fields_are_spoilt_at_once(site, caplog, seed):
             said.append(f"{ALL[path]} = {str(value)[:60]!r}")
         made.append(("; ".join(said), primitive))
     run(site, caplog, made)
+
+
+# --- beside the RequestSpec ------------------------------------------------------------------------------------------
+
+CONTEXTS = {
+    "none": None, "of no id": RequestContext.from_dict({}), "an empty map": {}, "a text": "context",
+    "an id of another kind": RequestContext.from_dict({"request_id": ["req"]}),
+    "an id of control characters": RequestContext.from_dict({"request_id": "req-\x00\r\n\x1b[31m"}),
+    "an id of 70,000 characters": RequestContext.from_dict({"request_id": "r" * 70_000}),
+    "an id with half a character": RequestContext.from_dict({"request_id": "\ud800"}),
+}
+
+
+@pytest.mark.parametrize("what", CONTEXTS)
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_context(site, caplog, what, refused):
+    primitive = spoilt(whole(), (base.DATA, "flavor"), UNSET) if refused else whole()
+    got = check(site, caplog, primitive, what, context=CONTEXTS[what])
+    assert isinstance(got, NoValidHost) == refused
+    assert all(line.isprintable() for line in caplog.messages)
+
+
+#: instance_uuids -> how many instances get hosts; a text: what the refusal says.
+INSTANCES = [
+    ([uuid_of("one")], 1), ([uuid_of("one"), uuid_of("two")], 2), ([uuid_of("one").upper()], 1), (None, 1), ([], 1),
+    ((), 1), ([None], "no UUID"), (["x"], "no UUID"), ([[]], "no UUID"), ([{}], "no UUID"), (["\ud800"], "no UUID"),
+    ([uuid_of("one")] * 2, "an instance twice"), ([uuid_of(str(number)) for number in range(1001)], "1001 as its"),
+    ("one", "wanted a list"), (7, "wanted a list"), (True, "wanted a list"), ({"a": uuid_of("one")}, "wanted a list"),
+    ([uuid_of("one"), math.nan], "no UUID"),
+]
+
+
+@pytest.mark.parametrize("uuids, wanted", INSTANCES)
+def test_instance_uuids(site, caplog, uuids, wanted):
+    got = check(site, caplog, spoilt(whole(), (base.DATA, "num_instances"), 1), uuids, instance_uuids=uuids)
+    assert wanted in str(got) if isinstance(wanted, str) else len(got) == wanted
+
+
+@pytest.mark.parametrize("number, uuids, wanted", [
+    (3, None, "names no instances and asks for 3"), (0, [], "names no instances and asks for 0"), (UNSET, None, 1),
+    (-1, None, "asks for -1"), (2**70, None, "asks for"),
+    # A move of one of several instances: nova counts the instances that are named.
+    (3, [uuid_of("one")], 1), (1, [uuid_of("one"), uuid_of("two")], 2),
+])
+def test_num_instances(site, caplog, number, uuids, wanted):
+    primitive = spoilt(whole(), (base.DATA, "num_instances"), number)
+    got = check(site, caplog, primitive, number, instance_uuids=uuids)
+    assert wanted in str(got) if isinstance(wanted, str) else len(got) == wanted
+
+
+def test_no_instance_anywhere(site, caplog):
+    primitive = spoilt(whole(), (base.DATA, "instance_uuid"), UNSET)
+    assert "instance_uuid" in str(check(site, caplog, primitive, "no instance", instance_uuids=None))
+    assert check(site, caplog, primitive, "one instance", instance_uuids=[uuid_of("one")]) == [["a"]]
+
+
+@pytest.mark.parametrize("spec_obj", [None, {}, [], "RequestSpec", 7, math.nan, [whole()], {"flavor": {"vcpus": 1}},
+                                      whole("Flavor"), whole("InstanceGroup"), {base.NAME: "RequestSpec"}])
+def test_a_spec_of_another_kind(site, caplog, spec_obj):
+    assert isinstance(check(site, caplog, spec_obj, "another kind"), NoValidHost)
+
+
+@pytest.mark.parametrize("arguments", [
+    {"request_spec": {"instance_properties": {"uuid": uuid_of("old")}, "num_instances": 1}, "filter_properties": {}},
+    {"request_spec": None, "filter_properties": None}, {"unknown": 1}, {"request_spec": {base.NAME: "Nonsense"}},
+])
+def test_arguments_of_other_versions(site, caplog, arguments):
+    """Conductors before scheduler RPC 4.3 sent two maps; later ones may send what is not known here."""
+    given = {"spec_obj": None, **arguments} if "unknown" not in arguments else arguments
+    spec_obj = given.pop("spec_obj", whole())
+    assert isinstance(check(site, caplog, spec_obj, "arguments", **given), NoValidHost)
+
+
+@pytest.mark.parametrize("version", ["1.16", "1.99", "2.0"])
+@pytest.mark.parametrize("name", sorted(base.manifest("RequestSpec")))
+def test_a_newer_version_is_never_half_read(site, caplog, name, version):
+    newer = f"2.{base.parse_version(base.CLASSES[name].VERSION)[1]}" if version == "2.0" else (
+        f"1.{base.parse_version(base.CLASSES[name].VERSION)[1] + 1}" if version == "1.16" else version)
+    primitive, found = whole(), [path for path in ALL if path[-1] == base.NAME and _at(whole(), path) == name]
+    for path in found or [(base.NAME,)]:
+        primitive = spoilt(primitive, (*path[:-1], base.VERSION), newer)
+    got = check(site, caplog, primitive, f"{name} {newer}")
+    assert isinstance(got, NoValidHost) and f"its version is '{newer}'" in str(got) and "upgrade" in str(got)
+
+
+def _at(primitive, path):
+    for key in path:
+        primitive = primitive[key]
+    return primitive
+
+
+# --- the other methods -----------------------------------------------------------------------------------------------
+
+HOST_AGGREGATE = {"uuid": uuid_of("aggregate"), "name": "one", "hosts": ["a"], "metadata": {"key": "value"}, "id": 1}
+
+
+def aggregate(version="1.3", **fields):
+    data = {name: value for name, value in {**HOST_AGGREGATE, **fields}.items() if value is not UNSET}
+    return {base.NAME: "Aggregate", base.NAMESPACE: "nova", base.VERSION: version, base.DATA: data}
+
+
+def listed(*aggregates, version="1.3"):
+    return {base.NAME: "AggregateList", base.NAMESPACE: "nova", base.VERSION: version,
+            base.DATA: {"objects": list(aggregates)}}
+
+
+def instance_list(*instances, version="2.6", of_instance="2.8"):
+    return {base.NAME: "InstanceList", base.NAMESPACE: "nova", base.VERSION: version, base.DATA: {"objects": [
+        {base.NAME: "Instance", base.NAMESPACE: "nova", base.VERSION: of_instance, base.DATA: data}
+        for data in instances]}}
+
+
+def known(site):
+    """Aggregates, and instances that are tracked on a."""
+    site._folded("cell0"), site._folded(CELL)
+    return site.scheduler.call(lambda engine: (
+        sorted(engine.cloud.table.aggregates), sorted(engine.cloud.projections[CELL].tracked.of("a")))).result(20)
+
+
+@pytest.mark.parametrize("form", [[aggregate()], [aggregate(id=UNSET)], aggregate(), listed(aggregate()),
+                                  [aggregate("1.2")], listed(aggregate(), version="1.0")])
+def test_forms_of_aggregates(site, form):
+    site.client.call(CONTEXT, "update_aggregates", aggregates=form, timeout=20)
+    assert known(site)[0] == [uuid_of("aggregate")]
+    site.client.call(CONTEXT, "delete_aggregate", aggregate=aggregate(hosts=UNSET), timeout=20)
+    assert known(site)[0] == []
+
+
+VM = {"uuid": uuid_of("tracked"), "system_metadata": {}}
+CASTS = [("update_aggregates", {"aggregates": form}) for form in (
+    None, 7, "x", [None], [7], {}, [{}], aggregate("1.4"), [aggregate(uuid=UNSET)], [aggregate(name=UNSET)],
+    [aggregate(hosts=UNSET)], [aggregate(hosts=[None])], [aggregate(metadata=7)],
+    [aggregate(metadata={"a": None})], [whole("Flavor")], listed(None), listed(version="1.4"), {base.NAME: "X"})]
+CASTS += [("delete_aggregate", {"aggregate": form}) for form in (
+    None, 7, {}, aggregate(uuid=UNSET), aggregate("2.0"), whole("Flavor"))]
+CASTS += [("update_instance_info", {"host_name": "a", "instance_info": form}) for form in (
+    None, 7, [], {}, instance_list({}), instance_list({"uuid": "x"}), instance_list({**VM, "uuid": None}),
+    instance_list({**VM, "system_metadata": 7}), instance_list(VM, version="2.7"), instance_list(VM, version="3.0"),
+    instance_list(VM, of_instance="2.9"), instance_list(VM, version=None), whole("Flavor"), instance_list(7))]
+CASTS += [("sync_instance_info", {"host_name": "a", "instance_uuids": form}) for form in (
+    None, 7, ["x"], "x", [None], [[]])]
+CASTS += [("sync_instance_info", {"host_name": form, "instance_uuids": []}) for form in (None, 7, [], {})]
+CASTS += [("delete_instance_info", {"host_name": "a", "instance_uuid": form}) for form in (None, 7, "x", [], {})]
+CASTS += [("update_instance_info", {}), ("sync_instance_info", {"host": "a"}), ("delete_aggregate", {"aggregates": []})]
+
+
+@pytest.mark.parametrize("method, arguments", CASTS)
+def test_a_cast_that_cannot_be_read_is_told_of_and_changes_nothing(site, caplog, method, arguments):
+    before, text = known(site), f"{method} is not noted"
+    with pytest.raises(errors.NovaSchedError) as fault:
+        site.client.call(CONTEXT, method, timeout=20, **arguments)
+    assert "fault of" not in str(fault.value), fault.value
+    said = [one for one in caplog.records if text in one.getMessage()]
+    assert [one.levelname for one in said] == ["WARNING"] and not said[0].exc_info
+    assert known(site) == before and site.scheduler.fault is None
+
+
+def test_nothing_else_can_be_called(site):
+    for method in ("unreadable", "_answer", "refuse", "select_hosts"):
+        with pytest.raises(errors.UsageError, match=f"no endpoint has the method {method}"):
+            site.client.call(CONTEXT, method, timeout=20)
+
+
+# --- through oslo.messaging ------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def fake(site):
+    """A client of the same scheduler through oslo.messaging, which the broker of one process carries."""
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[])
+    bus = MessagingBus(conf, "fake://")
+    server = bus.serve("any-request", "s", [SchedulerEndpoint(site.scheduler)], VERSION)
+    yield bus.client("any-request", VERSION)
+    server.stop()
+    bus.close()
+
+
+@pytest.mark.parametrize("spec_obj", [
+    None, 7, {base.NAME: "Nonsense"}, spoilt(whole(), (base.VERSION,), "1.16"), spoilt(whole(), (base.DATA,), None),
+    spoilt(whole(), (base.DATA, "flavor", base.DATA, "vcpus"), "x"), spoilt(whole(), (base.DATA, "flavor"), UNSET)])
+def test_what_cannot_be_read_is_answered(site, fake, spec_obj):
+    site.refusals()
+    with pytest.raises(NoValidHost):
+        fake.call(CONTEXT, "select_destinations", spec_obj=spec_obj, instance_uuids=[uuid_of("fake")], timeout=20)
+    assert len(site.refusals()) == 1
+    answer = fake.call(CONTEXT, "select_destinations", spec_obj=whole(), instance_uuids=[uuid_of("fake")],
+                       return_objects=True, timeout=20)
+    assert answer[0][0].service_host == "a"
+    site.release()
+
+
+def test_a_cast_that_cannot_be_read_is_not_lost_silently(site, fake, caplog):
+    fake.cast(CONTEXT, "update_aggregates", aggregates={base.NAME: "Nonsense"})
+    wait_until(lambda: "update_aggregates is not noted" in caplog.text, 20, "nobody told of it")
+    assert site.scheduler.fault is None
