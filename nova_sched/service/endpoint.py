@@ -14,7 +14,7 @@ from rpc_api.bus import expected
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
-from rpc_api.objects.image_meta import ImageMetaProps
+from rpc_api.objects.image_meta import ImageMetaProps, with_current_names
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
@@ -210,7 +210,7 @@ def _data(primitive, name, newest):
 def _properties(said):
     """ImageMetaProps of the texts that an instance keeps of its image; what is none of them is passed over."""
     properties = ImageMetaProps()
-    for name, value in said.items():
+    for name, value in with_current_names(said).items():
         if name in properties.fields:
             try:
                 setattr(properties, name, value)

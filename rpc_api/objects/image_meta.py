@@ -4,6 +4,7 @@
 host handles the image, ``os_`` about the guest.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from rpc_api.objects import base, fields
@@ -191,3 +192,27 @@ class ImageMetaProps(base.NovaObject):
         # To have no watchdog is what leaving it out means.
         if base.parse_version(target_version) < (1, 16) and primitive.get("hw_watchdog_action") == "disabled":
             del primitive["hw_watchdog_action"]
+
+
+#: Names that properties had in Glance before they had their prefixes, with the names that they have now.
+OLD_NAMES = {
+    "architecture": "hw_architecture", "auto_disk_config": "hw_auto_disk_config", "bdm_v2": "img_bdm_v2",
+    "bittorrent": "img_bittorrent", "block_device_mapping": "img_block_device_mapping",
+    "cache_in_nova": "img_cache_in_nova", "hypervisor_type": "img_hv_type",
+    "hypervisor_version_requires": "img_hv_requested_version", "ipxe_boot": "hw_ipxe_boot", "mappings": "img_mappings",
+    "owner_id": "img_owner_id", "root_device_name": "img_root_device_name", "vm_mode": "hw_vm_mode",
+    "vmware_disktype": "hw_disk_type", "vmware_image_version": "img_version", "vmware_linked_clone": "img_linked_clone",
+    "vmware_ostype": "os_distro", "xenapi_device_id": "hw_device_id",
+    "xenapi_image_compression_level": "img_compression_level",
+    "xenapi_skip_agent_inject_files_at_boot": "os_skip_agent_inject_files_at_boot",
+    "xenapi_skip_agent_inject_ssh": "os_skip_agent_inject_ssh", "xenapi_use_agent": "img_use_agent",
+}
+
+
+def with_current_names(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties of an image as an instance keeps them, by the names that they have now; a current name counts more."""
+    named = {OLD_NAMES[name]: value for name, value in said.items() if name in OLD_NAMES}
+    adapter = said.get("vmware_adaptertype")
+    if adapter:
+        named |= {"hw_disk_bus": "ide"} if adapter == "ide" else {"hw_disk_bus": "scsi", "hw_scsi_model": adapter}
+    return named | {name: value for name, value in said.items() if name not in OLD_NAMES}

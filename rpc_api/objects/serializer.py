@@ -35,7 +35,7 @@ class NovaSerializer(oslo_messaging.Serializer):
     def deserialize_context(self, ctxt: dict[str, Any]) -> RequestContext:
         try:
             return RequestContext.from_dict(ctxt)
-        except (AttributeError, TypeError) as error:
+        except Exception as error:
             # Without the text of the error: it might quote the context, and that holds a token.
             raise errors.InvalidEvent(
                 f"cannot read the context of a message: it is a {type(ctxt).__name__}, wanted a dictionary of "

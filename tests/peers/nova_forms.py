@@ -47,6 +47,16 @@ def group_hosts(primitive, instance_uuid, running):
     return [host for host, instances in sorted(running.items()) if _passes_on(spec, host, instances)]
 
 
+def old_names():
+    """Old names of image properties with the names that they have now."""
+    return objects.ImageMetaProps._legacy_property_map
+
+
+def image_of(texts):
+    """The properties of an image that an instance keeps, as texts."""
+    return {name: str(value) for name, value in objects.ImageMetaProps.from_dict(texts).to_dict().items()}
+
+
 def _cpus(topology):
     page = objects.NUMAPagesTopology(size_kb=4, total=8192 * 256, used=0, reserved=0)
     host = objects.NUMATopology(cells=[objects.NUMACell(
@@ -71,4 +81,4 @@ def _passes_on(spec, host, instances):
         affinity_filter.ServerGroupAntiAffinityFilter, affinity_filter.ServerGroupAffinityFilter))
 
 
-ASKS = (meaning, cpus_of, group_hosts)
+ASKS = (meaning, cpus_of, group_hosts, old_names, image_of)

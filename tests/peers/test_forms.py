@@ -4,8 +4,10 @@ import itertools
 
 import pytest
 
+from nova_sched.selection.request import image_properties
 from rpc_api import errors
 from rpc_api.objects import base
+from rpc_api.objects.image_meta import OLD_NAMES, ImageMetaProps, with_current_names
 from tests.builders import uuid_of
 from tests.nova_sched.selection.test_older_forms import NODE_ROWS, TOPOLOGY, node_as, read
 from tests.peers.conftest import running_peer
@@ -91,3 +93,20 @@ def test_the_filters_of_groups_need_no_uuid(forms):
         group = {base.NAME: "InstanceGroup", base.NAMESPACE: "nova", base.VERSION: "1.11", base.DATA: {
             "policy": policy, "policies": [policy], "members": [member], "hosts": ["a"], "_rules": {}}}
         assert forms.ask("group_hosts", group, uuid_of("instance"), running) == {"answer": wanted}
+
+
+def test_old_names_of_image_properties_are_novas(forms):
+    assert forms.ask("old_names") == {"answer": OLD_NAMES}
+
+
+@pytest.mark.parametrize("kept", [
+    {"vmware_adaptertype": "ide"}, {"vmware_adaptertype": "lsiLogic"}, {"vmware_adaptertype": ""},
+    {"vmware_adaptertype": "paraVirtual", "hw_scsi_model": "virtio-scsi"},
+    {"architecture": "i386", "hw_architecture": "amd64"}, {"vm_mode": "pv", "hypervisor_type": "xapi"},
+])
+def test_old_properties_mean_what_nova_makes_of_them(forms, kept):
+    properties = ImageMetaProps()
+    for name, value in with_current_names(kept).items():
+        if name in properties.fields:
+            setattr(properties, name, value)
+    assert forms.ask("image_of", kept) == {"answer": image_properties(properties)}

@@ -302,6 +302,18 @@ def test_what_cannot_be_read_is_answered(site, fake, spec_obj):
     site.release()
 
 
+@pytest.mark.parametrize("context", [
+    {}, {"request_id": 7}, {"request_id": None}, {"roles": 7}, {"user_id": ["x"], "is_admin": {}},
+    {"global_request_id": "\n"}, {"service_catalog": 7, "timestamp": []}, {"auth_token": "s3cret", "roles": {"a": 1}}])
+def test_a_context_on_the_wire(site, fake, caplog, context):
+    site.refusals()
+    spec_obj = spoilt(whole(), (base.DATA, "flavor"), UNSET)
+    with pytest.raises(NoValidHost):
+        fake.call(context, "select_destinations", spec_obj=spec_obj, instance_uuids=[uuid_of("fake")], timeout=20)
+    assert len(site.refusals()) == 1
+    assert "s3cret" not in caplog.text and "Traceback" not in caplog.text
+
+
 def test_a_cast_that_cannot_be_read_is_not_lost_silently(site, fake, caplog):
     fake.cast(CONTEXT, "update_aggregates", aggregates={base.NAME: "Nonsense"})
     wait_until(lambda: "update_aggregates is not noted" in caplog.text, 20, "nobody told of it")

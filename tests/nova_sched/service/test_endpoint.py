@@ -119,6 +119,21 @@ def test_casts_of_nova_compute_say_where_instances_are(scheduler):
     assert said_of(scheduler, "a1") == {}
 
 
+@pytest.mark.parametrize("kept, wanted", [
+    ({"image_architecture": "x86_64", "image_hypervisor_type": "kvm", "image_vm_mode": "hvm"},
+     {"hw_architecture": "x86_64", "img_hv_type": "kvm", "hw_vm_mode": "hvm"}),
+    ({"image_architecture": "i686", "image_hw_architecture": "x86_64"}, {"hw_architecture": "x86_64"}),
+    ({"image_vmware_adaptertype": "ide"}, {"hw_disk_bus": "ide"}),
+    ({"image_vmware_adaptertype": "lsiLogic"}, {"hw_disk_bus": "scsi", "hw_scsi_model": "lsilogic"}),
+    ({"image_vmware_ostype": "otherGuest"}, {"os_distro": "otherGuest"}),
+])
+def test_properties_of_an_image_under_their_old_names(scheduler, kept, wanted):
+    endpoint = SchedulerEndpoint(scheduler)
+    endpoint.update_instance_info(None, "a1", instance_list(old=kept))
+    assert said_of(scheduler, "a1")[uuid_of("old")] == wanted
+    endpoint.sync_instance_info(None, "a1", [])
+
+
 def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
     with pytest.raises(UsageError, match="names one by what is no UUID"):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
