@@ -6,13 +6,13 @@ from collections import deque
 
 import amqp
 
-from rpc_api import errors
+from rpc_api import errors, faults
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds, newest_bounds
 from rpc_api.log.rabbit_session import (
-    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_lasting, open_session, unavailable)
+    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_gone, open_session, unavailable)
 
 PREFETCH_MESSAGES = 1000
 #: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
@@ -258,10 +258,10 @@ class RabbitReader(LogReader):
         except errors.LogUnavailable as exc:
             self._outage = exc
             self._back_off()
-            if isinstance(exc.__cause__, amqp.NotFound) and is_lasting(exc.__cause__):
+            if is_gone(exc.__cause__):
                 self._fault = self._gap("the stream was deleted")
                 return
-            if is_lasting(exc.__cause__) or time.monotonic() >= deadline:
+            if not faults.may_pass(exc) or time.monotonic() >= deadline:
                 raise
         except errors.NovaSchedError as exc:
             self._fault = exc
