@@ -96,7 +96,7 @@ def row_of(fault: BaseException) -> Row | None:
 
 def _code(fault):
     if isinstance(fault, ssl.SSLError):
-        return fault.reason
+        return getattr(fault, "reason", None)
     if isinstance(fault, sqlite3.Error):
         code = getattr(fault, "sqlite_errorcode", None)
         return None if code is None else code & 0xFF  # the rest of it says more of the same
