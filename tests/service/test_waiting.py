@@ -29,6 +29,12 @@ def start(directory, name, **changes):
     return ServiceProcess(directory, service, "--config-file", write(directory, **changes), *args)
 
 
+def rows(found, quick):
+    """The rows, those that are not ``quick`` marked as long: each of them starts a process."""
+    return [pytest.param(*row, id="-".join(row[:3] if len(row) > 2 else row),
+                         marks=() if quick(*row) else pytest.mark.long) for row in found]
+
+
 def nowhere(kind):
     """A place that nothing listens on, or whose name nobody knows."""
     return f"127.0.0.1:{free_port()}" if kind == "refused" else "nobody.invalid:5672"
@@ -50,7 +56,8 @@ AWAY += [(name, "the logs", kind, logs, "(waits for|the log of cell.* cannot be 
          for name in WITH_LOGS for kind in ("refused", "unknown")]
 
 
-@pytest.mark.parametrize("name, what, kind, changes, said", AWAY, ids=[f"{row[0]}-{row[1]}-{row[2]}" for row in AWAY])
+@pytest.mark.parametrize("name, what, kind, changes, said",
+                         rows(AWAY, lambda name, what, kind, *_: name == "scheduler" or kind == "refused"))
 def test_what_is_away_is_waited_for(tmp_path, name, what, kind, changes, said):
     place = nowhere(kind)
     with start(tmp_path, name, **changes(place)) as process:
@@ -65,7 +72,8 @@ def test_what_is_away_is_waited_for(tmp_path, name, what, kind, changes, said):
         assert process.process.wait(20) == 0, process.stderr
 
 
-@pytest.mark.parametrize("name", WITH_LOGS)
+@pytest.mark.parametrize("name", [name if name == "agent" else pytest.param(name, marks=pytest.mark.long)
+                                  for name in WITH_LOGS])
 def test_a_locked_log_is_waited_for(tmp_path, name):
     """The log is held by another program for longer than SQLite waits for it."""
     path = tmp_path / ("cell0.db" if name == "scheduler" else "cell1.db")
@@ -120,7 +128,7 @@ ROWS = [(name, what) for what, row in LASTING.items() for name in row[2]]
 
 
 @pytest.mark.rabbit
-@pytest.mark.parametrize("name, what", ROWS, ids=[f"{name}-{what}" for name, what in ROWS])
+@pytest.mark.parametrize("name, what", rows(ROWS, lambda name, what: name == "scheduler" or "password" in what))
 def test_what_a_person_must_change_ends_a_service(tmp_path, rabbit_server, vhost, name, what):
     if "rights" in what:
         rabbit_server.add_user("guest-of-none", "p", vhost=vhost)
@@ -133,7 +141,8 @@ def test_what_a_person_must_change_ends_a_service(tmp_path, rabbit_server, vhost
     assert "Traceback" not in done.stderr and "wrong" not in sentence
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [name if name == "api" else pytest.param(name, marks=pytest.mark.long)
+                                  for name in SERVICES])
 def test_a_broker_that_takes_connections_and_says_nothing_is_waited_for(tmp_path, name):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = "127.0.0.1:{}".format(silent.getsockname()[1])
