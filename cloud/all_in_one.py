@@ -3,6 +3,7 @@
 import argparse
 import queue
 import signal
+import time
 from pathlib import Path
 
 from cliff.command import Command
@@ -17,6 +18,14 @@ examples:
 
 exit codes: 0 ok, 1 the check did not build, 2 usage, 3 a log cannot be reached, 4 gap, 5 unknown schema
 """
+
+
+#: Seconds between two looks at the services' faults.
+LOOK_PAUSE = 0.5
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end before the services were ready."""
 
 
 class AllInOne(Command):
@@ -46,17 +55,23 @@ class AllInOne(Command):
         from rpc_api import concurrency
         concurrency.setup()
         from cloud.embedded import Embedded
-        asked = queue.SimpleQueue()
-        before = {number: signal.signal(number, lambda *_: asked.put("stop")) for number in (
-            signal.SIGINT, signal.SIGTERM)}
+        asked, cloud = queue.SimpleQueue(), None
+
+        def stop(*_):
+            asked.put("stop")
+            if cloud is None:
+                raise _Stopped  # its start may wait for a log that is locked
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             hosts = None if parsed.driver == "local" else parsed.hosts or 10
             with Embedded(parsed.state_dir, parsed.cells, hosts) as cloud:
                 if parsed.check:
                     return self._check(cloud)
                 print(f"ready: {cloud.describe()}", file=self.app.stderr, flush=True)
-                _wait(asked, parsed.seconds)
+                _wait(asked, parsed.seconds, cloud)
                 return errors.EXIT_OK
+        except _Stopped:
+            return errors.EXIT_OK
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -72,12 +87,16 @@ class AllInOne(Command):
         return errors.EXIT_OK
 
 
-def _wait(asked, seconds):
-    try:
-        asked.get(timeout=seconds)
-    except queue.Empty:
-        # Its time is over.
-        return
+def _wait(asked, seconds, cloud):
+    """Wait for a signal, for the end of its time, or for a service that cannot go on, whose fault is raised."""
+    ends_at = None if seconds is None else time.monotonic() + seconds
+    while ends_at is None or time.monotonic() < ends_at:
+        try:
+            return asked.get(timeout=LOOK_PAUSE if ends_at is None else max(0.0, min(
+                LOOK_PAUSE, ends_at - time.monotonic())))
+        except queue.Empty:
+            if cloud.fault is not None:
+                raise cloud.fault from None
 
 
 def _count(text):

@@ -17,8 +17,8 @@ from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from nova_sched.selection.policy import Policy
 from nova_sched.service.scheduler import Cell, cell0_of
+from rpc_api import concurrency, errors, events, messages
 from rpc_api import conductor as conductor_rpc
-from rpc_api import errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
@@ -46,6 +46,8 @@ class Embedded:
         self.cells = [Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
                       for number in range(1, cells + 1)]
         self._wiring = self._ending = self.conductor = None
+        #: The services that have a ``fault``.
+        self._services = []
 
     def _log(self, cell):
         return f"sqlite:///{self.state_dir.absolute() / cell}.db"
@@ -90,13 +92,22 @@ class Embedded:
         wiring, policy = self._wiring, Policy()
         for cell in self.cells:
             drivers = self._drivers(cell)
-            _forget(wiring.cell_conductor(cell, NAME), drivers)
+            conductor = wiring.cell_conductor(cell, NAME)
+            self._services.append(conductor)
+            _forget(conductor, drivers)
             if drivers:
                 wiring.agent(cell, f"agent-{cell.name}", drivers)
-        wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy)
+        self._services.append(wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy))
         wiring.serve(wiring.bus, conductor_rpc.TOPIC, NAME, wiring.api_conductor(self.cells, policy.max_attempts),
                      conductor_rpc.VERSION)
         self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
+
+    @property
+    def fault(self) -> errors.NovaSchedError | None:
+        """Why a service cannot go on; None while all of them can."""
+        if concurrency.death() is not None:
+            return errors.NovaSchedError(f"all-in-one cannot go on: {concurrency.death()}")
+        return next((one.fault for one in self._services if one.fault is not None), None)
 
     def _drivers(self, cell):
         if self._hosts is None:

@@ -10,16 +10,22 @@ import threading
 
 from compute_agent.voice import HostVoice
 from rpc_api import conductor as conductor_rpc
-from rpc_api import errors
+from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
 from rpc_api.log.epoch import ensure_open
 from rpc_api.log.publisher import Appender, Producer
+from rpc_api.waiting import Outage, until_it_passes
 
 LOG = logging.getLogger(__name__)
 
 APPEND_TIMEOUT = 30.0
+#: Seconds between two looks at what the start waits for.
+WAIT_STEP = 0.5
+#: For a beat that is under way when the agent stops.
+BEAT_SECONDS = 2.0
 #: Seconds between two beats of an agent that waits to be told the epoch of its log.
 FIRST_BEAT = 1.0
 
@@ -35,7 +41,7 @@ class Agent:
         self._cell = cell
         self._log_url = log_url
         self._clock = clock
-        self._log, epoch = self._open()
+        self._log, epoch = until_it_passes(f"the agent {server} waits for {mask_password(log_url)}", self._open)
         self._appender = Appender(self._log, epoch, f"agent {server}")
         self.hosts = {name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
                       for name, driver in drivers.items()}
@@ -45,7 +51,7 @@ class Agent:
         self._stopped = threading.Event()
         #: Held while the log is opened again.
         self._opening = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"agent {server}", daemon=True)
+        self._thread = concurrency.vital_thread(self._run, f"agent {server}")
 
     @property
     def epoch(self) -> str | None:
@@ -64,7 +70,8 @@ class Agent:
             raise
 
     def start(self, timeout: float = 60.0):
-        """Report every host, durably, and begin to beat."""
+        """Report every host, durably, and begin to beat. A log that cannot be appended to now is waited for; raises
+        what a person must change, and LogUnavailable when it takes longer than ``timeout`` for no reason."""
         ticket = 0
         for voice in self.hosts.values():
             ticket = voice.report()
@@ -72,20 +79,29 @@ class Agent:
             LOG.info("the agent %s may not read %s, and waits for a conductor of %s to tell its epoch", self.server,
                      self._log.url, self._cell)
         self._thread.start()
-        if not self._appender.wait(ticket, timeout):
-            silent = "no answer" if self.epoch else (
-                f"we may not read it, and no conductor of {self._cell} says what its epoch is")
-            raise errors.LogUnavailable(
-                f"the agent {self.server} could not report to {self._log.url} within {timeout} s "
-                f"({self._appender.fault or silent}); see to its broker")
+        self._wait_reported(ticket, timeout)
         return self
+
+    def _wait_reported(self, ticket, timeout):
+        outage = Outage(f"the agent {self.server} waits for {self._log.url}")
+        deadline = self._clock.monotonic() + timeout
+        while not self._appender.wait(ticket, WAIT_STEP):
+            if self._appender.refusal is not None:
+                raise self._appender.refusal
+            if self.epoch is None:
+                outage.met(errors.LogUnavailable(
+                    f"we may not read it, and no conductor of {self._cell} says what its epoch is; start one"))
+            elif self._appender.fault is None and self._clock.monotonic() >= deadline:
+                raise errors.LogUnavailable(f"the agent {self.server} could not report to {self._log.url} within "
+                                            f"{timeout} s (no answer); see to its broker")
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end the threads; what runs goes on running. True when nothing was left."""
+        deadline = self._clock.monotonic() + timeout
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join(timeout)
-        drained = self._appender.close(timeout)
+            self._thread.join(min(timeout, BEAT_SECONDS))
+        drained = self._appender.close(max(0.0, deadline - self._clock.monotonic()))
         self._log.close()
         return drained
 
@@ -111,6 +127,9 @@ class Agent:
                         voice.confirm()
             except Exception as fault:
                 # A broker that is away must not end the agent: it is tried again at the next interval.
+                concurrency.report_if_out_of_threads(fault)
+                if self._stopped.is_set():
+                    return
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
 
     def _open_again(self, told=None):

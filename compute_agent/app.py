@@ -2,7 +2,7 @@
 
 from compute_agent import config
 from compute_agent.agent import Agent
-from nova_sched.service.process import Service
+from nova_sched.service.process import Remaining, Service
 from rpc_api.agent import VERSION
 from rpc_api.config import Buses
 
@@ -26,7 +26,7 @@ class AgentService(Service):
                             report_interval=options.report_interval, confirm_interval=options.confirm_interval,
                             conductor_topic=shared.rpc_topic)
         # It can be built on as soon as it is reported, so it answers before.
-        self._server = bus.serve(options.rpc_topic, options.host, [self._agent], VERSION)
+        self._server = self._buses.serve(bus, options.rpc_topic, options.host, self._agent, VERSION)
         self._agent.start(self._conf.cells.catch_up_timeout)
 
     def serves(self):
@@ -36,11 +36,10 @@ class AgentService(Service):
                 f"{self._conf.compute_agent.rpc_topic} for {shown} (driver {self._conf.compute_agent.driver})")
 
     def drain(self, timeout):
-        drained = True
-        if self._server is not None:
-            self._server.stop()
+        time = Remaining(timeout)
+        drained = self._server.stop(time.left) if self._server is not None else True
         if self._agent is not None:
-            drained = self._agent.stop(timeout)
+            drained = self._agent.stop(time.left) and drained
         self._buses.close()
         return drained
 

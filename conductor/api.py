@@ -5,8 +5,8 @@ import threading
 import uuid
 from concurrent import futures
 
+from rpc_api import concurrency, errors, messages
 from rpc_api import conductor as conductor_rpc
-from rpc_api import errors, messages
 from rpc_api import scheduler as scheduler_rpc
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
@@ -31,7 +31,7 @@ class ApiConductor:
         #: Called with the seconds that each selection took, the claim's way through the log included.
         self._on_selected = on_selected
         self._clock = clock
-        self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="build")
+        self._pool = concurrency.DaemonPool(threads, "build")
         #: Requests that have no outcome yet.
         self.in_flight = 0
         self._lock = threading.Lock()
@@ -42,17 +42,17 @@ class ApiConductor:
         Hosts are asked for in the order of the calls; builds run side by side.
         """
         done = futures.Future()
-        self._count(+1)
-        done.add_done_callback(lambda _: self._count(-1))
         asked_at = self._clock.monotonic()
         selected = self._scheduler.select_destinations(context, spec_obj, instance_uuids)
+        self._count(+1)
+        done.add_done_callback(lambda _: self._count(-1))
 
         def on_answer(answer):
             if answer.exception() is None:
                 self._on_selected(self._clock.monotonic() - asked_at)
             self._selected(answer, context, spec_obj, instance_uuids, done)
 
-        selected.add_done_callback(on_answer)
+        selected.add_done_callback(lambda answer: concurrency.or_fail(done, on_answer, answer))
         return done
 
     def _count(self, change):
@@ -107,6 +107,7 @@ class ApiConductor:
         """Delete an instance through its cell's conductor; a Future of None."""
         return self._cell(cell).delete_instance(context, host, instance_uuid)
 
-    def close(self):
-        """Let builds that run come to their end, and start no more."""
-        self._pool.shutdown(wait=True)
+    def close(self, timeout: float | None = None) -> bool:
+        """Let builds that run come to their end, for at most ``timeout`` seconds, and start no more; True when none
+        was left."""
+        return self._pool.shutdown(timeout=timeout)

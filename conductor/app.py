@@ -3,7 +3,7 @@
 from conductor import config
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
-from nova_sched.service.process import Service
+from nova_sched.service.process import Remaining, Service
 from nova_sched.snapshots import store_of
 from rpc_api import config as shared
 from rpc_api.conductor import VERSION, cell_topic
@@ -32,18 +32,19 @@ class ApiService(Service):
         buses = {cell.name: self._buses.of(cell, checked=False) for cell in self._cells}
         self._conductor = ApiConductor(bus, buses, self._conf.scheduler.max_attempts, options.build_threads,
                                        scheduler_topic=self._conf.scheduler.rpc_topic, topic=options.rpc_topic)
-        self._server = bus.serve(options.rpc_topic, options.name, [self._conductor], VERSION)
+        self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._conductor, VERSION)
 
     def serves(self):
         return (f"conductor/{self._conf.conductor.name} of the API level answers the topic "
                 f"{self._conf.conductor.rpc_topic} for {', '.join(cell.name for cell in self._cells)}")
 
     def drain(self, timeout):
-        if self._server is not None:
-            self._server.stop()
-            self._conductor.close()
+        time = Remaining(timeout)
+        drained = self._server.stop(time.left) if self._server is not None else True
+        if self._conductor is not None:
+            drained = self._conductor.close(time.left) and drained
         self._buses.close()
-        return True
+        return drained
 
     def reload(self):
         self._conductor.max_attempts = self._conf.scheduler.max_attempts
@@ -74,18 +75,17 @@ class CellService(Service):
             agent_topic=self._conf.compute_agent.rpc_topic, store=self._store,
             snapshot_interval=self._conf.snapshots.interval, require_accounts=self._conf.cells.require_accounts)
         self._conductor.start(self._conf.cells.catch_up_timeout)
-        self._server = bus.serve(self._topic, options.name, [self._conductor], VERSION)
+        self._server = self._buses.serve(bus, self._topic, options.name, self._conductor, VERSION)
 
     def serves(self):
         return (f"{self._conductor.name} of {self._cell.name} answers the topic {self._topic} for "
                 f"{len(self._conductor.projection.hosts)} hosts")
 
     def drain(self, timeout):
-        drained = True
-        if self._server is not None:
-            self._server.stop()
+        time = Remaining(timeout)
+        drained = self._server.stop(time.left) if self._server is not None else True
         if self._conductor is not None:
-            drained = self._conductor.stop(timeout)
+            drained = self._conductor.stop(time.left) and drained
         self._buses.close()
         return drained
 

@@ -17,7 +17,7 @@ from nova_sched.service.cell_log import CellLog
 from nova_sched.service.report import log_facts, projection_facts
 from nova_sched.service.tuning import collector_paused
 from rpc_api import agent as agent_rpc
-from rpc_api import errors
+from rpc_api import concurrency, errors, faults
 from rpc_api.agent import AgentAPI
 from rpc_api.clock import SYSTEM
 
@@ -27,6 +27,10 @@ TICK = 1.0
 #: Counts of a projection that an operator is told of.
 TOLD = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
+#: Seconds between two looks at what the start waits for.
+WAIT_STEP = 0.25
+#: For a tick that is under way when the conductor stops.
+TICK_SECONDS = 2.0
 
 
 class CellConductor:
@@ -59,7 +63,7 @@ class CellConductor:
         self._stopped = threading.Event()
         #: Why it could not start, or cannot go on.
         self.fault = None
-        self._ticker = threading.Thread(target=self._tick_all, name=f"{self.name} tick", daemon=True)
+        self._ticker = concurrency.vital_thread(self._tick_all, f"{self.name} tick")
 
     @property
     def projection(self):
@@ -72,12 +76,16 @@ class CellConductor:
         return self._log.producer
 
     def start(self, timeout=60.0):
-        """Fold what the log holds; raises when it cannot be read, or that does not come to an end in time."""
+        """Fold what the log holds. A log that cannot be read now is waited for without end, which does not count for
+        ``timeout``; raises what a person must change, and LogUnavailable when folding does not end in time."""
         self._log.start()
         self._ticker.start()
-        if not self._current.wait(timeout):
-            raise errors.LogUnavailable(f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
-                                        "see to its broker, or give it more time")
+        waited = 0.0
+        while not self._current.wait(min(WAIT_STEP, timeout)):
+            waited = waited + WAIT_STEP if self._readable else 0.0
+            if waited >= timeout:
+                raise errors.LogUnavailable(f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
+                                            "see to its broker, or give it more time")
         if self.fault is not None:
             raise self.fault
         self._started = True
@@ -85,10 +93,11 @@ class CellConductor:
 
     def stop(self, timeout=5.0) -> bool:
         """Append what is waiting and end the threads; True when nothing was left."""
+        deadline = self._clock.monotonic() + timeout
         self._stopped.set()
         if self._ticker.is_alive():
-            self._ticker.join(timeout)
-        return self._log.close(timeout)
+            self._ticker.join(min(timeout, TICK_SECONDS))
+        return self._log.close(max(0.0, deadline - self._clock.monotonic()))
 
     def report(self) -> dict:
         """What a person wants to know of it now."""
@@ -111,6 +120,7 @@ class CellConductor:
             self.fault = fault
             self._current.set()
         except Exception as fault:
+            concurrency.report_if_out_of_threads(fault)
             # Whatever it is, the state is not to be trusted any more: the process ends, and another begins.
             LOG.error("%s met a fault of its own: %r", self.name, fault)
             LOG.debug("the fault of the conductor", exc_info=True)
@@ -154,9 +164,9 @@ class CellConductor:
             self._current.set()
 
     def _on_fault(self, fault):
-        """A log that does not go on is read anew, one that is away is waited for; at the start that is a fault."""
+        """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""
         self._readable = fault is None
-        if fault is not None and not self._started:
+        if fault is not None and not self._started and not faults.may_pass(fault):
             self.fault = fault
             self._current.set()
 

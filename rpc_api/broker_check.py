@@ -1,23 +1,26 @@
 """Whether a broker lets us in, asked once and answered soon.
 
-oslo.messaging connects again and again, for ever and in silence. A service
-that starts wants to end with one sentence instead.
+oslo.messaging connects again and again, for ever and in silence, also with a
+wrong password. A service that starts wants to say what it waits for, and to end
+with one sentence for what a person must change.
 """
 
 import socket
 
-from rpc_api import errors
+import amqp
+
+from rpc_api import errors, faults
 
 DEFAULT_PORT = 5672
 
 
 def check_broker(url, conf, timeout: float) -> None:
-    """Raise LogUnavailable unless a host of a ``rabbit://`` TransportURL lets us in within ``timeout`` seconds each.
+    """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL lets us in within ``timeout`` seconds each.
 
     With TLS, only that a host takes connections is looked at.
     """
     tls = "ssl" in url.query and url.query["ssl"] not in ("0", "false", "False") or conf.oslo_messaging_rabbit.ssl
-    faults = []
+    found, passing = [], False
     for host in url.hosts or ():
         name, port = host.hostname or "localhost", host.port or DEFAULT_PORT
         try:
@@ -26,24 +29,22 @@ def check_broker(url, conf, timeout: float) -> None:
             else:
                 _log_in(name, port, host.username, host.password, url.virtual_host or "/", timeout)
             return
-        except OSError as fault:
-            faults.append(f"{name}:{port}: {fault.strerror or fault}")
-        except Refused as fault:
-            faults.append(f"{name}:{port}: {fault}")
+        except (OSError, amqp.AMQPError) as fault:
+            found.append(f"{name}:{port}: {_text(fault)}")
+            passing = passing or faults.may_pass(fault)
     if not url.hosts:
         raise errors.UsageError("the transport URL names no host; mend transport_url")
-    raise errors.LogUnavailable(f"the RPC broker cannot be used ({'; '.join(faults)}); start it, or mend transport_url")
-
-
-class Refused(Exception):
-    """The broker answers, and does not let us in."""
+    kind = errors.LogUnavailable if passing else errors.LogRefused
+    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or mend transport_url")
 
 
 def _log_in(host, port, user, password, vhost, timeout):
-    import amqp
-    try:
-        with amqp.Connection(f"{host}:{port}", user or "guest", password or "guest", virtual_host=vhost,
-                             connect_timeout=timeout, read_timeout=timeout, write_timeout=timeout):
-            return
-    except amqp.AMQPError as fault:
-        raise Refused(f"{type(fault).__name__}: {getattr(fault, 'reply_text', '') or fault}") from None
+    with amqp.Connection(f"{host}:{port}", user or "guest", password or "guest", virtual_host=vhost,
+                         connect_timeout=timeout, read_timeout=timeout, write_timeout=timeout):
+        return
+
+
+def _text(fault):
+    if isinstance(fault, amqp.AMQPError):
+        return f"{type(fault).__name__}: {fault.reply_text or fault}"
+    return fault.strerror or str(fault) or type(fault).__name__

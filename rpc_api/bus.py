@@ -22,10 +22,10 @@ import time
 from concurrent import futures
 from importlib import import_module
 
-from rpc_api import concurrency, errors, nova_exception
+from rpc_api import concurrency, errors, faults, nova_exception
 from rpc_api.nova_exception import NovaException
+from rpc_api.rpc_server import Serving, server_class
 from rpc_api.serializer import RpcSerializer
-from rpc_api.stop_consuming import cancel_consumers
 
 LOG = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ CALL_TIMEOUT = 60
 CHECK_TIMEOUT = 5.0
 #: How often a cast is tried again on a broker that is away, before it is given up.
 CAST_RETRIES = 2
+#: For the connections of a bus to be closed.
+CLOSE_SECONDS = 3.0
 DEFAULT_EXCHANGE = "nova"
 #: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
@@ -170,8 +172,9 @@ class _LocalServer:
     def __init__(self, bus, topic, server):
         self._bus, self._topic, self._server = bus, topic, server
 
-    def stop(self):
+    def stop(self, timeout: float | None = None) -> bool:
         self._bus.remove(self._topic, self._server)
+        return True
 
 
 class _LocalClient:
@@ -187,17 +190,16 @@ class _LocalClient:
             answered.set_exception(expected(fault))
             return answered
         if isinstance(answer, futures.Future):
-            answer.add_done_callback(lambda done: self._pass_on(done, answered))
+            answer.add_done_callback(lambda done: concurrency.settle(answered, self._passed, done.result))
         else:
-            answered.set_result(self._bus.passed(answer))
+            concurrency.settle(answered, self._passed, lambda: answer)
         return answered
 
-    def _pass_on(self, done, answered):
-        fault = done.exception()
-        if fault is not None:
-            answered.set_exception(expected(fault))
-        else:
-            answered.set_result(self._bus.passed(done.result()))
+    def _passed(self, result):
+        try:
+            return self._bus.passed(result())
+        except Exception as fault:
+            raise expected(fault)
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
@@ -253,20 +255,22 @@ class MessagingBus:
         check_broker(self._url, self._conf, timeout)
 
     def serve(self, topic: str, server: str, endpoints, version: str):
-        """Answer calls to a topic; returns an object with ``stop()``, which waits for what is being answered.
+        """Answer calls to a topic; returns an object with ``stop(timeout)``, which waits for what is being answered.
 
-        Raises LogUnavailable when the broker does not let us.
+        Raises LogUnavailable when the broker cannot, and LogRefused when it does not let us.
         """
         target = self._messaging.Target(exchange=self._exchange, topic=topic, server=server)
         answering = _Answering(endpoints, self._messaging, version, self._serializer)
         rpc_server = self._messaging.get_rpc_server(
-            self._transport, target, [answering], access_policy=self._messaging.DefaultRPCAccessPolicy)
+            self._transport, target, [answering], access_policy=self._messaging.DefaultRPCAccessPolicy,
+            server_cls=server_class(self._messaging))
         try:
             rpc_server.start()
         except self._messaging.MessageDeliveryFailure as fault:
-            raise errors.LogUnavailable(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
-                                        "and to the permissions of the user in transport_url") from None
-        return _MessagingServer(rpc_server)
+            kind = errors.LogUnavailable if faults.may_pass(fault) else errors.LogRefused
+            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
+                       "and to the permissions of the user in transport_url") from None
+        return Serving(rpc_server)
 
     def client(self, topic: str, version: str):
         """A client of the servers of a topic."""
@@ -275,9 +279,11 @@ class MessagingBus:
         return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
 
     def close(self):
-        """Give back the connections."""
+        """Give back the connections. Those of a broker that does not answer are left to the end of the process."""
         self._pool.close()
-        self._transport.cleanup()
+        closing = threading.Thread(target=self._transport.cleanup, name="close the RPC connections", daemon=True)
+        if concurrency.start_or_report(closing):
+            closing.join(CLOSE_SECONDS)
 
 
 def _register_all(conf):
@@ -331,17 +337,6 @@ class _Answering:
         refusal = self._messaging.ExpectedException()
         refusal.exc_info = (type(fault), fault.with_traceback(None), None)
         return refusal
-
-
-class _MessagingServer:
-    def __init__(self, server):
-        self._server = server
-
-    def stop(self):
-        """Take no more calls, and wait until those that were taken are answered."""
-        self._server.stop()
-        cancel_consumers(self._server)
-        self._server.wait()
 
 
 class _MessagingClient:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
-from rpc_api import agent, conductor, errors, scheduler
+from rpc_api import agent, concurrency, conductor, errors, scheduler
 from rpc_api.accounts import speaks_for
 from rpc_api.log.checks import mask_password
 from rpc_api.log.rabbit_address import parse_address
+from rpc_api.waiting import until_it_passes
 
 CELL0 = "cell0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -29,7 +30,8 @@ CELLS_OPTS = [
                      "(or ROLE) of their producer ROLE/NAME. Without it, "
                      "each log stays as it is. The same for all services."),
     cfg.IntOpt("catch_up_timeout", default=600, min=1,
-               help="Seconds that a service may take on its start to read what the logs hold."),
+               help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that is away "
+                    "is waited for without end, which does not count."),
 ]
 
 SNAPSHOTS_GROUP = cfg.OptGroup("snapshots",
@@ -161,11 +163,13 @@ class Buses:
         self._buses = {}
 
     def top(self):
-        """The bus of [DEFAULT] transport_url. Raises LogUnavailable when its broker does not let us in."""
+        """The bus of [DEFAULT] transport_url. A broker that is away is waited for; LogRefused when it does not let us
+        in."""
         return self._bus(None)
 
     def of(self, cell: Cell, checked: bool = True):
-        """The bus of a cell. Raises LogUnavailable, if it is to be ``checked``, when its broker does not let us in."""
+        """The bus of a cell. If it is to be ``checked``, a broker that is away is waited for; LogRefused when it does
+        not let us in."""
         return self._bus(cell.transport_url, checked)
 
     def _bus(self, url, checked=True):
@@ -173,11 +177,15 @@ class Buses:
         if url not in self._buses:
             self._buses[url] = MessagingBus(self._conf, url)
         if checked:
-            self._buses[url].check()
+            until_it_passes("this service waits for the RPC broker", self._buses[url].check)
         return self._buses[url]
+
+    def serve(self, bus, topic: str, server: str, endpoint, version: str):
+        """Answer a topic on a bus; a broker that goes away meanwhile is waited for."""
+        return until_it_passes(f"the topic {topic} waits for the RPC broker",
+                               lambda: bus.serve(topic, server, [endpoint], version))
 
     def close(self) -> None:
         """Give back all connections."""
-        for bus in self._buses.values():
-            bus.close()
+        concurrency.side_by_side([bus.close for bus in self._buses.values()])
         self._buses.clear()

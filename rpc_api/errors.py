@@ -40,8 +40,21 @@ class LogUnavailable(NovaSchedError):
     exit_code = EXIT_UNREACHABLE
 
 
-class LogForbidden(LogUnavailable):
+class LogRefused(LogUnavailable):
+    """The log cannot be used before a person changes something: trying again is of no use (see rpc_api.faults)."""
+
+
+class LogForbidden(LogRefused):
     """The broker does not let our account do that with the log."""
+
+
+class LogStuck(LogUnavailable):
+    """The broker answers, and the log's stream does not work. This may be so for a moment; ``remedy`` says what to do
+    when it lasts."""
+
+    def __init__(self, message: str, remedy: str = ""):
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class LogClosed(LogUnavailable):

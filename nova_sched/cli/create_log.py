@@ -12,6 +12,9 @@ from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
 from rpc_api.log import open_log
 from rpc_api.log.epoch import ensure_open
+from rpc_api.waiting import until_it_passes
+
+WAIT_SECONDS = 30.0
 
 EPILOG = """\
 examples:
@@ -38,6 +41,16 @@ def _say(log, epoch, producer, data):
                                 "with the account operator or operator.NAME; use that account of a RabbitMQ broker")
 
 
+def _made(arguments, producer):
+    """The log, open, and its epoch."""
+    log = open_log(arguments.log)
+    try:
+        return log, ensure_open(log, arguments.cell, producer).epoch
+    except BaseException:
+        log.close()
+        raise
+
+
 class CreateLog(Command):
     """Declare the log of a cell (or of cell0) and begin it, if it is not there; say whether it requires accounts."""
 
@@ -47,6 +60,9 @@ class CreateLog(Command):
         parser.epilog = EPILOG
         parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
         parser.add_argument("log", metavar="URL", help="URL of the log")
+        parser.add_argument("--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS,
+                            help="wait so long for what may pass, as a broker that starts "
+                                 f"(default {WAIT_SECONDS:.0f}, 0: not at all)")
         parser.add_argument("--name", default=getpass.getuser(),
                             help="name under which this is said: operator/NAME (that of the user who runs it)")
         accounts = parser.add_mutually_exclusive_group()
@@ -61,8 +77,9 @@ class CreateLog(Command):
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
             raise errors.UsageError(f"--name has {len(arguments.name)} characters, wanted 1 to "
                                     f"{MAX_NAME - len('operator/')}; mend it")
-        with open_log(arguments.log) as log:
-            epoch = ensure_open(log, arguments.cell, producer).epoch
+        log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer),
+                                     arguments.wait)
+        with log:
             if arguments.required is not None:
                 _say(log, epoch, producer, events.AccountsRequired(arguments.required))
             bounds = log.bounds()

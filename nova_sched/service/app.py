@@ -6,7 +6,7 @@ from nova_sched.service import config
 from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.networks import NotConfigured
 from nova_sched.service.neutron import networks_of
-from nova_sched.service.process import Service
+from nova_sched.service.process import Remaining, Service
 from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Scheduler
 from nova_sched.snapshots import store_of
@@ -40,8 +40,8 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = bus.serve(options.rpc_topic, options.name, [SchedulerEndpoint(self.scheduler, self._networks)],
-                                 VERSION)
+        self._server = self._buses.serve(bus, options.rpc_topic, options.name,
+                                         SchedulerEndpoint(self.scheduler, self._networks), VERSION)
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)
@@ -49,9 +49,9 @@ class SchedulerService(Service):
                 f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts")
 
     def drain(self, timeout):
-        if self._server is not None:
-            self._server.stop()
-        drained = self.scheduler.stop(timeout)
+        time = Remaining(timeout)
+        drained = self._server.stop(time.left) if self._server is not None else True
+        drained = self.scheduler.stop(time.left) and drained
         self._buses.close()
         return drained
 

@@ -1,12 +1,13 @@
 """A cell's log as a service uses it: it appends, it follows, and it begins anew where the log does not go on."""
 
+import functools
 import logging
 import threading
 import uuid
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
-from rpc_api import errors
+from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
@@ -18,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks for a snapshot that is wanted.
 LOOK_PAUSE = 5.0
+#: For a read that is under way when the service stops. One of a broker that hangs is left to the close of the log.
+READ_SECONDS = 2.0
 
 
 class CellLog:
@@ -48,7 +51,9 @@ class CellLog:
 
     def close(self, timeout: float) -> bool:
         """Append what is waiting, and end the threads; True when nothing was left."""
-        self._follower.stop()
+        deadline = self._clock.monotonic() + timeout
+        self._follower.stop(min(timeout, READ_SECONDS))
+        timeout = max(0.0, deadline - self._clock.monotonic())
         drained = self._appender.close(timeout) if self._appender else True
         if self._log is not None:
             self._log.close()
@@ -85,7 +90,8 @@ class CellLog:
         now = self._clock.monotonic()
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
-            threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True).start()
+            concurrency.start_or_report(threading.Thread(
+                target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True))
 
     def _look_for_snapshot(self):
         try:
@@ -132,7 +138,7 @@ class CellLog:
                     self._store.save(self.cell, packed)
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
-        threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True).start()
+        concurrency.start_or_report(threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True))
 
     def _is_surpassed(self, packed):
         """Whether a newer snapshot that fits the log is kept, by another process: this one may have hung until records
@@ -173,6 +179,11 @@ class CellLog:
         if begun_anew:
             LOG.warning("the log of %s was begun anew: its epoch is %s", self.cell, epoch)
         return begun_anew
+
+
+def close_all(logs, timeout: float) -> bool:
+    """Close logs side by side, within about ``timeout`` seconds; True when nothing was left in any of them."""
+    return all(concurrency.side_by_side([functools.partial(log.close, timeout) for log in logs]))
 
 
 def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4):

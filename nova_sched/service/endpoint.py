@@ -11,6 +11,7 @@ from nova_sched.selection.request import image_properties, request_from
 from nova_sched.service.networks import NotConfigured, with_networks
 from rpc_api import errors, events
 from rpc_api.bus import expected
+from rpc_api.concurrency import or_fail
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
@@ -74,7 +75,8 @@ class SchedulerEndpoint:
             return self._refused(request_id, uuids, fault)
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
-        asked.add_done_callback(lambda done: self._answer(request_id, done, answered, return_objects))
+        asked.add_done_callback(
+            lambda done: or_fail(answered, self._answer, request_id, done, answered, return_objects))
         return answered
 
     def unreadable(self, context, method, arguments, fault):

@@ -20,6 +20,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from importlib import metadata
 
 from rpc_api import concurrency, errors, noise
@@ -30,7 +31,22 @@ PROJECT = "nova_sched"
 #: Seconds between two looks at the service's own fault.
 LOOK_PAUSE = 0.5
 #: Seconds that a drain may take beyond graceful_shutdown_timeout, for what is only closing.
-CLOSING = 2.0
+CLOSING = 5.0
+#: Seconds between two looks whether the system still gives us threads.
+THREAD_LOOK_PAUSE = 5.0
+OWN_FAULT = "it met a fault of its own ({fault}); run it with --debug and see its log"
+
+
+class Remaining:
+    """What is left of some seconds, for things that are done one after the other."""
+
+    def __init__(self, seconds: float):
+        self._ends_at = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, at least 0."""
+        return max(0.0, self._ends_at - time.monotonic())
 
 
 class Service(abc.ABC):
@@ -75,10 +91,13 @@ def main(program: str, argv, load) -> int:
         return _say(program, str(fault), fault.exit_code)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except (RuntimeError, MemoryError) as fault:
+        LOG.debug("the fault of %s", program, exc_info=True)
+        own = concurrency.NO_THREAD if concurrency.is_out_of_threads(fault) else OWN_FAULT
+        return _say(program, own.format(fault=repr(fault)), errors.EXIT_NEGATIVE)
     except Exception as fault:
         LOG.debug("the fault of %s", program, exc_info=True)
-        return _say(program, f"it met a fault of its own ({fault!r}); run it with --debug and see its log",
-                    errors.EXIT_NEGATIVE)
+        return _say(program, OWN_FAULT.format(fault=repr(fault)), errors.EXIT_NEGATIVE)
 
 
 def _say(program, text, code):
@@ -208,7 +227,13 @@ class _SaidOnce(logging.Formatter):
         return text.removesuffix(f": {summary}") if said and said in record.getMessage() else text
 
 
+def _others_run() -> bool:
+    """Whether the interpreter would wait for other threads, as for those of libraries that wait for a broker."""
+    return any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate())
+
+
 def _thread_ended(met):
+    concurrency.report_if_out_of_threads(met.exc_value)
     LOG.error("the thread %s met a fault of its own: %r", met.thread.name if met.thread else "?", met.exc_value)
     LOG.debug("the fault of the thread", exc_info=(met.exc_type, met.exc_value, met.exc_traceback))
 
@@ -257,15 +282,14 @@ class Process:
         drained = self._drain()
         if fault is not None and not self._conf.use_stderr:
             LOG.error("%s ends: %s", self._program, fault)
-        if drained is None:
-            self._end_now(fault)
+        if drained is None or _others_run():
+            self._end_now(fault, errors.EXIT_OK if drained else errors.EXIT_NEGATIVE)
         if fault is not None:
             raise fault
         return errors.EXIT_OK if drained else errors.EXIT_NEGATIVE
 
-    def _end_now(self, fault):
+    def _end_now(self, fault, code):
         """Threads that hang must not hold up the process: it ends without waiting for them."""
-        code = errors.EXIT_NEGATIVE
         if fault is not None:
             code = getattr(fault, "exit_code", errors.EXIT_NEGATIVE)
             _say(self._program, str(fault), code)
@@ -274,7 +298,11 @@ class Process:
         os._exit(code)
 
     def _watch(self):
+        looked_at = time.monotonic()
         while True:
+            if time.monotonic() - looked_at >= THREAD_LOOK_PAUSE:
+                looked_at = time.monotonic()
+                concurrency.start_or_report(threading.Thread(target=int, name="is there a thread", daemon=True))
             try:
                 asked = self._asked.get(timeout=LOOK_PAUSE)
             except queue.Empty:
@@ -285,6 +313,8 @@ class Process:
                 self._reload()
             if self._service.fault is not None:
                 return self._service.fault
+            if concurrency.death() is not None:
+                return errors.NovaSchedError(f"{self._program} cannot go on: {concurrency.death()}")
 
     def _reload(self):
         try:
@@ -315,7 +345,8 @@ class Process:
                 f"{timeout} s" if timeout else "all the time")
         answers = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: answers.put(self._drained(timeout)), name="drain", daemon=True)
-        thread.start()
+        if not concurrency.start_or_report(thread):
+            answers.put(self._drained(timeout))
         try:
             drained = answers.get(timeout=timeout + CLOSING if timeout else None)
         except queue.Empty:

@@ -7,6 +7,7 @@ from oslo_reports.generators.conf import ConfigReportGenerator
 from oslo_reports.models.with_default_views import ModelWithDefaultViews
 
 from nova_sched.projection.digest import state_digest
+from rpc_api import concurrency
 
 TITLE = "nova_sched"
 #: Seconds that a service has to say how it is; the report is printed without it after that.
@@ -52,7 +53,8 @@ def facts(service) -> dict:
             said["no answer"] = repr(fault)
 
     thread = threading.Thread(target=ask, name="report", daemon=True)
-    thread.start()
+    if not concurrency.start_or_report(thread):
+        return {"no answer": concurrency.death()}
     thread.join(TIMEOUT)
     return dict(said) if said else {"no answer": f"within {TIMEOUT} s"}
 

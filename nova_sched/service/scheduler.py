@@ -8,10 +8,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from nova_sched.projection import snapshot
-from nova_sched.service.cell_log import CellLog
+from nova_sched.service.cell_log import CellLog, close_all
 from nova_sched.service.engine import CELL0, Ask, Engine
 from nova_sched.service.tuning import collector_paused
-from rpc_api import errors, events
+from rpc_api import concurrency, errors, events, faults
 from rpc_api.clock import SYSTEM
 
 LOG = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ REBASE_AFTER_ALONE = 2.0
 MAX_BATCH = 256
 #: Requests decided before the logs are looked at again: what other schedulers claimed meanwhile need not be tried.
 ASKS_A_TURN = 4
+#: Seconds between two looks at what the start waits for.
+WAIT_STEP = 0.25
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Scheduler:
         self._ready = threading.Event()
         self._fault = None
         self._stopping = False
+        #: Whether its thread has ended, and handles nothing more.
+        self._ended = False
         self._on_noted = on_noted
         self._store = store
         self._snapshot_interval = snapshot_interval
@@ -62,12 +66,16 @@ class Scheduler:
         self._silent = set()
         #: Log -> why it cannot be read now.
         self._faults = {}
+        #: Whether it cannot start before a log that is away comes.
+        self._waits_for_a_log = False
+        #: What was taken from the inbox and is not handled yet.
+        self._batch = []
         self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
                              lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
                              REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
                              require_accounts)
         self.engine.cloud.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = concurrency.vital_thread(self._run, self.name)
 
     def start(self):
         """Begin to open and fold the logs: see :meth:`wait_ready`."""
@@ -83,10 +91,14 @@ class Scheduler:
 
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Wait until all that the logs held at the start is folded. A cell whose log cannot be read is not waited for,
-        unless there is no other; cell0's is always needed. Raises the fault that prevents it."""
-        if not self._ready.wait(timeout):
-            raise errors.LogUnavailable(f"{self.name} did not catch up with its logs within {timeout} s; "
-                                        "see to their broker, or give it more time")
+        unless there is no other; cell0's is always needed. Raises the fault that prevents it, if that lasts until a
+        person changes something; what may pass is waited for without end, and does not count for ``timeout``."""
+        waited = 0.0
+        while not self._ready.wait(min(WAIT_STEP, timeout)):
+            waited = 0.0 if self._waits_for_a_log else waited + WAIT_STEP
+            if waited >= timeout:
+                raise errors.LogUnavailable(f"{self.name} did not catch up with its logs within {timeout} s; "
+                                            "see to their broker, or give it more time")
         if self._fault is not None:
             raise self._fault
         for name, fault in sorted(self._faults.items()):
@@ -102,8 +114,12 @@ class Scheduler:
             return  # it is going to be rebased
         if self._store is None and unknown and CELL0 not in down and len({*down, *unknown}) == len(self.cells) - 1:
             return  # there is nothing that it could answer yet, and the logs are going to be rebased
-        if CELL0 in down or down and len(down) == len(self.cells) - 1:
-            fault = self._faults[CELL0 if CELL0 in down else down[0]]
+        wanted = [CELL0] if CELL0 in down else down if len(down) == len(self.cells) - 1 else []
+        self._waits_for_a_log = any(faults.may_pass(self._faults[cell]) for cell in wanted)
+        if self._waits_for_a_log:
+            return
+        if wanted:
+            fault = self._faults[wanted[0]]
             raise type(fault)(str(fault))
         wrong = next((fault for fault in self._faults.values() if isinstance(fault, errors.UsageError)), None)
         if wrong is not None:
@@ -115,10 +131,11 @@ class Scheduler:
         """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
         ask = Ask(request, instance_uuids, alternates, self._clock.monotonic())
         if self._stopping or self._fault is not None:
-            ask.future.set_exception(self._fault or errors.LogClosed(
-                f"{self.name} is stopping; ask another scheduler"))
+            ask.future.set_exception(self._fault or self._stopped())
         else:
             self._inbox.put(("ask", None, ask))
+            if self._ended:
+                self._answer_rest()
         return ask.future
 
     def refuse(self, request_id, instance_uuids, reason) -> None:
@@ -156,11 +173,12 @@ class Scheduler:
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Stop taking requests, append what is waiting, and end the threads; True when nothing was left."""
+        deadline = self._clock.monotonic() + timeout
         self._stopping = True
         self._inbox.put(("stop", None, None))
         if self._thread.is_alive():
             self._thread.join(timeout)
-        return all([one.close(timeout) for one in self._logs.values()])
+        return close_all(self._logs.values(), max(0.0, deadline - self._clock.monotonic()))
 
     # --- the owner's thread ------------------------------------------------------------------------------------
 
@@ -174,15 +192,18 @@ class Scheduler:
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
-                batch = self._next_batch(0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic()))
+                self._take(self._next_batch(
+                    0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic())))
                 # What the logs brought comes first, so that requests are decided on the newest state.
-                for kind, cell, content in batch:
+                for kind, cell, content in self._batch:
                     if kind in _FROM_LOGS:
                         _FROM_LOGS[kind](self, cell, content)
-                for kind, key, content in batch:
+                for kind, key, content in self._batch:
                     if kind == "stop":
-                        return
-                    self._handle(kind, key, content)
+                        return self._end()
+                    if kind == "call":
+                        concurrency.settle(content, key, self.engine)
+                self._batch = []
                 for _ in range(min(ASKS_A_TURN, len(self._undecided))):
                     self.engine.on_ask(self._undecided.popleft())
                 if self._clock.monotonic() >= next_tick:
@@ -199,7 +220,14 @@ class Scheduler:
             self._give_up(fault)
         except Exception as fault:
             LOG.exception("%s met a fault of its own", self.name)
-            self._give_up(errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log"))
+            own = errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log")
+            own.__cause__ = fault
+            self._give_up(own)
+
+    def _take(self, batch):
+        """Note a batch of the inbox in such a way that none of its requests is forgotten, whatever happens next."""
+        self._batch = batch
+        self._undecided.extend(content for kind, _, content in batch if kind == "ask")
 
     def _keep_snapshot(self):
         """Keep the state of cell0's log, once it is known; the other logs have conductors, who see to it."""
@@ -262,22 +290,13 @@ class Scheduler:
         self.engine.on_fault(cell, fault)
         self._look_if_ready()
 
-    def _handle(self, kind, key, content):
-        if kind == "ask":
-            self._undecided.append(content)
-        elif kind == "call":
-            try:
-                content.set_result(key(self.engine))
-            except Exception as fault:
-                content.set_exception(fault)
-
     def _give_up(self, fault):
         # Before it is ready, whoever waits for that says so.
         LOG.log(logging.ERROR if self._ready.is_set() else logging.DEBUG, "%s stops deciding: %s", self.name, fault)
         self._fault = fault
         self._ready.set()
-        for ask in (*self.engine.open_asks(), *self._undecided):
-            ask.future.set_exception(fault)
+        concurrency.report_if_out_of_threads(fault.__cause__ or fault)
+        self._answer_taken(fault)
         while True:
             try:
                 kind, _, content = self._inbox.get(timeout=0.1)
@@ -291,6 +310,28 @@ class Scheduler:
                 content.set_exception(fault)
             elif kind == "stop":
                 return
+
+
+    def _answer_taken(self, fault):
+        """Answer whatever was taken from the inbox and is not answered, with a fault."""
+        waiting = [ask.future for ask in (*self.engine.open_asks(), *self._undecided)]
+        for future in (*waiting, *(content for kind, _, content in self._batch if kind == "call")):
+            if not future.done():
+                future.set_exception(fault)
+
+    def _end(self):
+        """Nobody is left to decide: what was asked and is not answered gets an error."""
+        self._answer_taken(self._stopped())
+        self._ended = True
+        self._answer_rest()
+
+    def _answer_rest(self):
+        for kind, _, content in self._next_batch(0.0):
+            if kind in ("ask", "call"):
+                (content.future if kind == "ask" else content).set_exception(self._stopped())
+
+    def _stopped(self):
+        return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
 
 
 _FROM_LOGS = {"begin": Scheduler._begin, "records": Scheduler._fold, "fault": Scheduler._note_fault}

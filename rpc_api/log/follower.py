@@ -3,7 +3,8 @@
 import logging
 import threading
 
-from rpc_api import codec, errors
+from rpc_api import codec, concurrency, errors, faults
+from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ class Follower:
         self._anew = threading.Event()
         self._reader = None
         self._down = False
-        #: Whether it could be read once: before that, whoever waits for the start says what is wrong.
+        self._outage = Outage("", log=LOG)
+        #: Whether it could be read once: before that, the owner ends for what lasts, and says why.
         self._begun = False
-        self._thread = threading.Thread(target=self._run, name=f"follow {name}", daemon=True)
+        self._thread = concurrency.vital_thread(self._run, f"follow {name}")
 
     def start(self):
         """Begin to follow."""
@@ -52,12 +54,12 @@ class Follower:
         """What was handed on does not fit together: give up this reader, and begin again."""
         self._anew.set()
 
-    def stop(self):
-        """End the thread."""
+    def stop(self, timeout: float = 5.0):
+        """End the thread, which is waited for at most ``timeout`` seconds."""
         self._stop.set()
         self._ahead.release()
         if self._thread.is_alive():
-            self._thread.join(5)
+            self._thread.join(timeout)
 
     def _run(self):
         pause = FIRST_PAUSE
@@ -100,15 +102,16 @@ class Follower:
     def _lose(self, fault, text):
         if self._stop.is_set():
             return
-        if self._begun and not self._down:
-            LOG.warning("the log of %s %s: %s", self._name, text, fault)
+        if self._begun or faults.may_pass(fault):
+            self._outage.what = f"the log of {self._name} {text}"
+            self._outage.met(fault)
         self._down = True
         self._on_fault(fault)
 
     def _hand_on(self, records):
         if self._down:
             self._down = False
-            LOG.info("the log of %s can be read again", self._name)
+            self._outage.over(f"the log of {self._name} can be read again")
             self._on_fault(None)
         if records:
             decoded = [(record.position, codec.decode_record(record.payload, record.account)) for record in records]

@@ -3,8 +3,9 @@
 import logging
 import threading
 
-from rpc_api import codec, errors
+from rpc_api import codec, concurrency, errors, faults
 from rpc_api.clock import SYSTEM
+from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
@@ -14,6 +15,8 @@ LONGEST_PAUSE = 2.0
 #: epoch that came before its beginning would be its first one.
 GONE_PAUSE = 5.0
 MAX_WAITING = 100_000
+#: For a thread that has nothing more to do to end.
+CLOSE_SECONDS = 1.0
 
 
 class Appender:
@@ -34,7 +37,8 @@ class Appender:
         self._durable = 0
         self._closed = False
         self._fault = None
-        self._thread = threading.Thread(target=self._run, name=f"append {name}", daemon=True)
+        self._outage = Outage(f"{name} cannot append, and keeps trying", log=LOG)
+        self._thread = concurrency.vital_thread(self._run, f"append {name}")
         self._thread.start()
 
     def queue(self, pack_events) -> int:
@@ -64,7 +68,14 @@ class Appender:
     @property
     def fault(self) -> str | None:
         """Why the log cannot be appended to now; None while it can."""
-        return self._fault
+        met = self._fault
+        return None if met is None else str(met) or repr(met)
+
+    @property
+    def refusal(self) -> errors.NovaSchedError | None:
+        """The fault, if it lasts until a person changes something."""
+        met = self._fault
+        return met if isinstance(met, errors.NovaSchedError) and not faults.may_pass(met) else None
 
     def use(self, log, epoch: str, meanwhile=lambda: None) -> None:
         """Append to another log from now on: to the one that was begun in the place of the old one, or the same one
@@ -75,12 +86,15 @@ class Appender:
             self._changed.notify_all()
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left."""
+        """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left.
+
+        An append that hangs is left to the close of the log, which ends it.
+        """
         self.wait(self._queued, timeout)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(timeout)
+        self._thread.join(min(timeout, CLOSE_SECONDS))
         if self._durable < self._queued:
             LOG.error("%d events were not appended to %s", self._queued - self._durable, self.log.url)
         return self._durable >= self._queued
@@ -109,17 +123,15 @@ class Appender:
                 log, epoch = self.log, self.epoch
             try:
                 log.append(codec.encode_records(epoch, batch))
-                if self._fault:
-                    LOG.info("%s can be appended to again", self.log.url)
+                self._outage.over(f"{self.log.url} can be appended to again")
                 self._fault = None
                 return True
             except Exception as fault:
                 # Whatever it is, what waits must not be lost, nor this thread: it is tried again.
                 if not isinstance(fault, errors.NovaSchedError):
                     LOG.debug("the fault of the appender", exc_info=True)
-                if self._fault is None:
-                    LOG.warning("%s cannot append, and keeps trying: %s", self.name, fault)
-                self._fault = str(fault) or repr(fault)
+                self._outage.met(fault)
+                self._fault = fault
                 gone = isinstance(fault, errors.LogGone)
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self.log is not log, GONE_PAUSE if gone else pause)

@@ -15,6 +15,7 @@ or missing: then the bounds are those of the node that has most.
 """
 
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -88,6 +89,7 @@ class RabbitLog(EventLog):
         self._address = address
         self._lock = threading.Lock()
         self._closed = False
+        self._appended_at = 0.0
         self._session: Session | None = None
         self._window: ConfirmWindow | None = None
         self._readers: "weakref.WeakSet[RabbitReader]" = weakref.WeakSet()
@@ -109,6 +111,7 @@ class RabbitLog(EventLog):
             session = self._ready_session("append to")
             try:
                 publish_all(session, self._window, self._address, payloads)
+                self._appended_at = time.monotonic()
             except BROKEN as exc:
                 raise self._lost("append to", exc) from exc
             except BaseException:
@@ -134,7 +137,7 @@ class RabbitLog(EventLog):
     def read_from(self, position: int) -> RabbitReader:
         if self._closed:
             raise checks.closed(self.url)
-        reader = RabbitReader(self._address, position)
+        reader = RabbitReader(self._address, position, lambda: self._appended_at)
         self._readers.add(reader)
         if self._closed:
             reader.close()

@@ -55,19 +55,28 @@ def find_bounds(session: Session) -> Bounds:
 
     _synchronize(channel)
     tags = [consume(channel, stream, place, collect(place)) for place in offsets]
-    deadline = time.monotonic() + (ANSWER_SECONDS if count else EMPTY_GRACE_SECONDS)
-    while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
-        if session.receive(max(0.0, deadline - time.monotonic())) and (offsets["first"] or offsets["last"]):
-            deadline = max(deadline, time.monotonic() + ANSWER_SECONDS)  # not empty: the other one will come
+    _wait(session, offsets, ANSWER_SECONDS if count else EMPTY_GRACE_SECONDS)
     _synchronize(channel)
+    if offsets["first"] or offsets["last"]:
+        _wait(session, offsets, ANSWER_SECONDS)  # not empty, whenever that showed: the other one will come
+    # As they are now: what comes while the consumers are stopped one by one comes to some of them only.
+    first, last = offsets["first"][:1], offsets["last"][-1:]
     for tag in tags:
         _stop(channel, tag)
     channel.close()
-    if offsets["first"] and offsets["last"]:
-        return Bounds(offsets["first"][0], offsets["last"][-1])
-    if count or offsets["first"] or offsets["last"]:
+    if first and last:
+        return Bounds(first[0], last[0])
+    if count or first or last:
         raise TimeoutError(f"the stream has records and delivered none within {ANSWER_SECONDS} s")
     return Bounds(0, -1)
+
+
+def _wait(session: Session, offsets: dict, seconds: float) -> None:
+    """Wait until the first and the last record have come, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
+        if session.receive(max(0.0, deadline - time.monotonic())) and (offsets["first"] or offsets["last"]):
+            deadline = max(deadline, time.monotonic() + ANSWER_SECONDS)
 
 
 def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:

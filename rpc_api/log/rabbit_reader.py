@@ -3,16 +3,18 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import amqp
 
-from rpc_api import errors
+from rpc_api import errors, faults
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds, newest_bounds
+from rpc_api.log.rabbit_elsewhere import Elsewhere
 from rpc_api.log.rabbit_session import (
-    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_lasting, open_session, unavailable)
+    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_gone, open_session, unavailable)
 
 PREFETCH_MESSAGES = 1000
 #: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
@@ -23,8 +25,12 @@ CONNECT_SECONDS_MIN = 1.0
 AHEAD_GRACE_SECONDS = 0.5
 AHEAD_POLL_SECONDS = 0.05
 #: A reader that nothing came to for so long looks whether there is anything: a consumer may end without a word, as when
-#: its node's replica is deleted, and a connection may lead nowhere.
+#: its node's replica is deleted, a connection may lead nowhere, and a node may be cut off from the others.
 SILENCE_SECONDS = 10.0
+#: The same after an append of this process, which is to come back.
+UNREAD_SECONDS = 2.0
+#: The longest wait for a frame, after which the time for such a look and for heartbeats is looked at.
+LOOK_SECONDS = 1.0
 #: For what is there to come, after such a look.
 DELIVERY_SECONDS = 1.0
 
@@ -32,8 +38,11 @@ DELIVERY_SECONDS = 1.0
 class RabbitReader(LogReader):
     """A consumer of the stream with its own connection; ``close`` alone may be called from another thread."""
 
-    def __init__(self, address: RabbitAddress, position: int):
+    def __init__(self, address: RabbitAddress, position: int, appended_at: Callable[[], float] = lambda: 0.0):
         self.position = position
+        #: When this process last had an append confirmed, monotonic.
+        self._appended_at = appended_at
+        self._elsewhere = Elsewhere()
         self._address = address
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -48,7 +57,7 @@ class RabbitReader(LogReader):
         self._fault: errors.NovaSchedError | None = None
         self._session: Session | None = None
         self._outage: errors.LogUnavailable | None = None
-        self._connected_at = self._retry_at = self._heard_at = 0.0
+        self._connected_at = self._retry_at = self._heard_at = self._looked_at = 0.0
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._connect("read", CONNECT_SECONDS)
 
@@ -103,15 +112,21 @@ class RabbitReader(LogReader):
             remaining = deadline - time.monotonic()
             if remaining <= 0 or self._closed.is_set():
                 return
-            session.receive(min(remaining, HEARTBEAT_SECONDS / 4))
+            session.receive(min(remaining, LOOK_SECONDS))
 
     def _look_after_silence(self, session: Session) -> None:
-        """Raise ConsumerCancelled when nothing has come for long and yet there are records."""
-        if time.monotonic() - self._heard_at < SILENCE_SECONDS:
+        """Raise ReplicaBehind or ConsumerCancelled when nothing has come for long and yet there are records."""
+        now, elsewhere = time.monotonic(), self._elsewhere
+        if elsewhere.last >= self._expected and self._heard_at < elsewhere.found_at <= now - DELIVERY_SECONDS:
+            raise ReplicaBehind(f"its replica does not go on at {self._expected}, others have {elsewhere.last}")
+        patience = UNREAD_SECONDS if self._appended_at() > self._heard_at else SILENCE_SECONDS
+        if now - max(self._heard_at, self._looked_at) < patience:
+            return
+        self._looked_at = now
+        if elsewhere.look(self._address, session.place):
             return
         last = find_bounds(session).last
-        self._heard_at = time.monotonic()
-        deadline = self._heard_at + DELIVERY_SECONDS
+        deadline = time.monotonic() + DELIVERY_SECONDS
         while self._expected <= last and not self._ended_or_holding():
             if time.monotonic() >= deadline:
                 raise amqp.exceptions.ConsumerCancelled()
@@ -258,10 +273,10 @@ class RabbitReader(LogReader):
         except errors.LogUnavailable as exc:
             self._outage = exc
             self._back_off()
-            if isinstance(exc.__cause__, amqp.NotFound) and is_lasting(exc.__cause__):
+            if is_gone(exc.__cause__):
                 self._fault = self._gap("the stream was deleted")
                 return
-            if is_lasting(exc.__cause__) or time.monotonic() >= deadline:
+            if not faults.may_pass(exc) or time.monotonic() >= deadline:
                 raise
         except errors.NovaSchedError as exc:
             self._fault = exc

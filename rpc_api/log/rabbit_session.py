@@ -14,7 +14,7 @@ import amqp
 from amqp import spec
 from kombu import Connection
 
-from rpc_api import errors
+from rpc_api import errors, faults
 from rpc_api.log.rabbit_address import RabbitAddress
 
 CONNECT_SECONDS = 4.0
@@ -30,6 +30,10 @@ class NotTaken(Exception):
     """The broker answered, and did not take a message; the text says why."""
 
 
+class NotConfirmed(NotTaken):
+    """The broker took a message, has not blocked publishers, and says nothing of the message."""
+
+
 class StreamGone(NotTaken):
     """The broker has nowhere to put a message."""
 
@@ -41,30 +45,36 @@ class ReplicaBehind(Exception):
 #: What a connection or channel raises when it cannot be used any further.
 BROKEN = (amqp.AMQPError, OSError, NotTaken, ReplicaBehind)
 
-_LASTING = (amqp.AccessRefused, amqp.NotFound, amqp.NotAllowed, amqp.PreconditionFailed, ssl.SSLCertVerificationError)
 #: A broker that starts, or a cluster that elects a leader, says 404 with this of a stream that is there.
 _RECOVERING = "down or inaccessible"
 #: What a node says of a stream that it may append to and cannot read.
 _NO_REPLICA = "on the local node"
-
-
-def is_lasting(exc: BaseException | None) -> bool:
-    """Whether trying again is of no use before somebody changes something."""
-    return isinstance(exc, _LASTING) and not any(passing in str(exc) for passing in (_RECOVERING, _NO_REPLICA))
+#: What to do about a stream that does not work while its broker does (RabbitMQ 3.10 has no command for one stream).
+REMEDY = ("the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full disk: "
+          "free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
+          "rabbitmqctl stop_app && rabbitmqctl start_app; see docs/operating/services.md")
 
 
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
     """Return the LogUnavailable for ``exc``: what was done, what was found, where to mend it."""
     found, mend = _explain(address, exc)
-    return _kind(exc)(f"cannot {doing} the log {address.url}: {found}; {mend}")
+    return _error(address, exc, f"cannot {doing} the log {address.url}: {found}; {mend}")
 
 
-def _kind(exc: BaseException) -> type[errors.LogUnavailable]:
-    if isinstance(exc, StreamGone) or isinstance(exc, amqp.NotFound) and is_lasting(exc):
-        return errors.LogGone
+def _error(address: RabbitAddress, exc: BaseException, text: str) -> errors.LogUnavailable:
+    """The error for ``exc``, of a class that says whether it may pass."""
+    if isinstance(exc, (amqp.InternalError, NotConfirmed)):
+        return errors.LogStuck(text, REMEDY.format(stream=address.stream))
+    if isinstance(exc, StreamGone) or is_gone(exc):
+        return errors.LogGone(text)
     if isinstance(exc, amqp.AccessRefused) and not _is_login(exc):
-        return errors.LogForbidden
-    return errors.LogUnavailable
+        return errors.LogForbidden(text)
+    return errors.LogUnavailable(text) if faults.may_pass(exc) else errors.LogRefused(text)
+
+
+def is_gone(exc: BaseException | None) -> bool:
+    """Whether the broker says that the stream is not there."""
+    return isinstance(exc, amqp.NotFound) and not faults.may_pass(exc)
 
 
 def _is_login(exc: amqp.AccessRefused) -> bool:
@@ -229,9 +239,9 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
     """Return a session, with ``setup`` done on it, on the first host of the address that gives one.
 
     The setup counts as part of the attempt because a node of a cluster may be up and have no replica of the stream.
-    Raises LogUnavailable with the failure of each host (its cause is that of the last), and what ``setup`` raises.
+    Raises LogUnavailable with the failure of each host (its cause is the one that counts), and what ``setup`` raises.
     """
-    failures, last = [], None
+    failures, met = [], []
     for host, port in address.hosts:
         session = None
         try:
@@ -239,7 +249,7 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
             setup(session)
             return session
         except BROKEN as exc:
-            last = exc
+            met.append(exc)
             failures.append((f"{host}:{port}", *_explain(address, exc)))
         except BaseException:
             if session is not None:
@@ -248,4 +258,7 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
         if session is not None:
             session.drop()
     found = ", ".join(f"{place}: {found}" for place, found, _ in failures)
-    raise _kind(last)(f"cannot {doing} the log {address.url}: {found}; {failures[-1][2]}") from last
+    # All nodes know which streams there are. Else what may pass on one host counts more than what lasts on others.
+    counts = next(filter(is_gone, met), None) or next(filter(faults.may_pass, met), met[-1])
+    mend = failures[met.index(counts)][2]
+    raise _error(address, counts, f"cannot {doing} the log {address.url}: {found}; {mend}") from counts

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotTaken, Session, StreamGone
+from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotConfirmed, NotTaken, Session, StreamGone
 
 #: So many messages may be on their way without a confirm.
 WINDOW_MESSAGES_MAX = 1000
@@ -69,7 +69,8 @@ def _drain(session: Session, window: ConfirmWindow, in_flight_max: int) -> None:
         if session.receive(max(0.0, deadline - time.monotonic())):
             deadline = time.monotonic() + ANSWER_SECONDS
         elif time.monotonic() >= deadline:
-            blocked = " and has blocked publishers (memory or disk alarm)" if session.blocked else ""
-            raise NotTaken(f"the broker confirmed nothing within {ANSWER_SECONDS:.0f} s{blocked}")
+            silent = f"the broker confirmed nothing within {ANSWER_SECONDS:.0f} s"
+            raise (NotTaken(f"{silent} and has blocked publishers (memory or disk alarm)") if session.blocked
+                   else NotConfirmed(silent))
     if window.fault is not None:
         raise window.fault

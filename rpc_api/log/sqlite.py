@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from rpc_api import errors
+from rpc_api import errors, faults
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, EventLog, LogReader, Record
 
@@ -110,7 +110,8 @@ class _File:
         except sqlite3.Error as exc:
             if "not a database" in str(exc):
                 raise self._not_a_log(str(exc)) from exc
-            raise errors.LogUnavailable(f"cannot {doing} the log {self.url}: {exc}; {self._mend(exc)}") from exc
+            kind = errors.LogUnavailable if faults.may_pass(exc) else errors.LogRefused
+            raise kind(f"cannot {doing} the log {self.url}: {exc}; {self._mend(exc)}") from exc
 
     def _mend(self, exc: sqlite3.Error) -> str:
         text = str(exc)
@@ -129,7 +130,7 @@ class _File:
     def create(self) -> None:
         """Make the file and its tables where they are not there yet; several processes may do so at once."""
         if not os.path.isdir(os.path.dirname(self.path)):
-            raise errors.LogUnavailable(
+            raise errors.LogRefused(
                 f"cannot create the log {self.url}: {os.path.dirname(self.path)} is no directory; "
                 "make it, or name another path in the log URL")
         self.check_kind()

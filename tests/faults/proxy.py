@@ -15,7 +15,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards connections to ``host:port``; a context manager. Its attributes may be changed at any time:
+    """Forwards connections to ``host:port`` from the port ``listen``, 0 for any; a context manager. Its attributes may be changed at any time:
 
     * ``cut_after``: (least, most) bytes; each direction of a connection made from now on draws after how many of them
       the connection is reset (RST to both sides); None: never.
@@ -23,7 +23,7 @@ class Proxy:
     * ``bytes_per_second``: of each direction of each connection; None: no limit.
     """
 
-    def __init__(self, host: str, port: int, seed: int = 0):
+    def __init__(self, host: str, port: int, seed: int = 0, listen: int = 0):
         self._upstream = (host, port)
         self._seed = seed
         self.cut_after: tuple[int, int] | None = None
@@ -36,7 +36,7 @@ class Proxy:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._connections: list[_Connection] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", listen))
         self.port = self._listener.getsockname()[1]
 
     def __enter__(self):

@@ -63,8 +63,6 @@ WRONG = [
     ("agent", (), {"cells": {"enabled": "cell1,cell2"}}, 2, r"\[compute_agent\] cell is not set.*cell1, cell2"),
     ("scheduler", (), {"DEFAULT": {"transport_url": "pigeon://coop/"}}, 2, "mend transport_url"),
     ("scheduler", (), {"cells": {"cell0_log": "sqlite:////proc/no/such.db"}}, 3, "/proc/no/such.db"),
-    ("agent", (), {"cell_cell1": {"log": "rabbit://u:secret@127.0.0.1:1/?stream=s"}}, 3, "127.0.0.1"),
-    ("scheduler", (), {"DEFAULT": {"transport_url": "rabbit://u:secret@127.0.0.1:1/"}}, 3, "RPC broker.*127.0.0.1:1"),
 ]
 
 

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import amqp
 import pytest
 
-from rpc_api import errors
-from rpc_api.log import Bounds, open_log
+from rpc_api import codec, errors, events
+from rpc_api.log import Bounds, open_log, rabbit_bounds
+from rpc_api.log.publisher import Appender
+from rpc_api.waiting import until_it_passes
 from tests.faults.proxy import Proxy
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, assert_hidden, bare, payloads, read_all
-from tests.servers import free_port, wait_until
+from tests.servers import RabbitServer, free_port, wait_until
 
 pytestmark = pytest.mark.rabbit
 
@@ -475,3 +477,83 @@ def test_a_message_without_a_body_is_a_record_without_bytes(rabbit_server, log, 
     log.append([b"x"])
     with log.read_from(0) as reader:
         assert bare(read_all(reader, 2)) == [(0, b""), (1, b"x")]
+
+
+# A stream that was declared a moment ago, and one that does not work
+
+def test_a_record_that_comes_at_the_end_of_the_grace_for_an_empty_stream(log, monkeypatch):
+    """The first consumer is given it, and the second one a moment later: which is no reason to give up at once."""
+    waiting = []
+    real = rabbit_bounds._wait
+
+    def late(session, offsets, seconds):
+        if not waiting:
+            with open_log(log_url(log), create=False) as other:
+                other.append([b"at the last moment"])
+            waiting.append(seconds)
+            return  # the time is up, and nothing was received yet
+        real(session, offsets, seconds)
+    monkeypatch.setattr(rabbit_bounds, "_wait", late)
+    for _ in range(20):
+        waiting.clear()
+        assert log.bounds().first == 0
+
+
+def test_streams_that_several_open_at_one_instant(rabbit_server):
+    """What RabbitMQ says of a stream that it is still starting may pass."""
+    def use(url, number):
+        with open_log(url) as log:
+            if number % 2:
+                log.append([b"x"])
+            with log.read_from(0):
+                return log.bounds().first
+
+    def tried_again(url, number):
+        return until_it_passes("a test", lambda: use(url, number), PATIENCE_SECONDS)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            url = rabbit_server.url(f"log-{next(_names)}")
+            assert {one.result() for one in [pool.submit(tried_again, url, number) for number in range(8)]} == {0}
+
+
+def test_a_stream_whose_writer_is_dead_is_named_with_what_to_type(rabbit_server, log, stream, monkeypatch, caplog):
+    """As after a full disk: the broker takes messages, blocks nobody, and confirms nothing."""
+    monkeypatch.setattr("rpc_api.log.rabbit_writer.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("rpc_api.waiting.REMEDY_AFTER", 0.5)
+    writer = ("[sys:suspend(P) || P <- erlang:processes(), {dictionary, D} <- [erlang:process_info(P, "
+              "dictionary)], {'$initial_call', {osiris_writer, init, 1}} <- D].")
+    rabbit_server.rabbitmqctl("eval", writer)
+    appender = Appender(log, "e", "a test")
+    try:
+        appender.queue(lambda: codec.encode_events([codec.make_event(
+            events.HostSeen("h"), "conductor/a", 1, 1, 1)]))
+        wait_until(lambda: "rabbitmqctl stop_app" in caplog.text, PATIENCE_SECONDS, "it does not say what to type")
+    finally:
+        rabbit_server.rabbitmqctl("eval", writer.replace("suspend", "resume"))
+    assert f"the stream {stream} does not work" in caplog.text
+    assert appender.wait(1, PATIENCE_SECONDS) and appender.close()
+
+
+def test_a_reader_leaves_a_node_that_others_are_ahead_of(rabbit_server, stream, monkeypatch):
+    """Two brokers of their own are what a cluster is to a reader one node of which is cut off."""
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("rpc_api.log.rabbit_reader.DELIVERY_SECONDS", 0.2)
+    ahead = rabbit_server.url(stream)
+    with RabbitServer() as cut_off:
+        cut_off.rabbitmqctl("add_user", "two", "two")
+        cut_off.rabbitmqctl("set_permissions", "two", ".*", ".*", ".*")
+        rabbit_server.add_user("two", "two", ".*", ".*", ".*")
+        behind = cut_off.url(stream, user="two", password="two")
+        for url in (behind, ahead):
+            with open_log(url) as log:
+                log.append([b"both have it"])
+        both = behind.replace(f":{cut_off.port}/", f":{cut_off.port},127.0.0.1:{rabbit_server.port}/")
+        with open_log(both, create=False) as log, log.read_from(0) as reader:
+            assert reader.read(timeout=PATIENCE_SECONDS)[0].payload == b"both have it"
+            assert reader._session.place[1] == cut_off.port
+            with open_log(ahead) as other:
+                other.append([b"one has it"])
+            assert bare(read_through_outage(reader, 1)) == [(1, b"one has it")]
+            assert reader._session.place[1] == rabbit_server.port
+            # And does not leave one that nobody is ahead of.
+            assert reader.read(timeout=1.5) == [] and reader._session.place[1] == rabbit_server.port

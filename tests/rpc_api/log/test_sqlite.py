@@ -13,6 +13,7 @@ import pytest
 
 from rpc_api import errors
 from rpc_api.log import open_log
+from rpc_api.log import sqlite  # noqa: F401  before a child process becomes nobody, who may not read our Python
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, payloads, read_all
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -1,0 +1,78 @@
+"""How a service waits for what it needs and cannot have now: it says so, rarely, and tries again with growing pauses."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from rpc_api import errors, faults
+from rpc_api.clock import SYSTEM
+
+LOG = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: Seconds between two lines that say the same.
+REPEAT = 60.0
+#: A fault that has a remedy is given so long to pass before that is said.
+REMEDY_AFTER = 30.0
+
+
+class Outage:
+    """Says what cannot be done now: at once, every ``REPEAT`` seconds while it lasts, and when it is over.
+
+    ``what`` is the start of the lines, as in "scheduler/a waits for the log of cell1".
+    """
+
+    def __init__(self, what: str, clock=SYSTEM, log=LOG):
+        #: May be changed.
+        self.what = what
+        self._clock = clock
+        self._log = log
+        self._said_at = self._stuck_since = self._remedy_at = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether there is one."""
+        return self._said_at is not None
+
+    def met(self, fault: Exception) -> None:
+        """It cannot be done, for the reason that ``fault`` gives."""
+        now = self._clock.monotonic()
+        if self._said_at is None or now - self._said_at >= REPEAT:
+            self._said_at = now
+            self._log.warning("%s: %s", self.what, fault)
+        self._look_for_remedy(fault, now)
+
+    def _look_for_remedy(self, fault, now):
+        if not isinstance(fault, errors.LogStuck):
+            # While nothing answers, nobody can say whether it is stuck.
+            self._stuck_since = None
+            return
+        if self._stuck_since is None:
+            self._stuck_since, self._remedy_at = now, now + REMEDY_AFTER
+        if now >= self._remedy_at:
+            self._remedy_at = now + REPEAT
+            self._log.warning("%s for %.0f s: %s", self.what, now - self._stuck_since, fault.remedy)
+
+    def over(self, text: str) -> None:
+        """It can be done again, as ``text`` says."""
+        if self._said_at is not None:
+            self._log.info("%s", text)
+        self._said_at = self._stuck_since = None
+
+
+def until_it_passes(what: str, function: Callable, seconds: float | None = None, clock=SYSTEM, pause=time.sleep):
+    """Return ``function()``, which is called again for as long as what it raises may pass, at most ``seconds`` (None:
+    without end). Raises what lasts. ``what`` is as for :class:`Outage`."""
+    outage, wait, began = Outage(what, clock), FIRST_PAUSE, clock.monotonic()
+    while True:
+        try:
+            result = function()
+        except errors.NovaSchedError as fault:
+            if not faults.may_pass(fault) or seconds is not None and clock.monotonic() - began >= seconds:
+                raise
+            outage.met(fault)
+        else:
+            outage.over(f"{what}: no longer")
+            return result
+        pause(wait)
+        wait = min(2 * wait, LONGEST_PAUSE)

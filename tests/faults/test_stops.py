@@ -1,0 +1,49 @@
+"""Services that are stopped while their broker is killed or hangs: they end in time, in good order."""
+
+import signal
+import time
+
+import pytest
+
+from nova_sched.service.process import CLOSING
+from tests.service.processes import ServiceProcess, config_text, sections_for
+
+pytestmark = pytest.mark.rabbit
+
+COMMANDS = {"agent": ("agent",), "scheduler": ("scheduler",), "api": ("conductor", "--level", "api"),
+            "cell": ("conductor", "--level", "cell", "--cell", "cell1")}
+GRACE = 20
+#: For the interpreter to end, on a busy machine.
+SLACK = 5.0
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_a_broker_that_is_away_holds_up_no_stop(tmp_path, rabbit, how):
+    path = tmp_path / "nova_sched.conf"
+    path.write_text(config_text(sections_for(
+        tmp_path, DEFAULT={"transport_url": rabbit.url(), "graceful_shutdown_timeout": GRACE},
+        cells={"cell0_log": rabbit.url("cell0")}, cell_cell1={"log": rabbit.url("cell1")})))
+    running = {name: ServiceProcess(tmp_path, service, "--config-file", str(path), *args)
+               for name, (service, *args) in COMMANDS.items()}
+    try:
+        for process in running.values():
+            process.wait_ready()
+        getattr(rabbit, how)()
+        if how == "kill":
+            # They know it, and try to connect again with growing pauses.
+            for name in running:
+                running[name].wait_for("is unreachable: ")
+        began = time.monotonic()
+        for process in running.values():
+            process.send(signal.SIGTERM)
+        for name, process in running.items():
+            code = process.process.wait(GRACE + CLOSING + SLACK)
+            assert time.monotonic() - began < GRACE + CLOSING + SLACK
+            assert code == 0, f"{name}: {process.stderr}"
+            assert "Traceback" not in process.stderr and "_queue.Empty" not in process.stderr, process.stderr
+            assert "nothing was left" in process.stderr
+    finally:
+        for process in running.values():
+            process.__exit__()
+        if how == "freeze":
+            rabbit.thaw()
