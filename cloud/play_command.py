@@ -170,8 +170,8 @@ class Play(Command):
 
 
 def _note(counts):
-    refused = counts["no_valid_host"] + counts["max_retries_exceeded"]
-    return f"{counts['built']} built, {refused} refused"
+    refused, failed = counts["no_valid_host"] + counts["max_retries_exceeded"], counts["service_unavailable"]
+    return f"{counts['built']} built, {refused} refused" + (f", {failed} failed" if failed else "")
 
 
 def _workload(arguments):

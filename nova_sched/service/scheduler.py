@@ -55,6 +55,8 @@ class Scheduler:
         self._ready = threading.Event()
         self._fault = None
         self._stopping = False
+        #: Set when the owner's thread takes nothing from the inbox any more.
+        self._ended = threading.Event()
         self._on_noted = on_noted
         self._store = store
         self._snapshot_interval = snapshot_interval
@@ -67,7 +69,7 @@ class Scheduler:
                              REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
                              require_accounts)
         self.engine.cloud.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._own, name=self.name, daemon=True)
 
     def start(self):
         """Begin to open and fold the logs: see :meth:`wait_ready`."""
@@ -115,11 +117,18 @@ class Scheduler:
         """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
         ask = Ask(request, instance_uuids, alternates, self._clock.monotonic())
         if self._stopping or self._fault is not None:
-            ask.future.set_exception(self._fault or errors.LogClosed(
-                f"{self.name} is stopping; ask another scheduler"))
+            ask.future.set_exception(self._why_not())
         else:
             self._inbox.put(("ask", None, ask))
+            if self._ended.is_set():
+                self._turn_down_rest()
         return ask.future
+
+    def _why_not(self):
+        """Why nothing is decided any more. Not a UsageError, which would blame the request."""
+        if self._fault is None:
+            return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
+        return errors.NovaSchedError(str(self._fault)) if isinstance(self._fault, errors.UsageError) else self._fault
 
     def refuse(self, request_id, instance_uuids, reason) -> None:
         """Record why a request is not asked for at all."""
@@ -130,6 +139,8 @@ class Scheduler:
         from concurrent.futures import Future
         done = Future()
         self._inbox.put(("call", function, done))
+        if self._ended.is_set():
+            self._turn_down_rest()
         return done
 
     def set_policy(self, policy):
@@ -169,6 +180,27 @@ class Scheduler:
         producer.publish(*data)
         return producer.epoch, producer.sequence
 
+    def _own(self):
+        """The thread: whoever still waits when it ends is told so, else he would wait until his call times out."""
+        self._run()
+        for ask in (*self.engine.open_asks(), *self._undecided):
+            if not ask.future.done():
+                ask.future.set_exception(self._why_not())
+        self._ended.set()
+        self._turn_down_rest()
+
+    def _turn_down_rest(self):
+        """Answer what came into the inbox too late; from any thread."""
+        while True:
+            try:
+                self._turn_down(*self._inbox.get_nowait())
+            except queue.Empty:
+                return
+
+    def _turn_down(self, kind, _, content):
+        if kind in ("ask", "call"):
+            (content.future if kind == "ask" else content).set_exception(self._why_not())
+
     def _run(self):
         next_tick = self._clock.monotonic() + TICK
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
@@ -179,8 +211,10 @@ class Scheduler:
                 for kind, cell, content in batch:
                     if kind in _FROM_LOGS:
                         _FROM_LOGS[kind](self, cell, content)
-                for kind, key, content in batch:
+                for number, (kind, key, content) in enumerate(batch):
                     if kind == "stop":
+                        for late in batch[number + 1:]:
+                            self._inbox.put(late)
                         return
                     self._handle(kind, key, content)
                 for _ in range(min(ASKS_A_TURN, len(self._undecided))):
@@ -277,20 +311,17 @@ class Scheduler:
         self._fault = fault
         self._ready.set()
         for ask in (*self.engine.open_asks(), *self._undecided):
-            ask.future.set_exception(fault)
+            ask.future.set_exception(self._why_not())
         while True:
             try:
-                kind, _, content = self._inbox.get(timeout=0.1)
+                kind, key, content = self._inbox.get(timeout=0.1)
             except queue.Empty:
                 if self._stopping:
                     return
                 continue
-            if kind == "ask":
-                content.future.set_exception(fault)
-            elif kind == "call":
-                content.set_exception(fault)
-            elif kind == "stop":
+            if kind == "stop":
                 return
+            self._turn_down(kind, key, content)
 
 
 _FROM_LOGS = {"begin": Scheduler._begin, "records": Scheduler._fold, "fault": Scheduler._note_fault}
