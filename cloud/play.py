@@ -208,7 +208,8 @@ class Player:
         if fault is None:
             outcome = done.result()[0]
         else:
-            outcome = messages.BuildOutcome(request.instance_uuid, messages.NO_VALID_HOST, None, (), 0, str(fault))
+            outcome = messages.BuildOutcome(request.instance_uuid, messages.SERVICE_UNAVAILABLE, None, (), 0,
+                                            str(fault))
         result = Result(request, outcome, seconds)
         with self._lock:
             self.results[request.seq] = result

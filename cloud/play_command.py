@@ -158,7 +158,9 @@ class Play(Command):
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
         write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
-              f"hosts, {figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded\n")
+              f"hosts, {figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded"
+              + (f", {figures['service_unavailable']} service unavailable" if figures['service_unavailable'] else "")
+              + "\n")
         write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
               f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
               f"{figures['build_ms'].get('p50')} ms (medians)\n")
@@ -170,8 +172,8 @@ class Play(Command):
 
 
 def _note(counts):
-    refused = counts["no_valid_host"] + counts["max_retries_exceeded"]
-    return f"{counts['built']} built, {refused} refused"
+    refused, failed = counts["no_valid_host"] + counts["max_retries_exceeded"], counts["service_unavailable"]
+    return f"{counts['built']} built, {refused} refused" + (f", {failed} failed" if failed else "")
 
 
 def _workload(arguments):

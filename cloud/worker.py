@@ -202,4 +202,6 @@ def _fault(name, text, summary):
         refusal = NoValidHost(text)
         refusal.summary = summary
         return refusal
-    return getattr(errors, name, errors.NovaSchedError)(text)
+    # Only now: it imports oslo's libraries, see scheduler_process.
+    from rpc_api.bus import BY_NAME
+    return BY_NAME.get(name, errors.NovaSchedError)(text)

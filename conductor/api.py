@@ -8,6 +8,7 @@ from concurrent import futures
 from rpc_api import concurrency, errors, messages
 from rpc_api import conductor as conductor_rpc
 from rpc_api import scheduler as scheduler_rpc
+from rpc_api.bus import expected
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.nova_exception import NoValidHost
@@ -37,7 +38,7 @@ class ApiConductor:
         self._lock = threading.Lock()
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
-        """Place and build; a Future of one BuildOutcome for each instance, in order.
+        """Place and build; a Future of one BuildOutcome for each instance, in order, whatever goes wrong.
 
         Hosts are asked for in the order of the calls; builds run side by side.
         """
@@ -66,26 +67,42 @@ class ApiConductor:
                 self._pool.submit(self._build_all, answer.result(), context, spec_obj, instance_uuids, done)
             except RuntimeError:
                 # The pool was closed meanwhile; what was claimed expires.
-                done.set_exception(errors.NovaSchedError("the conductor is stopping; ask another one"))
+                self._unavailable(instance_uuids, errors.NovaSchedError("the conductor is stopping; ask another one"),
+                                  done)
         elif isinstance(fault, NoValidHost):
-            done.set_result([messages.BuildOutcome(one, messages.NO_VALID_HOST, None, (), 0, str(fault))
-                             for one in instance_uuids])
+            done.set_result([_not_built(one, messages.NO_VALID_HOST, fault) for one in instance_uuids])
         else:
-            done.set_exception(fault)
+            self._unavailable(instance_uuids, fault, done)
+
+    @staticmethod
+    def _unavailable(instance_uuids, fault, done):
+        LOG.warning("%s cannot be built now: %s", ", ".join(instance_uuids), fault)
+        done.set_result([_not_built(one, messages.SERVICE_UNAVAILABLE, fault) for one in instance_uuids])
 
     def _build_all(self, selections, context, spec_obj, instance_uuids, done):
         try:
-            request_id = getattr(context, "global_request_id", None) or context.request_id
-            started = []
-            for instance_uuid, one in zip(instance_uuids, selections):
-                cell, claims, position = claims_of(one, instance_uuid, request_id, spec_obj.project_id,
-                                                    lambda: str(uuid.uuid4()))
-                started.append((instance_uuid, cell, self._cell(cell).build_instance(
-                    context, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position))))
+            builds = self._builds(selections, context, spec_obj, instance_uuids)
+            started = [(build.instance_uuid, cell, self._cells[cell].build_instance(context, build))
+                       for cell, build in builds]
             done.set_result([self._outcome(*one) for one in started])
         except Exception as fault:
-            LOG.warning("building %s failed: %s", ", ".join(instance_uuids), fault)
-            done.set_exception(fault)
+            self._unavailable(instance_uuids, expected(fault), done)
+
+    def _builds(self, selections, context, spec_obj, instance_uuids):
+        """(cell, BuildRequest) of each instance; raises before one of them is begun where an answer cannot be used."""
+        if len(selections) != len(instance_uuids) or not all(selections):
+            raise errors.NovaSchedError(
+                f"a scheduler answered with hosts for {sum(map(bool, selections))} instances, wanted "
+                f"{len(instance_uuids)}; nothing is built and what it claimed expires; see to the version of the "
+                "schedulers")
+        request_id = getattr(context, "global_request_id", None) or context.request_id
+        builds = []
+        for instance_uuid, one in zip(instance_uuids, selections, strict=True):
+            cell, claims, position = claims_of(one, instance_uuid, request_id, spec_obj.project_id,
+                                               lambda: str(uuid.uuid4()))
+            self._cell(cell)
+            builds.append((cell, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position)))
+        return builds
 
     @staticmethod
     def _outcome(instance_uuid, cell, asked):
@@ -94,8 +111,8 @@ class ApiConductor:
         except errors.NovaSchedError as fault:
             # Its claim, if it still holds, expires; the other instances of the request have outcomes of their own.
             LOG.warning("the conductor of %s did not build %s: %s", cell, instance_uuid, fault)
-            return messages.BuildOutcome(instance_uuid, messages.MAX_RETRIES_EXCEEDED, None, (), 0,
-                                         f"the conductor of {cell} did not answer: {fault}")
+            return _not_built(instance_uuid, messages.SERVICE_UNAVAILABLE,
+                              f"the conductor of {cell} did not answer: {fault}")
 
     def _cell(self, cell):
         if cell not in self._cells:
@@ -111,3 +128,7 @@ class ApiConductor:
         """Let builds that run come to their end, for at most ``timeout`` seconds, and start no more; True when none
         was left."""
         return self._pool.shutdown(timeout=timeout)
+
+
+def _not_built(instance_uuid, outcome, reason):
+    return messages.BuildOutcome(instance_uuid, outcome, None, (), 0, str(reason))

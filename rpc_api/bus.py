@@ -42,12 +42,14 @@ EXPECTED = (errors.NovaSchedError, NovaException)
 
 
 def _classes_by_name():
-    found, waiting = {}, [errors.NovaSchedError, NovaException]
-    while waiting:
-        one = waiting.pop()
-        if one.__module__ in (errors.__name__, nova_exception.MODULE):
-            found[one.__name__] = one
-            waiting.extend(one.__subclasses__())
+    """Nova's classes come last: of a name that both sides have (ServiceUnavailable), only Nova's is answered with."""
+    found = {}
+    for waiting in ([errors.NovaSchedError], [NovaException]):
+        while waiting:
+            one = waiting.pop()
+            if one.__module__ in (errors.__name__, nova_exception.MODULE):
+                found[one.__name__] = one
+                waiting.extend(one.__subclasses__())
     return found
 
 

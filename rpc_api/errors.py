@@ -107,6 +107,12 @@ class NoHostFound(NovaSchedError):
         self.summary = summary
 
 
+class CellsUnreachable(NovaSchedError):
+    """No host can take an instance now, and hosts that might are in cells whose logs cannot be read or appended to."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
 class ClaimTimeout(NovaSchedError):
     """A claim was not read back from its log in time, so nobody can say whether it holds."""
 

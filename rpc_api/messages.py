@@ -25,7 +25,8 @@ class BuildRequest(SchemaObject):
 
 @register
 class BuildOutcome(SchemaObject):
-    """What became of a build: ``outcome`` built, no_valid_host or max_retries_exceeded, after ``attempts``.
+    """What became of a build: ``outcome`` built, no_valid_host, max_retries_exceeded or service_unavailable (nobody
+    can say whether there is a host, or whether it was built), after ``attempts``.
 
     ``reason`` is for the operator and empty when it is built.
     """
@@ -53,3 +54,4 @@ BuildRequest, BuildOutcome, BuildAnswer = BuildRequest.Frozen, BuildOutcome.Froz
 BUILT = "built"
 NO_VALID_HOST = "no_valid_host"
 MAX_RETRIES_EXCEEDED = "max_retries_exceeded"
+SERVICE_UNAVAILABLE = "service_unavailable"

@@ -42,6 +42,20 @@ class MaxRetriesExceeded(NoValidHost):
     template = "Exceeded maximum number of retries. {reason}"
 
 
+class ServiceUnavailable(NovaException):
+    """The scheduler cannot say now whether there is a host: a log, Neutron or the scheduler itself fails. The conductor
+    puts a server that was to be built into error, and leaves one that was to be moved where it is."""
+
+    __module__ = MODULE
+    template = "Service is unavailable at this time. {reason}"
+
+
+class ComputeServiceUnavailable(ServiceUnavailable):
+    """The same, as a live migration must be told: of another class it puts the running server into error."""
+
+    __module__ = MODULE
+
+
 class RequestFilterFailed(NovaException):
     """The request contradicts itself, or what it needs cannot be worked out."""
 

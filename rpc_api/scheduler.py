@@ -4,6 +4,11 @@ import socket
 
 from oslo_config import cfg
 
+#: What our own conductor sends as ``filter_properties``, an argument of Nova's call that no conductor of Nova 34 sends
+#: and no scheduler reads: the answer is to have the terms of each claim beside Placement's own form
+#: (:mod:`rpc_api.selections`). A scheduler that does not know this sends them in any case.
+WITH_TERMS = {"nova_sched_terms": True}
+
 TOPIC = "scheduler"
 VERSION = "4.5"
 LONG_TIMEOUT = 1800
@@ -22,18 +27,25 @@ OPTS = [
 ]
 
 
+def wants_terms(filter_properties) -> bool:
+    """Whether a call asks for the terms of claims."""
+    return isinstance(filter_properties, dict) and bool(filter_properties.get("nova_sched_terms"))
+
+
 class SchedulerAPI:
-    """Client side, as nova-conductor's own."""
+    """Client side, as nova-conductor's own; it asks for the terms of claims, too."""
 
     def __init__(self, bus, topic: str = TOPIC):
         self._client = bus.client(topic, VERSION)
 
     def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
         """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the
-        instances cannot all be placed, NoAnswer when no scheduler is heard to work on it any more."""
+        instances cannot all be placed, nova_exception.ServiceUnavailable when the scheduler cannot say so, NoAnswer
+        when no scheduler is heard to work on it any more."""
         return self._client.call_async(
             context, "select_destinations", timeout=LONG_TIMEOUT, monitored=True, spec_obj=spec_obj,
-            instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates)
+            instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates,
+            filter_properties=WITH_TERMS)
 
     def update_aggregates(self, context, aggregates):
         """Tell all schedulers of host aggregates (Aggregate objects)."""

@@ -3,6 +3,9 @@
 from nova_sched.filters.base import Filter, Refusal
 
 
+CELL_UNREACHABLE = "cell unreachable"
+
+
 class ComputeFilter(Filter):
     """A host is refused while its service is disabled, forced down or not heard of, or while its cell is closed.
 
@@ -10,14 +13,14 @@ class ComputeFilter(Filter):
     """
 
     name = "ComputeFilter"
-    reasons = ("cell unreachable", "disabled", "down")
+    reasons = (CELL_UNREACHABLE, "disabled", "down")
     follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
         closed = hosts.table.cell_closed
         if any(closed.values()):
             cells = hosts.table.cells
-            yield Refusal("cell unreachable", hosts.by_value("cell", lambda cell: bool(closed.get(cells.values[cell]))))
+            yield Refusal(CELL_UNREACHABLE, hosts.by_value("cell", lambda cell: bool(closed.get(cells.values[cell]))))
         yield Refusal("disabled", hosts.column("disabled"))
         yield Refusal("down", hosts.column("down"))
 

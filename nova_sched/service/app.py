@@ -30,7 +30,7 @@ class SchedulerService(Service):
         options = conf.scheduler
         check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
         self._buses = Buses(conf)
-        self._server = None
+        self._server = self._endpoint = None
         self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
                                    cell_down_after=options.cell_down_after, store=store_of(conf),
                                    snapshot_interval=conf.snapshots.interval,
@@ -40,8 +40,11 @@ class SchedulerService(Service):
         bus = self._buses.top()
         self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
         options = self._conf.scheduler
-        self._server = self._buses.serve(bus, options.rpc_topic, options.name,
-                                         SchedulerEndpoint(self.scheduler, self._networks), VERSION)
+        self._endpoint = SchedulerEndpoint(self.scheduler, self._networks, self._gives_terms())
+        self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._endpoint, VERSION)
+
+    def _gives_terms(self):
+        return self._conf.scheduler.placement_endpoint == config.NOVA_SCHED
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)
@@ -65,6 +68,7 @@ class SchedulerService(Service):
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
             self._policy = policy
             LOG.debug("%s decides by the policy %s", self.scheduler.name, policy.to_json())
+        self._endpoint.gives_terms = self._gives_terms()
 
     def report(self):
         return scheduler_facts(self.scheduler)

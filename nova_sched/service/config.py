@@ -14,7 +14,16 @@ from rpc_api import scheduler as scheduler_rpc
 from rpc_api.objects.fields import ArchitectureField
 
 
+#: Whose Placement API the conductors of a cloud use.
+PLACEMENT, NOVA_SCHED = "placement", "nova_sched"
+
 SCHEDULER_OPTS = [
+    cfg.StrOpt("placement_endpoint", default=PLACEMENT, choices=(PLACEMENT, NOVA_SCHED), mutable=True,
+               help="Whose Placement API Nova's conductors and compute services use: OpenStack Placement (placement), "
+                    "or the one that nova_sched serves (nova_sched). With the latter, the allocation_request of a "
+                    "selection also has the terms of its claim (server group, NUMA nodes, PCI devices), which "
+                    "OpenStack Placement refuses. nova_sched's own conductor gets them either way; set nova_sched for "
+                    "the time in which conductors of an older version of nova_sched run beside newer schedulers."),
     cfg.FloatOpt("claim_timeout", default=30.0, min=0.1,
                  help="Seconds in which a claim must have been read back from its log; after it the request fails."),
     cfg.FloatOpt("cell_down_after", default=5.0, min=0.0,

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from nova_sched.projection.host_aggregates import metadata_faults
 from nova_sched.selection.request import image_properties, request_from
 from nova_sched.service.networks import NotConfigured, with_networks
+from nova_sched.service.unavailable import told_of
 from rpc_api import errors, events
 from rpc_api.bus import expected
 from rpc_api.concurrency import or_fail
@@ -20,6 +21,7 @@ from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
+from rpc_api.scheduler import wants_terms
 
 LOG = logging.getLogger(__name__)
 
@@ -45,23 +47,53 @@ def _cast(method):
     return noted
 
 
+def _call(method):
+    """A call of a conductor: whatever it raises, at once or in its Future, is an error that Nova's conductor knows."""
+    @functools.wraps(method)
+    def called(self, context, *arguments, **named):
+        def told(fault):
+            return told_of(fault, _request_id(context), named.get("spec_obj"), bool(named.get("return_alternates")),
+                           self._is_lost)
+
+        def pass_on(done):
+            fault = done.exception()
+            if fault is None:
+                answered.set_result(done.result())
+            else:
+                answered.set_exception(told(fault))
+        try:
+            asked, answered = method(self, context, *arguments, **named), Future()
+        except Exception as fault:
+            raise told(fault) from None
+        asked.add_done_callback(pass_on)
+        return answered
+    return called
+
+
 class SchedulerEndpoint:
     """Answers nova-conductor's calls with what a :class:`~nova_sched.service.scheduler.Scheduler` decides; ``networks``
-    are asked what the ports and networks of a request want of a host."""
+    are asked what the ports and networks of a request want of a host.
+
+    ``gives_terms`` says whether ``allocation_request`` has the terms of claims for callers that do not ask for them,
+    too: only nova_sched's own Placement API takes these.
+    """
 
     RPC_METHODS = ("select_destinations", "update_aggregates", "delete_aggregate", "update_instance_info",
                    "delete_instance_info", "sync_instance_info")
 
-    def __init__(self, scheduler, networks=None):
+    def __init__(self, scheduler, networks=None, gives_terms=False):
         self._scheduler = scheduler
         self._networks = networks or NotConfigured()
+        self.gives_terms = gives_terms
 
+    @_call
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
                             instance_uuids=None, return_objects=False, return_alternates=False):
         """One list for each instance: its claimed host, then alternates of the same cell (Selection objects, or
         without ``return_objects`` the dictionaries of older conductors). A Future: see rpc_api.bus.
 
-        NoValidHost when the instances cannot all be placed; its text is safe for the end user.
+        NoValidHost when the instances cannot all be placed, ServiceUnavailable and the like when that is not known (see
+        nova_sched.service.unavailable); the text of both is safe for the end user.
         """
         request_id = _request_id(context)
         answered, uuids = Future(), ()
@@ -69,14 +101,18 @@ class SchedulerEndpoint:
             uuids = _checked(instance_uuids) if instance_uuids else ()
             uuids = uuids or _checked(_instances_of(spec_obj))
             request = self._in_named_cell(request_from(_readable(spec_obj), request_id, uuids))
+        except Exception as fault:
+            return self._refused(request_id, uuids, fault)
+        try:
             request = with_networks(request, spec_obj, self._networks,
                                     self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
-        except Exception as fault:
+        except errors.NovaSchedError as fault:
             return self._refused(request_id, uuids, fault)
         alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
-        asked.add_done_callback(
-            lambda done: or_fail(answered, self._answer, request_id, done, answered, return_objects))
+        with_terms = self.gives_terms or wants_terms(filter_properties)
+        asked.add_done_callback(lambda done: or_fail(
+            answered, self._answer, request_id, done, answered, return_objects, with_terms))
         return answered
 
     def unreadable(self, context, method, arguments, fault):
@@ -91,7 +127,8 @@ class SchedulerEndpoint:
         return self._refused(_request_id(context), uuids, fault)
 
     def _refused(self, request_id, uuids, fault):
-        """NoValidHost for a request of which no decision can be made, with the reason on record."""
+        """Answer a request of which no decision can be made, with the reason on record: NoValidHost, unless a
+        service that was asked about it is away."""
         if not isinstance(fault, errors.NovaSchedError):
             LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
             fault = errors.UsageError(f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
@@ -100,7 +137,7 @@ class SchedulerEndpoint:
         LOG.info("request %s cannot be placed: %s", request_id, reason)
         self._scheduler.refuse(request_id, uuids, reason)
         answered = Future()
-        answered.set_exception(NoValidHost(reason=reason))
+        answered.set_exception(fault if isinstance(fault, errors.ServiceUnavailable) else NoValidHost(reason=reason))
         return answered
 
     def _in_named_cell(self, request):
@@ -109,29 +146,38 @@ class SchedulerEndpoint:
         return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
                                 preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
 
-    def _answer(self, request_id, done, answered, return_objects):
+    def _is_lost(self, host):
+        """Whether a host is known to be down: its agent is not heard of, or it is forced down."""
+        known = [projection.hosts[host] for projection in list(self._scheduler.engine.cloud.projections.values())
+                 if host in projection.hosts]
+        return any(one.lost or one.status is not None and one.status.forced_down for one in known)
+
+    def _answer(self, request_id, done, answered, return_objects, with_terms):
         fault = done.exception()
         if isinstance(fault, errors.NoHostFound):
             refusal = NoValidHost(reason=str(fault))
             refusal.summary = fault.summary
             answered.set_exception(refusal)
-        elif isinstance(fault, errors.UsageError):
+            return
+        if isinstance(fault, errors.UsageError):
             # A filter found that what the request asks of it makes no sense.
             LOG.info("request %s cannot be placed: %s", request_id, fault)
-            answered.set_exception(NoValidHost(reason=str(fault)))
-        elif fault is not None:
-            answered.set_exception(fault)
-        else:
-            selections = [[self._selection(placed) for placed in one] for one in done.result()]
+        try:
+            selections = [[self._selection(placed, with_terms) for placed in one] for one in done.result()]
             answered.set_result(selections if return_objects else [
                 [_legacy(selection) for selection in one] for one in selections])
+        except Exception as failed:
+            # Of the request, or of making the answer: a Future passes over what its callbacks raise.
+            answered.set_exception(failed)
 
-    def _selection(self, placed):
+    def _selection(self, placed, with_terms):
+        # A rebuild claims nothing, and to put nothing would take away what the instance holds.
+        request = allocation_request(placed, with_terms) if placed.allocations or with_terms else None
         return Selection(
             compute_node_uuid=placed.root_uuid, service_host=placed.host, nodename=placed.nodename,
             cell_uuid=self._scheduler.cells[placed.cell].uuid,
             limits=SchedulerLimits.from_dict({"numa_topology": _numa_limits(placed.numa_limits)}),
-            allocation_request=allocation_request(placed), allocation_request_version=ALLOCATION_REQUEST_VERSION,
+            allocation_request=request, allocation_request_version=request and ALLOCATION_REQUEST_VERSION,
             availability_zone=placed.availability_zone)
 
     # --- casts of nova-api and nova-compute --------------------------------------------------------------------
@@ -269,18 +315,23 @@ def _aggregate(aggregate):
         {str(key): str(value) for key, value in (aggregate.metadata or {}).items()})
 
 
-def allocation_request(placed) -> str:
-    """The JSON of Selection.allocation_request: Placement's form, and under ``nova_sched`` what our own conductor
-    needs to claim, release or build it (readers of Placement's form pass over that)."""
+def allocation_request(placed, with_terms: bool = False) -> str:
+    """The JSON of Selection.allocation_request: exactly what Placement's PUT /allocations takes, as it takes no other
+    key and no empty ``mappings``; ``with_terms`` under ``nova_sched`` also what our own conductor needs to claim,
+    release or build it (:mod:`rpc_api.selections`)."""
     allocations = {}
     for allocation in placed.allocations:
         allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][
             allocation.resource_class] = allocation.amount
-    return json.dumps({
-        "allocations": allocations, "mappings": placed.mappings,
-        "nova_sched": {"cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
-                       "rule": list(placed.rule) if placed.rule is not None else None,
-                       "guest": None if placed.guest is None else placed.guest.hex()}}, sort_keys=True)
+    request = {"allocations": allocations}
+    if placed.mappings:
+        request["mappings"] = placed.mappings
+    if with_terms:
+        request["nova_sched"] = {
+            "cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
+            "rule": list(placed.rule) if placed.rule is not None else None,
+            "guest": None if placed.guest is None else placed.guest.hex()}
+    return json.dumps(request, sort_keys=True)
 
 
 def _numa_limits(limits):

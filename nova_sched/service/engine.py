@@ -11,6 +11,7 @@ from collections import Counter, deque
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
@@ -403,10 +404,24 @@ class Engine:
         asked = instance.ask.instances
         several = (f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
                    if len(asked) > 1 else "")
-        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several, summary)
-        self.counts["no_valid_host"] += 1
+        fault, unreachable = errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), self._unreachable(request, instance.decision)
+        if unreachable:
+            fault = errors.CellsUnreachable(f"nothing can be scheduled to {', '.join(unreachable)}, as its log cannot be "
+                                            f"read or appended to, and no other cell has a host ({summary}); see to it")
+        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several,
+                 fault if unreachable else summary)
+        self.counts["cells_unreachable" if unreachable else "no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
-        self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), recorded=True)
+        self._fail(instance.ask, fault, recorded=True)
+
+    def _unreachable(self, request, decision):
+        """Cells that are closed now and may have a host for a request that found none: one of theirs was refused for
+        that alone, their hosts are not known, or there is no other cell for it."""
+        wanted = {request.target_cell} if request.target_cell else set(self.cells)
+        closed = {cell for cell in wanted if self.cloud.table.cell_closed.get(cell)}
+        unknown = any(not self.cloud.projections[cell].hosts for cell in closed)
+        refused = any(reason == CELL_UNREACHABLE for _, reason, _ in decision.refusals)
+        return sorted(closed) if closed == wanted or unknown or refused else []
 
     def on_refused(self, request_id, instance_uuids, reason):
         """Record why a request comes to nothing that no decision was made of."""
@@ -464,7 +479,10 @@ class Engine:
         instance.held += outcome.reason == HOLDS_ALREADY
         LOG.debug("claim of %s on %s was refused at %d: %s", instance.uuid, instance.claim.host, outcome.position,
                   outcome.reason)
-        if instance.held > 1 or outcome.reason.startswith(MALFORMED):
+        if outcome.reason.startswith(MALFORMED):
+            self._fail(instance.ask, errors.NovaSchedError(
+                f"a claim of {instance.uuid} was refused as {outcome.reason}; it is a fault of this scheduler"))
+        elif instance.held > 1:
             self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, f"no host can mend it: {outcome.reason}"))
         elif instance.attempt >= MAX_ATTEMPTS:
             self._fail(instance.ask, errors.NoHostFound(
@@ -574,10 +592,10 @@ class Engine:
         return self._placed(instance, other, rule, None)
 
     def _alternates(self, instance):
-        """Alternates that are free when all instances of the request are placed."""
+        """Alternates that are free when all instances of the request are placed, and are the host of none of them."""
         request = instance.ask.request
-        request = request._replace(target_cell=instance.cell,
-                                   ignore_hosts=(*request.ignore_hosts, instance.claim.host))
+        placed = dict.fromkeys(one.claim.host for one in instance.ask.instances)
+        request = request._replace(target_cell=instance.cell, ignore_hosts=(*request.ignore_hosts, *placed))
         others = decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
                         instance.ask.alternates - 1).candidates
         return [self._alternate(instance, other) for other in others]

@@ -131,12 +131,18 @@ class Scheduler:
         """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
         ask = Ask(request, instance_uuids, alternates, self._clock.monotonic())
         if self._stopping or self._fault is not None:
-            ask.future.set_exception(self._fault or self._stopped())
+            ask.future.set_exception(self._why_not())
         else:
             self._inbox.put(("ask", None, ask))
             if self._ended:
                 self._answer_rest()
         return ask.future
+
+    def _why_not(self):
+        """Why nothing is decided any more. Not a UsageError, which would blame the request."""
+        if self._fault is None:
+            return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
+        return errors.NovaSchedError(str(self._fault)) if isinstance(self._fault, errors.UsageError) else self._fault
 
     def refuse(self, request_id, instance_uuids, reason) -> None:
         """Record why a request is not asked for at all."""
@@ -147,6 +153,8 @@ class Scheduler:
         from concurrent.futures import Future
         done = Future()
         self._inbox.put(("call", function, done))
+        if self._ended:
+            self._answer_rest()
         return done
 
     def set_policy(self, policy):
@@ -296,7 +304,7 @@ class Scheduler:
         self._fault = fault
         self._ready.set()
         concurrency.report_if_out_of_threads(fault.__cause__ or fault)
-        self._answer_taken(fault)
+        self._answer_taken()
         while True:
             try:
                 kind, _, content = self._inbox.get(timeout=0.1)
@@ -304,34 +312,32 @@ class Scheduler:
                 if self._stopping:
                     return
                 continue
-            if kind == "ask":
-                content.future.set_exception(fault)
-            elif kind == "call":
-                content.set_exception(fault)
-            elif kind == "stop":
+            if kind == "stop":
                 return
+            self._turn_down(kind, content)
 
-
-    def _answer_taken(self, fault):
-        """Answer whatever was taken from the inbox and is not answered, with a fault."""
+    def _answer_taken(self):
+        """Answer whatever was taken from the inbox and is not answered yet: nothing is decided any more."""
         waiting = [ask.future for ask in (*self.engine.open_asks(), *self._undecided)]
         for future in (*waiting, *(content for kind, _, content in self._batch if kind == "call")):
             if not future.done():
-                future.set_exception(fault)
+                future.set_exception(self._why_not())
 
     def _end(self):
         """Nobody is left to decide: what was asked and is not answered gets an error."""
-        self._answer_taken(self._stopped())
+        self._answer_taken()
         self._ended = True
         self._answer_rest()
 
     def _answer_rest(self):
-        for kind, _, content in self._next_batch(0.0):
-            if kind in ("ask", "call"):
-                (content.future if kind == "ask" else content).set_exception(self._stopped())
+        """Answer what came into the inbox too late; from any thread."""
+        while batch := self._next_batch(0.0):
+            for kind, _, content in batch:
+                self._turn_down(kind, content)
 
-    def _stopped(self):
-        return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
+    def _turn_down(self, kind, content):
+        if kind in ("ask", "call"):
+            (content.future if kind == "ask" else content).set_exception(self._why_not())
 
 
 _FROM_LOGS = {"begin": Scheduler._begin, "records": Scheduler._fold, "fault": Scheduler._note_fault}

@@ -322,7 +322,8 @@ class Load:
         fault, now = done.exception(), time.monotonic()
         if fault is None and self._conductor:
             outcome, = done.result()
-            kind = {messages.BUILT: SELECTED, messages.NO_VALID_HOST: NO_VALID_HOST}.get(outcome.outcome, NOT_BUILT)
+            kind = {messages.BUILT: SELECTED, messages.NO_VALID_HOST: NO_VALID_HOST,
+                    messages.SERVICE_UNAVAILABLE: "ServiceUnavailable"}.get(outcome.outcome, NOT_BUILT)
             request = Request(one, asked_at, now, kind, outcome.reason, host=outcome.host)
         elif fault is None:
             cell, claims, position = claims_of(done.result()[0], one, "", None, lambda: "")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
 
@@ -93,6 +94,34 @@ def test_alternates_are_distinct_in_the_cell_and_free_beside_all_chosen():
         assert len(set(names)) == 3 and "elsewhere" not in names
         assert not set(names[1:]) & set(hosts_of(ask))
         assert placed[0].claim_uuid and all(one.claim_uuid is None for one in placed[1:])
+
+
+@pytest.mark.parametrize("hosts, instances, policy, alternates, wanted", [
+    ("abcd", 2, None, 2, "cd"), ("abcd", 2, None, 1, "c"), ("abcd", 2, None, 0, ""), ("abcd", 3, None, 2, "d"),
+    ("ab", 2, None, 2, ""), ("abc", 2, "anti-affinity", 2, "c"), ("abc", 3, "anti-affinity", 2, ""),
+    ("abcd", 2, "affinity", 2, ""),
+])
+def test_an_alternate_is_the_host_of_no_instance_of_the_request(hosts, instances, policy, alternates, wanted):
+    cloud = TinyCloud(cells=("cell1", "cell2"), policy=Policy(weighers=(("CPUWeigher", 1.0),)))
+    for left, name in enumerate(reversed(hosts)):
+        cloud.host(name, vcpus=16 + left)  # each instance goes to another one, and all have room for all
+    cloud.host("elsewhere", cell="cell2", vcpus=64)
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, *range(instances), vcpus=8, alternates=alternates, target_cell="cell1",
+                    group=policy and server_group(policy))
+    cloud.settle()
+    for placed in ask.future.result(0):
+        assert "".join(one.host for one in placed[1:]) == wanted
+
+
+def test_alternates_have_room_beside_all_instances_of_the_request():
+    cloud = TinyCloud()
+    for name, vcpus in (("a", 8), ("b", 7), ("c", 3), ("d", 4)):
+        cloud.host(name, vcpus=vcpus)
+    ask = cloud.ask(cloud.engine("one"), "vm1", "vm2", vcpus=4, alternates=3)
+    cloud.settle()
+    assert sorted(hosts_of(ask)) == ["a", "b"]
+    assert [[one.host for one in placed[1:]] for placed in ask.future.result(0)] == [["d"], ["d"]]
 
 
 @pytest.mark.parametrize("policy, same", [("affinity", True), ("anti-affinity", False)])
@@ -215,9 +244,10 @@ def test_a_closed_cell_gets_nothing_and_what_was_under_way_goes_elsewhere():
     engine.on_tick()
     cloud.deliver("one", "cell2")
     assert hosts_of(under_way) == ["b"]
-    with pytest.raises(errors.NoHostFound) as refused:
+    with pytest.raises(errors.CellsUnreachable, match="scheduled to cell1, .* 1 cell unreachable"):
         cloud.ask(engine, "big", vcpus=6).future.result(0)
-    assert "1 cell unreachable" in refused.value.summary
+    with pytest.raises(errors.NoHostFound):
+        cloud.ask(engine, "too big for both", vcpus=9).future.result(0)
     engine.on_fault("cell1", None)
     cloud.settle()
     assert used(engine, "a") == 0, "the claim that came back late was released"

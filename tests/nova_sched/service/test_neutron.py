@@ -18,7 +18,7 @@ from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.networks import MAX_NETWORKS, NotConfigured, Port, with_networks
 from nova_sched.service.neutron import Neutron, networks_of
 from rpc_api import errors
-from rpc_api.nova_exception import NoValidHost
+from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList
 from tests.builders import uuid_of
 from tests.service.processes import config_text
@@ -427,5 +427,5 @@ def test_a_request_that_needs_it_where_it_is_not_configured(wanted, said):
 def test_a_neutron_that_fails_is_an_answer(fakes, neutron):
     fakes.faults[f"/v2.0/ports/{PORT}"] = (500, "")
     _, answered = select(Policy(), neutron, {"port_id": PORT})
-    with pytest.raises(NoValidHost, match="Neutron could not be asked for the port"):
+    with pytest.raises(ServiceUnavailable, match="Neutron could not be asked for the port"):
         answered.result(5)

@@ -15,6 +15,8 @@ TABLE = [
     ("NoValidHost", {"reason": ""}, "No valid host was found. ", 500),
     ("NoValidHost", {"reason": "{braces} %(percent)s"}, "No valid host was found. {braces} %(percent)s", 500),
     ("MaxRetriesExceeded", {"reason": "r"}, "Exceeded maximum number of retries. r", 500),
+    ("ServiceUnavailable", {"reason": "r"}, "Service is unavailable at this time. r", 500),
+    ("ComputeServiceUnavailable", {"reason": "r"}, "Service is unavailable at this time. r", 500),
     ("RequestFilterFailed", {"reason": "r"}, "Scheduling failed: r", 500),
     ("UnsupportedPolicyException", {"reason": "r"}, "ServerGroup policy is not supported: r", 400),
     ("AllocationUpdateFailed", {"consumer_uuid": "u", "error": "e"},
