@@ -11,17 +11,20 @@ import threading
 from compute_agent.voice import HostVoice
 from rpc_api import conductor as conductor_rpc
 from rpc_api import errors
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, spelled
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.log import open_log
 from rpc_api.log.epoch import ensure_open
 from rpc_api.log.publisher import Appender, Producer
+from rpc_api.watch import Watch
 
 LOG = logging.getLogger(__name__)
 
 APPEND_TIMEOUT = 30.0
 #: Seconds between two beats of an agent that waits to be told the epoch of its log.
 FIRST_BEAT = 1.0
+#: Beats between two questions whether a conductor of the cell is there: a beat itself is not answered.
+WATCH_BEATS = 6
 
 
 class Agent:
@@ -42,6 +45,13 @@ class Agent:
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)
         self._report_interval = report_interval
         self._confirm_interval = confirm_interval
+        topic = conductor_rpc.cell_topic(cell, conductor_topic)
+        self._watch = Watch(
+            self._conductors.ping, f"the topic {topic} of the conductors of {cell}",
+            f"nobody takes the beats of this agent ({server}), and nobody notices when its hosts are lost; see to the "
+            "nova-sched-conductor of the cell and to the broker", WATCH_BEATS * report_interval, clock)
+        #: Since when it can neither beat nor report, and why; None while it can.
+        self._failing = None
         self._stopped = threading.Event()
         #: Held while the log is opened again.
         self._opening = threading.Lock()
@@ -72,6 +82,7 @@ class Agent:
             LOG.info("the agent %s may not read %s, and waits for a conductor of %s to tell its epoch", self.server,
                      self._log.url, self._cell)
         self._thread.start()
+        self._watch.start()
         if not self._appender.wait(ticket, timeout):
             silent = "no answer" if self.epoch else (
                 f"we may not read it, and no conductor of {self._cell} says what its epoch is")
@@ -83,6 +94,7 @@ class Agent:
     def stop(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end the threads; what runs goes on running. True when nothing was left."""
         self._stopped.set()
+        self._watch.stop()
         if self._thread.is_alive():
             self._thread.join(timeout)
         drained = self._appender.close(timeout)
@@ -93,6 +105,7 @@ class Agent:
         """What a person wants to know of it now."""
         return {"server": self.server, "log": self._log.url, "epoch": self.epoch,
                 "fault": self._appender.fault or "none",
+                "conductors": "answer" if self._watch.silent_since is None else "do not answer",
                 "hosts": {name: {"instances": len(voice.driver.running()), "events": voice.producer.sequence,
                                  "producer epoch": voice.producer.epoch} for name, voice in self.hosts.items()}}
 
@@ -109,8 +122,21 @@ class Agent:
                     next_confirm = self._clock.monotonic() + self._confirm_interval
                     for voice in self.hosts.values():
                         voice.confirm()
+                self._note_fault(None)
             except Exception as fault:
                 # A broker that is away must not end the agent: it is tried again at the next interval.
+                self._note_fault(fault)
+
+    def _note_fault(self, fault):
+        """Log that beats and reports fail, or succeed again (None): once for each reason, not at every beat."""
+        before, now = self._failing, self._clock.monotonic()
+        if fault is None:
+            self._failing = None
+            if before is not None:
+                LOG.warning("the agent %s beats and reports again, after %s", self.server, spelled(now - before[0]))
+        else:
+            self._failing = before[0] if before else now, str(fault)
+            if before is None or before[1] != str(fault):
                 LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
 
     def _open_again(self, told=None):

@@ -54,6 +54,10 @@ class CellConductorAPI:
         """Delete an instance; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", host=host, instance_uuid=instance_uuid)
 
+    def ping(self, timeout):
+        """Return when a conductor of the cell answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
+
     def beat(self, context, agent, hosts, epoch):
         """Hosts are alive; every conductor of the cell hears it. ``agent`` is the server at which their agent answers,
         ``epoch`` that of the log that it appends to."""

@@ -35,6 +35,10 @@ class SchedulerAPI:
             context, "select_destinations", timeout=LONG_TIMEOUT, monitored=True, spec_obj=spec_obj,
             instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates)
 
+    def ping(self, timeout):
+        """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
+
     def update_aggregates(self, context, aggregates):
         """Tell all schedulers of host aggregates (Aggregate objects)."""
         self._client.cast(context, "update_aggregates", fanout=True, aggregates=aggregates)

@@ -4,6 +4,7 @@ import logging
 import threading
 
 from rpc_api import codec, errors
+from rpc_api.clock import SYSTEM, spelled
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Follower:
         self._anew = threading.Event()
         self._reader = None
         self._down = False
+        self._down_since = None
         #: Whether it could be read once: before that, whoever waits for the start says what is wrong.
         self._begun = False
         self._thread = threading.Thread(target=self._run, name=f"follow {name}", daemon=True)
@@ -102,13 +104,16 @@ class Follower:
             return
         if self._begun and not self._down:
             LOG.warning("the log of %s %s: %s", self._name, text, fault)
-        self._down = True
+        if not self._down:
+            self._down, self._down_since = True, SYSTEM.monotonic()
         self._on_fault(fault)
 
     def _hand_on(self, records):
         if self._down:
             self._down = False
-            LOG.info("the log of %s can be read again", self._name)
+            if self._begun:
+                LOG.warning("the log of %s can be read again, after %s", self._name,
+                            spelled(SYSTEM.monotonic() - self._down_since))
             self._on_fault(None)
         if records:
             decoded = [(record.position, codec.decode_record(record.payload, record.account)) for record in records]

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from rpc_api import codec, errors
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, spelled
 
 LOG = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class Appender:
         self._durable = 0
         self._closed = False
         self._fault = None
+        #: When it began that the log cannot be appended to.
+        self._fault_since = None
         self._thread = threading.Thread(target=self._run, name=f"append {name}", daemon=True)
         self._thread.start()
 
@@ -110,7 +112,8 @@ class Appender:
             try:
                 log.append(codec.encode_records(epoch, batch))
                 if self._fault:
-                    LOG.info("%s can be appended to again", self.log.url)
+                    LOG.warning("%s can append to %s again, after %s", self.name, self.log.url,
+                                spelled(SYSTEM.monotonic() - self._fault_since))
                 self._fault = None
                 return True
             except Exception as fault:
@@ -118,6 +121,7 @@ class Appender:
                 if not isinstance(fault, errors.NovaSchedError):
                     LOG.debug("the fault of the appender", exc_info=True)
                 if self._fault is None:
+                    self._fault_since = SYSTEM.monotonic()
                     LOG.warning("%s cannot append, and keeps trying: %s", self.name, fault)
                 self._fault = str(fault) or repr(fault)
                 gone = isinstance(fault, errors.LogGone)
