@@ -7,12 +7,17 @@ from rpc_api import messages  # noqa: F401  (what is answered is in its classes)
 TOPIC = "nova_sched_conductor"
 VERSION = "1.1"
 LONG_TIMEOUT = 1800
+#: Seconds; the default of the option.
+SERVICE_DOWN_TIME = 60.0
 
 GROUP = cfg.OptGroup("conductor", "The conductors, of the API level and of the cells")
 OPTS = [
     cfg.StrOpt("rpc_topic", default=TOPIC,
                help="RPC topic of the API level's conductors; that of the conductors of a cell is this one, \".cell.\" "
                     "and the cell's name."),
+    cfg.FloatOpt("service_down_time", default=SERVICE_DOWN_TIME, min=0.1,
+                 help="Seconds after which a host that is not heard of takes no instances. Several times "
+                      "[compute_agent] report_interval."),
 ]
 
 

@@ -7,6 +7,8 @@ from oslo_config import cfg
 TOPIC = "scheduler"
 VERSION = "4.5"
 LONG_TIMEOUT = 1800
+#: Seconds; the default of the option.
+CELL_DOWN_AFTER = 5.0
 
 GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
 OPTS = [
@@ -17,6 +19,8 @@ OPTS = [
                help="RPC topic that the schedulers answer. A nova-conductor calls \"scheduler\". RabbitMQ's queues are "
                     "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
                     "another topic is needed."),
+    cfg.FloatOpt("cell_down_after", default=CELL_DOWN_AFTER, min=0.0,
+                 help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell."),
     cfg.IntOpt("max_attempts", default=3, min=1, mutable=True,
                help="Hosts that are tried for one instance: the selected one and its alternates."),
 ]
