@@ -7,7 +7,7 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import Rows, aligned, stamp
 from nova_sched.cli.text import one_line
-from nova_sched.replay.hosts import counted
+from nova_sched.replay import hosts as statuses
 from nova_sched.replay.moments import parse_range, resolve
 from nova_sched.replay.stats import Stats as Counted
 from nova_sched.replay.stats import gather
@@ -150,8 +150,8 @@ class Stats(ReplayCommand):
             yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [
                 (host, cell, count) for (cell, host), count in _most(stats.busy, top)], ("claims, starts, deletes",))
         yield ""
-        yield (f"{counted(stats.host_counts)} at the end; {len(silent)} more are silent, their agents published nothing "
-               f"for {spelled(silence_ns / 1e9)}" if silent else f"{counted(stats.host_counts)} at the end")
+        yield (f"{statuses.counted(stats.host_counts)} at the end; {len(silent)} more are silent, their agents published nothing "
+               f"for {spelled(silence_ns / 1e9)}" if silent else f"{statuses.counted(stats.host_counts)} at the end")
         yield from (f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
                     for cell, host, heard in silent[:top])
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nova_sched.projection import snapshot
 from nova_sched.replay.ends import LastHeard
 from nova_sched.replay.heard import IDLE, ago, heard_of, told
-from nova_sched.replay.hosts import FORCED_DOWN, DISABLED, counted
+from nova_sched.replay.hosts import DISABLED, FORCED_DOWN, counted
 from nova_sched.replay.intervals import Intervals
 from nova_sched.replay.moments import SECOND_NS, stamp
 from nova_sched.replay.reading import readable_records
@@ -28,8 +28,8 @@ SKEW_NS = 2 * SECOND_NS
 NAMED = 5
 #: The last events before a record, whose middle time a clock is compared with.
 REFERENCE_EVENTS = 51
-#: Events of a producer of which each must be behind the others before its clock counts as behind.
-LAST_EVENTS = 3
+#: The last events of a producer, of which the middle one says whether its clock is behind: one that was set right is not.
+LAST_EVENTS = 5
 _NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
 
@@ -170,7 +170,7 @@ def _of_schemas(cell, recent, intervals):
 
 def _of_clocks(cell, recent, now_ns):
     ahead = {name: at_ns - now_ns for name, at_ns in recent.last_of.items() if at_ns - now_ns > SKEW_NS}
-    behind = {name: min(one) for name, one in recent.behind.items() if min(one) > SKEW_NS}
+    behind = {name: median(one) for name, one in recent.behind.items() if median(one) > SKEW_NS}
     for what, found in (("ahead of this machine's clock", ahead), ("behind the others", behind)):
         if found:
             worst = sorted(found, key=lambda name: -found[name])
