@@ -39,6 +39,10 @@ class ConductorAPI:
         return self._client.call_async(context, "schedule_and_build_instances", timeout=self._timeout,
                                        spec_obj=spec_obj, instance_uuids=list(instance_uuids))
 
+    def ping(self, timeout):
+        """Return when a conductor of the API level answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
+
     def delete_instance(self, context, cell, host, instance_uuid):
         """Delete an instance where it runs; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", cell=cell, host=host, instance_uuid=instance_uuid)

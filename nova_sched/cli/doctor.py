@@ -2,7 +2,7 @@
 
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
-from nova_sched.cli.intervals import add_intervals, intervals_of
+from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
 from nova_sched.replay import diagnosis
 from nova_sched.snapshots import open_store
 from rpc_api import errors
@@ -10,7 +10,8 @@ from rpc_api import errors
 EPILOG = """\
 Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of
 their events), hosts (how many are up, disabled, forced down and lost), services (when each was last heard in the log;
-an idle scheduler or conductor publishes nothing, so that only agents can be found silent), clocks (against this machine's, and against each other), snapshots (with --snapshots) and the
+an idle scheduler or conductor publishes nothing, so that only agents can be found silent: --ask asks the others over
+RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots (with --snapshots) and the
 versions here. Nothing is written. A log that cannot be reached is shown if its cell is named: --log CELL=URL.
 
 examples:
@@ -30,6 +31,8 @@ class Doctor(ReplayCommand):
 
     def add_arguments(self, parser):
         add_intervals(parser)
+        parser.add_argument("--ask", action="store_true",
+                            help="ask over RPC whether schedulers and conductors answer (with --config-file)")
         parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
@@ -40,6 +43,11 @@ class Doctor(ReplayCommand):
         states, down = [], bool(source.down)
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
+        if arguments.ask:
+            from nova_sched.replay import asking
+            for finding in asking.of_services(configuration(arguments.config_files)):
+                states.append(finding.state)
+                rows.write(finding._asdict())
         for cell in sorted({*source.logs, *source.down}):
             try:
                 for finding in (diagnosis.of_down(cell, source.down[cell]) if cell in source.down

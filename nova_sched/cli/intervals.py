@@ -25,15 +25,21 @@ def intervals_of(command, arguments) -> Intervals:
     return found._replace(silent=duration(arguments.silent, "--silent") / 1e9)
 
 
-def _configured(command, paths):
+def configuration(paths):
+    """What all services share of the configuration in some files, or in their usual one; UsageError if it is wrong."""
     from oslo_config import cfg
 
     from nova_sched.service.process import parse
     from rpc_api import config
     conf = cfg.ConfigOpts()
     config.register(conf)
+    parse(conf, "nova-sched", [f"--config-file={path}" for path in paths])
+    return conf
+
+
+def _configured(command, paths):
     try:
-        parse(conf, "nova-sched", [f"--config-file={path}" for path in paths])
+        conf = configuration(paths)
     except errors.UsageError as fault:
         if paths:
             raise

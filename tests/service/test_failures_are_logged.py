@@ -1,5 +1,6 @@
 """What services log when others are gone: once when it begins, once when it is over, with how long it lasted."""
 
+import contextlib
 import logging
 import re
 
@@ -18,6 +19,7 @@ from rpc_api.log.publisher import Appender
 from rpc_api.scheduler import TOPIC
 from tests.conductor.cells import SECONDS_MAX, Cell, HandClock
 from tests.servers import wait_until
+from tests.service.processes import ServiceProcess, config_text, sections_for
 
 AWAY = errors.LogUnavailable("the broker is away")
 
@@ -235,3 +237,36 @@ def test_a_log_that_cannot_be_read_for_a_while(caplog):
     said = warnings(caplog)
     assert said[0] == "the log of cell1 cannot be read, and is tried again: the broker is away"
     assert len(said) == 2 and re.fullmatch(r"the log of cell1 can be read again, after \d.\d s", said[1])
+
+
+# --- all of it, with a broker ---------------------------------------------------------------------------------------
+
+@pytest.mark.rabbit
+def test_services_that_are_killed_and_started_again(rabbit_server, vhost, tmp_path):
+    """Each loss is one line in the log of another service, and so is its end."""
+    config = tmp_path / "nova_sched.conf"
+    config.write_text(config_text(sections_for(
+        tmp_path, DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)}, conductor={"service_down_time": 2})))
+
+    def start(service, *more):
+        process = stack.enter_context(ServiceProcess(tmp_path, service, "--config-file", str(config), *more))
+        process.wait_ready()
+        return process
+    with contextlib.ExitStack() as stack:
+        of_cell = start("conductor", "--level", "cell", "--cell", "cell1")
+        scheduler, api, agent = start("scheduler"), start("conductor", "--level", "api"), start("agent")
+        agent.process.kill()
+        of_cell.wait_for("WARNING.* 3 hosts of cell1 are lost: sim-1, sim-2, sim-3; 3 of 3 hosts are lost now")
+        agent = start("agent")
+        of_cell.wait_for("WARNING.* 3 hosts of cell1 are seen again, lost for .*; no host is lost any more")
+        of_cell.process.kill()
+        scheduler.process.kill()
+        agent.wait_for("WARNING.* the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 has not answered")
+        api.wait_for("WARNING.* the schedulers' topic scheduler has not answered")
+        api.wait_for("WARNING.* the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 has not answered")
+        start("scheduler"), start("conductor", "--level", "cell", "--cell", "cell1")
+        agent.wait_for("WARNING.* of the conductors of cell1 answers again, after")
+        api.wait_for("WARNING.* the schedulers' topic scheduler answers again, after")
+        for process in (api, agent):
+            assert "Traceback" not in process.stderr
+            assert len(re.findall("conductors of cell1 has not answered", process.stderr)) == 1

@@ -354,3 +354,39 @@ def test_the_end_of_a_log_by_clocks_that_may_be_wrong(said, end):
     for producer, at_ns in said:
         heard.see(producer, at_ns)
     assert heard.end_ns() == end
+
+
+# --- logs that do not go on -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("wrong, code", [(None, 0), ((3 * HOUR, killed), 0), ((3 * HOUR, lost), 1), ((3 * HOUR, silent), 1)])
+def test_an_exported_file_is_judged_by_its_own_end(capsys, tmp_path, wrong, code):
+    """It may be of last week."""
+    cloud, path = Cloud(4, 8, wrong, SYSTEM.now_ns() - 200 * HOUR), tmp_path / "old.nslog"
+    assert replay(["export", "-o", str(path), *cloud.options]) == 0
+    capsys.readouterr()
+    for command in ("doctor", "check"):
+        assert replay([command, "--no-cache", "--log", str(path)]) == (code if wrong is None or wrong[1] is not silent
+                                                                       or command == "doctor" else 0)
+
+
+# --- services, asked over RPC ---------------------------------------------------------------------------------------
+
+def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
+    from nova_sched.cli.intervals import configuration
+    from nova_sched.replay import asking
+    from rpc_api.bus import MessagingBus
+    monkeypatch.setattr(asking, "TIMEOUT", 0.5)
+    path = tmp_path / "nova_sched.conf"
+    path.write_text("[DEFAULT]\ntransport_url = fake://\n[scheduler]\nrpc_topic = asked\n[conductor]\nrpc_topic = asked_c\n"
+                    "[cells]\nenabled = cell1\n[cell:cell1]\nlog = memory://none\n")
+    cloud = Cloud(1, 1)
+    options = ("--ask", "--config-file", str(path))
+    code, rows = found(capsys, "doctor", cloud, *options)
+    assert code == 1 and rows == [("schedulers", "fail"), ("API conductors", "fail"), ("conductors", "fail")]
+    bus = MessagingBus(configuration([str(path)]))
+    servers = [bus.serve(topic, "one", [object()], version) for topic, version in (
+        ("asked", "4.5"), ("asked_c", "1.1"), ("asked_c.cell.cell1", "1.1"))]
+    assert found(capsys, "doctor", cloud, *options) == (0, [])
+    for one in servers:
+        one.stop()
+    bus.close()
