@@ -17,7 +17,7 @@ class HostLosses:
         #: Lost host -> since when, None where it was lost when it was first looked at.
         self._since = {}
         self._begun = False
-        #: Hosts that were lost, were seen again and were removed, and were not told yet: name -> seconds (None: unknown).
+        #: Changes that were not told yet: hosts lost, seen again and removed, name -> seconds (None: unknown).
         self._lost, self._seen, self._removed = {}, {}, {}
         self._first_at = self._last_at = None
 

@@ -12,7 +12,7 @@ from rpc_api.clock import spelled
 
 EPILOG = """\
 state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out); ended
-  (something was wrong, and is over: it was made good by a later event, or did not happen again for as long as --silent);
+  (it was wrong and is over: a later event made it good, or it did not happen again for as long as --silent);
   wrong (it lasts); gap (something of the log is missing, so what follows from it is not known)
 hosts: how many are up, disabled, forced down and lost; silent: agents that published nothing for longer than --silent
 readers: of a scheduler how far it knew each log when it last decided, and by how much the oldest event that it
@@ -78,7 +78,8 @@ def _of_log(check):
                                                                "; only a snapshot says what they led to"))
     for gap in check.damage:
         yield row("readable", GAP, None, str(gap))
-    yield _incidents(check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}", ": see nova-sched-replay quarantine")
+    yield _incidents(check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}",
+                     ": see nova-sched-replay quarantine")
     yield _incidents(check, checking.GAPS, lambda name, one: (
         f"{name}: {producers[name].missing} missing in {producers[name].gaps} places"))
     twice = {name: one.duplicates for name, one in producers.items() if one.duplicates}

@@ -11,15 +11,16 @@ EPILOG = """\
 Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of
 their events), hosts (how many are up, disabled, forced down and lost), services (when each was last heard in the log;
 an idle scheduler or conductor publishes nothing, so that only agents can be found silent: --ask asks the others over
-RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots (with --snapshots) and the
-versions here. Nothing is written. A log that cannot be reached is shown if its cell is named: --log CELL=URL.
+RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots
+(with --snapshots) and the versions here. Nothing is written. A log that cannot be reached is shown if its cell is named:
+--log CELL=URL.
 
 examples:
   nova-sched-replay --log out/demo doctor
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 doctor --snapshots file:///var/lib/nova_sched
 
-exit codes: 0 nothing is wrong (or only warnings), 1 something fails, as hosts that are lost, 2 usage, 3 a log cannot be reached, 4 an
-exported file is not whole
+exit codes: 0 nothing is wrong (or only warnings), 1 something fails, as hosts that are lost, 2 usage,
+3 a log cannot be reached, 4 an exported file is not whole
 """
 
 

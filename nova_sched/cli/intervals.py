@@ -8,8 +8,8 @@ from rpc_api.clock import spelled
 def add_intervals(parser) -> None:
     """Add ``--config-file`` and ``--silent``."""
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files",
-                        help="configuration of the services, whose intervals say what is silent and what is over (their "
-                             "usual file if it is there, else their defaults)")
+                        help="configuration of the services, whose intervals say what is silent and what is over "
+                             "(their usual file if it is there, else their defaults)")
     parser.add_argument("--silent", metavar="TIME",
                         help="take agents for silent that published nothing for so long, as 30m, and what was wrong so "
                              "long ago for over (twice [compute_agent] confirm_interval and [conductor] "

@@ -16,11 +16,11 @@ examples:
 
 codes: {", ".join(sorted(CODES))}
 
-time: that of the last event before it that counts; state: "ended" where the log goes on for as long as --silent behind it,
-else "wrong"
+time: that of the last event before it that counts; state: "ended" where the log goes on for as long as --silent behind
+it, else "wrong"
 
-exit codes: 0 nothing was set aside (or it is over), 1 something was, 3 a log cannot be reached, 4 a log is not whole (what could be
-read is shown)
+exit codes: 0 nothing was set aside (or it is over), 1 something was, 3 a log cannot be reached, 4 a log is not whole
+(what could be read is shown)
 """
 COLUMNS = ("cell", "position", "index", "time", "state", "code", "producer", "reason")
 WRONG, ENDED = "wrong", "ended"
@@ -65,7 +65,8 @@ class Quarantine(ReplayCommand):
         rows.end()
         for code in sorted({*counts, *lasting}):
             over = f"{counts[code]} that are over" if counts[code] else ""
-            self.say(f"{lasting[code]} {code}" + (f", and {over}" if over else "") if lasting[code] else f"{code}: {over}")
+            last = f"{lasting[code]} {code}" if lasting[code] else ""
+            self.say(", and ".join(filter(None, (last, over))) if last else f"{code}: {over}")
         if not counts and not lasting:
             self.say("nothing is set aside")
         return gap.exit_code if gap else errors.EXIT_NEGATIVE if lasting else errors.EXIT_OK

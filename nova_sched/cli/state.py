@@ -14,9 +14,10 @@ from nova_sched.replay.times import times_of
 from rpc_api import errors
 
 EPILOG = """\
-Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB is in
-MiB, DISK_GB in GiB. Without names of hosts it also counts hosts by status, and says when each service was last heard: the
-time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z).
+Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB
+is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
+2026-11-21T12:03:05Z). Without names of hosts it also counts hosts by status, and says when each service was last heard:
+the time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens.
 
 exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment is not
 known, as records were removed in front of its log (the others are shown)

@@ -150,8 +150,8 @@ class Stats(ReplayCommand):
             yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [
                 (host, cell, count) for (cell, host), count in _most(stats.busy, top)], ("claims, starts, deletes",))
         yield ""
-        yield (f"{statuses.counted(stats.host_counts)} at the end; {len(silent)} more are silent, their agents published nothing "
-               f"for {spelled(silence_ns / 1e9)}" if silent else f"{statuses.counted(stats.host_counts)} at the end")
+        yield f"{statuses.counted(stats.host_counts)} at the end" + (
+            f"; the agents of {len(silent)} published nothing for {spelled(silence_ns / 1e9)}" if silent else "")
         yield from (f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
                     for cell, host, heard in silent[:top])
 

@@ -18,8 +18,8 @@ from rpc_api.clock import SYSTEM
 EPILOG = """\
 Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s, everything else is of
 the last minutes (--window). Lag is how many records of a log were not read yet; that of a scheduler is how many records of the
-cell it did not know at its last decision. Hosts are counted by what they are; services are those that were heard in the logs, and
-one that is idle publishes nothing. A cell that is down is marked, with the reason.
+cell it did not know at its last decision. Hosts are counted by what they are. Services are those that were heard in the
+logs; one that is idle publishes nothing. A cell that is down is marked, with the reason.
 
 exit codes: 0 ended, 2 usage (textual is not installed: pip install 'nova_sched[top]'), 3 a log cannot be reached, 4 a cell is
 down (with --once)
@@ -129,8 +129,8 @@ def _app_class():
 
 def lines_of(view, paint=None, only=None, by_name=False) -> list[str]:
     """All of a view as lines of text."""
-    return [*head_lines(view, only), "", *cell_lines(view, paint), *service_lines(view), "", *reason_lines(view, paint), "",
-            *host_lines(view, paint, by_name), "", *scheduler_lines(view, paint)]
+    return [*head_lines(view, only), "", *cell_lines(view, paint), *service_lines(view), "",
+            *reason_lines(view, paint), "", *host_lines(view, paint, by_name), "", *scheduler_lines(view, paint)]
 
 
 def head_lines(view, only=None) -> list[str]:

@@ -28,7 +28,7 @@ SKEW_NS = 2 * SECOND_NS
 NAMED = 5
 #: The last events before a record, whose middle time a clock is compared with.
 REFERENCE_EVENTS = 51
-#: The last events of a producer, of which the middle one says whether its clock is behind: one that was set right is not.
+#: The last events of a producer, of which the middle one says whether its clock is behind: it may have been set right.
 LAST_EVENTS = 5
 _NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")

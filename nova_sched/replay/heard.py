@@ -1,8 +1,8 @@
 """When each service was last heard in a log: the times of its last events, looked for from the end of the log back.
 
-Only what is in the log is known. An agent confirms its hosts from time to time, so that one which is silent is found. A
-scheduler or conductor publishes nothing when nothing happens: of one that is idle the log says when it last had something
-to do, and not whether it runs.
+Only what is in the log is known. An agent confirms its hosts from time to time, so that one which is silent is found.
+A scheduler or conductor publishes nothing when nothing happens: of one that is idle the log says when it last had
+something to do, and not whether it runs.
 """
 
 from typing import NamedTuple
@@ -22,10 +22,10 @@ IDLE = "one that is idle publishes nothing"
 
 
 class Heard(NamedTuple):
-    """A cell's hosts and services at a moment, ``at_ns``. ``counts`` are those of its hosts; ``silent`` is host -> time of
-    the last event of its agent (None: longer ago than was looked), of those that nobody said to be lost; ``agents`` is
-    how many others there are; ``lost`` are names of hosts; ``services`` is producer -> time of its last event (None: as
-    above) of schedulers and conductors."""
+    """A cell's hosts and services at a moment, ``at_ns``. ``counts`` are those of its hosts; ``silent`` is host -> time
+    of the last event of its agent (None: longer ago than was looked), of those that nobody said to be lost; ``agents``
+    is how many others there are; ``lost`` are names of hosts; ``services`` is producer -> time of its last event (None:
+    as above) of schedulers and conductors."""
 
     cell: str
     at_ns: int
@@ -51,8 +51,8 @@ def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
 
 
 def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, int | None]:
-    """(Producer -> time of its last event up to the position ``last``, time back to which all was looked at): agents are
-    looked for back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
+    """(Producer -> time of its last event up to the position ``last``, time back to which all was looked at): agents
+    are looked for back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
     found, began_ns = {}, None
     agents, services = set(agents), set(services)
     bounds = log.bounds()

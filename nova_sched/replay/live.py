@@ -49,9 +49,9 @@ class SchedulerView(NamedTuple):
 
 class View(NamedTuple):
     """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions),
-    ``hosts`` (cell, host, claims, releases and failures), the most first; ``counts`` is cell -> how many of its hosts are
-    up, disabled, forced down and lost (None: not known), ``heard`` (scheduler or conductor, time of its last event, None:
-    long ago), by name."""
+    ``hosts`` (cell, host, claims, releases and failures), the most first; ``counts`` is cell -> how many of its hosts
+    are up, disabled, forced down and lost (None: not known), ``heard`` (scheduler or conductor, time of its last event,
+    None: long ago), by name."""
 
     now_ns: int
     window_s: int

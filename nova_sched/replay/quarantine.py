@@ -17,8 +17,8 @@ CODES = frozenset({"undecodable", "unknown-format", "too-large", "unknown-type",
 class SetAsideEvent(NamedTuple):
     """Where an event stands, why it does not count, its producer (None when that cannot be read), and its bytes.
 
-    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one. ``at_ns`` is
-    the time of the last event before it that counts: its own may be wrong.
+    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one. ``at_ns``
+    is the time of the last event before it that counts: its own may be wrong.
     """
 
     position: int

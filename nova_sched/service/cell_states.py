@@ -105,7 +105,8 @@ class CellStates:
             return
         self._down_since.setdefault((cell, way), self._clock.monotonic())
         self._why[cell] = str(fault)
-        if way == "read" and not isinstance(fault, errors.LogUnavailable):
+        if (way == "read" and not isinstance(fault, errors.LogUnavailable)
+                and not self._table.cell_closed.get(cell)):
             # What is known is not what the log says: not one more decision on it.
             self.close(cell)
 

@@ -28,8 +28,8 @@ def test_a_quiet_cell_says_nothing():
 
 def test_one_host():
     assert told(each_second(400, lambda now: ["h07"] if 60 <= now < 200 else ())) == [
-        (60 + SETTLED, "1 host of cell1 is lost: h07; 1 of 50 hosts are lost now and get no instances; see to their agents "
-                       "and machines"),
+        (60 + SETTLED, "1 host of cell1 is lost: h07; 1 of 50 hosts are lost now and get no instances; see to their "
+                       "agents and machines"),
         (200 + SETTLED, "1 host of cell1 is seen again, lost for 2 min 20 s: h07; no host is lost any more")]
 
 
@@ -40,8 +40,8 @@ def test_fifty_at_once_are_one_line(spread):
         return [name for number, name in enumerate(FIFTY) if 60 + number * spread // 50 <= now < 300]
     said = told(each_second(400, lost))
     assert [line for _, line in said] == [
-        "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now and get no instances; see to "
-        "their agents and machines",
+        "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now and get no instances; see "
+        "to their agents and machines",
         "50 hosts of cell1 are seen again, lost for "
         f"{'4 min' if spread == 1 else '3 min 51 s to 4 min'}: h00, h01, h02 and 47 more; no host is lost any more"]
     assert said[0][0] == 60 + spread - 1 + SETTLED
@@ -66,8 +66,8 @@ def test_lost_before_it_started_and_removed():
     assert told(looks) == [
         (SETTLED, "1 host of cell1 is lost: h00; 1 of 50 hosts are lost now and get no instances; see to their agents "
                   "and machines"),
-        (50 + SETTLED, "1 host of cell1 is removed from the cell, lost since before this conductor started: h00; no host "
-                       "is lost any more")]
+        (50 + SETTLED, "1 host of cell1 is removed from the cell, lost since before this conductor started: h00; "
+                       "no host is lost any more")]
 
 
 def test_lost_and_back_before_it_was_told():

@@ -61,7 +61,8 @@ def test_fifty_hosts_that_are_lost_and_seen_again(caplog):
         assert warnings(caplog) == []
         seconds(10, names)
         said = warnings(caplog)
-        assert len(said) == 1 and re.match(r"50 hosts of cell1 are seen again, lost for \d+ s: h00, .*; no host is lost", said[0])
+        assert len(said) == 1 and re.match(
+            r"50 hosts of cell1 are seen again, lost for \d+ s: h00, .*; no host is lost", said[0])
 
 
 # --- the API level's conductor: schedulers, and conductors of cells -------------------------------------------------
@@ -88,7 +89,8 @@ def test_schedulers_and_cell_conductors_that_are_gone(caplog):
     assert look() == [], "another one answers"
     servers.pop(0).stop()
     said, = look()
-    assert said.startswith("the schedulers' topic scheduler has not answered for 10 s") and "nova-sched-scheduler" in said
+    assert said.startswith("the schedulers' topic scheduler has not answered for 10 s")
+    assert "nova-sched-scheduler" in said
     assert conductor.silent["schedulers"] is not None and conductor.silent["cell1"] is None
     servers.pop(0).stop()
     said, = look()
@@ -168,6 +170,17 @@ def opened(found):
 def test_a_cell_that_opens_says_nothing(caplog):
     opened(states()[0])
     assert warnings(caplog) == []
+
+
+def test_a_cell_whose_log_cannot_be_opened_at_the_start(caplog):
+    """A scheduler that ends for it says so itself; one that goes on without the cell says that a little later."""
+    found, clock = states()
+    found.fault("cell1", errors.UsageError("no such log"), "read")
+    assert warnings(caplog) == []
+    clock.seconds += 5.0
+    for cell in found.down_for(5.0):
+        found.close(cell)
+    assert warnings(caplog) == ["cell cell1 is closed, and gets no instances: no such log"]
 
 
 @pytest.mark.parametrize("begun, way", [(True, "read"), (True, "append"), (False, "read")])
@@ -261,7 +274,7 @@ def test_services_that_are_killed_and_started_again(rabbit_server, vhost, tmp_pa
         of_cell.wait_for("WARNING.* 3 hosts of cell1 are seen again, lost for .*; no host is lost any more")
         of_cell.process.kill()
         scheduler.process.kill()
-        agent.wait_for("WARNING.* the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 has not answered")
+        agent.wait_for("WARNING.* the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 has not")
         api.wait_for("WARNING.* the schedulers' topic scheduler has not answered")
         api.wait_for("WARNING.* the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 has not answered")
         start("scheduler"), start("conductor", "--level", "cell", "--cell", "cell1")

@@ -171,8 +171,8 @@ def test_a_healthy_log(log, capsys):
     code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     # (The one who opened the log said so in 2023.)
     assert code == 0 and {check: row["state"] for (_, check), row in rows.items()} == {
-        "versions": "ok", "reachable": "ok", "log": "ok", "schemas": "ok", "clocks": "ok", "written": "ok", "hosts": "ok", "agents": "ok",
-        "services": "ok"}
+        "versions": "ok", "reachable": "ok", "log": "ok", "schemas": "ok", "clocks": "ok", "written": "ok", "hosts": "ok",
+        "agents": "ok", "services": "ok"}
 
 
 @pytest.mark.parametrize("ahead, who, says", [

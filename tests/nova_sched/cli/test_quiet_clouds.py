@@ -23,8 +23,8 @@ COMMANDS = ("check", "doctor", "stats", "quarantine")
 
 
 class Cloud:
-    """Logs of cell0 and cell1 that end now: each host reports at the beginning, and confirms for ``hours``. ``wrong`` is
-    (how long before the end, a function of the cloud and that time that returns (time, bytes of a record))."""
+    """Logs of cell0 and cell1 that end now: each host reports at the beginning, and confirms for ``hours``. ``wrong``
+    is (how long before the end, a function of the cloud and that time that returns (time, function of a record))."""
 
     def __init__(self, hosts=4, hours=8, wrong=None, now_ns=None, confirm=CONFIRM):
         self.now_ns = now_ns or SYSTEM.now_ns()
@@ -168,7 +168,8 @@ def unknown(cloud, at):
     said = report("new")
     cloud.away["new"] = 0, 0
     return [cloud.later(at, "compute_agent/new", confirmation(said)), cloud.later(at + 1, "compute_agent/new", said),
-            *(cloud.later(one, "compute_agent/new", confirmation(said)) for one in range(at + CONFIRM, cloud.now_ns, CONFIRM))]
+            *(cloud.later(one, "compute_agent/new", confirmation(said))
+              for one in range(at + CONFIRM, cloud.now_ns, CONFIRM))]
 
 
 def slow(cloud, at):
@@ -179,7 +180,8 @@ def slow(cloud, at):
 def failed(cloud, at):
     """Refused claims, failed builds and requests that came to nothing are no faults of a log."""
     return [cloud.later(at, "scheduler/s", claim("a", "nowhere"), decision("none", known=10**6)),
-            cloud.later(at, "conductor/c", events.BuildFailed(claim("a", "h1").instance_uuid, "req", "h1", 0, "no", True))]
+            cloud.later(at, "conductor/c", events.BuildFailed(claim("a", "h1").instance_uuid, "req", "h1", 0, "no",
+                                                              True))]
 
 
 def rebased(cloud, at):
@@ -191,8 +193,9 @@ def rebased(cloud, at):
 #: What goes wrong -> the row of check that shows it.
 OVER = [(killed, "hosts"), (killed, "vanished"), (removed, "hosts"), (agents_gap, "sequence gaps"),
         (agents_gap, "unclaimed-start"), (schedulers_gap, "sequence gaps"), (junk, "set aside"), (newer, "set aside"),
-        (stale, "stale epochs"), (stale_and_heard, "stale epochs"), (backwards, "clocks"), (divergence, "digest-mismatch"),
-        (unknown, "unknown-host"), (slow, "reader scheduler/renamed"), (failed, None), (rebased, None)]
+        (stale, "stale epochs"), (stale_and_heard, "stale epochs"), (backwards, "clocks"),
+        (divergence, "digest-mismatch"), (unknown, "unknown-host"), (slow, "reader scheduler/renamed"),
+        (failed, None), (rebased, None)]
 #: The same for what was right before the end: it counts as lasting, unless something made it good.
 AT_ONCE = {killed, removed, agents_gap, stale_and_heard, divergence, unknown, failed, rebased}
 
@@ -267,7 +270,8 @@ def test_what_lasts(capsys, wrong, command, row):
     assert row in rows and code == (command != "stats")
 
 
-@pytest.mark.parametrize("wrong, check", [(agents_gap_that_stays, "sequence gaps"), (divergence_that_stays, "digest-mismatch")])
+@pytest.mark.parametrize("wrong, check", [
+    (agents_gap_that_stays, "sequence gaps"), (divergence_that_stays, "digest-mismatch")])
 def test_what_nobody_made_good(capsys, wrong, check):
     assert (check, "wrong") in found(capsys, "check", Cloud(wrong=(15 * MINUTE, wrong)))[1]
 
@@ -358,7 +362,8 @@ def test_the_end_of_a_log_by_clocks_that_may_be_wrong(said, end):
 
 # --- logs that do not go on -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("wrong, code", [(None, 0), ((3 * HOUR, killed), 0), ((3 * HOUR, lost), 1), ((3 * HOUR, silent), 1)])
+@pytest.mark.parametrize("wrong, code", [
+    (None, 0), ((3 * HOUR, killed), 0), ((3 * HOUR, lost), 1), ((3 * HOUR, silent), 1)])
 def test_an_exported_file_is_judged_by_its_own_end(capsys, tmp_path, wrong, code):
     """It may be of last week."""
     cloud, path = Cloud(4, 8, wrong, SYSTEM.now_ns() - 200 * HOUR), tmp_path / "old.nslog"
@@ -377,8 +382,8 @@ def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
     from rpc_api.bus import MessagingBus
     monkeypatch.setattr(asking, "TIMEOUT", 0.5)
     path = tmp_path / "nova_sched.conf"
-    path.write_text("[DEFAULT]\ntransport_url = fake://\n[scheduler]\nrpc_topic = asked\n[conductor]\nrpc_topic = asked_c\n"
-                    "[cells]\nenabled = cell1\n[cell:cell1]\nlog = memory://none\n")
+    path.write_text("[DEFAULT]\ntransport_url = fake://\n[scheduler]\nrpc_topic = asked\n[conductor]\n"
+                    "rpc_topic = asked_c\n[cells]\nenabled = cell1\n[cell:cell1]\nlog = memory://none\n")
     cloud = Cloud(1, 1)
     options = ("--ask", "--config-file", str(path))
     code, rows = found(capsys, "doctor", cloud, *options)
