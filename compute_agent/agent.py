@@ -18,6 +18,7 @@ from rpc_api.log.checks import mask_password
 from rpc_api.log.epoch import ensure_open
 from rpc_api.log.publisher import Appender, Producer
 from rpc_api.waiting import Outage, until_it_passes
+from rpc_api.watch import Watch
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ WAIT_STEP = 0.5
 BEAT_SECONDS = 2.0
 #: Seconds between two beats of an agent that waits to be told the epoch of its log.
 FIRST_BEAT = 1.0
+#: Beats between two questions whether a conductor of the cell is there: a beat itself is not answered.
+WATCH_BEATS = 6
 
 
 class Agent:
@@ -48,6 +51,12 @@ class Agent:
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)
         self._report_interval = report_interval
         self._confirm_interval = confirm_interval
+        topic = conductor_rpc.cell_topic(cell, conductor_topic)
+        self._watch = Watch(
+            self._conductors.ping, f"the topic {topic} of the conductors of {cell}",
+            f"nobody takes the beats of this agent ({server}), and nobody notices when its hosts are lost; see to the "
+            "nova-sched-conductor of the cell and to the broker", WATCH_BEATS * report_interval, clock)
+        self._outage = Outage(f"the agent {server} could not beat or report, and tries again", clock, LOG)
         self._stopped = threading.Event()
         #: Held while the log is opened again.
         self._opening = threading.Lock()
@@ -79,6 +88,7 @@ class Agent:
             LOG.info("the agent %s may not read %s, and waits for a conductor of %s to tell its epoch", self.server,
                      self._log.url, self._cell)
         self._thread.start()
+        self._watch.start()
         self._wait_reported(ticket, timeout)
         return self
 
@@ -99,6 +109,7 @@ class Agent:
         """Append what is waiting and end the threads; what runs goes on running. True when nothing was left."""
         deadline = self._clock.monotonic() + timeout
         self._stopped.set()
+        self._watch.stop()
         if self._thread.is_alive():
             self._thread.join(min(timeout, BEAT_SECONDS))
         drained = self._appender.close(max(0.0, deadline - self._clock.monotonic()))
@@ -109,6 +120,7 @@ class Agent:
         """What a person wants to know of it now."""
         return {"server": self.server, "log": self._log.url, "epoch": self.epoch,
                 "fault": self._appender.fault or "none",
+                "conductors": "answer" if self._watch.silent_since is None else "do not answer",
                 "hosts": {name: {"instances": len(voice.driver.running()), "events": voice.producer.sequence,
                                  "producer epoch": voice.producer.epoch} for name, voice in self.hosts.items()}}
 
@@ -125,12 +137,13 @@ class Agent:
                     next_confirm = self._clock.monotonic() + self._confirm_interval
                     for voice in self.hosts.values():
                         voice.confirm()
+                self._outage.over(f"the agent {self.server} beats and reports again")
             except Exception as fault:
                 # A broker that is away must not end the agent: it is tried again at the next interval.
                 concurrency.report_if_out_of_threads(fault)
                 if self._stopped.is_set():
                     return
-                LOG.warning("the agent %s could not beat or report, and tries again: %s", self.server, fault)
+                self._outage.met(fault)
 
     def _open_again(self, told=None):
         """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told.

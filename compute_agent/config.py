@@ -15,11 +15,6 @@ OPTS = [
     cfg.StrOpt("cell", help="Name of the agent's cell. May be left out where only one is enabled."),
     cfg.StrOpt("host", default=socket.gethostname(), sample_default="<the host's name>",
                help="Name of this agent on the RPC bus, and of the host of the local driver."),
-    cfg.FloatOpt("report_interval", default=10.0, min=0.01,
-                 help="Seconds between two beats to the cell's conductors, at which changes are reported too."),
-    cfg.FloatOpt("confirm_interval", default=600.0, min=0.01,
-                 help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
-                      "full report."),
 ]
 PCI_GROUP = cfg.OptGroup("pci", "PCI devices")
 COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")

@@ -14,8 +14,12 @@ from rpc_api.conductor import CellConductorAPI
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.scheduler import SchedulerAPI
 from rpc_api.selections import claims_of
+from rpc_api.watch import Watch
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two questions whether schedulers and the conductors of the cells answer.
+WATCH_INTERVAL = 10.0
 
 
 class ApiConductor:
@@ -33,9 +37,28 @@ class ApiConductor:
         self._on_selected = on_selected
         self._clock = clock
         self._pool = concurrency.DaemonPool(threads, "build")
+        self._watches = {None: Watch(
+            self._scheduler.ping, f"the schedulers' topic {scheduler_topic}",
+            "no request can be placed until a nova-sched-scheduler answers it; see to them and to the broker",
+            WATCH_INTERVAL, clock)}
+        self._watches.update((cell, Watch(
+            api.ping, f"the topic {conductor_rpc.cell_topic(cell, topic)} of the conductors of {cell}",
+            f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them and to "
+            "the broker", WATCH_INTERVAL, clock)) for cell, api in self._cells.items())
         #: Requests that have no outcome yet.
         self.in_flight = 0
         self._lock = threading.Lock()
+
+    def watch(self):
+        """Begin to ask whether schedulers and the conductors of the cells answer; the log says when none does."""
+        for one in self._watches.values():
+            one.start()
+        return self
+
+    @property
+    def silent(self) -> dict:
+        """Whether somebody answers: the schedulers and each cell -> since when not (monotonic), None: they do."""
+        return {name or "schedulers": one.silent_since for name, one in self._watches.items()}
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
         """Place and build; a Future of one BuildOutcome for each instance, in order, whatever goes wrong.
@@ -49,6 +72,8 @@ class ApiConductor:
         done.add_done_callback(lambda _: self._count(-1))
 
         def on_answer(answer):
+            if not isinstance(answer.exception(), (errors.NoAnswer, errors.NoSuchServer)):
+                self._watches[None].heard()
             if answer.exception() is None:
                 self._on_selected(self._clock.monotonic() - asked_at)
             self._selected(answer, context, spec_obj, instance_uuids, done)
@@ -104,10 +129,11 @@ class ApiConductor:
             builds.append((cell, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position)))
         return builds
 
-    @staticmethod
-    def _outcome(instance_uuid, cell, asked):
+    def _outcome(self, instance_uuid, cell, asked):
         try:
-            return asked.result()
+            outcome = asked.result()
+            self._watches[cell].heard()
+            return outcome
         except errors.NovaSchedError as fault:
             # Its claim, if it still holds, expires; the other instances of the request have outcomes of their own.
             LOG.warning("the conductor of %s did not build %s: %s", cell, instance_uuid, fault)
@@ -127,6 +153,8 @@ class ApiConductor:
     def close(self, timeout: float | None = None) -> bool:
         """Let builds that run come to their end, for at most ``timeout`` seconds, and start no more; True when none
         was left."""
+        for one in self._watches.values():
+            one.stop()
         return self._pool.shutdown(timeout=timeout)
 
 

@@ -32,6 +32,7 @@ class ApiService(Service):
         buses = {cell.name: self._buses.of(cell, checked=False) for cell in self._cells}
         self._conductor = ApiConductor(bus, buses, self._conf.scheduler.max_attempts, options.build_threads,
                                        scheduler_topic=self._conf.scheduler.rpc_topic, topic=options.rpc_topic)
+        self._conductor.watch()
         self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._conductor, VERSION)
 
     def serves(self):
@@ -50,7 +51,9 @@ class ApiService(Service):
         self._conductor.max_attempts = self._conf.scheduler.max_attempts
 
     def report(self):
+        silent = [name for name, since in self._conductor.silent.items() if since is not None]
         return {"name": self._conf.conductor.name, "level": "api", "requests in flight": self._conductor.in_flight,
+                "not answering": ", ".join(silent) or "none",
                 "cells": ", ".join(cell.name for cell in self._cells)}
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
+from conductor.losses import HostLosses
 from nova_sched.projection import snapshot
 from nova_sched.service.cell_log import CellLog
 from nova_sched.service.report import log_facts, projection_facts
@@ -56,6 +57,7 @@ class CellConductor:
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
+        self._losses = HostLosses(cell)
         #: Name of a count -> how high it was when it was told.
         self._told = {}
         #: Whether the log can be read now.
@@ -254,6 +256,10 @@ class CellConductor:
         with self._lock:
             self.engine.on_tick(self._clock.monotonic())
             counts = {name: count for name, count in self.projection.counts.items() if name.startswith(TOLD)}
+            # While the log is read again its hosts are not known.
+            lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()
+        for line in lines:
+            LOG.warning("%s", line)
         self._tell(counts)
 
     def _tell(self, counts):

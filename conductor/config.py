@@ -26,9 +26,6 @@ OPTS = [
     cfg.FloatOpt("claim_ttl", default=1200.0, min=0.1,
                  help="Seconds after which a claim that nobody builds expires. Must be more than build_timeout, as a "
                       "conductor does not know what its peers are building."),
-    cfg.FloatOpt("service_down_time", default=60.0, min=0.1,
-                 help="Seconds after which a host that is not heard of takes no instances. Several times "
-                      "[compute_agent] report_interval."),
 ]
 
 

@@ -8,7 +8,18 @@ BUILD_TIMEOUT = 600
 CANCEL_TIMEOUT = 30
 
 GROUP = cfg.OptGroup("compute_agent", "The compute agents")
-OPTS = [cfg.StrOpt("rpc_topic", default=TOPIC, help="RPC topic of the compute agents.")]
+#: Seconds; the defaults of the options.
+REPORT_INTERVAL = 10.0
+CONFIRM_INTERVAL = 600.0
+OPTS = [
+    cfg.StrOpt("rpc_topic", default=TOPIC, help="RPC topic of the compute agents."),
+    cfg.FloatOpt("report_interval", default=REPORT_INTERVAL, min=0.01,
+                 help="Seconds between two beats to the cell's conductors, at which changes are reported too."),
+    cfg.FloatOpt("confirm_interval", default=CONFIRM_INTERVAL, min=0.01,
+                 help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
+                      "full report. The replay tool takes an agent for silent that published nothing for two of them "
+                      "and service_down_time."),
+]
 
 
 class AgentAPI:

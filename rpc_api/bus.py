@@ -37,6 +37,8 @@ CAST_RETRIES = 2
 #: For the connections of a bus to be closed.
 CLOSE_SECONDS = 3.0
 DEFAULT_EXCHANGE = "nova"
+#: Method that does nothing: whoever calls it learns whether anybody answers a topic.
+PING = "ping"
 #: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
 
@@ -73,6 +75,8 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
     What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
     fault)`` answers in its own way, for others it is logged and raised. ``fault`` says why the context cannot be read.
     """
+    if method == PING:
+        return None
     for endpoint in endpoints:
         allowed = getattr(endpoint, "RPC_METHODS", None)
         target = getattr(endpoint, method, None)
@@ -210,12 +214,27 @@ class _LocalClient:
         except TimeoutError:
             raise no_answer(self._topic, server, method, timeout) from None
 
+    def ping(self, timeout):
+        """Return when a server of the topic answers: see :meth:`_MessagingClient.ping`."""
+        answered(lambda: self.call({}, PING, timeout=timeout))
+
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
         """Call without an answer; what goes wrong on the other side is its own affair."""
         for one in self._bus.servers(self._topic) if fanout else [server]:
             answer = self.call_async(ctxt, method, one, **arguments)
             answer.add_done_callback(lambda done: done.exception() is None or LOG.warning(
                 "cast %s to %s failed: %s", method, self._topic, done.exception()))
+
+
+def answered(call) -> None:
+    """Make a call of which only matters whether somebody answers. A service that does not know the method PING, as
+    those of the version before do not, answers that it does not."""
+    try:
+        call()
+    except (errors.NoAnswer, errors.NoSuchServer):
+        raise
+    except errors.NovaSchedError:
+        return
 
 
 def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
@@ -358,6 +377,9 @@ class _MessagingClient:
         prepared = self._client.prepare(
             server=server, timeout=timeout, transport_options=self._options,
             call_monitor_timeout=self._silence_max if monitored else None)
+        return self._call(prepared, ctxt, method, server, timeout, **arguments)
+
+    def _call(self, prepared, ctxt, method, server, timeout, **arguments):
         messaging, asked_at = self._messaging, time.monotonic()
         try:
             return prepared.call(ctxt, method, **arguments)
@@ -375,6 +397,14 @@ class _MessagingClient:
     def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
         return self._pool.submit(self.call, ctxt, method, server, timeout, monitored, **arguments)
+
+    def ping(self, timeout):
+        """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does.
+
+        In the caller's thread: the pool may be taken up by calls that last.
+        """
+        answered(lambda: self._call(self._client.prepare(timeout=timeout, retry=CAST_RETRIES,
+                                                         transport_options=self._options), {}, PING, None, timeout))
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
         """Call without an answer; one that cannot be sent is logged and given up."""

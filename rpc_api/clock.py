@@ -16,3 +16,16 @@ class Clock:
 
 
 SYSTEM = Clock()
+
+
+def spelled(seconds: float) -> str:
+    """A duration as people say it, in two units at most: ``93 s``, ``25 min 10 s``, ``3 h 2 min``, ``2 d 5 h``."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    for size, unit, least, smaller, name in ((86400, "d", 172800, 3600, "h"), (3600, "h", 7200, 60, "min"),
+                                             (60, "min", 120, 1, "s")):
+        if whole >= least:
+            more = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {more} {name}" if more else "")
+    return f"{whole} s"

@@ -7,12 +7,17 @@ from rpc_api import messages  # noqa: F401  (what is answered is in its classes)
 TOPIC = "nova_sched_conductor"
 VERSION = "1.1"
 LONG_TIMEOUT = 1800
+#: Seconds; the default of the option.
+SERVICE_DOWN_TIME = 60.0
 
 GROUP = cfg.OptGroup("conductor", "The conductors, of the API level and of the cells")
 OPTS = [
     cfg.StrOpt("rpc_topic", default=TOPIC,
                help="RPC topic of the API level's conductors; that of the conductors of a cell is this one, \".cell.\" "
                     "and the cell's name."),
+    cfg.FloatOpt("service_down_time", default=SERVICE_DOWN_TIME, min=0.1,
+                 help="Seconds after which a host that is not heard of takes no instances. Several times "
+                      "[compute_agent] report_interval."),
 ]
 
 
@@ -34,6 +39,10 @@ class ConductorAPI:
         return self._client.call_async(context, "schedule_and_build_instances", timeout=self._timeout,
                                        spec_obj=spec_obj, instance_uuids=list(instance_uuids))
 
+    def ping(self, timeout):
+        """Return when a conductor of the API level answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
+
     def delete_instance(self, context, cell, host, instance_uuid):
         """Delete an instance where it runs; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", cell=cell, host=host, instance_uuid=instance_uuid)
@@ -53,6 +62,10 @@ class CellConductorAPI:
     def delete_instance(self, context, host, instance_uuid):
         """Delete an instance; returns a Future of None."""
         return self._client.call_async(context, "delete_instance", host=host, instance_uuid=instance_uuid)
+
+    def ping(self, timeout):
+        """Return when a conductor of the cell answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
 
     def beat(self, context, agent, hosts, epoch):
         """Hosts are alive; every conductor of the cell hears it. ``agent`` is the server at which their agent answers,

@@ -12,6 +12,8 @@ WITH_TERMS = {"nova_sched_terms": True}
 TOPIC = "scheduler"
 VERSION = "4.5"
 LONG_TIMEOUT = 1800
+#: Seconds; the default of the option.
+CELL_DOWN_AFTER = 5.0
 
 GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
 OPTS = [
@@ -22,6 +24,8 @@ OPTS = [
                help="RPC topic that the schedulers answer. A nova-conductor calls \"scheduler\". RabbitMQ's queues are "
                     "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
                     "another topic is needed."),
+    cfg.FloatOpt("cell_down_after", default=CELL_DOWN_AFTER, min=0.0,
+                 help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell."),
     cfg.IntOpt("max_attempts", default=3, min=1, mutable=True,
                help="Hosts that are tried for one instance: the selected one and its alternates."),
 ]
@@ -46,6 +50,10 @@ class SchedulerAPI:
             context, "select_destinations", timeout=LONG_TIMEOUT, monitored=True, spec_obj=spec_obj,
             instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates,
             filter_properties=WITH_TERMS)
+
+    def ping(self, timeout):
+        """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
 
     def update_aggregates(self, context, aggregates):
         """Tell all schedulers of host aggregates (Aggregate objects)."""

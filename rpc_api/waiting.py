@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from rpc_api import errors, faults
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, spelled
 
 LOG = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Outage:
         self.what = what
         self._clock = clock
         self._log = log
-        self._said_at = self._stuck_since = self._remedy_at = None
+        self._began_at = self._said_at = self._stuck_since = self._remedy_at = None
 
     @property
     def lasts(self) -> bool:
@@ -37,6 +37,8 @@ class Outage:
     def met(self, fault: Exception) -> None:
         """It cannot be done, for the reason that ``fault`` gives."""
         now = self._clock.monotonic()
+        if self._began_at is None:
+            self._began_at = now
         if self._said_at is None or now - self._said_at >= REPEAT:
             self._said_at = now
             self._log.warning("%s: %s", self.what, fault)
@@ -54,10 +56,10 @@ class Outage:
             self._log.warning("%s for %.0f s: %s", self.what, now - self._stuck_since, fault.remedy)
 
     def over(self, text: str) -> None:
-        """It can be done again, as ``text`` says."""
-        if self._said_at is not None:
-            self._log.info("%s", text)
-        self._said_at = self._stuck_since = None
+        """It can be done again, as ``text`` says; logged with how long it could not."""
+        if self._began_at is not None:
+            self._log.warning("%s, after %s", text, spelled(self._clock.monotonic() - self._began_at))
+        self._began_at = self._said_at = self._stuck_since = None
 
 
 def until_it_passes(what: str, function: Callable, seconds: float | None = None, clock=SYSTEM, pause=time.sleep):

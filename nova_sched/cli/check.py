@@ -2,121 +2,165 @@
 
 from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import stamp
-from nova_sched.replay.checking import BACKWARDS_NS, LogCheck, lags, silent
-from nova_sched.replay.moments import SECOND_NS, parse_time
+from nova_sched.replay import checking
+from nova_sched.replay.checking import LogCheck, lags, silent
+from nova_sched.replay.hosts import counted
 from rpc_api import errors
+from rpc_api.clock import spelled
 
 EPILOG = """\
-state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out);
-  wrong; gap (something of the log is missing, so what follows from it is not known)
+state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out); ended
+  (it was wrong and is over: a later event made it good, or it did not happen again for as long as --silent);
+  wrong (it lasts); gap (something of the log is missing, so what follows from it is not known)
+hosts: how many are up, disabled, forced down and lost; silent: agents that published nothing for longer than --silent
 readers: of a scheduler how far it knew each log when it last decided, and by how much the oldest event that it
-  did not know then was older than the decision; conductors and agents that said nothing for long before the
-  end of the log
+  did not know then was older than the decision; heard: the last events of schedulers and conductors, which publish
+  nothing when nothing happens
 
 examples:
   nova-sched-replay --log out/demo check
-  nova-sched-replay --log out/demo check --cell cell1 --silent 10s -o json
+  nova-sched-replay --log out/demo check --cell cell1 --silent 10m -o json
 
-exit codes: 0 all is well, 1 something is wrong, 2 usage, 3 a log cannot be reached, 4 a log is not whole
+exit codes: 0 nothing is wrong (or it is over), 1 something is wrong, 2 usage, 3 a log cannot be reached, 4 a log is not
+whole
 """
 COLUMNS = ("cell", "check", "state", "count", "found")
 #: Producers that are named of each kind.
 NAMED = 5
-#: So much behind is a scheduler that does not follow.
-LAG_NS = 5 * SECOND_NS
+OK, NOTE, ENDED, WRONG, GAP = "ok", "note", "ended", "wrong", "gap"
 
 
 class Check(ReplayCommand):
-    """Check logs: events set aside, gaps, duplicates, clocks, divergences, and the lag of each reader."""
+    """Check logs: events set aside, gaps, duplicates, clocks, divergences, hosts, and the lag of each reader."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log")
-        parser.add_argument("--silent", default="120s", metavar="TIME",
-                            help="name conductors and agents that said nothing for so long (120s)")
+        add_intervals(parser)
         parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
-        try:
-            longer_ns = self.now_ns - parse_time(f"-{arguments.silent.lstrip('-')}", self.now_ns)
-        except errors.UsageError:
-            raise errors.UsageError(f"--silent is {arguments.silent!r}, wanted a time as 120s or 5m") from None
+        intervals = intervals_of(self, arguments)
         cells = [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
-            checks = {cell: LogCheck(cell, source.logs[cell]).run(update) for cell in cells}
+            checks = {cell: LogCheck(cell, source.logs[cell], intervals).run(update) for cell in cells}
         rows = output.Rows(self.out, arguments.output, COLUMNS, ("count",), self.paint)
         states = set()
-        found = [row for check in checks.values() for row in _of_log(check)] + list(_of_readers(checks, longer_ns))
+        found = [row for check in checks.values() for row in _of_log(check)] + list(_of_readers(checks, intervals))
         for row in found:
             states.add(row[2])
             rows.write(dict(zip(COLUMNS, row, strict=True)))
         rows.end()
-        wrong = sum(row[2] in ("wrong", "gap") for row in found)
+        wrong = sum(row[2] in (WRONG, GAP) for row in found)
+        ended = sum(row[2] == ENDED for row in found)
+        over = f", {ended} that is over" if ended else ""
         if wrong or not source.faults:
-            self.say(f"{wrong} of {len(found)} checks found something wrong" if wrong
-                     else f"all {len(found)} checks are well")
-        return errors.EXIT_GAP if "gap" in states else errors.EXIT_NEGATIVE if "wrong" in states else errors.EXIT_OK
+            self.say(f"{wrong} of {len(found)} checks found something wrong{over}" if wrong
+                     else f"all {len(found)} checks are well" + (f"; {ended} found something that is over" if ended
+                                                                 else ""))
+        return errors.EXIT_GAP if GAP in states else errors.EXIT_NEGATIVE if WRONG in states else errors.EXIT_OK
 
 
 def _of_log(check):
     """(cell, check, state, count, found) of one log."""
     def row(name, state, count, found):
         return check.cell, name, state, count, found
-    bounds = check.bounds
-    yield row("log", "ok" if check.records else "note", check.events,
+    bounds, producers = check.bounds, check.producers
+    yield row("log", OK if check.records else NOTE, check.events,
               f"epoch {check.opening.epoch}, positions {bounds.first} to "
               f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
               if check.opening else "it is empty, nobody has begun it")
-    yield row("whole", "ok" if check.whole else "gap", bounds.first, "from its beginning" if bounds.first == 0 else
+    yield row("whole", OK if check.whole else GAP, bounds.first, "from its beginning" if bounds.first == 0 else
               f"records before {bounds.first} were removed" + (", it was rebased" if check.whole else
                                                                "; only a snapshot says what they led to"))
     for gap in check.damage:
-        yield row("readable", "gap", None, str(gap))
-    aside = ", ".join(f"{count} {code}" for code, count in sorted(check.set_aside.items()))
-    yield row("set aside", "wrong" if aside else "ok", sum(check.set_aside.values()),
-              f"{aside}: see nova-sched-replay quarantine" if aside else "none")
-    for name, state, attribute, text in (
-            ("sequence gaps", "wrong", "gaps", lambda one: f"{one.missing} missing in {one.gaps} places"),
-            ("duplicates", "note", "duplicates", lambda one: f"{one.duplicates}"),
-            ("stale epochs", "wrong", "stale", lambda one: f"{one.stale} of an earlier start: its clock went back")):
-        yield row(name, *_by_producer(check, state, attribute, text))
-    back = {name: one.backwards_ns for name, one in check.producers.items() if one.backwards_ns > BACKWARDS_NS}
-    yield row("clocks", "wrong" if back else "ok", len(back), _named(
-        back, lambda name: f"{name} went back by {back[name] / 1e9:.1f} s") or "none ran backwards")
-    yield row("holes", "note" if check.holes else "ok", check.holes,
+        yield row("readable", GAP, None, str(gap))
+    yield _incidents(check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}",
+                     ": see nova-sched-replay quarantine")
+    yield _incidents(check, checking.GAPS, lambda name, one: (
+        f"{name}: {producers[name].missing} missing in {producers[name].gaps} places"))
+    twice = {name: one.duplicates for name, one in producers.items() if one.duplicates}
+    yield row("duplicates", NOTE if twice else OK, sum(twice.values()),
+              _named(twice, lambda name: f"{name}: {twice[name]}") or "none")
+    yield _incidents(check, checking.STALE, lambda name, one: (
+        f"{name}: {one.count} of an earlier start: its clock went back"))
+    yield _incidents(check, checking.CLOCKS, lambda name, one: (
+        f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s"), none="none ran backwards")
+    yield row("holes", NOTE if check.holes else OK, check.holes,
               "positions that were left out, as a stream does at its segments" if check.holes else "none")
-    for kind, count in sorted(check.noted.items()):
-        yield row(kind, "note" if kind == "rebased" else "wrong", count,
-                  "the log was begun anew" if kind == "rebased" else "a host is not as the log had it")
+    if check.rebased:
+        yield row("rebased", NOTE, check.rebased, "the log was begun anew")
+    told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
+    for kind in sorted(kind for kind in check.incidents if kind not in told):
+        yield _incidents(check, kind, lambda host, one: f"{host}, {one.count} times",
+                         ": a host is not as the log had it")
+    if check.contradictions:
+        yield row("contradictions", WRONG, check.contradictions,
+                  "instances that several hosts report: see nova-sched-replay instances")
+    yield _of_hosts(check)
 
 
-def _by_producer(check, state, attribute, text):
-    wrong = {name: one for name, one in check.producers.items() if getattr(one, attribute)}
-    count = sum(getattr(one, attribute) for one in wrong.values())
-    return state if wrong else "ok", count, _named(
-        {name: getattr(one, attribute) for name, one in wrong.items()},
-        lambda name: f"{name}: {text(wrong[name])}") or "none"
+def _incidents(check, kind, text, more="", none="none"):
+    """The row of a kind of incidents: those that last, and where none does, those that are over."""
+    every, lasting = check.incidents.get(kind, {}), check.lasting(kind)
+    if not every:
+        return check.cell, kind, OK, 0, none
+    shown = lasting or every
+    found = _named({subject: one.count for subject, one in shown.items()},
+                   lambda subject: text(subject, shown[subject])) + more
+    over = len(every) - len(lasting)
+    if lasting:
+        found += f"; {over} more are over" if over else ""
+    else:
+        last_ns = max((one.last_ns for one in every.values() if one.last_ns is not None), default=None)
+        found = f"over, the last at {stamp(last_ns)}: {found}"
+    return (check.cell, kind, WRONG if lasting else ENDED, sum(one.count for one in shown.values()), found)
+
+
+def _of_hosts(check):
+    text, lost = counted(check.host_counts), check.incidents.get(checking.LOST, {})
+    if check.lost:
+        since = {host: lost[host].last_ns if host in lost else None for host in check.lost}
+        return (check.cell, "hosts", WRONG, len(check.lost), f"{text}; lost: " + _named(
+            dict.fromkeys(since, 0), lambda host: f"{host} since {stamp(since[host])}"))
+    if lost:
+        last_ns = max(one.last_ns for one in lost.values())
+        return (check.cell, "hosts", ENDED, 0,
+                f"{text}; over: {len(lost)} were lost and were seen again or removed, the last was lost at "
+                f"{stamp(last_ns)}")
+    return check.cell, "hosts", OK, 0, text
 
 
 def _named(amounts, text):
     """The worst producers, worst first."""
-    worst = sorted(amounts, key=lambda name: (-amounts[name], name))
+    worst = sorted(amounts, key=lambda name: (-amounts[name], str(name)))
     more = f", and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
     return "; ".join(text(name) for name in worst[:NAMED]) + more
 
 
-def _of_readers(checks, longer_ns):
+def _of_readers(checks, intervals):
+    end_ns = max((check.end_ns for check in checks.values() if check.end_ns is not None), default=0)
     for lag in lags(checks):
-        state = "wrong" if lag.lag_ns > LAG_NS else "ok"
-        yield (lag.cell, f"reader {lag.reader}", state, lag.behind,
-               f"knew it to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind")
+        behind = lag.lag_ns > intervals.lag_ns
+        over = behind and end_ns - lag.at_ns > intervals.silent_ns
+        yield (lag.cell, f"reader {lag.reader}", ENDED if over else WRONG if behind else OK, lag.behind,
+               f"knew it to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind"
+               + (", and has not decided since" if over else ""))
     for cell, check in checks.items():
-        if check.last_ns is None:
+        if check.end_ns is None:
             continue
-        said = [name for name in check.producers if not name.startswith(("scheduler/", "operator/"))]
-        found = dict(silent(check, longer_ns))
-        yield (cell, "silent", "note" if found else "ok", len(found), _named(
-            found, lambda name, found=found: f"{name} for {found[name] / 1e9:.0f} s")
-            or f"none of {len(said)} conductors and agents for {longer_ns / 1e9:.0f} s")
+        found, limit = silent(check), spelled(intervals.silent_ns / 1e9)
+        yield (cell, "silent", NOTE if found else OK, len(found), _named(
+            {host: ns or 0 for host, ns in found.items()},
+            lambda host, found=found: f"agent of {host} for " + (
+                "longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9)))
+            or f"none of {len(check.hosts - check.lost)} agents for more than {limit}")
+        others = {name: check.end_ns - one.at_ns for name, one in check.producers.items()
+                  if name.startswith(("scheduler/", "conductor/"))}
+        yield (cell, "heard", OK, len(others), _named(
+            {name: -ns for name, ns in others.items()},
+            lambda name, others=others: f"{name} {spelled(others[name] / 1e9)} before the end")
+            or "no scheduler and no conductor")

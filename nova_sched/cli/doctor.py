@@ -2,21 +2,25 @@
 
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
+from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
 from nova_sched.replay import diagnosis
 from nova_sched.snapshots import open_store
 from rpc_api import errors
 
 EPILOG = """\
 Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of
-their events), clocks (against this machine's, and against each other), snapshots (with --snapshots) and the
-versions here. Nothing is written. A log that cannot be reached is shown if its cell is named: --log CELL=URL.
+their events), hosts (how many are up, disabled, forced down and lost), services (when each was last heard in the log;
+an idle scheduler or conductor publishes nothing, so that only agents can be found silent: --ask asks the others over
+RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots
+(with --snapshots) and the versions here. Nothing is written. A log that cannot be reached is shown if its cell is named:
+--log CELL=URL.
 
 examples:
   nova-sched-replay --log out/demo doctor
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 doctor --snapshots file:///var/lib/nova_sched
 
-exit codes: 0 nothing is wrong (or only warnings), 1 something fails, 2 usage, 3 a log cannot be reached, 4 an
-exported file is not whole
+exit codes: 0 nothing is wrong (or only warnings), 1 something fails, as hosts that are lost, 2 usage,
+3 a log cannot be reached, 4 an exported file is not whole
 """
 
 
@@ -27,19 +31,29 @@ class Doctor(ReplayCommand):
     when_down = SHOWN
 
     def add_arguments(self, parser):
+        add_intervals(parser)
+        parser.add_argument("--ask", action="store_true",
+                            help="ask over RPC whether schedulers and conductors answer (with --config-file)")
         parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
+        intervals = intervals_of(self, arguments)
         url = self.option(arguments, "snapshots")
         store = open_store(url) if url else None
         rows = output.Rows(self.out, arguments.output, diagnosis.Finding._fields, (), self.paint)
         states, down = [], bool(source.down)
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
+        if arguments.ask:
+            from nova_sched.replay import asking
+            for finding in asking.of_services(configuration(arguments.config_files)):
+                states.append(finding.state)
+                rows.write(finding._asdict())
         for cell in sorted({*source.logs, *source.down}):
             try:
                 for finding in (diagnosis.of_down(cell, source.down[cell]) if cell in source.down
-                                else diagnosis.of_log(cell, source.logs[cell], self.now_ns, store)):
+                                else diagnosis.of_log(cell, source.logs[cell], self.now_ns, store, intervals,
+                                                      lambda cell=cell: self._state(source, arguments, cell))):
                     states.append(finding.state)
                     rows.write(finding._asdict())
             except errors.LogUnavailable as fault:
@@ -52,3 +66,7 @@ class Doctor(ReplayCommand):
         fails = states.count(diagnosis.FAIL)
         self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "nothing is wrong")
         return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK
+
+    def _state(self, source, arguments, cell):
+        with self.history(source, arguments) as history:
+            return history.world_at({cell: source.logs[cell].bounds().last}).projections[cell]

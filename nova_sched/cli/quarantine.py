@@ -3,7 +3,9 @@
 from collections import Counter
 
 from nova_sched.cli.command import ReplayCommand
-from nova_sched.cli.output import FORMS, Rows
+from nova_sched.cli.intervals import add_intervals, intervals_of
+from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.replay.heard import end_of
 from nova_sched.replay.quarantine import CODES, set_aside
 from rpc_api import errors
 
@@ -14,10 +16,14 @@ examples:
 
 codes: {", ".join(sorted(CODES))}
 
-exit codes: 0 nothing was set aside, 1 something was, 3 a log cannot be reached, 4 a log is not whole (what could be
-read is shown)
+time: that of the last event before it that counts; state: "ended" where the log goes on for as long as --silent behind
+it, else "wrong"
+
+exit codes: 0 nothing was set aside (or it is over), 1 something was, 3 a log cannot be reached, 4 a log is not whole
+(what could be read is shown)
 """
-COLUMNS = ("cell", "position", "index", "code", "producer", "reason")
+COLUMNS = ("cell", "position", "index", "time", "state", "code", "producer", "reason")
+WRONG, ENDED = "wrong", "ended"
 #: Bytes of an event that --raw shows; nova-sched-replay tail -o json shows up to 16 KiB.
 RAW_BYTES = 64
 
@@ -32,6 +38,7 @@ class Quarantine(ReplayCommand):
         parser.add_argument("--code", action="append", metavar="CODE",
                             help="only events set aside for this; several: any")
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
+        add_intervals(parser)
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
@@ -41,19 +48,25 @@ class Quarantine(ReplayCommand):
                                     f"wanted one of {', '.join(sorted(CODES))}; mend --code")
         rows = Rows(self.out, arguments.output, (*COLUMNS, "raw") if arguments.raw else COLUMNS,
                     ("position", "index"), self.paint)
-        counts, gap = Counter(), None
+        counts, lasting, gap = Counter(), Counter(), None
+        silent_ns = intervals_of(self, arguments).silent_ns
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
             try:
+                end_ns = end_of(source.logs[cell], source.logs[cell].bounds().last)
                 for one in set_aside(cell, source.logs[cell]):
                     if not arguments.code or one.code in arguments.code:
-                        counts[one.code] += 1
-                        rows.write({"cell": cell, **one._asdict(), "raw": one.raw[:RAW_BYTES].hex()})
+                        over = None not in (one.at_ns, end_ns) and end_ns - one.at_ns > silent_ns
+                        (counts if over else lasting)[one.code] += 1
+                        rows.write({"cell": cell, **one._asdict(), "time": stamp(one.at_ns),
+                                    "state": ENDED if over else WRONG, "raw": one.raw[:RAW_BYTES].hex()})
             except errors.LogGap as fault:
                 gap = fault
                 self.say(f"nova-sched-replay quarantine: {fault}")
         rows.end()
-        for code, count in sorted(counts.items()):
-            self.say(f"{count} {code}")
-        if not counts:
+        for code in sorted({*counts, *lasting}):
+            over = f"{counts[code]} that are over" if counts[code] else ""
+            last = f"{lasting[code]} {code}" if lasting[code] else ""
+            self.say(", and ".join(filter(None, (last, over))) if last else f"{code}: {over}")
+        if not counts and not lasting:
             self.say("nothing is set aside")
-        return gap.exit_code if gap else errors.EXIT_NEGATIVE if counts else errors.EXIT_OK
+        return gap.exit_code if gap else errors.EXIT_NEGATIVE if lasting else errors.EXIT_OK

@@ -4,16 +4,20 @@ import json
 import re
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import FORMS, Rows, aligned, stamp
 from nova_sched.cli.text import one_line
-from nova_sched.replay.hosts import details_of, folds_of, named_hosts, rows_of
+from nova_sched.replay.heard import IDLE, end_of, heard_of, told
+from nova_sched.replay.hosts import counted, details_of, folds_of, named_hosts, rows_of
 from nova_sched.replay.moments import parse_moment, resolve
 from nova_sched.replay.times import times_of
 from rpc_api import errors
 
 EPILOG = """\
-Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB is in
-MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m, 2026-11-21T12:03:05Z).
+Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB
+is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
+2026-11-21T12:03:05Z). Without names of hosts it also counts hosts by status, and says when each service was last heard:
+the time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens.
 
 exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment is not
 known, as records were removed in front of its log (the others are shown)
@@ -68,6 +72,7 @@ class State(ReplayCommand):
                             help="names of columns with commas between them, in this order")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
+        add_intervals(parser)
 
     def run_on(self, source, arguments):
         if arguments.limit is not None and arguments.limit < 1:
@@ -79,6 +84,8 @@ class State(ReplayCommand):
             self._show_one(source, world, folds, *found[0], arguments.output)
         else:
             self._show_all(world, folds, found, arguments)
+        if not arguments.hosts:
+            self._show_services(source, world, intervals_of(self, arguments).silent_ns)
         return errors.EXIT_GAP if self.unknown else errors.EXIT_OK
 
     # --- all ------------------------------------------------------------------------------------------------------
@@ -99,6 +106,18 @@ class State(ReplayCommand):
             self.say("there are no hosts")
         elif len(rows) < len(found):
             self.say(f"{len(rows)} of {len(found)} hosts")
+
+    def _show_services(self, source, world, silent_ns):
+        """Count hosts by status, and say when each service was last heard, before the moment that is shown."""
+        for cell, projection in sorted(world.projections.items()):
+            log = source.logs[cell]
+            at_ns = end_of(log, projection.position)
+            if at_ns is None:
+                continue
+            found = heard_of(projection, log, at_ns, silent_ns)
+            agents = f"{found.agents} agents heard" + (f", {len(found.silent)} silent" if found.silent else "")
+            self.say(f"{cell}: {counted(found.counts)}; {agents + '; ' if projection.hosts else ''}"
+                     f"{told(found.services, at_ns)} ({IDLE})")
 
     def _columns(self, arguments, rows, classes):
         if arguments.columns is None:

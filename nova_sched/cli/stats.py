@@ -4,12 +4,15 @@ import json
 import re
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import Rows, aligned, stamp
 from nova_sched.cli.text import one_line
+from nova_sched.replay import hosts as statuses
 from nova_sched.replay.moments import parse_range, resolve
 from nova_sched.replay.stats import Stats as Counted
 from nova_sched.replay.stats import gather
 from rpc_api import errors
+from rpc_api.clock import spelled
 
 EPILOG = """\
 RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00); all of the logs without one. A
@@ -46,14 +49,13 @@ class Stats(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
         parser.add_argument("--interval", metavar="TIME", help="a row for each interval of so long (10s, 5m)")
-        parser.add_argument("--silent", metavar="TIME", default="60s",
-                            help="hosts not heard of for so long at the end (60s)")
+        add_intervals(parser)
         parser.add_argument("--top", type=int, default=10, metavar="N", help="reasons and hosts to show (10)")
         parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
                             help="form of the output (table)")
 
     def run_on(self, source, arguments):
-        silence_ns = duration(arguments.silent, "--silent")
+        silence_ns = intervals_of(self, arguments).silent_ns
         stats = Counted(duration(arguments.interval, "--interval") if arguments.interval else None)
         first, last = self._bounds(source, arguments)
         with self.history(source, arguments) as history:
@@ -69,7 +71,7 @@ class Stats(ReplayCommand):
                 rows.write(row)
             rows.end()
         else:
-            self.out.write("".join(f"{one_line(line)}\n" for line in self._lines(stats, silent, arguments)))
+            self.out.write("".join(f"{one_line(line)}\n" for line in self._lines(stats, silent, silence_ns, arguments)))
         return errors.EXIT_GAP if stats.unknown else errors.EXIT_OK
 
     def _bounds(self, source, arguments):
@@ -108,10 +110,11 @@ class Stats(ReplayCommand):
                        "time_ms": stats.build_time.facts(1e6)},
             "busiest_hosts": [{"cell": cell, "host": host, "events": count}
                               for (cell, host), count in _most(stats.busy, top)],
+            "hosts": dict(stats.host_counts),
             "silent_hosts": [{"cell": cell, "host": host, "heard": stamp(heard)} for cell, host, heard in silent],
             "intervals": list(_intervals(stats))}
 
-    def _lines(self, stats, silent, arguments):
+    def _lines(self, stats, silent, silence_ns, arguments):
         whole, seconds, top = stats.all, stats.seconds(), arguments.top
         yield (f"{whole.events} events in {stats.records} records, {stats.bytes} bytes, {stamp(stats.first_ns)} to "
                f"{stamp(stats.last_ns)} ({seconds:.1f} s)")
@@ -147,7 +150,8 @@ class Stats(ReplayCommand):
             yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [
                 (host, cell, count) for (cell, host), count in _most(stats.busy, top)], ("claims, starts, deletes",))
         yield ""
-        yield f"{len(silent)} hosts not heard of for {arguments.silent} at the end"
+        yield f"{statuses.counted(stats.host_counts)} at the end" + (
+            f"; the agents of {len(silent)} published nothing for {spelled(silence_ns / 1e9)}" if silent else "")
         yield from (f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
                     for cell, host, heard in silent[:top])
 

@@ -7,6 +7,8 @@ from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.stats import duration
 from nova_sched.cli.text import one_line
 from nova_sched.replay.feeds import SECOND_NS, Following, Played, first_positions, last_time
+from nova_sched.replay.heard import IDLE, last_events, told
+from nova_sched.replay.hosts import counted
 from nova_sched.replay.live import Live
 from nova_sched.replay.moments import time_of
 from nova_sched.replay.reading import decoded_records
@@ -16,7 +18,8 @@ from rpc_api.clock import SYSTEM
 EPILOG = """\
 Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s, everything else is of
 the last minutes (--window). Lag is how many records of a log were not read yet; that of a scheduler is how many records of the
-cell it did not know at its last decision. A cell that is down is marked, with the reason.
+cell it did not know at its last decision. Hosts are counted by what they are. Services are those that were heard in the
+logs; one that is idle publishes nothing. A cell that is down is marked, with the reason.
 
 exit codes: 0 ended, 2 usage (textual is not installed: pip install 'nova_sched[top]'), 3 a log cannot be reached, 4 a cell is
 down (with --once)
@@ -50,11 +53,11 @@ class Top(ReplayCommand):
         for cell, fault in source.down.items():
             live.down(cell, str(fault))
         if arguments.once:
-            return self._once(source, live)
+            return self._once(source, live, arguments)
         app = _app_class()
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise errors.UsageError("the live view needs a terminal to draw on, and this is none; use --once")
-        feed, clock = self._feed(source, live, arguments.replay)
+        feed, clock = self._feed(source, live, arguments)
         feed.start()
         try:
             app(live, feed, clock, refresh_s).run()
@@ -62,11 +65,27 @@ class Top(ReplayCommand):
             feed.stop()
         return errors.EXIT_OK
 
-    def _once(self, source, live):
+    def _begin(self, source, live, arguments, first):
+        """Show what there is in front of the first records that are shown: hosts, and when services were heard."""
+        with self.history(source, arguments) as history:
+            for cell, position in first.items():
+                log = source.logs[cell]
+                position = max(position, log.bounds().first)
+                try:
+                    projection = history.world_at({cell: position - 1}).projections[cell]
+                except errors.LogGap:
+                    continue  # its hosts are not counted
+                services = [name for name in projection.producers if name.startswith(("scheduler/", "conductor/"))]
+                found = last_events(log, position - 1, (), services, 0)[0] if services else {}
+                live.begin(cell, projection, {name: found.get(name) for name in services})
+
+    def _once(self, source, live, arguments):
         at_ns = last_time(source.logs) or self.now_ns
         # The last second of the logs is over then, and counts.
         at_ns += SECOND_NS
-        for cell, first in first_positions(source.logs, at_ns - live.window_s * SECOND_NS).items():
+        positions = first_positions(source.logs, at_ns - live.window_s * SECOND_NS)
+        self._begin(source, live, arguments, positions)
+        for cell, first in positions.items():
             for position, record in decoded_records(source.logs[cell], max(first, source.logs[cell].bounds().first)):
                 live.feed(cell, position, record, at_ns)
             last = source.logs[cell].bounds().last
@@ -75,11 +94,14 @@ class Top(ReplayCommand):
         self.out.write("".join(f"{line}\n" for line in lines_of(live.view(at_ns), self.paint)))
         return errors.EXIT_GAP if source.down else errors.EXIT_OK
 
-    def _feed(self, source, live, speed):
+    def _feed(self, source, live, arguments):
         """(What feeds the view, its clock)."""
+        speed, since_ns = arguments.replay, self.now_ns - live.window_s * SECOND_NS
         if speed is None:
-            return Following(source.logs, live, self.now_ns - live.window_s * SECOND_NS), SYSTEM.now_ns
+            self._begin(source, live, arguments, first_positions(source.logs, since_ns))
+            return Following(source.logs, live, since_ns), SYSTEM.now_ns
         first = {cell: log.bounds().first for cell, log in source.logs.items()}
+        self._begin(source, live, arguments, first)
         times = [at_ns for cell, log in source.logs.items() if (at_ns := _first_time(log)) is not None]
         played = Played(source.logs, live, first, min(times, default=self.now_ns), speed)
         return played, lambda: played.clock(SYSTEM.now_ns())
@@ -107,8 +129,8 @@ def _app_class():
 
 def lines_of(view, paint=None, only=None, by_name=False) -> list[str]:
     """All of a view as lines of text."""
-    return [*head_lines(view, only), "", *cell_lines(view, paint), "", *reason_lines(view, paint), "",
-            *host_lines(view, paint, by_name), "", *scheduler_lines(view, paint)]
+    return [*head_lines(view, only), "", *cell_lines(view, paint), *service_lines(view), "",
+            *reason_lines(view, paint), "", *host_lines(view, paint, by_name), "", *scheduler_lines(view, paint)]
 
 
 def head_lines(view, only=None) -> list[str]:
@@ -127,6 +149,13 @@ def cell_lines(view, paint=None) -> list[str]:
         (one.cell, "-" if one.position is None else one.position, "-" if one.down else one.lag, f"{one.events_s:.1f}",
          f"{one.decisions_s:.1f}", f"DOWN: {one.down}" if one.down else "ok") for one in view.cells],
         ("position", "lag", "events/s", "decisions/s"), paint)
+
+
+def service_lines(view) -> list[str]:
+    """A line per cell with its hosts by what they are, and one of the services that were heard."""
+    lines = [f"{cell}: {'its hosts are not known' if counts is None else counted(counts)}"
+             for cell, counts in view.counts.items()]
+    return [one_line(line) for line in (*lines, f"last heard: {told(dict(view.heard), view.now_ns)}; {IDLE}")]
 
 
 def reason_lines(view, paint=None) -> list[str]:

@@ -55,7 +55,8 @@ class TopApp(App):
     def draw(self, now_ns) -> None:
         """Draw what there is."""
         view = self.live.view(now_ns, self.cell)
-        for name, lines in (("head", top.head_lines(view, self.cell)), ("cells", top.cell_lines(view)),
+        for name, lines in (("head", top.head_lines(view, self.cell)),
+                            ("cells", [*top.cell_lines(view), *top.service_lines(view)]),
                             ("reasons", top.reason_lines(view)), ("hosts", top.host_lines(view, by_name=self.by_name)),
                             ("schedulers", top.scheduler_lines(view))):
             self.query_one(f"#{name}", Static).update("\n".join(lines))

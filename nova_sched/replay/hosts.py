@@ -10,6 +10,8 @@ from nova_sched.projection.digest import state_digest
 from rpc_api import errors, events
 
 UP, DISABLED, DOWN = "up", "disabled", "down"
+#: What hosts are counted by: the first that is true of one.
+LOST, FORCED_DOWN = "lost", "forced down"
 TRACKED = "tracked"
 
 
@@ -57,6 +59,24 @@ def status_of(host) -> tuple[str, str | None]:
     if status.disabled:
         why.append(f"disabled: {status.disabled_reason}" if status.disabled_reason else "disabled")
     return DOWN if host.lost or status.forced_down else DISABLED if status.disabled else UP, "; ".join(why) or None
+
+
+def counts_of(hosts) -> dict[str, int]:
+    """How many of some hosts are up, disabled, forced down and lost; each is counted once."""
+    counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
+    for host in hosts:
+        counts[LOST if host.lost else FORCED_DOWN if host.status.forced_down
+               else DISABLED if host.status.disabled else UP] += 1
+    return counts
+
+
+def counted(counts) -> str:
+    """What :func:`counts_of` found, in words."""
+    total = sum(counts.values())
+    if not total:
+        return "no hosts"
+    return f"{total} host{'' if total == 1 else 's'}: " + ", ".join(
+        f"{count} {name}" for name, count in counts.items() if count or name == UP)
 
 
 def wanted(name: str, patterns) -> bool:

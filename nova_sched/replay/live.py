@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgpack
 
 from nova_sched.replay.histogram import Histogram
-from rpc_api import events
+from nova_sched.replay.hosts import counts_of
+from rpc_api import errors, events
 from rpc_api.codec import Event
 
 SECOND_NS = 10**9
@@ -48,7 +49,9 @@ class SchedulerView(NamedTuple):
 
 class View(NamedTuple):
     """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions),
-    ``hosts`` (cell, host, claims, releases and failures), the most first."""
+    ``hosts`` (cell, host, claims, releases and failures), the most first; ``counts`` is cell -> how many of its hosts
+    are up, disabled, forced down and lost (None: not known), ``heard`` (scheduler or conductor, time of its last event,
+    None: long ago), by name."""
 
     now_ns: int
     window_s: int
@@ -62,6 +65,8 @@ class View(NamedTuple):
     reasons: tuple
     hosts: tuple
     schedulers: tuple
+    counts: dict = {}
+    heard: tuple = ()
 
 
 class _Second:
@@ -87,17 +92,43 @@ class Live:
         self._down = dict.fromkeys(cells)
         #: Scheduler -> records that it did not know at its last decision.
         self._lags = {}
+        #: Cell -> Projection of its log, None where its state is not known.
+        self._states = dict.fromkeys(cells)
+        #: Cell -> scheduler or conductor -> time of its last event, None where that is not known.
+        self._heard = {cell: {} for cell in cells}
+
+    def begin(self, cell: str, projection, heard: dict) -> None:
+        """Say what a cell is like before the first record that is going to be shown: its Projection (it is folded from
+        here on), and when its services were heard last."""
+        self._states[cell] = projection
+        self._heard[cell].update(heard)
 
     def feed(self, cell: str, position: int, record, now_ns: int) -> None:
         """Count a decoded record. An event counts at its own time, or now where its producer's clock is ahead."""
         self._positions[cell] = position
         self._ends[cell] = max(position, self._ends[cell] or 0)
+        self._fold(cell, position, record)
         for event in record.events:
             if isinstance(event, Event):
+                if event.producer.startswith(("scheduler/", "conductor/")):
+                    self._heard[cell][event.producer] = event.at_ns
                 at = min(event.at_ns, now_ns) // SECOND_NS
                 if at > now_ns // SECOND_NS - self.window_s:
                     self._count(self._seconds[cell].setdefault(at, _Second()), cell, position, event)
         self._forget(now_ns)
+
+    def _fold(self, cell, position, record):
+        projection = self._states[cell]
+        if projection is None or position <= projection.position:
+            return
+        try:
+            projection.fold([(position, record)])
+        except errors.NovaSchedError:
+            self._states[cell] = None
+
+    def _counts(self, cell):
+        projection = self._states[cell]
+        return None if projection is None or not projection.whole else counts_of(projection.hosts.values())
 
     def end(self, cell: str, last: int) -> None:
         """Say to where a cell's log goes."""
@@ -167,13 +198,19 @@ class Live:
                     found[2].merge(took)
                     latency.merge(took)
         shown = [one for one in cells if only in (None, one.cell)]
+        heard = {}
+        for one in shown:
+            for name, at_ns in self._heard[one.cell].items():
+                heard[name] = max(heard.get(name) or 0, at_ns or 0) or None
         made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
         return View(
             now_ns, self.window_s, tuple(cells), sum(one.events_s for one in shown),
             sum(one.decisions_s for one in shown), made, made - refused, refused, latency.facts(1e6),
             tuple(_most(reasons, most)), tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
             tuple(SchedulerView(name, found[0], found[1], found[2].facts(1e6)["p50"], self._lags.get(name))
-                  for name, found in sorted(schedulers.items())))
+                  for name, found in sorted(schedulers.items())),
+            {cell: self._counts(cell) for cell in sorted(self._states) if only in (None, cell)},
+            tuple(sorted(heard.items())))
 
 
 def _most(counter, most):

@@ -17,7 +17,8 @@ CODES = frozenset({"undecodable", "unknown-format", "too-large", "unknown-type",
 class SetAsideEvent(NamedTuple):
     """Where an event stands, why it does not count, its producer (None when that cannot be read), and its bytes.
 
-    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one.
+    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one. ``at_ns``
+    is the time of the last event before it that counts: its own may be wrong.
     """
 
     position: int
@@ -26,6 +27,7 @@ class SetAsideEvent(NamedTuple):
     reason: str
     producer: str | None
     raw: bytes
+    at_ns: int | None = None
 
 
 def set_aside(cell: str, log):
@@ -34,14 +36,17 @@ def set_aside(cell: str, log):
     Raises LogGap at the end where records were removed in front of the log: what depends on them was judged
     without them.
     """
-    bounds, first = log.bounds(), None
+    bounds, first, at_ns = log.bounds(), None, None
     projection = Projection(cell, kept=None)
     for position, record in decoded_records(log):
         events = [event for event in record.events if isinstance(event, Event)]
         first = first or next((event.name for event in events), None)
         projection.fold([(position, record)])
+        aside = {one.index for one in projection.quarantine}
+        at_ns = next((event.at_ns for index, event in enumerate(record.events)
+                      if isinstance(event, Event) and index not in aside and record.epoch == projection.epoch), at_ns)
         for one in projection.quarantine:
-            yield _told(one, record.events[one.index] if record.events else None)
+            yield _told(one, record.events[one.index] if record.events else None)._replace(at_ns=at_ns)
         projection.quarantine.clear()
         projection.noted.clear()
     if bounds.first > 0 and first != "LogRebased":

@@ -4,9 +4,11 @@ from collections import Counter, OrderedDict
 
 import msgpack
 
-from nova_sched.projection.projection import Projection
+from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.replay.ends import LastHeard
 from nova_sched.replay.histogram import Histogram
+from nova_sched.replay.hosts import counts_of
 from nova_sched.replay.reading import BATCH, records_between
 from rpc_api import codec, errors, events
 from rpc_api.codec import Event
@@ -52,8 +54,10 @@ class Stats:
         self.final_failures = 0
         #: Requests that came to nothing although no decision says so.
         self.turned_away = 0
-        #: (Cell, host) -> events of claims and builds there, and when its agent was heard last.
-        self.busy, self.heard = Counter(), {}
+        #: (Cell, host) -> events of claims and builds there.
+        self.busy = Counter()
+        #: Cell -> LastHeard of its producers; hosts at the end by what they are, of all cells.
+        self.heard, self.host_counts = {}, Counter()
         #: Cells of which it is not known which claims were accepted.
         self.unknown = {}
         self._waiting = OrderedDict()
@@ -78,9 +82,7 @@ class Stats:
     def _note_event(self, cell, position, event, refused):
         self.first_ns = event.at_ns if self.first_ns is None else min(self.first_ns, event.at_ns)
         self.last_ns = event.at_ns if self.last_ns is None else max(self.last_ns, event.at_ns)
-        role, _, name = event.producer.partition("/")
-        if role == "compute_agent":
-            self.heard[cell, name] = max(event.at_ns, self.heard.get((cell, name), 0))
+        self.heard.setdefault(cell, LastHeard()).see(event.producer, event.at_ns)
         both = (self.all,) if self.interval_ns is None else (self.all, self._interval(event.at_ns))
         for one in both:
             one.events += 1
@@ -166,11 +168,13 @@ class Stats:
 
     def silent(self, hosts, silence_ns: int) -> list[tuple[str, str, int | None]]:
         """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent
-        for so long before the last event."""
-        if self.last_ns is None:
+        for so long at the end. (One that was not heard in the stretch may have been heard right before it.)"""
+        ends = [end_ns for one in self.heard.values() if (end_ns := one.end_ns()) is not None]
+        if not ends:
             return []
-        found = [(cell, host, self.heard.get((cell, host))) for cell, host in hosts]
-        return sorted((one for one in found if one[2] is None or one[2] + silence_ns <= self.last_ns),
+        found = [(cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None)
+                 for cell, host in hosts]
+        return sorted((one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
                       key=lambda one: (one[2] or 0, one[:2]))
 
 
@@ -185,7 +189,7 @@ def _sizes(payload, count):
 
 def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
     """Show a Stats all records from the positions ``first`` to ``last`` (both included) of each cell; returns the
-    (cell, host) that there are at the end.
+    (cell, host) that there are at the end, and that are not known to be lost.
 
     The state in front is folded first: which claims were accepted follows from it. Where it is not known they are not
     counted, and ``stats.unknown`` says why.
@@ -205,5 +209,6 @@ def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, st
             done = record.position - first[cell] + 1
             if not done % BATCH or done == total:
                 history.progress(cell, done, total)
-        hosts += [(cell, name) for name in projection.hosts]
+        hosts += [(cell, name) for name, host in projection.hosts.items() if not host.lost]
+        stats.host_counts.update(counts_of(projection.hosts.values()))
     return hosts

@@ -4,6 +4,7 @@ and are folded to where they were begun."""
 import logging
 
 from rpc_api import errors
+from rpc_api.clock import spelled
 
 LOG = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ class CellStates:
         self._firsts = {}
         #: (Cell, "read" or "append") -> since when that cannot be done.
         self._down_since = {}
+        #: Cell -> why its log could not be read, or appended to, last.
+        self._why = {}
         #: Cells of which all records are read and the state is not known -> since when.
         self._headless = {}
-        #: Cells that were closed, and it was said.
-        self._said = set()
+        #: Cell -> since when it is closed (monotonic), of those of which the log says so.
+        self._said = {}
 
     # --- what is asked -------------------------------------------------------------------------------------------
 
@@ -75,7 +78,8 @@ class CellStates:
         """A log is read from its beginning (a Beginning)."""
         self._behind[cell] = beginning.catch_up
         self._firsts[cell] = beginning.first
-        self.close(cell)
+        if not self._table.cell_closed.get(cell):
+            self.close(cell, "its log is read again")
 
     def folded(self, cell, projection) -> bool:
         """A log was folded so far. Returns True when it has come to where it was begun, and is known."""
@@ -100,24 +104,30 @@ class CellStates:
                 self._open(cell)
             return
         self._down_since.setdefault((cell, way), self._clock.monotonic())
-        if way == "read" and not isinstance(fault, errors.LogUnavailable):
+        self._why[cell] = str(fault)
+        if (way == "read" and not isinstance(fault, errors.LogUnavailable)
+                and not self._table.cell_closed.get(cell)):
             # What is known is not what the log says: not one more decision on it.
             self.close(cell)
 
-    def close(self, cell):
-        """Let nothing be scheduled to a cell."""
+    def close(self, cell, why=None):
+        """Let nothing be scheduled to a cell, and log it, also of one that was never open."""
+        if cell not in self._said:
+            LOG.warning("cell %s is closed, and gets no instances: %s", cell,
+                        why or self._why.get(cell, "its log cannot be read or appended to"))
+            now = self._clock.monotonic()
+            self._said[cell] = min((since for (one, _), since in self._down_since.items() if one == cell), default=now)
         if not self._table.cell_closed.get(cell):
-            LOG.warning("cell %s is closed: its log cannot be read or appended to", cell)
-            self._said.add(cell)
             self._set(cell, True)
 
     def _open(self, cell):
         if (not self._table.cell_closed.get(cell) or cell in self._behind
                 or (cell, "read") in self._down_since or (cell, "append") in self._down_since):
             return
-        if cell in self._said:
-            LOG.info("cell %s is open again: its log is folded", cell)
-            self._said.discard(cell)
+        since = self._said.pop(cell, None)
+        if since is not None:
+            LOG.warning("cell %s is open again, after %s: its log is folded", cell,
+                        spelled(self._clock.monotonic() - since))
         self._set(cell, False)
 
     def _set(self, cell, closed):

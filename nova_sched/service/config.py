@@ -26,8 +26,6 @@ SCHEDULER_OPTS = [
                     "the time in which conductors of an older version of nova_sched run beside newer schedulers."),
     cfg.FloatOpt("claim_timeout", default=30.0, min=0.1,
                  help="Seconds in which a claim must have been read back from its log; after it the request fails."),
-    cfg.FloatOpt("cell_down_after", default=5.0, min=0.0,
-                 help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell."),
 ]
 
 FILTER_GROUP = cfg.OptGroup("filter_scheduler", "Filters and weighers")

@@ -123,7 +123,7 @@ class Appender:
                 log, epoch = self.log, self.epoch
             try:
                 log.append(codec.encode_records(epoch, batch))
-                self._outage.over(f"{self.log.url} can be appended to again")
+                self._outage.over(f"{self.name} can append to {self.log.url} again")
                 self._fault = None
                 return True
             except Exception as fault:

@@ -16,7 +16,7 @@ from nova_sched.service import report as service_report
 from rpc_api import codec, events
 from rpc_api.codec import FORMAT
 from rpc_api.log import open_log
-from tests.builders import EPOCH, Voice, claim, record_of, report, started
+from tests.builders import AT_NS, EPOCH, Voice, claim, record_of, report, started
 from tests.fuzz.mutation import pack
 
 _names = itertools.count()
@@ -25,7 +25,7 @@ AGENT, OTHER, SCHEDULER = Voice("compute_agent/a"), Voice("compute_agent/b"), Vo
 
 
 def event(name="HostLost", version="1.0", producer="conductor/x", values=("a", "r")):
-    return [name, version, producer, 1, 1, 0, list(values)]
+    return [name, version, producer, 1, 1, AT_NS, list(values)]
 
 
 def raw_record(*batch, epoch=EPOCH):
@@ -117,7 +117,8 @@ def test_table_and_csv(url, capsys):
         log.append([raw_record(event("Host\nMelted\x1b[2J"), event(producer="conductor/\x07", values=[1]))])
     assert replay(["quarantine", "--log", f"cell1={url}"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and lines[0].split() == ["cell", "position", "index", "code", "producer", "reason"]
+    assert len(lines) == 3 and lines[0].split() == [
+        "cell", "position", "index", "time", "state", "code", "producer", "reason"]
     assert "unknown-type" in lines[1] and r"conductor/\x07" in lines[2] and all(line.isprintable() for line in lines)
     assert replay(["quarantine", "--log", f"cell1={url}", "-o", "csv", "--raw"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

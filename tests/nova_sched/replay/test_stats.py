@@ -52,7 +52,10 @@ def test_all_is_counted():
     assert stats.reasons == {"VCPU": 1, "disabled": 1} and stats.reason_hosts == {"VCPU": 3, "disabled": 1}
     assert stats.build_time.facts(SECOND_NS)["max"] == 2 and stats.knowledge_lag.facts()["max"] == 2
     assert stats.busy == {("cell1", "a"): 3, ("cell1", "b"): 1}
-    assert stats.seconds() == 12 and sorted(hosts) == [("cell1", "a"), ("cell1", "b")]
+    # One that is lost is counted as that, and not as silent too.
+    assert stats.seconds() == 12 and hosts == [("cell1", "a")]
+    assert stats.host_counts == {"up": 1, "disabled": 0, "forced down": 0, "lost": 1}
+    hosts = [("cell1", "a"), ("cell1", "b")]
     assert stats.silent(hosts, 5 * SECOND_NS) == [("cell1", "b", Written.at(2))]
     assert [host for _, host, _ in stats.silent(hosts, SECOND_NS)] == ["b", "a"]
 

@@ -1,0 +1,76 @@
+"""Which hosts of a cell are lost, as lines for the log: one for many hosts."""
+
+from rpc_api.clock import spelled
+
+#: Seconds without a further change after which changes are told, and seconds after which they are told in any case: the
+#: hosts of a rack are found lost within one report interval of each other.
+SETTLED, AT_MOST = 2.0, 15.0
+#: Hosts that a line names.
+NAMED = 3
+
+
+class HostLosses:
+    """Looks at the hosts of a projection again and again. Pure: ``now`` is in seconds, monotonic."""
+
+    def __init__(self, cell: str):
+        self._cell = cell
+        #: Lost host -> since when, None where it was lost when it was first looked at.
+        self._since = {}
+        self._begun = False
+        #: Changes that were not told yet: hosts lost, seen again and removed, name -> seconds (None: unknown).
+        self._lost, self._seen, self._removed = {}, {}, {}
+        self._first_at = self._last_at = None
+
+    def look(self, hosts, now: float) -> list[str]:
+        """The lines to log now; ``hosts`` is name -> Host of all hosts of the cell."""
+        lost = {name for name, host in hosts.items() if host.lost}
+        came, went = lost - self._since.keys(), self._since.keys() - lost
+        for name in came:
+            self._since[name] = now if self._begun else None
+            self._lost[name] = None
+        for name in went:
+            since = self._since.pop(name)
+            (self._seen if name in hosts else self._removed)[name] = None if since is None else now - since
+        self._begun = True
+        if came or went:
+            self._last_at = now
+            self._first_at = now if self._first_at is None else self._first_at
+        if self._first_at is None or now - self._last_at < SETTLED and now - self._first_at < AT_MOST:
+            return []
+        lines = list(self._lines(len(hosts)))
+        self._first_at = None
+        self._lost, self._seen, self._removed = {}, {}, {}
+        return lines
+
+    def _lines(self, count):
+        if self._lost:
+            yield (f"{_hosts(self._lost)} of {self._cell} {_are(self._lost)} lost: {named(self._lost)}; "
+                   f"{len(self._since)} of {count} hosts are lost now and get no instances; see to their agents and "
+                   "machines")
+        left = f"{len(self._since)} of {count} hosts are still lost" if self._since else "no host is lost any more"
+        for gone, what in ((self._seen, "seen again"), (self._removed, "removed from the cell")):
+            if gone:
+                yield f"{_hosts(gone)} of {self._cell} {_are(gone)} {what}{_after(gone)}: {named(gone)}; {left}"
+
+
+def named(names) -> str:
+    """The first names of some, and how many more there are."""
+    names = sorted(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _hosts(some):
+    return f"{len(some)} host{'' if len(some) == 1 else 's'}"
+
+
+def _are(some):
+    return "is" if len(some) == 1 else "are"
+
+
+def _after(gone):
+    """How long hosts were lost. Of those that were lost when this process began nobody here knows."""
+    known = sorted(seconds for seconds in gone.values() if seconds is not None)
+    if not known:
+        return ", lost since before this conductor started"
+    shortest, longest = spelled(known[0]), spelled(known[-1])
+    return f", lost for {longest}" if shortest == longest else f", lost for {shortest} to {longest}"

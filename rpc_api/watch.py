@@ -1,0 +1,77 @@
+"""Whether anybody answers an RPC topic: asked from time to time, logged when it changes."""
+
+import logging
+import threading
+
+from rpc_api import errors
+from rpc_api.clock import SYSTEM, spelled
+
+LOG = logging.getLogger(__name__)
+
+#: Questions in a row that nobody may answer before the topic counts as silent.
+MISSES = 3
+
+
+class Watch:
+    """Watches the servers of one topic. ``ping(timeout)`` returns when one of them answers, and raises NoAnswer or
+    NoSuchServer when none does.
+
+    ``who`` names the servers and their topic, ``so`` says what follows while they are silent; times are in seconds.
+    """
+
+    def __init__(self, ping, who: str, so: str, interval: float, clock=SYSTEM):
+        self._ping = ping
+        self._who = who
+        self._so = so
+        self._interval = interval
+        self._clock = clock
+        self._heard_at = clock.monotonic()
+        #: Since when nobody answers, as far as that was logged; None while somebody does.
+        self.silent_since = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    def start(self) -> "Watch":
+        """Ask in a thread of its own: it must not wait behind calls that take long, nor hold up anything."""
+        self._heard_at = self._clock.monotonic()
+        threading.Thread(target=self._run, name=f"watch {self._who}", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Ask no more. The thread is not waited for: a broker that is away may hold it."""
+        self._stopped.set()
+
+    def _run(self):
+        while not self._stopped.wait(self._interval):
+            self.ask()
+
+    def ask(self) -> None:
+        """Ask once, and note what comes of it."""
+        try:
+            self._ping(self._interval / 2)
+        except (errors.NoAnswer, errors.NoSuchServer) as fault:
+            self.missed(fault)
+        except Exception as fault:
+            # A fault of the bus itself must not end the thread that is there to report faults.
+            self.missed(fault)
+        else:
+            self.heard()
+
+    def heard(self) -> None:
+        """One of the servers answered, this question or any other call."""
+        with self._lock:
+            self._heard_at = self._clock.monotonic()
+            since, self.silent_since = self.silent_since, None
+        if since is not None:
+            LOG.warning("%s answers again, after %s", self._who, spelled(self._heard_at - since))
+
+    def missed(self, fault) -> None:
+        """Nobody answered. A server that has much to do may miss a question: only a topic without any server is
+        reported at once."""
+        with self._lock:
+            silent = self._clock.monotonic() - self._heard_at
+            enough = self._interval if isinstance(fault, errors.NoSuchServer) else MISSES * self._interval
+            if self._stopped.is_set() or self.silent_since is not None or silent < enough:
+                return
+            self.silent_since = self._heard_at
+        LOG.warning("%s has not answered for %s (%s): %s", self._who, spelled(silent), fault, self._so)
