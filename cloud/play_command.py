@@ -11,6 +11,7 @@ from cloud.chains import CHAINS
 from cloud.play import Cloud, Player, PlaySettings
 from cloud.report import write_all
 from nova_sched import weighers
+from nova_sched.cli.text import one_line
 from nova_sched.selection.policy import Policy
 from rpc_api import errors
 
@@ -113,6 +114,8 @@ class Play(Command):
         if not work.requests or not work.inventories:
             raise errors.UsageError(f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
                                     "requests, wanted one or more of each; name other files")
+        for note in work.notes:
+            self.app.stderr.write(f"nova-sched play: {one_line(note)}\n")
         out = Path(arguments.out)
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
-from nova_sched.cli.text import one_line
+from nova_sched.cli.text import decoded, one_line
 from nova_sched.replay.changes import Changes, ratio_of
 from nova_sched.replay.decisions import PolicyBook
 from nova_sched.replay.spool import Spool
@@ -155,8 +155,8 @@ def _option(text):
 def _policy_of(path, known):
     """(Options that lie over the recorded ones, or a whole Policy) of a file."""
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as fault:
+        text = decoded(Path(path).read_bytes(), f"--policy {path}")
+    except OSError as fault:
         raise errors.UsageError(f"--policy {path} cannot be read ({fault}); name another file") from None
     if text.lstrip().startswith("{"):
         try:

@@ -204,9 +204,13 @@ def test_a_request_is_placed_as_a_whole_or_not_at_all(capsys):
 
 def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
     policy = tmp_path / "policy.json"
-    policy.write_text('{"enabled_filters": ["ComputeFilter", "NumInstancesFilter"], "max_instances_per_host": 1}')
+    text = '{"enabled_filters": ["ComputeFilter", "NumInstancesFilter"], "max_instances_per_host": 1}'
+    policy.write_text(text)
     changed = columns(full, capsys, "--policy", str(policy))[2]
     assert changed["placed"] == 1 and changed["refused_for"] == {"too many instances": 2}
+    for form in ("utf-8-sig", "utf-16"):
+        policy.write_text(text, encoding=form)
+        assert columns(full, capsys, "--policy", str(policy))[2] == changed, "as Notepad and PowerShell write it"
     conf = tmp_path / "scheduler.conf"
     conf.write_text("[filter_scheduler]\nenabled_filters = NumInstancesFilter\nmax_instances_per_host = 1\n")
     assert columns(full, capsys, "--policy", str(conf))[2] == changed
