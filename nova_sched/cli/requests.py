@@ -5,7 +5,8 @@ import abc
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions import PolicyBook, find
+from nova_sched.replay.decisions import find
+from nova_sched.replay.policies import PolicyBook
 from rpc_api import errors
 
 

@@ -9,7 +9,7 @@ from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
 from nova_sched.cli.text import decoded, one_line
 from nova_sched.replay.changes import Changes, ratio_of
-from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.traffic import as_recorded, traffic_of
 from nova_sched.replay.verify import spooled

@@ -20,7 +20,8 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.changes import NAMESPACE, Changes, HostEvents
-from nova_sched.replay.decisions import PolicyMissing, recorded_of, set_closed
+from nova_sched.replay.decisions import recorded_of, set_closed
+from nova_sched.replay.policies import PolicyMissing
 from nova_sched.replay.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
@@ -395,7 +396,7 @@ class Run:
     def _policy(self, recorded):
         digest = recorded.evidence.policy_digest
         if digest not in self._policies:
-            self._policies[digest] = self.changes.policy_for(self.policies.get(digest))
+            self._policies[digest] = self.changes.policy_from(self.policies, digest)
         return self._policies[digest]
 
     def _place(self, scheduler, pending):
