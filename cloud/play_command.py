@@ -25,9 +25,10 @@ examples:
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
 and, with the default log, the logs themselves: nova-sched-replay reads them.
 
-in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims
-of a scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms
-is the time from a request to its accepted claim, build_ms to its running instance. --seed fixes the instances, the
+in them: an instance is placed when a claim of it was accepted, and built when it runs; attempts are the builds that
+were tried for it, retries those beyond the first; conflicts are claims of a scheduler that the log refused because
+another came first, alternates_refused the same of a conductor's; claim_ms is the time from a request to its accepted
+claim, build_ms to its running instance. --seed fixes the instances, the
 groups and which builds fail; with several schedulers or requests under way the order of the log, and so the placement,
 still differs from run to run.
 
@@ -161,7 +162,8 @@ class Play(Command):
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
         write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
-              f"hosts, {figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded\n")
+              f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
+              f"{figures['max_retries_exceeded']} not built: retries exceeded\n")
         write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
               f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
               f"{figures['build_ms'].get('p50')} ms (medians)\n")
@@ -173,8 +175,7 @@ class Play(Command):
 
 
 def _note(counts):
-    refused = counts["no_valid_host"] + counts["max_retries_exceeded"]
-    return f"{counts['built']} built, {refused} refused"
+    return f"{counts['built']} built, {counts['no_valid_host']} refused, {counts['max_retries_exceeded']} not built"
 
 
 def _workload(arguments):

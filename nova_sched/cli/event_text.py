@@ -23,6 +23,8 @@ FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance"
 JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at",
                "at_ns", "data", "set_aside", "reason", "raw")
 _WIDEST_TYPE = 15
+#: How the reason of a BuildFailed begins of a host on which no build was tried.
+NOT_TRIED = "claim refused: "
 
 
 def as_line(cell, position, index, event, paint=lambda text, *styles: text) -> str:
@@ -118,10 +120,22 @@ def _proposed(data):
     return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}"
 
 
+def attempt_of(decision) -> int:
+    """The number of an attempt as people count, from 1 on; events count from 0."""
+    return decision.attempt + 1
+
+
+def build_of(failed) -> str:
+    """Which build failed (a BuildFailed), from 1 on; or that none was tried, where its claim was refused."""
+    if not failed.reason.startswith(NOT_TRIED):
+        return f"build {failed.attempt}"
+    return f"not tried after {failed.attempt} {'build' if failed.attempt == 1 else 'builds'}"
+
+
 def _decided(data):
     hosts = (f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts
              else "")
-    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {data.attempt}", data.reason,
+    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {attempt_of(data)}", data.reason,
                                   f"in {data.took_ns / 1e6:.1f} ms", f"request {data.request_id}")))
 
 
@@ -139,7 +153,7 @@ _TEXTS = {
                                     f"{_amounts(data.consumer.allocations)}",
     "InstanceDeleted": lambda data: f"{data.instance_uuid} on {data.host}",
     "AllocationMoved": lambda data: f"on {data.host} from {data.from_consumer_uuid} to {data.to_consumer_uuid}",
-    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} attempt {data.attempt}"
+    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} {build_of(data)}"
                                  f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"),
     "DecisionMade": _decided,
     "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",

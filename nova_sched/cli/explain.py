@@ -2,6 +2,7 @@
 
 import json
 
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, summary_line
 from nova_sched.cli.text import one_line
@@ -78,7 +79,7 @@ class Explain(RequestCommand):
 
 
 def _attempt_text(attempt):
-    text = f"attempt {attempt['attempt'] + 1} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
+    text = f"attempt {attempt['attempt']} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
     others = attempt["lost_to"]
     for cause in others[-1:]:
         text += f"; {cause['what']} meanwhile, by {cause['producer']}"
@@ -89,7 +90,7 @@ def facts_of(history, policies, uuid, decisions, one):
     """All that is to be told of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)
-    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": one.decision.attempt,
+    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": attempt_of(one.decision),
              "summary": summary_line(one), "asked": None, "reasons": [], "attempts": _attempts(decisions, fates),
              "behind": {}, "closed": [], "hints": [], "end": story.ending(decisions, steps, fates)._asdict(),
              "fault": one.fault}
@@ -110,7 +111,7 @@ def facts_of(history, policies, uuid, decisions, one):
 
 
 def _attempts(decisions, fates):
-    return [{"attempt": one.decision.attempt, "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
+    return [{"attempt": attempt_of(one.decision), "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
             for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED
                                                                for fate in fates.values()) else []
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned
 from nova_sched.cli.text import one_line
 from nova_sched.replay.audit import Audit
@@ -154,7 +155,7 @@ class _Findings:
             decision = one.recorded.decision
             self._note("impossible" if one.again is None else "different",
                        f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                       f"attempt {decision.attempt} ({one.difference.code}): {one.difference.text}")
+                       f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}")
 
     def end(self, what, more=None):
         """One line that sums up."""

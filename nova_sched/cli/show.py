@@ -3,6 +3,7 @@
 import json
 import textwrap
 
+from nova_sched.cli.event_text import attempt_of, build_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, only_attempt, summary_line
 from nova_sched.cli.text import one_line
@@ -68,9 +69,8 @@ class Show(RequestCommand):
 
     def _decision(self, one, decisions, fates, policies, compact):
         decision, evidence = one.decision, one.evidence
-        attempt = decision.attempt + 1
-        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt {attempt} of "
-                                  f"{decisions[-1].decision.attempt + 1}"), "bold")
+        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt "
+                                  f"{attempt_of(decision)} of {attempt_of(decisions[-1].decision)}"), "bold")
         yield f"  outcome    {summary_line(one)}"
         yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
                        f"({one.cell} {one.position})")
@@ -170,6 +170,7 @@ class Show(RequestCommand):
         fate = fates.get(one.decision.claim_uuid)
         return {"cell": one.cell, "position": one.position, "at_ns": one.at_ns, "scheduler": one.producer,
                 **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
+                "attempt": attempt_of(one.decision),
                 "evidence": None if one.evidence is None else plain(one.evidence), "fault": one.fault,
                 "policy": None if one.evidence is None else _policy_json(policies, one.evidence.policy_digest),
                 "claim": None if fate is None else {
@@ -210,7 +211,7 @@ def _knowledge(position):
 def _said(step, fates):
     data, parts = step.data, []
     if step.name == "DecisionMade":
-        return f"attempt {data.attempt + 1}: {data.outcome}"
+        return f"attempt {attempt_of(data)}: {data.outcome}"
     if getattr(data, "host", None):
         parts.append(data.host)
     if step.name == "ClaimProposed" and data.claim_uuid in fates:
@@ -221,13 +222,13 @@ def _said(step, fates):
     if getattr(data, "reason", None):
         parts.append(data.reason)
     if step.name == "BuildFailed":
-        parts.append("(no alternate left)" if data.final else f"(attempt {data.attempt})")
+        parts.append(f"({build_of(data)}{', no alternate left' if data.final else ''})")
     return " ".join(parts)
 
 
 def latencies(decisions, steps, fates):
     """List of (step, nanoseconds): from one event to the next that matters, by the times of the events."""
-    found = [(f"decision {one.decision.attempt + 1}", one.decision.took_ns) for one in decisions]
+    found = [(f"decision {attempt_of(one.decision)}", one.decision.took_ns) for one in decisions]
     accepted = [fate.step for fate in fates.values() if fate.verdict == story.ACCEPTED]
     if accepted:
         first = min(accepted, key=lambda step: step.at_ns)

@@ -20,10 +20,12 @@ from rpc_api import errors
 EPILOG = """\
 The traffic is run twice: by the policies that it was recorded with, so that
 chance and the order of things show, and with what is asked about. Schedulers
-know as little of each other as they did. Builds succeed; instances leave when
-they left, and one that found a host only here stays. An instance is placed
-where a claim of it was accepted; what is stranded is free on providers that
-cannot take even the least that anybody asked for.
+know as little of each other as they did. An instance is placed when a claim of
+it was accepted, and built unless its builds failed for good in the logs, or
+its claim expired there. Instances leave when they left, and one that found a
+host only here stays. Hosts used are those on which an instance was built. What
+is stranded is free on providers that cannot take even the least that anybody
+asked for.
 
 --policy FILE is JSON with options as PolicyAdopted has them, which lie over
 the recorded ones, or a configuration file of the schedulers, which stands in
@@ -185,7 +187,8 @@ def _with_hosts(changes, hosts):
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 def _facts(tallies):
-    return {name: {"asked": one.asked, "placed": len(one.placed), "refused": sum(one.refused.values()),
+    return {name: {"asked": one.asked, "placed": len(one.placed), "built": len(one.built),
+                   "refused": sum(one.refused.values()),
                    "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
                    "hosts_used": one.hosts_used, "conflicts": one.conflicts, "vcpu_fill_at_end": round(one.fill, 4),
                    "stranded": one.stranded, "placed_elsewhere": _elsewhere(one, other)}
@@ -202,6 +205,7 @@ def _rows(facts):
         return title, *(value(facts[name]) for name in COLUMNS)
     yield row("instances asked", lambda one: one["asked"])
     yield row("placed", lambda one: one["placed"])
+    yield row("built", lambda one: one["built"])
     yield row("refused", lambda one: one["refused"])
     totals = {}
     for one in facts.values():

@@ -4,6 +4,7 @@ that is so."""
 import difflib
 import json
 
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, only_instance, summary_line
 from nova_sched.cli.text import one_line
@@ -72,7 +73,7 @@ class WhyNot(RequestCommand):
         if refused and len(refused) > 1:
             first += f", and by {', '.join(each.filter for each in refused[1:])}"
         yield self.paint(one_line(first), "bold")
-        yield one_line(f"  request  {decision.instance_uuid} attempt {decision.attempt + 1}, {stamp(one.at_ns)}, "
+        yield one_line(f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(one.at_ns)}, "
                        f"by {one.producer}: {summary_line(one)}")
         yield f"  asked    {asked_for(one.evidence.request)}"
         for number, each in enumerate(found):
@@ -137,7 +138,7 @@ def _row_of(re_created, name, one):
 
 def _as_json(one, host, found, causes, standing, open_):
     return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id,
-            "attempt": one.decision.attempt, "cell": one.cell, "position": one.position,
+            "attempt": attempt_of(one.decision), "cell": one.cell, "position": one.position,
             "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
             "verdicts": [{"filter": each.filter, "verdict": each.verdict, "reason": each.reason,
                           "text": each.finding and each.finding.text, "values": each.finding and each.finding.values,

@@ -20,13 +20,14 @@ STRANDED = ("VCPU", "MEMORY_MB")
 
 
 class Tally:
-    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason ->
-    instances), ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs),
-    ``missing`` (decisions that cannot be made)."""
+    """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
+    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason -> instances),
+    ``conflicts`` (claims of schedulers that were refused), ``samples``, ``missing`` (decisions that cannot be made)."""
 
     def __init__(self):
         self.asked = 0
         self.placed = {}
+        self.not_built = set()
         self.refused = Counter()
         self.conflicts = 0
         self.missing = Counter()
@@ -52,9 +53,14 @@ class Tally:
         self.fill, self.stranded = fill_of(table), stranded_in(table, least)
 
     @property
+    def built(self) -> dict:
+        """Instance -> host of those that were built."""
+        return {uuid: host for uuid, host in self.placed.items() if uuid not in self.not_built}
+
+    @property
     def hosts_used(self):
-        """How many hosts got an instance."""
-        return len(set(self.placed.values()))
+        """On how many hosts an instance was built."""
+        return len(set(self.built.values()))
 
 
 class Traffic(NamedTuple):
@@ -86,7 +92,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
     """What came of the traffic in the real logs."""
     tally, table = Tally(), HostTable()
     projections = {cell: Projection(cell, table, whole) for cell, whole in whole_of(logs).items()}
-    asked, refused = set(), {}
+    asked, refused, started = set(), {}, set()
     for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
         outcomes, _ = projections[cell].fold([(position, record)])
         accepted = {one.claim_uuid for one in outcomes if one.reason is None}
@@ -99,7 +105,15 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
                 tally.hosts.add(data.host)
             elif event.name == "ClaimProposed" and data.claim_uuid in accepted:
                 tally.placed[data.instance_uuid] = data.host
+                tally.not_built.discard(data.instance_uuid)
                 refused.pop(data.instance_uuid, None)
+            elif event.name == "InstanceStarted":
+                started.add(data.consumer.instance_uuid)
+                tally.not_built.discard(data.consumer.instance_uuid)
+            elif event.name == "BuildFailed" and data.final or event.name == "ClaimExpired":
+                uuid = data.instance_uuid if event.name == "BuildFailed" else data.consumer_uuid
+                if uuid in tally.placed and uuid not in started:
+                    tally.not_built.add(uuid)
             elif event.name == "DecisionMade":
                 recorded = recorded_of(cell, position, event)
                 if recorded.evidence is not None and not recorded.evidence.request.check_only:

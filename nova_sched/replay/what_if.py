@@ -299,6 +299,7 @@ class Run:
             self._pass(cell, event)
         else:
             instance.started = True
+            self.tally.not_built.discard(instance.uuid)
             self._runs_at(instance, event.data.host)
 
     def _deleted(self, cell, event):
@@ -319,11 +320,13 @@ class Run:
         if instance is None:
             self._pass(cell, event)
         elif event.name == "ClaimExpired" and not instance.started:
+            self.tally.not_built.add(instance.uuid)
             self._leave(instance)
 
     def _failed_for_good(self, cell, event):
         instance = self._decided.get(event.data.instance_uuid)
         if instance is not None and event.data.final and not instance.started:
+            self.tally.not_built.add(instance.uuid)
             self._leave(instance)
 
     def _moved(self, cell, event):
@@ -383,6 +386,7 @@ class Run:
         if before is not None:
             self._leave(before)
         instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+        self.tally.not_built.discard(instance.uuid)
         self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid

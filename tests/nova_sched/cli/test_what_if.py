@@ -24,7 +24,10 @@ def test_the_recorded_column_is_what_was_played(played_cloud, run):
     recorded = facts["recorded"]
     assert code == 0 and recorded["asked"] == summary["requests"] and recorded["conflicts"] == summary["conflicts"]
     assert recorded["placed"] == summary["built"] + summary["max_retries_exceeded"]
-    assert recorded["refused"] == summary["no_valid_host"]
+    for word, figure in (("placed", "placed"), ("built", "built"), ("refused", "no_valid_host"),
+                         ("hosts_used", "hosts_used")):
+        assert recorded[word] == summary[figure], f"what-if and play mean the same by {word}"
+    assert summary["max_retries_exceeded"] > 0, "so that placed and built differ"
     for one in facts.values():
         assert one["placed"] + one["refused"] == one["asked"] and sum(one["refused_for"].values()) == one["refused"]
     # Nothing was changed: both runs are one.
@@ -200,6 +203,18 @@ def test_a_request_is_placed_as_a_whole_or_not_at_all(capsys):
     assert recorded["placed"] == again["placed"] == 2
     changed = columns(cloud, capsys, "--ratio", "VCPU=0.5")[2]
     assert (changed["placed"], changed["refused"]) == (0, 2)
+
+
+def test_a_build_that_failed_for_good_is_placed_and_not_built(capsys):
+    cloud = cloud_of(("a", 4, "cell1"), ("b", 4, "cell1"))
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm-1", vcpus=4)
+    cloud.settle()
+    claim = cloud.events("cell1", "ClaimProposed")[0]
+    cloud.append("cell1", "conductor/cell1", events.ClaimReleased(uuid_of("vm-1"), claim.claim_uuid, "broke"),
+                 events.BuildFailed(uuid_of("vm-1"), "req-vm-1", claim.host, 1, "broke", True))
+    for one in columns(cloud, capsys):
+        assert (one["placed"], one["built"], one["hosts_used"]) == (1, 0, 0)
 
 
 def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
