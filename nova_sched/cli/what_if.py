@@ -4,6 +4,7 @@ import fnmatch
 import json
 from pathlib import Path
 
+from nova_sched.cli import what_if_picture
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
@@ -68,13 +69,14 @@ class WhatIf(ReplayCommand):
         add_config_file(parser)
         parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
                             help="form of the output (table)")
-        parser.add_argument("--picture", metavar="FILE", help="draw how full the cloud is over time (needs matplotlib)")
+        parser.add_argument("--picture", metavar="FILE", help="draw VCPUs and hosts in use, refused instances and stranded VCPUs "
+                                 "over time (needs matplotlib)")
 
     def run_on(self, source, arguments):
         known = catalogue(arguments)
         changes = _changes(arguments, known)
         if arguments.picture:
-            _pyplot()
+            what_if_picture.pyplot()
         prepare_memory()
         with Spool() as spool, progress(self.err, not self.option(arguments, "no_progress")) as update:
             policies = PolicyBook(known)
@@ -95,7 +97,7 @@ class WhatIf(ReplayCommand):
         else:
             self.out.write("\n".join(aligned(("", *COLUMNS), _rows(facts), COLUMNS, self.paint)) + "\n")
         if arguments.picture:
-            _draw(Path(arguments.picture), tallies)
+            what_if_picture.draw(Path(arguments.picture), _question(arguments), dict(zip(COLUMNS, tallies, strict=True)))
         return self._partial(source, tallies)
 
     def _partial(self, source, tallies):
@@ -184,6 +186,15 @@ def _with_hosts(changes, hosts):
         host for host in hosts for pattern in changes.dropped if host == pattern or fnmatch.fnmatchcase(host, pattern)))
 
 
+def _question(arguments):
+    """What is asked, in the words of the options."""
+    asked = [f"{option} {value}" for option, values in (
+        ("policy", [Path(arguments.policy).name] if arguments.policy else []), ("set", arguments.options),
+        ("weigher", arguments.weighers), ("ratio", arguments.ratios), ("without host", arguments.dropped),
+        ("add host", arguments.added)) for value in values]
+    return ", ".join(asked) or "nothing is changed"
+
+
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 def _facts(tallies):
@@ -224,35 +235,3 @@ def _rows(facts):
     yield row("conflicts (claims refused)", lambda one: one["conflicts"])
     yield ("placed elsewhere than", "", f"{facts['re-run']['placed_elsewhere']} (recorded)",
            f"{facts['what-if']['placed_elsewhere']} (re-run)")
-
-
-def _pyplot():
-    try:
-        import matplotlib
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install "
-                                "'nova_sched[plot]', or leave --picture out") from None
-    return pyplot
-
-
-def _draw(path, tallies):
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
-    first = min((one.samples[0][0] for one in tallies if one.samples), default=0)
-    for name, one, style in zip(COLUMNS, tallies, (":", "--", "-"), strict=True):
-        axes.plot([(at - first) / 1e9 for at, _ in one.samples], [100 * fill for _, fill in one.samples], style,
-                  label=f"{name}: {len(one.placed)} of {one.asked} placed on {one.hosts_used} hosts")
-    axes.set_xlabel("seconds since the first record")
-    axes.set_ylabel("VCPUs in use (%)")
-    axes.set_ylim(0, 100)
-    axes.legend(loc="lower right")
-    axes.grid(alpha=0.3)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as fault:
-        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, "
-                                "as in fill.png") from None
-    finally:
-        pyplot.close(figure)

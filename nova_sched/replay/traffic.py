@@ -8,21 +8,33 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions import recorded_of
 from nova_sched.replay.history import History
-from nova_sched.replay.measures import fill_of, stranded_in
+from nova_sched.replay.measures import fill_of, stranded_in, use_of
 from nova_sched.replay.moments import time_of
 from nova_sched.replay.reading import decoded_records
 from rpc_api.codec import Event
 
-#: Moments at which the fill is noted, at most.
+#: Moments that are noted, at most twice as many.
 SAMPLES = 240
 #: Resource classes of which is said what is stranded.
 STRANDED = ("VCPU", "MEMORY_MB")
 
 
+class Sample(NamedTuple):
+    """A moment of a run: its time, VCPUs in use, hosts with instances, stranded VCPUs, and instances that were refused
+    until then."""
+
+    at_ns: int
+    used: int
+    hosts: int
+    stranded: int
+    refused: int
+
+
 class Tally:
     """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
     ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason -> instances),
-    ``conflicts`` (claims of schedulers that were refused), ``samples``, ``missing`` (decisions that cannot be made)."""
+    ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing`` (decisions that
+    cannot be made)."""
 
     def __init__(self):
         self.asked = 0
@@ -36,14 +48,16 @@ class Tally:
         self.fill = 0.0
         #: Names of all hosts that were ever reported.
         self.hosts = set()
+        self._last_ns = 0
         self._every = 1
         self._seen = 0
 
-    def sample(self, at_ns, table) -> None:
-        """Note how full the cloud is, evenly over the records."""
+    def sample(self, at_ns, table, least, refused: int) -> None:
+        """Note how full the cloud is and how many instances were refused so far, evenly over the records."""
         self._seen += 1
+        self._last_ns = at_ns if at_ns is not None else self._last_ns
         if at_ns is not None and self._seen % self._every == 0:
-            self.samples.append((at_ns, round(fill_of(table), 6)))
+            self.samples.append(Sample(at_ns, *use_of(table, least), refused))
             if len(self.samples) > 2 * SAMPLES:
                 del self.samples[::2]
                 self._every *= 2
@@ -51,6 +65,7 @@ class Tally:
     def end(self, table, least) -> None:
         """Take stock of the cloud as it is at the end."""
         self.fill, self.stranded = fill_of(table), stranded_in(table, least)
+        self.samples.append(Sample(self._last_ns, *use_of(table, least), self.refused.total()))
 
     @property
     def built(self) -> dict:
@@ -120,7 +135,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
                     asked.add((data.request_id, data.instance_uuid))
                     if not recorded.is_selected:
                         refused[data.instance_uuid] = top_reason(recorded.evidence.refusals)
-        tally.sample(at_ns, table)
+        tally.sample(at_ns, table, traffic.least, len(refused))
         if not done % 1000:
             progress("as recorded", done, count_of(logs))
     tally.asked, tally.refused = len(asked), Counter(refused.values())

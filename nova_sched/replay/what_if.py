@@ -239,7 +239,7 @@ class Run:
         self._frontier[cell] = position
         self._tapes[cell].append(position, record)
         self._read_ahead()
-        self.tally.sample(at_ns, self.table)
+        self.tally.sample(at_ns, self.table, self.traffic.least, self.tally.refused.total())
 
     def _read_ahead(self):
         """Schedulers read as far as they may, and what all have read is dropped."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nova_sched.cli import what_if_picture
 from nova_sched.cli.main import replay
 from rpc_api import events
 from tests.engines import TinyCloud, server_group, uuid_of
@@ -52,6 +53,35 @@ def test_a_table_and_a_picture(run, tmp_path):
     code, said, _ = run("--add-host", "2=host-0", "--picture", str(tmp_path / "fill.png"))
     assert code == 0 and "stranded VCPU" in said and "conflicts (claims refused)" in said
     assert (tmp_path / "fill.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, monkeypatch):
+    """Twice the ratio places more: its lines show more, although it is less of the capacity."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    _, said, _ = run("--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json", "--picture",
+                     str(tmp_path / "fill.png"))
+    facts, figure = json.loads(said), pyplot.gcf()
+    panels = {panel.get_title(): panel for panel in figure.axes}
+    ends = {title: [line.get_ydata()[-1] for line in panel.get_lines()] for title, panel in panels.items()}
+    recorded, again, changed = (facts[name] for name in ("recorded", "re-run", "what-if"))
+    assert changed["vcpu_fill_at_end"] < again["vcpu_fill_at_end"] and changed["placed"] > again["placed"]
+    assert ends["VCPUs in use"][2] > ends["VCPUs in use"][1]
+    assert ends["instances refused so far"] == [one["refused"] for one in (recorded, again, changed)]
+    assert ends["stranded VCPUs"] == [one["stranded"]["VCPU"]["amount"] for one in (recorded, again, changed)]
+    assert len(ends["hosts used"]) == 3 and all(panel.get_ylabel() and panel.get_ylim()[0] == 0
+                                                for panel in panels.values())
+    assert figure.get_suptitle() == "what if: ratio VCPU=4.0, ratio MEMORY_MB=4.0"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [one.partition(":")[0] for one in labels] == ["recorded", "re-run", "what-if"]
+    assert f"{changed['placed']:,} placed, {changed['refused']:,} refused" in labels[2]
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("seconds, unit", [(0, "seconds"), (299, "seconds"), (300, "minutes"), (3 * 3600, "hours"),
+                                           (3 * 86400, "days")])
+def test_times_of_the_picture_have_a_unit_for_people(seconds, unit):
+    assert what_if_picture.unit_of(seconds * 10**9)[1] == unit
 
 
 @pytest.mark.parametrize("words, told", [
