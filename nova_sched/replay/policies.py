@@ -6,9 +6,10 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from nova_sched.replay.not_loaded import completed, words_for
+from nova_sched.replay.reading import readable_records
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.policy import Policy
-from rpc_api import errors
+from rpc_api import codec, errors
 from rpc_api.packing import pack
 
 CELL0 = "cell0"
@@ -127,3 +128,69 @@ def _why_not(options, fault):
         return (f"it has the option {newer[0]!r}, which this version of nova_sched does not know; use the version of "
                 "the scheduler that adopted it")
     return str(fault)
+
+
+# --- what changed ---------------------------------------------------------------------------------------------------
+
+class PolicyTrail:
+    """What each service adopted before: the policies of some logs, each log read once as far as it is asked about."""
+
+    def __init__(self, logs):
+        self._logs = logs
+        #: Cell -> [(position, index, producer, PolicyAdopted)], and up to which position that is.
+        self._found, self._read = {}, {}
+
+    def before(self, cell: str, position: int, index: int, producer: str):
+        """The PolicyAdopted of a service before one that stands at (position, index) of a cell's log; None where the
+        log holds none."""
+        self._read_to(cell, position)
+        earlier = (data for at, number, whose, data in reversed(self._found[cell])
+                   if whose == producer and (at, number) < (position, index))
+        return next(earlier, None)
+
+    def _read_to(self, cell, position):
+        found, log = self._found.setdefault(cell, []), self._logs[cell]
+        first = self._read.get(cell, log.bounds().first - 1) + 1
+        if first > position:
+            return
+        for record in readable_records(log, first, position, lambda gap: None):
+            if b"PolicyAdopted" in record.payload:
+                for number, event in enumerate(codec.decode_record(record.payload).events):
+                    if isinstance(event, codec.Event) and event.name == "PolicyAdopted":
+                        found.append((record.position, number, event.producer, event.data))
+        self._read[cell] = position
+
+
+def differences(before: str | None, after: str) -> list[str]:
+    """What differs between the options of two policies (JSON; None: the defaults), in a few words for each option.
+    InvalidEvent where one of them cannot be read."""
+    try:
+        old = _options_in(before if before is not None else Policy().to_json())
+        new = _options_in(after)
+    except (ValueError, RecursionError) as fault:
+        raise errors.InvalidEvent(f"the options of a policy cannot be read ({fault!s:.200}); see who adopted "
+                                  "it") from None
+    return [_difference(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)]
+
+
+def _difference(name, old, new):
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = [dict(_pair(one) for one in options) for options in (old, new)]
+        parts = [_of_one(one, *(some.get(one) for some in pairs)) for one in dict.fromkeys((*pairs[0], *pairs[1]))
+                 if pairs[0].get(one) != pairs[1].get(one)]
+        return f"{name} {' '.join(parts) or 'in another order'}"
+    return f"{name} {json.dumps(old)} -> {json.dumps(new)}"
+
+
+def _pair(one):
+    """(Name, value) of an item of a list of names, or of names with numbers."""
+    if isinstance(one, list) and len(one) == 2:
+        return str(one[0]), json.dumps(one[1])
+    return (one if isinstance(one, str) else json.dumps(one)), ""
+
+
+def _of_one(name, old, new):
+    if new is None:
+        return f"-{name}"
+    return f"+{name}{f' {new}' if new else ''}" if old is None else f"{name} {old} -> {new}"
