@@ -22,6 +22,10 @@ examples:
   nova-sched play --trace bernoulli_0.csv.gz --hosts 1000 --schedulers 4 --out out/azure
   nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
 
+input files: CSV as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or UTF-16, also with a
+byte order mark; gzip), with a header line. Joined traces (each with its header line) are played one after the other,
+joined Azure traces at the same time. Whatever cannot be read is told with its file and line.
+
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
 and, with the default log, the logs themselves: nova-sched-replay reads them.
 
