@@ -82,7 +82,7 @@ class AllInOne(Command):
             print(f"{outcome.outcome}: {outcome.reason}", file=self.app.stdout)
             return errors.EXIT_NEGATIVE
         held = ", ".join(f"{one.amount} {one.resource_class}" for one in outcome.allocations)
-        print(f"built on {outcome.host} in {cloud.cell_of(outcome.host)} at attempt {outcome.attempts} ({held}), "
+        print(f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
               "and deleted again", file=self.app.stdout)
         return errors.EXIT_OK
 

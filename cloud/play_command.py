@@ -11,6 +11,7 @@ from cloud.chains import CHAINS
 from cloud.play import Cloud, Player, PlaySettings
 from cloud.report import write_all
 from nova_sched import weighers
+from nova_sched.cli.text import one_line
 from nova_sched.selection.policy import Policy
 from rpc_api import errors
 
@@ -21,12 +22,17 @@ examples:
   nova-sched play --trace bernoulli_0.csv.gz --hosts 1000 --schedulers 4 --out out/azure
   nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
 
+input files: CSV as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or UTF-16, also with a
+byte order mark; gzip), with a header line. Joined traces (each with its header line) are played one after the other,
+joined Azure traces at the same time. Whatever cannot be read is told with its file and line.
+
 files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
 and, with the default log, the logs themselves: nova-sched-replay reads them.
 
-in them: attempts are the builds that were tried for an instance, retries those beyond the first; conflicts are claims
-of a scheduler that the log refused because another came first, alternates_refused the same of a conductor's; claim_ms
-is the time from a request to its accepted claim, build_ms to its running instance. --seed fixes the instances, the
+in them: an instance is placed when a claim of it was accepted, and built when it runs; attempts are the builds that
+were tried for it, retries those beyond the first; conflicts are claims of a scheduler that the log refused because
+another came first, alternates_refused the same of a conductor's; claim_ms is the time from a request to its accepted
+claim, build_ms to its running instance. --seed fixes the instances, the
 groups and which builds fail; with several schedulers or requests under way the order of the log, and so the placement,
 still differs from run to run.
 
@@ -113,6 +119,8 @@ class Play(Command):
         if not work.requests or not work.inventories:
             raise errors.UsageError(f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
                                     "requests, wanted one or more of each; name other files")
+        for note in work.notes:
+            self.app.stderr.write(f"nova-sched play: {one_line(note)}\n")
         out = Path(arguments.out)
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -158,9 +166,10 @@ class Play(Command):
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
         write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
-              f"hosts, {figures['no_valid_host']} no valid host, {figures['max_retries_exceeded']} retries exceeded"
-              + (f", {figures['service_unavailable']} service unavailable" if figures['service_unavailable'] else "")
-              + "\n")
+              f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
+              f"{figures['max_retries_exceeded']} not built: retries exceeded"
+              + (f", {figures['service_unavailable']} failed: service unavailable"
+                 if figures['service_unavailable'] else "") + "\n")
         write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
               f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
               f"{figures['build_ms'].get('p50')} ms (medians)\n")
@@ -172,8 +181,9 @@ class Play(Command):
 
 
 def _note(counts):
-    refused, failed = counts["no_valid_host"] + counts["max_retries_exceeded"], counts["service_unavailable"]
-    return f"{counts['built']} built, {refused} refused" + (f", {failed} failed" if failed else "")
+    failed = counts["service_unavailable"]
+    return (f"{counts['built']} built, {counts['no_valid_host']} refused, {counts['max_retries_exceeded']} not built"
+            + (f", {failed} failed" if failed else ""))
 
 
 def _workload(arguments):

@@ -61,7 +61,7 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
         "workload": workload.name, "logs": {cell: masked(url) for cell, url in urls.items()},
         "cells": settings.cells, "schedulers": settings.schedulers, "chain": settings.chain, "seed": settings.seed,
         "fail": settings.fail,
-        "requests": len(results), "built": outcomes[messages.BUILT],
+        "requests": len(results), "placed": len(audit.placed), "built": outcomes[messages.BUILT],
         "no_valid_host": outcomes[messages.NO_VALID_HOST],
         "max_retries_exceeded": outcomes[messages.MAX_RETRIES_EXCEEDED],
         "service_unavailable": outcomes[messages.SERVICE_UNAVAILABLE], "departed": player.counts["departed"],

@@ -1,18 +1,16 @@
 """Workloads: hosts, aggregates and requests, read from recorded traces or generated."""
 
-import csv
-import gzip
 import random
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cloud.tables import rows
 from rpc_api import errors, events
 
 NAMESPACE = uuid.UUID("5b0c7c0e-1f0e-4b0a-9d55-3f2f1d7b1c11")
 PROJECT = "play"
-UNLIMITED = 2**31 - 1
 
 
 class Request(NamedTuple):
@@ -36,12 +34,14 @@ class Request(NamedTuple):
 
 @dataclass
 class Workload:
-    """``inventories``: host name -> HostInventory; ``racks``: host name -> rack uuid; requests in order of arrival."""
+    """``inventories``: host name -> HostInventory; ``racks``: host name -> rack uuid; requests in order of arrival;
+    ``notes``: sentences about how the files were read."""
 
     name: str
     inventories: dict
     requests: list
     racks: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
 
 
 def uuid_of(*parts) -> str:
@@ -65,42 +65,76 @@ def _classes(amount):
 
 # --- Huawei: servers with two NUMA nodes, racks, groups ---------------------------------------------------------
 
+_SERVER = ("host", "numa0_cpus", "numa0_ram_gb", "numa1_cpus", "numa1_ram_gb")
+_REQUEST = ("seq", "vcpus", "ram_gb", "numa_nodes", "policy", "group", "fault_domain")
+
+
 def huawei(servers: str, racks: str | None, requests: str, seed: int) -> Workload:
     """Read the three files of ``huawei-topology``; UsageError names the file, the line and what is wrong."""
-    rack_of = {row["host"]: uuid_of("rack", row["rack"]) for row, _ in _rows(racks, ("host", "rack"))} if racks else {}
-    inventories, columns = {}, ("host", "numa0_cpus", "numa0_ram_gb", "numa1_cpus", "numa1_ram_gb")
-    for row, where in _rows(servers, columns):
-        name = row["host"]
-        amounts = [(_whole(row, f"numa{node}_cpus", where), _whole(row, f"numa{node}_ram_gb", where) * 1024)
-                   for node in (0, 1)]
+    rack_of = _racks_in(racks) if racks else {}
+    inventories = {}
+    for row in rows(servers, _SERVER):
+        name = row.name("host")
+        amounts = [(row.whole(f"numa{node}_cpus"), row.whole(f"numa{node}_ram_gb") * 1024) for node in (0, 1)]
         if name in inventories:
-            raise errors.UsageError(f"{where}: the host {name} is there twice; mend that line")
+            raise errors.UsageError(f"{row.where}: the host {name} is there twice; remove one of the two lines")
         if racks and name not in rack_of:
-            raise errors.UsageError(f"{where}: the host {name} has no rack in {racks}; add it there")
+            raise errors.UsageError(f"{row.where}: the host {name} has no rack in {racks}; add it there")
         inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], amounts)
-    wanted = []
-    for row, where in _rows(requests, ("seq", "vcpus", "ram_gb", "numa_nodes", "policy", "group", "fault_domain")):
-        wanted.append(_huawei_request(row, where, seed))
+    wanted, notes = _huawei_requests(requests, seed)
     return Workload(Path(requests).stem, inventories, wanted,
-                    {host: rack_of[host] for host in inventories if host in rack_of})
+                    {host: rack_of[host] for host in inventories if host in rack_of}, notes)
+
+
+def _racks_in(path):
+    """Host -> uuid of its rack."""
+    found = {}
+    for row in rows(path, ("host", "rack")):
+        host, rack = row.name("host"), uuid_of("rack", row.name("rack"))
+        if found.setdefault(host, rack) != rack:
+            raise errors.UsageError(f"{row.where}: the host {host} is in another rack in a line before; "
+                                    "remove one of the two lines")
+    return found
 
 
 _HUAWEI_POLICIES = {"": None, "affinity": "affinity", "anti-affinity": "anti-affinity", "fault_domain": "fault-domain"}
 
 
-def _huawei_request(row, where, seed):
-    seq, nodes = _whole(row, "seq", where), _whole(row, "numa_nodes", where)
-    vcpus, memory_mb = _whole(row, "vcpus", where), _whole(row, "ram_gb", where) * 1024
+def _huawei_requests(path, seed):
+    """(Requests, notes) of a file: several traces that were joined are played one after the other."""
+    parts = {}
+    for row in rows(path, _REQUEST, optional=("policy", "group", "fault_domain")):
+        part, seq = parts.setdefault(row.part, {}), row.whole("seq")
+        if seq in part:
+            raise errors.UsageError(f"{row.where}: the number {seq} is there twice, first in {part[seq].where}; give "
+                                    "each request a number of its own, or put a header line between two traces")
+        part[seq] = row
+    wanted, notes, taken = [], [], set()
+    for part in parts.values():
+        # A trace that goes on with the numbers of the one before is the rest of it.
+        shift = max(taken) + 1 - min(part) if taken.intersection(part) else 0
+        if shift:
+            notes.append(f"{next(iter(part.values())).where}: another trace starts here, whose numbers were there "
+                         f"before; its requests are {min(part) + shift} to {max(part) + shift}")
+        trace = (seed, "trace", shift) if shift else (seed,)
+        wanted += [_huawei_request(row, seq + shift, seed, trace) for seq, row in part.items()]
+        taken.update(seq + shift for seq in part)
+    return wanted, notes
+
+
+def _huawei_request(row, seq, seed, trace):
+    nodes = row.whole("numa_nodes")
+    vcpus, memory_mb = row.whole("vcpus"), row.whole("ram_gb") * 1024
     if nodes < 1 or vcpus % nodes or memory_mb % nodes:
-        raise errors.UsageError(f"{where}: {vcpus} vcpus and {memory_mb} MB do not part equally over {nodes} NUMA "
-                                "nodes; mend that line")
-    if row["policy"] not in _HUAWEI_POLICIES:
-        raise errors.UsageError(f"{where}: the policy is {row['policy']!r}, wanted one of "
-                                f"{', '.join(name or '(empty)' for name in _HUAWEI_POLICIES)}; mend that line")
-    policy = _HUAWEI_POLICIES[row["policy"]]
-    group = uuid_of(seed, "group", row["policy"], row["group"]) if policy else None
+        raise errors.UsageError(f"{row.where}: {vcpus} vcpus and {memory_mb} MB cannot be divided equally over {nodes} "
+                                "NUMA nodes; fix that line")
+    policy = row.text("policy").lower()
+    if policy not in _HUAWEI_POLICIES:
+        raise errors.UsageError(f"{row.where}: the policy is {row.text('policy')!r}, wanted one of "
+                                f"{', '.join(name or '(empty)' for name in _HUAWEI_POLICIES)}; fix that line")
+    group = uuid_of(*trace, "group", policy, row.name("group")) if policy else None
     return Request(seq, uuid_of(seed, "instance", seq), ((vcpus // nodes, memory_mb // nodes),) * nodes, True,
-                   float(seq), None, policy, group, row["fault_domain"] or None)
+                   float(seq), None, _HUAWEI_POLICIES[policy], group, row.text("fault_domain") or None)
 
 
 # --- Azure: arrivals and departures ------------------------------------------------------------------------------
@@ -108,10 +142,10 @@ def _huawei_request(row, where, seed):
 def azure(trace: str, hosts: int, host_cores: int | None, host_ram: int | None, seed: int) -> Workload:
     """Read a trace of ``azure-packing``; hosts are as large as its largest instance, unless told otherwise."""
     wanted = []
-    for row, where in _rows(trace, ("vmId", "cores", "ram", "starttime", "endtime")):
-        cores, ram = _whole(row, "cores", where), _whole(row, "ram", where)
-        starts, ends = _number(row, "starttime", where), _number(row, "endtime", where)
-        wanted.append((starts, len(wanted), cores, ram, None if ends == float("inf") else ends))
+    for row in rows(trace, ("vmId", "cores", "ram", "starttime", "endtime")):
+        ends = row.number("endtime")
+        wanted.append((row.number("starttime"), len(wanted), row.whole("cores"), row.whole("ram"),
+                       None if ends == float("inf") else ends))
     if not wanted:
         raise errors.UsageError(f"{trace} holds no instances; name a trace of azure-packing")
     wanted.sort(key=lambda one: one[:2])
@@ -151,47 +185,3 @@ def generated(hosts: int, requests: int, seed: int) -> Workload:
                 str(member % 3) if policy == "fault-domain" else None))
             seq += 1
     return Workload("generated", inventories, wanted, racks)
-
-
-# --- reading files ------------------------------------------------------------------------------------------------
-
-def _rows(path, columns):
-    """Yield (row, "file:line") of a CSV file, plain or gzipped, that has at least ``columns``."""
-    try:
-        opened = gzip.open(path, "rt", newline="") if str(path).endswith(".gz") else open(path, newline="")
-        with opened as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames is None:
-                raise errors.UsageError(f"{path} is empty, wanted the columns {', '.join(columns)}; name another file")
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise errors.UsageError(f"{path} has no column {missing[0]!r}, wanted {', '.join(columns)}; "
-                                        "name a file of that form")
-            for row in reader:
-                if None in row.values() or None in row:
-                    raise errors.UsageError(f"{path}:{reader.line_num} has not the {len(reader.fieldnames)} fields "
-                                            "that its head names; mend that line")
-                yield row, f"{path}:{reader.line_num}"
-    except UnicodeDecodeError:
-        raise errors.UsageError(f"{path} is no text; name a CSV file") from None
-    except (OSError, EOFError, csv.Error) as fault:
-        raise errors.UsageError(f"{path} cannot be read ({getattr(fault, 'strerror', None) or fault}); "
-                                "name a readable CSV file") from None
-
-
-def _number(row, column, where):
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = float("nan")
-    if value != value:
-        raise errors.UsageError(f"{where}: {column} is {row[column]!r}, wanted a number; mend that line")
-    return value
-
-
-def _whole(row, column, where):
-    value = _number(row, column, where)
-    if value != int(value if abs(value) < 2**53 else 0.5) or not 0 <= value <= UNLIMITED:
-        raise errors.UsageError(f"{where}: {column} is {row[column]!r}, wanted a whole number of 0 or more; "
-                                "mend that line")
-    return int(value)

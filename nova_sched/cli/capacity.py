@@ -9,8 +9,10 @@ from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.cli.text import one_line
 from nova_sched.replay.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
 from nova_sched.replay.hosts import aggregates_by_host
+from nova_sched.replay.not_loaded import words_for
+from nova_sched.replay.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
 from nova_sched.selection.policy import Policy
-from rpc_api import errors
+from rpc_api import errors, events
 
 EPILOG = """\
 FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of a flavor that a
@@ -19,7 +21,7 @@ is filled with claims, one after the other, by the filters of the policy that wa
 the default ones), until one is refused. Server groups are left out: what limits a group limits no flavor.
 
 exit codes: 0 at least one fits, 1 none does, or there is no such flavor or request, 2 usage, 3 a log cannot be reached, 4 the
-state of a cell is not known (the answer is that of the others)
+state of a cell is not known (the answer is that of the others), or a filter of the policy is not loaded
 
 examples:
   nova-sched-replay capacity 4:8192:40 --log out/demo
@@ -62,29 +64,36 @@ class Capacity(ReplayCommand):
         if amounts is None and recorded.request is None:
             raise _not_found(arguments, recorded)
         request = request_for(amounts) if amounts is not None else recorded.request
-        policy, whose = self._policy(recorded, arguments)
+        policy, whose, lacking = self._policy(recorded, arguments)
         answers = capacity(world, request, policy)
         for line in fold_lines(folds):
             self.say(one_line(line))
         self.say(f"by {whose}; server groups are left out")
+        if lacking:
+            self.say(f"nova-sched-replay capacity: no more than these fit, as {lacking} of the policy is not loaded here "
+                     f"and was not asked; {HOW_TO_LOAD}")
         asked = _asked_amounts(request)
         groups = self._groups(world, policy, answers, arguments.by)
         (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
-        if self.unknown:
+        if self.unknown or lacking:
             return errors.EXIT_GAP
         return errors.EXIT_OK if any(one.fits for one in answers) else errors.EXIT_NEGATIVE
 
     def _policy(self, recorded, arguments):
+        """(The policy to ask, its name in words, the filters of it that are not loaded in words)."""
         known = catalogue(arguments)
         if arguments.default_policy or recorded.policy is None:
             return Policy(catalogue=known), "the default policy" + ("" if arguments.default_policy
-                                                                    else ", as no log names another")
+                                                                    else ", as no log names another"), ""
+        book = PolicyBook(known)
+        book.adopt(events.PolicyAdopted(recorded.digest, recorded.policy), recorded.cell, recorded.position)
         try:
-            return Policy.from_json(recorded.policy, known), f"the policy {recorded.digest}, adopted last"
-        except (errors.UsageError, errors.InvalidEvent) as fault:
-            raise errors.UsageError(f"the policy {recorded.digest} that the logs name cannot be used: {fault}; "
-                                    "name the configuration that loads it with --config-file, or use "
-                                    "--default-policy") from None
+            adopted = book.get_adopted(recorded.digest)
+        except PolicyMissing as fault:
+            raise errors.UsageError(f"{fault}; or use --default-policy") from None
+        # Weighers have no say in what fits.
+        return (adopted.policy, f"the policy {recorded.digest}, adopted last ({recorded.cell} {recorded.position})",
+                words_for(adopted.filters, ()))
 
     def _groups(self, world, policy, answers, by):
         """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""

@@ -4,6 +4,7 @@ from nova_sched.cli.output import stamp
 from nova_sched.cli.text import one_line
 from nova_sched.replay.events import SET_ASIDE, project_of, subjects
 from nova_sched.replay.plain import plain
+from nova_sched.replay.policies import differences
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
 
@@ -18,26 +19,33 @@ COLOURS = {
 }
 #: Fields of an event for templates and tables.
 FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance", "request", "project", "producer",
-          "sequence", "text")
+          "sequence", "text", "outcome")
 #: What a JSON object of an event has.
 JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at",
-               "at_ns", "data", "set_aside", "reason", "raw")
+               "at_ns", "data", "set_aside", "reason", "raw", "outcome")
 _WIDEST_TYPE = 15
+#: How the reason of a BuildFailed begins of a host on which no build was tried.
+NOT_TRIED = "claim refused: "
 
 
-def as_line(cell, position, index, event, paint=lambda text, *styles: text) -> str:
-    """One line: when, where, what, what about, and who said it."""
+def as_line(cell, position, index, event, paint=lambda text, *styles: text, notes=None) -> str:
+    """One line: when, where, what, what about, and who said it. ``notes`` (nova_sched.cli.event_notes.Notes) knows what
+    the event alone does not say."""
     where = f"{cell} {position}.{index}"
     if isinstance(event, SetAside):
         return " ".join((f"{'-':<24}", f"{one_line(where):<14}",
                          paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
                          one_line(f"{event.code}: {event.reason}")))
     kind = paint(f"{event.name:<{_WIDEST_TYPE}}", *COLOURS.get(event.name, ()))
-    return " ".join((stamp(event.at_ns), f"{one_line(where):<14}", kind, one_line(text_of(event)),
+    return " ".join((stamp(event.at_ns), f"{one_line(where):<14}", kind, one_line(_text(cell, position, index, event, notes)),
                      paint(one_line(f"by {event.producer}#{event.sequence}"), "dim")))
 
 
-def as_fields(cell, position, index, event) -> dict:
+def _text(cell, position, index, event, notes):
+    return text_of(event) if notes is None else notes.text(cell, position, index, event)
+
+
+def as_fields(cell, position, index, event, notes=None) -> dict:
     """A value for each of ``FIELDS``; None where the event has none."""
     fields = dict.fromkeys(FIELDS)
     fields |= {"cell": cell, "position": position, "index": index}
@@ -46,22 +54,30 @@ def as_fields(cell, position, index, event) -> dict:
     of = subjects(event)
     return fields | {"at": stamp(event.at_ns), "at_ns": event.at_ns, "type": event.name, "host": _first(of.hosts),
                      "instance": _first(of.instances), "request": _first(of.requests), "project": project_of(event),
-                     "producer": event.producer, "sequence": event.sequence, "text": text_of(event)}
+                     "producer": event.producer, "sequence": event.sequence,
+                     "text": _text(cell, position, index, event, notes),
+                     "outcome": _said(notes and notes.outcome(cell, position, event))}
+
+
+def _said(outcome):
+    return None if outcome is None else str(outcome)
 
 
 def _first(names):
     return names[0] if names else None
 
 
-def as_json(cell, position, index, event) -> dict:
-    """A value for each of ``JSON_FIELDS``; packed parts are unpacked."""
+def as_json(cell, position, index, event, notes=None) -> dict:
+    """A value for each of ``JSON_FIELDS``; packed parts are unpacked, and nothing is left out."""
     found = dict.fromkeys(JSON_FIELDS)
     found |= {"cell": cell, "position": position, "index": index}
     if isinstance(event, SetAside):
         return found | {"type": SET_ASIDE, "set_aside": event.code, "reason": event.reason, "raw": event.raw.hex()}
+    outcome = notes and notes.outcome(cell, position, event)
     return found | {"type": event.name, "version": event.version, "producer": event.producer,
                     "producer_epoch": event.producer_epoch, "sequence": event.sequence, "at": stamp(event.at_ns),
-                    "at_ns": event.at_ns, "data": plain(event.data)}
+                    "at_ns": event.at_ns, "data": plain(event.data),
+                    "outcome": outcome and outcome._asdict()}
 
 
 # --- the text of each event ------------------------------------------------------------------------------------------
@@ -118,14 +134,40 @@ def _proposed(data):
     return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}"
 
 
+def attempt_of(decision) -> int:
+    """The number of an attempt as people count, from 1 on; events count from 0."""
+    return decision.attempt + 1
+
+
+def build_of(failed) -> str:
+    """Which build failed (a BuildFailed), from 1 on; or that none was tried, where its claim was refused."""
+    if not failed.reason.startswith(NOT_TRIED):
+        return f"build {failed.attempt}"
+    return f"not tried after {failed.attempt} {'build' if failed.attempt == 1 else 'builds'}"
+
+
 def _decided(data):
     hosts = (f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts
              else "")
-    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {data.attempt}", data.reason,
+    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {attempt_of(data)}", data.reason,
                                   f"in {data.took_ns / 1e6:.1f} ms", f"request {data.request_id}")))
 
 
+def _adopted(data):
+    try:
+        changed = differences(None, data.options)
+    except errors.InvalidEvent as fault:
+        return f"{data.digest}: {fault}"
+    return f"{data.digest}: " + (f"{', '.join(changed)}; all else as by default" if changed else "the defaults")
+
+
+def whole_policy(data) -> str:
+    """All options of a PolicyAdopted."""
+    return f"{data.digest} {data.options}"
+
+
 _TEXTS = {
+    "PolicyAdopted": _adopted,
     "HostReported": _reported,
     "HostConfirmed": lambda data: f"{data.host} is as it was, digest {data.digest:013x}",
     "HostLost": lambda data: f"{data.host}: {data.reason}",
@@ -139,7 +181,7 @@ _TEXTS = {
                                     f"{_amounts(data.consumer.allocations)}",
     "InstanceDeleted": lambda data: f"{data.instance_uuid} on {data.host}",
     "AllocationMoved": lambda data: f"on {data.host} from {data.from_consumer_uuid} to {data.to_consumer_uuid}",
-    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} attempt {data.attempt}"
+    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} {build_of(data)}"
                                  f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"),
     "DecisionMade": _decided,
     "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",

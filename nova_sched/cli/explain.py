@@ -2,11 +2,14 @@
 
 import json
 
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, summary_line
 from nova_sched.cli.text import one_line
 from nova_sched.replay import causes, story, verdicts
 from nova_sched.replay.decisions import Scene, scene
+from nova_sched.replay.not_loaded import words_for
+from nova_sched.replay.policies import HOW_TO_LOAD
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors
@@ -76,7 +79,7 @@ class Explain(RequestCommand):
 
 
 def _attempt_text(attempt):
-    text = f"attempt {attempt['attempt'] + 1} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
+    text = f"attempt {attempt['attempt']} at {stamp(attempt['at_ns'])} by {attempt['scheduler']}: {attempt['said']}"
     others = attempt["lost_to"]
     for cause in others[-1:]:
         text += f"; {cause['what']} meanwhile, by {cause['producer']}"
@@ -87,7 +90,7 @@ def facts_of(history, policies, uuid, decisions, one):
     """All that is to be told of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)
-    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": one.decision.attempt,
+    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": attempt_of(one.decision),
              "summary": summary_line(one), "asked": None, "reasons": [], "attempts": _attempts(decisions, fates),
              "behind": {}, "closed": [], "hints": [], "end": story.ending(decisions, steps, fates)._asdict(),
              "fault": one.fault}
@@ -108,7 +111,7 @@ def facts_of(history, policies, uuid, decisions, one):
 
 
 def _attempts(decisions, fates):
-    return [{"attempt": one.decision.attempt, "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
+    return [{"attempt": attempt_of(one.decision), "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
             for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED
                                                                for fate in fates.values()) else []
 
@@ -132,14 +135,20 @@ def _look_nearer(history, policies, one, facts):
     """For each reason the host that was nearest to pass."""
     re_created = scene(history, one, policies)
     by_reason = verdicts.hosts_by_reason(re_created)
+    exact, silent = re_created.exact_reasons, re_created.adopted.filters
+    if silent:
+        facts["fault"] = (f"its policy {one.evidence.policy_digest} is {re_created.adopted.where}, and names "
+                          f"{words_for(silent, ())}, not loaded here: what it says of hosts is left out; {HOW_TO_LOAD}")
     for reason in facts["reasons"]:
-        rows = by_reason.get((reason["filter"], reason["reason"]))
+        key = reason["filter"], reason["reason"]
+        rows = by_reason.get(key) if key in exact else None
         if rows:
             name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
             if name is not None:
                 reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
-    facts["group_hosts"] = list(_hosts_of_group(history, re_created, by_reason))
-    if not one.is_selected:
+    facts["group_hosts"] = list(_hosts_of_group(history, re_created, {
+        key: rows for key, rows in by_reason.items() if key in exact}))
+    if not one.is_selected and not silent:
         facts["now"] = _would_pass_now(history, re_created)
 
 

@@ -5,12 +5,13 @@ from contextlib import ExitStack
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned
 from nova_sched.cli.text import one_line
 from nova_sched.replay.audit import Audit
-from nova_sched.replay.decisions import PolicyBook
 from nova_sched.replay.laws import fold_all
 from nova_sched.replay.moments import parse_moment, resolve
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import again
 from nova_sched.service.tuning import prepare_memory
@@ -21,7 +22,7 @@ With --verify the end of each log is folded twice (record by record, and from a
 snapshot taken on the way), an audit of its own arithmetic adds up what was
 given away, and every recorded decision is made again from the logs alone; what
 comes out differently is shown with its first cause:
-  policy    the policy is in no log that is named
+  policy    the policy is in no log that is named, or a class of it is not loaded
   position  a log does not hold what the decision knew
   plugin    a class of the deployment fell
   hosts     other hosts were chosen
@@ -66,6 +67,7 @@ class Replay(ReplayCommand):
             spool = stack.enter_context(Spool()) if verify and not arguments.no_decisions else None
             audit = Audit(of_decisions=False) if verify else None
             policies = PolicyBook(catalogue(arguments))
+            policies.logs = source.logs
             found = _Findings(self, arguments.show)
             self._fold(source, history, begin, audit, _taker(spool, policies), found)
             if spool is not None:
@@ -115,7 +117,7 @@ def _taker(spool, policies):
 
     def take(cell, position, event):
         if event.name == "PolicyAdopted":
-            policies.adopt(event.data)
+            policies.adopt(event.data, cell, position)
         elif event.name in ("DecisionMade", "ClaimProposed"):
             spool.note(cell, position, event)
     return take
@@ -153,7 +155,7 @@ class _Findings:
             decision = one.recorded.decision
             self._note("impossible" if one.again is None else "different",
                        f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                       f"attempt {decision.attempt} ({one.difference.code}): {one.difference.text}")
+                       f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}")
 
     def end(self, what, more=None):
         """One line that sums up."""

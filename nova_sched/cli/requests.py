@@ -4,8 +4,10 @@ import abc
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions import PolicyBook, find
+from nova_sched.replay.decisions import find
+from nova_sched.replay.policies import PolicyBook
 from rpc_api import errors
 
 
@@ -65,9 +67,9 @@ def only_attempt(decisions, wanted):
     """The decision of an attempt, counted from 1 as they are shown (None: the last); UsageError where there is none."""
     if wanted is None:
         return decisions[-1]
-    found = [one for one in decisions if one.decision.attempt == wanted - 1]
+    found = [one for one in decisions if attempt_of(one.decision) == wanted]
     if not found:
-        attempts = ", ".join(str(one.decision.attempt + 1) for one in decisions)
+        attempts = ", ".join(str(attempt_of(one.decision)) for one in decisions)
         raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; mend --attempt")
     return found[-1]
 

@@ -3,6 +3,7 @@
 import json
 import textwrap
 
+from nova_sched.cli.event_text import attempt_of, build_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, only_attempt, summary_line
 from nova_sched.cli.text import one_line
@@ -35,7 +36,7 @@ class Show(RequestCommand):
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
-            self.out.write(json.dumps([self._as_json(history, uuid, decisions)
+            self.out.write(json.dumps([self._as_json(history, policies, uuid, decisions)
                                        for uuid, decisions in by_instance.items()], indent=2)
                            + "\n")
             return 0
@@ -68,17 +69,16 @@ class Show(RequestCommand):
 
     def _decision(self, one, decisions, fates, policies, compact):
         decision, evidence = one.decision, one.evidence
-        attempt = decision.attempt + 1
-        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt {attempt} of "
-                                  f"{decisions[-1].decision.attempt + 1}"), "bold")
+        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt "
+                                  f"{attempt_of(decision)} of {attempt_of(decisions[-1].decision)}"), "bold")
         yield f"  outcome    {summary_line(one)}"
         yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
                        f"({one.cell} {one.position})")
         if evidence is None:
             yield one_line(f"  the evidence cannot be read: {one.fault}")
             return
-        known = "is known" if evidence.policy_digest in policies.policies else "is in none of the logs"
-        yield f"  policy     {evidence.policy_digest} ({known}), seed {evidence.seed}"
+        yield one_line(f"  policy     {evidence.policy_digest} ({_known(policies, evidence.policy_digest)}), "
+                       f"seed {evidence.seed}")
         yield "  knowing    " + ", ".join(map(_knowledge, evidence.positions))
         yield f"  asked      {asked_for(evidence.request)}"
         if not compact:
@@ -97,9 +97,9 @@ class Show(RequestCommand):
         if rows:
             yield from ("  " + line for line in aligned(("  filter", "reason", "start", "refused", "end"), rows,
                                                         ("start", "refused", "end"), self.paint))
-        policy = policies.policies.get(evidence.policy_digest)
-        quiet = [one.name for one in policy.filters
-                 if one.name not in {count.filter for count in evidence.refusals}] if policy else ()
+        adopted = policies.adopted.get(evidence.policy_digest)
+        quiet = [one.name for one in adopted.policy.filters
+                 if one.name not in {count.filter for count in evidence.refusals}] if adopted else ()
         if quiet:
             yield from textwrap.wrap(f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ",
                                      subsequent_indent="      ")
@@ -154,26 +154,46 @@ class Show(RequestCommand):
         yield "  latency    " + ", ".join(f"{name} {milliseconds(took)}"
                                           for name, took in latencies(decisions, steps, fates))
 
-    def _as_json(self, history, uuid, decisions):
+    def _as_json(self, history, policies, uuid, decisions):
         steps = story.steps_of(history.logs, uuid)
         fates = story.fates(history, steps, decisions)
         return {"instance": uuid, "request": decisions[-1].decision.request_id,
                 "end": story.ending(decisions, steps, fates)._asdict(),
                 "latency_ns": dict(latencies(decisions, steps, fates)),
-                "decisions": [self._decision_json(one, fates) for one in decisions],
+                "decisions": [self._decision_json(one, policies, fates) for one in decisions],
                 "events": [{"cell": step.cell, "position": step.position, "at_ns": step.at_ns,
                             "producer": step.producer, "event": step.name, "verdict": _verdict_json(step, fates),
                             "data": plain(step.data)}
                            for step in steps if step.name != "DecisionMade"]}
 
-    def _decision_json(self, one, fates):
+    def _decision_json(self, one, policies, fates):
         fate = fates.get(one.decision.claim_uuid)
         return {"cell": one.cell, "position": one.position, "at_ns": one.at_ns, "scheduler": one.producer,
                 **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
+                "attempt": attempt_of(one.decision),
                 "evidence": None if one.evidence is None else plain(one.evidence), "fault": one.fault,
+                "policy": None if one.evidence is None else _policy_json(policies, one.evidence.policy_digest),
                 "claim": None if fate is None else {
                     "verdict": fate.verdict, "reason": fate.reason, "cell": fate.step.cell,
                     "position": fate.step.position, "lost_to": [cause._asdict() for cause in fate.lost_to]}}
+
+
+def _known(policies, digest):
+    """What is known of a policy."""
+    adopted = policies.adopted.get(digest)
+    if adopted is None:
+        return policies.why_missing(digest)
+    if adopted.is_whole:
+        return "is known"
+    return f"is {adopted.where}; {adopted.not_loaded} not loaded here"
+
+
+def _policy_json(policies, digest):
+    adopted = policies.adopted.get(digest)
+    if adopted is None:
+        return {"digest": digest, "cell": None, "position": None, "fault": policies.why_missing(digest)}
+    return {"digest": digest, "cell": adopted.cell, "position": adopted.position,
+            "not_loaded": {"filters": list(adopted.filters), "weighers": list(adopted.weighers)}}
 
 
 def _verdict_json(step, fates):
@@ -191,7 +211,7 @@ def _knowledge(position):
 def _said(step, fates):
     data, parts = step.data, []
     if step.name == "DecisionMade":
-        return f"attempt {data.attempt + 1}: {data.outcome}"
+        return f"attempt {attempt_of(data)}: {data.outcome}"
     if getattr(data, "host", None):
         parts.append(data.host)
     if step.name == "ClaimProposed" and data.claim_uuid in fates:
@@ -202,13 +222,13 @@ def _said(step, fates):
     if getattr(data, "reason", None):
         parts.append(data.reason)
     if step.name == "BuildFailed":
-        parts.append("(no alternate left)" if data.final else f"(attempt {data.attempt})")
+        parts.append(f"({build_of(data)}{', no alternate left' if data.final else ''})")
     return " ".join(parts)
 
 
 def latencies(decisions, steps, fates):
     """List of (step, nanoseconds): from one event to the next that matters, by the times of the events."""
-    found = [(f"decision {one.decision.attempt + 1}", one.decision.took_ns) for one in decisions]
+    found = [(f"decision {attempt_of(one.decision)}", one.decision.took_ns) for one in decisions]
     accepted = [fate.step for fate in fates.values() if fate.verdict == story.ACCEPTED]
     if accepted:
         first = min(accepted, key=lambda step: step.at_ns)

@@ -29,7 +29,7 @@ examples:
   nova-sched-replay stats 10: --log cell1=sqlite:///out/demo/log.cell1.db -o json
 """
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-COLUMNS = ("time", "events", "decisions", "placed", "refused", "retried", "latency_p95_ms", "claims_accepted",
+COLUMNS = ("time", "events", "decisions", "selected", "refused", "retried", "latency_p95_ms", "claims_accepted",
            "claims_refused", "started", "failed")
 
 
@@ -99,7 +99,7 @@ class Stats(ReplayCommand):
             "events_per_s": _rate(whole.events, seconds), "decisions_per_s": _rate(whole.decisions, seconds),
             **{f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
                for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))},
-            "decisions": {"made": whole.decisions, "placed": whole.placed, "refused": whole.refused,
+            "decisions": {"made": whole.decisions, "selected": whole.selected, "refused": whole.refused,
                           "retried": whole.retried, "requests_refused_without": stats.turned_away,
                           "latency_ms": whole.latency.facts(1e6), "knowledge_lag_records": stats.knowledge_lag.facts()},
             "refusals": [{"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
@@ -127,7 +127,7 @@ class Stats(ReplayCommand):
             yield from aligned((title, "events", "bytes"), [(key, *counts) for key, counts in sorted(
                 counted.items(), key=lambda item: (-item[1][0], item[0]))], ("events", "bytes"))
         yield ""
-        yield (f"decisions   {whole.decisions}: {whole.placed} placed, {whole.refused} refused, "
+        yield (f"decisions   {whole.decisions}: {whole.selected} selected, {whole.refused} refused, "
                f"{whole.retried} of them retries")
         if stats.turned_away:
             yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"

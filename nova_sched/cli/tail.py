@@ -1,20 +1,26 @@
 """``nova-sched-replay tail``: the events of logs, of a range or as they come."""
 
+import argparse
 import json
 import re
 import signal
 import string
 import threading
 from contextlib import nullcontext
+from functools import partial
 
 from nova_sched.cli import event_text, output
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.event_notes import Notes
 from nova_sched.cli.text import one_line
 from nova_sched.replay.cursor import Cursor, Place
 from nova_sched.replay.events import KEYS, Match
+from nova_sched.replay.history import History, SnapshotCache
 from nova_sched.replay.moments import Moment, parse_range, parse_time, spans
+from nova_sched.replay.outcomes import Outcomes
 from nova_sched.replay.reading import records_between
 from nova_sched.replay.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
+from nova_sched.snapshots import open_store
 from rpc_api import errors
 from rpc_api.log.epoch import epoch_of
 
@@ -33,6 +39,9 @@ template: fields in braces, as in '{{at}} {{type:<16}} {{host}}':
 cursor file: what was shown is not shown again, and nothing is left out; what was shown within the last moment before a
   kill -9 may be shown twice
 raw: one line for each record that holds a wanted event: its bytes as hex
+outcomes: whether a claim was accepted follows from all that stands in front of it. With --type ClaimProposed, and with
+  --outcomes, the logs are folded for that, from the nearest state that is kept; "not known": the log does not hold it
+policies: by what they change of the one that the service adopted before; --full: all options, as -o json has them
 
 examples:
   nova-sched-replay --log out/demo tail -n 20
@@ -77,6 +86,10 @@ class Tail(ReplayCommand):
             parser.add_argument(f"--{key}", action="append", default=[], metavar=metavar, help=text)
         parser.add_argument("--exclude", action="append", default=[], metavar="KEY=VALUE",
                             help=f"no events with this {', '.join(KEYS)}")
+        parser.add_argument("--outcomes", action=argparse.BooleanOptionalAction,
+                            help="whether each claim was accepted, which takes a fold of the logs (with --type "
+                                 "ClaimProposed: yes, else: no)")
+        parser.add_argument("--full", action="store_true", help="policies with all their options")
         parser.add_argument("-g", "--grep", metavar="REGEX",
                             help="only events whose line (of -o pretty) has this somewhere")
         parser.add_argument("-o", "--output", choices=FORMS,
@@ -88,8 +101,10 @@ class Tail(ReplayCommand):
     def run_on(self, source, arguments):
         self._gaps = []
         self._cursor = Cursor(arguments.cursor_file) if arguments.cursor_file else None
+        self._outcomes = self._outcomes_of(source, arguments)
+        self._notes = Notes(source.logs, self._outcomes, arguments.full)
         match = self._match(source, arguments)
-        writer = _writer(arguments, self.out, self.paint)
+        writer = _writer(arguments, self.out, self.paint, self._notes)
         ends, since_ns, until_ns = self._range(arguments)
         found, self._gaps = spans(ends, source)
         found = {cell: span for cell, span in found.items() if not arguments.cell or cell in arguments.cell}
@@ -107,9 +122,21 @@ class Tail(ReplayCommand):
                 self._follow(source, found, pickers, writer, ending)
         writer.end()
         self.out.flush()
+        if self._outcomes is not None:
+            self._gaps += [f"which claims of {cell} were accepted is not known for all: {gap}"
+                           for cell, gap in sorted(self._outcomes.unknown.items())]
         for gap in self._gaps:
             self.say(f"nova-sched-replay tail: {gap}")
         return errors.EXIT_GAP if self._gaps else errors.EXIT_OK
+
+    def _outcomes_of(self, source, arguments):
+        """The Outcomes to ask, None where they are not wanted."""
+        wanted = arguments.outcomes
+        if wanted or wanted is None and "ClaimProposed" in arguments.type:
+            store = self.option(arguments, "snapshots")
+            return Outcomes(History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
+                                    open_store(store) if store else None))
+        return None
 
     # --- what is wanted ----------------------------------------------------------------------------------------------
 
@@ -127,8 +154,11 @@ class Tail(ReplayCommand):
                 pattern = re.compile(arguments.grep)
             except re.error as fault:
                 raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
-            def also(cell, position, index, event):
-                return pattern.search(event_text.as_line(cell, position, index, event)) is not None
+            # Most lines match, or do not, without what takes a fold.
+            tried = (Notes(source.logs, None, arguments.full), self._notes)[self._outcomes is None:]
+
+            def also(*of):
+                return any(pattern.search(event_text.as_line(*of, notes=notes)) is not None for notes in tried)
         return Match(arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type,
                      excluded, also)
 
@@ -208,6 +238,8 @@ class Tail(ReplayCommand):
                     self._show_batch(cell, source.logs[cell], records, pickers[cell], writer)
 
     def _show_batch(self, cell, log, records, picker, writer):
+        if self._outcomes is not None:
+            self._outcomes.follow(cell, records)
         for record in records:
             hit = picker.pick(record)
             if hit is not None:
@@ -288,24 +320,24 @@ class _Rows:
         self._rows.end()
 
 
-def _writer(arguments, out, paint):
+def _writer(arguments, out, paint, notes):
     form = arguments.output or ("template" if arguments.template is not None else "pretty")
     if (form == "template") != (arguments.template is not None):
         raise errors.UsageError("-o template and --template TEXT go together; name both, or neither")
     if form == "template":
-        return _Lines(out, _templated(arguments.template))
+        return _Lines(out, _templated(arguments.template, notes))
     if form == "raw":
         return _Raw(out, None)
     if form == "csv":
-        return _Rows(out, "csv", event_text.FIELDS, event_text.as_fields)
+        return _Rows(out, "csv", event_text.FIELDS, partial(event_text.as_fields, notes=notes))
     if form == "json":
-        return _Rows(out, "json", event_text.JSON_FIELDS, event_text.as_json)
+        return _Rows(out, "json", event_text.JSON_FIELDS, partial(event_text.as_json, notes=notes))
     if form == "ndjson":
-        return _Lines(out, lambda *of: json.dumps(event_text.as_json(*of)))
-    return _Lines(out, lambda *of: event_text.as_line(*of, paint=paint))
+        return _Lines(out, lambda *of: json.dumps(event_text.as_json(*of, notes=notes)))
+    return _Lines(out, lambda *of: event_text.as_line(*of, paint=paint, notes=notes))
 
 
-def _templated(template):
+def _templated(template, notes):
     """What a template says of an event; UsageError for one that names what is no field."""
     known = ", ".join(event_text.FIELDS)
     try:
@@ -319,7 +351,7 @@ def _templated(template):
 
     def shown(*of):
         fields = {name: "-" if value is None else value if isinstance(value, int) else one_line(value)
-                  for name, value in event_text.as_fields(*of).items()}
+                  for name, value in event_text.as_fields(*of, notes=notes).items()}
         try:
             return template.format(**fields)
         except (ValueError, TypeError) as fault:

@@ -1,4 +1,6 @@
-"""How texts that came from elsewhere are shown."""
+"""Texts that came from elsewhere: how they are read from files, and shown."""
+
+from rpc_api import errors
 
 
 def one_line(text: str) -> str:
@@ -6,3 +8,24 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
+
+
+def decoded(content: bytes, path, otherwise: str = "save it as UTF-8") -> str:
+    """The text of a file: UTF-8, or UTF-16 as spreadsheets and PowerShell write it, without byte order marks.
+
+    UsageError, which names the line and ends with ``otherwise``, for bytes that are neither.
+    """
+    encoding = "utf-8"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif content[1:2] == b"\0" != content[:1]:
+        encoding = "utf-16-le"
+    elif content[:1] == b"\0" != content[1:2]:
+        encoding = "utf-16-be"
+    try:
+        # A file that was joined has marks of its parts in the middle, too.
+        return content.decode(encoding).replace("\ufeff", "")
+    except UnicodeDecodeError as fault:
+        line = content[:fault.start].count(b"\n") + 1
+        raise errors.UsageError(f"{path}:{line} is not text in {encoding.upper()} (byte 0x{content[fault.start]:02x}); "
+                                f"{otherwise}") from None

@@ -139,7 +139,7 @@ def head_lines(view, only=None) -> list[str]:
     shown = ", ".join(f"{name} {latency[name]:g}" for name in ("p50", "p95", "p99", "max")) if latency["count"] else "-"
     return [f"{stamp(view.now_ns)}  {only or 'all cells'}  {view.events_s:.1f} events/s  "
             f"{view.decisions_s:.1f} decisions/s",
-            f"last {view.window_s} s: {view.decisions} decisions, {view.placed} placed, {view.refused} refused; "
+            f"last {view.window_s} s: {view.decisions} decisions, {view.selected} selected, {view.refused} refused; "
             f"latency ms {shown}"]
 
 

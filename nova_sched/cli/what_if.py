@@ -4,12 +4,13 @@ import fnmatch
 import json
 from pathlib import Path
 
+from nova_sched.cli import what_if_picture
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
-from nova_sched.cli.text import one_line
+from nova_sched.cli.text import decoded, one_line
 from nova_sched.replay.changes import Changes, ratio_of
-from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.traffic import as_recorded, traffic_of
 from nova_sched.replay.verify import spooled
@@ -20,10 +21,12 @@ from rpc_api import errors
 EPILOG = """\
 The traffic is run twice: by the policies that it was recorded with, so that
 chance and the order of things show, and with what is asked about. Schedulers
-know as little of each other as they did. Builds succeed; instances leave when
-they left, and one that found a host only here stays. An instance is placed
-where a claim of it was accepted; what is stranded is free on providers that
-cannot take even the least that anybody asked for.
+know as little of each other as they did. An instance is placed when a claim of
+it was accepted, and built unless its builds failed for good in the logs, or
+its claim expired there. Instances leave when they left, and one that found a
+host only here stays. Hosts used are those on which an instance was built. What
+is stranded is free on providers that cannot take even the least that anybody
+asked for.
 
 --policy FILE is JSON with options as PolicyAdopted has them, which lie over
 the recorded ones, or a configuration file of the schedulers, which stands in
@@ -66,13 +69,14 @@ class WhatIf(ReplayCommand):
         add_config_file(parser)
         parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
                             help="form of the output (table)")
-        parser.add_argument("--picture", metavar="FILE", help="draw how full the cloud is over time (needs matplotlib)")
+        parser.add_argument("--picture", metavar="FILE", help="draw VCPUs and hosts in use, refused instances and stranded VCPUs "
+                                 "over time (needs matplotlib)")
 
     def run_on(self, source, arguments):
         known = catalogue(arguments)
         changes = _changes(arguments, known)
         if arguments.picture:
-            _pyplot()
+            what_if_picture.pyplot()
         prepare_memory()
         with Spool() as spool, progress(self.err, not self.option(arguments, "no_progress")) as update:
             policies = PolicyBook(known)
@@ -93,7 +97,7 @@ class WhatIf(ReplayCommand):
         else:
             self.out.write("\n".join(aligned(("", *COLUMNS), _rows(facts), COLUMNS, self.paint)) + "\n")
         if arguments.picture:
-            _draw(Path(arguments.picture), tallies)
+            what_if_picture.draw(Path(arguments.picture), _question(arguments), dict(zip(COLUMNS, tallies, strict=True)))
         return self._partial(source, tallies)
 
     def _partial(self, source, tallies):
@@ -155,8 +159,8 @@ def _option(text):
 def _policy_of(path, known):
     """(Options that lie over the recorded ones, or a whole Policy) of a file."""
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as fault:
+        text = decoded(Path(path).read_bytes(), f"--policy {path}")
+    except OSError as fault:
         raise errors.UsageError(f"--policy {path} cannot be read ({fault}); name another file") from None
     if text.lstrip().startswith("{"):
         try:
@@ -182,10 +186,20 @@ def _with_hosts(changes, hosts):
         host for host in hosts for pattern in changes.dropped if host == pattern or fnmatch.fnmatchcase(host, pattern)))
 
 
+def _question(arguments):
+    """What is asked, in the words of the options."""
+    asked = [f"{option} {value}" for option, values in (
+        ("policy", [Path(arguments.policy).name] if arguments.policy else []), ("set", arguments.options),
+        ("weigher", arguments.weighers), ("ratio", arguments.ratios), ("without host", arguments.dropped),
+        ("add host", arguments.added)) for value in values]
+    return ", ".join(asked) or "nothing is changed"
+
+
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 def _facts(tallies):
-    return {name: {"asked": one.asked, "placed": len(one.placed), "refused": sum(one.refused.values()),
+    return {name: {"asked": one.asked, "placed": len(one.placed), "built": len(one.built),
+                   "refused": sum(one.refused.values()),
                    "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
                    "hosts_used": one.hosts_used, "conflicts": one.conflicts, "vcpu_fill_at_end": round(one.fill, 4),
                    "stranded": one.stranded, "placed_elsewhere": _elsewhere(one, other)}
@@ -202,6 +216,7 @@ def _rows(facts):
         return title, *(value(facts[name]) for name in COLUMNS)
     yield row("instances asked", lambda one: one["asked"])
     yield row("placed", lambda one: one["placed"])
+    yield row("built", lambda one: one["built"])
     yield row("refused", lambda one: one["refused"])
     totals = {}
     for one in facts.values():
@@ -220,35 +235,3 @@ def _rows(facts):
     yield row("conflicts (claims refused)", lambda one: one["conflicts"])
     yield ("placed elsewhere than", "", f"{facts['re-run']['placed_elsewhere']} (recorded)",
            f"{facts['what-if']['placed_elsewhere']} (re-run)")
-
-
-def _pyplot():
-    try:
-        import matplotlib
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install "
-                                "'nova_sched[plot]', or leave --picture out") from None
-    return pyplot
-
-
-def _draw(path, tallies):
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
-    first = min((one.samples[0][0] for one in tallies if one.samples), default=0)
-    for name, one, style in zip(COLUMNS, tallies, (":", "--", "-"), strict=True):
-        axes.plot([(at - first) / 1e9 for at, _ in one.samples], [100 * fill for _, fill in one.samples], style,
-                  label=f"{name}: {len(one.placed)} of {one.asked} placed on {one.hosts_used} hosts")
-    axes.set_xlabel("seconds since the first record")
-    axes.set_ylabel("VCPUs in use (%)")
-    axes.set_ylim(0, 100)
-    axes.legend(loc="lower right")
-    axes.grid(alpha=0.3)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as fault:
-        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, "
-                                "as in fill.png") from None
-    finally:
-        pyplot.close(figure)

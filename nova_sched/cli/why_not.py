@@ -4,17 +4,20 @@ that is so."""
 import difflib
 import json
 
+from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, only_instance, summary_line
 from nova_sched.cli.text import one_line
 from nova_sched.replay import verdicts
 from nova_sched.replay.decisions import scene
+from nova_sched.replay.not_loaded import words_for
 from rpc_api import errors
 
 EPILOG = """\
-Each filter says pass, refuse, not applicable (the request asks nothing of it)
-or not run (hosts named by force pass over it). A refusal names the values
-compared, and the event that made it so.
+Each filter says pass, refuse, not applicable (the request asks nothing of it),
+not run (hosts named by force pass over it) or not loaded (name the schedulers'
+configuration with --config-file). A refusal names the values compared, and the
+event that made it so.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
@@ -23,7 +26,8 @@ examples:
 
 exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it
 was refused, or there is no such decision or host, 2 the id is ambiguous, 3 a
-log cannot be reached, 4 the logs do not hold what the decision was made on
+log cannot be reached, 4 the logs do not hold what the decision was made on, or
+only a filter that is not loaded can have refused the host
 """
 
 
@@ -48,21 +52,28 @@ class WhyNot(RequestCommand):
         refusals = [each for each in found if each.verdict == verdicts.REFUSE]
         standing = None if refusals else verdicts.standing(re_created, row)
         causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
+        open_ = () if refusals or arguments.host in one.decision.hosts else re_created.silent_filters
         if arguments.output == "json":
-            self.out.write(json.dumps(_as_json(one, arguments.host, found, causes, standing), indent=2) + "\n")
+            self.out.write(json.dumps(_as_json(one, arguments.host, found, causes, standing, open_), indent=2) + "\n")
         else:
-            self.lines(self._text(one, re_created, row, found, causes, standing))
+            self.lines(self._text(one, re_created, row, found, causes, standing, open_))
+        if open_:
+            self.say(f"nova-sched-replay why-not: whether {words_for(open_, ())} refused {arguments.host} is not known: "
+                     f"its policy {policies.why_missing(one.evidence.policy_digest)}")
+            return errors.EXIT_GAP
         return errors.EXIT_NEGATIVE if refusals else errors.EXIT_OK
 
-    def _text(self, one, re_created, row, found, causes, standing):
+    def _text(self, one, re_created, row, found, causes, standing, open_):
         host, decision = re_created.table.host_names[row], one.decision
         refused = [each for each in found if each.verdict == verdicts.REFUSE]
         role = _role(decision, host)
         first = f"{host}: refused for {refused[0].reason} ({refused[0].filter})" if refused else f"{host}: {role}"
+        if open_:
+            first = f"{host}: passed all filters that are loaded here, and {words_for(open_, ())} may have refused it"
         if refused and len(refused) > 1:
             first += f", and by {', '.join(each.filter for each in refused[1:])}"
         yield self.paint(one_line(first), "bold")
-        yield one_line(f"  request  {decision.instance_uuid} attempt {decision.attempt + 1}, {stamp(one.at_ns)}, "
+        yield one_line(f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(one.at_ns)}, "
                        f"by {one.producer}: {summary_line(one)}")
         yield f"  asked    {asked_for(one.evidence.request)}"
         for number, each in enumerate(found):
@@ -71,6 +82,11 @@ class WhyNot(RequestCommand):
                 yield one_line(f"  {each.verdict:<8} {each.filter}{f': {text}' if text else ''}")
                 if number in causes:
                     yield one_line(f"           {_event_text(causes[number])}")
+        for each in found:
+            if each.verdict == verdicts.NOT_LOADED:
+                hosts = sum(count.hosts for count in one.evidence.refusals if count.filter == each.filter)
+                yield one_line(f"  not loaded: {each.filter}, which refused {hosts or 'none'} of "
+                               f"{one.evidence.hosts_total} hosts then")
         for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
             names = [each.filter for each in found if each.verdict == verdict]
             if names:
@@ -120,10 +136,10 @@ def _row_of(re_created, name, one):
                                 + (f"; there are {', '.join(near)}" if near else "") + "; name another")
 
 
-def _as_json(one, host, found, causes, standing):
+def _as_json(one, host, found, causes, standing, open_):
     return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id,
-            "attempt": one.decision.attempt, "cell": one.cell, "position": one.position,
-            "refused": any(each.verdict == verdicts.REFUSE for each in found),
+            "attempt": attempt_of(one.decision), "cell": one.cell, "position": one.position,
+            "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
             "verdicts": [{"filter": each.filter, "verdict": each.verdict, "reason": each.reason,
                           "text": each.finding and each.finding.text, "values": each.finding and each.finding.values,
                           "cause": causes[number]._asdict() if causes.get(number) else None}

@@ -316,14 +316,15 @@ _HANDLERS = {
 class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
-    ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions (both
-    only with ``of_decisions``); ``counts``: decisions, conflicts and alternates_refused (claims refused, of
+    ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions;
+    ``placed``: instances of which a claim was accepted (all three only with ``of_decisions``); ``counts``: decisions, conflicts and alternates_refused (claims refused, of
     schedulers and of conductors), claims, events, set_aside, divergences.
     """
 
     def __init__(self, on_change=lambda cell, audit: None, of_decisions: bool = True):
         self.cells = {}
         self.reasons = {}
+        self.placed = set()
         self.decision_ns = []
         self.counts = Counter()
         self._on_change = on_change
@@ -376,6 +377,8 @@ class Audit:
                     handler(audit, event.data)
                 elif event.name == "ClaimProposed" and event.data.claim_uuid in accepted:
                     audit.claim_accepted(position, event.data)
+                    if self._of_decisions:
+                        self.placed.add(event.data.instance_uuid)
                 elif event.name == "DecisionMade":
                     self._decision(event.data)
 

@@ -100,30 +100,33 @@ def _plain(request):
 
 class Recorded(NamedTuple):
     """What the logs say for a question: the request that was looked for (None: it is not there), the names of
-    all flavors that were met on the way, and the text of the policy that was adopted last with its digest
-    (None: none was)."""
+    all flavors that were met on the way, and the text of the policy that was adopted last with its digest, cell and
+    position (None: none was)."""
 
     request: object
     flavors: frozenset
     policy: str | None
     digest: str | None
+    cell: str | None = None
+    position: int | None = None
 
 
 def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None) -> Recorded:
     """Look through logs up to some positions for the last request for a flavor, or the last one with a request id or
     of an instance; and for the policy."""
-    request = policy = digest = None
+    request = policy = digest = where = at = None
     latest, adopted, flavors = -1, -1, set()
     words = [b"PolicyAdopted"]
     if flavor is not None or like is not None:
         words.append(b"DecisionMade" if flavor is not None else like.encode("utf-8", "surrogatepass"))
     for cell, log in sorted(logs.items()):
-        for _, record in holding(log, words, last=positions.get(cell)):
+        for position, record in holding(log, words, last=positions.get(cell)):
             for event in record.events:
                 if not isinstance(event, Event):
                     continue
                 if event.name == "PolicyAdopted" and event.at_ns > adopted:
                     policy, digest, adopted = event.data.options, event.data.digest, event.at_ns
+                    where, at = cell, position
                 elif event.name == "DecisionMade" and len(words) > 1:
                     found = _asked(event.data, like)
                     if found is None:
@@ -133,7 +136,7 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
                         request, latest = found, event.at_ns
     if request is not None:
         request = request._replace(server_group=None, check_only=False) if like is not None else _plain(request)
-    return Recorded(request, frozenset(flavors), policy, digest)
+    return Recorded(request, frozenset(flavors), policy, digest, where, at)
 
 
 def _asked(decision, like):

@@ -47,6 +47,20 @@ class Changes(NamedTuple):
         except (errors.InvalidEvent, ValueError, TypeError) as fault:
             raise errors.UsageError(f"the policy cannot be used: {fault}") from None
 
+    def policy_from(self, policies, digest: str) -> Policy:
+        """What a scheduler decides by whose policy of that digest is in a PolicyBook; PolicyMissing where it is not,
+        or names what is not loaded, unless what is changed of it leaves nothing of that."""
+        if self.policy is not None:
+            return self.policy_for(self.policy)
+        if digest in policies.policies or digest not in policies.adopted:
+            return self.policy_for(policies.get(digest))
+        adopted = policies.adopted[digest]
+        changed = self.policy_for(adopted.policy)
+        names = {*changed.enabled_filters, *(name for name, _ in changed.weighers)}
+        if names.intersection((*adopted.filters, *adopted.weighers)):
+            policies.get(digest)
+        return Policy.from_json(changed.to_json(), policies.catalogue)
+
 
 def ratio_of(text: str) -> float:
     """An allocation ratio; UsageError for a text that is none."""

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from nova_sched.replay.history import World
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.reading import holding
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
@@ -71,10 +72,13 @@ def find(source, key: str, policies=None) -> list[Recorded]:
         raise errors.UsageError(f"{key!r} names no request, wanted a request id or the uuid of an instance, "
                                 f"or {LEAST_PREFIX} or more characters of its beginning")
     by_id = {}
+    if policies is not None:
+        policies.logs = source.logs
     for cell, position, event in _events_with(source.logs,
-                                              (key.encode(), b"PolicyAdopted") if policies else (key.encode(),)):
+                                              (key.encode(), b"PolicyAdopted") if policies is not None
+                                              else (key.encode(),)):
         if event.name == "PolicyAdopted" and policies:
-            policies.adopt(event.data)
+            policies.adopt(event.data, cell, position)
         elif event.name == "DecisionMade":
             for one in {event.data.request_id, event.data.instance_uuid}:
                 if one.startswith(key):
@@ -111,68 +115,49 @@ def _in_order(found):
                                                     one.position))
 
 
-class PolicyBook:
-    """The policies that logs say were adopted, by their digests; their filters and weighers are those of
-    ``catalogue``."""
-
-    def __init__(self, catalogue=BUILT_IN):
-        self.catalogue = catalogue
-        self.policies = {}
-        #: Digest -> why the policy of that digest cannot be used.
-        self.unusable = {}
-
-    @classmethod
-    def of(cls, logs, catalogue=BUILT_IN) -> "PolicyBook":
-        """Those of some logs."""
-        book = cls(catalogue)
-        for _, _, event in _events_with(logs, (b"PolicyAdopted",)):
-            if event.name == "PolicyAdopted":
-                book.adopt(event.data)
-        return book
-
-    def adopt(self, adopted) -> None:
-        """Know a policy by its digest; one that is not what its digest says is nobody's."""
-        if adopted.digest in self.policies:
-            return
-        try:
-            policy = Policy.from_json(adopted.options, self.catalogue)
-            genuine = policy.digest == adopted.digest
-        except errors.UsageError as unknown:
-            self.unusable[adopted.digest] = f"cannot be used: {unknown}; or name the configuration that loads it"
-            return
-        except (errors.NovaSchedError, TypeError):
-            genuine = False
-        if genuine:
-            self.policies[adopted.digest] = policy
-        else:
-            self.unusable.setdefault(adopted.digest, "stands in a log with options that are not those of its digest; "
-                                                     "see who adopted it")
-
-    def get(self, digest: str) -> Policy:
-        """A policy; PolicyMissing where it is not known or cannot be used."""
-        if digest not in self.policies:
-            why = self.unusable.get(digest, "is in none of the logs named; name that of cell0 too")
-            raise PolicyMissing(f"its policy {digest} {why}")
-        return self.policies[digest]
-
-
-class PolicyMissing(errors.LogGap):
-    """The policy of a decision is not in the logs, or names what this process has not."""
+def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
+    """The policies of some logs."""
+    book = PolicyBook(catalogue)
+    book.logs = logs
+    for cell, position, event in _events_with(logs, (b"PolicyAdopted",)):
+        if event.name == "PolicyAdopted":
+            book.adopt(event.data, cell, position)
+    return book
 
 
 # --- making again ---------------------------------------------------------------------------------------------------
 
 class Scene:
     """The world as a scheduler knew it when it made a decision, its own claims under way put in flight;
-    with its policy."""
+    with its policy. ``adopted`` (an Adopted) says what of the policy is not loaded; None: nothing."""
 
-    def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held):
+    def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held, adopted=None):
         self.recorded = recorded
         self.world = world
         self.policy = policy
         self.cloud = Cloud(world.table, world.projections, world.in_flight, chain)
         #: (cell, position, ClaimProposed) of the claims in flight; the position is None where it is not known.
         self.held = held
+        self.adopted = adopted
+
+    @property
+    def silent_filters(self) -> tuple:
+        """The filters of the policy that are not loaded and that refused hosts then."""
+        if self.adopted is None:
+            return ()
+        refused = {one.filter for one in self.recorded.evidence.refusals}
+        return tuple(name for name in self.adopted.filters if name in refused)
+
+    @property
+    def exact_reasons(self) -> set:
+        """(Filter, reason) of the recorded refusals of which the hosts are known: those that the chain counts before
+        the first filter that is not loaded."""
+        found = set()
+        for one in self.recorded.evidence.refusals:
+            if one.filter in self.silent_filters:
+                break
+            found.add((one.filter, one.reason))
+        return found
 
     request = property(lambda self: self.recorded.evidence.request)
     table = property(lambda self: self.world.table)
@@ -186,10 +171,10 @@ class Scene:
 
 
 def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
-    """The scene of a decision. Raises InvalidEvent where its evidence cannot be read, LogGap where logs or policy do
-    not hold what it was made on."""
+    """The scene of a decision, with as much of its policy as is loaded. Raises InvalidEvent where its evidence cannot
+    be read, LogGap where the logs do not hold what it was made on, or its policy."""
     check_readable(recorded)
-    policy = policies.get(recorded.evidence.policy_digest)
+    adopted = policies.get_adopted(recorded.evidence.policy_digest)
     check_logs(history.logs, recorded)
     world = history.world_at({cell: position.position for cell, position in recorded.known.items()})
     set_closed(world.table, recorded)
@@ -199,7 +184,7 @@ def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
                                            position)]
     for _, _, claim in held:
         world.in_flight.add(claim)
-    return Scene(recorded, world, policy, FilterChain(world.table, policy), held)
+    return Scene(recorded, world, adopted.policy, FilterChain(world.table, adopted.policy), held, adopted)
 
 
 def check_readable(recorded: Recorded) -> None:

@@ -59,7 +59,7 @@ class View(NamedTuple):
     events_s: float
     decisions_s: float
     decisions: int
-    placed: int
+    selected: int
     refused: int
     latency: dict
     reasons: tuple

@@ -1,6 +1,11 @@
 """How well a cloud is filled: what is stranded, and how full it is."""
 
 from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+VCPU = "VCPU"
 
 
 def stranded(free: dict, total: dict, least: dict) -> dict:
@@ -31,6 +36,34 @@ def stranded_in(table, least: dict) -> dict:
     wanted = {name: amount for name, amount in least.items() if name in total}
     kept = {provider: left for provider, left in free.items() if left.keys() & wanted.keys()}
     return {name: of for name, of in stranded(kept, total, wanted).items() if name in wanted}
+
+
+class Use(NamedTuple):
+    """What of a cloud is in use at a moment: VCPUs ``used``, ``hosts`` with instances, VCPUs that are ``stranded``."""
+
+    used: int
+    hosts: int
+    stranded: int
+
+
+def use_of(table, least: dict) -> Use:
+    """The Use of a host table; ``least`` as in :func:`stranded`, whose amount of VCPUs this is."""
+    index = table.classes.get(VCPU)
+    used = 0 if index < 0 else int(table.used[index, :table.count].sum())
+    return Use(used, int((table.num_instances[table.roots()] > 0).sum()), _stranded_vcpus(table, least))
+
+
+def _stranded_vcpus(table, least):
+    wanted = [(table.classes.get(name), amount) for name, amount in sorted(least.items())]
+    wanted = [(index, amount) for index, amount in wanted if index >= 0 and table.capacity[index, :table.count].any()]
+    vcpus = table.classes.get(VCPU)
+    if vcpus < 0 or VCPU not in least:
+        return 0
+    indexes = [index for index, _ in wanted]
+    capacity = table.capacity[indexes, :table.count]
+    free = np.where(capacity > 0, capacity - table.used[indexes, :table.count], 0)
+    lost = (free < np.array([[amount] for _, amount in wanted])).any(axis=0)
+    return int(free[indexes.index(vcpus), lost].clip(0).sum()) if vcpus in indexes else 0
 
 
 def fill_of(table, resource_class: str = "VCPU") -> float:

@@ -26,11 +26,11 @@ _POSITIONS = events.Evidence._fields.index("positions")
 class Interval:
     """What is counted of the whole, and of each interval of it."""
 
-    __slots__ = ("claims_accepted", "claims_refused", "decisions", "events", "failed", "latency", "placed", "refused",
+    __slots__ = ("claims_accepted", "claims_refused", "decisions", "events", "failed", "latency", "selected", "refused",
                  "retried", "started")
 
     def __init__(self):
-        self.events = self.decisions = self.placed = self.refused = self.retried = 0
+        self.events = self.decisions = self.selected = self.refused = self.retried = 0
         self.claims_accepted = self.claims_refused = self.started = self.failed = 0
         self.latency = Histogram()
 
@@ -104,11 +104,11 @@ class Stats:
 
     def _DecisionMade(self, cell, position, event, refused, both):
         data = event.data
-        placed = data.outcome == "selected"
+        selected = data.outcome == "selected"
         for one in both:
             one.decisions += 1
-            one.placed += placed
-            one.refused += not placed
+            one.selected += selected
+            one.refused += not selected
             one.retried += data.attempt > 0
             one.latency.add(data.took_ns)
         try:
@@ -116,7 +116,7 @@ class Stats:
             for known_cell, _, known, *_ in evidence[_POSITIONS]:
                 if known_cell == cell:
                     self.knowledge_lag.add(position - known - 1)
-            for _, reason, hosts in () if placed else evidence[_REFUSALS]:
+            for _, reason, hosts in () if selected else evidence[_REFUSALS]:
                 if type(reason) is not str or len(self.reasons) >= MAX_REASONS and reason not in self.reasons:
                     reason = "(another)"
                 self.reasons[reason] += 1

@@ -8,25 +8,38 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions import recorded_of
 from nova_sched.replay.history import History
-from nova_sched.replay.measures import fill_of, stranded_in
+from nova_sched.replay.measures import fill_of, stranded_in, use_of
 from nova_sched.replay.moments import time_of
 from nova_sched.replay.reading import decoded_records
 from rpc_api.codec import Event
 
-#: Moments at which the fill is noted, at most.
+#: Moments that are noted, at most twice as many.
 SAMPLES = 240
 #: Resource classes of which is said what is stranded.
 STRANDED = ("VCPU", "MEMORY_MB")
 
 
+class Sample(NamedTuple):
+    """A moment of a run: its time, VCPUs in use, hosts with instances, stranded VCPUs, and instances that were refused
+    until then."""
+
+    at_ns: int
+    used: int
+    hosts: int
+    stranded: int
+    refused: int
+
+
 class Tally:
-    """What came of some traffic: ``asked``, ``placed`` (instance -> host that it got last), ``refused`` (a reason ->
-    instances), ``conflicts`` (claims of schedulers that were refused), ``samples`` (time, used share of VCPUs),
-    ``missing`` (decisions that cannot be made)."""
+    """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
+    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason -> instances),
+    ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing`` (decisions that
+    cannot be made)."""
 
     def __init__(self):
         self.asked = 0
         self.placed = {}
+        self.not_built = set()
         self.refused = Counter()
         self.conflicts = 0
         self.missing = Counter()
@@ -35,14 +48,16 @@ class Tally:
         self.fill = 0.0
         #: Names of all hosts that were ever reported.
         self.hosts = set()
+        self._last_ns = 0
         self._every = 1
         self._seen = 0
 
-    def sample(self, at_ns, table) -> None:
-        """Note how full the cloud is, evenly over the records."""
+    def sample(self, at_ns, table, least, refused: int) -> None:
+        """Note how full the cloud is and how many instances were refused so far, evenly over the records."""
         self._seen += 1
+        self._last_ns = at_ns if at_ns is not None else self._last_ns
         if at_ns is not None and self._seen % self._every == 0:
-            self.samples.append((at_ns, round(fill_of(table), 6)))
+            self.samples.append(Sample(at_ns, *use_of(table, least), refused))
             if len(self.samples) > 2 * SAMPLES:
                 del self.samples[::2]
                 self._every *= 2
@@ -50,11 +65,17 @@ class Tally:
     def end(self, table, least) -> None:
         """Take stock of the cloud as it is at the end."""
         self.fill, self.stranded = fill_of(table), stranded_in(table, least)
+        self.samples.append(Sample(self._last_ns, *use_of(table, least), self.refused.total()))
+
+    @property
+    def built(self) -> dict:
+        """Instance -> host of those that were built."""
+        return {uuid: host for uuid, host in self.placed.items() if uuid not in self.not_built}
 
     @property
     def hosts_used(self):
-        """How many hosts got an instance."""
-        return len(set(self.placed.values()))
+        """On how many hosts an instance was built."""
+        return len(set(self.built.values()))
 
 
 class Traffic(NamedTuple):
@@ -86,7 +107,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
     """What came of the traffic in the real logs."""
     tally, table = Tally(), HostTable()
     projections = {cell: Projection(cell, table, whole) for cell, whole in whole_of(logs).items()}
-    asked, refused = set(), {}
+    asked, refused, started = set(), {}, set()
     for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
         outcomes, _ = projections[cell].fold([(position, record)])
         accepted = {one.claim_uuid for one in outcomes if one.reason is None}
@@ -99,14 +120,22 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
                 tally.hosts.add(data.host)
             elif event.name == "ClaimProposed" and data.claim_uuid in accepted:
                 tally.placed[data.instance_uuid] = data.host
+                tally.not_built.discard(data.instance_uuid)
                 refused.pop(data.instance_uuid, None)
+            elif event.name == "InstanceStarted":
+                started.add(data.consumer.instance_uuid)
+                tally.not_built.discard(data.consumer.instance_uuid)
+            elif event.name == "BuildFailed" and data.final or event.name == "ClaimExpired":
+                uuid = data.instance_uuid if event.name == "BuildFailed" else data.consumer_uuid
+                if uuid in tally.placed and uuid not in started:
+                    tally.not_built.add(uuid)
             elif event.name == "DecisionMade":
                 recorded = recorded_of(cell, position, event)
                 if recorded.evidence is not None and not recorded.evidence.request.check_only:
                     asked.add((data.request_id, data.instance_uuid))
                     if not recorded.is_selected:
                         refused[data.instance_uuid] = top_reason(recorded.evidence.refusals)
-        tally.sample(at_ns, table)
+        tally.sample(at_ns, table, traffic.least, len(refused))
         if not done % 1000:
             progress("as recorded", done, count_of(logs))
     tally.asked, tally.refused = len(asked), Counter(refused.values())

@@ -8,6 +8,7 @@ from nova_sched.filters import HostView
 from nova_sched.filters.base import Filter
 from nova_sched.replay import causes
 from nova_sched.replay.causes import Finding, Look
+from nova_sched.replay.not_loaded import FilterNotLoaded
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.decide import Candidate, candidate_of, ranked
 from nova_sched.selection.draw import host_keys
@@ -16,13 +17,15 @@ from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 
 PASS, REFUSE, NOT_APPLICABLE, NOT_RUN = "pass", "refuse", "not applicable", "not run"
+#: Of a filter that this process has not loaded.
+NOT_LOADED = "not loaded"
 #: So many of the hosts with one reason are looked at for the nearest one.
 LOOKED_AT = 200
 CLOSE_LOOK = "close look"
 
 
 class Verdict(NamedTuple):
-    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run), the stable ``reason``
+    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run, not loaded), the stable ``reason``
     of a refusal, and the Finding (None where the filter did not look)."""
 
     filter: str
@@ -64,6 +67,8 @@ def of_host(history, scene, row: int) -> list[Verdict]:
 
 
 def _verdict(one: Filter, look, scene):
+    if isinstance(one, FilterNotLoaded):
+        return Verdict(one.name, NOT_LOADED, None, None)
     refusals = list(one.refusals(HostView(look.table, np.array([look.row])), look.request, scene.policy, look.scope))
     reason = next((refusal.reason for refusal in refusals if refusal.hosts[0]), None)
     if not refusals:
@@ -80,8 +85,10 @@ def _close_look(look, scene):
 
 
 def standing(scene, row: int) -> Standing | None:
-    """Where a host stands among those that pass all filters; None where it is none of them, or they
-    cannot be weighed."""
+    """Where a host stands among those that pass all filters; None where it is none of them, they cannot be weighed, or
+    a class that had a say in it is not loaded."""
+    if scene.silent_filters or scene.adopted is not None and scene.adopted.weighers:
+        return None
     request = prefiltered(scene.request, scene.table, scene.policy)
     scope = Scope(scene.table, list(scene.world.projections.values()), scene.world.in_flight, request,
                   scene.recorded.decision.instance_uuid)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions import (
     Difference,
-    PolicyBook,
     Recorded,
     Scene,
     check_logs,
@@ -15,6 +14,7 @@ from nova_sched.replay.decisions import (
     set_closed,
 )
 from nova_sched.replay.history import History
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.reading import decoded_records
 from nova_sched.replay.spool import Spool
 from nova_sched.selection.catalogue import BUILT_IN
@@ -38,13 +38,14 @@ class Replayed(NamedTuple):
 
 def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
     """Put down all decisions and claims of some logs; ``policies`` learns theirs."""
+    policies.logs = logs
     for cell, log in sorted(logs.items()):
         for position, record in decoded_records(log):
             for event in record.events:
                 if isinstance(event, Event):
                     spool.note(cell, position, event)
                     if event.name == "PolicyAdopted":
-                        policies.adopt(event.data)
+                        policies.adopt(event.data, cell, position)
     spool.sort()
 
 

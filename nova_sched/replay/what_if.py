@@ -20,7 +20,8 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.changes import NAMESPACE, Changes, HostEvents
-from nova_sched.replay.decisions import PolicyMissing, recorded_of, set_closed
+from nova_sched.replay.decisions import recorded_of, set_closed
+from nova_sched.replay.policies import PolicyMissing
 from nova_sched.replay.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
@@ -238,7 +239,7 @@ class Run:
         self._frontier[cell] = position
         self._tapes[cell].append(position, record)
         self._read_ahead()
-        self.tally.sample(at_ns, self.table)
+        self.tally.sample(at_ns, self.table, self.traffic.least, self.tally.refused.total())
 
     def _read_ahead(self):
         """Schedulers read as far as they may, and what all have read is dropped."""
@@ -298,6 +299,7 @@ class Run:
             self._pass(cell, event)
         else:
             instance.started = True
+            self.tally.not_built.discard(instance.uuid)
             self._runs_at(instance, event.data.host)
 
     def _deleted(self, cell, event):
@@ -318,11 +320,13 @@ class Run:
         if instance is None:
             self._pass(cell, event)
         elif event.name == "ClaimExpired" and not instance.started:
+            self.tally.not_built.add(instance.uuid)
             self._leave(instance)
 
     def _failed_for_good(self, cell, event):
         instance = self._decided.get(event.data.instance_uuid)
         if instance is not None and event.data.final and not instance.started:
+            self.tally.not_built.add(instance.uuid)
             self._leave(instance)
 
     def _moved(self, cell, event):
@@ -382,6 +386,7 @@ class Run:
         if before is not None:
             self._leave(before)
         instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+        self.tally.not_built.discard(instance.uuid)
         self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid
@@ -395,7 +400,7 @@ class Run:
     def _policy(self, recorded):
         digest = recorded.evidence.policy_digest
         if digest not in self._policies:
-            self._policies[digest] = self.changes.policy_for(self.policies.get(digest))
+            self._policies[digest] = self.changes.policy_from(self.policies, digest)
         return self._policies[digest]
 
     def _place(self, scheduler, pending):

@@ -89,7 +89,8 @@ class AllocationMoved(SchemaObject):
 
 @register
 class BuildFailed(SchemaObject):
-    """A build did not succeed on a host; ``final`` when no alternate is left to try."""
+    """A build did not succeed on a host; ``final`` when no alternate is left to try. ``attempt`` counts the builds that
+    were tried for the instance, from 1; where the claim was refused none was tried on this host."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR

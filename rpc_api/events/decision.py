@@ -182,7 +182,8 @@ class Evidence(SchemaObject):
 @register
 class DecisionMade(SchemaObject):
     """A decision for one instance: ``outcome`` selected or no_valid_host; then hosts[0] is claimed, the rest are
-    alternates. ``took_ns`` is the time from the request's arrival at the scheduler to the decision."""
+    alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is the time
+    from the request's arrival at the scheduler to the decision."""
 
     VERSION = "1.1"  # 1.1: Evidence 1.1
     ROLES = SCHEDULER

@@ -120,7 +120,7 @@ SERVERS = "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\nhost-0,16,32,0,
 
 @pytest.mark.parametrize("requests, told", [
     (HEAD + "0,x,2,1,,,\n", "vcpus is 'x', wanted a number"),
-    (HEAD + "0,3,2,2,,,\n", "do not part equally over 2 NUMA nodes"),
+    (HEAD + "0,3,2,2,,,\n", "cannot be divided equally over 2 NUMA nodes"),
     (HEAD + "0,2,2,1,together,1,\n", "the policy is 'together'"),
     (HEAD + "0,2,2\n", "has not the 7 fields"),
     ("seq,vcpus\n0,1\n", "has no column 'ram_gb'"),
@@ -170,7 +170,7 @@ HUAWEI = {"servers.csv": "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\n
     ("servers.csv", "", "is empty, wanted the columns host, numa0_cpus"),
     ("servers.csv", "host,numa0_cpus\nh1,8\n", "has no column 'numa0_ram_gb'"),
     ("requests.csv", HUAWEI["requests.csv"].replace("2,4", "two,4"), "requests.csv:2: vcpus is 'two'"),
-    ("requests.csv", "\x89PNG", "no column|is no text"),
+    ("requests.csv", "\x89PNG", "no column|is not text"),
 ])
 def test_files_that_are_wrong(tmp_path, capsys, name, content, told):
     for one, text in {**HUAWEI, name: content}.items():

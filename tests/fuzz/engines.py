@@ -8,7 +8,8 @@ from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
 from nova_sched.replay.quarantine import CODES, set_aside
 from nova_sched.replay.audit import Audit
-from nova_sched.replay.decisions import PolicyBook, find
+from nova_sched.replay.decisions import find
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.history import History
 from nova_sched.replay.laws import fold_all
 from nova_sched.replay.source import Source

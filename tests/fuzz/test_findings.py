@@ -10,7 +10,7 @@ import pytest
 from nova_sched.cli import event_text
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import replay, spooled
 from nova_sched.selection.policy import Policy

@@ -5,10 +5,12 @@ import re
 
 import pytest
 
+from nova_sched.cli import event_text
 from nova_sched.cli.main import replay
 from rpc_api import events
 from rpc_api.log import open_log
 from rpc_api.packing import pack
+from tests.builders import Voice
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
 
@@ -241,3 +243,35 @@ def test_why_the_own_host_of_an_affinity_group_was_refused_is_told(capsys):
     assert said.startswith("0/2 hosts: 1 VCPU, 1 affinity") and own
     assert [(one["host"], one["reason"]) for one in facts["group_hosts"]] == [(own[1], "VCPU")]
     assert "lacked" not in said
+
+
+def test_attempts_count_from_one_everywhere(capsys):
+    """The scheduler decides twice for vm-2, as another took its host: attempts 0 and 1 in the log are 1 and 2."""
+    cloud = TinyCloud()
+    cloud.host("a", vcpus=2)
+    one, two = deciding(cloud, "one"), deciding(cloud, "two")
+    cloud.ask(one, "vm-1")
+    cloud.ask(two, "vm-2")
+    cloud.settle()
+    decided = cloud.events("cell1", "DecisionMade") + cloud.events("cell0", "DecisionMade")
+    late = next(one for one in decided if one.outcome == "no_valid_host")
+    assert late.attempt == 1
+    cloud.append("cell1", "conductor/cell1", events.BuildFailed(late.instance_uuid, late.request_id, "a", 2, "broke", True))
+    with Logs(cloud) as logs:
+        for command in (("explain", late.instance_uuid), ("show", late.instance_uuid),
+                        ("why-not", late.instance_uuid, "a"), ("tail", "--instance", late.instance_uuid)):
+            logs.run(*command)
+            said = capsys.readouterr().out
+            assert "attempt 2" in said and "attempt 0" not in said, command
+        assert "build 2, the last: broke" in said
+        assert [one["attempt"] for one in logs.json(capsys, "explain", late.instance_uuid)[1][0]["attempts"]] == [1, 2]
+        assert logs.json(capsys, "why-not", late.instance_uuid, "a")[1]["attempt"] == 2
+        shown = logs.json(capsys, "show", late.instance_uuid)[1][0]["decisions"]
+        assert [one["attempt"] for one in shown] == [1, 2]
+
+
+def test_a_host_on_which_no_build_was_tried_has_no_number_of_a_build():
+    def text(attempt, reason):
+        return event_text.text_of(Voice("conductor/x").say(events.BuildFailed("vm", "req", "a", attempt, reason, False)))
+    assert text(1, "broke") == "vm on a build 1: broke request req"
+    assert text(1, "claim refused: VCPU") == "vm on a not tried after 1 build: claim refused: VCPU request req"

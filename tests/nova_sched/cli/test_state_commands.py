@@ -284,7 +284,7 @@ def test_stats_of_a_range(told, played):
 
 def test_top_once(told):
     code, out, _ = told("top", "--once")
-    assert code == 0 and re.search(r"last 300 s: \d+ decisions, \d+ placed", out) and "hottest host" in out
+    assert code == 0 and re.search(r"last 300 s: \d+ decisions, \d+ selected", out) and "hottest host" in out
     assert re.search(r"^cell1 +\d+ +0 .* ok$", out, re.MULTILINE)
     code, out, _ = told("top", "--once", log="cell9=sqlite:////nowhere/log.db")
     assert code == 4 and "DOWN" in out

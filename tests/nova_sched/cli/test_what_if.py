@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nova_sched.cli import what_if_picture
 from nova_sched.cli.main import replay
 from rpc_api import events
 from tests.engines import TinyCloud, server_group, uuid_of
@@ -24,7 +25,10 @@ def test_the_recorded_column_is_what_was_played(played_cloud, run):
     recorded = facts["recorded"]
     assert code == 0 and recorded["asked"] == summary["requests"] and recorded["conflicts"] == summary["conflicts"]
     assert recorded["placed"] == summary["built"] + summary["max_retries_exceeded"]
-    assert recorded["refused"] == summary["no_valid_host"]
+    for word, figure in (("placed", "placed"), ("built", "built"), ("refused", "no_valid_host"),
+                         ("hosts_used", "hosts_used")):
+        assert recorded[word] == summary[figure], f"what-if and play mean the same by {word}"
+    assert summary["max_retries_exceeded"] > 0, "so that placed and built differ"
     for one in facts.values():
         assert one["placed"] + one["refused"] == one["asked"] and sum(one["refused_for"].values()) == one["refused"]
     # Nothing was changed: both runs are one.
@@ -49,6 +53,35 @@ def test_a_table_and_a_picture(run, tmp_path):
     code, said, _ = run("--add-host", "2=host-0", "--picture", str(tmp_path / "fill.png"))
     assert code == 0 and "stranded VCPU" in said and "conflicts (claims refused)" in said
     assert (tmp_path / "fill.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, monkeypatch):
+    """Twice the ratio places more: its lines show more, although it is less of the capacity."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    _, said, _ = run("--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json", "--picture",
+                     str(tmp_path / "fill.png"))
+    facts, figure = json.loads(said), pyplot.gcf()
+    panels = {panel.get_title(): panel for panel in figure.axes}
+    ends = {title: [line.get_ydata()[-1] for line in panel.get_lines()] for title, panel in panels.items()}
+    recorded, again, changed = (facts[name] for name in ("recorded", "re-run", "what-if"))
+    assert changed["vcpu_fill_at_end"] < again["vcpu_fill_at_end"] and changed["placed"] > again["placed"]
+    assert ends["VCPUs in use"][2] > ends["VCPUs in use"][1]
+    assert ends["instances refused so far"] == [one["refused"] for one in (recorded, again, changed)]
+    assert ends["stranded VCPUs"] == [one["stranded"]["VCPU"]["amount"] for one in (recorded, again, changed)]
+    assert len(ends["hosts used"]) == 3 and all(panel.get_ylabel() and panel.get_ylim()[0] == 0
+                                                for panel in panels.values())
+    assert figure.get_suptitle() == "what if: ratio VCPU=4.0, ratio MEMORY_MB=4.0"
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [one.partition(":")[0] for one in labels] == ["recorded", "re-run", "what-if"]
+    assert f"{changed['placed']:,} placed, {changed['refused']:,} refused" in labels[2]
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize("seconds, unit", [(0, "seconds"), (299, "seconds"), (300, "minutes"), (3 * 3600, "hours"),
+                                           (3 * 86400, "days")])
+def test_times_of_the_picture_have_a_unit_for_people(seconds, unit):
+    assert what_if_picture.unit_of(seconds * 10**9)[1] == unit
 
 
 @pytest.mark.parametrize("words, told", [
@@ -202,11 +235,27 @@ def test_a_request_is_placed_as_a_whole_or_not_at_all(capsys):
     assert (changed["placed"], changed["refused"]) == (0, 2)
 
 
+def test_a_build_that_failed_for_good_is_placed_and_not_built(capsys):
+    cloud = cloud_of(("a", 4, "cell1"), ("b", 4, "cell1"))
+    engine = deciding(cloud)
+    cloud.ask(engine, "vm-1", vcpus=4)
+    cloud.settle()
+    claim = cloud.events("cell1", "ClaimProposed")[0]
+    cloud.append("cell1", "conductor/cell1", events.ClaimReleased(uuid_of("vm-1"), claim.claim_uuid, "broke"),
+                 events.BuildFailed(uuid_of("vm-1"), "req-vm-1", claim.host, 1, "broke", True))
+    for one in columns(cloud, capsys):
+        assert (one["placed"], one["built"], one["hosts_used"]) == (1, 0, 0)
+
+
 def test_a_policy_as_json_and_as_a_configuration(full, tmp_path, capsys):
     policy = tmp_path / "policy.json"
-    policy.write_text('{"enabled_filters": ["ComputeFilter", "NumInstancesFilter"], "max_instances_per_host": 1}')
+    text = '{"enabled_filters": ["ComputeFilter", "NumInstancesFilter"], "max_instances_per_host": 1}'
+    policy.write_text(text)
     changed = columns(full, capsys, "--policy", str(policy))[2]
     assert changed["placed"] == 1 and changed["refused_for"] == {"too many instances": 2}
+    for form in ("utf-8-sig", "utf-16"):
+        policy.write_text(text, encoding=form)
+        assert columns(full, capsys, "--policy", str(policy))[2] == changed, "as Notepad and PowerShell write it"
     conf = tmp_path / "scheduler.conf"
     conf.write_text("[filter_scheduler]\nenabled_filters = NumInstancesFilter\nmax_instances_per_host = 1\n")
     assert columns(full, capsys, "--policy", str(conf))[2] == changed

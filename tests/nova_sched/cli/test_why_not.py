@@ -247,18 +247,6 @@ def test_the_event_is_the_one_with_which_it_began(capsys):
             and said["verdicts"][3]["cause"]["producer"] == "compute_agent/a")
 
 
-def test_a_filter_of_a_deployer_is_explained_by_its_reason(capsys):
-    cloud = TinyCloud(policy=policy_of([Few(0)], []))
-    engine = deciding(cloud)
-    cloud.host("a")
-    cloud.settle()
-    cloud.ask(engine, "vm")
-    with Logs(cloud) as logs:
-        # Without its configuration its policy cannot be used, which is said.
-        assert logs.run("why-not", uuid_of("vm"), "a") == 4
-    assert "there is no filter 'Few'" in capsys.readouterr().err
-
-
 @pytest.fixture
 def placed():
     """Two hosts, of which one was chosen."""

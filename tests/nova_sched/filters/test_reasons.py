@@ -28,5 +28,8 @@ def pattern(template):
 @pytest.mark.parametrize("name", NAMED)
 def test_declared_reasons_are_those_that_occur(name):
     declared, occurring = NAMED[name].reasons, {reason for one, reason in YIELDED if one == name}
-    assert [one for one in sorted(occurring) if not any(pattern(two).fullmatch(one) for two in declared)] == []
-    assert [one for one in declared if not any(pattern(one).fullmatch(two) for two in occurring)] == []
+    undeclared = [one for one in sorted(occurring) if not any(pattern(two).fullmatch(one) for two in declared)]
+    assert not undeclared, f"{name} refuses for {undeclared}: add that to the `reasons` of its class"
+    unseen = [one for one in declared if not any(pattern(one).fullmatch(two) for two in occurring)]
+    assert not unseen, (f"{name} declares the reasons {unseen}, for which it refuses in no row: add a row to ROWS of "
+                        "test_filters.py or test_cheap_filters.py, or remove them from its class")

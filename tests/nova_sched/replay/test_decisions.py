@@ -3,7 +3,8 @@ in one walk."""
 
 import pytest
 
-from nova_sched.replay.decisions import PolicyBook, PolicyMissing, difference, find, scene
+from nova_sched.replay.decisions import difference, find, scene
+from nova_sched.replay.policies import PolicyBook, PolicyMissing
 from nova_sched.replay.history import History
 from nova_sched.replay.reading import backwards, holding
 from nova_sched.replay.spool import Spool

@@ -13,7 +13,10 @@ AGENT, SCHEDULER = Voice("compute_agent/host-5"), Voice("scheduler/one")
 
 
 def test_every_event_has_subjects():
-    assert set(_SUBJECTS) == set(EVENTS)
+    missing = sorted(set(EVENTS) - set(_SUBJECTS))
+    assert not missing, (f"{', '.join(missing)}: add a row to _SUBJECTS in nova_sched/replay/events.py that says which "
+                         "hosts, instances, claims and requests it is about")
+    assert set(_SUBJECTS) == set(EVENTS), "a row of _SUBJECTS is of an event that there is not: remove it"
 
 
 def test_subjects():

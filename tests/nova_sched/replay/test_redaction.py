@@ -126,7 +126,7 @@ def test_policies_keep_their_digests(redactor):
 def test_every_event_that_has_a_text_is_thought_of():
     """A new event, or a new field of one, is to be looked at: is there anything private in it?"""
     untouched = {name: tuple(schema.fields) for name, schema in EVENTS.items() if name not in _HIDE}
-    assert untouched == {
+    known = {
         "LogOpened": ("cell", "epoch"), "LogRebased": ("cell", "first", "accounts_required"),
         "AccountsRequired": ("required",), "HostConfirmed": ("host", "digest"), "HostSeen": ("host",),
         "ClaimExpired": ("consumer_uuid", "claim_uuid"),
@@ -134,6 +134,11 @@ def test_every_event_that_has_a_text_is_thought_of():
         "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
         "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
         "GroupFenced": ("group_uuid", "anchor")}
+    changed = sorted(name for name in {*untouched, *known} if untouched.get(name) != known.get(name))
+    assert not changed, (
+        f"{', '.join(changed)} is new, or has other fields: where one may hold a name of a person or a project, an "
+        "address or a free text, add a row to _HIDE in nova_sched/replay/redaction.py; else write its fields into "
+        "`known` in this test")
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
 
 

@@ -43,7 +43,7 @@ def counted(written, first=None, last=None, interval_ns=None):
 def test_all_is_counted():
     stats, hosts = counted(Written(*said()))
     one = stats.all
-    assert (one.events, one.decisions, one.placed, one.refused, one.retried) == (13, 2, 1, 1, 1)
+    assert (one.events, one.decisions, one.selected, one.refused, one.retried) == (13, 2, 1, 1, 1)
     assert (one.claims_accepted, one.claims_refused, one.started, one.failed, stats.final_failures) == (2, 1, 1, 1, 1)
     assert stats.by_type["ClaimProposed"][0] == 3 and sum(count for count, _ in stats.by_type.values()) == 13
     assert stats.by_role == {**stats.by_role, "compute_agent": [4, stats.by_role["compute_agent"][1]]}
@@ -91,7 +91,7 @@ def test_intervals_add_up_to_the_whole():
     stats, _ = counted(Written(*said()), interval_ns=5 * SECOND_NS)
     rows = [stats.intervals[start] for start in sorted(stats.intervals)]
     assert sorted(stats.intervals) == [BEGAN_NS, BEGAN_NS + 5 * SECOND_NS, BEGAN_NS + 10 * SECOND_NS]
-    for name in ("events", "decisions", "placed", "refused", "claims_accepted", "claims_refused", "started", "failed"):
+    for name in ("events", "decisions", "selected", "refused", "claims_accepted", "claims_refused", "started", "failed"):
         assert sum(getattr(one, name) for one in rows) == getattr(stats.all, name)
 
 
@@ -162,7 +162,7 @@ def test_a_view_counts_the_window():
     assert (one.position, one.last, one.lag, one.down) == (12, 20, 8, None)
     assert (one.events_s, one.decisions_s) == (1.0, 0.2)  # the seconds 3 to 12
     assert (other.position, other.lag, other.down) == (None, 0, "the broker is away")
-    assert (view.decisions, view.placed, view.refused) == (2, 1, 1) and view.reasons == (("VCPU", 1), ("disabled", 1))
+    assert (view.decisions, view.selected, view.refused) == (2, 1, 1) and view.reasons == (("VCPU", 1), ("disabled", 1))
     assert view.hosts == (("cell1", "a", 4), ("cell1", "b", 2)) and view.latency["max"] == 8
     scheduler, = view.schedulers
     assert (scheduler.decisions, scheduler.refused, scheduler.lag) == (2, 1, 2)
@@ -254,7 +254,7 @@ def test_the_view_is_drawn_and_minds_its_keys():
             return str(app.query_one(f"#{name}").content)
         async with app.run_test(size=(100, 40)) as pilot:
             await pilot.pause()
-            assert "1 placed, 1 refused" in shown("head") and "DOWN: the [broker] is away" in shown("cells")
+            assert "1 selected, 1 refused" in shown("head") and "DOWN: the [broker] is away" in shown("cells")
             assert "VCPU" in shown("reasons") and "scheduler/one" in shown("schedulers")
             assert shown("hosts").index("a  ") < shown("hosts").index("b  ")
             await pilot.press("c")

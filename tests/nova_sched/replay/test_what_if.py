@@ -3,7 +3,7 @@
 import pytest
 
 from nova_sched.replay.changes import Changes, copy_of
-from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.traffic import traffic_of
 from nova_sched.replay.verify import spooled

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nova_sched.selection import prefilters
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.prefilters import Refused, aggregates_of_segment, prefiltered
 from rpc_api import events
@@ -160,3 +161,16 @@ def test_devices_of_a_flavor_must_be_of_the_owner_too():
     assert [one.required_traits for one in found.groups] == [(), ("OWNER_NOVA", "Z"), ("Z",)]
     already = asked._replace(root_required=("OWNER_NOVA",))
     assert prefiltered(already, cloud.table, Policy()) is already
+
+
+@pytest.mark.parametrize("one", prefilters._REQUEST_FILTERS, ids=lambda one: one.__name__.strip("_"))
+def test_every_request_filter_has_a_row(one, monkeypatch):
+    monkeypatch.setattr(prefilters, "_REQUEST_FILTERS", (one,))
+    cloud = Asked(*SAID)
+    for options, facts, _ in ROWS:
+        asked = request(**{"groups": (PLAIN,), **facts})
+        if prefiltered(asked, cloud.table, Policy(**options)) is not asked:
+            return
+    assert one is prefilters._owner_nova, (
+        f"the request filter {one.__name__} adds nothing in any row: add a row (options, facts of the request, what is "
+        "added) to ROWS of this file")

@@ -1,16 +1,19 @@
 """A deployer's classes in a scheduler: their faults are those of one request,
 and decisions by them can be made again."""
 
+import json
 import logging
+from hashlib import blake2b
 
 import pytest
 
-from nova_sched.replay.decisions import PolicyBook
+from nova_sched.replay.decisions import policies_of
 from nova_sched.replay.verify import replay
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.service.engine import CELL0
 from rpc_api import errors, events
 from rpc_api.log import open_log
+from rpc_api.packing import pack
 from tests.engines import TinyCloud, hosts_of, uuid_of
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
 
@@ -76,7 +79,7 @@ def replayed(cloud, catalogue=BUILT_IN):
     for cell, log in logs.items():
         log.append(cloud.logs[cell])
     try:
-        return list(replay(logs, catalogue)), PolicyBook.of(logs, catalogue)
+        return list(replay(logs, catalogue)), policies_of(logs, catalogue)
     finally:
         for log in logs.values():
             log.delete()
@@ -101,8 +104,8 @@ def test_decisions_are_made_again_the_same(decided):
 def test_who_knows_not_the_classes_says_so_and_loads_nothing(decided):
     made, _ = replayed(decided)
     assert len(made) == 8 and {one.again for one in made} == {None}
-    assert "there is no filter 'Few', wanted one of" in made[0].difference.text
-    assert "name the configuration that loads it" in made[0].difference.text
+    assert (f"its policy {decided.policy.digest} is in cell0 at position 0, and names the filter Few and the weighers "
+            "Free, Crowded, not loaded here; name the schedulers' configuration") in made[0].difference.text
 
 
 def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):
@@ -118,4 +121,8 @@ def test_a_forged_policy_loads_nothing(decided):
     forged = policy_of([Moody()]).to_json().replace("Moody", "os.system")
     decided.append(CELL0, "scheduler/two", events.PolicyAdopted("0" * 16, forged))
     made, policies = replayed(decided, decided.policy.catalogue)
-    assert "no filter 'os.system'" in policies.unusable["0" * 16] and len(made) == 8
+    assert "not those of its digest" in policies.unusable["0" * 16] and len(made) == 8
+    genuine = policy_of([Moody()])
+    named = genuine.to_json().replace("Moody", "os.system")
+    policies.adopt(events.PolicyAdopted(blake2b(pack(json.loads(named)), digest_size=8).hexdigest(), named))
+    assert "os.system" not in policies.catalogue.filters

@@ -88,7 +88,12 @@ def test_raw(name, said, policy, wanted):
 
 
 def test_every_weigher_has_rows():
-    assert {row[0] for row in RAW} | {"CrossCellWeigher", "MetricsWeigher", "ImagePropertiesWeigher"} == set(BUILT_IN)
+    elsewhere = {"CrossCellWeigher", "MetricsWeigher", "ImagePropertiesWeigher"}
+    missing = sorted(set(BUILT_IN) - elsewhere - {row[0] for row in RAW})
+    assert not missing, (f"{', '.join(missing)} has no row: add one (name, events, policy of the group, host -> raw "
+                         "value) to RAW, or tests of its own below and its name to `elsewhere`")
+    gone = sorted(elsewhere - set(BUILT_IN))
+    assert not gone, f"there are no weighers {', '.join(gone)} any more: remove them here"
     assert [name for name, _ in DEFAULT_WEIGHERS] == list(BUILT_IN)
 
 
