@@ -7,6 +7,7 @@ that starts wants to end with one sentence instead.
 import socket
 
 from rpc_api import errors
+from rpc_api.broker_url import uses_tls
 
 DEFAULT_PORT = 5672
 
@@ -16,7 +17,7 @@ def check_broker(url, conf, timeout: float) -> None:
 
     With TLS, only that a host takes connections is looked at.
     """
-    tls = "ssl" in url.query and url.query["ssl"] not in ("0", "false", "False") or conf.oslo_messaging_rabbit.ssl
+    tls = uses_tls(url) if "ssl" in url.query else conf.oslo_messaging_rabbit.ssl
     faults = []
     for host in url.hosts or ():
         name, port = host.hostname or "localhost", host.port or DEFAULT_PORT

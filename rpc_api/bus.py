@@ -21,7 +21,9 @@ import time
 from concurrent import futures
 from importlib import import_module
 
-from rpc_api import concurrency, errors, nova_exception
+from oslo_config import cfg
+
+from rpc_api import broker_url, concurrency, errors, nova_exception
 from rpc_api.nova_exception import NovaException
 from rpc_api.serializer import RpcSerializer
 from rpc_api.stop_consuming import cancel_consumers
@@ -201,21 +203,28 @@ class MessagingBus:
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
         try:
+            self._url = self._parsed(conf, url)
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
-            self._transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=[])
-            self._url = oslo_messaging.TransportURL.parse(conf, url)
-        except (oslo_messaging.DriverLoadFailure, oslo_messaging.InvalidTransportURL) as fault:
+            self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
+        except broker_url.WrongURL as wrong:
+            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
+        except oslo_messaging.DriverLoadFailure as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+        except cfg.NoSuchOptError as fault:
+            raise errors.UsageError(f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
+                                    "options of [oslo_messaging_rabbit]; mend transport_url") from None
         except ValueError:
-            # Its text quotes what stands where a port was looked for: part of a password that is not percent-encoded.
-            raise errors.UsageError(
-                "the transport URL cannot be used (a host or a port in it is not one); mend transport_url, and "
-                "percent-encode what its password has of @ : / ? #") from None
+            raise errors.UsageError("the transport URL cannot be used: an option in it has a wrong value, wanted "
+                                    "one as in [oslo_messaging_rabbit]; mend transport_url") from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
         self._pool = concurrency.DaemonPool(threads, "rpc call")
+
+    def _parsed(self, conf, url):
+        self._messaging.TransportURL(conf)  # registers transport_url
+        return broker_url.parse(url or conf.transport_url, conf)
 
     def check(self, timeout: float = CHECK_TIMEOUT) -> None:
         """Raise LogUnavailable unless a server of the broker lets us in: oslo.messaging itself would try for ever."""

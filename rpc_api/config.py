@@ -95,8 +95,10 @@ def cell0_log(conf) -> str:
 def check_account(conf, role: str, name: str, *urls: str) -> None:
     """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
-        user = parse_address(url).user if url.startswith(("rabbit://", "rabbits://")) else None
-        if not speaks_for(user, f"{role}/{name}"):
+        of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
+        for user in (parse_address(url).users if of_broker else (None,)):
+            if speaks_for(user, f"{role}/{name}"):
+                continue
             raise errors.UsageError(
                 f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
                 f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "
