@@ -13,6 +13,8 @@ FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost"
 ENCODED = "these percent-encoded"
 _PLACE = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:[0-9]+)?")
 _PORT_MAX = 65535
+_NO_PLACE = ("a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
+             f"{FORM} with {ENCODED}")
 
 
 class WrongURL(Exception):
@@ -61,23 +63,21 @@ def _parse_one(conf, scheme, place, tail):
         raise WrongURL("it has no scheme") from None
     except ValueError:
         # Its text quotes what it found where a host or a port belongs.
-        raise WrongURL("a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
-                       f"{FORM} with {ENCODED}") from None
+        raise WrongURL(*_NO_PLACE) from None
     if place:
         _check_place(place.rpartition("@")[2], parsed.hosts[0].port)
     return parsed
 
 
 def _check_place(text, port):
-    """Raise WrongURL unless ``text`` is a host, host:port, [IPv6]:port or an IPv6 address, as oslo.messaging took it."""
+    """Raise WrongURL unless ``text`` is a host, host:port, [IPv6]:port or an IPv6 address."""
     known = _PLACE.fullmatch(text)
     bracketed = known and text.startswith("[") and text[1:].partition("]")[0]
     if bracketed or not known:
         try:
             ipaddress.IPv6Address(bracketed or text)
         except ValueError:
-            raise WrongURL("a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
-                           f"{FORM} with {ENCODED}") from None
+            raise WrongURL(*_NO_PLACE) from None
     if port is not None and not 1 <= port <= _PORT_MAX:
         raise WrongURL("a port in it is not one", f"1 to {_PORT_MAX}")
 

@@ -21,7 +21,8 @@ CELLS_GROUP = cfg.OptGroup("cells", "The cells and their logs")
 CELLS_OPTS = [
     cfg.StrOpt("cell0_log", secret=True,
                help="URL of the API level's own log: sqlite:////path/to/file.db or "
-                    "rabbit://user:password@host:port/vhost?stream=NAME. Schedulers need it."),
+                    "rabbit://user:password@host:port/vhost?stream=NAME, with several brokers in the form of "
+                    "transport_url. Schedulers need it."),
     cfg.ListOpt("enabled", default=[],
                 help="Names of the cells. Each has a section [cell:NAME]."),
     cfg.BoolOpt("require_accounts",
@@ -43,7 +44,8 @@ SNAPSHOTS_OPTS = [
                       "that of cell0. Keep a multiple of it in the logs."),
 ]
 
-CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled")
+CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled",
+                          help="A section for each name in [cells] enabled, such as [cell:cell1].")
 CELL_OPTS = [
     cfg.StrOpt("log", secret=True, help="URL of the cell's log, as [cells] cell0_log."),
     cfg.StrOpt("transport_url", secret=True,
@@ -66,6 +68,14 @@ def list_opts():
     return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
             (scheduler.GROUP, scheduler.OPTS),
             (conductor.GROUP, conductor.OPTS), (agent.GROUP, agent.OPTS)]
+
+
+def set_defaults() -> None:
+    """Give options of libraries the defaults that they have here, for oslo-config-generator."""
+    import oslo_messaging
+
+    from rpc_api.bus import DEFAULT_EXCHANGE
+    oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
 def register(conf) -> None:

@@ -8,13 +8,14 @@ from nova_sched.selection.catalogue import BUILT_IN
 def add_config_file(parser) -> None:
     """Add ``--config-file``, for what decides by filters and weighers that are not built in."""
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files",
-                        help="configuration of the schedulers, for filters and weighers that are not built in (default: the "
-                             "file that the services find, such as /etc/nova_sched/nova_sched.conf)")
+                        help="configuration of the schedulers, for filters and weighers that are not built in "
+                             "(default: the file that services find, such as /etc/nova_sched/nova_sched.conf)")
 
 
 def catalogue(arguments):
-    """The filters and weighers of the command's configuration, or of the one that services find; the built-in ones if
-    there is none."""
+    """The filters and weighers of the command's configuration, or of the one that services find.
+
+    The built-in ones if there is none."""
     from nova_sched.service import command_config
     paths = arguments.config_files
     if not paths and not all(map(_readable, command_config.found() or [""])):

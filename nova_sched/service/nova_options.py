@@ -1,12 +1,12 @@
 """Options of Nova that have no effect here, and what an operator who copies nova.conf sets instead.
 
-Read from the options of Nova 34 for schedulers, conductors and compute hosts, and from the older names that guides still
-have. Options that have Nova's name and meaning here are not in it.
+Read from the options of Nova 34 for schedulers, conductors and compute hosts, and from the older names that guides
+still have. Options that have Nova's name and meaning here are not in it.
 """
 
 _ELSEWHERE = "leave that to the nova.conf of the Nova service that reads it"
-_RATIO = ("allocation ratios are part of what an agent reports; the driver local reports 4 for VCPU and 1 for the rest, "
-          "and no option changes that")
+_RATIO = ("allocation ratios are part of what an agent reports; the driver local reports 4 for VCPU and 1 for the "
+          "rest, and no option changes that")
 _PROCESSES = "run more processes of the service, each with a name of its own"
 _THREADS = "choose the concurrency mode with NOVA_SCHED_CONCURRENCY in the environment"
 
@@ -15,8 +15,8 @@ _OPTIONS = (
     ("DEFAULT", "cpu_allocation_ratio ram_allocation_ratio disk_allocation_ratio initial_cpu_allocation_ratio "
                 "initial_ram_allocation_ratio initial_disk_allocation_ratio", _RATIO),
     ("DEFAULT", "reserved_host_memory_mb", "set [compute_agent] reserved_memory_mb"),
-    ("DEFAULT", "reserved_host_cpus vcpu_pin_set", "set [compute] cpu_shared_set and cpu_dedicated_set to the CPUs that "
-                                                   "guests may have"),
+    ("DEFAULT", "reserved_host_cpus vcpu_pin_set",
+     "set [compute] cpu_shared_set and cpu_dedicated_set to the CPUs that guests may have"),
     ("DEFAULT", "reserved_host_disk_mb reserved_huge_pages", "nothing of the kind can be reserved here"),
     ("DEFAULT", "host", "set [scheduler] name, [conductor] name or [compute_agent] host"),
     ("DEFAULT", "compute_driver", "set [compute_agent] driver"),
@@ -51,8 +51,10 @@ _OPTIONS = (
                 "my_shared_fs_storage_ip flat_injected record daemon ssl_only source_is_ipv6 cert key web pybasedir "
                 "periodic_enable periodic_fuzzy_delay enabled_apis osapi_compute_listen osapi_compute_listen_port "
                 "osapi_compute_workers metadata_listen metadata_listen_port metadata_workers auth_strategy "
-                "use_neutron firewall_driver allow_resize_to_same_host", _ELSEWHERE),
-    ("scheduler", "discover_hosts_in_cells_interval", "a host is known as soon as its agent reports it; leave that out"),
+                "use_neutron firewall_driver tcp_keepidle wsgi_log_format client_socket_timeout max_header_line "
+                "api_paste_config wsgi_default_pool_size wsgi_keep_alive wsgi_server_debug backlog", _ELSEWHERE),
+    ("scheduler", "discover_hosts_in_cells_interval",
+     "a host is known as soon as its agent reports it; leave that out"),
     ("scheduler", "workers", f"{_PROCESSES} ([scheduler] name)"),
     ("scheduler", "max_placement_results", "a decision looks at all hosts; leave that out"),
     ("filter_scheduler", "track_instance_changes", "the logs always say what runs on a host; leave that out"),
@@ -64,7 +66,8 @@ _OPTIONS = (
                 "live_migration_wait_for_vif_plug max_concurrent_disk_ops max_disk_devices_to_attach "
                 "provider_config_location image_type_exclude_list vmdk_allowed_types update_resources_max_workers",
      _ELSEWHERE),
-    ("neutron", "ovs_bridge default_floating_pool physnets service_metadata_proxy metadata_proxy_shared_secret", _ELSEWHERE),
+    ("neutron", "ovs_bridge default_floating_pool physnets service_metadata_proxy metadata_proxy_shared_secret",
+     _ELSEWHERE),
     ("workarounds", "disable_rootwrap disable_libvirt_livesnapshot handle_virt_lifecycle_events "
                     "disable_group_policy_check_upcall enable_numa_live_migration "
                     "ensure_libvirt_rbd_instance_dir_cleanup never_download_image_if_on_rbd "
@@ -111,12 +114,13 @@ _SECTIONS = {
     "upgrade_levels": "the versions of the RPC are agreed on by the services; leave that out",
     "notifications": "the logs are the record of what happens; leave that out",
     **dict.fromkeys((
-        "api", "api_settings", "barbican", "barbican_service_user", "cache", "cinder", "console", "consoleauth", "cyborg",
-        "devices", "ephemeral_storage_encryption", "glance", "guestfs", "hyperv", "image_cache", "ironic", "key_manager",
-        "keystone", "libvirt", "manila", "mks", "nova_sys_admin", "os_brick", "os_vif_linux_bridge", "os_vif_ovs",
-        "osapi_v21", "powervm", "privsep", "privsep_osbrick", "quota", "rdp", "remote_debug", "serial_console",
-        "service_user", "spice", "vault", "vendordata_dynamic_auth", "vif_plug_linux_bridge_privileged",
-        "vif_plug_ovs_privileged", "vmware", "vnc", "wsgi", "xenserver", "xvp", "zvm"), _ELSEWHERE),
+        "api", "api_settings", "barbican", "barbican_service_user", "cache", "cinder", "console", "consoleauth",
+        "cyborg", "devices", "ephemeral_storage_encryption", "glance", "guestfs", "hyperv", "image_cache", "ironic",
+        "key_manager", "keystone", "libvirt", "manila", "mks", "nova_sys_admin", "os_brick", "os_vif_linux_bridge",
+        "os_vif_ovs", "osapi_v21", "powervm", "privsep", "privsep_osbrick", "quota", "rdp", "remote_debug",
+        "serial_console", "service_user", "spice", "vault", "vendordata_dynamic_auth",
+        "vif_plug_linux_bridge_privileged", "vif_plug_ovs_privileged", "vmware", "vnc", "wsgi", "xenserver", "xvp",
+        "zvm"), _ELSEWHERE),
 }
 OPTIONS = {(section, name): instead for section, names, instead in _OPTIONS for name in names.split()}
 

@@ -19,8 +19,10 @@ from rpc_api.config import CELL_GROUP
 LOG = logging.getLogger(__name__)
 
 ENTRY_POINTS = "oslo.config.opts"
-#: Names of entry points start with one of them; what is not installed has nothing to list.
-LISTED = ("nova_sched.", "oslo.", "keystonemiddleware")
+OURS = "nova_sched."
+#: Entry points of the libraries that services read options with; what is not installed has nothing to list.
+LISTED = frozenset({"oslo.concurrency", "oslo.config", "oslo.log", "oslo.messaging", "oslo.reports",
+                    "oslo.service.periodic_task", "oslo.service.service", "oslo.versionedobjects"})
 #: Its list brings keystoneauth1 with it, which few need and which takes a quarter of a second.
 SCHEDULERS = "nova_sched.scheduler"
 #: Sections of libraries that not every installation has; they may be in a file that serves Nova too.
@@ -44,9 +46,12 @@ def warn(conf) -> None:
         LOG.warning("%s", text)
 
 
-def unread(conf) -> Iterator[str]:
-    """A sentence for each: the file, the section, the option, and what to do. Files that cannot be read have none."""
-    files = {path: sections for path in files_of(conf) if (sections := _parsed(path)) is not None}
+def unread(conf, paths=None) -> Iterator[str]:
+    """A sentence for each: the file, the section, the option, and what to do. Files that cannot be read have none.
+
+    ``paths``: the files, by default those that ``conf`` has read.
+    """
+    files = {path: sections for path in (files_of(conf) if paths is None else paths) if (sections := _parsed(path)) is not None}
     if files:
         yield from _Known(conf, files).sentences()
 
@@ -108,7 +113,7 @@ class _Known:
 
     def _listed(self):
         for entry in metadata.entry_points(group=ENTRY_POINTS):
-            if entry.name.startswith(LISTED) and entry.name != SCHEDULERS:
+            if entry.name in LISTED or entry.name.startswith(OURS) and entry.name != SCHEDULERS:
                 try:
                     yield from entry.load()()
                 except Exception as fault:
