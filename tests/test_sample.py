@@ -70,7 +70,7 @@ def validate(path):
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("text", documented())
+@pytest.mark.parametrize("text", [*documented()])
 def test_documented_files_are_valid(tmp_path, text):
     path = tmp_path / "documented.conf"
     path.write_text(text)

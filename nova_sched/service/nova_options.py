@@ -53,6 +53,13 @@ _OPTIONS = (
                 "osapi_compute_workers metadata_listen metadata_listen_port metadata_workers auth_strategy "
                 "use_neutron firewall_driver tcp_keepidle wsgi_log_format client_socket_timeout max_header_line "
                 "api_paste_config wsgi_default_pool_size wsgi_keep_alive wsgi_server_debug backlog", _ELSEWHERE),
+    ("DEFAULT", "api_paste_config console_allowed_origins console_token_ttl default_notification_level "
+                "image_cache_manager_interval image_cache_subdirectory_name notification_format "
+                "notify_on_state_change novncproxy_base_url novncproxy_host novncproxy_port quota_cores "
+                "quota_injected_file_content_bytes quota_injected_file_path_length quota_injected_files "
+                "quota_instances quota_key_pairs quota_metadata_items quota_ram quota_server_group_members "
+                "quota_server_groups remove_unused_base_images remove_unused_original_minimum_age_seconds "
+                "secure_proxy_ssl_header vnc_enabled", _ELSEWHERE),
     ("scheduler", "discover_hosts_in_cells_interval",
      "a host is known as soon as its agent reports it; leave that out"),
     ("scheduler", "workers", f"{_PROCESSES} ([scheduler] name)"),

@@ -89,9 +89,12 @@ def _say(program, text, code):
 def _run(program, argv, app):
     from oslo_config import cfg
 
-    from nova_sched.service import unread_options
+    from nova_sched.service import completion, unread_options
     conf = cfg.ConfigOpts()
     _register(conf, app)
+    if completion.asked(argv):
+        print(completion.of_options(conf, program, project=PROJECT, version=version()), end="")
+        return errors.EXIT_OK
     parse(conf, program, argv)
     share(conf)
     _set_up_log(conf, program)

@@ -22,3 +22,6 @@ def value(path, section, name):
     nova.conf.pci.register_opts(conf)
     conf(["--config-file", path], default_config_dirs=[])
     return conf[section][name]
+
+
+ASKS = (old_names, value)
