@@ -6,7 +6,7 @@ import uuid
 from concurrent import futures
 
 from rpc_api import conductor as conductor_rpc
-from rpc_api import errors, messages
+from rpc_api import errors, log_context, messages
 from rpc_api import scheduler as scheduler_rpc
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
@@ -74,6 +74,10 @@ class ApiConductor:
             done.set_exception(fault)
 
     def _build_all(self, selections, context, spec_obj, instance_uuids, done):
+        with log_context.of(context):
+            self._build_each(selections, context, spec_obj, instance_uuids, done)
+
+    def _build_each(self, selections, context, spec_obj, instance_uuids, done):
         try:
             request_id = getattr(context, "global_request_id", None) or context.request_id
             started = []

@@ -23,7 +23,7 @@ from importlib import import_module
 
 from oslo_config import cfg
 
-from rpc_api import broker_url, concurrency, errors, nova_exception
+from rpc_api import broker_url, concurrency, errors, log_context, nova_exception
 from rpc_api.nova_exception import NovaException
 from rpc_api.serializer import RpcSerializer
 from rpc_api.stop_consuming import cancel_consumers
@@ -74,7 +74,8 @@ def invoke(endpoints, serializer, ctxt, method, arguments):
         if not getattr(endpoint, "TAKES_PRIMITIVES", False):
             # An endpoint that hands calls on to another process wants them as they travel.
             arguments = {name: serializer.deserialize_entity(None, value) for name, value in arguments.items()}
-        return target(ctxt, **arguments)
+        with log_context.of(ctxt):
+            return target(ctxt, **arguments)
     raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
 
 
@@ -289,14 +290,16 @@ class _Answering:
             raise AttributeError(method)
 
         def answer(ctxt, **arguments):
-            try:
-                context = self._serializer.deserialize_context(ctxt)
-                result = invoke(self._endpoints, self._serializer, context, method, arguments)
-                result = result.result() if isinstance(result, futures.Future) else result
-                return self._serializer.serialize_entity(None, result)
-            except Exception as fault:
-                refusal = self._refusal(expected(fault))
-            raise refusal
+            # A context that is made stays the thread's own, whose next call is of somebody else.
+            with log_context.of(None):
+                try:
+                    context = self._serializer.deserialize_context(ctxt)
+                    result = invoke(self._endpoints, self._serializer, context, method, arguments)
+                    result = result.result() if isinstance(result, futures.Future) else result
+                    return self._serializer.serialize_entity(None, result)
+                except Exception as fault:
+                    refusal = self._refusal(expected(fault))
+                raise refusal
         return answer
 
     def _refusal(self, fault):

@@ -122,12 +122,12 @@ _SECTIONS = {
     "notifications": "the logs are the record of what happens; leave that out",
     **dict.fromkeys((
         "api", "api_settings", "barbican", "barbican_service_user", "cache", "cinder", "console", "consoleauth",
-        "cyborg", "devices", "ephemeral_storage_encryption", "glance", "guestfs", "hyperv", "image_cache", "ironic",
-        "key_manager", "keystone", "libvirt", "manila", "mks", "nova_sys_admin", "os_brick", "os_vif_linux_bridge",
-        "os_vif_ovs", "osapi_v21", "powervm", "privsep", "privsep_osbrick", "quota", "rdp", "remote_debug",
-        "serial_console", "service_user", "spice", "vault", "vendordata_dynamic_auth",
-        "vif_plug_linux_bridge_privileged", "vif_plug_ovs_privileged", "vmware", "vnc", "wsgi", "xenserver", "xvp",
-        "zvm"), _ELSEWHERE),
+        "cyborg", "devices", "ephemeral_storage_encryption", "glance", "guestfs", "hyperv", "image_cache",
+        "ironic", "key_manager", "keymgr", "keystone", "libvirt", "manila", "mks", "nova_sys_admin", "os_brick",
+        "os_vif_linux_bridge", "os_vif_ovs", "osapi_v21", "powervm", "privsep", "privsep_osbrick", "quota",
+        "rdp", "remote_debug", "serial_console", "service_user", "spice", "vault", "vendordata_dynamic_auth",
+        "vif_plug_linux_bridge_privileged", "vif_plug_ovs_privileged", "vmware", "vnc", "wsgi", "xenserver",
+        "xvp", "zvm"), _ELSEWHERE),
 }
 OPTIONS = {(section, name): instead for section, names, instead in _OPTIONS for name in names.split()}
 
