@@ -64,9 +64,10 @@ fuzz: setup $(VENV)/.atheris
 test-long: test-setup $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
 
-# docs/reference/*.md from the code; a test says when that is due.
+# docs/reference/*.md and the sample configuration from the code; a test says when that is due.
 reference: setup
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/oslo-config-generator --config-file etc/nova_sched/config-generator.conf
 
 bench: setup
 	$(BIN)/python -m bench

@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from rpc_api import errors
 from rpc_api.log import SCHEMES
+from rpc_api.log.checks import mask_password
 
-MASK = "***"
 SHARED = ("sqlite", "rabbit", "rabbits")
 
 
@@ -20,9 +20,8 @@ def cell_log_url(base: str, cell: str) -> str:
         query = f"?{parts.query}" if parts.query else ""
         return f"sqlite://{parts.netloc}{stem}.{cell}.db{query}"
     if parts.scheme in ("rabbit", "rabbits"):
-        query = dict(parse_qsl(parts.query))
-        query["stream"] = f"{stream_of(base)}.{cell}"
-        return urlunsplit(parts._replace(query=urlencode(query)))
+        query = {**dict(parse_qsl(parts.query)), "stream": f"{stream_of(base)}.{cell}"}
+        return f"{base.partition('?')[0]}?{urlencode(query)}"
     raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
                             f"{', '.join(one + '://' for one in SCHEMES)}; mend --log")
 
@@ -34,10 +33,7 @@ def stream_of(url: str) -> str:
 
 def masked(url: str) -> str:
     """A URL that may be shown and kept: its password is three stars."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", f":{MASK}@")))
+    return mask_password(url)
 
 
 def is_shared(url: str) -> bool:
@@ -50,4 +46,7 @@ def transport_url(url: str) -> str | None:
     parts = urlsplit(url)
     if parts.scheme not in ("rabbit", "rabbits"):
         return None
-    return urlunsplit(parts._replace(scheme="rabbit", query="ssl=1" if parts.scheme == "rabbits" else ""))
+    query = {name: value for name, value in parse_qsl(parts.query) if name != "stream"}
+    if parts.scheme == "rabbits":
+        query["ssl"] = "1"
+    return urlunsplit(parts._replace(scheme="rabbit", query=urlencode(query)))

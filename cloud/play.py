@@ -102,7 +102,7 @@ class Cloud:
             return LocalBus()
         from oslo_config import cfg
         if not cfg.CONF._args:
-            cfg.CONF([], project="nova_sched", default_config_files=[])
+            cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
         return MessagingBus(cfg.CONF, url, EXCHANGE, threads=min(MAX_CALLS, self.settings.in_flight))
 
     def split_hosts(self):

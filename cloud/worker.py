@@ -66,7 +66,7 @@ def _serve(settings, endpoint):
 
     from rpc_api.bus import MessagingBus
     from rpc_api.scheduler import VERSION
-    cfg.CONF([], project="nova_sched", default_config_files=[])
+    cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     bus = MessagingBus(cfg.CONF, settings.transport, settings.exchange)
     return bus.serve(settings.topic, settings.name, [endpoint], VERSION)
 

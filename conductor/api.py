@@ -5,7 +5,7 @@ import threading
 import uuid
 from concurrent import futures
 
-from rpc_api import concurrency, errors, messages
+from rpc_api import concurrency, errors, log_context, messages
 from rpc_api import conductor as conductor_rpc
 from rpc_api import scheduler as scheduler_rpc
 from rpc_api.bus import expected
@@ -105,6 +105,10 @@ class ApiConductor:
         done.set_result([_not_built(one, messages.SERVICE_UNAVAILABLE, fault) for one in instance_uuids])
 
     def _build_all(self, selections, context, spec_obj, instance_uuids, done):
+        with log_context.of(context):
+            self._build_each(selections, context, spec_obj, instance_uuids, done)
+
+    def _build_each(self, selections, context, spec_obj, instance_uuids, done):
         try:
             builds = self._builds(selections, context, spec_obj, instance_uuids)
             started = [(build.instance_uuid, cell, self._cells[cell].build_instance(context, build))

@@ -10,6 +10,7 @@ import socket
 import amqp
 
 from rpc_api import errors, faults
+from rpc_api.broker_url import uses_tls
 
 DEFAULT_PORT = 5672
 
@@ -19,7 +20,7 @@ def check_broker(url, conf, timeout: float) -> None:
 
     With TLS, only that a host takes connections is looked at.
     """
-    tls = "ssl" in url.query and url.query["ssl"] not in ("0", "false", "False") or conf.oslo_messaging_rabbit.ssl
+    tls = uses_tls(url) if "ssl" in url.query else conf.oslo_messaging_rabbit.ssl
     found, passing = [], False
     for host in url.hosts or ():
         name, port = host.hostname or "localhost", host.port or DEFAULT_PORT

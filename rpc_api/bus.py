@@ -22,7 +22,9 @@ import time
 from concurrent import futures
 from importlib import import_module
 
-from rpc_api import concurrency, errors, faults, nova_exception
+from oslo_config import cfg
+
+from rpc_api import broker_url, concurrency, errors, faults, log_context, nova_exception
 from rpc_api.nova_exception import NovaException
 from rpc_api.rpc_server import Serving, server_class
 from rpc_api.serializer import RpcSerializer
@@ -90,10 +92,12 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
                 if not hasattr(endpoint, "unreadable"):
                     LOG.warning("a call of %s is not done: %s", method, unread)
                     raise
-                return endpoint.unreadable(ctxt, method, arguments, unread)
+                with log_context.of(ctxt):
+                    return endpoint.unreadable(ctxt, method, arguments, unread)
         elif fault is not None:
             raise fault
-        return target(ctxt, **arguments)
+        with log_context.of(ctxt):
+            return target(ctxt, **arguments)
     raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
 
 
@@ -252,21 +256,28 @@ class MessagingBus:
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
         try:
+            self._url = self._parsed(conf, url)
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
-            self._transport = oslo_messaging.get_rpc_transport(conf, url=url, allowed_remote_exmods=[])
-            self._url = oslo_messaging.TransportURL.parse(conf, url)
-        except (oslo_messaging.DriverLoadFailure, oslo_messaging.InvalidTransportURL) as fault:
+            self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
+        except broker_url.WrongURL as wrong:
+            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
+        except oslo_messaging.DriverLoadFailure as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+        except cfg.NoSuchOptError as fault:
+            raise errors.UsageError(f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
+                                    "options of [oslo_messaging_rabbit]; mend transport_url") from None
         except ValueError:
-            # Its text quotes what stands where a port was looked for: part of a password that is not percent-encoded.
-            raise errors.UsageError(
-                "the transport URL cannot be used (a host or a port in it is not one); mend transport_url, and "
-                "percent-encode what its password has of @ : / ? #") from None
+            raise errors.UsageError("the transport URL cannot be used: an option in it has a wrong value, wanted "
+                                    "one as in [oslo_messaging_rabbit]; mend transport_url") from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
         self._pool = concurrency.DaemonPool(threads, "rpc call")
+
+    def _parsed(self, conf, url):
+        self._messaging.TransportURL(conf)  # registers transport_url
+        return broker_url.parse(url or conf.transport_url, conf)
 
     def check(self, timeout: float = CHECK_TIMEOUT) -> None:
         """Raise LogUnavailable unless a server of the broker lets us in: oslo.messaging itself would try for ever."""
@@ -335,14 +346,16 @@ class _Answering:
             raise AttributeError(method)
 
         def answer(ctxt, **arguments):
-            try:
-                context, unread = self._context(ctxt)
-                result = invoke(self._endpoints, self._serializer, context, method, arguments, unread)
-                result = result.result() if isinstance(result, futures.Future) else result
-                return self._serializer.serialize_entity(None, result)
-            except Exception as fault:
-                refusal = self._refusal(expected(fault))
-            raise refusal
+            # A context that is made stays the thread's own, whose next call is of somebody else.
+            with log_context.of(None):
+                try:
+                    context, unread = self._context(ctxt)
+                    result = invoke(self._endpoints, self._serializer, context, method, arguments, unread)
+                    result = result.result() if isinstance(result, futures.Future) else result
+                    return self._serializer.serialize_entity(None, result)
+                except Exception as fault:
+                    refusal = self._refusal(expected(fault))
+                raise refusal
         return answer
 
     def _context(self, ctxt):

@@ -22,7 +22,8 @@ CELLS_GROUP = cfg.OptGroup("cells", "The cells and their logs")
 CELLS_OPTS = [
     cfg.StrOpt("cell0_log", secret=True,
                help="URL of the API level's own log: sqlite:////path/to/file.db or "
-                    "rabbit://user:password@host:port/vhost?stream=NAME. Schedulers need it."),
+                    "rabbit://user:password@host:port/vhost?stream=NAME, with several brokers in the form of "
+                    "transport_url. Schedulers need it."),
     cfg.ListOpt("enabled", default=[],
                 help="Names of the cells. Each has a section [cell:NAME]."),
     cfg.BoolOpt("require_accounts",
@@ -45,7 +46,8 @@ SNAPSHOTS_OPTS = [
                       "that of cell0. Keep a multiple of it in the logs."),
 ]
 
-CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled")
+CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled",
+                          help="A section for each name in [cells] enabled, such as [cell:cell1].")
 CELL_OPTS = [
     cfg.StrOpt("log", secret=True, help="URL of the cell's log, as [cells] cell0_log."),
     cfg.StrOpt("transport_url", secret=True,
@@ -68,6 +70,14 @@ def list_opts():
     return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
             (scheduler.GROUP, scheduler.OPTS),
             (conductor.GROUP, conductor.OPTS), (agent.GROUP, agent.OPTS)]
+
+
+def set_defaults() -> None:
+    """Give options of libraries the defaults that they have here, for oslo-config-generator."""
+    import oslo_messaging
+
+    from rpc_api.bus import DEFAULT_EXCHANGE
+    oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
 def register(conf) -> None:
@@ -97,8 +107,10 @@ def cell0_log(conf) -> str:
 def check_account(conf, role: str, name: str, *urls: str) -> None:
     """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
-        user = parse_address(url).user if url.startswith(("rabbit://", "rabbits://")) else None
-        if not speaks_for(user, f"{role}/{name}"):
+        of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
+        for user in (parse_address(url).users if of_broker else (None,)):
+            if speaks_for(user, f"{role}/{name}"):
+                continue
             raise errors.UsageError(
                 f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
                 f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "

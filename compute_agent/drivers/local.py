@@ -39,6 +39,9 @@ COMPUTE_OPTS = [
 ]
 PCI_OPTS = [
     cfg.MultiStrOpt("device_spec", default=[],
+                    # The names that it had in Nova until Zed, which Nova 34 still reads.
+                    deprecated_opts=[cfg.DeprecatedOpt("passthrough_whitelist", group="pci"),
+                                     cfg.DeprecatedOpt("pci_passthrough_whitelist", group="DEFAULT")],
                     help="Driver local: PCI devices of the machine that instances may get, as nova's option of the "
                          "same name: JSON with vendor_id, product_id, address or devname, and tags such as "
                          "physical_network. No other device is offered."),

@@ -12,6 +12,7 @@ from cliff.commandmanager import CommandManager
 from cliff.help import HelpCommand
 
 from nova_sched.cli.command import add_log_options
+from nova_sched.cli.complete import Complete
 from nova_sched.cli.text import one_line
 from rpc_api import errors, noise
 
@@ -35,6 +36,7 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         super().__init__(description=self.DESCRIPTION, version=metadata.version("nova_sched"),
                          command_manager=CommandManager(self.COMMANDS), deferred_help=True)
         self.command_manager.add_command("help", Help)
+        self.command_manager.add_command("complete", Complete)
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
@@ -115,6 +117,9 @@ What the logs of nova_sched say: tail them, explain decisions, look at any momen
 
 class Replay(Command):
     """The replay tool: tail, show, explain, why-not, state, diff, what-if and more; see nova-sched replay --help."""
+
+    #: What the words after its name are for.
+    APP = NovaSchedReplay
 
     def get_parser(self, prog_name):
         """What follows the command's name is for the replay tool to parse."""

@@ -1,24 +1,28 @@
 """The filters and weighers that a command decides with."""
 
+import os
+
 from nova_sched.selection.catalogue import BUILT_IN
 
 
 def add_config_file(parser) -> None:
     """Add ``--config-file``, for what decides by filters and weighers that are not built in."""
     parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files",
-                        help="configuration of the schedulers; needed where it names filters or weighers that "
-                             "are not built in")
+                        help="configuration of the schedulers, for filters and weighers that are not built in "
+                             "(default: the file that services find, such as /etc/nova_sched/nova_sched.conf)")
 
 
 def catalogue(arguments):
-    """The filters and weighers of the command's configuration: the built-in ones, where it names no file."""
-    if not arguments.config_files:
-        return BUILT_IN
-    from oslo_config import cfg
+    """The filters and weighers of the command's configuration, or of the one that services find.
 
+    The built-in ones if there is none."""
+    from nova_sched.service import command_config
+    paths = arguments.config_files
+    if not paths and not all(map(_readable, command_config.found() or [""])):
+        return BUILT_IN
     from nova_sched.service import config
-    from nova_sched.service.process import parse
-    conf = cfg.ConfigOpts()
-    config.register(conf)
-    parse(conf, "nova-sched", [f"--config-file={path}" for path in arguments.config_files])
-    return config.catalogue_of(conf)[0]
+    return config.catalogue_of(command_config.read(paths))[0]
+
+
+def _readable(path):
+    return bool(path) and os.access(path, os.R_OK)

@@ -30,7 +30,8 @@ def add_log_options(parser, default=None) -> None:
     group = parser.add_argument_group("logs and output")
     group.add_argument("--log", action="append", default=default, metavar="[CELL=]URL|FILE|DIR", dest="logs",
                        help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; "
-                            f"a file of export; or the output directory of a play (or name them in ${ENVIRONMENT})")
+                            f"a file of export; or the output directory of a play (default: those in ${ENVIRONMENT}, "
+                            "else those that the services' configuration names)")
     group.add_argument("--snapshots", default=default, metavar="URL",
                        help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...")
     group.add_argument("--no-cache", action="store_const", const=True, default=default, dest="no_cache",
@@ -93,11 +94,20 @@ class ReplayCommand(Command):
 
     def _names(self, arguments):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
-        names = names or os.environ.get(ENVIRONMENT, "").split()
+        names = names or os.environ.get(ENVIRONMENT, "").split() or self._configured(arguments)
         if not names:
             raise errors.UsageError("no log is named, wanted --log CELL=URL (or URL, a file of export, "
-                                    f"the directory of a play), or ${ENVIRONMENT}")
+                                    f"the directory of a play), ${ENVIRONMENT}, or [cells] in the services' "
+                                    "configuration (/etc/nova_sched/nova_sched.conf)")
         return names
+
+    def _configured(self, arguments):
+        """The logs that the services' configuration names; none if there is no configuration."""
+        from nova_sched.service import command_config
+        paths = getattr(arguments, "config_files", None) or ()
+        if not paths and not command_config.found(self.app.NAME):
+            return []
+        return command_config.logs(command_config.read(paths, self.app.NAME))
 
     @abc.abstractmethod
     def run_on(self, source, arguments) -> int:

@@ -167,14 +167,8 @@ def _policy_of(path, known):
             return json.loads(text), None
         except ValueError as fault:
             raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
-    from oslo_config import cfg
-
-    from nova_sched.service import config
-    from nova_sched.service.process import parse
-    conf = cfg.ConfigOpts()
-    config.register(conf)
-    parse(conf, "nova-sched", [f"--config-file={path}"])
-    return {}, config.policy_of(conf)
+    from nova_sched.service import command_config, config
+    return {}, config.policy_of(command_config.read([path]))
 
 
 def _with_hosts(changes, hosts):

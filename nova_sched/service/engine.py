@@ -25,7 +25,7 @@ from nova_sched.selection.server_group import as_known, breaks_named, has_no_uui
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
-from rpc_api import errors, events
+from rpc_api import errors, events, log_context
 from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
@@ -58,9 +58,13 @@ class Placed(NamedTuple):
 
 
 class Ask:
-    """One ``select_destinations``: ``future`` gets a list of lists of :class:`Placed`, one list an instance."""
+    """One ``select_destinations``: ``future`` gets a list of lists of :class:`Placed`, one list an instance.
 
-    def __init__(self, request, instance_uuids, alternates, arrived_at):
+    ``context`` is the RequestContext whose ids log lines carry; None for none.
+    """
+
+    def __init__(self, request, instance_uuids, alternates, arrived_at, context=None):
+        self.context = context
         self.request = request
         self.alternates = alternates
         self.arrived_at = arrived_at
@@ -334,6 +338,10 @@ class Engine:
 
     def _or_fail(self, ask, function, *arguments):
         """Do what one request needs; whatever goes wrong is that request's affair."""
+        with log_context.of(ask.context):
+            self._or_fail_now(ask, function, *arguments)
+
+    def _or_fail_now(self, ask, function, *arguments):
         try:
             function(*arguments)
         except errors.PluginFault as fault:
@@ -477,8 +485,9 @@ class Engine:
         instance.attempt += 1
         # Once it may be an earlier claim of ours, whose release stands between the two in the log.
         instance.held += outcome.reason == HOLDS_ALREADY
-        LOG.debug("claim of %s on %s was refused at %d: %s", instance.uuid, instance.claim.host, outcome.position,
-                  outcome.reason)
+        with log_context.of(instance.ask.context):
+            LOG.debug("claim of %s on %s was refused at %d: %s", instance.uuid, instance.claim.host, outcome.position,
+                      outcome.reason)
         if outcome.reason.startswith(MALFORMED):
             self._fail(instance.ask, errors.NovaSchedError(
                 f"a claim of {instance.uuid} was refused as {outcome.reason}; it is a fault of this scheduler"))
@@ -571,10 +580,11 @@ class Engine:
         for instance in ask.instances:
             if instance.accepted:
                 self._release(instance)
-        if not recorded:
-            self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances],
-                            getattr(fault, "summary", "") or str(fault))
-        ask.future.set_exception(fault)
+        with log_context.of(ask.context):
+            if not recorded:
+                self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances],
+                                getattr(fault, "summary", "") or str(fault))
+            ask.future.set_exception(fault)
 
     def _answer(self, ask):
         several = len(ask.instances) > 1 and ask.alternates

@@ -107,12 +107,27 @@ def _say(program, text, code):
 
 def _run(program, argv, app):
     from oslo_config import cfg
+
+    from nova_sched.service import completion, unread_options
     conf = cfg.ConfigOpts()
     _register(conf, app)
+    if completion.asked(argv):
+        print(completion.of_options(conf, program, project=PROJECT, version=version()), end="")
+        return errors.EXIT_OK
     parse(conf, program, argv)
     share(conf)
     _set_up_log(conf, program)
-    return Process(program, conf, app.service(conf)).run()
+    service = fault = None
+    try:
+        service = app.service(conf)
+    except errors.NovaSchedError as met:
+        fault = met
+    # After the classes of deployers, which have options of their own; and for a service that cannot be made too, as a
+    # mistyped section may be the reason.
+    unread_options.warn(conf)
+    if fault is not None:
+        raise fault
+    return Process(program, conf, service).run()
 
 
 def version() -> str:
@@ -327,6 +342,8 @@ class Process:
             names = sorted(f"[{group or 'DEFAULT'}] {name}" for (group, name), value in self._in_force.items()
                            if before.get((group, name), value) != value)
             LOG.info("the configuration was reloaded, changed: %s", ", ".join(names) or "nothing")
+        from nova_sched.service import unread_options
+        unread_options.warn(self._conf)
 
     def _read_again(self):
         """Read the configuration files again; UsageError for what is wrong with them."""

@@ -11,7 +11,7 @@ from nova_sched.projection import snapshot
 from nova_sched.service.cell_log import CellLog, close_all
 from nova_sched.service.engine import CELL0, Ask, Engine
 from nova_sched.service.tuning import collector_paused
-from rpc_api import concurrency, errors, events, faults
+from rpc_api import concurrency, errors, events, faults, log_context
 from rpc_api.clock import SYSTEM
 
 LOG = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Scheduler:
 
     def select(self, request, instance_uuids, alternates):
         """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
-        ask = Ask(request, instance_uuids, alternates, self._clock.monotonic())
+        ask = Ask(request, instance_uuids, alternates, self._clock.monotonic(), log_context.current())
         if self._stopping or self._fault is not None:
             ask.future.set_exception(self._why_not())
         else:
@@ -152,7 +152,7 @@ class Scheduler:
         """Run ``function(engine)`` in the owner's thread; returns a Future of its result (for tools and tests)."""
         from concurrent.futures import Future
         done = Future()
-        self._inbox.put(("call", function, done))
+        self._inbox.put(("call", log_context.bound(function), done))
         if self._ended:
             self._answer_rest()
         return done

@@ -17,7 +17,8 @@ def open_log(url: str, create: bool = True) -> EventLog:
     * ``memory://NAME``: this process only; the same name is the same log.
     * ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with
       ``?synchronous=normal`` for commits without fsync.
-    * ``rabbit://user:password@host:port/vhost?stream=NAME`` (``rabbits://`` with TLS).
+    * ``rabbit://user:password@host:port/vhost?stream=NAME``: oslo.messaging's form of ``transport_url``, with several
+      brokers if need be, and the stream (``rabbits://`` or ``?ssl=1`` with TLS).
 
     With ``create`` false, a log that is not there is an error and nothing is
     made or declared: that is what read-only tools use.
@@ -25,22 +26,23 @@ def open_log(url: str, create: bool = True) -> EventLog:
     Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and
     :class:`~rpc_api.errors.LogUnavailable` for a log that cannot be reached.
     """
-    try:
-        urlsplit(url)
-    except ValueError as fault:
-        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL ({fault}); "
-                                "mend the log URL") from None
     head, found, _ = url.partition("://")
     scheme = head.lower() if found else ""
+    if scheme in ("rabbit", "rabbits"):
+        from rpc_api.log.rabbit import RabbitLog
+        return RabbitLog.open(url, create)
+    try:
+        urlsplit(url)
+    except ValueError:
+        # Its text quotes the URL.
+        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL, wanted one whose "
+                                "user and password are percent-encoded; mend the log URL") from None
     if scheme == "memory":
         from rpc_api.log.memory import MemoryLog
         return MemoryLog.open(url, create)
     if scheme == "sqlite":
         from rpc_api.log.sqlite import SqliteLog
         return SqliteLog.open(url, create)
-    if scheme in ("rabbit", "rabbits"):
-        from rpc_api.log.rabbit import RabbitLog
-        return RabbitLog.open(url, create)
     raise errors.UsageError(
         f"cannot open the log {checks.mask_password(url)!r}: the scheme is {scheme!r}, "
         f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL")

@@ -54,12 +54,23 @@ def closed(url: str) -> errors.LogClosed:
     return errors.LogClosed(f"the log {url} was closed by this process; open it again to use it")
 
 
-def mask_password(url: str) -> str:
-    """Return ``url`` with ``***`` for whatever stands between the first ``:`` of its authority and its last ``@``.
+#: A URL whose brokers are all told apart: user:password@host:port, or host:port after the first.
+_PLACE = r"(?:[^:@/,?#\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+_LOGIN = r"[^:@/,?#\[\]]*:[^@/,?#\[\]]*@"
+_BROKERS = re.compile(rf"([^:@/]*://)({_LOGIN}{_PLACE}(?:,(?:{_LOGIN})?{_PLACE})*)([/?][^@#]*)?")
 
-    Greedy on purpose: in a URL that is wrong (a password with a bare ``/`` or ``@``) it hides too much, never too
-    little. So are the values of options that are not ours, and what comes behind a ``#``.
+
+def mask_password(url: str) -> str:
+    """Return ``url`` with ``***`` for the password of each broker.
+
+    If it cannot be told which text is a password (one with a bare ``/``, ``,`` or ``@``), all that is between the first
+    ``:`` and the last ``@`` is masked: too much, never too little. So are the values of options that are not ours, and
+    what comes after a ``#``.
     """
-    url = re.sub(r"^([^:@/]*://)?([^:@/]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)
-    url = re.sub(r"([?&](?!stream=|synchronous=|ssl_)[^=&#]*=)[^&#]*", r"\1***", url)
+    brokers = _BROKERS.fullmatch(url)
+    if brokers:
+        url = brokers[1] + re.sub(r"(^|,)([^:@,]*):[^@,]*@", r"\1\2:***@", brokers[2]) + (brokers[3] or "")
+    else:
+        url = re.sub(r"^([^:@/]*://)?([^:@/]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)
+    url = re.sub(r"([?&](?!stream=|synchronous=|ssl=|ssl_)[^=&#]*=)[^&#]*", r"\1***", url)
     return re.sub(r"#.*", "#***", url, flags=re.DOTALL)

@@ -169,7 +169,7 @@ class RabbitLog(EventLog):
             try:
                 facts = session.server_properties
                 return BrokerFacts("%s:%s" % session.place, *(str(facts.get(name, "unknown")) for name in (
-                    "product", "version", "cluster_name")), self._address.user, _write_refusal(session))
+                    "product", "version", "cluster_name")), session.address.user, _write_refusal(session))
             except BROKEN as exc:
                 raise self._lost(doing, exc) from exc
 

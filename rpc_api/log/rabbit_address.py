@@ -3,20 +3,23 @@
 import os
 import ssl
 from dataclasses import dataclass, field, replace
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl
 
-from rpc_api import errors
+from rpc_api import broker_url, errors
 from rpc_api.log import checks
 
 DEFAULT_PORTS = {"rabbit": 5672, "rabbits": 5671}
 TLS_OPTIONS = {"ssl_ca_file": "ca_certs", "ssl_cert_file": "certfile", "ssl_key_file": "keyfile"}
-FORM = "rabbit://user:password@host:port[,host:port…]/vhost?stream=NAME"
+#: Name in the URL, as oslo.messaging has it -> version of the protocol.
+TLS_VERSIONS = {name.removeprefix("PROTOCOL_").lower(): value for name, value in vars(ssl).items()
+                if name.startswith("PROTOCOL_TLSv")}
+FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost?stream=NAME"
 NAME_BYTES_MAX = 255
 
 
 @dataclass(frozen=True)
 class RabbitAddress:
-    """Where a log is. ``url`` is without the password, which no text or repr shows."""
+    """Where a log is. ``url`` is without the passwords, which no text or repr shows."""
 
     url: str
     hosts: tuple[tuple[str, int], ...]
@@ -24,7 +27,19 @@ class RabbitAddress:
     password: str = field(repr=False)
     vhost: str
     stream: str
-    tls: tuple[tuple[str, str], ...] | None
+    tls: tuple[tuple[str, object], ...] | None
+    #: ((host, port), (user, password)) of each host.
+    logins: tuple = field(default=(), repr=False)
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The users of all hosts, each once."""
+        return tuple(dict.fromkeys((self.user, *(user for _, (user, _) in self.logins))))
+
+    def at(self, place: tuple[str, int]) -> "RabbitAddress":
+        """The address with the user and the password of one of its hosts."""
+        user, password = dict(self.logins).get(place, (self.user, self.password))
+        return replace(self, user=user, password=password)
 
     def after(self, place: tuple[str, int]) -> "RabbitAddress":
         """The address with this host and port as the last one that is tried: it has just failed, in whatever way."""
@@ -39,26 +54,43 @@ class RabbitAddress:
 
 
 def parse_address(url: str) -> RabbitAddress:
-    """Return the address that ``url`` names; raises UsageError with the password masked."""
+    """Return the address that ``url`` names, in the form of ``transport_url`` with ``stream`` in its options.
+
+    Raises UsageError with the passwords masked.
+    """
     try:
-        parts = urlsplit(url)
-    except ValueError as exc:
-        raise _wrong(url, f"it is no URL ({exc})", FORM) from exc
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = credentials.partition(":")
-    if "@" in parts.path or "@" in parts.query or parts.fragment:
-        raise _wrong(url, "it has a bare @, / or # in the user or password", "these percent-encoded")
-    options = _options(url, parts.scheme, parts.query)
+        found = broker_url.parse(url)
+        secure = broker_url.uses_tls(found)
+    except broker_url.WrongURL as wrong:
+        raise _wrong(url, wrong.found, wrong.wanted) from None
+    if found.transport not in DEFAULT_PORTS:
+        raise _wrong(url, "its scheme is another one", " or ".join(f"{scheme}://" for scheme in DEFAULT_PORTS))
+    if not all(host.hostname for host in found.hosts) or not found.hosts:
+        raise _wrong(url, "a host or port in it is not one", FORM)
+    if found.transport == "rabbits":
+        if "ssl" in found.query and not secure:
+            raise _wrong(url, "it has rabbits:// and ssl=0", "one of rabbits:// for TLS and rabbit:// without")
+        secure = True
+    options = _options(url, secure, found)
+    logins = {_place(found, host): _login(host) for host in reversed(found.hosts)}
+    places = tuple(dict.fromkeys(_place(found, host) for host in found.hosts))
+    user, password = logins[places[0]]
     return RabbitAddress(
-        url=checks.mask_password(url),
-        hosts=tuple(_host(url, host, DEFAULT_PORTS[parts.scheme]) for host in hosts.split(",")),
-        # As with every AMQP client: without a user it is the one that a new broker knows, on loopback only.
-        user=unquote(user) or "guest",
-        password=unquote(password) if credentials else "guest",
-        vhost=unquote(parts.path[1:]) or "/",
-        stream=_stream(url, options),
-        tls=_tls(url, options) if parts.scheme == "rabbits" else None,
-    )
+        url=checks.mask_password(url), hosts=places, user=user, password=password,
+        vhost=found.virtual_host or "/", stream=_stream(url, options), tls=_tls(url, options) if secure else None,
+        logins=tuple(logins.items()))
+
+
+def _place(found, host) -> tuple[str, int]:
+    name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
+    return name, host.port or DEFAULT_PORTS[found.transport]
+
+
+def _login(host) -> tuple[str, str]:
+    """(User, password): as with every AMQP client, without a user the one that a new broker knows, on loopback only."""
+    if not host.username and host.password is None:
+        return "guest", "guest"
+    return host.username or "guest", host.password or ""
 
 
 def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
@@ -66,30 +98,23 @@ def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
         f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; mend the log URL")
 
 
-def _options(url: str, scheme: str, query: str) -> dict[str, str]:
-    """Return the query options, each known to the scheme, given once and not empty."""
-    known = ("stream", *TLS_OPTIONS) if scheme == "rabbits" else ("stream",)
+def _options(url: str, secure: bool, found) -> dict[str, str]:
+    """Return the query options: each is known, and is there once and with a value.
+
+    Options of TLS without a value are left out, as oslo.messaging does.
+    """
+    tls = ("ssl_version", *TLS_OPTIONS)
+    known = ("stream", "ssl", *tls) if secure else ("stream", "ssl")
     options: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+        if not value and name in ("ssl", *tls):
+            continue
         if name not in known:
             raise _wrong(url, f"it has the option {name!r}", f"only {', '.join(known)}")
         if name in options or not value:
             raise _wrong(url, f"the option {name!r} is {'there twice' if name in options else 'empty'}", "it once")
         options[name] = value
     return options
-
-
-def _host(url: str, text: str, default_port: int) -> tuple[str, int]:
-    """Return (host, port) of ``host``, ``host:port`` or ``[v6]:port``."""
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host:
-        # Not quoted: in a URL that is cut wrongly this may be a piece of the password.
-        raise _wrong(url, "a host or port in it is not one", FORM)
-    return (f"[{host}]" if ":" in host else host), port or default_port
 
 
 def _stream(url: str, options: dict[str, str]) -> str:
@@ -102,12 +127,18 @@ def _stream(url: str, options: dict[str, str]) -> str:
     return name
 
 
-def _tls(url: str, options: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return kombu's names and the paths of the TLS files, each of them readable."""
+def _tls(url: str, options: dict[str, str]) -> tuple[tuple[str, object], ...]:
+    """Return kombu's names and the values: paths of the TLS files, each of them readable, and the version."""
     for name in TLS_OPTIONS:
         path = options.get(name)
         if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
             raise _wrong(url, f"{name} is {path!r}, which is no readable file", "the path of a PEM file")
     if ("ssl_key_file" in options) and ("ssl_cert_file" not in options):
         raise _wrong(url, "it has ssl_key_file without ssl_cert_file", "both or ssl_cert_file alone")
-    return tuple((TLS_OPTIONS[name], path) for name, path in options.items() if name in TLS_OPTIONS)
+    made = [(TLS_OPTIONS[name], path) for name, path in options.items() if name in TLS_OPTIONS]
+    if "ssl_version" in options:
+        version = TLS_VERSIONS.get(options["ssl_version"].lower())
+        if version is None:
+            raise _wrong(url, f"ssl_version is {options['ssl_version']!r}", f"one of {', '.join(sorted(TLS_VERSIONS))}")
+        made.append(("ssl_version", version))
+    return tuple(made)

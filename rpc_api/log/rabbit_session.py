@@ -245,12 +245,13 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
     for host, port in address.hosts:
         session = None
         try:
-            session = Session(address, host, port, role, heartbeat_seconds, connect_seconds or CONNECT_SECONDS)
+            session = Session(address.at((host, port)), host, port, role, heartbeat_seconds,
+                              connect_seconds or CONNECT_SECONDS)
             setup(session)
             return session
         except BROKEN as exc:
             met.append(exc)
-            failures.append((f"{host}:{port}", *_explain(address, exc)))
+            failures.append((f"{host}:{port}", *_explain(address.at((host, port)), exc)))
         except BaseException:
             if session is not None:
                 session.close()

@@ -8,8 +8,10 @@ from oslo_config import cfg
 
 import compute_agent.config
 from nova_sched.service import config as service_config
+from nova_sched.service import unread_options
 from rpc_api import config
 from tests.devstack.cloud import CELL_UUIDS, PLUGIN, STACK, Cloud
+from tests.test_sample import validate
 
 TWO_CELLS = "NOVA_NUM_CELLS=2\n"
 SINGLE = "CELLSV2_SETUP=singleconductor\n"
@@ -137,6 +139,9 @@ class TestConfiguration:
         assert conf.scheduler.rpc_topic == "nova_sched_scheduler"
         assert compute_agent.config.cell_of(conf).name == "cell1"
         assert list(compute_agent.config.drivers_of(conf)) == [conf.compute_agent.host]
+        assert list(unread_options.unread(conf)) == []
+        code, said = validate(cloud.conf_path)
+        assert code == 0, said
 
     @pytest.mark.parametrize("localrc, kept", [("", False), ("NOVA_SCHED_RECREATE_LOGS=False\n", True)])
     def test_the_agents_state_goes_with_the_logs(self, cloud, localrc, kept):

@@ -14,6 +14,7 @@ from rpc_api.errors import NoAnswer, NoSuchServer
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
+from tests.servers import free_port
 
 VERSION = "1.3"
 ANSWER_SECONDS_MAX = 30.0
@@ -256,6 +257,18 @@ class TestRabbit(BusContract):
     def test_a_broker_that_lets_us_in(self, bus):
         bus.check()
 
+    def test_a_broker_without_a_user_has_that_of_the_first_one(self, rabbit_server):
+        place = f"{rabbit_server.host}:{rabbit_server.port}"
+        url = rabbit_server.url().replace(place, f"127.0.0.1:{free_port()},{place}")
+        bus = MessagingBus(conf_of(), url, "test")
+        try:
+            bus.check()
+            server = bus.serve("each", "one", [Endpoint("one")], VERSION)
+            assert bus.client("each", VERSION).call(CONTEXT, "who") == "one"
+            server.stop()
+        finally:
+            bus.close()
+
     def test_a_wrong_password(self, rabbit_server):
         bus = MessagingBus(conf_of(), rabbit_server.url(password="wrong"), "test")
         with pytest.raises(errors.LogUnavailable, match="ACCESS_REFUSED") as met:
@@ -272,10 +285,25 @@ def test_a_broker_that_is_away():
         MessagingBus(conf_of(), "rabbit://u:secret@127.0.0.1:1/", "test").check()
 
 
-@pytest.mark.parametrize("url", ["carrier-pigeon://coop/", "rabbit//"])
-def test_a_transport_url_that_cannot_be_used(url):
-    with pytest.raises(errors.UsageError, match="mend transport_url"):
+@pytest.mark.parametrize("url, said", [
+    ("carrier-pigeon://coop/", "carrier-pigeon"), ("rabbit//", "has no scheme"),
+    ("rabbit://u:secret@h:port/", "a host or port in it is not one"),
+    ("rabbit://u:12#secret@h/", "percent-encoded"), ("rabbit://u:12/secret@h/", "percent-encoded"),
+    ("rabbit://u:secret@h/?stream=s", "the option 'stream', wanted options of .oslo_messaging_rabbit"),
+    ("rabbit://u:secret@h/?heartbeat_rate=secret", "an option in it has a wrong value"),
+    ("rabbits://u:secret@h/", "rabbits"),
+])
+def test_a_transport_url_that_cannot_be_used(url, said):
+    with pytest.raises(errors.UsageError, match=f"{said}.*mend transport_url") as met:
         MessagingBus(conf_of(), url, "test")
+    assert "secret" not in str(met.value)
+
+
+def test_brokers_of_a_transport_url_without_a_user_have_that_of_the_first():
+    bus = MessagingBus(conf_of(), "rabbit://u:p@a:1,b:2,[::1]:3/v", "test")
+    assert [(one.hostname, one.port, one.username, one.password) for one in bus._url.hosts] == [
+        ("a", 1, "u", "p"), ("b", 2, "u", "p"), ("::1", 3, "u", "p")]
+    assert bus._url.virtual_host == "v"
 
 
 def test_the_exchange_is_novas_by_default():

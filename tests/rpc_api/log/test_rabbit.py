@@ -399,6 +399,20 @@ def test_the_next_host_is_taken_when_the_first_is_down(rabbit_server, stream):
         assert bare(read_all(reader, 1)) == [(0, b"x")]
 
 
+@pytest.mark.parametrize("first", ["{user}:{password}@127.0.0.1:{port}", "other:{password}x@127.0.0.1:{port}",
+                                   "nobody:{password}@{place}"])
+def test_each_broker_is_tried_with_its_own_user(rabbit_server, stream, first):
+    server, place = rabbit_server, f"{rabbit_server.host}:{rabbit_server.port}"
+    url = "rabbit://{},{}:{}@{}/?stream={}".format(
+        first.format(user=server.user, password=server.password, port=free_port(), place=place),
+        server.user, server.password, place.replace("127.0.0.1", "localhost"), stream)
+    with open_log(url) as log:
+        log.append([b"1"])
+        assert log.broker().user == server.user
+        with log.read_from(0) as reader:
+            assert bare(reader.read(timeout=PATIENCE_SECONDS)) == [(0, b"1")]
+
+
 def test_a_host_that_fails_in_use_is_the_last_one_that_is_tried_again(rabbit_server, stream, monkeypatch):
     """A node that is cut off from the others takes connections, and confirms nothing."""
     monkeypatch.setattr("rpc_api.log.rabbit_writer.ANSWER_SECONDS", 0.5)
@@ -443,6 +457,13 @@ class TestRabbitLogWithTls(EventLogContract):
     @pytest.fixture
     def url(self, rabbit_server, tls_url):
         return f"{tls_url}&ssl_ca_file={rabbit_server.ca_file}"
+
+
+def test_tls_as_a_transport_url_asks_for_it(rabbit_server, tls_url):
+    url = f"{tls_url}&ssl=1&ssl_version=TLSv1_2&ssl_ca_file={rabbit_server.ca_file}".replace("rabbits:", "rabbit:")
+    with open_log(url) as log:
+        log.append([b"1"])
+        assert log._session._amqp.transport.sock.version() == "TLSv1.2"
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(tls_url):

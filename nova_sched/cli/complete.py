@@ -1,0 +1,36 @@
+"""``complete``: completion of the command line in bash and zsh."""
+
+from cliff.command import Command
+
+from nova_sched.service import completion
+
+
+class Complete(Command):
+    """Print a script that completes this command's command lines, for eval in bash or zsh."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--shell", choices=completion.SHELLS, help="shell that it is for (one script is for both)")
+        return parser
+
+    def take_action(self, parsed):
+        """Print it."""
+        self.app.stdout.write(completion.script(self.app.NAME, words_of(self.app)))
+
+
+def words_of(app) -> dict[str, list[str]]:
+    """Command, "" for none -> the commands and options that may follow it."""
+    found = {}
+    for name in sorted({one for one, _ in app.command_manager}):
+        factory, _, _ = app.command_manager.find_command([name])
+        nested = getattr(factory, "APP", None)
+        if nested is not None:
+            found.update({f"{name} {command}".strip(): words for command, words in words_of(nested()).items()})
+        else:
+            found[name] = _options(factory(app, app.options if hasattr(app, "options") else None,
+                                           cmd_name=name).get_parser(name))
+    return {"": [*(name for name in found if " " not in name), *_options(app.parser)], **found}
+
+
+def _options(parser):
+    return [one for action in parser._actions for one in action.option_strings]

@@ -1,0 +1,62 @@
+"""Completion of command lines: one script for bash and zsh.
+
+oslo.config's own (``--shell_completion``) needs templates that its package does not ship, and cliff's needs functions
+of the package bash-completion and an expansion that zsh does not have.
+"""
+
+import contextlib
+import io
+import re
+
+OPTION = "--shell_completion"
+SHELLS = ("bash", "zsh")
+_SCRIPT = """\
+if [ -n "${{ZSH_VERSION-}}" ]; then
+  typeset -f compdef > /dev/null || {{ autoload -U compinit && compinit -u; }}
+  autoload -U +X bashcompinit && bashcompinit
+fi
+{function}()
+{{
+  local known='' word='' words='' position=0
+  for word in "${{COMP_WORDS[@]}}"; do
+    if [ "$position" -gt 0 ] && [ "$position" -lt "$COMP_CWORD" ]; then
+      case "${{known:+$known }}$word" in
+        {commands}) known="${{known:+$known }}$word" ;;
+      esac
+    fi
+    position=$((position + 1))
+  done
+  case "$known" in
+{cases}
+  esac
+  COMPREPLY=( $(compgen -W "$words" -- "$2") )
+}}
+complete -o default -F {function} {program}
+"""
+
+
+def script(program: str, words: dict[str, list[str]]) -> str:
+    """The script for ``eval`` in either shell.
+
+    ``words``: command, "" for the program itself, with blanks where it has commands of its own -> what may come next.
+    """
+    commands = "|".join(f"'{command}'" for command in words if command) or "' '"
+    cases = "\n".join(f"    '{command}') words='{' '.join(found)}' ;;" for command, found in words.items())
+    return _SCRIPT.format(program=program, function="_" + re.sub(r"\W", "_", program), commands=commands, cases=cases)
+
+
+def asked(argv) -> bool:
+    """Whether a command line asks for the script, in whatever place."""
+    argv = list(argv)
+    return any(one == OPTION and after in SHELLS for one, after in zip(argv, argv[1:])) or any(
+        one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv)
+
+
+def of_options(conf, program: str, **names) -> str:
+    """The script for a program whose command line ``conf`` reads; ``names`` as for calling it."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        conf(["--help"], prog=program, default_config_files=[], default_config_dirs=[], **names)
+    # Only the lines that begin with an option list options.
+    listed = re.findall(r"^\s{1,4}(-.*?)(?:\s{2}|$)", said.getvalue(), re.MULTILINE)
+    return script(program, {"": sorted({one for text in listed for one in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})})

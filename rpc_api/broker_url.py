@@ -1,0 +1,94 @@
+"""URLs of RabbitMQ brokers: one parser, oslo.messaging's, for ``transport_url`` and for the logs.
+
+oslo.messaging takes some wrong URLs for right ones: a password with a bare ``/`` or ``#`` ends the list of brokers, and
+one with a bare ``,`` becomes a broker. These are refused here. A broker without a user has that of the first one.
+"""
+
+import ipaddress
+import re
+
+from oslo_config import cfg, types
+
+FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost"
+ENCODED = "these percent-encoded"
+_PLACE = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:[0-9]+)?")
+_PORT_MAX = 65535
+_NO_PLACE = ("a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
+             f"{FORM} with {ENCODED}")
+
+
+class WrongURL(Exception):
+    """A URL that names no broker. The texts never quote the URL: a piece of it may be a piece of the password."""
+
+    def __init__(self, found: str, wanted: str = FORM):
+        super().__init__(f"{found}, wanted {wanted}")
+        self.found, self.wanted = found, wanted
+
+
+def parse(url: str, conf=None):
+    """Return oslo.messaging's TransportURL for ``url``, each of its hosts with a user; raises WrongURL.
+
+    ``conf``: the configuration that the TransportURL is for; its own values are not looked at.
+    """
+    from oslo_messaging import TransportURL
+    conf = cfg.ConfigOpts() if conf is None else conf
+    scheme, found, rest = url.partition("://")
+    if not found:
+        raise WrongURL("it has no scheme")
+    places = re.match(r"[^/?#]*", rest).group()
+    tail = rest[len(places):]
+    if "@" in tail or "#" in tail:
+        raise WrongURL("it has a bare @, / or # in the user, the password or the vhost", ENCODED)
+    # Each broker alone: newer versions of Python refuse a list of them with an IPv6 address in it.
+    parsed = [_parse_one(conf, scheme, place.strip().removesuffix(":"), tail)
+              for place in places.split(",") if place] or [_parse_one(conf, scheme, "", tail)]
+    hosts = [host for one in parsed for host in one.hosts]
+    _share_login(hosts)
+    return TransportURL(conf, parsed[0].transport, parsed[0].virtual_host, hosts, parsed[0].query)
+
+
+def uses_tls(url) -> bool:
+    """Whether the option ``ssl`` of a TransportURL asks for TLS; raises WrongURL for a value that is no switch."""
+    try:
+        return types.Boolean()(url.query.get("ssl", "0"))
+    except ValueError:
+        raise WrongURL("its option 'ssl' is neither true nor false", "ssl=1 or ssl=0") from None
+
+
+def _parse_one(conf, scheme, place, tail):
+    from oslo_messaging import InvalidTransportURL, TransportURL
+    try:
+        parsed = TransportURL.parse(conf, f"{scheme}://{place}{tail}")
+    except InvalidTransportURL:
+        raise WrongURL("it has no scheme") from None
+    except ValueError:
+        # Its text quotes what it found where a host or a port belongs.
+        raise WrongURL(*_NO_PLACE) from None
+    if place:
+        _check_place(place.rpartition("@")[2], parsed.hosts[0].port)
+    return parsed
+
+
+def _check_place(text, port):
+    """Raise WrongURL unless ``text`` is a host, host:port, [IPv6]:port or an IPv6 address."""
+    known = _PLACE.fullmatch(text)
+    bracketed = known and text.startswith("[") and text[1:].partition("]")[0]
+    if bracketed or not known:
+        try:
+            ipaddress.IPv6Address(bracketed or text)
+        except ValueError:
+            raise WrongURL(*_NO_PLACE) from None
+    if port is not None and not 1 <= port <= _PORT_MAX:
+        raise WrongURL("a port in it is not one", f"1 to {_PORT_MAX}")
+
+
+def _share_login(hosts):
+    """Give hosts without a user that of the first one."""
+    first = hosts[0] if hosts else None
+    for host in hosts[1:]:
+        if host.username or host.password:
+            if not first.username:
+                raise WrongURL("its first broker has no user and another has one, or the password has a bare ,",
+                               f"a user for the first broker or for each, and {ENCODED}")
+        else:
+            host.username, host.password = first.username, first.password
