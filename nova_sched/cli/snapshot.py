@@ -6,7 +6,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.reading import decoded_records
-from nova_sched.snapshots import open_store
+from nova_sched.snapshots import check_fits, open_store
 from rpc_api import errors
 from rpc_api.log.epoch import epoch_of, opening_of
 
@@ -55,7 +55,7 @@ class Snapshot(ReplayCommand):
             raise errors.NovaSchedError(f"there is no snapshot of {cell}; take one without --check")
         head = snapshot.head_of(packed)
         bounds = log.bounds()
-        snapshot.check_fits(head, epoch_of(log), bounds)
+        check_fits(head, epoch_of(log), log)
         projection = snapshot.load(packed)
         suffix = 0
         for record in decoded_records(log, head.position + 1):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from nova_sched.projection import snapshot
 from nova_sched.replay.moments import SECOND_NS, stamp
 from nova_sched.replay.reading import readable_records
+from nova_sched.snapshots import check_fits
 from rpc_api import codec, errors
 from rpc_api.codec import Event
 from rpc_api.log.epoch import opening_of
@@ -79,7 +80,7 @@ def of_log(cell: str, log, now_ns: int, store=None):
     if not hasattr(log, "made_ns"):
         yield from _of_quiet(cell, recent, now_ns)
     if store is not None:
-        yield _of_snapshot(cell, store, opening, bounds)
+        yield _of_snapshot(cell, store, opening, log)
 
 
 class _Recent:
@@ -170,15 +171,15 @@ def _of_quiet(cell, recent, now_ns):
                   "see whether conductors and agents run, and this machine's clock" if long else "")
 
 
-def _of_snapshot(cell, store, opening, bounds):
+def _of_snapshot(cell, store, opening, log):
     try:
         packed = store.load(cell)
         if packed is None:
             return Finding(cell, "snapshot", WARN, f"there is none: {store.where(cell)}",
                            "nova-sched snapshot takes one; conductors do")
         head = snapshot.check(packed)
-        snapshot.check_fits(head, opening.epoch, bounds)
+        check_fits(head, opening.epoch, log)
     except errors.NovaSchedError as fault:
         return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
     return Finding(cell, "snapshot", OK,
-                   f"of position {head.position}, {bounds.last - head.position} before the end, {len(packed)} bytes")
+                   f"of position {head.position}, {log.bounds().last - head.position} before the end, {len(packed)} bytes")
