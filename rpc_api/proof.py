@@ -21,18 +21,19 @@ def record_digest(payload: bytes) -> bytes:
 
 
 class Trail:
-    """The last records that were folded, after those of a proof. A digest is computed when a proof is wanted, not for
-    each record."""
+    """The last records that were folded, after those of a ``proof``: () for a state that begins with the log, None for a
+    state of which it is not known to what log it belongs. A digest is computed when a proof is wanted, not for each
+    record."""
 
     def __init__(self, proof=()):
-        self._before = tuple(proof)
+        self._before = proof
         self._records = deque(maxlen=RECORDS)
         #: ``add((position, payload))`` notes the record that was folded last; the payload is None where not known.
         self.add = self._records.append
 
     def proof(self) -> tuple:
         """(position, digest) of each record, oldest first; () where one is not known."""
-        if any(payload is None for _, payload in self._records):
+        if self._before is None or any(payload is None for _, payload in self._records):
             return ()
         folded = tuple((position, record_digest(payload)) for position, payload in self._records)
         return (*self._before, *folded)[-RECORDS:]

@@ -144,7 +144,8 @@ def load(packed: bytes, table=None) -> Projection:
     """
     head = check(packed)
     projection = Projection(head.cell, table)
-    projection.epoch, projection.position, projection.trail = head.epoch, head.position, Trail(head.proof)
+    projection.epoch, projection.position = head.epoch, head.position
+    projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
     try:
         _load_state(projection, *_unpacked(_split(packed)[1]))
         if state_digest(projection) != head.digest:

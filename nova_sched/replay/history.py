@@ -218,8 +218,8 @@ class History:
         log = self.logs[cell]
         if self.cache is not None:
             kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
-            packed = next(filter(None, (self.cache.read(one) for one in (kept if first else reversed(kept))
-                                        if one.record == _record_at(log, one.position)[1])), None)
+            packed = next(filter(_has_proof, (self.cache.read(one) for one in (kept if first else reversed(kept))
+                                              if one.record == _record_at(log, one.position)[1])), None)
             if packed is not None:
                 yield packed, False
         for packed in getattr(log, "snapshots_before", lambda position: ())(position):
@@ -260,6 +260,11 @@ class History:
                 self._keep(projection)
             if not done % 1000 or done == total:
                 self.progress(cell, done, total)
+
+
+def _has_proof(packed):
+    """Whether a snapshot of the cache may prove that it is of its log: those of earlier versions do not."""
+    return packed is not None and snapshot.head_of(packed).proof
 
 
 def _record_at(log, position):
