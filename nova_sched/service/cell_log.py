@@ -25,16 +25,18 @@ LOOK_BACK = 10_000
 
 
 class ReadBefore:
-    """The last records that this process read from a log, by which it knows the log again. ``hash`` of a payload is enough
+    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is enough
     within one process, and costs next to nothing for each record."""
 
     def __init__(self):
         self.epoch = None
+        self._proof = ()
         self._records = deque(maxlen=LOOK_BACK)
 
-    def begin(self, epoch) -> None:
-        """The log of an epoch is read from here on."""
+    def begin(self, epoch, packed) -> None:
+        """The log of an epoch is read from a snapshot on, or (None) from its first record."""
         self.epoch = epoch
+        self._proof = () if packed is None else snapshot.head_of(packed).proof
         self._records.clear()
 
     def add(self, records) -> None:
@@ -43,7 +45,16 @@ class ReadBefore:
 
     def lost(self, log, bounds, epoch):
         """What a log of an epoch lost of them at its end: a Loss or None."""
-        return proving.lost(log, bounds, list(self._records), hash) if epoch == self.epoch else None
+        if epoch != self.epoch:
+            return None
+        loss = proving.lost(log, bounds, list(self._records), hash)
+        if not self._proof or self._records and (loss is None or loss.certain):
+            return loss
+        earlier = proving.lost(log, bounds, self._proof)
+        if loss is None or earlier is None and self._proof[-1][0] < bounds.first:
+            return earlier or loss
+        kept, certain = (self._proof[-1][0], True) if earlier is None else (earlier.kept, earlier.certain)
+        return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
 
 
 class CellLog:
@@ -175,7 +186,7 @@ class CellLog:
             log.close()
             raise
         begun_anew = self._use(log, epoch)
-        self._read_before.begin(epoch)
+        self._read_before.begin(epoch, beginning.snapshot)
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
 
