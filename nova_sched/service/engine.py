@@ -125,6 +125,8 @@ class Engine:
         #: Cell -> (mark, instance) that go on when that event of ours was folded.
         self._waits = {cell: deque() for cell in (CELL0, *self.cells)}
         self._asks = {}
+        #: Cell -> (its oldest claim in flight, since when it is that or something was said after it).
+        self._oldest = {}
         self.states = CellStates(table, clock, {CELL0})
         self.account_rule = AccountRule(require_accounts)
         #: Instances that found no host while it is not known what hosts there are.
@@ -333,6 +335,7 @@ class Engine:
             self._fail(ask, errors.ClaimTimeout(
                 f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
                 f"{self.claim_timeout} s; see to the log of that cell"))
+        self._look_for_unread(now)
         self.states.look_for_reports()
         unplaced, self._unplaced = self._unplaced, []
         for instance in unplaced:
@@ -344,6 +347,18 @@ class Engine:
                 self.account_rule.said()
         for _ in range(len(self._unsaid)):
             self._say(*self._unsaid.popleft())
+
+    def _look_for_unread(self, now):
+        """A log may lose a claim that it confirmed before we read it, and then nothing comes back: what is said after it
+        will tell."""
+        for cell, claims in self.in_flight.items():
+            oldest = next(iter(claims), None)
+            before, since = self._oldest.get(cell, (None, now))
+            if oldest != before:
+                self._oldest[cell] = oldest, now
+            elif oldest is not None and now - since >= self.claim_timeout / 3:
+                self._oldest[cell] = oldest, now
+                self._say_policy(cell)
 
     def open_asks(self):
         """Requests that were not answered yet."""
