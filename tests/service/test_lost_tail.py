@@ -17,7 +17,7 @@ from rpc_api import codec, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from tests.builders import Voice, claim, of, record_of, report
-from tests.servers import wait_until
+from tests.servers import RabbitServer, wait_until
 from tests.service.test_recovery import SECONDS_MAX, Site, agree, built, knows
 
 
@@ -200,6 +200,53 @@ def test_services_find_again_what_a_log_lost(tmp_path, kind, snapshots, caplog):
         late = site.scheduler("late")
         agree(late, conductor)
         assert agent.epoch == conductor.projection.epoch
+
+
+@pytest.mark.rabbit
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("grown", [False, True], ids=["shorter", "grown again"])
+def test_services_find_again_what_a_stream_lost(tmp_path, grown, caplog):
+    """The broker's data directory is as it was a moment earlier."""
+    caplog.set_level(logging.WARNING)
+    store = FileStore(str(tmp_path / "snapshots"))
+    with RabbitServer() as server, Site(tmp_path, "rabbit", store, server) as site:
+        conductor = site.conductor()
+        site.agent()
+        scheduler = site.scheduler()
+        api = site.serve(scheduler)
+        built(api, 1)
+        server.wait_kept()
+        url = site.urls["cell1"]
+        with server.losing_its_tail():
+            wait_until(lambda: readable(url) and knows(scheduler, ("h1", "h2"), 1), 60, "the broker is not back")
+            keep = open_log(url).bounds().last + 1
+            built(api, 2)
+            built(api, 3)
+            last = wait_until(lambda: settled(url, conductor), SECONDS_MAX, "the log was not folded")
+            conductor.keep_snapshot()
+            wait_until(lambda: store.load("cell1"), SECONDS_MAX, "no snapshot")
+            epoch = conductor.projection.epoch
+        if grown:
+            voice = Voice("scheduler/other")
+            with open_log(url) as log:
+                log.append([codec.encode_record(epoch, [voice.say(events.GroupFenced(str(uuid.uuid4()), 1))])
+                            for _ in range(last + 3 - keep)])
+        wait_until(lambda: readable(url) and len(running(url)) == 3, 60, "no agent reported what it runs")
+        wait_until(lambda: knows(scheduler, ("h1", "h2"), 3), 60, "the scheduler does not know all instances")
+        assert f"the log of cell1 lost {last + 1 - keep} positions, those after {keep - 1}" in caplog.text
+        agree(scheduler, conductor)
+        built(api, 4)
+        agree(site.scheduler("late"), conductor)
+        assert state_digest(fold(url)) == state_digest(conductor.projection)
+
+
+def readable(url):
+    """Whether a log can be read now."""
+    try:
+        with open_log(url, create=False) as log:
+            return log.bounds().count
+    except errors.LogUnavailable:
+        return False
 
 
 def settled(url, conductor):
