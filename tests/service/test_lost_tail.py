@@ -227,6 +227,7 @@ def test_services_find_again_what_a_stream_lost(tmp_path, grown, caplog):
             wait_until(lambda: store.load("cell1"), SECONDS_MAX, "no snapshot")
             epoch = conductor.projection.epoch
         if grown:
+            wait_until(lambda: readable(url), 60, "the broker is not back")
             voice = Voice("scheduler/other")
             with open_log(url) as log:
                 log.append([codec.encode_record(epoch, [voice.say(events.GroupFenced(str(uuid.uuid4()), 1))])
