@@ -156,7 +156,8 @@ class CellConductor:
             self._current.set()
             if asked:
                 # In a thread of its own: asking thousands takes a while, and the log is to be folded meanwhile.
-                threading.Thread(target=self._ask_to_report, args=(asked,), name=f"{self.name} asks", daemon=True).start()
+                threading.Thread(target=self._ask_to_report, args=(asked,), name=f"{self.name} asks",
+                                 daemon=True).start()
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; at the start that is a fault."""

@@ -98,9 +98,9 @@ class CellEngine:
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
 
     def hosts_to_ask(self) -> dict:
-        """Hosts whose agents are to report in full at once, and where those answer, as their log lost records; asked when
-        the log is folded to its end. After a start of this process, which does not know what the log may have lost
-        before, they are asked when they beat."""
+        """Hosts whose agents are to report in full at once, and where those answer, as their log lost records; they are
+        asked when the log is folded to its end. After a start of this process, which does not know what the log may
+        have lost before, they are asked when they beat."""
         if not self.is_current or not self._wants_reports:
             return {}
         self.missing_reports.want(self.projection.hosts)

@@ -37,8 +37,8 @@ class SnapshotStore(abc.ABC):
 
 
 def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = False) -> None:
-    """Raise SnapshotMismatch unless a log (an EventLog, its epoch) goes on where a snapshot ends, and the snapshot proves
-    to be of it. Raises as the log's readers do when it cannot be read.
+    """Raise SnapshotMismatch unless a log (an EventLog, its epoch) goes on where a snapshot ends, and the snapshot
+    proves to be of it. Raises as the log's readers do when it cannot be read.
 
     With ``in_one_file`` both were exported into one file: then they are of one history, and the record that would prove
     it need not be in the file.
@@ -54,9 +54,9 @@ def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = 
     else:
         wrong = proving.check(log, bounds, head.proof)
     if wrong is not None:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not prove to be of "
-                                      f"this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a newer "
-                                      "snapshot, or fold the log")
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not prove to be "
+                                      f"of this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a "
+                                      "newer snapshot, or fold the log")
 
 
 def _checked(cell):

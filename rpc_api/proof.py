@@ -4,8 +4,8 @@ A log may lose its last records, keep its epoch and grow again: after a power cu
 that it confirmed. Then epoch and position do not say whether two states are of one history. The records do: a proof is
 a tuple of (position, digest of the payload) of the last records that were folded, oldest first. It holds for a log that
 has just these records at these positions. Several are named, because a producer whose append was not confirmed appends
-the same bytes again: one record alone may come back at its old position behind another history. :mod:`rpc_api.log.proving`
-compares a proof with a log.
+the same bytes again: one record alone may come back at its old position behind another history.
+:mod:`rpc_api.log.proving` compares a proof with a log.
 """
 
 from collections import deque
@@ -21,8 +21,8 @@ def record_digest(payload: bytes) -> bytes:
 
 
 class Trail:
-    """The last records that were folded, after those of a ``proof``: () for a state that begins with the log, None for a
-    state of which it is not known to what log it belongs. A digest is computed when a proof is wanted, not for each
+    """The last records that were folded, after those of a ``proof``: () for a state that begins with the log, None for
+    a state of which it is not known to what log it belongs. A digest is computed when a proof is wanted, not for each
     record."""
 
     def __init__(self, proof=()):

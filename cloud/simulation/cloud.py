@@ -56,7 +56,8 @@ class SimCloud:
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
-        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost) for cell in (CELL0, *CELLS)}
+        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost)
+                     for cell in (CELL0, *CELLS)}
         self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
         self.conductors = [ConductorNode(self, f"conductor/{cell}-{number}", cell) for cell in CELLS
                            for number in range(CONDUCTORS_A_CELL)]

@@ -1,4 +1,4 @@
-"""``nova-sched snapshot``: fold logs and keep their state, or check the snapshots that are kept, or states of services."""
+"""``nova-sched snapshot``: fold logs and keep their state, or check snapshots that are kept and states of services."""
 
 import re
 
@@ -17,11 +17,12 @@ EPILOG = """\
 examples:
   nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots
   nova-sched snapshot --log out/demo --to redis://localhost:6379/0 --check
-  nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots --compare cell1:4711=$DIGEST
+  nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots \\
+      --compare cell1:4711=$DIGEST
 
-A service says position and digest of its state of each log in its report (SIGUSR2). --compare folds the log to that position.
-Where the digests differ, the service has folded records that the log lost since: take a new snapshot, and start the service
-again.
+A service says position and digest of its state of each log in its report (SIGUSR2). --compare folds the log to that
+position. Where the digests differ, the service has folded records that the log lost since: take a new snapshot, and
+start the service again.
 
 exit codes: 0 kept (or: they fit, they are equal), 1 there is no snapshot to check, 2 usage, 3 log or store unreachable,
 4 a snapshot or a compared state does not fit its log, 5 a snapshot of another form
@@ -29,7 +30,7 @@ exit codes: 0 kept (or: they fit, they are equal), 1 there is no snapshot to che
 
 
 class Snapshot(ReplayCommand):
-    """Keep the state of logs as snapshots; with --check see whether the kept ones fit their logs and give their state."""
+    """Keep the state of logs as snapshots; --check and --compare see whether snapshots and services have that state."""
 
     EPILOG = EPILOG
     when_down = REFUSED
@@ -44,7 +45,8 @@ class Snapshot(ReplayCommand):
 
     def run_on(self, source, arguments):
         if arguments.compare:
-            return self._compare(source, [_stated(text, source) for text in arguments.compare], open_store(arguments.to))
+            stated = [_stated(text, source) for text in arguments.compare]
+            return self._compare(source, stated, open_store(arguments.to))
         store = open_store(arguments.to)
         for cell, log in sorted(source.logs.items()):
             try:

@@ -181,5 +181,5 @@ def _of_snapshot(cell, store, opening, log):
         check_fits(head, opening.epoch, log)
     except errors.NovaSchedError as fault:
         return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
-    return Finding(cell, "snapshot", OK,
-                   f"of position {head.position}, {log.bounds().last - head.position} before the end, {len(packed)} bytes")
+    behind = log.bounds().last - head.position
+    return Finding(cell, "snapshot", OK, f"of position {head.position}, {behind} before the end, {len(packed)} bytes")

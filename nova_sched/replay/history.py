@@ -213,8 +213,8 @@ class History:
         return None
 
     def _snapshots(self, cell, position, first):
-        """(Bytes, whether they are in one file with the log) of snapshots that may be of a log: of each place that keeps
-        some the last one up to a position (or the ``first``), and all of an exported file."""
+        """(Bytes, whether they are in one file with the log) of snapshots that may be of a log: of each place that
+        keeps some the last one up to a position (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
         if self.cache is not None:
             kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]

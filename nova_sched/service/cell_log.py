@@ -20,13 +20,13 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks for a snapshot that is wanted.
 LOOK_PAUSE = 5.0
-#: Records that a reader knows again when it reads its log anew: a longer loss is seen too, and counted as at least so many.
+#: Records that a reader knows again when it reads its log anew: of a longer loss it says that it is at least so long.
 LOOK_BACK = 10_000
 
 
 class ReadBefore:
-    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is enough
-    within one process, and costs next to nothing for each record."""
+    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is
+    enough within one process, and costs next to nothing for each record."""
 
     def __init__(self):
         self.epoch = None
@@ -168,7 +168,8 @@ class CellLog:
             try:
                 keep_newest(self._store, self.cell, packed, self._log)
             except errors.SnapshotMismatch as fault:
-                LOG.warning("our state of %s is not kept as a snapshot, and the log is read again: %s", self.cell, fault)
+                LOG.warning("our state of %s is not kept as a snapshot, and the log is read again: %s",
+                            self.cell, fault)
                 self._follower.begin_anew()
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
@@ -231,8 +232,8 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
 
 
 def fitting(store, cell: str, epoch: str, log):
-    """(The newest snapshot of a store if it proves to be of a log of this epoch, else None; the Loss of the log that the
-    snapshot shows, else None). Raises as the log's readers do."""
+    """(The newest snapshot of a store if it proves to be of a log of this epoch, else None; the Loss of the log that
+    the snapshot shows, else None). Raises as the log's readers do."""
     if store is None:
         return None, None
     try:
@@ -252,9 +253,9 @@ def fitting(store, cell: str, epoch: str, log):
 
 
 def keep_newest(store, cell: str, packed: bytes, log) -> bool:
-    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that made
-    this one may have hung until records that its state lacks were removed, and is then going to need that one. Returns
-    whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
+    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
+    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
+    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
     head = snapshot.head_of(packed)
     check_fits(head, head.epoch, log)
     try:

@@ -10,8 +10,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds in which a snapshot of a log may come that is needed in any case, before it is rebased.
 NEEDED_HEADLESS = 1.0
-#: Seconds in which the hosts of a cell whose log lost records are to report: agents beat every 10 s. What they run is not
-#: in the log until then, and whatever is claimed meanwhile may not fit.
+#: Seconds in which the hosts of a cell whose log lost records are to report: agents beat every 10 s. What they run is
+#: not in the log until then, and whatever is claimed meanwhile may not fit.
 REPORTS_WITHIN = 15.0
 
 

@@ -198,8 +198,8 @@ class Engine:
         self._claim_again(cell)
 
     def _claim_again(self, cell):
-        """Claim again what the log lost of our accepted claims: those of requests that are not answered are decided again,
-        the others have been promised as they are."""
+        """Claim again what the log lost of our accepted claims: those of requests that are not answered are decided
+        again, the others have been promised as they are."""
         missing = self._accepted_claims.take_missing(cell, self.cloud.projections[cell])
         if not missing:
             return
@@ -210,8 +210,8 @@ class Engine:
             if claim.claim_uuid not in waiting:
                 self._accepted_claims.claimed_again(claim)
                 self._say(cell, claim)
-        LOG.warning("%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d are "
-                    "decided again", len(missing), cell, len(missing) - len(undecided), len(undecided))
+        LOG.warning("%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
+                    "are decided again", len(missing), cell, len(missing) - len(undecided), len(undecided))
         self.counts["claims_lost_by_the_log"] += len(missing)
         for instance in undecided:
             instance.accepted = False
@@ -349,8 +349,8 @@ class Engine:
             self._say(*self._unsaid.popleft())
 
     def _look_for_unread(self, now):
-        """A log may lose a claim that it confirmed before we read it, and then nothing comes back: what is said after it
-        will tell."""
+        """A log may lose a claim that it confirmed before we read it, and then nothing comes back: what is said after
+        it will tell."""
         for cell, claims in self.in_flight.items():
             oldest = next(iter(claims), None)
             before, since = self._oldest.get(cell, (None, now))
@@ -479,8 +479,8 @@ class Engine:
         if instance is None:
             again = self._accepted_claims.came_back(cell, outcome)
             if again is not None and outcome.reason not in (None, HOLDS_ALREADY):
-                LOG.warning("the claim of %s on %s was answered, is lost with the last records of the log of %s, and cannot "
-                            "be made again (%s); if its build succeeds there, the host has more than it should",
+                LOG.warning("the claim of %s on %s was answered, is lost with the last records of the log of %s, and "
+                            "cannot be made again (%s); if its build succeeds there, the host has more than it should",
                             again.instance_uuid, again.host, cell, outcome.reason)
             if outcome.claim_uuid in self._abandoned:
                 self._abandoned.discard(outcome.claim_uuid)

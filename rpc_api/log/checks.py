@@ -50,8 +50,8 @@ def check_position(position: int, bounds: Bounds, url: str) -> None:
 
 
 def check_previous(known: bytes | None, found: bytes, position: int, url: str) -> bytes:
-    """Return ``found``, the payload that a log has at ``position`` now, if a reader that goes on after it had read the same
-    there (or nothing: ``known`` is None). LogGap if not: the log lost its last records and has grown again."""
+    """Return ``found``, the payload that a log has at ``position`` now, if a reader that goes on after it had read the
+    same there (or nothing: ``known`` is None). LogGap if not: the log lost its last records and has grown again."""
     if known is not None and known != found:
         raise errors.LogGap(
             f"cannot read the log {url} on from position {position + 1}: the record {position} is not the one that was "

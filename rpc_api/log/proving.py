@@ -11,8 +11,8 @@ BATCH = 1000
 
 
 class Loss(NamedTuple):
-    """A log of the same epoch does not have records any more that were read from it: ``positions`` is how many positions
-    after ``kept`` those are. ``certain`` is False where there may be more of them."""
+    """A log of the same epoch does not have records any more that were read from it: ``positions`` is how many
+    positions after ``kept`` those are. ``certain`` is False where there may be more of them."""
 
     kept: int
     positions: int

@@ -342,7 +342,8 @@ def test_neighbouring_versions_read_each_others_snapshots():
         log.delete()
 
 
-@pytest.mark.parametrize("proof", [7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))])
+@pytest.mark.parametrize("proof", [
+    7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))])
 def test_a_proof_of_another_form_is_none(proof):
     head, body = snapshot._split(without_proof())
     body += snapshot._packed_proof(proof)

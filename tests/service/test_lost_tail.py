@@ -98,9 +98,8 @@ class Story:
             log.append([codec.encode_record(self.epoch, [voice.say(one)]) for one in data])
 
     def release(self, *numbers):
-        self.append(self.scheduler, *(events.ClaimReleased(
-            claim(f"vm-{number}", "h", of("h", 1)).consumer_uuid, claim(f"vm-{number}", "h", of("h", 1)).claim_uuid, "x")
-            for number in numbers))
+        claims = [claim(f"vm-{number}", "h", of("h", 1)) for number in numbers]
+        self.append(self.scheduler, *(events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "x") for one in claims))
 
     def begin(self, known=None):
         with open_log(self.url) as log:
@@ -290,7 +289,8 @@ def test_claims_that_were_answered_are_claimed_again(tmp_path):
         cut(site.urls["cell1"], keep)
         wait_until(lambda: running(site.urls["cell1"]) == {one[0][0].instance_uuid for one in answers},
                    SECONDS_MAX, "the claims were not made again")
-        claims = {entry.claim_uuid for host in fold(site.urls["cell1"]).hosts.values() for entry in host.entries.values()}
+        hosts = fold(site.urls["cell1"]).hosts.values()
+        claims = {entry.claim_uuid for host in hosts for entry in host.entries.values()}
         assert claims == {one[0][0].claim_uuid for one in answers}
         wait_until(lambda: state_digest(conductor.projection) == state_digest(fold(site.urls["cell1"])), SECONDS_MAX,
                    "the conductor has another state")
