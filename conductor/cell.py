@@ -163,7 +163,13 @@ class CellConductor:
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
             self._log.speak_after(self.projection.producers.get(self.name))
+            with self._lock:
+                asked = self.engine.hosts_to_ask()
             self._current.set()
+            if asked:
+                # In a thread of its own: asking thousands takes a while, and the log is to be folded meanwhile.
+                threading.Thread(target=self._ask_to_report, args=(asked,), name=f"{self.name} asks",
+                                 daemon=True).start()
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""

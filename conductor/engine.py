@@ -12,6 +12,7 @@ from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
 from nova_sched.service.account_rule import AccountRule
+from nova_sched.service.missing_reports import MissingReports
 from rpc_api import events
 
 
@@ -43,6 +44,10 @@ class CellEngine:
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
+        #: Hosts that are to report because the log lost records, or may have done so before this process read it.
+        self.missing_reports = MissingReports()
+        self._wants_reports = True
+        self._asks_at_once = False
         #: Uuids of the claims that are being built.
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
@@ -64,6 +69,8 @@ class CellEngine:
         self._catch_up = beginning.catch_up
         self._first, self._has_rebased = beginning.first, False
         self.account_rule.begin()
+        if beginning.kept is not None:
+            self._wants_reports = self._asks_at_once = True
 
     @property
     def is_current(self) -> bool:
@@ -77,6 +84,7 @@ class CellEngine:
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
         outcomes, noted = self.projection.fold(records)
+        self.missing_reports.see(records)
         for outcome in outcomes:
             # A claim of another under a uuid of ours says nothing of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
@@ -88,6 +96,16 @@ class CellEngine:
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
+
+    def hosts_to_ask(self) -> dict:
+        """Hosts whose agents are to report in full at once, and where those answer, as their log lost records; they are
+        asked when the log is folded to its end. After a start of this process, which does not know what the log may
+        have lost before, they are asked when they beat."""
+        if not self.is_current or not self._wants_reports:
+            return {}
+        self.missing_reports.want(self.projection.hosts)
+        at_once, self._wants_reports, self._asks_at_once = self._asks_at_once, False, False
+        return {host: self.server_of(host) for host in self.projection.hosts} if at_once else {}
 
     def server_of(self, host: str) -> str | None:
         """Where the agent of a host answers, as its last report says; None for a host that is not known."""
@@ -131,11 +149,13 @@ class CellEngine:
 
     def on_beat(self, hosts, epoch: str, now: float) -> list:
         """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are
-        to report in full: the log does not know them, or they speak in another."""
+        to report in full: the log does not know them, or may have lost what they said, or they speak in another."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
-        return [host for host in hosts if epoch != self.projection.epoch or host not in self.projection.hosts]
+        missing = self.missing_reports.hosts
+        return [host for host in hosts
+                if epoch != self.projection.epoch or host not in self.projection.hosts or host in missing]
 
     def on_tick(self, now: float) -> None:
         """Say which hosts are lost or seen again, and which claims were not built in time;

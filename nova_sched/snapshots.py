@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nova_sched.projection import snapshot
 from rpc_api import errors
+from rpc_api.log import proving
 from rpc_api.log.checks import mask_password
 
 PREFIX = "nova_sched:snapshot:"
@@ -32,6 +34,29 @@ class SnapshotStore(abc.ABC):
     @abc.abstractmethod
     def load(self, cell: str) -> bytes | None:
         """The newest snapshot of a cell, None when there is none; LogUnavailable when the store cannot be read."""
+
+
+def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = False) -> None:
+    """Raise SnapshotMismatch unless a log (an EventLog, its epoch) goes on where a snapshot ends, and the snapshot
+    proves to be of it. Raises as the log's readers do when it cannot be read.
+
+    With ``in_one_file`` both were exported into one file: then they are of one history, and the record that would prove
+    it need not be in the file.
+    """
+    if head.epoch != epoch:
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} is of the log {head.epoch}, this log is {epoch}; "
+                                      "remove the snapshot, or name the log that it was made of")
+    bounds = log.bounds()
+    if head.position < 0 and bounds.first == 0:
+        return  # it is of a log before its first record
+    if in_one_file:
+        wrong = None if bounds.first - 1 <= head.position <= bounds.last else "it is of another part of the log"
+    else:
+        wrong = proving.check(log, bounds, head.proof)
+    if wrong is not None:
+        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not prove to be "
+                                      f"of this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a "
+                                      "newer snapshot, or fold the log")
 
 
 def _checked(cell):

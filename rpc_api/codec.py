@@ -56,12 +56,14 @@ class SetAside(NamedTuple):
 
 
 class DecodedRecord(NamedTuple):
-    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order; and the
-    ``account`` that it was appended with (see :mod:`rpc_api.accounts`)."""
+    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order; the
+    ``account`` that it was appended with (see :mod:`rpc_api.accounts`), and its bytes, if they are known (see
+    :mod:`rpc_api.proof`)."""
 
     epoch: str | None
     events: list
     account: str | None = None
+    payload: bytes | None = None
 
 
 def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
@@ -134,7 +136,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
         for index, size in enumerate(event_sizes(payload)):
             if size > MAX_EVENT_BYTES:
                 decoded[index] = _too_large(size, batch[index])
-    return DecodedRecord(epoch, decoded, account)
+    return DecodedRecord(epoch, decoded, account, payload)
 
 
 def decode_holding(payload: bytes, groups) -> list:
@@ -216,7 +218,7 @@ def _too_large(size, raw):
 
 
 def _aside_record(code, reason, payload):
-    return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])])
+    return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])], None, payload)
 
 
 def _decode_event(raw):

@@ -322,6 +322,20 @@ class RabbitServer(_Server):
         self._process = self._spawn([f"{self._scripts}/rabbitmq-server"], self._env)
         wait_until(lambda: self._accepts(self._handshake), START_SECONDS_MAX, f"{self!r} did not start")
 
+    @contextlib.contextmanager
+    def losing_its_tail(self):
+        """A power cut after which the node has lost all that was confirmed within the block: its data are those from
+        before. It is stopped and started before the block and behind it."""
+        data, before = self.dir / "data", self.dir / "before"
+        self.stop()
+        shutil.copytree(data, before)
+        self.start()
+        yield
+        self.kill()
+        shutil.rmtree(data)
+        before.rename(data)
+        self.start()
+
     def close(self) -> None:
         super().close()
         self._end(self._epmd, signal.SIGKILL)

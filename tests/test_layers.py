@@ -18,7 +18,7 @@ CORE = ("projection", "filters", "weighers", "selection")
 #: The core imports of the project only itself and the language; never what talks to a log, a bus or a clock.
 CORE_MAY_IMPORT = ("nova_sched.projection", "nova_sched.filters", "nova_sched.weighers", "nova_sched.selection",
                    "rpc_api.accounts", "rpc_api.codec", "rpc_api.digest", "rpc_api.errors", "rpc_api.events",
-                   "rpc_api.objects.image_meta", "rpc_api.packing")
+                   "rpc_api.objects.image_meta", "rpc_api.packing", "rpc_api.proof")
 #: Modules that bring a clock, chance, the environment, configuration or I/O.
 IMPURE_MODULES = {"time", "datetime", "random", "secrets", "os", "io", "pathlib", "socket", "subprocess", "threading",
                   "queue", "logging", "oslo_config", "oslo_log", "oslo_messaging", "oslo_service", "kombu", "sqlite3",

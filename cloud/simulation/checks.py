@@ -24,7 +24,7 @@ class Oracle(Projection):
 
     def __init__(self, cell, on_accepted, has_forgotten=False):
         super().__init__(cell)
-        self._on_accepted = on_accepted
+        self.on_accepted = on_accepted
         #: Whether what this log, or the one before it, once held is not known any more.
         self.has_forgotten = has_forgotten
 
@@ -36,7 +36,7 @@ class Oracle(Projection):
         before = len(outcomes)
         super()._fold_event(position, index, event, outcomes, noted)
         if len(outcomes) > before and outcomes[-1].reason is None:
-            self._on_accepted(self, position, event.data)
+            self.on_accepted(self, position, event.data)
 
 
 class Checks:
@@ -49,6 +49,8 @@ class Checks:
         self._digests = {}
         #: Claim uuid -> {(epoch, times rebased): (cell, position)} of the logs that have accepted it.
         self._accepted = {}
+        #: (Claim uuid, cell, position) of what a log had accepted and lost: a scheduler may have read it before.
+        self._lost = set()
         for cell in cells:
             self.begun(cell)
 
@@ -57,6 +59,22 @@ class Checks:
     def begun(self, cell):
         """The log of a cell is another one from now on."""
         self.oracles[cell] = Oracle(cell, self._claim_accepted, has_forgotten=cell in self.oracles)
+
+    def lost(self, cell, last, records):
+        """The log of a cell lost all records after a position; ``records`` are all up to there since it was begun."""
+        self.counts["lost tails"] += 1
+        epoch = self.oracles[cell].epoch
+        self._digests = {key: digest for key, digest in self._digests.items()
+                         if key[:2] != (cell, epoch) or key[2] <= last}
+        for claim_uuid, accepted in self._accepted.items():
+            for incarnation, (where, position) in list(accepted.items()):
+                if where == cell and incarnation[0] == epoch and position > last:
+                    self._lost.add((claim_uuid, cell, position))
+                    del accepted[incarnation]
+        # The fences and anchors that it lost are not made again: see docs/design/0009-recovery.md.
+        self.oracles[cell] = Oracle(cell, lambda *claim: None, has_forgotten=True)
+        self.oracles[cell].fold(records)
+        self.oracles[cell].on_accepted = self._claim_accepted
 
     def record(self, cell, position, record):
         """A record was appended."""
@@ -177,7 +195,8 @@ class Checks:
         self.counts["selections"] += len(selections)
         empty = not all(selections)
         wrong = [one[0] for one in selections if one and (one[0].cell, one[0].position) not in
-                 self._accepted.get(one[0].claim_uuid, {}).values()]
+                 self._accepted.get(one[0].claim_uuid, {}).values()
+                 and (one[0].claim_uuid, one[0].cell, one[0].position) not in self._lost]
 
         def look():
             if empty:

@@ -12,8 +12,10 @@ from cloud.simulation.world import KeptSnapshots, SimLog, World
 from compute_agent.drivers.simulated import inventory_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
+from nova_sched.service.cell_log import keep_newest
 from nova_sched.service.engine import CELL0
 from rpc_api import events
+from rpc_api.errors import SnapshotMismatch
 
 CELLS = ("cell1", "cell2")
 HOSTS_AN_AGENT = 2
@@ -54,7 +56,8 @@ class SimCloud:
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
-        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun) for cell in (CELL0, *CELLS)}
+        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost)
+                     for cell in (CELL0, *CELLS)}
         self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
         self.conductors = [ConductorNode(self, f"conductor/{cell}-{number}", cell) for cell in CELLS
                            for number in range(CONDUCTORS_A_CELL)]
@@ -92,9 +95,12 @@ class SimCloud:
 
     def keep(self, packed, cell):
         if self.world.chance.random() < self.world.faults.torn:
-            packed = packed[:self.world.chance.randrange(len(packed))]
-        if not self.world.lost():
-            self.store.save(cell, packed)
+            self.store.save(cell, packed[:self.world.chance.randrange(len(packed))])
+        elif not self.world.lost():
+            try:
+                keep_newest(self.store, cell, packed, self.logs[cell].log)
+            except SnapshotMismatch:
+                pass  # it is of records that the log lost, which its process is going to notice
 
     def claim_of(self, placed, request):
         """The ClaimProposed of what a scheduler has placed, as rpc_api.selections makes it."""
@@ -128,6 +134,8 @@ class SimCloud:
                 node.partition(chance.uniform(0.5, 15.0))
         elif stimulus.kind == "truncate":
             self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
+        elif stimulus.kind == "lose tail":
+            self.logs[chance.choice(list(self.logs))].lose_tail(chance.choice((1, 2, 5, 10, 30, 100)))
         elif stimulus.kind == "re-create":
             self.logs[chance.choice(list(self.logs))].re_create()
         elif stimulus.kind == "forge":

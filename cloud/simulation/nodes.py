@@ -183,6 +183,8 @@ class ConductorNode(Node):
         if self._silent and self.engine.is_current:
             self._silent = False
             self.log.speak_after(self.engine.projection.producers.get(self.name))
+        for host, server in self.engine.hosts_to_ask().items():
+            self._ask_to_report(host, server)
 
     def _on_records(self, records):
         for part in self.cloud.checks.parts(self.cell, records):

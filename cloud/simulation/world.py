@@ -4,7 +4,7 @@ import heapq
 import random
 import uuid
 
-from nova_sched.service.cell_log import find_beginning, fitting
+from nova_sched.service.cell_log import ReadBefore, find_beginning, fitting
 from nova_sched.snapshots import SnapshotStore
 from rpc_api import codec, errors
 from rpc_api.log.memory import MemoryLog
@@ -94,10 +94,11 @@ class SimLog:
     """One log: a MemoryLog that tells ``on_record(cell, position, DecodedRecord)`` what is appended,
     as it is appended."""
 
-    def __init__(self, cell: str, on_record, on_begun):
+    def __init__(self, cell: str, on_record, on_begun, on_lost):
         self.cell = cell
         self._on_record = on_record
         self._on_begun = on_begun
+        self._on_lost = on_lost
         self._decoded = {}
         self.readers = []
         self._name = f"simulated-{id(self):x}-{cell}"
@@ -141,6 +142,19 @@ class SimLog:
         """Remove all but the last ``keep`` records."""
         bounds = self.log.bounds()
         self.log.truncate_before(bounds.last + 1 - keep)
+
+    def lose_tail(self, count):
+        """Lose the last records, confirmed ones too, and keep the epoch: the power of the broker failed. Whoever reads
+        looks then whether the log goes on where it was, as a reader does that connects again."""
+        self.look()
+        self.log.lose_tail(count)
+        last = self.log.bounds().last
+        self._seen = last + 1
+        for position in [one for one in self._decoded if one > last]:
+            del self._decoded[position]
+        self._on_lost(self.cell, last, sorted(self._decoded.items()))
+        for reader in self.readers:
+            reader.connection_lost()
 
     def re_create(self):
         """Delete the log; another begins with the next one who opens it."""
@@ -235,6 +249,8 @@ class SimCellLog:
         self._on_begin, self._on_records, self._on_gap = on_begin, on_records, on_gap
         self.appender = self.producer = None
         self._position = None
+        self._connected = True
+        self._read_before = ReadBefore()
         self._begun_on = None
         self._blind_until = 0.0
         self._reading = False
@@ -249,8 +265,10 @@ class SimCellLog:
         self._sim_log.look()
         epoch, beginning, self._position = find_beginning(
             self._sim_log.log, self._sim_log.cell, self._name, self._clock, self._store,
-            self._world.uuid)
+            self._world.uuid, self._read_before)
         self._sim_log.look()
+        self._read_before.begin(epoch, beginning.snapshot)
+        self._connected = True
         self._begun_on = self._sim_log.log
         if self.appender is None:
             self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch, self._name.replace("/", "."))
@@ -267,13 +285,18 @@ class SimCellLog:
 
     def look_for_snapshot(self):
         """Begin anew if there is a snapshot that fits."""
-        if fitting(self._store, self._sim_log.cell, self.appender.epoch, self._sim_log.log.bounds()) is not None:
+        if fitting(self._store, self._sim_log.cell, self.appender.epoch, self._sim_log.log)[0] is not None:
             self._begin()
             self._wake()
 
     def partition(self, seconds):
         """The log cannot be read for a while."""
         self._blind_until = max(self._blind_until, self._world.now + seconds)
+
+    def connection_lost(self):
+        """The log has to be read from a connection of its own again."""
+        self._connected = False
+        self.wake()
 
     def _wake(self):
         if not self._reading:
@@ -289,6 +312,10 @@ class SimCellLog:
         try:
             if self._begun_on is not self._sim_log.log:
                 raise errors.LogGap("the log was re-created")
+            if not self._connected and self._read_before.lost(
+                    self._sim_log.log, self._sim_log.log.bounds(), self.appender.epoch):
+                raise errors.LogGap("the log lost records")
+            self._connected = True
             records = self._sim_log.records(self._position, self._world.chance.randint(1, RECORDS_A_READ))
         except errors.LogGap as gap:
             self._on_gap(gap)
@@ -297,5 +324,6 @@ class SimCellLog:
             return
         if records:
             self._position = records[-1][0] + 1
+            self._read_before.add(records)
             self._on_records(records)
             self._wake()

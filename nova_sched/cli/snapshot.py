@@ -1,27 +1,36 @@
-"""``nova-sched snapshot``: fold logs and keep their state, or check the snapshots that are kept."""
+"""``nova-sched snapshot``: fold logs and keep their state, or check snapshots that are kept and states of services."""
+
+import re
 
 from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.replay.history import History
 from nova_sched.replay.reading import decoded_records
-from nova_sched.snapshots import open_store
+from nova_sched.snapshots import check_fits, open_store
 from rpc_api import errors
-from rpc_api.log.epoch import epoch_of, opening_of
+from rpc_api.log.epoch import epoch_of
 
 EPILOG = """\
 examples:
   nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots
   nova-sched snapshot --log out/demo --to redis://localhost:6379/0 --check
+  nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots \\
+      --compare cell1:4711=$DIGEST
 
-exit codes: 0 kept (or: they fit), 1 there is no snapshot to check, 3 log or store unreachable,
-4 a snapshot does not fit its log, 5 a snapshot of another form
+A service says position and digest of its state of each log in its report (SIGUSR2). --compare folds the log to that
+position. Where the digests differ, the service has folded records that the log lost since: take a new snapshot, and
+start the service again.
+
+exit codes: 0 kept (or: they fit, they are equal), 1 there is no snapshot to check, 2 usage, 3 log or store unreachable,
+4 a snapshot or a compared state does not fit its log, 5 a snapshot of another form
 """
 
 
 class Snapshot(ReplayCommand):
-    """Keep the state of logs as snapshots; with --check see whether the kept ones fit their logs and give their state."""
+    """Keep the state of logs as snapshots; --check and --compare see whether snapshots and services have that state."""
 
     EPILOG = EPILOG
     when_down = REFUSED
@@ -30,8 +39,14 @@ class Snapshot(ReplayCommand):
         parser.add_argument("--to", required=True, metavar="URL",
                             help="where snapshots are kept: file:///DIR or redis://...")
         parser.add_argument("--check", action="store_true", help="check the kept snapshots instead of taking new ones")
+        parser.add_argument("--compare", action="append", default=[], metavar="CELL:POSITION=DIGEST",
+                            help="compare the state of a service, as its report names it, with the log; may be given "
+                                 "several times")
 
     def run_on(self, source, arguments):
+        if arguments.compare:
+            stated = [_stated(text, source) for text in arguments.compare]
+            return self._compare(source, stated, open_store(arguments.to))
         store = open_store(arguments.to)
         for cell, log in sorted(source.logs.items()):
             try:
@@ -40,10 +55,24 @@ class Snapshot(ReplayCommand):
                 raise type(fault)(f"{store.where(cell)}: {fault}") from None
         return errors.EXIT_OK
 
+    def _compare(self, source, stated, store):
+        """Compare (cell, position, digest) with the states of the logs; EXIT_GAP where one differs."""
+        differ = False
+        for cell, position, digest in stated:
+            log = source.logs[cell]
+            if position > log.bounds().last:
+                found = f"the log ends at {log.bounds().last}, so it lost the records up to {position}"
+            else:
+                folded = state_digest(_folded(cell, log, position, store))
+                found = None if folded == digest else f"the log gives {folded}"
+            differ = differ or found is not None
+            self.out.write(f"{cell}: position {position}, digest {digest}: " + (
+                "the state of the log\n" if found is None else
+                f"another state, {found}; take a new snapshot without --compare, and start that service again\n"))
+        return errors.EXIT_GAP if differ else errors.EXIT_OK
+
     def _take(self, cell, log, store):
-        opening = opening_of(log)
-        projection = Projection(cell, HostTable(), opening is None or opening.whole)
-        projection.fold(decoded_records(log))
+        projection = _folded(cell, log, log.bounds().last, store)
         packed = snapshot.dump(projection)
         store.save(cell, packed)
         self.out.write(f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
@@ -55,7 +84,7 @@ class Snapshot(ReplayCommand):
             raise errors.NovaSchedError(f"there is no snapshot of {cell}; take one without --check")
         head = snapshot.head_of(packed)
         bounds = log.bounds()
-        snapshot.check_fits(head, epoch_of(log), bounds)
+        check_fits(head, epoch_of(log), log)
         projection = snapshot.load(packed)
         suffix = 0
         for record in decoded_records(log, head.position + 1):
@@ -70,3 +99,21 @@ class Snapshot(ReplayCommand):
                                               "of the whole log; remove it and take a new one")
             text += ", the same state as the whole log"
         self.out.write(f"{text}, digest {state_digest(projection)}\n")
+
+
+def _folded(cell, log, position, store):
+    """The state of a log at a position: from its first record, wherever that is there."""
+    history = History({cell: log})
+    if not history.is_whole(cell):
+        history.store = store
+    return history.world_at({cell: position}).projections[cell]
+
+
+def _stated(text, source):
+    """(Cell, position, digest) of CELL:POSITION=DIGEST; UsageError for another form, or a cell that has no log here."""
+    found = re.fullmatch(r"(?P<cell>[^:=]+):(?P<position>\d{1,18})=(?P<digest>[0-9a-f]{32})", text)
+    if found is None:
+        raise errors.UsageError(f"--compare is {text!r}, wanted CELL:POSITION=DIGEST with a digest of 32 hex digits; "
+                                "fix it")
+    cell, _ = source.one(found["cell"], "--compare")
+    return cell, int(found["position"]), found["digest"]

@@ -11,7 +11,8 @@ class Beginning(NamedTuple):
 
     ``first`` is its first position and ``catch_up`` the one that it ends at now. ``whole`` is False where neither
     a snapshot nor the first record says what stood in front of the log. ``begun_anew``: what was appended to the
-    log that we knew is not in this one.
+    log that we knew is not in this one. ``kept`` is None, or the log lost its records after that position, keeps its
+    epoch, and has perhaps grown again.
     """
 
     snapshot: bytes | None
@@ -19,6 +20,7 @@ class Beginning(NamedTuple):
     catch_up: int
     whole: bool
     begun_anew: bool
+    kept: int | None = None
 
 
 def projection_of(cell: str, beginning: Beginning, table=None, accounts_required: bool = False) -> Projection:

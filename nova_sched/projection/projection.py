@@ -19,6 +19,7 @@ from rpc_api import errors
 from rpc_api.accounts import speaks_for
 from rpc_api.codec import DecodedRecord, SetAside
 from rpc_api.events import EVENTS
+from rpc_api.proof import Trail
 
 MAX_KEPT = 1000
 #: Of the reason why an event was set aside, in characters: names in it may be long.
@@ -68,6 +69,8 @@ class Projection:
         self.whole = whole
         self.epoch = None
         self.position = -1
+        #: The last records folded: they prove of which log this is the state.
+        self.trail = Trail()
         self._begin()
         self.noted = deque(maxlen=kept)
         self.quarantine = deque(maxlen=kept)
@@ -127,13 +130,18 @@ class Projection:
                     f"the log of {self.cell} goes from position {self.position} back to {position}, wanted a later "
                     "one; rebuild from a snapshot or from the log's first record")
             self.fold_record(position, record, outcomes, noted)
-            self.position = position
+            self.passed(position, record.payload)
         self.noted.extend(noted)
         return outcomes, noted
 
+    def passed(self, position, payload) -> None:
+        """All of a record was folded."""
+        self.position = position
+        self.trail.add((position, payload))
+
     def fold_record(self, position, record: DecodedRecord, outcomes, noted):
-        """Fold a record, or a part of one, without moving on to its position; what comes of it goes into
-        the two lists."""
+        """Fold a record, or a part of one, without moving on to its position (:meth:`passed` does); what comes of it
+        goes into the two lists."""
         if record.epoch is not None:
             if self.epoch is None:
                 # A record of which nothing can be read says nothing of the log either.

@@ -1,8 +1,10 @@
 """A projection as bytes, and back: so that a reader starts at a position and not at the log's first record.
 
-The bytes are a head of one msgpack array and the packed state behind it. The
-head names the log that the state belongs to; its checksum covers both, so
-damage is found before anything is built.
+The bytes are a head of one msgpack array, the packed state and a proof. The
+head names the log that the state belongs to; its checksum covers all three, so
+damage is found before anything is built. The proof (:mod:`rpc_api.proof`) names
+the last records folded. Versions that do not know it pass over it, as it comes
+after the end of the compressed state; a snapshot of theirs has none.
 """
 
 import zlib
@@ -21,6 +23,7 @@ from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
 from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import unpack
+from rpc_api.proof import Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
@@ -29,15 +32,19 @@ _MAX_HEAD_BYTES = 4096
 _HEAD_TYPES = ((str, str, int, str, str), (str, type(None), int, str, str))
 #: Of a state that is unpacked. One of 100,000 hosts with 1,000,000 instances has less than half of it.
 MAX_STATE_BYTES = 1 << 30
+#: The last bytes of a snapshot that has a proof; the four before them are its length.
+_PROOF_END = b"nova_sched proof"
 
 
 class Head(NamedTuple):
-    """What a snapshot is of: the log (``cell``, ``epoch``), the last record folded, and the digest of the state."""
+    """What a snapshot is of: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
+    ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () of a version that made none)."""
 
     cell: str
     epoch: str
     position: int
     digest: str
+    proof: tuple = ()
 
 
 def dump(projection: Projection) -> bytes:
@@ -53,7 +60,29 @@ def dump(projection: Projection) -> bytes:
         list(projection.anchors.items()), list(projection.fences.items()), list(projection.aggregates.values()),
         projection.accounts_required, projection.tracked.facts())), 1)
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
-    return msgpack.packb((MAGIC, FORMAT, *head, _checksum(head, state))) + state
+    body = state + _packed_proof(projection.trail.proof())
+    return msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body))) + body
+
+
+def _packed_proof(proof):
+    packed = msgpack.packb(proof)
+    return packed + len(packed).to_bytes(4, "big") + _PROOF_END
+
+
+def _proof_of(body, position):
+    """The proof at the end of a snapshot of the state at a position; () where there is none that can be read."""
+    end = len(body) - len(_PROOF_END) - 4
+    size = int.from_bytes(body[end:end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
+    packed = body[end - size:end]
+    if not 0 < size <= min(end, _MAX_HEAD_BYTES):
+        return ()
+    try:
+        proof = msgpack.unpackb(packed, use_list=False)
+        places = [place for place, digest in proof if type(place) is int and type(digest) is bytes]
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return ()
+    rise = all(one < following for one, following in zip(places, places[1:]))
+    return proof if rise and len(places) == len(proof) and places[-1:] == [position] else ()
 
 
 def _devices_of(table, hosts):
@@ -69,8 +98,8 @@ def _devices_of(table, hosts):
     return [(one.cells, one.pools) for _, one in capacities.values()], of_hosts
 
 
-def _checksum(head, state):
-    return blake2b(msgpack.packb(tuple(head)) + state, digest_size=16).hexdigest()
+def _checksum(head, body):
+    return blake2b(msgpack.packb(head[:4]) + body, digest_size=16).hexdigest()
 
 
 def _split(packed: bytes):
@@ -88,17 +117,21 @@ def _split(packed: bytes):
     return head, packed[unpacker.tell():]
 
 
+def _head(parts, body):
+    return Head(*parts[2:6], _proof_of(body, parts[4]))
+
+
 def head_of(packed: bytes) -> Head:
     """Read the head of a snapshot; UnknownSchema when the bytes are not one that this version knows."""
-    return Head(*_split(packed)[0][2:6])
+    return _head(*_split(packed))
 
 
 def check(packed: bytes) -> Head:
     """Read the head of a snapshot whose state is as it was kept; SnapshotMismatch when it is damaged, UnknownSchema for
     bytes of another form."""
-    parts, state = _split(packed)
-    head = Head(*parts[2:6])
-    if _checksum(head, state) != parts[6]:
+    parts, body = _split(packed)
+    head = _head(parts, body)
+    if _checksum(head, body) != parts[6]:
         raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} is damaged; "
                                       "remove it and fold the log")
     return head
@@ -112,6 +145,7 @@ def load(packed: bytes, table=None) -> Projection:
     head = check(packed)
     projection = Projection(head.cell, table)
     projection.epoch, projection.position = head.epoch, head.position
+    projection.trail = Trail(head.proof or (None if head.position >= 0 else ()))
     try:
         _load_state(projection, *_unpacked(_split(packed)[1]))
         if state_digest(projection) != head.digest:
@@ -226,14 +260,3 @@ def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule,
 
 
 _new_allocation = events.Allocation._make
-
-
-def check_fits(head: Head, epoch: str | None, bounds) -> None:
-    """Raise SnapshotMismatch unless the log (its epoch and bounds) goes on where the snapshot ends."""
-    if head.epoch != epoch:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} is of the log {head.epoch}, this log is {epoch}; "
-                                      "remove the snapshot, or name the log that it was made of")
-    if head.position > bounds.last or head.position + 1 < bounds.first:
-        raise errors.SnapshotMismatch(
-            f"the snapshot of {head.cell} ends at position {head.position}, the log holds {bounds.first} to "
-            f"{bounds.last}; take a newer snapshot, or fold the log")

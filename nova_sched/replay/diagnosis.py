@@ -15,6 +15,7 @@ from nova_sched.replay.hosts import DISABLED, FORCED_DOWN, counted
 from nova_sched.replay.intervals import Intervals
 from nova_sched.replay.moments import SECOND_NS, stamp
 from nova_sched.replay.reading import readable_records
+from nova_sched.snapshots import check_fits
 from rpc_api import codec, errors
 from rpc_api.clock import spelled
 from rpc_api.codec import Event
@@ -96,7 +97,7 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
     if is_live:
         yield from _of_quiet(cell, recent, now_ns, heard, intervals)
     if store is not None:
-        yield _of_snapshot(cell, store, opening, bounds)
+        yield _of_snapshot(cell, store, opening, log)
 
 
 class _Recent:
@@ -221,15 +222,15 @@ def _of_quiet(cell, recent, now_ns, heard, intervals):
                   "see whether conductors and agents run, and this machine's clock" if long else "")
 
 
-def _of_snapshot(cell, store, opening, bounds):
+def _of_snapshot(cell, store, opening, log):
     try:
         packed = store.load(cell)
         if packed is None:
             return Finding(cell, "snapshot", WARN, f"there is none: {store.where(cell)}",
                            "nova-sched snapshot takes one; conductors do")
         head = snapshot.check(packed)
-        snapshot.check_fits(head, opening.epoch, bounds)
+        check_fits(head, opening.epoch, log)
     except errors.NovaSchedError as fault:
         return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
-    return Finding(cell, "snapshot", OK,
-                   f"of position {head.position}, {bounds.last - head.position} before the end, {len(packed)} bytes")
+    behind = log.bounds().last - head.position
+    return Finding(cell, "snapshot", OK, f"of position {head.position}, {behind} before the end, {len(packed)} bytes")

@@ -90,7 +90,8 @@ class _Cell:
                 self._keep()
                 since = 0
             fresh, decoded = self._hidden(record) if self.redactor else self._as_it_is(record)
-            self.after.position = self.before.position = record.position
+            self.before.position = record.position
+            self.after.passed(record.position, fresh.payload)
             if record.position < first:
                 since = -1
                 continue

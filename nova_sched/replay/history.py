@@ -17,6 +17,7 @@ from nova_sched.projection.table import HostTable
 from nova_sched.replay.reading import TIMEOUT, decoded_records
 from nova_sched.replay.times import peeked_time
 from nova_sched.service.tuning import collector_paused
+from nova_sched.snapshots import check_fits
 from rpc_api import errors
 from rpc_api.log.epoch import opening_of
 
@@ -193,14 +194,14 @@ class History:
 
     def _from_snapshot(self, cell, position, table, first=False):
         """The state of the last snapshot (or the ``first``) up to a position; None where none fits."""
-        epoch, bounds = self.opening(cell).epoch, self.logs[cell].bounds()
+        epoch, log = self.opening(cell).epoch, self.logs[cell]
         found = []
-        for packed in self._snapshots(cell, position, first):
+        for packed, of_file in self._snapshots(cell, position, first):
             try:
                 head = snapshot.head_of(packed)
-                snapshot.check_fits(head, epoch, bounds)
-            except (errors.UnknownSchema, errors.SnapshotMismatch):
-                continue
+                check_fits(head, epoch, log, of_file)
+            except (errors.UnknownSchema, errors.LogGap):
+                continue  # (A LogGap: the records that would prove it are damaged.)
             if head.cell == cell and head.position <= position:
                 found.append((head.position, packed))
         for _, packed in sorted(found, key=lambda one: one[0], reverse=not first):
@@ -212,19 +213,20 @@ class History:
         return None
 
     def _snapshots(self, cell, position, first):
-        """The bytes of snapshots that may be of a log: of each place that keeps some the last one up to a position
-        (or the ``first``), and all of an exported file."""
+        """(Bytes, whether they are in one file with the log) of snapshots that may be of a log: of each place that
+        keeps some the last one up to a position (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
         if self.cache is not None:
             kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
-            packed = next(filter(None, (self.cache.read(one) for one in (kept if first else reversed(kept))
-                                        if one.record == _record_at(log, one.position)[1])), None)
+            packed = next(filter(_has_proof, (self.cache.read(one) for one in (kept if first else reversed(kept))
+                                              if one.record == _record_at(log, one.position)[1])), None)
             if packed is not None:
-                yield packed
-        yield from getattr(log, "snapshots_before", lambda position: ())(position)
+                yield packed, False
+        for packed in getattr(log, "snapshots_before", lambda position: ())(position):
+            yield packed, True
         packed = None if self.store is None else self.store.load(cell)
         if packed is not None:
-            yield packed
+            yield packed, False
 
     def remember(self, world: World) -> None:
         """Keep the states of a world for the time when a cell's log cannot be read."""
@@ -258,6 +260,11 @@ class History:
                 self._keep(projection)
             if not done % 1000 or done == total:
                 self.progress(cell, done, total)
+
+
+def _has_proof(packed):
+    """Whether a snapshot of the cache may prove that it is of its log: those of earlier versions do not."""
+    return packed is not None and snapshot.head_of(packed).proof
 
 
 def _record_at(log, position):

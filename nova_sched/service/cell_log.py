@@ -4,12 +4,14 @@ import functools
 import logging
 import threading
 import uuid
+from collections import deque
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
+from nova_sched.snapshots import check_fits
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
-from rpc_api.log import open_log
+from rpc_api.log import open_log, proving
 from rpc_api.log.checks import mask_password
 from rpc_api.log.epoch import ensure_open
 from rpc_api.log.follower import Follower
@@ -21,6 +23,41 @@ LOG = logging.getLogger(__name__)
 LOOK_PAUSE = 5.0
 #: For a read that is under way when the service stops. One of a broker that hangs is left to the close of the log.
 READ_SECONDS = 2.0
+#: Records that a reader knows again when it reads its log anew: of a longer loss it says that it is at least so long.
+LOOK_BACK = 10_000
+
+
+class ReadBefore:
+    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is
+    enough within one process, and costs next to nothing for each record."""
+
+    def __init__(self):
+        self.epoch = None
+        self._proof = ()
+        self._records = deque(maxlen=LOOK_BACK)
+
+    def begin(self, epoch, packed) -> None:
+        """The log of an epoch is read from a snapshot on, or (None) from its first record."""
+        self.epoch = epoch
+        self._proof = () if packed is None else snapshot.head_of(packed).proof
+        self._records.clear()
+
+    def add(self, records) -> None:
+        """Records (position, DecodedRecord) came."""
+        self._records.extend([(position, hash(record.payload)) for position, record in records])
+
+    def lost(self, log, bounds, epoch):
+        """What a log of an epoch lost of them at its end: a Loss or None."""
+        if epoch != self.epoch:
+            return None
+        loss = proving.lost(log, bounds, list(self._records), hash)
+        if not self._proof or self._records and (loss is None or loss.certain):
+            return loss
+        earlier = proving.lost(log, bounds, self._proof)
+        if loss is None or earlier is None and self._proof[-1][0] < bounds.first:
+            return earlier or loss
+        kept, certain = (self._proof[-1][0], True) if earlier is None else (earlier.kept, earlier.certain)
+        return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
 
 
 class CellLog:
@@ -41,8 +78,8 @@ class CellLog:
         self._appender = None
         self._producer = None
         self._producer_name = producer_name
-        self._follower = Follower(self._begin, lambda records: deliver("records", records),
-                                  lambda fault: deliver("fault", fault), cell)
+        self._read_before = ReadBefore()
+        self._follower = Follower(self._begin, self._take, lambda fault: deliver("fault", fault), cell)
 
     def start(self):
         """Begin to open, read and follow; what comes of it is delivered."""
@@ -95,7 +132,7 @@ class CellLog:
 
     def _look_for_snapshot(self):
         try:
-            fits = fitting(self._store, self.cell, self._appender.epoch, self._log.bounds()) is not None
+            fits = fitting(self._store, self.cell, self._appender.epoch, self._log)[0] is not None
         except errors.NovaSchedError as fault:
             LOG.debug("no snapshot of %s can be looked for: %s", self.cell, fault)
             return
@@ -131,26 +168,18 @@ class CellLog:
 
     def keep(self, packed: bytes) -> None:
         """Keep a snapshot in the store, unless there is a newer one; in a thread of its own: a store that is away holds
-        nobody up."""
+        nobody up. One that the log does not go on from is not kept, and the log is read anew: it lost records that we
+        folded."""
         def save():
             try:
-                if not self._is_surpassed(packed):
-                    self._store.save(self.cell, packed)
+                keep_newest(self._store, self.cell, packed, self._log)
+            except errors.SnapshotMismatch as fault:
+                LOG.warning("our state of %s is not kept as a snapshot, and the log is read again: %s",
+                            self.cell, fault)
+                self._follower.begin_anew()
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
         concurrency.start_or_report(threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True))
-
-    def _is_surpassed(self, packed):
-        """Whether a newer snapshot that fits the log is kept, by another process: this one may have hung until records
-        that its own state lacks were removed, and is then going to need that one."""
-        try:
-            kept = self._store.load(self.cell)
-            newer = kept is not None and snapshot.head_of(kept).position > snapshot.head_of(packed).position
-            if newer:
-                snapshot.check_fits(snapshot.check(kept), snapshot.head_of(packed).epoch, self.bounds())
-            return newer
-        except errors.NovaSchedError:
-            return False
 
     # --- in the follower's thread --------------------------------------------------------------------------------
 
@@ -158,13 +187,19 @@ class CellLog:
         log = open_log(self._url)
         try:
             epoch, beginning, position = find_beginning(log, self.cell, self._producer_name, self._clock,
-                                                        self._store if self._reads_snapshots else None)
+                                                        self._store if self._reads_snapshots else None,
+                                                        known=self._read_before)
         except BaseException:
             log.close()
             raise
         begun_anew = self._use(log, epoch)
+        self._read_before.begin(epoch, beginning.snapshot)
         self._deliver("begin", beginning._replace(begun_anew=begun_anew))
         return log, position
+
+    def _take(self, records):
+        self._read_before.add(records)
+        self._deliver("records", records)
 
     def _use(self, log, epoch):
         """Append to this log from here on; returns whether it is another one than before."""
@@ -186,30 +221,66 @@ def close_all(logs, timeout: float) -> bool:
     return all(concurrency.side_by_side([functools.partial(log.close, timeout) for log in logs]))
 
 
-def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4):
+def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4, known=None):
     """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
     the position of the first record).
 
-    The newest snapshot of ``store`` is used if it fits; otherwise the log is folded from its first record.
+    The newest snapshot of ``store`` is used if it proves to be of this log; otherwise the log is folded from its first
+    record. ``known`` (a ReadBefore or None) and the snapshot show whether the log lost its last records.
     """
     opening = ensure_open(log, cell, producer_name, clock, new_uuid)
+    packed, loss = fitting(store, cell, opening.epoch, log)
     bounds = log.bounds()
-    packed = fitting(store, cell, opening.epoch, bounds)
+    if known is not None:
+        loss = known.lost(log, bounds, opening.epoch) or loss
+    if loss is not None:
+        LOG.warning("the log of %s lost %s, that were confirmed and read: its state is folded again, all agents of the "
+                    "cell are asked for full reports, and answered claims that are missing are claimed again",
+                    cell, loss)
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
     return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
-                                    False), position
+                                    False, None if loss is None else loss.kept), position
 
 
-def fitting(store, cell: str, epoch: str, bounds) -> bytes | None:
-    """The newest snapshot of a store (or None) if it fits the log of this epoch and these bounds;
-    None if there is none."""
+def fitting(store, cell: str, epoch: str, log):
+    """(The newest snapshot of a store if it proves to be of a log of this epoch, else None; the Loss of the log that
+    the snapshot shows, else None). Raises as the log's readers do."""
     if store is None:
-        return None
+        return None, None
     try:
         packed = store.load(cell)
-        if packed is not None:
-            snapshot.check_fits(snapshot.check(packed), epoch, bounds)
+        if packed is None:
+            return None, None
+        head = snapshot.check(packed)
     except errors.NovaSchedError as fault:
         LOG.warning("no snapshot of %s is used: %s", cell, fault)
-        return None
-    return packed
+        return None, None
+    try:
+        check_fits(head, epoch, log)
+        return packed, None
+    except errors.SnapshotMismatch as fault:
+        LOG.warning("no snapshot of %s is used: %s", cell, fault)
+    return None, proving.lost(log, log.bounds(), head.proof) if head.epoch == epoch else None
+
+
+def keep_newest(store, cell: str, packed: bytes, log) -> bool:
+    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
+    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
+    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
+    head = snapshot.head_of(packed)
+    check_fits(head, head.epoch, log)
+    try:
+        kept = store.load(cell)
+        other = None if kept is None else snapshot.check(kept)
+        if other is not None and other.position >= head.position:
+            check_fits(other, head.epoch, log)
+            if other.position > head.position:
+                return False
+            if other.digest != head.digest:
+                LOG.error("two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
+                          "compare both with the log (nova-sched snapshot --compare) and start again the service whose "
+                          "state is another", cell, head.position, head.digest, other.digest)
+    except errors.NovaSchedError as fault:
+        LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
+    store.save(cell, packed)
+    return True

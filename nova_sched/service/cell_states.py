@@ -3,6 +3,7 @@ and are folded to where they were begun."""
 
 import logging
 
+from nova_sched.service.missing_reports import MissingReports
 from rpc_api import errors
 from rpc_api.clock import spelled
 
@@ -10,6 +11,9 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds in which a snapshot of a log may come that is needed in any case, before it is rebased.
 NEEDED_HEADLESS = 1.0
+#: Seconds in which the hosts of a cell whose log lost records are to report: agents beat every 10 s. What they run is
+#: not in the log until then, and whatever is claimed meanwhile may not fit.
+REPORTS_WITHIN = 15.0
 
 
 class CellStates:
@@ -31,6 +35,10 @@ class CellStates:
         self._headless = {}
         #: Cell -> since when it is closed (monotonic), of those of which the log says so.
         self._said = {}
+        #: Cells whose logs lost records, until they are folded again.
+        self._lost = set()
+        #: Cell -> (since when, MissingReports) of those whose hosts are to report.
+        self._missing = {}
 
     # --- what is asked -------------------------------------------------------------------------------------------
 
@@ -78,6 +86,8 @@ class CellStates:
         """A log is read from its beginning (a Beginning)."""
         self._behind[cell] = beginning.catch_up
         self._firsts[cell] = beginning.first
+        if beginning.kept is not None:
+            self._lost.add(cell)
         if not self._table.cell_closed.get(cell):
             self.close(cell, "its log is read again")
 
@@ -94,8 +104,37 @@ class CellStates:
             return False
         del self._behind[cell]
         self._headless.pop(cell, None)
+        if cell in self._lost:
+            self._lost.discard(cell)
+            missing = MissingReports()
+            missing.want(name for name, host in projection.hosts.items() if not host.lost)
+            self._missing[cell] = self._clock.monotonic(), missing
+        self._look_for_reports(cell)
         self._open(cell)
         return True
+
+    def see(self, cell, records):
+        """Records of a cell's log were folded: reports may be among them that its hosts are to make."""
+        if cell in self._missing:
+            self._missing[cell][1].see(records)
+            self._look_for_reports(cell)
+
+    def look_for_reports(self):
+        """Wait no longer for reports that do not come."""
+        for cell in list(self._missing):
+            self._look_for_reports(cell)
+
+    def _look_for_reports(self, cell):
+        since, missing = self._missing.get(cell, (0.0, None))
+        if missing is None:
+            return
+        late = self._clock.monotonic() - since >= REPORTS_WITHIN
+        if missing.hosts and late:
+            LOG.warning("%d hosts of %s did not report within %.0f s after its log lost records: what they run may be "
+                        "unknown until they do", len(missing.hosts), cell, REPORTS_WITHIN)
+        if late or not missing.hosts:
+            del self._missing[cell]
+            self._open(cell)
 
     def fault(self, cell, fault, way):
         """A log cannot be read (or appended to) now, or can be again (None)."""
@@ -121,7 +160,7 @@ class CellStates:
             self._set(cell, True)
 
     def _open(self, cell):
-        if (not self._table.cell_closed.get(cell) or cell in self._behind
+        if (not self._table.cell_closed.get(cell) or cell in self._behind or cell in self._missing
                 or (cell, "read") in self._down_since or (cell, "append") in self._down_since):
             return
         since = self._said.pop(cell, None)

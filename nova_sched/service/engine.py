@@ -22,6 +22,7 @@ from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
 from nova_sched.selection.server_group import as_known, breaks_named, has_no_uuid
+from nova_sched.service.accepted_claims import AcceptedClaims
 from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.cell_states import CellStates
 from nova_sched.service.evidence import decision_event, positions_of
@@ -132,12 +133,15 @@ class Engine:
         #: Cell -> (mark, instance) that go on when that event of ours was folded.
         self._waits = {cell: deque() for cell in (CELL0, *self.cells)}
         self._asks = {}
+        #: Cell -> (its oldest claim in flight, since when it is that or something was said after it).
+        self._oldest = {}
         self.states = CellStates(table, clock, {CELL0})
         self.account_rule = AccountRule(require_accounts)
         #: Instances that found no host while it is not known what hosts there are.
         self._unplaced = []
         #: Cell -> when its log forgot its hosts, which are to be reported again.
         self._emptied = {}
+        self._accepted_claims = AcceptedClaims(self.cells)
         #: Events that could not be published, and are to be: (cell, data).
         self._unsaid = deque()
         #: Aggregate -> (mark, AggregateUpdated or None) of what we said last of it and have perhaps not read back yet.
@@ -153,7 +157,9 @@ class Engine:
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
         before = self.cloud.projections[cell]
-        if cell == CELL0 and (beginning.begun_anew or not beginning.whole):
+        if beginning.kept is not None:
+            self._accepted_claims.note_lost(cell, before, beginning.kept)
+        if cell == CELL0 and (beginning.begun_anew or not beginning.whole or beginning.kept is not None):
             # Only then: what is missing in a log that is merely read again was deleted there.
             self._remembered = (*self._remembered, *before.aggregates.values())
         before.forget()
@@ -181,8 +187,9 @@ class Engine:
             # A snapshot may stand behind claims of ours that we have not seen coming back.
             self._settle_lost(cell)
             self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
-            if self.in_flight.get(cell):
-                # Or behind a LogRebased, with which the log forgot how far we had come: what is said now will tell.
+            if self.in_flight.get(cell) or beginning.kept is not None:
+                # Or behind a LogRebased, with which the log forgot how far we had come, or it lost what we said and was
+                # confirmed: what is said now will tell.
                 self._say_policy(cell)
         self._look_how_far(cell)
 
@@ -191,9 +198,34 @@ class Engine:
 
     def _look_how_far(self, cell):
         """A log may be folded as far as it went when it was begun: then its cell counts."""
-        if self.states.folded(cell, self.cloud.projections[cell]) and cell == CELL0:
+        if not self.states.folded(cell, self.cloud.projections[cell]):
+            return
+        if cell == CELL0:
             self._restore(self._remembered)
             self._remembered = ()
+        self._claim_again(cell)
+
+    def _claim_again(self, cell):
+        """Claim again what the log lost of our accepted claims: those of requests that are not answered are decided
+        again, the others have been promised as they are."""
+        missing = self._accepted_claims.take_missing(cell, self.cloud.projections[cell])
+        if not missing:
+            return
+        waiting = {one.claim.claim_uuid: one for ask in self._asks.values() for one in ask.instances
+                   if one.accepted and one.cell == cell}
+        undecided = [waiting[claim.claim_uuid] for claim in missing if claim.claim_uuid in waiting]
+        for claim in missing:
+            if claim.claim_uuid not in waiting:
+                self._accepted_claims.claimed_again(claim)
+                self._say(cell, claim)
+        LOG.warning("%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
+                    "are decided again", len(missing), cell, len(missing) - len(undecided), len(undecided))
+        self.counts["claims_lost_by_the_log"] += len(missing)
+        for instance in undecided:
+            instance.accepted = False
+            instance.attempt += 1
+        for instance in undecided:
+            self._decide(instance)
 
     def _restore(self, aggregates):
         """Append aggregates again that cell0's log has forgotten."""
@@ -212,6 +244,7 @@ class Engine:
         projection, table = self.cloud.projections[cell], self.cloud.table
         topology, aggregates = table.topology_version, projection.aggregates
         outcomes, noted = projection.fold(records)
+        self.states.see(cell, records)
         if table.topology_version != topology:
             self.cloud.in_flight.count_again()
         # A claim of another under a uuid of ours says nothing of ours.
@@ -319,6 +352,8 @@ class Engine:
             self._fail(ask, errors.ClaimTimeout(
                 f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
                 f"{self.claim_timeout} s; see to the log of that cell"))
+        self._look_for_unread(now)
+        self.states.look_for_reports()
         unplaced, self._unplaced = self._unplaced, []
         for instance in unplaced:
             self._decide(instance)
@@ -329,6 +364,18 @@ class Engine:
                 self.account_rule.said()
         for _ in range(len(self._unsaid)):
             self._say(*self._unsaid.popleft())
+
+    def _look_for_unread(self, now):
+        """A log may lose a claim that it confirmed before we read it, and then nothing comes back: what is said after
+        it will tell."""
+        for cell, claims in self.in_flight.items():
+            oldest = next(iter(claims), None)
+            before, since = self._oldest.get(cell, (None, now))
+            if oldest != before:
+                self._oldest[cell] = oldest, now
+            elif oldest is not None and now - since >= self.claim_timeout / 3:
+                self._oldest[cell] = oldest, now
+                self._say_policy(cell)
 
     def open_asks(self):
         """Requests that were not answered yet."""
@@ -465,6 +512,11 @@ class Engine:
     def _settle(self, cell, outcome):
         instance = self._pending.pop(outcome.claim_uuid, None)
         if instance is None:
+            again = self._accepted_claims.came_back(cell, outcome)
+            if again is not None and outcome.reason not in (None, HOLDS_ALREADY):
+                LOG.warning("the claim of %s on %s was answered, is lost with the last records of the log of %s, and "
+                            "cannot be made again (%s); if its build succeeds there, the host has more than it should",
+                            again.instance_uuid, again.host, cell, outcome.reason)
             if outcome.claim_uuid in self._abandoned:
                 self._abandoned.discard(outcome.claim_uuid)
                 if outcome.reason is None:
@@ -474,6 +526,7 @@ class Engine:
             if self._breaks_group(cell, instance, outcome):
                 self._claim_elsewhere(instance)
                 return
+            self._accepted_claims.add(cell, instance.claim)
             instance.accepted = True
             instance.placed[0] = instance.placed[0]._replace(position=outcome.position)
             if instance.ask.over:
@@ -567,6 +620,7 @@ class Engine:
             self._say(cell, events.ClaimReleased(consumer_uuid, claim_uuid, "the log was rebased"))
 
     def _release(self, instance):
+        self._accepted_claims.drop(instance.cell, instance.claim)
         self._say(instance.cell, events.ClaimReleased(
             instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
 

@@ -85,6 +85,15 @@ class MemoryLog(EventLog):
             self._store.first = keep_from
             self._store.changed.notify_all()
 
+    def lose_tail(self, count: int) -> None:
+        """Drop the last ``count`` records, but not the first one: what a power cut does to a real log. Its readers go
+        on as if their connections had been lost."""
+        with self._store.changed:
+            self._check_usable()
+            keep = max(1, len(self._store.payloads) - count)
+            del self._store.payloads[keep:]
+            self._store.changed.notify_all()
+
     def delete(self) -> None:
         """Remove the log from the process: its readers get LogGap, and the name is free for a new one."""
         with _stores_lock:
@@ -117,6 +126,10 @@ class MemoryReader(LogReader):
         self._log = log
         self._store = log._store
         self._closed = False
+        #: The payload of the record before ``position``, where the log holds one.
+        self._previous = None
+        with self._store.changed:
+            self._check_previous()
 
     def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
         checks.check_read(max_records, timeout)
@@ -136,7 +149,15 @@ class MemoryReader(LogReader):
         payloads = self._store.payloads[start:start + max_records]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
         self.position += len(records)
+        if payloads:
+            self._previous = payloads[-1]
         return records
+
+    def _check_previous(self) -> None:
+        place = self.position - 1 - self._store.first
+        if 0 <= place < len(self._store.payloads):
+            self._previous = checks.check_previous(self._previous, self._store.payloads[place], self.position - 1,
+                                                   self._log.url)
 
     def _check_usable(self) -> None:
         if self._closed or self._log._closed:
@@ -146,6 +167,7 @@ class MemoryReader(LogReader):
                 f"cannot read the log {self._log.url} on from position {self.position}: it was deleted; "
                 "open it again and rebuild")
         checks.check_position(self.position, self._store.bounds, self._log.url)
+        self._check_previous()
 
     def close(self) -> None:
         with self._store.changed:

@@ -166,6 +166,8 @@ class RabbitReader(LogReader):
 
     def _accept(self, record: Record) -> None:
         """Queue the record that was expected; hold one from beyond it; check or leave one from before."""
+        if record.position >= self._expected and not self._verified and self._last_payload is None:
+            self._verified = True  # the position before it is one that the broker took for itself
         if record.position > self._expected:
             self._beyond.append(record)
         elif record.position == self._expected and self._verified:
@@ -174,11 +176,12 @@ class RabbitReader(LogReader):
             self._expected += 1
             self._last_payload = record.payload
         elif record.position == self._expected - 1 and not self._verified:
-            if record.payload == self._last_payload:
+            try:
+                self._last_payload = checks.check_previous(self._last_payload, record.payload, record.position,
+                                                           self._address.url)
                 self._verified = True
-            else:
-                self._fault = self._gap(
-                    f"the record {record.position} is not the one that was read before: the stream was re-created")
+            except errors.LogGap as gap:
+                self._fault = gap
 
     def _settle_holes(self, session: Session) -> None:
         """Step over an offset that the broker took for itself; end this reader where records were removed.
@@ -218,8 +221,9 @@ class RabbitReader(LogReader):
     def _consume(self, session: Session) -> None:
         """Check that the stream still holds what comes next, then start a consumer there.
 
-        After a lost connection it starts one record earlier, to see whether it is still the same stream: one that
-        was deleted and re-created, and has grown past our position, looks the same from its bounds.
+        It starts one record earlier, to know that record, and after a lost connection to see whether it is still the
+        same: a stream that was deleted and re-created, or lost its last records, and has grown past our position, looks
+        the same from its bounds.
         """
         bounds = find_bounds(session)
         grace_ends = time.monotonic() + AHEAD_GRACE_SECONDS
@@ -228,7 +232,7 @@ class RabbitReader(LogReader):
                 raise checks.closed(self._address.url)
             bounds = find_bounds(session)
         self._check_position(bounds)
-        self._verified = self._last_payload is None or self._expected == bounds.first
+        self._verified = self._expected <= bounds.first
         self._unacked = 0
         self._beyond.clear()
         start = self._expected if self._verified else self._expected - 1

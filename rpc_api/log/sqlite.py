@@ -360,6 +360,8 @@ class SqliteReader(LogReader):
         self._file = file
         self._lock = threading.Lock()
         self._closed = False
+        #: The payload of the record before ``position``, once we have seen it.
+        self._previous: bytes | None = None
         self._connection = file.connect()
 
     def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
@@ -397,9 +399,17 @@ class SqliteReader(LogReader):
     def _next(self, max_records: int) -> list[Record]:
         """Return what follows ``position`` and step over it; raise when the log no longer holds it."""
         records, size, position, record = [], 0, self.position, None
-        cursor = self._connection.execute(PAGE, (position, max_records))
+        # With the record before it: whether the log still goes on where we are.
+        cursor = self._connection.execute(PAGE, (position - 1, max_records + 1))
         for row in cursor:
             record = Record(*row)
+            if record.position == position - 1 and not records:
+                self._previous = checks.check_previous(self._previous, record.payload, record.position,
+                                                       self._file.url)
+                record = None
+                continue
+            if len(records) == max_records:
+                break
             if record.position != position and not self._is_hole(position, record.position):
                 break
             records.append(record)
@@ -411,6 +421,8 @@ class SqliteReader(LogReader):
         cursor.close()
         if not records:
             self._check_no_gap(record)
+        else:
+            self._previous = records[-1].payload
         self.position = position
         return records
 

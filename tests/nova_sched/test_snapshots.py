@@ -1,5 +1,6 @@
 """Snapshots: the same state from a snapshot and what follows it, and no snapshot is ever half used."""
 
+import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
@@ -12,10 +13,11 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import AMOUNTS, TREE_SUMS, HostTable
-from nova_sched.snapshots import FileStore, RedisStore, open_store, store_of
+from nova_sched.snapshots import FileStore, RedisStore, check_fits, open_store, store_of
 from rpc_api import config, errors, events
 from rpc_api.codec import decode_record
-from rpc_api.log import Bounds
+from rpc_api.log.memory import MemoryLog
+from rpc_api.proof import RECORDS
 from tests import invariants
 from tests.builders import (
     EPOCH,
@@ -194,11 +196,10 @@ def remade(change):
     """A snapshot with a right head and checksum, whose state was changed by somebody: ``change(parts)``."""
     packed = packed_story()
     head, state = snapshot._split(packed)
-    parts = msgpack.unpackb(zlib.decompress(state), strict_map_key=False)
+    parts = msgpack.unpackb(zlib.decompressobj().decompress(state), strict_map_key=False)
     change(parts)
     state = zlib.compress(msgpack.packb(parts))
-    named = snapshot.Head(*head[2:6])
-    return msgpack.packb((*head[:6], snapshot._checksum(named, state))) + state
+    return msgpack.packb((*head[:6], snapshot._checksum(head[2:6], state))) + state
 
 
 HOSTS, ROWS, DEVICES = 0, 1, 2
@@ -237,22 +238,117 @@ def test_a_snapshot_that_somebody_changed_is_refused(change):
     assert not table.trees and not table.row_of_host and not table.count
 
 
-@pytest.mark.parametrize("epoch, bounds, fits", [
-    (EPOCH, Bounds(0, 12), True),
-    (EPOCH, Bounds(0, 99), True),
-    (EPOCH, Bounds(13, 99), True),
-    (EPOCH, Bounds(14, 99), False),
-    (EPOCH, Bounds(0, 11), False),
-    ("another", Bounds(0, 12), False),
-    (None, Bounds(0, -1), False),
-])
-def test_a_snapshot_fits_its_log_only(epoch, bounds, fits):
-    head = snapshot.head_of(packed_story())
-    if fits:
-        snapshot.check_fits(head, epoch, bounds)
-    else:
-        with pytest.raises(errors.SnapshotMismatch):
-            snapshot.check_fits(head, epoch, bounds)
+def other(number):
+    """A record that is not of the story."""
+    return record_of(Voice(f"scheduler/other-{number}").say(events.GroupFenced(uuid_of("another group"), number)))
+
+
+def lose(count, *then):
+    """The log loses its last records, keeps its epoch, and grows again."""
+    def change(log):
+        log.lose_tail(count)
+        log.append(list(then))
+    return change
+
+
+def grow(log):
+    log.append([other(number) for number in range(40)])
+
+
+def remove_up_to(position):
+    def change(log):
+        grow(log)
+        log.truncate_before(position)
+    return change
+
+
+STORY = [record.payload for _, record in story()]
+LAST = len(STORY) - 1
+#: What became of the log since the snapshot of its record 12, and whether the snapshot proves to be of it.
+FITS = {
+    "as it was": (lambda log: None, None),
+    "grown": (grow, None),
+    "begins with the record of the snapshot": (remove_up_to(LAST), None),
+    "begins behind it": (remove_up_to(LAST + 1), "was removed"),
+    "begins far behind it": (remove_up_to(LAST + 5), "was removed"),
+    "lost its last record": (lose(1), "the log ends at 11"),
+    "lost one and grew again": (lose(1, other(1), other(2)), "lost records and grew again"),
+    "lost several and grew to the same end": (lose(3, *map(other, range(3))), "lost records and grew again"),
+    "lost several, and the last came again at its place": (lose(2, other(1), STORY[-1]), "lost records and grew again"),
+    "lost several, and all came again at their places": (lose(2, *STORY[-2:]), None),
+}
+
+
+@pytest.mark.parametrize("change, wrong", FITS.values(), ids=FITS)
+def test_a_snapshot_fits_the_log_that_it_proves_to_be_of(change, wrong):
+    with MemoryLog.open(f"memory://{uuid.uuid4()}") as log:
+        log.append(STORY)
+        change(log)
+        head = snapshot.check(packed_story())
+        assert fault_of(check_fits, head, EPOCH, log) == wrong or wrong in fault_of(check_fits, head, EPOCH, log)
+        assert "is of the log" in fault_of(check_fits, head, "another", log)
+        log.delete()
+
+
+def fault_of(function, *arguments):
+    """Why a snapshot does not fit; None where it does."""
+    try:
+        function(*arguments)
+    except errors.SnapshotMismatch as fault:
+        return str(fault)
+    return None
+
+
+def test_a_proof_goes_on_through_a_snapshot():
+    """What is folded behind a snapshot is proven by records from before and behind it."""
+    projection = Projection("cell1")
+    projection.fold(story()[:5])
+    late = snapshot.load(snapshot.dump(projection))
+    late.fold(story()[5:])
+    whole = Projection("cell1")
+    whole.fold(story())
+    assert late.trail.proof() == whole.trail.proof() and len(whole.trail.proof()) == len(STORY)
+    whole.fold([(LAST + 1 + number, decode_record(other(number))) for number in range(40)])
+    assert [position for position, _ in whole.trail.proof()] == list(range(LAST + 41 - RECORDS, LAST + 41))
+
+
+def without_proof():
+    """A snapshot as the version before made it."""
+    head, body = snapshot._split(packed_story())
+    unzip = zlib.decompressobj()
+    unzip.decompress(body)
+    state = body[:len(body) - len(unzip.unused_data)]
+    return msgpack.packb((*head[:6], snapshot._checksum(head[2:6], state))) + state
+
+
+def test_neighbouring_versions_read_each_others_snapshots():
+    """A version without proofs reads what comes before the proof: one compressed state; here, its steps."""
+    old, new = without_proof(), packed_story()
+    assert len(new) - len(old) < 600
+    head, body = snapshot._split(new)
+    assert snapshot._checksum(head[2:6], body) == head[6], "its checksum is over all bytes after the head"
+    unzip = zlib.decompressobj()
+    assert msgpack.unpackb(unzip.decompress(body, snapshot.MAX_STATE_BYTES), strict_map_key=False) and unzip.eof
+    assert state_digest(snapshot.load(old)) == state_digest(snapshot.load(new))
+    assert snapshot.check(old).proof == () and snapshot.check(new).proof
+    with MemoryLog.open(f"memory://{uuid.uuid4()}") as log:
+        log.append(STORY)
+        assert "does not name the records" in fault_of(check_fits, snapshot.check(old), EPOCH, log)
+        late = snapshot.load(old)
+        late.fold([(LAST + 1, decode_record(other(1)))])
+        log.append([other(1)])
+        assert "does not name the records" in fault_of(check_fits, snapshot.check(snapshot.dump(late)), EPOCH, log), (
+            "what is folded later does not prove a state that was not proven")
+        log.delete()
+
+
+@pytest.mark.parametrize("proof", [
+    7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))])
+def test_a_proof_of_another_form_is_none(proof):
+    head, body = snapshot._split(without_proof())
+    body += snapshot._packed_proof(proof)
+    packed = msgpack.packb((*head[:6], snapshot._checksum(head[2:6], body))) + body
+    assert snapshot.check(packed).proof == ()
 
 
 # --- stores: one contract, three places --------------------------------------------------------------------------

@@ -10,9 +10,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from cloud.simulation import cloud as simulated
+from cloud.simulation import nodes
 from cloud.simulation.cloud import run
-from cloud.simulation.script import NO_FAULTS, Faults, write
+from cloud.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from cloud.simulation.shrink import shrink
+from conductor.engine import CellEngine
 from nova_sched.cli.main import main
 from nova_sched.projection import fold
 from nova_sched.projection.projection import Projection
@@ -126,7 +128,22 @@ def plant_any_account_speaks(patch):
     patch.setattr("nova_sched.projection.projection.speaks_for", lambda account, producer: True)
 
 
+def plant_unproven_snapshots_count(patch):
+    """Epoch and position are compared, as it was before snapshots had a proof."""
+    from rpc_api.log import proving
+    patch.setattr(proving, "check", lambda log, bounds, proof:
+                  None if bounds.first - 1 <= proof[-1][0] <= bounds.last else "another position")
+
+
+def plant_lost_tails_unnoticed(patch):
+    """A reader goes on at its position in a log that lost records and has grown again."""
+    from rpc_api.log import proving
+    patch.setattr(proving, "lost", lambda *arguments: None)
+
+
 PLANTED = {
+    plant_unproven_snapshots_count: "has another state",
+    plant_lost_tails_unnoticed: "has another state",
     plant_any_account_speaks: "a forged record changed the state",
     plant_no_room_check: "was accepted that makes",
     plant_no_device_check: "CPUs that are not its own|pages of|a PCI device too many",
@@ -149,6 +166,34 @@ def test_a_planted_bug_is_caught(plant, monkeypatch):
             break
     import re
     assert outcome.fault is not None and re.search(PLANTED[plant], outcome.fault), outcome.fault
+
+
+#: A cloud whose messages come and whose agents do not confirm what they said: what a log lost of it comes back only
+#: where somebody asks for it.
+SILENT = Faults(lost=0.0, failing_builds=0.0, broken_things=0.0)
+
+
+def nobody_asks(patch):
+    patch.setattr(CellEngine, "hosts_to_ask", lambda self: {})
+
+
+@pytest.mark.parametrize("plant, told", [(None, None), (nobody_asks, "differing in")])
+def test_agents_report_what_a_log_lost(plant, told, monkeypatch):
+    """Builds, then the power fails, and nothing else happens that would make an agent publish anything."""
+    monkeypatch.setattr(nodes, "CONFIRM", 1e9)
+    if plant:
+        plant(monkeypatch)
+    found = []
+    for seed in range(8):
+        script = write(seed, 60, SILENT)
+        script += [Stimulus(script[-1].at + 20.0, "lose tail", each) for each in range(seed, seed + 6)]
+        outcome = run(seed, 0, SILENT, script)
+        assert outcome.counts["lost tails"] == 6
+        found.append(outcome.fault)
+    if told is None:
+        assert found == [None] * 8
+    else:
+        assert any(fault and told in fault for fault in found), found
 
 
 HASHED = """

@@ -1,0 +1,74 @@
+"""Compares a log with what was read from it before: see :mod:`rpc_api.proof`."""
+
+from typing import NamedTuple
+
+from rpc_api import errors
+from rpc_api.proof import record_digest
+
+#: Seconds in which a record must come that is in the log.
+TIMEOUT = 10.0
+BATCH = 1000
+
+
+class Loss(NamedTuple):
+    """A log of the same epoch does not have records any more that were read from it: ``positions`` is how many
+    positions after ``kept`` those are. ``certain`` is False where there may be more of them."""
+
+    kept: int
+    positions: int
+    certain: bool
+
+    def __str__(self):
+        return f"{'' if self.certain else 'at least '}{self.positions} positions, those after {self.kept}"
+
+
+def check(log, bounds, proof) -> str | None:
+    """Why a proof does not hold for a log (an EventLog and its Bounds); None where it holds.
+
+    The last record of the proof must be in the log; earlier ones may have been removed in front. LogUnavailable and
+    LogGap are raised as the log's readers do.
+    """
+    if not proof:
+        return "it does not name the records that it was made of"
+    last = proof[-1][0]
+    if last > bounds.last:
+        return f"the log ends at {bounds.last}, so it lost its last records"
+    if last < bounds.first:
+        return f"the record {last} that would prove it was removed, the log begins at {bounds.first}"
+    if _found(log, bounds, proof[0][0], last, record_digest) != {
+            position: digest for position, digest in proof if position >= bounds.first}:
+        return f"the records up to {last} are not those that it was made of, so the log lost records and grew again"
+    return None
+
+
+def lost(log, bounds, known, digest=record_digest) -> Loss | None:
+    """What a log has lost at its end of the records that are ``known``: (position, ``digest(payload)``), oldest first.
+    None where it has them, or where they were removed in front."""
+    if not known or known[-1][0] < bounds.first:
+        return None
+    last = known[-1][0]
+    found = _found(log, bounds, known[0][0], min(last, bounds.last), digest)
+    kept = None
+    for position, expected in known:
+        if position < bounds.first:
+            continue
+        if found.get(position) != expected:
+            before = position - 1 if kept is None else kept
+            return Loss(before, last - before, kept is not None)
+        kept = position
+    return None
+
+
+def _found(log, bounds, first, last, digest):
+    """Position -> digest of the records of a log from one position to another, as far as it has them."""
+    position, found = max(first, bounds.first), {}
+    if position > last:
+        return found
+    with log.read_from(position) as reader:
+        while reader.position <= last:
+            records = reader.read(min(BATCH, last - reader.position + 1), TIMEOUT)
+            if not records:
+                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
+                                            f"{TIMEOUT:.0f} s; see to its broker")
+            found.update((record.position, digest(record.payload)) for record in records if record.position <= last)
+    return found
