@@ -5,7 +5,7 @@ import textwrap
 from rpc_api import errors
 
 #: Field of a Sample, title of its panel, unit of its axis.
-PANELS = (("used", "VCPUs in use", "VCPUs"), ("hosts", "hosts used", "hosts"),
+PANELS = (("used", "VCPUs in use", "VCPUs"), ("hosts", "hosts with instances", "hosts"),
           ("refused", "instances refused so far", "instances"), ("stranded", "stranded VCPUs", "VCPUs"))
 #: Column -> colour, style and width of its line; the wide one is drawn first, and is seen below the others.
 LINES = {"recorded": ("0.65", "-", 4.0), "re-run": ("tab:blue", "--", 1.6), "what-if": ("tab:red", "-", 1.6)}

@@ -9,7 +9,7 @@ from nova_sched.replay.policies import PolicyBook, PolicyMissing
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.packing import pack
-from tests.engines import TinyCloud, uuid_of
+from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.logs import Written
 from tests.nova_sched.replay.tiny import CELL0, Logs, deciding
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
@@ -61,6 +61,23 @@ def test_explain_says_what_the_loaded_filters_say(few, capsys):
     assert "1 host refused for VCPU (ResourceFilter); nearest: a: VCPU: 1 free, 2 asked" in said.out
     assert "1 host refused for Few (Few)\n" in said.out and "at the end of the logs" not in said.out
     assert WHERE in said.err and "the filter Few, not loaded here: what it says of hosts is left out" in said.err
+
+
+def test_which_hosts_a_later_filter_refused_is_left_open(capsys):
+    """Few refused a, and the group's rule b: without Few it would refuse a, too, and a would be the nearest."""
+    cloud = TinyCloud(policy=policy_of([Few(2)], enabled=("ComputeFilter", "Few", "ServerGroupAntiAffinityFilter")))
+    for name in ("a", "b"):
+        cloud.host(name, vcpus=8)
+    engine, group = deciding(cloud), server_group("anti-affinity")
+    for name, host, its_group in (("vm-1", "a", None), ("vm-2", "a", group), ("vm-3", "b", group)):
+        cloud.ask(engine, name, vcpus=1, group=its_group, ignore_hosts=tuple({"a", "b"} - {host}))
+        cloud.settle()
+    cloud.ask(engine, "vm-4", vcpus=1, group=group)
+    cloud.settle()
+    with Logs(cloud) as logs:
+        _, (said,) = logs.json(capsys, "explain", uuid_of("vm-4"))
+    assert [(one["filter"], one["hosts"], one["nearest"]) for one in said["reasons"]] == [
+        ("Few", 1, None), ("ServerGroupAntiAffinityFilter", 1, None)]
 
 
 def test_why_not_says_what_is_known(few, capsys):
