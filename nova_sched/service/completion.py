@@ -11,10 +11,6 @@ import re
 OPTION = "--shell_completion"
 SHELLS = ("bash", "zsh")
 _SCRIPT = """\
-if [ -n "${{ZSH_VERSION-}}" ]; then
-  typeset -f compdef > /dev/null || {{ autoload -U compinit && compinit -u; }}
-  autoload -U +X bashcompinit && bashcompinit
-fi
 {function}()
 {{
   local known='' word='' words='' position=0
@@ -31,6 +27,10 @@ fi
   esac
   COMPREPLY=( $(compgen -W "$words" -- "$2") )
 }}
+if [ -n "${{ZSH_VERSION-}}" ]; then
+  typeset -f compdef > /dev/null || {{ autoload -U compinit && compinit -u; }}
+  autoload -U +X bashcompinit && bashcompinit
+fi
 complete -o default -F {function} {program}
 """
 
