@@ -220,3 +220,19 @@ def test_a_spec_that_is_none_keeps_no_fault_from_being_told(broken):
 def test_what_the_user_asked_for_stays_no_valid_host(fault):
     told = told_of(fault, "req-1", None, True, None)
     assert type(told) is NoValidHost and str(told) == "No valid host was found. flavor m1 is odd"
+
+
+@pytest.mark.parametrize("fault", [
+    errors.ServiceUnavailable("Neutron could not be asked for the port p"), errors.PluginFault("the filter F fell over")])
+def test_texts_that_are_written_for_users_are_told(fault):
+    assert f"could not be scheduled: {fault}. Try again later." in str(told_of(fault, "req-1", None, True, None))
+
+
+@pytest.mark.parametrize("fault", [
+    errors.LogUnavailable("rabbit://10.0.0.1 is away"), errors.LogGap("10.0.0.1"), errors.ClaimTimeout("10.0.0.1"),
+    errors.CellsUnreachable("10.0.0.1"), errors.NameTaken("10.0.0.1"), errors.InvalidEvent("10.0.0.1"),
+    OSError("10.0.0.1")])
+def test_texts_for_operators_are_in_the_log(fault, caplog):
+    told = told_of(fault, "req-1", None, True, None)
+    assert type(told) is ServiceUnavailable and "10.0.0.1" not in str(told)
+    assert "10.0.0.1" in caplog.text and "request req-1 cannot be scheduled now" in caplog.text
