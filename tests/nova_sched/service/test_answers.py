@@ -169,7 +169,8 @@ def test_cells_that_are_down(down, known, vcpus, kind):
         if known:
             world.say(report("large", inventory=tree("large", inventories=(
                 inventory_of("VCPU", 64), inventory_of("MEMORY_MB", 4096)))), cell="cell2")
-            wait_until(lambda: "large" in world.scheduler.engine.cloud.projections["cell2"].hosts, SECONDS_MAX, "unread")
+            hosts = world.scheduler.engine.cloud.projections["cell2"].hosts
+            wait_until(lambda: "large" in hosts, SECONDS_MAX, "the report is not read")
 
         def take_down(engine):
             for cell in down:
@@ -223,7 +224,7 @@ def test_what_the_user_asked_for_stays_no_valid_host(fault):
 
 
 @pytest.mark.parametrize("fault", [
-    errors.ServiceUnavailable("Neutron could not be asked for the port p"), errors.PluginFault("the filter F fell over")])
+    errors.ServiceUnavailable("Neutron could not be asked for a port"), errors.PluginFault("the filter F fell over")])
 def test_texts_that_are_written_for_users_are_told(fault):
     assert f"could not be scheduled: {fault}. Try again later." in str(told_of(fault, "req-1", None, True, None))
 
