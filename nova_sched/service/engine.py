@@ -394,8 +394,8 @@ class Engine:
                    if len(asked) > 1 else "")
         unreachable = self._unreachable(request, instance.decision)
         fault = errors.NoHostFound(NOT_ENOUGH_HOSTS, summary) if not unreachable else errors.CellsUnreachable(
-            f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, and "
-            f"no other cell has a host ({summary}); see to that log")
+            f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, "
+            f"and no other cell has a host ({summary}); see to that log")
         LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several,
                  fault if unreachable else summary)
         self.counts["cells_unreachable" if unreachable else "no_valid_host"] += 1

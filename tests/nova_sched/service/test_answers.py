@@ -5,11 +5,13 @@ import threading
 
 import pytest
 
+from nova_sched.service.endpoint import allocation_request
+from nova_sched.service.engine import Placed
 from nova_sched.service.unavailable import told_of
 from rpc_api import errors, events, nova_exception
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.scheduler import WITH_TERMS
-from tests.builders import inventory_of, report, tree, uuid_of
+from tests.builders import inventory_of, of, report, tree, uuid_of
 from tests.nova_sched.service.answering import HOSTS, SECONDS_MAX, World, with_extra, with_group
 from tests.servers import wait_until
 from tests.service.specs import spec
@@ -40,6 +42,12 @@ def test_groups_say_which_provider_serves_them(world):
         "allocations": {uuid_of("tree"): {"resources": {"VCPU": 2, "MEMORY_MB": 512}},
                         uuid_of("nic"): {"resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 10}}},
         "mappings": {"": [uuid_of("tree")], "port-1": [uuid_of("nic")]}}
+
+
+def test_no_mappings_are_left_out():
+    """Placement refuses an empty one."""
+    placed = Placed("vm", "cell1", "a", "a", uuid_of("a"), "nova", (of("a", 2),), {}, None, None)
+    assert json.loads(allocation_request(placed)) == {"allocations": {uuid_of("a"): {"resources": {"VCPU": 2}}}}
 
 
 def test_alternates_have_the_same_form(world):
