@@ -459,10 +459,10 @@ class Engine:
         asked = instance.ask.instances
         several = (f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
                    if len(asked) > 1 else "")
-        fault, unreachable = errors.NoHostFound(NOT_ENOUGH_HOSTS, summary), self._unreachable(request, instance.decision)
-        if unreachable:
-            fault = errors.CellsUnreachable(f"nothing can be scheduled to {', '.join(unreachable)}, as its log cannot be "
-                                            f"read or appended to, and no other cell has a host ({summary}); see to it")
+        unreachable = self._unreachable(request, instance.decision)
+        fault = errors.NoHostFound(NOT_ENOUGH_HOSTS, summary) if not unreachable else errors.CellsUnreachable(
+            f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, "
+            f"and no other cell has a host ({summary}); see to that log")
         LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several,
                  fault if unreachable else summary)
         self.counts["cells_unreachable" if unreachable else "no_valid_host"] += 1

@@ -20,11 +20,12 @@ from rpc_api.objects.request_spec import RequestSpec
 
 LOG = logging.getLogger(__name__)
 
-#: What end users read in place of an error, whose own text may name addresses; the first that fits.
+#: What end users read in place of an error, whose own text may name addresses; the first that fits. None: its own text,
+#: which is written for them.
 CAUSES = (
+    ((errors.ServiceUnavailable, errors.PluginFault), None),
     (errors.CellsUnreachable, "cells where it could go cannot be reached"),
     (errors.ClaimTimeout, "a claim was not confirmed in time"),
-    (errors.PluginFault, "a filter or weigher of this deployment failed"),
     (errors.LogClosed, "the scheduler is stopping"),
     ((errors.LogUnavailable, errors.LogGap), "the scheduler cannot read or append to a log"),
     (errors.NovaSchedError, "the scheduler met a fault of its own"),
@@ -42,11 +43,8 @@ def told_of(fault, request_id: str, spec, return_alternates: bool, is_lost) -> N
     if isinstance(fault, errors.UsageError):
         return NoValidHost(reason=str(fault))
     LOG.warning("request %s cannot be scheduled now: %s", request_id, fault)
-    if isinstance(fault, errors.ServiceUnavailable):
-        cause = str(fault)  # written for users
-    else:
-        cause = next(text for kind, text in CAUSES if isinstance(fault, kind))
-    reason = f"Request {request_id} could not be scheduled: {cause}. Try again later."
+    cause = next(text or str(fault) for kind, text in CAUSES if isinstance(fault, kind))
+    reason = f"Request {request_id} could not be scheduled: {cause.rstrip('.')}. Try again later."
     known = _class_for(spec, return_alternates, is_lost)
     return known(ServiceUnavailable.template.format(reason=reason), reason=reason)
 

@@ -1,4 +1,4 @@
-"""The API level's conductor: from a scheduler's answer, in the form that Nova's conductor gets too, to builds in a cell."""
+"""The API level's conductor: from a scheduler's answer to builds in a cell."""
 
 import uuid
 from concurrent.futures import Future

@@ -52,8 +52,8 @@ def alternates(hosts, instances, vcpus, policy, count):
         scheduler_hints={}, requested_resources=[], requested_destination=None, instance_group=None,
         flavor=objects.Flavor(vcpus=vcpus, memory_mb=0, root_gb=0, ephemeral_gb=0, swap=0, extra_specs={}))
     if policy:
-        spec.instance_group = objects.InstanceGroup(uuid=instances[0], policy=policy, policies=[policy], members=instances,
-                                                    hosts=[], _rules={})
+        spec.instance_group = objects.InstanceGroup(uuid=instances[0], policy=policy, policies=[policy],
+                                                    members=instances, hosts=[], _rules={})
     CONF.set_override("max_attempts", count + 1, "scheduler")
     scheduler = manager.SchedulerManager.__new__(manager.SchedulerManager)
     scheduler.host_manager = Hosts()

@@ -29,7 +29,7 @@ TASKS = manager.ComputeTaskManager
 
 
 class Called:
-    """One call of a caller: what was saved of instance and migration, the faults, and how often hosts were asked for."""
+    """One call of a caller: what was saved of instance and migration, its faults, how often hosts were asked for."""
 
     def __init__(self, failure):
         self.error = common.deserialize_remote_exception(failure, rpc.ALLOWED_EXMODS)
@@ -114,7 +114,8 @@ def _stubs(one):
         for target, name, value in (
                 (objects.Instance, "save", lambda self, *given, **named: one.save_instance(self)),
                 (objects.Instance, "create", lambda self: None), (objects.Instance, "refresh", lambda self: None),
-                (objects.Migration, "create", lambda self: None), (objects.Migration, "save", lambda self: one.save_migration(self)),
+                (objects.Migration, "create", lambda self: None),
+                (objects.Migration, "save", lambda self: one.save_migration(self)),
                 (objects.Migration, "get_by_instance_and_status", lambda *given: migration),
                 (objects.MigrationList, "get_by_filters", lambda *given: objects.MigrationList(objects=[])),
                 (objects.CellMapping, "get_by_uuid", mock.Mock()),

@@ -99,10 +99,14 @@ def test_alternates_are_other_hosts(conductor):
     assert len(hosts) == len(set(hosts)) == 3
 
 
-@pytest.mark.parametrize("options, count", [(OBJECTS, 1), (ALTERNATES, 3)])
-def test_many_instances(conductor, options, count):
-    selections = selected(conductor, [new() for _ in range(4)], 1, options)
-    assert [len(set(of)) for of in hosts_of(selections)] == [count] * 4
+@pytest.mark.parametrize("options, instances", [(OBJECTS, 4), (ALTERNATES, 2), (ALTERNATES, 4)])
+def test_many_instances(conductor, options, instances):
+    selections = selected(conductor, [new() for _ in range(instances)], 1, options)
+    chosen = {of[0] for of in hosts_of(selections)}
+    assert len(selections) == instances
+    for of in hosts_of(selections):
+        # Of three hosts, those of no instance.
+        assert len(of) == 1 + (3 - len(chosen) if options is ALTERNATES else 0) and not chosen & set(of[1:])
     # What a conductor hands to Placement, which takes no other key.
     assert all(one["allocation_request"].keys() == {"allocations", "mappings"} for of in selections for one in of)
 

@@ -11,7 +11,7 @@ from oslo_config import cfg
 from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.errors import NoAnswer, NoSuchServer
-from rpc_api.nova_exception import NoValidHost
+from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
 from tests.servers import free_port
@@ -51,6 +51,7 @@ class Endpoint:
 
     def fail(self, context, fault, text):
         raise {"no_valid_host": lambda: NoValidHost(reason=text),
+               "unavailable": lambda: ServiceUnavailable(reason=text),
                "no_host_found": lambda: errors.NoHostFound(text, "s"),
                "gap": lambda: errors.PositionTruncated(text), "usage": lambda: errors.UsageError(text),
                "no_answer": lambda: NoAnswer(text), "own": lambda: ZeroDivisionError(text)}[fault]()
@@ -114,7 +115,8 @@ class BusContract:
         assert client.call_async(CONTEXT, "later", value=[4]).result(ANSWER_SECONDS_MAX) == [4]
 
     @pytest.mark.parametrize("fault, expected", [
-        ("no_valid_host", NoValidHost), ("no_host_found", errors.NoHostFound), ("gap", errors.PositionTruncated),
+        ("no_valid_host", NoValidHost), ("unavailable", ServiceUnavailable),
+        ("no_host_found", errors.NoHostFound), ("gap", errors.PositionTruncated),
         ("usage", errors.UsageError), ("no_answer", NoAnswer), ("own", errors.NovaSchedError)])
     def test_errors_arrive_as_their_class(self, client, fault, expected, caplog):
         with caplog.at_level(logging.INFO), pytest.raises(expected) as met:

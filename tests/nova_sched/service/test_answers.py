@@ -5,11 +5,13 @@ import threading
 
 import pytest
 
+from nova_sched.service.endpoint import allocation_request
+from nova_sched.service.engine import Placed
 from nova_sched.service.unavailable import told_of
 from rpc_api import errors, events, nova_exception
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.scheduler import WITH_TERMS
-from tests.builders import inventory_of, report, tree, uuid_of
+from tests.builders import inventory_of, of, report, tree, uuid_of
 from tests.nova_sched.service.answering import HOSTS, SECONDS_MAX, World, with_extra, with_group
 from tests.servers import wait_until
 from tests.service.specs import spec
@@ -40,6 +42,12 @@ def test_groups_say_which_provider_serves_them(world):
         "allocations": {uuid_of("tree"): {"resources": {"VCPU": 2, "MEMORY_MB": 512}},
                         uuid_of("nic"): {"resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 10}}},
         "mappings": {"": [uuid_of("tree")], "port-1": [uuid_of("nic")]}}
+
+
+def test_no_mappings_are_left_out():
+    """Placement refuses an empty one."""
+    placed = Placed("vm", "cell1", "a", "a", uuid_of("a"), "nova", (of("a", 2),), {}, None, None)
+    assert json.loads(allocation_request(placed)) == {"allocations": {uuid_of("a"): {"resources": {"VCPU": 2}}}}
 
 
 def test_alternates_have_the_same_form(world):
@@ -169,7 +177,8 @@ def test_cells_that_are_down(down, known, vcpus, kind):
         if known:
             world.say(report("large", inventory=tree("large", inventories=(
                 inventory_of("VCPU", 64), inventory_of("MEMORY_MB", 4096)))), cell="cell2")
-            wait_until(lambda: "large" in world.scheduler.engine.cloud.projections["cell2"].hosts, SECONDS_MAX, "unread")
+            hosts = world.scheduler.engine.cloud.projections["cell2"].hosts
+            wait_until(lambda: "large" in hosts, SECONDS_MAX, "the report is not read")
 
         def take_down(engine):
             for cell in down:
@@ -220,3 +229,19 @@ def test_a_spec_that_is_none_keeps_no_fault_from_being_told(broken):
 def test_what_the_user_asked_for_stays_no_valid_host(fault):
     told = told_of(fault, "req-1", None, True, None)
     assert type(told) is NoValidHost and str(told) == "No valid host was found. flavor m1 is odd"
+
+
+@pytest.mark.parametrize("fault", [
+    errors.ServiceUnavailable("Neutron could not be asked for a port"), errors.PluginFault("the filter F fell over")])
+def test_texts_that_are_written_for_users_are_told(fault):
+    assert f"could not be scheduled: {fault}. Try again later." in str(told_of(fault, "req-1", None, True, None))
+
+
+@pytest.mark.parametrize("fault", [
+    errors.LogUnavailable("rabbit://10.0.0.1 is away"), errors.LogGap("10.0.0.1"), errors.ClaimTimeout("10.0.0.1"),
+    errors.CellsUnreachable("10.0.0.1"), errors.NameTaken("10.0.0.1"), errors.InvalidEvent("10.0.0.1"),
+    OSError("10.0.0.1")])
+def test_texts_for_operators_are_in_the_log(fault, caplog):
+    told = told_of(fault, "req-1", None, True, None)
+    assert type(told) is ServiceUnavailable and "10.0.0.1" not in str(told)
+    assert "10.0.0.1" in caplog.text and "request req-1 cannot be scheduled now" in caplog.text
