@@ -89,8 +89,8 @@ class SchedulerEndpoint:
     @_call
     def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
                             instance_uuids=None, return_objects=False, return_alternates=False):
-        """One list for each instance: its claimed host, then alternates of the same cell (Selection objects, or
-        without ``return_objects`` the dictionaries of older conductors). A Future: see rpc_api.bus.
+        """One list of Selection objects for each instance: its claimed host, then alternates of the same cell. Without
+        ``return_objects``, as older conductors ask: one dictionary for each instance. A Future: see rpc_api.bus.
 
         NoValidHost when the instances cannot all be placed, ServiceUnavailable and the like when that is not known (see
         nova_sched.service.unavailable); the text of both is safe for the end user.
@@ -108,7 +108,7 @@ class SchedulerEndpoint:
                                     self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
         except errors.NovaSchedError as fault:
             return self._refused(request_id, uuids, fault)
-        alternates = self._scheduler.policy.max_attempts - 1 if return_alternates else 0
+        alternates = self._scheduler.policy.max_attempts - 1 if return_objects and return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         with_terms = self.gives_terms or wants_terms(filter_properties)
         asked.add_done_callback(lambda done: or_fail(
@@ -164,8 +164,7 @@ class SchedulerEndpoint:
             LOG.info("request %s cannot be placed: %s", request_id, fault)
         try:
             selections = [[self._selection(placed, with_terms) for placed in one] for one in done.result()]
-            answered.set_result(selections if return_objects else [
-                [_legacy(selection) for selection in one] for one in selections])
+            answered.set_result(selections if return_objects else [_legacy(one[0]) for one in selections])
         except Exception as failed:
             # Of the request, or of making the answer: a Future passes over what its callbacks raise.
             answered.set_exception(failed)

@@ -4,7 +4,6 @@ beneath :mod:`tests.peers.peer_loop`.
 Nova's own code runs, and its databases and Placement are stubs. Imports nothing of this project.
 """
 
-import types
 import uuid
 from unittest import mock
 

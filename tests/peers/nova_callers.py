@@ -15,7 +15,6 @@ from nova import objects, rpc
 from nova.compute import utils as compute_utils
 from nova.conductor import manager
 from nova.conductor.tasks import live_migrate, migrate
-from nova.objects import base
 from nova.scheduler.client import report
 from oslo_messaging._drivers import common
 from placement import util as placement_util

@@ -39,12 +39,10 @@ def select(uuids, vcpus, options, availability_zone=None, hints=None):
     answered = query.SchedulerQueryClient().select_destinations(
         context.RequestContext("u", "p"), _spec(uuids[0], len(uuids), vcpus, availability_zone, hints or {}), uuids,
         **options)
-    return [[_shown(one) for one in of] for of in answered]
+    return [one if isinstance(one, dict) else [_shown(selection) for selection in one] for one in answered]
 
 
 def _shown(selection):
-    if isinstance(selection, dict):
-        return selection
     return {
         "class": f"{type(selection).__module__}.{type(selection).__name__}", "host": selection.service_host,
         "node": selection.nodename, "cell_uuid": selection.cell_uuid, "limits": selection.limits.to_dict(),

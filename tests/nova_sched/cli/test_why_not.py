@@ -9,7 +9,6 @@ from tests.builders import consumer, inventory_of, of, pool, provider, report, t
 from tests.builders import uuid_of as built_uuid
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
-from tests.nova_sched.selection.test_deployers_classes import Few, policy_of
 
 FILTERS = Policy().enabled_filters
 
