@@ -16,7 +16,8 @@ DEFAULT_PORT = 5672
 
 
 def check_broker(url, conf, timeout: float) -> None:
-    """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL lets us in within ``timeout`` seconds each.
+    """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL
+    lets us in within ``timeout`` seconds each.
 
     With TLS, only that a host takes connections is looked at.
     """

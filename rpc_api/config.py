@@ -31,8 +31,8 @@ CELLS_OPTS = [
                      "(or ROLE) of their producer ROLE/NAME. Without it, "
                      "each log stays as it is. The same for all services."),
     cfg.IntOpt("catch_up_timeout", default=600, min=1,
-               help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that is away "
-                    "is waited for without end, which does not count."),
+               help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that "
+                    "is away is waited for without end, which does not count."),
 ]
 
 SNAPSHOTS_GROUP = cfg.OptGroup("snapshots",

@@ -61,7 +61,8 @@ ROWS = (
     Row(ssl.SSLError, PASSES),
 
     # DNS. Names of containers are known only while those run, so an unknown name may pass too.
-    Row(socket.gaierror, LASTS, codes=(socket.EAI_SERVICE, socket.EAI_SOCKTYPE, socket.EAI_FAMILY, socket.EAI_BADFLAGS)),
+    Row(socket.gaierror, LASTS, codes=(
+        socket.EAI_SERVICE, socket.EAI_SOCKTYPE, socket.EAI_FAMILY, socket.EAI_BADFLAGS)),
     Row(socket.gaierror, PASSES),
 
     # The network and the file system.

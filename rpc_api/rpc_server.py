@@ -106,11 +106,14 @@ class Serving:
             answered = self._server.pool.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
             stopping.join(STOP_SECONDS if deadline is None else min(
                 STOP_SECONDS, max(0.0, deadline - time.monotonic())))
-            if stopping.is_alive() and (not answered or self._server.pool.wait(0)):
+            if stopping.is_alive() and not answered:
+                LOG.warning("calls of the topic %s are not answered within %s s", self._server._target.topic, timeout)
+                return False
+            if stopping.is_alive() and self._server.pool.wait(0):
                 # The broker is away: it gives what was not acknowledged to others by itself.
                 LOG.info("the topic %s is left without a word to its broker, which does not answer",
                          self._server._target.topic)
-                return answered
+                return True
         return True
 
     def _stop(self):

@@ -50,8 +50,8 @@ _RECOVERING = "down or inaccessible"
 #: What a node says of a stream that it may append to and cannot read.
 _NO_REPLICA = "on the local node"
 #: What to do about a stream that does not work while its broker does (RabbitMQ 3.10 has no command for one stream).
-REMEDY = ("the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full disk: "
-          "free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
+REMEDY = ("the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full "
+          "disk: free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
           "rabbitmqctl stop_app && rabbitmqctl start_app; see docs/operating/services.md")
 
 

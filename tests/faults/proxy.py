@@ -15,7 +15,8 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards connections to ``host:port`` from the port ``listen``, 0 for any; a context manager. Its attributes may be changed at any time:
+    """Forwards connections to ``host:port`` from the port ``listen``, 0 for any; a context manager.
+    Its attributes may be changed at any time:
 
     * ``cut_after``: (least, most) bytes; each direction of a connection made from now on draws after how many of them
       the connection is reset (RST to both sides); None: never.

@@ -111,7 +111,8 @@ def of(rabbit_server, vhost, **account):
 
 #: What a person must change, and what is said of it.
 LASTING = {
-    "the password of the logs": (lambda server, vhost: of(server, vhost, password="wrong"), "refuses the user", WITH_LOGS),
+    "the password of the logs": (lambda server, vhost: of(server, vhost, password="wrong"), "refuses the user",
+                                 WITH_LOGS),
     "the vhost of the logs": (lambda server, vhost: {**of(server, "nowhere"), "DEFAULT": {
         "transport_url": server.url(vhost=vhost)}}, "vhost nowhere not found", WITH_LOGS),
     "the rights on the logs": (lambda server, vhost: of(server, vhost, user="guest-of-none", password="p"),
