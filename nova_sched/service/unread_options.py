@@ -87,7 +87,8 @@ class _Known:
             self._take(group, options)
         self._own = {section: set(names) for section, names in self._read.items()}
         self._take_registered(cfg.CONF)
-        self._cells = {name.strip().lower() for name in ",".join(self._values("cells", "enabled")).split(",")}
+        self._cells = {name.strip().lower() for value in self._values("cells", "enabled")
+                       for name in value.split(",") if name.strip()}
         #: Whether classes or drivers of a deployer, which may have options of their own, are loaded by another service.
         self._loaded_elsewhere = self._names_classes() and "filter_scheduler" not in conf
         self._driver_elsewhere = self._foreign_driver() and "driver" not in conf.get("compute_agent", ())
@@ -172,6 +173,9 @@ class _Known:
     def _of_cell(self, section, options):
         name = section[len(CELL):]
         if name.lower() not in self._cells:
+            if not self._cells:
+                # What is wrong then is not the section.
+                return
             yield (f"[{section}] is not read: [cells] enabled names no cell {name!r}"
                    f"{_nearest_text(name.lower(), self._cells)}; add it there, or remove the section")
             return
