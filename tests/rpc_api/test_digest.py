@@ -17,7 +17,7 @@ TWO = consumer("vm-2", of("host", 2), of("host", 512, "MEMORY_MB"))
 THREE = consumer("vm-3")
 
 
-@pytest.mark.parametrize("order", itertools.permutations([ONE, TWO, THREE]))
+@pytest.mark.parametrize("order", list(itertools.permutations([ONE, TWO, THREE])))
 def test_the_order_of_consumers_does_not_matter(order):
     assert consumers_digest(order) == consumers_digest([ONE, TWO, THREE])
 
