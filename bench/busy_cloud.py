@@ -27,9 +27,23 @@ EACH = {"VCPU": 4, "MEMORY_MB": 8192, "DISK_GB": 40}
 IMAGES = ({"os_distro": "debian", "hw_architecture": "x86_64"}, {"os_distro": "fedora"}, {"hw_disk_bus": "virtio"})
 AGGREGATES = 20
 #: What is asked, and the defaults of it.
-ASK = {"vcpus": 4, "memory_mb": 8192, "disk_gb": 20, "extra_specs": {}, "image": {"hw_architecture": "x86_64"},
-       "image_id": None, "hints": {}, "project": "p1", "flavor": "m1", "group": None, "preferred_cell": None,
-       "availability_zone": None, "ignore": [], "numa": None, "pci": []}
+ASK = {
+    "vcpus": 4,
+    "memory_mb": 8192,
+    "disk_gb": 20,
+    "extra_specs": {},
+    "image": {"hw_architecture": "x86_64"},
+    "image_id": None,
+    "hints": {},
+    "project": "p1",
+    "flavor": "m1",
+    "group": None,
+    "preferred_cell": None,
+    "availability_zone": None,
+    "ignore": [],
+    "numa": None,
+    "pci": [],
+}
 #: Of the hosts with NUMA nodes: CPUs of a node that are for pinned guests, and all of them.
 NODES, NODE_CPUS, DEDICATED_CPUS = 2, 32, 28
 NODE_MEMORY_MB = 128 * 1024
@@ -45,6 +59,7 @@ def uuid_of(text: str) -> str:
 
 # --- the hosts as facts --------------------------------------------------------------------------------------------
 
+
 def hosts_of(count: int, seed: int) -> list[dict]:
     """Hosts of different sizes and loads, as facts."""
     rng = random.Random(seed)
@@ -54,31 +69,56 @@ def hosts_of(count: int, seed: int) -> list[dict]:
 def _host(rng, number):
     vcpus = rng.choice(SIZES_VCPUS)
     return {
-        "name": f"host-{number}", "cell": CELLS[number % 2], "vcpus": vcpus, "ram_mb": vcpus * RAM_MB_A_VCPU,
+        "name": f"host-{number}",
+        "cell": CELLS[number % 2],
+        "vcpus": vcpus,
+        "ram_mb": vcpus * RAM_MB_A_VCPU,
         "ip": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
         "version": rng.choice((8002000, 8002000, 9001000)),
-        "num_io_ops": rng.randrange(6), "failed_builds": int(rng.random() < 0.01),
+        "num_io_ops": rng.randrange(6),
+        "failed_builds": int(rng.random() < 0.01),
         "metrics": {"cpu.percent": rng.random() * 100},
-        "instances": [[uuid_of(f"{number}/{one}"), rng.randrange(len(IMAGES))]
-                      for one in range(rng.randrange(INSTANCES_MAX))],
-        "aggregates": sorted({number % AGGREGATES, rng.randrange(AGGREGATES)}), "devices": None}
+        "instances": [
+            [uuid_of(f"{number}/{one}"), rng.randrange(len(IMAGES))] for one in range(rng.randrange(INSTANCES_MAX))
+        ],
+        "aggregates": sorted({number % AGGREGATES, rng.randrange(AGGREGATES)}),
+        "devices": None,
+    }
 
 
 def aggregates_of(hosts) -> list[dict]:
     """Aggregates of zones, projects, flavors, images, limits and multipliers."""
     metadata = [{"ssd": "true"} for _ in range(AGGREGATES)]
-    for number, more in enumerate((
-            {"availability_zone": "east"}, {"availability_zone": "west"}, {"filter_tenant_id": "p1,p2"},
-            {"filter_tenant_id": "p3"}, {"instance_type": "m1,m2"}, {"instance_type": "m3"},
-            {"os_distro": "debian,fedora"}, {"os_distro": "windows"}, {"max_instances_per_host": "6"},
-            {"max_io_ops_per_host": "5"}, {"ram_weight_multiplier": "2.0"}, {"ssd": "false"})):
+    for number, more in enumerate(
+        (
+            {"availability_zone": "east"},
+            {"availability_zone": "west"},
+            {"filter_tenant_id": "p1,p2"},
+            {"filter_tenant_id": "p3"},
+            {"instance_type": "m1,m2"},
+            {"instance_type": "m3"},
+            {"os_distro": "debian,fedora"},
+            {"os_distro": "windows"},
+            {"max_instances_per_host": "6"},
+            {"max_io_ops_per_host": "5"},
+            {"ram_weight_multiplier": "2.0"},
+            {"ssd": "false"},
+        )
+    ):
         metadata[number] |= more
-    return [{"uuid": uuid_of(f"aggregate {number}"), "name": f"aggregate-{number}", "metadata": one,
-             "hosts": [host["name"] for host in hosts if number in host["aggregates"]]}
-             for number, one in enumerate(metadata)]
+    return [
+        {
+            "uuid": uuid_of(f"aggregate {number}"),
+            "name": f"aggregate-{number}",
+            "metadata": one,
+            "hosts": [host["name"] for host in hosts if number in host["aggregates"]],
+        }
+        for number, one in enumerate(metadata)
+    ]
 
 
 # --- the hosts as events -------------------------------------------------------------------------------------------
+
 
 def cloud_of(hosts, aggregates, policy) -> Cloud:
     """The cloud that the agents of some hosts report, and operators divide into aggregates."""
@@ -88,8 +128,13 @@ def cloud_of(hosts, aggregates, policy) -> Cloud:
     for host in hosts:
         said[host["cell"]].append((f"compute_agent/{host['name']}", 1, reported(host)))
     for number, one in enumerate(aggregates, 1):
-        said["cell0"].append(("operator/bench", number, events.AggregateUpdated(
-            one["uuid"], one["name"], tuple(one["hosts"]), one["metadata"])))
+        said["cell0"].append(
+            (
+                "operator/bench",
+                number,
+                events.AggregateUpdated(one["uuid"], one["name"], tuple(one["hosts"]), one["metadata"]),
+            )
+        )
     for name, items in said.items():
         fold(projections[name], items)
     return Cloud(table, projections, InFlight(table), FilterChain(table, policy))
@@ -117,23 +162,50 @@ def reported(host):
         cells, pools = CELLS_OF_HOST, POOLS_OF_HOST
         guests = [(_taken(guest), guest) for guest in devices["guests"]]
     classes |= {"MEMORY_MB": (host["ram_mb"], 1.0), "DISK_GB": (DISK_GB, 1.0)}
-    provider = events.Provider(root, name, -1, tuple(
-        events.Inventory(key, total, 0, 1, total, 1, ratio) for key, (total, ratio) in classes.items()),
-        ("COMPUTE_NODE",), ())
-    tree = events.HostInventory(name, None, host["ip"], "QEMU", host["version"], '{"vendor": "AMD"}',
-                                (("x86_64", "kvm", "hvm"),), {}, (provider,), cells, pools)
-    consumers = tuple(events.Consumer(instance, "p1", tuple(
-        events.Allocation(root, key, amount) for key, amount in taken.items()), None, pack(guest))
-        for (instance, _), (taken, guest) in zip(host["instances"], guests, strict=True))
+    provider = events.Provider(
+        root,
+        name,
+        -1,
+        tuple(events.Inventory(key, total, 0, 1, total, 1, ratio) for key, (total, ratio) in classes.items()),
+        ("COMPUTE_NODE",),
+        (),
+    )
+    tree = events.HostInventory(
+        name,
+        None,
+        host["ip"],
+        "QEMU",
+        host["version"],
+        '{"vendor": "AMD"}',
+        (("x86_64", "kvm", "hvm"),),
+        {},
+        (provider,),
+        cells,
+        pools,
+    )
+    consumers = tuple(
+        events.Consumer(
+            instance,
+            "p1",
+            tuple(events.Allocation(root, key, amount) for key, amount in taken.items()),
+            None,
+            pack(guest),
+        )
+        for (instance, _), (taken, guest) in zip(host["instances"], guests, strict=True)
+    )
     status = events.HostStatus(False, None, False, host["num_io_ops"], host["failed_builds"], host["metrics"])
-    return events.HostReported(name, name, pack(tree), status, pack(events.HostConsumers(consumers)),
-                               digest.consumers_digest(consumers))
+    return events.HostReported(
+        name, name, pack(tree), status, pack(events.HostConsumers(consumers)), digest.consumers_digest(consumers)
+    )
 
 
 def _taken(guest):
     """What a guest with pinned CPUs takes of its host."""
-    return {"PCPU": sum(len(use.pins) for use in guest.numa), "MEMORY_MB": sum(use.memory_mb for use in guest.numa),
-            "DISK_GB": EACH["DISK_GB"]}
+    return {
+        "PCPU": sum(len(use.pins) for use in guest.numa),
+        "MEMORY_MB": sum(use.memory_mb for use in guest.numa),
+        "DISK_GB": EACH["DISK_GB"],
+    }
 
 
 def facts_of(host) -> dict:
@@ -143,32 +215,60 @@ def facts_of(host) -> dict:
     vcpus = host["vcpus"] if devices is None else NODES * (NODE_CPUS - DEDICATED_CPUS)
     used = {name: sum(one.get(name, 0) for one in guests) for name in EACH}
     return {
-        "uuid": uuid_of(host["name"]), "host": host["name"], "nodename": host["name"], "cell_uuid": host["cell"],
-        "host_ip": host["ip"], "hypervisor_type": "QEMU", "hypervisor_version": host["version"],
-        "hypervisor_hostname": host["name"], "cpu_info": '{"vendor": "AMD"}',
+        "uuid": uuid_of(host["name"]),
+        "host": host["name"],
+        "nodename": host["name"],
+        "cell_uuid": host["cell"],
+        "host_ip": host["ip"],
+        "hypervisor_type": "QEMU",
+        "hypervisor_version": host["version"],
+        "hypervisor_hostname": host["name"],
+        "cpu_info": '{"vendor": "AMD"}',
         "supported_instances": [["x86_64", "kvm", "hvm"]],
-        "stats": {}, "num_instances": len(guests), "num_io_ops": host["num_io_ops"],
-        "failed_builds": host["failed_builds"], "vcpus_total": vcpus, "vcpus_used": used["VCPU"],
-        "cpu_allocation_ratio": CPU_RATIO, "ram_allocation_ratio": 1.0,
-        "disk_allocation_ratio": 1.0, "total_usable_ram_mb": host["ram_mb"],
+        "stats": {},
+        "num_instances": len(guests),
+        "num_io_ops": host["num_io_ops"],
+        "failed_builds": host["failed_builds"],
+        "vcpus_total": vcpus,
+        "vcpus_used": used["VCPU"],
+        "cpu_allocation_ratio": CPU_RATIO,
+        "ram_allocation_ratio": 1.0,
+        "disk_allocation_ratio": 1.0,
+        "total_usable_ram_mb": host["ram_mb"],
         "free_ram_mb": host["ram_mb"] - used["MEMORY_MB"],
-        "total_usable_disk_gb": DISK_GB, "free_disk_mb": (DISK_GB - used["DISK_GB"]) * 1024,
-        "metrics": host["metrics"], "instances": [instance for instance, _ in host["instances"]],
-        "aggregates": host["aggregates"], "use": devices and use_of(devices)}
+        "total_usable_disk_gb": DISK_GB,
+        "free_disk_mb": (DISK_GB - used["DISK_GB"]) * 1024,
+        "metrics": host["metrics"],
+        "instances": [instance for instance, _ in host["instances"]],
+        "aggregates": host["aggregates"],
+        "use": devices and use_of(devices),
+    }
 
 
 # --- hosts with NUMA nodes and PCI devices -------------------------------------------------------------------------
+
 
 def _cpus(node):
     return range(node * NODE_CPUS, (node + 1) * NODE_CPUS)
 
 
-CELLS_OF_HOST = tuple(events.HostNUMACell(
-    node, node, tuple(_cpus(node)[DEDICATED_CPUS:]), tuple(_cpus(node)[:DEDICATED_CPUS]),
-    tuple((cpu, cpu + 1) for cpu in _cpus(node)[::2]), NODE_MEMORY_MB,
-    (events.HostPages(4, NODE_MEMORY_MB * 256, 0),)) for node in range(NODES))
-POOLS_OF_HOST = tuple(events.PCIPool(vendor, product, node, {"dev_type": "type-PCI"}, count)
-                      for node in range(NODES) for vendor, product, count in POOLS)
+CELLS_OF_HOST = tuple(
+    events.HostNUMACell(
+        node,
+        node,
+        tuple(_cpus(node)[DEDICATED_CPUS:]),
+        tuple(_cpus(node)[:DEDICATED_CPUS]),
+        tuple((cpu, cpu + 1) for cpu in _cpus(node)[::2]),
+        NODE_MEMORY_MB,
+        (events.HostPages(4, NODE_MEMORY_MB * 256, 0),),
+    )
+    for node in range(NODES)
+)
+POOLS_OF_HOST = tuple(
+    events.PCIPool(vendor, product, node, {"dev_type": "type-PCI"}, count)
+    for node in range(NODES)
+    for vendor, product, count in POOLS
+)
 
 
 def device_hosts_of(count: int, states: int, seed: int) -> list[dict]:
@@ -213,46 +313,74 @@ def use_of(devices):
     """What is used of a host in a state, for nova: CPUs, memory and pages of each node,
     and the devices of each pool."""
     used = HostDevices(Capacity(CELLS_OF_HOST, POOLS_OF_HOST)).with_guests(devices["guests"])
-    return {"state": devices["state"],
-            "nodes": [[one.shared_cpus, sorted(one.pinned), one.memory_mb, list(one.pages)] for one in used.cell_uses],
-            "pools": list(used.pool_uses)}
+    return {
+        "state": devices["state"],
+        "nodes": [[one.shared_cpus, sorted(one.pinned), one.memory_mb, list(one.pages)] for one in used.cell_uses],
+        "pools": list(used.pool_uses),
+    }
 
 
 def make_of_hosts():
     """NUMA nodes and PCI pools that all of them have, for nova."""
-    return {"nodes": [{"id": cell.id, "shared": cell.shared_cpus, "dedicated": cell.dedicated_cpus,
-                       "siblings": cell.siblings, "memory_mb": cell.memory_mb, "pages": cell.pages,
-                       "socket": cell.socket} for cell in CELLS_OF_HOST],
-            "pools": [[pool.vendor_id, pool.product_id, pool.numa_node, pool.tags, pool.count]
-                      for pool in POOLS_OF_HOST]}
+    return {
+        "nodes": [
+            {
+                "id": cell.id,
+                "shared": cell.shared_cpus,
+                "dedicated": cell.dedicated_cpus,
+                "siblings": cell.siblings,
+                "memory_mb": cell.memory_mb,
+                "pages": cell.pages,
+                "socket": cell.socket,
+            }
+            for cell in CELLS_OF_HOST
+        ],
+        "pools": [[pool.vendor_id, pool.product_id, pool.numa_node, pool.tags, pool.count] for pool in POOLS_OF_HOST],
+    }
 
 
 def numa_of(nodes=2, cpus=GUEST_CPUS, memory_mb=GUEST_MEMORY_MB):
     """Nodes of a guest with pinned CPUs, as facts."""
-    return [{"id": node, "cpus": list(range(node * cpus, (node + 1) * cpus)), "memory_mb": memory_mb}
-            for node in range(nodes)]
+    return [
+        {"id": node, "cpus": list(range(node * cpus, (node + 1) * cpus)), "memory_mb": memory_mb}
+        for node in range(nodes)
+    ]
 
 
 def pci_of(count=1, alias="gpu"):
     """PCI requests of a guest, as facts."""
-    return [{"id": uuid_of("device"), "alias": alias, "vendor_id": POOLS[0][0], "product_id": POOLS[0][1],
-             "count": 1}][:count]
+    return [{"id": uuid_of("device"), "alias": alias, "vendor_id": POOLS[0][0], "product_id": POOLS[0][1], "count": 1}][
+        :count
+    ]
 
 
 def numa_request(nodes):
     """The NUMARequest of a guest's nodes."""
-    return events.NUMARequest(tuple(events.NUMACellRequest(
-        one["id"], (), tuple(one["cpus"]), one["memory_mb"], None, "dedicated", None, 0)
-        for one in nodes), None, (), False)
+    return events.NUMARequest(
+        tuple(
+            events.NUMACellRequest(one["id"], (), tuple(one["cpus"]), one["memory_mb"], None, "dedicated", None, 0)
+            for one in nodes
+        ),
+        None,
+        (),
+        False,
+    )
 
 
 def pci_request(device):
     """The PCIRequest of a device."""
-    return events.PCIRequest(device["count"], ({"vendor_id": device["vendor_id"], "product_id": device["product_id"]},),
-                             device["alias"], device["id"], None, "legacy")
+    return events.PCIRequest(
+        device["count"],
+        ({"vendor_id": device["vendor_id"], "product_id": device["product_id"]},),
+        device["alias"],
+        device["id"],
+        None,
+        "legacy",
+    )
 
 
 # --- what is asked -------------------------------------------------------------------------------------------------
+
 
 def request_of(number: int, ask: dict):
     """The SchedulingRequest of what is asked (:data:`ASK`, all of it)."""
@@ -263,15 +391,37 @@ def request_of(number: int, ask: dict):
         cpus, memory_mb = ("PCPU", sum(len(one["cpus"]) for one in nodes)), sum(one["memory_mb"] for one in nodes)
     amounts = (cpus, ("MEMORY_MB", memory_mb), ("DISK_GB", ask["disk_gb"]))
     return events.SchedulingRequest(
-        request_id=f"req-{number}", project_id=ask["project"], flavor_name=ask["flavor"],
-        extra_specs=ask["extra_specs"], image_properties=ask["image"], groups=(events.ResourceGroup(
-            "", tuple(events.ResourceAmount(*one) for one in amounts), ("COMPUTE_NODE",), (), (), (), (), None),),
-        group_policy="", same_subtree=(), root_required=(), root_forbidden=(),
-        availability_zone=ask["availability_zone"], force_hosts=(), force_nodes=(), ignore_hosts=tuple(ask["ignore"]),
-        target_host=None, target_node=None, target_cell=None,
-        server_group=group and events.ServerGroupRequest(group["uuid"], group["policy"], 1, "host", None,
-                                                         tuple(group["members"]), tuple(group["hosts"])),
-        vcpus=cpus[1], memory_mb=memory_mb, root_gb=ask["disk_gb"], image_id=ask["image_id"],
+        request_id=f"req-{number}",
+        project_id=ask["project"],
+        flavor_name=ask["flavor"],
+        extra_specs=ask["extra_specs"],
+        image_properties=ask["image"],
+        groups=(
+            events.ResourceGroup(
+                "", tuple(events.ResourceAmount(*one) for one in amounts), ("COMPUTE_NODE",), (), (), (), (), None
+            ),
+        ),
+        group_policy="",
+        same_subtree=(),
+        root_required=(),
+        root_forbidden=(),
+        availability_zone=ask["availability_zone"],
+        force_hosts=(),
+        force_nodes=(),
+        ignore_hosts=tuple(ask["ignore"]),
+        target_host=None,
+        target_node=None,
+        target_cell=None,
+        server_group=group
+        and events.ServerGroupRequest(
+            group["uuid"], group["policy"], 1, "host", None, tuple(group["members"]), tuple(group["hosts"])
+        ),
+        vcpus=cpus[1],
+        memory_mb=memory_mb,
+        root_gb=ask["disk_gb"],
+        image_id=ask["image_id"],
         scheduler_hints={name: tuple(values) for name, values in ask["hints"].items()},
-        numa=nodes and numa_request(nodes), pci=tuple(map(pci_request, ask["pci"])),
-        preferred_cell=ask["preferred_cell"])
+        numa=nodes and numa_request(nodes),
+        pci=tuple(map(pci_request, ask["pci"])),
+        preferred_cell=ask["preferred_cell"],
+    )

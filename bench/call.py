@@ -29,6 +29,7 @@ def echo_process(url, pipe):
     """Serve the echo until the pipe closes."""
     import oslo_messaging
     from oslo_config import cfg
+
     cfg.CONF([], project="bench", default_config_files=[])
     transport = oslo_messaging.get_rpc_transport(cfg.CONF, url=url)
     target = oslo_messaging.Target(exchange=EXCHANGE, topic="bench_echo", server="echo")
@@ -46,6 +47,7 @@ def open_broker(stack, url):
     """(transport URL, log URL of a stream): of the broker at ``url``, or of a private one."""
     if url is None:
         from tests.servers import RabbitServer
+
         url = stack.enter_context(RabbitServer()).url()
     base = url.split("?")[0]
     name = f"nova_sched_bench_{os.getpid()}"
@@ -63,11 +65,17 @@ def main(argv=None):
         transport, log_url = open_broker(stack, arguments.url)
         figures = measure(stack, transport, log_url, arguments)
     bare = figures["echo_ms"] + figures["read_back_ms"]
-    figures = {"benchmark": "call", "hosts": arguments.hosts, "calls": arguments.calls,
-               **{name: round(value, 3) for name, value in figures.items()},
-               "ratio": round(figures["call_ms"] / bare, 2)}
-    print(f"bare echo {figures['echo_ms']} ms + bare publish and read-back {figures['read_back_ms']} ms = "
-          f"{bare:.3f} ms; whole call {figures['call_ms']} ms (medians): {figures['ratio']} times")
+    figures = {
+        "benchmark": "call",
+        "hosts": arguments.hosts,
+        "calls": arguments.calls,
+        **{name: round(value, 3) for name, value in figures.items()},
+        "ratio": round(figures["call_ms"] / bare, 2),
+    }
+    print(
+        f"bare echo {figures['echo_ms']} ms + bare publish and read-back {figures['read_back_ms']} ms = "
+        f"{bare:.3f} ms; whole call {figures['call_ms']} ms (medians): {figures['ratio']} times"
+    )
     print(json.dumps(figures))
 
 
@@ -79,6 +87,7 @@ def measure(stack, transport, log_url, arguments):
     from cloud.specs import context_of
     from rpc_api.bus import MessagingBus
     from rpc_api.scheduler import SchedulerAPI
+
     cfg.CONF([], project="bench", default_config_files=[])
     start_scheduler(stack, transport, log_url, arguments.hosts)
     start_echo(stack, transport)
@@ -88,8 +97,7 @@ def measure(stack, transport, log_url, arguments):
     rpc_transport = oslo_messaging.get_rpc_transport(cfg.CONF, url=transport)
     # Or its threads would look for the broker for ever.
     stack.callback(rpc_transport.cleanup)
-    bare = oslo_messaging.get_rpc_client(
-        rpc_transport, oslo_messaging.Target(exchange=EXCHANGE, topic="bench_echo"))
+    bare = oslo_messaging.get_rpc_client(rpc_transport, oslo_messaging.Target(exchange=EXCHANGE, topic="bench_echo"))
     read_back = ReadBack(stack, log_url("bare"))
     times = {"echo_ms": [], "read_back_ms": [], "call_ms": []}
     for number in range(arguments.calls + 20):
@@ -99,7 +107,8 @@ def measure(stack, transport, log_url, arguments):
             "echo_ms": lambda: bare.call({}, "echo", spec=primitive),
             "read_back_ms": read_back.turn,
             "call_ms": lambda: scheduler.select_destinations(
-                context_of(request), spec, [request.instance_uuid]).result(),
+                context_of(request), spec, [request.instance_uuid]
+            ).result(),
         }
         for name, step in steps.items():
             started = time.perf_counter()
@@ -113,6 +122,7 @@ def small_request(number):
     """A request of a workload and its RequestSpec: 2 VCPU, 4 GiB, no group."""
     from cloud.specs import spec_of
     from cloud.workload import Request, uuid_of
+
     request = Request(number, uuid_of("bench", number), ((2, 4096),), False, 0.0, None, None, None, None)
     return request, spec_of(request)
 
@@ -125,6 +135,7 @@ def start_scheduler(stack, transport, log_url, hosts):
     from rpc_api.log import open_log
     from rpc_api.log.epoch import ensure_open
     from rpc_api.log.publisher import Appender, Producer
+
     cell = Cell("cell1", "00000000-0000-4000-8000-000000000001", log_url("cell1"))
     log = stack.enter_context(open_log(cell.log))
     appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench").epoch)
@@ -134,8 +145,11 @@ def start_scheduler(stack, transport, log_url, hosts):
     if not appender.wait(ticket, 120):
         raise SystemExit(f"the hosts could not be appended: {appender.fault}")
     appender.close()
-    scheduler = RemoteScheduler(WorkerSettings(
-        "bench", cell0_of(log_url("cell0")), (cell,), Policy(), transport, EXCHANGE, topic="bench_scheduler"))
+    scheduler = RemoteScheduler(
+        WorkerSettings(
+            "bench", cell0_of(log_url("cell0")), (cell,), Policy(), transport, EXCHANGE, topic="bench_scheduler"
+        )
+    )
     stack.callback(scheduler.stop)
     scheduler.wait_ready()
 
@@ -157,6 +171,7 @@ class ReadBack:
 
     def __init__(self, stack, url):
         from rpc_api.log import open_log
+
         self._log = stack.enter_context(open_log(url))
         self._payload = records([("scheduler/bench", 1, claim(1, "host-1"))])[0][1]
         self._log.append([self._payload])

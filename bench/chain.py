@@ -61,13 +61,18 @@ WANTED_MS = {"default": 0.3, "every cheap one": 1.0, "NUMA and PCI": 5.0}
 #: What time is taken by: see --clock.
 CLOCK = "wall"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-OPTIONS = {"isolated_images": (uuid_of("isolated"),), "isolated_hosts": ("host-7",),
-           "metrics_weight_setting": (("cpu.percent", -1.0),)}
+OPTIONS = {
+    "isolated_images": (uuid_of("isolated"),),
+    "isolated_hosts": ("host-7",),
+    "metrics_weight_setting": (("cpu.percent", -1.0),),
+}
 #: Nova's is off, or asks the databases of the cells.
 NOT_COMPARED = {"ImagePropertiesWeigher"}
-NOVA_OPTIONS = [["filter_scheduler", "isolated_images", list(OPTIONS["isolated_images"])],
-                ["filter_scheduler", "isolated_hosts", list(OPTIONS["isolated_hosts"])],
-                ["metrics", "weight_setting", ["cpu.percent=-1.0"]]]
+NOVA_OPTIONS = [
+    ["filter_scheduler", "isolated_images", list(OPTIONS["isolated_images"])],
+    ["filter_scheduler", "isolated_hosts", list(OPTIONS["isolated_hosts"])],
+    ["metrics", "weight_setting", ["cpu.percent=-1.0"]],
+]
 GUEST = {"numa": numa_of(), "pci": pci_of(), "extra_specs": {"hw:cpu_policy": "dedicated"}}
 
 
@@ -79,20 +84,26 @@ def now() -> float:
 def group(policy, hosts):
     """A group whose members are the first instances of some hosts."""
     busy = [host for host in hosts if host["instances"]][:8]
-    return {"uuid": uuid_of("group"), "policy": policy, "members": [host["instances"][0][0] for host in busy],
-            "hosts": [host["name"] for host in busy]}
+    return {
+        "uuid": uuid_of("group"),
+        "policy": policy,
+        "members": [host["instances"][0][0] for host in busy],
+        "hosts": [host["name"] for host in busy],
+    }
 
 
 def asks_of(hosts) -> dict:
     """For each filter and weigher what is asked so that it has something to do; for others a plain request will do."""
-    query = json.dumps(["and", [">=", "$free_ram_mb", 1024],
-                        ["or", ["<", "$num_instances", 5], ["=", "$hypervisor_type", "QEMU"]]])
+    query = json.dumps(
+        ["and", [">=", "$free_ram_mb", 1024], ["or", ["<", "$num_instances", 5], ["=", "$hypervisor_type", "QEMU"]]]
+    )
     instance = next(host["instances"][0][0] for host in hosts if host["instances"])
     return {
         "DestinationFilter": {"ignore": [host["name"] for host in hosts[:3]]},
         "AvailabilityZoneFilter": {"availability_zone": "east"},
-        "ComputeCapabilitiesFilter": {"extra_specs": {"capabilities:hypervisor_type": "QEMU",
-                                                      "capabilities:cpu_info:vendor": "AMD"}},
+        "ComputeCapabilitiesFilter": {
+            "extra_specs": {"capabilities:hypervisor_type": "QEMU", "capabilities:cpu_info:vendor": "AMD"}
+        },
         "ImagePropertiesFilter": {"image": {"hw_architecture": "x86_64", "img_hv_type": "kvm"}},
         "ServerGroupAntiAffinityFilter": {"group": group("anti-affinity", hosts)},
         "ServerGroupAffinityFilter": {"group": group("affinity", hosts)},
@@ -107,16 +118,23 @@ def asks_of(hosts) -> dict:
         "PciPassthroughFilter": GUEST,
         "ServerGroupSoftAffinityWeigher": {"group": group("soft-affinity", hosts)},
         "ServerGroupSoftAntiAffinityWeigher": {"group": group("soft-anti-affinity", hosts)},
-        "AffinityRoomWeigher": {"group": {"uuid": uuid_of("new group"), "policy": "affinity", "members": [],
-                                          "hosts": []}},
+        "AffinityRoomWeigher": {
+            "group": {"uuid": uuid_of("new group"), "policy": "affinity", "members": [], "hosts": []}
+        },
         "CrossCellWeigher": {"preferred_cell": CELLS[0]},
         "ImagePropertiesWeigher": {"image": {"os_distro": "debian", "hw_architecture": "x86_64"}},
         "everything": {
-            "extra_specs": {"capabilities:hypervisor_type": "QEMU", "ssd": "true"}, "preferred_cell": CELLS[0],
+            "extra_specs": {"capabilities:hypervisor_type": "QEMU", "ssd": "true"},
+            "preferred_cell": CELLS[0],
             "image": {"hw_architecture": "x86_64", "img_hv_type": "kvm", "os_distro": "debian"},
-            "hints": {"query": [query], "different_host": [instance], "build_near_host_ip": ["10.0.1.1"],
-                      "cidr": ["/17"]},
-            "group": group("soft-anti-affinity", hosts)},
+            "hints": {
+                "query": [query],
+                "different_host": [instance],
+                "build_near_host_ip": ["10.0.1.1"],
+                "cidr": ["/17"],
+            },
+            "group": group("soft-anti-affinity", hosts),
+        },
     }
 
 
@@ -144,8 +162,9 @@ class Chain:
             if number % 2:
                 self._parts(request, instance)
             started = now()
-            decision = decide(self.cloud, request, instance, self.policy, seed_of(request.request_id, instance), 0,
-                              ALTERNATES)
+            decision = decide(
+                self.cloud, request, instance, self.policy, seed_of(request.request_id, instance), 0, ALTERNATES
+            )
             took_ms = (now() - started) * 1e3
             if not number % 2:
                 self.took["decision"].append(took_ms)
@@ -173,8 +192,10 @@ class Chain:
 
     def nova_turn(self) -> None:
         """Nova's own chain once."""
-        names = [[name for name in self.policy.enabled_filters if name in self.clouds.novas["filters"]],
-                 [name for name, multiplier in self.policy.weighers if name in self.clouds.novas["weighers"]]]
+        names = [
+            [name for name in self.policy.enabled_filters if name in self.clouds.novas["filters"]],
+            [name for name, multiplier in self.policy.weighers if name in self.clouds.novas["weighers"]],
+        ]
         # The multipliers are nova's defaults: its ImagePropertiesWeigher asks the
         # cells' databases with any other than 0.
         answer = self.clouds.nova_chain(self.cloud_name, self.ask, *names)
@@ -190,9 +211,13 @@ class Chain:
         found |= {"chain_ms": chain_ms, "survivors": self.survivors}
         if self.nova["filters"]:
             nova_ms = median([sum(one) for one in zip(self.nova["filters"], self.nova["weighers"], strict=True)])
-            found |= {"nova_filters_ms": median(self.nova["filters"]),
-                      "nova_weighers_ms": median(self.nova["weighers"]),
-                      "nova_ms": nova_ms, "ratio": nova_ms / chain_ms, "nova_survivors": self.nova_survivors}
+            found |= {
+                "nova_filters_ms": median(self.nova["filters"]),
+                "nova_weighers_ms": median(self.nova["weighers"]),
+                "nova_ms": nova_ms,
+                "ratio": nova_ms / chain_ms,
+                "nova_survivors": self.nova_survivors,
+            }
         return {name: round(value, 4) for name, value in found.items()}
 
 
@@ -208,13 +233,14 @@ class Clouds:
         self.peer = peer
         self.novas = self.ask_nova("names") if peer else {"filters": [], "weighers": []}
         self.hosts, self.ours, self._sequences, self._scales = {}, {}, {}, {}
-        for name, hosts in (("plain", hosts_of(options.hosts, options.seed)),
-                            *((f"{states} states", device_hosts_of(options.hosts, states, options.seed))
-                              for states in STATES)):
+        for name, hosts in (
+            ("plain", hosts_of(options.hosts, options.seed)),
+            *((f"{states} states", device_hosts_of(options.hosts, states, options.seed)) for states in STATES),
+        ):
             aggregates = aggregates_of(hosts)
             self.hosts[name], self.ours[name] = hosts, cloud_of(hosts, aggregates, Policy())
             if peer:
-                some = hosts[:options.nova_device_hosts] if hosts[0]["devices"] else hosts
+                some = hosts[: options.nova_device_hosts] if hosts[0]["devices"] else hosts
                 self.ask_nova("cloud", name, list(map(facts_of, some)), aggregates, make_of_hosts())
                 self._scales[name] = len(hosts) / len(some)
 
@@ -234,8 +260,17 @@ class Clouds:
         """Put the claim of a decision in flight, and fold it from the log of its cell as a scheduler does."""
         cloud = self.ours[name]
         claim = events.ClaimProposed(
-            instance, instance, instance, request.request_id, request.project_id, chosen.host,
-            chosen.assignment.allocations, rule_of(cloud.table, chosen, request, instance), False, chosen.guest)
+            instance,
+            instance,
+            instance,
+            request.request_id,
+            request.project_id,
+            chosen.host,
+            chosen.assignment.allocations,
+            rule_of(cloud.table, chosen, request, instance),
+            False,
+            chosen.guest,
+        )
         cloud.in_flight.add(claim)
         cell = cloud.table.cells.values[cloud.table.cell[chosen.row]]
         sequence = self._sequences[name, cell] = self._sequences.get((name, cell), 0) + 1
@@ -244,6 +279,7 @@ class Clouds:
 
 
 # --- one filter, one weigher ---------------------------------------------------------------------------------------
+
 
 def _timed_ms(step, times):
     took = []
@@ -276,8 +312,9 @@ class Alone:
     def _new_request(self):
         """A guest that nobody asked for yet: what is known of hosts in one state is no help."""
         self.asked += 1
-        return request_of(0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked),
-                                         "pci": pci_of(alias=f"gpu {self.asked}")})
+        return request_of(
+            0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked), "pci": pci_of(alias=f"gpu {self.asked}")}
+        )
 
     def _filter(self, rows):
         table, costly = self.cloud.table, self.one.costly
@@ -296,6 +333,7 @@ class Alone:
         def renew():
             kept.touch(rows.tolist(), rows.tolist())
             kept.renewed(scope)
+
         return renew
 
     def turn(self, times):
@@ -305,7 +343,7 @@ class Alone:
         step = self._filter if isinstance(self.one, filters.Filter) else self._weigh
         self.took["all"] += _timed_ms(step(roots), times)
         if self.one.static:
-            self.took["touched"] += _timed_ms(step(roots[len(roots) // 2:][:1]), times)
+            self.took["touched"] += _timed_ms(step(roots[len(roots) // 2 :][:1]), times)
 
     def nova_turn(self):
         """Nova's filter or weigher of that name, if it has one, over all hosts."""
@@ -327,31 +365,48 @@ class Alone:
 
 # --- all of it -----------------------------------------------------------------------------------------------------
 
+
 def cheap_policy() -> Policy:
     """Every filter that is not costly, and every weigher with a multiplier."""
     # The SameHostFilter would leave but one host to weigh.
     names = tuple(name for name, one in filters.BUILT_IN.items() if not one.costly and name != "SameHostFilter")
-    return Policy(enabled_filters=names,
-                  weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS), **OPTIONS)
+    return Policy(
+        enabled_filters=names,
+        weighers=tuple((name, multiplier or 1.0) for name, multiplier in DEFAULT_WEIGHERS),
+        **OPTIONS,
+    )
 
 
 def chains_of(clouds):
     """The chains, each in the steady state and cold."""
     asks = asks_of(clouds.hosts["plain"])
     devices = Policy((*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"))
-    return [Chain(name, clouds, cloud, ASK | ask, policy, state) for name, cloud, ask, policy in (
-        ("default", "plain", {}, Policy()),
-        ("default, anti-affinity group", "plain", asks["ServerGroupAntiAffinityFilter"], Policy()),
-        ("every cheap one", "plain", asks["everything"], cheap_policy()),
-        *((f"NUMA and PCI, {states} states", f"{states} states", GUEST, devices) for states in STATES),
-    ) for state in (STEADY, COLD, NEW_GUEST) if state != NEW_GUEST or "numa" in ask]
+    return [
+        Chain(name, clouds, cloud, ASK | ask, policy, state)
+        for name, cloud, ask, policy in (
+            ("default", "plain", {}, Policy()),
+            ("default, anti-affinity group", "plain", asks["ServerGroupAntiAffinityFilter"], Policy()),
+            ("every cheap one", "plain", asks["everything"], cheap_policy()),
+            *((f"NUMA and PCI, {states} states", f"{states} states", GUEST, devices) for states in STATES),
+        )
+        for state in (STEADY, COLD, NEW_GUEST)
+        if state != NEW_GUEST or "numa" in ask
+    ]
 
 
 def alone_of(clouds, table, asks):
     """Each filter or weigher of a table alone."""
     policy = cheap_policy()
-    return [Alone(one, clouds, ASK | asks.get(name, {}), policy,
-                  f"{STATES[-1]} states" if getattr(one, "costly", False) else "plain") for name, one in table.items()]
+    return [
+        Alone(
+            one,
+            clouds,
+            ASK | asks.get(name, {}),
+            policy,
+            f"{STATES[-1]} states" if getattr(one, "costly", False) else "plain",
+        )
+        for name, one in table.items()
+    ]
 
 
 def measure(options, peer) -> dict:
@@ -360,8 +415,10 @@ def measure(options, peer) -> dict:
     clouds = Clouds(options, peer)
     asks = asks_of(clouds.hosts["plain"])
     chains = chains_of(clouds)
-    alone = {"filters": alone_of(clouds, {one.name: one for one in filters.ALWAYS} | filters.BUILT_IN, asks),
-             "weighers": alone_of(clouds, weighers.BUILT_IN, asks)}
+    alone = {
+        "filters": alone_of(clouds, {one.name: one for one in filters.ALWAYS} | filters.BUILT_IN, asks),
+        "weighers": alone_of(clouds, weighers.BUILT_IN, asks),
+    }
     settle_memory()
     for chain in chains:
         chain.turn(options.decisions)
@@ -377,9 +434,11 @@ def measure(options, peer) -> dict:
             if peer and number < options.nova_rounds:
                 one.nova_turn()
         loads.append(os.getloadavg()[0])
-    return {"chains": [{"chain": chain.name, "state": chain.state, **chain.result()} for chain in chains],
-            **{kind: {one.one.name: one.result() for one in ones} for kind, ones in alone.items()},
-            "load": round(statistics.median(loads), 1)}
+    return {
+        "chains": [{"chain": chain.name, "state": chain.state, **chain.result()} for chain in chains],
+        **{kind: {one.one.name: one.result() for one in ones} for kind, ones in alone.items()},
+        "load": round(statistics.median(loads), 1),
+    }
 
 
 def machine() -> str:
@@ -394,20 +453,28 @@ def machine() -> str:
 
 def wanted_ms(chain, state) -> str:
     """What a chain may take, where that is said."""
-    found = [ms for name, ms in WANTED_MS.items() if chain == name or name == "NUMA and PCI" and chain.startswith(name)]
+    found = [
+        ms for name, ms in WANTED_MS.items() if chain == name or (name == "NUMA and PCI" and chain.startswith(name))
+    ]
     return str(found[0]) if found and state == STEADY else ""
 
 
 def show(figures) -> None:
     """Print tables: milliseconds at the median, and how many times as long nova takes."""
-    print(f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; {figures['clock']} time, "
-          "medians in ms")
-    print(f"{'chain':30}{'state':11}{'filters':>9}{'weighers':>9}{'both':>9}{'wanted':>8}{'nova':>9}{'ratio':>8}"
-          f"{'decision':>10}{'p95':>9}")
+    print(
+        f"{figures['hosts']} hosts; {figures['machine']}; load {figures['load']}; {figures['clock']} time, "
+        "medians in ms"
+    )
+    print(
+        f"{'chain':30}{'state':11}{'filters':>9}{'weighers':>9}{'both':>9}{'wanted':>8}{'nova':>9}{'ratio':>8}"
+        f"{'decision':>10}{'p95':>9}"
+    )
     for one in figures["chains"]:
         nova = f"{one['nova_ms']:9.0f}{one['ratio']:8.0f}" if "nova_ms" in one else f"{'':17}"
-        print(f"{one['chain']:30}{one['state']:11}{one['filters_ms']:9.3f}{one['weighers_ms']:9.3f}{one['chain_ms']:9.3f}"
-              f"{wanted_ms(one['chain'], one['state']):>8}{nova}{one['decision_ms']:10.3f}{one['p95_ms']:9.3f}")
+        print(
+            f"{one['chain']:30}{one['state']:11}{one['filters_ms']:9.3f}{one['weighers_ms']:9.3f}{one['chain_ms']:9.3f}"
+            f"{wanted_ms(one['chain'], one['state']):>8}{nova}{one['decision_ms']:10.3f}{one['p95_ms']:9.3f}"
+        )
     for kind in ("filters", "weighers"):
         print(f"{kind[:-1] + ' alone':38}{'all hosts':>10}{'one, us':>9}{'nova':>9}{'ratio':>8}")
         for name, one in figures[kind].items():
@@ -419,6 +486,7 @@ def show(figures) -> None:
 def open_peer():
     """Nova in a Python of its own; None without one."""
     from tests.peers.conftest import PEER_PYTHON, Peer
+
     python = os.environ.get(PEER_PYTHON)
     if not python or not shutil.which(python):
         print(f"without nova: {PEER_PYTHON} names no interpreter (make nova-setup makes one)")
@@ -433,12 +501,14 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=6, help="turns of each chain, filter and weigher")
     parser.add_argument("--nova-rounds", type=int, default=3, help="how many of them have a turn of nova's after them")
     parser.add_argument("--decisions", type=int, default=60, help="decisions of a turn")
-    parser.add_argument("--nova-device-hosts", type=int, default=500,
-                        help="hosts with NUMA nodes and PCI devices for nova")
+    parser.add_argument(
+        "--nova-device-hosts", type=int, default=500, help="hosts with NUMA nodes and PCI devices for nova"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="where the figures are written to")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall",
-                        help="cpu: processor time, where others use the machine too")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: processor time, where others use the machine too"
+    )
     options = parser.parse_args(argv)
     global CLOCK
     CLOCK = options.clock
@@ -448,8 +518,15 @@ def main(argv=None):
     finally:
         if peer:
             peer.close()
-    figures = {"bench": "chain", "hosts": options.hosts, "seed": options.seed, "machine": machine(),
-               "clock": options.clock, "command": " ".join(["python -m bench chain", *(argv or ())]), **found}
+    figures = {
+        "bench": "chain",
+        "hosts": options.hosts,
+        "seed": options.seed,
+        "machine": machine(),
+        "clock": options.clock,
+        "command": " ".join(["python -m bench chain", *(argv or ())]),
+        **found,
+    }
     show(figures)
     print(json.dumps(figures))
     if options.json:

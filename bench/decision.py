@@ -38,27 +38,46 @@ def inventory(resource_class, total):
 
 def report(name, vcpus, numa):
     """The HostReported of a host whose VCPUs and memory are its own, or those of its NUMA cells."""
+
     def amounts(share):
         return inventory("VCPU", vcpus // share), inventory("MEMORY_MB", vcpus * RAM_MB_A_VCPU // share)
 
-    root = events.Provider(uuid_of(name), name, -1, (inventory("DISK_GB", 2000), *(() if numa else amounts(1))),
-                           ("COMPUTE_NODE", "HW_CPU_X86_AVX"), ())
-    cells = [events.Provider(uuid_of(f"{name}/{cell}"), f"{name}/{cell}", 0, amounts(numa), ("HW_NUMA_ROOT",), ())
-             for cell in range(numa)]
-    tree = events.HostInventory(name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {},
-                                (root, *cells))
-    return events.HostReported(name, name, pack(tree), events.HostStatus(False, None, False, 0, 0, {}),
-                               pack(events.HostConsumers(())), digest.consumers_digest(()))
+    root = events.Provider(
+        uuid_of(name),
+        name,
+        -1,
+        (inventory("DISK_GB", 2000), *(() if numa else amounts(1))),
+        ("COMPUTE_NODE", "HW_CPU_X86_AVX"),
+        (),
+    )
+    cells = [
+        events.Provider(uuid_of(f"{name}/{cell}"), f"{name}/{cell}", 0, amounts(numa), ("HW_NUMA_ROOT",), ())
+        for cell in range(numa)
+    ]
+    tree = events.HostInventory(
+        name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {}, (root, *cells)
+    )
+    return events.HostReported(
+        name,
+        name,
+        pack(tree),
+        events.HostStatus(False, None, False, 0, 0, {}),
+        pack(events.HostConsumers(())),
+        digest.consumers_digest(()),
+    )
 
 
 def cloud_of(hosts, numa, rng):
     projection = Projection("cell1")
-    made = [codec.make_event(report(f"h{number}", rng.choice(SIZES_VCPUS), numa), f"compute_agent/h{number}", 1, 1, 5)
-            for number in range(hosts)]
+    made = [
+        codec.make_event(report(f"h{number}", rng.choice(SIZES_VCPUS), numa), f"compute_agent/h{number}", 1, 1, 5)
+        for number in range(hosts)
+    ]
     records = codec.encode_records("epoch", codec.encode_events(made))
     projection.fold([(position, codec.decode_record(record)) for position, record in enumerate(records)])
-    return Cloud(projection.table, {"cell1": projection}, InFlight(projection.table),
-                 FilterChain(projection.table, Policy()))
+    return Cloud(
+        projection.table, {"cell1": projection}, InFlight(projection.table), FilterChain(projection.table, Policy())
+    )
 
 
 def request_for(number, vcpus, numa):
@@ -67,11 +86,31 @@ def request_for(number, vcpus, numa):
     if numa:
         groups = (("", amounts[:1], ("COMPUTE_NODE",)), ("_NUMA0", amounts[1:], ("HW_NUMA_ROOT",)))
     return events.SchedulingRequest(
-        f"req-{number}", "project", "m1", {}, {}, tuple(
-            events.ResourceGroup(suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (),
-                                 (), None)
-            for suffix, resources, traits in groups),
-        "", (), (), (), None, (), (), (), None, None, None, None, False)
+        f"req-{number}",
+        "project",
+        "m1",
+        {},
+        {},
+        tuple(
+            events.ResourceGroup(
+                suffix, tuple(events.ResourceAmount(*one) for one in resources), traits, (), (), (), (), None
+            )
+            for suffix, resources, traits in groups
+        ),
+        "",
+        (),
+        (),
+        (),
+        None,
+        (),
+        (),
+        (),
+        None,
+        None,
+        None,
+        None,
+        False,
+    )
 
 
 def decide_once(cloud, policy, request, instance_uuid):
@@ -79,9 +118,19 @@ def decide_once(cloud, policy, request, instance_uuid):
     started = time.perf_counter()
     decision = decide(cloud, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid), 0, ALTERNATES)
     chosen = decision.candidates[0]
-    cloud.in_flight.add(events.ClaimProposed(
-        instance_uuid, instance_uuid, instance_uuid, request.request_id, request.project_id, chosen.host,
-        chosen.assignment.allocations, rule_of(cloud.table, chosen, request, instance_uuid), False))
+    cloud.in_flight.add(
+        events.ClaimProposed(
+            instance_uuid,
+            instance_uuid,
+            instance_uuid,
+            request.request_id,
+            request.project_id,
+            chosen.host,
+            chosen.assignment.allocations,
+            rule_of(cloud.table, chosen, request, instance_uuid),
+            False,
+        )
+    )
     return time.perf_counter() - started
 
 
@@ -99,10 +148,23 @@ def main(argv=None):
         took_ms.append(decide_once(cloud, policy, request, uuid_of(f"instance {number}")) * 1e3)
     took_ms = sorted(took_ms[WARM_UP:])
     median_ms, p95_ms = statistics.median(took_ms), took_ms[int(len(took_ms) * 0.95)]
-    print(f"{options.hosts} hosts, {options.numa} NUMA cells each, {options.requests} decisions: "
-          f"median {median_ms:.3f} ms, p95 {p95_ms:.3f} ms")
-    print(json.dumps({"bench": "decision", "hosts": options.hosts, "numa": options.numa, "requests": options.requests,
-                      "seed": options.seed, "median_ms": round(median_ms, 4), "p95_ms": round(p95_ms, 4)}))
+    print(
+        f"{options.hosts} hosts, {options.numa} NUMA cells each, {options.requests} decisions: "
+        f"median {median_ms:.3f} ms, p95 {p95_ms:.3f} ms"
+    )
+    print(
+        json.dumps(
+            {
+                "bench": "decision",
+                "hosts": options.hosts,
+                "numa": options.numa,
+                "requests": options.requests,
+                "seed": options.seed,
+                "median_ms": round(median_ms, 4),
+                "p95_ms": round(p95_ms, 4),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

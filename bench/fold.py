@@ -37,18 +37,24 @@ def rounds(hosts):
     claims = [claim(number, name) for number, name in enumerate(names)]
     yield "ClaimProposed", [("scheduler/bench", number, one) for number, one in enumerate(claims, 1)]
     consumers = [events.Consumer(one.instance_uuid, one.project_id, one.allocations, None) for one in claims]
-    yield "InstanceStarted", [(voices[one.host], 4, events.InstanceStarted(one.host, consumer))
-                              for one, consumer in zip(claims, consumers)]
-    yield "HostReported, as it is", [(voices[name], 5, reported(name, busy, (consumer,), vcpus=72))
-                                     for name, consumer in zip(names, consumers)]
+    yield (
+        "InstanceStarted",
+        [(voices[one.host], 4, events.InstanceStarted(one.host, consumer)) for one, consumer in zip(claims, consumers)],
+    )
+    yield (
+        "HostReported, as it is",
+        [(voices[name], 5, reported(name, busy, (consumer,), vcpus=72)) for name, consumer in zip(names, consumers)],
+    )
     sums = {}
     for name, consumer in zip(names, consumers):
         packed = reported(name, busy, vcpus=72).inventory
         sums[name] = digest.host_digest(digest.inventory_digest(packed), busy, digest.consumers_digest((consumer,)))
     for sequence, name_ in ((6, "HostConfirmed, after a change"), (7, "HostConfirmed, as it was")):
         yield name_, [(voices[name], sequence, events.HostConfirmed(name, sums[name])) for name in names]
-    yield "InstanceDeleted", [(voices[one.host], 8, events.InstanceDeleted(one.host, one.instance_uuid))
-                              for one in claims]
+    yield (
+        "InstanceDeleted",
+        [(voices[one.host], 8, events.InstanceDeleted(one.host, one.instance_uuid)) for one in claims],
+    )
 
 
 def main(argv=None):

@@ -15,22 +15,36 @@ def child(hosts, instances):
     from nova_sched.projection.projection import Projection
     from nova_sched.service import scheduler  # noqa: F401  (what a scheduler process has loaded)
     from rpc_api import codec
+
     before = _resident_mb()
     projection = Projection("cell1")
     names = [f"host-{number}" for number in range(hosts)]
     for start in range(0, hosts, 100):
-        for position, payload in records([(f"compute_agent/{name}", 1, reported(name))
-                                          for name in names[start:start + 100]],
-                                         projection.position + 1):
+        for position, payload in records(
+            [(f"compute_agent/{name}", 1, reported(name)) for name in names[start : start + 100]],
+            projection.position + 1,
+        ):
             projection.fold([(position, codec.decode_record(payload))])
     folded = _resident_mb()
     for start in range(0, instances, 100):
-        items = [("scheduler/bench", number + 1, claim(number, names[number % hosts]))
-                 for number in range(start, min(instances, start + 100))]
+        items = [
+            ("scheduler/bench", number + 1, claim(number, names[number % hosts]))
+            for number in range(start, min(instances, start + 100))
+        ]
         for position, payload in records(items, projection.position + 1):
             projection.fold([(position, codec.decode_record(payload))])
-    print(json.dumps({"benchmark": "memory", "hosts": hosts, "instances": instances, "process_mb": before,
-                      "with_hosts_mb": folded, "with_instances_mb": _resident_mb()}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "memory",
+                "hosts": hosts,
+                "instances": instances,
+                "process_mb": before,
+                "with_hosts_mb": folded,
+                "with_instances_mb": _resident_mb(),
+            }
+        )
+    )
 
 
 def _resident_mb():
@@ -46,8 +60,11 @@ def main(argv=None):
     parser.add_argument("--instances", type=int, default=100_000)
     arguments = parser.parse_args(argv)
     code = f"from bench.memory import child; child({arguments.hosts}, {arguments.instances})"
-    print(subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True,
-                         text=True).stdout.strip())
+    print(
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ class Cloud:
 
     def __init__(self, hosts, aggregates, make):
         self.make = make
-        self.aggregates = [objects.Aggregate(id=number, metadata=one["metadata"], hosts=[])
-                           for number, one in enumerate(aggregates)]
+        self.aggregates = [
+            objects.Aggregate(id=number, metadata=one["metadata"], hosts=[]) for number, one in enumerate(aggregates)
+        ]
         self.devices = {}
         self.states = [self._state(facts) for facts in hosts]
 
@@ -54,19 +55,40 @@ class Cloud:
     def _topology(self, use):
         cells = []
         for cell, (cpus, pinned, memory_mb, pages) in zip(self.make["nodes"], use["nodes"], strict=True):
-            cells.append(objects.NUMACell(
-                id=cell["id"], socket=cell["socket"], cpuset=set(cell["shared"]), pcpuset=set(cell["dedicated"]),
-                siblings=[set(core) for core in cell["siblings"]], memory=cell["memory_mb"], cpu_usage=cpus,
-                memory_usage=memory_mb, pinned_cpus=set(pinned), mempages=[
-                    objects.NUMAPagesTopology(size_kb=size, total=total, used=taken, reserved=reserved)
-                    for (size, total, reserved), taken in zip(cell["pages"], pages, strict=True)],
-                network_metadata=objects.NetworkMetadata(physnets=set(), tunneled=False)))
+            cells.append(
+                objects.NUMACell(
+                    id=cell["id"],
+                    socket=cell["socket"],
+                    cpuset=set(cell["shared"]),
+                    pcpuset=set(cell["dedicated"]),
+                    siblings=[set(core) for core in cell["siblings"]],
+                    memory=cell["memory_mb"],
+                    cpu_usage=cpus,
+                    memory_usage=memory_mb,
+                    pinned_cpus=set(pinned),
+                    mempages=[
+                        objects.NUMAPagesTopology(size_kb=size, total=total, used=taken, reserved=reserved)
+                        for (size, total, reserved), taken in zip(cell["pages"], pages, strict=True)
+                    ],
+                    network_metadata=objects.NetworkMetadata(physnets=set(), tunneled=False),
+                )
+            )
         return objects.NUMATopology(cells=cells)
 
     def _pools(self, use):
-        return pci_stats.PciDeviceStats(objects.NUMATopology(), stats=objects.PciDevicePoolList(objects=[
-            objects.PciDevicePool(vendor_id=vendor, product_id=product, numa_node=node, tags=tags, count=count - taken)
-            for (vendor, product, node, tags, count), taken in zip(self.make["pools"], use["pools"], strict=True)]))
+        return pci_stats.PciDeviceStats(
+            objects.NUMATopology(),
+            stats=objects.PciDevicePoolList(
+                objects=[
+                    objects.PciDevicePool(
+                        vendor_id=vendor, product_id=product, numa_node=node, tags=tags, count=count - taken
+                    )
+                    for (vendor, product, node, tags, count), taken in zip(
+                        self.make["pools"], use["pools"], strict=True
+                    )
+                ]
+            ),
+        )
 
 
 NO_DEVICES = pci_stats.PciDeviceStats(objects.NUMATopology(), stats=objects.PciDevicePoolList(objects=[]))
@@ -75,29 +97,62 @@ NO_DEVICES = pci_stats.PciDeviceStats(objects.NUMATopology(), stats=objects.PciD
 def spec_of(ask):
     """The RequestSpec of what is asked."""
     spec = objects.RequestSpec(
-        image=objects.ImageMeta(properties=objects.ImageMetaProps(**ask["image"])), instance_group=None,
-        instance_uuid="33333333-3333-4333-8333-333333333333", project_id=ask["project"], ignore_hosts=ask["ignore"],
-        force_hosts=None, force_nodes=None, scheduler_hints=ask["hints"], requested_destination=None, num_instances=1,
-        availability_zone=ask["availability_zone"], numa_topology=None,
+        image=objects.ImageMeta(properties=objects.ImageMetaProps(**ask["image"])),
+        instance_group=None,
+        instance_uuid="33333333-3333-4333-8333-333333333333",
+        project_id=ask["project"],
+        ignore_hosts=ask["ignore"],
+        force_hosts=None,
+        force_nodes=None,
+        scheduler_hints=ask["hints"],
+        requested_destination=None,
+        num_instances=1,
+        availability_zone=ask["availability_zone"],
+        numa_topology=None,
         pci_requests=objects.InstancePCIRequests(requests=[]),
-        flavor=objects.Flavor(name=ask["flavor"], vcpus=ask["vcpus"], memory_mb=ask["memory_mb"],
-                              root_gb=ask["disk_gb"], ephemeral_gb=0, swap=0, extra_specs=ask["extra_specs"]))
+        flavor=objects.Flavor(
+            name=ask["flavor"],
+            vcpus=ask["vcpus"],
+            memory_mb=ask["memory_mb"],
+            root_gb=ask["disk_gb"],
+            ephemeral_gb=0,
+            swap=0,
+            extra_specs=ask["extra_specs"],
+        ),
+    )
     if ask["image_id"]:
         spec.image.id = ask["image_id"]
     if ask["group"] is not None:
-        spec.instance_group = objects.InstanceGroup(policy=ask["group"]["policy"], members=ask["group"]["members"],
-                                                    hosts=ask["group"]["hosts"], _rules={})
+        spec.instance_group = objects.InstanceGroup(
+            policy=ask["group"]["policy"], members=ask["group"]["members"], hosts=ask["group"]["hosts"], _rules={}
+        )
         spec.instance_group._obj_policies = [ask["group"]["policy"]]
     if ask["preferred_cell"] is not None:
         spec.requested_destination = objects.Destination(
-            allow_cross_cell_move=True, cell=objects.CellMapping(uuid=ask["preferred_cell"]))
+            allow_cross_cell_move=True, cell=objects.CellMapping(uuid=ask["preferred_cell"])
+        )
     if ask["numa"] is not None:
-        spec.numa_topology = objects.InstanceNUMATopology(cells=[objects.InstanceNUMACell(
-            id=one["id"], cpuset=set(), pcpuset=set(one["cpus"]), memory=one["memory_mb"], cpu_policy="dedicated")
-            for one in ask["numa"]])
-    spec.pci_requests.requests = [objects.InstancePCIRequest(
-        count=one["count"], request_id=one["id"], alias_name=one["alias"],
-        spec=[{"vendor_id": one["vendor_id"], "product_id": one["product_id"]}]) for one in ask["pci"]]
+        spec.numa_topology = objects.InstanceNUMATopology(
+            cells=[
+                objects.InstanceNUMACell(
+                    id=one["id"],
+                    cpuset=set(),
+                    pcpuset=set(one["cpus"]),
+                    memory=one["memory_mb"],
+                    cpu_policy="dedicated",
+                )
+                for one in ask["numa"]
+            ]
+        )
+    spec.pci_requests.requests = [
+        objects.InstancePCIRequest(
+            count=one["count"],
+            request_id=one["id"],
+            alias_name=one["alias"],
+            spec=[{"vendor_id": one["vendor_id"], "product_id": one["product_id"]}],
+        )
+        for one in ask["pci"]
+    ]
     return spec
 
 
@@ -110,6 +165,7 @@ def _filter(name):
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
+
 
 def names():
     """The filters and weighers that nova has."""
@@ -138,8 +194,11 @@ def chain(name, ask, filters, weighers, options, clock):
     ended = now()
     for group, option, _ in options:
         CONF.clear_override(option, group)
-    return {"filters_ms": (filtered - started) * 1e3, "weighers_ms": (ended - filtered) * 1e3,
-            "survivors": len(weighed)}
+    return {
+        "filters_ms": (filtered - started) * 1e3,
+        "weighers_ms": (ended - filtered) * 1e3,
+        "survivors": len(weighed),
+    }
 
 
 #: What is asked by :mod:`tests.peers.peer_loop`.

@@ -31,18 +31,34 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "huaw
 def cloud_of(workload, policy):
     """A cloud of one cell with the hosts and racks of a workload."""
     projection = Projection("cell1")
-    said = [codec.make_event(events.HostReported(name, "agents", pack(inventory), UP, pack(events.HostConsumers(())),
-                                                 0),
-                             f"compute_agent/{name}", 1, 1, 1) for name, inventory in workload.inventories.items()]
+    said = [
+        codec.make_event(
+            events.HostReported(name, "agents", pack(inventory), UP, pack(events.HostConsumers(())), 0),
+            f"compute_agent/{name}",
+            1,
+            1,
+            1,
+        )
+        for name, inventory in workload.inventories.items()
+    ]
     racks = {}
     for host, rack in workload.racks.items():
         racks.setdefault(rack, []).append(host)
-    said += [codec.make_event(events.AggregateUpdated(rack, rack, tuple(hosts), {"domain": "rack"}), "operator/bench",
-                              1, number, 1) for number, (rack, hosts) in enumerate(sorted(racks.items()), 1)]
-    projection.fold([(position, codec.decode_record(payload)) for position, payload in
-                     enumerate(codec.encode_records(EPOCH, codec.encode_events(said)))])
-    return Cloud(projection.table, {"cell1": projection}, InFlight(projection.table),
-                 FilterChain(projection.table, policy))
+    said += [
+        codec.make_event(
+            events.AggregateUpdated(rack, rack, tuple(hosts), {"domain": "rack"}), "operator/bench", 1, number, 1
+        )
+        for number, (rack, hosts) in enumerate(sorted(racks.items()), 1)
+    ]
+    projection.fold(
+        [
+            (position, codec.decode_record(payload))
+            for position, payload in enumerate(codec.encode_records(EPOCH, codec.encode_events(said)))
+        ]
+    )
+    return Cloud(
+        projection.table, {"cell1": projection}, InFlight(projection.table), FilterChain(projection.table, policy)
+    )
 
 
 def by_chain(cloud, request, instance_uuid, policy):
@@ -53,6 +69,7 @@ def by_chain(cloud, request, instance_uuid, policy):
 
 def naive(order):
     """A policy that takes the first host that fits, in the order that ``order(table, rows, seed)`` puts them in."""
+
     def choose(cloud, request, instance_uuid, policy):
         scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
         rows = cloud.chain.run(request, scope).rows
@@ -63,6 +80,7 @@ def naive(order):
             if isinstance(candidate, Candidate):
                 return candidate
         return None
+
     return choose
 
 
@@ -90,9 +108,19 @@ def play(workload, choose, policy):
         built += 1
         used.add(candidate.host)
         uuid = wanted.instance_uuid
-        cloud.in_flight.add(events.ClaimProposed(
-            uuid, uuid, uuid, request.request_id, None, candidate.host, candidate.assignment.allocations,
-            rule_of(cloud.table, candidate, request, uuid), False))
+        cloud.in_flight.add(
+            events.ClaimProposed(
+                uuid,
+                uuid,
+                uuid,
+                request.request_id,
+                None,
+                candidate.host,
+                candidate.assignment.allocations,
+                rule_of(cloud.table, candidate, request, uuid),
+                False,
+            )
+        )
     return built, len(used), stranded_share(cloud.table, workload), time.perf_counter() - started
 
 
@@ -117,15 +145,29 @@ def main(argv=None):
         return
     print(f"{'trace':<6} {'policy':<10} {'built':>6} {'hosts':>6} {'stranded':>9} {'seconds':>8}")
     for trace in arguments.traces.split(","):
-        workload = huawei(str(arguments.data / "servers.csv"), str(arguments.data / "racks.csv"),
-                          str(arguments.data / f"requests_{trace}.csv"), 0)
+        workload = huawei(
+            str(arguments.data / "servers.csv"),
+            str(arguments.data / "racks.csv"),
+            str(arguments.data / f"requests_{trace}.csv"),
+            0,
+        )
         runs = [(name, choose, Policy()) for name, choose in NAIVE.items()]
         runs += [(name, by_chain, Policy(weighers=chain)) for name, chain in CHAINS.items()]
         for name, choose, policy in runs:
             built, hosts, stranded, seconds = play(workload, choose, policy)
             print(f"{trace:<6} {name:<10} {built:>6} {hosts:>6} {stranded:>9.2%} {seconds:>8.1f}", flush=True)
-            print(json.dumps({"benchmark": "quality", "trace": trace, "policy": name, "built": built, "hosts": hosts,
-                              "stranded_vcpu": round(stranded, 4)}))
+            print(
+                json.dumps(
+                    {
+                        "benchmark": "quality",
+                        "trace": trace,
+                        "policy": name,
+                        "built": built,
+                        "hosts": hosts,
+                        "stranded_vcpu": round(stranded, 4),
+                    }
+                )
+            )
 
 
 if __name__ == "__main__":

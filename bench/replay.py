@@ -43,6 +43,7 @@ def build(url, count, hosts, quiet=False):
                 other = names[other % hosts]
                 yield f"compute_agent/{other}", events.HostConfirmed(other, confirmed[other])
             yield agent, events.HostConfirmed(name, confirmed[name])
+
     batch, position = [], 0
     with open_log(f"{url}?synchronous=normal") as log:
         for number, (producer, data) in enumerate(items()):
@@ -81,16 +82,21 @@ def compression(url):
                 break
     found = {"plain_mb": round(size / 1e6, 1)}
     for name, pack, unpack in (
-            ("zlib 1", lambda one: zlib.compress(one, 1), zlib.decompress), ("zlib 6", zlib.compress, zlib.decompress),
-            ("lzma 0", lambda one: lzma.compress(one, preset=0), lzma.decompress),
-            ("lzma 6", lzma.compress, lzma.decompress)):
+        ("zlib 1", lambda one: zlib.compress(one, 1), zlib.decompress),
+        ("zlib 6", zlib.compress, zlib.decompress),
+        ("lzma 0", lambda one: lzma.compress(one, preset=0), lzma.decompress),
+        ("lzma 6", lzma.compress, lzma.decompress),
+    ):
         started = time.perf_counter()
         packed = [pack(one) for one in pieces]
         middle = time.perf_counter()
         for one in packed:
             unpack(one)
-        found[name] = {"mb": round(sum(map(len, packed)) / 1e6, 2), "pack_s": round(middle - started, 2),
-                       "unpack_s": round(time.perf_counter() - middle, 2)}
+        found[name] = {
+            "mb": round(sum(map(len, packed)) / 1e6, 2),
+            "pack_s": round(middle - started, 2),
+            "unpack_s": round(time.perf_counter() - middle, 2),
+        }
     return found
 
 
@@ -113,9 +119,11 @@ def main(argv=None):
             figures["export_s"] = round(run("--log", f"cell1={url}", "export", "--no-redact", "-o", file)[0], 1)
             figures["export_mb"] = round(os.path.getsize(file) / 1e6, 1)
         for name, log in (("sqlite", f"cell1={url}"), ("file", f"cell1={file}")):
-            for what, condition in (("host", ("--host", "host-77")),
-                                    ("instance", ("--instance", uuid_of("instance 777"))),
-                                    ("type", ("--type", "HostLost"))):
+            for what, condition in (
+                ("host", ("--host", "host-77")),
+                ("instance", ("--instance", uuid_of("instance 777"))),
+                ("type", ("--type", "HostLost")),
+            ):
                 took, _ = run("--log", log, "tail", *condition)
                 figures[f"tail_{what}_{name}_events_per_s"] = round(arguments.events / took)
         quiet = f"sqlite:///{directory}/quiet.db"

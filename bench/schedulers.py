@@ -38,15 +38,18 @@ def scheduler_process(number, case, urls, pipe):
     """Start a scheduler, decide so many requests when told to,
     and say how it went and what its state is at a position."""
     from rpc_api import concurrency
+
     concurrency.setup("threading")
     from cloud.chains import CHAINS
     from nova_sched.projection.digest import state_digest
     from nova_sched.selection.policy import Policy
     from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
     from nova_sched.service.tuning import prepare_memory, settle_memory
+
     prepare_memory()
     if case.same_draw:
         from nova_sched.service import engine
+
         engine.seed_of = lambda request_id, instance_uuid: 0
     policy = Policy(weighers=tuple(CHAINS[case.chain]), host_subset_size=case.subset)
     cell = Cell("cell1", "11111111-aaaa-4aaa-8aaa-000000000001", urls["cell1"])
@@ -59,9 +62,11 @@ def scheduler_process(number, case, urls, pipe):
     position = pipe.recv()
     while scheduler.call(lambda engine: engine.cloud.projections["cell1"].position).result(SECONDS_MAX) < position:
         time.sleep(0.01)
-    pipe.send(scheduler.call(lambda engine: (state_digest(engine.cloud.projections["cell1"]),
-                                             dict(engine.counts))).result(
-        SECONDS_MAX))
+    pipe.send(
+        scheduler.call(lambda engine: (state_digest(engine.cloud.projections["cell1"]), dict(engine.counts))).result(
+            SECONDS_MAX
+        )
+    )
     pipe.recv()
     scheduler.stop()
 
@@ -74,6 +79,7 @@ def _decide(scheduler, number, count, case):
     from nova_sched.selection.request import request_from
     from rpc_api import errors
     from tests.service.specs import spec
+
     free, answers, lock = threading.Semaphore(case.window), [], threading.Lock()
     over = threading.Event()
 
@@ -91,10 +97,14 @@ def _decide(scheduler, number, count, case):
         free.acquire()
         asked_at = time.monotonic()
         scheduler.select(request, [instance], 0).add_done_callback(
-            lambda done, instance=instance, asked_at=asked_at: on_answer(done, instance, asked_at))
+            lambda done, instance=instance, asked_at=asked_at: on_answer(done, instance, asked_at)
+        )
     over.wait(SECONDS_MAX)
-    placed = [(instance, chosen.host, chosen.claim_uuid, chosen.position)
-              for _, instance, chosen, fault in answers if not fault]
+    placed = [
+        (instance, chosen.host, chosen.claim_uuid, chosen.position)
+        for _, instance, chosen, fault in answers
+        if not fault
+    ]
     refused = [fault.summary for _, _, _, fault in answers if isinstance(fault, errors.NoHostFound)]
     faults = [str(fault) for _, _, _, fault in answers if fault and not isinstance(fault, errors.NoHostFound)]
     return placed, refused, faults, [seconds for seconds, *_ in answers]
@@ -106,6 +116,7 @@ def append_hosts(url, hosts):
     from rpc_api.log import open_log
     from rpc_api.log.epoch import ensure_open
     from rpc_api.log.publisher import Appender, Producer
+
     with open_log(url) as log:
         appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench").epoch)
         ticket = 0
@@ -119,6 +130,7 @@ def append_hosts(url, hosts):
 def run(case: Case, urls: dict) -> dict:
     """Run one case on the (new) logs ``cell0`` and ``cell1``; returns its figures and what the audit found."""
     from rpc_api.log import open_log
+
     append_hosts(urls["cell1"], case.hosts)
     spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
@@ -145,8 +157,11 @@ def run(case: Case, urls: dict) -> dict:
         states = [pipe.recv() for pipe in pipes]
         for pipe in pipes:
             pipe.send("stop")
-    return {**figures(case, sum(shares), seconds, said), **audited(urls, said, [digest for digest, _ in states]),
-            "decisions": sum(counts.get("decisions", 0) for _, counts in states)}
+    return {
+        **figures(case, sum(shares), seconds, said),
+        **audited(urls, said, [digest for digest, _ in states]),
+        "decisions": sum(counts.get("decisions", 0) for _, counts in states),
+    }
 
 
 def figures(case, requests, seconds, said):
@@ -154,21 +169,31 @@ def figures(case, requests, seconds, said):
     waits = sorted(second for *_, waits in said for second in waits)
     placed = [one for placed, *_ in said for one in placed]
     refused = [summary for _, refused, *_ in said for summary in refused]
-    return {"schedulers": case.schedulers, "chain": case.chain, "same_draw": case.same_draw, "subset": case.subset,
-            "hosts": case.hosts, "requests": requests, "placed": len(placed), "refused": len(refused),
-            "unexplained": sum(not summary for summary in refused),
-            "faults": [fault for _, _, faults, _ in said for fault in faults],
-            "per_second": round(requests / seconds, 1), "median_ms": round(1000 * statistics.median(waits), 2),
-            "p99_ms": round(1000 * waits[int(0.99 * (len(waits) - 1))], 2),
-            "hosts_used": len({host for _, host, *_ in placed})}
+    return {
+        "schedulers": case.schedulers,
+        "chain": case.chain,
+        "same_draw": case.same_draw,
+        "subset": case.subset,
+        "hosts": case.hosts,
+        "requests": requests,
+        "placed": len(placed),
+        "refused": len(refused),
+        "unexplained": sum(not summary for summary in refused),
+        "faults": [fault for _, _, faults, _ in said for fault in faults],
+        "per_second": round(requests / seconds, 1),
+        "median_ms": round(1000 * statistics.median(waits), 2),
+        "p99_ms": round(1000 * waits[int(0.99 * (len(waits) - 1))], 2),
+        "hosts_used": len({host for _, host, *_ in placed}),
+    }
 
 
 def audited(urls, said, digests):
     """What the log says: conflicts, over-commitments, answers that the log does not bear out, and different states."""
-    from nova_sched.replay.audit import Audit
     from nova_sched.projection.digest import state_digest
     from nova_sched.projection.projection import Projection
+    from nova_sched.replay.audit import Audit
     from nova_sched.replay.reading import records_of
+
     audit, projection = Audit(), Projection("cell1")
     audit.read("cell1", urls["cell1"])
     accepted, attempts = {}, Counter()
@@ -179,14 +204,19 @@ def audited(urls, said, digests):
             if outcome.reason is None:
                 accepted.setdefault(outcome.consumer_uuid, []).append((outcome.claim_uuid, position))
     placed = [one for placed, *_ in said for one in placed]
-    wrong = [instance for instance, _, claim_uuid, position in placed
-             if accepted.get(instance) != [(claim_uuid, position)]]
-    return {"conflicts": audit.counts["conflicts"],
-            "attempts": round(sum(attempts.values()) / max(len(attempts), 1), 3),
-            "most_attempts": max(attempts.values(), default=0),
-            "over_commitments": len(audit.cells["cell1"].over_commitments), "double_bookings": sum(
-                len(claims) > 1 for claims in accepted.values()), "answers_not_in_the_log": len(wrong),
-            "accepted": len(accepted), "states": len({*digests, state_digest(projection)})}
+    wrong = [
+        instance for instance, _, claim_uuid, position in placed if accepted.get(instance) != [(claim_uuid, position)]
+    ]
+    return {
+        "conflicts": audit.counts["conflicts"],
+        "attempts": round(sum(attempts.values()) / max(len(attempts), 1), 3),
+        "most_attempts": max(attempts.values(), default=0),
+        "over_commitments": len(audit.cells["cell1"].over_commitments),
+        "double_bookings": sum(len(claims) > 1 for claims in accepted.values()),
+        "answers_not_in_the_log": len(wrong),
+        "accepted": len(accepted),
+        "states": len({*digests, state_digest(projection)}),
+    }
 
 
 def main(argv=None):
@@ -203,6 +233,7 @@ def main(argv=None):
     parser.add_argument("--url", help="rabbit://user:password@host:port/vhost of a broker (default: a private one)")
     arguments = parser.parse_args(argv)
     from bench.call import open_broker
+
     with ExitStack() as stack:
         _, log_url = open_broker(stack, arguments.url)
         number = 0
@@ -210,8 +241,16 @@ def main(argv=None):
             for subset in arguments.subset.split(","):
                 for schedulers in arguments.schedulers.split(","):
                     number += 1
-                    case = Case(int(schedulers), chain, int(subset), arguments.hosts, arguments.requests,
-                                arguments.window, arguments.vcpus, arguments.same_draw)
+                    case = Case(
+                        int(schedulers),
+                        chain,
+                        int(subset),
+                        arguments.hosts,
+                        arguments.requests,
+                        arguments.window,
+                        arguments.vcpus,
+                        arguments.same_draw,
+                    )
                     found = run(case, {cell: log_url(f"{cell}-{number}") for cell in ("cell0", "cell1")})
                     print(json.dumps({"benchmark": "schedulers", **found}), flush=True)
 

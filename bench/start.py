@@ -22,13 +22,14 @@ def build(directory, hosts, instances):
     from nova_sched.snapshots import FileStore
     from rpc_api import events
     from rpc_api.log import open_log
+
     names = [f"host-{number}" for number in range(hosts)]
     with open_log(f"sqlite:///{directory}/cell1.db?synchronous=normal") as log:
         items = [("operator/bench", 1, events.LogOpened("cell1", "00000000-0000-4000-8000-000000000000"))]
         items += [(f"compute_agent/{name}", 1, reported(name)) for name in names]
         items += [("scheduler/bench", number + 1, claim(number, names[number % hosts])) for number in range(instances)]
         for start in range(0, len(items), 100):
-            log.append([payload for _, payload in records(items[start:start + 100])])
+            log.append([payload for _, payload in records(items[start : start + 100])])
         projection = Projection("cell1")
         projection.fold(decoded_records(log))
     started = time.monotonic()
@@ -44,11 +45,16 @@ def child(directory, use_snapshot):
     from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
     from nova_sched.service.tuning import prepare_memory
     from nova_sched.snapshots import FileStore
+
     prepare_memory()
     started = time.monotonic()
-    scheduler = Scheduler("bench", cell0_of(f"sqlite:///{directory}/cell0.db"),
-                          [Cell("cell1", "11111111-aaaa-4aaa-8aaa-000000000001", f"sqlite:///{directory}/cell1.db")],
-                          Policy(), store=FileStore(directory) if use_snapshot else None).start()
+    scheduler = Scheduler(
+        "bench",
+        cell0_of(f"sqlite:///{directory}/cell0.db"),
+        [Cell("cell1", "11111111-aaaa-4aaa-8aaa-000000000001", f"sqlite:///{directory}/cell1.db")],
+        Policy(),
+        store=FileStore(directory) if use_snapshot else None,
+    ).start()
     scheduler.wait_ready(600)
     took = time.monotonic() - started
     hosts = scheduler.call(lambda engine: len(engine.cloud.table.roots())).result(60)
@@ -66,15 +72,28 @@ def main(argv=None):
         dump_seconds, size = build(Path(directory), arguments.hosts, arguments.instances)
         seconds = {}
         for name, use_snapshot in (("from_snapshot_s", True), ("from_whole_log_s", False)):
-            code = (f"from rpc_api import concurrency; concurrency.setup(); from bench.start import child; "
-                    f"child({directory!r}, {use_snapshot})")
-            done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True,
-                                  text=True)
+            code = (
+                f"from rpc_api import concurrency; concurrency.setup(); from bench.start import child; "
+                f"child({directory!r}, {use_snapshot})"
+            )
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+            )
             took, hosts = json.loads(done.stdout)
             assert hosts == arguments.hosts
             seconds[name] = round(took, 2)
-    print(json.dumps({"benchmark": "start", "hosts": arguments.hosts, "instances": arguments.instances, **seconds,
-                      "dump_s": round(dump_seconds, 2), "snapshot_mb": round(size / 1e6, 1)}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "start",
+                "hosts": arguments.hosts,
+                "instances": arguments.instances,
+                **seconds,
+                "dump_s": round(dump_seconds, 2),
+                "snapshot_mb": round(size / 1e6, 1),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -52,8 +52,11 @@ class _Cloud:
         host = self.rng.choice(self.names)
         voice = f"compute_agent/{host}"
         if self.rng.random() < 0.6:
-            return [self._by(voice, events.HostConfirmed(host, digest.host_digest(
-                self.inventories[host], UP, self.sums[host])))]
+            return [
+                self._by(
+                    voice, events.HostConfirmed(host, digest.host_digest(self.inventories[host], UP, self.sums[host]))
+                )
+            ]
         if len(self.running) > INSTANCES_A_HOST * len(self.names):
             consumer, where = self.running.pop(self.rng.randrange(len(self.running)))
             self._count(where, consumer, -1)
@@ -97,11 +100,16 @@ def looks(log, directory) -> dict:
         started = time.perf_counter(), time.process_time()
         History({"cell1": log}, SnapshotCache(directory)).world_at({"cell1": position})
         return time.perf_counter() - started[0], time.process_time() - started[1]
+
     first = look(last)[0]
     again, cpu = zip(*(look(rng.randint(last // 20, last)) for _ in range(LOOKS)), strict=True)
-    return {"first": round(first, 2), "again_median": round(statistics.median(again), 2),
-            "again_worst": round(max(again), 2), "cpu_median": round(statistics.median(cpu), 2),
-            "cpu_worst": round(max(cpu), 2)}
+    return {
+        "first": round(first, 2),
+        "again_median": round(statistics.median(again), 2),
+        "again_worst": round(max(again), 2),
+        "cpu_median": round(statistics.median(cpu), 2),
+        "cpu_worst": round(max(cpu), 2),
+    }
 
 
 def main(argv=None):
@@ -119,10 +127,13 @@ def main(argv=None):
             if fresh:
                 fill(log, arguments.hosts, arguments.events)
             seconds = looks(log, Path(directory) / "cache")
-    print(f"state at the end for the first time {seconds['first']} s; at {LOOKS} positions after that "
-          f"{seconds['again_median']} s (median), {seconds['again_worst']} s (worst)")
-    print(json.dumps({"benchmark": "state_at", "hosts": arguments.hosts, "events": arguments.events,
-                      "seconds": seconds}))
+    print(
+        f"state at the end for the first time {seconds['first']} s; at {LOOKS} positions after that "
+        f"{seconds['again_median']} s (median), {seconds['again_worst']} s (worst)"
+    )
+    print(
+        json.dumps({"benchmark": "state_at", "hosts": arguments.hosts, "events": arguments.events, "seconds": seconds})
+    )
 
 
 if __name__ == "__main__":

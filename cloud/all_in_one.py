@@ -35,32 +35,50 @@ class AllInOne(Command):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
-        parser.add_argument("--state-dir", metavar="DIR", type=Path, default=Path("nova_sched-state"),
-                            help="directory of the logs; what it holds is gone on with (default ./nova_sched-state)")
+        parser.add_argument(
+            "--state-dir",
+            metavar="DIR",
+            type=Path,
+            default=Path("nova_sched-state"),
+            help="directory of the logs; what it holds is gone on with (default ./nova_sched-state)",
+        )
         parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default 1)")
         parser.add_argument("--hosts", metavar="N", type=_count, help="simulated hosts of each cell (default 10)")
-        parser.add_argument("--driver", choices=("simulated", "local"), default="simulated",
-                            help="hosts: simulated ones, or this machine (default simulated)")
+        parser.add_argument(
+            "--driver",
+            choices=("simulated", "local"),
+            default="simulated",
+            help="hosts: simulated ones, or this machine (default simulated)",
+        )
         end = parser.add_mutually_exclusive_group()
-        end.add_argument("--for", dest="seconds", metavar="SECONDS", type=_seconds,
-                         help="end by itself after so long (default: at SIGINT or SIGTERM)")
+        end.add_argument(
+            "--for",
+            dest="seconds",
+            metavar="SECONDS",
+            type=_seconds,
+            help="end by itself after so long (default: at SIGINT or SIGTERM)",
+        )
         end.add_argument("--check", action="store_true", help="build and delete one instance, say where, and end")
         return parser
 
     def take_action(self, parsed):
         """Run until it is to end; returns the exit code."""
         if parsed.driver == "local" and (parsed.hosts or parsed.cells > 1):
-            raise errors.UsageError("--driver local is this one machine in one cell, got --hosts or --cells; "
-                                    "leave them out")
+            raise errors.UsageError(
+                "--driver local is this one machine in one cell, got --hosts or --cells; leave them out"
+            )
         from rpc_api import concurrency
+
         concurrency.setup()
         from cloud.embedded import Embedded
+
         asked, cloud = queue.SimpleQueue(), None
 
         def stop(*_):
             asked.put("stop")
             if cloud is None:
                 raise _Stopped  # its start may wait for a log that is locked
+
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             hosts = None if parsed.driver == "local" else parsed.hosts or 10
@@ -82,8 +100,11 @@ class AllInOne(Command):
             print(f"{outcome.outcome}: {outcome.reason}", file=self.app.stdout)
             return errors.EXIT_NEGATIVE
         held = ", ".join(f"{one.amount} {one.resource_class}" for one in outcome.allocations)
-        print(f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
-              "and deleted again", file=self.app.stdout)
+        print(
+            f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
+            "and deleted again",
+            file=self.app.stdout,
+        )
         return errors.EXIT_OK
 
 
@@ -92,8 +113,9 @@ def _wait(asked, seconds, cloud):
     ends_at = None if seconds is None else time.monotonic() + seconds
     while ends_at is None or time.monotonic() < ends_at:
         try:
-            return asked.get(timeout=LOOK_PAUSE if ends_at is None else max(0.0, min(
-                LOOK_PAUSE, ends_at - time.monotonic())))
+            return asked.get(
+                timeout=LOOK_PAUSE if ends_at is None else max(0.0, min(LOOK_PAUSE, ends_at - time.monotonic()))
+            )
         except queue.Empty:
             if cloud.fault is not None:
                 raise cloud.fault from None

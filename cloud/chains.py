@@ -8,9 +8,16 @@ from nova_sched.selection.policy import DEFAULT_WEIGHERS
 #:   starts where it can grow.
 CHAINS = {
     "nova": DEFAULT_WEIGHERS,
-    "growth": (*((name, multiplier) for name, multiplier in DEFAULT_WEIGHERS if name != "AffinityRoomWeigher"),
-               ("AffinityRoomWeigher", 10.0)),
-    "pack": (("RAMWeigher", -1.0), ("CPUWeigher", -1.0), ("DiskWeigher", -1.0),
-             ("ServerGroupSoftAffinityWeigher", 1.0), ("ServerGroupSoftAntiAffinityWeigher", 1.0),
-             ("AffinityRoomWeigher", 10.0)),
+    "growth": (
+        *((name, multiplier) for name, multiplier in DEFAULT_WEIGHERS if name != "AffinityRoomWeigher"),
+        ("AffinityRoomWeigher", 10.0),
+    ),
+    "pack": (
+        ("RAMWeigher", -1.0),
+        ("CPUWeigher", -1.0),
+        ("DiskWeigher", -1.0),
+        ("ServerGroupSoftAffinityWeigher", 1.0),
+        ("ServerGroupSoftAntiAffinityWeigher", 1.0),
+        ("AffinityRoomWeigher", 10.0),
+    ),
 }

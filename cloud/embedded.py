@@ -43,8 +43,10 @@ class Embedded:
     def __init__(self, state_dir: Path, cells: int, hosts: int | None):
         self.state_dir = Path(state_dir)
         self._hosts = hosts
-        self.cells = [Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
-                      for number in range(1, cells + 1)]
+        self.cells = [
+            Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
+            for number in range(1, cells + 1)
+        ]
         self._wiring = self._ending = self.conductor = None
         #: The services that have a ``fault``.
         self._services = []
@@ -78,14 +80,17 @@ class Embedded:
             file = open(self.state_dir / "lock", "w")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise errors.UsageError(f"{self.state_dir} is in use by another all-in-one; end it, or name another "
-                                    "--state-dir") from None
+            raise errors.UsageError(
+                f"{self.state_dir} is in use by another all-in-one; end it, or name another --state-dir"
+            ) from None
         except FileExistsError:
-            raise errors.UsageError(f"{self.state_dir} is a file, wanted a directory; "
-                                    "name another --state-dir") from None
+            raise errors.UsageError(
+                f"{self.state_dir} is a file, wanted a directory; name another --state-dir"
+            ) from None
         except OSError as fault:
-            raise errors.UsageError(f"{self.state_dir} cannot be used ({fault.strerror}); name another "
-                                    "--state-dir") from None
+            raise errors.UsageError(
+                f"{self.state_dir} cannot be used ({fault.strerror}); name another --state-dir"
+            ) from None
         return file
 
     def _start(self):
@@ -98,8 +103,13 @@ class Embedded:
             if drivers:
                 wiring.agent(cell, f"agent-{cell.name}", drivers)
         self._services.append(wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy))
-        wiring.serve(wiring.bus, conductor_rpc.TOPIC, NAME, wiring.api_conductor(self.cells, policy.max_attempts),
-                     conductor_rpc.VERSION)
+        wiring.serve(
+            wiring.bus,
+            conductor_rpc.TOPIC,
+            NAME,
+            wiring.api_conductor(self.cells, policy.max_attempts),
+            conductor_rpc.VERSION,
+        )
         self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
 
     @property
@@ -119,10 +129,12 @@ class Embedded:
     def check(self) -> messages.BuildOutcome:
         """Build one instance by RPC, as a client would, and delete it again if it was built."""
         instance_uuid = str(uuid.uuid4())
-        context = RequestContext.from_dict({"request_id": f"req-{uuid.uuid4()}", "project_id": "check",
-                                            "user_id": "check", "is_admin": True})
-        outcome = self.conductor.schedule_and_build_instances(
-            context, _spec(instance_uuid), [instance_uuid]).result(CHECK_TIMEOUT)[0]
+        context = RequestContext.from_dict(
+            {"request_id": f"req-{uuid.uuid4()}", "project_id": "check", "user_id": "check", "is_admin": True}
+        )
+        outcome = self.conductor.schedule_and_build_instances(context, _spec(instance_uuid), [instance_uuid]).result(
+            CHECK_TIMEOUT
+        )[0]
         if outcome.outcome == messages.BUILT:
             cell = self.cell_of(outcome.host)
             self.conductor.delete_instance(context, cell, outcome.host, instance_uuid).result(CHECK_TIMEOUT)
@@ -137,14 +149,42 @@ def _forget(conductor, drivers):
     """Hosts of an earlier run that this one does not have are gone for good."""
     gone = sorted(set(conductor.projection.hosts) - set(drivers))
     if gone:
-        conductor.producer.wait(conductor.producer.publish(
-            *(events.HostRemoved(host, "all-in-one runs without it") for host in gone)), CHECK_TIMEOUT)
+        conductor.producer.wait(
+            conductor.producer.publish(*(events.HostRemoved(host, "all-in-one runs without it") for host in gone)),
+            CHECK_TIMEOUT,
+        )
 
 
 def _spec(instance_uuid):
-    flavor = Flavor(id=1, flavorid="check", name="check", ephemeral_gb=0, swap=0, rxtx_factor=1.0, vcpu_weight=0,
-                    disabled=False, is_public=True, extra_specs={}, **CHECK_SIZE)
+    flavor = Flavor(
+        id=1,
+        flavorid="check",
+        name="check",
+        ephemeral_gb=0,
+        swap=0,
+        rxtx_factor=1.0,
+        vcpu_weight=0,
+        disabled=False,
+        is_public=True,
+        extra_specs={},
+        **CHECK_SIZE,
+    )
     return RequestSpec(
-        instance_uuid=instance_uuid, project_id="check", user_id="check", flavor=flavor, image=None, num_instances=1,
-        availability_zone=None, numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None,
-        force_nodes=None, retry=None, limits=None, scheduler_hints=None, is_bfv=False, instance_group=None)
+        instance_uuid=instance_uuid,
+        project_id="check",
+        user_id="check",
+        flavor=flavor,
+        image=None,
+        num_instances=1,
+        availability_zone=None,
+        numa_topology=None,
+        pci_requests=None,
+        ignore_hosts=None,
+        force_hosts=None,
+        force_nodes=None,
+        retry=None,
+        limits=None,
+        scheduler_hints=None,
+        is_bfv=False,
+        instance_group=None,
+    )

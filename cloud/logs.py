@@ -15,15 +15,20 @@ def cell_log_url(base: str, cell: str) -> str:
     if parts.scheme == "memory":
         return f"{base}.{cell}"
     if parts.scheme == "sqlite":
-        stem = parts.path[:-3] if parts.path.endswith(".db") else parts.path.rstrip("/") + (
-            "/log" if parts.path.endswith("/") else "")
+        stem = (
+            parts.path[:-3]
+            if parts.path.endswith(".db")
+            else parts.path.rstrip("/") + ("/log" if parts.path.endswith("/") else "")
+        )
         query = f"?{parts.query}" if parts.query else ""
         return f"sqlite://{parts.netloc}{stem}.{cell}.db{query}"
     if parts.scheme in ("rabbit", "rabbits"):
         query = {**dict(parse_qsl(parts.query)), "stream": f"{stream_of(base)}.{cell}"}
         return f"{base.partition('?')[0]}?{urlencode(query)}"
-    raise errors.UsageError(f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
-                            f"{', '.join(one + '://' for one in SCHEMES)}; mend --log")
+    raise errors.UsageError(
+        f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
+        f"{', '.join(one + '://' for one in SCHEMES)}; mend --log"
+    )
 
 
 def stream_of(url: str) -> str:

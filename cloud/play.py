@@ -64,8 +64,10 @@ class Cloud:
     def __init__(self, workload: Workload, settings: PlaySettings):
         self.workload = workload
         self.settings = settings
-        self.cells = [Cell(f"cell{number}", uuid_of("cell", number), cell_log_url(settings.log, f"cell{number}"))
-                      for number in range(1, settings.cells + 1)]
+        self.cells = [
+            Cell(f"cell{number}", uuid_of("cell", number), cell_log_url(settings.log, f"cell{number}"))
+            for number in range(1, settings.cells + 1)
+        ]
         self.cell0 = cell0_of(cell_log_url(settings.log, "cell0"))
         #: Seconds from each request's submission to its selection, the claim's way through the log included.
         self.claim_seconds = []
@@ -93,14 +95,16 @@ class Cloud:
             wiring.cell_conductor(cell, cell.name)
             wiring.agent(cell, f"agents-{cell.name}", self._drivers(hosts))
         self._start_schedulers()
-        self.conductor = wiring.api_conductor(self.cells, self.settings.policy.max_attempts,
-                                              on_selected=self.claim_seconds.append)
+        self.conductor = wiring.api_conductor(
+            self.cells, self.settings.policy.max_attempts, on_selected=self.claim_seconds.append
+        )
 
     def _open_bus(self):
         url = transport_url(self.settings.log)
         if url is None:
             return LocalBus()
         from oslo_config import cfg
+
         if not cfg.CONF._args:
             cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
         return MessagingBus(cfg.CONF, url, EXCHANGE, threads=min(MAX_CALLS, self.settings.in_flight))
@@ -116,8 +120,10 @@ class Cloud:
         return split
 
     def _drivers(self, hosts):
-        return {host: SimulatedDriver(self.workload.inventories[host], self.settings.fail, self.settings.seed)
-                for host in hosts}
+        return {
+            host: SimulatedDriver(self.workload.inventories[host], self.settings.fail, self.settings.seed)
+            for host in hosts
+        }
 
     def _start_schedulers(self):
         settings, wiring = self.settings, self._wiring
@@ -127,8 +133,14 @@ class Cloud:
                 wiring.scheduler(name, self.cell0, self.cells, settings.policy)
             return
         transport = transport_url(settings.log)
-        remote = [RemoteScheduler(WorkerSettings(name, self.cell0, tuple(self.cells), settings.policy, transport,
-                                                 EXCHANGE, wiring.scheduler_topic)) for name in names]
+        remote = [
+            RemoteScheduler(
+                WorkerSettings(
+                    name, self.cell0, tuple(self.cells), settings.policy, transport, EXCHANGE, wiring.scheduler_topic
+                )
+            )
+            for name in names
+        ]
         for end in [one.stop for one in remote] + [one.ask_to_stop for one in remote]:
             wiring.callback(end)
         for one in remote:
@@ -140,8 +152,9 @@ class Cloud:
 def _check_empty(log):
     count = log.bounds().count
     if count:
-        raise errors.UsageError(f"the log {log.url} holds {count} records, wanted an empty one; "
-                                "name another --log or --out, or remove it")
+        raise errors.UsageError(
+            f"the log {log.url} holds {count} records, wanted an empty one; name another --log or --out, or remove it"
+        )
 
 
 def _append_racks(cell0, racks):
@@ -154,8 +167,12 @@ def _append_racks(cell0, racks):
     with open_log(cell0.log) as log:
         appender = Appender(log, ensure_open(log, cell0.name, "operator/play").epoch, "play")
         producer = Producer(appender, "operator/play")
-        producer.publish(*(events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
-                           for rack, members in sorted(hosts.items())))
+        producer.publish(
+            *(
+                events.AggregateUpdated(rack, f"rack {rack}", tuple(members), {"domain": "rack"})
+                for rack, members in sorted(hosts.items())
+            )
+        )
         if not appender.close(60):
             raise errors.LogUnavailable(f"the racks could not be appended to {log.url} within 60 s; see to its broker")
 
@@ -198,8 +215,7 @@ class Player:
         members = self._members.setdefault(request.group, []) if request.group else []
         spec, begun = spec_of(request, members), time.monotonic()
         members.append(request.instance_uuid)
-        asked = self.cloud.conductor.schedule_and_build_instances(
-            context_of(request), spec, [request.instance_uuid])
+        asked = self.cloud.conductor.schedule_and_build_instances(context_of(request), spec, [request.instance_uuid])
         self._futures[request.seq] = asked
         asked.add_done_callback(lambda done: self._ended(request, done, time.monotonic() - begun))
 
@@ -208,8 +224,9 @@ class Player:
         if fault is None:
             outcome = done.result()[0]
         else:
-            outcome = messages.BuildOutcome(request.instance_uuid, messages.SERVICE_UNAVAILABLE, None, (), 0,
-                                            str(fault))
+            outcome = messages.BuildOutcome(
+                request.instance_uuid, messages.SERVICE_UNAVAILABLE, None, (), 0, str(fault)
+            )
         result = Result(request, outcome, seconds)
         with self._lock:
             self.results[request.seq] = result
@@ -224,7 +241,8 @@ class Player:
         if outcome is not None and outcome.outcome == messages.BUILT:
             try:
                 self.cloud.conductor.delete_instance(
-                    {}, self._cell_of_host[outcome.host], outcome.host, request.instance_uuid).result()
+                    {}, self._cell_of_host[outcome.host], outcome.host, request.instance_uuid
+                ).result()
                 kind = "departed"
             except errors.NovaSchedError as fault:
                 LOG.warning("%s could not be deleted: %s", request.instance_uuid, fault)
@@ -240,8 +258,15 @@ def _timeline(requests):
     for request in requests:
         moments.append((request.arrives, 1, request.seq, "arrive", request))
         if request.departs is not None:
-            moments.append((max(request.departs, request.arrives), 0 if request.departs > request.arrives else 2,
-                            request.seq, "depart", request))
+            moments.append(
+                (
+                    max(request.departs, request.arrives),
+                    0 if request.departs > request.arrives else 2,
+                    request.seq,
+                    "depart",
+                    request,
+                )
+            )
     moments.sort(key=lambda moment: moment[:3])
     for _, _, _, kind, request in moments:
         yield kind, request

@@ -78,37 +78,67 @@ class Play(Command):
         parser.epilog = EPILOG
         source = parser.add_argument_group("workload (one of: the three Huawei files, a trace, a generated one)")
         source.add_argument("--servers", metavar="FILE", help="servers with two NUMA nodes each (huawei-topology)")
-        source.add_argument("--racks", metavar="FILE", help="the rack of each server; without it no request that wants "
-                                                            "fault domains finds a host")
+        source.add_argument(
+            "--racks",
+            metavar="FILE",
+            help="the rack of each server; without it no request that wants fault domains finds a host",
+        )
         source.add_argument("--requests", metavar="FILE", help="requests in order of arrival")
         source.add_argument("--trace", metavar="FILE", help="arrivals and departures (azure-packing)")
         source.add_argument("--hosts", type=positive, metavar="N", help="hosts for --trace")
-        source.add_argument("--host-cores", type=positive, metavar="N",
-                            help="cores of a host for --trace (default: those of the largest instance)")
-        source.add_argument("--host-ram", type=positive, metavar="N",
-                            help="RAM of a host for --trace (default: that of the largest instance)")
+        source.add_argument(
+            "--host-cores",
+            type=positive,
+            metavar="N",
+            help="cores of a host for --trace (default: those of the largest instance)",
+        )
+        source.add_argument(
+            "--host-ram",
+            type=positive,
+            metavar="N",
+            help="RAM of a host for --trace (default: that of the largest instance)",
+        )
         source.add_argument("--generate", metavar="HOSTS,REQUESTS", help="a generated cloud of the Huawei shape")
         cloud = parser.add_argument_group("cloud")
-        cloud.add_argument("--log", metavar="URL",
-                           help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
-                                                        " or memory://NAME (default: SQLite files in --out)")
+        cloud.add_argument(
+            "--log",
+            metavar="URL",
+            help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
+            " or memory://NAME (default: SQLite files in --out)",
+        )
         cloud.add_argument("--cells", type=positive, default=1, metavar="N", help="cells to split the hosts over (1)")
         cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
         cloud.add_argument("--fail", type=share, default=0.0, metavar="P", help="share of builds that fail (0)")
         cloud.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of all chance (0)")
         cloud.add_argument("--rate", type=rate, metavar="N", help="requests a second (as fast as it goes)")
-        cloud.add_argument("--in-flight", type=positive, default=32, metavar="N",
-                           help="requests under way at once (32)")
+        cloud.add_argument(
+            "--in-flight", type=positive, default=32, metavar="N", help="requests under way at once (32)"
+        )
         policy = parser.add_argument_group("policy")
-        policy.add_argument("--chain", choices=sorted(CHAINS), default="pack",
-                            help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
-                                 "where they can grow), pack (fills hosts, keeps room for groups) (pack)")
-        policy.add_argument("--weigher", type=weigher, action="append", metavar="NAME=MULTIPLIER",
-                            help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN))
-        policy.add_argument("--host-subset-size", type=positive, default=1, metavar="N",
-                            help="draw among this many best hosts (1)")
-        policy.add_argument("--max-attempts", type=positive, default=3, metavar="N",
-                            help="builds tried for an instance, the first included (3)")
+        policy.add_argument(
+            "--chain",
+            choices=sorted(CHAINS),
+            default="pack",
+            help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
+            "where they can grow), pack (fills hosts, keeps room for groups) (pack)",
+        )
+        policy.add_argument(
+            "--weigher",
+            type=weigher,
+            action="append",
+            metavar="NAME=MULTIPLIER",
+            help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN),
+        )
+        policy.add_argument(
+            "--host-subset-size", type=positive, default=1, metavar="N", help="draw among this many best hosts (1)"
+        )
+        policy.add_argument(
+            "--max-attempts",
+            type=positive,
+            default=3,
+            metavar="N",
+            help="builds tried for an instance, the first included (3)",
+        )
         out = parser.add_argument_group("output")
         out.add_argument("--out", default="out", metavar="DIR", help="directory for the results (out)")
         out.add_argument("--no-picture", action="store_true", help="leave fill.png out (it needs matplotlib)")
@@ -117,8 +147,10 @@ class Play(Command):
     def take_action(self, arguments):
         work = _workload(arguments)
         if not work.requests or not work.inventories:
-            raise errors.UsageError(f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
-                                    "requests, wanted one or more of each; name other files")
+            raise errors.UsageError(
+                f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
+                "requests, wanted one or more of each; name other files"
+            )
         for note in work.notes:
             self.app.stderr.write(f"nova-sched play: {one_line(note)}\n")
         out = Path(arguments.out)
@@ -127,18 +159,28 @@ class Play(Command):
         except FileExistsError:
             raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
         except OSError as fault:
-            raise errors.UsageError(f"the directory {out} cannot be made ({fault.strerror}); "
-                                    "name another --out") from None
+            raise errors.UsageError(
+                f"the directory {out} cannot be made ({fault.strerror}); name another --out"
+            ) from None
         settings = PlaySettings(
             log=arguments.log or f"sqlite:///{out}/log.db",
-            policy=Policy(weighers=tuple(arguments.weigher or CHAINS[arguments.chain]),
-                          max_attempts=arguments.max_attempts, host_subset_size=arguments.host_subset_size),
-            cells=arguments.cells, schedulers=arguments.schedulers, fail=arguments.fail, seed=arguments.seed,
-            rate=arguments.rate, in_flight=arguments.in_flight,
-            chain="own" if arguments.weigher else arguments.chain)
+            policy=Policy(
+                weighers=tuple(arguments.weigher or CHAINS[arguments.chain]),
+                max_attempts=arguments.max_attempts,
+                host_subset_size=arguments.host_subset_size,
+            ),
+            cells=arguments.cells,
+            schedulers=arguments.schedulers,
+            fail=arguments.fail,
+            seed=arguments.seed,
+            rate=arguments.rate,
+            in_flight=arguments.in_flight,
+            chain="own" if arguments.weigher else arguments.chain,
+        )
         if settings.cells > len(work.inventories):
-            raise errors.UsageError(f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell "
-                                    "a host; lower --cells")
+            raise errors.UsageError(
+                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell a host; lower --cells"
+            )
         picture = not arguments.no_picture
         figures = self._play(work, settings, out, picture)
         self._say(figures, out, picture)
@@ -147,10 +189,23 @@ class Play(Command):
     def _play(self, work, settings, out, picture):
         from rich.console import Console
         from rich.progress import (
-            BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn)
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("starting", total=len(work.requests), note="")
             with Cloud(work, settings) as cloud:
@@ -165,33 +220,51 @@ class Play(Command):
 
     def _say(self, figures, out, picture):
         write = self.app.stdout.write
-        write(f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
-              f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
-              f"{figures['max_retries_exceeded']} not built: retries exceeded"
-              + (f", {figures['service_unavailable']} failed: service unavailable"
-                 if figures['service_unavailable'] else "") + "\n")
-        write(f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
-              f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
-              f"{figures['build_ms'].get('p50')} ms (medians)\n")
-        write(f"{figures['conflicts']} claims lost to another scheduler and decided again, {figures['retries']} builds "
-              f"retried on an alternate, {figures['alternates_refused']} alternates found taken\n")
-        write(f"{figures['over_commitments']} over-commitments, {figures['group_breaches']} broken groups "
-              f"in {figures['events']} events\n")
+        write(
+            f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
+            f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
+            f"{figures['max_retries_exceeded']} not built: retries exceeded"
+            + (
+                f", {figures['service_unavailable']} failed: service unavailable"
+                if figures["service_unavailable"]
+                else ""
+            )
+            + "\n"
+        )
+        write(
+            f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
+            f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
+            f"{figures['build_ms'].get('p50')} ms (medians)\n"
+        )
+        write(
+            f"{figures['conflicts']} claims lost to another scheduler and decided again, {figures['retries']} builds "
+            f"retried on an alternate, {figures['alternates_refused']} alternates found taken\n"
+        )
+        write(
+            f"{figures['over_commitments']} over-commitments, {figures['group_breaches']} broken groups "
+            f"in {figures['events']} events\n"
+        )
         write(f"see {out}/placements.csv, {out}/summary.json{f', {out}/fill.png' if picture else ''}\n")
 
 
 def _note(counts):
     failed = counts["service_unavailable"]
-    return (f"{counts['built']} built, {counts['no_valid_host']} refused, {counts['max_retries_exceeded']} not built"
-            + (f", {failed} failed" if failed else ""))
+    return f"{counts['built']} built, {counts['no_valid_host']} refused, {counts['max_retries_exceeded']} not built" + (
+        f", {failed} failed" if failed else ""
+    )
 
 
 def _workload(arguments):
-    sources = [bool(arguments.servers or arguments.racks or arguments.requests), bool(arguments.trace),
-               bool(arguments.generate)]
+    sources = [
+        bool(arguments.servers or arguments.racks or arguments.requests),
+        bool(arguments.trace),
+        bool(arguments.generate),
+    ]
     if sum(sources) != 1:
-        raise errors.UsageError("name one workload: --servers with --racks and --requests, or --trace with --hosts, "
-                                "or --generate HOSTS,REQUESTS")
+        raise errors.UsageError(
+            "name one workload: --servers with --racks and --requests, or --trace with --hosts, "
+            "or --generate HOSTS,REQUESTS"
+        )
     if arguments.generate:
         try:
             hosts, requests = (int(part) for part in arguments.generate.split(","))
@@ -203,8 +276,9 @@ def _workload(arguments):
     if arguments.trace:
         if not arguments.hosts:
             raise errors.UsageError("--trace needs --hosts N, the number of hosts to play it on")
-        return workload.azure(arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram,
-                              arguments.seed)
+        return workload.azure(
+            arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram, arguments.seed
+        )
     if not (arguments.servers and arguments.requests):
         raise errors.UsageError("--servers and --requests belong together; name both files")
     return workload.huawei(arguments.servers, arguments.racks, arguments.requests, arguments.seed)

@@ -17,8 +17,9 @@ MAX_PICTURE_ROWS = 400
 
 def write_placements(path: Path, workload, results, audit: Audit) -> None:
     """One row a request in its final state. A reason is the operator's summary where the log has one."""
-    names = {provider.uuid: provider.name for inventory in workload.inventories.values()
-             for provider in inventory.providers}
+    names = {
+        provider.uuid: provider.name for inventory in workload.inventories.values() for provider in inventory.providers
+    }
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -27,8 +28,17 @@ def write_placements(path: Path, workload, results, audit: Audit) -> None:
             reason = outcome.reason
             if outcome.outcome == messages.NO_VALID_HOST:
                 reason = audit.reasons.get(outcome.instance_uuid, reason)
-            writer.writerow((seq, outcome.instance_uuid, outcome.host or "", providers_text(outcome.allocations, names),
-                             outcome.attempts, outcome.outcome, reason))
+            writer.writerow(
+                (
+                    seq,
+                    outcome.instance_uuid,
+                    outcome.host or "",
+                    providers_text(outcome.allocations, names),
+                    outcome.attempts,
+                    outcome.outcome,
+                    reason,
+                )
+            )
 
 
 def providers_text(allocations, names) -> str:
@@ -36,11 +46,17 @@ def providers_text(allocations, names) -> str:
     by_provider = {}
     for allocation in allocations:
         by_provider.setdefault(names.get(allocation.provider_uuid, allocation.provider_uuid), []).append(
-            (allocation.resource_class, allocation.amount))
+            (allocation.resource_class, allocation.amount)
+        )
     return ";".join(
-        name + "=" + ",".join(f"{resource_class}:{amount}" for resource_class, amount in sorted(
-            held, key=lambda one: (one[0] != "VCPU", one[0])))
-        for name, held in sorted(by_provider.items()))
+        name
+        + "="
+        + ",".join(
+            f"{resource_class}:{amount}"
+            for resource_class, amount in sorted(held, key=lambda one: (one[0] != "VCPU", one[0]))
+        )
+        for name, held in sorted(by_provider.items())
+    )
 
 
 def percentiles(values, scale=1.0) -> dict:
@@ -48,8 +64,10 @@ def percentiles(values, scale=1.0) -> dict:
     if not values:
         return {}
     ordered = sorted(values)
-    return {name: round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * scale, 3)
-            for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * scale, 3)
+        for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+    }
 
 
 def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> dict:
@@ -58,24 +76,35 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
     built = [one for one in results if one.outcome.outcome == messages.BUILT]
     outcomes = Counter(one.outcome.outcome for one in results)
     return {
-        "workload": workload.name, "logs": {cell: masked(url) for cell, url in urls.items()},
-        "cells": settings.cells, "schedulers": settings.schedulers, "chain": settings.chain, "seed": settings.seed,
+        "workload": workload.name,
+        "logs": {cell: masked(url) for cell, url in urls.items()},
+        "cells": settings.cells,
+        "schedulers": settings.schedulers,
+        "chain": settings.chain,
+        "seed": settings.seed,
         "fail": settings.fail,
-        "requests": len(results), "placed": len(audit.placed), "built": outcomes[messages.BUILT],
+        "requests": len(results),
+        "placed": len(audit.placed),
+        "built": outcomes[messages.BUILT],
         "no_valid_host": outcomes[messages.NO_VALID_HOST],
         "max_retries_exceeded": outcomes[messages.MAX_RETRIES_EXCEEDED],
-        "service_unavailable": outcomes[messages.SERVICE_UNAVAILABLE], "departed": player.counts["departed"],
-        "seconds": round(seconds, 3), "requests_per_s": round(len(results) / seconds, 1) if seconds else None,
+        "service_unavailable": outcomes[messages.SERVICE_UNAVAILABLE],
+        "departed": player.counts["departed"],
+        "seconds": round(seconds, 3),
+        "requests_per_s": round(len(results) / seconds, 1) if seconds else None,
         "decisions": audit.counts["decisions"],
         "decisions_per_s": round(audit.counts["decisions"] / seconds, 1) if seconds else None,
         "decision_ms": percentiles(audit.decision_ns, 1e-6),
         "claim_ms": percentiles(player.cloud.claim_seconds, 1e3),
         "build_ms": percentiles([one.seconds for one in built], 1e3),
-        "conflicts": audit.counts["conflicts"], "alternates_refused": audit.counts["alternates_refused"],
+        "conflicts": audit.counts["conflicts"],
+        "alternates_refused": audit.counts["alternates_refused"],
         "retries": sum(max(one.outcome.attempts - 1, 0) for one in results),
-        "hosts": len(workload.inventories), "hosts_used": len({one.outcome.host for one in built}),
+        "hosts": len(workload.inventories),
+        "hosts_used": len({one.outcome.host for one in built}),
         "stranded": stranded_at_end(workload, audit),
-        "events": audit.counts["events"], "set_aside": audit.counts["set_aside"],
+        "events": audit.counts["events"],
+        "set_aside": audit.counts["set_aside"],
         "divergences": audit.counts["divergences"],
         "over_commitments": sum(len(cell.over_commitments) for cell in audit.cells.values()),
         "group_breaches": sum(len(cell.group_breaches) for cell in audit.cells.values()),
@@ -125,20 +154,26 @@ def draw_fill(path: Path, history: FillHistory, audit: Audit, title: str) -> Non
     """Draw hosts (fullest at the end on top) against time, and the mean fill of all hosts."""
     try:
         import matplotlib
+
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; "
-                                "pip install 'nova_sched[plot]', or play with --no-picture") from None
+        raise errors.UsageError(
+            "the picture needs matplotlib, which is not installed; "
+            "pip install 'nova_sched[plot]', or play with --no-picture"
+        ) from None
     import numpy
+
     columns = _columns(history, audit)
     matrix = numpy.array(columns).T
     matrix = matrix[numpy.argsort(-matrix[:, -1], kind="stable")]
-    figure, (above, below) = pyplot.subplots(2, 1, figsize=(11, 8), height_ratios=(3, 1), sharex=True,
-                                             layout="constrained")
+    figure, (above, below) = pyplot.subplots(
+        2, 1, figsize=(11, 8), height_ratios=(3, 1), sharex=True, layout="constrained"
+    )
     shown = _squeezed(matrix)
-    image = above.imshow(shown, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest",
-                         extent=(0, 100, len(matrix), 0))
+    image = above.imshow(
+        shown, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="nearest", extent=(0, 100, len(matrix), 0)
+    )
     above.set_ylabel("hosts, fullest at the end first")
     above.set_title(title)
     figure.colorbar(image, ax=above, label="used share of a host's VCPUs")
@@ -174,6 +209,7 @@ def _columns(history, audit):
 def _squeezed(matrix):
     """At most MAX_PICTURE_ROWS rows: the mean of neighbours."""
     import numpy
+
     if len(matrix) <= MAX_PICTURE_ROWS:
         return matrix
     return numpy.array([part.mean(axis=0) for part in numpy.array_split(matrix, MAX_PICTURE_ROWS)])
@@ -189,7 +225,11 @@ def write_all(out: Path, settings, workload, player, urls, seconds: float, pictu
     figures = summary(settings, workload, player, audit, urls, seconds)
     (out / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
     if picture:
-        draw_fill(out / "fill.png", history, audit,
-                  f"{workload.name}: {figures['built']} of {figures['requests']} built on "
-                  f"{figures['hosts_used']} of {figures['hosts']} hosts")
+        draw_fill(
+            out / "fill.png",
+            history,
+            audit,
+            f"{workload.name}: {figures['built']} of {figures['requests']} built on "
+            f"{figures['hosts_used']} of {figures['hosts']} hosts",
+        )
     return figures

@@ -40,15 +40,27 @@ class Simulate(Command):
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = EPILOG
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first seed (1)")
-        parser.add_argument("--seeds", type=positive, default=1, metavar="N",
-                            help="how many seeds, one after the other (1)")
-        parser.add_argument("--steps", type=positive, default=1000, metavar="M",
-                            help="things that are done to each cloud: requests, deletions, faults (1000)")
-        parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N",
-                            help="processes that run seeds side by side (one a core)")
+        parser.add_argument(
+            "--seeds", type=positive, default=1, metavar="N", help="how many seeds, one after the other (1)"
+        )
+        parser.add_argument(
+            "--steps",
+            type=positive,
+            default=1000,
+            metavar="M",
+            help="things that are done to each cloud: requests, deletions, faults (1000)",
+        )
+        parser.add_argument(
+            "--jobs",
+            type=positive,
+            default=os.cpu_count() or 1,
+            metavar="N",
+            help="processes that run seeds side by side (one a core)",
+        )
         parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter history that fails")
-        parser.add_argument("-o", "--output", choices=("text", "json"), default="text",
-                            help="form of the output (text)")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
+        )
         return parser
 
     def take_action(self, arguments):
@@ -66,7 +78,8 @@ class Simulate(Command):
             self.app.stdout.write(
                 f"{total['seeds']} {'seed' if total['seeds'] == 1 else 'seeds'} held: {total['steps']} steps, "
                 f"{total['events']} events in the logs, {total['claims accepted']} claims, {total['selections']} "
-                f"selections, {total['digests compared']} digests compared; {total['steps'] / seconds:,.0f} steps/s\n")
+                f"selections, {total['digests compared']} digests compared; {total['steps'] / seconds:,.0f} steps/s\n"
+            )
         if failed is not None and not arguments.no_shrink:
             self._shrink(failed, arguments)
         return 1 if failed is not None else 0
@@ -87,18 +100,22 @@ class Simulate(Command):
         if arguments.output == "json":
             self.app.stdout.write(json.dumps(outcome._asdict()) + "\n")
         elif outcome.fault is not None:
-            self.app.stdout.write(f"seed {outcome.seed} does not hold at step {outcome.steps}, "
-                                  f"{outcome.seconds:.3f} s: {outcome.fault}\n")
+            self.app.stdout.write(
+                f"seed {outcome.seed} does not hold at step {outcome.steps}, {outcome.seconds:.3f} s: {outcome.fault}\n"
+            )
         elif arguments.seeds == 1:
-            self.app.stdout.write(f"seed {outcome.seed}: {dict(sorted(outcome.counts.items()))}, "
-                                  f"digests {outcome.digest}\n")
+            self.app.stdout.write(
+                f"seed {outcome.seed}: {dict(sorted(outcome.counts.items()))}, digests {outcome.digest}\n"
+            )
 
     def _shrink(self, failed, arguments):
         from cloud.simulation.script import Faults, write
         from cloud.simulation.shrink import shrink
+
         script, outcome = shrink(failed.seed, write(failed.seed, arguments.steps, Faults()), Faults())
-        self.app.stdout.write(f"shortest history found that fails ({len(script)} of {arguments.steps}): "
-                              f"{outcome.fault}\n")
+        self.app.stdout.write(
+            f"shortest history found that fails ({len(script)} of {arguments.steps}): {outcome.fault}\n"
+        )
         for stimulus in script:
             self.app.stdout.write(f"  {stimulus}\n")
 
@@ -113,6 +130,7 @@ def _run(seed, steps):
     _quiet()
     try:
         from cloud.simulation.cloud import run
+
         return run(seed, steps)
     finally:
         logging.disable(before)

@@ -61,8 +61,9 @@ class Row(NamedTuple):
         """The whole number of 0 or more in a column; UsageError for anything else."""
         value = self.number(column)
         if value != int(value if abs(value) < 2**53 else 0.5) or not 0 <= value <= UNLIMITED:
-            raise errors.UsageError(f"{self.where}: {column} is {self.cells[column]!r}, wanted a whole number of 0 or "
-                                    "more; fix that line")
+            raise errors.UsageError(
+                f"{self.where}: {column} is {self.cells[column]!r}, wanted a whole number of 0 or more; fix that line"
+            )
         return int(value)
 
 
@@ -77,9 +78,11 @@ class _Header(NamedTuple):
         """The Row of the cells of a line; UsageError for too few or too many."""
         if len(cells) != len(self.names):
             lacking = [name for name, place in self.columns.items() if place >= len(cells) and name not in optional]
-            if lacking or any(cells[len(self.names):]):
-                raise errors.UsageError(f"{where} has {len(cells)} fields and has not the {len(self.names)} fields "
-                                        "that its header names; fix that line")
+            if lacking or any(cells[len(self.names) :]):
+                raise errors.UsageError(
+                    f"{where} has {len(cells)} fields and has not the {len(self.names)} fields "
+                    "that its header names; fix that line"
+                )
             cells = [*cells, *[""] * (len(self.names) - len(cells))]
         return Row({name: cells[place] for name, place in self.columns.items()}, where, part, self.separator != ",")
 
@@ -137,8 +140,9 @@ def _content(path):
         if content.startswith(b"\x1f\x8b"):
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as fault:
-        raise errors.UsageError(f"{path} cannot be read ({getattr(fault, 'strerror', None) or fault}); "
-                                "name a readable CSV file") from None
+        raise errors.UsageError(
+            f"{path} cannot be read ({getattr(fault, 'strerror', None) or fault}); name a readable CSV file"
+        ) from None
     return decoded(content, path, "save it as CSV UTF-8, or name a CSV file")
 
 
@@ -182,6 +186,8 @@ def _checked(found, where, columns):
     for name in columns:
         count = names.count(_plain(name))
         if count != 1:
-            raise errors.UsageError(f"{where} has {'no' if not count else f'{count} times the'} column {name!r}, "
-                                    f"wanted {', '.join(columns)}; name a file of that form")
+            raise errors.UsageError(
+                f"{where} has {'no' if not count else f'{count} times the'} column {name!r}, "
+                f"wanted {', '.join(columns)}; name a file of that form"
+            )
     return _Header(separator, names, {name: names.index(_plain(name)) for name in columns})

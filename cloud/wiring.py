@@ -56,7 +56,12 @@ class Wiring(contextlib.ExitStack):
 
     def api_conductor(self, cells, max_attempts, **options):
         """Make the API level's conductor (see :class:`~conductor.api.ApiConductor`), for whoever is to call it."""
-        conductor = ApiConductor(self.bus, {cell.name: self.cell_bus for cell in cells}, max_attempts,
-                                 scheduler_topic=self.scheduler_topic, **options)
+        conductor = ApiConductor(
+            self.bus,
+            {cell.name: self.cell_bus for cell in cells},
+            max_attempts,
+            scheduler_topic=self.scheduler_topic,
+            **options,
+        )
         self.callback(conductor.close)
         return conductor

@@ -36,6 +36,7 @@ class WorkerSettings:
 def scheduler_process(packed_settings: bytes, pipe):
     """The main function of a scheduler process."""
     from rpc_api import concurrency
+
     concurrency.setup("threading")
     # Only now: what the settings hold imports oslo's libraries, and the concurrency mode must be chosen before them.
     settings = pickle.loads(packed_settings)
@@ -43,10 +44,12 @@ def scheduler_process(packed_settings: bytes, pipe):
     from nova_sched.service.endpoint import SchedulerEndpoint
     from nova_sched.service.scheduler import Scheduler
     from nova_sched.service.tuning import prepare_memory, settle_memory
+
     prepare_memory()
     try:
-        scheduler = Scheduler(settings.name, settings.cell0, settings.cells, settings.policy,
-                              claim_timeout=settings.claim_timeout).start()
+        scheduler = Scheduler(
+            settings.name, settings.cell0, settings.cells, settings.policy, claim_timeout=settings.claim_timeout
+        ).start()
         scheduler.wait_ready(START_TIMEOUT)
         endpoint = SchedulerEndpoint(scheduler)
         server = _serve(settings, endpoint) if settings.transport else None
@@ -66,6 +69,7 @@ def _serve(settings, endpoint):
 
     from rpc_api.bus import MessagingBus
     from rpc_api.scheduler import VERSION
+
     cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     bus = MessagingBus(cfg.CONF, settings.transport, settings.exchange)
     return bus.serve(settings.topic, settings.name, [endpoint], VERSION)
@@ -74,6 +78,7 @@ def _serve(settings, endpoint):
 def _answer(pipe, endpoint, settings):
     """Answer calls from the pipe, in their order, until it closes."""
     from rpc_api.bus import LocalBus
+
     bus, lock = LocalBus(), threading.Lock()
 
     def send(number, done):
@@ -119,7 +124,8 @@ class RemoteScheduler:
         self.name = settings.name
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(
-            target=scheduler_process, args=(pickle.dumps(settings), theirs), name=settings.name, daemon=True)
+            target=scheduler_process, args=(pickle.dumps(settings), theirs), name=settings.name, daemon=True
+        )
         self._process.start()
         theirs.close()
         self._lock = threading.Lock()
@@ -141,8 +147,9 @@ class RemoteScheduler:
         if said[0] == "fault":
             raise getattr(errors, said[1], errors.NovaSchedError)(said[2])
         if said[0] != "ready":
-            raise errors.LogUnavailable(f"the scheduler process {self.name} {said[0]} before it was ready; "
-                                        "see its output")
+            raise errors.LogUnavailable(
+                f"the scheduler process {self.name} {said[0]} before it was ready; see its output"
+            )
         self._thread.start()
 
     def select_destinations(self, context, **arguments):
@@ -156,8 +163,9 @@ class RemoteScheduler:
                 self._pipe.send_bytes(message)
             except OSError:
                 self._waiting.pop(self._number)
-                answered.set_exception(errors.LogUnavailable(
-                    f"the scheduler process {self.name} has ended; see its output"))
+                answered.set_exception(
+                    errors.LogUnavailable(f"the scheduler process {self.name} has ended; see its output")
+                )
         return answered
 
     def _receive(self):
@@ -175,8 +183,9 @@ class RemoteScheduler:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for answered in waiting.values():
-            answered.set_exception(errors.LogUnavailable(f"the scheduler process {self.name} has ended; "
-                                                         "see its output"))
+            answered.set_exception(
+                errors.LogUnavailable(f"the scheduler process {self.name} has ended; see its output")
+            )
 
     def ask_to_stop(self):
         """Let the process begin to end; several of them end side by side so."""
@@ -204,4 +213,5 @@ def _fault(name, text, summary):
         return refusal
     # Only now: it imports oslo's libraries, see scheduler_process.
     from rpc_api.bus import BY_NAME
+
     return BY_NAME.get(name, errors.NovaSchedError)(text)

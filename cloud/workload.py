@@ -59,8 +59,11 @@ def _inventory(name, provider_names, amounts, aggregates=()):
 
 
 def _classes(amount):
-    return tuple(events.Inventory(resource_class, total, 0, 1, total, 1, 1.0)
-                 for resource_class, total in zip(("VCPU", "MEMORY_MB"), amount) if total > 0)
+    return tuple(
+        events.Inventory(resource_class, total, 0, 1, total, 1, 1.0)
+        for resource_class, total in zip(("VCPU", "MEMORY_MB"), amount)
+        if total > 0
+    )
 
 
 # --- Huawei: servers with two NUMA nodes, racks, groups ---------------------------------------------------------
@@ -82,8 +85,13 @@ def huawei(servers: str, racks: str | None, requests: str, seed: int) -> Workloa
             raise errors.UsageError(f"{row.where}: the host {name} has no rack in {racks}; add it there")
         inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], amounts)
     wanted, notes = _huawei_requests(requests, seed)
-    return Workload(Path(requests).stem, inventories, wanted,
-                    {host: rack_of[host] for host in inventories if host in rack_of}, notes)
+    return Workload(
+        Path(requests).stem,
+        inventories,
+        wanted,
+        {host: rack_of[host] for host in inventories if host in rack_of},
+        notes,
+    )
 
 
 def _racks_in(path):
@@ -92,8 +100,9 @@ def _racks_in(path):
     for row in rows(path, ("host", "rack")):
         host, rack = row.name("host"), uuid_of("rack", row.name("rack"))
         if found.setdefault(host, rack) != rack:
-            raise errors.UsageError(f"{row.where}: the host {host} is in another rack in a line before; "
-                                    "remove one of the two lines")
+            raise errors.UsageError(
+                f"{row.where}: the host {host} is in another rack in a line before; remove one of the two lines"
+            )
     return found
 
 
@@ -106,16 +115,20 @@ def _huawei_requests(path, seed):
     for row in rows(path, _REQUEST, optional=("policy", "group", "fault_domain")):
         part, seq = parts.setdefault(row.part, {}), row.whole("seq")
         if seq in part:
-            raise errors.UsageError(f"{row.where}: the number {seq} is there twice, first in {part[seq].where}; give "
-                                    "each request a number of its own, or put a header line between two traces")
+            raise errors.UsageError(
+                f"{row.where}: the number {seq} is there twice, first in {part[seq].where}; give "
+                "each request a number of its own, or put a header line between two traces"
+            )
         part[seq] = row
     wanted, notes, taken = [], [], set()
     for part in parts.values():
         # A trace that goes on with the numbers of the one before is the rest of it.
         shift = max(taken) + 1 - min(part) if taken.intersection(part) else 0
         if shift:
-            notes.append(f"{next(iter(part.values())).where}: another trace starts here, whose numbers were there "
-                         f"before; its requests are {min(part) + shift} to {max(part) + shift}")
+            notes.append(
+                f"{next(iter(part.values())).where}: another trace starts here, whose numbers were there "
+                f"before; its requests are {min(part) + shift} to {max(part) + shift}"
+            )
         trace = (seed, "trace", shift) if shift else (seed,)
         wanted += [_huawei_request(row, seq + shift, seed, trace) for seq, row in part.items()]
         taken.update(seq + shift for seq in part)
@@ -126,34 +139,66 @@ def _huawei_request(row, seq, seed, trace):
     nodes = row.whole("numa_nodes")
     vcpus, memory_mb = row.whole("vcpus"), row.whole("ram_gb") * 1024
     if nodes < 1 or vcpus % nodes or memory_mb % nodes:
-        raise errors.UsageError(f"{row.where}: {vcpus} vcpus and {memory_mb} MB cannot be divided equally over {nodes} "
-                                "NUMA nodes; fix that line")
+        raise errors.UsageError(
+            f"{row.where}: {vcpus} vcpus and {memory_mb} MB cannot be divided equally over {nodes} "
+            "NUMA nodes; fix that line"
+        )
     policy = row.text("policy").lower()
     if policy not in _HUAWEI_POLICIES:
-        raise errors.UsageError(f"{row.where}: the policy is {row.text('policy')!r}, wanted one of "
-                                f"{', '.join(name or '(empty)' for name in _HUAWEI_POLICIES)}; fix that line")
+        raise errors.UsageError(
+            f"{row.where}: the policy is {row.text('policy')!r}, wanted one of "
+            f"{', '.join(name or '(empty)' for name in _HUAWEI_POLICIES)}; fix that line"
+        )
     group = uuid_of(*trace, "group", policy, row.name("group")) if policy else None
-    return Request(seq, uuid_of(seed, "instance", seq), ((vcpus // nodes, memory_mb // nodes),) * nodes, True,
-                   float(seq), None, _HUAWEI_POLICIES[policy], group, row.text("fault_domain") or None)
+    return Request(
+        seq,
+        uuid_of(seed, "instance", seq),
+        ((vcpus // nodes, memory_mb // nodes),) * nodes,
+        True,
+        float(seq),
+        None,
+        _HUAWEI_POLICIES[policy],
+        group,
+        row.text("fault_domain") or None,
+    )
 
 
 # --- Azure: arrivals and departures ------------------------------------------------------------------------------
+
 
 def azure(trace: str, hosts: int, host_cores: int | None, host_ram: int | None, seed: int) -> Workload:
     """Read a trace of ``azure-packing``; hosts are as large as its largest instance, unless told otherwise."""
     wanted = []
     for row in rows(trace, ("vmId", "cores", "ram", "starttime", "endtime")):
         ends = row.number("endtime")
-        wanted.append((row.number("starttime"), len(wanted), row.whole("cores"), row.whole("ram"),
-                       None if ends == float("inf") else ends))
+        wanted.append(
+            (
+                row.number("starttime"),
+                len(wanted),
+                row.whole("cores"),
+                row.whole("ram"),
+                None if ends == float("inf") else ends,
+            )
+        )
     if not wanted:
         raise errors.UsageError(f"{trace} holds no instances; name a trace of azure-packing")
     wanted.sort(key=lambda one: one[:2])
     size = (host_cores or max(one[2] for one in wanted), host_ram or max(one[3] for one in wanted))
     inventories = {f"host-{number}": _inventory(f"host-{number}", [], [size]) for number in range(hosts)}
-    requests = [Request(seq, uuid_of(seed, "instance", seq), ((cores, ram),), False, max(starts, 0.0) * 86400,
-                        None if ends is None else ends * 86400, None, None, None)
-                for seq, (starts, _, cores, ram, ends) in enumerate(wanted)]
+    requests = [
+        Request(
+            seq,
+            uuid_of(seed, "instance", seq),
+            ((cores, ram),),
+            False,
+            max(starts, 0.0) * 86400,
+            None if ends is None else ends * 86400,
+            None,
+            None,
+            None,
+        )
+        for seq, (starts, _, cores, ram, ends) in enumerate(wanted)
+    ]
     return Workload(Path(trace).name.split(".")[0], inventories, requests)
 
 
@@ -179,9 +224,18 @@ def generated(hosts: int, requests: int, seed: int) -> Workload:
         members = 1 if policy is None else chance.randint(2, 6)
         groups += 1
         for member in range(min(members, requests - seq)):
-            wanted.append(Request(
-                seq, uuid_of(seed, "instance", seq), ((vcpus // nodes, ram_gb * 1024 // nodes),) * nodes, True,
-                float(seq), None, policy, uuid_of(seed, "group", groups) if policy else None,
-                str(member % 3) if policy == "fault-domain" else None))
+            wanted.append(
+                Request(
+                    seq,
+                    uuid_of(seed, "instance", seq),
+                    ((vcpus // nodes, ram_gb * 1024 // nodes),) * nodes,
+                    True,
+                    float(seq),
+                    None,
+                    policy,
+                    uuid_of(seed, "group", groups) if policy else None,
+                    str(member % 3) if policy == "fault-domain" else None,
+                )
+            )
             seq += 1
     return Workload("generated", inventories, wanted, racks)

@@ -9,8 +9,8 @@ import logging
 import threading
 
 from compute_agent.voice import HostVoice
-from rpc_api import conductor as conductor_rpc
 from rpc_api import concurrency, errors
+from rpc_api import conductor as conductor_rpc
 from rpc_api.clock import SYSTEM
 from rpc_api.conductor import CellConductorAPI
 from rpc_api.log import open_log
@@ -38,24 +38,40 @@ class Agent:
 
     RPC_METHODS = ("build_instance", "cancel_build", "delete_instance", "report")
 
-    def __init__(self, server, cell, log_url, bus, drivers, clock=SYSTEM, report_interval=10.0, confirm_interval=600.0,
-                 conductor_topic=conductor_rpc.TOPIC):
+    def __init__(
+        self,
+        server,
+        cell,
+        log_url,
+        bus,
+        drivers,
+        clock=SYSTEM,
+        report_interval=10.0,
+        confirm_interval=600.0,
+        conductor_topic=conductor_rpc.TOPIC,
+    ):
         self.server = server
         self._cell = cell
         self._log_url = log_url
         self._clock = clock
         self._log, epoch = until_it_passes(f"the agent {server} waits for {mask_password(log_url)}", self._open)
         self._appender = Appender(self._log, epoch, f"agent {server}")
-        self.hosts = {name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
-                      for name, driver in drivers.items()}
+        self.hosts = {
+            name: HostVoice(name, driver, Producer(self._appender, f"compute_agent/{name}", clock), server)
+            for name, driver in drivers.items()
+        }
         self._conductors = CellConductorAPI(bus, cell, conductor_topic)
         self._report_interval = report_interval
         self._confirm_interval = confirm_interval
         topic = conductor_rpc.cell_topic(cell, conductor_topic)
         self._watch = Watch(
-            self._conductors.ping, f"the topic {topic} of the conductors of {cell}",
+            self._conductors.ping,
+            f"the topic {topic} of the conductors of {cell}",
             f"nobody takes the beats of this agent ({server}), and nobody notices when its hosts are lost; see to the "
-            "nova-sched-conductor of the cell and to the broker", WATCH_BEATS * report_interval, clock)
+            "nova-sched-conductor of the cell and to the broker",
+            WATCH_BEATS * report_interval,
+            clock,
+        )
         self._outage = Outage(f"the agent {server} could not beat or report, and tries again", clock, LOG)
         self._stopped = threading.Event()
         #: Held while the log is opened again.
@@ -85,8 +101,12 @@ class Agent:
         for voice in self.hosts.values():
             ticket = voice.report()
         if self.epoch is None:
-            LOG.info("the agent %s may not read %s, and waits for a conductor of %s to tell its epoch", self.server,
-                     self._log.url, self._cell)
+            LOG.info(
+                "the agent %s may not read %s, and waits for a conductor of %s to tell its epoch",
+                self.server,
+                self._log.url,
+                self._cell,
+            )
         self._thread.start()
         self._watch.start()
         self._wait_reported(ticket, timeout)
@@ -99,11 +119,16 @@ class Agent:
             if self._appender.refusal is not None:
                 raise self._appender.refusal
             if self.epoch is None:
-                outage.met(errors.LogUnavailable(
-                    f"we may not read it, and no conductor of {self._cell} says what its epoch is; start one"))
+                outage.met(
+                    errors.LogUnavailable(
+                        f"we may not read it, and no conductor of {self._cell} says what its epoch is; start one"
+                    )
+                )
             elif self._appender.fault is None and self._clock.monotonic() >= deadline:
-                raise errors.LogUnavailable(f"the agent {self.server} could not report to {self._log.url} within "
-                                            f"{timeout} s (no answer); see to its broker")
+                raise errors.LogUnavailable(
+                    f"the agent {self.server} could not report to {self._log.url} within "
+                    f"{timeout} s (no answer); see to its broker"
+                )
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Append what is waiting and end the threads; what runs goes on running. True when nothing was left."""
@@ -118,11 +143,21 @@ class Agent:
 
     def facts(self) -> dict:
         """What a person wants to know of it now."""
-        return {"server": self.server, "log": self._log.url, "epoch": self.epoch,
-                "fault": self._appender.fault or "none",
-                "conductors": "answer" if self._watch.silent_since is None else "do not answer",
-                "hosts": {name: {"instances": len(voice.driver.running()), "events": voice.producer.sequence,
-                                 "producer epoch": voice.producer.epoch} for name, voice in self.hosts.items()}}
+        return {
+            "server": self.server,
+            "log": self._log.url,
+            "epoch": self.epoch,
+            "fault": self._appender.fault or "none",
+            "conductors": "answer" if self._watch.silent_since is None else "do not answer",
+            "hosts": {
+                name: {
+                    "instances": len(voice.driver.running()),
+                    "events": voice.producer.sequence,
+                    "producer epoch": voice.producer.epoch,
+                }
+                for name, voice in self.hosts.items()
+            },
+        }
 
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
@@ -156,8 +191,9 @@ class Agent:
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
-            LOG.warning("the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell,
-                        epoch)
+            LOG.warning(
+                "the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch
+            )
             for voice in self.hosts.values():
                 voice.report()
 
@@ -203,6 +239,7 @@ class Agent:
     def _voice(self, host):
         voice = self.hosts.get(host)
         if voice is None:
-            raise errors.UsageError(f"the agent {self.server} does not speak for host {host}; "
-                                    "its hosts are named in its configuration")
+            raise errors.UsageError(
+                f"the agent {self.server} does not speak for host {host}; its hosts are named in its configuration"
+            )
         return voice

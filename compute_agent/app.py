@@ -22,9 +22,16 @@ class AgentService(Service):
     def start(self):
         options, shared = self._conf.compute_agent, self._conf.conductor
         bus = self._buses.of(self._cell)
-        self._agent = Agent(options.host, self._cell.name, self._cell.log, bus, self._drivers,
-                            report_interval=options.report_interval, confirm_interval=options.confirm_interval,
-                            conductor_topic=shared.rpc_topic)
+        self._agent = Agent(
+            options.host,
+            self._cell.name,
+            self._cell.log,
+            bus,
+            self._drivers,
+            report_interval=options.report_interval,
+            confirm_interval=options.confirm_interval,
+            conductor_topic=shared.rpc_topic,
+        )
         # It can be built on as soon as it is reported, so it answers before.
         self._server = self._buses.serve(bus, options.rpc_topic, options.host, self._agent, VERSION)
         self._agent.start(self._conf.cells.catch_up_timeout)
@@ -32,8 +39,10 @@ class AgentService(Service):
     def serves(self):
         hosts = list(self._agent.hosts)
         shown = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
-        return (f"compute_agent/{self._agent.server} of {self._cell.name} answers the topic "
-                f"{self._conf.compute_agent.rpc_topic} for {shown} (driver {self._conf.compute_agent.driver})")
+        return (
+            f"compute_agent/{self._agent.server} of {self._cell.name} answers the topic "
+            f"{self._conf.compute_agent.rpc_topic} for {shown} (driver {self._conf.compute_agent.driver})"
+        )
 
     def drain(self, timeout):
         time = Remaining(timeout)

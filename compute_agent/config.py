@@ -9,12 +9,19 @@ from rpc_api import agent as agent_rpc
 from rpc_api import config, errors
 
 OPTS = [
-    cfg.StrOpt("driver", default="local",
-               help="Driver of the agent's hosts: local (this machine), simulated, or one that an entry point of "
-                    "nova_sched.drivers names."),
+    cfg.StrOpt(
+        "driver",
+        default="local",
+        help="Driver of the agent's hosts: local (this machine), simulated, or one that an entry point of "
+        "nova_sched.drivers names.",
+    ),
     cfg.StrOpt("cell", help="Name of the agent's cell. May be left out where only one is enabled."),
-    cfg.StrOpt("host", default=socket.gethostname(), sample_default="<the host's name>",
-               help="Name of this agent on the RPC bus, and of the host of the local driver."),
+    cfg.StrOpt(
+        "host",
+        default=socket.gethostname(),
+        sample_default="<the host's name>",
+        help="Name of this agent on the RPC bus, and of the host of the local driver.",
+    ),
 ]
 PCI_GROUP = cfg.OptGroup("pci", "PCI devices")
 COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")
@@ -22,8 +29,11 @@ COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")
 
 def list_opts():
     """All options of the agent and of its own drivers, for oslo-config-generator."""
-    return [(agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)]),
-            (COMPUTE_GROUP, drivers.local.COMPUTE_OPTS), (PCI_GROUP, drivers.local.PCI_OPTS)]
+    return [
+        (agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)]),
+        (COMPUTE_GROUP, drivers.local.COMPUTE_OPTS),
+        (PCI_GROUP, drivers.local.PCI_OPTS),
+    ]
 
 
 def register(conf) -> None:
@@ -38,8 +48,10 @@ def cell_of(conf) -> config.Cell:
     name = conf.compute_agent.cell
     if not name:
         if len(conf.cells.enabled) != 1:
-            raise errors.UsageError("[compute_agent] cell is not set, wanted one of [cells] enabled "
-                                    f"({', '.join(conf.cells.enabled) or 'none'}); add it")
+            raise errors.UsageError(
+                "[compute_agent] cell is not set, wanted one of [cells] enabled "
+                f"({', '.join(conf.cells.enabled) or 'none'}); add it"
+            )
         name = conf.cells.enabled[0]
     return config.cell_of(conf, name, uuid_wanted=False)
 

@@ -12,6 +12,7 @@ def main(argv=None) -> int:
 
 def _load():
     from compute_agent import app
+
     return app
 
 

@@ -47,9 +47,16 @@ class HostVoice:
         packed, _, status = self._state()
         consumers = self.driver.running()
         self._said = (packed, status)
-        return self.producer.publish(events.HostReported(
-            self.name, self._server, packed, status, pack(events.HostConsumers(consumers)),
-            digest.consumers_digest(consumers)))
+        return self.producer.publish(
+            events.HostReported(
+                self.name,
+                self._server,
+                packed,
+                status,
+                pack(events.HostConsumers(consumers)),
+                digest.consumers_digest(consumers),
+            )
+        )
 
     def report(self) -> int:
         """Publish the whole state; returns the ticket."""
@@ -81,8 +88,12 @@ class HostVoice:
             return False
         try:
             _, inventory_digest, status = self._state()
-            self.producer.publish(events.HostConfirmed(self.name, digest.host_digest(
-                inventory_digest, status, digest.consumers_digest(self.driver.running()))))
+            self.producer.publish(
+                events.HostConfirmed(
+                    self.name,
+                    digest.host_digest(inventory_digest, status, digest.consumers_digest(self.driver.running())),
+                )
+            )
             return True
         finally:
             self.lock.release()
@@ -130,7 +141,8 @@ class HostVoice:
         except Exception as second:
             raise errors.NovaSchedError(
                 f"the driver of {self.name} failed to start {claim.instance_uuid} ({fault!r}) and to take it away "
-                f"({second!r}); see to the hypervisor") from None
+                f"({second!r}); see to the hypervisor"
+            ) from None
         return messages.BuildAnswer(False, f"its driver failed: {fault!r}")
 
     def cancel(self, claim_uuid: str, instance_uuid: str) -> int | None:

@@ -27,8 +27,17 @@ class ApiConductor:
 
     RPC_METHODS = ("schedule_and_build_instances", "delete_instance")
 
-    def __init__(self, bus, cell_buses, max_attempts=3, threads=32, on_selected=lambda seconds: None, clock=SYSTEM,
-                 scheduler_topic=scheduler_rpc.TOPIC, topic=conductor_rpc.TOPIC):
+    def __init__(
+        self,
+        bus,
+        cell_buses,
+        max_attempts=3,
+        threads=32,
+        on_selected=lambda seconds: None,
+        clock=SYSTEM,
+        scheduler_topic=scheduler_rpc.TOPIC,
+        topic=conductor_rpc.TOPIC,
+    ):
         self._scheduler = SchedulerAPI(bus, scheduler_topic)
         self._cells = {cell: CellConductorAPI(cell_bus, cell, topic) for cell, cell_bus in cell_buses.items()}
         #: Hosts that are tried for an instance, of the builds that begin from now on.
@@ -37,14 +46,29 @@ class ApiConductor:
         self._on_selected = on_selected
         self._clock = clock
         self._pool = concurrency.DaemonPool(threads, "build")
-        self._watches = {None: Watch(
-            self._scheduler.ping, f"the schedulers' topic {scheduler_topic}",
-            "no request can be placed until a nova-sched-scheduler answers it; see to them and to the broker",
-            WATCH_INTERVAL, clock)}
-        self._watches.update((cell, Watch(
-            api.ping, f"the topic {conductor_rpc.cell_topic(cell, topic)} of the conductors of {cell}",
-            f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them and to "
-            "the broker", WATCH_INTERVAL, clock)) for cell, api in self._cells.items())
+        self._watches = {
+            None: Watch(
+                self._scheduler.ping,
+                f"the schedulers' topic {scheduler_topic}",
+                "no request can be placed until a nova-sched-scheduler answers it; see to them and to the broker",
+                WATCH_INTERVAL,
+                clock,
+            )
+        }
+        self._watches.update(
+            (
+                cell,
+                Watch(
+                    api.ping,
+                    f"the topic {conductor_rpc.cell_topic(cell, topic)} of the conductors of {cell}",
+                    f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them and to "
+                    "the broker",
+                    WATCH_INTERVAL,
+                    clock,
+                ),
+            )
+            for cell, api in self._cells.items()
+        )
         #: Requests that have no outcome yet.
         self.in_flight = 0
         self._lock = threading.Lock()
@@ -92,8 +116,9 @@ class ApiConductor:
                 self._pool.submit(self._build_all, answer.result(), context, spec_obj, instance_uuids, done)
             except RuntimeError:
                 # The pool was closed meanwhile; what was claimed expires.
-                self._unavailable(instance_uuids, errors.NovaSchedError("the conductor is stopping; ask another one"),
-                                  done)
+                self._unavailable(
+                    instance_uuids, errors.NovaSchedError("the conductor is stopping; ask another one"), done
+                )
         elif isinstance(fault, NoValidHost):
             done.set_result([_not_built(one, messages.NO_VALID_HOST, fault) for one in instance_uuids])
         else:
@@ -111,8 +136,9 @@ class ApiConductor:
     def _build_each(self, selections, context, spec_obj, instance_uuids, done):
         try:
             builds = self._builds(selections, context, spec_obj, instance_uuids)
-            started = [(build.instance_uuid, cell, self._cells[cell].build_instance(context, build))
-                       for cell, build in builds]
+            started = [
+                (build.instance_uuid, cell, self._cells[cell].build_instance(context, build)) for cell, build in builds
+            ]
             done.set_result([self._outcome(*one) for one in started])
         except Exception as fault:
             self._unavailable(instance_uuids, expected(fault), done)
@@ -123,12 +149,14 @@ class ApiConductor:
             raise errors.NovaSchedError(
                 f"a scheduler answered with hosts for {sum(map(bool, selections))} instances, wanted "
                 f"{len(instance_uuids)}; nothing is built and what it claimed expires; see to the version of the "
-                "schedulers")
+                "schedulers"
+            )
         request_id = getattr(context, "global_request_id", None) or context.request_id
         builds = []
         for instance_uuid, one in zip(instance_uuids, selections, strict=True):
-            cell, claims, position = claims_of(one, instance_uuid, request_id, spec_obj.project_id,
-                                               lambda: str(uuid.uuid4()))
+            cell, claims, position = claims_of(
+                one, instance_uuid, request_id, spec_obj.project_id, lambda: str(uuid.uuid4())
+            )
             self._cell(cell)
             builds.append((cell, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position)))
         return builds
@@ -141,13 +169,16 @@ class ApiConductor:
         except errors.NovaSchedError as fault:
             # Its claim, if it still holds, expires; the other instances of the request have outcomes of their own.
             LOG.warning("the conductor of %s did not build %s: %s", cell, instance_uuid, fault)
-            return _not_built(instance_uuid, messages.SERVICE_UNAVAILABLE,
-                              f"the conductor of {cell} did not answer: {fault}")
+            return _not_built(
+                instance_uuid, messages.SERVICE_UNAVAILABLE, f"the conductor of {cell} did not answer: {fault}"
+            )
 
     def _cell(self, cell):
         if cell not in self._cells:
-            raise errors.UsageError(f"there is no cell {cell} here, wanted one of {', '.join(sorted(self._cells))}; "
-                                    "mend [cells] enabled of the conductor or of the scheduler")
+            raise errors.UsageError(
+                f"there is no cell {cell} here, wanted one of {', '.join(sorted(self._cells))}; "
+                "mend [cells] enabled of the conductor or of the scheduler"
+            )
         return self._cells[cell]
 
     def delete_instance(self, context, cell, host, instance_uuid):

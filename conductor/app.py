@@ -30,14 +30,22 @@ class ApiService(Service):
         options, bus = self._conf.conductor, self._buses.top()
         # A cell whose broker is away must not keep the others waiting.
         buses = {cell.name: self._buses.of(cell, checked=False) for cell in self._cells}
-        self._conductor = ApiConductor(bus, buses, self._conf.scheduler.max_attempts, options.build_threads,
-                                       scheduler_topic=self._conf.scheduler.rpc_topic, topic=options.rpc_topic)
+        self._conductor = ApiConductor(
+            bus,
+            buses,
+            self._conf.scheduler.max_attempts,
+            options.build_threads,
+            scheduler_topic=self._conf.scheduler.rpc_topic,
+            topic=options.rpc_topic,
+        )
         self._conductor.watch()
         self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._conductor, VERSION)
 
     def serves(self):
-        return (f"conductor/{self._conf.conductor.name} of the API level answers the topic "
-                f"{self._conf.conductor.rpc_topic} for {', '.join(cell.name for cell in self._cells)}")
+        return (
+            f"conductor/{self._conf.conductor.name} of the API level answers the topic "
+            f"{self._conf.conductor.rpc_topic} for {', '.join(cell.name for cell in self._cells)}"
+        )
 
     def drain(self, timeout):
         time = Remaining(timeout)
@@ -52,9 +60,13 @@ class ApiService(Service):
 
     def report(self):
         silent = [name for name, since in self._conductor.silent.items() if since is not None]
-        return {"name": self._conf.conductor.name, "level": "api", "requests in flight": self._conductor.in_flight,
-                "not answering": ", ".join(silent) or "none",
-                "cells": ", ".join(cell.name for cell in self._cells)}
+        return {
+            "name": self._conf.conductor.name,
+            "level": "api",
+            "requests in flight": self._conductor.in_flight,
+            "not answering": ", ".join(silent) or "none",
+            "cells": ", ".join(cell.name for cell in self._cells),
+        }
 
 
 class CellService(Service):
@@ -73,16 +85,27 @@ class CellService(Service):
         options, cell = self._conf.conductor, self._cell
         bus = self._buses.of(cell)
         self._conductor = CellConductor(
-            options.name, cell.name, cell.log, bus, service_down_time=options.service_down_time,
-            claim_ttl=options.claim_ttl, build_timeout=options.build_timeout, cancel_timeout=options.cancel_timeout,
-            agent_topic=self._conf.compute_agent.rpc_topic, store=self._store,
-            snapshot_interval=self._conf.snapshots.interval, require_accounts=self._conf.cells.require_accounts)
+            options.name,
+            cell.name,
+            cell.log,
+            bus,
+            service_down_time=options.service_down_time,
+            claim_ttl=options.claim_ttl,
+            build_timeout=options.build_timeout,
+            cancel_timeout=options.cancel_timeout,
+            agent_topic=self._conf.compute_agent.rpc_topic,
+            store=self._store,
+            snapshot_interval=self._conf.snapshots.interval,
+            require_accounts=self._conf.cells.require_accounts,
+        )
         self._conductor.start(self._conf.cells.catch_up_timeout)
         self._server = self._buses.serve(bus, self._topic, options.name, self._conductor, VERSION)
 
     def serves(self):
-        return (f"{self._conductor.name} of {self._cell.name} answers the topic {self._topic} for "
-                f"{len(self._conductor.projection.hosts)} hosts")
+        return (
+            f"{self._conductor.name} of {self._cell.name} answers the topic {self._topic} for "
+            f"{len(self._conductor.projection.hosts)} hosts"
+        )
 
     def drain(self, timeout):
         time = Remaining(timeout)

@@ -63,21 +63,25 @@ def steps(cell, build):
                 reasons.append(f"{claim.host}: claim refused: {refused}")
                 final = last or state.deleted or not number
                 # Released whether it holds or not: nobody is going to build on it.
-                cell.publish(events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused),
-                             _failure(build, claim, attempts, f"claim refused: {refused}", final))
+                cell.publish(
+                    events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused),
+                    _failure(build, claim, attempts, f"claim refused: {refused}", final),
+                )
                 if final:
                     break
                 continue
             attempts += 1
             attempt = yield from _build_on(cell, claim)
             if attempt.started:
-                return messages.BuildOutcome(build.instance_uuid, messages.BUILT, claim.host, claim.allocations,
-                                             attempts, "")
+                return messages.BuildOutcome(
+                    build.instance_uuid, messages.BUILT, claim.host, claim.allocations, attempts, ""
+                )
             reasons.append(f"{claim.host}: {attempt.reason}")
             final = last or state.deleted or not attempt.certain or attempts == build.max_attempts
             released = (events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, attempt.reason),)
-            cell.publish(*(released if attempt.certain else ()),
-                         _failure(build, claim, attempts, attempt.reason, final))
+            cell.publish(
+                *(released if attempt.certain else ()), _failure(build, claim, attempts, attempt.reason, final)
+            )
             if final:
                 break
     builds = f"{attempts} build{'' if attempts == 1 else 's'}"
@@ -129,16 +133,22 @@ def _build_on(cell, claim):
 
 
 def _cancel(server, claim, fault):
-    LOG.warning("whether %s runs on %s is not known, its agent is asked to cancel: %s", claim.instance_uuid, claim.host,
-                fault)
+    LOG.warning(
+        "whether %s runs on %s is not known, its agent is asked to cancel: %s", claim.instance_uuid, claim.host, fault
+    )
     try:
         cancelled = yield Call("cancel_build", server, claim)
     except errors.NovaSchedError as refused:
-        LOG.warning("the agent of %s did not confirm that %s does not run: %s", claim.host, claim.instance_uuid,
-                    refused)
+        LOG.warning(
+            "the agent of %s did not confirm that %s does not run: %s", claim.host, claim.instance_uuid, refused
+        )
         cancelled = False
     fault = printable(str(fault))
     if cancelled:
         return Attempt(False, True, f"cancelled, as its agent gave no answer: {fault}")
-    return Attempt(False, False, f"its agent gave no answer ({fault}) and did not confirm that the build is "
-                                 "cancelled; the claim stays until it expires or the host reports")
+    return Attempt(
+        False,
+        False,
+        f"its agent gave no answer ({fault}) and did not confirm that the build is "
+        "cancelled; the claim stays until it expires or the host reports",
+    )

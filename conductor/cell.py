@@ -39,9 +39,22 @@ class CellConductor:
 
     RPC_METHODS = ("build_instance", "delete_instance", "beat")
 
-    def __init__(self, name, cell, log_url, bus, clock=SYSTEM, service_down_time=60.0, claim_ttl=1200.0,
-                 build_timeout=agent_rpc.BUILD_TIMEOUT, cancel_timeout=agent_rpc.CANCEL_TIMEOUT,
-                 agent_topic=agent_rpc.TOPIC, store=None, snapshot_interval=600.0, require_accounts=None):
+    def __init__(
+        self,
+        name,
+        cell,
+        log_url,
+        bus,
+        clock=SYSTEM,
+        service_down_time=60.0,
+        claim_ttl=1200.0,
+        build_timeout=agent_rpc.BUILD_TIMEOUT,
+        cancel_timeout=agent_rpc.CANCEL_TIMEOUT,
+        agent_topic=agent_rpc.TOPIC,
+        store=None,
+        snapshot_interval=600.0,
+        require_accounts=None,
+    ):
         self.name = f"conductor/{name}"
         self.cell = cell
         self._clock = clock
@@ -52,8 +65,9 @@ class CellConductor:
         self._snapshot_interval = snapshot_interval
         #: Whoever calls the engine, or looks at its projection, holds it.
         self._lock = threading.Lock()
-        self.engine = CellEngine(cell, self.name, lambda *data: self.producer.publish(*data), service_down_time,
-                                 claim_ttl, require_accounts)
+        self.engine = CellEngine(
+            cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl, require_accounts
+        )
         #: Whether the state is as the log has it: not at first, and not while the log is read anew.
         self._current = threading.Event()
         self._started = False
@@ -86,8 +100,10 @@ class CellConductor:
         while not self._current.wait(min(WAIT_STEP, timeout)):
             waited = waited + WAIT_STEP if self._readable else 0.0
             if waited >= timeout:
-                raise errors.LogUnavailable(f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
-                                            "see to its broker, or give it more time")
+                raise errors.LogUnavailable(
+                    f"{self.name} did not catch up with {self._log.url} within {timeout} s; "
+                    "see to its broker, or give it more time"
+                )
         if self.fault is not None:
             raise self.fault
         self._started = True
@@ -105,8 +121,13 @@ class CellConductor:
         """What a person wants to know of it now."""
         with self._lock:
             facts = {"builds in flight": len(self.engine.building), **projection_facts(self.projection)}
-        return {"name": self.name, "cell": self.cell, "fault": str(self.fault or self._log.fault or "none"),
-                **facts, **log_facts(self._log, facts["position"])}
+        return {
+            "name": self.name,
+            "cell": self.cell,
+            "fault": str(self.fault or self._log.fault or "none"),
+            **facts,
+            **log_facts(self._log, facts["position"]),
+        }
 
     # --- the log -----------------------------------------------------------------------------------------------
 
@@ -168,8 +189,9 @@ class CellConductor:
             self._current.set()
             if asked:
                 # In a thread of its own: asking thousands takes a while, and the log is to be folded meanwhile.
-                threading.Thread(target=self._ask_to_report, args=(asked,), name=f"{self.name} asks",
-                                 daemon=True).start()
+                threading.Thread(
+                    target=self._ask_to_report, args=(asked,), name=f"{self.name} asks", daemon=True
+                ).start()
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""
@@ -183,8 +205,9 @@ class CellConductor:
     def build_instance(self, context, build):
         """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
         if not self._current.wait(READ_BACK_TIMEOUT):
-            raise errors.LogUnavailable(f"the log of {self.cell} is being read anew for more than "
-                                        f"{READ_BACK_TIMEOUT} s; see to it")
+            raise errors.LogUnavailable(
+                f"the log of {self.cell} is being read anew for more than {READ_BACK_TIMEOUT} s; see to it"
+            )
         steps = self.engine.build(build)
         answer = fault = None
         while True:
@@ -217,8 +240,9 @@ class CellConductor:
         claim, timeout = step.claim, self._timeouts[step.method]
         if step.method == "build_instance":
             return self._agents.build_instance(context, step.server, claim, timeout)
-        return self._agents.cancel_build(context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid,
-                                         timeout)
+        return self._agents.cancel_build(
+            context, step.server, claim.host, claim.claim_uuid, claim.instance_uuid, timeout
+        )
 
     def delete_instance(self, context, host, instance_uuid):
         """Have an instance deleted by the agent of its host."""
@@ -274,6 +298,12 @@ class CellConductor:
             told = self._told.get(name, 0)
             if count < told or count >= 2 * told:
                 self._told[name] = count
-                LOG.warning("the log of %s: %d times %s; %s", self.cell, count, name.replace(":", ", "),
-                            "see nova-sched-replay quarantine" if name.startswith("set-aside") else
-                            "a host and the log said different things, and the host was believed")
+                LOG.warning(
+                    "the log of %s: %d times %s; %s",
+                    self.cell,
+                    count,
+                    name.replace(":", ", "),
+                    "see nova-sched-replay quarantine"
+                    if name.startswith("set-aside")
+                    else "a host and the log said different things, and the host was believed",
+                )

@@ -15,17 +15,33 @@ CLI_OPTS = [
     cfg.StrOpt("cell", help="Name of the cell, with --level cell."),
 ]
 OPTS = [
-    cfg.StrOpt("name", default=socket.gethostname(), sample_default="<the host's name>",
-               help="Name of this conductor in the log and on the RPC bus. Two of the same level and cell that run at "
-                    "the same time must have different ones."),
+    cfg.StrOpt(
+        "name",
+        default=socket.gethostname(),
+        sample_default="<the host's name>",
+        help="Name of this conductor in the log and on the RPC bus. Two of the same level and cell that run at "
+        "the same time must have different ones.",
+    ),
     cfg.IntOpt("build_threads", default=32, min=1, help="Requests that are built side by side at the API level."),
-    cfg.FloatOpt("build_timeout", default=agent_rpc.BUILD_TIMEOUT, min=0.1,
-                 help="Seconds that an agent has to start an instance, before it is asked to cancel."),
-    cfg.FloatOpt("cancel_timeout", default=agent_rpc.CANCEL_TIMEOUT, min=0.1,
-                 help="Seconds that an agent has to confirm that it cancelled; after them the claim stays."),
-    cfg.FloatOpt("claim_ttl", default=1200.0, min=0.1,
-                 help="Seconds after which a claim that nobody builds expires. Must be more than build_timeout, as a "
-                      "conductor does not know what its peers are building."),
+    cfg.FloatOpt(
+        "build_timeout",
+        default=agent_rpc.BUILD_TIMEOUT,
+        min=0.1,
+        help="Seconds that an agent has to start an instance, before it is asked to cancel.",
+    ),
+    cfg.FloatOpt(
+        "cancel_timeout",
+        default=agent_rpc.CANCEL_TIMEOUT,
+        min=0.1,
+        help="Seconds that an agent has to confirm that it cancelled; after them the claim stays.",
+    ),
+    cfg.FloatOpt(
+        "claim_ttl",
+        default=1200.0,
+        min=0.1,
+        help="Seconds after which a claim that nobody builds expires. Must be more than build_timeout, as a "
+        "conductor does not know what its peers are building.",
+    ),
 ]
 
 
@@ -51,5 +67,7 @@ def check(conf) -> None:
         raise errors.UsageError("--cell goes with --level cell, got --level api; take one of them away")
     options = conf.conductor
     if options.claim_ttl <= options.build_timeout:
-        raise errors.UsageError(f"[conductor] claim_ttl is {options.claim_ttl:g} s, wanted more than build_timeout, "
-                                f"which is {options.build_timeout:g} s; mend one of them")
+        raise errors.UsageError(
+            f"[conductor] claim_ttl is {options.claim_ttl:g} s, wanted more than build_timeout, "
+            f"which is {options.build_timeout:g} s; mend one of them"
+        )

@@ -15,7 +15,6 @@ from nova_sched.service.account_rule import AccountRule
 from nova_sched.service.missing_reports import MissingReports
 from rpc_api import events
 
-
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
 
@@ -32,8 +31,9 @@ class CellEngine:
     """``publish(*data)`` appends frozen records of the producer ``name`` to the cell's log; times are in seconds.
     ``require_accounts`` is what is configured for the log (see AccountRule)."""
 
-    def __init__(self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float,
-                 require_accounts=None):
+    def __init__(
+        self, cell: str, name: str, publish, service_down_time: float, claim_ttl: float, require_accounts=None
+    ):
         self.cell = cell
         self.name = name
         self.publish = publish
@@ -114,8 +114,9 @@ class CellEngine:
 
     def holds(self, claim) -> bool:
         """Whether a claim (a ClaimProposed) that was accepted still holds, or runs already."""
-        return any(entry.claim_uuid == claim.claim_uuid
-                   for entry in self.projection.consumers.get(claim.consumer_uuid, ()))
+        return any(
+            entry.claim_uuid == claim.claim_uuid for entry in self.projection.consumers.get(claim.consumer_uuid, ())
+        )
 
     @contextlib.contextmanager
     def build_of(self, request):
@@ -139,8 +140,12 @@ class CellEngine:
             del self._deleted[next(iter(self._deleted))]
         idle = [entry for entry in claims if entry.claim_uuid not in self.building]
         if idle:
-            self.publish(*(events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "the instance was deleted")
-                           for entry in idle))
+            self.publish(
+                *(
+                    events.ClaimReleased(entry.consumer_uuid, entry.claim_uuid, "the instance was deleted")
+                    for entry in idle
+                )
+            )
         return [entry.claim_uuid for entry in claims]
 
     def build(self, request):
@@ -154,8 +159,11 @@ class CellEngine:
         if not self.is_current:
             return []
         missing = self.missing_reports.hosts
-        return [host for host in hosts
-                if epoch != self.projection.epoch or host not in self.projection.hosts or host in missing]
+        return [
+            host
+            for host in hosts
+            if epoch != self.projection.epoch or host not in self.projection.hosts or host in missing
+        ]
 
     def on_tick(self, now: float) -> None:
         """Say which hosts are lost or seen again, and which claims were not built in time;
@@ -166,8 +174,11 @@ class CellEngine:
         if not self.is_current:
             return
         rule = self.account_rule.due(self.projection)
-        said = [*rule, *self.monitor.changes(self.projection.hosts, now),
-                *self.reaper.expired(self.projection.consumers, self.building, now)]
+        said = [
+            *rule,
+            *self.monitor.changes(self.projection.hosts, now),
+            *self.reaper.expired(self.projection.consumers, self.building, now),
+        ]
         if said:
             self.publish(*said)
         if rule:

@@ -35,7 +35,7 @@ class HostLosses:
         if came or went:
             self._last_at = now
             self._first_at = now if self._first_at is None else self._first_at
-        if self._first_at is None or now - self._last_at < SETTLED and now - self._first_at < AT_MOST:
+        if self._first_at is None or (now - self._last_at < SETTLED and now - self._first_at < AT_MOST):
             return []
         lines = list(self._lines(len(hosts)))
         self._first_at = None
@@ -44,9 +44,11 @@ class HostLosses:
 
     def _lines(self, count):
         if self._lost:
-            yield (f"{_hosts(self._lost)} of {self._cell} {_are(self._lost)} lost: {named(self._lost)}; "
-                   f"{len(self._since)} of {count} hosts are lost now and get no instances; see to their agents and "
-                   "machines")
+            yield (
+                f"{_hosts(self._lost)} of {self._cell} {_are(self._lost)} lost: {named(self._lost)}; "
+                f"{len(self._since)} of {count} hosts are lost now and get no instances; see to their agents and "
+                "machines"
+            )
         left = f"{len(self._since)} of {count} hosts are still lost" if self._since else "no host is lost any more"
         for gone, what in ((self._seen, "seen again"), (self._removed, "removed from the cell")):
             if gone:

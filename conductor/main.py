@@ -12,6 +12,7 @@ def main(argv=None) -> int:
 
 def _load():
     from conductor import app
+
     return app
 
 

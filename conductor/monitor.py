@@ -2,7 +2,6 @@
 
 from rpc_api import events
 
-
 #: Seconds after which what was said, and is not to be seen in the log, is said again.
 SAY_AGAIN = 30.0
 
@@ -33,8 +32,9 @@ class Monitor:
             before, at = self._said.get(name, (None, 0.0))
             if before != lost or now - at >= SAY_AGAIN:
                 self._said[name] = lost, now
-                said.append(events.HostLost(name, f"not heard of for {silent:.0f} s") if lost
-                            else events.HostSeen(name))
+                said.append(
+                    events.HostLost(name, f"not heard of for {silent:.0f} s") if lost else events.HostSeen(name)
+                )
         for name in [name for name in self._heard_at if name not in hosts]:
             del self._heard_at[name]
             self._said.pop(name, None)

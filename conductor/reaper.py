@@ -15,11 +15,13 @@ class Reaper:
     def expired(self, consumers, building, now: float):
         """ClaimExpired events for claims of a projection's ``consumers`` that were left alone for ``claim_ttl``
         seconds; ``building`` are the uuids of claims that are being built, ``now`` is monotonic."""
-        claims = {entry.claim_uuid: entry for entries in consumers.values() for entry in entries
-                  if entry.state is CLAIMED}
+        claims = {
+            entry.claim_uuid: entry for entries in consumers.values() for entry in entries if entry.state is CLAIMED
+        }
         self._alone_since = {uuid: now if uuid in building else self._alone_since.get(uuid, now) for uuid in claims}
-        over = [uuid for uuid, since in self._alone_since.items()
-                if now - since >= self.claim_ttl and uuid not in building]
+        over = [
+            uuid for uuid, since in self._alone_since.items() if now - since >= self.claim_ttl and uuid not in building
+        ]
         # Said once in a while, until the log has it.
         self._alone_since.update((uuid, now - self.claim_ttl + SAY_AGAIN) for uuid in over)
         return [events.ClaimExpired(claims[uuid].consumer_uuid, uuid) for uuid in over]

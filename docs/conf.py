@@ -2,7 +2,7 @@
 
 project = "nova_sched"
 author = "the nova_sched developers"
-copyright = author  # noqa: A001 (the name that Sphinx reads)
+copyright = author
 
 extensions = ["myst_parser", "openstackdocstheme", "reno.sphinxext"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}

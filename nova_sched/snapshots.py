@@ -44,8 +44,10 @@ def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = 
     it need not be in the file.
     """
     if head.epoch != epoch:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} is of the log {head.epoch}, this log is {epoch}; "
-                                      "remove the snapshot, or name the log that it was made of")
+        raise errors.SnapshotMismatch(
+            f"the snapshot of {head.cell} is of the log {head.epoch}, this log is {epoch}; "
+            "remove the snapshot, or name the log that it was made of"
+        )
     bounds = log.bounds()
     if head.position < 0 and bounds.first == 0:
         return  # it is of a log before its first record
@@ -54,15 +56,19 @@ def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = 
     else:
         wrong = proving.check(log, bounds, head.proof)
     if wrong is not None:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not prove to be "
-                                      f"of this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a "
-                                      "newer snapshot, or fold the log")
+        raise errors.SnapshotMismatch(
+            f"the snapshot of {head.cell} at position {head.position} does not prove to be "
+            f"of this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a "
+            "newer snapshot, or fold the log"
+        )
 
 
 def _checked(cell):
     if not _CELL.fullmatch(cell):
-        raise errors.UsageError(f"a snapshot cannot be kept under the name {cell!r}, wanted letters, digits, dots, "
-                                "dashes and underscores; rename the cell")
+        raise errors.UsageError(
+            f"a snapshot cannot be kept under the name {cell!r}, wanted letters, digits, dots, "
+            "dashes and underscores; rename the cell"
+        )
     return cell
 
 
@@ -83,9 +89,11 @@ class FileStore(SnapshotStore):
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise errors.LogUnavailable(f"the directory of the snapshots {self._directory} cannot be made "
-                                        f"({fault.strerror}); mend [snapshots] url, "
-                                        "or see to its file system") from None
+            raise errors.LogUnavailable(
+                f"the directory of the snapshots {self._directory} cannot be made "
+                f"({fault.strerror}); mend [snapshots] url, "
+                "or see to its file system"
+            ) from None
 
     def save(self, cell, packed):
         path = self._path(cell)
@@ -100,8 +108,9 @@ class FileStore(SnapshotStore):
                     os.fsync(file.fileno())
                 os.replace(fresh, path)
         except OSError as fault:
-            raise errors.LogUnavailable(f"the snapshot {path} cannot be written ({fault.strerror}); "
-                                        "see to the directory of the snapshots") from None
+            raise errors.LogUnavailable(
+                f"the snapshot {path} cannot be written ({fault.strerror}); see to the directory of the snapshots"
+            ) from None
 
     def kept_at_ns(self, cell):
         try:
@@ -116,8 +125,9 @@ class FileStore(SnapshotStore):
         except FileNotFoundError:
             return None
         except OSError as fault:
-            raise errors.LogUnavailable(f"the snapshot {path} cannot be read ({fault.strerror}); "
-                                        "see to the directory of the snapshots") from None
+            raise errors.LogUnavailable(
+                f"the snapshot {path} cannot be read ({fault.strerror}); see to the directory of the snapshots"
+            ) from None
 
 
 class RedisStore(SnapshotStore):
@@ -125,6 +135,7 @@ class RedisStore(SnapshotStore):
 
     def __init__(self, client, shown: str = "redis"):
         import redis
+
         self._errors = redis.RedisError
         self._client = client
         self._shown = shown
@@ -145,8 +156,9 @@ class RedisStore(SnapshotStore):
             raise self._unavailable(fault) from None
 
     def _unavailable(self, fault):
-        return errors.LogUnavailable(f"the snapshots in {self._shown} cannot be reached ({str(fault)[:200]}); "
-                                     "see to the Redis server")
+        return errors.LogUnavailable(
+            f"the snapshots in {self._shown} cannot be reached ({str(fault)[:200]}); see to the Redis server"
+        )
 
 
 def open_store(url: str) -> SnapshotStore:
@@ -156,29 +168,35 @@ def open_store(url: str) -> SnapshotStore:
     except ValueError:
         raise _no_redis() from None
     if parts.scheme == "file" and (parts.netloc or not parts.path):
-        raise errors.UsageError(f"the snapshot URL {mask_password(url)!r} names no directory from the root on, "
-                                "wanted file:///DIRECTORY; mend it")
+        raise errors.UsageError(
+            f"the snapshot URL {mask_password(url)!r} names no directory from the root on, "
+            "wanted file:///DIRECTORY; mend it"
+        )
     if parts.scheme == "file":
         return FileStore(parts.path)
     if parts.scheme in ("redis", "rediss"):
         try:
             import redis
         except ImportError:
-            raise errors.UsageError("snapshots in Redis need the package redis, which is not installed; "
-                                    "pip install 'nova_sched[redis]'") from None
+            raise errors.UsageError(
+                "snapshots in Redis need the package redis, which is not installed; pip install 'nova_sched[redis]'"
+            ) from None
         try:
             shown = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
             return RedisStore(redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5), shown)
         except ValueError:
             raise _no_redis() from None
-    raise errors.UsageError(f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or "
-                            "redis://...; mend it")
+    raise errors.UsageError(
+        f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; mend it"
+    )
 
 
 def _no_redis():
     # Without the text of the fault: it quotes what stands where a port was looked for, and that may be of the password.
-    return errors.UsageError("the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options "
-                             "that redis-py knows; mend it, and percent-encode what its password has of @ : / ? #")
+    return errors.UsageError(
+        "the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options "
+        "that redis-py knows; mend it, and percent-encode what its password has of @ : / ? #"
+    )
 
 
 def store_of(conf) -> SnapshotStore | None:

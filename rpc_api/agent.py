@@ -13,12 +13,20 @@ REPORT_INTERVAL = 10.0
 CONFIRM_INTERVAL = 600.0
 OPTS = [
     cfg.StrOpt("rpc_topic", default=TOPIC, help="RPC topic of the compute agents."),
-    cfg.FloatOpt("report_interval", default=REPORT_INTERVAL, min=0.01,
-                 help="Seconds between two beats to the cell's conductors, at which changes are reported too."),
-    cfg.FloatOpt("confirm_interval", default=CONFIRM_INTERVAL, min=0.01,
-                 help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
-                      "full report. The replay tool takes an agent for silent that published nothing for two of them "
-                      "and service_down_time."),
+    cfg.FloatOpt(
+        "report_interval",
+        default=REPORT_INTERVAL,
+        min=0.01,
+        help="Seconds between two beats to the cell's conductors, at which changes are reported too.",
+    ),
+    cfg.FloatOpt(
+        "confirm_interval",
+        default=CONFIRM_INTERVAL,
+        min=0.01,
+        help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
+        "full report. The replay tool takes an agent for silent that published nothing for two of them "
+        "and service_down_time.",
+    ),
 ]
 
 
@@ -37,13 +45,26 @@ class AgentAPI:
 
     def cancel_build(self, context, server, host, claim_uuid, instance_uuid, timeout: float = CANCEL_TIMEOUT):
         """See to it that an instance does not run, now or later, under a claim; True when that is certain."""
-        return self._client.call(context, "cancel_build", server=server, timeout=timeout, host=host,
-                                 claim_uuid=claim_uuid, instance_uuid=instance_uuid)
+        return self._client.call(
+            context,
+            "cancel_build",
+            server=server,
+            timeout=timeout,
+            host=host,
+            claim_uuid=claim_uuid,
+            instance_uuid=instance_uuid,
+        )
 
     def delete_instance(self, context, server, host, instance_uuid, claim_uuids=()):
         """End an instance, which may not be there; nothing starts any more under the claims of ``claim_uuids``."""
-        return self._client.call(context, "delete_instance", server=server, host=host, instance_uuid=instance_uuid,
-                                 claim_uuids=list(claim_uuids))
+        return self._client.call(
+            context,
+            "delete_instance",
+            server=server,
+            host=host,
+            instance_uuid=instance_uuid,
+            claim_uuids=list(claim_uuids),
+        )
 
     def report(self, context, server, host, epoch, after):
         """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the

@@ -41,8 +41,15 @@ def check_broker(url, conf, timeout: float) -> None:
 
 
 def _log_in(host, port, user, password, vhost, timeout):
-    with amqp.Connection(f"{host}:{port}", user or "guest", password or "guest", virtual_host=vhost,
-                         connect_timeout=timeout, read_timeout=timeout, write_timeout=timeout):
+    with amqp.Connection(
+        f"{host}:{port}",
+        user or "guest",
+        password or "guest",
+        virtual_host=vhost,
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        write_timeout=timeout,
+    ):
         return
 
 

@@ -13,8 +13,10 @@ FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost"
 ENCODED = "these percent-encoded"
 _PLACE = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:[0-9]+)?")
 _PORT_MAX = 65535
-_NO_PLACE = ("a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
-             f"{FORM} with {ENCODED}")
+_NO_PLACE = (
+    "a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
+    f"{FORM} with {ENCODED}",
+)
 
 
 class WrongURL(Exception):
@@ -31,17 +33,19 @@ def parse(url: str, conf=None):
     ``conf``: the configuration that the TransportURL is for; its own values are not looked at.
     """
     from oslo_messaging import TransportURL
+
     conf = cfg.ConfigOpts() if conf is None else conf
     scheme, found, rest = url.partition("://")
     if not found:
         raise WrongURL("it has no scheme")
     places = re.match(r"[^/?#]*", rest).group()
-    tail = rest[len(places):]
+    tail = rest[len(places) :]
     if "@" in tail or "#" in tail:
         raise WrongURL("it has a bare @, / or # in the user, the password or the vhost", ENCODED)
     # Each broker alone: newer versions of Python refuse a list of them with an IPv6 address in it.
-    parsed = [_parse_one(conf, scheme, place.strip().removesuffix(":"), tail)
-              for place in places.split(",") if place] or [_parse_one(conf, scheme, "", tail)]
+    parsed = [
+        _parse_one(conf, scheme, place.strip().removesuffix(":"), tail) for place in places.split(",") if place
+    ] or [_parse_one(conf, scheme, "", tail)]
     hosts = [host for one in parsed for host in one.hosts]
     _share_login(hosts)
     return TransportURL(conf, parsed[0].transport, parsed[0].virtual_host, hosts, parsed[0].query)
@@ -57,6 +61,7 @@ def uses_tls(url) -> bool:
 
 def _parse_one(conf, scheme, place, tail):
     from oslo_messaging import InvalidTransportURL, TransportURL
+
     try:
         parsed = TransportURL.parse(conf, f"{scheme}://{place}{tail}")
     except InvalidTransportURL:
@@ -88,7 +93,9 @@ def _share_login(hosts):
     for host in hosts[1:]:
         if host.username or host.password:
             if not first.username:
-                raise WrongURL("its first broker has no user and another has one, or the password has a bare ,",
-                               f"a user for the first broker or for each, and {ENCODED}")
+                raise WrongURL(
+                    "its first broker has no user and another has one, or the password has a bare ,",
+                    f"a user for the first broker or for each, and {ENCODED}",
+                )
         else:
             host.username, host.password = first.username, first.password

@@ -82,7 +82,7 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
     for endpoint in endpoints:
         allowed = getattr(endpoint, "RPC_METHODS", None)
         target = getattr(endpoint, method, None)
-        if target is None or method.startswith("_") or allowed is not None and method not in allowed:
+        if target is None or method.startswith("_") or (allowed is not None and method not in allowed):
             continue
         if not getattr(endpoint, "TAKES_PRIMITIVES", False):
             # An endpoint that hands calls on to another process wants them as they travel.
@@ -111,8 +111,9 @@ def _read(serializer, target, method, arguments, fault):
     except errors.NovaSchedError:
         raise
     except Exception as wrong:
-        raise errors.UsageError(f"the arguments of {method} cannot be read ({wrong!s:.200}); use a client of the same "
-                                "version") from None
+        raise errors.UsageError(
+            f"the arguments of {method} cannot be read ({wrong!s:.200}); use a client of the same version"
+        ) from None
     return arguments
 
 
@@ -148,8 +149,9 @@ class LocalBus:
             endpoints = servers.get(server)
         if endpoints is None:
             raise errors.NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
-        return invoke(endpoints, self._serializer, ctxt, method,
-                      {name: self.packed(value) for name, value in arguments.items()})
+        return invoke(
+            endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}
+        )
 
     def packed(self, value):
         """A value as it travels."""
@@ -226,8 +228,12 @@ class _LocalClient:
         """Call without an answer; what goes wrong on the other side is its own affair."""
         for one in self._bus.servers(self._topic) if fanout else [server]:
             answer = self.call_async(ctxt, method, one, **arguments)
-            answer.add_done_callback(lambda done: done.exception() is None or LOG.warning(
-                "cast %s to %s failed: %s", method, self._topic, done.exception()))
+            answer.add_done_callback(
+                lambda done: (
+                    done.exception() is None
+                    or LOG.warning("cast %s to %s failed: %s", method, self._topic, done.exception())
+                )
+            )
 
 
 def answered(call) -> None:
@@ -243,8 +249,10 @@ def answered(call) -> None:
 
 def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
     """The error of a call that was not answered in time."""
-    return errors.NoAnswer(f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
-                           f"{timeout} s; see to that service and to the broker")
+    return errors.NoAnswer(
+        f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
+        f"{timeout} s; see to that service and to the broker"
+    )
 
 
 class MessagingBus:
@@ -252,6 +260,7 @@ class MessagingBus:
 
     def __init__(self, conf, url: str | None = None, exchange: str | None = None, threads: int = 16):
         import oslo_messaging
+
         self._messaging = oslo_messaging
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
@@ -263,13 +272,18 @@ class MessagingBus:
             raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
         except oslo_messaging.DriverLoadFailure as fault:
             raise errors.UsageError(
-                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url") from None
+                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url"
+            ) from None
         except cfg.NoSuchOptError as fault:
-            raise errors.UsageError(f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
-                                    "options of [oslo_messaging_rabbit]; mend transport_url") from None
+            raise errors.UsageError(
+                f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
+                "options of [oslo_messaging_rabbit]; mend transport_url"
+            ) from None
         except ValueError:
-            raise errors.UsageError("the transport URL cannot be used: an option in it has a wrong value, wanted "
-                                    "one as in [oslo_messaging_rabbit]; mend transport_url") from None
+            raise errors.UsageError(
+                "the transport URL cannot be used: an option in it has a wrong value, wanted "
+                "one as in [oslo_messaging_rabbit]; mend transport_url"
+            ) from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
         self._serializer = RpcSerializer()
@@ -284,6 +298,7 @@ class MessagingBus:
         if self._url.transport not in ("rabbit", "kombu"):
             return
         from rpc_api.broker_check import check_broker
+
         check_broker(self._url, self._conf, timeout)
 
     def serve(self, topic: str, server: str, endpoints, version: str):
@@ -294,14 +309,20 @@ class MessagingBus:
         target = self._messaging.Target(exchange=self._exchange, topic=topic, server=server)
         answering = _Answering(endpoints, self._messaging, version, self._serializer)
         rpc_server = self._messaging.get_rpc_server(
-            self._transport, target, [answering], access_policy=self._messaging.DefaultRPCAccessPolicy,
-            server_cls=server_class(self._messaging))
+            self._transport,
+            target,
+            [answering],
+            access_policy=self._messaging.DefaultRPCAccessPolicy,
+            server_cls=server_class(self._messaging),
+        )
         try:
             rpc_server.start()
         except self._messaging.MessageDeliveryFailure as fault:
             kind = errors.LogUnavailable if faults.may_pass(fault) else errors.LogRefused
-            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
-                       "and to the permissions of the user in transport_url") from None
+            raise kind(
+                f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
+                "and to the permissions of the user in transport_url"
+            ) from None
         return Serving(rpc_server)
 
     def client(self, topic: str, version: str):
@@ -329,6 +350,7 @@ def _register_all(conf):
 
 def _masked(fault):
     from rpc_api.log.checks import mask_password
+
     return mask_password(str(fault))
 
 
@@ -356,6 +378,7 @@ class _Answering:
                 except Exception as fault:
                     refusal = self._refusal(expected(fault))
                 raise refusal
+
         return answer
 
     def _context(self, ctxt):
@@ -388,8 +411,11 @@ class _MessagingClient:
         long for its turn, as a server is not heard before that.
         """
         prepared = self._client.prepare(
-            server=server, timeout=timeout, transport_options=self._options,
-            call_monitor_timeout=self._silence_max if monitored else None)
+            server=server,
+            timeout=timeout,
+            transport_options=self._options,
+            call_monitor_timeout=self._silence_max if monitored else None,
+        )
         return self._call(prepared, ctxt, method, server, timeout, **arguments)
 
     def _call(self, prepared, ctxt, method, server, timeout, **arguments):
@@ -401,7 +427,8 @@ class _MessagingClient:
             raise no_answer(self._topic, server, method, timeout if in_full else self._silence_max) from None
         except messaging.MessageUndeliverable:
             raise errors.NoSuchServer(
-                f"no server {server or ''} answers the topic {self._topic}; start that service") from None
+                f"no server {server or ''} answers the topic {self._topic}; start that service"
+            ) from None
         except messaging.MessageDeliveryFailure as fault:
             raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
@@ -416,14 +443,22 @@ class _MessagingClient:
 
         In the caller's thread: the pool may be taken up by calls that last.
         """
-        answered(lambda: self._call(self._client.prepare(timeout=timeout, retry=CAST_RETRIES,
-                                                         transport_options=self._options), {}, PING, None, timeout))
+        answered(
+            lambda: self._call(
+                self._client.prepare(timeout=timeout, retry=CAST_RETRIES, transport_options=self._options),
+                {},
+                PING,
+                None,
+                timeout,
+            )
+        )
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
         """Call without an answer; one that cannot be sent is logged and given up."""
         try:
             self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
-                ctxt, method, **arguments)
+                ctxt, method, **arguments
+            )
         except self._messaging.MessageDeliveryFailure as fault:
             LOG.warning("cast %s to %s could not be sent: %s", method, self._topic, fault)
 

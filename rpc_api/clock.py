@@ -23,8 +23,11 @@ def spelled(seconds: float) -> str:
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     whole = round(seconds)
-    for size, unit, least, smaller, name in ((86400, "d", 172800, 3600, "h"), (3600, "h", 7200, 60, "min"),
-                                             (60, "min", 120, 1, "s")):
+    for size, unit, least, smaller, name in (
+        (86400, "d", 172800, 3600, "h"),
+        (3600, "h", 7200, 60, "min"),
+        (60, "min", 120, 1, "s"),
+    ):
         if whole >= least:
             more = whole % size // smaller
             return f"{whole // size} {unit}" + (f" {more} {name}" if more else "")

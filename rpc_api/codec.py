@@ -83,12 +83,15 @@ def encode_events(batch: Iterable[Event]) -> list[bytes]:
         try:
             one = pack(event)
         except (ValueError, OverflowError) as fault:
-            raise errors.InvalidEvent(f"a {event.name} event cannot be packed ({fault}); mend the text or number in it "
-                                      "that msgpack does not take") from None
+            raise errors.InvalidEvent(
+                f"a {event.name} event cannot be packed ({fault}); mend the text or number in it "
+                "that msgpack does not take"
+            ) from None
         if len(one) > MAX_EVENT_BYTES:
             raise errors.TooLarge(
                 f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "
-                "split what it reports or shorten its texts")
+                "split what it reports or shorten its texts"
+            )
         packed.append(one)
     return packed
 
@@ -183,7 +186,8 @@ def _opened(payload):
     """(epoch, events as they were packed) of a record; the DecodedRecord that says why, of one that cannot be read."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
-            "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload)
+            "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload
+        )
     try:
         record = unpack(payload)
     except errors.InvalidEvent as broken:
@@ -192,8 +196,7 @@ def _opened(payload):
         return _aside_record("undecodable", "a record that is not [format, epoch, events]", payload)
     if record[0] != FORMAT:
         return _aside_record("unknown-format", f"a record of format {record[0]}, this process knows {FORMAT}", payload)
-    if (len(record) != 3 or type(record[1]) is not str or len(record[1]) > MAX_NAME
-            or type(record[2]) is not tuple):
+    if len(record) != 3 or type(record[1]) is not str or len(record[1]) > MAX_NAME or type(record[2]) is not tuple:
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
     if len(record[2]) > MAX_EVENTS_A_RECORD:
         return _aside_record("too-large", f"{len(record[2])} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
@@ -224,17 +227,28 @@ def _aside_record(code, reason, payload):
 def _decode_event(raw):
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
-        if (type(name) is not str or type(version) is not str or type(producer) is not str or len(producer) > MAX_NAME
-                or type(producer_epoch) is not int or type(sequence) is not int or type(at_ns) is not int
-                or not 0 < sequence < 2**63 or not 0 < producer_epoch < 2**63 or not 0 <= at_ns < 2**63):
+        if (
+            type(name) is not str
+            or type(version) is not str
+            or type(producer) is not str
+            or len(producer) > MAX_NAME
+            or type(producer_epoch) is not int
+            or type(sequence) is not int
+            or type(at_ns) is not int
+            or not 0 < sequence < 2**63
+            or not 0 < producer_epoch < 2**63
+            or not 0 <= at_ns < 2**63
+        ):
             raise ValueError
     except (ValueError, TypeError):
-        return SetAside("undecodable", "an event that is not [name, version, producer, epoch, sequence, time, fields]",
-                        _raw(raw))
+        return SetAside(
+            "undecodable", "an event that is not [name, version, producer, epoch, sequence, time, fields]", _raw(raw)
+        )
     schema = events.EVENTS.get(name)
     if schema is None:
-        return SetAside("unknown-type", f"an event of the type {name[:80]!r}, which this process does not know",
-                        _raw(raw))
+        return SetAside(
+            "unknown-type", f"an event of the type {name[:80]!r}, which this process does not know", _raw(raw)
+        )
     try:
         data = thaw_fields(schema, values, version)
     except errors.UnknownSchema as newer:

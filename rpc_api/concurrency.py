@@ -29,10 +29,12 @@ def setup(mode: str | None = None) -> str:
         raise errors.UsageError(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; mend {VARIABLE}")
     if mode == "eventlet":
         import eventlet
+
         eventlet.monkey_patch()
     elif "eventlet" not in sys.modules:
         sys.meta_path.insert(0, _NoEventlet())
     from oslo_service import backend
+
     wanted = backend.BackendType.EVENTLET if mode == "eventlet" else backend.BackendType.THREADING
     try:
         backend.init_backend(wanted)
@@ -54,8 +56,10 @@ class _NoEventlet:
 
 #: Why a thread that the service cannot do without has ended, or could not be started; what came first comes first.
 _deaths = []
-NO_THREAD = ("this process cannot start a thread ({fault}); give it more memory or more threads (systemd: TasksMax, "
-             "LimitAS, LimitNPROC, MemoryMax), and start it again")
+NO_THREAD = (
+    "this process cannot start a thread ({fault}); give it more memory or more threads (systemd: TasksMax, "
+    "LimitAS, LimitNPROC, MemoryMax), and start it again"
+)
 
 
 def death() -> str | None:
@@ -76,7 +80,7 @@ def forget_deaths() -> None:
 
 def is_out_of_threads(fault: BaseException) -> bool:
     """Whether ``fault`` says that the system gives us no more threads (or no memory for one)."""
-    return isinstance(fault, MemoryError) or isinstance(fault, RuntimeError) and "start new thread" in str(fault)
+    return isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and "start new thread" in str(fault))
 
 
 def report_if_out_of_threads(fault: BaseException) -> None:
@@ -88,12 +92,14 @@ def report_if_out_of_threads(fault: BaseException) -> None:
 def vital_thread(function, name: str) -> threading.Thread:
     """A daemon thread, not started, that the process cannot do without: what ends it, but its own return, is reported
     as the death of the process."""
+
     def run():
         try:
             function()
         except BaseException as fault:
             LOG.debug("the fault of the thread %s", name, exc_info=True)
             report_death(f"the thread {name} met a fault of its own ({fault!r}); see the log of this service")
+
     return threading.Thread(target=run, name=name, daemon=True)
 
 

@@ -12,12 +12,19 @@ SERVICE_DOWN_TIME = 60.0
 
 GROUP = cfg.OptGroup("conductor", "The conductors, of the API level and of the cells")
 OPTS = [
-    cfg.StrOpt("rpc_topic", default=TOPIC,
-               help="RPC topic of the API level's conductors; that of the conductors of a cell is this one, \".cell.\" "
-                    "and the cell's name."),
-    cfg.FloatOpt("service_down_time", default=SERVICE_DOWN_TIME, min=0.1,
-                 help="Seconds after which a host that is not heard of takes no instances. Several times "
-                      "[compute_agent] report_interval."),
+    cfg.StrOpt(
+        "rpc_topic",
+        default=TOPIC,
+        help='RPC topic of the API level\'s conductors; that of the conductors of a cell is this one, ".cell." '
+        "and the cell's name.",
+    ),
+    cfg.FloatOpt(
+        "service_down_time",
+        default=SERVICE_DOWN_TIME,
+        min=0.1,
+        help="Seconds after which a host that is not heard of takes no instances. Several times "
+        "[compute_agent] report_interval.",
+    ),
 ]
 
 
@@ -36,8 +43,13 @@ class ConductorAPI:
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
         """Find hosts and build; returns a Future of one BuildOutcome for each instance."""
-        return self._client.call_async(context, "schedule_and_build_instances", timeout=self._timeout,
-                                       spec_obj=spec_obj, instance_uuids=list(instance_uuids))
+        return self._client.call_async(
+            context,
+            "schedule_and_build_instances",
+            timeout=self._timeout,
+            spec_obj=spec_obj,
+            instance_uuids=list(instance_uuids),
+        )
 
     def ping(self, timeout):
         """Return when a conductor of the API level answers; NoAnswer or NoSuchServer when none does in time."""

@@ -20,38 +20,60 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 CELLS_GROUP = cfg.OptGroup("cells", "The cells and their logs")
 CELLS_OPTS = [
-    cfg.StrOpt("cell0_log", secret=True,
-               help="URL of the API level's own log: sqlite:////path/to/file.db or "
-                    "rabbit://user:password@host:port/vhost?stream=NAME, with several brokers in the form of "
-                    "transport_url. Schedulers need it."),
-    cfg.ListOpt("enabled", default=[],
-                help="Names of the cells. Each has a section [cell:NAME]."),
-    cfg.BoolOpt("require_accounts",
-                help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME "
-                     "(or ROLE) of their producer ROLE/NAME. Without it, "
-                     "each log stays as it is. The same for all services."),
-    cfg.IntOpt("catch_up_timeout", default=600, min=1,
-               help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that "
-                    "is away is waited for without end, which does not count."),
+    cfg.StrOpt(
+        "cell0_log",
+        secret=True,
+        help="URL of the API level's own log: sqlite:////path/to/file.db or "
+        "rabbit://user:password@host:port/vhost?stream=NAME, with several brokers in the form of "
+        "transport_url. Schedulers need it.",
+    ),
+    cfg.ListOpt("enabled", default=[], help="Names of the cells. Each has a section [cell:NAME]."),
+    cfg.BoolOpt(
+        "require_accounts",
+        help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME "
+        "(or ROLE) of their producer ROLE/NAME. Without it, "
+        "each log stays as it is. The same for all services.",
+    ),
+    cfg.IntOpt(
+        "catch_up_timeout",
+        default=600,
+        min=1,
+        help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that "
+        "is away is waited for without end, which does not count.",
+    ),
 ]
 
-SNAPSHOTS_GROUP = cfg.OptGroup("snapshots",
-                               "Where the state of logs is kept, so that a start need not read all of them")
+SNAPSHOTS_GROUP = cfg.OptGroup(
+    "snapshots", "Where the state of logs is kept, so that a start need not read all of them"
+)
 SNAPSHOTS_OPTS = [
-    cfg.StrOpt("url", secret=True,
-               help="file:///DIRECTORY, or redis://[:PASSWORD@]HOST:PORT/DB for services on several machines. Without "
-                    "it every start reads the logs from their first record, and records may not be removed from them."),
-    cfg.FloatOpt("interval", default=600.0, min=1.0,
-                 help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers "
-                      "that of cell0. Keep a multiple of it in the logs."),
+    cfg.StrOpt(
+        "url",
+        secret=True,
+        help="file:///DIRECTORY, or redis://[:PASSWORD@]HOST:PORT/DB for services on several machines. Without "
+        "it every start reads the logs from their first record, and records may not be removed from them.",
+    ),
+    cfg.FloatOpt(
+        "interval",
+        default=600.0,
+        min=1.0,
+        help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers "
+        "that of cell0. Keep a multiple of it in the logs.",
+    ),
 ]
 
-CELL_GROUP = cfg.OptGroup("cell:NAME", "One cell: a section for each name in [cells] enabled",
-                          help="A section for each name in [cells] enabled, such as [cell:cell1].")
+CELL_GROUP = cfg.OptGroup(
+    "cell:NAME",
+    "One cell: a section for each name in [cells] enabled",
+    help="A section for each name in [cells] enabled, such as [cell:cell1].",
+)
 CELL_OPTS = [
     cfg.StrOpt("log", secret=True, help="URL of the cell's log, as [cells] cell0_log."),
-    cfg.StrOpt("transport_url", secret=True,
-               help="Message queue of the cell, in oslo.messaging's form. Without it, it is that of [DEFAULT]."),
+    cfg.StrOpt(
+        "transport_url",
+        secret=True,
+        help="Message queue of the cell, in oslo.messaging's form. Without it, it is that of [DEFAULT].",
+    ),
     cfg.StrOpt("uuid", help="UUID of the cell's CellMapping in nova. A compute agent does without."),
 ]
 
@@ -67,9 +89,14 @@ class Cell(NamedTuple):
 
 def list_opts():
     """All options of this package, for oslo-config-generator."""
-    return [(CELLS_GROUP, CELLS_OPTS), (CELL_GROUP, CELL_OPTS), (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
-            (scheduler.GROUP, scheduler.OPTS),
-            (conductor.GROUP, conductor.OPTS), (agent.GROUP, agent.OPTS)]
+    return [
+        (CELLS_GROUP, CELLS_OPTS),
+        (CELL_GROUP, CELL_OPTS),
+        (SNAPSHOTS_GROUP, SNAPSHOTS_OPTS),
+        (scheduler.GROUP, scheduler.OPTS),
+        (conductor.GROUP, conductor.OPTS),
+        (agent.GROUP, agent.OPTS),
+    ]
 
 
 def set_defaults() -> None:
@@ -77,6 +104,7 @@ def set_defaults() -> None:
     import oslo_messaging
 
     from rpc_api.bus import DEFAULT_EXCHANGE
+
     oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
@@ -99,8 +127,9 @@ def register_in(conf, group, options) -> None:
 def cell0_log(conf) -> str:
     """URL of cell0's log; UsageError when it is not set."""
     if not conf.cells.cell0_log:
-        raise errors.UsageError("[cells] cell0_log is not set, wanted the URL of the API level's log; "
-                                f"add it to {_files(conf)}")
+        raise errors.UsageError(
+            f"[cells] cell0_log is not set, wanted the URL of the API level's log; add it to {_files(conf)}"
+        )
     return conf.cells.cell0_log
 
 
@@ -108,13 +137,14 @@ def check_account(conf, role: str, name: str, *urls: str) -> None:
     """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
         of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
-        for user in (parse_address(url).users if of_broker else (None,)):
+        for user in parse_address(url).users if of_broker else (None,):
             if speaks_for(user, f"{role}/{name}"):
                 continue
             raise errors.UsageError(
                 f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
                 f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "
-                f"broker; mend one of them in {_files(conf)}")
+                f"broker; mend one of them in {_files(conf)}"
+            )
 
 
 def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
@@ -128,8 +158,9 @@ def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
     logs = {conf.cells.cell0_log: CELL0}
     for cell in cells:
         if cell.log in logs:
-            raise errors.UsageError(f"{cell.name} and {logs[cell.log]} have the same log, wanted one each; "
-                                    f"mend {_files(conf)}")
+            raise errors.UsageError(
+                f"{cell.name} and {logs[cell.log]} have the same log, wanted one each; mend {_files(conf)}"
+            )
         logs[cell.log] = cell.name
     return cells
 
@@ -137,23 +168,29 @@ def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
 def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
     """One cell by its name; UsageError for what is missing or wrong."""
     if name not in conf.cells.enabled:
-        raise errors.UsageError(f"the cell {name!r} is not enabled, wanted one of "
-                                f"{', '.join(conf.cells.enabled) or '(none)'}; mend [cells] enabled in {_files(conf)}")
+        raise errors.UsageError(
+            f"the cell {name!r} is not enabled, wanted one of "
+            f"{', '.join(conf.cells.enabled) or '(none)'}; mend [cells] enabled in {_files(conf)}"
+        )
     if not _NAME.fullmatch(name) or name == CELL0:
-        raise errors.UsageError(f"{name!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and "
-                                f"not {CELL0}; mend [cells] enabled in {_files(conf)}")
+        raise errors.UsageError(
+            f"{name!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and "
+            f"not {CELL0}; mend [cells] enabled in {_files(conf)}"
+        )
     section = f"cell:{name}"
     conf.register_opts(CELL_OPTS, section)
     options = conf[section]
     if not options.log:
-        raise errors.UsageError(f"[{section}] log is not set, wanted the URL of the cell's log; add the section to "
-                                f"{_files(conf)}")
+        raise errors.UsageError(
+            f"[{section}] log is not set, wanted the URL of the cell's log; add the section to {_files(conf)}"
+        )
     if uuid_wanted and not options.uuid:
-        raise errors.UsageError(f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
-                                "(nova-manage cell_v2 list_cells; without a nova any UUID will do); "
-                                f"add it to {_files(conf)}")
-    return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log,
-                options.transport_url)
+        raise errors.UsageError(
+            f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
+            "(nova-manage cell_v2 list_cells; without a nova any UUID will do); "
+            f"add it to {_files(conf)}"
+        )
+    return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log, options.transport_url)
 
 
 def _uuid(conf, section, text):
@@ -186,6 +223,7 @@ class Buses:
 
     def _bus(self, url, checked=True):
         from rpc_api.bus import MessagingBus
+
         if url not in self._buses:
             self._buses[url] = MessagingBus(self._conf, url)
         if checked:
@@ -194,8 +232,9 @@ class Buses:
 
     def serve(self, bus, topic: str, server: str, endpoint, version: str):
         """Answer a topic on a bus; a broker that goes away meanwhile is waited for."""
-        return until_it_passes(f"the topic {topic} waits for the RPC broker",
-                               lambda: bus.serve(topic, server, [endpoint], version))
+        return until_it_passes(
+            f"the topic {topic} waits for the RPC broker", lambda: bus.serve(topic, server, [endpoint], version)
+        )
 
     def close(self) -> None:
         """Give back all connections."""

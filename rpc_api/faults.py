@@ -32,7 +32,6 @@ ROWS = (
     Row((errors.LogRefused, errors.LogClosed), LASTS),
     Row((errors.LogUnavailable, errors.NoAnswer, errors.NoSuchServer, errors.ServiceUnavailable), PASSES),
     Row(errors.NovaSchedError, LASTS),
-
     # AMQP. 403: the password, or rights.
     Row(amqp.AccessRefused, LASTS),
     # 404: a broker that starts, or a cluster that elects a leader, says it of a stream that is there.
@@ -48,33 +47,69 @@ ROWS = (
     Row((amqp.AMQPNotImplementedError, amqp.exceptions.ContentTooLarge), LASTS),
     # 541, 506, 405, 320, 313, 50x, and what the network does to frames.
     Row(amqp.AMQPError, PASSES),
-
     # TLS. "Not yet valid" is what a clock says that is not set yet, as early at boot.
     Row(ssl.SSLCertVerificationError, PASSES, texts=("not yet valid",)),
     Row(ssl.SSLCertVerificationError, LASTS),
-    Row(ssl.SSLError, LASTS, codes=(
-        "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "NO_SHARED_CIPHER",
-        "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE", "TLSV1_ALERT_UNKNOWN_CA",
-        "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED", "NO_CERTIFICATE_OR_CRL_FOUND", "KEY_VALUES_MISMATCH", "EE_KEY_TOO_SMALL")),
+    Row(
+        ssl.SSLError,
+        LASTS,
+        codes=(
+            "WRONG_VERSION_NUMBER",
+            "UNSUPPORTED_PROTOCOL",
+            "NO_PROTOCOLS_AVAILABLE",
+            "NO_SHARED_CIPHER",
+            "TLSV1_ALERT_PROTOCOL_VERSION",
+            "SSLV3_ALERT_HANDSHAKE_FAILURE",
+            "TLSV1_ALERT_UNKNOWN_CA",
+            "SSLV3_ALERT_BAD_CERTIFICATE",
+            "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+            "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+            "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+            "NO_CERTIFICATE_OR_CRL_FOUND",
+            "KEY_VALUES_MISMATCH",
+            "EE_KEY_TOO_SMALL",
+        ),
+    ),
     Row(ssl.SSLError, LASTS, texts=("PEM lib",)),
     Row(ssl.SSLError, PASSES),
-
     # DNS. Names of containers are known only while those run, so an unknown name may pass too.
-    Row(socket.gaierror, LASTS, codes=(
-        socket.EAI_SERVICE, socket.EAI_SOCKTYPE, socket.EAI_FAMILY, socket.EAI_BADFLAGS)),
+    Row(
+        socket.gaierror, LASTS, codes=(socket.EAI_SERVICE, socket.EAI_SOCKTYPE, socket.EAI_FAMILY, socket.EAI_BADFLAGS)
+    ),
     Row(socket.gaierror, PASSES),
-
     # The network and the file system.
-    Row(OSError, LASTS, codes=(
-        errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ELOOP,
-        errno.ENAMETOOLONG, errno.EINVAL, errno.EAFNOSUPPORT)),
+    Row(
+        OSError,
+        LASTS,
+        codes=(
+            errno.EACCES,
+            errno.EPERM,
+            errno.ENOENT,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EROFS,
+            errno.ELOOP,
+            errno.ENAMETOOLONG,
+            errno.EINVAL,
+            errno.EAFNOSUPPORT,
+        ),
+    ),
     Row(OSError, PASSES),
-
     # SQLite: locked, busy, a full disk and I/O errors pass.
-    Row(sqlite3.Error, PASSES, codes=(
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA)),
+    Row(
+        sqlite3.Error,
+        PASSES,
+        codes=(
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_NOMEM,
+            sqlite3.SQLITE_INTERRUPT,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_PROTOCOL,
+            sqlite3.SQLITE_SCHEMA,
+        ),
+    ),
     Row(sqlite3.Error, LASTS),
 )
 
@@ -91,8 +126,16 @@ def may_pass(fault: BaseException) -> bool:
 def row_of(fault: BaseException) -> Row | None:
     """The row that counts for ``fault``; None where none fits."""
     code, text = _code(fault), _text(fault)
-    return next((row for row in ROWS if isinstance(fault, row.kind) and (not row.codes or code in row.codes)
-                 and (not row.texts or any(part in text for part in row.texts))), None)
+    return next(
+        (
+            row
+            for row in ROWS
+            if isinstance(fault, row.kind)
+            and (not row.codes or code in row.codes)
+            and (not row.texts or any(part in text for part in row.texts))
+        ),
+        None,
+    )
 
 
 def _code(fault):

@@ -28,6 +28,7 @@ def bound(function):
     def run(*args, **kwargs):
         with of(context):
             return function(*args, **kwargs)
+
     return run
 
 

@@ -14,5 +14,8 @@ _NOISE = {
 
 def is_wanted(record: logging.LogRecord) -> bool:
     """A log filter: False for noise."""
-    return not any(record.name.startswith(prefix) and text in record.getMessage()
-                   for prefix, texts in _NOISE.items() for text in texts)
+    return not any(
+        record.name.startswith(prefix) and text in record.getMessage()
+        for prefix, texts in _NOISE.items()
+        for text in texts
+    )

@@ -13,8 +13,9 @@ def pack(value) -> bytes:
     try:
         return msgpack.packb(_sorted(value), use_bin_type=True)
     except (ValueError, OverflowError) as fault:
-        raise errors.InvalidEvent(f"a value cannot be packed ({fault}); mend the text or number in it that msgpack "
-                                  "does not take") from None
+        raise errors.InvalidEvent(
+            f"a value cannot be packed ({fault}); mend the text or number in it that msgpack does not take"
+        ) from None
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
@@ -43,4 +44,5 @@ def unpack(packed: bytes):
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as broken:
         raise errors.InvalidEvent(
             f"{len(packed)} bytes cannot be read as msgpack ({broken.__class__.__name__}: {str(broken)[:80]}); "
-            "mend their producer") from None
+            "mend their producer"
+        ) from None

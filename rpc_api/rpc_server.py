@@ -33,7 +33,6 @@ def server_class(messaging):
     from oslo_messaging.rpc.server import RPCServer
 
     class AnsweringServer(RPCServer):
-
         def __init__(self, transport, target, dispatcher, executor=None):
             super().__init__(transport, target, _Dispatcher(dispatcher), executor)
             # RuntimeError where there is not even one thread: then the service does not start.
@@ -104,15 +103,18 @@ class Serving:
             return self._server.pool.wait(timeout)
         while stopping.is_alive():
             answered = self._server.pool.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            stopping.join(STOP_SECONDS if deadline is None else min(
-                STOP_SECONDS, max(0.0, deadline - time.monotonic())))
+            stopping.join(
+                STOP_SECONDS if deadline is None else min(STOP_SECONDS, max(0.0, deadline - time.monotonic()))
+            )
             if stopping.is_alive() and not answered:
                 LOG.warning("calls of the topic %s are not answered within %s s", self._server._target.topic, timeout)
                 return False
             if stopping.is_alive() and self._server.pool.wait(0):
                 # The broker is away: it gives what was not acknowledged to others by itself.
-                LOG.info("the topic %s is left without a word to its broker, which does not answer",
-                         self._server._target.topic)
+                LOG.info(
+                    "the topic %s is left without a word to its broker, which does not answer",
+                    self._server._target.topic,
+                )
                 return True
         return True
 

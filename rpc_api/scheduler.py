@@ -17,17 +17,33 @@ CELL_DOWN_AFTER = 5.0
 
 GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
 OPTS = [
-    cfg.StrOpt("name", default=socket.gethostname(), sample_default="<the host's name>",
-               help="Name of this scheduler in the logs and on the RPC bus. Two that run at the same time must have "
-                    "different ones."),
-    cfg.StrOpt("rpc_topic", default=TOPIC,
-               help="RPC topic that the schedulers answer. A nova-conductor calls \"scheduler\". RabbitMQ's queues are "
-                    "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
-                    "another topic is needed."),
-    cfg.FloatOpt("cell_down_after", default=CELL_DOWN_AFTER, min=0.0,
-                 help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell."),
-    cfg.IntOpt("max_attempts", default=3, min=1, mutable=True,
-               help="Hosts that are tried for one instance: the selected one and its alternates."),
+    cfg.StrOpt(
+        "name",
+        default=socket.gethostname(),
+        sample_default="<the host's name>",
+        help="Name of this scheduler in the logs and on the RPC bus. Two that run at the same time must have "
+        "different ones.",
+    ),
+    cfg.StrOpt(
+        "rpc_topic",
+        default=TOPIC,
+        help='RPC topic that the schedulers answer. A nova-conductor calls "scheduler". RabbitMQ\'s queues are '
+        "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
+        "another topic is needed.",
+    ),
+    cfg.FloatOpt(
+        "cell_down_after",
+        default=CELL_DOWN_AFTER,
+        min=0.0,
+        help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell.",
+    ),
+    cfg.IntOpt(
+        "max_attempts",
+        default=3,
+        min=1,
+        mutable=True,
+        help="Hosts that are tried for one instance: the selected one and its alternates.",
+    ),
 ]
 
 
@@ -47,9 +63,16 @@ class SchedulerAPI:
         instances cannot all be placed, nova_exception.ServiceUnavailable when the scheduler cannot say so, NoAnswer
         when no scheduler is heard to work on it any more."""
         return self._client.call_async(
-            context, "select_destinations", timeout=LONG_TIMEOUT, monitored=True, spec_obj=spec_obj,
-            instance_uuids=list(instance_uuids), return_objects=True, return_alternates=return_alternates,
-            filter_properties=WITH_TERMS)
+            context,
+            "select_destinations",
+            timeout=LONG_TIMEOUT,
+            monitored=True,
+            spec_obj=spec_obj,
+            instance_uuids=list(instance_uuids),
+            return_objects=True,
+            return_alternates=return_alternates,
+            filter_properties=WITH_TERMS,
+        )
 
     def ping(self, timeout):
         """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""

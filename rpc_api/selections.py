@@ -16,16 +16,29 @@ def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_u
         except (TypeError, ValueError, KeyError):
             raise errors.UsageError(
                 f"the selection of {selection.service_host} has no allocation_request of nova_sched; "
-                "let the conductor ask a nova_sched scheduler") from None
+                "let the conductor ask a nova_sched scheduler"
+            ) from None
         cell = own["cell"]
         position = own.get("position") if position is None else position
         allocations = tuple(
             events.Allocation(uuid, resource_class, amount)
             for uuid, held in sorted(asked["allocations"].items())
-            for resource_class, amount in sorted(held["resources"].items()))
+            for resource_class, amount in sorted(held["resources"].items())
+        )
         rule = events.GroupRule(*own["rule"]) if own["rule"] else None
         guest = bytes.fromhex(own["guest"]) if own.get("guest") else None
-        claims.append(events.ClaimProposed(
-            own["claim_uuid"] or new_uuid(), instance_uuid, instance_uuid, request_id, project_id,
-            selection.service_host, allocations, rule, False, guest))
+        claims.append(
+            events.ClaimProposed(
+                own["claim_uuid"] or new_uuid(),
+                instance_uuid,
+                instance_uuid,
+                request_id,
+                project_id,
+                selection.service_host,
+                allocations,
+                rule,
+                False,
+                guest,
+            )
+        )
     return cell, tuple(claims), -1 if position is None else position

@@ -1,5 +1,4 @@
-"""How a service waits for what it needs and cannot have now: it logs so, rarely, and tries again after growing pauses.
-"""
+"""How a service waits for what it needs and cannot have now: it logs so, rarely, and tries again after growing pauses."""
 
 import logging
 import time
@@ -71,7 +70,7 @@ def until_it_passes(what: str, function: Callable, seconds: float | None = None,
         try:
             result = function()
         except errors.NovaSchedError as fault:
-            if not faults.may_pass(fault) or seconds is not None and clock.monotonic() - began >= seconds:
+            if not faults.may_pass(fault) or (seconds is not None and clock.monotonic() - began >= seconds):
                 raise
             outage.met(fault)
         else:

@@ -26,6 +26,7 @@ EPOCH = uuid_of("epoch")
 
 # --- what hosts say ----------------------------------------------------------------------------------------------
 
+
 def inventory_of(resource_class="VCPU", total=8, reserved=0, min_unit=1, max_unit=None, step_size=1, ratio=1.0):
     """What a provider has of one class; ``max_unit`` is the total unless it is given."""
     max_unit = total if max_unit is None else max_unit
@@ -34,16 +35,26 @@ def inventory_of(resource_class="VCPU", total=8, reserved=0, min_unit=1, max_uni
 
 def provider(name, *inventories, parent=-1, traits=(), aggregates=()):
     """A provider whose uuid is that of its name."""
-    return events.Provider(uuid_of(name), name, parent, tuple(inventories), tuple(traits),
-                           tuple(uuid_of(one) for one in aggregates))
+    return events.Provider(
+        uuid_of(name), name, parent, tuple(inventories), tuple(traits), tuple(uuid_of(one) for one in aggregates)
+    )
 
 
 def tree(host, *children, inventories=None, root=None, **facts):
     """A HostInventory: a root provider with 8 VCPU and 16384 MEMORY_MB unless told otherwise, and its children."""
     if inventories is None:
         inventories = (inventory_of(), inventory_of("MEMORY_MB", 16384))
-    facts = {"nodename": host, "availability_zone": None, "host_ip": None, "hypervisor_type": "QEMU",
-             "hypervisor_version": 8002000, "cpu_info": "{}", "supported_instances": (), "stats": {}, **facts}
+    facts = {
+        "nodename": host,
+        "availability_zone": None,
+        "host_ip": None,
+        "hypervisor_type": "QEMU",
+        "hypervisor_version": 8002000,
+        "cpu_info": "{}",
+        "supported_instances": (),
+        "stats": {},
+        **facts,
+    }
     return events.HostInventory(**facts, providers=(provider(root or host, *inventories), *children))
 
 
@@ -54,8 +65,9 @@ def pool(count, vendor_id="8086", product_id="1520", numa_node=None, **tags):
 
 def status(disabled=False, forced_down=False, num_io_ops=0, failed_builds=0, metrics=None):
     """A HostStatus; a quiet, enabled host unless told otherwise."""
-    return events.HostStatus(disabled, "maintenance" if disabled else None, forced_down, num_io_ops, failed_builds,
-                             metrics or {})
+    return events.HostStatus(
+        disabled, "maintenance" if disabled else None, forced_down, num_io_ops, failed_builds, metrics or {}
+    )
 
 
 def consumer(name, *allocations, rule=None):
@@ -71,18 +83,25 @@ def report(host, *consumers, inventory=None, server=None, consumers_digest=None,
     if not isinstance(inventory, bytes):
         inventory = pack(inventory or tree(host))
     true_digest = digest.consumers_digest(consumers)
-    return events.HostReported(host, server or f"agent-of-{host}", inventory, status(**facts),
-                               pack(events.HostConsumers(tuple(consumers))),
-                               true_digest if consumers_digest is None else consumers_digest)
+    return events.HostReported(
+        host,
+        server or f"agent-of-{host}",
+        inventory,
+        status(**facts),
+        pack(events.HostConsumers(tuple(consumers))),
+        true_digest if consumers_digest is None else consumers_digest,
+    )
 
 
 def confirmation(said) -> tuple:
     """The HostConfirmed that is true after a HostReported."""
-    return events.HostConfirmed(said.host, digest.host_digest(
-        digest.inventory_digest(said.inventory), said.status, said.consumers_digest))
+    return events.HostConfirmed(
+        said.host, digest.host_digest(digest.inventory_digest(said.inventory), said.status, said.consumers_digest)
+    )
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
+
 
 def of(provider_name, amount, resource_class="VCPU"):
     """An allocation."""
@@ -97,8 +116,16 @@ def rule(group="group", policy="spread", domain="host", partition="", limit=1):
 def claim(name, host, *allocations, attempt="", instance=None, rule=None, forced=False):
     """A ClaimProposed of the consumer ``name`` (its instance unless another is given); 1 VCPU if nothing is said."""
     return events.ClaimProposed(
-        uuid_of(f"claim of {name}{attempt}"), uuid_of(name), uuid_of(instance or name), f"req-{name}", "project", host,
-        allocations or (of(host, 1),), rule, forced)
+        uuid_of(f"claim of {name}{attempt}"),
+        uuid_of(name),
+        uuid_of(instance or name),
+        f"req-{name}",
+        "project",
+        host,
+        allocations or (of(host, 1),),
+        rule,
+        forced,
+    )
 
 
 def released(name, attempt=""):
@@ -127,6 +154,7 @@ def moved(host, source, destination):
 
 
 # --- producers and records ---------------------------------------------------------------------------------------
+
 
 class Voice:
     """A producer: numbers its events, and can start again in a later incarnation."""
@@ -192,8 +220,11 @@ class Cell:
 
     def holdings(self) -> dict:
         """(host, consumer uuid) -> state of what is held."""
-        return {(host.name, entry.consumer_uuid): entry.state
-                for host in self.projection.hosts.values() for entry in host.entries.values()}
+        return {
+            (host.name, entry.consumer_uuid): entry.state
+            for host in self.projection.hosts.values()
+            for entry in host.entries.values()
+        }
 
 
 def result(outcomes, noted, quarantined):

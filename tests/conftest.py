@@ -12,15 +12,15 @@ import pytest
 
 from tests.servers import RabbitServer, RedisServer, ServerMissing
 
-
 #: What takes longest for its number of tests goes first, so that test processes side by side end together.
 FIRST = ("tests/simulation/", "tests/cloud/", "tests/service/", "tests/faults/", "tests/peers/")
 
 
 def pytest_collection_modifyitems(items):
     """Put the slow directories first; within them and behind them the order stays."""
-    items.sort(key=lambda item: next((place for place, path in enumerate(FIRST) if item.nodeid.startswith(path)),
-                                     len(FIRST)))
+    items.sort(
+        key=lambda item: next((place for place, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST))
+    )
 
 
 def running(server_class):

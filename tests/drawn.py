@@ -29,8 +29,9 @@ def frozen(name, well=False, **given):
     """Frozen records of the class ``name``; ``given`` are strategies for some of its fields.
     With ``well`` all packed objects in it, and in what it holds, can be unpacked."""
     cls = TABLE[name]
-    parts = [given[field_name] if field_name in given else _values(field, well)
-             for field_name, field in cls.fields.items()]
+    parts = [
+        given[field_name] if field_name in given else _values(field, well) for field_name, field in cls.fields.items()
+    ]
     return st.tuples(*parts).map(cls.Frozen._make)
 
 

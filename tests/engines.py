@@ -46,10 +46,13 @@ class TinyCloud:
 
     def engine(self, name):
         """A new engine that has read everything."""
+
         def publish(cell, *data):
             return 1, self.append(cell, f"scheduler/{name}", *data)
-        engine = Engine(self.cells, self.policy, f"scheduler/{name}", publish, lambda: next(self._uuids), self.clock,
-                        **self.options)
+
+        engine = Engine(
+            self.cells, self.policy, f"scheduler/{name}", publish, lambda: next(self._uuids), self.clock, **self.options
+        )
         self.engines[name] = engine
         for cell in self.logs:
             self._read[name, cell] = 0
@@ -68,36 +71,55 @@ class TinyCloud:
         """A host reports."""
         root = events.Provider(uuid_of(name), name, -1, (events.Inventory("VCPU", vcpus, 0, 1, vcpus, 1, 1.0),), (), ())
         inventory = events.HostInventory(name, None, None, "QEMU", 1, "{}", (), {}, (root,))
-        self.append(cell, f"compute_agent/{name}", events.HostReported(
-            name, "agents", pack(inventory), status, pack(events.HostConsumers(consumers)),
-            digest.consumers_digest(consumers)))
+        self.append(
+            cell,
+            f"compute_agent/{name}",
+            events.HostReported(
+                name,
+                "agents",
+                pack(inventory),
+                status,
+                pack(events.HostConsumers(consumers)),
+                digest.consumers_digest(consumers),
+            ),
+        )
 
     def deliver(self, name, cell, records=None):
         """Give an engine the next records of a log, by default all that are there."""
         start = self._read[name, cell]
-        batch = self.logs[cell][start:None if records is None else start + records]
+        batch = self.logs[cell][start : None if records is None else start + records]
         self._read[name, cell] += len(batch)
         if batch:
-            self.engines[name].on_records(cell, [
-                (start + number, codec.decode_record(payload)) for number, payload in enumerate(batch)])
+            self.engines[name].on_records(
+                cell, [(start + number, codec.decode_record(payload)) for number, payload in enumerate(batch)]
+            )
 
     def settle(self, *names):
         """Deliver everything to everybody until nothing comes any more."""
-        while any(self._read[name, cell] < len(log)
-                  for name in names or self.engines for cell, log in self.logs.items()):
+        while any(
+            self._read[name, cell] < len(log) for name in names or self.engines for cell, log in self.logs.items()
+        ):
             for name in names or self.engines:
                 for cell in self.logs:
                     self.deliver(name, cell)
 
     def events(self, cell, name=None):
         """The data of all events of a log, of one type if named."""
-        return [event.data for payload in self.logs[cell] for event in codec.decode_record(payload).events
-                if name in (None, event.name)]
+        return [
+            event.data
+            for payload in self.logs[cell]
+            for event in codec.decode_record(payload).events
+            if name in (None, event.name)
+        ]
 
     def ask(self, engine, *instances, vcpus=2, group=None, alternates=0, **fields):
         """Ask an engine for hosts; returns the Ask."""
-        ask = Ask(request(f"req-{instances[0]}", vcpus, group, **fields), [uuid_of(one) for one in instances],
-                  alternates, self.clock.monotonic())
+        ask = Ask(
+            request(f"req-{instances[0]}", vcpus, group, **fields),
+            [uuid_of(one) for one in instances],
+            alternates,
+            self.clock.monotonic(),
+        )
         engine.on_ask(ask)
         return ask
 
@@ -105,8 +127,9 @@ class TinyCloud:
 def request(request_id, vcpus, group=None, **fields):
     """A SchedulingRequest for some VCPUs."""
     groups = (events.ResourceGroup("", (events.ResourceAmount("VCPU", vcpus),), (), (), (), (), (), None),)
-    plain = events.SchedulingRequest(request_id, "project", "small", {}, {}, groups, "", (), (), (), None, (), (), (),
-                                     None, None, None, group, False)
+    plain = events.SchedulingRequest(
+        request_id, "project", "small", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None, group, False
+    )
     return plain._replace(**fields)
 
 

@@ -32,8 +32,9 @@ def check(projection) -> None:
         running = [entry for entry in host.entries.values() if entry.state is RUNNING]
         for entry in running:
             # An agent may know nothing of a guest of which the claim said something.
-            assert entry.hash in [consumer_hash(entry.instance_uuid, entry.allocations, guest)
-                                  for guest in (entry.guest, None)]
+            assert entry.hash in [
+                consumer_hash(entry.instance_uuid, entry.allocations, guest) for guest in (entry.guest, None)
+            ]
         assert host.running_digest == MASK & sum(entry.hash for entry in running)
         _check_devices(table, host, tree)
     assert providers == projection.provider_hosts
@@ -112,8 +113,13 @@ def _check_status(table, host):
 def _check_groups(groups, members):
     """The index of server groups counts exactly the entries that have a rule."""
     assert {group: set(entries.values()) for group, entries in groups.members.items()} == dict(members)
-    counted = {group: {domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))
-                       for domain in {entry.rule.domain for entry in entries}} for group, entries in members.items()}
+    counted = {
+        group: {
+            domain: dict(Counter(entry.rule.partition for entry in entries if entry.rule.domain == domain))
+            for domain in {entry.rule.domain for entry in entries}
+        }
+        for group, entries in members.items()
+    }
     assert groups.domains == counted
 
 

@@ -67,7 +67,7 @@ def free_port() -> int:
     """Return a TCP port that was free on 127.0.0.1 a moment ago, and that nobody else is given."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     while True:
-        port = secrets.choice(PORTS[worker % TEST_JOBS_MAX::TEST_JOBS_MAX])
+        port = secrets.choice(PORTS[worker % TEST_JOBS_MAX :: TEST_JOBS_MAX])
         if port in _given:
             continue
         with socket.socket() as sock, contextlib.suppress(OSError):
@@ -124,9 +124,11 @@ class _Server:
     def wait_kept(self) -> None:
         """Wait until the server has on its disk who coordinates its streams: killed within the first second after the
         first of them was declared, it forgets that, and none of them comes back."""
-        wait_until(lambda: any(b"rabbit_stream_coordinator" in path.read_bytes()
-                               for path in self.dir.rglob("names.dets")), 20,
-                   "the coordinator of the streams is not on the disk")
+        wait_until(
+            lambda: any(b"rabbit_stream_coordinator" in path.read_bytes() for path in self.dir.rglob("names.dets")),
+            20,
+            "the coordinator of the streams is not on the disk",
+        )
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a power cut does; its data stay."""
@@ -149,11 +151,21 @@ class _Server:
     def _spawn(self, command: list[str], env: dict | None = None) -> subprocess.Popen:
         with open(self.dir / "console.log", "ab") as console:
             process = subprocess.Popen(
-                command, env=env, cwd=self.dir, stdin=subprocess.DEVNULL,
-                stdout=console, stderr=console, start_new_session=True)
+                command,
+                env=env,
+                cwd=self.dir,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
             self._watchers[process.pid] = subprocess.Popen(
-                ["/bin/sh", "-c", WATCH, str(process.pid)], stdin=subprocess.PIPE,
-                stdout=console, stderr=console, start_new_session=True)
+                ["/bin/sh", "-c", WATCH, str(process.pid)],
+                stdin=subprocess.PIPE,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
         return process
 
     def _end(self, process: subprocess.Popen | None, signal_number: int) -> None:
@@ -222,9 +234,23 @@ class RedisServer(_Server):
         super().__init__("redis")
 
     def start(self) -> None:
-        self._process = self._spawn([
-            self._program, "--port", str(self.port), "--bind", self.host, "--dir", str(self.dir),
-            "--save", "", "--appendonly", "no", "--daemonize", "no"])
+        self._process = self._spawn(
+            [
+                self._program,
+                "--port",
+                str(self.port),
+                "--bind",
+                self.host,
+                "--dir",
+                str(self.dir),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--daemonize",
+                "no",
+            ]
+        )
         wait_until(lambda: self._accepts(self._ping), START_SECONDS_MAX, f"{self!r} did not start")
 
     def url(self, database: int = 0) -> str:
@@ -263,9 +289,28 @@ class RabbitServer(_Server):
         if openssl is None:
             return False
         subprocess.run(
-            [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", f"subjectAltName=IP:{self.host}", "-out", self.ca_file, "-keyout", self.dir / "key.pem"],
-            check=True, capture_output=True, timeout=60)
+            [
+                openssl,
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                f"subjectAltName=IP:{self.host}",
+                "-out",
+                self.ca_file,
+                "-keyout",
+                self.dir / "key.pem",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
         return True
 
     def _write_config(self) -> dict[str, str]:
@@ -273,30 +318,46 @@ class RabbitServer(_Server):
         cookie = self.dir / ".erlang.cookie"
         cookie.write_text((self._peer.dir / cookie.name).read_text() if self._peer else secrets.token_hex(16))
         cookie.chmod(0o400)
-        (self.dir / "rabbitmq.conf").write_text("\n".join([
-            f"listeners.tcp.1 = {self.host}:{self.port}",
-            f"default_user = {self.user}",
-            f"default_pass = {self.password}",
-            "disk_free_limit.absolute = 50MB",
-            "log.console = false",
-            *self._settings,
-            *([] if self._peer is None else [
-                "cluster_formation.peer_discovery_backend = classic_config",
-                f"cluster_formation.classic_config.nodes.1 = {self._peer.node}",
-                f"cluster_formation.classic_config.nodes.2 = {self.node}",
-            ]),
-            *([] if self.tls_port is None else [
-                f"listeners.ssl.1 = {self.host}:{self.tls_port}",
-                f"ssl_options.cacertfile = {self.ca_file}",
-                f"ssl_options.certfile = {self.ca_file}",
-                f"ssl_options.keyfile = {self.dir / 'key.pem'}",
-                "ssl_options.verify = verify_none",
-            ]),
-            ""]))
+        (self.dir / "rabbitmq.conf").write_text(
+            "\n".join(
+                [
+                    f"listeners.tcp.1 = {self.host}:{self.port}",
+                    f"default_user = {self.user}",
+                    f"default_pass = {self.password}",
+                    "disk_free_limit.absolute = 50MB",
+                    "log.console = false",
+                    *self._settings,
+                    *(
+                        []
+                        if self._peer is None
+                        else [
+                            "cluster_formation.peer_discovery_backend = classic_config",
+                            f"cluster_formation.classic_config.nodes.1 = {self._peer.node}",
+                            f"cluster_formation.classic_config.nodes.2 = {self.node}",
+                        ]
+                    ),
+                    *(
+                        []
+                        if self.tls_port is None
+                        else [
+                            f"listeners.ssl.1 = {self.host}:{self.tls_port}",
+                            f"ssl_options.cacertfile = {self.ca_file}",
+                            f"ssl_options.certfile = {self.ca_file}",
+                            f"ssl_options.keyfile = {self.dir / 'key.pem'}",
+                            "ssl_options.verify = verify_none",
+                        ]
+                    ),
+                    "",
+                ]
+            )
+        )
         (self.dir / "rabbitmq-env.conf").write_text("")
         (self.dir / "enabled_plugins").write_text("[].\n")
-        env = {name: value for name, value in os.environ.items()
-               if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_SOCKET"))}
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_SOCKET"))
+        }
         env |= {
             "HOME": str(self.dir),
             "RABBITMQ_NODENAME": self.node,
@@ -318,7 +379,8 @@ class RabbitServer(_Server):
         if self._epmd is None and self._peer is None:
             # Ours, in the foreground: the one that Erlang starts by itself outlives the node.
             self._epmd = self._spawn(
-                [self._epmd_program, "-port", self._env["ERL_EPMD_PORT"], "-address", self.host], self._env)
+                [self._epmd_program, "-port", self._env["ERL_EPMD_PORT"], "-address", self.host], self._env
+            )
         self._process = self._spawn([f"{self._scripts}/rabbitmq-server"], self._env)
         wait_until(lambda: self._accepts(self._handshake), START_SECONDS_MAX, f"{self!r} did not start")
 
@@ -347,8 +409,10 @@ class RabbitServer(_Server):
         if stream:
             options = {"stream": stream} | options
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
-        return (f"rabbit://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}"
-                f"/{'' if vhost == '/' else quote(vhost, safe='')}{'?' + query if query else ''}")
+        return (
+            f"rabbit://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}"
+            f"/{'' if vhost == '/' else quote(vhost, safe='')}{'?' + query if query else ''}"
+        )
 
     def rabbitmqctl(self, *args: str) -> str:
         """Run rabbitmqctl against this node and return its output; ServerFailed when it fails."""
@@ -360,15 +424,22 @@ class RabbitServer(_Server):
 
     def _control(self, program: str, *args: str) -> str:
         done = subprocess.run(
-            [f"{self._scripts}/{program}", "--quiet", "-n", self.node, *args], env=self._env, cwd=self.dir,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+            [f"{self._scripts}/{program}", "--quiet", "-n", self.node, *args],
+            env=self._env,
+            cwd=self.dir,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         if done.returncode:
             shown = re.sub(r"\s+", " ", done.stderr + done.stdout)[-1000:]
             raise ServerFailed(f"{program} {args[0]} ended with {done.returncode}: {shown}")
         return done.stdout
 
-    def add_user(self, name: str, password: str, configure: str = "", write: str = "", read: str = "",
-                 vhost: str = "/") -> None:
+    def add_user(
+        self, name: str, password: str, configure: str = "", write: str = "", read: str = "", vhost: str = "/"
+    ) -> None:
         """Add a user whose permissions in ``vhost`` are these three patterns ("" matches nothing)."""
         self.add_vhost(vhost, {name: (password, configure, write, read)})
 
@@ -378,11 +449,20 @@ class RabbitServer(_Server):
         users = users or {}
         patterns = {self.user: (".*",) * 3} | {name: patterns for name, (_, *patterns) in users.items()}
         path = self.dir / f"definitions-{secrets.token_hex(4)}.json"
-        path.write_text(json.dumps({
-            "vhosts": [{"name": vhost}],
-            "users": [{"name": name, "password": password, "tags": ""} for name, (password, *_) in users.items()],
-            "permissions": [{"user": name, "vhost": vhost, "configure": configure, "write": write, "read": read}
-                            for name, (configure, write, read) in patterns.items()]}))
+        path.write_text(
+            json.dumps(
+                {
+                    "vhosts": [{"name": vhost}],
+                    "users": [
+                        {"name": name, "password": password, "tags": ""} for name, (password, *_) in users.items()
+                    ],
+                    "permissions": [
+                        {"user": name, "vhost": vhost, "configure": configure, "write": write, "read": read}
+                        for name, (configure, write, read) in patterns.items()
+                    ],
+                }
+            )
+        )
         self.rabbitmqctl("import_definitions", str(path))
 
     def _handshake(self) -> bool:
@@ -421,14 +501,17 @@ class RabbitCluster:
     @property
     def transport_url(self) -> str:
         """Its URL with all of its nodes, as oslo.messaging takes it."""
-        return "rabbit://{}/".format(",".join(
-            f"{node.user}:{node.password}@{self._place(node)}" for node in self.nodes))
+        return "rabbit://{}/".format(
+            ",".join(f"{node.user}:{node.password}@{self._place(node)}" for node in self.nodes)
+        )
 
     def leader(self, stream: str) -> RabbitServer:
         """The node that leads a stream now; ServerFailed when there is none for long."""
+
         def look():
             asked = next(node for node in self.nodes if node.runs)
             return {name: one for name, one in self._leaders(asked)}.get(stream)
+
         name = wait_until(look, START_SECONDS_MAX, f"the stream {stream} has no leader")
         return next(node for node in self.nodes if node.node == name)
 

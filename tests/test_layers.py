@@ -16,13 +16,48 @@ ALLOWED = {
 }
 CORE = ("projection", "filters", "weighers", "selection")
 #: The core imports of the project only itself and the language; never what talks to a log, a bus or a clock.
-CORE_MAY_IMPORT = ("nova_sched.projection", "nova_sched.filters", "nova_sched.weighers", "nova_sched.selection",
-                   "rpc_api.accounts", "rpc_api.codec", "rpc_api.digest", "rpc_api.errors", "rpc_api.events",
-                   "rpc_api.objects.image_meta", "rpc_api.packing", "rpc_api.proof")
+CORE_MAY_IMPORT = (
+    "nova_sched.projection",
+    "nova_sched.filters",
+    "nova_sched.weighers",
+    "nova_sched.selection",
+    "rpc_api.accounts",
+    "rpc_api.codec",
+    "rpc_api.digest",
+    "rpc_api.errors",
+    "rpc_api.events",
+    "rpc_api.objects.image_meta",
+    "rpc_api.packing",
+    "rpc_api.proof",
+)
 #: Modules that bring a clock, chance, the environment, configuration or I/O.
-IMPURE_MODULES = {"time", "datetime", "random", "secrets", "os", "io", "pathlib", "socket", "subprocess", "threading",
-                  "queue", "logging", "oslo_config", "oslo_log", "oslo_messaging", "oslo_service", "kombu", "sqlite3",
-                  "redis", "requests", "tempfile", "shutil", "asyncio", "multiprocessing", "eventlet"}
+IMPURE_MODULES = {
+    "time",
+    "datetime",
+    "random",
+    "secrets",
+    "os",
+    "io",
+    "pathlib",
+    "socket",
+    "subprocess",
+    "threading",
+    "queue",
+    "logging",
+    "oslo_config",
+    "oslo_log",
+    "oslo_messaging",
+    "oslo_service",
+    "kombu",
+    "sqlite3",
+    "redis",
+    "requests",
+    "tempfile",
+    "shutil",
+    "asyncio",
+    "multiprocessing",
+    "eventlet",
+}
 IMPURE_CALLS = {"open", "input", "print", "id", "hash"}
 IMPURE_ATTRIBUTES = {("uuid", "uuid1"), ("uuid", "uuid4"), ("np", "random"), ("numpy", "random"), ("sys", "argv")}
 
@@ -42,8 +77,11 @@ def imports(path):
 
 
 def upward(path, package):
-    return [f"{path.relative_to(ROOT)}:{line} imports {name}" for line, name in imports(path)
-            if name.split(".")[0] in ALLOWED and name.split(".")[0] not in ALLOWED[package] | {package}]
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for line, name in imports(path)
+        if name.split(".")[0] in ALLOWED and name.split(".")[0] not in ALLOWED[package] | {package}
+    ]
 
 
 def impurities(path):
@@ -51,14 +89,20 @@ def impurities(path):
     for line, name in imports(path):
         if name.split(".")[0] in IMPURE_MODULES:
             yield f"{path.relative_to(ROOT)}:{line} imports {name}"
-        if name.split(".")[0] in ALLOWED and not name.startswith(CORE_MAY_IMPORT) and name not in (
-                "nova_sched.filters", "nova_sched.weighers", "rpc_api.errors", "rpc_api.events"):
+        if (
+            name.split(".")[0] in ALLOWED
+            and not name.startswith(CORE_MAY_IMPORT)
+            and name not in ("nova_sched.filters", "nova_sched.weighers", "rpc_api.errors", "rpc_api.events")
+        ):
             yield f"{path.relative_to(ROOT)}:{line} imports {name}, which is not of the core"
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
             yield f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.id}()"
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
-                node.value.id, node.attr) in IMPURE_ATTRIBUTES:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in IMPURE_ATTRIBUTES
+        ):
             yield f"{path.relative_to(ROOT)}:{node.lineno} uses {node.value.id}.{node.attr}"
 
 
@@ -76,13 +120,16 @@ def test_the_core_is_pure(package):
     assert modules(f"nova_sched/{package}")
 
 
-@pytest.mark.parametrize("source, fault", [
-    ("import time\n", "imports time"),
-    ("import numpy as np\nnp.random.rand()\n", "uses np.random"),
-    ("from nova_sched.service import engine\n", "not of the core"),
-    ("open('x')\n", "calls open()"),
-    ("import uuid\nuuid.uuid4()\n", "uses uuid.uuid4"),
-])
+@pytest.mark.parametrize(
+    "source, fault",
+    [
+        ("import time\n", "imports time"),
+        ("import numpy as np\nnp.random.rand()\n", "uses np.random"),
+        ("from nova_sched.service import engine\n", "not of the core"),
+        ("open('x')\n", "calls open()"),
+        ("import uuid\nuuid.uuid4()\n", "uses uuid.uuid4"),
+    ],
+)
 def test_the_check_sees_impurity(tmp_path, monkeypatch, source, fault):
     monkeypatch.setattr("tests.test_layers.ROOT", tmp_path)
     path = tmp_path / "core.py"

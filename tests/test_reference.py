@@ -23,7 +23,8 @@ def test_the_reference_is_what_the_code_says(page):
     path = FOLDER / page
     written = path.read_text() if path.exists() else ""
     assert written == GENERATOR.PAGES[page]().rstrip() + "\n", (
-        f"docs/reference/{page} is not what the code says, wanted what `{GENERATOR.COMMAND}` writes; run it and commit")
+        f"docs/reference/{page} is not what the code says, wanted what `{GENERATOR.COMMAND}` writes; run it and commit"
+    )
 
 
 def test_an_option_that_there_is_not_is_named():
@@ -31,7 +32,9 @@ def test_an_option_that_there_is_not_is_named():
         list(GENERATOR.option_rows(["[metrics] nothing"]))
 
 
-@pytest.mark.parametrize("text, section, name", [
-    ("x", "filter_scheduler", "x"), ("[metrics] x", "metrics", "x"), ("[cell:NAME] log", "cell:NAME", "log")])
+@pytest.mark.parametrize(
+    "text, section, name",
+    [("x", "filter_scheduler", "x"), ("[metrics] x", "metrics", "x"), ("[cell:NAME] log", "cell:NAME", "log")],
+)
 def test_options_are_of_the_filter_scheduler_unless_said(text, section, name):
     assert GENERATOR.named_option(text) == (section, name)

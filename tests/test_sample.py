@@ -19,9 +19,21 @@ NOT_ONLY_OURS = "[neutron]"
 
 
 def run(module, *arguments):
-    return subprocess.run([sys.executable, "-W", "ignore", "-c", f"from oslo_config import {module}; "
-                           f"import sys; sys.exit({module}.main({'sys.argv[1:]' if module == 'generator' else ''}))",
-                           *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            f"from oslo_config import {module}; "
+            f"import sys; sys.exit({module}.main({'sys.argv[1:]' if module == 'generator' else ''}))",
+            *map(str, arguments),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
 
 
 def our_blocks(text):
@@ -41,11 +53,27 @@ def test_the_sample_is_up_to_date(tmp_path):
     assert made and made == kept, "run make reference"
 
 
-@pytest.mark.parametrize("line", [
-    "[DEFAULT]", "#transport_url = rabbit://", "#control_exchange = nova", "#rpc_response_timeout = 60",
-    "#debug = false", "#log_file = <None>", "#graceful_shutdown_timeout = 60", "[oslo_messaging_rabbit]", "[cells]",
-    "#cell0_log = <None>", "[cell:name]", "#log = <None>", "[snapshots]", "[neutron]", "#http_retries = 3",
-    "[oslo_reports]"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[DEFAULT]",
+        "#transport_url = rabbit://",
+        "#control_exchange = nova",
+        "#rpc_response_timeout = 60",
+        "#debug = false",
+        "#log_file = <None>",
+        "#graceful_shutdown_timeout = 60",
+        "[oslo_messaging_rabbit]",
+        "[cells]",
+        "#cell0_log = <None>",
+        "[cell:name]",
+        "#log = <None>",
+        "[snapshots]",
+        "[neutron]",
+        "#http_retries = 3",
+        "[oslo_reports]",
+    ],
+)
 def test_the_sample_is_complete(line):
     assert line in SAMPLE.read_text().splitlines()
 
@@ -65,8 +93,14 @@ def documented():
 def validate(path):
     """What oslo-config-validator says; it cannot know the sections of cells, which the documentation says."""
     cells = re.findall(r"^\[(cell:[^\]]+)\]", path.read_text(), re.MULTILINE)
-    done = run("validator", "--config-file", GENERATOR, "--input-file", path,
-               *(argument for cell in cells for argument in ("--exclude-group", cell)))
+    done = run(
+        "validator",
+        "--config-file",
+        GENERATOR,
+        "--input-file",
+        path,
+        *(argument for cell in cells for argument in ("--exclude-group", cell)),
+    )
     return done.returncode, done.stderr
 
 

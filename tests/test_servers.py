@@ -43,8 +43,12 @@ def test_a_closed_server_leaves_nothing_behind(redis_server):
 @pytest.mark.redis_server
 def test_a_server_ends_with_a_killed_owner(redis_server):
     owner = subprocess.Popen(
-        [sys.executable, "-c", START_AND_WAIT], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        [sys.executable, "-c", START_AND_WAIT],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with owner:
         port, directory = owner.stdout.readline().split()
         owner.send_signal(signal.SIGKILL)

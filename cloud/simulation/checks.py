@@ -64,8 +64,9 @@ class Checks:
         """The log of a cell lost all records after a position; ``records`` are all up to there since it was begun."""
         self.counts["lost tails"] += 1
         epoch = self.oracles[cell].epoch
-        self._digests = {key: digest for key, digest in self._digests.items()
-                         if key[:2] != (cell, epoch) or key[2] <= last}
+        self._digests = {
+            key: digest for key, digest in self._digests.items() if key[:2] != (cell, epoch) or key[2] <= last
+        }
         for claim_uuid, accepted in self._accepted.items():
             for incarnation, (where, position) in list(accepted.items()):
                 if where == cell and incarnation[0] == epoch and position > last:
@@ -120,8 +121,10 @@ class Checks:
                 if (provider.uuid, one.resource_class) in wanted:
                     capacity = int((one.total - one.reserved) * one.allocation_ratio)
                     if held[provider.uuid, one.resource_class] > capacity:
-                        raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
-                                     f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}")
+                        raise Broken(
+                            f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
+                            f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}"
+                        )
 
     def _check_guest(self, oracle, position, claim):
         """The CPUs, pages and devices of this claim are there, and nobody else's."""
@@ -134,39 +137,54 @@ class Checks:
         pinned = [cpu for guest in guests.values() for use in guest.numa for _, cpu in use.pins]
         taken = {cpu for use in own.numa for _, cpu in use.pins}
         if not taken <= cpus or any(pinned.count(cpu) > 1 for cpu in taken):
-            raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted for "
-                         "CPUs that are not its own")
+            raise Broken(
+                f"{oracle.cell} {position}: a claim on {claim.host} was accepted for CPUs that are not its own"
+            )
         for use in own.numa:
             cell = next(cell for cell in there.numa_cells if cell.id == use.cell)
             for pages in cell.pages:
-                held = sum(-(-one.memory_mb * 1024 // pages.size_kb) for guest in guests.values() for one in guest.numa
-                           if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb))
+                held = sum(
+                    -(-one.memory_mb * 1024 // pages.size_kb)
+                    for guest in guests.values()
+                    for one in guest.numa
+                    if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb)
+                )
                 if pages.size_kb == (use.page_kb or cell.pages[0].size_kb) and held > pages.total - pages.reserved:
-                    raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes {held} "
-                                 f"pages of {pages.total}")
+                    raise Broken(
+                        f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes {held} "
+                        f"pages of {pages.total}"
+                    )
         for use in own.pci:
             count = next(pool.count for pool in there.pci_pools if pool_key(pool) == use.pool)
             if sum(one.count for guest in guests.values() for one in guest.pci if one.pool == use.pool) > count:
-                raise Broken(f"{oracle.cell} {position}: a claim on {claim.host} was accepted "
-                             "for a PCI device too many")
+                raise Broken(
+                    f"{oracle.cell} {position}: a claim on {claim.host} was accepted for a PCI device too many"
+                )
 
     def _check_group(self, oracle, position, rule):
         members = [entry for entry in oracle.groups.members.get(rule.group_uuid, {}).values()]
         if rule.policy == SPREAD:
             partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
             if len(partitions) > rule.limit:
-                raise Broken(f"{oracle.cell} {position}: {len(partitions)} of group {rule.group_uuid} in "
-                             f"{rule.domain}, limit {rule.limit}")
+                raise Broken(
+                    f"{oracle.cell} {position}: {len(partitions)} of group {rule.group_uuid} in "
+                    f"{rule.domain}, limit {rule.limit}"
+                )
         elif rule.policy == TOGETHER:
             # Those that were claimed: what runs without a claim is on no scheduler's account.
-            hosts = {entry.host for one in self.oracles.values()
-                     for entry in one.groups.members.get(rule.group_uuid, {}).values() if entry.claim_uuid is not None}
+            hosts = {
+                entry.host
+                for one in self.oracles.values()
+                for entry in one.groups.members.get(rule.group_uuid, {}).values()
+                if entry.claim_uuid is not None
+            }
             if len(hosts) > 1 and any(one.has_forgotten for one in self.oracles.values()):
                 # A log that was begun anew or rebased has lost its fences: see docs/design/0009-recovery.md.
                 self.counts["groups split by a lost log"] += 1
             elif len(hosts) > 1:
-                raise Broken(f"{oracle.cell} {position}: the affinity group {rule.group_uuid} is on "
-                             f"{', '.join(sorted(hosts))}")
+                raise Broken(
+                    f"{oracle.cell} {position}: the affinity group {rule.group_uuid} is on {', '.join(sorted(hosts))}"
+                )
 
     # --- processes -----------------------------------------------------------------------------------------------
 
@@ -194,16 +212,22 @@ class Checks:
         """A scheduler has answered a request. Returns a function that raises if it should not have."""
         self.counts["selections"] += len(selections)
         empty = not all(selections)
-        wrong = [one[0] for one in selections if one and (one[0].cell, one[0].position) not in
-                 self._accepted.get(one[0].claim_uuid, {}).values()
-                 and (one[0].claim_uuid, one[0].cell, one[0].position) not in self._lost]
+        wrong = [
+            one[0]
+            for one in selections
+            if one
+            and (one[0].cell, one[0].position) not in self._accepted.get(one[0].claim_uuid, {}).values()
+            and (one[0].claim_uuid, one[0].cell, one[0].position) not in self._lost
+        ]
 
         def look():
             if empty:
                 raise Broken("a request was answered without a host for each instance")
             for chosen in wrong:
-                raise Broken(f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} "
-                             "without an accepted claim")
+                raise Broken(
+                    f"{chosen.instance_uuid} was given {chosen.host} of {chosen.cell} without an accepted claim"
+                )
+
         return look
 
     def no_faults(self, name, counts):
@@ -226,8 +250,10 @@ class Checks:
         for cell, oracle in self.oracles.items():
             left = [entry for entries in oracle.consumers.values() for entry in entries if entry.state is CLAIMED]
             if left:
-                raise Broken(f"{cell}: the claim of {left[0].consumer_uuid} on {left[0].host} of position "
-                             f"{left[0].position} outlives its end")
+                raise Broken(
+                    f"{cell}: the claim of {left[0].consumer_uuid} on {left[0].host} of position "
+                    f"{left[0].position} outlives its end"
+                )
         for scheduler in cloud.schedulers:
             engine = scheduler.engine
             self._agrees(scheduler.name, engine.cloud.projections)
@@ -259,5 +285,7 @@ class Checks:
             runs = {one.instance_uuid for one in driver.running()}
             said = {entry.instance_uuid for entry in host.entries.values() if entry.state is RUNNING}
             if runs != said:
-                raise Broken(f"{agent.cell}: {name} runs {len(runs)} instances, its log says {len(said)} (differing in "
-                             f"{min(runs ^ said)})")
+                raise Broken(
+                    f"{agent.cell}: {name} runs {len(runs)} instances, its log says {len(said)} (differing in "
+                    f"{min(runs ^ said)})"
+                )

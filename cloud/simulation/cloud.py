@@ -24,8 +24,16 @@ SCHEDULERS = 2
 CONDUCTORS_A_CELL = 2
 GROUPS = 12
 #: Those that tell simulated hosts apart.
-WEIGHERS = tuple((name, 1.0) for name in (
-    "RAMWeigher", "CPUWeigher", "ServerGroupSoftAffinityWeigher", "ServerGroupSoftAntiAffinityWeigher", "PCIWeigher"))
+WEIGHERS = tuple(
+    (name, 1.0)
+    for name in (
+        "RAMWeigher",
+        "CPUWeigher",
+        "ServerGroupSoftAffinityWeigher",
+        "ServerGroupSoftAntiAffinityWeigher",
+        "PCIWeigher",
+    )
+)
 #: Simulated seconds after the last thing that is done, in which all must come to rest.
 QUIET = 3 * CLAIM_TTL
 #: The last of them, in which nobody says anything.
@@ -50,23 +58,29 @@ class SimCloud:
         self.seed = seed
         self.world = World(seed, faults)
         self.cells = CELLS
-        self.policy = Policy(enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"),
-                             weighers=WEIGHERS)
+        self.policy = Policy(
+            enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"), weighers=WEIGHERS
+        )
         #: What is configured: half of the clouds require accounts.
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
-        self.logs = {cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost)
-                     for cell in (CELL0, *CELLS)}
+        self.logs = {
+            cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost) for cell in (CELL0, *CELLS)
+        }
         self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
-        self.conductors = [ConductorNode(self, f"conductor/{cell}-{number}", cell) for cell in CELLS
-                           for number in range(CONDUCTORS_A_CELL)]
+        self.conductors = [
+            ConductorNode(self, f"conductor/{cell}-{number}", cell)
+            for cell in CELLS
+            for number in range(CONDUCTORS_A_CELL)
+        ]
         self.agents = []
         for cell in CELLS:
             for number in range(AGENTS_A_CELL):
                 hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
-                self.agents.append(AgentNode(self, f"agent-{cell}-{number}", cell,
-                                             {host: _inventory(host, number) for host in hosts}))
+                self.agents.append(
+                    AgentNode(self, f"agent-{cell}-{number}", cell, {host: _inventory(host, number) for host in hosts})
+                )
         self.client = Client(self)
         self.nodes = [*self.schedulers, *self.conductors, *self.agents]
         self._agents = {agent.name: agent for agent in self.agents}
@@ -95,7 +109,7 @@ class SimCloud:
 
     def keep(self, packed, cell):
         if self.world.chance.random() < self.world.faults.torn:
-            self.store.save(cell, packed[:self.world.chance.randrange(len(packed))])
+            self.store.save(cell, packed[: self.world.chance.randrange(len(packed))])
         elif not self.world.lost():
             try:
                 keep_newest(self.store, cell, packed, self.logs[cell].log)
@@ -105,8 +119,17 @@ class SimCloud:
     def claim_of(self, placed, request):
         """The ClaimProposed of what a scheduler has placed, as rpc_api.selections makes it."""
         return events.ClaimProposed(
-            placed.claim_uuid or self.world.uuid(), placed.instance_uuid, placed.instance_uuid, request.request_id,
-            request.project_id, placed.host, placed.allocations, placed.rule, False, placed.guest)
+            placed.claim_uuid or self.world.uuid(),
+            placed.instance_uuid,
+            placed.instance_uuid,
+            request.request_id,
+            request.project_id,
+            placed.host,
+            placed.allocations,
+            placed.rule,
+            False,
+            placed.guest,
+        )
 
     def unclaimed(self, host, inventory):
         """A consumer that nobody has claimed."""
@@ -167,12 +190,21 @@ def _inventory(host, number):
     inventory = inventory_of(host, 8, 8192, 100)
     if number % 2:
         return inventory
-    cells = tuple(events.HostNUMACell(cell, cell, (), tuple(range(4 * cell, 4 * cell + 4)),
-                                      ((4 * cell, 4 * cell + 1), (4 * cell + 2, 4 * cell + 3)), 4096,
-                                      (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0)))
-                                      for cell in (0, 1))
-    return inventory._replace(numa_cells=cells,
-                              pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),))
+    cells = tuple(
+        events.HostNUMACell(
+            cell,
+            cell,
+            (),
+            tuple(range(4 * cell, 4 * cell + 4)),
+            ((4 * cell, 4 * cell + 1), (4 * cell + 2, 4 * cell + 3)),
+            4096,
+            (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0)),
+        )
+        for cell in (0, 1)
+    )
+    return inventory._replace(
+        numa_cells=cells, pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),)
+    )
 
 
 def asked(chance, number):
@@ -187,8 +219,27 @@ def asked(chance, number):
         group = events.ServerGroupRequest(str(uuid.UUID(int=which + 1, version=4)), policy, 1, "host", None, (), ())
     instances = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     return events.SchedulingRequest(
-        f"req-{number}", "project", "simulated", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None,
-        group, False, **_devices_asked(chance, vcpus)), instances
+        f"req-{number}",
+        "project",
+        "simulated",
+        {},
+        {},
+        groups,
+        "",
+        (),
+        (),
+        (),
+        None,
+        (),
+        (),
+        (),
+        None,
+        None,
+        None,
+        group,
+        False,
+        **_devices_asked(chance, vcpus),
+    ), instances
 
 
 def _devices_asked(chance, vcpus):
@@ -197,12 +248,28 @@ def _devices_asked(chance, vcpus):
         return {}
     wanted = {}
     if chance.random() < 0.7:
-        cell = events.NUMACellRequest(0, (), tuple(range(vcpus)), 256 * vcpus, chance.choice((None, 4, 2048)),
-                                      "dedicated", chance.choice((None, "prefer", "isolate")), 0)
+        cell = events.NUMACellRequest(
+            0,
+            (),
+            tuple(range(vcpus)),
+            256 * vcpus,
+            chance.choice((None, 4, 2048)),
+            "dedicated",
+            chance.choice((None, "prefer", "isolate")),
+            0,
+        )
         wanted["numa"] = events.NUMARequest((cell,), None, (), False)
     if not wanted or chance.random() < 0.5:
-        wanted["pci"] = (events.PCIRequest(1, ({"vendor_id": "8086", "product_id": "1520"},), "nic", None, None,
-                                           chance.choice(("legacy", "preferred"))),)
+        wanted["pci"] = (
+            events.PCIRequest(
+                1,
+                ({"vendor_id": "8086", "product_id": "1520"},),
+                "nic",
+                None,
+                None,
+                chance.choice(("legacy", "preferred")),
+            ),
+        )
     return wanted
 
 

@@ -16,8 +16,9 @@ def record(chance: random.Random, projection) -> bytes:
     else garbage."""
     if chance.random() < 0.3:
         return chance.randbytes(chance.randrange(1, 200))
-    data, producer = chance.choice(_forged(chance, projection) if projection.accounts_required
-                                   else _misplaced(chance, projection))
+    data, producer = chance.choice(
+        _forged(chance, projection) if projection.accounts_required else _misplaced(chance, projection)
+    )
     sequence = chance.randrange(1, 50)
     event = codec.make_event(data, producer, chance.choice((1, EPOCH)), sequence, 1)
     return codec.encode_record(projection.epoch, [event])
@@ -26,24 +27,35 @@ def record(chance: random.Random, projection) -> bytes:
 def _misplaced(chance, projection):
     """What no account may make true: the role or the host is another."""
     host = chance.choice(sorted(projection.hosts) or ["host"])
-    return [(events.HostRemoved(host, "forged"), "scheduler/s0"),
-            (events.HostRemoved(host, "forged"), "compute_agent/forger"),
-            (events.HostConfirmed(host, 0), "compute_agent/forger"),
-            (events.AggregateDeleted(projection.epoch), "conductor/c"),
-            (events.AccountsRequired(True), "conductor/forger")]
+    return [
+        (events.HostRemoved(host, "forged"), "scheduler/s0"),
+        (events.HostRemoved(host, "forged"), "compute_agent/forger"),
+        (events.HostConfirmed(host, 0), "compute_agent/forger"),
+        (events.AggregateDeleted(projection.epoch), "conductor/c"),
+        (events.AccountsRequired(True), "conductor/forger"),
+    ]
 
 
 def _forged(chance, projection):
     """What the right account could say."""
-    found = [(events.AccountsRequired(False), "conductor/cell1-0"), (events.AccountsRequired(False), "scheduler/s0"),
-             (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0")]
+    found = [
+        (events.AccountsRequired(False), "conductor/cell1-0"),
+        (events.AccountsRequired(False), "scheduler/s0"),
+        (events.LogRebased(projection.cell, 0, chance.random() < 0.5), "conductor/cell1-0"),
+    ]
     if projection.hosts:
         host = projection.hosts[chance.choice(sorted(projection.hosts))]
         producer = f"compute_agent/{host.name}"
-        found += [(events.HostRemoved(host.name, "forged"), producer),
-                  (events.HostLost(host.name, "forged"), "conductor/cell1-0"),
-                  (events.HostReported(host.name, "elsewhere", host.inventory, host.status,
-                                       pack(events.HostConsumers(())), 0), producer)]
+        found += [
+            (events.HostRemoved(host.name, "forged"), producer),
+            (events.HostLost(host.name, "forged"), "conductor/cell1-0"),
+            (
+                events.HostReported(
+                    host.name, "elsewhere", host.inventory, host.status, pack(events.HostConsumers(())), 0
+                ),
+                producer,
+            ),
+        ]
         for entry in host.entries.values():
             found += [(events.InstanceDeleted(host.name, entry.instance_uuid), producer)]
             if entry.claim_uuid:

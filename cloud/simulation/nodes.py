@@ -49,6 +49,7 @@ class Node(abc.ABC):
         def guarded(*arguments):
             if self.alive and self.life == life:
                 function(*arguments)
+
         return guarded
 
     def start(self):
@@ -64,11 +65,13 @@ class Node(abc.ABC):
 
     def every(self, seconds, function):
         """Call a function again and again in this life."""
+
         def again():
             if self.world.now >= self.world.silent_from:
                 return
             function()
             self.world.at(seconds, self.guard(again))
+
         self.world.at(seconds * self.world.chance.random(), self.guard(again))
 
     @abc.abstractmethod
@@ -84,17 +87,33 @@ class SchedulerNode(Node):
 
     def begin(self):
         cloud = self.cloud
-        self.engine = Engine(cloud.cells, cloud.policy, self.name, self._publish, self.world.uuid, self.clock,
-                             CLAIM_TIMEOUT, CELL_DOWN_AFTER, REBASE_AFTER, cloud.require_accounts)
+        self.engine = Engine(
+            cloud.cells,
+            cloud.policy,
+            self.name,
+            self._publish,
+            self.world.uuid,
+            self.clock,
+            CLAIM_TIMEOUT,
+            CELL_DOWN_AFTER,
+            REBASE_AFTER,
+            cloud.require_accounts,
+        )
         self._silent = set()
         self.logs = {}
         for cell, sim_log in cloud.logs.items():
             self.engine.states.expect(cell)
             self.logs[cell] = SimCellLog(
-                self.world, self.guard, sim_log, self.name, self.clock, cloud.store,
+                self.world,
+                self.guard,
+                sim_log,
+                self.name,
+                self.clock,
+                cloud.store,
                 lambda beginning, cell=cell: self._on_begin(cell, beginning),
                 lambda records, cell=cell: self._on_records(cell, records),
-                lambda gap, cell=cell: self.engine.on_fault(cell, gap))
+                lambda gap, cell=cell: self.engine.on_fault(cell, gap),
+            )
         for one in self.logs.values():
             one.start()
         self.every(TICK, self._tick)
@@ -153,6 +172,7 @@ class SchedulerNode(Node):
                 reply(selections)
             except Exception as fault:
                 self.world.at(0.0, self.cloud.checks.fault, fault)
+
         ask.future.add_done_callback(self.guard(answered))
         self.engine.on_ask(ask)
 
@@ -165,11 +185,26 @@ class ConductorNode(Node):
         self.cell = cell
 
     def begin(self):
-        self.engine = CellEngine(self.cell, self.name, lambda *data: self.log.producer.publish(*data), SERVICE_DOWN,
-                                 CLAIM_TTL, self.cloud.require_accounts)
+        self.engine = CellEngine(
+            self.cell,
+            self.name,
+            lambda *data: self.log.producer.publish(*data),
+            SERVICE_DOWN,
+            CLAIM_TTL,
+            self.cloud.require_accounts,
+        )
         self._silent = True
-        self.log = SimCellLog(self.world, self.guard, self.cloud.logs[self.cell], self.name, self.clock,
-                              self.cloud.store, self._on_begin, self._on_records, lambda gap: None)
+        self.log = SimCellLog(
+            self.world,
+            self.guard,
+            self.cloud.logs[self.cell],
+            self.name,
+            self.clock,
+            self.cloud.store,
+            self._on_begin,
+            self._on_records,
+            lambda gap: None,
+        )
         self.log.start()
         self.every(TICK, lambda: self.engine.on_tick(self.world.now))
         self.every(SNAPSHOT, self._snapshot)
@@ -258,6 +293,7 @@ class ConductorNode(Node):
 
         def answer(value):
             self.world.send(resume, value)
+
         self.world.send(self.cloud.call, step.server, step.method, claim.host, claim, answer)
         self._time_out(timeout, resume, errors.NoAnswer("simulated"))
 
@@ -280,17 +316,20 @@ class AgentNode(Node):
     def __init__(self, cloud, name, cell, inventories):
         super().__init__(cloud, name)
         self.cell = cell
-        self.drivers = {host: SimulatedDriver(inventory, cloud.world.faults.failing_builds, cloud.seed)
-                        for host, inventory in inventories.items()}
+        self.drivers = {
+            host: SimulatedDriver(inventory, cloud.world.faults.failing_builds, cloud.seed)
+            for host, inventory in inventories.items()
+        }
 
     def begin(self):
         log = self.cloud.logs[self.cell]
         epoch = self._open(log)
         # It speaks for several hosts, as whoever has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
-        self.voices = {host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock),
-                                       self.name)
-                       for host, driver in self.drivers.items()}
+        self.voices = {
+            host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
+            for host, driver in self.drivers.items()
+        }
         for voice in self.voices.values():
             voice.report()
         self.every(BEAT, self._beat)
@@ -383,8 +422,13 @@ class Client:
         schedulers = [one for one in self.cloud.schedulers if one.alive]
         if schedulers:
             scheduler = self.world.chance.choice(schedulers)
-            self.world.send(scheduler.guard(scheduler.select), request, instance_uuids, alternates,
-                            lambda selections: selections and self.world.send(self._selected, request, selections))
+            self.world.send(
+                scheduler.guard(scheduler.select),
+                request,
+                instance_uuids,
+                alternates,
+                lambda selections: selections and self.world.send(self._selected, request, selections),
+            )
 
     def _selected(self, request, selections):
         for placed in selections:
@@ -393,10 +437,11 @@ class Client:
             if conductors:
                 claims = tuple(self.cloud.claim_of(one, request) for one in placed)
                 conductor = self.world.chance.choice(conductors)
-                self.world.send(conductor.guard(conductor.build),
-                                messages.BuildRequest(placed[0].instance_uuid, request.request_id, claims, 3,
-                                                      placed[0].position),
-                                lambda outcome, cell=cell: self.world.send(self._ended, cell, outcome))
+                self.world.send(
+                    conductor.guard(conductor.build),
+                    messages.BuildRequest(placed[0].instance_uuid, request.request_id, claims, 3, placed[0].position),
+                    lambda outcome, cell=cell: self.world.send(self._ended, cell, outcome),
+                )
 
     def _ended(self, cell, outcome):
         self.cloud.checks.ended(outcome)

@@ -25,8 +25,18 @@ class Faults:
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
 #: What breaks something, and how often among those.
-BREAKING = {"crash scheduler": 6, "crash conductor": 6, "crash agent": 4, "partition": 6, "truncate": 2, "re-create": 1,
-            "lose tail": 3, "reboot": 2, "lie": 2, "forge": 4}
+BREAKING = {
+    "crash scheduler": 6,
+    "crash conductor": 6,
+    "crash agent": 4,
+    "partition": 6,
+    "truncate": 2,
+    "re-create": 1,
+    "lose tail": 3,
+    "reboot": 2,
+    "lie": 2,
+    "forge": 4,
+}
 #: What is asked for, and how often among those.
 ASKING = {"ask": 80, "delete": 20}
 #: Seconds between two things that are done, on average.

@@ -17,7 +17,7 @@ def shrink(seed: int, script, faults, on_run=lambda left: None):
     while size and runs < MOST_RUNS:
         start, shorter = 0, False
         while start < len(script) and runs < MOST_RUNS:
-            without = script[:start] + script[start + size:]
+            without = script[:start] + script[start + size :]
             runs += 1
             on_run(len(script))
             tried = run(seed, 0, faults, without)

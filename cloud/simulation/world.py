@@ -264,8 +264,14 @@ class SimCellLog:
     def _begin(self):
         self._sim_log.look()
         epoch, beginning, self._position = find_beginning(
-            self._sim_log.log, self._sim_log.cell, self._name, self._clock, self._store,
-            self._world.uuid, self._read_before)
+            self._sim_log.log,
+            self._sim_log.cell,
+            self._name,
+            self._clock,
+            self._store,
+            self._world.uuid,
+            self._read_before,
+        )
         self._sim_log.look()
         self._read_before.begin(epoch, beginning.snapshot)
         self._connected = True
@@ -313,7 +319,8 @@ class SimCellLog:
             if self._begun_on is not self._sim_log.log:
                 raise errors.LogGap("the log was re-created")
             if not self._connected and self._read_before.lost(
-                    self._sim_log.log, self._sim_log.log.bounds(), self.appender.epoch):
+                self._sim_log.log, self._sim_log.log.bounds(), self.appender.epoch
+            ):
                 raise errors.LogGap("the log lost records")
             self._connected = True
             records = self._sim_log.records(self._position, self._world.chance.randint(1, RECORDS_A_READ))

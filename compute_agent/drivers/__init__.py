@@ -23,10 +23,13 @@ def load(name: str):
         return stevedore.DriverManager(NAMESPACE, name, warn_on_missing_entrypoint=False).driver
     except stevedore.exception.NoMatches:
         others = stevedore.ExtensionManager(NAMESPACE, on_load_failure_callback=lambda *_: None).names()
-        raise errors.UsageError(f"there is no driver {name!r}, wanted one of "
-                                f"{', '.join(sorted({*BUILT_IN, *others}))}; "
-                                "mend [compute_agent] driver in the configuration") from None
+        raise errors.UsageError(
+            f"there is no driver {name!r}, wanted one of "
+            f"{', '.join(sorted({*BUILT_IN, *others}))}; "
+            "mend [compute_agent] driver in the configuration"
+        ) from None
     except Exception as fault:
         # Whatever the module of somebody else raises when it is imported.
-        raise errors.UsageError(f"the driver {name!r} cannot be imported ({fault!r}); mend its package, or "
-                                "[compute_agent] driver") from None
+        raise errors.UsageError(
+            f"the driver {name!r} cannot be imported ({fault!r}); mend its package, or [compute_agent] driver"
+        ) from None

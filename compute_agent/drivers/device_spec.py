@@ -40,8 +40,11 @@ class DeviceSpec(NamedTuple):
             return False
         if self.devname is not None:
             return self.devname in (*device.interfaces, *device.parent_interfaces)
-        return self._is_at(device.address) or device.parent is not None and self._is_at(device.parent) and (
-            self._is_single and types.get(device.parent) == "type-PF")
+        return self._is_at(device.address) or (
+            device.parent is not None
+            and self._is_at(device.parent)
+            and (self._is_single and types.get(device.parent) == "type-PF")
+        )
 
     @property
     def _is_single(self):
@@ -106,8 +109,10 @@ def _address(address):
     if len(front) > 3:
         raise ValueError(f"the address {address} has too many parts")
     parts = [*["*"] * (3 - len(front)), *front, function]
-    return tuple(".*" if part.strip() in ("", "*") else _hex(name, part, *_PARTS[name])
-                 for name, part in zip(_PARTS, parts, strict=True))
+    return tuple(
+        ".*" if part.strip() in ("", "*") else _hex(name, part, *_PARTS[name])
+        for name, part in zip(_PARTS, parts, strict=True)
+    )
 
 
 def pools_of(devices, specs) -> tuple:
@@ -118,8 +123,10 @@ def pools_of(devices, specs) -> tuple:
         if spec is not None:
             key = device.vendor_id, device.product_id, device.numa_node, tuple(sorted(_tags(device, spec).items()))
             counts[key] = counts.get(key, 0) + 1
-    return tuple(events.PCIPool(vendor_id, product_id, numa_node, dict(tags), count)
-                 for (vendor_id, product_id, numa_node, tags), count in counts.items())
+    return tuple(
+        events.PCIPool(vendor_id, product_id, numa_node, dict(tags), count)
+        for (vendor_id, product_id, numa_node, tags), count in counts.items()
+    )
 
 
 def _tags(device, spec):

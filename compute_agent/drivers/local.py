@@ -24,27 +24,36 @@ from rpc_api import errors, events
 NAMESPACE = uuid.UUID("8f3c8d1e-52b4-4b7e-9c0a-0d6d8c1f7a51")
 
 OPTS = [
-    cfg.StrOpt("state_path", default="/var/lib/nova_sched",
-               help="Driver local: directory in which it remembers what it runs."),
-    cfg.IntOpt("reserved_memory_mb", default=512, min=0,
-               help="Driver local: memory in MB that instances do not get."),
+    cfg.StrOpt(
+        "state_path", default="/var/lib/nova_sched", help="Driver local: directory in which it remembers what it runs."
+    ),
+    cfg.IntOpt("reserved_memory_mb", default=512, min=0, help="Driver local: memory in MB that instances do not get."),
 ]
 
 COMPUTE_OPTS = [
-    cfg.StrOpt("cpu_dedicated_set",
-               help="Driver local: CPUs for pinned guests (PCPU), as nova's option of the same name: 4-12,^8,15."),
-    cfg.StrOpt("cpu_shared_set",
-               help="Driver local: CPUs for guests that are not pinned (VCPU), as nova's option of the same name. All "
-                    "CPUs where neither this nor cpu_dedicated_set is set; none where only that is."),
+    cfg.StrOpt(
+        "cpu_dedicated_set",
+        help="Driver local: CPUs for pinned guests (PCPU), as nova's option of the same name: 4-12,^8,15.",
+    ),
+    cfg.StrOpt(
+        "cpu_shared_set",
+        help="Driver local: CPUs for guests that are not pinned (VCPU), as nova's option of the same name. All "
+        "CPUs where neither this nor cpu_dedicated_set is set; none where only that is.",
+    ),
 ]
 PCI_OPTS = [
-    cfg.MultiStrOpt("device_spec", default=[],
-                    # The names that it had in Nova until Zed, which Nova 34 still reads.
-                    deprecated_opts=[cfg.DeprecatedOpt("passthrough_whitelist", group="pci"),
-                                     cfg.DeprecatedOpt("pci_passthrough_whitelist", group="DEFAULT")],
-                    help="Driver local: PCI devices of the machine that instances may get, as nova's option of the "
-                         "same name: JSON with vendor_id, product_id, address or devname, and tags such as "
-                         "physical_network. No other device is offered."),
+    cfg.MultiStrOpt(
+        "device_spec",
+        default=[],
+        # The names that it had in Nova until Zed, which Nova 34 still reads.
+        deprecated_opts=[
+            cfg.DeprecatedOpt("passthrough_whitelist", group="pci"),
+            cfg.DeprecatedOpt("pci_passthrough_whitelist", group="DEFAULT"),
+        ],
+        help="Driver local: PCI devices of the machine that instances may get, as nova's option of the "
+        "same name: JSON with vendor_id, product_id, address or devname, and tags such as "
+        "physical_network. No other device is offered.",
+    )
 ]
 
 
@@ -64,12 +73,16 @@ def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
         sets[name] = chosen = frozenset(sysfs.cpus_in(text or "", f"[compute] {name}"))
         missing = sorted(chosen.difference(usable))
         if missing:
-            raise errors.UsageError(f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it "
-                                    f"(it has {', '.join(map(str, sorted(usable)))}); mend it")
+            raise errors.UsageError(
+                f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it "
+                f"(it has {', '.join(map(str, sorted(usable)))}); mend it"
+            )
     both = sorted(sets["cpu_shared_set"] & sets["cpu_dedicated_set"])
     if both:
-        raise errors.UsageError(f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each "
-                                "in one of them; mend them")
+        raise errors.UsageError(
+            f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each "
+            "in one of them; mend them"
+        )
     if not any(sets.values()):
         return CPUs(frozenset(usable), frozenset())
     return CPUs(*sets.values())
@@ -80,8 +93,15 @@ class LocalDriver(Driver):
     ``device_specs`` choose; ``state_path`` is a directory to keep state in, ``cpus`` are those that guests may have
     (None: all shared), ``sys_path`` is where Linux describes the machine."""
 
-    def __init__(self, host: str, state_path: str, reserved_memory_mb: int = 512, device_specs=(), sys_path=sysfs.ROOT,
-                 cpus: CPUs | None = None):
+    def __init__(
+        self,
+        host: str,
+        state_path: str,
+        reserved_memory_mb: int = 512,
+        device_specs=(),
+        sys_path=sysfs.ROOT,
+        cpus: CPUs | None = None,
+    ):
         self._host = host
         self._reserved_memory_mb = reserved_memory_mb
         self._device_specs = device_specs
@@ -95,16 +115,28 @@ class LocalDriver(Driver):
         disk_gb = shutil.disk_usage(self._file.parent).total // 10**9
         shared, dedicated = self._cpus
         inventories = (
-            *(events.Inventory(resource_class, len(cpus), 0, 1, len(cpus), 1, ratio)
-              for resource_class, cpus, ratio in (("VCPU", shared, 4.0), ("PCPU", dedicated, 1.0)) if cpus),
+            *(
+                events.Inventory(resource_class, len(cpus), 0, 1, len(cpus), 1, ratio)
+                for resource_class, cpus, ratio in (("VCPU", shared, 4.0), ("PCPU", dedicated, 1.0))
+                if cpus
+            ),
             events.Inventory("MEMORY_MB", total_mb, min(self._reserved_memory_mb, total_mb), 1, total_mb, 1, 1.0),
             events.Inventory("DISK_GB", disk_gb, 0, 1, max(disk_gb, 1), 1, 1.0),
         )
         root = events.Provider(str(uuid.uuid5(NAMESPACE, self._host)), self._host, -1, inventories, (), ())
         return events.HostInventory(
-            self._host, None, _address(), "local", 1, json.dumps({"arch": platform.machine()}),
-            ((platform.machine(), "local", "exe"),), {}, (root,), sysfs.numa_cells(self._sys_path, shared, dedicated),
-            pools_of(sysfs.pci_devices(self._sys_path), self._device_specs) if self._device_specs else ())
+            self._host,
+            None,
+            _address(),
+            "local",
+            1,
+            json.dumps({"arch": platform.machine()}),
+            ((platform.machine(), "local", "exe"),),
+            {},
+            (root,),
+            sysfs.numa_cells(self._sys_path, shared, dedicated),
+            pools_of(sysfs.pci_devices(self._sys_path), self._device_specs) if self._device_specs else (),
+        )
 
     def status(self):
         return UP
@@ -128,15 +160,20 @@ class LocalDriver(Driver):
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             entries = json.loads(self._file.read_text()) if self._file.exists() else []
-            return {one["instance_uuid"]: events.from_object(
-                events.TABLE["Consumer"].obj_from_primitive(one["consumer"])) for one in entries}
+            return {
+                one["instance_uuid"]: events.from_object(events.TABLE["Consumer"].obj_from_primitive(one["consumer"]))
+                for one in entries
+            }
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); "
-                                    "mend or remove it") from None
+            raise errors.UsageError(
+                f"the state file {self._file} cannot be read ({fault}); mend or remove it"
+            ) from None
 
     def _write(self):
-        entries = [{"instance_uuid": uuid_, "consumer": events.to_object(consumer).obj_to_primitive()}
-                   for uuid_, consumer in sorted(self._running.items())]
+        entries = [
+            {"instance_uuid": uuid_, "consumer": events.to_object(consumer).obj_to_primitive()}
+            for uuid_, consumer in sorted(self._running.items())
+        ]
         fresh = self._file.with_suffix(".new")
         fresh.write_text(json.dumps(entries))
         os.replace(fresh, self._file)
@@ -153,5 +190,8 @@ def drivers(conf, host: str) -> dict:
     """This machine as the one host, under the agent's name."""
     options = conf.compute_agent
     cpus = cpus_of(conf.compute.cpu_dedicated_set, conf.compute.cpu_shared_set, os.sched_getaffinity(0))
-    return {host: LocalDriver(host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec),
-                              cpus=cpus)}
+    return {
+        host: LocalDriver(
+            host, options.state_path, options.reserved_memory_mb, specs_of(conf.pci.device_spec), cpus=cpus
+        )
+    }

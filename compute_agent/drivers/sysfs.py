@@ -50,10 +50,17 @@ def numa_cells(root: Path = ROOT, shared=None, dedicated=frozenset()) -> tuple:
         memory_kb = int((re.search(r"MemTotal:\s*([0-9]+) kB", _read(path / "meminfo")) or (0, 0))[1])
         if own:
             topology = root / "devices/system/cpu"
-            cells.append(events.HostNUMACell(
-                int(path.name[4:]), _number(topology / f"cpu{min(own)}/topology/physical_package_id"),
-                tuple(sorted(shared_here)), tuple(sorted(dedicated_here)), _cores(topology, own), memory_kb // 1024,
-                _pages(path / "hugepages", memory_kb)))
+            cells.append(
+                events.HostNUMACell(
+                    int(path.name[4:]),
+                    _number(topology / f"cpu{min(own)}/topology/physical_package_id"),
+                    tuple(sorted(shared_here)),
+                    tuple(sorted(dedicated_here)),
+                    _cores(topology, own),
+                    memory_kb // 1024,
+                    _pages(path / "hugepages", memory_kb),
+                )
+            )
     return tuple(sorted(cells))
 
 
@@ -71,8 +78,9 @@ def _pages(path, memory_kb):
     huge = {int(one.name[10:-2]): _number(one / "nr_hugepages") or 0 for one in path.glob("hugepages-*kB")}
     small_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     left_kb = max(memory_kb - sum(size * total for size, total in huge.items()), 0)
-    return tuple(events.HostPages(size, total, 0)
-                 for size, total in sorted({**huge, small_kb: left_kb // small_kb}.items()))
+    return tuple(
+        events.HostPages(size, total, 0) for size, total in sorted({**huge, small_kb: left_kb // small_kb}.items())
+    )
 
 
 def pci_devices(root: Path = ROOT) -> list[Device]:
@@ -86,10 +94,15 @@ def _device(path):
     is_virtual = parent.exists()
     node = _number(path / "numa_node")
     return Device(
-        path.name, _read(path / "vendor").removeprefix("0x"), _read(path / "device").removeprefix("0x"),
+        path.name,
+        _read(path / "vendor").removeprefix("0x"),
+        _read(path / "device").removeprefix("0x"),
         None if node is None or node < 0 else node,
-        _type(path, is_virtual), parent.resolve().name if is_virtual else None, _names(path / "net"),
-        _names(parent / "net") if is_virtual else ())
+        _type(path, is_virtual),
+        parent.resolve().name if is_virtual else None,
+        _names(path / "net"),
+        _names(parent / "net") if is_virtual else (),
+    )
 
 
 def _type(path, is_virtual):

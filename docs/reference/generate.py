@@ -30,6 +30,7 @@ GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
 
 # --- small pieces ----------------------------------------------------------------------------------------------------
 
+
 def prose(text: str) -> str:
     """A docstring as Markdown."""
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.cleandoc(text or ""))
@@ -59,6 +60,7 @@ def shown(value) -> str:
 
 # --- options ---------------------------------------------------------------------------------------------------------
 
+
 def options_by_section() -> dict:
     """Section -> (its title, option name -> option) in the order of the packages."""
     sections = {}
@@ -79,8 +81,10 @@ def wanted_of(option) -> str:
     choices = getattr(kind, "choices", None)
     if choices:
         return "one of " + ", ".join(map(str, choices))
-    limits = [f"at least {kind.min:g}" if getattr(kind, "min", None) is not None else "",
-              f"at most {kind.max:g}" if getattr(kind, "max", None) is not None else ""]
+    limits = [
+        f"at least {kind.min:g}" if getattr(kind, "min", None) is not None else "",
+        f"at most {kind.max:g}" if getattr(kind, "max", None) is not None else "",
+    ]
     return ", ".join(filter(None, (str(kind).split("(")[0].lower(), *limits)))
 
 
@@ -91,15 +95,28 @@ def default_of(option) -> str:
 
 def options_text() -> str:
     """options.md"""
-    lines = [GENERATED, "# Options", "",
-             "All options of the services, by section. *Reloaded*: a change counts after SIGHUP, without a restart.",
-             ""]
+    lines = [
+        GENERATED,
+        "# Options",
+        "",
+        "All options of the services, by section. *Reloaded*: a change counts after SIGHUP, without a restart.",
+        "",
+    ]
     for name, (title, options) in sorted(options_by_section().items(), key=lambda item: item[0].lower()):
         lines += [f"## [{name}]", "", *([title + ".", ""] if title else [])]
-        lines += table(("option", "wanted", "default", "reloaded", "what it does"), (
-            (f"`{option.dest}`", wanted_of(option), default_of(option), "yes" if option.mutable else "",
-             one_line(option.help))
-            for option in options.values()))
+        lines += table(
+            ("option", "wanted", "default", "reloaded", "what it does"),
+            (
+                (
+                    f"`{option.dest}`",
+                    wanted_of(option),
+                    default_of(option),
+                    "yes" if option.mutable else "",
+                    one_line(option.help),
+                )
+                for option in options.values()
+            ),
+        )
     return "\n".join(lines)
 
 
@@ -121,6 +138,7 @@ def option_rows(names):
 
 # --- costs -----------------------------------------------------------------------------------------------------------
 
+
 def costs() -> dict:
     """What was measured; nothing where it was not."""
     path = HERE / "costs.json"
@@ -131,11 +149,14 @@ def costs_note(measured) -> list[str]:
     """How it was measured."""
     if "machine" not in measured:
         return []
-    return [f"Measured with {measured['hosts']:,} hosts on {measured['machine']} (load {measured['load']}, "
-            f"{measured['clock']} time, medians) by `{measured['command']}`. *All hosts*: a request of a new shape; *a "
-            "touched host*: what each host costs that changed since the last request of a shape, where that is all "
-            "that is looked at again; *nova*: nova's own class over as many HostState objects. Each is asked for "
-            "something that it has to look into.", ""]
+    return [
+        f"Measured with {measured['hosts']:,} hosts on {measured['machine']} (load {measured['load']}, "
+        f"{measured['clock']} time, medians) by `{measured['command']}`. *All hosts*: a request of a new shape; *a "
+        "touched host*: what each host costs that changed since the last request of a shape, where that is all "
+        "that is looked at again; *nova*: nova's own class over as many HostState objects. Each is asked for "
+        "something that it has to look into.",
+        "",
+    ]
 
 
 def cost_cells(measured):
@@ -143,11 +164,15 @@ def cost_cells(measured):
     if not measured:
         return "not measured", "", ""
     touched, of_nova = measured.get("touched_us"), measured.get("nova_ms")
-    return (f"{measured['all_ms']:.3f} ms", "" if touched is None else f"{touched:.0f} µs",
-            "" if of_nova is None else f"{of_nova:.0f} ms")
+    return (
+        f"{measured['all_ms']:.3f} ms",
+        "" if touched is None else f"{touched:.0f} µs",
+        "" if of_nova is None else f"{of_nova:.0f} ms",
+    )
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------
+
 
 def kept_text(one) -> str:
     """How often a filter or weigher is asked."""
@@ -165,15 +190,30 @@ def filters_text() -> str:
     """filters.md"""
     every = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)]
     measured = costs()
-    lines = [GENERATED, "# Filters", "",
-             "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of "
-             "every request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept "
-             "for a shape* serves all requests that are alike to these filters, and only hosts that changed are "
-             "looked at again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild "
-             "stays on its host and meets few of them.", ""]
-    lines += table(("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"), (
-        (f"[{one.name}](#{one.name.lower()})", asked_text(one), "yes" if one.on_rebuild else "", kept_text(one),
-         *cost_cells(measured["filters"].get(one.name))) for one in every))
+    lines = [
+        GENERATED,
+        "# Filters",
+        "",
+        "A filter refuses hosts, each with a reason that `nova-sched-replay explain` counts. *Always*: asked of "
+        "every request; *by default* and *if enabled*: by `[filter_scheduler] enabled_filters`. What is *kept "
+        "for a shape* serves all requests that are alike to these filters, and only hosts that changed are "
+        "looked at again; a *costly* filter is shown hosts only that no filter before it refused. A rebuild "
+        "stays on its host and meets few of them.",
+        "",
+    ]
+    lines += table(
+        ("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"),
+        (
+            (
+                f"[{one.name}](#{one.name.lower()})",
+                asked_text(one),
+                "yes" if one.on_rebuild else "",
+                kept_text(one),
+                *cost_cells(measured["filters"].get(one.name)),
+            )
+            for one in every
+        ),
+    )
     lines += costs_note(measured)
     for one in every:
         lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
@@ -185,20 +225,47 @@ def filters_text() -> str:
 
 # --- weighers --------------------------------------------------------------------------------------------------------
 
+
 def weighers_text() -> str:
     """weighers.md"""
     measured = costs()
-    lines = [GENERATED, "# Weighers", "",
-             "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 "
-             "between the least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 "
-             "being 0), multiplied and added up. Where hosts are all alike a weigher adds nothing. The least number "
-             "that a host's aggregates have under the key in their metadata stands for the multiplier there.", ""]
-    lines += table(("weigher", "multiplier", "default", "range", "key of aggregates", "normalized", "result",
-                    "all hosts", "a touched host", "nova"), (
-        (f"[{one.name}](#{one.name.lower()})", f"`[{one.group}] {one.option}`", f"{one.default_multiplier:g}",
-         "any" if one.least is None else f"{one.least:g} or more", f"`{one.key or one.option}`",
-         "from 0" if one.floor == 0 else "", kept_text(one), *cost_cells(measured["weighers"].get(one.name)))
-        for one in weighers.BUILT_IN.values()))
+    lines = [
+        GENERATED,
+        "# Weighers",
+        "",
+        "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 "
+        "between the least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 "
+        "being 0), multiplied and added up. Where hosts are all alike a weigher adds nothing. The least number "
+        "that a host's aggregates have under the key in their metadata stands for the multiplier there.",
+        "",
+    ]
+    lines += table(
+        (
+            "weigher",
+            "multiplier",
+            "default",
+            "range",
+            "key of aggregates",
+            "normalized",
+            "result",
+            "all hosts",
+            "a touched host",
+            "nova",
+        ),
+        (
+            (
+                f"[{one.name}](#{one.name.lower()})",
+                f"`[{one.group}] {one.option}`",
+                f"{one.default_multiplier:g}",
+                "any" if one.least is None else f"{one.least:g} or more",
+                f"`{one.key or one.option}`",
+                "from 0" if one.floor == 0 else "",
+                kept_text(one),
+                *cost_cells(measured["weighers"].get(one.name)),
+            )
+            for one in weighers.BUILT_IN.values()
+        ),
+    )
     lines += costs_note(measured)
     for one in weighers.BUILT_IN.values():
         lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
@@ -206,12 +273,14 @@ def weighers_text() -> str:
             lines += ["Its multiplier counts against a host.", ""]
         if one.zero_is_off:
             lines += ["With a multiplier of 0 in the configuration it is off, whatever aggregates say.", ""]
-        lines += table(("option", "default", "what it does"),
-                       option_rows((f"[{one.group}] {one.option}", *one.options)))
+        lines += table(
+            ("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *one.options))
+        )
     return "\n".join(lines)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
+
 
 def type_of(kind) -> str:
     """The type of a field in words."""
@@ -222,7 +291,8 @@ def type_of(kind) -> str:
     if isinstance(kind, ovo_fields.Object):
         return f"[{kind._obj_name}](#{kind._obj_name.lower()})"
     return {"NonNegativeInteger": "natural number", "_Amount": "amount", "UUID": "UUID"}.get(
-        type(kind).__name__, type(kind).__name__.lower())
+        type(kind).__name__, type(kind).__name__.lower()
+    )
 
 
 def field_rows(schema):
@@ -236,21 +306,44 @@ def field_rows(schema):
 
 def events_text() -> str:
     """events.md"""
-    lines = [GENERATED, "# Events", "",
-             "What may stand in a log. An event is one record of its fields in this order; fields are only ever added "
-             "at the end, with a default for those who wrote before. *By*: the roles whose producers may append it. An "
-             "*amount* is a natural number below 2**31.", ""]
-    lines += table(("event", "version", "by"), (
-        (f"[{name}](#{name.lower()})", schema.VERSION, ", ".join(sorted(schema.ROLES)))
-        for name, schema in events.EVENTS.items()))
+    lines = [
+        GENERATED,
+        "# Events",
+        "",
+        "What may stand in a log. An event is one record of its fields in this order; fields are only ever added "
+        "at the end, with a default for those who wrote before. *By*: the roles whose producers may append it. An "
+        "*amount* is a natural number below 2**31.",
+        "",
+    ]
+    lines += table(
+        ("event", "version", "by"),
+        (
+            (f"[{name}](#{name.lower()})", schema.VERSION, ", ".join(sorted(schema.ROLES)))
+            for name, schema in events.EVENTS.items()
+        ),
+    )
     for name, schema in events.EVENTS.items():
-        lines += [f"## {name}", "", f"Version {schema.VERSION}, by {', '.join(sorted(schema.ROLES))}.", "",
-                  prose(schema.__doc__), "", *table(("field", "type", "default"), field_rows(schema))]
+        lines += [
+            f"## {name}",
+            "",
+            f"Version {schema.VERSION}, by {', '.join(sorted(schema.ROLES))}.",
+            "",
+            prose(schema.__doc__),
+            "",
+            *table(("field", "type", "default"), field_rows(schema)),
+        ]
     lines += ["# Objects in events", ""]
     for name in sorted(events.TABLE.keys() - events.EVENTS.keys()):
         schema = events.TABLE[name]
-        lines += [f"## {name}", "", f"Version {schema.VERSION}.", "", prose(schema.__doc__), "",
-                  *table(("field", "type", "default"), field_rows(schema))]
+        lines += [
+            f"## {name}",
+            "",
+            f"Version {schema.VERSION}.",
+            "",
+            prose(schema.__doc__),
+            "",
+            *table(("field", "type", "default"), field_rows(schema)),
+        ]
     return "\n".join(lines)
 
 

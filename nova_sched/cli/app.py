@@ -33,15 +33,20 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
 {EXIT_CODES}"""
 
     def __init__(self):
-        super().__init__(description=self.DESCRIPTION, version=metadata.version("nova_sched"),
-                         command_manager=CommandManager(self.COMMANDS), deferred_help=True)
+        super().__init__(
+            description=self.DESCRIPTION,
+            version=metadata.version("nova_sched"),
+            command_manager=CommandManager(self.COMMANDS),
+            deferred_help=True,
+        )
         self.command_manager.add_command("help", Help)
         self.command_manager.add_command("complete", Complete)
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
         """As cliff's, but --log of a command is not taken for an abbreviation of --log-file."""
-        return super().build_option_parser(description, version,
-                                           {**(argparse_kwargs or {}), "allow_abbrev": False, "prog": self.NAME})
+        return super().build_option_parser(
+            description, version, {**(argparse_kwargs or {}), "allow_abbrev": False, "prog": self.NAME}
+        )
 
     def configure_logging(self):
         """Say warnings, and more with each --verbose: what a command is for goes to stdout."""
@@ -78,10 +83,11 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         except Exception as fault:
             if self.options.debug:
                 raise
-            sys.stderr.write(f"{self.NAME} {name}: a fault of nova_sched itself ({fault!r}); "
-                             "run it with --debug and report what it says\n")
+            sys.stderr.write(
+                f"{self.NAME} {name}: a fault of nova_sched itself ({fault!r}); "
+                "run it with --debug and report what it says\n"
+            )
             return errors.EXIT_NEGATIVE
-
 
 
 class Help(HelpCommand):
@@ -94,8 +100,9 @@ class Help(HelpCommand):
                 return NovaSchedReplay().run(["help", *parsed_args.cmd[1:]])
             return super().take_action(parsed_args)
         except ValueError:
-            raise errors.UsageError(f"there is no command {parsed_args.cmd[0]!r}; "
-                                    f"{self.app.NAME} --help lists the commands") from None
+            raise errors.UsageError(
+                f"there is no command {parsed_args.cmd[0]!r}; {self.app.NAME} --help lists the commands"
+            ) from None
 
 
 class NovaSchedReplay(NovaSched):

@@ -38,23 +38,29 @@ class Capacity(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("flavor", nargs="?", metavar="FLAVOR", help="amounts, or the name of a recorded flavor")
-        parser.add_argument("--like", metavar="REQUEST|INSTANCE",
-                            help="ask for all that this recorded request asked for")
+        parser.add_argument(
+            "--like", metavar="REQUEST|INSTANCE", help="ask for all that this recorded request asked for"
+        )
         add_at(parser)
-        parser.add_argument("--by", choices=BY, default="cell",
-                            help="sum up by cell, availability zone or aggregate (cell)")
-        parser.add_argument("--top", type=int, default=10, metavar="N",
-                            help="hosts to show, those with most room first (10)")
-        parser.add_argument("--default-policy", action="store_true",
-                            help="by the default filters, whatever was adopted")
+        parser.add_argument(
+            "--by", choices=BY, default="cell", help="sum up by cell, availability zone or aggregate (cell)"
+        )
+        parser.add_argument(
+            "--top", type=int, default=10, metavar="N", help="hosts to show, those with most room first (10)"
+        )
+        parser.add_argument(
+            "--default-policy", action="store_true", help="by the default filters, whatever was adopted"
+        )
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
-                            help="form of the output (table)")
+        parser.add_argument(
+            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
+        )
 
     def run_on(self, source, arguments):
         if (arguments.flavor is None) == (arguments.like is None):
-            raise errors.UsageError("wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or "
-                                    "--like REQUEST; name one of the two")
+            raise errors.UsageError(
+                "wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or --like REQUEST; name one of the two"
+            )
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
@@ -70,8 +76,10 @@ class Capacity(ReplayCommand):
             self.say(one_line(line))
         self.say(f"by {whose}; server groups are left out")
         if lacking:
-            self.say(f"nova-sched-replay capacity: no more than these fit, as {lacking} of the policy is not loaded here "
-                     f"and was not asked; {HOW_TO_LOAD}")
+            self.say(
+                f"nova-sched-replay capacity: no more than these fit, as {lacking} of the policy is not loaded here "
+                f"and was not asked; {HOW_TO_LOAD}"
+            )
         asked = _asked_amounts(request)
         groups = self._groups(world, policy, answers, arguments.by)
         (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
@@ -83,8 +91,11 @@ class Capacity(ReplayCommand):
         """(The policy to ask, its name in words, the filters of it that are not loaded in words)."""
         known = catalogue(arguments)
         if arguments.default_policy or recorded.policy is None:
-            return Policy(catalogue=known), "the default policy" + ("" if arguments.default_policy
-                                                                    else ", as no log names another"), ""
+            return (
+                Policy(catalogue=known),
+                "the default policy" + ("" if arguments.default_policy else ", as no log names another"),
+                "",
+            )
         book = PolicyBook(known)
         book.adopt(events.PolicyAdopted(recorded.digest, recorded.policy), recorded.cell, recorded.position)
         try:
@@ -92,8 +103,11 @@ class Capacity(ReplayCommand):
         except PolicyMissing as fault:
             raise errors.UsageError(f"{fault}; or use --default-policy") from None
         # Weighers have no say in what fits.
-        return (adopted.policy, f"the policy {recorded.digest}, adopted last ({recorded.cell} {recorded.position})",
-                words_for(adopted.filters, ()))
+        return (
+            adopted.policy,
+            f"the policy {recorded.digest}, adopted last ({recorded.cell} {recorded.position})",
+            words_for(adopted.filters, ()),
+        )
 
     def _groups(self, world, policy, answers, by):
         """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""
@@ -109,25 +123,51 @@ class Capacity(ReplayCommand):
 
     def _as_json(self, answers, asked, request, groups, arguments):
         total = sum(one.fits for one in answers)
-        self.out.write(json.dumps({
-            "asked": asked, "flavor": request.flavor_name or None, "fits": total, "hosts": len(answers),
-            "hosts_with_room": sum(one.fits > 0 for one in answers),
-            "by": {"what": arguments.by, "groups": [
-                {"name": name, "fits": fits, "hosts_with_room": room, "hosts": hosts}
-                for name, fits, room, hosts in groups]},
-            "runs_out": [{"reason": reason, "hosts": hosts, "fits_before": fits}
-                         for reason, hosts, fits in by_reason(answers)],
-            "stranded": stranded(answers, asked),
-            "top": [{"cell": one.cell, "host": one.host, "fits": one.fits, "filter": one.filter, "reason": one.reason,
-                     "left": one.left} for one in _top(answers, arguments.top)]}, indent=2) + "\n")
+        self.out.write(
+            json.dumps(
+                {
+                    "asked": asked,
+                    "flavor": request.flavor_name or None,
+                    "fits": total,
+                    "hosts": len(answers),
+                    "hosts_with_room": sum(one.fits > 0 for one in answers),
+                    "by": {
+                        "what": arguments.by,
+                        "groups": [
+                            {"name": name, "fits": fits, "hosts_with_room": room, "hosts": hosts}
+                            for name, fits, room, hosts in groups
+                        ],
+                    },
+                    "runs_out": [
+                        {"reason": reason, "hosts": hosts, "fits_before": fits}
+                        for reason, hosts, fits in by_reason(answers)
+                    ],
+                    "stranded": stranded(answers, asked),
+                    "top": [
+                        {
+                            "cell": one.cell,
+                            "host": one.host,
+                            "fits": one.fits,
+                            "filter": one.filter,
+                            "reason": one.reason,
+                            "left": one.left,
+                        }
+                        for one in _top(answers, arguments.top)
+                    ],
+                },
+                indent=2,
+            )
+            + "\n"
+        )
 
     def _as_text(self, answers, asked, request, groups, arguments):
         total, room = sum(one.fits for one in answers), sum(one.fits > 0 for one in answers)
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
         lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
-        lines += aligned((arguments.by, "fits", "hosts_with_room", "hosts"), groups,
-                         ("fits", "hosts_with_room", "hosts"))
+        lines += aligned(
+            (arguments.by, "fits", "hosts_with_room", "hosts"), groups, ("fits", "hosts_with_room", "hosts")
+        )
         reasons = by_reason(answers)
         if reasons:
             lines += ["", "what refuses the next one"]
@@ -136,15 +176,30 @@ class Capacity(ReplayCommand):
         lines += ["", f"left where something else ran out: {left or 'nothing'}"]
         top = _top(answers, arguments.top)
         if top:
-            lines += ["", *aligned(("cell", "host", "fits", "then", "left"), [
-                (one.cell, one.host, one.fits, one.reason,
-                 ",".join(f"{name}={one.left.get(name, 0)}" for name in asked))
-                for one in top], ("fits",))]
+            lines += [
+                "",
+                *aligned(
+                    ("cell", "host", "fits", "then", "left"),
+                    [
+                        (
+                            one.cell,
+                            one.host,
+                            one.fits,
+                            one.reason,
+                            ",".join(f"{name}={one.left.get(name, 0)}" for name in asked),
+                        )
+                        for one in top
+                    ],
+                    ("fits",),
+                ),
+            ]
         self.out.write("\n".join(lines) + "\n")
 
 
 def _top(answers, count):
-    return sorted((one for one in answers if one.fits), key=lambda one: (-one.fits, one.cell, one.host))[:max(0, count)]
+    return sorted((one for one in answers if one.fits), key=lambda one: (-one.fits, one.cell, one.host))[
+        : max(0, count)
+    ]
 
 
 def _asked_amounts(request):
@@ -157,9 +212,13 @@ def _asked_amounts(request):
 
 def _not_found(arguments, recorded):
     if arguments.like is not None:
-        return errors.NovaSchedError(f"no decision for {arguments.like} is in the logs named; name another request "
-                                     "or instance, or the logs that are missing")
+        return errors.NovaSchedError(
+            f"no decision for {arguments.like} is in the logs named; name another request "
+            "or instance, or the logs that are missing"
+        )
     names = ", ".join(sorted(recorded.flavors - {""})[:10])
-    return errors.NovaSchedError(f"no recorded request asks for a flavor {arguments.flavor!r}; "
-                                 + (f"wanted one of {names}, " if names else "no request is recorded at all, ")
-                                 + "or amounts as 4:8192:40 or VCPU=4,MEMORY_MB=8192")
+    return errors.NovaSchedError(
+        f"no recorded request asks for a flavor {arguments.flavor!r}; "
+        + (f"wanted one of {names}, " if names else "no request is recorded at all, ")
+        + "or amounts as 4:8192:40 or VCPU=4,MEMORY_MB=8192"
+    )

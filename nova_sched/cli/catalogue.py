@@ -7,9 +7,15 @@ from nova_sched.selection.catalogue import BUILT_IN
 
 def add_config_file(parser) -> None:
     """Add ``--config-file``, for what decides by filters and weighers that are not built in."""
-    parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files",
-                        help="configuration of the schedulers, for filters and weighers that are not built in "
-                             "(default: the file that services find, such as /etc/nova_sched/nova_sched.conf)")
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="config_files",
+        help="configuration of the schedulers, for filters and weighers that are not built in "
+        "(default: the file that services find, such as /etc/nova_sched/nova_sched.conf)",
+    )
 
 
 def catalogue(arguments):
@@ -17,10 +23,12 @@ def catalogue(arguments):
 
     The built-in ones if there is none."""
     from nova_sched.service import command_config
+
     paths = arguments.config_files
     if not paths and not all(map(_readable, command_config.found() or [""])):
         return BUILT_IN
     from nova_sched.service import config
+
     return config.catalogue_of(command_config.read(paths))[0]
 
 

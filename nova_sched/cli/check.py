@@ -58,48 +58,85 @@ class Check(ReplayCommand):
         ended = sum(row[2] == ENDED for row in found)
         over = f", {ended} that is over" if ended else ""
         if wrong or not source.faults:
-            self.say(f"{wrong} of {len(found)} checks found something wrong{over}" if wrong
-                     else f"all {len(found)} checks are well" + (f"; {ended} found something that is over" if ended
-                                                                 else ""))
+            self.say(
+                f"{wrong} of {len(found)} checks found something wrong{over}"
+                if wrong
+                else f"all {len(found)} checks are well" + (f"; {ended} found something that is over" if ended else "")
+            )
         return errors.EXIT_GAP if GAP in states else errors.EXIT_NEGATIVE if WRONG in states else errors.EXIT_OK
 
 
 def _of_log(check):
     """(cell, check, state, count, found) of one log."""
+
     def row(name, state, count, found):
         return check.cell, name, state, count, found
+
     bounds, producers = check.bounds, check.producers
-    yield row("log", OK if check.records else NOTE, check.events,
-              f"epoch {check.opening.epoch}, positions {bounds.first} to "
-              f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
-              if check.opening else "it is empty, nobody has begun it")
-    yield row("whole", OK if check.whole else GAP, bounds.first, "from its beginning" if bounds.first == 0 else
-              f"records before {bounds.first} were removed" + (", it was rebased" if check.whole else
-                                                               "; only a snapshot says what they led to"))
+    yield row(
+        "log",
+        OK if check.records else NOTE,
+        check.events,
+        f"epoch {check.opening.epoch}, positions {bounds.first} to "
+        f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
+        if check.opening
+        else "it is empty, nobody has begun it",
+    )
+    yield row(
+        "whole",
+        OK if check.whole else GAP,
+        bounds.first,
+        "from its beginning"
+        if bounds.first == 0
+        else f"records before {bounds.first} were removed"
+        + (", it was rebased" if check.whole else "; only a snapshot says what they led to"),
+    )
     for gap in check.damage:
         yield row("readable", GAP, None, str(gap))
-    yield _incidents(check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}",
-                     ": see nova-sched-replay quarantine")
-    yield _incidents(check, checking.GAPS, lambda name, one: (
-        f"{name}: {producers[name].missing} missing in {producers[name].gaps} places"))
+    yield _incidents(
+        check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}", ": see nova-sched-replay quarantine"
+    )
+    yield _incidents(
+        check,
+        checking.GAPS,
+        lambda name, one: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
+    )
     twice = {name: one.duplicates for name, one in producers.items() if one.duplicates}
-    yield row("duplicates", NOTE if twice else OK, sum(twice.values()),
-              _named(twice, lambda name: f"{name}: {twice[name]}") or "none")
-    yield _incidents(check, checking.STALE, lambda name, one: (
-        f"{name}: {one.count} of an earlier start: its clock went back"))
-    yield _incidents(check, checking.CLOCKS, lambda name, one: (
-        f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s"), none="none ran backwards")
-    yield row("holes", NOTE if check.holes else OK, check.holes,
-              "positions that were left out, as a stream does at its segments" if check.holes else "none")
+    yield row(
+        "duplicates",
+        NOTE if twice else OK,
+        sum(twice.values()),
+        _named(twice, lambda name: f"{name}: {twice[name]}") or "none",
+    )
+    yield _incidents(
+        check, checking.STALE, lambda name, one: f"{name}: {one.count} of an earlier start: its clock went back"
+    )
+    yield _incidents(
+        check,
+        checking.CLOCKS,
+        lambda name, one: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
+        none="none ran backwards",
+    )
+    yield row(
+        "holes",
+        NOTE if check.holes else OK,
+        check.holes,
+        "positions that were left out, as a stream does at its segments" if check.holes else "none",
+    )
     if check.rebased:
         yield row("rebased", NOTE, check.rebased, "the log was begun anew")
     told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
     for kind in sorted(kind for kind in check.incidents if kind not in told):
-        yield _incidents(check, kind, lambda host, one: f"{host}, {one.count} times",
-                         ": a host is not as the log had it")
+        yield _incidents(
+            check, kind, lambda host, one: f"{host}, {one.count} times", ": a host is not as the log had it"
+        )
     if check.contradictions:
-        yield row("contradictions", WRONG, check.contradictions,
-                  "instances that several hosts report: see nova-sched-replay instances")
+        yield row(
+            "contradictions",
+            WRONG,
+            check.contradictions,
+            "instances that several hosts report: see nova-sched-replay instances",
+        )
     yield _of_hosts(check)
 
 
@@ -109,8 +146,10 @@ def _incidents(check, kind, text, more="", none="none"):
     if not every:
         return check.cell, kind, OK, 0, none
     shown = lasting or every
-    found = _named({subject: one.count for subject, one in shown.items()},
-                   lambda subject: text(subject, shown[subject])) + more
+    found = (
+        _named({subject: one.count for subject, one in shown.items()}, lambda subject: text(subject, shown[subject]))
+        + more
+    )
     over = len(every) - len(lasting)
     if lasting:
         found += f"; {over} more are over" if over else ""
@@ -124,13 +163,23 @@ def _of_hosts(check):
     text, lost = counted(check.host_counts), check.incidents.get(checking.LOST, {})
     if check.lost:
         since = {host: lost[host].last_ns if host in lost else None for host in check.lost}
-        return (check.cell, "hosts", WRONG, len(check.lost), f"{text}; lost: " + _named(
-            dict.fromkeys(since, 0), lambda host: f"{host} since {stamp(since[host])}"))
+        return (
+            check.cell,
+            "hosts",
+            WRONG,
+            len(check.lost),
+            f"{text}; lost: " + _named(dict.fromkeys(since, 0), lambda host: f"{host} since {stamp(since[host])}"),
+        )
     if lost:
         last_ns = max(one.last_ns for one in lost.values())
-        return (check.cell, "hosts", ENDED, 0,
-                f"{text}; over: {len(lost)} were lost and were seen again or removed, the last was lost at "
-                f"{stamp(last_ns)}")
+        return (
+            check.cell,
+            "hosts",
+            ENDED,
+            0,
+            f"{text}; over: {len(lost)} were lost and were seen again or removed, the last was lost at "
+            f"{stamp(last_ns)}",
+        )
     return check.cell, "hosts", OK, 0, text
 
 
@@ -146,21 +195,45 @@ def _of_readers(checks, intervals):
     for lag in lags(checks):
         behind = lag.lag_ns > intervals.lag_ns
         over = behind and end_ns - lag.at_ns > intervals.silent_ns
-        yield (lag.cell, f"reader {lag.reader}", ENDED if over else WRONG if behind else OK, lag.behind,
-               f"knew it to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind"
-               + (", and has not decided since" if over else ""))
+        yield (
+            lag.cell,
+            f"reader {lag.reader}",
+            ENDED if over else WRONG if behind else OK,
+            lag.behind,
+            f"knew it to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind"
+            + (", and has not decided since" if over else ""),
+        )
     for cell, check in checks.items():
         if check.end_ns is None:
             continue
         found, limit = silent(check), spelled(intervals.silent_ns / 1e9)
-        yield (cell, "silent", NOTE if found else OK, len(found), _named(
-            {host: ns or 0 for host, ns in found.items()},
-            lambda host, found=found: f"agent of {host} for " + (
-                "longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9)))
-            or f"none of {len(check.hosts - check.lost)} agents for more than {limit}")
-        others = {name: check.end_ns - one.at_ns for name, one in check.producers.items()
-                  if name.startswith(("scheduler/", "conductor/"))}
-        yield (cell, "heard", OK, len(others), _named(
-            {name: -ns for name, ns in others.items()},
-            lambda name, others=others: f"{name} {spelled(others[name] / 1e9)} before the end")
-            or "no scheduler and no conductor")
+        yield (
+            cell,
+            "silent",
+            NOTE if found else OK,
+            len(found),
+            _named(
+                {host: ns or 0 for host, ns in found.items()},
+                lambda host, found=found: (
+                    f"agent of {host} for "
+                    + ("longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9))
+                ),
+            )
+            or f"none of {len(check.hosts - check.lost)} agents for more than {limit}",
+        )
+        others = {
+            name: check.end_ns - one.at_ns
+            for name, one in check.producers.items()
+            if name.startswith(("scheduler/", "conductor/"))
+        }
+        yield (
+            cell,
+            "heard",
+            OK,
+            len(others),
+            _named(
+                {name: -ns for name, ns in others.items()},
+                lambda name, others=others: f"{name} {spelled(others[name] / 1e9)} before the end",
+            )
+            or "no scheduler and no conductor",
+        )

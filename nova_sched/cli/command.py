@@ -28,18 +28,41 @@ _MINUS_TIME = re.compile(r"-\d.*")
 def add_log_options(parser, default=None) -> None:
     """Add the options that name logs and say how to show them: the tool takes them before its command and behind."""
     group = parser.add_argument_group("logs and output")
-    group.add_argument("--log", action="append", default=default, metavar="[CELL=]URL|FILE|DIR", dest="logs",
-                       help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; "
-                            f"a file of export; or the output directory of a play (default: those in ${ENVIRONMENT}, "
-                            "else those that the services' configuration names)")
-    group.add_argument("--snapshots", default=default, metavar="URL",
-                       help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...")
-    group.add_argument("--no-cache", action="store_const", const=True, default=default, dest="no_cache",
-                       help="keep no snapshots of what is folded for the next command")
-    group.add_argument("--color", choices=("auto", "always", "never"), default=default,
-                       help="colours (auto: on a terminal)")
-    group.add_argument("--no-progress", action="store_const", const=True, default=default, dest="no_progress",
-                       help="draw no progress bars")
+    group.add_argument(
+        "--log",
+        action="append",
+        default=default,
+        metavar="[CELL=]URL|FILE|DIR",
+        dest="logs",
+        help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; "
+        f"a file of export; or the output directory of a play (default: those in ${ENVIRONMENT}, "
+        "else those that the services' configuration names)",
+    )
+    group.add_argument(
+        "--snapshots",
+        default=default,
+        metavar="URL",
+        help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...",
+    )
+    group.add_argument(
+        "--no-cache",
+        action="store_const",
+        const=True,
+        default=default,
+        dest="no_cache",
+        help="keep no snapshots of what is folded for the next command",
+    )
+    group.add_argument(
+        "--color", choices=("auto", "always", "never"), default=default, help="colours (auto: on a terminal)"
+    )
+    group.add_argument(
+        "--no-progress",
+        action="store_const",
+        const=True,
+        default=default,
+        dest="no_progress",
+        help="draw no progress bars",
+    )
 
 
 class ReplayCommand(Command):
@@ -96,14 +119,17 @@ class ReplayCommand(Command):
         names = [*(getattr(self.app.options, "logs", None) or ()), *(arguments.logs or ())]
         names = names or os.environ.get(ENVIRONMENT, "").split() or self._configured(arguments)
         if not names:
-            raise errors.UsageError("no log is named, wanted --log CELL=URL (or URL, a file of export, "
-                                    f"the directory of a play), ${ENVIRONMENT}, or [cells] in the services' "
-                                    "configuration (/etc/nova_sched/nova_sched.conf)")
+            raise errors.UsageError(
+                "no log is named, wanted --log CELL=URL (or URL, a file of export, "
+                f"the directory of a play), ${ENVIRONMENT}, or [cells] in the services' "
+                "configuration (/etc/nova_sched/nova_sched.conf)"
+            )
         return names
 
     def _configured(self, arguments):
         """The logs that the services' configuration names; none if there is no configuration."""
         from nova_sched.service import command_config
+
         paths = getattr(arguments, "config_files", None) or ()
         if not paths and not command_config.found(self.app.NAME):
             return []
@@ -119,8 +145,12 @@ class ReplayCommand(Command):
         store = self.option(arguments, "snapshots")
         prepare_memory()
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
-            yield History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
-                          open_store(store) if store else None, update)
+            yield History(
+                source.logs,
+                None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
+                open_store(store) if store else None,
+                update,
+            )
 
     def say(self, text: str) -> None:
         """Say a sentence beside the data, on stderr. (Names of cells and errors of files come from elsewhere.)"""

@@ -27,8 +27,9 @@ def words_of(app) -> dict[str, list[str]]:
         if nested is not None:
             found.update({f"{name} {command}".strip(): words for command, words in words_of(nested()).items()})
         else:
-            found[name] = _options(factory(app, app.options if hasattr(app, "options") else None,
-                                           cmd_name=name).get_parser(name))
+            found[name] = _options(
+                factory(app, app.options if hasattr(app, "options") else None, cmd_name=name).get_parser(name)
+            )
     return {"": [*(name for name in found if " " not in name), *_options(app.parser)], **found}
 
 

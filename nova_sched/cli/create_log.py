@@ -37,8 +37,10 @@ def _say(log, epoch, producer, data):
     for _, record in decoded_records(log, end + 1):
         if event in record.events and speaks_for(record.account, producer):
             return
-    raise errors.NovaSchedError(f"{producer} is not heard in {log.url}: the log does not say that it was appended "
-                                "with the account operator or operator.NAME; use that account of a RabbitMQ broker")
+    raise errors.NovaSchedError(
+        f"{producer} is not heard in {log.url}: the log does not say that it was appended "
+        "with the account operator or operator.NAME; use that account of a RabbitMQ broker"
+    )
 
 
 def _made(arguments, producer):
@@ -60,29 +62,47 @@ class CreateLog(Command):
         parser.epilog = EPILOG
         parser.add_argument("cell", metavar="CELL", help="name of the cell, or cell0")
         parser.add_argument("log", metavar="URL", help="URL of the log")
-        parser.add_argument("--wait", metavar="SECONDS", type=float, default=WAIT_SECONDS,
-                            help="wait so long for what may pass, as a broker that starts "
-                                 f"(default {WAIT_SECONDS:.0f}, 0: not at all)")
-        parser.add_argument("--name", default=getpass.getuser(),
-                            help="name under which this is said: operator/NAME (that of the user who runs it)")
+        parser.add_argument(
+            "--wait",
+            metavar="SECONDS",
+            type=float,
+            default=WAIT_SECONDS,
+            help=f"wait so long for what may pass, as a broker that starts (default {WAIT_SECONDS:.0f}, 0: not at all)",
+        )
+        parser.add_argument(
+            "--name",
+            default=getpass.getuser(),
+            help="name under which this is said: operator/NAME (that of the user who runs it)",
+        )
         accounts = parser.add_mutually_exclusive_group()
-        accounts.add_argument("--require-accounts", dest="required", action="store_true", default=None,
-                              help="from now on events count only with the account of their producer")
-        accounts.add_argument("--allow-any-account", dest="required", action="store_false", default=None,
-                              help="from now on events count with any account")
+        accounts.add_argument(
+            "--require-accounts",
+            dest="required",
+            action="store_true",
+            default=None,
+            help="from now on events count only with the account of their producer",
+        )
+        accounts.add_argument(
+            "--allow-any-account",
+            dest="required",
+            action="store_false",
+            default=None,
+            help="from now on events count with any account",
+        )
         return parser
 
     def take_action(self, arguments):
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
-            raise errors.UsageError(f"--name has {len(arguments.name)} characters, wanted 1 to "
-                                    f"{MAX_NAME - len('operator/')}; mend it")
-        log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer),
-                                     arguments.wait)
+            raise errors.UsageError(
+                f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; mend it"
+            )
+        log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer), arguments.wait)
         with log:
             if arguments.required is not None:
                 _say(log, epoch, producer, events.AccountsRequired(arguments.required))
             bounds = log.bounds()
-        self.app.stdout.write(f"{arguments.cell}: {log.url} is there, epoch {epoch}, positions {bounds.first} to "
-                              f"{bounds.last}\n")
+        self.app.stdout.write(
+            f"{arguments.cell}: {log.url} is there, epoch {epoch}, positions {bounds.first} to {bounds.last}\n"
+        )
         return 0

@@ -50,23 +50,35 @@ class Diff(ReplayCommand):
         structured = arguments.output in ("json", "ndjson")
         rows = Rows(self.out, arguments.output, COLUMNS, (), self.paint)
         for one in changes:
-            rows.write({"cell": one.cell, "host": one.host, "change": one.kind, "what": one.what, "before": one.before,
-                        "after": one.after, "causes": _causes(one.causes, structured)})
+            rows.write(
+                {
+                    "cell": one.cell,
+                    "host": one.host,
+                    "change": one.kind,
+                    "what": one.what,
+                    "before": one.before,
+                    "after": one.after,
+                    "causes": _causes(one.causes, structured),
+                }
+            )
         rows.end()
         counts = Counter(one.kind for one in changes)
         hosts = len({(one.cell, one.host) for one in changes})
         self.say("; ".join(_positions(cell, first[cell] + 1, last[cell]) for cell in sorted(first)))
-        self.say(f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
-                 f"{'host' if hosts == 1 else 'hosts'}"
-                 + (": " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) if changes else ""))
+        self.say(
+            f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
+            f"{'host' if hosts == 1 else 'hosts'}"
+            + (": " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) if changes else "")
+        )
         return errors.EXIT_NEGATIVE if changes and arguments.exit_code else errors.EXIT_OK
 
     def _check_known(self, history, positions, pattern):
         """A name that means no host is a slip of the pen, and not a host of which nothing changed."""
         world = history.world_at(positions)
         if not any(wanted(name, [pattern]) for one in world.projections.values() for name in one.hosts):
-            raise errors.NovaSchedError(f"there is no host {pattern!r} at either moment; name another host, "
-                                        "or a glob like 'host-*'")
+            raise errors.NovaSchedError(
+                f"there is no host {pattern!r} at either moment; name another host, or a glob like 'host-*'"
+            )
 
 
 def _positions(cell, first, last):

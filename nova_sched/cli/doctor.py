@@ -32,8 +32,11 @@ class Doctor(ReplayCommand):
 
     def add_arguments(self, parser):
         add_intervals(parser)
-        parser.add_argument("--ask", action="store_true",
-                            help="ask over RPC whether schedulers and conductors answer (with --config-file)")
+        parser.add_argument(
+            "--ask",
+            action="store_true",
+            help="ask over RPC whether schedulers and conductors answer (with --config-file)",
+        )
         parser.add_argument("-o", "--output", choices=output.FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
@@ -46,14 +49,24 @@ class Doctor(ReplayCommand):
             rows.write(finding._asdict())
         if arguments.ask:
             from nova_sched.replay import asking
+
             for finding in asking.of_services(configuration(arguments.config_files)):
                 states.append(finding.state)
                 rows.write(finding._asdict())
         for cell in sorted({*source.logs, *source.down}):
             try:
-                for finding in (diagnosis.of_down(cell, source.down[cell]) if cell in source.down
-                                else diagnosis.of_log(cell, source.logs[cell], self.now_ns, store, intervals,
-                                                      lambda cell=cell: self._state(source, arguments, cell))):
+                for finding in (
+                    diagnosis.of_down(cell, source.down[cell])
+                    if cell in source.down
+                    else diagnosis.of_log(
+                        cell,
+                        source.logs[cell],
+                        self.now_ns,
+                        store,
+                        intervals,
+                        lambda cell=cell: self._state(source, arguments, cell),
+                    )
+                ):
                     states.append(finding.state)
                     rows.write(finding._asdict())
             except errors.LogUnavailable as fault:

@@ -10,19 +10,56 @@ from rpc_api.codec import SetAside
 
 #: Of an event's type on a terminal.
 COLOURS = {
-    "ClaimProposed": ("cyan",), "ClaimReleased": ("yellow",), "ClaimExpired": ("yellow",),
-    "AllocationMoved": ("yellow",), "InstanceStarted": ("green",), "InstanceDeleted": ("green",),
-    "DecisionMade": ("bold", "cyan"), "BuildFailed": ("red",),
+    "ClaimProposed": ("cyan",),
+    "ClaimReleased": ("yellow",),
+    "ClaimExpired": ("yellow",),
+    "AllocationMoved": ("yellow",),
+    "InstanceStarted": ("green",),
+    "InstanceDeleted": ("green",),
+    "DecisionMade": ("bold", "cyan"),
+    "BuildFailed": ("red",),
     "RequestRefused": ("red",),
-    "HostLost": ("red",), "HostRemoved": ("red",), SET_ASIDE: ("bold", "red"), "LogRebased": ("bold", "red"),
+    "HostLost": ("red",),
+    "HostRemoved": ("red",),
+    SET_ASIDE: ("bold", "red"),
+    "LogRebased": ("bold", "red"),
     "HostConfirmed": ("dim",),
 }
 #: Fields of an event for templates and tables.
-FIELDS = ("at", "at_ns", "cell", "position", "index", "type", "host", "instance", "request", "project", "producer",
-          "sequence", "text", "outcome")
+FIELDS = (
+    "at",
+    "at_ns",
+    "cell",
+    "position",
+    "index",
+    "type",
+    "host",
+    "instance",
+    "request",
+    "project",
+    "producer",
+    "sequence",
+    "text",
+    "outcome",
+)
 #: What a JSON object of an event has.
-JSON_FIELDS = ("cell", "position", "index", "type", "version", "producer", "producer_epoch", "sequence", "at",
-               "at_ns", "data", "set_aside", "reason", "raw", "outcome")
+JSON_FIELDS = (
+    "cell",
+    "position",
+    "index",
+    "type",
+    "version",
+    "producer",
+    "producer_epoch",
+    "sequence",
+    "at",
+    "at_ns",
+    "data",
+    "set_aside",
+    "reason",
+    "raw",
+    "outcome",
+)
 _WIDEST_TYPE = 15
 #: How the reason of a BuildFailed begins of a host on which no build was tried.
 NOT_TRIED = "claim refused: "
@@ -33,12 +70,24 @@ def as_line(cell, position, index, event, paint=lambda text, *styles: text, note
     the event alone does not say."""
     where = f"{cell} {position}.{index}"
     if isinstance(event, SetAside):
-        return " ".join((f"{'-':<24}", f"{one_line(where):<14}",
-                         paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
-                         one_line(f"{event.code}: {event.reason}")))
+        return " ".join(
+            (
+                f"{'-':<24}",
+                f"{one_line(where):<14}",
+                paint(f"{'SET ASIDE':<{_WIDEST_TYPE}}", *COLOURS[SET_ASIDE]),
+                one_line(f"{event.code}: {event.reason}"),
+            )
+        )
     kind = paint(f"{event.name:<{_WIDEST_TYPE}}", *COLOURS.get(event.name, ()))
-    return " ".join((stamp(event.at_ns), f"{one_line(where):<14}", kind, one_line(_text(cell, position, index, event, notes)),
-                     paint(one_line(f"by {event.producer}#{event.sequence}"), "dim")))
+    return " ".join(
+        (
+            stamp(event.at_ns),
+            f"{one_line(where):<14}",
+            kind,
+            one_line(_text(cell, position, index, event, notes)),
+            paint(one_line(f"by {event.producer}#{event.sequence}"), "dim"),
+        )
+    )
 
 
 def _text(cell, position, index, event, notes):
@@ -52,11 +101,19 @@ def as_fields(cell, position, index, event, notes=None) -> dict:
     if isinstance(event, SetAside):
         return fields | {"type": SET_ASIDE, "text": f"{event.code}: {event.reason}"}
     of = subjects(event)
-    return fields | {"at": stamp(event.at_ns), "at_ns": event.at_ns, "type": event.name, "host": _first(of.hosts),
-                     "instance": _first(of.instances), "request": _first(of.requests), "project": project_of(event),
-                     "producer": event.producer, "sequence": event.sequence,
-                     "text": _text(cell, position, index, event, notes),
-                     "outcome": _said(notes and notes.outcome(cell, position, event))}
+    return fields | {
+        "at": stamp(event.at_ns),
+        "at_ns": event.at_ns,
+        "type": event.name,
+        "host": _first(of.hosts),
+        "instance": _first(of.instances),
+        "request": _first(of.requests),
+        "project": project_of(event),
+        "producer": event.producer,
+        "sequence": event.sequence,
+        "text": _text(cell, position, index, event, notes),
+        "outcome": _said(notes and notes.outcome(cell, position, event)),
+    }
 
 
 def _said(outcome):
@@ -74,13 +131,21 @@ def as_json(cell, position, index, event, notes=None) -> dict:
     if isinstance(event, SetAside):
         return found | {"type": SET_ASIDE, "set_aside": event.code, "reason": event.reason, "raw": event.raw.hex()}
     outcome = notes and notes.outcome(cell, position, event)
-    return found | {"type": event.name, "version": event.version, "producer": event.producer,
-                    "producer_epoch": event.producer_epoch, "sequence": event.sequence, "at": stamp(event.at_ns),
-                    "at_ns": event.at_ns, "data": plain(event.data),
-                    "outcome": outcome and outcome._asdict()}
+    return found | {
+        "type": event.name,
+        "version": event.version,
+        "producer": event.producer,
+        "producer_epoch": event.producer_epoch,
+        "sequence": event.sequence,
+        "at": stamp(event.at_ns),
+        "at_ns": event.at_ns,
+        "data": plain(event.data),
+        "outcome": outcome and outcome._asdict(),
+    }
 
 
 # --- the text of each event ------------------------------------------------------------------------------------------
+
 
 def text_of(event) -> str:
     """What an event says, in a few words, without who said it and when."""
@@ -121,8 +186,11 @@ def _reported(data):
         words.append(" ".join(f"{one.resource_class}={one.total}" for one in root.inventories))
     except (errors.InvalidEvent, IndexError):
         words.append("a report that cannot be read as a whole")
-    return " ".join(words + [f"io_ops={status.num_io_ops}"] * bool(status.num_io_ops)
-                    + [f"failed_builds={status.failed_builds}"] * bool(status.failed_builds))
+    return " ".join(
+        words
+        + [f"io_ops={status.num_io_ops}"] * bool(status.num_io_ops)
+        + [f"failed_builds={status.failed_builds}"] * bool(status.failed_builds)
+    )
 
 
 def _proposed(data):
@@ -147,10 +215,23 @@ def build_of(failed) -> str:
 
 
 def _decided(data):
-    hosts = (f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts
-             else "")
-    return " ".join(filter(None, (data.instance_uuid, data.outcome, hosts, f"attempt {attempt_of(data)}", data.reason,
-                                  f"in {data.took_ns / 1e6:.1f} ms", f"request {data.request_id}")))
+    hosts = (
+        f"{data.hosts[0]}" + (f" (then {', '.join(data.hosts[1:])})" if data.hosts[1:] else "") if data.hosts else ""
+    )
+    return " ".join(
+        filter(
+            None,
+            (
+                data.instance_uuid,
+                data.outcome,
+                hosts,
+                f"attempt {attempt_of(data)}",
+                data.reason,
+                f"in {data.took_ns / 1e6:.1f} ms",
+                f"request {data.request_id}",
+            ),
+        )
+    )
 
 
 def _adopted(data):
@@ -177,14 +258,19 @@ _TEXTS = {
     "ClaimProposed": _proposed,
     "ClaimReleased": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}: {data.reason}",
     "ClaimExpired": lambda data: f"{data.consumer_uuid} claim {data.claim_uuid}",
-    "InstanceStarted": lambda data: f"{data.consumer.instance_uuid} on {data.host} "
-                                    f"{_amounts(data.consumer.allocations)}",
+    "InstanceStarted": lambda data: (
+        f"{data.consumer.instance_uuid} on {data.host} {_amounts(data.consumer.allocations)}"
+    ),
     "InstanceDeleted": lambda data: f"{data.instance_uuid} on {data.host}",
     "AllocationMoved": lambda data: f"on {data.host} from {data.from_consumer_uuid} to {data.to_consumer_uuid}",
-    "BuildFailed": lambda data: (f"{data.instance_uuid} on {data.host} {build_of(data)}"
-                                 f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"),
+    "BuildFailed": lambda data: (
+        f"{data.instance_uuid} on {data.host} {build_of(data)}"
+        f"{', the last' if data.final else ''}: {data.reason} request {data.request_id}"
+    ),
     "DecisionMade": _decided,
     "RequestRefused": lambda data: f"{' '.join(data.instances)}: {data.reason} request {data.request_id}",
-    "AggregateUpdated": lambda data: (f"{data.name} {data.uuid} {len(data.hosts)} hosts "
-                                      + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))),
+    "AggregateUpdated": lambda data: (
+        f"{data.name} {data.uuid} {len(data.hosts)} hosts "
+        + " ".join(f"{key}={value}" for key, value in sorted(data.metadata.items()))
+    ),
 }

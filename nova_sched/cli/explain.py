@@ -59,18 +59,25 @@ class Explain(RequestCommand):
         if several:
             yield self.paint(facts["instance"], "bold")
         yield self.paint(facts["summary"], "bold")
-        yield (one_line(f"  asked    {facts['asked']}") if facts["asked"]
-               else "  asked    not known: the evidence cannot be read")
+        yield (
+            one_line(f"  asked    {facts['asked']}")
+            if facts["asked"]
+            else "  asked    not known: the evidence cannot be read"
+        )
         for reason in facts["reasons"]:
-            text = f"  {reason['hosts']:>5} {'host' if reason['hosts'] == 1 else 'hosts'} refused for {reason['reason']} " \
-                   f"({reason['filter']})"
-            yield one_line(text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"]
-                                   else ""))
+            text = (
+                f"  {reason['hosts']:>5} {'host' if reason['hosts'] == 1 else 'hosts'} refused for {reason['reason']} "
+                f"({reason['filter']})"
+            )
+            yield one_line(
+                text + (f"; nearest: {reason['nearest']}: {reason['nearest_text']}" if reason["nearest"] else "")
+            )
         for attempt in facts["attempts"]:
             yield one_line("  " + _attempt_text(attempt))
         if facts["behind"]:
             yield "  behind   the scheduler did not know of " + ", ".join(
-                f"{count} {'record' if count == 1 else 'records'} of {cell}" for cell, count in facts["behind"].items())
+                f"{count} {'record' if count == 1 else 'records'} of {cell}" for cell, count in facts["behind"].items()
+            )
         if facts["closed"]:
             yield f"  closed   {', '.join(facts['closed'])}: the log could not be read, so nothing was placed there"
         for hint in facts["hints"]:
@@ -90,18 +97,37 @@ def facts_of(history, policies, uuid, decisions, one):
     """All that is to be told of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)
-    facts = {"instance": uuid, "request": one.decision.request_id, "attempt": attempt_of(one.decision),
-             "summary": summary_line(one), "asked": None, "reasons": [], "attempts": _attempts(decisions, fates),
-             "behind": {}, "closed": [], "hints": [], "end": story.ending(decisions, steps, fates)._asdict(),
-             "fault": one.fault}
+    facts = {
+        "instance": uuid,
+        "request": one.decision.request_id,
+        "attempt": attempt_of(one.decision),
+        "summary": summary_line(one),
+        "asked": None,
+        "reasons": [],
+        "attempts": _attempts(decisions, fates),
+        "behind": {},
+        "closed": [],
+        "hints": [],
+        "end": story.ending(decisions, steps, fates)._asdict(),
+        "fault": one.fault,
+    }
     evidence = one.evidence
     if evidence is None:
         return facts
     facts["asked"] = asked_for(evidence.request)
     facts["closed"] = [position.cell for position in evidence.positions if position.closed]
     facts["behind"] = {cell: count for cell, count in story.lag(history.logs, one).items() if count}
-    facts["reasons"] = [{"filter": count.filter, "reason": count.reason, "hosts": count.hosts, "nearest": None,
-                         "nearest_text": None, "values": None} for count in evidence.refusals]
+    facts["reasons"] = [
+        {
+            "filter": count.filter,
+            "reason": count.reason,
+            "hosts": count.hosts,
+            "nearest": None,
+            "nearest_text": None,
+            "values": None,
+        }
+        for count in evidence.refusals
+    ]
     try:
         _look_nearer(history, policies, one, facts)
     except errors.NovaSchedError as fault:
@@ -111,9 +137,14 @@ def facts_of(history, policies, uuid, decisions, one):
 
 
 def _attempts(decisions, fates):
-    return [{"attempt": attempt_of(one.decision), "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
-            for one in decisions] if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED
-                                                               for fate in fates.values()) else []
+    return (
+        [
+            {"attempt": attempt_of(one.decision), "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
+            for one in decisions
+        ]
+        if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED for fate in fates.values())
+        else []
+    )
 
 
 def _said_of(one, fates):
@@ -127,8 +158,11 @@ def _said_of(one, fates):
         return {"code": "claim-accepted", "said": f"{host}, claim accepted", "lost_to": []}
     others = [cause for cause in fate.lost_to if cause.producer != one.producer]
     stale = "claim-lost-to-another" if others else "stale-knowledge"
-    return {"code": stale, "said": f"{host}, claim refused: {fate.reason}",
-            "lost_to": [cause._asdict() for cause in others]}
+    return {
+        "code": stale,
+        "said": f"{host}, claim refused: {fate.reason}",
+        "lost_to": [cause._asdict() for cause in others],
+    }
 
 
 def _look_nearer(history, policies, one, facts):
@@ -137,8 +171,10 @@ def _look_nearer(history, policies, one, facts):
     by_reason = verdicts.hosts_by_reason(re_created)
     exact, silent = re_created.exact_reasons, re_created.adopted.filters
     if silent:
-        facts["fault"] = (f"its policy {one.evidence.policy_digest} is {re_created.adopted.where}, and names "
-                          f"{words_for(silent, ())}, not loaded here: what it says of hosts is left out; {HOW_TO_LOAD}")
+        facts["fault"] = (
+            f"its policy {one.evidence.policy_digest} is {re_created.adopted.where}, and names "
+            f"{words_for(silent, ())}, not loaded here: what it says of hosts is left out; {HOW_TO_LOAD}"
+        )
     for reason in facts["reasons"]:
         key = reason["filter"], reason["reason"]
         rows = by_reason.get(key) if key in exact else None
@@ -146,8 +182,9 @@ def _look_nearer(history, policies, one, facts):
             name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
             if name is not None:
                 reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
-    facts["group_hosts"] = list(_hosts_of_group(history, re_created, {
-        key: rows for key, rows in by_reason.items() if key in exact}))
+    facts["group_hosts"] = list(
+        _hosts_of_group(history, re_created, {key: rows for key, rows in by_reason.items() if key in exact})
+    )
     if not one.is_selected and not silent:
         facts["now"] = _would_pass_now(history, re_created)
 
@@ -161,8 +198,12 @@ def _hosts_of_group(history, scene_, by_reason):
         for row in rows:
             look = causes.Look(history, scene_, row, scene_.request)
             if row in (look.scope.affinity_rows() or ()):
-                yield {"host": look.host, "filter": name, "reason": reason,
-                       "text": causes.explain(look, name, reason).text}
+                yield {
+                    "host": look.host,
+                    "filter": name,
+                    "reason": reason,
+                    "text": causes.explain(look, name, reason).text,
+                }
 
 
 def _would_pass_now(history, scene_):
@@ -173,8 +214,11 @@ def _would_pass_now(history, scene_):
     world = history.world_at(positions)
     now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
     rows = verdicts.hosts_by_reason(now).get(None, ())
-    return [world.table.host_names[row] for row in rows
-            if isinstance(candidate_of(world.table, row, scene_.request, scene_.policy), Candidate)][:100]
+    return [
+        world.table.host_names[row]
+        for row in rows
+        if isinstance(candidate_of(world.table, row, scene_.request, scene_.policy), Candidate)
+    ][:100]
 
 
 def _hints(history, facts, fates, decisions, one, steps):
@@ -206,4 +250,5 @@ def _hints(history, facts, fates, decisions, one, steps):
     now = facts.get("now")
     if now is not None:
         yield f"at the end of the logs {len(now)}{'+' if len(now) == 100 else ''} " + (
-            f"{'host' if len(now) == 1 else 'hosts'} would do ({', '.join(now[:3])})" if now else "hosts would do")
+            f"{'host' if len(now) == 1 else 'hosts'} would do ({', '.join(now[:3])})" if now else "hosts would do"
+        )

@@ -47,15 +47,18 @@ class Export(ReplayCommand):
         found, gaps = spans(ends, source)
         fresh = f"{arguments.output}.part"
         try:
-            with open(fresh, "wb") as file, output.progress(self.err,
-                                                            not self.option(arguments, "no_progress")) as update:
+            with (
+                open(fresh, "wb") as file,
+                output.progress(self.err, not self.option(arguments, "no_progress")) as update,
+            ):
                 done = export(source, found, file, self.now_ns, not arguments.no_redact, update)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(fresh, arguments.output)
         except OSError as fault:
-            raise errors.LogUnavailable(f"{arguments.output} cannot be written ({fault.strerror}); "
-                                        "see to its directory") from None
+            raise errors.LogUnavailable(
+                f"{arguments.output} cannot be written ({fault.strerror}); see to its directory"
+            ) from None
         finally:
             if os.path.exists(fresh):
                 os.unlink(fresh)
@@ -66,11 +69,16 @@ class Export(ReplayCommand):
 
     def _tell(self, arguments, found, done):
         where = ", ".join(f"{cell} {span.first}:{span.last}" for cell, span in sorted(found.items()))
-        self.out.write(f"{arguments.output}: {done.events} events in {done.records} records of {one_line(where)}, "
-                       f"{done.size} bytes\n")
+        self.out.write(
+            f"{arguments.output}: {done.events} events in {done.records} records of {one_line(where)}, "
+            f"{done.size} bytes\n"
+        )
         if arguments.no_redact:
             self.out.write("not redacted: it holds ids of projects and users, addresses and free texts\n")
         else:
-            self.out.write("redacted: ids of projects and users, addresses and free texts are pseudonyms "
-                           "(--no-redact keeps them)"
-                           + f"; {done.removed} events that cannot be read were taken out" * bool(done.removed) + "\n")
+            self.out.write(
+                "redacted: ids of projects and users, addresses and free texts are pseudonyms "
+                "(--no-redact keeps them)"
+                + f"; {done.removed} events that cannot be read were taken out" * bool(done.removed)
+                + "\n"
+            )

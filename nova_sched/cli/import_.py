@@ -34,9 +34,12 @@ class Import(ReplayCommand):
     when_down = REFUSED
 
     def add_arguments(self, parser):
-        parser.add_argument("--to", required=True, metavar="URL",
-                            help="the new log: sqlite:///FILE or rabbit://...; with {cell} "
-                                                                     "where the file holds several")
+        parser.add_argument(
+            "--to",
+            required=True,
+            metavar="URL",
+            help="the new log: sqlite:///FILE or rabbit://...; with {cell} where the file holds several",
+        )
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log")
 
     def run_on(self, source, arguments):
@@ -45,13 +48,17 @@ class Import(ReplayCommand):
             if not isinstance(log, ArchiveLog):
                 raise errors.UsageError(f"{log.url} is no exported file; name one with --log, or use a log as it is")
         if len(logs) > 1 and "{cell}" not in arguments.to:
-            raise errors.UsageError(f"--to {mask_password(arguments.to)} is one log, and the file holds "
-                                    f"{', '.join(sorted(logs))}; "
-                                    "write {cell} where the name of the cell belongs, or choose one with --cell")
+            raise errors.UsageError(
+                f"--to {mask_password(arguments.to)} is one log, and the file holds "
+                f"{', '.join(sorted(logs))}; "
+                "write {cell} where the name of the cell belongs, or choose one with --cell"
+            )
         for cell in logs if "{cell}" in arguments.to else ():
             if not _PLAIN_NAME.fullmatch(cell):
-                raise errors.UsageError(f"the name of the cell {cell!r} cannot stand in a URL, wanted letters, digits, "
-                                        "_ . and -; choose it with --cell, and write --to without {cell}")
+                raise errors.UsageError(
+                    f"the name of the cell {cell!r} cannot stand in a URL, wanted letters, digits, "
+                    "_ . and -; choose it with --cell, and write --to without {cell}"
+                )
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
             for log in logs.values():
                 verify(log, update)
@@ -60,13 +67,17 @@ class Import(ReplayCommand):
                 with open_log(arguments.to.replace("{cell}", cell)) as target:
                     count = import_log(log, target, update)
                     bounds = log.bounds()
-                    self.out.write(f"{one_line(cell)}: {count} records, positions {bounds.first} to {bounds.last}, "
-                                   f"in {target.url}\n")
+                    self.out.write(
+                        f"{one_line(cell)}: {count} records, positions {bounds.first} to {bounds.last}, "
+                        f"in {target.url}\n"
+                    )
         return errors.EXIT_OK
 
     def _check_accounts(self, log):
         position = needs_accounts(log)
         if position is not None:
-            raise errors.UsageError(f"the log of {log.cell} wants accounts with its events from position {position} "
-                                    "on, and a log that is written again vouches for none of them; "
-                                    "read the file as it is (--log FILE)")
+            raise errors.UsageError(
+                f"the log of {log.cell} wants accounts with its events from position {position} "
+                "on, and a log that is written again vouches for none of them; "
+                "read the file as it is (--log FILE)"
+            )

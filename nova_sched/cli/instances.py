@@ -41,25 +41,37 @@ class Instances(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
         for name in ("host", "cell", "project", "instance"):
-            parser.add_argument(f"--{name}", action="append", metavar="GLOB", dest=f"{name}s",
-                                help=f"only of this {name}, by name or glob; several: any")
-        parser.add_argument("--state", action="append", choices=STATES, dest="states",
-                            help="only in this state; several: any")
-        parser.add_argument("--sort", metavar="COLUMN[:desc]", default="instance",
-                            help=f"by one of {', '.join(SORTS)} (instance)")
-        parser.add_argument("--limit", type=int, metavar="N",
-                            help="a page of N instances; stderr says the next page's marker")
-        parser.add_argument("--marker", metavar="UUID",
-                            help="begin behind this instance: the last one of the page before")
-        parser.add_argument("--no-flavors", action="store_true",
-                            help="do not read the decisions for the names of flavors")
+            parser.add_argument(
+                f"--{name}",
+                action="append",
+                metavar="GLOB",
+                dest=f"{name}s",
+                help=f"only of this {name}, by name or glob; several: any",
+            )
+        parser.add_argument(
+            "--state", action="append", choices=STATES, dest="states", help="only in this state; several: any"
+        )
+        parser.add_argument(
+            "--sort", metavar="COLUMN[:desc]", default="instance", help=f"by one of {', '.join(SORTS)} (instance)"
+        )
+        parser.add_argument(
+            "--limit", type=int, metavar="N", help="a page of N instances; stderr says the next page's marker"
+        )
+        parser.add_argument(
+            "--marker", metavar="UUID", help="begin behind this instance: the last one of the page before"
+        )
+        parser.add_argument(
+            "--no-flavors", action="store_true", help="do not read the decisions for the names of flavors"
+        )
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
     def run_on(self, source, arguments):
         column, _, order = arguments.sort.partition(":")
         if column not in SORTS or order not in ("", "asc", "desc"):
-            raise errors.UsageError(f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, and :desc "
-                                    "behind it for the greatest first; mend --sort")
+            raise errors.UsageError(
+                f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, and :desc "
+                "behind it for the greatest first; mend --sort"
+            )
         if arguments.limit is not None and arguments.limit < 1:
             raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
         self.partial = False
@@ -72,8 +84,10 @@ class Instances(ReplayCommand):
         if not rows:
             self.say("there are no such instances" + (" that are known" if self.partial else ""))
         elif len(page) < len(rows):
-            self.say(f"{len(page)} of {len(rows)} instances" + (f"; the next page: --marker {following}" if following
-                                                                else ""))
+            self.say(
+                f"{len(page)} of {len(rows)} instances"
+                + (f"; the next page: --marker {following}" if following else "")
+            )
         return errors.EXIT_GAP if self.partial else errors.EXIT_OK
 
     # --- what is known --------------------------------------------------------------------------------------------
@@ -97,8 +111,14 @@ class Instances(ReplayCommand):
             known = last_known(cell, source.urls[cell], history.cache, history.store) if cell in source.down else None
             if known is None:
                 as_of[cell] = NOTHING
-                self.say(f"{cell}: nothing is known of its instances" + (
-                    "; name the store of the schedulers' snapshots with --snapshots" if history.store is None else ""))
+                self.say(
+                    f"{cell}: nothing is known of its instances"
+                    + (
+                        "; name the store of the schedulers' snapshots with --snapshots"
+                        if history.store is None
+                        else ""
+                    )
+                )
                 continue
             since = stamp(known.at_ns) if known.at_ns else f"position {known.projection.position}"
             as_of[cell] = f"down, as of {since}"
@@ -118,10 +138,12 @@ class Instances(ReplayCommand):
         if arguments.marker is not None:
             places = [place for place, row in enumerate(rows) if row.instance == arguments.marker]
             if not places:
-                raise errors.UsageError(f"there is no instance {arguments.marker} in this list; name the last one of "
-                                        "the page before, with the same filters and moment")
-            rows = rows[places[-1] + 1:]
-        page = rows[:arguments.limit]
+                raise errors.UsageError(
+                    f"there is no instance {arguments.marker} in this list; name the last one of "
+                    "the page before, with the same filters and moment"
+                )
+            rows = rows[places[-1] + 1 :]
+        page = rows[: arguments.limit]
         # An instance that is there twice is not parted: the marker names an instance.
         while arguments.limit is not None and len(page) < len(rows) and rows[len(page)].instance == page[-1].instance:
             page.append(rows[len(page)])
@@ -135,15 +157,19 @@ class Instances(ReplayCommand):
         for row in rows:
             if row.position is not None and row.cell in source.logs:
                 wanted_.setdefault(row.cell, set()).add(row.position)
-        return {(cell, position): at_ns for cell, positions in wanted_.items()
-                for position, at_ns in times_of(source.logs[cell], positions).items()}
+        return {
+            (cell, position): at_ns
+            for cell, positions in wanted_.items()
+            for position, at_ns in times_of(source.logs[cell], positions).items()
+        }
 
     def _flavors(self, source, history, rows):
         """Instance -> flavor. A decision that claims stands in the log of the cell that it claims in."""
         flavors = {}
         for cell in sorted({row.cell for row in rows} & source.logs.keys()):
-            flavors |= flavors_of(source.logs[cell], {row.instance for row in rows if row.cell == cell},
-                                  self.positions[cell])
+            flavors |= flavors_of(
+                source.logs[cell], {row.instance for row in rows if row.cell == cell}, self.positions[cell]
+            )
         return flavors
 
     def _show(self, source, page, arguments, as_of, flavors):
@@ -155,13 +181,19 @@ class Instances(ReplayCommand):
         for row in page:
             at_ns = self.times.get((row.cell, row.position))
             since = stamp(at_ns) if at_ns is not None else None if row.position is None else f"position {row.position}"
-            shown.write({
-                "instance": row.instance, "cell": row.cell, "host": row.host, "project": row.project,
-                "state": row.state if row.consumer == row.instance else f"{row.state} as {row.consumer}",
-                "since": since,
-                "flavor": flavors.get(row.instance),
-                "resources": row.resources if structured else resources(row.resources),
-                "as_of": as_of.get(row.cell)})
+            shown.write(
+                {
+                    "instance": row.instance,
+                    "cell": row.cell,
+                    "host": row.host,
+                    "project": row.project,
+                    "state": row.state if row.consumer == row.instance else f"{row.state} as {row.consumer}",
+                    "since": since,
+                    "flavor": flavors.get(row.instance),
+                    "resources": row.resources if structured else resources(row.resources),
+                    "as_of": as_of.get(row.cell),
+                }
+            )
         for cell in (cell for cell, said in as_of.items() if said is NOTHING):
             shown.write({**dict.fromkeys(COLUMNS), "cell": cell, "as_of": NOTHING})
         shown.end()
@@ -172,7 +204,10 @@ def _identity(row):
 
 
 def _is_wanted(row, arguments):
-    return (wanted(row.host, arguments.hosts) and wanted(row.cell, arguments.cells)
-            and wanted(row.instance, arguments.instances)
-            and (not arguments.projects or row.project is not None and wanted(row.project, arguments.projects))
-            and (not arguments.states or row.state in arguments.states))
+    return (
+        wanted(row.host, arguments.hosts)
+        and wanted(row.cell, arguments.cells)
+        and wanted(row.instance, arguments.instances)
+        and (not arguments.projects or (row.project is not None and wanted(row.project, arguments.projects)))
+        and (not arguments.states or row.state in arguments.states)
+    )

@@ -22,6 +22,7 @@ def replay(argv=None) -> int:
 def _run(name, argv):
     concurrency.setup()
     from nova_sched.cli import app
+
     try:
         return getattr(app, name)().run(sys.argv[1:] if argv is None else argv)
     except SystemExit as end:

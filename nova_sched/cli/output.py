@@ -18,7 +18,8 @@ class Paint:
 
     def __init__(self, when: str, stream):
         self.on = when == "always" or (
-            when == "auto" and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+            when == "auto" and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        )
 
     def __call__(self, text: str, *styles: str) -> str:
         """The text in some styles (``bold``, ``dim`` or a colour)."""
@@ -34,8 +35,11 @@ def aligned(heads, rows, right=(), paint=None) -> list[str]:
     to_right = [head in right for head in heads]
 
     def line(row):
-        return "  ".join(cell.rjust(width) if is_right else cell.ljust(width)
-                         for cell, width, is_right in zip(row, widths, to_right, strict=True)).rstrip()
+        return "  ".join(
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, to_right, strict=True)
+        ).rstrip()
+
     return [paint(line(heads), "bold") if paint else line(heads), *map(line, cells)]
 
 
@@ -64,8 +68,9 @@ class Rows:
         elif self._form == "ndjson":
             self._out.write(json.dumps(dict(zip(self._columns, values, strict=True))) + "\n")
         else:
-            self._out.write(("[\n" if self.count == 1 else ",\n")
-                            + json.dumps(dict(zip(self._columns, values, strict=True))))
+            self._out.write(
+                ("[\n" if self.count == 1 else ",\n") + json.dumps(dict(zip(self._columns, values, strict=True)))
+            )
 
     def end(self) -> None:
         """Write what is left."""
@@ -91,12 +96,20 @@ def progress(stream, wanted: bool = True):
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=Console(file=stream), transient=True) as bars:
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        transient=True,
+    ) as bars:
         tasks = {}
 
         def update(label, done, total):
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)
+
         yield update

@@ -35,8 +35,9 @@ class Quarantine(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log, of those named")
-        parser.add_argument("--code", action="append", metavar="CODE",
-                            help="only events set aside for this; several: any")
+        parser.add_argument(
+            "--code", action="append", metavar="CODE", help="only events set aside for this; several: any"
+        )
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
         add_intervals(parser)
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
@@ -44,10 +45,16 @@ class Quarantine(ReplayCommand):
     def run_on(self, source, arguments):
         unknown = [code for code in arguments.code or () if code not in CODES]
         if unknown:
-            raise errors.UsageError(f"there is no code {unknown[0]!r}, "
-                                    f"wanted one of {', '.join(sorted(CODES))}; mend --code")
-        rows = Rows(self.out, arguments.output, (*COLUMNS, "raw") if arguments.raw else COLUMNS,
-                    ("position", "index"), self.paint)
+            raise errors.UsageError(
+                f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; mend --code"
+            )
+        rows = Rows(
+            self.out,
+            arguments.output,
+            (*COLUMNS, "raw") if arguments.raw else COLUMNS,
+            ("position", "index"),
+            self.paint,
+        )
         counts, lasting, gap = Counter(), Counter(), None
         silent_ns = intervals_of(self, arguments).silent_ns
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
@@ -57,8 +64,15 @@ class Quarantine(ReplayCommand):
                     if not arguments.code or one.code in arguments.code:
                         over = None not in (one.at_ns, end_ns) and end_ns - one.at_ns > silent_ns
                         (counts if over else lasting)[one.code] += 1
-                        rows.write({"cell": cell, **one._asdict(), "time": stamp(one.at_ns),
-                                    "state": ENDED if over else WRONG, "raw": one.raw[:RAW_BYTES].hex()})
+                        rows.write(
+                            {
+                                "cell": cell,
+                                **one._asdict(),
+                                "time": stamp(one.at_ns),
+                                "state": ENDED if over else WRONG,
+                                "raw": one.raw[:RAW_BYTES].hex(),
+                            }
+                        )
             except errors.LogGap as fault:
                 gap = fault
                 self.say(f"nova-sched-replay quarantine: {fault}")

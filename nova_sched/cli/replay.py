@@ -50,11 +50,15 @@ class Replay(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("--verify", action="store_true", help="check all laws, and make recorded decisions again")
         parser.add_argument("--no-decisions", action="store_true", help="with --verify: make no decisions again")
-        parser.add_argument("--instance", action="append", metavar="UUID",
-                            help="make only the decisions for this instance again; several: "
-                                 "any of them (means --verify)")
-        parser.add_argument("--from", dest="begin", metavar="MOMENT",
-                            help="begin behind this position or time (the first record)")
+        parser.add_argument(
+            "--instance",
+            action="append",
+            metavar="UUID",
+            help="make only the decisions for this instance again; several: any of them (means --verify)",
+        )
+        parser.add_argument(
+            "--from", dest="begin", metavar="MOMENT", help="begin behind this position or time (the first record)"
+        )
         parser.add_argument("--show", type=int, default=10, metavar="N", help="findings of each kind to show (10)")
         add_config_file(parser)
 
@@ -79,34 +83,55 @@ class Replay(ReplayCommand):
         for cell, log in sorted(source.logs.items()):
             folded = fold_all(history, cell, begin and begin[cell], audit, take)
             counts = folded.counts
-            rows.append((cell, folded.first, folded.projection.position, folded.records, folded.events,
-                         len(folded.projection.hosts), counts["set-aside"], counts["duplicate"],
-                         counts["sequence-gap"], folded.digest))
+            rows.append(
+                (
+                    cell,
+                    folded.first,
+                    folded.projection.position,
+                    folded.records,
+                    folded.events,
+                    len(folded.projection.hosts),
+                    counts["set-aside"],
+                    counts["duplicate"],
+                    counts["sequence-gap"],
+                    folded.digest,
+                )
+            )
             for sentence in folded.breaches:
                 found.broken(sentence)
             for sentence in folded.gaps:
                 found.gap(sentence)
             if not folded.projection.whole and log.bounds().count:
-                found.gap(f"{cell}: the log begins at position {log.bounds().first}, and what stood in front of it "
-                          "is not known; name a store of snapshots that holds it with --snapshots")
+                found.gap(
+                    f"{cell}: the log begins at position {log.bounds().first}, and what stood in front of it "
+                    "is not known; name a store of snapshots that holds it with --snapshots"
+                )
         heads = ("cell", "from", "to", "records", "events", "hosts", "set aside", "duplicates", "gaps", "digest")
         self.out.write("\n".join(aligned(heads, rows, heads[1:9], self.paint)) + "\n")
-        found.end("laws", f"{audit.counts['claims']} claims accepted, "
-                  f"{audit.counts['conflicts'] + audit.counts['alternates_refused']} refused" if audit else None)
+        found.end(
+            "laws",
+            f"{audit.counts['claims']} claims accepted, "
+            f"{audit.counts['conflicts'] + audit.counts['alternates_refused']} refused"
+            if audit
+            else None,
+        )
 
     def _decide(self, history, spool, policies, begin, arguments, found):
         spool.sort()
         only = set(arguments.instance or ())
         unknown = only - spool.instances(only)
         if unknown:
-            raise errors.NovaSchedError(f"no decision for {min(unknown)} is in {', '.join(sorted(history.logs))}; "
-                                        "name another instance, or the logs that are missing")
+            raise errors.NovaSchedError(
+                f"no decision for {min(unknown)} is in {', '.join(sorted(history.logs))}; "
+                "name another instance, or the logs that are missing"
+            )
         for cell, position, why in spool.unreadable:
             found.impossible(f"{cell} {position}: the evidence cannot be read: {why}")
         for cell, position, instance in spool.without_claim():
             found.broken(f"{cell} {position}: the claim of the decision for {instance} is in no log")
-        for one in again(history, spool, policies,
-                         lambda recorded: not only or recorded.decision.instance_uuid in only):
+        for one in again(
+            history, spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only
+        ):
             found.decision(one)
         found.end("decisions")
 
@@ -120,6 +145,7 @@ def _taker(spool, policies):
             policies.adopt(event.data, cell, position)
         elif event.name in ("DecisionMade", "ClaimProposed"):
             spool.note(cell, position, event)
+
     return take
 
 
@@ -136,8 +162,9 @@ class _Findings:
         self._counts[kind] += 1
         if self._counts[kind] <= self._shown:
             word = {"broken": "broken law", "gap": "gap", "different": "differs", "impossible": "not made"}[kind]
-            self._write(f"{self._paint(word, 'red' if kind in ('broken', 'different') else 'yellow')}: "
-                        f"{one_line(sentence)}\n")
+            self._write(
+                f"{self._paint(word, 'red' if kind in ('broken', 'different') else 'yellow')}: {one_line(sentence)}\n"
+            )
 
     def broken(self, sentence):
         self._note("broken", sentence)
@@ -153,16 +180,21 @@ class _Findings:
         self._counts["made"] += one.again is not None
         if not one.same:
             decision = one.recorded.decision
-            self._note("impossible" if one.again is None else "different",
-                       f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                       f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}")
+            self._note(
+                "impossible" if one.again is None else "different",
+                f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
+                f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}",
+            )
 
     def end(self, what, more=None):
         """One line that sums up."""
         counts = self._counts
         if what == "decisions":
-            self._write(f"{counts['made']} decisions made again, {counts['different']} different"
-                        + (f", {counts['impossible']} could not be made again" if counts["impossible"] else "") + "\n")
+            self._write(
+                f"{counts['made']} decisions made again, {counts['different']} different"
+                + (f", {counts['impossible']} could not be made again" if counts["impossible"] else "")
+                + "\n"
+            )
         elif more:
             self._write(f"{more}; {counts['broken']} laws broken, {counts['gap']} gaps\n")
 

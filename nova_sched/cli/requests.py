@@ -15,12 +15,16 @@ class RequestCommand(ReplayCommand):
     """A command about the decisions of one request or instance."""
 
     def add_arguments(self, parser):
-        parser.add_argument("key", metavar="REQUEST|INSTANCE",
-                            help="a request id or the uuid of an instance (8 or more characters of its beginning)")
+        parser.add_argument(
+            "key",
+            metavar="REQUEST|INSTANCE",
+            help="a request id or the uuid of an instance (8 or more characters of its beginning)",
+        )
         self.add_more(parser)
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("text", "json"), default="text",
-                            help="form of the output (text)")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
+        )
 
     def add_more(self, parser) -> None:
         """Add what this command has more."""
@@ -49,12 +53,14 @@ def only_instance(by_instance, wanted):
     if wanted is not None:
         found = [uuid for uuid in by_instance if uuid.startswith(wanted)]
         if len(found) != 1:
-            raise errors.UsageError(f"--instance {wanted} is {'none' if not found else 'several'} of "
-                                    f"{_few(by_instance)}; name one")
+            raise errors.UsageError(
+                f"--instance {wanted} is {'none' if not found else 'several'} of {_few(by_instance)}; name one"
+            )
         return by_instance[found[0]]
     if len(by_instance) > 1:
-        raise errors.UsageError(f"the request has {len(by_instance)} instances, {_few(by_instance)}; "
-                                "name one with --instance")
+        raise errors.UsageError(
+            f"the request has {len(by_instance)} instances, {_few(by_instance)}; name one with --instance"
+        )
     return next(iter(by_instance.values()))
 
 
@@ -90,12 +96,16 @@ def asked_for(request) -> str:
         more.append(f"zone {request.availability_zone}")
     group = request.server_group
     if group:
-        more.append(f"{group.policy} in group {group.uuid}" + (f", partition {group.partition}"
-                                                               if group.partition is not None else ""))
-    for name, hosts in (("forced to", (*request.force_hosts, *request.force_nodes)), ("not on", request.ignore_hosts),
-                        ("only on", filter(None, (request.target_host, request.target_node))),
-                        ("in cell", filter(None, (
-                            request.target_cell,)))):
+        more.append(
+            f"{group.policy} in group {group.uuid}"
+            + (f", partition {group.partition}" if group.partition is not None else "")
+        )
+    for name, hosts in (
+        ("forced to", (*request.force_hosts, *request.force_nodes)),
+        ("not on", request.ignore_hosts),
+        ("only on", filter(None, (request.target_host, request.target_node))),
+        ("in cell", filter(None, (request.target_cell,))),
+    ):
         hosts = list(hosts)
         if hosts:
             more.append(f"{name} {_few(hosts)}")
@@ -107,8 +117,9 @@ def asked_for(request) -> str:
 def summary_line(recorded) -> str:
     """The first line: what it came to, each host counted once under the first reason in the chain's order."""
     decision = recorded.decision
-    return one_line(f"chosen {decision.hosts[0]}: {decision.reason}" if recorded.is_selected and decision.hosts
-                    else decision.reason)
+    return one_line(
+        f"chosen {decision.hosts[0]}: {decision.reason}" if recorded.is_selected and decision.hosts else decision.reason
+    )
 
 
 def milliseconds(ns: int | None) -> str:

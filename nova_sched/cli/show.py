@@ -36,15 +36,24 @@ class Show(RequestCommand):
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
-            self.out.write(json.dumps([self._as_json(history, policies, uuid, decisions)
-                                       for uuid, decisions in by_instance.items()], indent=2)
-                           + "\n")
+            self.out.write(
+                json.dumps(
+                    [self._as_json(history, policies, uuid, decisions) for uuid, decisions in by_instance.items()],
+                    indent=2,
+                )
+                + "\n"
+            )
             return 0
         compact = len(by_instance) > 1
         if compact:
             first = next(iter(by_instance.values()))[0]
-            self.lines([self.paint(f"request {first.decision.request_id}: {len(by_instance)} instances", "bold"),
-                        *self._table(history, by_instance), ""])
+            self.lines(
+                [
+                    self.paint(f"request {first.decision.request_id}: {len(by_instance)} instances", "bold"),
+                    *self._table(history, by_instance),
+                    "",
+                ]
+            )
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
             fates = story.fates(history, steps, decisions)
@@ -61,24 +70,39 @@ class Show(RequestCommand):
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
             end = story.ending(decisions, steps, story.fates(history, steps, decisions))
-            rows.append((uuid, len(decisions), decisions[-1].decision.hosts[0] if decisions[-1].decision.hosts
-                         else "-", end.code, end.text))
+            rows.append(
+                (
+                    uuid,
+                    len(decisions),
+                    decisions[-1].decision.hosts[0] if decisions[-1].decision.hosts else "-",
+                    end.code,
+                    end.text,
+                )
+            )
         return aligned(("instance", "attempts", "host", "end", "said"), rows, ("attempts",), self.paint)
 
     # --- a decision ------------------------------------------------------------------------------------------------
 
     def _decision(self, one, decisions, fates, policies, compact):
         decision, evidence = one.decision, one.evidence
-        yield self.paint(one_line(f"instance {decision.instance_uuid} of {decision.request_id}, attempt "
-                                  f"{attempt_of(decision)} of {attempt_of(decisions[-1].decision)}"), "bold")
+        yield self.paint(
+            one_line(
+                f"instance {decision.instance_uuid} of {decision.request_id}, attempt "
+                f"{attempt_of(decision)} of {attempt_of(decisions[-1].decision)}"
+            ),
+            "bold",
+        )
         yield f"  outcome    {summary_line(one)}"
-        yield one_line(f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
-                       f"({one.cell} {one.position})")
+        yield one_line(
+            f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
+            f"({one.cell} {one.position})"
+        )
         if evidence is None:
             yield one_line(f"  the evidence cannot be read: {one.fault}")
             return
-        yield one_line(f"  policy     {evidence.policy_digest} ({_known(policies, evidence.policy_digest)}), "
-                       f"seed {evidence.seed}")
+        yield one_line(
+            f"  policy     {evidence.policy_digest} ({_known(policies, evidence.policy_digest)}), seed {evidence.seed}"
+        )
         yield "  knowing    " + ", ".join(map(_knowledge, evidence.positions))
         yield f"  asked      {asked_for(evidence.request)}"
         if not compact:
@@ -95,14 +119,26 @@ class Show(RequestCommand):
             left -= count.hosts
         yield f"  funnel     {evidence.hosts_total} hosts, {evidence.survivors} left"
         if rows:
-            yield from ("  " + line for line in aligned(("  filter", "reason", "start", "refused", "end"), rows,
-                                                        ("start", "refused", "end"), self.paint))
+            yield from (
+                "  " + line
+                for line in aligned(
+                    ("  filter", "reason", "start", "refused", "end"), rows, ("start", "refused", "end"), self.paint
+                )
+            )
         adopted = policies.adopted.get(evidence.policy_digest)
-        quiet = [one.name for one in adopted.policy.filters
-                 if one.name not in {count.filter for count in evidence.refusals}] if adopted else ()
+        quiet = (
+            [
+                one.name
+                for one in adopted.policy.filters
+                if one.name not in {count.filter for count in evidence.refusals}
+            ]
+            if adopted
+            else ()
+        )
         if quiet:
-            yield from textwrap.wrap(f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ",
-                                     subsequent_indent="      ")
+            yield from textwrap.wrap(
+                f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      "
+            )
 
     def _scores(self, one):
         evidence, decision = one.evidence, one.decision
@@ -115,11 +151,13 @@ class Show(RequestCommand):
             role = "chosen" if number == 0 else "alternate" if host.host in decision.hosts else "next"
             of = {score.weigher: f"{score.weighed:+.3f} ({score.raw:g})" for score in host.weighers}
             rows.append((f"  {host.host}", role, f"{host.score:+.3f}", *(of.get(name, "-") for name in weighers)))
-        yield (f"  scores     weighed (raw); {evidence.equals} {'host' if evidence.equals == 1 else 'hosts'} shared "
-               "the best score"
-               + (", drawn by the seed" if evidence.equals > 1 else ""))
-        yield from ("  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers),
-                                                    self.paint))
+        yield (
+            f"  scores     weighed (raw); {evidence.equals} {'host' if evidence.equals == 1 else 'hosts'} shared "
+            "the best score" + (", drawn by the seed" if evidence.equals > 1 else "")
+        )
+        yield from (
+            "  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers), self.paint)
+        )
 
     def _claim(self, one, fates):
         uuid = one.decision.claim_uuid
@@ -131,11 +169,15 @@ class Show(RequestCommand):
             return
         step = fate.step
         said = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
-        yield (f"  claim      {uuid} on {one_line(step.data.host)}: "
-               f"{said}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})")
+        yield (
+            f"  claim      {uuid} on {one_line(step.data.host)}: "
+            f"{said}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})"
+        )
         for cause in fate.lost_to:
-            yield one_line(f"             {cause.what} meanwhile, by {cause.producer} at {stamp(cause.at_ns)} "
-                           f"({cause.cell} {cause.position})")
+            yield one_line(
+                f"             {cause.what} meanwhile, by {cause.producer} at {stamp(cause.at_ns)} "
+                f"({cause.cell} {cause.position})"
+            )
 
     # --- afterwards --------------------------------------------------------------------------------------------------
 
@@ -145,37 +187,70 @@ class Show(RequestCommand):
         begun = decisions[0].at_ns - decisions[0].decision.took_ns
         rows, before = [], begun
         for step in steps:
-            rows.append((stamp(step.at_ns), milliseconds(step.at_ns - before), step.name,
-                         f"{step.cell} {step.position}", step.producer,
-                         _said(step, fates)))
+            rows.append(
+                (
+                    stamp(step.at_ns),
+                    milliseconds(step.at_ns - before),
+                    step.name,
+                    f"{step.cell} {step.position}",
+                    step.producer,
+                    _said(step, fates),
+                )
+            )
             before = step.at_ns
-        yield from ("  " + line for line in aligned(("time", "after", "event", "at", "by", ""), rows, ("after",),
-                                                    self.paint))
-        yield "  latency    " + ", ".join(f"{name} {milliseconds(took)}"
-                                          for name, took in latencies(decisions, steps, fates))
+        yield from (
+            "  " + line for line in aligned(("time", "after", "event", "at", "by", ""), rows, ("after",), self.paint)
+        )
+        yield "  latency    " + ", ".join(
+            f"{name} {milliseconds(took)}" for name, took in latencies(decisions, steps, fates)
+        )
 
     def _as_json(self, history, policies, uuid, decisions):
         steps = story.steps_of(history.logs, uuid)
         fates = story.fates(history, steps, decisions)
-        return {"instance": uuid, "request": decisions[-1].decision.request_id,
-                "end": story.ending(decisions, steps, fates)._asdict(),
-                "latency_ns": dict(latencies(decisions, steps, fates)),
-                "decisions": [self._decision_json(one, policies, fates) for one in decisions],
-                "events": [{"cell": step.cell, "position": step.position, "at_ns": step.at_ns,
-                            "producer": step.producer, "event": step.name, "verdict": _verdict_json(step, fates),
-                            "data": plain(step.data)}
-                           for step in steps if step.name != "DecisionMade"]}
+        return {
+            "instance": uuid,
+            "request": decisions[-1].decision.request_id,
+            "end": story.ending(decisions, steps, fates)._asdict(),
+            "latency_ns": dict(latencies(decisions, steps, fates)),
+            "decisions": [self._decision_json(one, policies, fates) for one in decisions],
+            "events": [
+                {
+                    "cell": step.cell,
+                    "position": step.position,
+                    "at_ns": step.at_ns,
+                    "producer": step.producer,
+                    "event": step.name,
+                    "verdict": _verdict_json(step, fates),
+                    "data": plain(step.data),
+                }
+                for step in steps
+                if step.name != "DecisionMade"
+            ],
+        }
 
     def _decision_json(self, one, policies, fates):
         fate = fates.get(one.decision.claim_uuid)
-        return {"cell": one.cell, "position": one.position, "at_ns": one.at_ns, "scheduler": one.producer,
-                **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
-                "attempt": attempt_of(one.decision),
-                "evidence": None if one.evidence is None else plain(one.evidence), "fault": one.fault,
-                "policy": None if one.evidence is None else _policy_json(policies, one.evidence.policy_digest),
-                "claim": None if fate is None else {
-                    "verdict": fate.verdict, "reason": fate.reason, "cell": fate.step.cell,
-                    "position": fate.step.position, "lost_to": [cause._asdict() for cause in fate.lost_to]}}
+        return {
+            "cell": one.cell,
+            "position": one.position,
+            "at_ns": one.at_ns,
+            "scheduler": one.producer,
+            **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
+            "attempt": attempt_of(one.decision),
+            "evidence": None if one.evidence is None else plain(one.evidence),
+            "fault": one.fault,
+            "policy": None if one.evidence is None else _policy_json(policies, one.evidence.policy_digest),
+            "claim": None
+            if fate is None
+            else {
+                "verdict": fate.verdict,
+                "reason": fate.reason,
+                "cell": fate.step.cell,
+                "position": fate.step.position,
+                "lost_to": [cause._asdict() for cause in fate.lost_to],
+            },
+        }
 
 
 def _known(policies, digest):
@@ -192,8 +267,12 @@ def _policy_json(policies, digest):
     adopted = policies.adopted.get(digest)
     if adopted is None:
         return {"digest": digest, "cell": None, "position": None, "fault": policies.why_missing(digest)}
-    return {"digest": digest, "cell": adopted.cell, "position": adopted.position,
-            "not_loaded": {"filters": list(adopted.filters), "weighers": list(adopted.weighers)}}
+    return {
+        "digest": digest,
+        "cell": adopted.cell,
+        "position": adopted.position,
+        "not_loaded": {"filters": list(adopted.filters), "weighers": list(adopted.weighers)},
+    }
 
 
 def _verdict_json(step, fates):
@@ -233,13 +312,17 @@ def latencies(decisions, steps, fates):
     if accepted:
         first = min(accepted, key=lambda step: step.at_ns)
         found.append(("arrival to claim", first.at_ns - decisions[0].at_ns + decisions[0].decision.took_ns))
-        for name, word in (("InstanceStarted", "claim to started"), ("BuildFailed", "claim to failed"),
-                           ("ClaimExpired", "claim to expired")):
+        for name, word in (
+            ("InstanceStarted", "claim to started"),
+            ("BuildFailed", "claim to failed"),
+            ("ClaimExpired", "claim to expired"),
+        ):
             end = next((step for step in steps if step.name == name and step.at_ns >= first.at_ns), None)
             if end is not None:
                 found.append((word, end.at_ns - first.at_ns))
-    last = next((step for step in reversed(steps) if step.name in ("InstanceStarted", "BuildFailed", "DecisionMade")),
-                None)
+    last = next(
+        (step for step in reversed(steps) if step.name in ("InstanceStarted", "BuildFailed", "DecisionMade")), None
+    )
     if last is not None:
         found.append(("in all", last.at_ns - decisions[0].at_ns + decisions[0].decision.took_ns))
     return found

@@ -36,12 +36,17 @@ class Snapshot(ReplayCommand):
     when_down = REFUSED
 
     def add_arguments(self, parser):
-        parser.add_argument("--to", required=True, metavar="URL",
-                            help="where snapshots are kept: file:///DIR or redis://...")
+        parser.add_argument(
+            "--to", required=True, metavar="URL", help="where snapshots are kept: file:///DIR or redis://..."
+        )
         parser.add_argument("--check", action="store_true", help="check the kept snapshots instead of taking new ones")
-        parser.add_argument("--compare", action="append", default=[], metavar="CELL:POSITION=DIGEST",
-                            help="compare the state of a service, as its report names it, with the log; may be given "
-                                 "several times")
+        parser.add_argument(
+            "--compare",
+            action="append",
+            default=[],
+            metavar="CELL:POSITION=DIGEST",
+            help="compare the state of a service, as its report names it, with the log; may be given several times",
+        )
 
     def run_on(self, source, arguments):
         if arguments.compare:
@@ -66,17 +71,24 @@ class Snapshot(ReplayCommand):
                 folded = state_digest(_folded(cell, log, position, store))
                 found = None if folded == digest else f"the log gives {folded}"
             differ = differ or found is not None
-            self.out.write(f"{cell}: position {position}, digest {digest}: " + (
-                "the state of the log\n" if found is None else
-                f"another state, {found}; take a new snapshot without --compare, and start that service again\n"))
+            self.out.write(
+                f"{cell}: position {position}, digest {digest}: "
+                + (
+                    "the state of the log\n"
+                    if found is None
+                    else f"another state, {found}; take a new snapshot without --compare, and start that service again\n"
+                )
+            )
         return errors.EXIT_GAP if differ else errors.EXIT_OK
 
     def _take(self, cell, log, store):
         projection = _folded(cell, log, log.bounds().last, store)
         packed = snapshot.dump(projection)
         store.save(cell, packed)
-        self.out.write(f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
-                              f"{len(packed)} bytes, digest {state_digest(projection)}\n")
+        self.out.write(
+            f"{cell}: position {projection.position}, {len(projection.hosts)} hosts, "
+            f"{len(packed)} bytes, digest {state_digest(projection)}\n"
+        )
 
     def _check(self, cell, log, store):
         packed = store.load(cell)
@@ -95,8 +107,10 @@ class Snapshot(ReplayCommand):
             whole = Projection(cell, HostTable())
             whole.fold(decoded_records(log, last=projection.position))
             if state_digest(whole) != state_digest(projection):
-                raise errors.SnapshotMismatch(f"the snapshot of {cell} and the records after it do not give the state "
-                                              "of the whole log; remove it and take a new one")
+                raise errors.SnapshotMismatch(
+                    f"the snapshot of {cell} and the records after it do not give the state "
+                    "of the whole log; remove it and take a new one"
+                )
             text += ", the same state as the whole log"
         self.out.write(f"{text}, digest {state_digest(projection)}\n")
 
@@ -113,7 +127,8 @@ def _stated(text, source):
     """(Cell, position, digest) of CELL:POSITION=DIGEST; UsageError for another form, or a cell that has no log here."""
     found = re.fullmatch(r"(?P<cell>[^:=]+):(?P<position>\d{1,18})=(?P<digest>[0-9a-f]{32})", text)
     if found is None:
-        raise errors.UsageError(f"--compare is {text!r}, wanted CELL:POSITION=DIGEST with a digest of 32 hex digits; "
-                                "fix it")
+        raise errors.UsageError(
+            f"--compare is {text!r}, wanted CELL:POSITION=DIGEST with a digest of 32 hex digits; fix it"
+        )
     cell, _ = source.one(found["cell"], "--compare")
     return cell, int(found["position"]), found["digest"]

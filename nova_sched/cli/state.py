@@ -46,15 +46,18 @@ def world_of(command, source, arguments, history):
         command.say(f"{command.app.NAME} {command.cmd_name}: {gap}")
     if command.unknown and not world.projections:
         raise next(iter(command.unknown.values()))
-    at = {cell: times_of(source.logs[cell], [one.position]).get(one.position)
-          for cell, one in world.projections.items()}
+    at = {
+        cell: times_of(source.logs[cell], [one.position]).get(one.position) for cell, one in world.projections.items()
+    }
     return world, folds_of(world, at)
 
 
 def fold_lines(folds) -> list[str]:
     """A line of each cell: to where it was folded."""
-    return [f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}"
-            for one in folds]
+    return [
+        f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}"
+        for one in folds
+    ]
 
 
 class State(ReplayCommand):
@@ -63,13 +66,19 @@ class State(ReplayCommand):
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("hosts", nargs="*", metavar="HOST",
-                            help="a host's name, or a glob; one host: everything of it")
+        parser.add_argument(
+            "hosts", nargs="*", metavar="HOST", help="a host's name, or a glob; one host: everything of it"
+        )
         add_at(parser)
-        parser.add_argument("--sort", metavar="COLUMN[:desc]", default="host",
-                            help="by a column; of a resource class by what is used of its capacity (host)")
-        parser.add_argument("--columns", metavar="LIST",
-                            help="names of columns with commas between them, in this order")
+        parser.add_argument(
+            "--sort",
+            metavar="COLUMN[:desc]",
+            default="host",
+            help="by a column; of a resource class by what is used of its capacity (host)",
+        )
+        parser.add_argument(
+            "--columns", metavar="LIST", help="names of columns with commas between them, in this order"
+        )
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
         add_intervals(parser)
@@ -94,7 +103,7 @@ class State(ReplayCommand):
         rows = list(rows_of(world, found))
         classes = sorted({name for row in rows for name in row.amounts}, key=class_order)
         columns = self._columns(arguments, rows, classes)
-        rows = _sorted_rows(rows, arguments.sort, classes)[:arguments.limit]
+        rows = _sorted_rows(rows, arguments.sort, classes)[: arguments.limit]
         for line in fold_lines(folds):
             self.say(one_line(line))
         structured = arguments.output in ("json", "ndjson")
@@ -116,20 +125,28 @@ class State(ReplayCommand):
                 continue
             found = heard_of(projection, log, at_ns, silent_ns)
             agents = f"{found.agents} agents heard" + (f", {len(found.silent)} silent" if found.silent else "")
-            self.say(f"{cell}: {counted(found.counts)}; {agents + '; ' if projection.hosts else ''}"
-                     f"{told(found.services, at_ns)} ({IDLE})")
+            self.say(
+                f"{cell}: {counted(found.counts)}; {agents + '; ' if projection.hosts else ''}"
+                f"{told(found.services, at_ns)} ({IDLE})"
+            )
 
     def _columns(self, arguments, rows, classes):
         if arguments.columns is None:
-            shown = [name for name in FIXED if name not in ("reason", "aggregates") or arguments.output != "table"
-                     or any(getattr(row, name) for row in rows)]
+            shown = [
+                name
+                for name in FIXED
+                if name not in ("reason", "aggregates")
+                or arguments.output != "table"
+                or any(getattr(row, name) for row in rows)
+            ]
             place = shown.index("zone")
             return [*shown[:place], *classes, *shown[place:]]
         columns = arguments.columns.split(",")
         unknown = [name for name in columns if name not in FIXED and name not in classes]
         if unknown:
-            raise errors.UsageError(f"there is no column {unknown[0]!r}, wanted some of "
-                                    f"{', '.join((*FIXED, *classes))}; mend --columns")
+            raise errors.UsageError(
+                f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; mend --columns"
+            )
         return columns
 
     # --- one ------------------------------------------------------------------------------------------------------
@@ -142,12 +159,18 @@ class State(ReplayCommand):
             self.out.write("".join(f"{one_line(line)}\n" for line in _lines(details, fold)))
             return
         if form == "csv":
-            raise errors.UsageError("everything of one host does not fit a table; use -o table or json, "
-                                    "or name --columns")
+            raise errors.UsageError(
+                "everything of one host does not fit a table; use -o table or json, or name --columns"
+            )
         for one in details["instances"]:
             one["since"] = stamp(one["since"])
-        whole = {"cell": cell, "position": fold.position, "time": stamp(fold.at_ns), "cell_digest": fold.digest,
-                 **details}
+        whole = {
+            "cell": cell,
+            "position": fold.position,
+            "time": stamp(fold.at_ns),
+            "cell_digest": fold.digest,
+            **details,
+        }
         self.out.write(json.dumps(whole, indent=2 if form == "json" else None) + "\n")
 
 
@@ -172,9 +195,11 @@ def _cell(row, name, structured):
 def _sorted_rows(rows, sort, classes):
     name, _, order = sort.partition(":")
     # (Of a moment before any host was known no resource class is.)
-    if name not in FIXED and name not in classes and rows or order not in ("", "asc", "desc"):
-        raise errors.UsageError(f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
-                                "behind it for the greatest first; mend --sort")
+    if (name not in FIXED and name not in classes and rows) or order not in ("", "asc", "desc"):
+        raise errors.UsageError(
+            f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
+            "behind it for the greatest first; mend --sort"
+        )
 
     def key(row):
         if name in classes:
@@ -182,6 +207,7 @@ def _sorted_rows(rows, sort, classes):
             return used / capacity if capacity else float(used > 0)
         value = getattr(row, name)
         return value if value is not None else ""
+
     # First by name, so that equal ones keep one order.
     rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
     if name == "host":
@@ -196,15 +222,20 @@ def _natural(name):
 
 def _lines(details, fold):
     yield f"{details['host']} in {fold.cell} at position {fold.position}, {stamp(fold.at_ns)}"
-    facts = [("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
-             ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
-             ("metrics", ", ".join(f"{name} {value:g}" for name, value in details["metrics"].items()) or "none"),
-             ("node", f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
-                      + (f", {details['ip']}" if details["ip"] else "")),
-             ("agent", details["server"]), ("zone", details["zone"]),
-             ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"])
-              or "none"),
-             ("digest", f"{details['digest']} of the host, {fold.digest} of the cell")]
+    facts = [
+        ("status", details["status"] + (f" ({details['reason']})" if details["reason"] else "")),
+        ("load", f"{details['num_io_ops']} I/O operations, {details['failed_builds']} failed builds"),
+        ("metrics", ", ".join(f"{name} {value:g}" for name, value in details["metrics"].items()) or "none"),
+        (
+            "node",
+            f"{details['node']}, {details['hypervisor']['type']} {details['hypervisor']['version']}"
+            + (f", {details['ip']}" if details["ip"] else ""),
+        ),
+        ("agent", details["server"]),
+        ("zone", details["zone"]),
+        ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"]) or "none"),
+        ("digest", f"{details['digest']} of the host, {fold.digest} of the cell"),
+    ]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
     for number, one in enumerate(details["providers"]):
@@ -216,9 +247,10 @@ def _lines(details, fold):
         if one["aggregates"]:
             yield f"{'  ' * depth}  aggregates {', '.join(one['aggregates'])}"
         heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
-        table = [(*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}",
-                  *(item[head] for head in heads[4:]))
-                 for item in one["inventories"]]
+        table = [
+            (*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
+            for item in one["inventories"]
+        ]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
     yield from _device_lines(details)
@@ -226,32 +258,67 @@ def _lines(details, fold):
     yield f"{len(details['instances'])} instances"
     heads = ("instance", "state", "since", "position", "project", "resources")
     if details["instances"]:
-        yield from (f"  {line}" for line in aligned(heads, [
-            (one["instance"], one["state"] + (" as " + one["consumer"] if one["consumer"] != one["instance"] else ""),
-             stamp(one["since"]), one["since_position"], one["project"] or "-", resources(one["resources"]))
-            for one in details["instances"]], ("position",)))
+        yield from (
+            f"  {line}"
+            for line in aligned(
+                heads,
+                [
+                    (
+                        one["instance"],
+                        one["state"] + (" as " + one["consumer"] if one["consumer"] != one["instance"] else ""),
+                        stamp(one["since"]),
+                        one["since_position"],
+                        one["project"] or "-",
+                        resources(one["resources"]),
+                    )
+                    for one in details["instances"]
+                ],
+                ("position",),
+            )
+        )
     if details["tracked_only"]:
-        yield (f"{len(details['tracked_only'])} more that nova-compute says to have: "
-               f"{', '.join(details['tracked_only'])}")
+        yield (
+            f"{len(details['tracked_only'])} more that nova-compute says to have: {', '.join(details['tracked_only'])}"
+        )
 
 
 def _device_lines(details):
     if details["numa_nodes"]:
         yield ""
         heads = ("numa_node", "pinned", "free_cpus", "shared_used", "memory_mb_used", "pages_free")
-        yield from aligned(heads, [
-            (one["node"], f"{len(one['pinned'])}/{len(one['dedicated_cpus'])}", _ranges(one["free_cpus"]) or "none",
-             f"{one['shared_used']}/{one['shared_cpus']}", f"{one['memory_used_mb']}/{one['memory_mb']}",
-             ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in one["pages"]) or "-")
-            for one in details["numa_nodes"]])
+        yield from aligned(
+            heads,
+            [
+                (
+                    one["node"],
+                    f"{len(one['pinned'])}/{len(one['dedicated_cpus'])}",
+                    _ranges(one["free_cpus"]) or "none",
+                    f"{one['shared_used']}/{one['shared_cpus']}",
+                    f"{one['memory_used_mb']}/{one['memory_mb']}",
+                    ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in one["pages"])
+                    or "-",
+                )
+                for one in details["numa_nodes"]
+            ],
+        )
     if details["pci_pools"]:
         yield ""
         heads = ("pci_pool", "numa_node", "used", "free", "total", "tags")
-        yield from aligned(heads, [
-            (f"{one['vendor_id']}:{one['product_id']}", "-" if one["numa_node"] is None else one["numa_node"],
-             one["used"], one["free"], one["total"],
-             " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-")
-            for one in details["pci_pools"]], ("used", "free", "total"))
+        yield from aligned(
+            heads,
+            [
+                (
+                    f"{one['vendor_id']}:{one['product_id']}",
+                    "-" if one["numa_node"] is None else one["numa_node"],
+                    one["used"],
+                    one["free"],
+                    one["total"],
+                    " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-",
+                )
+                for one in details["pci_pools"]
+            ],
+            ("used", "free", "total"),
+        )
 
 
 def _braced(metadata):

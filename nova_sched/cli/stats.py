@@ -29,8 +29,19 @@ examples:
   nova-sched-replay stats 10: --log cell1=sqlite:///out/demo/log.cell1.db -o json
 """
 _UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
-COLUMNS = ("time", "events", "decisions", "selected", "refused", "retried", "latency_p95_ms", "claims_accepted",
-           "claims_refused", "started", "failed")
+COLUMNS = (
+    "time",
+    "events",
+    "decisions",
+    "selected",
+    "refused",
+    "retried",
+    "latency_p95_ms",
+    "claims_accepted",
+    "claims_refused",
+    "started",
+    "failed",
+)
 
 
 def duration(text: str, option: str) -> int:
@@ -51,8 +62,9 @@ class Stats(ReplayCommand):
         parser.add_argument("--interval", metavar="TIME", help="a row for each interval of so long (10s, 5m)")
         add_intervals(parser)
         parser.add_argument("--top", type=int, default=10, metavar="N", help="reasons and hosts to show (10)")
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
-                            help="form of the output (table)")
+        parser.add_argument(
+            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
+        )
 
     def run_on(self, source, arguments):
         silence_ns = intervals_of(self, arguments).silent_ns
@@ -76,15 +88,22 @@ class Stats(ReplayCommand):
 
     def _bounds(self, source, arguments):
         bounds = {cell: log.bounds() for cell, log in source.logs.items()}
-        first, last = {cell: one.first for cell, one in bounds.items()}, {cell: one.last
-                                                                          for cell, one in bounds.items()}
+        first, last = (
+            {cell: one.first for cell, one in bounds.items()},
+            {cell: one.last for cell, one in bounds.items()},
+        )
         if arguments.range is not None:
             begin, end = parse_range(arguments.range, self.now_ns)
             if begin is not None:
                 found = resolve(begin, source)
                 # A position is in the range itself, a time begins behind the last record before it.
-                begin_cell = None if begin.position is None else source.one(begin.cell, arguments.range)[0] if (
-                    begin.cell or begin.position not in ("first", "last")) else "all"
+                begin_cell = (
+                    None
+                    if begin.position is None
+                    else source.one(begin.cell, arguments.range)[0]
+                    if (begin.cell or begin.position not in ("first", "last"))
+                    else "all"
+                )
                 first = {cell: position + (begin_cell not in (cell, "all")) for cell, position in found.items()}
             if end is not None:
                 last = resolve(end, source)
@@ -94,70 +113,113 @@ class Stats(ReplayCommand):
         whole, seconds = stats.all, stats.seconds()
         return {
             "cells": {cell: {"first": first[cell], "last": last[cell]} for cell in sorted(first)},
-            "records": stats.records, "events": whole.events, "bytes": stats.bytes,
-            "first": stamp(stats.first_ns), "last": stamp(stats.last_ns), "seconds": round(seconds, 3),
-            "events_per_s": _rate(whole.events, seconds), "decisions_per_s": _rate(whole.decisions, seconds),
-            **{f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
-               for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))},
-            "decisions": {"made": whole.decisions, "selected": whole.selected, "refused": whole.refused,
-                          "retried": whole.retried, "requests_refused_without": stats.turned_away,
-                          "latency_ms": whole.latency.facts(1e6), "knowledge_lag_records": stats.knowledge_lag.facts()},
-            "refusals": [{"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
-                         for reason, count in _most(stats.reasons, top)],
-            "claims": {"accepted": whole.claims_accepted, "refused": whole.claims_refused,
-                       "not_known_in": sorted(stats.unknown)},
-            "builds": {"started": whole.started, "failed": whole.failed, "failed_for_good": stats.final_failures,
-                       "time_ms": stats.build_time.facts(1e6)},
-            "busiest_hosts": [{"cell": cell, "host": host, "events": count}
-                              for (cell, host), count in _most(stats.busy, top)],
+            "records": stats.records,
+            "events": whole.events,
+            "bytes": stats.bytes,
+            "first": stamp(stats.first_ns),
+            "last": stamp(stats.last_ns),
+            "seconds": round(seconds, 3),
+            "events_per_s": _rate(whole.events, seconds),
+            "decisions_per_s": _rate(whole.decisions, seconds),
+            **{
+                f"by_{name}": {key: {"events": count, "bytes": size} for key, (count, size) in sorted(counted.items())}
+                for name, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("role", stats.by_role))
+            },
+            "decisions": {
+                "made": whole.decisions,
+                "selected": whole.selected,
+                "refused": whole.refused,
+                "retried": whole.retried,
+                "requests_refused_without": stats.turned_away,
+                "latency_ms": whole.latency.facts(1e6),
+                "knowledge_lag_records": stats.knowledge_lag.facts(),
+            },
+            "refusals": [
+                {"reason": reason, "decisions": count, "hosts": stats.reason_hosts[reason]}
+                for reason, count in _most(stats.reasons, top)
+            ],
+            "claims": {
+                "accepted": whole.claims_accepted,
+                "refused": whole.claims_refused,
+                "not_known_in": sorted(stats.unknown),
+            },
+            "builds": {
+                "started": whole.started,
+                "failed": whole.failed,
+                "failed_for_good": stats.final_failures,
+                "time_ms": stats.build_time.facts(1e6),
+            },
+            "busiest_hosts": [
+                {"cell": cell, "host": host, "events": count} for (cell, host), count in _most(stats.busy, top)
+            ],
             "hosts": dict(stats.host_counts),
             "silent_hosts": [{"cell": cell, "host": host, "heard": stamp(heard)} for cell, host, heard in silent],
-            "intervals": list(_intervals(stats))}
+            "intervals": list(_intervals(stats)),
+        }
 
     def _lines(self, stats, silent, silence_ns, arguments):
         whole, seconds, top = stats.all, stats.seconds(), arguments.top
-        yield (f"{whole.events} events in {stats.records} records, {stats.bytes} bytes, {stamp(stats.first_ns)} to "
-               f"{stamp(stats.last_ns)} ({seconds:.1f} s)")
+        yield (
+            f"{whole.events} events in {stats.records} records, {stats.bytes} bytes, {stamp(stats.first_ns)} to "
+            f"{stamp(stats.last_ns)} ({seconds:.1f} s)"
+        )
         if not whole.events:
             return
         if seconds:
             yield f"{_rate(whole.events, seconds):,.1f} events/s, {_rate(whole.decisions, seconds):,.1f} decisions/s"
         for title, counted in (("type", stats.by_type), ("cell", stats.by_cell), ("producer", stats.by_role)):
             yield ""
-            yield from aligned((title, "events", "bytes"), [(key, *counts) for key, counts in sorted(
-                counted.items(), key=lambda item: (-item[1][0], item[0]))], ("events", "bytes"))
+            yield from aligned(
+                (title, "events", "bytes"),
+                [(key, *counts) for key, counts in sorted(counted.items(), key=lambda item: (-item[1][0], item[0]))],
+                ("events", "bytes"),
+            )
         yield ""
-        yield (f"decisions   {whole.decisions}: {whole.selected} selected, {whole.refused} refused, "
-               f"{whole.retried} of them retries")
+        yield (
+            f"decisions   {whole.decisions}: {whole.selected} selected, {whole.refused} refused, "
+            f"{whole.retried} of them retries"
+        )
         if stats.turned_away:
             yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
-        timings = [("decision ms", whole.latency.facts(1e6)), ("build ms", stats.build_time.facts(1e6)),
-                   ("knowledge lag records", stats.knowledge_lag.facts())]
+        timings = [
+            ("decision ms", whole.latency.facts(1e6)),
+            ("build ms", stats.build_time.facts(1e6)),
+            ("knowledge lag records", stats.knowledge_lag.facts()),
+        ]
         timings = [(name, *(f"{value:g}" for value in facts.values())) for name, facts in timings if facts["count"]]
         if timings:
             yield ""
-            yield from aligned(("of", "count", "p50", "p95", "p99", "max"), timings,
-                               ("count", "p50", "p95", "p99", "max"))
+            yield from aligned(
+                ("of", "count", "p50", "p95", "p99", "max"), timings, ("count", "p50", "p95", "p99", "max")
+            )
         if stats.reasons:
             yield ""
-            yield from aligned(("refused for", "decisions", "hosts"), [
-                (reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)],
-                               ("decisions", "hosts"))
+            yield from aligned(
+                ("refused for", "decisions", "hosts"),
+                [(reason, count, stats.reason_hosts[reason]) for reason, count in _most(stats.reasons, top)],
+                ("decisions", "hosts"),
+            )
         if stats.busy:
             yield ""
-            yield from aligned(("busiest host", "cell", "claims, starts, deletes"), [
-                (host, cell, count) for (cell, host), count in _most(stats.busy, top)], ("claims, starts, deletes",))
+            yield from aligned(
+                ("busiest host", "cell", "claims, starts, deletes"),
+                [(host, cell, count) for (cell, host), count in _most(stats.busy, top)],
+                ("claims, starts, deletes",),
+            )
         yield ""
         yield f"{statuses.counted(stats.host_counts)} at the end" + (
-            f"; the agents of {len(silent)} published nothing for {spelled(silence_ns / 1e9)}" if silent else "")
-        yield from (f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
-                    for cell, host, heard in silent[:top])
+            f"; the agents of {len(silent)} published nothing for {spelled(silence_ns / 1e9)}" if silent else ""
+        )
+        yield from (
+            f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
+            for cell, host, heard in silent[:top]
+        )
 
 
 def _most(counter, top):
-    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:max(0, top)]
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[: max(0, top)]
 
 
 def _rate(count, seconds):
@@ -167,5 +229,8 @@ def _rate(count, seconds):
 def _intervals(stats):
     for start, one in sorted(stats.intervals.items()):
         p95 = one.latency.facts(1e6)["p95"]
-        yield {"time": stamp(start), "latency_p95_ms": p95, **{
-            name: getattr(one, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")}}
+        yield {
+            "time": stamp(start),
+            "latency_p95_ms": p95,
+            **{name: getattr(one, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")},
+        }

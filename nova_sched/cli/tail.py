@@ -70,33 +70,50 @@ class Tail(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (all)")
-        parser.add_argument("--since", metavar="TIME",
-                            help="only events of this time and later: 12:03, -15m, yesterday, ...")
+        parser.add_argument(
+            "--since", metavar="TIME", help="only events of this time and later: 12:03, -15m, yesterday, ..."
+        )
         parser.add_argument("--until", metavar="TIME", help="only events of this time and before")
-        parser.add_argument("-n", "--lines", type=_count, metavar="N", dest="count",
-                            help="only the last N of the events that match (with -f and no beginning: "
-                                 f"{BEFORE_FOLLOWING})")
+        parser.add_argument(
+            "-n",
+            "--lines",
+            type=_count,
+            metavar="N",
+            dest="count",
+            help=f"only the last N of the events that match (with -f and no beginning: {BEFORE_FOLLOWING})",
+        )
         parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
-        for key, metavar, text in (("cell", "NAME", "only this cell's log"),
-                                   ("host", "NAME", "only events about this host"),
-                                   ("instance", "UUID", "only events about this instance (or migration)"),
-                                   ("request", "ID", "only events about this request"),
-                                   ("project", "ID", "only events that say to be about this project"),
-                                   ("type", "NAME", "only events of this type; set-aside: those that cannot be read")):
+        for key, metavar, text in (
+            ("cell", "NAME", "only this cell's log"),
+            ("host", "NAME", "only events about this host"),
+            ("instance", "UUID", "only events about this instance (or migration)"),
+            ("request", "ID", "only events about this request"),
+            ("project", "ID", "only events that say to be about this project"),
+            ("type", "NAME", "only events of this type; set-aside: those that cannot be read"),
+        ):
             parser.add_argument(f"--{key}", action="append", default=[], metavar=metavar, help=text)
-        parser.add_argument("--exclude", action="append", default=[], metavar="KEY=VALUE",
-                            help=f"no events with this {', '.join(KEYS)}")
-        parser.add_argument("--outcomes", action=argparse.BooleanOptionalAction,
-                            help="whether each claim was accepted, which takes a fold of the logs (with --type "
-                                 "ClaimProposed: yes, else: no)")
+        parser.add_argument(
+            "--exclude", action="append", default=[], metavar="KEY=VALUE", help=f"no events with this {', '.join(KEYS)}"
+        )
+        parser.add_argument(
+            "--outcomes",
+            action=argparse.BooleanOptionalAction,
+            help="whether each claim was accepted, which takes a fold of the logs (with --type "
+            "ClaimProposed: yes, else: no)",
+        )
         parser.add_argument("--full", action="store_true", help="policies with all their options")
-        parser.add_argument("-g", "--grep", metavar="REGEX",
-                            help="only events whose line (of -o pretty) has this somewhere")
-        parser.add_argument("-o", "--output", choices=FORMS,
-                            help="form of the output (pretty; with --template: template)")
+        parser.add_argument(
+            "-g", "--grep", metavar="REGEX", help="only events whose line (of -o pretty) has this somewhere"
+        )
+        parser.add_argument(
+            "-o", "--output", choices=FORMS, help="form of the output (pretty; with --template: template)"
+        )
         parser.add_argument("--template", metavar="TEXT", help="for -o template")
-        parser.add_argument("--cursor-file", metavar="FILE",
-                            help="go on where this file says that the last tail ended, and keep it up to date")
+        parser.add_argument(
+            "--cursor-file",
+            metavar="FILE",
+            help="go on where this file says that the last tail ended, and keep it up to date",
+        )
 
     def run_on(self, source, arguments):
         self._gaps = []
@@ -113,8 +130,13 @@ class Tail(ReplayCommand):
         self._learn(source, match, arguments)
         pickers = {cell: Picker(cell, match, since_ns, until_ns, skips[cell]) for cell in found}
         count = arguments.count
-        if arguments.follow and count is None and ends[0] is None and since_ns is None and not any(
-                skip[0] >= 0 for skip in skips.values()):
+        if (
+            arguments.follow
+            and count is None
+            and ends[0] is None
+            and since_ns is None
+            and not any(skip[0] >= 0 for skip in skips.values())
+        ):
             count = BEFORE_FOLLOWING
         with _Ending() if arguments.follow else nullcontext() as ending:
             self._show_range(source, found, pickers, count, writer)
@@ -123,8 +145,10 @@ class Tail(ReplayCommand):
         writer.end()
         self.out.flush()
         if self._outcomes is not None:
-            self._gaps += [f"which claims of {cell} were accepted is not known for all: {gap}"
-                           for cell, gap in sorted(self._outcomes.unknown.items())]
+            self._gaps += [
+                f"which claims of {cell} were accepted is not known for all: {gap}"
+                for cell, gap in sorted(self._outcomes.unknown.items())
+            ]
         for gap in self._gaps:
             self.say(f"nova-sched-replay tail: {gap}")
         return errors.EXIT_GAP if self._gaps else errors.EXIT_OK
@@ -132,10 +156,15 @@ class Tail(ReplayCommand):
     def _outcomes_of(self, source, arguments):
         """The Outcomes to ask, None where they are not wanted."""
         wanted = arguments.outcomes
-        if wanted or wanted is None and "ClaimProposed" in arguments.type:
+        if wanted or (wanted is None and "ClaimProposed" in arguments.type):
             store = self.option(arguments, "snapshots")
-            return Outcomes(History(source.logs, None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
-                                    open_store(store) if store else None))
+            return Outcomes(
+                History(
+                    source.logs,
+                    None if self.option(arguments, "no_cache") else SnapshotCache.of_user(),
+                    open_store(store) if store else None,
+                )
+            )
         return None
 
     # --- what is wanted ----------------------------------------------------------------------------------------------
@@ -144,8 +173,9 @@ class Tail(ReplayCommand):
         excluded = [(key, value) for key, _, value in (one.partition("=") for one in arguments.exclude)]
         for key, value in excluded:
             if key not in KEYS or not value:
-                raise errors.UsageError(f"--exclude {key}={value} is none, wanted KEY=VALUE with one of "
-                                        f"{', '.join(KEYS)}; mend it")
+                raise errors.UsageError(
+                    f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; mend it"
+                )
         for cell in (*arguments.cell, *(value for key, value in excluded if key == "cell")):
             source.one(cell, "--cell")
         also = None
@@ -155,12 +185,14 @@ class Tail(ReplayCommand):
             except re.error as fault:
                 raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
             # Most lines match, or do not, without what takes a fold.
-            tried = (Notes(source.logs, None, arguments.full), self._notes)[self._outcomes is None:]
+            tried = (Notes(source.logs, None, arguments.full), self._notes)[self._outcomes is None :]
 
             def also(*of):
                 return any(pattern.search(event_text.as_line(*of, notes=notes)) is not None for notes in tried)
-        return Match(arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type,
-                     excluded, also)
+
+        return Match(
+            arguments.host, arguments.instance, arguments.request, arguments.project, arguments.type, excluded, also
+        )
 
     def _range(self, arguments):
         """(The ends of the range as moments, first time, last time)."""
@@ -169,8 +201,10 @@ class Tail(ReplayCommand):
         if arguments.range is not None:
             ends = parse_range(arguments.range, self.now_ns)
         else:
-            ends = tuple(text and Moment(text, at_ns=parse_time(text, self.now_ns))
-                         for text in (arguments.since, arguments.until))
+            ends = tuple(
+                text and Moment(text, at_ns=parse_time(text, self.now_ns))
+                for text in (arguments.since, arguments.until)
+            )
         if arguments.follow and ends[1] is not None:
             raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
         return ends, *(None if one is None else one.at_ns for one in ends)
@@ -202,8 +236,10 @@ class Tail(ReplayCommand):
             streams = [hits(source.logs[cell], span, pickers[cell], self._gaps.append) for cell, span in found.items()]
             shown = merged(streams)
         else:
-            lasts = [last_hits(source.logs[cell], span, pickers[cell], count, self._gaps.append)
-                     for cell, span in found.items()]
+            lasts = [
+                last_hits(source.logs[cell], span, pickers[cell], count, self._gaps.append)
+                for cell, span in found.items()
+            ]
             shown = trimmed(list(merged(lasts)), count)
         for number, hit in enumerate(shown, 1):
             writer.write(hit)
@@ -285,6 +321,7 @@ class _Ending:
 
 # --- forms ----------------------------------------------------------------------------------------------------------
 
+
 class _Lines:
     """Lines of what ``shown(cell, position, index, event)`` says of each event."""
 
@@ -343,17 +380,21 @@ def _templated(template, notes):
     try:
         named = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as fault:
-        raise errors.UsageError(f"--template {template!r} cannot be read ({fault}); "
-                                f"wanted fields in braces: {known}") from None
+        raise errors.UsageError(
+            f"--template {template!r} cannot be read ({fault}); wanted fields in braces: {known}"
+        ) from None
     for name in named:
         if name not in event_text.FIELDS:
             raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; mend it")
 
     def shown(*of):
-        fields = {name: "-" if value is None else value if isinstance(value, int) else one_line(value)
-                  for name, value in event_text.as_fields(*of, notes=notes).items()}
+        fields = {
+            name: "-" if value is None else value if isinstance(value, int) else one_line(value)
+            for name, value in event_text.as_fields(*of, notes=notes).items()
+        }
         try:
             return template.format(**fields)
         except (ValueError, TypeError) as fault:
             raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); mend it") from None
+
     return shown

@@ -26,6 +26,7 @@ def decoded(content: bytes, path, otherwise: str = "save it as UTF-8") -> str:
         # A file that was joined has marks of its parts in the middle, too.
         return content.decode(encoding).replace("\ufeff", "")
     except UnicodeDecodeError as fault:
-        line = content[:fault.start].count(b"\n") + 1
-        raise errors.UsageError(f"{path}:{line} is not text in {encoding.upper()} (byte 0x{content[fault.start]:02x}); "
-                                f"{otherwise}") from None
+        line = content[: fault.start].count(b"\n") + 1
+        raise errors.UsageError(
+            f"{path}:{line} is not text in {encoding.upper()} (byte 0x{content[fault.start]:02x}); {otherwise}"
+        ) from None

@@ -20,8 +20,12 @@ class TopApp(App):
     #schedulers { height: auto; padding: 1 1 0 1; }
     """
     TITLE = "nova-sched-replay top"
-    BINDINGS = [("q", "quit", "Quit"), ("p", "pause", "Pause"), ("s", "sort", "Sort hosts"),
-                ("c", "next_cell", "Next cell")]
+    BINDINGS = [
+        ("q", "quit", "Quit"),
+        ("p", "pause", "Pause"),
+        ("s", "sort", "Sort hosts"),
+        ("c", "next_cell", "Next cell"),
+    ]
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, live, feed, clock, refresh_s: float = 1.0):
@@ -55,10 +59,13 @@ class TopApp(App):
     def draw(self, now_ns) -> None:
         """Draw what there is."""
         view = self.live.view(now_ns, self.cell)
-        for name, lines in (("head", top.head_lines(view, self.cell)),
-                            ("cells", [*top.cell_lines(view), *top.service_lines(view)]),
-                            ("reasons", top.reason_lines(view)), ("hosts", top.host_lines(view, by_name=self.by_name)),
-                            ("schedulers", top.scheduler_lines(view))):
+        for name, lines in (
+            ("head", top.head_lines(view, self.cell)),
+            ("cells", [*top.cell_lines(view), *top.service_lines(view)]),
+            ("reasons", top.reason_lines(view)),
+            ("hosts", top.host_lines(view, by_name=self.by_name)),
+            ("schedulers", top.scheduler_lines(view)),
+        ):
             self.query_one(f"#{name}", Static).update("\n".join(lines))
 
     def action_pause(self):

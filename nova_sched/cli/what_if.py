@@ -56,21 +56,50 @@ class WhatIf(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")
-        parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", dest="options",
-                            help="one option (repeatable)")
-        parser.add_argument("--weigher", action="append", default=[], metavar="NAME=MULTIPLIER", dest="weighers",
-                            help="the multiplier of a weigher (repeatable)")
-        parser.add_argument("--ratio", action="append", default=[], metavar="CLASS=RATIO", dest="ratios",
-                            help="the allocation ratio of a resource class on all hosts (repeatable)")
-        parser.add_argument("--drop-host", action="append", default=[], metavar="NAME", dest="dropped",
-                            help="without this host, or those of a glob (repeatable)")
-        parser.add_argument("--add-host", action="append", default=[], metavar="N=LIKE_HOST", dest="added",
-                            help="with N more hosts like one that there is (repeatable)")
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)"
+        )
+        parser.add_argument(
+            "--weigher",
+            action="append",
+            default=[],
+            metavar="NAME=MULTIPLIER",
+            dest="weighers",
+            help="the multiplier of a weigher (repeatable)",
+        )
+        parser.add_argument(
+            "--ratio",
+            action="append",
+            default=[],
+            metavar="CLASS=RATIO",
+            dest="ratios",
+            help="the allocation ratio of a resource class on all hosts (repeatable)",
+        )
+        parser.add_argument(
+            "--drop-host",
+            action="append",
+            default=[],
+            metavar="NAME",
+            dest="dropped",
+            help="without this host, or those of a glob (repeatable)",
+        )
+        parser.add_argument(
+            "--add-host",
+            action="append",
+            default=[],
+            metavar="N=LIKE_HOST",
+            dest="added",
+            help="with N more hosts like one that there is (repeatable)",
+        )
         add_config_file(parser)
-        parser.add_argument("-o", "--output", choices=("table", "json"), default="table",
-                            help="form of the output (table)")
-        parser.add_argument("--picture", metavar="FILE", help="draw VCPUs and hosts in use, refused instances and stranded VCPUs "
-                                 "over time (needs matplotlib)")
+        parser.add_argument(
+            "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
+        )
+        parser.add_argument(
+            "--picture",
+            metavar="FILE",
+            help="draw VCPUs and hosts in use, refused instances and stranded VCPUs over time (needs matplotlib)",
+        )
 
     def run_on(self, source, arguments):
         known = catalogue(arguments)
@@ -82,8 +111,9 @@ class WhatIf(ReplayCommand):
             policies = PolicyBook(known)
             spooled(source.logs, spool, policies)
             if not spool.count():
-                raise errors.NovaSchedError(f"there is no decision in {', '.join(sorted(source.logs))}; "
-                                            "name the logs that are missing")
+                raise errors.NovaSchedError(
+                    f"there is no decision in {', '.join(sorted(source.logs))}; name the logs that are missing"
+                )
             for policy in policies.policies.values():
                 changes.policy_for(policy)
             traffic = traffic_of(spool)
@@ -97,7 +127,9 @@ class WhatIf(ReplayCommand):
         else:
             self.out.write("\n".join(aligned(("", *COLUMNS), _rows(facts), COLUMNS, self.paint)) + "\n")
         if arguments.picture:
-            what_if_picture.draw(Path(arguments.picture), _question(arguments), dict(zip(COLUMNS, tallies, strict=True)))
+            what_if_picture.draw(
+                Path(arguments.picture), _question(arguments), dict(zip(COLUMNS, tallies, strict=True))
+            )
         return self._partial(source, tallies)
 
     def _partial(self, source, tallies):
@@ -107,13 +139,16 @@ class WhatIf(ReplayCommand):
             code = errors.EXIT_GAP
         for cell, log in sorted(source.logs.items()):
             if log.bounds().first > 0:
-                self.say(f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; "
-                         "what stood in front of it is not in this comparison")
+                self.say(
+                    f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; "
+                    "what stood in front of it is not in this comparison"
+                )
                 code = errors.EXIT_GAP
         return code
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
+
 
 def _changes(arguments, known):
     options, policy = {}, None
@@ -124,14 +159,16 @@ def _changes(arguments, known):
     for one in arguments.weighers:
         name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
         if name not in known.weighers:
-            raise errors.UsageError(f"there is no weigher {name!r}, "
-                                    f"wanted one of {', '.join(sorted(known.weighers))}; mend --weigher")
+            raise errors.UsageError(
+                f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher"
+            )
         try:
             weighers[name] = float(multiplier)
         except ValueError:
             raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
-    ratios = {name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO")
-                                                        for one in arguments.ratios)}
+    ratios = {
+        name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)
+    }
     added = {}
     for one in arguments.added:
         number, like = _pair(one, "--add-host", "N=LIKE_HOST")
@@ -168,6 +205,7 @@ def _policy_of(path, known):
         except ValueError as fault:
             raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
     from nova_sched.service import command_config, config
+
     return {}, config.policy_of(command_config.read([path]))
 
 
@@ -176,28 +214,52 @@ def _with_hosts(changes, hosts):
     for pattern in sorted((*changes.dropped, *changes.added)):
         if pattern not in hosts and (pattern in changes.added or not fnmatch.filter(hosts, pattern)):
             raise errors.UsageError(f"no host {pattern!r} is in the logs; mend --drop-host or --add-host")
-    return changes._replace(dropped=frozenset(
-        host for host in hosts for pattern in changes.dropped if host == pattern or fnmatch.fnmatchcase(host, pattern)))
+    return changes._replace(
+        dropped=frozenset(
+            host
+            for host in hosts
+            for pattern in changes.dropped
+            if host == pattern or fnmatch.fnmatchcase(host, pattern)
+        )
+    )
 
 
 def _question(arguments):
     """What is asked, in the words of the options."""
-    asked = [f"{option} {value}" for option, values in (
-        ("policy", [Path(arguments.policy).name] if arguments.policy else []), ("set", arguments.options),
-        ("weigher", arguments.weighers), ("ratio", arguments.ratios), ("without host", arguments.dropped),
-        ("add host", arguments.added)) for value in values]
+    asked = [
+        f"{option} {value}"
+        for option, values in (
+            ("policy", [Path(arguments.policy).name] if arguments.policy else []),
+            ("set", arguments.options),
+            ("weigher", arguments.weighers),
+            ("ratio", arguments.ratios),
+            ("without host", arguments.dropped),
+            ("add host", arguments.added),
+        )
+        for value in values
+    ]
     return ", ".join(asked) or "nothing is changed"
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
 
+
 def _facts(tallies):
-    return {name: {"asked": one.asked, "placed": len(one.placed), "built": len(one.built),
-                   "refused": sum(one.refused.values()),
-                   "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
-                   "hosts_used": one.hosts_used, "conflicts": one.conflicts, "vcpu_fill_at_end": round(one.fill, 4),
-                   "stranded": one.stranded, "placed_elsewhere": _elsewhere(one, other)}
-            for name, one, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)}
+    return {
+        name: {
+            "asked": one.asked,
+            "placed": len(one.placed),
+            "built": len(one.built),
+            "refused": sum(one.refused.values()),
+            "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
+            "hosts_used": one.hosts_used,
+            "conflicts": one.conflicts,
+            "vcpu_fill_at_end": round(one.fill, 4),
+            "stranded": one.stranded,
+            "placed_elsewhere": _elsewhere(one, other),
+        }
+        for name, one, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
+    }
 
 
 def _elsewhere(one, other):
@@ -208,6 +270,7 @@ def _elsewhere(one, other):
 def _rows(facts):
     def row(title, value):
         return title, *(value(facts[name]) for name in COLUMNS)
+
     yield row("instances asked", lambda one: one["asked"])
     yield row("placed", lambda one: one["placed"])
     yield row("built", lambda one: one["built"])
@@ -224,8 +287,17 @@ def _rows(facts):
     yield row("hosts used", lambda one: one["hosts_used"])
     yield row("VCPUs in use at the end", lambda one: f"{100 * one['vcpu_fill_at_end']:.1f} %")
     for name in sorted({name for one in facts.values() for name in one["stranded"]}):
-        yield row(f"stranded {name}", lambda one, name=name: f"{one['stranded'].get(name, {}).get('amount', 0)} "
-                  f"({100 * one['stranded'].get(name, {}).get('share', 0):.1f} %)")
+        yield row(
+            f"stranded {name}",
+            lambda one, name=name: (
+                f"{one['stranded'].get(name, {}).get('amount', 0)} "
+                f"({100 * one['stranded'].get(name, {}).get('share', 0):.1f} %)"
+            ),
+        )
     yield row("conflicts (claims refused)", lambda one: one["conflicts"])
-    yield ("placed elsewhere than", "", f"{facts['re-run']['placed_elsewhere']} (recorded)",
-           f"{facts['what-if']['placed_elsewhere']} (re-run)")
+    yield (
+        "placed elsewhere than",
+        "",
+        f"{facts['re-run']['placed_elsewhere']} (recorded)",
+        f"{facts['what-if']['placed_elsewhere']} (re-run)",
+    )

@@ -5,8 +5,12 @@ import textwrap
 from rpc_api import errors
 
 #: Field of a Sample, title of its panel, unit of its axis.
-PANELS = (("used", "VCPUs in use", "VCPUs"), ("hosts", "hosts with instances", "hosts"),
-          ("refused", "instances refused so far", "instances"), ("stranded", "stranded VCPUs", "VCPUs"))
+PANELS = (
+    ("used", "VCPUs in use", "VCPUs"),
+    ("hosts", "hosts with instances", "hosts"),
+    ("refused", "instances refused so far", "instances"),
+    ("stranded", "stranded VCPUs", "VCPUs"),
+)
 #: Column -> colour, style and width of its line; the wide one is drawn first, and is seen below the others.
 LINES = {"recorded": ("0.65", "-", 4.0), "re-run": ("tab:blue", "--", 1.6), "what-if": ("tab:red", "-", 1.6)}
 #: (Nanoseconds, name, from how many of the unit before on it is used).
@@ -18,11 +22,14 @@ def pyplot():
     """matplotlib's pyplot, for files; UsageError where it is not installed."""
     try:
         import matplotlib
+
         matplotlib.use("Agg")
         from matplotlib import pyplot as found
     except ImportError:
-        raise errors.UsageError("the picture needs matplotlib, which is not installed; pip install "
-                                "'nova_sched[plot]', or leave --picture out") from None
+        raise errors.UsageError(
+            "the picture needs matplotlib, which is not installed; pip install "
+            "'nova_sched[plot]', or leave --picture out"
+        ) from None
     return found
 
 
@@ -42,8 +49,9 @@ def draw(path, question: str, tallies: dict) -> None:
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as fault:
-        raise errors.UsageError(f"--picture {path} cannot be written ({fault}); name another file, "
-                                "as in what-if.png") from None
+        raise errors.UsageError(
+            f"--picture {path} cannot be written ({fault}); name another file, as in what-if.png"
+        ) from None
     finally:
         plots.close(figure)
 
@@ -57,9 +65,15 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
     field, title, axis = of_panel
     for name, tally in tallies.items():
         colour, style, width = LINES[name]
-        panel.plot([(one.at_ns - first) / unit[0] for one in tally.samples],
-                   [getattr(one, field) for one in tally.samples], style, color=colour, linewidth=width,
-                   drawstyle="steps-post", label=label_of(name, tally))
+        panel.plot(
+            [(one.at_ns - first) / unit[0] for one in tally.samples],
+            [getattr(one, field) for one in tally.samples],
+            style,
+            color=colour,
+            linewidth=width,
+            drawstyle="steps-post",
+            label=label_of(name, tally),
+        )
     panel.set_title(title)
     panel.set_ylabel(axis)
     panel.set_ylim(bottom=0)
@@ -71,5 +85,7 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
 def label_of(name: str, tally) -> str:
     """The line of a column in the legend."""
     last = tally.samples[-1]
-    return (f"{name}: {tally.asked:,} asked, {len(tally.placed):,} placed, {tally.refused.total():,} refused; at the end "
-            f"{last.used:,} VCPUs in use on {last.hosts:,} hosts, {last.stranded:,} stranded")
+    return (
+        f"{name}: {tally.asked:,} asked, {len(tally.placed):,} placed, {tally.refused.total():,} refused; at the end "
+        f"{last.used:,} VCPUs in use on {last.hosts:,} hosts, {last.stranded:,} stranded"
+    )

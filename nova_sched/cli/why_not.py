@@ -58,8 +58,10 @@ class WhyNot(RequestCommand):
         else:
             self.lines(self._text(one, re_created, row, found, causes, standing, open_))
         if open_:
-            self.say(f"nova-sched-replay why-not: whether {words_for(open_, ())} refused {arguments.host} is not known: "
-                     f"its policy {policies.why_missing(one.evidence.policy_digest)}")
+            self.say(
+                f"nova-sched-replay why-not: whether {words_for(open_, ())} refused {arguments.host} is not known: "
+                f"its policy {policies.why_missing(one.evidence.policy_digest)}"
+            )
             return errors.EXIT_GAP
         return errors.EXIT_NEGATIVE if refusals else errors.EXIT_OK
 
@@ -73,8 +75,10 @@ class WhyNot(RequestCommand):
         if refused and len(refused) > 1:
             first += f", and by {', '.join(each.filter for each in refused[1:])}"
         yield self.paint(one_line(first), "bold")
-        yield one_line(f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(one.at_ns)}, "
-                       f"by {one.producer}: {summary_line(one)}")
+        yield one_line(
+            f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(one.at_ns)}, "
+            f"by {one.producer}: {summary_line(one)}"
+        )
         yield f"  asked    {asked_for(one.evidence.request)}"
         for number, each in enumerate(found):
             if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
@@ -85,8 +89,10 @@ class WhyNot(RequestCommand):
         for each in found:
             if each.verdict == verdicts.NOT_LOADED:
                 hosts = sum(count.hosts for count in one.evidence.refusals if count.filter == each.filter)
-                yield one_line(f"  not loaded: {each.filter}, which refused {hosts or 'none'} of "
-                               f"{one.evidence.hosts_total} hosts then")
+                yield one_line(
+                    f"  not loaded: {each.filter}, which refused {hosts or 'none'} of "
+                    f"{one.evidence.hosts_total} hosts then"
+                )
         for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
             names = [each.filter for each in found if each.verdict == verdict]
             if names:
@@ -96,24 +102,36 @@ class WhyNot(RequestCommand):
 
     def _standing(self, standing, host):
         equals = f", {standing.equals} of this score" if standing.equals > 1 else ""
-        yield (f"  rank     {standing.rank} of {standing.of} with {standing.score:+.3f}{equals}; "
-               f"tried as number {standing.place}"
-               + (" (drawn among equals)" if standing.equals > 1 else ""))
+        yield (
+            f"  rank     {standing.rank} of {standing.of} with {standing.score:+.3f}{equals}; "
+            f"tried as number {standing.place}" + (" (drawn among equals)" if standing.equals > 1 else "")
+        )
         if standing.chosen is None or standing.chosen_scores is None:
             return
-        rows = [(f"  {name}", f"{weighed:+.3f} ({raw:g})", f"{other[2]:+.3f} ({other[1]:g})")
-                for (name, raw, weighed), other in zip(standing.scores, standing.chosen_scores, strict=True)]
+        rows = [
+            (f"  {name}", f"{weighed:+.3f} ({raw:g})", f"{other[2]:+.3f} ({other[1]:g})")
+            for (name, raw, weighed), other in zip(standing.scores, standing.chosen_scores, strict=True)
+        ]
         rows.append(("  score", f"{standing.score:+.3f}", f"{standing.chosen_score:+.3f}"))
         if standing.chosen != host:
-            yield from ("  " + line
-                        for line in aligned(("  weigher: weighed (raw)", host, f"{standing.chosen} (chosen)"), rows,
-                                            (host, f"{standing.chosen} (chosen)"), self.paint))
+            yield from (
+                "  " + line
+                for line in aligned(
+                    ("  weigher: weighed (raw)", host, f"{standing.chosen} (chosen)"),
+                    rows,
+                    (host, f"{standing.chosen} (chosen)"),
+                    self.paint,
+                )
+            )
 
 
 def _role(decision, host):
     if host in decision.hosts:
-        return ("it was chosen" if host == decision.hosts[0]
-                else f"it passed, and was alternate {decision.hosts.index(host)}")
+        return (
+            "it was chosen"
+            if host == decision.hosts[0]
+            else f"it passed, and was alternate {decision.hosts.index(host)}"
+        )
     return "it passed, another was chosen" if decision.hosts else "it passed"
 
 
@@ -131,17 +149,31 @@ def _row_of(re_created, name, one):
     if name in table.row_of_host:
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
-    raise errors.NovaSchedError(f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, "
-                                f"it knew {len(table.row_of_host)}"
-                                + (f"; there are {', '.join(near)}" if near else "") + "; name another")
+    raise errors.NovaSchedError(
+        f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, "
+        f"it knew {len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another"
+    )
 
 
 def _as_json(one, host, found, causes, standing, open_):
-    return {"host": host, "instance": one.decision.instance_uuid, "request": one.decision.request_id,
-            "attempt": attempt_of(one.decision), "cell": one.cell, "position": one.position,
-            "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
-            "verdicts": [{"filter": each.filter, "verdict": each.verdict, "reason": each.reason,
-                          "text": each.finding and each.finding.text, "values": each.finding and each.finding.values,
-                          "cause": causes[number]._asdict() if causes.get(number) else None}
-                         for number, each in enumerate(found)],
-            "standing": standing and standing._asdict()}
+    return {
+        "host": host,
+        "instance": one.decision.instance_uuid,
+        "request": one.decision.request_id,
+        "attempt": attempt_of(one.decision),
+        "cell": one.cell,
+        "position": one.position,
+        "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
+        "verdicts": [
+            {
+                "filter": each.filter,
+                "verdict": each.verdict,
+                "reason": each.reason,
+                "text": each.finding and each.finding.text,
+                "values": each.finding and each.finding.values,
+                "cause": causes[number]._asdict() if causes.get(number) else None,
+            }
+            for number, each in enumerate(found)
+        ],
+        "standing": standing and standing._asdict(),
+    }

@@ -28,38 +28,45 @@ from nova_sched.filters.server_group import (
 
 #: Asked of every request: they stand for what nova leaves to Placement and to its request filters.
 ALWAYS = (
-    DestinationFilter(), CellFilter(), AvailabilityZoneFilter(), ComputeStatusFilter(), ResourceFilter(),
+    DestinationFilter(),
+    CellFilter(),
+    AvailabilityZoneFilter(),
+    ComputeStatusFilter(),
+    ResourceFilter(),
     ServerGroupFaultDomainFilter(),
 )
 
 #: Asked where ``[filter_scheduler] enabled_filters`` names them. One that is always asked may be named too.
-BUILT_IN = {one.name: one for one in (
-    ALWAYS[2],
-    ComputeFilter(),
-    ComputeCapabilitiesFilter(),
-    ImagePropertiesFilter(),
-    ServerGroupAntiAffinityFilter(),
-    ServerGroupAffinityFilter(),
-    AggregateImagePropertiesIsolation(),
-    AggregateInstanceExtraSpecsFilter(),
-    AggregateIoOpsFilter(),
-    AggregateMultiTenancyIsolation(),
-    AggregateNumInstancesFilter(),
-    AggregateTypeAffinityFilter(),
-    AllHostsFilter(),
-    CoreFilter(),
-    DifferentHostFilter(),
-    DiskFilter(),
-    IoOpsFilter(),
-    IsolatedHostsFilter(),
-    JsonFilter(),
-    MetricsFilter(),
-    NumInstancesFilter(),
-    RamFilter(),
-    SameHostFilter(),
-    SimpleCIDRAffinityFilter(),
-    NUMATopologyFilter(),
-    PciPassthroughFilter(),
-)}
+BUILT_IN = {
+    one.name: one
+    for one in (
+        ALWAYS[2],
+        ComputeFilter(),
+        ComputeCapabilitiesFilter(),
+        ImagePropertiesFilter(),
+        ServerGroupAntiAffinityFilter(),
+        ServerGroupAffinityFilter(),
+        AggregateImagePropertiesIsolation(),
+        AggregateInstanceExtraSpecsFilter(),
+        AggregateIoOpsFilter(),
+        AggregateMultiTenancyIsolation(),
+        AggregateNumInstancesFilter(),
+        AggregateTypeAffinityFilter(),
+        AllHostsFilter(),
+        CoreFilter(),
+        DifferentHostFilter(),
+        DiskFilter(),
+        IoOpsFilter(),
+        IsolatedHostsFilter(),
+        JsonFilter(),
+        MetricsFilter(),
+        NumInstancesFilter(),
+        RamFilter(),
+        SameHostFilter(),
+        SimpleCIDRAffinityFilter(),
+        NUMATopologyFilter(),
+        PciPassthroughFilter(),
+    )
+}
 
 __all__ = ["ALWAYS", "BUILT_IN", "Filter", "HostView", "Refusal"]

@@ -23,8 +23,14 @@ class AggregateInstanceExtraSpecsFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         for key, wanted in self.seen(request):
-            yield Refusal(f"extra spec {key} of the aggregate", hosts.by_aggregates(
-                lambda metadata, key=key, wanted=wanted: not any(match(word, wanted) for word in metadata.words(key))))
+            yield Refusal(
+                f"extra spec {key} of the aggregate",
+                hosts.by_aggregates(
+                    lambda metadata, key=key, wanted=wanted: (
+                        not any(match(word, wanted) for word in metadata.words(key))
+                    )
+                ),
+            )
 
 
 @lru_cache(1024)

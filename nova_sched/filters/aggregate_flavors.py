@@ -19,5 +19,9 @@ class AggregateTypeAffinityFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if _KEY in hosts.aggregate_keys():
-            yield Refusal("aggregate of other flavors", hosts.by_aggregates(
-                lambda metadata: _KEY in metadata.keys and request.flavor_name not in metadata.words(_KEY)))
+            yield Refusal(
+                "aggregate of other flavors",
+                hosts.by_aggregates(
+                    lambda metadata: _KEY in metadata.keys and request.flavor_name not in metadata.words(_KEY)
+                ),
+            )

@@ -3,9 +3,21 @@
 from nova_sched.filters.base import Filter, Refusal
 
 #: Properties of free text. Of all others a value like "0" or "False" stands for nothing.
-FREE_TEXT = frozenset({
-    "hw_auto_disk_config", "hw_cpu_realtime_mask", "hw_disk_type", "hw_machine_type", "hw_mem_page_size",
-    "img_owner_id", "img_root_device_name", "img_signature", "os_admin_user", "os_command_line", "os_distro"})
+FREE_TEXT = frozenset(
+    {
+        "hw_auto_disk_config",
+        "hw_cpu_realtime_mask",
+        "hw_disk_type",
+        "hw_machine_type",
+        "hw_mem_page_size",
+        "img_owner_id",
+        "img_root_device_name",
+        "img_signature",
+        "os_admin_user",
+        "os_command_line",
+        "os_distro",
+    }
+)
 _NOTHING = ("0", "False", "[]")
 
 
@@ -33,5 +45,9 @@ class AggregateImagePropertiesIsolation(Filter):
         for key, value in self.seen(request):
             says_something = value and (key in FREE_TEXT or value not in _NOTHING)
             if says_something and key.startswith(prefix) and key in hosts.aggregate_keys():
-                yield Refusal(f"image property {key} of the aggregate", hosts.by_aggregates(
-                    lambda metadata, key=key, value=value: key in metadata.keys and value not in metadata.words(key)))
+                yield Refusal(
+                    f"image property {key} of the aggregate",
+                    hosts.by_aggregates(
+                        lambda metadata, key=key, value=value: key in metadata.keys and value not in metadata.words(key)
+                    ),
+                )

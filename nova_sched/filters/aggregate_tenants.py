@@ -20,5 +20,11 @@ class AggregateMultiTenancyIsolation(Filter):
     def refusals(self, hosts, request, policy, scope):
         if any(key.startswith(_PREFIX) for key in hosts.aggregate_keys()):
             project = request.project_id
-            yield Refusal("aggregate of other projects", hosts.by_aggregates(
-                lambda metadata: bool(metadata.words_under(_PREFIX)) and project not in metadata.words_under(_PREFIX)))
+            yield Refusal(
+                "aggregate of other projects",
+                hosts.by_aggregates(
+                    lambda metadata: (
+                        bool(metadata.words_under(_PREFIX)) and project not in metadata.words_under(_PREFIX)
+                    )
+                ),
+            )

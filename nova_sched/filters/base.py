@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nova_sched.projection.device_states import DeviceStates
-
 from nova_sched.projection.host_aggregates import host_aggregates
-
 
 #: Up to how many hosts are looked at one by one, which is faster than column by column.
 FEW = 16
@@ -143,8 +141,10 @@ class Filter(abc.ABC):
     def __init_subclass__(cls, **arguments):
         super().__init_subclass__(**arguments)
         # Who refuses otherwise than the class it is made of is not told, one by one or by use, what that one would say.
-        whose = {name: next(number for number, one in enumerate(cls.__mro__) if name in vars(one))
-                 for name in ("refusals", "refusal_of", "follows")}
+        whose = {
+            name: next(number for number, one in enumerate(cls.__mro__) if name in vars(one))
+            for name in ("refusals", "refusal_of", "follows")
+        }
         for name in ("refusal_of", "follows"):
             if whose["refusals"] < whose[name]:
                 setattr(cls, name, getattr(Filter, name))

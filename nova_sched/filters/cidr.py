@@ -43,15 +43,16 @@ class SimpleCIDRAffinityFilter(Filter):
 def network_of(near, cidr):
     """The network of the two hints; UsageError where they make none."""
     try:
-        address, = near
-        suffix, = cidr
+        (address,) = near
+        (suffix,) = cidr
         if suffix and not suffix.startswith("/"):
             raise ValueError
         return ipaddress.ip_network(address + suffix, strict=False)
     except ValueError:
         raise errors.UsageError(
             f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address "
-            "and a length or netmask as in 192.168.1.5 and /24; mend them") from None
+            "and a length or netmask as in 192.168.1.5 and /24; mend them"
+        ) from None
 
 
 def _shown(values):

@@ -2,7 +2,6 @@
 
 from nova_sched.filters.base import Filter, Refusal
 
-
 CELL_UNREACHABLE = "cell unreachable"
 
 
@@ -34,5 +33,6 @@ class ComputeStatusFilter(Filter):
     follows_use = False
 
     def refusals(self, hosts, request, policy, scope):
-        yield Refusal("disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED",
-                                                                                   hosts.index))
+        yield Refusal(
+            "disabled", hosts.column("disabled") | hosts.table.has_trait("COMPUTE_STATUS_DISABLED", hosts.index)
+        )

@@ -59,8 +59,10 @@ def _lacking(hosts, path, wanted, required):
         refused = np.array([not _meets(value, path, wanted) for value in found.values], bool)[found.codes]
         absent = np.array([value is None for value in found.values], bool)[found.codes]
         if absent.any():
-            refused &= ~(absent & hosts.by_value("profile", lambda number: _meets(
-                dict(profiles[number].stats).get(name), path, wanted)))
+            refused &= ~(
+                absent
+                & hosts.by_value("profile", lambda number: _meets(dict(profiles[number].stats).get(name), path, wanted))
+            )
         return refused
 
     def lacks(number):
@@ -68,6 +70,7 @@ def _lacking(hosts, path, wanted, required):
         if value is None:
             value = dict(profiles[number].stats).get(name)
         return not _meets(value, path, wanted) and (required or value is not None)
+
     return hosts.by_value("profile", lacks)
 
 

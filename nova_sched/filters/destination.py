@@ -23,8 +23,10 @@ class DestinationFilter(Filter):
             yield Refusal("not the requested host", ~hosts.in_rows([] if row is None else [row]))
         for nodes in (request.force_nodes, (request.target_node,) if request.target_node else ()):
             if nodes:
-                yield Refusal("not the requested node", ~hosts.in_rows(
-                    row for row in hosts.rows if table.node_names[row] in nodes))
+                yield Refusal(
+                    "not the requested node",
+                    ~hosts.in_rows(row for row in hosts.rows if table.node_names[row] in nodes),
+                )
 
 
 def _rows_of(table, names):
@@ -73,5 +75,7 @@ class AvailabilityZoneFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.availability_zone:
-            yield Refusal("availability zone", ~hosts.table.in_zone(
-                request.availability_zone, policy.default_availability_zone)[hosts.index])
+            yield Refusal(
+                "availability zone",
+                ~hosts.table.in_zone(request.availability_zone, policy.default_availability_zone)[hosts.index],
+            )

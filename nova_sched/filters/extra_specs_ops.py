@@ -18,10 +18,17 @@ def _one_of(value, words):
 
 #: Operator -> function of the host's value and the words after the operator.
 OPERATORS = {
-    "=": _numbers(operator.ge), "==": _numbers(operator.eq), "!=": _numbers(operator.ne),
-    ">=": _numbers(operator.ge), "<=": _numbers(operator.le),
-    "s==": _strings(operator.eq), "s!=": _strings(operator.ne), "s<": _strings(operator.lt),
-    "s<=": _strings(operator.le), "s>": _strings(operator.gt), "s>=": _strings(operator.ge),
+    "=": _numbers(operator.ge),
+    "==": _numbers(operator.eq),
+    "!=": _numbers(operator.ne),
+    ">=": _numbers(operator.ge),
+    "<=": _numbers(operator.le),
+    "s==": _strings(operator.eq),
+    "s!=": _strings(operator.ne),
+    "s<": _strings(operator.lt),
+    "s<=": _strings(operator.le),
+    "s>": _strings(operator.gt),
+    "s>=": _strings(operator.ge),
     "<in>": lambda value, words: words[0] in value,
     "<all-in>": lambda value, words: all(word in value for word in words),
     "<or>": _one_of,

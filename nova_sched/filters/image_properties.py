@@ -30,21 +30,34 @@ class ImagePropertiesFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         architecture, hypervisor, mode, version, bits = self.seen(request)
-        named = [value for value in (architecture or policy.image_properties_default_architecture, hypervisor, mode)
-                 if value]
+        named = [
+            value for value in (architecture or policy.image_properties_default_architecture, hypervisor, mode) if value
+        ]
         if named:
             profiles, predicate = hosts.table.profiles.values, _predicate(version)
-            yield Refusal("image properties", hosts.by_value("profile", lambda number: not (
-                _supports(profiles[number], named) and _version_fits(profiles[number], predicate)
-                and _bits_fit(profiles[number], bits))))
+            yield Refusal(
+                "image properties",
+                hosts.by_value(
+                    "profile",
+                    lambda number: (
+                        not (
+                            _supports(profiles[number], named)
+                            and _version_fits(profiles[number], predicate)
+                            and _bits_fit(profiles[number], bits)
+                        )
+                    ),
+                ),
+            )
 
 
 def _predicate(version):
     try:
         return versionutils.VersionPredicate(version) if version else None
     except ValueError:
-        raise errors.UsageError(f"img_hv_requested_version of the image is {version[:80]!r}, wanted conditions as in "
-                                "'>=8.0,<9.0'; mend the image") from None
+        raise errors.UsageError(
+            f"img_hv_requested_version of the image is {version[:80]!r}, wanted conditions as in "
+            "'>=8.0,<9.0'; mend the image"
+        ) from None
 
 
 def _supports(profile, named):

@@ -35,8 +35,9 @@ class JsonFilter(Filter):
         query = parsed(self.seen(request))
         if query is not None:
             met, failed = evaluate(query, hosts)
-            yield Refusal("query compares what cannot be compared",
-                          np.zeros(len(hosts), bool) if failed is None else failed)
+            yield Refusal(
+                "query compares what cannot be compared", np.zeros(len(hosts), bool) if failed is None else failed
+            )
             yield Refusal("query", ~met)
 
     def refusal_of(self, table, row, request, policy):

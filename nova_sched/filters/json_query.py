@@ -18,8 +18,14 @@ from rpc_api import errors
 MAX_CHARACTERS = 16 * 1024
 MAX_OPERATORS = 64
 MAX_DEPTH = 32
-COMPARISONS = {"=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
-               "in": operator.eq}
+COMPARISONS = {
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "in": operator.eq,
+}
 #: Whole numbers up to this are what they are as floats too.
 MAX_EXACT = 2**53
 OPERATORS = (*COMPARISONS, "not", "or", "and")
@@ -52,6 +58,7 @@ class _Negated(NamedTuple):
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
 
 @lru_cache(256)
 def parsed(texts) -> Term | None:
@@ -162,6 +169,7 @@ def names_in(part) -> set[str]:
 
 # --- working out -----------------------------------------------------------------------------------------------------
 
+
 def evaluate(query: Term, hosts):
     """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays
     over a HostView."""
@@ -244,9 +252,10 @@ class _Evaluation:
             missing = np.isnan(column)
             if not missing.any():
                 return column
-            return Attribute([None if gone else value for value, gone in zip(column.tolist(), missing.tolist(),
-                                                                             strict=True)],
-                             np.arange(len(column)))
+            return Attribute(
+                [None if gone else value for value, gone in zip(column.tolist(), missing.tolist(), strict=True)],
+                np.arange(len(column)),
+            )
         column = None if keys else numbers(self.hosts, name)
         if column is not None:
             return column
@@ -267,14 +276,14 @@ class _Evaluation:
     def _compared(self, term):
         """Where a comparison holds (boolean array)."""
         values = [self._value(one) for one in term.arguments]
-        if all([type(value) is np.ndarray or type(value) is Constant and _is_exact(value.value) for value in values]):
+        if all([type(value) is np.ndarray or (type(value) is Constant and _is_exact(value.value)) for value in values]):
             return self._compared_numbers(term.operator, values)
         varied = [value for value in values if not isinstance(value, Constant)]
         if not varied:
             codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
         elif len(varied) == 1 and isinstance(varied[0], Attribute):
             place = next(number for number, value in enumerate(values) if value is varied[0])
-            before, after = [one.value for one in values[:place]], [one.value for one in values[place + 1:]]
+            before, after = [one.value for one in values[:place]], [one.value for one in values[place + 1 :]]
             codes, rows = varied[0].codes, ([*before, *_there([one]), *after] for one in varied[0].values)
         else:
             codes, rows = np.arange(len(self.hosts)), map(_there, zip(*map(self._of_each, values), strict=True))
@@ -299,8 +308,9 @@ class _Evaluation:
             return [value.values[code] for code in value.codes.tolist()]
         if isinstance(value, _Negated):
             answers = [zip(answer.tolist(), there.tolist(), strict=True) for answer, there in zip(*value, strict=True)]
-            return [[answer for answer, there in row if there]
-                    for row in zip(*answers, strict=True)] or [[]] * len(self.hosts)
+            return [[answer for answer, there in row if there] for row in zip(*answers, strict=True)] or [[]] * len(
+                self.hosts
+            )
         return value.tolist()
 
 

@@ -12,14 +12,14 @@ class _LoadFilter(Filter):
     of_aggregates = False
 
     def refusals(self, hosts, request, policy, scope):
-        option, = self.options
+        (option,) = self.options
         limit = getattr(policy, option)
         if self.of_aggregates and option in hosts.aggregate_keys():
             limit = hosts.aggregate_limits(option, limit)
         yield Refusal(self.reasons[0], hosts.column(self.count) + hosts.column("held_claims") >= limit)
 
     def refusal_of(self, table, row, request, policy):
-        option, = self.options
+        (option,) = self.options
         limit = getattr(policy, option)
         if self.of_aggregates and option in host_aggregates(table).keys:
             limit = aggregate_limits(table, option, limit).item(row)

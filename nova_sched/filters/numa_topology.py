@@ -24,8 +24,14 @@ class NUMATopologyFilter(Filter):
     costly = True
 
     def seen(self, request):
-        devices = tuple((one.count, one.numa_policy, tuple(tuple(sorted(spec.items())) for spec in one.spec))
-                        for one in request.pci) if request.numa else ()
+        devices = (
+            tuple(
+                (one.count, one.numa_policy, tuple(tuple(sorted(spec.items())) for spec in one.spec))
+                for one in request.pci
+            )
+            if request.numa
+            else ()
+        )
         return request.numa, devices, bool(devices) and _is_assigned(request), _needs_threads(request)
 
     def refusals(self, hosts, request, policy, scope):
@@ -49,8 +55,11 @@ class NUMATopologyFilter(Filter):
 def _reasons(request):
     """All reasons that hosts may be refused for, in an order that does not depend on the hosts."""
     sizes = sorted({cell.page_kb for cell in request.numa.cells if (cell.page_kb or 0) > 0}) if request.numa else ()
-    return [reason for known in NUMATopologyFilter.reasons for reason in (
-        [known.format(size=size) for size in sizes] if "{size}" in known else [known])]
+    return [
+        reason
+        for known in NUMATopologyFilter.reasons
+        for reason in ([known.format(size=size) for size in sizes] if "{size}" in known else [known])
+    ]
 
 
 def _by_ratios(cpu_ratios, ram_ratios):
@@ -89,8 +98,9 @@ class _Judge:
         if self.request.numa is None:
             return None
         known = self._nodes.setdefault((cpu_ratio, ram_ratio), {})
-        return numa.place(devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed,
-                          known).reason
+        return numa.place(
+            devices, self.request.numa, cpu_ratio, ram_ratio, self._fits_pci(devices), self.packed, known
+        ).reason
 
     def _fits_pci(self, devices):
         if not self.request.pci:
@@ -101,6 +111,7 @@ class _Judge:
             if key not in self._served:
                 self._served[key] = self._serves(devices, cells)
             return self._served[key]
+
         return fits
 
     def _serves(self, devices, cells):
@@ -119,5 +130,7 @@ def _is_assigned(request):
 def _needs_threads(request):
     """Whether flavor or image ask for dedicated CPUs and for their threads, in whichever of the two."""
     specs, image = request.extra_specs, request.image_properties
-    return ("dedicated" in (specs.get("hw:cpu_policy"), image.get("hw_cpu_policy"))
-            and "require" in (specs.get("hw:cpu_thread_policy"), image.get("hw_cpu_thread_policy")))
+    return "dedicated" in (specs.get("hw:cpu_policy"), image.get("hw_cpu_policy")) and "require" in (
+        specs.get("hw:cpu_thread_policy"),
+        image.get("hw_cpu_thread_policy"),
+    )

@@ -22,8 +22,10 @@ class PciPassthroughFilter(Filter):
     costly = True
 
     def seen(self, request):
-        return tuple((one.count, one.alias_name, tuple(tuple(sorted(spec.items())) for spec in one.spec), assigned)
-                     for one, assigned in zip(request.pci, _assigned(request), strict=True))
+        return tuple(
+            (one.count, one.alias_name, tuple(tuple(sorted(spec.items())) for spec in one.spec), assigned)
+            for one, assigned in zip(request.pci, _assigned(request), strict=True)
+        )
 
     def refusals(self, hosts, request, policy, scope):
         if not request.pci:
@@ -79,7 +81,11 @@ class _Asked:
         found = self._pools.get(capacity.key)
         if found is None:
             found = self._pools[capacity.key] = [
-                [number for number, pool in enumerate(capacity.pools)
-                 if chooses(pool) and (not assigned or pool.tags.get("rp_uuid") is not None)]
-                for chooses, assigned in zip(self._chooses, self.assigned, strict=True)]
+                [
+                    number
+                    for number, pool in enumerate(capacity.pools)
+                    if chooses(pool) and (not assigned or pool.tags.get("rp_uuid") is not None)
+                ]
+                for chooses, assigned in zip(self._chooses, self.assigned, strict=True)
+            ]
         return found

@@ -21,13 +21,24 @@ class ResourceFilter(Filter):
 
     name = "ResourceFilter"
     reasons = (
-        "trait {trait}", "forbidden trait {trait}", "trait {trait} or {trait}", "traits or aggregates",
-        "{resource class}", "{resource class}+{resource class} on one provider",
-        "{resource class} on {number} providers", "request groups together")
+        "trait {trait}",
+        "forbidden trait {trait}",
+        "trait {trait} or {trait}",
+        "traits or aggregates",
+        "{resource class}",
+        "{resource class}+{resource class} on one provider",
+        "{resource class} on {number} providers",
+        "request groups together",
+    )
 
     def seen(self, request):
-        return (_unnamed(request.groups), _unnamed(request.fallback_groups), request.group_policy,
-                request.root_required, request.root_forbidden)
+        return (
+            _unnamed(request.groups),
+            _unnamed(request.fallback_groups),
+            request.group_policy,
+            request.root_required,
+            request.root_forbidden,
+        )
 
     def refusals(self, hosts, request, policy, scope):
         table = hosts.table
@@ -81,7 +92,7 @@ def _group_refusal_of(table, tree, group):
         if not any([has(trait, row) for row in serving for trait in traits]):
             return "trait " + " or ".join(traits)
     restricted = _keeps_out(group)
-    if restricted or group.suffix and (group.required_traits or group.any_traits):
+    if restricted or (group.suffix and (group.required_traits or group.any_traits)):
         usable = [row for row in tree if allowed(table, row, root, group)]
         if restricted and not set(usable).intersection(serving):
             return "traits or aggregates"
@@ -125,7 +136,7 @@ class Providers:
             self.rows, self.owner = hosts.index, None
         elif len(hosts) == len(table.roots()):
             self.rows = slice(0, table.count)
-            self.owner = table.derived("owner", lambda: np.searchsorted(table.roots(), table.root[:table.count]))
+            self.owner = table.derived("owner", lambda: np.searchsorted(table.roots(), table.root[: table.count]))
         else:
             trees = [table.trees[int(row)] for row in hosts.rows]
             self.rows = np.array([row for tree in trees for row in tree], np.int64)
@@ -219,8 +230,10 @@ def _group_refusals(providers, group):
     for trait in group.required_traits:
         yield Refusal(f"trait {trait}", ~providers.any(serving & providers.has_trait(trait)))
     for traits in group.any_traits:
-        yield Refusal("trait " + " or ".join(traits), ~providers.any(
-            serving & np.logical_or.reduce([providers.has_trait(trait) for trait in traits])))
+        yield Refusal(
+            "trait " + " or ".join(traits),
+            ~providers.any(serving & np.logical_or.reduce([providers.has_trait(trait) for trait in traits])),
+        )
     if _keeps_out(group):
         yield Refusal("traits or aggregates", ~providers.any(serving & usable))
     together = usable

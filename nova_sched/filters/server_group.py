@@ -16,8 +16,11 @@ class ServerGroupAntiAffinityFilter(Filter):
         group = request.server_group
         if group is None or group.policy != "anti-affinity":
             return
-        full = [row for row, members in scope.members_by_row().items()
-                if len(members) >= group.limit and scope.instance_uuid not in members]
+        full = [
+            row
+            for row, members in scope.members_by_row().items()
+            if len(members) >= group.limit and scope.instance_uuid not in members
+        ]
         yield Refusal("anti-affinity", hosts.in_rows(full))
 
 

@@ -41,7 +41,7 @@ class Node:
     and unpinned guests (``legacy``), all of its ``cpus``, and ``pages``: (size_kb, number among the cell's pages), the
     largest first."""
 
-    __slots__ = ("dedicated", "cores", "pinnable", "threads", "legacy", "cpus", "pages")
+    __slots__ = ("cores", "cpus", "dedicated", "legacy", "pages", "pinnable", "threads")
 
     def __init__(self, cell):
         self.dedicated = frozenset(cell.dedicated_cpus)
@@ -56,7 +56,7 @@ class Node:
 class Capacity:
     """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
 
-    __slots__ = ("cells", "pools", "keys", "key", "_nodes", "__weakref__")
+    __slots__ = ("__weakref__", "_nodes", "cells", "key", "keys", "pools")
 
     def __init__(self, cells, pools):
         self.cells = cells
@@ -78,12 +78,15 @@ class HostDevices:
     """A :class:`Capacity` and what is used of it: ``cell_uses`` has a CellUse for each node, ``pool_uses`` a count for
     each pool. It never changes; ``key`` is the same for equal ones, so that verdicts can be kept by it."""
 
-    __slots__ = ("capacity", "cell_uses", "pool_uses", "_key")
+    __slots__ = ("_key", "capacity", "cell_uses", "pool_uses")
 
     def __init__(self, capacity, cell_uses=None, pool_uses=None):
         self.capacity = capacity
-        self.cell_uses = cell_uses if cell_uses is not None else tuple(
-            CellUse(0, frozenset(), 0, (0,) * len(cell.pages)) for cell in capacity.cells)
+        self.cell_uses = (
+            cell_uses
+            if cell_uses is not None
+            else tuple(CellUse(0, frozenset(), 0, (0,) * len(cell.pages)) for cell in capacity.cells)
+        )
         self.pool_uses = pool_uses if pool_uses is not None else (0,) * len(capacity.pools)
         self._key = None
 
@@ -91,9 +94,13 @@ class HostDevices:
     def key(self) -> bytes:
         """Equal for equal states of equal hosts."""
         if self._key is None:
-            self._key = msgpack.packb((self.capacity.key,
-                                       [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages)
-                                                           for one in self.cell_uses], self.pool_uses))
+            self._key = msgpack.packb(
+                (
+                    self.capacity.key,
+                    [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages) for one in self.cell_uses],
+                    self.pool_uses,
+                )
+            )
         return self._key
 
     @property
@@ -153,7 +160,8 @@ class HostDevices:
                 return f"unknown NUMA node {use.cell}"
             cell = self.capacity.cells[number]
             reason = _cell_breach(cell, uses[number], use, pinned) or (
-                shared and _over_ratio(cell, uses[number], use, cpu_ratio, ram_ratio))
+                shared and _over_ratio(cell, uses[number], use, cpu_ratio, ram_ratio)
+            )
             if reason:
                 return reason
             uses[number] = _used_more(cell, uses[number], use)
@@ -199,8 +207,12 @@ def _used_more(cell, used, use):
     taken = pages_of(cell, use)
     if taken is not None:
         pages[taken[0]] += taken[1]
-    return CellUse(used.shared_cpus + use.shared_cpus, used.pinned | taken_cpus(cell, use),
-                   used.memory_mb + use.memory_mb, tuple(pages))
+    return CellUse(
+        used.shared_cpus + use.shared_cpus,
+        used.pinned | taken_cpus(cell, use),
+        used.memory_mb + use.memory_mb,
+        tuple(pages),
+    )
 
 
 def _cell_breach(cell, used, use, pinned):

@@ -28,23 +28,34 @@ def _parts(projection):
     yield projection.tracked.facts()
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
-    yield [(one.uuid, one.name, one.hosts, sorted(one.metadata.items()))
-           for _, one in sorted(projection.aggregates.items())]
+    yield [
+        (one.uuid, one.name, one.hosts, sorted(one.metadata.items()))
+        for _, one in sorted(projection.aggregates.items())
+    ]
 
 
 def _used(table, hosts):
     """Root row -> [(provider uuid, resource class, amount), ...] of what is used there, in no order."""
     used = {}
     if hosts:
-        indices, rows = np.nonzero(table.used[:len(table.classes.values), :table.count])
-        for index, row, root, amount in zip(indices.tolist(), rows.tolist(), table.root[rows].tolist(),
-                                            table.used[indices, rows].tolist(), strict=True):
+        indices, rows = np.nonzero(table.used[: len(table.classes.values), : table.count])
+        for index, row, root, amount in zip(
+            indices.tolist(), rows.tolist(), table.root[rows].tolist(), table.used[indices, rows].tolist(), strict=True
+        ):
             used.setdefault(root, []).append((table.uuids[row], table.classes.values[index], amount))
     return used
 
 
 def _host(host, used):
     status = host.status
-    return (host.name, host.server, host.inventory_digest, status[:-1], sorted(status.metrics.items()), host.lost,
-            host.running_digest, sorted(used.get(host.root, ())),
-            [host.entries[consumer].facts() for consumer in sorted(host.entries)])
+    return (
+        host.name,
+        host.server,
+        host.inventory_digest,
+        status[:-1],
+        sorted(status.metrics.items()),
+        host.lost,
+        host.running_digest,
+        sorted(used.get(host.root, ())),
+        [host.entries[consumer].facts() for consumer in sorted(host.entries)],
+    )

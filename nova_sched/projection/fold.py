@@ -19,16 +19,21 @@ CELL0 = "cell0"
 
 # --- hosts -------------------------------------------------------------------------------------------------------
 
+
 def host_reported(projection, position, event, noted):
     """The host is as it says: its inventory and status are written, its consumers are brought in line."""
     data = event.data
     if projection.cell == CELL0:
-        return SetAside("wrong-log", f"host {data.host} is reported in the log of {CELL0}, which has no hosts; "
-                                     "mend the cell of its agent", b"")
+        return SetAside(
+            "wrong-log",
+            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; mend the cell of its agent",
+            b"",
+        )
     host = projection.hosts.get(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
-        return SetAside("invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; "
-                                   "mend its agent", b"")
+        return SetAside(
+            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; mend its agent", b""
+        )
     tree = consumers = None
     try:
         if host is None or host.inventory != data.inventory:
@@ -129,6 +134,7 @@ def instances_tracked(projection, position, event, noted):
 HOLDS_ALREADY = "the consumer holds resources already"
 MALFORMED = "malformed"
 
+
 def claim_proposed(projection, position, event, noted):
     """Accept a claim if there is room for all of it and its conditions hold at this very position."""
     data = event.data
@@ -136,9 +142,23 @@ def claim_proposed(projection, position, event, noted):
     reason = claim_refusal(projection, host, data)
     if reason is not None:
         return Refusal(reason)
-    add_entry(projection, host, Entry(
-        data.consumer_uuid, data.instance_uuid, data.project_id, data.host, data.allocations, data.rule,
-        data.claim_uuid, CLAIMED, position, 0, data.guest))
+    add_entry(
+        projection,
+        host,
+        Entry(
+            data.consumer_uuid,
+            data.instance_uuid,
+            data.project_id,
+            data.host,
+            data.allocations,
+            data.rule,
+            data.claim_uuid,
+            CLAIMED,
+            position,
+            0,
+            data.guest,
+        ),
+    )
     return None
 
 
@@ -197,9 +217,12 @@ def _rule_refusal(projection, rule):
 
 def fits(table, row, index, amount) -> bool:
     """Whether an amount fits what the log says is left of a class on a row (in-flight claims do not count)."""
-    return (table.used[index, row] + amount <= table.capacity[index, row]
-            and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
-            and table.step_size[index, row] > 0 and amount % table.step_size[index, row] == 0)
+    return (
+        table.used[index, row] + amount <= table.capacity[index, row]
+        and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
+        and table.step_size[index, row] > 0
+        and amount % table.step_size[index, row] == 0
+    )
 
 
 def claim_released(projection, position, event, noted):
@@ -222,7 +245,8 @@ def instance_started(projection, position, event, noted):
     host = projection.hosts.get(data.host)
     if host is None:
         noted.append(
-            Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True))
+            Noted(position, "unknown-host", data.host, "an instance started before the host was reported", True)
+        )
         return None
     try:
         checked_guest(data.consumer.guest, f"the agent of {data.host}")
@@ -248,8 +272,14 @@ def allocation_moved(projection, position, event, noted):
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
     if entry is None or data.to_consumer_uuid in projection.consumers:
-        noted.append(Noted(position, "not-moved", data.host,
-                            f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already"))
+        noted.append(
+            Noted(
+                position,
+                "not-moved",
+                data.host,
+                f"{data.from_consumer_uuid} holds nothing here, or {data.to_consumer_uuid} does already",
+            )
+        )
         return None
     remove_entry(projection, host, entry)
     entry.consumer_uuid = data.to_consumer_uuid
@@ -258,6 +288,7 @@ def allocation_moved(projection, position, event, noted):
 
 
 # --- what belongs to no host -------------------------------------------------------------------------------------
+
 
 def log_opened(projection, position, event, noted):
     """The beginning of a log; its epoch stands in each record."""

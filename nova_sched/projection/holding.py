@@ -97,13 +97,15 @@ def start(projection, host, consumer, position, noted) -> None:
     """An instance runs on a host: what is held for it there becomes the host's own use."""
     entry = host.entries.get(consumer.instance_uuid)
     if entry is None or entry.instance_uuid != consumer.instance_uuid:
-        entry = _best_entry([one for one in host.entries.values() if one.instance_uuid == consumer.instance_uuid],
-                            consumer)
+        entry = _best_entry(
+            [one for one in host.entries.values() if one.instance_uuid == consumer.instance_uuid], consumer
+        )
     if entry is not None:
         _start_entry(projection, host, entry, consumer, position, noted)
     else:
-        _diverges(projection, host, position, noted, "unclaimed-start",
-                  f"{consumer.instance_uuid} started without a claim")
+        _diverges(
+            projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} started without a claim"
+        )
         _add_running(projection, host, consumer, position, noted)
 
 
@@ -131,21 +133,26 @@ def _reconcile(projection, host, consumers, position, noted):
                 remove_entry(projection, host, entry)
         if started is not None:
             if started.state is CLAIMED:
-                _diverges(projection, host, position, noted, "started-unseen",
-                          f"{instance_uuid} runs, its start was not seen")
+                _diverges(
+                    projection, host, position, noted, "started-unseen", f"{instance_uuid} runs, its start was not seen"
+                )
             _start_entry(projection, host, started, consumer, position, noted)
     for consumer in reported.values():
         if not first_report:
-            _diverges(projection, host, position, noted, "unclaimed-start",
-                      f"{consumer.instance_uuid} runs without a claim")
+            _diverges(
+                projection, host, position, noted, "unclaimed-start", f"{consumer.instance_uuid} runs without a claim"
+            )
         _add_running(projection, host, consumer, position, noted)
 
 
 def _best_entry(entries, consumer):
     """Of the entries of one instance on one host (it may be resized in place) the one that runs; None of none."""
     wanted = sorted(consumer.allocations)
-    return min(entries, default=None, key=lambda one: (
-        sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid))
+    return min(
+        entries,
+        default=None,
+        key=lambda one: (sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid),
+    )
 
 
 def _start_entry(projection, host, entry, consumer, position, noted):
@@ -153,7 +160,8 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     # An agent that says nothing of the guest does not know it.
     guest = entry.guest if consumer.guest is None else consumer.guest
     same = guest == entry.guest and (
-        entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations))
+        entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations)
+    )
     if entry.state is RUNNING and same:
         return
     hash_ = consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest)
@@ -162,12 +170,27 @@ def _start_entry(projection, host, entry, consumer, position, noted):
         host.running_digest = (host.running_digest + hash_) & MASK
         projection.table.touch_use(host.root)
         return
-    _diverges(projection, host, position, noted, "differs",
-              f"{consumer.instance_uuid} uses other resources than were claimed")
+    _diverges(
+        projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed"
+    )
     remove_entry(projection, host, entry)
-    add_entry(projection, host, Entry(
-        entry.consumer_uuid, entry.instance_uuid, entry.project_id, host.name, consumer.allocations,
-        entry.rule or consumer.rule, entry.claim_uuid, RUNNING, entry.position, hash_, guest))
+    add_entry(
+        projection,
+        host,
+        Entry(
+            entry.consumer_uuid,
+            entry.instance_uuid,
+            entry.project_id,
+            host.name,
+            consumer.allocations,
+            entry.rule or consumer.rule,
+            entry.claim_uuid,
+            RUNNING,
+            entry.position,
+            hash_,
+            guest,
+        ),
+    )
 
 
 def _add_running(projection, host, consumer, position, noted):
@@ -175,14 +198,33 @@ def _add_running(projection, host, consumer, position, noted):
     other = host.entries.get(consumer.instance_uuid)
     if other is not None:
         _displace(projection, host, other, position, noted)
-    add_entry(projection, host, Entry(
-        consumer.instance_uuid, consumer.instance_uuid, consumer.project_id, host.name, consumer.allocations,
-        consumer.rule, None, RUNNING, position,
-        consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest), consumer.guest))
+    add_entry(
+        projection,
+        host,
+        Entry(
+            consumer.instance_uuid,
+            consumer.instance_uuid,
+            consumer.project_id,
+            host.name,
+            consumer.allocations,
+            consumer.rule,
+            None,
+            RUNNING,
+            position,
+            consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest),
+            consumer.guest,
+        ),
+    )
 
 
 def _displace(projection, host, entry, position, noted):
     """Take off what is held for one instance under the uuid of another that runs here: that cannot be right."""
-    _diverges(projection, host, position, noted, "displaced",
-              f"{entry.consumer_uuid} holds what {entry.instance_uuid} was to use, and runs itself")
+    _diverges(
+        projection,
+        host,
+        position,
+        noted,
+        "displaced",
+        f"{entry.consumer_uuid} holds what {entry.instance_uuid} was to use, and runs itself",
+    )
     remove_entry(projection, host, entry)

@@ -17,7 +17,7 @@ class Metadata:
     """The metadata of the aggregates of a host: ``aggregates`` are AggregateUpdated records in the order of their
     uuids, ``keys`` the keys that any of them has."""
 
-    __slots__ = ("aggregates", "keys", "_words")
+    __slots__ = ("_words", "aggregates", "keys")
 
     def __init__(self, aggregates):
         self.aggregates = aggregates
@@ -41,7 +41,8 @@ class Metadata:
         words = self._words.get((prefix,))
         if words is None:
             words = self._words[prefix,] = set().union(
-                *(self.words(key) for key in self.keys if key.startswith(prefix)))
+                *(self.words(key) for key in self.keys if key.startswith(prefix))
+            )
         return words
 
     def least(self, key: str, default: int) -> int:

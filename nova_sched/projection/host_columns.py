@@ -13,20 +13,36 @@ from nova_sched.projection.host_state import HostState
 FEW = 16
 #: Attributes that follow from the profile of a host alone.
 OF_PROFILE = {
-    "hypervisor_type": lambda profile: profile.hypervisor_type, "cpu_info": lambda profile: profile.cpu_info,
+    "hypervisor_type": lambda profile: profile.hypervisor_type,
+    "cpu_info": lambda profile: profile.cpu_info,
     "supported_instances": lambda profile: [list(one) for one in profile.supported_instances],
     "stats": lambda profile: dict(profile.stats),
 }
 #: Attributes of HostState under the names of nova's, less those that are for the classes of deployers only.
 NAMES = frozenset(
-    name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")) - {
-        "cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
+    name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")
+) - {"cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
 
 #: Those of them that change with what instances and claims take of a host, and those that may.
-OF_USE = NAMES - OF_PROFILE.keys() - {
-    "cpu_allocation_ratio", "disk_allocation_ratio", "failed_builds", "host", "host_ip", "hypervisor_hostname",
-    "hypervisor_version", "nodename", "ram_allocation_ratio", "total_usable_disk_gb", "total_usable_ram_mb", "uuid",
-    "vcpus_total"}
+OF_USE = (
+    NAMES
+    - OF_PROFILE.keys()
+    - {
+        "cpu_allocation_ratio",
+        "disk_allocation_ratio",
+        "failed_builds",
+        "host",
+        "host_ip",
+        "hypervisor_hostname",
+        "hypervisor_version",
+        "nodename",
+        "ram_allocation_ratio",
+        "total_usable_disk_gb",
+        "total_usable_ram_mb",
+        "uuid",
+        "vcpus_total",
+    }
+)
 
 
 class Attribute(NamedTuple):
@@ -62,7 +78,7 @@ def total(hosts, resource_class: str) -> np.ndarray:
     if len(hosts) <= FEW:
         return np.array([totals[list(table.trees[row])].sum() for row in hosts.rows.tolist()], np.int64)
     # The root of an unused row is -1, but it has nothing.
-    providers = np.flatnonzero(totals[:table.count])
+    providers = np.flatnonzero(totals[: table.count])
     sums = np.bincount(table.root[providers], totals[providers], minlength=table.count)
     return sums.astype(np.int64)[hosts.index]
 
@@ -83,7 +99,8 @@ _NUMBERS = {
     "ram_allocation_ratio": lambda hosts: hosts.ratios("MEMORY_MB"),
     "disk_allocation_ratio": lambda hosts: hosts.ratios("DISK_GB"),
     "hypervisor_version": lambda hosts: hosts.column("hypervisor_version"),
-    "num_instances": _with_claims("num_instances"), "num_io_ops": _with_claims("num_io_ops"),
+    "num_instances": _with_claims("num_instances"),
+    "num_io_ops": _with_claims("num_io_ops"),
     "failed_builds": lambda hosts: hosts.column("failed_builds").astype(np.int64),
 }
 

@@ -11,7 +11,7 @@ class HostState:
     without one there are no ``instances`` and no ``allocation_candidates``.
     """
 
-    __slots__ = ("_table", "_row", "_scope")
+    __slots__ = ("_row", "_scope", "_table")
 
     def __init__(self, table, row: int, scope=None):
         object.__setattr__(self, "_table", table)
@@ -53,8 +53,9 @@ class HostState:
     hypervisor_type = property(lambda self: self._profile.hypervisor_type)
     hypervisor_version = property(lambda self: self._profile.hypervisor_version)
     cpu_info = property(lambda self: self._profile.cpu_info)
-    supported_instances = property(lambda self: ReadOnlyList(
-        ReadOnlyList(one) for one in self._profile.supported_instances))
+    supported_instances = property(
+        lambda self: ReadOnlyList(ReadOnlyList(one) for one in self._profile.supported_instances)
+    )
     host_ip = property(lambda self: self._table.host_ips[self._row])
     stats = property(lambda self: ReadOnlyDict(self._profile.stats))
     num_instances = property(lambda self: self._with_claims("num_instances"))
@@ -80,8 +81,9 @@ class HostState:
         """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
         uuid = self._table.cell_uuids.get(self.cell)
         if uuid is None:
-            raise AttributeError(f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, "
-                                 "which is `cell`")
+            raise AttributeError(
+                f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, which is `cell`"
+            )
         return uuid
 
     @property
@@ -99,8 +101,13 @@ class HostState:
     @property
     def service(self):
         """The host's nova-compute as a dictionary; ``up`` says what asking for its heartbeat would."""
-        return ReadOnlyDict(host=self.host, binary="nova-compute", topic="compute",
-                            disabled=bool(self._table.disabled[self._row]), up=not self._table.down[self._row])
+        return ReadOnlyDict(
+            host=self.host,
+            binary="nova-compute",
+            topic="compute",
+            disabled=bool(self._table.disabled[self._row]),
+            up=not self._table.down[self._row],
+        )
 
     @property
     def numa_topology(self):
@@ -115,8 +122,10 @@ class HostState:
     @property
     def instances(self):
         """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, of what it runs or is to run."""
-        return ReadOnlyDict((uuid, Facts("Instance", uuid=uuid, host=self.host, project_id=project_id))
-                            for uuid, project_id in self._in_scope("instances").instances_on(self._row).items())
+        return ReadOnlyDict(
+            (uuid, Facts("Instance", uuid=uuid, host=self.host, project_id=project_id))
+            for uuid, project_id in self._in_scope("instances").instances_on(self._row).items()
+        )
 
     @property
     def allocation_candidates(self):
@@ -133,8 +142,14 @@ def _aggregates_by_host(table):
     by_host = {}
     for uuid in sorted(table.aggregates):
         one = table.aggregates[uuid]
-        facts = Facts("Aggregate", uuid=uuid, name=one.name, hosts=ReadOnlyList(one.hosts),
-                      metadata=ReadOnlyDict(one.metadata), availability_zone=one.metadata.get("availability_zone"))
+        facts = Facts(
+            "Aggregate",
+            uuid=uuid,
+            name=one.name,
+            hosts=ReadOnlyList(one.hosts),
+            metadata=ReadOnlyDict(one.metadata),
+            availability_zone=one.metadata.get("availability_zone"),
+        )
         for host in one.hosts:
             by_host.setdefault(host, []).append(facts)
     return by_host

@@ -40,14 +40,18 @@ class ImageCounts:
         """Count again where something changed; ``projections`` are those of all cells."""
         table = self.table
         rows = table.touched_since(self._version)
-        if rows is None or len(projections) != len(self._projections) or any(
-                one is not other for one, other in zip(projections, self._projections, strict=True)):
+        if (
+            rows is None
+            or len(projections) != len(self._projections)
+            or any(one is not other for one, other in zip(projections, self._projections, strict=True))
+        ):
             self._images.clear()
             self._columns.clear()
             rows = set(table.roots().tolist())
         elif self._topology_version != table.topology_version:
-            rows.update(row for row, (one, other) in enumerate(zip(table.uuids, self._uuids, strict=False))
-                        if one is not other)
+            rows.update(
+                row for row, (one, other) in enumerate(zip(table.uuids, self._uuids, strict=False)) if one is not other
+            )
             rows.update(range(len(self._uuids), table.count))
         if self._topology_version != table.topology_version:
             self._uuids = list(table.uuids)
@@ -73,7 +77,7 @@ class ImageCounts:
             # As long as the table's own columns, which grow seldom.
             wide = self._columns[item] = np.zeros(len(self.table.is_root), np.int32)
             if column is not None:
-                wide[:len(column)] = column
+                wide[: len(column)] = column
             column = wide
         return column
 
@@ -84,8 +88,14 @@ def _images_on(table, by_cell, row):
     host = projection and projection.hosts.get(table.host_names[row])
     if host is None or host.root != row:
         return ()
-    images = {one.instance_uuid: tuple(one.image_properties.items())
-              for one in projection.tracked.of(host.name).values()}
-    images.update([(entry.instance_uuid, image) for entry in host.entries.values()
-                   if entry.guest and (image := _items_of(entry.guest))])
+    images = {
+        one.instance_uuid: tuple(one.image_properties.items()) for one in projection.tracked.of(host.name).values()
+    }
+    images.update(
+        [
+            (entry.instance_uuid, image)
+            for entry in host.entries.values()
+            if entry.guest and (image := _items_of(entry.guest))
+        ]
+    )
     return images.values()

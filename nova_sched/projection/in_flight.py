@@ -25,8 +25,19 @@ class InFlight:
 
     def add(self, claim) -> None:
         """Hold the resources of a ClaimProposed."""
-        entry = Entry(claim.consumer_uuid, claim.instance_uuid, claim.project_id, claim.host, claim.allocations,
-                      claim.rule, claim.claim_uuid, CLAIMED, -1, 0, claim.guest)
+        entry = Entry(
+            claim.consumer_uuid,
+            claim.instance_uuid,
+            claim.project_id,
+            claim.host,
+            claim.allocations,
+            claim.rule,
+            claim.claim_uuid,
+            CLAIMED,
+            -1,
+            0,
+            claim.guest,
+        )
         self.claims[claim.claim_uuid] = entry
         self.groups.add(entry)
         self._hold_guest(entry)

@@ -11,7 +11,7 @@ MAX_PROVIDERS = 4096
 MAX_CLASSES = 128
 MAX_TRAITS = 2048
 #: The largest ratio that Placement takes.
-MAX_RATIO = 3.40282e+38
+MAX_RATIO = 3.40282e38
 _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 
@@ -45,8 +45,9 @@ def _fault(projection, host_name, tree):
     classes = {inventory.resource_class for provider in providers for inventory in provider.inventories}
     traits = set().union(*(provider.traits for provider in providers))
     if len(classes) > MAX_CLASSES or len(traits) > MAX_TRAITS:
-        return (f"{len(classes)} resource classes and {len(traits)} traits, "
-                f"wanted at most {MAX_CLASSES} and {MAX_TRAITS}")
+        return (
+            f"{len(classes)} resource classes and {len(traits)} traits, wanted at most {MAX_CLASSES} and {MAX_TRAITS}"
+        )
     return fault_of(tree)
 
 
@@ -60,8 +61,10 @@ def _inventory_fault(provider):
         if inventory.step_size < 1 or inventory.min_unit < 1:
             return f"{inventory.resource_class} of {provider.name} has a min_unit or step_size below 1"
         if not 0 < inventory.allocation_ratio <= MAX_RATIO:
-            return (f"{inventory.resource_class} of {provider.name} has the allocation_ratio "
-                    f"{inventory.allocation_ratio}, wanted above 0 and at most {MAX_RATIO}")
+            return (
+                f"{inventory.resource_class} of {provider.name} has the allocation_ratio "
+                f"{inventory.allocation_ratio}, wanted above 0 and at most {MAX_RATIO}"
+            )
     return None
 
 
@@ -113,14 +116,27 @@ def _write_provider(table, row, provider, parent):
 def _write_host(table, root, tree):
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
-    table.set_devices(root, HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools)) if (
-        tree.numa_cells or tree.pci_pools) else None)
+    table.set_devices(
+        root,
+        HostDevices(table.capacity_of(tree.numa_cells, tree.pci_pools))
+        if (tree.numa_cells or tree.pci_pools)
+        else None,
+    )
     profiles, before = table.profiles, table.profile[root]
-    table.profile[root] = now = profiles.id_of(Profile(
-        tree.hypervisor_type, tree.hypervisor_version, tree.cpu_info, tuple(sorted(tree.stats.items())),
-        tree.supported_instances))
-    if now != before and before >= 0 and (
-            service_version(profiles.values[before]) != service_version(profiles.values[now])):
+    table.profile[root] = now = profiles.id_of(
+        Profile(
+            tree.hypervisor_type,
+            tree.hypervisor_version,
+            tree.cpu_info,
+            tuple(sorted(tree.stats.items())),
+            tree.supported_instances,
+        )
+    )
+    if (
+        now != before
+        and before >= 0
+        and (service_version(profiles.values[before]) != service_version(profiles.values[now]))
+    ):
         table.topology_version += 1
     table.hypervisor_version[root] = min(tree.hypervisor_version, 2**63 - 1)
     zone = table.zones.id_of(tree.availability_zone)

@@ -20,11 +20,34 @@ POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
 class Entry:
     """What one consumer holds on one host: ``allocations`` is a tuple of Allocation records."""
 
-    __slots__ = ("consumer_uuid", "instance_uuid", "project_id", "host", "allocations", "rule", "claim_uuid", "state",
-                 "position", "hash", "guest")
+    __slots__ = (
+        "allocations",
+        "claim_uuid",
+        "consumer_uuid",
+        "guest",
+        "hash",
+        "host",
+        "instance_uuid",
+        "position",
+        "project_id",
+        "rule",
+        "state",
+    )
 
-    def __init__(self, consumer_uuid, instance_uuid, project_id, host, allocations, rule, claim_uuid, state, position,
-                 hash_, guest=None):
+    def __init__(
+        self,
+        consumer_uuid,
+        instance_uuid,
+        project_id,
+        host,
+        allocations,
+        rule,
+        claim_uuid,
+        state,
+        position,
+        hash_,
+        guest=None,
+    ):
         self.consumer_uuid = consumer_uuid
         self.instance_uuid = instance_uuid
         self.project_id = project_id
@@ -40,15 +63,37 @@ class Entry:
 
     def facts(self):
         """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
-        return (self.consumer_uuid, self.instance_uuid, self.project_id, self.host, self.allocations, self.rule,
-                self.claim_uuid, self.state, self.guest)
+        return (
+            self.consumer_uuid,
+            self.instance_uuid,
+            self.project_id,
+            self.host,
+            self.allocations,
+            self.rule,
+            self.claim_uuid,
+            self.state,
+            self.guest,
+        )
 
 
 class Host:
     """What the projection knows of one host beside its columns."""
 
-    __slots__ = ("name", "server", "cell", "root", "inventory", "inventory_digest", "status", "lost",
-                 "rows", "entries", "running_digest", "_digest", "_digest_of")
+    __slots__ = (
+        "_digest",
+        "_digest_of",
+        "cell",
+        "entries",
+        "inventory",
+        "inventory_digest",
+        "lost",
+        "name",
+        "root",
+        "rows",
+        "running_digest",
+        "server",
+        "status",
+    )
 
     def __init__(self, name, server, cell):
         self.name = name

@@ -49,8 +49,9 @@ class Quarantined(NamedTuple):
 
 def _requires(event):
     """Whether an event makes the rule that it must keep itself."""
-    return (event.name == "AccountsRequired" and event.data.required
-            or event.name == "LogRebased" and event.data.accounts_required)
+    return (event.name == "AccountsRequired" and event.data.required) or (
+        event.name == "LogRebased" and event.data.accounts_required
+    )
 
 
 class Projection:
@@ -128,7 +129,8 @@ class Projection:
             if position <= self.position:
                 raise errors.LogGap(
                     f"the log of {self.cell} goes from position {self.position} back to {position}, wanted a later "
-                    "one; rebuild from a snapshot or from the log's first record")
+                    "one; rebuild from a snapshot or from the log's first record"
+                )
             self.fold_record(position, record, outcomes, noted)
             self.passed(position, record.payload)
         self.noted.extend(noted)
@@ -152,8 +154,13 @@ class Projection:
                     # Of several who began it at once, one who was not the first: no more than a duplicate.
                     self.counts["duplicate"] += 1
                     return
-                self._set_aside(position, 0, "foreign-epoch",
-                                f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}", b"")
+                self._set_aside(
+                    position,
+                    0,
+                    "foreign-epoch",
+                    f"a record for epoch {record.epoch[:40]}, the log's is {self.epoch}",
+                    b"",
+                )
                 return
         for index, event in enumerate(record.events):
             if type(event) is SetAside:
@@ -163,22 +170,32 @@ class Projection:
                 # Also as a duplicate: for somebody who begins to read behind the first one it is none.
                 if self._may_speak(position, index, event, record.account):
                     self._fold_event(position, index, event, outcomes, noted)
-            elif (self.whole and self._may_speak(position, index, event, record.account)
-                    and self._is_next(position, event, noted)):
+            elif (
+                self.whole
+                and self._may_speak(position, index, event, record.account)
+                and self._is_next(position, event, noted)
+            ):
                 self._fold_event(position, index, event, outcomes, noted)
 
     def _may_speak(self, position, index, event, account):
         """Whether the producer may say this, of this host, with this account; it is set aside if not."""
         role, _, name = event.producer.partition("/")
         if role not in EVENTS[event.name].ROLES:
-            self._set_aside(position, index, "not-allowed",
-                            f"a {event.name} of {event.producer}, whose role may not", b"")
+            self._set_aside(
+                position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b""
+            )
         elif role == AGENT and getattr(event.data, "host", name) != name:
-            self._set_aside(position, index, "not-its-host",
-                            f"a {event.name} for {event.data.host} by {event.producer}", b"")
+            self._set_aside(
+                position, index, "not-its-host", f"a {event.name} for {event.data.host} by {event.producer}", b""
+            )
         elif (self.accounts_required or _requires(event)) and not speaks_for(account, event.producer):
-            self._set_aside(position, index, "not-its-account", f"a {event.name} of {event.producer}, appended with "
-                            f"{f'the account {account}' if account else 'none'}", b"")
+            self._set_aside(
+                position,
+                index,
+                "not-its-account",
+                f"a {event.name} of {event.producer}, appended with {f'the account {account}' if account else 'none'}",
+                b"",
+            )
         else:
             return True
         return False
@@ -192,15 +209,21 @@ class Projection:
             expected = 1
         else:
             epoch, sequence = known
-            if event.producer_epoch < epoch or event.producer_epoch == epoch and event.sequence <= sequence:
+            if event.producer_epoch < epoch or (event.producer_epoch == epoch and event.sequence <= sequence):
                 self._count_old(position, event, epoch, noted)
                 return False
             expected = sequence + 1 if event.producer_epoch == epoch else 1
         if event.sequence != expected:
             self.counts["sequence-gap"] += 1
-            noted.append(Noted(position, "sequence-gap", getattr(event.data, "host", None),
-                               f"{event.producer} goes to {event.sequence}, expected {expected}",
-                               event.producer.startswith("compute_agent/")))
+            noted.append(
+                Noted(
+                    position,
+                    "sequence-gap",
+                    getattr(event.data, "host", None),
+                    f"{event.producer} goes to {event.sequence}, expected {expected}",
+                    event.producer.startswith("compute_agent/"),
+                )
+            )
         return True
 
     def _count_old(self, position, event, epoch, noted):
@@ -209,9 +232,15 @@ class Projection:
             self.counts["duplicate"] += 1
         else:
             self.counts["stale-epoch"] += 1
-            noted.append(Noted(position, "stale-epoch", getattr(event.data, "host", None),
-                               f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}",
-                               event.producer.startswith("compute_agent/")))
+            noted.append(
+                Noted(
+                    position,
+                    "stale-epoch",
+                    getattr(event.data, "host", None),
+                    f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}",
+                    event.producer.startswith("compute_agent/"),
+                )
+            )
 
     def _fold_event(self, position, index, event, outcomes, noted):
         self.counts[event.name] += 1

@@ -39,7 +39,7 @@ def refuse_to_set(what: str, name: str):
 class Facts:
     """Attributes to read, as one of nova's objects of the name ``kind`` has them; those that it has not are unset."""
 
-    __slots__ = ("_kind", "_facts")
+    __slots__ = ("_facts", "_kind")
 
     def __init__(self, kind: str, **facts):
         object.__setattr__(self, "_kind", kind)
@@ -49,8 +49,10 @@ class Facts:
         try:
             return self._facts[name]
         except KeyError:
-            raise AttributeError(f"the {self._kind} of a decision has no {name!r}, which is not recorded; wanted one "
-                                 f"of {', '.join(sorted(self._facts))}") from None
+            raise AttributeError(
+                f"the {self._kind} of a decision has no {name!r}, which is not recorded; wanted one "
+                f"of {', '.join(sorted(self._facts))}"
+            ) from None
 
     def __setattr__(self, name, value):
         refuse_to_set(self._kind, name)

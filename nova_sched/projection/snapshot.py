@@ -50,15 +50,37 @@ class Head(NamedTuple):
 def dump(projection: Projection) -> bytes:
     """Pack the state of a projection; LogGap where that is not known, as records were removed in front of its log."""
     if not projection.whole:
-        raise errors.LogGap(f"the state of {projection.cell} is not known: records were removed in front of its log; "
-                            "start from a snapshot that fits it, or wait until it is rebased")
+        raise errors.LogGap(
+            f"the state of {projection.cell} is not known: records were removed in front of its log; "
+            "start from a snapshot that fits it, or wait until it is rebased"
+        )
     hosts = [projection.hosts[name] for name in sorted(projection.hosts)]
-    state = zlib.compress(msgpack.packb((
-        [(host.name, host.server, host.inventory, host.status, host.lost,
-          [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()]) for host in hosts],
-        taken_out(projection.table, hosts), _devices_of(projection.table, hosts), list(projection.producers.items()),
-        list(projection.anchors.items()), list(projection.fences.items()), list(projection.aggregates.values()),
-        projection.accounts_required, projection.tracked.facts())), 1)
+    state = zlib.compress(
+        msgpack.packb(
+            (
+                [
+                    (
+                        host.name,
+                        host.server,
+                        host.inventory,
+                        host.status,
+                        host.lost,
+                        [(*entry.facts(), entry.position, entry.hash) for entry in host.entries.values()],
+                    )
+                    for host in hosts
+                ],
+                taken_out(projection.table, hosts),
+                _devices_of(projection.table, hosts),
+                list(projection.producers.items()),
+                list(projection.anchors.items()),
+                list(projection.fences.items()),
+                list(projection.aggregates.values()),
+                projection.accounts_required,
+                projection.tracked.facts(),
+            )
+        ),
+        1,
+    )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
     return msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body))) + body
@@ -72,8 +94,8 @@ def _packed_proof(proof):
 def _proof_of(body, position):
     """The proof at the end of a snapshot of the state at a position; () where there is none that can be read."""
     end = len(body) - len(_PROOF_END) - 4
-    size = int.from_bytes(body[end:end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
-    packed = body[end - size:end]
+    size = int.from_bytes(body[end : end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
+    packed = body[end - size : end]
     if not 0 < size <= min(end, _MAX_HEAD_BYTES):
         return ()
     try:
@@ -112,9 +134,11 @@ def _split(packed: bytes):
     if type(head) is not tuple or len(head) < 2 or head[0] != MAGIC:
         raise errors.UnknownSchema("these bytes are not a snapshot of nova_sched; name another file or key")
     if head[1] != FORMAT or tuple(map(type, head[2:])) not in _HEAD_TYPES:
-        raise errors.UnknownSchema(f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
-                                   f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log")
-    return head, packed[unpacker.tell():]
+        raise errors.UnknownSchema(
+            f"the snapshot has format {head[1]!r:.40}, or a head of another form, this process "
+            f"knows {FORMAT}; upgrade nova_sched, or remove the snapshot and fold the log"
+        )
+    return head, packed[unpacker.tell() :]
 
 
 def _head(parts, body):
@@ -132,8 +156,9 @@ def check(packed: bytes) -> Head:
     parts, body = _split(packed)
     head = _head(parts, body)
     if _checksum(head, body) != parts[6]:
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} is damaged; "
-                                      "remove it and fold the log")
+        raise errors.SnapshotMismatch(
+            f"the snapshot of {head.cell} at position {head.position} is damaged; remove it and fold the log"
+        )
     return head
 
 
@@ -153,9 +178,11 @@ def load(packed: bytes, table=None) -> Projection:
     except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:
         # The table may be one that others use too.
         projection.forget()
-        raise errors.SnapshotMismatch(f"the snapshot of {head.cell} at position {head.position} does not give the "
-                                      f"state that it was made of ({fault!s:.300}); "
-                                      "remove it and fold the log") from None
+        raise errors.SnapshotMismatch(
+            f"the snapshot of {head.cell} at position {head.position} does not give the "
+            f"state that it was made of ({fault!s:.300}); "
+            "remove it and fold the log"
+        ) from None
     return projection
 
 
@@ -211,9 +238,10 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
 
 def _devices(hosts, capacities, of_hosts):
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
-    capacities = [(tuple(_thawed("HostNUMACell", one) for one in cells),
-                   tuple(_thawed("PCIPool", one) for one in pools))
-                  for cells, pools in capacities]
+    capacities = [
+        (tuple(_thawed("HostNUMACell", one) for one in cells), tuple(_thawed("PCIPool", one) for one in pools))
+        for cells, pools in capacities
+    ]
     if any(type(one) is not int or one < 0 for pair in of_hosts for one in pair):
         raise ValueError("the number of a host or of its devices is none")
     return [(hosts[number], capacities[place]) for number, place in of_hosts]
@@ -243,20 +271,35 @@ def _host(cell, name, server, inventory, status, lost, entries):
     return host
 
 
-def _entry(host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position,
-           hash_):
+def _entry(
+    host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position, hash_
+):
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
         if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):
             raise ValueError(f"an allocation on {host} has fields of other types")
-    if not (type(consumer_uuid) is type(instance_uuid) is str and type(position) is type(hash_) is int
-            and state in (CLAIMED, RUNNING)):
+    if not (
+        type(consumer_uuid) is type(instance_uuid) is str
+        and type(position) is type(hash_) is int
+        and state in (CLAIMED, RUNNING)
+    ):
         raise ValueError(f"an entry on {host} has fields of other types")
     if guest is not None:
         guest_of(guest)
     # The two states are compared by identity wherever they are looked at.
-    return Entry(consumer_uuid, instance_uuid, project_id, host, allocations, rule and _thawed("GroupRule", rule),
-                 claim_uuid, RUNNING if state == RUNNING else CLAIMED, position, hash_, guest)
+    return Entry(
+        consumer_uuid,
+        instance_uuid,
+        project_id,
+        host,
+        allocations,
+        rule and _thawed("GroupRule", rule),
+        claim_uuid,
+        RUNNING if state == RUNNING else CLAIMED,
+        position,
+        hash_,
+        guest,
+    )
 
 
 _new_allocation = events.Allocation._make

@@ -30,15 +30,37 @@ AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity",
 TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
 #: Columns of shape [rows] with their types and the value of an unused row.
 FACTS = {
-    "is_root": (bool, False), "root": (np.int32, NONE), "parent": (np.int32, NONE), "cell": (np.int16, NONE),
-    "disabled": (bool, False), "down": (bool, False), "profile": (np.int32, NONE), "zone": (np.int32, NONE),
-    "num_io_ops": (np.int32, 0), "failed_builds": (np.int32, 0), "num_instances": (np.int32, 0),
-    "children": (np.int32, 0), "hypervisor_version": (np.int64, 0), "pci_free": (np.int32, 0),
+    "is_root": (bool, False),
+    "root": (np.int32, NONE),
+    "parent": (np.int32, NONE),
+    "cell": (np.int16, NONE),
+    "disabled": (bool, False),
+    "down": (bool, False),
+    "profile": (np.int32, NONE),
+    "zone": (np.int32, NONE),
+    "num_io_ops": (np.int32, 0),
+    "failed_builds": (np.int32, 0),
+    "num_instances": (np.int32, 0),
+    "children": (np.int32, 0),
+    "hypervisor_version": (np.int64, 0),
+    "pci_free": (np.int32, 0),
     "held_claims": (np.int32, 0),
 }
 #: What changes with the instances and claims on a host, and with nothing else unless the host reports.
-USE = frozenset({"used", "held", "free", "tree_taken", "num_instances", "held_claims", "pci_free", "row_devices",
-                 "held_guests", "image_counts"})
+USE = frozenset(
+    {
+        "used",
+        "held",
+        "free",
+        "tree_taken",
+        "num_instances",
+        "held_claims",
+        "pci_free",
+        "row_devices",
+        "held_guests",
+        "image_counts",
+    }
+)
 #: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
 GREATEST = 1e300
 
@@ -198,8 +220,15 @@ class HostTable:
 
     def _lists(self):
         """What is kept in lists of one value a row, None where the row is unused."""
-        return (self.host_names, self.node_names, self.uuids, self.provider_names, self.row_aggregates, self.host_ips,
-                self.row_devices)
+        return (
+            self.host_names,
+            self.node_names,
+            self.uuids,
+            self.provider_names,
+            self.row_aggregates,
+            self.host_ips,
+            self.row_devices,
+        )
 
     def _grow_rows(self):
         self._rows *= 2
@@ -209,12 +238,12 @@ class HostTable:
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
             new = np.zeros((old.shape[0], self._rows), old.dtype)
-            new[:, :old.shape[1]] = old
+            new[:, : old.shape[1]] = old
             setattr(self, name, new)
         for name, (kind, unused) in FACTS.items():
             old = getattr(self, name)
             new = np.full(self._rows, unused, kind)
-            new[:len(old)] = old
+            new[: len(old)] = old
             setattr(self, name, new)
 
     def class_index(self, resource_class: str) -> int:
@@ -275,7 +304,7 @@ class HostTable:
         if index < 0:
             return np.zeros(self.count, bool)[rows]
         word, bit = divmod(index, 64)
-        return (self.trait_words[word, :self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
+        return (self.trait_words[word, : self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
 
     def row_has_trait(self, trait: str, row: int) -> bool:
         """As :meth:`has_trait` for one row, in a fraction of the time."""
@@ -289,7 +318,8 @@ class HostTable:
         if len(rows) == 1:
             # A view is taken in a tenth of the time of a copy, and most trees are of one provider.
             total, reserved, ratio, used, held = (
-                column[:classes, root] for column in (self.total, self.reserved, self.ratio, self.used, self.held))
+                column[:classes, root] for column in (self.total, self.reserved, self.ratio, self.used, self.held)
+            )
             self.tree_base[:classes, root] = total - reserved
             self.tree_scaled[:classes, root] = total * ratio - reserved
             self.tree_taken[:classes, root] = used + held
@@ -316,19 +346,22 @@ class HostTable:
     def room(self, index: int, amount: int, rows=slice(None)) -> np.ndarray:
         """Boolean vector over ``rows``: which providers have room for ``amount`` of class ``index``, in-flight claims
         counted, in a size that they hand out."""
-        fits = self.free[index, :self.count][rows] >= amount
-        fits &= self.max_unit[index, :self.count][rows] >= amount
+        fits = self.free[index, : self.count][rows] >= amount
+        fits &= self.max_unit[index, : self.count][rows] >= amount
         if self.largest_min_unit[index] > 1:
-            fits &= self.min_unit[index, :self.count][rows] <= amount
+            fits &= self.min_unit[index, : self.count][rows] <= amount
         if self.largest_step_size[index] > 1:
-            fits &= amount % np.maximum(self.step_size[index, :self.count][rows], 1) == 0
+            fits &= amount % np.maximum(self.step_size[index, : self.count][rows], 1) == 0
         return fits
 
     def row_has_room(self, row: int, index: int, amount: int) -> bool:
         """As :meth:`room` for one row, in a fraction of the time."""
-        return (amount <= self.free.item(index, row) and amount <= self.max_unit.item(index, row)
-                and (self.largest_min_unit.item(index) <= 1 or self.min_unit.item(index, row) <= amount)
-                and (self.largest_step_size.item(index) <= 1 or amount % (self.step_size.item(index, row) or 1) == 0))
+        return (
+            amount <= self.free.item(index, row)
+            and amount <= self.max_unit.item(index, row)
+            and (self.largest_min_unit.item(index) <= 1 or self.min_unit.item(index, row) <= amount)
+            and (self.largest_step_size.item(index) <= 1 or amount % (self.step_size.item(index, row) or 1) == 0)
+        )
 
     # --- metrics and devices ---------------------------------------------------------------------------------
 
@@ -345,7 +378,7 @@ class HostTable:
     def metric(self, name: str) -> np.ndarray:
         """A metric of all rows (float64, NaN where it is not reported)."""
         column = self.metrics.get(name)
-        return np.full(self.count, np.nan) if column is None else column[:self.count]
+        return np.full(self.count, np.nan) if column is None else column[: self.count]
 
     def capacity_of(self, cells, pools) -> Capacity:
         """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
@@ -427,7 +460,7 @@ class HostTable:
         """Root rows touched since :attr:`version` was ``version``; None when that is too long ago to tell."""
         if version < self._touched_base:
             return None
-        return set(self._touched[version - self._touched_base:])
+        return set(self._touched[version - self._touched_base :])
 
     def said_since(self, version: int, roots: np.ndarray) -> np.ndarray:
         """Of which hosts more than :data:`USE` was touched since :attr:`version` was ``version`` (bool, shape
@@ -447,7 +480,7 @@ class HostTable:
 
     def roots(self) -> np.ndarray:
         """Root rows in ascending order: the hosts, as decisions number them (int64, shape [hosts])."""
-        return self.derived("roots", lambda: np.flatnonzero(self.is_root[:self.count]))
+        return self.derived("roots", lambda: np.flatnonzero(self.is_root[: self.count]))
 
     def aggregate_rows(self, uuid: str) -> np.ndarray:
         """Boolean vector over all rows: providers in an aggregate, by their own report or their host's name."""
@@ -466,7 +499,8 @@ class HostTable:
                 by_aggregate.setdefault(uuid, []).append(row)
         for uuid, aggregate in self.aggregates.items():
             by_aggregate.setdefault(uuid, []).extend(
-                self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host)
+                self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host
+            )
         return by_aggregate
 
     def domains(self, kind: str) -> dict[int, str]:
@@ -495,7 +529,7 @@ class HostTable:
                 placed[roots] = True
                 if of_aggregate == zone:
                     found[roots] = True
-        for row in np.flatnonzero(self.is_root[:self.count] & ~placed).tolist():
+        for row in np.flatnonzero(self.is_root[: self.count] & ~placed).tolist():
             reported = self.zones.values[self.zone[row]] if self.zone[row] >= 0 else None
             found[row] = (reported or default) == zone
         return found
@@ -535,9 +569,13 @@ class HostTable:
     def least_service_version(self) -> int:
         """The least version of nova-compute that a host reports; 0 while one reports none,
         and where there is no host."""
-        return self.derived("service version", lambda: min(
-            (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])),
-            default=0))
+        return self.derived(
+            "service version",
+            lambda: min(
+                (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])),
+                default=0,
+            ),
+        )
 
     def aggregate_numbers(self, key: str) -> dict[int, float]:
         """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which

@@ -12,8 +12,15 @@ from nova_sched.projection.table import ALL_BITS, NONE, Profile
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
 KEPT_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used")
-KEPT_FACTS = {"disabled": "?", "down": "?", "profile": "<i4", "zone": "<i4", "num_io_ops": "<i4",
-              "failed_builds": "<i4", "num_instances": "<i4"}
+KEPT_FACTS = {
+    "disabled": "?",
+    "down": "?",
+    "profile": "<i4",
+    "zone": "<i4",
+    "num_io_ops": "<i4",
+    "failed_builds": "<i4",
+    "num_instances": "<i4",
+}
 
 
 def taken_out(table, hosts) -> tuple:
@@ -24,23 +31,46 @@ def taken_out(table, hosts) -> tuple:
     place[rows] = np.arange(len(rows))
     classes = len(table.classes.values)
     return (
-        [len(tree) for tree in trees], place[table.parent[rows]].astype("<i4").tobytes(),
-        [table.uuids[row] for row in rows], [table.provider_names[row] for row in rows],
-        [table.row_aggregates[row] for row in rows], [table.node_names[host.root] for host in hosts],
+        [len(tree) for tree in trees],
+        place[table.parent[rows]].astype("<i4").tobytes(),
+        [table.uuids[row] for row in rows],
+        [table.provider_names[row] for row in rows],
+        [table.row_aggregates[row] for row in rows],
+        [table.node_names[host.root] for host in hosts],
         [table.host_ips[host.root] for host in hosts],
-        table.classes.values, [getattr(table, name)[:classes, rows].astype("<i8").tobytes() for name in KEPT_AMOUNTS],
+        table.classes.values,
+        [getattr(table, name)[:classes, rows].astype("<i8").tobytes() for name in KEPT_AMOUNTS],
         table.ratio[:classes, rows].astype("<f8").tobytes(),
-        table.traits.values, table.trait_words[:, rows].astype("<u8").tobytes(),
-        table.profiles.values, table.zones.values,
-        [getattr(table, name)[rows].astype(kind).tobytes() for name, kind in KEPT_FACTS.items()])
+        table.traits.values,
+        table.trait_words[:, rows].astype("<u8").tobytes(),
+        table.profiles.values,
+        table.zones.values,
+        [getattr(table, name)[rows].astype(kind).tobytes() for name, kind in KEPT_FACTS.items()],
+    )
 
 
 class Rows:
     """What :func:`taken_out` gave, read and checked against itself:
     raises ValueError or TypeError where it cannot be."""
 
-    def __init__(self, sizes, parents, uuids, provider_names, row_aggregates, node_names, host_ips, classes, amounts,
-                 ratio, traits, trait_words, profiles, zones, facts):
+    def __init__(
+        self,
+        sizes,
+        parents,
+        uuids,
+        provider_names,
+        row_aggregates,
+        node_names,
+        host_ips,
+        classes,
+        amounts,
+        ratio,
+        traits,
+        trait_words,
+        profiles,
+        zones,
+        facts,
+    ):
         self.count = len(uuids)
         self.sizes = sizes
         self.uuids, self.provider_names, self.row_aggregates = uuids, provider_names, row_aggregates
@@ -49,17 +79,24 @@ class Rows:
         self.parents = np.frombuffer(parents, "<i4")
         self.classes, self.traits, self.zones = classes, traits, zones
         self.profiles = [Profile(*one) for one in profiles]
-        self.amounts = {name: self._of_classes(packed, "<i8")
-                        for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)}
+        self.amounts = {
+            name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)
+        }
         self.ratio = self._of_classes(ratio, "<f8")
         words = np.frombuffer(trait_words, "<u8")
         self.trait_words = words.reshape(len(words) // self.count if self.count else 0, self.count)
         if self.count and 64 * len(self.trait_words) < len(traits):
             raise ValueError("it has fewer trait bits than traits")
-        self.facts = {name: np.frombuffer(packed, kind)
-                      for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)}
-        lengths = {sum(sizes), len(self.parents), len(provider_names), len(row_aggregates),
-                   *map(len, self.facts.values())}
+        self.facts = {
+            name: np.frombuffer(packed, kind) for (name, kind), packed in zip(KEPT_FACTS.items(), facts, strict=True)
+        }
+        lengths = {
+            sum(sizes),
+            len(self.parents),
+            len(provider_names),
+            len(row_aggregates),
+            *map(len, self.facts.values()),
+        }
         if lengths != {self.count} or not len(host_ips) == len(node_names) == len(sizes) or min(sizes, default=1) < 1:
             raise ValueError("its parts do not have the same number of rows")
         for texts in (uuids, provider_names, node_names, classes, traits):
@@ -67,13 +104,19 @@ class Rows:
                 raise ValueError("a name in it is no text")
         if any(type(text) not in (str, type(None)) for text in (*zones, *host_ips)):
             raise ValueError("a zone or an address in it is no text")
-        if len(set(uuids)) < self.count or len(set(classes)) < len(classes) or any(
-                type(aggregates) is not tuple for aggregates in row_aggregates):
+        if (
+            len(set(uuids)) < self.count
+            or len(set(classes)) < len(classes)
+            or any(type(aggregates) is not tuple for aggregates in row_aggregates)
+        ):
             raise ValueError("a provider or a class stands there twice, or aggregates are no list")
         if np.any(self.parents >= np.arange(self.count)) or np.any(self.parents[self.starts] != NONE):
             raise ValueError("a provider stands before its parent, or a root has one")
-        for values, end in ((self.parents, self.count), (self.facts["profile"], len(profiles)),
-                            (self.facts["zone"], len(zones))):
+        for values, end in (
+            (self.parents, self.count),
+            (self.facts["profile"], len(profiles)),
+            (self.facts["zone"], len(zones)),
+        ):
             if self.count and not NONE <= values.min() <= values.max() < end:
                 raise ValueError("a number in it points to nothing")
 
@@ -86,8 +129,11 @@ class Rows:
         if len(names) != len(self.sizes):
             raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
         # Before any row is taken: a value that cannot be a key leaves no trace.
-        facts = {**self.facts, "profile": _as_known(self.facts["profile"], self.profiles, table.profiles),
-                 "zone": _as_known(self.facts["zone"], self.zones, table.zones)}
+        facts = {
+            **self.facts,
+            "profile": _as_known(self.facts["profile"], self.profiles, table.profiles),
+            "zone": _as_known(self.facts["zone"], self.zones, table.zones),
+        }
         rows = table.take_rows(self.count)
         roots = rows[np.repeat(self.starts, self.sizes)] if self.count else rows
         self._write_amounts(table, rows)
@@ -124,15 +170,17 @@ class Rows:
 
     def _write_names(self, table, rows, cell_index, names):
         trees = []
-        for row, uuid, provider_name, aggregates in zip(rows, self.uuids, self.provider_names, self.row_aggregates,
-                                                        strict=True):
+        for row, uuid, provider_name, aggregates in zip(
+            rows, self.uuids, self.provider_names, self.row_aggregates, strict=True
+        ):
             table.uuids[row] = uuid
             table.provider_names[row] = provider_name
             table.row_aggregates[row] = aggregates
             table.row_of_uuid[uuid] = row
-        for name, node_name, host_ip, start, size in zip(names, self.node_names, self.host_ips, self.starts, self.sizes,
-                                                         strict=True):
-            tree = tuple(rows[start:start + size])
+        for name, node_name, host_ip, start, size in zip(
+            names, self.node_names, self.host_ips, self.starts, self.sizes, strict=True
+        ):
+            tree = tuple(rows[start : start + size])
             trees.append(tree)
             table.trees[tree[0]] = tree
             table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip

@@ -51,6 +51,7 @@ class TrackedInstances:
 
     def facts(self):
         """All of it in one order (for digests and snapshots)."""
-        return [(host, [(one.instance_uuid, sorted(one.image_properties.items()))
-                        for _, one in sorted(of_host.items())])
-                for host, of_host in sorted(self.by_host.items())]
+        return [
+            (host, [(one.instance_uuid, sorted(one.image_properties.items())) for _, one in sorted(of_host.items())])
+            for host, of_host in sorted(self.by_host.items())
+        ]

@@ -69,13 +69,16 @@ class ArchiveLog(EventLog):
         self.redacted, self.made_ns = reader.header.redacted, reader.header.made_ns
         self._shared = shared
         self._closed = threading.Event()
-        chunks = sorted((frame for frame in reader.frames if frame.kind == CHUNK and frame.head.cell == cell),
-                        key=lambda frame: frame.head.first)
+        chunks = sorted(
+            (frame for frame in reader.frames if frame.kind == CHUNK and frame.head.cell == cell),
+            key=lambda frame: frame.head.first,
+        )
         self._parts = _parts(chunks, range_)
         self._firsts = [part.first for part in self._parts]
-        self._snapshots = sorted((frame for frame in reader.frames if frame.kind == SNAPSHOT
-                                  and frame.head.cell == cell),
-                                 key=lambda frame: frame.head.position)
+        self._snapshots = sorted(
+            (frame for frame in reader.frames if frame.kind == SNAPSHOT and frame.head.cell == cell),
+            key=lambda frame: frame.head.position,
+        )
         self.faults = list(reader.faults)
         self._range = range_
         shared.take()
@@ -89,8 +92,9 @@ class ArchiveLog(EventLog):
         return Bounds(self._parts[0].first, self._parts[-1].last)
 
     def append(self, payloads) -> None:
-        raise errors.LogForbidden(f"cannot append to {self.url}: an exported file is only read; "
-                                  "import it into a log of its own")
+        raise errors.LogForbidden(
+            f"cannot append to {self.url}: an exported file is only read; import it into a log of its own"
+        )
 
     def read_from(self, position: int) -> "ArchiveReader":
         checks.check_position(position, self.bounds(), self.url)
@@ -126,8 +130,11 @@ class ArchiveLog(EventLog):
         records = None if part.frame is None else self._shared.reader.records(part.frame)
         if records is None:
             what = "are missing" if part.frame is None else "are damaged (their checksum or form is wrong)"
-            raise Damaged(f"the records {part.first} to {part.last} of {self.cell} in {self._shared.reader.path} "
-                          f"{what}; export them again", part.last + 1)
+            raise Damaged(
+                f"the records {part.first} to {part.last} of {self.cell} in {self._shared.reader.path} "
+                f"{what}; export them again",
+                part.last + 1,
+            )
         return records
 
     def _part_of(self, position):
@@ -188,7 +195,7 @@ class ArchiveReader(LogReader):
         if number != self._number:
             self._records, self._number = self._log._load(number), number
         begin = bisect_left(self._records, self.position, key=itemgetter(0))
-        records = [Record(*one) for one in self._records[begin:begin + max_records]]
+        records = [Record(*one) for one in self._records[begin : begin + max_records]]
         self.position = records[-1].position + 1
         return records
 

@@ -95,8 +95,11 @@ class Frame(NamedTuple):
 
 
 _TYPES = {
-    CHUNK: (str, int, int, int, int, int, int, int, bytes), SNAPSHOT: (str, int, bytes),
-    HEADER: (bool, int, str, tuple, bytes), INDEX: (bytes,)}
+    CHUNK: (str, int, int, int, int, int, int, int, bytes),
+    SNAPSHOT: (str, int, bytes),
+    HEADER: (bool, int, str, tuple, bytes),
+    INDEX: (bytes,),
+}
 _CLASSES = {CHUNK: Chunk._make, SNAPSHOT: Snapshot._make}
 
 
@@ -236,12 +239,13 @@ class Reader:
 
     def _check_start(self):
         start = os.pread(self._fd, _START.size, 0)
-        if len(start) < _START.size or start[:len(MAGIC)] != MAGIC:
+        if len(start) < _START.size or start[: len(MAGIC)] != MAGIC:
             raise errors.UsageError(f"{self.path} is no file of nova-sched-replay export; name another one")
         format_ = _START.unpack(start)[1]
         if format_ != FORMAT:
-            raise errors.UnknownSchema(f"{self.path} is an export of format {format_}, this process knows {FORMAT}; "
-                                       "upgrade nova_sched")
+            raise errors.UnknownSchema(
+                f"{self.path} is an export of format {format_}, this process knows {FORMAT}; upgrade nova_sched"
+            )
 
     def _header(self):
         head = next((frame.head for frame in self.frames if frame.kind == HEADER), None)
@@ -282,8 +286,12 @@ class Reader:
 
     def _by_scan(self):
         """All frames that can be found one behind the other; what lies between is passed over."""
-        self.faults.append(Damaged(f"{self.path} ends before its index, or that is damaged: it was cut off, "
-                                   "or changed; what can be found in it is shown; export it again"))
+        self.faults.append(
+            Damaged(
+                f"{self.path} ends before its index, or that is damaged: it was cut off, "
+                "or changed; what can be found in it is shown; export it again"
+            )
+        )
         frames, place = [], _START.size
         while place < self._size:
             found = self._frame_at(place)
@@ -321,24 +329,37 @@ class Reader:
 
 
 def _is_frame(frame):
-    return (frame.kind in _TYPES and type(frame.head) is tuple and tuple(map(type, frame.head)) == _TYPES[frame.kind]
-            and type(frame.offset) is type(frame.length) is int and frame.offset >= 0
-            and 0 <= frame.length <= _MAX_BODY_BYTES
-            and _can_be(frame.kind, frame.head))
+    return (
+        frame.kind in _TYPES
+        and type(frame.head) is tuple
+        and tuple(map(type, frame.head)) == _TYPES[frame.kind]
+        and type(frame.offset) is type(frame.length) is int
+        and frame.offset >= 0
+        and 0 <= frame.length <= _MAX_BODY_BYTES
+        and _can_be(frame.kind, frame.head)
+    )
 
 
 def _can_be(kind, head):
     """Whether the numbers in the head of a frame can be those of a log."""
     if kind == CHUNK:
         _, first, last, count, *facts, follows, _ = head
-        return first <= last and count > 0 and follows >= -1 and all(
-            0 <= one < _END_OF_NUMBERS for one in (first, last, *facts, follows + 1))
+        return (
+            first <= last
+            and count > 0
+            and follows >= -1
+            and all(0 <= one < _END_OF_NUMBERS for one in (first, last, *facts, follows + 1))
+        )
     return kind != SNAPSHOT or 0 <= head[1] < _END_OF_NUMBERS
 
 
 def _is_range(one):
-    return (type(one.cell) is str and type(one.epoch) in (str, type(None)) and type(one.first) is type(one.last) is int
-            and 0 <= one.first <= one.last + 1 <= _END_OF_NUMBERS)
+    return (
+        type(one.cell) is str
+        and type(one.epoch) in (str, type(None))
+        and type(one.first) is type(one.last) is int
+        and 0 <= one.first <= one.last + 1 <= _END_OF_NUMBERS
+    )
 
 
 def _made(frame):
@@ -352,8 +373,14 @@ def _are_records(records, head):
         return False
     position = head.first - 1
     for one in records:
-        if type(one) is not tuple or len(one) != 3 or type(one[0]) is not int or type(one[1]) is not bytes or not (
-                one[2] is None or type(one[2]) is str) or one[0] <= position:
+        if (
+            type(one) is not tuple
+            or len(one) != 3
+            or type(one[0]) is not int
+            or type(one[1]) is not bytes
+            or not (one[2] is None or type(one[2]) is str)
+            or one[0] <= position
+        ):
             return False
         position = one[0]
     return records[0][0] == head.first and position == head.last

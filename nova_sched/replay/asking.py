@@ -14,13 +14,19 @@ def of_services(conf):
     buses = config.Buses(conf)
     try:
         topic = conf.conductor.rpc_topic
-        yield _finding("here", "schedulers", "nova-sched-scheduler",
-                       lambda: SchedulerAPI(buses.top(), conf.scheduler.rpc_topic))
-        yield _finding("here", "API conductors", "nova-sched-conductor --level api",
-                       lambda: ConductorAPI(buses.top(), topic))
+        yield _finding(
+            "here", "schedulers", "nova-sched-scheduler", lambda: SchedulerAPI(buses.top(), conf.scheduler.rpc_topic)
+        )
+        yield _finding(
+            "here", "API conductors", "nova-sched-conductor --level api", lambda: ConductorAPI(buses.top(), topic)
+        )
         for cell in config.cells_of(conf, uuid_wanted=False):
-            yield _finding(cell.name, "conductors", f"nova-sched-conductor --level cell --cell {cell.name}",
-                           lambda cell=cell: CellConductorAPI(buses.of(cell), cell.name, topic))
+            yield _finding(
+                cell.name,
+                "conductors",
+                f"nova-sched-conductor --level cell --cell {cell.name}",
+                lambda cell=cell: CellConductorAPI(buses.of(cell), cell.name, topic),
+            )
     finally:
         buses.close()
 

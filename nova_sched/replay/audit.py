@@ -82,9 +82,18 @@ class CellAudit:
         for name, host in projection.hosts.items():
             audit._write(name, host.inventory)
             for entry in host.entries.values():
-                audit._hold(name, entry.consumer_uuid, Held(entry.instance_uuid, entry.allocations, entry.rule,
-                                                            _guest(entry.guest), entry.claim_uuid,
-                                                            entry.hash if entry.state == RUNNING else None))
+                audit._hold(
+                    name,
+                    entry.consumer_uuid,
+                    Held(
+                        entry.instance_uuid,
+                        entry.allocations,
+                        entry.rule,
+                        _guest(entry.guest),
+                        entry.claim_uuid,
+                        entry.hash if entry.state == RUNNING else None,
+                    ),
+                )
         return audit
 
     # --- hosts ---------------------------------------------------------------------------------------------------
@@ -117,10 +126,16 @@ class CellAudit:
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
                 for one in provider.inventories:
-                    self.capacity[provider.uuid, one.resource_class] = int((one.total - one.reserved)
-                                                                           * one.allocation_ratio)
-            host.nodes = {node.id: (frozenset(node.dedicated_cpus), {
-                pages.size_kb: pages.total - pages.reserved for pages in node.pages}) for node in inventory.numa_cells}
+                    self.capacity[provider.uuid, one.resource_class] = int(
+                        (one.total - one.reserved) * one.allocation_ratio
+                    )
+            host.nodes = {
+                node.id: (
+                    frozenset(node.dedicated_cpus),
+                    {pages.size_kb: pages.total - pages.reserved for pages in node.pages},
+                )
+                for node in inventory.numa_cells
+            }
             host.pools = {pool_key(pool): pool.count for pool in inventory.pci_pools}
         return host
 
@@ -141,11 +156,11 @@ class CellAudit:
         """An instance runs on a host: what is held for it becomes the host's own use."""
         host = self.hosts.get(name)
         if host is not None:
-            consumer = min((consumer for consumer, held in host.held.items()
-                            if held.instance_uuid == one.instance_uuid),
-                           key=lambda consumer: (consumer != one.instance_uuid,
-                                                 _rank(consumer, host.held[consumer], one)),
-                           default=None)
+            consumer = min(
+                (consumer for consumer, held in host.held.items() if held.instance_uuid == one.instance_uuid),
+                key=lambda consumer: (consumer != one.instance_uuid, _rank(consumer, host.held[consumer], one)),
+                default=None,
+            )
             self._run(name, one, consumer)
 
     def _run(self, name, one, consumer):
@@ -154,21 +169,35 @@ class CellAudit:
         # An agent that says nothing of the guest does not know it.
         guest = before.guest if before and one.guest is None else _guest(one.guest)
         rule = before.rule if before and before.rule else one.rule
-        self._hold(name, consumer or one.instance_uuid, Held(
-            one.instance_uuid, one.allocations, rule, guest, before and before.claim_uuid,
-            consumer_hash(one.instance_uuid, one.allocations, one.guest)))
+        self._hold(
+            name,
+            consumer or one.instance_uuid,
+            Held(
+                one.instance_uuid,
+                one.allocations,
+                rule,
+                guest,
+                before and before.claim_uuid,
+                consumer_hash(one.instance_uuid, one.allocations, one.guest),
+            ),
+        )
 
     # --- claims --------------------------------------------------------------------------------------------------
 
     def claim_accepted(self, position, claim):
         """Count an accepted claim, and see whether it should have been."""
-        self._hold(claim.host, claim.consumer_uuid, Held(claim.instance_uuid, claim.allocations, claim.rule,
-                                                         _guest(claim.guest), claim.claim_uuid))
+        self._hold(
+            claim.host,
+            claim.consumer_uuid,
+            Held(claim.instance_uuid, claim.allocations, claim.rule, _guest(claim.guest), claim.claim_uuid),
+        )
         for allocation in claim.allocations:
             key = allocation.provider_uuid, allocation.resource_class
             if self.used[key] > self.capacity.get(key, 0):
-                self._over(f"position {position}: {claim.consumer_uuid} takes {allocation.resource_class} of "
-                           f"{claim.host} to {self.used[key]}, capacity {self.capacity.get(key, 0)}")
+                self._over(
+                    f"position {position}: {claim.consumer_uuid} takes {allocation.resource_class} of "
+                    f"{claim.host} to {self.used[key]}, capacity {self.capacity.get(key, 0)}"
+                )
         held = self.hosts[claim.host].held[claim.consumer_uuid]
         if held.guest is not None and (held.guest.numa or held.guest.pci):
             for fault in _device_faults(self.hosts[claim.host], claim.consumer_uuid, held.guest):
@@ -189,8 +218,10 @@ class CellAudit:
         elif rule.policy == "spread":
             partitions = {member.partition for member in members if member.domain == rule.domain}
             if len(partitions) > rule.limit:
-                self.group_breaches.append(f"position {position}: group {rule.group_uuid} has {len(partitions)} "
-                                           f"partitions in {rule.domain}, limit {rule.limit}")
+                self.group_breaches.append(
+                    f"position {position}: group {rule.group_uuid} has {len(partitions)} "
+                    f"partitions in {rule.domain}, limit {rule.limit}"
+                )
 
     def claim_ended(self, data):
         """A claim is released or expired: it alone, and not what runs."""
@@ -283,8 +314,12 @@ def _device_faults(host, consumer, guest):
         if pinned - dedicated:
             yield f"CPU {', '.join(map(str, sorted(pinned - dedicated)))}, which is none for pinning,"
         if use.page_kb:
-            wanted = sum(-(-one.memory_mb * 1024 // use.page_kb) for each in (guest, *others) for one in each.numa
-                         if (one.cell, one.page_kb) == (use.cell, use.page_kb))
+            wanted = sum(
+                -(-one.memory_mb * 1024 // use.page_kb)
+                for each in (guest, *others)
+                for one in each.numa
+                if (one.cell, one.page_kb) == (use.cell, use.page_kb)
+            )
             if wanted > pages.get(use.page_kb, 0):
                 yield f"pages of {use.page_kb} kB of NUMA node {use.cell} to {wanted}, of {pages.get(use.page_kb, 0)},"
     for pool in {use.pool for use in guest.pci}:
@@ -346,8 +381,10 @@ class Audit:
 
     def begin(self, cell: str, projection=None) -> None:
         """Begin with a cell's log, at the state of a projection (by default at nothing)."""
+
         def changed(audit):
             self._on_change(cell, audit)
+
         self.cells[cell] = CellAudit(changed) if projection is None else CellAudit.beginning(projection, changed)
 
     def record(self, cell, position, record, outcomes, aside=()) -> None:
@@ -369,7 +406,7 @@ class Audit:
                 mark = event.producer_epoch, event.sequence
                 if event.name == "LogRebased":
                     spoken.clear()
-                if aside and index in aside or mark <= spoken.get(event.producer, NOTHING):
+                if (aside and index in aside) or mark <= spoken.get(event.producer, NOTHING):
                     continue
                 spoken[event.producer] = mark
                 handler = _HANDLERS.get(event.name)
@@ -397,7 +434,10 @@ def taken_out(projection):
     if not found:
         return ()
     # What is of another epoch is the whole record.
-    numbers = range(MAX_EVENTS_A_RECORD) if any(one.code == "foreign-epoch" for one in found) else {one.index
-                                                                                                    for one in found}
+    numbers = (
+        range(MAX_EVENTS_A_RECORD)
+        if any(one.code == "foreign-epoch" for one in found)
+        else {one.index for one in found}
+    )
     found.clear()
     return numbers

@@ -30,17 +30,41 @@ _AMOUNTS = re.compile(r"[A-Z0-9_]+=\d{1,15}(,[A-Z0-9_]+=\d{1,15})*")
 _SIZES = re.compile(r"\d{1,15}(:\d{1,15}){0,2}")
 _USUAL = ("VCPU", "MEMORY_MB", "DISK_GB")
 #: Filters that do not look at what was put on a host, where there is no server group.
-_STEADY = frozenset({
-    "DestinationFilter", "CellFilter", "AvailabilityZoneFilter", "ComputeStatusFilter", "ComputeFilter",
-    "ImagePropertiesFilter", "ServerGroupFaultDomainFilter", "ServerGroupAntiAffinityFilter",
-    "ServerGroupAffinityFilter", "AggregateImagePropertiesIsolation", "AggregateInstanceExtraSpecsFilter",
-    "AggregateMultiTenancyIsolation", "AggregateTypeAffinityFilter", "AllHostsFilter", "IsolatedHostsFilter",
-    "MetricsFilter", "DifferentHostFilter", "SameHostFilter", "SimpleCIDRAffinityFilter"})
+_STEADY = frozenset(
+    {
+        "DestinationFilter",
+        "CellFilter",
+        "AvailabilityZoneFilter",
+        "ComputeStatusFilter",
+        "ComputeFilter",
+        "ImagePropertiesFilter",
+        "ServerGroupFaultDomainFilter",
+        "ServerGroupAntiAffinityFilter",
+        "ServerGroupAffinityFilter",
+        "AggregateImagePropertiesIsolation",
+        "AggregateInstanceExtraSpecsFilter",
+        "AggregateMultiTenancyIsolation",
+        "AggregateTypeAffinityFilter",
+        "AllHostsFilter",
+        "IsolatedHostsFilter",
+        "MetricsFilter",
+        "DifferentHostFilter",
+        "SameHostFilter",
+        "SimpleCIDRAffinityFilter",
+    }
+)
 #: Filters that let every host through on which the close look finds room, if they did so before anything was put there.
 _CLOSE = frozenset({"ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"})
 #: Filters that look at nothing else of a host than what :meth:`_Filling._likeness` tells apart.
-_ALIKE = _CLOSE | {"IoOpsFilter", "NumInstancesFilter", "AggregateIoOpsFilter", "AggregateNumInstancesFilter",
-                   "RamFilter", "CoreFilter", "DiskFilter"}
+_ALIKE = _CLOSE | {
+    "IoOpsFilter",
+    "NumInstancesFilter",
+    "AggregateIoOpsFilter",
+    "AggregateNumInstancesFilter",
+    "RamFilter",
+    "CoreFilter",
+    "DiskFilter",
+}
 _NAMESPACE = uuid.UUID("4f1d7a3e-0c6f-4f0e-9a51-6f6f2e7b7a10")
 
 
@@ -58,6 +82,7 @@ class HostCapacity(NamedTuple):
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
+
 
 def amounts_in(text: str) -> dict[str, int] | None:
     """Resource class -> amount of ``VCPU=4,MEMORY_MB=8192`` or ``4:8192:40``; None for a text of another form (a name).
@@ -79,23 +104,59 @@ def amounts_in(text: str) -> dict[str, int] | None:
 
 def request_for(amounts: dict):
     """A SchedulingRequest for some amounts, and nothing else."""
-    group = events.ResourceGroup("", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (),
-                                 (), (), (), None)
-    return _plain(events.SchedulingRequest(
-        request_id="capacity", project_id=None, flavor_name="", extra_specs={}, image_properties={}, groups=(group,),
-        group_policy="", same_subtree=(), root_required=(), root_forbidden=(), availability_zone=None, force_hosts=(),
-        force_nodes=(), ignore_hosts=(), target_host=None, target_node=None, target_cell=None, server_group=None,
-        vcpus=amounts.get("VCPU", 0) + amounts.get("PCPU", 0), memory_mb=amounts.get("MEMORY_MB", 0),
-        root_gb=amounts.get("DISK_GB", 0)))
+    group = events.ResourceGroup(
+        "", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (), (), (), (), None
+    )
+    return _plain(
+        events.SchedulingRequest(
+            request_id="capacity",
+            project_id=None,
+            flavor_name="",
+            extra_specs={},
+            image_properties={},
+            groups=(group,),
+            group_policy="",
+            same_subtree=(),
+            root_required=(),
+            root_forbidden=(),
+            availability_zone=None,
+            force_hosts=(),
+            force_nodes=(),
+            ignore_hosts=(),
+            target_host=None,
+            target_node=None,
+            target_cell=None,
+            server_group=None,
+            vcpus=amounts.get("VCPU", 0) + amounts.get("PCPU", 0),
+            memory_mb=amounts.get("MEMORY_MB", 0),
+            root_gb=amounts.get("DISK_GB", 0),
+        )
+    )
 
 
 def _plain(request):
     """A request without what belongs to one instance of a flavor: where it was to go, whose it was, what it was
     to be near."""
     return request._replace(
-        request_id="capacity", project_id=None, user_id=None, availability_zone=None, force_hosts=(), force_nodes=(),
-        ignore_hosts=(), target_host=None, target_node=None, target_cell=None, preferred_cell=None, server_group=None,
-        scheduler_hints={}, image_id=None, image_properties={}, check_only=False, disk_format=None, segments=())
+        request_id="capacity",
+        project_id=None,
+        user_id=None,
+        availability_zone=None,
+        force_hosts=(),
+        force_nodes=(),
+        ignore_hosts=(),
+        target_host=None,
+        target_node=None,
+        target_cell=None,
+        preferred_cell=None,
+        server_group=None,
+        scheduler_hints={},
+        image_id=None,
+        image_properties={},
+        check_only=False,
+        disk_format=None,
+        segments=(),
+    )
 
 
 class Recorded(NamedTuple):
@@ -150,6 +211,7 @@ def _asked(decision, like):
 
 # --- the answer -------------------------------------------------------------------------------------------------------
 
+
 def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]:
     """A :class:`HostCapacity` for each host of a world, by cell and name; the request has no server group."""
     table, policy = world.table, policy or Policy()
@@ -157,8 +219,9 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
     request = prefiltered(request, table, policy)
     if isinstance(request, Refused):
         refusals = [tuple(request)] * len(roots)
-        return _answers(world, roots, [0] * len(roots), refusals,
-                        np.zeros((len(table.classes.values), len(roots)), np.int64))
+        return _answers(
+            world, roots, [0] * len(roots), refusals, np.zeros((len(table.classes.values), len(roots)), np.int64)
+        )
     fill = _Filling(world, request, policy)
     refusals = fill.refusals(roots)
     # (Its making may have told the table of classes that no host has.)
@@ -180,17 +243,34 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
 def _answers(world, roots, counts, refusals, taken):
     table = world.table
     names = table.classes.values
-    free = (np.stack([np.array([sum(int(table.free[index, one]) for one in table.trees[row])
-                                for row in roots.tolist()], np.int64)
-                      if table.nested_rows else table.free[index, roots] for index in range(len(names))]) if names
-            else taken)
+    free = (
+        np.stack(
+            [
+                np.array(
+                    [sum(int(table.free[index, one]) for one in table.trees[row]) for row in roots.tolist()], np.int64
+                )
+                if table.nested_rows
+                else table.free[index, roots]
+                for index in range(len(names))
+            ]
+        )
+        if names
+        else taken
+    )
     left = free - taken
-    has = {index: np.flatnonzero(table.step_size[index, :table.count]) for index in range(len(names))}
+    has = {index: np.flatnonzero(table.step_size[index, : table.count]) for index in range(len(names))}
     of_host = {index: set(table.root[rows].tolist()) for index, rows in has.items()}
-    answers = [HostCapacity(
-        table.cells.values[table.cell[row]], table.host_names[row], row, counts[place], *refusals[place],
-        {name: int(left[index, place]) for index, name in enumerate(names) if row in of_host[index]})
-        for place, row in enumerate(roots.tolist())]
+    answers = [
+        HostCapacity(
+            table.cells.values[table.cell[row]],
+            table.host_names[row],
+            row,
+            counts[place],
+            *refusals[place],
+            {name: int(left[index, place]) for index, name in enumerate(names) if row in of_host[index]},
+        )
+        for place, row in enumerate(roots.tolist())
+    ]
     return sorted(answers, key=lambda one: one[:2])
 
 
@@ -206,17 +286,24 @@ class _Filling:
         #: Those that must be asked after each claim.
         self.counting = [one for one in self.unsteady if one.name not in _CLOSE or not _is_own(one)]
         self.has_likeness = all(one.name in _ALIKE and _is_own(one) for one in self.unsteady) and not any(
-            group.in_tree for group in (*request.groups, *request.fallback_groups))
+            group.in_tree for group in (*request.groups, *request.fallback_groups)
+        )
         self.minds_aggregates = bool(self.counting) or any(
-            group.member_of or group.forbidden_aggregates for group in (*request.groups, *request.fallback_groups))
+            group.member_of or group.forbidden_aggregates for group in (*request.groups, *request.fallback_groups)
+        )
         self.number = 0
         self.known = {}
         #: Whether nothing but the amounts of one group of resources decides on how many fit.
-        self.is_plain = (request.numa is None and not request.pci and not request.fallback_groups
-                         and len(request.groups) == 1
-                         and not request.groups[0].suffix and bool(request.groups[0].resources)
-                         and all(amount for _, amount in request.groups[0].resources)
-                         and [one.name for one in self.unsteady] == ["ResourceFilter"])
+        self.is_plain = (
+            request.numa is None
+            and not request.pci
+            and not request.fallback_groups
+            and len(request.groups) == 1
+            and not request.groups[0].suffix
+            and bool(request.groups[0].resources)
+            and all(amount for _, amount in request.groups[0].resources)
+            and [one.name for one in self.unsteady] == ["ResourceFilter"]
+        )
         amounts = request.groups[0].resources if self.is_plain else ()
         self.classes = [name for name, _ in amounts]
         self.indexed = [(self.table.class_index(name), amount) for name, amount in amounts]
@@ -260,14 +347,18 @@ class _Filling:
         tree, classes = list(table.trees[row]), len(table.classes.values)
         places = {one: place for place, one in enumerate(tree)}
         devices = table.devices(row)
-        return (*(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
-                table.trait_words[:, tree].tobytes(), tuple(places.get(int(table.parent[one]), -1) for one in tree),
-                None if devices is None else devices.key,
-                (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row]))
-                if self.minds_aggregates
-                else None,
-                tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
-                if self.counting else None)
+        return (
+            *(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
+            table.trait_words[:, tree].tobytes(),
+            tuple(places.get(int(table.parent[one]), -1) for one in tree),
+            None if devices is None else devices.key,
+            (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row]))
+            if self.minds_aggregates
+            else None,
+            tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
+            if self.counting
+            else None,
+        )
 
     def _filled(self, row, taken):
         claims, view = [], np.array([row])
@@ -281,8 +372,10 @@ class _Filling:
                 if refusal is not None:
                     return len(claims), refusal
                 if not candidate.assignment.allocations and not candidate.guest:
-                    raise errors.UsageError("the request takes nothing of a host, so that any number of it fits; "
-                                            "name one that takes something")
+                    raise errors.UsageError(
+                        "the request takes nothing of a host, so that any number of it fits; "
+                        "name one that takes something"
+                    )
                 claims.append(self._claim(candidate))
                 for _, name, amount in candidate.assignment.allocations:
                     taken[self.table.class_index(name)] += amount
@@ -293,16 +386,33 @@ class _Filling:
     def _refusal(self, view, filters):
         """The first (filter, reason) of some filters that refuses the one host in view; None where none does."""
         hosts = HostView(self.table, view)
-        return next(((one.name, refusal.reason) for one in filters
-                     for refusal in one.refusals(hosts, self.request, self.policy, self.scope) if refusal.hosts[0]),
-                    None)
+        return next(
+            (
+                (one.name, refusal.reason)
+                for one in filters
+                for refusal in one.refusals(hosts, self.request, self.policy, self.scope)
+                if refusal.hosts[0]
+            ),
+            None,
+        )
 
     def _claim(self, candidate):
         self.number += 1
         claim_uuid = _uuid(self.number)
-        self.in_flight.add(events.ClaimProposed(
-            claim_uuid, claim_uuid, claim_uuid, self.request.request_id, self.request.project_id, candidate.host,
-            candidate.assignment.allocations, None, False, candidate.guest))
+        self.in_flight.add(
+            events.ClaimProposed(
+                claim_uuid,
+                claim_uuid,
+                claim_uuid,
+                self.request.request_id,
+                self.request.project_id,
+                candidate.host,
+                candidate.assignment.allocations,
+                None,
+                False,
+                candidate.guest,
+            )
+        )
         return claim_uuid
 
 
@@ -315,7 +425,7 @@ def _is_steady(one, request):
     if not _is_own(one):
         return False
     # Extra specs may ask for what is left of a host.
-    return one.name in _STEADY or one.name == "ComputeCapabilitiesFilter" and not request.extra_specs
+    return one.name in _STEADY or (one.name == "ComputeCapabilitiesFilter" and not request.extra_specs)
 
 
 def _uuid(number):
@@ -324,14 +434,16 @@ def _uuid(number):
 
 # --- summed up --------------------------------------------------------------------------------------------------------
 
+
 def by_reason(answers) -> list[tuple[str, int, int]]:
     """(What refuses the next one, hosts, how many fit on them before), most hosts first."""
     hosts, fits = Counter(), Counter()
     for one in answers:
         hosts[one.reason] += 1
         fits[one.reason] += one.fits
-    return [(reason, count, fits[reason])
-            for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))]
+    return [
+        (reason, count, fits[reason]) for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def stranded(answers, asked) -> dict[str, int]:

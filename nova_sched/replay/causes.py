@@ -48,8 +48,13 @@ class Look:
     @cached_property
     def scope(self):
         """The request's :class:`~nova_sched.selection.scope.Scope`."""
-        return Scope(self.table, list(self.scene.world.projections.values()), self.scene.world.in_flight, self.request,
-                     self.scene.recorded.decision.instance_uuid)
+        return Scope(
+            self.table,
+            list(self.scene.world.projections.values()),
+            self.scene.world.in_flight,
+            self.request,
+            self.scene.recorded.decision.instance_uuid,
+        )
 
     @property
     def log(self):
@@ -69,12 +74,15 @@ class Look:
 
     def entry_event(self, entry, what) -> Cause:
         """The event with which an entry came."""
+
         def names(event):
             data = event.data
             consumer = getattr(data, "consumer", None)
-            return entry.instance_uuid in (getattr(data, "instance_uuid", None),
-                                           getattr(consumer, "instance_uuid", None)) \
+            return (
+                entry.instance_uuid in (getattr(data, "instance_uuid", None), getattr(consumer, "instance_uuid", None))
                 or getattr(data, "host", None) == self.host
+            )
+
         return event_at(self.log, self.cell, entry.position, what, names)
 
     def since(self, holds, what, *words) -> Cause | None:
@@ -84,9 +92,15 @@ class Look:
     def reported(self, what="reported so by its agent"):
         """When the host reported the inventory that it has."""
         inventory = self.projection.hosts[self.host].inventory
-        return self.since(lambda event: event.data.inventory == inventory
-                          if event.name == "HostReported" and event.data.host == self.host else None, what,
-                          b"HostReported")
+        return self.since(
+            lambda event: (
+                event.data.inventory == inventory
+                if event.name == "HostReported" and event.data.host == self.host
+                else None
+            ),
+            what,
+            b"HostReported",
+        )
 
     def aggregate_event(self, uuids) -> Cause | None:
         """The last change of some aggregates."""
@@ -95,11 +109,20 @@ class Look:
             for uuid in uuids:
                 if uuid in projection.aggregates:
                     updated = projection.aggregates[uuid]
-                    found.append(since(self.history.logs[cell], cell, projection.position,
-                                       (uuid.encode(), b"AggregateUpdated"),
-                                       lambda event, uuid=uuid, updated=updated: event.data == updated if (
-                                           event.name == "AggregateUpdated" and event.data.uuid == uuid) else None,
-                                       f"aggregate {updated.name} became so"))
+                    found.append(
+                        since(
+                            self.history.logs[cell],
+                            cell,
+                            projection.position,
+                            (uuid.encode(), b"AggregateUpdated"),
+                            lambda event, uuid=uuid, updated=updated: (
+                                event.data == updated
+                                if (event.name == "AggregateUpdated" and event.data.uuid == uuid)
+                                else None
+                            ),
+                            f"aggregate {updated.name} became so",
+                        )
+                    )
         return max((one for one in found if one), key=lambda one: one.at_ns or 0, default=None)
 
 
@@ -110,6 +133,7 @@ def explain(look: Look, name: str, reason: str | None) -> Finding:
 
 # --- whatever filter ------------------------------------------------------------------------------------------------
 
+
 def by_reason(look, reason):
     """Of a filter that nothing more is known of: its own words."""
     return Finding(reason or "passed", {}, look.reported if reason else lambda: None)
@@ -117,12 +141,18 @@ def by_reason(look, reason):
 
 # --- service --------------------------------------------------------------------------------------------------------
 
+
 def service(look, reason):
     """Disabled, down, or in a cell that could not be read."""
     host = look.projection.hosts[look.host]
     status = host.status
-    values = {"disabled": status.disabled, "disabled_reason": status.disabled_reason, "forced_down": status.forced_down,
-              "lost": host.lost, "cell_closed": bool(look.table.cell_closed.get(look.cell))}
+    values = {
+        "disabled": status.disabled,
+        "disabled_reason": status.disabled_reason,
+        "forced_down": status.forced_down,
+        "lost": host.lost,
+        "cell_closed": bool(look.table.cell_closed.get(look.cell)),
+    }
     if reason == "cell unreachable":
         return Finding(f"the log of {look.cell} could not be read by the scheduler then", values)
     if reason == "disabled":
@@ -131,14 +161,18 @@ def service(look, reason):
         text = "service disabled" + (f": {status.disabled_reason}" if status.disabled_reason else "")
         return Finding(text, values, lambda: look.since(_disabled(look.host), "disabled", b"HostReported"))
     if reason == "down":
-        return Finding("forced down" if status.forced_down else "not heard of", values,
-                       lambda: look.since(_down(look.host), "forced down" if status.forced_down else "lost"))
+        return Finding(
+            "forced down" if status.forced_down else "not heard of",
+            values,
+            lambda: look.since(_down(look.host), "forced down" if status.forced_down else "lost"),
+        )
     return Finding("enabled and up", values)
 
 
 def _disabled(host):
-    return lambda event: (event.data.status.disabled if event.name == "HostReported" and event.data.host == host
-                          else None)
+    return lambda event: (
+        event.data.status.disabled if event.name == "HostReported" and event.data.host == host else None
+    )
 
 
 def _down(host):
@@ -146,39 +180,60 @@ def _down(host):
         if getattr(event.data, "host", None) != host:
             return None
         return {"HostLost": True, "HostSeen": False}.get(
-            event.name, event.data.status.forced_down if event.name == "HostReported" else None)
+            event.name, event.data.status.forced_down if event.name == "HostReported" else None
+        )
+
     return holds
 
 
 # --- resources ------------------------------------------------------------------------------------------------------
+
 
 def resources(look, reason):
     """Inventories, traits, aggregates and trees of providers, as the ResourceFilter and the close look see them."""
     request, classes = look.request, _asked(look.request)
     if reason is None:
         rooms = [_room(look, *one) for one in classes]
-        return Finding("; ".join(one.text for one in rooms) or "nothing asked",
-                       {"resources": [one.values for one in rooms]})
+        return Finding(
+            "; ".join(one.text for one in rooms) or "nothing asked", {"resources": [one.values for one in rooms]}
+        )
     kind, _, trait = reason.partition("trait ")
     if trait and kind in ("", "forbidden "):
         has = sorted(_traits(look))
         text = f"it has {trait}" if kind else f"none of its providers has {trait}"
         return Finding(text, {"trait": trait, "traits": has}, look.reported)
     if reason == "traits or aggregates":
-        names = sorted({uuid for group in request.groups for uuids in (*group.member_of, group.forbidden_aggregates)
-                        for uuid in uuids})
-        return Finding("no provider is where a group of the request must be"
-                       + (f" (aggregates {', '.join(names[:NAMED])})" if names
-                          else ""),
-                       {"aggregates": names}, lambda: look.aggregate_event(names) or look.reported())
+        names = sorted(
+            {
+                uuid
+                for group in request.groups
+                for uuids in (*group.member_of, group.forbidden_aggregates)
+                for uuid in uuids
+            }
+        )
+        return Finding(
+            "no provider is where a group of the request must be"
+            + (f" (aggregates {', '.join(names[:NAMED])})" if names else ""),
+            {"aggregates": names},
+            lambda: look.aggregate_event(names) or look.reported(),
+        )
     if reason == "request groups together":
         rooms = [_room(look, *one) for one in classes]
-        return Finding("each group fits alone, not all together: " + "; ".join(one.text for one in rooms),
-                       {"resources": [one.values for one in rooms]}, lambda: _last_of([one.find for one in rooms]))
+        return Finding(
+            "each group fits alone, not all together: " + "; ".join(one.text for one in rooms),
+            {"resources": [one.values for one in rooms]},
+            lambda: _last_of([one.find for one in rooms]),
+        )
     names, together, where = reason.partition(" on ")
     if together:
-        found = next((group for group in request.groups if group.suffix
-                      and "+".join(one.resource_class for one in group.resources) == names), None)
+        found = next(
+            (
+                group
+                for group in request.groups
+                if group.suffix and "+".join(one.resource_class for one in group.resources) == names
+            ),
+            None,
+        )
         return by_reason(look, reason) if found is None else _on_providers(look, found, where)
     rooms = [_room(look, *one) for one in classes if one[1] == reason]
     return min(rooms, key=lambda one: one.near, default=None) or by_reason(look, reason)
@@ -190,27 +245,59 @@ def _on_providers(look, group, where):
     table = look.table
     wanted = 1 if where.startswith("one ") else int(where.split()[0])
     asked = [(one.resource_class, table.classes.get(one.resource_class), one.amount) for one in group.resources]
-    rows = [row for row in table.trees[look.row] if fit.allowed(table, row, look.row, group)
-            and any(index >= 0 and table.total[index, row] for _, index, _ in asked)]
-    shares = {row: min(1.0 if table.row_has_room(row, index, amount) else min(table.free[index, row] / amount, 0.999)
-                       if index >= 0 and amount else 0.0 for _, index, amount in asked) for row in rows}
+    rows = [
+        row
+        for row in table.trees[look.row]
+        if fit.allowed(table, row, look.row, group)
+        and any(index >= 0 and table.total[index, row] for _, index, _ in asked)
+    ]
+    shares = {
+        row: min(
+            1.0
+            if table.row_has_room(row, index, amount)
+            else min(table.free[index, row] / amount, 0.999)
+            if index >= 0 and amount
+            else 0.0
+            for _, index, amount in asked
+        )
+        for row in rows
+    }
     rows.sort(key=lambda row: -shares[row])
-    free = [{"provider": table.provider_names[row],
-             **{name: int(table.free[index, row]) if index >= 0 else 0 for name, index, _ in asked}} for row in rows]
-    text = "; ".join(f"{one['provider']} " + " ".join(f"{one[name]} {name}" for name, _, _ in asked)
-                     for one in free[:NAMED])
-    text = (f"{' + '.join(f'{amount} {name}' for name, _, amount in asked)} asked on "
-            f"{'each of ' if wanted > 1 else ''}{where}, free: "
-            f"{text or 'nothing'}{f' and {len(free) - NAMED} more' if len(free) > NAMED else ''}")
+    free = [
+        {
+            "provider": table.provider_names[row],
+            **{name: int(table.free[index, row]) if index >= 0 else 0 for name, index, _ in asked},
+        }
+        for row in rows
+    ]
+    text = "; ".join(
+        f"{one['provider']} " + " ".join(f"{one[name]} {name}" for name, _, _ in asked) for one in free[:NAMED]
+    )
+    text = (
+        f"{' + '.join(f'{amount} {name}' for name, _, amount in asked)} asked on "
+        f"{'each of ' if wanted > 1 else ''}{where}, free: "
+        f"{text or 'nothing'}{f' and {len(free) - NAMED} more' if len(free) > NAMED else ''}"
+    )
 
     def taker():
-        lacking = [(row, name, index, amount) for row in rows for name, index, amount in asked
-                   if not table.row_has_room(row, index, amount)]
-        found = [_taker(look, table.uuids[row], name, index < 0 or amount > table.capacity[index, row])
-                 for row, name, index, amount in lacking]
+        lacking = [
+            (row, name, index, amount)
+            for row in rows
+            for name, index, amount in asked
+            if not table.row_has_room(row, index, amount)
+        ]
+        found = [
+            _taker(look, table.uuids[row], name, index < 0 or amount > table.capacity[index, row])
+            for row, name, index, amount in lacking
+        ]
         return max((one for one in found if one), key=lambda one: one.at_ns or 0, default=None)
-    return Finding(text, {"asked": {name: amount for name, _, amount in asked}, "providers": wanted, "free": free},
-                   taker, sum(shares[row] for row in rows[:wanted]) / wanted)
+
+    return Finding(
+        text,
+        {"asked": {name: amount for name, _, amount in asked}, "providers": wanted, "free": free},
+        taker,
+        sum(shares[row] for row in rows[:wanted]) / wanted,
+    )
 
 
 def _asked(request):
@@ -226,19 +313,34 @@ def _traits(look):
 def _room(look, group, resource_class, amount):
     """The provider of the host that has most left of a class, against an amount."""
     table, index = look.table, look.table.classes.get(resource_class)
-    rows = [row for row in table.trees[look.row] if index >= 0 and table.total[index, row]
-            and fit.allowed(table, row, look.row, group)]
+    rows = [
+        row
+        for row in table.trees[look.row]
+        if index >= 0 and table.total[index, row] and fit.allowed(table, row, look.row, group)
+    ]
     if not rows:
-        return Finding(f"no {resource_class} to be had here, {amount} asked",
-                       {"resource_class": resource_class, "asked": amount,
-                        "free": 0}, look.reported, 0.0)
+        return Finding(
+            f"no {resource_class} to be had here, {amount} asked",
+            {"resource_class": resource_class, "asked": amount, "free": 0},
+            look.reported,
+            0.0,
+        )
     row = max(rows, key=lambda one: (table.row_has_room(one, index, amount), table.free[index, one]))
-    facts = {"resource_class": resource_class, "asked": amount, "free": int(table.free[index, row]),
-             "capacity": int(table.capacity[index, row]), "total": int(table.total[index, row]),
-             "reserved": int(table.reserved[index, row]), "ratio": float(table.ratio[index, row]),
-             "used": int(table.used[index, row]), "in_flight": int(table.held[index, row]),
-             "min_unit": int(table.min_unit[index, row]), "max_unit": int(table.max_unit[index, row]),
-             "step_size": int(table.step_size[index, row]), "provider": table.provider_names[row]}
+    facts = {
+        "resource_class": resource_class,
+        "asked": amount,
+        "free": int(table.free[index, row]),
+        "capacity": int(table.capacity[index, row]),
+        "total": int(table.total[index, row]),
+        "reserved": int(table.reserved[index, row]),
+        "ratio": float(table.ratio[index, row]),
+        "used": int(table.used[index, row]),
+        "in_flight": int(table.held[index, row]),
+        "min_unit": int(table.min_unit[index, row]),
+        "max_unit": int(table.max_unit[index, row]),
+        "step_size": int(table.step_size[index, row]),
+        "provider": table.provider_names[row],
+    }
     text = f"{resource_class}: {facts['free']} free, {amount} asked ({facts['total']} total x {facts['ratio']:g}"
     text += f", {facts['reserved']} reserved" if facts["reserved"] else ""
     text += f", {facts['used']} used"
@@ -269,11 +371,15 @@ def _taker(look, provider, resource_class, never):
     for position, claim in reversed(look.in_flight):
         for one in claim.allocations:
             if (one.provider_uuid, one.resource_class) == (provider, resource_class):
-                what = (f"last taken by instance {claim.instance_uuid} "
-                        "(a claim of the scheduler itself that was under way)")
+                what = (
+                    f"last taken by instance {claim.instance_uuid} (a claim of the scheduler itself that was under way)"
+                )
                 return event_at(look.log, look.cell, position, what)
-    takers = [entry for entry in look.entries if any(
-        (one.provider_uuid, one.resource_class) == (provider, resource_class) for one in entry.allocations)]
+    takers = [
+        entry
+        for entry in look.entries
+        if any((one.provider_uuid, one.resource_class) == (provider, resource_class) for one in entry.allocations)
+    ]
     if not takers:
         return look.reported()
     last = max(takers, key=lambda entry: entry.position)
@@ -289,11 +395,16 @@ _ROOM = {"CoreFilter": ("VCPU", "PCPU"), "RamFilter": ("MEMORY_MB",), "DiskFilte
 
 def room_of(name):
     """The sum over a host that nova's old filters of cores, RAM and disk look at."""
+
     def explained(look, reason):
         request, table = look.request, look.table
-        asked = {"CoreFilter": request.vcpus, "RamFilter": request.memory_mb,
-                 "DiskFilter": (0 if request.is_bfv else request.root_gb) + request.ephemeral_gb
-                 + -(-request.swap_mb // 1024)}[name]
+        asked = {
+            "CoreFilter": request.vcpus,
+            "RamFilter": request.memory_mb,
+            "DiskFilter": (0 if request.is_bfv else request.root_gb)
+            + request.ephemeral_gb
+            + -(-request.swap_mb // 1024),
+        }[name]
         rows, parts, left = list(table.trees[look.row]), [], 0
         for resource_class in _ROOM[name]:
             index = table.classes.get(resource_class)
@@ -304,49 +415,68 @@ def room_of(name):
                 parts.append(f"{resource_class} {here} free of {total} x {table.ratio_of(look.row, resource_class):g}")
         text = f"{', '.join(parts) or 'nothing reported'}, {asked} asked"
         classes = [one for one in _ROOM[name] if table.classes.get(one) >= 0]
-        return Finding(text, {"asked": asked, "free": left}, lambda: _last_of([
-            lambda one=one: _taker(look, table.uuids[look.row], one, False) for one in classes]) if reason else None,
-            left / asked if asked else 1.0)
+        return Finding(
+            text,
+            {"asked": asked, "free": left},
+            lambda: (
+                _last_of([lambda one=one: _taker(look, table.uuids[look.row], one, False) for one in classes])
+                if reason
+                else None
+            ),
+            left / asked if asked else 1.0,
+        )
+
     return explained
 
 
 # --- where it may go ------------------------------------------------------------------------------------------------
 
+
 def destination(look, reason):
     """Hosts that the request names."""
     request = look.request
-    values = {"ignore_hosts": list(request.ignore_hosts), "force_hosts": list(request.force_hosts),
-              "force_nodes": list(request.force_nodes), "target_host": request.target_host,
-              "target_node": request.target_node}
+    values = {
+        "ignore_hosts": list(request.ignore_hosts),
+        "force_hosts": list(request.force_hosts),
+        "force_nodes": list(request.force_nodes),
+        "target_host": request.target_host,
+        "target_node": request.target_node,
+    }
     wanted = [*request.force_hosts, *request.force_nodes, *filter(None, (request.target_host, request.target_node))]
     text = {None: "nothing in the request speaks against it", "ignored": "the request leaves it out"}.get(
-        reason, f"the request wants {', '.join(wanted[:NAMED])}")
+        reason, f"the request wants {', '.join(wanted[:NAMED])}"
+    )
     return Finding(text, values)
 
 
 def cell(look, reason):
     """The cell that a request stays in."""
-    return Finding(f"the host is in {look.cell}, the request stays in {look.request.target_cell}",
-                   {"cell": look.cell, "wanted": look.request.target_cell})
+    return Finding(
+        f"the host is in {look.cell}, the request stays in {look.request.target_cell}",
+        {"cell": look.cell, "wanted": look.request.target_cell},
+    )
 
 
 def zone(look, reason):
     """Availability zones."""
     has = look.table.zone_names(look.scene.policy.default_availability_zone).get(look.row)
     uuids = [one.uuid for one in _aggregates(look) if "availability_zone" in one.metadata]
-    return Finding(f"the host is in {has}, {look.request.availability_zone} asked",
-                   {"zone": has, "asked": look.request.availability_zone},
-                   lambda: look.aggregate_event(uuids) or look.reported())
+    return Finding(
+        f"the host is in {has}, {look.request.availability_zone} asked",
+        {"zone": has, "asked": look.request.availability_zone},
+        lambda: look.aggregate_event(uuids) or look.reported(),
+    )
 
 
 def aggregates(look, reason):
     """What the host's aggregates say in their metadata."""
     mine = _aggregates(look)
     shown = "; ".join(f"{one.name} {dict(sorted(one.metadata.items()))}" for one in mine[:NAMED]) or "none"
-    return Finding(f"{reason + ': ' if reason else ''}its aggregates: {shown}",
-                   {"aggregates": [{"uuid": one.uuid, "name": one.name, "metadata": dict(one.metadata)}
-                                   for one in mine]},
-                   lambda: look.aggregate_event([one.uuid for one in mine]))
+    return Finding(
+        f"{reason + ': ' if reason else ''}its aggregates: {shown}",
+        {"aggregates": [{"uuid": one.uuid, "name": one.name, "metadata": dict(one.metadata)} for one in mine]},
+        lambda: look.aggregate_event([one.uuid for one in mine]),
+    )
 
 
 def _aggregates(look):
@@ -356,16 +486,23 @@ def _aggregates(look):
 
 # --- load -----------------------------------------------------------------------------------------------------------
 
+
 def load(column, what, option):
     """A count that has come to a limit."""
+
     def explained(look, reason):
         count, held = int(getattr(look.table, column)[look.row]), int(look.table.held_claims[look.row])
         of_aggregates = [one.metadata[option] for one in _aggregates(look) if option in one.metadata]
         limit = getattr(look.scene.policy, option)
         text = f"{count}{f' + {held} in flight' if held else ''} {what}, limit {limit}"
         text += f" (of its aggregates: {', '.join(of_aggregates)})" if of_aggregates else ""
-        return Finding(text, {"count": count, "in_flight": held, "limit": limit, "of_aggregates": of_aggregates},
-                       lambda: _last_came(look), (limit - count - held) / max(limit, 1))
+        return Finding(
+            text,
+            {"count": count, "in_flight": held, "limit": limit, "of_aggregates": of_aggregates},
+            lambda: _last_came(look),
+            (limit - count - held) / max(limit, 1),
+        )
+
     return explained
 
 
@@ -378,30 +515,45 @@ def metrics(look, reason):
     """What the host reports under the names of metrics."""
     names = [name for name, _ in look.scene.policy.metrics_weight_setting]
     has = {name: float(look.table.metric(name)[look.row]) for name in names}
-    return Finding(", ".join(f"{name} {'not reported' if value != value else f'{value:g}'}"
-                             for name, value in has.items()),
-                   {"metrics": {name: None if value != value else value for name, value in has.items()}}, look.reported)
+    return Finding(
+        ", ".join(f"{name} {'not reported' if value != value else f'{value:g}'}" for name, value in has.items()),
+        {"metrics": {name: None if value != value else value for name, value in has.items()}},
+        look.reported,
+    )
 
 
 # --- groups and other instances -------------------------------------------------------------------------------------
+
 
 def group(look, reason):
     """Members of the request's server group on the host, or in its domain."""
     wanted, scope = look.request.server_group, look.scope
     domain = look.table.domains(wanted.scope).get(look.row) if wanted.policy == "fault-domain" else None
-    entries = [entry for entry in scope.members if (
-        entry.rule is not None and entry.rule.domain == domain if domain else entry.host == look.host)]
+    entries = [
+        entry
+        for entry in scope.members
+        if (entry.rule is not None and entry.rule.domain == domain if domain else entry.host == look.host)
+    ]
     members = sorted({entry.instance_uuid for entry in entries})
-    values = {"group": wanted.uuid, "policy": wanted.policy, "limit": wanted.limit, "members_here": members,
-              "domain": domain}
+    values = {
+        "group": wanted.uuid,
+        "policy": wanted.policy,
+        "limit": wanted.limit,
+        "members_here": members,
+        "domain": domain,
+    }
     where = f"in its {wanted.scope} {domain}" if domain else "here"
     partitions = {entry.rule.partition for entry in entries if entry.rule is not None}
-    text = (f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, "
-            f"limit {wanted.limit}"
-            if domain else f"{len(members)} of the group here, limit {wanted.limit}")
+    text = (
+        f"{len(partitions)} {'partition' if len(partitions) == 1 else 'partitions'} of the group {where}, "
+        f"limit {wanted.limit}"
+        if domain
+        else f"{len(members)} of the group here, limit {wanted.limit}"
+    )
     if wanted.policy == "affinity":
-        hosts = sorted({*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid),
-                        *wanted.hosts})
+        hosts = sorted(
+            {*(entry.host for entry in scope.members if entry.instance_uuid != scope.instance_uuid), *wanted.hosts}
+        )
         values["hosts"] = hosts
         text = f"the group is on {', '.join(hosts[:NAMED]) or 'no host yet'}"
         entries = [entry for entry in scope.members if entry.instance_uuid != scope.instance_uuid]
@@ -416,9 +568,12 @@ def _entry_anywhere(look, entries):
     """The event with which the last of some entries came, in whichever cell."""
     for cell, position, claim in look.scene.held:
         if any(entry.claim_uuid == claim.claim_uuid for entry in entries):
-            return event_at(look.history.logs[cell], cell, position,
-                            f"member {claim.instance_uuid} was claimed on {claim.host} (by the scheduler "
-                            "itself, under way)")
+            return event_at(
+                look.history.logs[cell],
+                cell,
+                position,
+                f"member {claim.instance_uuid} was claimed on {claim.host} (by the scheduler itself, under way)",
+            )
     last = max((entry for entry in entries if entry.position >= 0), key=lambda entry: entry.position, default=None)
     if last is None:
         return None
@@ -428,32 +583,52 @@ def _entry_anywhere(look, entries):
 
 def instances(hint):
     """The instances that a hint names."""
+
     def explained(look, reason):
         named = look.request.scheduler_hints.get(hint, ())
         here = [entry for entry in look.entries if entry.instance_uuid in named]
-        return Finding(f"{', '.join(sorted(entry.instance_uuid for entry in here)) or 'none of them'} here, {hint} "
-                       f"{', '.join(named[:NAMED])}",
-                       {"hint": list(named), "here": [entry.instance_uuid for entry in here]},
-                       lambda: _entry_anywhere(look, here))
+        return Finding(
+            f"{', '.join(sorted(entry.instance_uuid for entry in here)) or 'none of them'} here, {hint} "
+            f"{', '.join(named[:NAMED])}",
+            {"hint": list(named), "here": [entry.instance_uuid for entry in here]},
+            lambda: _entry_anywhere(look, here),
+        )
+
     return explained
 
 
 # --- hypervisor and devices -----------------------------------------------------------------------------------------
 
+
 def profile(look, reason):
     """What the host says of its hypervisor."""
     has = look.table.profiles.values[look.table.profile[look.row]]
-    image = {key: value for key, value in look.request.image_properties.items()
-             if key in ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version",
-                        "hw_maxphysaddr_bits")}
-    wanted = {**image, **{key: value for key, value in look.request.extra_specs.items()
-                          if ":" not in key or key.startswith(("capabilities:", "hw:maxphysaddr"))}}
+    image = {
+        key: value
+        for key, value in look.request.image_properties.items()
+        if key in ("hw_architecture", "img_hv_type", "hw_vm_mode", "img_hv_requested_version", "hw_maxphysaddr_bits")
+    }
+    wanted = {
+        **image,
+        **{
+            key: value
+            for key, value in look.request.extra_specs.items()
+            if ":" not in key or key.startswith(("capabilities:", "hw:maxphysaddr"))
+        },
+    }
     supported = [" ".join(one) for one in has.supported_instances]
-    return Finding(f"the host is {has.hypervisor_type} {has.hypervisor_version}, supports "
-                   f"{', '.join(supported[:NAMED]) or 'nothing named'}; "
-                   f"asked {', '.join(f'{key} {value}' for key, value in sorted(wanted.items())) or 'nothing'}",
-                   {"hypervisor_type": has.hypervisor_type, "hypervisor_version": has.hypervisor_version,
-                    "supported": supported, "asked": wanted}, look.reported)
+    return Finding(
+        f"the host is {has.hypervisor_type} {has.hypervisor_version}, supports "
+        f"{', '.join(supported[:NAMED]) or 'nothing named'}; "
+        f"asked {', '.join(f'{key} {value}' for key, value in sorted(wanted.items())) or 'nothing'}",
+        {
+            "hypervisor_type": has.hypervisor_type,
+            "hypervisor_version": has.hypervisor_version,
+            "supported": supported,
+            "asked": wanted,
+        },
+        look.reported,
+    )
 
 
 def numa(look, reason):
@@ -463,20 +638,41 @@ def numa(look, reason):
         return Finding("the host reports no NUMA nodes", {"nodes": []}, look.reported)
     nodes = []
     for node, use in zip(devices.cells, devices.cell_uses, strict=True):
-        nodes.append({"id": node.id, "dedicated_free": len(set(node.dedicated_cpus) - use.pinned),
-                      "shared": len(node.shared_cpus), "shared_used": use.shared_cpus, "memory_mb": node.memory_mb,
-                      "memory_mb_used": use.memory_mb,
-                      "pages_free": {pages.size_kb: pages.total - pages.reserved - used
-                                     for pages, used in zip(node.pages, use.pages, strict=True)}})
-    asked = [{"shared": len(one.shared_cpus), "dedicated": len(one.dedicated_cpus), "memory_mb": one.memory_mb,
-              "page_kb": one.page_kb}
-             for one in (look.request.numa.cells if look.request.numa else ())]
-    left = "; ".join(f"node {one['id']}: {one['dedicated_free']} dedicated CPUs free, "
-                     f"{one['shared_used']}/{one['shared']} shared used, "
-                     f"{one['memory_mb'] - one['memory_mb_used']} MB free" for one in nodes)
+        nodes.append(
+            {
+                "id": node.id,
+                "dedicated_free": len(set(node.dedicated_cpus) - use.pinned),
+                "shared": len(node.shared_cpus),
+                "shared_used": use.shared_cpus,
+                "memory_mb": node.memory_mb,
+                "memory_mb_used": use.memory_mb,
+                "pages_free": {
+                    pages.size_kb: pages.total - pages.reserved - used
+                    for pages, used in zip(node.pages, use.pages, strict=True)
+                },
+            }
+        )
+    asked = [
+        {
+            "shared": len(one.shared_cpus),
+            "dedicated": len(one.dedicated_cpus),
+            "memory_mb": one.memory_mb,
+            "page_kb": one.page_kb,
+        }
+        for one in (look.request.numa.cells if look.request.numa else ())
+    ]
+    left = "; ".join(
+        f"node {one['id']}: {one['dedicated_free']} dedicated CPUs free, "
+        f"{one['shared_used']}/{one['shared']} shared used, "
+        f"{one['memory_mb'] - one['memory_mb_used']} MB free"
+        for one in nodes
+    )
     wanted = " + ".join(f"{one['dedicated']} dedicated, {one['shared']} shared, {one['memory_mb']} MB" for one in asked)
-    return Finding(f"{reason + ': ' if reason else ''}{left}; asked {wanted}", {"nodes": nodes, "asked": asked},
-                   lambda: _last_with_guest(look, "numa") or look.reported())
+    return Finding(
+        f"{reason + ': ' if reason else ''}{left}; asked {wanted}",
+        {"nodes": nodes, "asked": asked},
+        lambda: _last_with_guest(look, "numa") or look.reported(),
+    )
 
 
 def devices(look, reason):
@@ -486,11 +682,23 @@ def devices(look, reason):
     wanted = ", ".join(f"{one['count']} {one['name']}" for one in asked)
     if has is None or not has.pools:
         return Finding(f"the host reports no PCI devices, asked {wanted}", {"pools": [], "asked": asked}, look.reported)
-    pools = [{"vendor_id": pool.vendor_id, "product_id": pool.product_id, "numa_node": pool.numa_node,
-              "free": has.free_in_pool(number), "count": pool.count} for number, pool in enumerate(has.pools)]
+    pools = [
+        {
+            "vendor_id": pool.vendor_id,
+            "product_id": pool.product_id,
+            "numa_node": pool.numa_node,
+            "free": has.free_in_pool(number),
+            "count": pool.count,
+        }
+        for number, pool in enumerate(has.pools)
+    ]
     left = ", ".join(f"{one['free']} of {one['count']} {one['vendor_id']}:{one['product_id']} free" for one in pools)
-    return Finding(f"{left}; asked {wanted}", {"pools": pools, "asked": asked},
-                   lambda: _last_with_guest(look, "pci") or look.reported(), sum(one["free"] for one in pools))
+    return Finding(
+        f"{left}; asked {wanted}",
+        {"pools": pools, "asked": asked},
+        lambda: _last_with_guest(look, "pci") or look.reported(),
+        sum(one["free"] for one in pools),
+    )
 
 
 def _last_with_guest(look, of):

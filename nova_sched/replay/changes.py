@@ -38,8 +38,10 @@ class Changes(NamedTuple):
         options = {**json.loads(base.to_json()), **self.options}
         unknown = sorted(options.keys() - json.loads(base.to_json()).keys())
         if unknown:
-            raise errors.UsageError(f"a policy has no option {unknown[0]!r}, wanted one of "
-                                    f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set")
+            raise errors.UsageError(
+                f"a policy has no option {unknown[0]!r}, wanted one of "
+                f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set"
+            )
         try:
             weighers = {**dict(options["weighers"]), **self.weighers}
             options["weighers"] = [[name, multiplier] for name, multiplier in weighers.items()]
@@ -95,12 +97,23 @@ class HostEvents:
         data = event.data
         consumers = self._staying(data)
         packed = self._inventory(host, data.inventory, 0)
-        made = [event._replace(data=data._replace(inventory=packed, consumers=pack(events.HostConsumers(consumers)),
-                                                  consumers_digest=consumers_digest(consumers)))]
+        made = [
+            event._replace(
+                data=data._replace(
+                    inventory=packed,
+                    consumers=pack(events.HostConsumers(consumers)),
+                    consumers_digest=consumers_digest(consumers),
+                )
+            )
+        ]
         for number in range(1, self.changes.added.get(host, 0) + 1):
             name = copy_of(host, number)
-            more = data._replace(host=name, inventory=self._inventory(host, data.inventory, number),
-                                 consumers=pack(events.HostConsumers(())), consumers_digest=consumers_digest(()))
+            more = data._replace(
+                host=name,
+                inventory=self._inventory(host, data.inventory, number),
+                consumers=pack(events.HostConsumers(())),
+                consumers_digest=consumers_digest(()),
+            )
             made.append(event._replace(producer=f"compute_agent/{name}", data=more))
         return made
 
@@ -126,27 +139,38 @@ class HostEvents:
 
     def _changed(self, inventory, host, number):
         ratios = self.changes.ratios
-        providers = tuple(provider._replace(inventories=tuple(
-            one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio))
-            for one in provider.inventories))
-            for provider in inventory.providers)
+        providers = tuple(
+            provider._replace(
+                inventories=tuple(
+                    one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio))
+                    for one in provider.inventories
+                )
+            )
+            for provider in inventory.providers
+        )
         if not number:
             return inventory._replace(providers=providers)
         uuids = {one.uuid: str(uuid.uuid5(NAMESPACE, f"{one.uuid}/{number}")) for one in providers}
         name = copy_of(host, number)
         return inventory._replace(
-            nodename=name, providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}")
-                                           for one in providers),
-            pci_pools=tuple(pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
-                            for pool in inventory.pci_pools))
+            nodename=name,
+            providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}") for one in providers),
+            pci_pools=tuple(
+                pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
+                for pool in inventory.pci_pools
+            ),
+        )
 
     def aggregate(self, event):
         """An AggregateUpdated with the added hosts beside those that they are like."""
-        hosts = [name for host in event.data.hosts for name in (host, *(
-            copy_of(host, number) for number in range(1, self.changes.added.get(host, 0) + 1)))]
+        hosts = [
+            name
+            for host in event.data.hosts
+            for name in (host, *(copy_of(host, number) for number in range(1, self.changes.added.get(host, 0) + 1)))
+        ]
         return event._replace(data=event.data._replace(hosts=tuple(hosts)))
 
 
 def copy_of(host: str, number: int) -> str:
     """The name of an added host."""
-    return f"{host}+{number}"[-codec.MAX_NAME:]
+    return f"{host}+{number}"[-codec.MAX_NAME :]

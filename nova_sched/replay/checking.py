@@ -43,8 +43,19 @@ class Incident:
 class Producer:
     """What was seen of one producer: its last ``epoch``, ``sequence``, time and position, and what was wrong."""
 
-    __slots__ = ("epoch", "sequence", "at_ns", "position", "events", "gaps", "missing", "duplicates", "stale",
-                 "backwards", "backwards_ns")
+    __slots__ = (
+        "at_ns",
+        "backwards",
+        "backwards_ns",
+        "duplicates",
+        "epoch",
+        "events",
+        "gaps",
+        "missing",
+        "position",
+        "sequence",
+        "stale",
+    )
 
     def __init__(self):
         self.epoch = self.sequence = self.at_ns = 0
@@ -69,8 +80,12 @@ class Producer:
             self.missing += max(0, event.sequence - expected)
         self.backwards += self.at_ns - event.at_ns > BACKWARDS_NS
         self.backwards_ns = max(self.backwards_ns, self.at_ns - event.at_ns)
-        self.epoch, self.sequence, self.at_ns, self.position = (event.producer_epoch, event.sequence, event.at_ns,
-                                                                position)
+        self.epoch, self.sequence, self.at_ns, self.position = (
+            event.producer_epoch,
+            event.sequence,
+            event.at_ns,
+            position,
+        )
 
 
 class LogCheck:
@@ -159,7 +174,7 @@ class LogCheck:
         wrong = {one.host for one in noted if one.kind in _UNTIL_REPORT}
         for event in said:
             name, host = getattr(event, "name", None), getattr(getattr(event, "data", None), "host", None)
-            if name in ("HostReported", "HostRemoved") or name == "HostConfirmed" and host not in wrong:
+            if name in ("HostReported", "HostRemoved") or (name == "HostConfirmed" and host not in wrong):
                 self._mend(host, *_UNTIL_REPORT)
                 self._mend(f"{AGENT}/{host}", GAPS, *((STALE, CLOCKS) if name == "HostRemoved" else ()))
             if name == "HostLost":
@@ -190,8 +205,9 @@ class LogCheck:
         if producer.position == position:
             # It counts: whatever an earlier process of this name says is over.
             self._mend(event.producer, STALE)
-        for kind, was, now in zip((GAPS, STALE, CLOCKS), before,
-                                  (producer.gaps, producer.stale, producer.backwards), strict=True):
+        for kind, was, now in zip(
+            (GAPS, STALE, CLOCKS), before, (producer.gaps, producer.stale, producer.backwards), strict=True
+        ):
             if now > was:
                 self._happened(kind, event.producer)
         if event.name == "DecisionMade":
@@ -227,8 +243,16 @@ def lags(checks: dict) -> list[Lag]:
             check = checks.get(known.cell)
             if check is None or check.opening is None or known.epoch != check.opening.epoch:
                 continue
-            found.append(Lag(reader, known.cell, at_ns, known.position, check.bounds.last - known.position,
-                             _lag_ns(check, known.position, at_ns)))
+            found.append(
+                Lag(
+                    reader,
+                    known.cell,
+                    at_ns,
+                    known.position,
+                    check.bounds.last - known.position,
+                    _lag_ns(check, known.position, at_ns),
+                )
+            )
     return found
 
 
@@ -254,5 +278,3 @@ def silent(check: LogCheck) -> dict[str, int | None]:
         if end_ns is not None and end_ns - (check.first_ns if at_ns is None else at_ns) > check.intervals.silent_ns:
             found[host] = None if at_ns is None else end_ns - at_ns
     return found
-
-

@@ -37,11 +37,14 @@ class Cursor:
             kept = json.loads(text)
             if kept["format"] != FORMAT:
                 raise ValueError
-            self.places = {cell: Place(str(one["epoch"]), int(one["position"]), int(one["index"]))
-                           for cell, one in kept["cells"].items()}
+            self.places = {
+                cell: Place(str(one["epoch"]), int(one["position"]), int(one["index"]))
+                for cell, one in kept["cells"].items()
+            }
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise errors.UsageError(f"{path} is no cursor file of this version; "
-                                    "name another one, or remove it") from None
+            raise errors.UsageError(
+                f"{path} is no cursor file of this version; name another one, or remove it"
+            ) from None
         self._saved = dict(self.places)
 
     def check(self, cell: str, epoch: str | None, bounds) -> None:
@@ -50,16 +53,22 @@ class Cursor:
         if place is None:
             return
         if place.epoch != epoch:
-            raise errors.LogGap(f"the cursor {self._path} stands in the log {place.epoch} of {cell}, and the log is "
-                                f"now {epoch or 'empty'}: it was re-created; remove the cursor file to begin anew")
+            raise errors.LogGap(
+                f"the cursor {self._path} stands in the log {place.epoch} of {cell}, and the log is "
+                f"now {epoch or 'empty'}: it was re-created; remove the cursor file to begin anew"
+            )
         if place.position < bounds.first:
-            raise errors.PositionTruncated(f"the cursor {self._path} stands at position {place.position} of {cell}, "
-                                           f"and its log begins at {bounds.first}: what lay between was removed; "
-                                           "remove the cursor file to begin anew")
+            raise errors.PositionTruncated(
+                f"the cursor {self._path} stands at position {place.position} of {cell}, "
+                f"and its log begins at {bounds.first}: what lay between was removed; "
+                "remove the cursor file to begin anew"
+            )
         if place.position > bounds.last + 1:
-            raise errors.PositionAhead(f"the cursor {self._path} stands at position {place.position} of {cell}, "
-                                       f"and its log ends at {bounds.last}: it lost records; "
-                                       "remove the cursor file to begin anew")
+            raise errors.PositionAhead(
+                f"the cursor {self._path} stands at position {place.position} of {cell}, "
+                f"and its log ends at {bounds.last}: it lost records; "
+                "remove the cursor file to begin anew"
+            )
 
     def save(self) -> None:
         """Write the file, in one step, if anything changed."""
@@ -68,12 +77,15 @@ class Cursor:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             with open(fresh, "w") as file:
-                json.dump({"format": FORMAT,
-                           "cells": {cell: one._asdict() for cell, one in sorted(self.places.items())}}, file)
+                json.dump(
+                    {"format": FORMAT, "cells": {cell: one._asdict() for cell, one in sorted(self.places.items())}},
+                    file,
+                )
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(fresh, self._path)
         except OSError as fault:
-            raise errors.LogUnavailable(f"the cursor file {self._path} cannot be written ({fault.strerror}); "
-                                        "see to its directory") from None
+            raise errors.LogUnavailable(
+                f"the cursor file {self._path} cannot be written ({fault.strerror}); see to its directory"
+            ) from None
         self._saved = dict(self.places)

@@ -55,11 +55,13 @@ def recorded_of(cell: str, position: int, event: Event) -> Recorded:
         evidence = events.thaw("Evidence", event.data.evidence)
     except errors.InvalidEvent as broken:
         fault = str(broken)
-    return Recorded(cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data,
-                    evidence, fault)
+    return Recorded(
+        cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data, evidence, fault
+    )
 
 
 # --- finding --------------------------------------------------------------------------------------------------------
+
 
 def find(source, key: str, policies=None) -> list[Recorded]:
     """The decisions of a request id or an instance, in the order in which they were made: by instance and attempt.
@@ -69,14 +71,16 @@ def find(source, key: str, policies=None) -> list[Recorded]:
     NovaSchedError where there is no such decision.
     """
     if len(key) < LEAST_PREFIX:
-        raise errors.UsageError(f"{key!r} names no request, wanted a request id or the uuid of an instance, "
-                                f"or {LEAST_PREFIX} or more characters of its beginning")
+        raise errors.UsageError(
+            f"{key!r} names no request, wanted a request id or the uuid of an instance, "
+            f"or {LEAST_PREFIX} or more characters of its beginning"
+        )
     by_id = {}
     if policies is not None:
         policies.logs = source.logs
-    for cell, position, event in _events_with(source.logs,
-                                              (key.encode(), b"PolicyAdopted") if policies is not None
-                                              else (key.encode(),)):
+    for cell, position, event in _events_with(
+        source.logs, (key.encode(), b"PolicyAdopted") if policies is not None else (key.encode(),)
+    ):
         if event.name == "PolicyAdopted" and policies:
             policies.adopt(event.data, cell, position)
         elif event.name == "DecisionMade":
@@ -98,21 +102,26 @@ def _unambiguous(by_id, key, source):
     if key in by_id:
         return by_id[key]
     if not by_id:
-        raise errors.NovaSchedError(f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another "
-                                    "request or instance, or the logs that are missing")
+        raise errors.NovaSchedError(
+            f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another "
+            "request or instance, or the logs that are missing"
+        )
     if len(by_id) > 1:
         named = sorted(by_id)[:CANDIDATES_NAMED]
         more = len(by_id) - len(named)
-        raise errors.UsageError(f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; "
-                                "name more characters of the one that is meant")
+        raise errors.UsageError(
+            f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; "
+            "name more characters of the one that is meant"
+        )
     return next(iter(by_id.values()))
 
 
 def _in_order(found):
     # The same event may be in a log twice: who appends tries again.
     unique = {one.key: one for one in reversed(found)}
-    return sorted(unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns,
-                                                    one.position))
+    return sorted(
+        unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns, one.position)
+    )
 
 
 def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
@@ -126,6 +135,7 @@ def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
 
 
 # --- making again ---------------------------------------------------------------------------------------------------
+
 
 class Scene:
     """The world as a scheduler knew it when it made a decision, its own claims under way put in flight;
@@ -166,8 +176,15 @@ class Scene:
         """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of
         a deployer falls."""
         decision, evidence = self.recorded.decision, self.recorded.evidence
-        return decide(self.cloud, evidence.request, decision.instance_uuid, self.policy, evidence.seed,
-                      decision.attempt, max(0, len(decision.hosts) - 1))
+        return decide(
+            self.cloud,
+            evidence.request,
+            decision.instance_uuid,
+            self.policy,
+            evidence.seed,
+            decision.attempt,
+            max(0, len(decision.hosts) - 1),
+        )
 
 
 def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
@@ -179,9 +196,14 @@ def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
     world = history.world_at({cell: position.position for cell, position in recorded.known.items()})
     set_closed(world.table, recorded)
     check_positions(world, recorded)
-    held = [(position.cell, at, claim) for position in recorded.evidence.positions if position.last_in_flight
-            for at, claim in claims_behind(history.logs[position.cell], world.projections[position.cell], recorded,
-                                           position)]
+    held = [
+        (position.cell, at, claim)
+        for position in recorded.evidence.positions
+        if position.last_in_flight
+        for at, claim in claims_behind(
+            history.logs[position.cell], world.projections[position.cell], recorded, position
+        )
+    ]
     for _, _, claim in held:
         world.in_flight.add(claim)
     return Scene(recorded, world, adopted.policy, FilterChain(world.table, adopted.policy), held, adopted)
@@ -190,8 +212,9 @@ def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
 def check_readable(recorded: Recorded) -> None:
     """Raise InvalidEvent for a decision whose evidence cannot be read."""
     if recorded.evidence is None:
-        raise errors.InvalidEvent(f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be "
-                                  f"read: {recorded.fault}")
+        raise errors.InvalidEvent(
+            f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be read: {recorded.fault}"
+        )
 
 
 def check_logs(logs, recorded: Recorded) -> None:
@@ -206,11 +229,15 @@ def check_positions(world: World, recorded: Recorded) -> None:
     for cell, position in recorded.known.items():
         projection = world.projections[cell]
         if position.position >= 0 and projection.position != position.position:
-            raise errors.LogGap(f"the log of {cell} is folded to {projection.position}, the decision was made at "
-                                f"{position.position}; the log is not the one it was made on")
+            raise errors.LogGap(
+                f"the log of {cell} is folded to {projection.position}, the decision was made at "
+                f"{position.position}; the log is not the one it was made on"
+            )
         if position.position >= 0 and position.epoch and projection.epoch and position.epoch != projection.epoch:
-            raise errors.LogGap(f"the log of {cell} is of the epoch {projection.epoch}, the decision was made in "
-                                f"{position.epoch}; the log is not the one it was made on")
+            raise errors.LogGap(
+                f"the log of {cell} is of the epoch {projection.epoch}, the decision was made in "
+                f"{position.epoch}; the log is not the one it was made on"
+            )
 
 
 def set_closed(table, recorded: Recorded) -> None:
@@ -232,8 +259,10 @@ def claims_behind(log, projection, recorded: Recorded, position):
         for event in record.events:
             if isinstance(event, Event) and event.producer == recorded.producer:
                 claims = by_epoch.setdefault(event.producer_epoch, {})
-                if (event.name == "ClaimProposed"
-                        and position.first_in_flight <= event.sequence <= position.last_in_flight):
+                if (
+                    event.name == "ClaimProposed"
+                    and position.first_in_flight <= event.sequence <= position.last_in_flight
+                ):
                     claims.setdefault(event.sequence, (at, event.data))
                 mine = incarnation(by_epoch, recorded)
                 if event.producer_epoch == mine and event.sequence >= position.last_in_flight:
@@ -248,8 +277,8 @@ def incarnation(epochs, recorded: Recorded) -> int | None:
     return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
 
 
-
 # --- comparing ------------------------------------------------------------------------------------------------------
+
 
 class Difference(NamedTuple):
     """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
@@ -266,9 +295,10 @@ def difference(recorded: Recorded, again) -> Difference | None:
     first = _first_cause(recorded, again)
     because = f"; {first}" if first else ""
     if hosts != decision.hosts:
-        return Difference("hosts",
-                          f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}"
-                          f"{because}")
+        return Difference(
+            "hosts",
+            f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}{because}",
+        )
     if again.summary != decision.reason:
         return Difference("counts", f"says {again.summary}; recorded {decision.reason}{because}")
     return Difference("evidence", first) if first else None
@@ -281,7 +311,7 @@ def _first_cause(recorded, again):
     for now, then in zip(refusals, recorded_refusals, strict=False):
         if now != then:
             return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"
-    for name, more in (("recorded", recorded_refusals[len(refusals):]), ("now", refusals[len(recorded_refusals):])):
+    for name, more in (("recorded", recorded_refusals[len(refusals) :]), ("now", refusals[len(recorded_refusals) :])):
         if more:
             return f"first {more[0][0]}: {more[0][2]} {more[0][1]} is {name} only"
     for what in ("hosts_total", "survivors"):
@@ -295,8 +325,10 @@ def _first_cause(recorded, again):
             return f"{then.host} is not among the best any more"
         for one, before in zip(now.weighers, then.weighers, strict=False):
             if one != before:
-                return (f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded "
-                        f"{before.raw:g} (adds {before.weighed:g})")
+                return (
+                    f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded "
+                    f"{before.raw:g} (adds {before.weighed:g})"
+                )
         if now.score != then.score:
             return f"the score of {then.host}: {now.score:g}, recorded {then.score:g}"
     return None

@@ -49,8 +49,9 @@ class Finding(NamedTuple):
 def of_here():
     """Findings about this process's own machine."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    yield Finding("here", "versions", OK,
-                  f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}")
+    yield Finding(
+        "here", "versions", OK, f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}"
+    )
 
 
 def _version(name):
@@ -76,8 +77,13 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
         yield Finding(cell, "log", FAIL, str(fault), "name another log, or upgrade nova_sched")
         return
     if opening is None:
-        yield Finding(cell, "log", WARN, "it is there, and empty",
-                      "start the conductor of the cell, or see to the name in the URL")
+        yield Finding(
+            cell,
+            "log",
+            WARN,
+            "it is there, and empty",
+            "start the conductor of the cell, or see to the name in the URL",
+        )
         return
     recent = _Recent(log, bounds)
     yield from _of_bounds(cell, log, bounds, opening, recent)
@@ -92,8 +98,13 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
             heard = heard_of(state(), log, at_ns, intervals.silent_ns)
             yield from _of_hosts(cell, heard, intervals)
         except errors.LogGap as gap:
-            yield Finding(cell, "hosts", WARN, f"what hosts there are is not known: {gap}",
-                          "name a snapshot store with --snapshots")
+            yield Finding(
+                cell,
+                "hosts",
+                WARN,
+                f"what hosts there are is not known: {gap}",
+                "name a snapshot store with --snapshots",
+            )
     if is_live:
         yield from _of_quiet(cell, recent, now_ns, heard, intervals)
     if store is not None:
@@ -118,8 +129,9 @@ class _Recent:
         for record in readable_records(log, self.first_position, bounds.last, self.damage.append):
             decoded = codec.decode_record(record.payload, record.account)
             told = [event for event in decoded.events if isinstance(event, Event)]
-            self.newer += [(event, now_ns) for event in decoded.events
-                           if not isinstance(event, Event) and event.code in _NEWER]
+            self.newer += [
+                (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER
+            ]
             before_ns = median(times) if times else None
             for event in told:
                 now_ns = self.last_of[event.producer] = event.at_ns
@@ -139,34 +151,50 @@ def _of_broker(cell, log):
     facts = broker()
     yield Finding(cell, "reachable", OK, f"{facts.product} {facts.version} at {facts.place}, cluster {facts.cluster}")
     # (The log was opened, and its bounds are read by a consumer.)
-    yield Finding(cell, "account", OK, f"{facts.user} may read, and " + (
-        f"may not write: {facts.write_refusal}" if facts.write_refusal else "may write"),
-        "" if facts.write_refusal else "give tools that only read an account that may not write: "
-                                       "docs/operating/accounts.md")
+    yield Finding(
+        cell,
+        "account",
+        OK,
+        f"{facts.user} may read, and "
+        + (f"may not write: {facts.write_refusal}" if facts.write_refusal else "may write"),
+        ""
+        if facts.write_refusal
+        else "give tools that only read an account that may not write: docs/operating/accounts.md",
+    )
 
 
 def _of_bounds(cell, log, bounds, opening, recent):
     removed = bounds.first > 0
     whole = "whole" if not removed else f"the {bounds.first} records in front were removed by its retention"
     last = stamp(recent.end_ns) if recent.end_ns else "an unknown time"
-    yield Finding(cell, "log", OK, f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, "
-                                   f"the last event of {last}",
-                  "keep snapshots (--snapshots), for states before what is left" if removed else "")
+    yield Finding(
+        cell,
+        "log",
+        OK,
+        f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, the last event of {last}",
+        "keep snapshots (--snapshots), for states before what is left" if removed else "",
+    )
     for gap in (*getattr(log, "faults", ()), *recent.damage):
         yield Finding(cell, "readable", FAIL, str(gap), "export the log again")
 
 
 def _of_schemas(cell, recent, intervals):
     if not recent.newer:
-        yield Finding(cell, "schemas", OK,
-                      f"all of the last {LAST_RECORDS} records are of versions that are known here")
+        yield Finding(
+            cell, "schemas", OK, f"all of the last {LAST_RECORDS} records are of versions that are known here"
+        )
         return
     newest, at_ns = recent.newer[-1]
     over = at_ns is not None and recent.end_ns - at_ns > intervals.silent_ns
-    yield Finding(cell, "schemas", OK if over else FAIL,
-                  f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version"
-                  + (f", which is over, the last at {stamp(at_ns)}" if over else "") + f": {newest.reason}",
-                  "" if over else "upgrade nova_sched here")
+    yield Finding(
+        cell,
+        "schemas",
+        OK if over else FAIL,
+        f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version"
+        + (f", which is over, the last at {stamp(at_ns)}" if over else "")
+        + f": {newest.reason}",
+        "" if over else "upgrade nova_sched here",
+    )
 
 
 def _of_clocks(cell, recent, now_ns):
@@ -177,12 +205,21 @@ def _of_clocks(cell, recent, now_ns):
             worst = sorted(found, key=lambda name: -found[name])
             named = ", ".join(f"{name} {found[name] / 1e9:.1f} s" for name in worst[:NAMED])
             more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-            yield Finding(cell, "clocks", WARN, f"{named}{more} {what}",
-                          "see to NTP there" + (" and here" if len(found) == len(recent.last_of) else ""))
+            yield Finding(
+                cell,
+                "clocks",
+                WARN,
+                f"{named}{more} {what}",
+                "see to NTP there" + (" and here" if len(found) == len(recent.last_of) else ""),
+            )
     if not ahead and not behind:
-        yield Finding(cell, "clocks", OK,
-                      f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
-                      "is ahead of this machine")
+        yield Finding(
+            cell,
+            "clocks",
+            OK,
+            f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
+            "is ahead of this machine",
+        )
 
 
 def _of_hosts(cell, heard, intervals):
@@ -190,18 +227,26 @@ def _of_hosts(cell, heard, intervals):
     if count:
         lost = heard.counts["lost"]
         named = f"; lost: {_some(heard.lost)}" if lost else ""
-        to_do = (f"see to the machines and nova-sched-agents of the {lost} lost hosts" if lost else
-                 "they take no instances; enable them again when they may" if heard.counts[DISABLED]
-                 or heard.counts[FORCED_DOWN] else "")
+        to_do = (
+            f"see to the machines and nova-sched-agents of the {lost} lost hosts"
+            if lost
+            else "they take no instances; enable them again when they may"
+            if heard.counts[DISABLED] or heard.counts[FORCED_DOWN]
+            else ""
+        )
         yield Finding(cell, "hosts", FAIL if lost else OK, counted(heard.counts) + named, to_do)
         limit = spelled(intervals.silent_ns / 1e9)
         if heard.silent:
             silent = {host: f"{host} {ago(at_ns, heard.at_ns)}" for host, at_ns in heard.silent.items()}
             yield Finding(
-                cell, "agents", FAIL, f"{len(silent)} of {count} hosts are not known to be lost, and their agents have "
+                cell,
+                "agents",
+                FAIL,
+                f"{len(silent)} of {count} hosts are not known to be lost, and their agents have "
                 f"published nothing for more than {limit}; last heard: {_some(silent.values())}",
                 "see whether agents and the conductor of the cell run; if [compute_agent] confirm_interval is not the "
-                "default, name the services' --config-file")
+                "default, name the services' --config-file",
+            )
         else:
             yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
     yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
@@ -218,16 +263,26 @@ def _of_quiet(cell, recent, now_ns, heard, intervals):
     quiet_ns = max(0, now_ns - recent.end_ns)
     # Where no host has to confirm, nothing need be written.
     long = quiet_ns > intervals.silent_ns and heard is not None and heard.agents + len(heard.silent) > 0
-    yield Finding(cell, "written", WARN if long else OK, f"the last event is {spelled(quiet_ns / 1e9)} old",
-                  "see whether conductors and agents run, and this machine's clock" if long else "")
+    yield Finding(
+        cell,
+        "written",
+        WARN if long else OK,
+        f"the last event is {spelled(quiet_ns / 1e9)} old",
+        "see whether conductors and agents run, and this machine's clock" if long else "",
+    )
 
 
 def _of_snapshot(cell, store, opening, log):
     try:
         packed = store.load(cell)
         if packed is None:
-            return Finding(cell, "snapshot", WARN, f"there is none: {store.where(cell)}",
-                           "nova-sched snapshot takes one; conductors do")
+            return Finding(
+                cell,
+                "snapshot",
+                WARN,
+                f"there is none: {store.where(cell)}",
+                "nova-sched snapshot takes one; conductors do",
+            )
         head = snapshot.check(packed)
         check_fits(head, opening.epoch, log)
     except errors.NovaSchedError as fault:

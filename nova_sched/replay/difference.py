@@ -16,8 +16,15 @@ KEPT = 4
 MOST = 10_000
 
 ADDED, REMOVED, STATUS, INVENTORY = "added", "removed", "status", "inventory"
-CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = ("came", "went", "moved", "runs", "claimed", "aggregates",
-                                                            "free")
+CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = (
+    "came",
+    "went",
+    "moved",
+    "runs",
+    "claimed",
+    "aggregates",
+    "free",
+)
 #: What a change can be, in the order in which they are shown.
 KINDS = (ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, CAME, RUNS, MOVED, WENT, CLAIMED_AGAIN, FREE)
 OF_HOSTS = frozenset({ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, FREE})
@@ -64,8 +71,10 @@ def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
     """
     for cell, position in first.items():
         if position > last[cell]:
-            raise errors.UsageError(f"the first moment is position {position} of {cell}, behind the second, which is "
-                                    f"{last[cell]}; name the earlier one first")
+            raise errors.UsageError(
+                f"the first moment is position {position} of {cell}, behind the second, which is "
+                f"{last[cell]}; name the earlier one first"
+            )
     world = history.world_at(first)
     before = {cell: _facts(world, cell, patterns) for cell in first}
     # (Aggregates stand in one cell's log and say something of hosts in others.)
@@ -82,6 +91,7 @@ def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
 
 # --- what is compared ------------------------------------------------------------------------------------------------
 
+
 def _facts(world, cell, patterns):
     """Host -> :class:`_Facts` of a cell."""
     table, projection, sums = world.table, world.projections[cell], Sums(world.table)
@@ -89,13 +99,21 @@ def _facts(world, cell, patterns):
     for uuid, one in table.aggregates.items():
         for host in one.hosts:
             groups.setdefault(host, []).append((uuid, one.name, tuple(sorted(one.metadata.items()))))
-    return {name: _Facts(
-        status_of(host), (("num_io_ops", host.status.num_io_ops), ("failed_builds", host.status.failed_builds)),
-        host.inventory, {uuid: (entry.instance_uuid, entry.state, _text(amounts_of(entry.allocations)))
-                         for uuid, entry in host.entries.items()},
-        tuple(sorted(groups.get(name, ()))),
-        {resource_class: capacity - used for resource_class, (used, capacity) in sums.of(host.root).items()})
-        for name, host in projection.hosts.items() if wanted(name, patterns)}
+    return {
+        name: _Facts(
+            status_of(host),
+            (("num_io_ops", host.status.num_io_ops), ("failed_builds", host.status.failed_builds)),
+            host.inventory,
+            {
+                uuid: (entry.instance_uuid, entry.state, _text(amounts_of(entry.allocations)))
+                for uuid, entry in host.entries.items()
+            },
+            tuple(sorted(groups.get(name, ()))),
+            {resource_class: capacity - used for resource_class, (used, capacity) in sums.of(host.root).items()},
+        )
+        for name, host in projection.hosts.items()
+        if wanted(name, patterns)
+    }
 
 
 def _text(amounts):
@@ -103,6 +121,7 @@ def _text(amounts):
 
 
 # --- why -------------------------------------------------------------------------------------------------------------
+
 
 class _Causes:
     """The last few events about each host, each instance and each aggregate."""
@@ -144,25 +163,32 @@ class _Causes:
     def _forget_passing(self):
         """What came and went between the two moments is no difference, and there may be any number of it."""
         held = self._projection.consumers
-        self.instances = {key: kept for key, kept in self.instances.items()
-                          if (uuid := key if type(key) is str else key[0]) in held or uuid in self._before}
+        self.instances = {
+            key: kept
+            for key, kept in self.instances.items()
+            if (uuid := key if type(key) is str else key[0]) in held or uuid in self._before
+        }
 
     def _keep(self, kept, key, cause):
         found = kept.get(key, ())
         if not found or found[-1] != cause:
-            kept[key] = (*found[-KEPT + 1:], cause)
+            kept[key] = (*found[-KEPT + 1 :], cause)
 
     def of_host(self, host):
         return self.hosts.get(host, ())
 
     def of_entry(self, consumer_uuid, instance_uuid, host):
         """Those about a consumer on a host; those of the host where it was said by a whole report of it."""
-        found = {*self.instances.get((consumer_uuid, host), ()), *self.instances.get((instance_uuid, host), ()),
-                 *self.instances.get(consumer_uuid, ())}
+        found = {
+            *self.instances.get((consumer_uuid, host), ()),
+            *self.instances.get((instance_uuid, host), ()),
+            *self.instances.get(consumer_uuid, ()),
+        }
         return tuple(sorted(found))[-KEPT:] or self.of_host(host)
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------
+
 
 def _changes(cell, before, after, causes, of_aggregates):
     for host in before.keys() - after.keys():
@@ -198,13 +224,25 @@ def _host_changes(cell, host, was, now, causes, of_aggregates):
             yield Change(cell, host, INVENTORY, what, one, other, causes.of_host(host))
     if was.aggregates != now.aggregates:
         uuids = {uuid for uuid, *_ in {*was.aggregates} ^ {*now.aggregates}}
-        yield Change(cell, host, AGGREGATES, None, _groups(was.aggregates), _groups(now.aggregates),
-                     tuple(sorted(cause for uuid in uuids for cause in of_aggregates.get(uuid, ())))[-KEPT:])
+        yield Change(
+            cell,
+            host,
+            AGGREGATES,
+            None,
+            _groups(was.aggregates),
+            _groups(now.aggregates),
+            tuple(sorted(cause for uuid in uuids for cause in of_aggregates.get(uuid, ())))[-KEPT:],
+        )
 
 
 def _groups(aggregates):
-    return ", ".join(name + (f" ({', '.join(f'{key}={value}' for key, value in metadata)})" if metadata else "")
-                     for _, name, metadata in aggregates) or None
+    return (
+        ", ".join(
+            name + (f" ({', '.join(f'{key}={value}' for key, value in metadata)})" if metadata else "")
+            for _, name, metadata in aggregates
+        )
+        or None
+    )
 
 
 def _entry_changes(cell, before, after, causes):
@@ -216,16 +254,24 @@ def _entry_changes(cell, before, after, causes):
         for source, target in zip(gone, come, strict=False):
             causes_ = {*causes.of_entry(consumer, instance, source), *causes.of_entry(consumer, instance, target)}
             yield Change(cell, target, MOVED, named, source, target, tuple(sorted(causes_))[-KEPT:])
-        for host in come[len(gone):]:
-            yield Change(cell, host, CAME, named, None, " ".join(other[host]),
-                         causes.of_entry(consumer, instance, host))
-        for host in gone[len(come):]:
+        for host in come[len(gone) :]:
+            yield Change(
+                cell, host, CAME, named, None, " ".join(other[host]), causes.of_entry(consumer, instance, host)
+            )
+        for host in gone[len(come) :]:
             yield Change(cell, host, WENT, named, " ".join(one[host]), None, causes.of_entry(consumer, instance, host))
         for host in one.keys() & other.keys():
             if one[host] != other[host]:
                 kind = RUNS if other[host][0] == "running" else CLAIMED_AGAIN
-                yield Change(cell, host, kind, named, " ".join(one[host]), " ".join(other[host]),
-                             causes.of_entry(consumer, instance, host))
+                yield Change(
+                    cell,
+                    host,
+                    kind,
+                    named,
+                    " ".join(one[host]),
+                    " ".join(other[host]),
+                    causes.of_entry(consumer, instance, host),
+                )
 
 
 def _held(facts):
@@ -246,14 +292,26 @@ def _inventory_changes(one, other):
 
 
 def _fields(inventory):
-    fields = {name: str(getattr(inventory, name)) for name in (
-        "nodename", "availability_zone", "host_ip", "hypervisor_type", "hypervisor_version", "cpu_info",
-        "supported_instances")}
+    fields = {
+        name: str(getattr(inventory, name))
+        for name in (
+            "nodename",
+            "availability_zone",
+            "host_ip",
+            "hypervisor_type",
+            "hypervisor_version",
+            "cpu_info",
+            "supported_instances",
+        )
+    }
     fields |= {f"stats {name}": value for name, value in inventory.stats.items()}
     for provider in inventory.providers:
         for one in provider.inventories:
-            fields |= {f"{provider.name} {one.resource_class} {name}": str(value)
-                       for name, value in one._asdict().items() if name != "resource_class"}
+            fields |= {
+                f"{provider.name} {one.resource_class} {name}": str(value)
+                for name, value in one._asdict().items()
+                if name != "resource_class"
+            }
         fields |= {f"{provider.name} trait {trait}": "yes" for trait in provider.traits}
         fields |= {f"{provider.name} aggregate {uuid}": "yes" for uuid in provider.aggregates}
         fields[f"{provider.name} provider"] = provider.uuid

@@ -36,25 +36,36 @@ def _of_claim(data):
 
 _NOTHING = Subjects()
 _SUBJECTS = {
-    "HostReported": _of_host, "HostConfirmed": _of_host, "HostLost": _of_host, "HostSeen": _of_host,
+    "HostReported": _of_host,
+    "HostConfirmed": _of_host,
+    "HostLost": _of_host,
+    "HostSeen": _of_host,
     "HostRemoved": _of_host,
-    "InstancesTracked": lambda data: Subjects((data.host,), (*(one.instance_uuid for one in data.instances),
-                                                             *data.gone)),
+    "InstancesTracked": lambda data: Subjects(
+        (data.host,), (*(one.instance_uuid for one in data.instances), *data.gone)
+    ),
     "ClaimProposed": lambda data: Subjects(
-        (data.host,), tuple(dict.fromkeys((data.instance_uuid, data.consumer_uuid))), (data.claim_uuid,),
-        (data.request_id,)),
-    "ClaimReleased": _of_claim, "ClaimExpired": _of_claim,
+        (data.host,),
+        tuple(dict.fromkeys((data.instance_uuid, data.consumer_uuid))),
+        (data.claim_uuid,),
+        (data.request_id,),
+    ),
+    "ClaimReleased": _of_claim,
+    "ClaimExpired": _of_claim,
     "InstanceStarted": lambda data: Subjects((data.host,), (data.consumer.instance_uuid,)),
     "InstanceDeleted": lambda data: Subjects((data.host,), (data.instance_uuid,)),
     "AllocationMoved": lambda data: Subjects((data.host,), (data.from_consumer_uuid, data.to_consumer_uuid)),
     "BuildFailed": lambda data: Subjects((data.host,), (data.instance_uuid,), (), (data.request_id,)),
     "DecisionMade": lambda data: Subjects(
-        data.hosts, (data.instance_uuid,), (data.claim_uuid,) if data.claim_uuid else (), (data.request_id,)),
+        data.hosts, (data.instance_uuid,), (data.claim_uuid,) if data.claim_uuid else (), (data.request_id,)
+    ),
     "RequestRefused": lambda data: Subjects((), data.instances, (), (data.request_id,)),
     "AggregateUpdated": lambda data: Subjects(data.hosts),
     "GroupAnchored": _of_host,
-    **dict.fromkeys(("LogOpened", "LogRebased", "AccountsRequired", "PolicyAdopted", "AggregateDeleted", "GroupFenced"),
-                    lambda data: _NOTHING),
+    **dict.fromkeys(
+        ("LogOpened", "LogRebased", "AccountsRequired", "PolicyAdopted", "AggregateDeleted", "GroupFenced"),
+        lambda data: _NOTHING,
+    ),
 }
 
 
@@ -111,8 +122,11 @@ class Trail:
 
     def leads_to(self, of: Subjects) -> bool:
         """Whether an event belongs to what is looked for; learns from one that does."""
-        if not (self.names.intersection(of.requests if self._requests else of.instances)
-                or self.found.intersection(of.instances) or self.found.intersection(of.claims)):
+        if not (
+            self.names.intersection(of.requests if self._requests else of.instances)
+            or self.found.intersection(of.instances)
+            or self.found.intersection(of.claims)
+        ):
             return False
         self.found.update(of.instances, of.claims)
         self.found -= self.names
@@ -128,16 +142,19 @@ class Match:
 
     def __init__(self, hosts=(), instances=(), requests=(), projects=(), types=(), excluded=(), also=None):
         self.hosts = Named(hosts) if hosts else None
-        self.trails = [Trail(names, of_requests) for names, of_requests in ((instances, False), (requests, True))
-                       if names]
+        self.trails = [
+            Trail(names, of_requests) for names, of_requests in ((instances, False), (requests, True)) if names
+        ]
         self.projects = frozenset(projects)
         self.types = frozenset(types)
         self.also = also
         self.excluded = {key: [value for one, value in excluded if one == key] for key in KEYS}
         unknown = [one for one in (*types, *self.excluded["type"]) if one not in EVENTS and one != SET_ASIDE]
         if unknown:
-            raise errors.UsageError(f"there is no event type {unknown[0]!r}, wanted one of {SET_ASIDE}, "
-                                    f"{', '.join(sorted(EVENTS))}; mend --type or --exclude")
+            raise errors.UsageError(
+                f"there is no event type {unknown[0]!r}, wanted one of {SET_ASIDE}, "
+                f"{', '.join(sorted(EVENTS))}; mend --type or --exclude"
+            )
         self._unwanted_hosts = Named(self.excluded["host"]) if self.excluded["host"] else ()
 
     def groups(self):
@@ -154,8 +171,11 @@ class Match:
     def events_of(self, payload: bytes, cell: str, position: int) -> list:
         """The events of a record that are wanted: [(index, Event or SetAside)]."""
         self.learn(payload)
-        return [(index, event) for index, event in codec.decode_holding(payload, self.groups())
-                if self.wants(event, cell) and (self.also is None or self.also(cell, position, index, event))]
+        return [
+            (index, event)
+            for index, event in codec.decode_holding(payload, self.groups())
+            if self.wants(event, cell) and (self.also is None or self.also(cell, position, index, event))
+        ]
 
     def learn(self, payload: bytes) -> None:
         """See what in a record belongs to the instances and requests that are looked for: what is shown of earlier
@@ -174,21 +194,25 @@ class Match:
             return False
         if isinstance(event, codec.SetAside):
             return self._wants_aside(event)
-        if self.types and event.name not in self.types or event.name in self.excluded["type"]:
+        if (self.types and event.name not in self.types) or event.name in self.excluded["type"]:
             return False
         of = subjects(event)
-        return (all(trail.leads_to(of) for trail in self.trails)
-                and (self.hosts is None or any(host in self.hosts for host in of.hosts))
-                and (not self.projects or project_of(event) in self.projects)
-                and not self._is_unwanted(event, of))
+        return (
+            all(trail.leads_to(of) for trail in self.trails)
+            and (self.hosts is None or any(host in self.hosts for host in of.hosts))
+            and (not self.projects or project_of(event) in self.projects)
+            and not self._is_unwanted(event, of)
+        )
 
     def _is_unwanted(self, event, of):
-        return (any(host in self._unwanted_hosts for host in of.hosts)
-                or bool({*of.instances, *of.claims}.intersection(self.excluded["instance"]))
-                or bool(set(of.requests).intersection(self.excluded["request"]))
-                or bool(self.excluded["project"]) and project_of(event) in self.excluded["project"])
+        return (
+            any(host in self._unwanted_hosts for host in of.hosts)
+            or bool({*of.instances, *of.claims}.intersection(self.excluded["instance"]))
+            or bool(set(of.requests).intersection(self.excluded["request"]))
+            or (bool(self.excluded["project"]) and project_of(event) in self.excluded["project"])
+        )
 
     def _wants_aside(self, event):
-        if self.types and SET_ASIDE not in self.types or SET_ASIDE in self.excluded["type"]:
+        if (self.types and SET_ASIDE not in self.types) or SET_ASIDE in self.excluded["type"]:
             return False
         return all(any(needle in event.raw for needle in group) for group in self.groups())

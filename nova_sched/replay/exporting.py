@@ -30,8 +30,9 @@ class Exported:
         self.records = self.events = self.removed = self.size = 0
 
 
-def export(source, spans, file, made_ns: int, redact: bool = True,
-           progress=lambda label, done, total: None) -> Exported:
+def export(
+    source, spans, file, made_ns: int, redact: bool = True, progress=lambda label, done, total: None
+) -> Exported:
     """Write the spans (cell -> :class:`~nova_sched.replay.moments.Span`) of logs into a binary file that is
     open for writing.
 
@@ -123,9 +124,11 @@ class _Cell:
         producers = [event.producer for event in decoded.events if isinstance(event, Event)]
         payload = _packed(decoded.epoch or self.range.epoch or "", events)
         if len(payload) > MAX_RECORD_BYTES:
-            raise errors.TooLarge(f"the record {record.position} of {self.range.cell} would have {len(payload)} "
-                                  f"bytes with pseudonyms in it, at most {MAX_RECORD_BYTES} can be read again; "
-                                  "export ranges before and behind it")
+            raise errors.TooLarge(
+                f"the record {record.position} of {self.range.cell} would have {len(payload)} "
+                f"bytes with pseudonyms in it, at most {MAX_RECORD_BYTES} can be read again; "
+                "export ranges before and behind it"
+            )
         account = self.redactor.account(record.account, producers)
         return Record(record.position, payload, account), events
 
@@ -159,12 +162,23 @@ class _Cell:
 
 def _packed(epoch, events):
     """The bytes of a record; of an event that cannot be read stands there only why."""
-    return msgpack.packb((codec.FORMAT, epoch, [
-        (f"{REMOVED}: {event.code}", "1.0", "operator/export", 1, 1, 0, ()) if isinstance(event, SetAside) else event
-        for event in events]), use_bin_type=True)
+    return msgpack.packb(
+        (
+            codec.FORMAT,
+            epoch,
+            [
+                (f"{REMOVED}: {event.code}", "1.0", "operator/export", 1, 1, 0, ())
+                if isinstance(event, SetAside)
+                else event
+                for event in events
+            ],
+        ),
+        use_bin_type=True,
+    )
 
 
 # --- back into logs -------------------------------------------------------------------------------------------------
+
 
 def verify(log, progress=lambda label, done, total: None) -> None:
     """Read all of an exported log once; raises the LogGap of the first part of it that cannot be read."""
@@ -183,8 +197,10 @@ def needs_accounts(log) -> int | None:
     """The position at which a log begins to want accounts with its events; None where it does not."""
     for record in records_between(log):
         for _, event in codec.decode_holding(record.payload, [[b"AccountsRequired", b"LogRebased"]]):
-            if isinstance(event, Event) and (event.name == "AccountsRequired" and event.data.required
-                                             or event.name == "LogRebased" and event.data.accounts_required):
+            if isinstance(event, Event) and (
+                (event.name == "AccountsRequired" and event.data.required)
+                or (event.name == "LogRebased" and event.data.accounts_required)
+            ):
                 return record.position
     return None
 
@@ -201,9 +217,11 @@ def import_log(log, target, progress=lambda label, done, total: None) -> int:
     position = -1
     for record in records_between(log):
         if record.position != position + 1:
-            raise errors.UsageError(f"the log of {log.cell} goes from position {position} to {record.position}, "
-                                    f"and {target.url} gives out its positions itself, one after the other from 0; "
-                                    "import it into sqlite:///FILE")
+            raise errors.UsageError(
+                f"the log of {log.cell} goes from position {position} to {record.position}, "
+                f"and {target.url} gives out its positions itself, one after the other from 0; "
+                "import it into sqlite:///FILE"
+            )
         position = record.position
     batch = []
     for record in _counted(log, records_between(log), progress):

@@ -42,9 +42,15 @@ class Following:
         self._found = queue.Queue(MAX_WAITING)
         self._stopped = threading.Event()
         self._measuring = threading.Thread(target=self._measure, name="measure logs", daemon=True)
-        self._followers = {cell: Follower(lambda cell=cell: self._begin(cell),
-                                          lambda records, cell=cell: self._hand_on(cell, records),
-                                          lambda fault, cell=cell: self._hand_on(cell, fault), cell) for cell in logs}
+        self._followers = {
+            cell: Follower(
+                lambda cell=cell: self._begin(cell),
+                lambda records, cell=cell: self._hand_on(cell, records),
+                lambda fault, cell=cell: self._hand_on(cell, fault),
+                cell,
+            )
+            for cell in logs
+        }
 
     def start(self):
         """Begin to read."""

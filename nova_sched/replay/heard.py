@@ -44,10 +44,20 @@ def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
     found, began_ns = last_events(log, projection.position, here.keys(), services, at_ns - silent_ns)
     # An agent of which nothing was found is silent only if the search went so far back.
     far = began_ns is not None and began_ns < at_ns - silent_ns
-    silent = {host: found.get(name) for name, host in here.items()
-              if (far if name not in found else found[name] < at_ns - silent_ns)}
-    return Heard(projection.cell, at_ns, counts_of(hosts), tuple(sorted(host.name for host in hosts if host.lost)),
-                 len(here) - len(silent), silent, {name: found.get(name) for name in sorted(services)})
+    silent = {
+        host: found.get(name)
+        for name, host in here.items()
+        if (far if name not in found else found[name] < at_ns - silent_ns)
+    }
+    return Heard(
+        projection.cell,
+        at_ns,
+        counts_of(hosts),
+        tuple(sorted(host.name for host in hosts if host.lost)),
+        len(here) - len(silent),
+        silent,
+        {name: found.get(name) for name in sorted(services)},
+    )
 
 
 def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, int | None]:
@@ -83,8 +93,11 @@ def _heads(payload):
         form, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
         if form != codec.FORMAT:
             return []
-        return [(event[2], event[5]) for event in reversed(events) if type(event) is tuple and len(event) == 7
-                and type(event[2]) is str and type(event[5]) is int]
+        return [
+            (event[2], event[5])
+            for event in reversed(events)
+            if type(event) is tuple and len(event) == 7 and type(event[2]) is str and type(event[5]) is int
+        ]
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return []
 

@@ -45,9 +45,11 @@ class Histogram:
 
     def facts(self, scale: float = 1) -> dict:
         """count, p50, p95, p99 and max, the values divided by ``scale``; None for each where there are none."""
-        return {"count": self.count, **{f"p{percent}": _scaled(self.percentile(percent), scale)
-                                        for percent in (50, 95, 99)},
-                "max": _scaled(self.max if self.count else None, scale)}
+        return {
+            "count": self.count,
+            **{f"p{percent}": _scaled(self.percentile(percent), scale) for percent in (50, 95, 99)},
+            "max": _scaled(self.max if self.count else None, scale),
+        }
 
 
 def _scaled(value, scale):

@@ -97,9 +97,10 @@ class SnapshotCache:
                 fresh.unlink()
 
     def _prune(self):
-        kept = sorted(((path.stat().st_mtime, path.stat().st_size, path)
-                       for path in self.directory.glob("*/*.snapshot")),
-                      reverse=True)
+        kept = sorted(
+            ((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*/*.snapshot")),
+            reverse=True,
+        )
         size = 0
         for _, bytes_, path in kept:
             size += bytes_
@@ -166,21 +167,28 @@ class History:
         if self.is_whole(cell):
             return Projection(cell, table)
         last = self.logs[cell].bounds().last
-        return (self._rebased(cell, last, table) or self._from_snapshot(cell, last, table, first=True)
-                or self._unknown(cell))
+        return (
+            self._rebased(cell, last, table)
+            or self._from_snapshot(cell, last, table, first=True)
+            or self._unknown(cell)
+        )
 
     def _begin(self, cell, position, table):
         opening = self.opening(cell)
         if opening is None or position < 0:
             return Projection(cell, table)
-        return (self._from_snapshot(cell, position, table)
-                or (Projection(cell, table) if self.is_whole(cell) else self._rebased(cell, position, table))
-                or self._unknown(cell))
+        return (
+            self._from_snapshot(cell, position, table)
+            or (Projection(cell, table) if self.is_whole(cell) else self._rebased(cell, position, table))
+            or self._unknown(cell)
+        )
 
     def _unknown(self, cell):
-        raise errors.LogGap(f"the log of {cell} begins at position {self.logs[cell].bounds().first}, and what the "
-                            "state there was is not known; name a store of snapshots that holds it with --snapshots, "
-                            "or a later moment")
+        raise errors.LogGap(
+            f"the log of {cell} begins at position {self.logs[cell].bounds().first}, and what the "
+            "state there was is not known; name a store of snapshots that holds it with --snapshots, "
+            "or a later moment"
+        )
 
     def _rebased(self, cell, position, table):
         """The state of a log without its beginning where it says itself that it begins anew, by a
@@ -218,8 +226,17 @@ class History:
         log = self.logs[cell]
         if self.cache is not None:
             kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
-            packed = next(filter(_has_proof, (self.cache.read(one) for one in (kept if first else reversed(kept))
-                                              if one.record == _record_at(log, one.position)[1])), None)
+            packed = next(
+                filter(
+                    _has_proof,
+                    (
+                        self.cache.read(one)
+                        for one in (kept if first else reversed(kept))
+                        if one.record == _record_at(log, one.position)[1]
+                    ),
+                ),
+                None,
+            )
             if packed is not None:
                 yield packed, False
         for packed in getattr(log, "snapshots_before", lambda position: ())(position):
@@ -231,8 +248,12 @@ class History:
     def remember(self, world: World) -> None:
         """Keep the states of a world for the time when a cell's log cannot be read."""
         for cell, projection in world.projections.items():
-            if self.cache is not None and projection.whole and projection.epoch and projection.position not in [
-                    one.position for one in self.cache.kept(cell, self.logs[cell].url)]:
+            if (
+                self.cache is not None
+                and projection.whole
+                and projection.epoch
+                and projection.position not in [one.position for one in self.cache.kept(cell, self.logs[cell].url)]
+            ):
                 self._keep(projection)
 
     def _keep(self, projection):
@@ -254,8 +275,12 @@ class History:
             if watch is not None:
                 watch(one, record, outcomes, noted)
             holders = len(projection.hosts) + len(projection.consumers)
-            if (self.cache is not None and projection.whole and projection.epoch
-                    and events - kept_at >= EVERY + EVERY_A_HOLDER * holders):
+            if (
+                self.cache is not None
+                and projection.whole
+                and projection.epoch
+                and events - kept_at >= EVERY + EVERY_A_HOLDER * holders
+            ):
                 kept_at = events
                 self._keep(projection)
             if not done % 1000 or done == total:

@@ -45,8 +45,10 @@ class CellFold(NamedTuple):
 
 def folds_of(world, times) -> list[CellFold]:
     """A :class:`CellFold` for each cell; ``times`` has the time of each cell's position."""
-    return [CellFold(cell, one.position, times.get(cell), state_digest(one), len(one.hosts))
-            for cell, one in sorted(world.projections.items())]
+    return [
+        CellFold(cell, one.position, times.get(cell), state_digest(one), len(one.hosts))
+        for cell, one in sorted(world.projections.items())
+    ]
 
 
 def status_of(host) -> tuple[str, str | None]:
@@ -65,8 +67,9 @@ def counts_of(hosts) -> dict[str, int]:
     """How many of some hosts are up, disabled, forced down and lost; each is counted once."""
     counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
     for host in hosts:
-        counts[LOST if host.lost else FORCED_DOWN if host.status.forced_down
-               else DISABLED if host.status.disabled else UP] += 1
+        counts[
+            LOST if host.lost else FORCED_DOWN if host.status.forced_down else DISABLED if host.status.disabled else UP
+        ] += 1
     return counts
 
 
@@ -76,7 +79,8 @@ def counted(counts) -> str:
     if not total:
         return "no hosts"
     return f"{total} host{'' if total == 1 else 's'}: " + ", ".join(
-        f"{count} {name}" for name, count in counts.items() if count or name == UP)
+        f"{count} {name}" for name, count in counts.items() if count or name == UP
+    )
 
 
 def wanted(name: str, patterns) -> bool:
@@ -87,13 +91,19 @@ def wanted(name: str, patterns) -> bool:
 def named_hosts(world, patterns) -> list[tuple[str, object]]:
     """(cell, Host) of all hosts that some names or globs mean, by cell and name. NovaSchedError for one
     that means none."""
-    found = [(cell, host) for cell, projection in sorted(world.projections.items())
-             for _, host in sorted(projection.hosts.items()) if wanted(host.name, patterns)]
+    found = [
+        (cell, host)
+        for cell, projection in sorted(world.projections.items())
+        for _, host in sorted(projection.hosts.items())
+        if wanted(host.name, patterns)
+    ]
     for pattern in patterns:
         if not any(wanted(host.name, [pattern]) for _, host in found):
-            raise errors.NovaSchedError(f"there is no host {pattern!r} in "
-                                        f"{', '.join(sorted(world.projections)) or 'any log'} at that moment; "
-                                        "name another host or moment, or a glob like 'host-*'")
+            raise errors.NovaSchedError(
+                f"there is no host {pattern!r} in "
+                f"{', '.join(sorted(world.projections)) or 'any log'} at that moment; "
+                "name another host or moment, or a glob like 'host-*'"
+            )
     return found
 
 
@@ -105,18 +115,21 @@ class Sums:
         self.used, self.capacity = (self._summed(table, getattr(table, name)) for name in ("used", "capacity"))
 
     def _summed(self, table, column):
-        column = column[:len(self.classes), :table.count]
+        column = column[: len(self.classes), : table.count]
         if not table.nested_rows:
             return column
-        summed, taken = np.zeros_like(column), np.flatnonzero(table.root[:table.count] >= 0)
+        summed, taken = np.zeros_like(column), np.flatnonzero(table.root[: table.count] >= 0)
         for number in range(len(self.classes)):
             np.add.at(summed[number], table.root[taken], column[number, taken])
         return summed
 
     def of(self, root: int) -> dict:
         """Resource class -> (used, capacity) of one host, of the classes that it has."""
-        return {name: (int(self.used[number, root]), int(self.capacity[number, root]))
-                for number, name in enumerate(self.classes) if self.capacity[number, root] or self.used[number, root]}
+        return {
+            name: (int(self.used[number, root]), int(self.capacity[number, root]))
+            for number, name in enumerate(self.classes)
+            if self.capacity[number, root] or self.used[number, root]
+        }
 
 
 def rows_of(world, hosts, default_zone: str = "nova"):
@@ -125,8 +138,16 @@ def rows_of(world, hosts, default_zone: str = "nova"):
     for cell, host in hosts:
         tracked = world.projections[cell].tracked.of(host.name)
         held = {entry.instance_uuid for entry in host.entries.values()}
-        yield HostRow(cell, host.name, *status_of(host), len(host.entries), len(tracked.keys() - held),
-                      sums.of(host.root), zones[host.root], tuple(names.get(host.name, ())))
+        yield HostRow(
+            cell,
+            host.name,
+            *status_of(host),
+            len(host.entries),
+            len(tracked.keys() - held),
+            sums.of(host.root),
+            zones[host.root],
+            tuple(names.get(host.name, ())),
+        )
 
 
 def aggregates_by_host(table) -> dict[str, list[str]]:
@@ -140,74 +161,133 @@ def aggregates_by_host(table) -> dict[str, list[str]]:
 
 # --- everything of one host ------------------------------------------------------------------------------------------
 
+
 def details_of(world, cell: str, host, times) -> dict:
     """Everything of one host as plain values; ``times`` gives position -> time of its instances' records."""
     table, projection = world.table, world.projections[cell]
     inventory = events.thaw("HostInventory", host.inventory)
     row = next(rows_of(world, [(cell, host)]))
     return {
-        "cell": cell, "host": host.name, "status": row.status, "reason": row.reason, "lost": host.lost,
-        "disabled": host.status.disabled, "disabled_reason": host.status.disabled_reason,
-        "forced_down": host.status.forced_down, "num_io_ops": host.status.num_io_ops,
-        "failed_builds": host.status.failed_builds, "metrics": dict(sorted(host.status.metrics.items())),
-        "server": host.server, "node": inventory.nodename, "ip": inventory.host_ip, "zone": row.zone,
+        "cell": cell,
+        "host": host.name,
+        "status": row.status,
+        "reason": row.reason,
+        "lost": host.lost,
+        "disabled": host.status.disabled,
+        "disabled_reason": host.status.disabled_reason,
+        "forced_down": host.status.forced_down,
+        "num_io_ops": host.status.num_io_ops,
+        "failed_builds": host.status.failed_builds,
+        "metrics": dict(sorted(host.status.metrics.items())),
+        "server": host.server,
+        "node": inventory.nodename,
+        "ip": inventory.host_ip,
+        "zone": row.zone,
         "hypervisor": {"type": inventory.hypervisor_type, "version": inventory.hypervisor_version},
-        "aggregates": [{"uuid": one.uuid, "name": one.name, "metadata": dict(sorted(one.metadata.items()))}
-                       for _, one in sorted(table.aggregates.items()) if host.name in one.hosts],
+        "aggregates": [
+            {"uuid": one.uuid, "name": one.name, "metadata": dict(sorted(one.metadata.items()))}
+            for _, one in sorted(table.aggregates.items())
+            if host.name in one.hosts
+        ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
-        "numa_nodes": _numa_nodes(table.row_devices[host.root]), "pci_pools": _pci_pools(table.row_devices[host.root]),
-        "instances": [_instance(entry, times) for entry in sorted(host.entries.values(), key=lambda one: (
-            one.position, one.consumer_uuid))],
-        "tracked_only": sorted(projection.tracked.of(host.name).keys()
-                               - {one.instance_uuid for one in host.entries.values()}),
-        "digest": f"{host.digest():016x}"}
+        "numa_nodes": _numa_nodes(table.row_devices[host.root]),
+        "pci_pools": _pci_pools(table.row_devices[host.root]),
+        "instances": [
+            _instance(entry, times)
+            for entry in sorted(host.entries.values(), key=lambda one: (one.position, one.consumer_uuid))
+        ],
+        "tracked_only": sorted(
+            projection.tracked.of(host.name).keys() - {one.instance_uuid for one in host.entries.values()}
+        ),
+        "digest": f"{host.digest():016x}",
+    }
 
 
 def _provider(table, row):
     parent = int(table.parent[row])
     return {
-        "uuid": table.uuids[row], "name": table.provider_names[row],
+        "uuid": table.uuids[row],
+        "name": table.provider_names[row],
         "parent": None if parent < 0 else table.uuids[parent],
-        "inventories": [{
-            "resource_class": name, **{key: int(getattr(table, key)[number, row]) for key in (
-                "total", "reserved", "used", "free", "capacity", "min_unit", "max_unit", "step_size")},
-            "allocation_ratio": float(table.ratio[number, row])}
+        "inventories": [
+            {
+                "resource_class": name,
+                **{
+                    key: int(getattr(table, key)[number, row])
+                    for key in ("total", "reserved", "used", "free", "capacity", "min_unit", "max_unit", "step_size")
+                },
+                "allocation_ratio": float(table.ratio[number, row]),
+            }
             for name, number in sorted((name, number) for number, name in enumerate(table.classes.values))
-            if table.step_size[number, row]],
+            if table.step_size[number, row]
+        ],
         "traits": sorted(name for name in table.traits.values if table.row_has_trait(name, row)),
-        "aggregates": list(table.row_aggregates[row])}
+        "aggregates": list(table.row_aggregates[row]),
+    }
 
 
 def _numa_nodes(devices):
     if devices is None:
         return []
-    return [{
-        "node": cell.id, "socket": cell.socket, "shared_cpus": len(cell.shared_cpus), "shared_used": use.shared_cpus,
-        "dedicated_cpus": sorted(cell.dedicated_cpus), "pinned": sorted(use.pinned),
-        "free_cpus": sorted(set(cell.dedicated_cpus) - use.pinned), "memory_mb": cell.memory_mb,
-        "memory_used_mb": use.memory_mb,
-        "pages": [{"size_kb": one.size_kb, "total": one.total, "reserved": one.reserved, "used": used,
-                   "free": one.total - one.reserved - used} for one, used in zip(cell.pages, use.pages, strict=True)],
-        "physnets": list(cell.physnets)} for cell, use in zip(devices.cells, devices.cell_uses, strict=True)]
+    return [
+        {
+            "node": cell.id,
+            "socket": cell.socket,
+            "shared_cpus": len(cell.shared_cpus),
+            "shared_used": use.shared_cpus,
+            "dedicated_cpus": sorted(cell.dedicated_cpus),
+            "pinned": sorted(use.pinned),
+            "free_cpus": sorted(set(cell.dedicated_cpus) - use.pinned),
+            "memory_mb": cell.memory_mb,
+            "memory_used_mb": use.memory_mb,
+            "pages": [
+                {
+                    "size_kb": one.size_kb,
+                    "total": one.total,
+                    "reserved": one.reserved,
+                    "used": used,
+                    "free": one.total - one.reserved - used,
+                }
+                for one, used in zip(cell.pages, use.pages, strict=True)
+            ],
+            "physnets": list(cell.physnets),
+        }
+        for cell, use in zip(devices.cells, devices.cell_uses, strict=True)
+    ]
 
 
 def _pci_pools(devices):
     if devices is None:
         return []
-    return [{"vendor_id": pool.vendor_id, "product_id": pool.product_id, "numa_node": pool.numa_node,
-             "tags": dict(sorted(pool.tags.items())), "total": pool.count, "used": devices.pool_uses[number],
-             "free": devices.free_in_pool(number)} for number, pool in enumerate(devices.pools)]
+    return [
+        {
+            "vendor_id": pool.vendor_id,
+            "product_id": pool.product_id,
+            "numa_node": pool.numa_node,
+            "tags": dict(sorted(pool.tags.items())),
+            "total": pool.count,
+            "used": devices.pool_uses[number],
+            "free": devices.free_in_pool(number),
+        }
+        for number, pool in enumerate(devices.pools)
+    ]
 
 
 def _instance(entry, times):
     guest = None if entry.guest is None else guest_of(entry.guest)
     return {
-        "instance": entry.instance_uuid, "consumer": entry.consumer_uuid, "project": entry.project_id,
-        "state": entry.state, "since_position": entry.position, "since": times.get(entry.position),
-        "claim": entry.claim_uuid, "resources": amounts_of(entry.allocations),
+        "instance": entry.instance_uuid,
+        "consumer": entry.consumer_uuid,
+        "project": entry.project_id,
+        "state": entry.state,
+        "since_position": entry.position,
+        "since": times.get(entry.position),
+        "claim": entry.claim_uuid,
+        "resources": amounts_of(entry.allocations),
         "rule": entry.rule and dict(entry.rule._asdict()),
         "pins": [pin for use in guest.numa for pin in map(list, use.pins)] if guest else [],
-        "pci": sum(use.count for use in guest.pci) if guest else 0}
+        "pci": sum(use.count for use in guest.pci) if guest else 0,
+    }
 
 
 def amounts_of(allocations) -> dict[str, int]:

@@ -37,11 +37,24 @@ def instances_of(projection) -> list[InstanceRow]:
     for host in projection.hosts.values():
         for entry in host.entries.values():
             held.add((host.name, entry.instance_uuid))
-            rows.append(InstanceRow(entry.instance_uuid, projection.cell, host.name, entry.project_id, entry.state,
-                                    entry.position, entry.consumer_uuid, amounts_of(entry.allocations)))
+            rows.append(
+                InstanceRow(
+                    entry.instance_uuid,
+                    projection.cell,
+                    host.name,
+                    entry.project_id,
+                    entry.state,
+                    entry.position,
+                    entry.consumer_uuid,
+                    amounts_of(entry.allocations),
+                )
+            )
     for host, of_host in projection.tracked.by_host.items():
-        rows += [InstanceRow(uuid, projection.cell, host, None, TRACKED, None, uuid, {})
-                 for uuid in of_host if (host, uuid) not in held]
+        rows += [
+            InstanceRow(uuid, projection.cell, host, None, TRACKED, None, uuid, {})
+            for uuid in of_host
+            if (host, uuid) not in held
+        ]
     return rows
 
 

@@ -73,11 +73,14 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             history.progress(cell, position - first + 1, bounds.last - first + 1)
     digest, breaches = state_digest(projection), []
     if other is not None and state_digest(other) != digest:
-        breaches.append(f"{cell}: folded from a snapshot at {middle} the state is {state_digest(other)}, "
-                        f"from the beginning {digest}")
+        breaches.append(
+            f"{cell}: folded from a snapshot at {middle} the state is {state_digest(other)}, "
+            f"from the beginning {digest}"
+        )
     if audit is not None:
-        breaches += [f"{cell} {one}" for one in (*audit.cells[cell].over_commitments,
-                                                 *audit.cells[cell].group_breaches)]
+        breaches += [
+            f"{cell} {one}" for one in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
+        ]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
 
 

@@ -145,8 +145,9 @@ class Live:
     def _forget(self, now_ns):
         for cell, seconds in self._seconds.items():
             if len(seconds) > self.window_s:
-                self._seconds[cell] = {at: one for at, one in seconds.items()
-                                       if at > now_ns // SECOND_NS - self.window_s}
+                self._seconds[cell] = {
+                    at: one for at, one in seconds.items() if at > now_ns // SECOND_NS - self.window_s
+                }
 
     def _count(self, second, cell, position, event):
         second.events += 1
@@ -183,9 +184,17 @@ class Live:
             recent = [one for at, one in seconds.items() if now - RATE_S <= at < now]
             decided = sum(found[0] for one in recent for found in one.schedulers.values())
             position, last = self._positions[cell], self._ends[cell]
-            cells.append(CellView(cell, position, last,
-                                  0 if last is None else last - (-1 if position is None else position),
-                                  sum(one.events for one in recent) / RATE_S, decided / RATE_S, self._down[cell]))
+            cells.append(
+                CellView(
+                    cell,
+                    position,
+                    last,
+                    0 if last is None else last - (-1 if position is None else position),
+                    sum(one.events for one in recent) / RATE_S,
+                    decided / RATE_S,
+                    self._down[cell],
+                )
+            )
             if only not in (None, cell):
                 continue
             for one in seconds.values():
@@ -204,13 +213,24 @@ class Live:
                 heard[name] = max(heard.get(name) or 0, at_ns or 0) or None
         made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
         return View(
-            now_ns, self.window_s, tuple(cells), sum(one.events_s for one in shown),
-            sum(one.decisions_s for one in shown), made, made - refused, refused, latency.facts(1e6),
-            tuple(_most(reasons, most)), tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
-            tuple(SchedulerView(name, found[0], found[1], found[2].facts(1e6)["p50"], self._lags.get(name))
-                  for name, found in sorted(schedulers.items())),
+            now_ns,
+            self.window_s,
+            tuple(cells),
+            sum(one.events_s for one in shown),
+            sum(one.decisions_s for one in shown),
+            made,
+            made - refused,
+            refused,
+            latency.facts(1e6),
+            tuple(_most(reasons, most)),
+            tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
+            tuple(
+                SchedulerView(name, found[0], found[1], found[2].facts(1e6)["p50"], self._lags.get(name))
+                for name, found in sorted(schedulers.items())
+            ),
             {cell: self._counts(cell) for cell in sorted(self._states) if only in (None, cell)},
-            tuple(sorted(heard.items())))
+            tuple(sorted(heard.items())),
+        )
 
 
 def _most(counter, most):

@@ -18,9 +18,14 @@ def stranded(free: dict, total: dict, least: dict) -> dict:
     for left in free.values():
         if any(left.get(resource_class, 0) < amount for resource_class, amount in least.items()):
             lost.update({resource_class: amount for resource_class, amount in left.items() if amount > 0})
-    return {resource_class: {"amount": lost[resource_class],
-                             "share": round(lost[resource_class] / total[resource_class], 4)}
-            for resource_class in sorted(total) if total[resource_class]}
+    return {
+        resource_class: {
+            "amount": lost[resource_class],
+            "share": round(lost[resource_class] / total[resource_class], 4),
+        }
+        for resource_class in sorted(total)
+        if total[resource_class]
+    }
 
 
 def stranded_in(table, least: dict) -> dict:
@@ -49,19 +54,19 @@ class Use(NamedTuple):
 def use_of(table, least: dict) -> Use:
     """The Use of a host table; ``least`` as in :func:`stranded`, whose amount of VCPUs this is."""
     index = table.classes.get(VCPU)
-    used = 0 if index < 0 else int(table.used[index, :table.count].sum())
+    used = 0 if index < 0 else int(table.used[index, : table.count].sum())
     return Use(used, int((table.num_instances[table.roots()] > 0).sum()), _stranded_vcpus(table, least))
 
 
 def _stranded_vcpus(table, least):
     wanted = [(table.classes.get(name), amount) for name, amount in sorted(least.items())]
-    wanted = [(index, amount) for index, amount in wanted if index >= 0 and table.capacity[index, :table.count].any()]
+    wanted = [(index, amount) for index, amount in wanted if index >= 0 and table.capacity[index, : table.count].any()]
     vcpus = table.classes.get(VCPU)
     if vcpus < 0 or VCPU not in least:
         return 0
     indexes = [index for index, _ in wanted]
-    capacity = table.capacity[indexes, :table.count]
-    free = np.where(capacity > 0, capacity - table.used[indexes, :table.count], 0)
+    capacity = table.capacity[indexes, : table.count]
+    free = np.where(capacity > 0, capacity - table.used[indexes, : table.count], 0)
     lost = (free < np.array([[amount] for _, amount in wanted])).any(axis=0)
     return int(free[indexes.index(vcpus), lost].clip(0).sum()) if vcpus in indexes else 0
 
@@ -71,5 +76,5 @@ def fill_of(table, resource_class: str = "VCPU") -> float:
     index = table.classes.get(resource_class)
     if index < 0:
         return 0.0
-    capacity = int(table.capacity[index, :table.count].sum())
-    return int(table.used[index, :table.count].sum()) / capacity if capacity else 0.0
+    capacity = int(table.capacity[index, : table.count].sum())
+    return int(table.used[index, : table.count].sum()) / capacity if capacity else 0.0

@@ -7,7 +7,7 @@ and so a position that is found by time is right to within that.
 """
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from rpc_api import codec, errors
@@ -22,8 +22,10 @@ _AGO = re.compile(r"-((?:\d+(?:\.\d+)?(?:ms|[smhdw]))+)")
 _AGO_PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _POSITION = re.compile(r"(?:([^:@/\s]+):)?(\d{1,18}|first|last)")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?")
-WANTED = ("wanted a position (1200, cell1:1200, first, last) or a time (2026-11-21T12:03:05Z, 12:03, "
-          "-15m, yesterday, now, @1763726585)")
+WANTED = (
+    "wanted a position (1200, cell1:1200, first, last) or a time (2026-11-21T12:03:05Z, 12:03, "
+    "-15m, yesterday, now, @1763726585)"
+)
 
 
 class Moment(NamedTuple):
@@ -52,13 +54,14 @@ def parse_time(text: str, now_ns: int) -> int:
     """Read a time in nanoseconds since 1970; UsageError for a text that is none."""
     at_ns = _time_of(text, now_ns)
     if at_ns is None:
-        raise errors.UsageError(f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, "
-                                "now or @1763726585")
+        raise errors.UsageError(
+            f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now or @1763726585"
+        )
     return at_ns
 
 
 def _time_of(text, now_ns):
-    now = datetime.fromtimestamp(now_ns / 1e9, timezone.utc)
+    now = datetime.fromtimestamp(now_ns / 1e9, UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     ago = _AGO.fullmatch(text)
     if ago:
@@ -78,13 +81,13 @@ def _time_of(text, now_ns):
         return None
     try:
         at = datetime.fromisoformat(text)
-        return _ns_of(at if at.tzinfo else at.replace(tzinfo=timezone.utc))
+        return _ns_of(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
 
 
 def _ns_of(at):
-    since = at - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * SECOND_NS + since.microseconds * 1000
 
 
@@ -95,8 +98,10 @@ def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
     times = text.startswith("@")
     parts = _range_parts(text[1:] if times else text, times, now_ns)
     if parts is None:
-        raise errors.UsageError(f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, "
-                                "or times as @-2h:-1h or @12:00..13:00")
+        raise errors.UsageError(
+            f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, "
+            "or times as @-2h:-1h or @12:00..13:00"
+        )
     first, last = parts
     if first and last and (_both(first.at_ns, last.at_ns) or _both(first.position, last.position)):
         raise errors.UsageError(f"the range {text} ends before it begins; mend it")
@@ -110,15 +115,17 @@ def _both(first, last):
 def _range_parts(text, times, now_ns):
     if not times:
         found = re.fullmatch(
-                r"(?:((?!first:|last:)[^:@/\s\d][^:@/\s]*):)?(\d{1,18}|first|last)?(:(\d{1,18}|first|last)?)?", text)
+            r"(?:((?!first:|last:)[^:@/\s\d][^:@/\s]*):)?(\d{1,18}|first|last)?(:(\d{1,18}|first|last)?)?", text
+        )
         if not found or not (found[2] or found[4]):
             return None
         first, last = (found[2], found[4] if found[3] else found[2])
         return tuple(one and Moment(text, found[1], int(one) if one.isdigit() else one) for one in (first, last))
-    for first, last in ([text.split("..", 1)] if ".." in text else _halves(text)):
+    for first, last in [text.split("..", 1)] if ".." in text else _halves(text):
         # (A bare number is seconds since 1970 only where it cannot be an hour.)
-        parsed = [_time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns)
-                  for one in (first, last)]
+        parsed = [
+            _time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns) for one in (first, last)
+        ]
         if (first or last) and all(at is not None or not one for at, one in zip(parsed, (first, last), strict=True)):
             return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
     return None
@@ -126,7 +133,7 @@ def _range_parts(text, times, now_ns):
 
 def _halves(text):
     """All ways to cut a text at a colon, and the whole of it as a beginning."""
-    yield from ((text[:place], text[place + 1:]) for place, one in enumerate(text) if one == ":")
+    yield from ((text[:place], text[place + 1 :]) for place, one in enumerate(text) if one == ":")
     yield text, ""
 
 
@@ -134,7 +141,7 @@ def stamp(at_ns: int | None) -> str:
     """A time (nanoseconds since 1970) for people and for programs: UTC, to the millisecond."""
     if at_ns is None:
         return "-"
-    at = datetime.fromtimestamp(at_ns // 1_000_000_000, timezone.utc)
+    at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ns // 1_000_000 % 1000:03}Z"
 
 
@@ -164,8 +171,10 @@ def next_time(log, position, end):
         while reader.position < end:
             records = reader.read(1, READ_TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
-                                            f"{READ_TIMEOUT:.0f} s; see to its broker")
+                raise errors.LogUnavailable(
+                    f"the record {reader.position} of {log.url} did not come within "
+                    f"{READ_TIMEOUT:.0f} s; see to its broker"
+                )
             found_ns = time_of(codec.decode_record(records[0].payload, records[0].account).events)
             if found_ns is not None:
                 return records[0].position, found_ns
@@ -185,8 +194,10 @@ def resolve(moment: Moment, source) -> dict[str, int]:
     cell, log = source.one(moment.cell, f"the position {moment.text}")
     position = _position_in(cell, log, moment)
     at_ns = next_time(log, position, log.bounds().last + 1)[1]
-    return {other: position if other == cell else log.bounds().last if at_ns is None else position_at(log, at_ns)
-            for other, log in source.logs.items()}
+    return {
+        other: position if other == cell else log.bounds().last if at_ns is None else position_at(log, at_ns)
+        for other, log in source.logs.items()
+    }
 
 
 class Span(NamedTuple):
@@ -205,18 +216,24 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
     with ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
     """
     first, last = ends
-    named = next((one for one in ends if one is not None and one.at_ns is None
-                  and (one.cell is not None or one.position not in ("first", "last"))), None)
+    named = next(
+        (
+            one
+            for one in ends
+            if one is not None and one.at_ns is None and (one.cell is not None or one.position not in ("first", "last"))
+        ),
+        None,
+    )
     logs = source.logs if named is None else dict([source.one(named.cell, f"the range {named.text}")])
     found, gaps = {}, []
     for cell, log in logs.items():
         bounds = log.bounds()
         begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
         asked = [one.position for one in ends if one is not None and type(one.position) is int]
-        for wrong, text in ((asked and min(asked) < bounds.first,
-                             f"begins at position {bounds.first}, got {min(asked, default=0)}"),
-                            (asked and max(asked) > bounds.last,
-                             f"ends at position {bounds.last}, got {max(asked, default=0)}")):
+        for wrong, text in (
+            (asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
+            (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}"),
+        ):
             if wrong:
                 gaps.append(errors.LogGap(f"the log of {cell} {text}; what it holds of the range is shown"))
         found[cell] = Span(max(begin, bounds.first), min(end, bounds.last))
@@ -246,9 +263,13 @@ def _position_in(cell, log, moment):
     if moment.position == "last":
         return bounds.last
     if moment.position < bounds.first:
-        raise errors.PositionTruncated(f"the log of {cell} begins at position {bounds.first}, got {moment.position}; "
-                                       "name a later one, or a log that still holds it")
+        raise errors.PositionTruncated(
+            f"the log of {cell} begins at position {bounds.first}, got {moment.position}; "
+            "name a later one, or a log that still holds it"
+        )
     if moment.position > bounds.last:
-        raise errors.PositionAhead(f"the log of {cell} ends at position {bounds.last}, got {moment.position}; "
-                                   "name an earlier one, or see whether the log was re-created")
+        raise errors.PositionAhead(
+            f"the log of {cell} ends at position {bounds.last}, got {moment.position}; "
+            "name an earlier one, or see whether the log was re-created"
+        )
     return moment.position

@@ -36,12 +36,19 @@ def completed(catalogue: Catalogue, options: dict) -> tuple[Catalogue, tuple, tu
     """(The catalogue with something in the place of each filter and weigher that the options of a policy name and it
     has not, the names of those filters, the names of those weighers)."""
     filters = _lacking(options.get("enabled_filters", ()), catalogue.filters)
-    weighers = _lacking((one[0] for one in options.get("weighers", ()) if isinstance(one, list) and one),
-                        catalogue.weighers)
+    weighers = _lacking(
+        (one[0] for one in options.get("weighers", ()) if isinstance(one, list) and one), catalogue.weighers
+    )
     if not filters and not weighers:
         return catalogue, (), ()
-    return Catalogue({**catalogue.filters, **{name: FilterNotLoaded(name) for name in filters}},
-                     {**catalogue.weighers, **{name: WeigherNotLoaded(name) for name in weighers}}), filters, weighers
+    return (
+        Catalogue(
+            {**catalogue.filters, **{name: FilterNotLoaded(name) for name in filters}},
+            {**catalogue.weighers, **{name: WeigherNotLoaded(name) for name in weighers}},
+        ),
+        filters,
+        weighers,
+    )
 
 
 def _lacking(names, known):
@@ -50,6 +57,9 @@ def _lacking(names, known):
 
 def words_for(filters, weighers) -> str:
     """``the filter A and the weighers B, C``."""
-    parts = [f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"
-             for kind, names in (("filter", filters), ("weigher", weighers)) if names]
+    parts = [
+        f"the {kind}{'s' if len(names) > 1 else ''} {', '.join(names)}"
+        for kind, names in (("filter", filters), ("weigher", weighers))
+        if names
+    ]
     return " and ".join(parts)

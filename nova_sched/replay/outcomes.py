@@ -80,6 +80,7 @@ class Outcomes:
         def watch(one, record, outcomes, noted):
             if one >= position:
                 self._note(cell, one, outcomes)
+
         self._history.forward(world, cell, position + AHEAD, watch)
 
     def _note(self, cell, position, outcomes):

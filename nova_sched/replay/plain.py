@@ -8,9 +8,12 @@ def plain(value):
     """A record as dictionaries, lists and scalars; packed parts are unpacked, and what cannot be is shown as bytes."""
     if hasattr(value, "schema"):
         schema = value.schema.fields
-        return {name: _unpacked(schema[name].objname, item)
-                if isinstance(schema[name], PackedObjectField) and item is not None
-                else plain(item) for name, item in value._asdict().items()}
+        return {
+            name: _unpacked(schema[name].objname, item)
+            if isinstance(schema[name], PackedObjectField) and item is not None
+            else plain(item)
+            for name, item in value._asdict().items()
+        }
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -71,8 +71,9 @@ class PolicyBook:
             if blake2b(pack(options), digest_size=8).hexdigest() != data.digest:
                 raise ValueError
         except (ValueError, RecursionError, errors.NovaSchedError):
-            self.unusable.setdefault(data.digest, f"is {where} with options that are not those of its digest; "
-                                                  "see who adopted it")
+            self.unusable.setdefault(
+                data.digest, f"is {where} with options that are not those of its digest; see who adopted it"
+            )
             return
         try:
             catalogue, filters, weighers = completed(self.catalogue, options)
@@ -109,8 +110,10 @@ class PolicyBook:
             return "is in none of the logs named; name that of cell0 too"
         first = log.bounds().first
         if first > 0:
-            return (f"is in none of the logs named: that of cell0 begins at position {first}, what was before is "
-                    "removed; name an exported file that holds it")
+            return (
+                f"is in none of the logs named: that of cell0 begins at position {first}, what was before is "
+                "removed; name an exported file that holds it"
+            )
         return "is in none of the logs named, although that of cell0 is whole; see whether it is the log of this cloud"
 
 
@@ -125,12 +128,15 @@ def _why_not(options, fault):
     """Why options that a scheduler adopted cannot be used here."""
     newer = sorted(options.keys() - {one.name for one in fields(Policy)})
     if newer:
-        return (f"it has the option {newer[0]!r}, which this version of nova_sched does not know; use the version of "
-                "the scheduler that adopted it")
+        return (
+            f"it has the option {newer[0]!r}, which this version of nova_sched does not know; use the version of "
+            "the scheduler that adopted it"
+        )
     return str(fault)
 
 
 # --- what changed ---------------------------------------------------------------------------------------------------
+
 
 class PolicyTrail:
     """What each service adopted before: the policies of some logs, each log read once as far as it is asked about."""
@@ -144,8 +150,11 @@ class PolicyTrail:
         """The PolicyAdopted of a service before one that stands at (position, index) of a cell's log; None where the
         log holds none."""
         self._read_to(cell, position)
-        earlier = (data for at, number, whose, data in reversed(self._found[cell])
-                   if whose == producer and (at, number) < (position, index))
+        earlier = (
+            data
+            for at, number, whose, data in reversed(self._found[cell])
+            if whose == producer and (at, number) < (position, index)
+        )
         return next(earlier, None)
 
     def _read_to(self, cell, position):
@@ -168,17 +177,24 @@ def differences(before: str | None, after: str) -> list[str]:
         old = _options_in(before if before is not None else Policy().to_json())
         new = _options_in(after)
     except (ValueError, RecursionError) as fault:
-        raise errors.InvalidEvent(f"the options of a policy cannot be read ({fault!s:.200}); see who adopted "
-                                  "it") from None
-    return [_difference(name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name)]
+        raise errors.InvalidEvent(
+            f"the options of a policy cannot be read ({fault!s:.200}); see who adopted it"
+        ) from None
+    return [
+        _difference(name, old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _difference(name, old, new):
     if isinstance(old, list) and isinstance(new, list):
         pairs = [dict(_pair(one) for one in options) for options in (old, new)]
-        parts = [_of_one(one, *(some.get(one) for some in pairs)) for one in dict.fromkeys((*pairs[0], *pairs[1]))
-                 if pairs[0].get(one) != pairs[1].get(one)]
+        parts = [
+            _of_one(one, *(some.get(one) for some in pairs))
+            for one in dict.fromkeys((*pairs[0], *pairs[1]))
+            if pairs[0].get(one) != pairs[1].get(one)
+        ]
         return f"{name} {' '.join(parts) or 'in another order'}"
     return f"{name} {json.dumps(old)} -> {json.dumps(new)}"
 

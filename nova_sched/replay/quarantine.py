@@ -10,8 +10,21 @@ from rpc_api import errors
 from rpc_api.codec import Event
 
 #: Why an event may be set aside: by the codec, and by the fold.
-CODES = frozenset({"undecodable", "unknown-format", "too-large", "unknown-type", "newer-version", "invalid",
-                   "foreign-epoch", "not-allowed", "not-its-account", "not-its-host", "wrong-log"})
+CODES = frozenset(
+    {
+        "undecodable",
+        "unknown-format",
+        "too-large",
+        "unknown-type",
+        "newer-version",
+        "invalid",
+        "foreign-epoch",
+        "not-allowed",
+        "not-its-account",
+        "not-its-host",
+        "wrong-log",
+    }
+)
 
 
 class SetAsideEvent(NamedTuple):
@@ -43,15 +56,23 @@ def set_aside(cell: str, log):
         first = first or next((event.name for event in events), None)
         projection.fold([(position, record)])
         aside = {one.index for one in projection.quarantine}
-        at_ns = next((event.at_ns for index, event in enumerate(record.events)
-                      if isinstance(event, Event) and index not in aside and record.epoch == projection.epoch), at_ns)
+        at_ns = next(
+            (
+                event.at_ns
+                for index, event in enumerate(record.events)
+                if isinstance(event, Event) and index not in aside and record.epoch == projection.epoch
+            ),
+            at_ns,
+        )
         for one in projection.quarantine:
             yield _told(one, record.events[one.index] if record.events else None)._replace(at_ns=at_ns)
         projection.quarantine.clear()
         projection.noted.clear()
     if bounds.first > 0 and first != "LogRebased":
-        raise errors.LogGap(f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
-                            "not known; events that only count behind that are judged without it")
+        raise errors.LogGap(
+            f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
+            "not known; events that only count behind that are judged without it"
+        )
 
 
 def _told(one, event):

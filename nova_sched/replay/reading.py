@@ -18,8 +18,10 @@ def records_between(log, first: int | None = None, last: int | None = None):
         while position <= end:
             records = reader.read(min(BATCH, end - position + 1), TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, "
-                                            f"wanted all up to {end}; see to its broker")
+                raise errors.LogUnavailable(
+                    f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, "
+                    f"wanted all up to {end}; see to its broker"
+                )
             for record in records:
                 # (Where positions were left out, the last ones read may lie behind the end.)
                 if record.position > end:
@@ -74,7 +76,8 @@ def backwards(log, words, last: int):
     first, size = log.bounds().first, BATCH
     while last >= first:
         begin = max(first, last - size + 1)
-        found = [record for record in records_between(log, begin, last)
-                 if all(word in record.payload for word in words)]
+        found = [
+            record for record in records_between(log, begin, last) if all(word in record.payload for word in words)
+        ]
         yield from map(decoded, reversed(found))
         last, size = begin - 1, min(2 * size, 16 * BATCH)

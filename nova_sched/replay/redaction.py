@@ -15,11 +15,20 @@ from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.packing import pack
 
 #: Image properties of nova's own that hold a name, an owner or a free text.
-PRIVATE_PROPERTIES = frozenset({"img_owner_id", "os_admin_user", "os_command_line", "img_signature",
-                                "img_signature_certificate_uuid", "img_root_device_name"})
+PRIVATE_PROPERTIES = frozenset(
+    {
+        "img_owner_id",
+        "os_admin_user",
+        "os_command_line",
+        "img_signature",
+        "img_signature_certificate_uuid",
+        "img_root_device_name",
+    }
+)
 #: Metadata keys of aggregates that filters, weighers and request filters read; and how such keys begin or end.
-KEPT_METADATA = frozenset({"availability_zone", "domain", "instance_type", "segment_id", "max_io_ops_per_host",
-                           "max_instances_per_host"})
+KEPT_METADATA = frozenset(
+    {"availability_zone", "domain", "instance_type", "segment_id", "max_io_ops_per_host", "max_instances_per_host"}
+)
 PROJECT_KEY = "filter_tenant_id"
 _KEPT_KEY = re.compile(r"trait:.*|.*_weight_multiplier|.*_allocation_ratio", re.DOTALL)
 #: Hints whose values are uuids of instances and groups, or nova's own words.
@@ -33,8 +42,10 @@ _PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
 _ADDRESS = re.compile(r"(?<![0-9.])\d{1,3}(?:\.\d{1,3}){3}(?![0-9.])")
 #: Reasons that are nova_sched's own words: a resource class, or one that a claim was refused for.
-_OWN_REASON = re.compile(r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
-                         r"resources already)|claim refused|simulated failure")
+_OWN_REASON = re.compile(
+    r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
+    r"resources already)|claim refused|simulated failure"
+)
 
 
 class Known:
@@ -65,7 +76,8 @@ class Known:
 
 
 _SEE = {
-    "DecisionMade": Known._see_decision, "HostReported": Known._see_report,
+    "DecisionMade": Known._see_decision,
+    "HostReported": Known._see_report,
     "ClaimProposed": lambda self, data: self.ids.add(data.project_id),
     "InstanceStarted": lambda self, data: self.ids.add(data.consumer.project_id),
     "PolicyAdopted": lambda self, data: self.policies.update({data.digest: data.options}),
@@ -147,8 +159,9 @@ class Redactor:
 
     def account(self, account: str | None, producers) -> str | None:
         """An account: it stays where it says no more than its role, or a producer's name."""
-        if account is None or account in {one for producer in producers for one in (
-                producer.partition("/")[0], producer.replace("/", ".", 1))}:
+        if account is None or account in {
+            one for producer in producers for one in (producer.partition("/")[0], producer.replace("/", ".", 1))
+        }:
             return account
         return self.text(account)
 
@@ -156,8 +169,10 @@ class Redactor:
 
     def properties(self, properties: dict) -> dict:
         """Image properties: values of nova's own keys stay."""
-        return {self.key(key): self.kept(value) if self._is_open(key) else self.word(value)
-                for key, value in properties.items()}
+        return {
+            self.key(key): self.kept(value) if self._is_open(key) else self.word(value)
+            for key, value in properties.items()
+        }
 
     def _is_open(self, key):
         """Whether values under a name of an image property, or a key of metadata that may be one, stay."""
@@ -181,8 +196,11 @@ class Redactor:
             return self.address(value)
         if name == "query":
             return _ADDRESS.sub(lambda found: self.address(found[0]), self.kept(value))
-        if (name in _KEPT_HINTS or name in _UUID_HINTS and _UUID.fullmatch(value)
-                or name == "cidr" and _NETWORK.fullmatch(value)):
+        if (
+            name in _KEPT_HINTS
+            or (name in _UUID_HINTS and _UUID.fullmatch(value))
+            or (name == "cidr" and _NETWORK.fullmatch(value))
+        ):
             return value
         return self.name(value)
 
@@ -200,10 +218,12 @@ class Redactor:
     def request(self, request):
         """A SchedulingRequest."""
         return request._replace(
-            project_id=self.name(request.project_id), user_id=self.name(request.user_id),
+            project_id=self.name(request.project_id),
+            user_id=self.name(request.user_id),
             extra_specs={self.key(key): self.kept(value) for key, value in request.extra_specs.items()},
             image_properties=self.properties(request.image_properties),
-            scheduler_hints=self.hints(request.scheduler_hints))
+            scheduler_hints=self.hints(request.scheduler_hints),
+        )
 
     def _policy(self, digest_, options):
         """(Digest, options) of a policy; the digest follows the options where it was theirs."""
@@ -232,18 +252,23 @@ class Redactor:
         of = tuple(map(self.consumer, consumers.consumers))
         # A digest that was wrong stays as wrong as it was.
         change = digest.consumers_digest(of) - digest.consumers_digest(consumers.consumers)
-        return data._replace(inventory=hidden, status=status, consumers=pack(consumers._replace(consumers=of)),
-                             consumers_digest=(data.consumers_digest + change) & digest.MASK)
+        return data._replace(
+            inventory=hidden,
+            status=status,
+            consumers=pack(consumers._replace(consumers=of)),
+            consumers_digest=(data.consumers_digest + change) & digest.MASK,
+        )
 
     def _decided(self, data):
         evidence = _thawed("Evidence", data.evidence)
         if evidence is None:
             return data._replace(evidence=b"\xc1")
         # Reasons quote keys; where the same number of hosts has two of them, the summary names them by the alphabet.
-        hidden = evidence._replace(request=self.request(evidence.request),
-                                   policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
-                                   refusals=tuple(one._replace(reason=self.key(one.reason))
-                                                  for one in evidence.refusals))
+        hidden = evidence._replace(
+            request=self.request(evidence.request),
+            policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
+            refusals=tuple(one._replace(reason=self.key(one.reason)) for one in evidence.refusals),
+        )
         genuine = data.reason == _summary(evidence)
         return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
 
@@ -251,8 +276,11 @@ class Redactor:
         return data._replace(**dict(zip(("digest", "options"), self._policy(data.digest, data.options), strict=True)))
 
     def _tracked(self, data):
-        return data._replace(instances=tuple(one._replace(image_properties=self.properties(one.image_properties))
-                                             for one in data.instances))
+        return data._replace(
+            instances=tuple(
+                one._replace(image_properties=self.properties(one.image_properties)) for one in data.instances
+            )
+        )
 
     def _with_reason(self, data):
         return data._replace(reason=self.reason(data.reason))
@@ -269,14 +297,21 @@ def _digest_of(options):
 
 #: Events in which something is hidden; the rest hold names of hosts and cells, uuids and numbers alone.
 _HIDE = {
-    "HostReported": Redactor._reported, "DecisionMade": Redactor._decided, "PolicyAdopted": Redactor._adopted,
-    "InstancesTracked": Redactor._tracked, "BuildFailed": Redactor._with_reason, "ClaimReleased": Redactor._with_reason,
-    "HostLost": Redactor._with_reason, "HostRemoved": Redactor._with_reason,
+    "HostReported": Redactor._reported,
+    "DecisionMade": Redactor._decided,
+    "PolicyAdopted": Redactor._adopted,
+    "InstancesTracked": Redactor._tracked,
+    "BuildFailed": Redactor._with_reason,
+    "ClaimReleased": Redactor._with_reason,
+    "HostLost": Redactor._with_reason,
+    "HostRemoved": Redactor._with_reason,
     # (It quotes the request.)
     "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
-    "ClaimProposed": lambda self, data: data._replace(project_id=self.name(data.project_id),
-                                                      guest=self.guest(data.guest)),
+    "ClaimProposed": lambda self, data: data._replace(
+        project_id=self.name(data.project_id), guest=self.guest(data.guest)
+    ),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
-    "AggregateUpdated": lambda self, data: data._replace(name=self.key(data.name),
-                                                         metadata=self.metadata(data.metadata)),
+    "AggregateUpdated": lambda self, data: data._replace(
+        name=self.key(data.name), metadata=self.metadata(data.metadata)
+    ),
 }

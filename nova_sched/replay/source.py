@@ -56,8 +56,9 @@ class Source:
 
     def _take(self, cell, log):
         if cell in self.logs or cell in self.down:
-            raise errors.UsageError(f"the log of {cell} is named twice, the second time as {log.url}; "
-                                    "name each cell once")
+            raise errors.UsageError(
+                f"the log of {cell} is named twice, the second time as {log.url}; name each cell once"
+            )
         self.logs[cell] = log
 
     @property
@@ -81,14 +82,18 @@ class Source:
         if cell is None:
             cells = [one for one in self.logs if one != "cell0"] or list(self.logs)
             if len(cells) != 1:
-                raise errors.UsageError(f"{what} needs the name of a cell, as there are "
-                                        f"{', '.join(sorted(self.logs))}; write it as CELL:POSITION")
+                raise errors.UsageError(
+                    f"{what} needs the name of a cell, as there are "
+                    f"{', '.join(sorted(self.logs))}; write it as CELL:POSITION"
+                )
             cell = cells[0]
         if cell in self.down:
             raise self.down[cell]
         if cell not in self.logs:
-            raise errors.UsageError(f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
-                                    "cell's name, or name its log with --log")
+            raise errors.UsageError(
+                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
+                "cell's name, or name its log with --log"
+            )
         return cell, self.logs[cell]
 
 
@@ -110,9 +115,11 @@ def _path_or_url(text):
         with open(path, "rb") as file:
             begin = file.read(len(_SQLITE))
     except OSError as fault:
-        raise errors.UsageError(f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file "
-                                f"({fault.strerror}); wanted CELL=URL, URL, a file of nova-sched-replay export, "
-                                "or the output directory of a play") from None
+        raise errors.UsageError(
+            f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file "
+            f"({fault.strerror}); wanted CELL=URL, URL, a file of nova-sched-replay export, "
+            "or the output directory of a play"
+        ) from None
     if begin == _SQLITE:
         return f"sqlite:///{path.resolve()}"
     if is_archive(path):
@@ -126,12 +133,15 @@ def _of_play(directory):
         hidden = [url for url in urls.values() if ":***@" in url]
         named = [(cell, url) for cell, url in sorted(urls.items())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise errors.UsageError(f"{directory} holds no summary.json of a play that names its logs; name another "
-                                "directory, or the logs by their URLs") from None
+        raise errors.UsageError(
+            f"{directory} holds no summary.json of a play that names its logs; name another "
+            "directory, or the logs by their URLs"
+        ) from None
     if hidden:
-        raise errors.UsageError(f"the logs of {directory} are on a broker, and its password is not kept "
-                                "there; name them as "
-                                + " ".join(f"--log {cell}={url}" for cell, url in named))
+        raise errors.UsageError(
+            f"the logs of {directory} are on a broker, and its password is not kept "
+            "there; name them as " + " ".join(f"--log {cell}={url}" for cell, url in named)
+        )
     return [(cell, _beside(directory, url)) for cell, url in named]
 
 
@@ -139,13 +149,18 @@ def _beside(directory, url):
     """A log of a play that was moved with its directory is found there."""
     path = Path(url.removeprefix("sqlite:///"))
     beside = directory / path.name
-    return (f"sqlite:///{beside.resolve()}" if url.startswith("sqlite:///") and not path.exists() and beside.exists()
-            else url)
+    return (
+        f"sqlite:///{beside.resolve()}"
+        if url.startswith("sqlite:///") and not path.exists() and beside.exists()
+        else url
+    )
 
 
 def _cell_of(log):
     opening = opening_of(log)
     if opening is None or opening.cell is None:
-        raise errors.UsageError(f"the log {log.url} does not say of which cell it is"
-                                f"{'' if opening else ', it is empty'}; name it as CELL={log.url}")
+        raise errors.UsageError(
+            f"the log {log.url} does not say of which cell it is"
+            f"{'' if opening else ', it is empty'}; name it as CELL={log.url}"
+        )
     return opening.cell

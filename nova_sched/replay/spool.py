@@ -47,14 +47,32 @@ class Spool:
             known = sum(one.position for one in recorded.evidence.positions)
             self._database.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (cell, position, event.producer, event.producer_epoch, event.sequence,
-                 recorded.evidence.policy_digest, known, event.data.instance_uuid, event.data.claim_uuid,
-                 _packed(event)))
+                (
+                    cell,
+                    position,
+                    event.producer,
+                    event.producer_epoch,
+                    event.sequence,
+                    recorded.evidence.policy_digest,
+                    known,
+                    event.data.instance_uuid,
+                    event.data.claim_uuid,
+                    _packed(event),
+                ),
+            )
         elif event.name == "ClaimProposed":
             self._database.execute(
                 "INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (cell, event.producer, event.producer_epoch, event.sequence, position, event.data.claim_uuid,
-                 _packed(event)))
+                (
+                    cell,
+                    event.producer,
+                    event.producer_epoch,
+                    event.sequence,
+                    position,
+                    event.data.claim_uuid,
+                    _packed(event),
+                ),
+            )
 
     def sort(self) -> None:
         """All is put down."""
@@ -71,16 +89,23 @@ class Spool:
     def decisions(self, producer: str, digest: str):
         """Yield the :class:`~nova_sched.replay.decisions.Recorded` of one voice, by how much of the logs it knew:
         each once, whether or not it is in a log twice."""
-        yield from self._each_once(self._database.execute(
-            "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "
-            "epoch, sequence, position", (producer, digest)))
+        yield from self._each_once(
+            self._database.execute(
+                "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "
+                "epoch, sequence, position",
+                (producer, digest),
+            )
+        )
 
     def of_producer(self, producer: str):
         """As :meth:`decisions`, of one producer by whichever policy."""
-        yield from self._each_once(self._database.execute(
-            "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, "
-            "sequence, position",
-            (producer,)))
+        yield from self._each_once(
+            self._database.execute(
+                "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, "
+                "sequence, position",
+                (producer,),
+            )
+        )
 
     @staticmethod
     def _each_once(rows):
@@ -93,12 +118,21 @@ class Spool:
 
     def in_flight(self, cell: str, recorded, first: int, last: int):
         """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
-        epoch = incarnation([one for one, in self._database.execute(
-            "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer))], recorded)
+        epoch = incarnation(
+            [
+                one
+                for (one,) in self._database.execute(
+                    "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer)
+                )
+            ],
+            recorded,
+        )
         found = {}
         for sequence, packed in self._database.execute(
-                "SELECT sequence, event FROM claims WHERE cell = ? AND producer = ? AND epoch = ? AND sequence "
-                "BETWEEN ? AND ? ORDER BY sequence, position", (cell, recorded.producer, epoch, first, last)):
+            "SELECT sequence, event FROM claims WHERE cell = ? AND producer = ? AND epoch = ? AND sequence "
+            "BETWEEN ? AND ? ORDER BY sequence, position",
+            (cell, recorded.producer, epoch, first, last),
+        ):
             found.setdefault(sequence, packed)
         return [_unpacked(packed).data for packed in found.values()]
 
@@ -106,12 +140,16 @@ class Spool:
         """Yield (cell, position, instance) of the decisions that found a host, and whose claim is in no log."""
         yield from self._database.execute(
             "SELECT cell, position, instance FROM decisions WHERE claim IS NOT NULL AND NOT EXISTS "
-            "(SELECT 1 FROM claims WHERE claims.claim = decisions.claim) ORDER BY cell, position")
+            "(SELECT 1 FROM claims WHERE claims.claim = decisions.claim) ORDER BY cell, position"
+        )
 
     def instances(self, instances):
         """Which of some instances somebody decided for."""
-        return {uuid for uuid in instances if self._database.execute(
-            "SELECT 1 FROM decisions WHERE instance = ? LIMIT 1", (uuid,)).fetchone()}
+        return {
+            uuid
+            for uuid in instances
+            if self._database.execute("SELECT 1 FROM decisions WHERE instance = ? LIMIT 1", (uuid,)).fetchone()
+        }
 
 
 def _packed(event):

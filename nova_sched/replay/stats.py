@@ -26,8 +26,18 @@ _POSITIONS = events.Evidence._fields.index("positions")
 class Interval:
     """What is counted of the whole, and of each interval of it."""
 
-    __slots__ = ("claims_accepted", "claims_refused", "decisions", "events", "failed", "latency", "selected", "refused",
-                 "retried", "started")
+    __slots__ = (
+        "claims_accepted",
+        "claims_refused",
+        "decisions",
+        "events",
+        "failed",
+        "latency",
+        "refused",
+        "retried",
+        "selected",
+        "started",
+    )
 
     def __init__(self):
         self.events = self.decisions = self.selected = self.refused = self.retried = 0
@@ -69,8 +79,11 @@ class Stats:
         refused = None if outcomes is None else {one.claim_uuid: one.reason for one in outcomes}
         for event, size in zip(record.events, _sizes(payload, len(record.events)), strict=True):
             read = isinstance(event, Event)
-            for counted, key in ((self.by_type, event.name if read else SET_ASIDE), (self.by_cell, cell),
-                                 (self.by_role, event.producer.partition("/")[0] if read else SET_ASIDE)):
+            for counted, key in (
+                (self.by_type, event.name if read else SET_ASIDE),
+                (self.by_cell, cell),
+                (self.by_role, event.producer.partition("/")[0] if read else SET_ASIDE),
+            ):
                 found = counted.setdefault(key, [0, 0])
                 found[0] += 1
                 found[1] += size
@@ -95,8 +108,9 @@ class Stats:
         found = self.intervals.get(start)
         if found is None:
             if len(self.intervals) >= MAX_INTERVALS:
-                raise errors.UsageError(f"there are more than {MAX_INTERVALS} intervals; name a longer --interval, "
-                                        "or a shorter range")
+                raise errors.UsageError(
+                    f"there are more than {MAX_INTERVALS} intervals; name a longer --interval, or a shorter range"
+                )
             found = self.intervals[start] = Interval()
         return found
 
@@ -117,7 +131,7 @@ class Stats:
                 if known_cell == cell:
                     self.knowledge_lag.add(position - known - 1)
             for _, reason, hosts in () if selected else evidence[_REFUSALS]:
-                if type(reason) is not str or len(self.reasons) >= MAX_REASONS and reason not in self.reasons:
+                if type(reason) is not str or (len(self.reasons) >= MAX_REASONS and reason not in self.reasons):
                     reason = "(another)"
                 self.reasons[reason] += 1
                 self.reason_hosts[reason] += hosts
@@ -172,10 +186,13 @@ class Stats:
         ends = [end_ns for one in self.heard.values() if (end_ns := one.end_ns()) is not None]
         if not ends:
             return []
-        found = [(cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None)
-                 for cell, host in hosts]
-        return sorted((one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
-                      key=lambda one: (one[2] or 0, one[:2]))
+        found = [
+            (cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None) for cell, host in hosts
+        ]
+        return sorted(
+            (one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
+            key=lambda one: (one[2] or 0, one[:2]),
+        )
 
 
 def _sizes(payload, count):

@@ -13,8 +13,19 @@ from rpc_api.codec import Event
 #: A claim so many records behind the last one is looked at from the nearest snapshot, and not by folding all between.
 FAR = 20_000
 #: Events that say something of an instance: of the others only its host may say more.
-ABOUT = frozenset({"DecisionMade", "ClaimProposed", "ClaimReleased", "ClaimExpired", "InstanceStarted",
-                   "InstanceDeleted", "AllocationMoved", "BuildFailed", "InstancesTracked"})
+ABOUT = frozenset(
+    {
+        "DecisionMade",
+        "ClaimProposed",
+        "ClaimReleased",
+        "ClaimExpired",
+        "InstanceStarted",
+        "InstanceDeleted",
+        "AllocationMoved",
+        "BuildFailed",
+        "InstancesTracked",
+    }
+)
 
 ACCEPTED, REFUSED, UNKNOWN, ABSENT = "accepted", "refused", "not known", "not in the log"
 
@@ -56,10 +67,15 @@ def steps_of(logs, instance_uuid: str) -> list[Step]:
 
 def _named(data):
     consumer = getattr(data, "consumer", None)
-    return {getattr(data, "instance_uuid", None), getattr(data, "consumer_uuid", None),
-            getattr(consumer, "instance_uuid", None), getattr(data, "from_consumer_uuid", None),
-            getattr(data, "to_consumer_uuid", None), *(one.instance_uuid for one in getattr(data, "instances", ())),
-            *getattr(data, "gone", ())}
+    return {
+        getattr(data, "instance_uuid", None),
+        getattr(data, "consumer_uuid", None),
+        getattr(consumer, "instance_uuid", None),
+        getattr(data, "from_consumer_uuid", None),
+        getattr(data, "to_consumer_uuid", None),
+        *(one.instance_uuid for one in getattr(data, "instances", ())),
+        *getattr(data, "gone", ()),
+    }
 
 
 def fates(history, steps, decisions=()) -> dict[str, ClaimFate]:
@@ -80,6 +96,7 @@ def _fates_in(history, cell, claims, knew):
 
         def watch(position, record, settled, noted, outcomes=outcomes):
             outcomes.update((one.claim_uuid, one.reason) for one in settled)
+
         claim = step.data
         try:
             if world is None or not -1 <= step.position - world.projections[cell].position - 1 <= FAR:
@@ -106,9 +123,16 @@ def _newer(history, cell, host, recorded, claim):
         return []
     known = recorded.known[cell].position
     entries = sorted((one for one in host.entries.values() if one.position > known), key=lambda one: one.position)
-    return [event_at(history.logs[cell], cell, one.position, f"instance {one.instance_uuid} came to {host.name}",
-                     lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid)
-            for one in entries]
+    return [
+        event_at(
+            history.logs[cell],
+            cell,
+            one.position,
+            f"instance {one.instance_uuid} came to {host.name}",
+            lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid,
+        )
+        for one in entries
+    ]
 
 
 def lag(logs, recorded: Recorded) -> dict[str, int]:
@@ -122,6 +146,7 @@ def lag(logs, recorded: Recorded) -> dict[str, int]:
 
 
 # --- how it ended ---------------------------------------------------------------------------------------------------
+
 
 def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:
     """The hosts on which builds failed, and those that were given up before a build, as the claim on
@@ -161,9 +186,10 @@ def ending(decisions, steps, fates_) -> Ending:
         parts = [f"{len(built)} {'build' if len(built) == 1 else 'builds'} failed"]
         if taken:
             parts.append(f"{len(taken)} {'alternate was' if len(taken) == 1 else 'alternates were'} taken")
-        return Ending("retries-exhausted",
-                      f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; "
-                      "no alternate was left")
+        return Ending(
+            "retries-exhausted",
+            f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; no alternate was left",
+        )
     if not last.is_selected:
         return Ending("no-valid-host", "no valid host")
     if last.decision.claim_uuid is None:
@@ -173,9 +199,17 @@ def ending(decisions, steps, fates_) -> Ending:
         return Ending("claim-lost", "its claim is in no log that is named")
     if fate.verdict == REFUSED:
         return Ending("claim-refused", f"its claim was refused: {fate.reason}")
-    ended = next((step for step in later if step.name in ("ClaimReleased", "ClaimExpired")
-                  and step.data.claim_uuid == last.decision.claim_uuid), None)
+    ended = next(
+        (
+            step
+            for step in later
+            if step.name in ("ClaimReleased", "ClaimExpired") and step.data.claim_uuid == last.decision.claim_uuid
+        ),
+        None,
+    )
     if ended is not None:
-        return Ending("given-back", "its claim expired" if ended.name == "ClaimExpired" else
-                      f"its claim was released: {ended.data.reason}")
+        return Ending(
+            "given-back",
+            "its claim expired" if ended.name == "ClaimExpired" else f"its claim was released: {ended.data.reason}",
+        )
     return Ending("claimed", f"claimed on {last.decision.hosts[0]}, not started yet")

@@ -53,8 +53,11 @@ class Picker:
         return Hit(self._at_ns, self.cell, record.position, record.payload, found)
 
     def _is_in_time(self, event, record):
-        at_ns = event.at_ns if isinstance(event, codec.Event) else \
-            time_of(codec.decode_record(record.payload).events) or self._at_ns
+        at_ns = (
+            event.at_ns
+            if isinstance(event, codec.Event)
+            else time_of(codec.decode_record(record.payload).events) or self._at_ns
+        )
         return (self._since is None or at_ns >= self._since) and (self._until is None or at_ns <= self._until)
 
 
@@ -112,8 +115,10 @@ class Following:
         except errors.NovaSchedError:
             self._close()
             raise
-        self._threads = [threading.Thread(target=self._run, args=(cell, reader), name=f"tail {cell}", daemon=True)
-                         for cell, reader in self._readers.items()]
+        self._threads = [
+            threading.Thread(target=self._run, args=(cell, reader), name=f"tail {cell}", daemon=True)
+            for cell, reader in self._readers.items()
+        ]
 
     def __enter__(self):
         for thread in self._threads:

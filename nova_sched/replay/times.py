@@ -18,8 +18,11 @@ def peeked_time(payload: bytes) -> int | None:
         # [FORMAT, epoch, [[name, version, producer, producer_epoch, sequence, at_ns, ...
         if unpacker.read_array_header() == 3 and unpacker.unpack() == codec.FORMAT:
             unpacker.skip()
-            if (unpacker.read_array_header() and unpacker.read_array_header() == 7
-                    and unpacker.unpack() in codec.events.EVENTS):
+            if (
+                unpacker.read_array_header()
+                and unpacker.read_array_header() == 7
+                and unpacker.unpack() in codec.events.EVENTS
+            ):
                 for _ in range(4):
                     unpacker.skip()
                 at_ns = unpacker.unpack()
@@ -40,7 +43,7 @@ def times_of(log, positions) -> dict[int, int | None]:
         end = place
         while end + 1 < len(wanted) and wanted[end + 1] - wanted[end] <= NEAR:
             end += 1
-        times.update(_stretch(log, wanted[place], wanted[end], set(wanted[place:end + 1])))
+        times.update(_stretch(log, wanted[place], wanted[end], set(wanted[place : end + 1])))
         place = end + 1
     return times
 

@@ -103,6 +103,7 @@ def traffic_of(spool) -> Traffic:
 
 # --- as it was ------------------------------------------------------------------------------------------------------
 
+
 def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None) -> Tally:
     """What came of the traffic in the real logs."""
     tally, table = Tally(), HostTable()
@@ -125,7 +126,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
             elif event.name == "InstanceStarted":
                 started.add(data.consumer.instance_uuid)
                 tally.not_built.discard(data.consumer.instance_uuid)
-            elif event.name == "BuildFailed" and data.final or event.name == "ClaimExpired":
+            elif (event.name == "BuildFailed" and data.final) or event.name == "ClaimExpired":
                 uuid = data.instance_uuid if event.name == "BuildFailed" else data.consumer_uuid
                 if uuid in tally.placed and uuid not in started:
                     tally.not_built.add(uuid)
@@ -155,6 +156,7 @@ def top_reason(refusals):
 
 
 # --- reading logs in the order of time -------------------------------------------------------------------------------
+
 
 class Feed:
     """The records of a log with their times, one ahead."""

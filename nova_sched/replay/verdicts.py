@@ -56,8 +56,10 @@ def of_host(history, scene, row: int) -> list[Verdict]:
     request = prefiltered(scene.request, scene.table, scene.policy)
     chain = scene.policy.filters
     if isinstance(request, Refused):
-        return [Verdict(request.filter, REFUSE, request.reason, Finding(request.reason, {})),
-                *(Verdict(one.name, NOT_RUN, None, None) for one in chain)]
+        return [
+            Verdict(request.filter, REFUSE, request.reason, Finding(request.reason, {})),
+            *(Verdict(one.name, NOT_RUN, None, None) for one in chain),
+        ]
     look = Look(history, scene, row, request)
     asked = filters_for(scene.policy, request)
     verdicts = [_verdict(one, look, scene) if one in asked else Verdict(one.name, NOT_RUN, None, None) for one in chain]
@@ -87,11 +89,16 @@ def _close_look(look, scene):
 def standing(scene, row: int) -> Standing | None:
     """Where a host stands among those that pass all filters; None where it is none of them, they cannot be weighed, or
     a class that had a say in it is not loaded."""
-    if scene.silent_filters or scene.adopted is not None and scene.adopted.weighers:
+    if scene.silent_filters or (scene.adopted is not None and scene.adopted.weighers):
         return None
     request = prefiltered(scene.request, scene.table, scene.policy)
-    scope = Scope(scene.table, list(scene.world.projections.values()), scene.world.in_flight, request,
-                  scene.recorded.decision.instance_uuid)
+    scope = Scope(
+        scene.table,
+        list(scene.world.projections.values()),
+        scene.world.in_flight,
+        request,
+        scene.recorded.decision.instance_uuid,
+    )
     filtered = scene.cloud.chain.run(request, scope)
     scores, parts = weigh(scene.table, filtered.rows, request, scope, scene.policy, filtered.kept)
     places = np.flatnonzero(filtered.rows == row)
@@ -100,20 +107,31 @@ def standing(scene, row: int) -> Standing | None:
     index = int(places[0])
     evidence, decision = scene.recorded.evidence, scene.recorded.decision
     best = np.flatnonzero(scores == scores.max())
-    order = list(ranked(scores, best, lambda tied: host_keys(scene.table)[filtered.rows[tied]], evidence.seed,
-                        decision.attempt))
+    order = list(
+        ranked(scores, best, lambda tied: host_keys(scene.table)[filtered.rows[tied]], evidence.seed, decision.attempt)
+    )
     chosen = decision.hosts[0] if decision.hosts else None
     mine = scene.table.row_of_host.get(chosen)
     other = np.flatnonzero(filtered.rows == mine) if mine is not None else []
 
     def of(one):
         return [(part.name, *part.at(one)) for part in parts]
-    return Standing(int((scores > scores[index]).sum()) + 1, len(scores), int((scores == scores[index]).sum()),
-                    order.index(index) + 1, float(scores[index]), of(index), chosen,
-                    float(scores[other[0]]) if len(other) else None, of(int(other[0])) if len(other) else None)
+
+    return Standing(
+        int((scores > scores[index]).sum()) + 1,
+        len(scores),
+        int((scores == scores[index]).sum()),
+        order.index(index) + 1,
+        float(scores[index]),
+        of(index),
+        chosen,
+        float(scores[other[0]]) if len(other) else None,
+        of(int(other[0])) if len(other) else None,
+    )
 
 
 # --- all hosts ------------------------------------------------------------------------------------------------------
+
 
 def hosts_by_reason(scene) -> dict:
     """(Filter, reason) -> root rows of the hosts that were refused for it first, in the order in which the chain
@@ -122,8 +140,13 @@ def hosts_by_reason(scene) -> dict:
     roots = scene.table.roots()
     if isinstance(request, Refused):
         return {tuple(request): roots.tolist()}
-    scope = Scope(scene.table, list(scene.world.projections.values()), scene.world.in_flight, request,
-                  scene.recorded.decision.instance_uuid)
+    scope = Scope(
+        scene.table,
+        list(scene.world.projections.values()),
+        scene.world.in_flight,
+        request,
+        scene.recorded.decision.instance_uuid,
+    )
     found, left = {}, np.ones(len(roots), bool)
     chain = filters_for(scene.policy, request)
     for static in (True, False):
@@ -155,8 +178,13 @@ def nearest(history, scene, key, rows) -> tuple[str, Finding]:
         return None, Finding(reason, {})
     table = scene.table
     index = table.classes.get(reason)
-    order = sorted(rows, key=lambda row: (
-        -max(int(table.free[index, one]) for one in table.trees[row]) if index >= 0 else 0, table.host_names[row]))
+    order = sorted(
+        rows,
+        key=lambda row: (
+            -max(int(table.free[index, one]) for one in table.trees[row]) if index >= 0 else 0,
+            table.host_names[row],
+        ),
+    )
     best = None
     for row in order[:LOOKED_AT]:
         finding = causes.explain(Look(history, scene, row, request), name, reason)

@@ -4,15 +4,7 @@ scheduler and policy."""
 from typing import NamedTuple
 
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions import (
-    Difference,
-    Recorded,
-    Scene,
-    check_logs,
-    check_positions,
-    difference,
-    set_closed,
-)
+from nova_sched.replay.decisions import Difference, Recorded, Scene, check_logs, check_positions, difference, set_closed
 from nova_sched.replay.history import History
 from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.reading import decoded_records
@@ -55,8 +47,9 @@ def replay(logs, catalogue=BUILT_IN, only=None):
     with Spool() as spool:
         policies = PolicyBook(catalogue)
         spooled(logs, spool, policies)
-        yield from again(History(logs), spool, policies,
-                         lambda recorded: not only or recorded.decision.instance_uuid in only)
+        yield from again(
+            History(logs), spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only
+        )
 
 
 def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: True):
@@ -83,8 +76,12 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
 
 
 def _made_again(spool, recorded, world, policy, chain):
-    held = [claim for position in recorded.evidence.positions if position.last_in_flight
-            for claim in spool.in_flight(position.cell, recorded, position.first_in_flight, position.last_in_flight)]
+    held = [
+        claim
+        for position in recorded.evidence.positions
+        if position.last_in_flight
+        for claim in spool.in_flight(position.cell, recorded, position.first_in_flight, position.last_in_flight)
+    ]
     for claim in held:
         world.in_flight.add(claim)
     try:
@@ -114,14 +111,19 @@ class Walk:
 
         Raises LogGap where the logs do not hold what the world follows from.
         """
-        fresh = self.world is None or self.world.projections.keys() != positions.keys() or any(
-            self.world.projections[cell].position > position for cell, position in positions.items())
+        fresh = (
+            self.world is None
+            or self.world.projections.keys() != positions.keys()
+            or any(self.world.projections[cell].position > position for cell, position in positions.items())
+        )
         if fresh:
             self.world, self._ahead = None, {}
             for cell, position in positions.items():
                 if 0 <= position < self._first(cell):
-                    raise errors.LogGap(f"the log of {cell} begins behind position {position}, which the decision "
-                                        "knew it to; it was truncated since")
+                    raise errors.LogGap(
+                        f"the log of {cell} begins behind position {position}, which the decision "
+                        "knew it to; it was truncated since"
+                    )
             self.world = self.history.world_at(positions)
         for cell, position in positions.items():
             self._fold(cell, position)

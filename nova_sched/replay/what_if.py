@@ -36,8 +36,18 @@ _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"}
 class _Instance:
     """An instance of the traffic, from its first decision to its end in the real logs."""
 
-    __slots__ = ("uuid", "request_id", "group", "real_host", "real_hosts", "host", "cell", "claim_uuid", "gone",
-                 "started")
+    __slots__ = (
+        "cell",
+        "claim_uuid",
+        "gone",
+        "group",
+        "host",
+        "real_host",
+        "real_hosts",
+        "request_id",
+        "started",
+        "uuid",
+    )
 
     def __init__(self, recorded):
         self.uuid = recorded.decision.instance_uuid
@@ -89,7 +99,7 @@ class _Tape:
     def drop(self, number):
         """All have read the records before a number."""
         if number - self.base > 100:
-            del self._records[:number - self.base]
+            del self._records[: number - self.base]
             self.base = number
 
 
@@ -135,8 +145,16 @@ class Run:
     ``policies`` is a PolicyBook that knows the policies of the logs, ``spool`` has the decisions.
     """
 
-    def __init__(self, logs, policies, spool, traffic: Traffic, changes: Changes, label="what-if",
-                 progress=lambda label, done, total: None):
+    def __init__(
+        self,
+        logs,
+        policies,
+        spool,
+        traffic: Traffic,
+        changes: Changes,
+        label="what-if",
+        progress=lambda label, done, total: None,
+    ):
         self.logs = logs
         self.policies = policies
         self.traffic = traffic
@@ -162,7 +180,7 @@ class Run:
         self._policies = {}
         self._host_events = HostEvents(changes, self._decided.__contains__)
         self._tapes = {cell: _Tape() for cell in logs}
-        self._frontier = {cell: -1 for cell in logs}
+        self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
         self._current = None
         self._batch = []
@@ -199,8 +217,11 @@ class Run:
         """Make one record of a cell's log."""
         at_ns, position, record = self._feeds[cell].next
         self._busy.add(cell)
-        decisions = [recorded_of(cell, position, event) for event in record.events
-                     if isinstance(event, Event) and event.name == "DecisionMade"]
+        decisions = [
+            recorded_of(cell, position, event)
+            for event in record.events
+            if isinstance(event, Event) and event.name == "DecisionMade"
+        ]
         for one in decisions:
             for known in one.evidence.positions if one.evidence is not None else ():
                 if known.cell != cell:
@@ -282,10 +303,11 @@ class Run:
                 self._emit(cell, one)
         elif name == "AggregateUpdated":
             self._emit(cell, self._host_events.aggregate(event))
-        elif name in ("LogOpened", "AggregateDeleted") or name == "LogRebased" and not self._whole[cell]:
+        elif name in ("LogOpened", "AggregateDeleted") or (name == "LogRebased" and not self._whole[cell]):
             self._whole[cell] = True
-            self._emit(cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased"
-                       else event)
+            self._emit(
+                cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased" else event
+            )
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
@@ -358,8 +380,9 @@ class Run:
     def _give_back(self, instance):
         instance.gone = True
         if instance.claim_uuid is not None:
-            self._say(instance.cell, "conductor/what-if",
-                      events.ClaimReleased(instance.uuid, instance.claim_uuid, "left"))
+            self._say(
+                instance.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, instance.claim_uuid, "left")
+            )
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
@@ -374,8 +397,11 @@ class Run:
         scheduler.has_passed(recorded)
         before = self._decided.get(recorded.decision.instance_uuid)
         request = recorded.evidence.request
-        if (request.check_only or recorded.decision.attempt
-                or before and before.request_id == recorded.decision.request_id):
+        if (
+            request.check_only
+            or recorded.decision.attempt
+            or (before and before.request_id == recorded.decision.request_id)
+        ):
             if before is not None and recorded.is_selected:
                 self._runs_at(before, recorded.decision.hosts[0])
             return
@@ -409,8 +435,9 @@ class Run:
         request = self._request(instance, recorded.evidence.request)
         try:
             policy = self._policy(recorded)
-            decision = decide(scheduler.cloud(policy), request, instance.uuid, policy, recorded.evidence.seed,
-                              pending.attempt)
+            decision = decide(
+                scheduler.cloud(policy), request, instance.uuid, policy, recorded.evidence.seed, pending.attempt
+            )
         except (PolicyMissing, errors.PluginFault) as fault:
             self.tally.missing[str(fault)] += 1
             return
@@ -420,15 +447,22 @@ class Run:
         chosen = decision.candidates[0]
         cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
         claim = events.ClaimProposed(
-            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")), instance.uuid,
-            instance.uuid, request.request_id, request.project_id, chosen.host, chosen.assignment.allocations,
+            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")),
+            instance.uuid,
+            instance.uuid,
+            request.request_id,
+            request.project_id,
+            chosen.host,
+            chosen.assignment.allocations,
             rule_of(scheduler.table, chosen, request, instance.uuid),
-            bool(request.force_hosts or request.force_nodes), chosen.guest)
+            bool(request.force_hosts or request.force_nodes),
+            chosen.guest,
+        )
         instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
         scheduler.in_flight.add(claim)
         scheduler.pending[claim.claim_uuid] = pending
         # A voice of its own: the real one's numbers are those of other events.
-        self._say(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME:], claim)
+        self._say(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
 
     def _refuse(self, instance, reason):
         """No host for an instance: its request comes to nothing, with all instances that are placed already."""

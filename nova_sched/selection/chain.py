@@ -79,8 +79,19 @@ class _Kept:
     host (0: it passes, else the number of its reason in ``reasons``), how many hosts have each code, and the survivors:
     their ``places`` among all hosts, their rows, and their scores."""
 
-    __slots__ = ("static", "following", "codes", "counts", "reasons", "places", "rows", "scores", "version",
-                 "topology_version", "classes")
+    __slots__ = (
+        "classes",
+        "codes",
+        "counts",
+        "following",
+        "places",
+        "reasons",
+        "rows",
+        "scores",
+        "static",
+        "topology_version",
+        "version",
+    )
 
     def __init__(self, static, request):
         self.static = static
@@ -119,10 +130,12 @@ class FilterChain:
             left = None
             if one.costly:
                 left = kept.places if passes is None else kept.places[passes]
-            for refusal in one.refusals(hosts if left is None else HostView(self.table, roots[left]), request,
-                                        self.policy, scope):
-                refused = (refusal.hosts if left is None
-                           else _spread(refusal.hosts, left, len(roots))).take(kept.places)
+            for refusal in one.refusals(
+                hosts if left is None else HostView(self.table, roots[left]), request, self.policy, scope
+            ):
+                refused = (refusal.hosts if left is None else _spread(refusal.hosts, left, len(roots))).take(
+                    kept.places
+                )
                 if passes is not None:
                     refused &= passes
                 count = int(np.count_nonzero(refused))
@@ -144,8 +157,7 @@ class FilterChain:
         if sort not in self._met:
             chain = filters_for(self.policy, request)
             static = [one for one in chain if one.static]
-            self._met[sort] = _Met(static, [one for one in chain if not one.static],
-                                   seers_of(static) + self._seers)
+            self._met[sort] = _Met(static, [one for one in chain if not one.static], seers_of(static) + self._seers)
         return self._met[sort]
 
     def _static(self, request, met, roots):

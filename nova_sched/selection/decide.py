@@ -75,8 +75,9 @@ def summarize(survivors, hosts_total, refusals) -> str:
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
 
 
-def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0,
-           alternates: int = 0) -> Decision:
+def decide(
+    cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0, alternates: int = 0
+) -> Decision:
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
     request = prefiltered(request, cloud.table, policy)
     if isinstance(request, Refused):
@@ -96,9 +97,15 @@ def decide(cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt
     ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
     picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
     refusals += [(*refusal, hosts) for refusal, hosts in unfit.items()]
-    shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[:1 + SCORES_KEPT] if picked else ()
-    return Decision(tuple(picked.values()), refusals, filtered.total, len(filtered.rows) - unfit.total(), len(best),
-                    tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown))
+    shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[: 1 + SCORES_KEPT] if picked else ()
+    return Decision(
+        tuple(picked.values()),
+        refusals,
+        filtered.total,
+        len(filtered.rows) - unfit.total(),
+        len(best),
+        tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown),
+    )
 
 
 def _unweighed(table, rows, parts, policy):
@@ -179,7 +186,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     cell = table.cell[first[chosen].row]
     picked = {chosen: first.pop(chosen)}
     picked.update((index, one) for index, one in first.items() if table.cell[one.row] == cell)
-    picked = dict(list(picked.items())[:alternates + 1])
+    picked = dict(list(picked.items())[: alternates + 1])
     while len(picked) <= alternates:
         index = next(ranking, None)
         if index is None:
@@ -214,5 +221,8 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
 
 def _score_of(table, rows, scores, parts, index):
     """The HostScore of one survivor."""
-    return events.HostScore(table.host_names[rows[index]], float(scores[index]), tuple(
-        events.WeigherScore(part.name, *part.at(index)) for part in parts))
+    return events.HostScore(
+        table.host_names[rows[index]],
+        float(scores[index]),
+        tuple(events.WeigherScore(part.name, *part.at(index)) for part in parts),
+    )

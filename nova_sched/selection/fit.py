@@ -50,8 +50,9 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
     else:
         found = _Search(table, root, request, accept, serves).run()
     if found is None and request.fallback_groups:
-        return allocate(table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept,
-                        serves)
+        return allocate(
+            table, root, request._replace(groups=request.fallback_groups, fallback_groups=()), accept, serves
+        )
     return found
 
 
@@ -59,12 +60,15 @@ def _allocate_on(table, row, request):
     """As :func:`allocate` for a tree of one provider, where there is nothing to search for."""
     sums, mappings = {}, {}
     for group in request.groups:
-        if not allowed(table, row, row, group) or not group.suffix and not _has_traits(table, (row,), group):
+        if not allowed(table, row, row, group) or (not group.suffix and not _has_traits(table, (row,), group)):
             return None
         for resource_class, amount in group.resources:
             index, before = table.classes.get(resource_class), sums.get(resource_class, 0)
-            if index < 0 or not table.row_has_room(row, index, amount) or before and not _room_for_sum(
-                    table, row, index, before + amount):
+            if (
+                index < 0
+                or not table.row_has_room(row, index, amount)
+                or (before and not _room_for_sum(table, row, index, before + amount))
+            ):
                 return None
             sums[resource_class] = before + amount
         if group.suffix or group.resources:
@@ -82,8 +86,10 @@ def _room_for_sum(table, row, index, amount):
 
 def _has_traits(table, rows, group):
     """Whether some providers have the required traits of a group between them."""
-    return all(any(table.row_has_trait(trait, row) for row in rows for trait in traits)
-               for traits in (*zip(group.required_traits), *group.any_traits))
+    return all(
+        any(table.row_has_trait(trait, row) for row in rows for trait in traits)
+        for traits in (*zip(group.required_traits), *group.any_traits)
+    )
 
 
 def allowed(table, row: int, root: int, group) -> bool:
@@ -94,12 +100,13 @@ def allowed(table, row: int, root: int, group) -> bool:
             return False
     if single and not _has_traits(table, (row,), group):
         return False
-    if group.member_of and not (_in_all(table, row, group.member_of)
-                                or not single and _in_all(table, root, group.member_of)):
+    if group.member_of and not (
+        _in_all(table, row, group.member_of) or (not single and _in_all(table, root, group.member_of))
+    ):
         return False
     for uuid in group.forbidden_aggregates:
         members = table.aggregate_rows(uuid)
-        if members[row] or not single and members[root]:
+        if members[row] or (not single and members[root]):
             return False
     return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
 
@@ -158,8 +165,11 @@ class _Search:
     def _kind(self, group):
         """Groups of one kind can change places."""
         whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
-        return group._replace(suffix=""), whose, tuple(group.suffix in suffixes
-                                                       for suffixes in self.request.same_subtree)
+        return (
+            group._replace(suffix=""),
+            whose,
+            tuple(group.suffix in suffixes for suffixes in self.request.same_subtree),
+        )
 
     def _options(self, resources, rows):
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
@@ -217,8 +227,10 @@ class _Search:
 
     def _traits_together(self):
         """Providers that serve the unsuffixed group must have its traits between them."""
-        return all(group.suffix or _has_traits(self.table, self._rows_of({""}) or (self.root,), group)
-                   for group in self.request.groups)
+        return all(
+            group.suffix or _has_traits(self.table, self._rows_of({""}) or (self.root,), group)
+            for group in self.request.groups
+        )
 
     def _rows_of(self, suffixes):
         """Rows that serve some groups, as far as these are placed."""
@@ -249,8 +261,13 @@ class _Search:
 
     def _answer(self):
         uuids, classes = self.table.uuids, self.table.classes.values
-        allocations = tuple(sorted(events.Allocation(uuids[row], classes[index], amount)
-                                   for (row, index), amount in self.taken.items() if amount))
+        allocations = tuple(
+            sorted(
+                events.Allocation(uuids[row], classes[index], amount)
+                for (row, index), amount in self.taken.items()
+                if amount
+            )
+        )
         serving = {}
         for slot, row in zip(self.slots, self.rows, strict=True):
             serving.setdefault(slot.suffix, set()).add(uuids[row])

@@ -23,19 +23,31 @@ class _Group:
 
     @property
     def empty(self):
-        return not (any(self.resources.values()) or self.required or self.forbidden or self.member_of
-                    or self.forbidden_aggregates)
+        return not (
+            any(self.resources.values())
+            or self.required
+            or self.forbidden
+            or self.member_of
+            or self.forbidden_aggregates
+        )
 
     def frozen(self):
         for name, amount in self.resources.items():
             if not 0 <= amount <= MAX_AMOUNT:
-                raise errors.UsageError(f"the request asks for {amount} of {name} in the group {self.suffix!r}, "
-                                        f"wanted 0 to {MAX_AMOUNT}; mend the flavor or the port")
+                raise errors.UsageError(
+                    f"the request asks for {amount} of {name} in the group {self.suffix!r}, "
+                    f"wanted 0 to {MAX_AMOUNT}; mend the flavor or the port"
+                )
         return events.ResourceGroup(
             self.suffix,
             tuple(events.ResourceAmount(name, amount) for name, amount in self.resources.items() if amount),
-            tuple(sorted(set(self.required))), tuple(sorted(set(self.forbidden))), (),
-            tuple(self.member_of), tuple(sorted(set(self.forbidden_aggregates))), self.in_tree)
+            tuple(sorted(set(self.required))),
+            tuple(sorted(set(self.forbidden))),
+            (),
+            tuple(self.member_of),
+            tuple(sorted(set(self.forbidden_aggregates))),
+            self.in_tree,
+        )
 
 
 class Asked(NamedTuple):
@@ -57,7 +69,8 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
             raise errors.UsageError(
                 f"the extra spec {key!r:.120} names no resource class or trait of a group, wanted "
                 "resources[SUFFIX]:CLASS or trait[SUFFIX]:TRAIT with a suffix of at most 64 letters, digits, "
-                "'_' and '-'; mend the flavor")
+                "'_' and '-'; mend the flavor"
+            )
     of_flavor = len(groups) - 1
     unsuffixed = groups[""]
     if properties is not None:
@@ -79,8 +92,10 @@ def _check_subtrees(spec, suffixes):
     for subtree in spec.request_level_params.same_subtree:
         unknown = sorted({*subtree} - suffixes)
         if unknown:
-            raise errors.UsageError(f"same_subtree of the request names the resource group {unknown[0]!r}, wanted "
-                                    "suffixed groups that ask for something; mend the device profile or the port")
+            raise errors.UsageError(
+                f"same_subtree of the request names the resource group {unknown[0]!r}, wanted "
+                "suffixed groups that ask for something; mend the device profile or the port"
+            )
 
 
 def _add_extra_spec(group, kind, name, key, value):
@@ -100,11 +115,15 @@ def _add_requested(groups, requested):
     """Take over the group of a port or a device. Its suffix is who asks, and one provider satisfies it."""
     suffix = requested.requester_id
     if not suffix or suffix in groups:
-        raise errors.UsageError(f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
-                                "group of the request has; mend the port or the device profile")
+        raise errors.UsageError(
+            f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
+            "group of the request has; mend the port or the device profile"
+        )
     if not all(requested.aggregates):
-        raise errors.UsageError(f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in "
-                                "each list; mend the port or the device profile")
+        raise errors.UsageError(
+            f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in "
+            "each list; mend the port or the device profile"
+        )
     group = groups[suffix] = _Group(suffix)
     group.resources.update(sorted(requested.resources.items()))
     group.required.extend(requested.required_traits)
@@ -113,8 +132,10 @@ def _add_requested(groups, requested):
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
     if group.empty and not group.resources:
-        raise errors.UsageError(f"the resource group of {suffix} asks for nothing, wanted resources, traits or "
-                                "aggregates; mend the port or the device profile")
+        raise errors.UsageError(
+            f"the resource group of {suffix} asks for nothing, wanted resources, traits or "
+            "aggregates; mend the port or the device profile"
+        )
 
 
 def _add_flavor(groups, spec):
@@ -144,7 +165,8 @@ def _group_policy(flavor, extra_specs, groups, of_flavor):
     if policy not in ("", "none", "isolate") or (suffixed > 1 and of_flavor > 1 and not policy):
         raise errors.UsageError(
             f"the flavor {flavor.name} has group_policy {policy!r}, wanted 'none' or 'isolate' "
-            "where it has several request groups; mend its extra specs")
+            "where it has several request groups; mend its extra specs"
+        )
     if suffixed > MAX_GROUPS:
         raise errors.UsageError(f"the request has {suffixed} resource groups, wanted at most {MAX_GROUPS}; split it")
     return policy or ("none" if suffixed > 1 else "")

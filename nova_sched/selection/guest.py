@@ -16,7 +16,9 @@ _CPU_POLICIES = ("dedicated", "mixed", "shared")
 _THREAD_TRAITS = {"prefer": None, "isolate": "forbidden", "require": "required"}
 _EMULATOR_POLICIES = ("isolate", "share")
 _ENCRYPTION_TRAITS = {
-    "amd-sev": "HW_CPU_X86_AMD_SEV", "amd-sev-es": "HW_CPU_X86_AMD_SEV_ES", "amd-sev-snp": "HW_CPU_X86_AMD_SEV_SNP",
+    "amd-sev": "HW_CPU_X86_AMD_SEV",
+    "amd-sev-es": "HW_CPU_X86_AMD_SEV_ES",
+    "amd-sev-snp": "HW_CPU_X86_AMD_SEV_SNP",
     "intel-tdx": "HW_CPU_X86_INTEL_TDX",
 }
 #: Models of memory encryption for which the firmware must keep no state.
@@ -60,8 +62,10 @@ class _Options:
             raise self.conflict(name, ours, images, prefix)
         value = ours or images
         if value and value not in known:
-            raise errors.UsageError(f"{prefix}:{name} of the flavor {self.flavor.name} or {prefix}_{name} of the image "
-                                    f"is {value!r}, wanted one of {', '.join(known)}; mend it")
+            raise errors.UsageError(
+                f"{prefix}:{name} of the flavor {self.flavor.name} or {prefix}_{name} of the image "
+                f"is {value!r}, wanted one of {', '.join(known)}; mend it"
+            )
         return value
 
     def flag(self, name):
@@ -73,8 +77,10 @@ class _Options:
         return bool(ours or images)
 
     def conflict(self, name, ours, images, prefix="hw"):
-        return errors.UsageError(f"{prefix}:{name} of the flavor {self.flavor.name} is {ours} and {prefix}_{name} of "
-                                 f"the image is {images}, wanted no contradiction; use another image or flavor")
+        return errors.UsageError(
+            f"{prefix}:{name} of the flavor {self.flavor.name} is {ours} and {prefix}_{name} of "
+            f"the image is {images}, wanted no contradiction; use another image or flavor"
+        )
 
 
 def wishes_of(flavor, extra_specs, properties, pinning: bool = True) -> Wishes:
@@ -97,8 +103,10 @@ def _cpus(options, wishes):
     thread_policy = _thread_policy(options)
     emulator_policy = options.of_flavor("emulator_threads_policy")
     if emulator_policy and emulator_policy not in _EMULATOR_POLICIES:
-        raise errors.UsageError(f"hw:emulator_threads_policy of the flavor {options.flavor.name} is "
-                                f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor")
+        raise errors.UsageError(
+            f"hw:emulator_threads_policy of the flavor {options.flavor.name} is "
+            f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor"
+        )
     if policy in ("dedicated", "mixed"):
         vcpus = options.flavor.vcpus
         pinned = vcpus if policy == "dedicated" else _dedicated_cpus(options, emulator_policy)
@@ -115,8 +123,10 @@ def _cpus(options, wishes):
 def _cpu_policy(options):
     ours, images = options.of_flavor("cpu_policy"), options.of_image("cpu_policy")
     if ours and ours not in _CPU_POLICIES:
-        raise errors.UsageError(f"hw:cpu_policy of the flavor {options.flavor.name} is {ours!r}, "
-                                f"wanted one of {', '.join(_CPU_POLICIES)}; mend the flavor")
+        raise errors.UsageError(
+            f"hw:cpu_policy of the flavor {options.flavor.name} is {ours!r}, "
+            f"wanted one of {', '.join(_CPU_POLICIES)}; mend the flavor"
+        )
     # An image may pin less than its flavor, never more.
     if ours and images and _CPU_POLICIES.index(images) < _CPU_POLICIES.index(ours):
         raise options.conflict("cpu_policy", ours, images)
@@ -127,8 +137,10 @@ def _thread_policy(options):
     """Which list of traits hyperthreading goes to, if any."""
     ours, images = options.of_flavor("cpu_thread_policy"), options.of_image("cpu_thread_policy")
     if ours and ours not in _THREAD_TRAITS:
-        raise errors.UsageError(f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
-                                f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor")
+        raise errors.UsageError(
+            f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
+            f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor"
+        )
     if ours not in (None, "prefer") and images and images != ours:
         raise options.conflict("cpu_thread_policy", ours, images)
     return _THREAD_TRAITS.get(ours or images)
@@ -140,8 +152,10 @@ def _dedicated_cpus(options, emulator_policy):
     mask = options.of_flavor("cpu_dedicated_mask")
     dedicated = len(cpus_of(mask, options.flavor)) if mask else 0
     if mask and not 0 < dedicated < vcpus:
-        raise errors.UsageError(f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some "
-                                f"of its {vcpus} CPUs and not all; mend the flavor")
+        raise errors.UsageError(
+            f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some "
+            f"of its {vcpus} CPUs and not all; mend the flavor"
+        )
     realtime = _realtime_cpus(options, emulator_policy)
     return dedicated or realtime
 
@@ -153,10 +167,11 @@ def _realtime_cpus(options, emulator_policy):
     vcpus = options.flavor.vcpus
     mask = options.of_image("cpu_realtime_mask") or options.of_flavor("cpu_realtime_mask")
     realtime = len(cpus_of(mask, options.flavor)) if mask else vcpus
-    if not realtime or realtime == vcpus and not emulator_policy:
+    if not realtime or (realtime == vcpus and not emulator_policy):
         raise errors.UsageError(
             f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} "
-            "CPUs and not all without a hw:emulator_threads_policy; mend it")
+            "CPUs and not all without a hw:emulator_threads_policy; mend it"
+        )
     return realtime
 
 
@@ -178,8 +193,10 @@ def cpus_of(mask: str, flavor) -> set[int]:
 
 
 def _wrong_mask(mask, what, flavor):
-    return errors.UsageError(f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names "
-                             f"{str(what):.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; mend it")
+    return errors.UsageError(
+        f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names "
+        f"{what!s:.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; mend it"
+    )
 
 
 def _encryption(options, wishes):
@@ -199,24 +216,33 @@ def _check_firmware(options, model):
     """Memory is only encrypted for guests of a certain firmware and machine."""
     firmware, machine = options.of_image("firmware_type"), options.of_image("machine_type")
     if firmware != "uefi":
-        raise errors.UsageError(f"memory encryption is asked for, and hw_firmware_type of the image is {firmware!r}, "
-                                "wanted 'uefi'; use another image or flavor")
+        raise errors.UsageError(
+            f"memory encryption is asked for, and hw_firmware_type of the image is {firmware!r}, "
+            "wanted 'uefi'; use another image or flavor"
+        )
     if machine is not None and "q35" not in machine:
-        raise errors.UsageError(f"memory encryption is asked for, and hw_machine_type of the image is {machine!r:.80}, "
-                                "wanted a q35; use another image or flavor")
+        raise errors.UsageError(
+            f"memory encryption is asked for, and hw_machine_type of the image is {machine!r:.80}, "
+            "wanted a q35; use another image or flavor"
+        )
     if model in _STATELESS and not options.of_image("firmware_stateless"):
-        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_firmware_stateless of "
-                                "the image is not true; use another image or flavor")
+        raise errors.UsageError(
+            f"memory encryption of the model {model} is asked for, and hw_firmware_stateless of "
+            "the image is not true; use another image or flavor"
+        )
     video = options.of_image("video_model")
     if model == "intel-tdx" and video != "none":
-        raise errors.UsageError(f"memory encryption of the model {model} is asked for, and hw_video_model of the image "
-                                f"is {video!r}, wanted 'none'; use another image or flavor")
+        raise errors.UsageError(
+            f"memory encryption of the model {model} is asked for, and hw_video_model of the image "
+            f"is {video!r}, wanted 'none'; use another image or flavor"
+        )
 
 
 def _persistent_memory(options, wishes):
     labels = filter(None, map(str.strip, (options.of_flavor("pmem") or "").split(",")))
-    wishes.resources.update(Counter(
-        "CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Za-z0-9]+", "_", label).upper() for label in labels))
+    wishes.resources.update(
+        Counter("CUSTOM_PMEM_NAMESPACE_" + re.sub("[^A-Za-z0-9]+", "_", label).upper() for label in labels)
+    )
 
 
 def _tpm(options, wishes):
@@ -225,12 +251,16 @@ def _tpm(options, wishes):
         return
     model = options.one("tpm_model", _TPM_MODELS) or "tpm-tis"
     if (model, version) == ("tpm-crb", "1.2"):
-        raise errors.UsageError(f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the "
-                                "tpm_version '1.2', wanted version '2.0' for it; mend it")
+        raise errors.UsageError(
+            f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the "
+            "tpm_version '1.2', wanted version '2.0' for it; mend it"
+        )
     security = options.of_flavor("tpm_secret_security") or "user"
     if security not in _TPM_SECRETS:
-        raise errors.UsageError(f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "
-                                f"wanted one of {', '.join(_TPM_SECRETS)}; mend the flavor")
+        raise errors.UsageError(
+            f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "
+            f"wanted one of {', '.join(_TPM_SECRETS)}; mend the flavor"
+        )
     wishes.required += [_TPM_VERSIONS[version], _TPM_MODELS[model]]
     wishes.root_required.append(_TPM_SECRETS[security])
 

@@ -33,8 +33,9 @@ def fit_on(table, row: int, request, policy) -> Fitted:
             return Fitted(None, refusal=TOGETHER)
         return Fitted(assignment, _packed((), (), request))
     close = _Devices(table, row, request, policy)
-    assignment = allocate(table, row, request, close.accept,
-                          pci.serving(close.devices, request.pci) if close.sees_pci else None)
+    assignment = allocate(
+        table, row, request, close.accept, pci.serving(close.devices, request.pci) if close.sees_pci else None
+    )
     if assignment is None:
         return Fitted(None, refusal=close.refusal or TOGETHER)
     return Fitted(assignment, _packed(*close.found, request))
@@ -65,8 +66,9 @@ class _Devices:
         nodes = self._nodes(assignment.mappings)
         if nodes is None:
             return False
-        taken, lacking = pci.place_or_name(self.devices, self.request.pci, [use.cell for use in nodes] or None,
-                                           assignment.mappings)
+        taken, lacking = pci.place_or_name(
+            self.devices, self.request.pci, [use.cell for use in nodes] or None, assignment.mappings
+        )
         if taken is None and self.sees_pci:
             self.refusal = "PciPassthroughFilter", f"PCI {pci.name_of(lacking)}"
             return False

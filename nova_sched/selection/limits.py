@@ -24,5 +24,6 @@ def numa_limits(table, row: int, request, policy) -> NUMALimits | None:
     devices, asked = table.row_devices[row], request.numa
     if devices is None or not devices.cells:
         return None
-    return NUMALimits(table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB"), asked.networks, asked.physnets,
-                      asked.tunneled)
+    return NUMALimits(
+        table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB"), asked.networks, asked.physnets, asked.tunneled
+    )

@@ -28,8 +28,18 @@ NETWORKS = "NUMA networks"
 PCI_DEVICES = "NUMA PCI devices"
 _PAGES = {SMALL: "NUMA small pages", LARGE: "NUMA large pages", ANY: "NUMA pages"}
 #: All reasons that :func:`place` gives.
-REASONS = (TOPOLOGY, NODES, PINNED_CPUS, CPU_THREADS, SHARED_CPUS, MEMORY, *_PAGES.values(), "NUMA pages {size} KiB",
-           NETWORKS, PCI_DEVICES)
+REASONS = (
+    TOPOLOGY,
+    NODES,
+    PINNED_CPUS,
+    CPU_THREADS,
+    SHARED_CPUS,
+    MEMORY,
+    *_PAGES.values(),
+    "NUMA pages {size} KiB",
+    NETWORKS,
+    PCI_DEVICES,
+)
 
 
 class Place(NamedTuple):
@@ -39,8 +49,9 @@ class Place(NamedTuple):
     reason: str | None = None
 
 
-def place(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False,
-          known=None) -> Place:
+def place(
+    devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False, known=None
+) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
     The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the
@@ -80,6 +91,7 @@ def _order(devices, request, with_pci, packed):
         cpus = len(devices.capacity.nodes[number].dedicated - used.pinned) if pinned else -used.shared_cpus
         near = devices_on.get(cell.id, 0)
         return -near if with_pci else near, -sign * cpus, -sign * (cell.memory_mb - used.memory_mb)
+
     return sorted(numbers, key=place_of)
 
 
@@ -144,8 +156,9 @@ class _Search:
     def _can_be_completed(self, chosen):
         """Whether the rest of the guest finds nodes, and may find those of its networks."""
         left = [number for number in self.order if number not in chosen]
-        options = [[number for number in left if self._fits(guest, number)]
-                   for guest in range(len(chosen), len(self.guests))]
+        options = [
+            [number for number in left if self._fits(guest, number)] for guest in range(len(chosen), len(self.guests))
+        ]
         if not _match(options):
             return False
         near = set(chosen).union(*options)
@@ -214,15 +227,23 @@ class _Search:
             if cpus is None:
                 return CPU_THREADS if guest.thread_policy in ("isolate", "require") else PINNED_CPUS
             pins = tuple(zip(sorted(guest.dedicated_cpus), cpus, strict=False))
-            own = tuple(cpus[len(pins):])
+            own = tuple(cpus[len(pins) :])
         if self.shared:
             # No guest may over-commit a node by itself.
             if shared > len(cell.shared_cpus) or used.shared_cpus + shared > len(cell.shared_cpus) * self.cpu_ratio:
                 return SHARED_CPUS
             if used.memory_mb + guest.memory_mb > cell.memory_mb * self.ram_ratio:
                 return MEMORY
-        return events.NUMAUse(cell.id, guest.id, shared, pins, own, self.pinned and guest.thread_policy == "isolate",
-                              guest.memory_mb, page_kb)
+        return events.NUMAUse(
+            cell.id,
+            guest.id,
+            shared,
+            pins,
+            own,
+            self.pinned and guest.thread_policy == "isolate",
+            guest.memory_mb,
+            page_kb,
+        )
 
     def _page_size(self, guest, cell, used, node):
         """The size of the pages that a guest's node gets of those it asked for, 0 where it asked for none; None where
@@ -231,8 +252,9 @@ class _Search:
             sizes = {SMALL: node.pages[-1:], LARGE: node.pages[:-1], ANY: node.pages}.get(guest.page_kb)
             if sizes is None:
                 sizes = [one for one in node.pages if one[0] == guest.page_kb]
-            return next((size for size, number in sizes
-                         if _in_pages(guest, size, _free_pages(cell, used, number))), None)
+            return next(
+                (size for size, number in sizes if _in_pages(guest, size, _free_pages(cell, used, number))), None
+            )
         if node.pages:
             size, number = node.pages[-1]
             left = _free_pages(cell, used, number) if self.pinned else cell.pages[number].total
@@ -269,10 +291,12 @@ def _match(options):
                     taken[number] = guest
                     return True
         return False
+
     return all(settle(guest, set()) for guest in range(len(options)))
 
 
 # --- which CPUs ----------------------------------------------------------------------------------------------------
+
 
 def _pin(node, free, guest, reserved):
     """Host CPUs for the pinned CPUs of a guest's node, in their order, and then for its emulator; None where the thread
@@ -288,7 +312,7 @@ def _pin(node, free, guest, reserved):
 
 def _pin_cores(node, free, wanted, reserved):
     """One thread of each of some whole cores, whose other threads stay idle: only where these are not shared CPUs."""
-    if not wanted or node.threads > 1 and not node.legacy:
+    if not wanted or (node.threads > 1 and not node.legacy):
         return None
     whole = [core for core in node.cores if core and free.issuperset(core)]
     cores = [core for core in whole if len(core) == node.threads][:wanted]
@@ -302,7 +326,7 @@ def _pin_threads(cores, wanted, reserved, require):
     most = max(map(len, cores), default=0)
     if not wanted:
         # A node of a mixed guest may have no pinned CPUs; nova then still wants a free core for "require".
-        return None if reserved or require and most < 2 else []
+        return None if reserved or (require and most < 2) else []
     for threads in range(most, int(require), -1):
         usable = [core for core in cores if len(core) >= threads]
         if threads * len(usable) >= wanted:
@@ -310,5 +334,5 @@ def _pin_threads(cores, wanted, reserved, require):
             rest = [cpu for cpu in chain.from_iterable(cores) if cpu not in cpus][:reserved] if reserved else []
             if len(rest) == reserved:
                 return cpus + rest
-    cpus = list(chain.from_iterable(cores))[:wanted + reserved]
+    cpus = list(chain.from_iterable(cores))[: wanted + reserved]
     return None if require or len(cpus) < wanted + reserved else cpus

@@ -64,6 +64,7 @@ def serving(devices, requests):
 
     def serves(suffix, uuid):
         return all(uuid in of for request_id, of in uuids.items() if suffix.startswith(request_id))
+
     return serves
 
 
@@ -71,8 +72,11 @@ def _uuids_for(devices, request):
     if devices is None:
         return set()
     chooses = choosing(request)
-    return {pool.tags.get("rp_uuid") for number, pool in enumerate(devices.pools)
-            if devices.free_in_pool(number) > 0 and chooses(pool)}
+    return {
+        pool.tags.get("rp_uuid")
+        for number, pool in enumerate(devices.pools)
+        if devices.free_in_pool(number) > 0 and chooses(pool)
+    }
 
 
 def name_of(request) -> str:
@@ -104,8 +108,10 @@ def in_order(pools):
 def _fits(request):
     """A predicate on pools: whether their devices have all properties of one of the specs;
     letters' case is no matter."""
-    specs = [[(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
-             for spec in request.spec]
+    specs = [
+        [(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
+        for spec in request.spec
+    ]
 
     def fits(pool):
         for spec in specs:
@@ -116,6 +122,7 @@ def _fits(request):
             else:
                 return True
         return False
+
     return fits
 
 
@@ -159,8 +166,11 @@ def _take(devices, order, free, request, cells, providers):
 
 def _take_assigned(pools, free, fitting, request, providers):
     """As many devices of each provider as its groups stand for; a provider is one pool."""
-    known = [pool.tags["rp_uuid"] for pool, left in zip(pools, free, strict=True)
-             if left > 0 and pool.tags.get("rp_uuid") is not None]
+    known = [
+        pool.tags["rp_uuid"]
+        for pool, left in zip(pools, free, strict=True)
+        if left > 0 and pool.tags.get("rp_uuid") is not None
+    ]
     if len(set(known)) < len(known):
         return None
     of = {pools[number].tags.get("rp_uuid"): number for number in fitting}
@@ -171,6 +181,7 @@ def _take_assigned(pools, free, fitting, request, providers):
 
 
 # --- near to the guest -----------------------------------------------------------------------------------------------
+
 
 def _near(devices, free, fitting, request, cells):
     """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
@@ -203,6 +214,7 @@ def _nodes_of_sockets(host_cells, nodes):
 
 # --- devices that only go to who asks for them -----------------------------------------------------------------------
 
+
 def _usable(request):
     """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and
     whether a device can be migrated live must be as it is wanted."""
@@ -214,9 +226,12 @@ def _usable(request):
 
     def usable(pool):
         tags = pool.tags
-        return (tags.get("dev_type") not in unwanted
-                and (remote or not _is_remote(tags))
-                and (wanted is None or tags.get("live_migratable") == wanted))
+        return (
+            tags.get("dev_type") not in unwanted
+            and (remote or not _is_remote(tags))
+            and (wanted is None or tags.get("live_migratable") == wanted)
+        )
+
     return usable
 
 

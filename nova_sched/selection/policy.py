@@ -11,8 +11,13 @@ from nova_sched.selection.catalogue import BUILT_IN, Catalogue
 from rpc_api import errors
 from rpc_api.packing import pack
 
-DEFAULT_FILTERS = ("ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter",
-                   "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter")
+DEFAULT_FILTERS = (
+    "ComputeFilter",
+    "ComputeCapabilitiesFilter",
+    "ImagePropertiesFilter",
+    "ServerGroupAntiAffinityFilter",
+    "ServerGroupAffinityFilter",
+)
 DEFAULT_WEIGHERS = tuple((name, weigher.default_multiplier) for name, weigher in weighers.BUILT_IN.items())
 
 
@@ -54,14 +59,21 @@ class Policy:
     catalogue: Catalogue = field(default=BUILT_IN, repr=False, compare=False)
 
     def __post_init__(self):
-        for kind, names, known in (("filter", self.enabled_filters, self.catalogue.filters),
-                                   ("weigher", [name for name, _ in self.weighers], self.catalogue.weighers)):
+        for kind, names, known in (
+            ("filter", self.enabled_filters, self.catalogue.filters),
+            ("weigher", [name for name, _ in self.weighers], self.catalogue.weighers),
+        ):
             unknown = [name for name in names if name not in known]
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    "mend [filter_scheduler] " + ("enabled_filters or available_filters" if kind == "filter" else
-                                                  "weight_classes, or --weigher of a play"))
+                    "mend [filter_scheduler] "
+                    + (
+                        "enabled_filters or available_filters"
+                        if kind == "filter"
+                        else "weight_classes, or --weigher of a play"
+                    )
+                )
 
     @cached_property
     def digest(self) -> str:
@@ -83,11 +95,13 @@ class Policy:
             options = json.loads(text)
             if type(options) is not dict:
                 raise ValueError("it is no map of options")
-            return cls(catalogue=catalogue,
-                       **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()})
+            return cls(
+                catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()}
+            )
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
-            raise errors.InvalidEvent(f"a policy cannot be read ({fault!s:.200}); mend the scheduler that "
-                                      "adopted it") from None
+            raise errors.InvalidEvent(
+                f"a policy cannot be read ({fault!s:.200}); mend the scheduler that adopted it"
+            ) from None
 
     @cached_property
     def filters(self):
@@ -108,8 +122,11 @@ def _checked(cls, name, value):
         # Only names, or pairs of a name and a number.
         pairs = name == "weighers" or name.endswith("_setting")
         good = type(value) is tuple and all(
-            type(one) is tuple and len(one) == 2 and type(one[0]) is str and _is_number(one[1]) if pairs
-            else type(one) is str for one in value)
+            type(one) is tuple and len(one) == 2 and type(one[0]) is str and _is_number(one[1])
+            if pairs
+            else type(one) is str
+            for one in value
+        )
     elif type(default) is float:
         good = _is_number(value)
     elif default is None:

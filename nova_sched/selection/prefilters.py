@@ -23,12 +23,48 @@ OWNER_VERSION = 73
 #: begin with what stands before its values (None: a trait for each value that the property can have).
 DISK_FORMATS = ("aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
 DEVICE_TRAITS = {
-    "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None), "hw_disk_bus": ("COMPUTE_STORAGE_BUS_", None),
-    "hw_video_model": ("COMPUTE_GRAPHICS_MODEL_", None), "hw_vif_model": ("COMPUTE_NET_VIF_MODEL_", None),
-    "hw_architecture": ("HW_ARCH_", (
-        "aarch64", "alpha", "armv6", "armv7b", "cris", "i686", "ia64", "lm32", "m68k", "microblaze", "microblazeel",
-        "mips", "mips64", "mips64el", "mipsel", "openrisc", "parisc", "parisc64", "ppc", "ppc64", "ppc64le", "ppcemb",
-        "ppcle", "s390", "s390x", "sh4", "sh4eb", "sparc", "sparc64", "unicore32", "x86_64", "xtensa", "xtensaeb")),
+    "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None),
+    "hw_disk_bus": ("COMPUTE_STORAGE_BUS_", None),
+    "hw_video_model": ("COMPUTE_GRAPHICS_MODEL_", None),
+    "hw_vif_model": ("COMPUTE_NET_VIF_MODEL_", None),
+    "hw_architecture": (
+        "HW_ARCH_",
+        (
+            "aarch64",
+            "alpha",
+            "armv6",
+            "armv7b",
+            "cris",
+            "i686",
+            "ia64",
+            "lm32",
+            "m68k",
+            "microblaze",
+            "microblazeel",
+            "mips",
+            "mips64",
+            "mips64el",
+            "mipsel",
+            "openrisc",
+            "parisc",
+            "parisc64",
+            "ppc",
+            "ppc64",
+            "ppc64le",
+            "ppcemb",
+            "ppcle",
+            "s390",
+            "s390x",
+            "sh4",
+            "sh4eb",
+            "sparc",
+            "sparc64",
+            "unicore32",
+            "x86_64",
+            "xtensa",
+            "xtensaeb",
+        ),
+    ),
     "hw_emulation_architecture": ("COMPUTE_ARCH_", ("aarch64", "mipsel", "ppc64le", "s390x", "x86_64")),
     "hw_viommu_model": ("COMPUTE_VIOMMU_MODEL_", None),
 }
@@ -80,9 +116,13 @@ def _with(request, added):
 def _with_aggregates(groups, added):
     """Groups of which the unsuffixed one is in more aggregates, and in none of some."""
     unsuffixed, *rest = groups if groups and not groups[0].suffix else (_NOTHING, *groups)
-    return (unsuffixed._replace(
-        member_of=(*unsuffixed.member_of, *added.member_of),
-        forbidden_aggregates=tuple(sorted({*unsuffixed.forbidden_aggregates, *added.forbidden_aggregates}))), *rest)
+    return (
+        unsuffixed._replace(
+            member_of=(*unsuffixed.member_of, *added.member_of),
+            forbidden_aggregates=tuple(sorted({*unsuffixed.forbidden_aggregates, *added.forbidden_aggregates})),
+        ),
+        *rest,
+    )
 
 
 _NOTHING = events.ResourceGroup("", (), (), (), (), (), (), None)
@@ -93,8 +133,10 @@ def _owned(request, changed):
     of_aliases = {device.request_id for device in request.pci if device.alias_name and device.request_id}
     if not of_aliases:
         return {}
-    return {name: tuple(_owned_group(group, of_aliases) for group in changed.get(name, getattr(request, name)))
-            for name in ("groups", "fallback_groups")}
+    return {
+        name: tuple(_owned_group(group, of_aliases) for group in changed.get(name, getattr(request, name)))
+        for name in ("groups", "fallback_groups")
+    }
 
 
 def _owned_group(group, request_ids):
@@ -105,6 +147,7 @@ def _owned_group(group, request_ids):
 
 
 # --- one function a request filter of nova ---------------------------------------------------------------------------
+
 
 def _require_tenant_aggregate(request, table, policy, added):
     """A project goes to its own aggregates, where some name it."""
@@ -140,8 +183,11 @@ def _isolate_aggregates(request, table, policy, added):
 
 
 def _required_traits(aggregate):
-    return [key[len(TRAIT_KEY):] for key, value in aggregate.metadata.items()
-            if key.startswith(TRAIT_KEY) and value == "required"]
+    return [
+        key[len(TRAIT_KEY) :]
+        for key, value in aggregate.metadata.items()
+        if key.startswith(TRAIT_KEY) and value == "required"
+    ]
 
 
 def _transform_image_metadata(request, table, policy, added):
@@ -177,7 +223,7 @@ def aggregates_of_segment(table, segment: str) -> tuple:
 
 
 def _segments(aggregate):
-    named = aggregate.name[len(SEGMENT_NAME):] if aggregate.name.startswith(SEGMENT_NAME) else None
+    named = aggregate.name[len(SEGMENT_NAME) :] if aggregate.name.startswith(SEGMENT_NAME) else None
     return [one for one in (aggregate.uuid, named, aggregate.metadata.get(SEGMENT_KEY)) if one]
 
 
@@ -187,5 +233,11 @@ def _owner_nova(request, table, policy, added):
         added.root_required.append(OWNER_TRAIT)
 
 
-_REQUEST_FILTERS = (_require_tenant_aggregate, _require_image_type_support, _isolate_aggregates,
-                    _transform_image_metadata, _routed_networks, _owner_nova)
+_REQUEST_FILTERS = (
+    _require_tenant_aggregate,
+    _require_image_type_support,
+    _isolate_aggregates,
+    _transform_image_metadata,
+    _routed_networks,
+    _owner_nova,
+)

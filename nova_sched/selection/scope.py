@@ -65,8 +65,9 @@ class Scope:
 
     def rows_of_instances(self, uuids) -> set[int]:
         """Root rows of the hosts that run one of some instances, or are to run it."""
-        hosts = {entry.host for projection in (*self.projections,) for uuid in uuids
-                 for entry in projection.instances(uuid)}
+        hosts = {
+            entry.host for projection in (*self.projections,) for uuid in uuids for entry in projection.instances(uuid)
+        }
         hosts.update(entry.host for entry in self.in_flight.claims.values() if entry.instance_uuid in uuids)
         return {self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host}
 
@@ -84,8 +85,11 @@ class Scope:
         for entry in self.members:
             if entry.rule is not None and entry.instance_uuid != self.instance_uuid:
                 partitions.setdefault(entry.rule.domain, set()).add(entry.rule.partition)
-        return {domain for domain, taken in partitions.items()
-                if self.group.partition not in taken and len(taken) >= self.group.limit}
+        return {
+            domain
+            for domain, taken in partitions.items()
+            if self.group.partition not in taken and len(taken) >= self.group.limit
+        }
 
     # --- for the classes of deployers --------------------------------------------------------------------------
 
@@ -129,6 +133,13 @@ class Scope:
         amounts = {}
         for provider_uuid, resource_class, amount in assignment.allocations:
             amounts.setdefault(provider_uuid, {})[resource_class] = amount
-        return ReadOnlyList([ReadOnlyDict(
-            allocations=ReadOnlyDict((uuid, ReadOnlyDict(resources=ReadOnlyDict(of))) for uuid, of in amounts.items()),
-            mappings=ReadOnlyDict((suffix, ReadOnlyList(of)) for suffix, of in assignment.mappings.items()))])
+        return ReadOnlyList(
+            [
+                ReadOnlyDict(
+                    allocations=ReadOnlyDict(
+                        (uuid, ReadOnlyDict(resources=ReadOnlyDict(of))) for uuid, of in amounts.items()
+                    ),
+                    mappings=ReadOnlyDict((suffix, ReadOnlyList(of)) for suffix, of in assignment.mappings.items()),
+                )
+            ]
+        )

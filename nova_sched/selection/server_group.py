@@ -27,8 +27,10 @@ def server_group_of(spec, instance_uuids=()):
         return None
     members = tuple(_set(group, "members") or ())
     if policy in _COUNTED and _set(group, "members") is None:
-        raise errors.UsageError(f"{_named(group)} has the policy {policy} and no list of members, wanted one; use a "
-                                "conductor that fills in the members")
+        raise errors.UsageError(
+            f"{_named(group)} has the policy {policy} and no list of members, wanted one; use a "
+            "conductor that fills in the members"
+        )
     named = _uuid(spec, group)
     if named is None:
         members = members or tuple(instance_uuids)
@@ -38,11 +40,14 @@ def server_group_of(spec, instance_uuids=()):
     spreads_domains = policy == "fault-domain"
     partition = spec.get_scheduler_hint("fault_domain")
     return events.ServerGroupRequest(
-        uuid=named, policy=policy,
+        uuid=named,
+        policy=policy,
         limit=_limit(group, rules, "max_domains" if spreads_domains else "max_server_per_host"),
         scope=rules.get("domain", "rack") if spreads_domains else "host",
         partition=None if partition is None else str(partition),
-        members=members, hosts=tuple(_set(group, "hosts") or ()))
+        members=members,
+        hosts=tuple(_set(group, "hosts") or ()),
+    )
 
 
 def name_of_members(members) -> str:
@@ -62,8 +67,9 @@ def as_known(request, entries_of):
     ``entries_of(instance uuid)`` are the ledger's entries of an instance.
     """
     group = request.server_group
-    names = {entry.rule.group_uuid for member in group.members for entry in entries_of(member)
-             if entry.rule is not None}
+    names = {
+        entry.rule.group_uuid for member in group.members for entry in entries_of(member) if entry.rule is not None
+    }
     if not names:
         return request
     return request._replace(server_group=group._replace(uuid=min(names)))
@@ -75,8 +81,13 @@ def breaks_named(request, claim, position, entries_of) -> bool:
     The log settles that for claims under one name. A member that came before under another name is seen here only.
     """
     group = request.server_group
-    others = {(entry.instance_uuid, entry.host) for member in group.members if member != claim.instance_uuid
-              for entry in entries_of(member) if entry.position < position}
+    others = {
+        (entry.instance_uuid, entry.host)
+        for member in group.members
+        if member != claim.instance_uuid
+        for entry in entries_of(member)
+        if entry.position < position
+    }
     if group.policy == "affinity":
         return bool(others) and claim.host not in {host for _, host in others}
     return group.policy == "anti-affinity" and sum(host == claim.host for _, host in others) >= group.limit
@@ -94,12 +105,16 @@ def _policy(group):
     if not said and (group.obj_attr_is_set("policy") or policies is not None):
         return None
     if len(said) != 1:
-        raise errors.UsageError(f"{_named(group)} has the policies {', '.join(sorted(said)) or None!r:.200}, wanted "
-                                "one; use a server group that has one policy")
-    policy, = said
+        raise errors.UsageError(
+            f"{_named(group)} has the policies {', '.join(sorted(said)) or None!r:.200}, wanted "
+            "one; use a server group that has one policy"
+        )
+    (policy,) = said
     if policy not in _POLICIES:
-        raise errors.UsageError(f"{_named(group)} has the policy {policy!r:.80}, wanted one of {', '.join(_POLICIES)}; "
-                                "use another server group")
+        raise errors.UsageError(
+            f"{_named(group)} has the policy {policy!r:.80}, wanted one of {', '.join(_POLICIES)}; "
+            "use another server group"
+        )
     return policy
 
 
@@ -124,6 +139,8 @@ def _limit(group, rules, name):
     except (ValueError, TypeError):
         limit = 0
     if not 0 < limit <= MAX_AMOUNT:
-        raise errors.UsageError(f"{_named(group)} has {name} {str(rules[name])[:80]!r}, wanted a whole number from 1 "
-                                f"to {MAX_AMOUNT}; use a server group with such a rule")
+        raise errors.UsageError(
+            f"{_named(group)} has {name} {str(rules[name])[:80]!r}, wanted a whole number from 1 "
+            f"to {MAX_AMOUNT}; use a server group with such a rule"
+        )
     return limit

@@ -108,8 +108,10 @@ class KeptScores:
     def renewed(self, scope):
         """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
         if self._stale:
-            stale, said = [(rows, self.rows.searchsorted(rows)) for rows in (
-                np.array(sorted(touched), np.int64) for touched in (self._stale, self._said))]
+            stale, said = [
+                (rows, self.rows.searchsorted(rows))
+                for rows in (np.array(sorted(touched), np.int64) for touched in (self._stale, self._said))
+            ]
             self._stale.clear()
             self._said.clear()
             change = NOTHING
@@ -146,9 +148,14 @@ class SelectedScores:
         self.kept = kept
         self.refused = (~passes).nonzero()[0]
         self.places = places = self.of(np.arange(len(passes)))
-        self.others = [(weigher, factor) for weigher, factor in (
-            (weigher, factor if isinstance(factor, float) else factor.take(places)) for weigher, factor in kept.others)
-            if weigher.costly or _weighs(factor)]
+        self.others = [
+            (weigher, factor)
+            for weigher, factor in (
+                (weigher, factor if isinstance(factor, float) else factor.take(places))
+                for weigher, factor in kept.others
+            )
+            if weigher.costly or _weighs(factor)
+        ]
 
     def of(self, values):
         """Some column without the values of the hosts that were refused."""
@@ -228,7 +235,7 @@ class _Column:
             if counts is not None:
                 counts[0] += (value == low) - (before == low)
                 counts[1] += (value == high) - (before == high)
-        if within and (not left or counts is not None and self._stands(*counts)):
+        if within and (not left or (counts is not None and self._stands(*counts))):
             return change
         # What made a bound may be gone, or there may be a new one.
         found = self.weigher.bounds(raw)

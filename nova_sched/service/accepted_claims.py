@@ -30,15 +30,23 @@ class AcceptedClaims:
 
     def note_lost(self, cell, before, kept) -> None:
         """The log of a cell lost its records after the position ``kept``; ``before`` is the state with them."""
-        held = {entry.claim_uuid for entries in before.consumers.values() for entry in entries
-                if entry.state is CLAIMED and entry.position > kept}
+        held = {
+            entry.claim_uuid
+            for entries in before.consumers.values()
+            for entry in entries
+            if entry.state is CLAIMED and entry.position > kept
+        }
         self._lost.setdefault(cell, {}).update(
-            (uuid, claim) for uuid, claim in self._accepted.get(cell, {}).items() if uuid in held)
+            (uuid, claim) for uuid, claim in self._accepted.get(cell, {}).items() if uuid in held
+        )
 
     def take_missing(self, cell, projection) -> list:
         """Those that were noted as lost and are not in the state of the log, which is folded again."""
-        missing = [claim for claim in self._lost.pop(cell, {}).values() if claim.claim_uuid not in
-                   {entry.claim_uuid for entry in projection.consumers.get(claim.consumer_uuid, ())}]
+        missing = [
+            claim
+            for claim in self._lost.pop(cell, {}).values()
+            if claim.claim_uuid not in {entry.claim_uuid for entry in projection.consumers.get(claim.consumer_uuid, ())}
+        ]
         for claim in missing:
             self.drop(cell, claim)
         return missing

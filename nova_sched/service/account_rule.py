@@ -29,9 +29,11 @@ class AccountRule:
             return (events.AccountsRequired(self.wanted),)
         if not self._warned and projection.counts["set-aside:not-its-account"]:
             self._warned = True
-            LOG.warning("[cells] require_accounts is set, and the log of %s does not say that we append with an "
-                        "account that may speak for us; give this service the account ROLE.NAME of a RabbitMQ broker",
-                        projection.cell)
+            LOG.warning(
+                "[cells] require_accounts is set, and the log of %s does not say that we append with an "
+                "account that may speak for us; give this service the account ROLE.NAME of a RabbitMQ broker",
+                projection.cell,
+            )
         return ()
 
     def said(self) -> None:

@@ -31,10 +31,17 @@ class SchedulerService(Service):
         check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
         self._buses = Buses(conf)
         self._server = self._endpoint = None
-        self.scheduler = Scheduler(options.name, cell0, cells, self._policy, claim_timeout=options.claim_timeout,
-                                   cell_down_after=options.cell_down_after, store=store_of(conf),
-                                   snapshot_interval=conf.snapshots.interval,
-                                   require_accounts=conf.cells.require_accounts)
+        self.scheduler = Scheduler(
+            options.name,
+            cell0,
+            cells,
+            self._policy,
+            claim_timeout=options.claim_timeout,
+            cell_down_after=options.cell_down_after,
+            store=store_of(conf),
+            snapshot_interval=conf.snapshots.interval,
+            require_accounts=conf.cells.require_accounts,
+        )
 
     def start(self):
         bus = self._buses.top()
@@ -48,8 +55,10 @@ class SchedulerService(Service):
 
     def serves(self):
         hosts = len(self.scheduler.engine.cloud.table.row_of_host)
-        return (f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
-                f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts")
+        return (
+            f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
+            f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts"
+        )
 
     def drain(self, timeout):
         time = Remaining(timeout)
@@ -61,9 +70,11 @@ class SchedulerService(Service):
     def reload(self):
         policy = config.policy_of(self._conf)
         if policy.query_placement_for_routed_network_aggregates and isinstance(self._networks, NotConfigured):
-            raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
-                                    "was not configured when the scheduler started; "
-                                    "configure it and start the scheduler again")
+            raise errors.UsageError(
+                "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+                "was not configured when the scheduler started; "
+                "configure it and start the scheduler again"
+            )
         if policy != self._policy:
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
             self._policy = policy

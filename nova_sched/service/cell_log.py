@@ -51,10 +51,10 @@ class ReadBefore:
         if epoch != self.epoch:
             return None
         loss = proving.lost(log, bounds, list(self._records), hash)
-        if not self._proof or self._records and (loss is None or loss.certain):
+        if not self._proof or (self._records and (loss is None or loss.certain)):
             return loss
         earlier = proving.lost(log, bounds, self._proof)
-        if loss is None or earlier is None and self._proof[-1][0] < bounds.first:
+        if loss is None or (earlier is None and self._proof[-1][0] < bounds.first):
             return earlier or loss
         kept, certain = (self._proof[-1][0], True) if earlier is None else (earlier.kept, earlier.certain)
         return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
@@ -113,7 +113,8 @@ class CellLog:
             raise errors.NameTaken(
                 f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it "
                 f"says counts; give each its own [{self._producer_name.partition('/')[0]}] name, "
-                "and start this one again")
+                "and start this one again"
+            )
 
     def refuse_snapshot(self) -> None:
         """The snapshot that was delivered is of no use: read the log anew, without one.
@@ -127,8 +128,9 @@ class CellLog:
         now = self._clock.monotonic()
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
-            concurrency.start_or_report(threading.Thread(
-                target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True))
+            concurrency.start_or_report(
+                threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True)
+            )
 
     def _look_for_snapshot(self):
         try:
@@ -170,15 +172,18 @@ class CellLog:
         """Keep a snapshot in the store, unless there is a newer one; in a thread of its own: a store that is away holds
         nobody up. One that the log does not go on from is not kept, and the log is read anew: it lost records that we
         folded."""
+
         def save():
             try:
                 keep_newest(self._store, self.cell, packed, self._log)
             except errors.SnapshotMismatch as fault:
-                LOG.warning("our state of %s is not kept as a snapshot, and the log is read again: %s",
-                            self.cell, fault)
+                LOG.warning(
+                    "our state of %s is not kept as a snapshot, and the log is read again: %s", self.cell, fault
+                )
                 self._follower.begin_anew()
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
+
         concurrency.start_or_report(threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True))
 
     # --- in the follower's thread --------------------------------------------------------------------------------
@@ -186,9 +191,14 @@ class CellLog:
     def _begin(self):
         log = open_log(self._url)
         try:
-            epoch, beginning, position = find_beginning(log, self.cell, self._producer_name, self._clock,
-                                                        self._store if self._reads_snapshots else None,
-                                                        known=self._read_before)
+            epoch, beginning, position = find_beginning(
+                log,
+                self.cell,
+                self._producer_name,
+                self._clock,
+                self._store if self._reads_snapshots else None,
+                known=self._read_before,
+            )
         except BaseException:
             log.close()
             raise
@@ -234,12 +244,25 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
     if known is not None:
         loss = known.lost(log, bounds, opening.epoch) or loss
     if loss is not None:
-        LOG.warning("the log of %s lost %s, that were confirmed and read: its state is folded again, all agents of the "
-                    "cell are asked for full reports, and answered claims that are missing are claimed again",
-                    cell, loss)
+        LOG.warning(
+            "the log of %s lost %s, that were confirmed and read: its state is folded again, all agents of the "
+            "cell are asked for full reports, and answered claims that are missing are claimed again",
+            cell,
+            loss,
+        )
     position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
-    return opening.epoch, Beginning(packed, bounds.first, bounds.last, packed is not None or opening.whole,
-                                    False, None if loss is None else loss.kept), position
+    return (
+        opening.epoch,
+        Beginning(
+            packed,
+            bounds.first,
+            bounds.last,
+            packed is not None or opening.whole,
+            False,
+            None if loss is None else loss.kept,
+        ),
+        position,
+    )
 
 
 def fitting(store, cell: str, epoch: str, log):
@@ -277,9 +300,15 @@ def keep_newest(store, cell: str, packed: bytes, log) -> bool:
             if other.position > head.position:
                 return False
             if other.digest != head.digest:
-                LOG.error("two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
-                          "compare both with the log (nova-sched snapshot --compare) and start again the service whose "
-                          "state is another", cell, head.position, head.digest, other.digest)
+                LOG.error(
+                    "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
+                    "compare both with the log (nova-sched snapshot --compare) and start again the service whose "
+                    "state is another",
+                    cell,
+                    head.position,
+                    head.digest,
+                    other.digest,
+                )
     except errors.NovaSchedError as fault:
         LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
     store.save(cell, packed)

@@ -70,8 +70,11 @@ class CellStates:
         """(cell, first position of its log) of cells that are headless for so long, once in that time;
         of what is needed in any case sooner."""
         now = self._clock.monotonic()
-        found = [cell for cell, since in self._headless.items()
-                 if now - since >= (min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds)]
+        found = [
+            cell
+            for cell, since in self._headless.items()
+            if now - since >= (min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds)
+        ]
         self._headless.update(dict.fromkeys(found, now))
         return [(cell, self._firsts[cell]) for cell in found]
 
@@ -99,8 +102,11 @@ class CellStates:
         if not projection.whole:
             if cell not in self._headless:
                 self._headless[cell] = self._clock.monotonic()
-                LOG.warning("records were removed in front of the log of %s, and no snapshot says what they held: "
-                            "nothing is scheduled there until there is one, or the log is rebased", cell)
+                LOG.warning(
+                    "records were removed in front of the log of %s, and no snapshot says what they held: "
+                    "nothing is scheduled there until there is one, or the log is rebased",
+                    cell,
+                )
             return False
         del self._behind[cell]
         self._headless.pop(cell, None)
@@ -130,8 +136,13 @@ class CellStates:
             return
         late = self._clock.monotonic() - since >= REPORTS_WITHIN
         if missing.hosts and late:
-            LOG.warning("%d hosts of %s did not report within %.0f s after its log lost records: what they run may be "
-                        "unknown until they do", len(missing.hosts), cell, REPORTS_WITHIN)
+            LOG.warning(
+                "%d hosts of %s did not report within %.0f s after its log lost records: what they run may be "
+                "unknown until they do",
+                len(missing.hosts),
+                cell,
+                REPORTS_WITHIN,
+            )
         if late or not missing.hosts:
             del self._missing[cell]
             self._open(cell)
@@ -144,29 +155,37 @@ class CellStates:
             return
         self._down_since.setdefault((cell, way), self._clock.monotonic())
         self._why[cell] = str(fault)
-        if (way == "read" and not isinstance(fault, errors.LogUnavailable)
-                and not self._table.cell_closed.get(cell)):
+        if way == "read" and not isinstance(fault, errors.LogUnavailable) and not self._table.cell_closed.get(cell):
             # What is known is not what the log says: not one more decision on it.
             self.close(cell)
 
     def close(self, cell, why=None):
         """Let nothing be scheduled to a cell, and log it, also of one that was never open."""
         if cell not in self._said:
-            LOG.warning("cell %s is closed, and gets no instances: %s", cell,
-                        why or self._why.get(cell, "its log cannot be read or appended to"))
+            LOG.warning(
+                "cell %s is closed, and gets no instances: %s",
+                cell,
+                why or self._why.get(cell, "its log cannot be read or appended to"),
+            )
             now = self._clock.monotonic()
             self._said[cell] = min((since for (one, _), since in self._down_since.items() if one == cell), default=now)
         if not self._table.cell_closed.get(cell):
             self._set(cell, True)
 
     def _open(self, cell):
-        if (not self._table.cell_closed.get(cell) or cell in self._behind or cell in self._missing
-                or (cell, "read") in self._down_since or (cell, "append") in self._down_since):
+        if (
+            not self._table.cell_closed.get(cell)
+            or cell in self._behind
+            or cell in self._missing
+            or (cell, "read") in self._down_since
+            or (cell, "append") in self._down_since
+        ):
             return
         since = self._said.pop(cell, None)
         if since is not None:
-            LOG.warning("cell %s is open again, after %s: its log is folded", cell,
-                        spelled(self._clock.monotonic() - since))
+            LOG.warning(
+                "cell %s is open again, after %s: its log is folded", cell, spelled(self._clock.monotonic() - since)
+            )
         self._set(cell, False)
 
     def _set(self, cell, closed):

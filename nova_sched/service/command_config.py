@@ -26,8 +26,10 @@ def read(paths=(), program: str = PROGRAM) -> cfg.ConfigOpts:
 def found(program: str = PROGRAM) -> list[str]:
     """The files that services find without ``--config-file``, those in ``nova_sched.conf.d`` too."""
     directories = cfg.find_config_dirs(PROJECT, program)
-    return [*cfg.find_config_files(PROJECT, program), *(
-        os.path.join(one, name) for one in directories for name in sorted(os.listdir(one)) if name.endswith(".conf"))]
+    return [
+        *cfg.find_config_files(PROJECT, program),
+        *(os.path.join(one, name) for one in directories for name in sorted(os.listdir(one)) if name.endswith(".conf")),
+    ]
 
 
 def logs(conf) -> list[str]:

@@ -49,7 +49,8 @@ def asked(argv) -> bool:
     """Whether a command line asks for the script, in whatever place."""
     argv = list(argv)
     return any(one == OPTION and after in SHELLS for one, after in zip(argv, argv[1:])) or any(
-        one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv)
+        one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv
+    )
 
 
 def of_options(conf, program: str, **names) -> str:

@@ -32,6 +32,7 @@ MAX_INSTANCES = 1000
 
 def _cast(method):
     """A cast: nobody hears what it raises, so it is told in the log."""
+
     @functools.wraps(method)
     def noted(self, context, *arguments, **named):
         try:
@@ -40,20 +41,25 @@ def _cast(method):
             LOG.warning("%s is not noted: %s", method.__name__, fault)
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as fault:
-            wrong = errors.UsageError(f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), "
-                                      "wanted what nova 34 casts; mend whoever casts it")
+            wrong = errors.UsageError(
+                f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), "
+                "wanted what nova 34 casts; mend whoever casts it"
+            )
             LOG.warning("%s is not noted: %s", method.__name__, wrong)
             raise wrong from None
+
     return noted
 
 
 def _call(method):
     """A call of a conductor: whatever it raises, at once or in its Future, is an error that Nova's conductor knows."""
+
     @functools.wraps(method)
     def called(self, context, *arguments, **named):
         def told(fault):
-            return told_of(fault, _request_id(context), named.get("spec_obj"), bool(named.get("return_alternates")),
-                           self._is_lost)
+            return told_of(
+                fault, _request_id(context), named.get("spec_obj"), bool(named.get("return_alternates")), self._is_lost
+            )
 
         def pass_on(done):
             fault = done.exception()
@@ -61,12 +67,14 @@ def _call(method):
                 answered.set_result(done.result())
             else:
                 answered.set_exception(told(fault))
+
         try:
             asked, answered = method(self, context, *arguments, **named), Future()
         except Exception as fault:
             raise told(fault) from None
         asked.add_done_callback(pass_on)
         return answered
+
     return called
 
 
@@ -78,8 +86,14 @@ class SchedulerEndpoint:
     too: only nova_sched's own Placement API takes these.
     """
 
-    RPC_METHODS = ("select_destinations", "update_aggregates", "delete_aggregate", "update_instance_info",
-                   "delete_instance_info", "sync_instance_info")
+    RPC_METHODS = (
+        "select_destinations",
+        "update_aggregates",
+        "delete_aggregate",
+        "update_instance_info",
+        "delete_instance_info",
+        "sync_instance_info",
+    )
 
     def __init__(self, scheduler, networks=None, gives_terms=False):
         self._scheduler = scheduler
@@ -87,8 +101,16 @@ class SchedulerEndpoint:
         self.gives_terms = gives_terms
 
     @_call
-    def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
-                            instance_uuids=None, return_objects=False, return_alternates=False):
+    def select_destinations(
+        self,
+        context,
+        request_spec=None,
+        filter_properties=None,
+        spec_obj=None,
+        instance_uuids=None,
+        return_objects=False,
+        return_alternates=False,
+    ):
         """One list of Selection objects for each instance: its claimed host, then alternates of the same cell. Without
         ``return_objects``, as older conductors ask: one dictionary for each instance. A Future: see rpc_api.bus.
 
@@ -104,15 +126,20 @@ class SchedulerEndpoint:
         except Exception as fault:
             return self._refused(request_id, uuids, fault)
         try:
-            request = with_networks(request, spec_obj, self._networks,
-                                    self._scheduler.engine.policy.query_placement_for_routed_network_aggregates)
+            request = with_networks(
+                request,
+                spec_obj,
+                self._networks,
+                self._scheduler.engine.policy.query_placement_for_routed_network_aggregates,
+            )
         except errors.NovaSchedError as fault:
             return self._refused(request_id, uuids, fault)
         alternates = self._scheduler.policy.max_attempts - 1 if return_objects and return_alternates else 0
         asked = self._scheduler.select(request, uuids, alternates)
         with_terms = self.gives_terms or wants_terms(filter_properties)
-        asked.add_done_callback(lambda done: or_fail(
-            answered, self._answer, request_id, done, answered, return_objects, with_terms))
+        asked.add_done_callback(
+            lambda done: or_fail(answered, self._answer, request_id, done, answered, return_objects, with_terms)
+        )
         return answered
 
     def unreadable(self, context, method, arguments, fault):
@@ -131,8 +158,10 @@ class SchedulerEndpoint:
         service that was asked about it is away."""
         if not isinstance(fault, errors.NovaSchedError):
             LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
-            fault = errors.UsageError(f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
-                                      "what a conductor of nova 34 sends; use such a conductor")
+            fault = errors.UsageError(
+                f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
+                "what a conductor of nova 34 sends; use such a conductor"
+            )
         reason = _line(fault)
         LOG.info("request %s cannot be placed: %s", request_id, reason)
         self._scheduler.refuse(request_id, uuids, reason)
@@ -143,14 +172,19 @@ class SchedulerEndpoint:
     def _in_named_cell(self, request):
         """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
         names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
-        return request._replace(target_cell=names.get(request.target_cell, request.target_cell),
-                                preferred_cell=names.get(request.preferred_cell, request.preferred_cell))
+        return request._replace(
+            target_cell=names.get(request.target_cell, request.target_cell),
+            preferred_cell=names.get(request.preferred_cell, request.preferred_cell),
+        )
 
     def _is_lost(self, host):
         """Whether a host is known to be down: its agent is not heard of, or it is forced down."""
-        known = [projection.hosts[host] for projection in list(self._scheduler.engine.cloud.projections.values())
-                 if host in projection.hosts]
-        return any(one.lost or one.status is not None and one.status.forced_down for one in known)
+        known = [
+            projection.hosts[host]
+            for projection in list(self._scheduler.engine.cloud.projections.values())
+            if host in projection.hosts
+        ]
+        return any(one.lost or (one.status is not None and one.status.forced_down) for one in known)
 
     def _answer(self, request_id, done, answered, return_objects, with_terms):
         fault = done.exception()
@@ -173,11 +207,15 @@ class SchedulerEndpoint:
         # A rebuild claims nothing, and to put nothing would take away what the instance holds.
         request = allocation_request(placed, with_terms) if placed.allocations or with_terms else None
         return Selection(
-            compute_node_uuid=placed.root_uuid, service_host=placed.host, nodename=placed.nodename,
+            compute_node_uuid=placed.root_uuid,
+            service_host=placed.host,
+            nodename=placed.nodename,
             cell_uuid=self._scheduler.cells[placed.cell].uuid,
             limits=SchedulerLimits.from_dict({"numa_topology": _numa_limits(placed.numa_limits)}),
-            allocation_request=request, allocation_request_version=request and ALLOCATION_REQUEST_VERSION,
-            availability_zone=placed.availability_zone)
+            allocation_request=request,
+            allocation_request_version=request and ALLOCATION_REQUEST_VERSION,
+            availability_zone=placed.availability_zone,
+        )
 
     # --- casts of nova-api and nova-compute --------------------------------------------------------------------
 
@@ -219,18 +257,24 @@ class SchedulerEndpoint:
             instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
             gone = [str(uuid.UUID(one)) for one in gone]
         except (ValueError, AttributeError, TypeError):
-            raise errors.UsageError(f"what {host} casts of its instances names one by what is no UUID; "
-                                    "mend the nova-compute that casts it") from None
+            raise errors.UsageError(
+                f"what {host} casts of its instances names one by what is no UUID; mend the nova-compute that casts it"
+            ) from None
         if not isinstance(host, str):
-            raise errors.UsageError(f"a host has the name {host!r:.80}, wanted a text; "
-                                    "mend the nova-compute that casts it")
-        self._tell(f"what {host} has of instances",
-                   lambda engine: engine.on_instances(host, instances, gone, all_of_them))
+            raise errors.UsageError(
+                f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it"
+            )
+        self._tell(
+            f"what {host} has of instances", lambda engine: engine.on_instances(host, instances, gone, all_of_them)
+        )
 
     def _tell(self, what, function):
         """Have the engine do something; where it cannot, say so."""
-        self._scheduler.call(function).add_done_callback(lambda done: done.exception() is None or LOG.warning(
-            "%s is not noted: %s", what, expected(done.exception())))
+        self._scheduler.call(function).add_done_callback(
+            lambda done: (
+                done.exception() is None or LOG.warning("%s is not noted: %s", what, expected(done.exception()))
+            )
+        )
 
 
 def _instances(instance_info):
@@ -238,8 +282,11 @@ def _instances(instance_info):
     found = {}
     for one in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
         data = _data(one, "Instance", (2, 8))
-        said = {name.removeprefix("image_"): value for name, value in (data.get("system_metadata") or {}).items()
-                if name.startswith("image_")}
+        said = {
+            name.removeprefix("image_"): value
+            for name, value in (data.get("system_metadata") or {}).items()
+            if name.startswith("image_")
+        }
         found[data["uuid"]] = image_properties(_properties(said))
     return found
 
@@ -250,7 +297,8 @@ def _data(primitive, name, newest):
     if primitive["nova_object.name"] != name or version is None or not (newest[0], 0) <= version <= newest:
         raise errors.UnknownSchema(
             f"the object is {primitive['nova_object.name']!s:.80} {primitive['nova_object.version']!s:.40}, wanted "
-            f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler")
+            f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler"
+        )
     return primitive["nova_object.data"]
 
 
@@ -278,8 +326,10 @@ def _request_id(context) -> str:
 
 def _readable(spec_obj):
     if not isinstance(spec_obj, RequestSpec):
-        raise errors.UsageError(f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
-                                "RequestSpec; use a conductor that speaks scheduler RPC 4.5")
+        raise errors.UsageError(
+            f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
+            "RequestSpec; use a conductor that speaks scheduler RPC 4.5"
+        )
     return spec_obj
 
 
@@ -287,8 +337,10 @@ def _instances_of(spec_obj):
     """The one instance of a RequestSpec that comes without a list of instances."""
     number = _readable(spec_obj).num_instances if spec_obj.obj_attr_is_set("num_instances") else 1
     if number != 1:
-        raise errors.UsageError(f"the request names no instances and asks for {number}, wanted their uuids; use a "
-                                "conductor that speaks scheduler RPC 4.5")
+        raise errors.UsageError(
+            f"the request names no instances and asks for {number}, wanted their uuids; use a "
+            "conductor that speaks scheduler RPC 4.5"
+        )
     return [spec_obj.instance_uuid]
 
 
@@ -296,13 +348,15 @@ def _checked(instance_uuids):
     """The uuids of a request's instances as texts of the one form that events have; UsageError for others."""
     if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
         got = len(instance_uuids) if hasattr(instance_uuids, "__len__") else type(instance_uuids).__name__
-        raise errors.UsageError(f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; "
-                                "ask in parts")
+        raise errors.UsageError(
+            f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; ask in parts"
+        )
     try:
         checked = [str(uuid.UUID(one)) for one in instance_uuids]
     except (ValueError, AttributeError, TypeError):
-        raise errors.UsageError("an instance of the request is named by what is no UUID; "
-                                "use a conductor that speaks scheduler RPC 4.5") from None
+        raise errors.UsageError(
+            "an instance of the request is named by what is no UUID; use a conductor that speaks scheduler RPC 4.5"
+        ) from None
     if len(set(checked)) < len(checked):
         raise errors.UsageError("the request names an instance twice; name each once")
     return checked
@@ -310,8 +364,11 @@ def _checked(instance_uuids):
 
 def _aggregate(aggregate):
     return events.AggregateUpdated(
-        str(aggregate.uuid), aggregate.name, tuple(aggregate.hosts or ()),
-        {str(key): str(value) for key, value in (aggregate.metadata or {}).items()})
+        str(aggregate.uuid),
+        aggregate.name,
+        tuple(aggregate.hosts or ()),
+        {str(key): str(value) for key, value in (aggregate.metadata or {}).items()},
+    )
 
 
 def allocation_request(placed, with_terms: bool = False) -> str:
@@ -320,16 +377,20 @@ def allocation_request(placed, with_terms: bool = False) -> str:
     release or build it (:mod:`rpc_api.selections`)."""
     allocations = {}
     for allocation in placed.allocations:
-        allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][
-            allocation.resource_class] = allocation.amount
+        allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][allocation.resource_class] = (
+            allocation.amount
+        )
     request = {"allocations": allocations}
     if placed.mappings:
         request["mappings"] = placed.mappings
     if with_terms:
         request["nova_sched"] = {
-            "cell": placed.cell, "claim_uuid": placed.claim_uuid, "position": placed.position,
+            "cell": placed.cell,
+            "claim_uuid": placed.claim_uuid,
+            "position": placed.position,
             "rule": list(placed.rule) if placed.rule is not None else None,
-            "guest": None if placed.guest is None else placed.guest.hex()}
+            "guest": None if placed.guest is None else placed.guest.hex(),
+        }
     return json.dumps(request, sort_keys=True)
 
 

@@ -79,8 +79,21 @@ class Ask:
 class _Instance:
     """One instance of an ask on its way from decision to accepted claim."""
 
-    __slots__ = ("ask", "uuid", "seed", "attempt", "decision", "claim", "cell", "accepted", "fenced", "placed", "held",
-                 "lost", "waits")
+    __slots__ = (
+        "accepted",
+        "ask",
+        "attempt",
+        "cell",
+        "claim",
+        "decision",
+        "fenced",
+        "held",
+        "lost",
+        "placed",
+        "seed",
+        "uuid",
+        "waits",
+    )
 
     def __init__(self, ask, uuid, seed):
         self.ask = ask
@@ -111,8 +124,19 @@ class Engine:
     ``require_accounts`` is what is configured for cell0's log (see AccountRule).
     """
 
-    def __init__(self, cells, policy, name, publish, new_uuid, clock, claim_timeout=30.0, cell_down_after=5.0,
-                 rebase_after=30.0, require_accounts=None):
+    def __init__(
+        self,
+        cells,
+        policy,
+        name,
+        publish,
+        new_uuid,
+        clock,
+        claim_timeout=30.0,
+        cell_down_after=5.0,
+        rebase_after=30.0,
+        require_accounts=None,
+    ):
         self.cells = tuple(cells)
         self.policy = policy
         self.name = name
@@ -164,8 +188,7 @@ class Engine:
             self._remembered = (*self._remembered, *before.aggregates.values())
         before.forget()
         self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
-        self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table,
-                                                         bool(self.account_rule.wanted))
+        self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table, bool(self.account_rule.wanted))
         self.cloud.in_flight.count_again()
         self.states.begin(cell, beginning)
         if cell == CELL0:
@@ -211,15 +234,25 @@ class Engine:
         missing = self._accepted_claims.take_missing(cell, self.cloud.projections[cell])
         if not missing:
             return
-        waiting = {one.claim.claim_uuid: one for ask in self._asks.values() for one in ask.instances
-                   if one.accepted and one.cell == cell}
+        waiting = {
+            one.claim.claim_uuid: one
+            for ask in self._asks.values()
+            for one in ask.instances
+            if one.accepted and one.cell == cell
+        }
         undecided = [waiting[claim.claim_uuid] for claim in missing if claim.claim_uuid in waiting]
         for claim in missing:
             if claim.claim_uuid not in waiting:
                 self._accepted_claims.claimed_again(claim)
                 self._say(cell, claim)
-        LOG.warning("%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
-                    "are decided again", len(missing), cell, len(missing) - len(undecided), len(undecided))
+        LOG.warning(
+            "%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
+            "are decided again",
+            len(missing),
+            cell,
+            len(missing) - len(undecided),
+            len(undecided),
+        )
         self.counts["claims_lost_by_the_log"] += len(missing)
         for instance in undecided:
             instance.accepted = False
@@ -281,9 +314,14 @@ class Engine:
 
     def _entries_of(self, instance_uuid):
         """What an instance holds in all cells, or is about to hold by claims of ours that are under way."""
-        return [*(entry for projection in self.cloud.projections.values()
-                  for entry in projection.consumers.get(instance_uuid, ())),
-                *(entry for entry in self.cloud.in_flight.claims.values() if entry.instance_uuid == instance_uuid)]
+        return [
+            *(
+                entry
+                for projection in self.cloud.projections.values()
+                for entry in projection.consumers.get(instance_uuid, ())
+            ),
+            *(entry for entry in self.cloud.in_flight.claims.values() if entry.instance_uuid == instance_uuid),
+        ]
 
     def on_aggregate(self, aggregate):
         """Append an AggregateUpdated to cell0's log, unless the aggregate is just so already."""
@@ -295,8 +333,11 @@ class Engine:
 
     def _say_of_aggregate(self, uuid, data, wanted):
         """Append what makes an aggregate as it is ``wanted`` (None: gone); it is not said again by whoever told us."""
-        self._unsaid = deque(one for one in self._unsaid if not (
-            isinstance(one[1], (events.AggregateUpdated, events.AggregateDeleted)) and one[1].uuid == uuid))
+        self._unsaid = deque(
+            one
+            for one in self._unsaid
+            if not (isinstance(one[1], (events.AggregateUpdated, events.AggregateDeleted)) and one[1].uuid == uuid)
+        )
         mark, known = self._aggregates_said.pop(uuid, (NEVER, None))
         if mark <= self.cloud.projections[CELL0].producers.get(self.name, NEVER):
             known = self.cloud.table.aggregates.get(uuid)
@@ -312,20 +353,31 @@ class Engine:
     def on_instances(self, host, instances, gone=(), all_of_them=False):
         """Append what nova-compute says about the instances of a host (uuid -> properties of its image), as far as the
         host's log does not know it. With ``all_of_them`` those that are not named are gone."""
-        cell, projection = next(((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts),
-                                (None, None))
+        cell, projection = next(
+            ((cell, one) for cell, one in self.cloud.projections.items() if host in one.hosts), (None, None)
+        )
         if cell is None:
             LOG.debug("what is said of the instances of %s is not noted: no cell has such a host", host)
             return
         tracked, entries = projection.tracked.of(host), projection.hosts[host].entries
         if all_of_them:
             gone = tracked.keys() - instances.keys()
-        fresh = {uuid: properties for uuid, properties in instances.items() if uuid not in entries and (
-            uuid not in tracked or properties and tracked[uuid].image_properties != properties)}
+        fresh = {
+            uuid: properties
+            for uuid, properties in instances.items()
+            if uuid not in entries
+            and (uuid not in tracked or (properties and tracked[uuid].image_properties != properties))
+        }
         gone = sorted(uuid for uuid in gone if uuid in tracked)
         if fresh or gone:
-            self.publish(cell, events.InstancesTracked(host, tuple(
-                events.TrackedInstance(uuid, properties) for uuid, properties in sorted(fresh.items())), tuple(gone)))
+            self.publish(
+                cell,
+                events.InstancesTracked(
+                    host,
+                    tuple(events.TrackedInstance(uuid, properties) for uuid, properties in sorted(fresh.items())),
+                    tuple(gone),
+                ),
+            )
 
     def set_policy(self, policy):
         """Decide by another policy from here on; requests that are under way go on under it."""
@@ -349,9 +401,13 @@ class Engine:
             self._rebase(cell, first)
         for ask in [ask for ask in self._asks.values() if now - ask.arrived_at >= self.claim_timeout]:
             waiting = sorted({one.cell or "any cell" for one in ask.instances if not one.accepted})
-            self._fail(ask, errors.ClaimTimeout(
-                f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
-                f"{self.claim_timeout} s; see to the log of that cell"))
+            self._fail(
+                ask,
+                errors.ClaimTimeout(
+                    f"claims of {ask.request.request_id} in {', '.join(waiting)} were not read back within "
+                    f"{self.claim_timeout} s; see to the log of that cell"
+                ),
+            )
         self._look_for_unread(now)
         self.states.look_for_reports()
         unplaced, self._unplaced = self._unplaced, []
@@ -402,8 +458,12 @@ class Engine:
             LOG.error("request %s met a fault of the scheduler: %r", ask.request.request_id, fault)
             LOG.debug("the fault of the scheduler", exc_info=True)
             self.counts["faults"] += 1
-            self._fail(ask, errors.NovaSchedError(
-                f"request {ask.request.request_id} met a fault of the scheduler ({fault!r}); see its log"))
+            self._fail(
+                ask,
+                errors.NovaSchedError(
+                    f"request {ask.request.request_id} met a fault of the scheduler ({fault!r}); see its log"
+                ),
+            )
 
     def _decide(self, instance):
         if not instance.ask.over:
@@ -414,8 +474,9 @@ class Engine:
         request, anchor = self._anchored(instance)
         positions = self._positions()
         started = self.clock.monotonic()
-        decision = decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
-                          ask.alternates)
+        decision = decide(
+            self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt, ask.alternates
+        )
         instance.decision = decision
         self.counts["decisions"] += 1
         took_ns = int((self.clock.monotonic() - started) * 1e9)
@@ -435,13 +496,22 @@ class Engine:
             # On no other host: claims of ours that are under way may name one that the group was moved from.
             rule = rule._replace(limit=anchor[2])
         instance.claim = claim = events.ClaimProposed(
-            self.new_uuid(), instance.uuid, instance.uuid, request.request_id, request.project_id, chosen.host,
-            chosen.assignment.allocations, rule, bool(request.force_hosts or request.force_nodes),
-            chosen.guest)
+            self.new_uuid(),
+            instance.uuid,
+            instance.uuid,
+            request.request_id,
+            request.project_id,
+            chosen.host,
+            chosen.assignment.allocations,
+            rule,
+            bool(request.force_hosts or request.force_nodes),
+            chosen.guest,
+        )
         instance.placed = self._all_placed(instance)
         # The claim and its evidence, or none of them.
-        epoch, sequence = self.publish(instance.cell, claim,
-                                       decision_event(self.policy, instance, request, positions, took_ns))
+        epoch, sequence = self.publish(
+            instance.cell, claim, decision_event(self.policy, instance, request, positions, took_ns)
+        )
         self.cloud.in_flight.add(claim)
         self._pending[claim.claim_uuid] = instance
         self.in_flight[instance.cell][claim.claim_uuid] = (epoch, sequence - 1)
@@ -451,20 +521,34 @@ class Engine:
         it is too early to say that there is none; not so for cells that are away for long."""
         closed = {cell for cell, closed in self.cloud.table.cell_closed.items() if closed}
         now = self.clock.monotonic()
-        return (not closed <= set(self.states.down_for(self.cell_down_after))
-                or any(now - at < self.cell_down_after for at in self._emptied.values()))
+        return not closed <= set(self.states.down_for(self.cell_down_after)) or any(
+            now - at < self.cell_down_after for at in self._emptied.values()
+        )
 
     def _refuse(self, instance, request, positions, took_ns):
         summary = instance.decision.summary
         asked = instance.ask.instances
-        several = (f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
-                   if len(asked) > 1 else "")
+        several = (
+            f", number {asked.index(instance) + 1} of {len(asked)} instances (all or none are placed)"
+            if len(asked) > 1
+            else ""
+        )
         unreachable = self._unreachable(request, instance.decision)
-        fault = errors.NoHostFound(NOT_ENOUGH_HOSTS, summary) if not unreachable else errors.CellsUnreachable(
-            f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, "
-            f"and no other cell has a host ({summary}); see to that log")
-        LOG.info("No valid host for %s of %s%s: %s", instance.uuid, request.request_id, several,
-                 fault if unreachable else summary)
+        fault = (
+            errors.NoHostFound(NOT_ENOUGH_HOSTS, summary)
+            if not unreachable
+            else errors.CellsUnreachable(
+                f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, "
+                f"and no other cell has a host ({summary}); see to that log"
+            )
+        )
+        LOG.info(
+            "No valid host for %s of %s%s: %s",
+            instance.uuid,
+            request.request_id,
+            several,
+            fault if unreachable else summary,
+        )
         self.counts["cells_unreachable" if unreachable else "no_valid_host"] += 1
         self._say(CELL0, decision_event(self.policy, instance, request, positions, took_ns))
         self._fail(instance.ask, fault, recorded=True)
@@ -514,9 +598,14 @@ class Engine:
         if instance is None:
             again = self._accepted_claims.came_back(cell, outcome)
             if again is not None and outcome.reason not in (None, HOLDS_ALREADY):
-                LOG.warning("the claim of %s on %s was answered, is lost with the last records of the log of %s, and "
-                            "cannot be made again (%s); if its build succeeds there, the host has more than it should",
-                            again.instance_uuid, again.host, cell, outcome.reason)
+                LOG.warning(
+                    "the claim of %s on %s was answered, is lost with the last records of the log of %s, and "
+                    "cannot be made again (%s); if its build succeeds there, the host has more than it should",
+                    again.instance_uuid,
+                    again.host,
+                    cell,
+                    outcome.reason,
+                )
             if outcome.claim_uuid in self._abandoned:
                 self._abandoned.discard(outcome.claim_uuid)
                 if outcome.reason is None:
@@ -539,16 +628,29 @@ class Engine:
         # Once it may be an earlier claim of ours, whose release stands between the two in the log.
         instance.held += outcome.reason == HOLDS_ALREADY
         with log_context.of(instance.ask.context):
-            LOG.debug("claim of %s on %s was refused at %d: %s", instance.uuid, instance.claim.host, outcome.position,
-                      outcome.reason)
+            LOG.debug(
+                "claim of %s on %s was refused at %d: %s",
+                instance.uuid,
+                instance.claim.host,
+                outcome.position,
+                outcome.reason,
+            )
         if outcome.reason.startswith(MALFORMED):
-            self._fail(instance.ask, errors.NovaSchedError(
-                f"a claim of {instance.uuid} was refused as {outcome.reason}; it is a fault of this scheduler"))
+            self._fail(
+                instance.ask,
+                errors.NovaSchedError(
+                    f"a claim of {instance.uuid} was refused as {outcome.reason}; it is a fault of this scheduler"
+                ),
+            )
         elif instance.held > 1:
             self._fail(instance.ask, errors.NoHostFound(NOT_ENOUGH_HOSTS, f"no host can mend it: {outcome.reason}"))
         elif instance.attempt >= MAX_ATTEMPTS:
-            self._fail(instance.ask, errors.NoHostFound(
-                NOT_ENOUGH_HOSTS, f"{MAX_ATTEMPTS} claims were refused, the last for {outcome.reason}"))
+            self._fail(
+                instance.ask,
+                errors.NoHostFound(
+                    NOT_ENOUGH_HOSTS, f"{MAX_ATTEMPTS} claims were refused, the last for {outcome.reason}"
+                ),
+            )
         else:
             self._decide(instance)
 
@@ -556,8 +658,11 @@ class Engine:
         """Whether an accepted claim breaks the policy of a group without uuid, of which the log may know other members
         by other names."""
         ask, consumers = instance.ask, self.cloud.projections[cell].consumers
-        return ask.group_has_no_uuid and not ask.over and breaks_named(
-            ask.request, instance.claim, outcome.position, lambda member: consumers.get(member, ()))
+        return (
+            ask.group_has_no_uuid
+            and not ask.over
+            and breaks_named(ask.request, instance.claim, outcome.position, lambda member: consumers.get(member, ()))
+        )
 
     def _claim_elsewhere(self, instance):
         """Give an accepted claim back, and decide again without its host."""
@@ -588,8 +693,9 @@ class Engine:
             del claims[claim_uuid]
             consumer_uuid = self.cloud.in_flight.claims[claim_uuid].consumer_uuid
             self.cloud.in_flight.remove(claim_uuid)
-            entry = next((one for one in projection.consumers.get(consumer_uuid, ())
-                          if one.claim_uuid == claim_uuid), None)
+            entry = next(
+                (one for one in projection.consumers.get(consumer_uuid, ()) if one.claim_uuid == claim_uuid), None
+            )
             if entry is not None:
                 self._settle(cell, Outcome(entry.position, self.name, claim_uuid, consumer_uuid, None))
                 continue
@@ -600,8 +706,12 @@ class Engine:
                 instance.lost += 1
                 instance.attempt += 1
                 if instance.lost > 1:
-                    self._fail(instance.ask, errors.NovaSchedError(
-                        f"claims of {instance.uuid} come to nothing in the log of {cell}; see its quarantine"))
+                    self._fail(
+                        instance.ask,
+                        errors.NovaSchedError(
+                            f"claims of {instance.uuid} come to nothing in the log of {cell}; see its quarantine"
+                        ),
+                    )
                 else:
                     self._decide(instance)
 
@@ -621,8 +731,10 @@ class Engine:
 
     def _release(self, instance):
         self._accepted_claims.drop(instance.cell, instance.claim)
-        self._say(instance.cell, events.ClaimReleased(
-            instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"))
+        self._say(
+            instance.cell,
+            events.ClaimReleased(instance.uuid, instance.claim.claim_uuid, "the request was refused as a whole"),
+        )
 
     def _fail(self, ask, fault, recorded=False):
         """Answer with an error; all that was claimed for the request is released, now or when it comes back. What no
@@ -636,20 +748,26 @@ class Engine:
                 self._release(instance)
         with log_context.of(ask.context):
             if not recorded:
-                self.on_refused(ask.request.request_id, [one.uuid for one in ask.instances],
-                                getattr(fault, "summary", "") or str(fault))
+                self.on_refused(
+                    ask.request.request_id,
+                    [one.uuid for one in ask.instances],
+                    getattr(fault, "summary", "") or str(fault),
+                )
             ask.future.set_exception(fault)
 
     def _answer(self, ask):
         several = len(ask.instances) > 1 and ask.alternates
-        self._finish(ask, [[one.placed[0], *self._alternates(one)] if several else list(one.placed)
-                           for one in ask.instances])
+        self._finish(
+            ask, [[one.placed[0], *self._alternates(one)] if several else list(one.placed) for one in ask.instances]
+        )
 
     def _all_placed(self, instance):
         """The chosen host and the alternates of a decision."""
         chosen, *others = instance.decision.candidates
-        return [self._placed(instance, chosen, instance.claim.rule, instance.claim.claim_uuid),
-                *(self._alternate(instance, other) for other in others)]
+        return [
+            self._placed(instance, chosen, instance.claim.rule, instance.claim.claim_uuid),
+            *(self._alternate(instance, other) for other in others),
+        ]
 
     def _alternate(self, instance, other):
         rule = rule_of(self.cloud.table, other, instance.ask.request, instance.uuid)
@@ -660,8 +778,15 @@ class Engine:
         request = instance.ask.request
         placed = dict.fromkeys(one.claim.host for one in instance.ask.instances)
         request = request._replace(target_cell=instance.cell, ignore_hosts=(*request.ignore_hosts, *placed))
-        others = decide(self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt,
-                        instance.ask.alternates - 1).candidates
+        others = decide(
+            self.cloud,
+            request,
+            instance.uuid,
+            self.policy,
+            instance.seed,
+            instance.attempt,
+            instance.ask.alternates - 1,
+        ).candidates
         return [self._alternate(instance, other) for other in others]
 
     def _finish(self, ask, placed):
@@ -672,10 +797,19 @@ class Engine:
     def _placed(self, instance, candidate, rule, claim_uuid):
         table, row = self.cloud.table, candidate.row
         return Placed(
-            instance.uuid, table.cells.values[table.cell[row]], candidate.host, table.node_names[row], table.uuids[row],
-            table.zone_names(self.policy.default_availability_zone)[row], candidate.assignment.allocations,
-            candidate.assignment.mappings, rule, claim_uuid, guest=candidate.guest,
-            numa_limits=numa_limits(table, row, instance.ask.request, self.policy))
+            instance.uuid,
+            table.cells.values[table.cell[row]],
+            candidate.host,
+            table.node_names[row],
+            table.uuids[row],
+            table.zone_names(self.policy.default_availability_zone)[row],
+            candidate.assignment.allocations,
+            candidate.assignment.mappings,
+            rule,
+            claim_uuid,
+            guest=candidate.guest,
+            numa_limits=numa_limits(table, row, instance.ask.request, self.policy),
+        )
 
     # --- cells that are down -----------------------------------------------------------------------------------
 
@@ -740,6 +874,8 @@ class Engine:
         """Publish what must be in a log before an instance is decided again."""
         instance.waits += 1
         if instance.waits > MAX_WAITS:
-            raise errors.NovaSchedError(f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the "
-                                        f"log of {cell}; see its quarantine")
+            raise errors.NovaSchedError(
+                f"{MAX_WAITS} events for the group of {instance.uuid} came to nothing in the "
+                f"log of {cell}; see its quarantine"
+            )
         self._waits[cell].append((self.publish(cell, data), instance))

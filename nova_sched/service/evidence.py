@@ -13,8 +13,9 @@ def positions_of(projections, in_flight, closed):
         first = last = 0
         if marks:
             (_, first), (_, last) = next(iter(marks.values())), next(reversed(marks.values()))
-        positions.append(events.CellPosition(cell, projection.epoch or "", projection.position, first, last,
-                                             bool(closed.get(cell))))
+        positions.append(
+            events.CellPosition(cell, projection.epoch or "", projection.position, first, last, bool(closed.get(cell)))
+        )
     return tuple(positions)
 
 
@@ -22,10 +23,24 @@ def decision_event(policy, instance, request, positions, took_ns):
     """The DecisionMade of one instance."""
     decision = instance.decision
     evidence = events.Evidence(
-        request, positions, policy.digest, instance.seed, decision.hosts_total, decision.survivors, decision.equals,
-        tuple(events.RefusalCount(*refusal) for refusal in decision.refusals), decision.scores)
+        request,
+        positions,
+        policy.digest,
+        instance.seed,
+        decision.hosts_total,
+        decision.survivors,
+        decision.equals,
+        tuple(events.RefusalCount(*refusal) for refusal in decision.refusals),
+        decision.scores,
+    )
     return events.DecisionMade(
-        request.request_id, instance.uuid, instance.attempt,
-        "selected" if decision.candidates else "no_valid_host", decision.summary,
+        request.request_id,
+        instance.uuid,
+        instance.attempt,
+        "selected" if decision.candidates else "no_valid_host",
+        decision.summary,
         instance.claim.claim_uuid if decision.candidates and instance.claim else None,
-        tuple(candidate.host for candidate in decision.candidates), took_ns, pack(evidence))
+        tuple(candidate.host for candidate in decision.candidates),
+        took_ns,
+        pack(evidence),
+    )

@@ -12,6 +12,7 @@ def main(argv=None) -> int:
 
 def _load():
     from nova_sched.service import app
+
     return app
 
 

@@ -63,8 +63,10 @@ ROUTED = "[scheduler] query_placement_for_routed_network_aggregates is set"
 
 
 def _not_configured(what, why):
-    return errors.UsageError(f"Neutron must be asked for {what} ({why}), and [neutron] auth_type is not set; configure "
-                             "[neutron] for the scheduler")
+    return errors.UsageError(
+        f"Neutron must be asked for {what} ({why}), and [neutron] auth_type is not set; configure "
+        "[neutron] for the scheduler"
+    )
 
 
 def with_networks(request, spec, networks: Networks, routed: bool):
@@ -74,8 +76,9 @@ def with_networks(request, spec, networks: Networks, routed: bool):
     if request.check_only or not wanted:
         return request
     if len(wanted) > MAX_NETWORKS:
-        raise errors.UsageError(f"the request names {len(wanted)} networks and ports, "
-                                f"wanted at most {MAX_NETWORKS}; name fewer")
+        raise errors.UsageError(
+            f"the request names {len(wanted)} networks and ports, wanted at most {MAX_NETWORKS}; name fewer"
+        )
     segments, remote_managed = [], False
     for one in wanted:
         port = networks.port(one.port_id) if one.port_id else None
@@ -86,8 +89,9 @@ def with_networks(request, spec, networks: Networks, routed: bool):
     required = {REMOTE_MANAGED_TRAIT} if remote_managed else set()
     if not segments and not required:
         return request
-    return recordable(request._replace(segments=segments,
-                                       root_required=tuple(sorted({*request.root_required, *required}))))
+    return recordable(
+        request._replace(segments=segments, root_required=tuple(sorted({*request.root_required, *required})))
+    )
 
 
 def _segments(wanted, port, networks):

@@ -15,8 +15,12 @@ from rpc_api.clock import SYSTEM
 GROUP = cfg.OptGroup("neutron", "Neutron, where the scheduler asks for ports and segments of networks")
 OPTS = [
     cfg.IntOpt("http_retries", default=3, min=0, help="How often a connection to Neutron that fails is tried again."),
-    cfg.IntOpt("extension_sync_interval", default=600, min=0,
-               help="Seconds after which Neutron is asked again which extensions it has."),
+    cfg.IntOpt(
+        "extension_sync_interval",
+        default=600,
+        min=0,
+        help="Seconds after which Neutron is asked again which extensions it has.",
+    ),
 ]
 #: Without one, a Neutron that hangs would keep a request for as long as its conductor waits.
 TIMEOUT_DEFAULT = 10
@@ -28,8 +32,12 @@ VNIC_NORMAL = "normal"
 def keystone_opts():
     """Options of keystoneauth1 in ``[neutron]``: how to reach Keystone and Neutron."""
     from keystoneauth1 import loading
-    options = [*loading.get_auth_common_conf_options(), *loading.get_session_conf_options(),
-               *loading.get_adapter_conf_options(include_deprecated=False)]
+
+    options = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
+    ]
     cfg.set_defaults(options, timeout=TIMEOUT_DEFAULT, service_type="network", valid_interfaces=["internal", "public"])
     return options
 
@@ -37,6 +45,7 @@ def keystone_opts():
 def list_opts():
     """All options of ``[neutron]`` for oslo-config-generator, with those of an account that has a password."""
     from keystoneauth1 import loading
+
     return [(GROUP, [*OPTS, *keystone_opts(), *loading.get_auth_plugin_conf_options("password")])]
 
 
@@ -51,6 +60,7 @@ def plugin_opts(values):
     if not named:
         return []
     from keystoneauth1 import exceptions, loading
+
     options = list(loading.get_auth_common_conf_options())
     for plugin in named:
         try:
@@ -68,22 +78,26 @@ def networks_of(conf, wanted: bool) -> Networks:
         if found is not None:
             return found
     if wanted:
-        raise errors.UsageError("[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
-                                "auth_type is not, wanted an account to ask Neutron with; configure [neutron], "
-                                "or unset the option")
+        raise errors.UsageError(
+            "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+            "auth_type is not, wanted an account to ask Neutron with; configure [neutron], "
+            "or unset the option"
+        )
     return NotConfigured()
 
 
 def _configured(conf):
     from keystoneauth1 import exceptions, loading
+
     conf.register_opts(keystone_opts(), GROUP.name)
     try:
         account = loading.load_auth_from_conf_options(conf, GROUP.name)
         if account is None:
             return None
         session = loading.load_session_from_conf_options(conf, GROUP.name, auth=account)
-        adapter = loading.load_adapter_from_conf_options(conf, GROUP.name, session=session,
-                                                         connect_retries=conf.neutron.http_retries)
+        adapter = loading.load_adapter_from_conf_options(
+            conf, GROUP.name, session=session, connect_retries=conf.neutron.http_retries
+        )
     except (exceptions.ClientException, cfg.Error, ValueError, TypeError) as fault:
         raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; mend it") from None
     return Neutron(adapter, conf.neutron.extension_sync_interval)
@@ -107,8 +121,9 @@ class Neutron(Networks):
             # Without it nobody knows which hosts can have the port.
             raise _wrong("without network_id", what)
         first = (_list_of(found, "fixed_ips", what) if found.get("fixed_ips") else [{}])[0]
-        return Port(_text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what)
-                    or VNIC_NORMAL)
+        return Port(
+            _text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what) or VNIC_NORMAL
+        )
 
     def segments_of_network(self, network_id):
         # Only what the subnets say tells a segment of a routed network from one of a provider's network.
@@ -132,8 +147,9 @@ class Neutron(Networks):
                 return
             # Whatever the link says: subnets of other networks are not asked for.
             params = {**_query_of(_text_of(following, "href", what), what), **asked}
-        raise errors.ServiceUnavailable(f"Neutron has more than {MAX_PAGES} pages of subnets of the "
-                                        f"{what}; see its log")
+        raise errors.ServiceUnavailable(
+            f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log"
+        )
 
     def _has_segments(self):
         now, known = self._clock.monotonic(), self._extensions
@@ -146,6 +162,7 @@ class Neutron(Networks):
     def _get(self, path, what, name=None, **params):
         """The JSON object of an answer, or the object ``name`` in it."""
         from keystoneauth1 import exceptions
+
         try:
             answer = self._adapter.get(path, params=params).json()
         except exceptions.NotFound as fault:
@@ -157,8 +174,10 @@ class Neutron(Networks):
             raise _unavailable(what, fault) from None
         found = answer.get(name) if name and isinstance(answer, dict) else answer
         if not isinstance(found, dict):
-            raise errors.ServiceUnavailable(f"Neutron answered what is no {name or 'JSON object'} when it was asked "
-                                            f"for the {what}; see that [neutron] leads to it")
+            raise errors.ServiceUnavailable(
+                f"Neutron answered what is no {name or 'JSON object'} when it was asked "
+                f"for the {what}; see that [neutron] leads to it"
+            )
         return found
 
 
@@ -197,4 +216,5 @@ def _unavailable(what, fault):
     status = getattr(fault, "http_status", None)
     return errors.ServiceUnavailable(
         f"Neutron could not be asked for the {what} ({type(fault).__name__}{f', status {status}' if status else ''}); "
-        "see to [neutron], to Keystone and to Neutron")
+        "see to [neutron], to Keystone and to Neutron"
+    )

@@ -35,10 +35,26 @@ class _Kind(NamedTuple):
     adapter: type
 
 
-_FILTER = _Kind("filter", "available_filters", "nova_sched.filters", "nova.scheduler.filters.", filters.BUILT_IN,
-                filters.Filter, is_filter, NovaStyleFilter)
-_WEIGHER = _Kind("weigher", "weight_classes", "nova_sched.weighers", "nova.scheduler.weights.", weighers.BUILT_IN,
-                 weighers.Weigher, is_weigher, NovaStyleWeigher)
+_FILTER = _Kind(
+    "filter",
+    "available_filters",
+    "nova_sched.filters",
+    "nova.scheduler.filters.",
+    filters.BUILT_IN,
+    filters.Filter,
+    is_filter,
+    NovaStyleFilter,
+)
+_WEIGHER = _Kind(
+    "weigher",
+    "weight_classes",
+    "nova_sched.weighers",
+    "nova.scheduler.weights.",
+    weighers.BUILT_IN,
+    weighers.Weigher,
+    is_weigher,
+    NovaStyleWeigher,
+)
 
 
 def load(available_filters, enabled_filters, weight_classes):
@@ -63,9 +79,11 @@ def load(available_filters, enabled_filters, weight_classes):
 
 
 def _unknown_weigher(name):
-    raise errors.UsageError(f"there is no weigher {name!r}, wanted {ALL_WEIGHERS}, a class path, an entry point of "
-                            f"{_WEIGHER.entry_points} or some of {', '.join(sorted(weighers.BUILT_IN))}; "
-                            "mend [filter_scheduler] weight_classes")
+    raise errors.UsageError(
+        f"there is no weigher {name!r}, wanted {ALL_WEIGHERS}, a class path, an entry point of "
+        f"{_WEIGHER.entry_points} or some of {', '.join(sorted(weighers.BUILT_IN))}; "
+        "mend [filter_scheduler] weight_classes"
+    )
 
 
 def _at(kind, path, known):
@@ -80,11 +98,14 @@ def _at(kind, path, known):
         if name in kind.built_in:
             raise errors.UsageError(
                 f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are "
-                f"recorded by names; give it another one in [filter_scheduler] {kind.option}")
+                f"recorded by names; give it another one in [filter_scheduler] {kind.option}"
+            )
         before = getattr(known.get(name), "made_of", one)
         if before is not one:
-            raise errors.UsageError(f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a "
-                                    f"name; mend [filter_scheduler] {kind.option}")
+            raise errors.UsageError(
+                f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a "
+                f"name; mend [filter_scheduler] {kind.option}"
+            )
         found[name] = _made(kind, name, one, path)
     return found
 
@@ -92,16 +113,24 @@ def _at(kind, path, known):
 def _classes(kind, path):
     found = _imported(kind, path)
     if inspect.ismodule(found):
-        found = [one for name, one in sorted(vars(found).items())
-                 if not name.startswith("_") and inspect.isclass(one) and one.__module__ == found.__name__
-                 and not inspect.isabstract(one) and _is(kind, one)]
+        found = [
+            one
+            for name, one in sorted(vars(found).items())
+            if not name.startswith("_")
+            and inspect.isclass(one)
+            and one.__module__ == found.__name__
+            and not inspect.isabstract(one)
+            and _is(kind, one)
+        ]
     elif inspect.isfunction(found):
         found = _answer(kind, path, found)
     else:
         found = [found]
     if not found or not all(inspect.isclass(one) and _is(kind, one) for one in found):
-        raise errors.UsageError(f"{path} is no {kind.noun}, nor a module with one or a function that returns some; "
-                                f"mend [filter_scheduler] {kind.option}")
+        raise errors.UsageError(
+            f"{path} is no {kind.noun}, nor a module with one or a function that returns some; "
+            f"mend [filter_scheduler] {kind.option}"
+        )
     return found
 
 
@@ -133,16 +162,20 @@ def _imported(kind, path):
 
 
 def _broken(kind, path, fault):
-    return errors.UsageError(f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: "
-                             f"{fault}); mend its package, or [filter_scheduler] {kind.option}")
+    return errors.UsageError(
+        f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: "
+        f"{fault}); mend its package, or [filter_scheduler] {kind.option}"
+    )
 
 
 def _by_entry_point(kind, name):
     """Name -> filter or weigher of the entry point of this name; empty where there is none."""
     found = list(metadata.entry_points(group=kind.entry_points, name=name))
     if len({one.value for one in found}) > 1:
-        raise errors.UsageError(f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} "
-                                f"of {kind.entry_points}, wanted one; uninstall one of their packages")
+        raise errors.UsageError(
+            f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} "
+            f"of {kind.entry_points}, wanted one; uninstall one of their packages"
+        )
     if not found:
         return {}
     path = f"{name} ({found[0].value})"

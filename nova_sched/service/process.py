@@ -109,6 +109,7 @@ def _run(program, argv, app):
     from oslo_config import cfg
 
     from nova_sched.service import completion, unread_options
+
     conf = cfg.ConfigOpts()
     _register(conf, app)
     if completion.asked(argv):
@@ -140,10 +141,12 @@ def version() -> str:
 
 # --- configuration -----------------------------------------------------------------------------------------------
 
+
 def _register(conf, app):
     from oslo_log import log
     from oslo_reports import opts as report_opts
     from oslo_service import opts as service_opts
+
     log.register_options(conf)
     service_opts.register_service_opts(conf)
     report_opts.set_defaults(conf)
@@ -153,6 +156,7 @@ def _register(conf, app):
 def parse(conf, program: str, argv) -> None:
     """Read command line and files; UsageError in one sentence for whatever is wrong with them."""
     from oslo_config import cfg
+
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -167,8 +171,9 @@ def parse(conf, program: str, argv) -> None:
     except cfg.Error as fault:
         raise errors.UsageError(_one_line(fault)) from None
     except OSError as fault:
-        raise errors.UsageError(f"the configuration file {fault.filename} cannot be read ({fault.strerror}); "
-                                "mend --config-file") from None
+        raise errors.UsageError(
+            f"the configuration file {fault.filename} cannot be read ({fault.strerror}); mend --config-file"
+        ) from None
 
 
 def share(conf) -> None:
@@ -177,14 +182,20 @@ def share(conf) -> None:
     Ours is one of its own: nova's modules register options of the same names in the shared one.
     """
     from oslo_config import cfg
-    cfg.CONF([], project=PROJECT, default_config_files=list(conf.config_file or ()),
-             default_config_dirs=list(conf.config_dir or ()))
+
+    cfg.CONF(
+        [],
+        project=PROJECT,
+        default_config_files=list(conf.config_file or ()),
+        default_config_dirs=list(conf.config_dir or ()),
+    )
 
 
 def values_of(conf) -> dict:
     """(Group or None, option) -> value of every option. One of a wrong type is only found when it is looked at,
     as here: cfg.Error."""
     from oslo_config import cfg
+
     values = {}
     for name in conf:
         value = conf[name]
@@ -202,6 +213,7 @@ def _one_line(fault):
 
 def _set_up_log(conf, program):
     from oslo_log import formatters, log
+
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would take stdout, which is for data.
         conf.set_default("use_stderr", True)
@@ -220,10 +232,12 @@ def _set_up_log(conf, program):
 
 def _for_people(conf):
     """A log filter: no noise, and tracebacks only with debug."""
+
     def keep(record):
         if record.exc_info and record.levelno > logging.DEBUG and not conf.debug:
             record.exc_info = record.exc_text = None
         return noise.is_wanted(record)
+
     return keep
 
 
@@ -255,6 +269,7 @@ def _thread_ended(met):
 
 # --- the process -------------------------------------------------------------------------------------------------
 
+
 class _Stopped(BaseException):
     """A signal asked for the end before the service was ready."""
 
@@ -277,6 +292,7 @@ class Process:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
         from nova_sched.service import report
         from nova_sched.service.tuning import prepare_memory, settle_memory
+
         self._take_signals()
         report.install(self._program, self._conf, self._service)
         prepare_memory()
@@ -339,15 +355,20 @@ class Process:
             LOG.error("the configuration is not taken over: %s", fault)
         else:
             before, self._in_force = self._in_force, values_of(self._conf)
-            names = sorted(f"[{group or 'DEFAULT'}] {name}" for (group, name), value in self._in_force.items()
-                           if before.get((group, name), value) != value)
+            names = sorted(
+                f"[{group or 'DEFAULT'}] {name}"
+                for (group, name), value in self._in_force.items()
+                if before.get((group, name), value) != value
+            )
             LOG.info("the configuration was reloaded, changed: %s", ", ".join(names) or "nothing")
         from nova_sched.service import unread_options
+
         unread_options.warn(self._conf)
 
     def _read_again(self):
         """Read the configuration files again; UsageError for what is wrong with them."""
         from oslo_config import cfg
+
         try:
             self._conf.mutate_config_files()
             cfg.CONF.mutate_config_files()
@@ -358,8 +379,12 @@ class Process:
     def _drain(self):
         """Drain the service: True or False as it says, None when it does not come to an end."""
         timeout = self._conf.graceful_shutdown_timeout
-        LOG.log(logging.INFO if self._ready else logging.DEBUG, "%s stops; what is in flight has %s", self._program,
-                f"{timeout} s" if timeout else "all the time")
+        LOG.log(
+            logging.INFO if self._ready else logging.DEBUG,
+            "%s stops; what is in flight has %s",
+            self._program,
+            f"{timeout} s" if timeout else "all the time",
+        )
         answers = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: answers.put(self._drained(timeout)), name="drain", daemon=True)
         if not concurrency.start_or_report(thread):
@@ -369,8 +394,12 @@ class Process:
         except queue.Empty:
             LOG.warning("%s ends with work in flight after %s s", self._program, timeout)
             return None
-        LOG.log(logging.INFO if self._ready else logging.DEBUG, "%s ends: %s", self._program,
-                "nothing was left" if drained else "something was left, see above")
+        LOG.log(
+            logging.INFO if self._ready else logging.DEBUG,
+            "%s ends: %s",
+            self._program,
+            "nothing was left" if drained else "something was left, see above",
+        )
         return drained
 
     def _drained(self, timeout):

@@ -30,6 +30,7 @@ class _Version:
 
     def version_string_with_package(self):
         from nova_sched.service.process import version
+
         return version()
 
 
@@ -62,12 +63,20 @@ def facts(service) -> dict:
 def projection_facts(projection) -> dict:
     """What a projection holds: two services at one position of a log have one digest. Call it in the thread, or under
     the lock, that folds it."""
-    return {"epoch": projection.epoch or "none", "position": projection.position,
-            "digest": state_digest(projection), "hosts": len(projection.hosts),
-            "hosts lost": sum(host.lost for host in projection.hosts.values()),
-            "consumers": len(projection.consumers), "counts": dict(sorted(projection.counts.items())),
-            "last set aside": {f"{one.position}.{one.index}": f"{one.code}: {one.reason}"
-                               for one in list(projection.quarantine)[-LAST_SET_ASIDE:]} or "none"}
+    return {
+        "epoch": projection.epoch or "none",
+        "position": projection.position,
+        "digest": state_digest(projection),
+        "hosts": len(projection.hosts),
+        "hosts lost": sum(host.lost for host in projection.hosts.values()),
+        "consumers": len(projection.consumers),
+        "counts": dict(sorted(projection.counts.items())),
+        "last set aside": {
+            f"{one.position}.{one.index}": f"{one.code}: {one.reason}"
+            for one in list(projection.quarantine)[-LAST_SET_ASIDE:]
+        }
+        or "none",
+    }
 
 
 def log_facts(log, position: int) -> dict:
@@ -81,14 +90,19 @@ def log_facts(log, position: int) -> dict:
 
 def scheduler_facts(scheduler) -> dict:
     """How a scheduler is: the engine's part is asked in the thread that owns it."""
+
     def of_engine(engine):
         closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
         return {
-            "policy": engine.policy.digest, "options of the policy": engine.policy.to_json(),
+            "policy": engine.policy.digest,
+            "options of the policy": engine.policy.to_json(),
             "requests in flight": len(engine.open_asks()),
             "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
-            "closed cells": ", ".join(closed) or "none", "counts": dict(sorted(engine.counts.items())),
-            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()}}
+            "closed cells": ", ".join(closed) or "none",
+            "counts": dict(sorted(engine.counts.items())),
+            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},
+        }
+
     said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}
     said.update(scheduler.call(of_engine).result(TIMEOUT / 2))
     for cell, log in scheduler.logs.items():

@@ -45,8 +45,20 @@ class Scheduler:
     SnapshotStore that it starts from, and keeps the state of cell0's log in every ``snapshot_interval`` seconds.
     """
 
-    def __init__(self, name, cell0: Cell, cells, policy, clock=SYSTEM, claim_timeout=30.0, cell_down_after=5.0,
-                 on_noted=None, store=None, snapshot_interval=600.0, require_accounts=None):
+    def __init__(
+        self,
+        name,
+        cell0: Cell,
+        cells,
+        policy,
+        clock=SYSTEM,
+        claim_timeout=30.0,
+        cell_down_after=5.0,
+        on_noted=None,
+        store=None,
+        snapshot_interval=600.0,
+        require_accounts=None,
+    ):
         self.name = f"scheduler/{name}"
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
@@ -70,10 +82,18 @@ class Scheduler:
         self._waits_for_a_log = False
         #: What was taken from the inbox and is not handled yet.
         self._batch = []
-        self.engine = Engine([cell.name for cell in cells], policy, self.name, self._publish,
-                             lambda: str(uuid.uuid4()), clock, claim_timeout, cell_down_after,
-                             REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
-                             require_accounts)
+        self.engine = Engine(
+            [cell.name for cell in cells],
+            policy,
+            self.name,
+            self._publish,
+            lambda: str(uuid.uuid4()),
+            clock,
+            claim_timeout,
+            cell_down_after,
+            REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
+            require_accounts,
+        )
         self.engine.cloud.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
         self._thread = concurrency.vital_thread(self._run, self.name)
 
@@ -82,8 +102,13 @@ class Scheduler:
         for cell in self.cells.values():
             self.engine.states.expect(cell.name)
             self._logs[cell.name] = CellLog(
-                cell.name, cell.log, self.name,
-                lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)), self._clock, self._store)
+                cell.name,
+                cell.log,
+                self.name,
+                lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)),
+                self._clock,
+                self._store,
+            )
         for one in self._logs.values():
             one.start()
         self._thread.start()
@@ -97,8 +122,10 @@ class Scheduler:
         while not self._ready.wait(min(WAIT_STEP, timeout)):
             waited = 0.0 if self._waits_for_a_log else waited + WAIT_STEP
             if waited >= timeout:
-                raise errors.LogUnavailable(f"{self.name} did not catch up with its logs within {timeout} s; "
-                                            "see to their broker, or give it more time")
+                raise errors.LogUnavailable(
+                    f"{self.name} did not catch up with its logs within {timeout} s; "
+                    "see to their broker, or give it more time"
+                )
         if self._fault is not None:
             raise self._fault
         for name, fault in sorted(self._faults.items()):
@@ -151,6 +178,7 @@ class Scheduler:
     def call(self, function):
         """Run ``function(engine)`` in the owner's thread; returns a Future of its result (for tools and tests)."""
         from concurrent.futures import Future
+
         done = Future()
         self._inbox.put(("call", log_context.bound(function), done))
         if self._ended:
@@ -159,9 +187,11 @@ class Scheduler:
 
     def set_policy(self, policy):
         """Decide by another policy from now on, and say so in cell0's log; returns a Future."""
+
         def adopt(engine):
             self._publish(CELL0, events.PolicyAdopted(policy.digest, policy.to_json()))
             engine.set_policy(policy)
+
         return self.call(adopt)
 
     @property
@@ -200,8 +230,7 @@ class Scheduler:
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
-                self._take(self._next_batch(
-                    0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic())))
+                self._take(self._next_batch(0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic())))
                 # What the logs brought comes first, so that requests are decided on the newest state.
                 for kind, cell, content in self._batch:
                     if kind in _FROM_LOGS:

@@ -56,7 +56,7 @@ def _class_for(spec, return_alternates, is_lost):
     check = (_field(spec, "scheduler_hints") or {}).get("_nova_check_type")
     source = next(iter(_field(spec, "ignore_hosts") or ()), None)
     # An evacuation looks like a live migration, but its source is down. Both ignore the source.
-    if check or source is not None and is_lost(source):
+    if check or (source is not None and is_lost(source)):
         return AllocationUpdateFailed  # a rebuild or an evacuation: of any other class it stays "rebuilding" for ever
     return ComputeServiceUnavailable  # a live migration, or unshelve
 

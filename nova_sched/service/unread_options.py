@@ -21,14 +21,38 @@ LOG = logging.getLogger(__name__)
 ENTRY_POINTS = "oslo.config.opts"
 OURS = "nova_sched."
 #: Entry points of the libraries that services read options with; what is not installed has nothing to list.
-LISTED = frozenset({"oslo.concurrency", "oslo.config", "oslo.log", "oslo.messaging", "oslo.reports",
-                    "oslo.service.periodic_task", "oslo.service.service", "oslo.versionedobjects"})
+LISTED = frozenset(
+    {
+        "oslo.concurrency",
+        "oslo.config",
+        "oslo.log",
+        "oslo.messaging",
+        "oslo.reports",
+        "oslo.service.periodic_task",
+        "oslo.service.service",
+        "oslo.versionedobjects",
+    }
+)
 #: Its list brings keystoneauth1 with it, which few need and which takes a quarter of a second.
 SCHEDULERS = "nova_sched.scheduler"
 #: Sections of libraries that not every installation has; they may be in a file that serves Nova too.
-LIBRARIES = frozenset({"cors", "healthcheck", "keystone_authtoken", "oslo_concurrency", "oslo_limit", "oslo_middleware",
-                       "oslo_policy", "oslo_reports", "oslo_versionedobjects", "profiler", "profiler_jaeger",
-                       "profiler_otlp", "ssl"})
+LIBRARIES = frozenset(
+    {
+        "cors",
+        "healthcheck",
+        "keystone_authtoken",
+        "oslo_concurrency",
+        "oslo_limit",
+        "oslo_middleware",
+        "oslo_policy",
+        "oslo_reports",
+        "oslo_versionedobjects",
+        "profiler",
+        "profiler_jaeger",
+        "profiler_otlp",
+        "ssl",
+    }
+)
 DEFAULT = "DEFAULT"
 CELL = "cell:"
 #: How alike two names must be (0 to 1) for one to be called the nearest of the other.
@@ -51,7 +75,11 @@ def unread(conf, paths=None) -> Iterator[str]:
 
     ``paths``: the files, by default those that ``conf`` has read.
     """
-    files = {path: sections for path in (files_of(conf) if paths is None else paths) if (sections := _parsed(path)) is not None}
+    files = {
+        path: sections
+        for path in (files_of(conf) if paths is None else paths)
+        if (sections := _parsed(path)) is not None
+    }
     if files:
         yield from _Known(conf, files).sentences()
 
@@ -87,8 +115,12 @@ class _Known:
             self._take(group, options)
         self._own = {section: set(names) for section, names in self._read.items()}
         self._take_registered(cfg.CONF)
-        self._cells = {name.strip().lower() for value in self._values("cells", "enabled")
-                       for name in value.split(",") if name.strip()}
+        self._cells = {
+            name.strip().lower()
+            for value in self._values("cells", "enabled")
+            for name in value.split(",")
+            if name.strip()
+        }
         #: Whether classes or drivers of a deployer, which may have options of their own, are loaded by another service.
         self._loaded_elsewhere = self._names_classes() and "filter_scheduler" not in conf
         self._driver_elsewhere = self._foreign_driver() and "driver" not in conf.get("compute_agent", ())
@@ -114,7 +146,7 @@ class _Known:
 
     def _listed(self):
         for entry in metadata.entry_points(group=ENTRY_POINTS):
-            if entry.name in LISTED or entry.name.startswith(OURS) and entry.name != SCHEDULERS:
+            if entry.name in LISTED or (entry.name.startswith(OURS) and entry.name != SCHEDULERS):
                 try:
                     yield from entry.load()()
                 except Exception as fault:
@@ -125,20 +157,35 @@ class _Known:
             yield from neutron.list_opts()
         yield from neutron.plugin_opts(self._values)
         for name in self._values(DEFAULT, "config_source"):
-            yield name, [cfg.StrOpt("driver"), cfg.StrOpt("uri"), *(cfg.StrOpt(one) for one in (
-                "ca_path", "client_cert", "client_key", "timeout"))]
+            yield (
+                name,
+                [
+                    cfg.StrOpt("driver"),
+                    cfg.StrOpt("uri"),
+                    *(cfg.StrOpt(one) for one in ("ca_path", "client_cert", "client_key", "timeout")),
+                ],
+            )
 
     def _has(self, section):
         return any(_lower(found) == section for sections in self._files.values() for found in sections)
 
     def _values(self, section, name):
         """All values of an option in the files, as they are written."""
-        return [value for sections in self._files.values() for found, options in sections.items()
-                if _lower(found) == section for value in options.get(name, ())]
+        return [
+            value
+            for sections in self._files.values()
+            for found, options in sections.items()
+            if _lower(found) == section
+            for value in options.get(name, ())
+        ]
 
     def _names_classes(self):
-        named = [name.strip() for option in _CLASSES for value in self._values("filter_scheduler", option)
-                 for name in value.split(",")]
+        named = [
+            name.strip()
+            for option in _CLASSES
+            for value in self._values("filter_scheduler", option)
+            for name in value.split(",")
+        ]
         return any(name and name not in _OURS and not name.startswith("nova.scheduler.") for name in named)
 
     def _foreign_driver(self):
@@ -171,19 +218,23 @@ class _Known:
             yield f"[{section}] {', '.join(names)} {has} no effect here; {instead}"
 
     def _of_cell(self, section, options):
-        name = section[len(CELL):]
+        name = section[len(CELL) :]
         if name.lower() not in self._cells:
             if not self._cells:
                 # What is wrong then is not the section.
                 return
-            yield (f"[{section}] is not read: [cells] enabled names no cell {name!r}"
-                   f"{_nearest_text(name.lower(), self._cells)}; add it there, or remove the section")
+            yield (
+                f"[{section}] is not read: [cells] enabled names no cell {name!r}"
+                f"{_nearest_text(name.lower(), self._cells)}; add it there, or remove the section"
+            )
             return
         known = self._own[CELL_GROUP.name.lower()]
         for one in options:
             if one not in known:
-                yield (f"[{section}] {one} is read by no service"
-                       f"{_nearest_text(one, known, f'[{section}] ')}; fix or remove it")
+                yield (
+                    f"[{section}] {one} is read by no service"
+                    f"{_nearest_text(one, known, f'[{section}] ')}; fix or remove it"
+                )
 
     def _of_option(self, section, lowered, name):
         """The sentence about an option that nobody is known to read; None if somebody may."""
@@ -193,8 +244,10 @@ class _Known:
             if self._loaded_elsewhere and _likeness(lowered, near) < TYPED_WRONG_MIN:
                 return None
             shown = f"[{near}]" if near else f"[{home}] {name}" if home else ""
-            return (f"[{section}] {name} is read by no service: there is no section [{section}]"
-                    f"{f', the nearest is {shown}' if shown else ''}; fix or remove it")
+            return (
+                f"[{section}] {name} is read by no service: there is no section [{section}]"
+                f"{f', the nearest is {shown}' if shown else ''}; fix or remove it"
+            )
         near = _nearest(name, self._read[lowered])
         strange = self._driver_elsewhere if lowered == "compute_agent" else self._loaded_elsewhere
         if strange and _likeness(name, near) < TYPED_WRONG_MIN and not self._home_of(name):
@@ -202,8 +255,10 @@ class _Known:
         home = self._home_of(name)
         if home and _likeness(name, near) < TYPED_WRONG_MIN:
             return f"[{section}] {name} is read by no service, the nearest is [{home}] {name}; move it there"
-        return (f"[{section}] {name} is read by no service{_nearest_text(name, self._read[lowered], f'[{section}] ')}"
-                "; fix or remove it")
+        return (
+            f"[{section}] {name} is read by no service{_nearest_text(name, self._read[lowered], f'[{section}] ')}"
+            "; fix or remove it"
+        )
 
     def _home_of(self, name):
         """The section that has an option of this name, if only one has."""

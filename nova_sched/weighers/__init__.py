@@ -12,21 +12,24 @@ from nova_sched.weighers.resources import CPUWeigher, DiskWeigher, RAMWeigher
 from nova_sched.weighers.soft_affinity import ServerGroupSoftAffinityWeigher, ServerGroupSoftAntiAffinityWeigher
 
 #: All of nova's, then ours.
-BUILT_IN = {one.name: one for one in (
-    RAMWeigher(),
-    CPUWeigher(),
-    DiskWeigher(),
-    HypervisorVersionWeigher(),
-    NumInstancesWeigher(),
-    IoOpsWeigher(),
-    ImagePropertiesWeigher(),
-    PCIWeigher(),
-    ServerGroupSoftAffinityWeigher(),
-    ServerGroupSoftAntiAffinityWeigher(),
-    BuildFailureWeigher(),
-    CrossCellWeigher(),
-    MetricsWeigher(),
-    AffinityRoomWeigher(),
-)}
+BUILT_IN = {
+    one.name: one
+    for one in (
+        RAMWeigher(),
+        CPUWeigher(),
+        DiskWeigher(),
+        HypervisorVersionWeigher(),
+        NumInstancesWeigher(),
+        IoOpsWeigher(),
+        ImagePropertiesWeigher(),
+        PCIWeigher(),
+        ServerGroupSoftAffinityWeigher(),
+        ServerGroupSoftAntiAffinityWeigher(),
+        BuildFailureWeigher(),
+        CrossCellWeigher(),
+        MetricsWeigher(),
+        AffinityRoomWeigher(),
+    )
+}
 
 __all__ = ["BUILT_IN", "Weigher"]

@@ -56,7 +56,7 @@ def _copies_on_provider(table, providers, resources):
     copies = None
     for resource_class, amount in resources:
         index = table.classes.get(resource_class)
-        free = np.maximum(table.free[index, :table.count][providers.rows], 0) // amount
+        free = np.maximum(table.free[index, : table.count][providers.rows], 0) // amount
         copies = free if copies is None else np.minimum(copies, free)
     return np.minimum(copies, MOST)
 

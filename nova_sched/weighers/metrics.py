@@ -32,8 +32,9 @@ class MetricsWeigher(Weigher):
             for metric, weight in policy.metrics_weight_setting:
                 reported = table.metric(metric).take(rows)
                 missing = np.isnan(reported)
-                values += np.where(missing, np.nan if policy.metrics_required else 0.0,
-                                   np.clip(reported * weight, -MOST, MOST))
+                values += np.where(
+                    missing, np.nan if policy.metrics_required else 0.0, np.clip(reported * weight, -MOST, MOST)
+                )
                 if weight:
                     unavailable |= missing
         if not policy.metrics_required and unavailable.any():

@@ -8,16 +8,34 @@ from rpc_api.events import claim, cloud, decision, device, host
 from rpc_api.events.schema import TABLE, from_object, thaw, to_object
 
 #: The classes of all events (not of the objects that only stand inside them), by name.
-EVENTS = {schema.__name__: schema for schema in (
-    cloud.LogOpened,
-    cloud.LogRebased, cloud.AccountsRequired,
-    host.HostReported, host.HostConfirmed, host.HostLost, host.HostSeen, host.HostRemoved,
-    host.InstancesTracked,
-    claim.ClaimProposed, claim.ClaimReleased, claim.ClaimExpired,
-    claim.InstanceStarted, claim.InstanceDeleted, claim.AllocationMoved, claim.BuildFailed,
-    decision.DecisionMade, decision.RequestRefused, decision.PolicyAdopted,
-    cloud.AggregateUpdated, cloud.AggregateDeleted, cloud.GroupAnchored, cloud.GroupFenced,
-)}
+EVENTS = {
+    schema.__name__: schema
+    for schema in (
+        cloud.LogOpened,
+        cloud.LogRebased,
+        cloud.AccountsRequired,
+        host.HostReported,
+        host.HostConfirmed,
+        host.HostLost,
+        host.HostSeen,
+        host.HostRemoved,
+        host.InstancesTracked,
+        claim.ClaimProposed,
+        claim.ClaimReleased,
+        claim.ClaimExpired,
+        claim.InstanceStarted,
+        claim.InstanceDeleted,
+        claim.AllocationMoved,
+        claim.BuildFailed,
+        decision.DecisionMade,
+        decision.RequestRefused,
+        decision.PolicyAdopted,
+        cloud.AggregateUpdated,
+        cloud.AggregateDeleted,
+        cloud.GroupAnchored,
+        cloud.GroupFenced,
+    )
+}
 
 LogOpened = cloud.LogOpened.Frozen
 LogRebased = cloud.LogRebased.Frozen

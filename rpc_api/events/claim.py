@@ -40,11 +40,7 @@ class ClaimReleased(SchemaObject):
 
     VERSION = "1.0"
     ROLES = SCHEDULER | CONDUCTOR
-    fields = {
-        "consumer_uuid": fields.UUIDField(),
-        "claim_uuid": fields.UUIDField(),
-        "reason": fields.StringField(),
-    }
+    fields = {"consumer_uuid": fields.UUIDField(), "claim_uuid": fields.UUIDField(), "reason": fields.StringField()}
 
 
 @register

@@ -96,4 +96,3 @@ class GroupFenced(SchemaObject):
     VERSION = "1.0"
     ROLES = SCHEDULER
     fields = {"group_uuid": fields.UUIDField(), "anchor": fields.NonNegativeIntegerField()}
-

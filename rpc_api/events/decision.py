@@ -130,11 +130,7 @@ class RefusalCount(SchemaObject):
     """How many hosts one filter refused for one reason."""
 
     VERSION = "1.0"
-    fields = {
-        "filter": fields.StringField(),
-        "reason": fields.StringField(),
-        "hosts": fields.NonNegativeIntegerField(),
-    }
+    fields = {"filter": fields.StringField(), "reason": fields.StringField(), "hosts": fields.NonNegativeIntegerField()}
 
 
 @register
@@ -207,11 +203,7 @@ class RequestRefused(SchemaObject):
 
     VERSION = "1.0"
     ROLES = SCHEDULER
-    fields = {
-        "request_id": fields.StringField(),
-        "instances": fields.ListOfUUIDField(),
-        "reason": fields.StringField(),
-    }
+    fields = {"request_id": fields.StringField(), "instances": fields.ListOfUUIDField(), "reason": fields.StringField()}
 
 
 @register

@@ -9,6 +9,7 @@ _LISTS_OF_INTEGERS = fields.List(fields.List(fields.Integer()))
 
 # --- what a host has -----------------------------------------------------------------------------------------------
 
+
 @register
 class HostPages(SchemaObject):
     """Pages of one size in a NUMA node: how many there are, and how many of them the host keeps for itself."""
@@ -59,6 +60,7 @@ class PCIPool(SchemaObject):
 
 
 # --- what a request asks for ---------------------------------------------------------------------------------------
+
 
 @register
 class NUMACellRequest(SchemaObject):
@@ -113,6 +115,7 @@ class PCIRequest(SchemaObject):
 
 # --- what a guest was given ----------------------------------------------------------------------------------------
 
+
 @register
 class NUMAUse(SchemaObject):
     """What the node ``guest_cell`` of a guest has of the node ``cell`` of its host.
@@ -140,11 +143,7 @@ class PCIUse(SchemaObject):
     """``count`` devices of the pool with the key ``pool`` (:func:`rpc_api.digest.pool_key`), for a PCIRequest."""
 
     VERSION = "1.0"
-    fields = {
-        "pool": fields.StringField(),
-        "count": AmountField(),
-        "request_id": fields.StringField(nullable=True),
-    }
+    fields = {"pool": fields.StringField(), "count": AmountField(), "request_id": fields.StringField(nullable=True)}
 
 
 @register

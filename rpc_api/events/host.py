@@ -85,11 +85,7 @@ class Allocation(SchemaObject):
     """An amount of one resource class of one provider."""
 
     VERSION = "1.0"
-    fields = {
-        "provider_uuid": fields.UUIDField(),
-        "resource_class": fields.StringField(),
-        "amount": AmountField(),
-    }
+    fields = {"provider_uuid": fields.UUIDField(), "resource_class": fields.StringField(), "amount": AmountField()}
 
 
 @register

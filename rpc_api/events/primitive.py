@@ -10,14 +10,19 @@ from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject, thaw, 
 from rpc_api.packing import pack
 
 NAME, NAMESPACE, VERSION, DATA = (
-    f"{SchemaObject.OBJ_SERIAL_NAMESPACE}.{key}" for key in ("name", "namespace", "version", "data"))
+    f"{SchemaObject.OBJ_SERIAL_NAMESPACE}.{key}" for key in ("name", "namespace", "version", "data")
+)
 
 
 def to_primitive(frozen) -> dict:
     """The primitive of a frozen record; packed parts are unpacked."""
     cls = frozen.schema
-    return {NAME: cls.__name__, NAMESPACE: cls.OBJ_PROJECT_NAMESPACE, VERSION: cls.VERSION,
-            DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen)}}
+    return {
+        NAME: cls.__name__,
+        NAMESPACE: cls.OBJ_PROJECT_NAMESPACE,
+        VERSION: cls.VERSION,
+        DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen)},
+    }
 
 
 def _primitive_of(field, value):
@@ -44,8 +49,9 @@ def from_primitive(primitive: dict):
     name, version = primitive.get(NAME), primitive.get(VERSION)
     cls = TABLE.get(name) if type(name) is str else None
     if cls is None:
-        raise errors.UnknownSchema(f"object {name!r:.80} is not known here, wanted one of "
-                                   f"{', '.join(sorted(TABLE))}; upgrade nova_sched")
+        raise errors.UnknownSchema(
+            f"object {name!r:.80} is not known here, wanted one of {', '.join(sorted(TABLE))}; upgrade nova_sched"
+        )
     data = primitive.get(DATA)
     if type(data) is not dict or type(version) is not str:
         raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; mend its sender")
@@ -59,11 +65,12 @@ def from_primitive(primitive: dict):
 
 def _frozen_of(field, value):
     frozen = _frozen(value)
-    if not isinstance(field, PackedObjectField) or frozen is None and field.nullable:
+    if not isinstance(field, PackedObjectField) or (frozen is None and field.nullable):
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
-        raise errors.InvalidEvent(f"a {field.objname} came as {type(value).__name__}, wanted the object; "
-                                  "mend its sender")
+        raise errors.InvalidEvent(
+            f"a {field.objname} came as {type(value).__name__}, wanted the object; mend its sender"
+        )
     return pack(frozen)
 
 

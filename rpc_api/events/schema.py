@@ -101,7 +101,8 @@ class SchemaObject(ovo_base.VersionedObject):
         if known is None or known.VERSION != objver:
             raise errors.UnknownSchema(
                 f"object {objname} {objver} is not known here, wanted "
-                f"{known.VERSION if known else 'one of ' + ', '.join(sorted(TABLE))}; upgrade nova_sched")
+                f"{known.VERSION if known else 'one of ' + ', '.join(sorted(TABLE))}; upgrade nova_sched"
+            )
         return known
 
 
@@ -135,6 +136,7 @@ def _may_hold_maps(field):
 
 
 # --- checks: one function a field, compiled once ---------------------------------------------------------------
+
 
 def _string(value):
     if type(value) is not str or len(value) > MAX_STRING:
@@ -185,9 +187,14 @@ def _bytes(value):
 
 
 _SIMPLE = {
-    ovo_fields.UUID: _uuid, ovo_fields.String: _string, ovo_fields.NonNegativeInteger: _natural,
-    AmountField._Amount: _amount, ovo_fields.Integer: _integer, ovo_fields.Float: _float,
-    ovo_fields.Boolean: _boolean, _PackedObject: _bytes,
+    ovo_fields.UUID: _uuid,
+    ovo_fields.String: _string,
+    ovo_fields.NonNegativeInteger: _natural,
+    AmountField._Amount: _amount,
+    ovo_fields.Integer: _integer,
+    ovo_fields.Float: _float,
+    ovo_fields.Boolean: _boolean,
+    _PackedObject: _bytes,
 }
 #: When a value needs no check, as an expression: see :func:`_reader`.
 _SURELY_GOOD = {
@@ -223,6 +230,7 @@ def _list_check(check):
         if type(value) is not tuple and type(value) is not list:
             raise _Refused("a list")
         return tuple([check(item) for item in value])
+
     return check_list
 
 
@@ -231,6 +239,7 @@ def _dict_check(check):
         if type(value) is not dict:
             raise _Refused("a map")
         return {_string(key): check(item) for key, item in value.items()}
+
     return check_dict
 
 
@@ -250,12 +259,13 @@ def _object_check(cls):
         if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
             raise _Refused(f"an array of the {count} fields of {cls.__name__}")
         if len(value) < count:
-            value = (*value, *defaults[len(value) - least:])
+            value = (*value, *defaults[len(value) - least :])
         try:
             return read(value)
         except _Refused as refused:
             name = next(name for name, check, item in zip(names, checks, value) if _breaks(check, item))
             raise _Refused(f"{cls.__name__}.{name}: {refused}") from None
+
     return check_object
 
 
@@ -273,9 +283,7 @@ def _reader(cls, checks):
             good = f"_{name} is None or {good}"
         names.append(f"_{name}")
         parts.append(f"_{name} if {good} else check_{name}(_{name})")
-    exec(f"def read(values):\n"
-         f"    {', '.join(names)}, = values\n"
-         f"    return new(frozen, ({', '.join(parts)},))\n", scope)
+    exec(f"def read(values):\n    {', '.join(names)}, = values\n    return new(frozen, ({', '.join(parts)},))\n", scope)
     return scope["read"]
 
 
@@ -305,15 +313,16 @@ def thaw_fields(cls, values, version=None):
 def _check_version(cls, version):
     written = _VERSION.fullmatch(version)
     if not written:
-        raise errors.InvalidEvent(
-            f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; mend its producer")
+        raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; mend its producer")
     major, minor = (int(part) for part in cls.VERSION.split("."))
     if int(written[1]) != major or int(written[2]) > minor:
         raise errors.UnknownSchema(
-            f"{cls.__name__} {version} is newer than this process, which knows {cls.VERSION}; upgrade nova_sched here")
+            f"{cls.__name__} {version} is newer than this process, which knows {cls.VERSION}; upgrade nova_sched here"
+        )
 
 
 # --- frozen <-> packed bytes <-> object -------------------------------------------------------------------------
+
 
 def thaw(name, packed):
     """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``.

@@ -30,19 +30,25 @@ def open_log(url: str, create: bool = True) -> EventLog:
     scheme = head.lower() if found else ""
     if scheme in ("rabbit", "rabbits"):
         from rpc_api.log.rabbit import RabbitLog
+
         return RabbitLog.open(url, create)
     try:
         urlsplit(url)
     except ValueError:
         # Its text quotes the URL.
-        raise errors.UsageError(f"cannot open the log {checks.mask_password(url)!r}: it is no URL, wanted one whose "
-                                "user and password are percent-encoded; mend the log URL") from None
+        raise errors.UsageError(
+            f"cannot open the log {checks.mask_password(url)!r}: it is no URL, wanted one whose "
+            "user and password are percent-encoded; mend the log URL"
+        ) from None
     if scheme == "memory":
         from rpc_api.log.memory import MemoryLog
+
         return MemoryLog.open(url, create)
     if scheme == "sqlite":
         from rpc_api.log.sqlite import SqliteLog
+
         return SqliteLog.open(url, create)
     raise errors.UsageError(
         f"cannot open the log {checks.mask_password(url)!r}: the scheme is {scheme!r}, "
-        f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL")
+        f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL"
+    )

@@ -25,7 +25,8 @@ def check_payloads(payloads: Sequence[bytes]) -> Sequence[bytes]:
         if len(payload) > MAX_RECORD_BYTES:
             raise errors.TooLarge(
                 f"cannot append payload {index}: it has {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}; "
-                "put fewer events into one record")
+                "put fewer events into one record"
+            )
     return payloads
 
 
@@ -42,11 +43,13 @@ def check_position(position: int, bounds: Bounds, url: str) -> None:
     if position < bounds.first:
         raise errors.PositionTruncated(
             f"cannot read the log {url} from position {position}: its first record is {bounds.first}; "
-            "rebuild from a newer snapshot, or raise the log's retention")
+            "rebuild from a newer snapshot, or raise the log's retention"
+        )
     if position > bounds.last + 1:
         raise errors.PositionAhead(
             f"cannot read the log {url} from position {position}: its last record is {bounds.last}, "
-            "so it lost records or was re-created; rebuild from a snapshot that fits it")
+            "so it lost records or was re-created; rebuild from a snapshot that fits it"
+        )
 
 
 def check_previous(known: bytes | None, found: bytes, position: int, url: str) -> bytes:
@@ -56,7 +59,8 @@ def check_previous(known: bytes | None, found: bytes, position: int, url: str) -
         raise errors.LogGap(
             f"cannot read the log {url} on from position {position + 1}: the record {position} is not the one that was "
             "read before, so the log lost its last records and has grown again, or was re-created; "
-            "rebuild from a snapshot that fits it")
+            "rebuild from a snapshot that fits it"
+        )
     return found
 
 

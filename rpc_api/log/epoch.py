@@ -39,14 +39,16 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                 if found.epoch is None:
                     raise errors.UnknownSchema(
                         f"the log {log.url} does not begin with a record of nova_sched ({found.events[0].reason}); "
-                        "name another log, or upgrade nova_sched")
+                        "name another log, or upgrade nova_sched"
+                    )
                 event = next((one for one in found.events if isinstance(one, codec.Event)), None)
                 if event is not None:
                     whole = bounds.first == 0 and event.name == "LogOpened"
                     return Opening(found.epoch, whole, event.data.cell if whole else None)
             if first is None:
                 raise errors.LogUnavailable(
-                    f"the first record of {log.url} did not come within {timeout} s; see to its broker")
+                    f"the first record of {log.url} did not come within {timeout} s; see to its broker"
+                )
     return None
 
 

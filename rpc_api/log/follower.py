@@ -78,8 +78,13 @@ class Follower:
                 self._close_reader()
             except Exception as fault:
                 LOG.debug("the fault of the follower", exc_info=True)
-                self._lose(errors.NovaSchedError(f"reading the log of {self._name} met a fault of its own ({fault!r}); "
-                                                 "see the log of this service"), "is read anew")
+                self._lose(
+                    errors.NovaSchedError(
+                        f"reading the log of {self._name} met a fault of its own ({fault!r}); "
+                        "see the log of this service"
+                    ),
+                    "is read anew",
+                )
                 self._close_reader()
             else:
                 self._hand_on(records)

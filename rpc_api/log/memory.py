@@ -48,14 +48,15 @@ class MemoryLog(EventLog):
         name = parts.netloc
         if not name or "@" in name or parts.path or parts.query or parts.fragment:
             raise errors.UsageError(
-                f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; "
-                "mend the log URL")
+                f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; mend the log URL"
+            )
         with _stores_lock:
             if name not in _stores:
                 if not create:
                     raise errors.LogUnavailable(
                         f"cannot open the log {url}: this process has no log of that name; "
-                        "create it first, or name one that is there")
+                        "create it first, or name one that is there"
+                    )
                 _stores[name] = _Store()
             return cls(url, name, _stores[name])
 
@@ -81,7 +82,7 @@ class MemoryLog(EventLog):
             self._check_usable()
             first, last = self._store.bounds
             keep_from = max(first, min(position, last))
-            del self._store.payloads[:keep_from - first]
+            del self._store.payloads[: keep_from - first]
             self._store.first = keep_from
             self._store.changed.notify_all()
 
@@ -146,7 +147,7 @@ class MemoryReader(LogReader):
     def _next(self, max_records: int) -> list[Record]:
         """Return what follows ``position``, at most ``max_records``, and step over it."""
         start = self.position - self._store.first
-        payloads = self._store.payloads[start:start + max_records]
+        payloads = self._store.payloads[start : start + max_records]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]
         self.position += len(records)
         if payloads:
@@ -156,8 +157,9 @@ class MemoryReader(LogReader):
     def _check_previous(self) -> None:
         place = self.position - 1 - self._store.first
         if 0 <= place < len(self._store.payloads):
-            self._previous = checks.check_previous(self._previous, self._store.payloads[place], self.position - 1,
-                                                   self._log.url)
+            self._previous = checks.check_previous(
+                self._previous, self._store.payloads[place], self.position - 1, self._log.url
+            )
 
     def _check_usable(self) -> None:
         if self._closed or self._log._closed:
@@ -165,7 +167,8 @@ class MemoryReader(LogReader):
         if self._store.deleted:
             raise errors.LogGap(
                 f"cannot read the log {self._log.url} on from position {self.position}: it was deleted; "
-                "open it again and rebuild")
+                "open it again and rebuild"
+            )
         checks.check_position(self.position, self._store.bounds, self._log.url)
         self._check_previous()
 

@@ -36,7 +36,8 @@ def check(log, bounds, proof) -> str | None:
     if last < bounds.first:
         return f"the record {last} that would prove it was removed, the log begins at {bounds.first}"
     if _found(log, bounds, proof[0][0], last, record_digest) != {
-            position: digest for position, digest in proof if position >= bounds.first}:
+        position: digest for position, digest in proof if position >= bounds.first
+    }:
         return f"the records up to {last} are not those that it was made of, so the log lost records and grew again"
     return None
 
@@ -68,7 +69,8 @@ def _found(log, bounds, first, last, digest):
         while reader.position <= last:
             records = reader.read(min(BATCH, last - reader.position + 1), TIMEOUT)
             if not records:
-                raise errors.LogUnavailable(f"the record {reader.position} of {log.url} did not come within "
-                                            f"{TIMEOUT:.0f} s; see to its broker")
+                raise errors.LogUnavailable(
+                    f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s; see to its broker"
+                )
             found.update((record.position, digest(record.payload)) for record in records if record.position <= last)
     return found

@@ -52,7 +52,8 @@ class Appender:
             if len(self._waiting) >= MAX_WAITING:
                 raise errors.LogUnavailable(
                     f"{len(self._waiting)} events wait for {self.log.url}, wanted less than {MAX_WAITING}; "
-                    "see to the log's broker")
+                    "see to the log's broker"
+                )
             packed = pack_events()
             self._waiting.extend(packed)
             self._queued += len(packed)
@@ -172,6 +173,7 @@ class Producer:
         at_ns = self._clock.now_ns()
         packed = codec.encode_events(
             codec.make_event(one, self.name, self.epoch, self.sequence + number, at_ns)
-            for number, one in enumerate(data, 1))
+            for number, one in enumerate(data, 1)
+        )
         self.sequence += len(packed)
         return packed

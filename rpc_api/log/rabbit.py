@@ -92,7 +92,7 @@ class RabbitLog(EventLog):
         self._appended_at = 0.0
         self._session: Session | None = None
         self._window: ConfirmWindow | None = None
-        self._readers: "weakref.WeakSet[RabbitReader]" = weakref.WeakSet()
+        self._readers: weakref.WeakSet[RabbitReader] = weakref.WeakSet()
         self._connect("open", declare if create else check_exists)
 
     @classmethod
@@ -168,8 +168,12 @@ class RabbitLog(EventLog):
             session = self._ready_session(doing)
             try:
                 facts = session.server_properties
-                return BrokerFacts("%s:%s" % session.place, *(str(facts.get(name, "unknown")) for name in (
-                    "product", "version", "cluster_name")), session.address.user, _write_refusal(session))
+                return BrokerFacts(
+                    "%s:%s" % session.place,
+                    *(str(facts.get(name, "unknown")) for name in ("product", "version", "cluster_name")),
+                    session.address.user,
+                    _write_refusal(session),
+                )
             except BROKEN as exc:
                 raise self._lost(doing, exc) from exc
 

@@ -11,8 +11,11 @@ from rpc_api.log import checks
 DEFAULT_PORTS = {"rabbit": 5672, "rabbits": 5671}
 TLS_OPTIONS = {"ssl_ca_file": "ca_certs", "ssl_cert_file": "certfile", "ssl_key_file": "keyfile"}
 #: Name in the URL, as oslo.messaging has it -> version of the protocol.
-TLS_VERSIONS = {name.removeprefix("PROTOCOL_").lower(): value for name, value in vars(ssl).items()
-                if name.startswith("PROTOCOL_TLSv")}
+TLS_VERSIONS = {
+    name.removeprefix("PROTOCOL_").lower(): value
+    for name, value in vars(ssl).items()
+    if name.startswith("PROTOCOL_TLSv")
+}
 FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost?stream=NAME"
 NAME_BYTES_MAX = 255
 
@@ -76,9 +79,15 @@ def parse_address(url: str) -> RabbitAddress:
     places = tuple(dict.fromkeys(_place(found, host) for host in found.hosts))
     user, password = logins[places[0]]
     return RabbitAddress(
-        url=checks.mask_password(url), hosts=places, user=user, password=password,
-        vhost=found.virtual_host or "/", stream=_stream(url, options), tls=_tls(url, options) if secure else None,
-        logins=tuple(logins.items()))
+        url=checks.mask_password(url),
+        hosts=places,
+        user=user,
+        password=password,
+        vhost=found.virtual_host or "/",
+        stream=_stream(url, options),
+        tls=_tls(url, options) if secure else None,
+        logins=tuple(logins.items()),
+    )
 
 
 def _place(found, host) -> tuple[str, int]:
@@ -95,7 +104,8 @@ def _login(host) -> tuple[str, str]:
 
 def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
     return errors.UsageError(
-        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; mend the log URL")
+        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; mend the log URL"
+    )
 
 
 def _options(url: str, secure: bool, found) -> dict[str, str]:
@@ -122,8 +132,11 @@ def _stream(url: str, options: dict[str, str]) -> str:
     if not name:
         raise _wrong(url, "it names no stream", FORM)
     if len(name.encode()) > NAME_BYTES_MAX or name.startswith("amq."):
-        raise _wrong(url, "the name of the stream is too long or starts with amq.",
-                     f"at most {NAME_BYTES_MAX} bytes and another start")
+        raise _wrong(
+            url,
+            "the name of the stream is too long or starts with amq.",
+            f"at most {NAME_BYTES_MAX} bytes and another start",
+        )
     return name
 
 

@@ -26,8 +26,9 @@ class Elsewhere:
             return False
         if self._looking is not None and self._looking.is_alive():
             return True
-        self._looking = threading.Thread(target=self._look, args=(address.after(place),), daemon=True,
-                                         name=f"look for {address.stream} elsewhere")
+        self._looking = threading.Thread(
+            target=self._look, args=(address.after(place),), daemon=True, name=f"look for {address.stream} elsewhere"
+        )
         return concurrency.start_or_report(self._looking)
 
     def _look(self, address):

@@ -14,7 +14,15 @@ from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds, newest_bounds
 from rpc_api.log.rabbit_elsewhere import Elsewhere
 from rpc_api.log.rabbit_session import (
-    BROKEN, CONNECT_SECONDS, HEARTBEAT_SECONDS, ReplicaBehind, Session, is_gone, open_session, unavailable)
+    BROKEN,
+    CONNECT_SECONDS,
+    HEARTBEAT_SECONDS,
+    ReplicaBehind,
+    Session,
+    is_gone,
+    open_session,
+    unavailable,
+)
 
 PREFETCH_MESSAGES = 1000
 #: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
@@ -134,9 +142,14 @@ class RabbitReader(LogReader):
 
     def _drain(self, session: Session, max_records: int) -> None:
         """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
+
         def enough() -> bool:
-            return (self._unacked >= ACK_EVERY_MESSAGES or len(self._arrived) >= max_records
-                    or self._arrived_bytes >= checks.READ_BYTES_MAX or self._ended_or_holding())
+            return (
+                self._unacked >= ACK_EVERY_MESSAGES
+                or len(self._arrived) >= max_records
+                or self._arrived_bytes >= checks.READ_BYTES_MAX
+                or self._ended_or_holding()
+            )
 
         while True:
             session.receive_pending(enough)
@@ -177,8 +190,9 @@ class RabbitReader(LogReader):
             self._last_payload = record.payload
         elif record.position == self._expected - 1 and not self._verified:
             try:
-                self._last_payload = checks.check_previous(self._last_payload, record.payload, record.position,
-                                                           self._address.url)
+                self._last_payload = checks.check_previous(
+                    self._last_payload, record.payload, record.position, self._address.url
+                )
                 self._verified = True
             except errors.LogGap as gap:
                 self._fault = gap
@@ -192,8 +206,13 @@ class RabbitReader(LogReader):
         while self._beyond and self._fault is None:
             bounds = find_bounds(session)
             if not self._verified or bounds.first > self._expected:
-                self._fault = errors.PositionTruncated(str(self._gap(
-                    f"the broker went on at {self._beyond[0].position}, and its first record is {bounds.first}")))
+                self._fault = errors.PositionTruncated(
+                    str(
+                        self._gap(
+                            f"the broker went on at {self._beyond[0].position}, and its first record is {bounds.first}"
+                        )
+                    )
+                )
                 return
             self._expected = self._beyond[0].position
             held, self._beyond = self._beyond, deque()
@@ -206,14 +225,14 @@ class RabbitReader(LogReader):
     def _gap(self, found: str) -> errors.LogGap:
         return errors.LogGap(
             f"cannot read the log {self._address.url} on from position {self._expected}: {found}; "
-            "rebuild from a snapshot that fits it")
+            "rebuild from a snapshot that fits it"
+        )
 
     # Connecting
 
     def _connect(self, doing: str, connect_seconds: float) -> None:
         """Open a session that consumes from ``_expected``; raises LogUnavailable and LogGap."""
-        self._session = open_session(
-            self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
+        self._session = open_session(self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
         self._connected_at = self._heard_at = time.monotonic()
         if self._closed.is_set():  # a close came while there was nothing yet that it could interrupt
             self._session.interrupt()

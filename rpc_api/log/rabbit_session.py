@@ -50,9 +50,11 @@ _RECOVERING = "down or inaccessible"
 #: What a node says of a stream that it may append to and cannot read.
 _NO_REPLICA = "on the local node"
 #: What to do about a stream that does not work while its broker does (RabbitMQ 3.10 has no command for one stream).
-REMEDY = ("the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full "
-          "disk: free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
-          "rabbitmqctl stop_app && rabbitmqctl start_app; see docs/operating/services.md")
+REMEDY = (
+    "the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full "
+    "disk: free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
+    "rabbitmqctl stop_app && rabbitmqctl start_app; see docs/operating/services.md"
+)
 
 
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
@@ -95,8 +97,10 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, amqp.NotFound):
         if _RECOVERING in text:
             return text, "the broker is recovering it or a node is down, so try again"
-        return (f"the stream {address.stream!r} or its exchange is not there ({text})",
-                "create the log again, or mend the name in its URL")
+        return (
+            f"the stream {address.stream!r} or its exchange is not there ({text})",
+            "create the log again, or mend the name in its URL",
+        )
     if isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in text:
         return text, "add one (rabbitmq-streams add_replica), or name nodes that have one in the log URL"
     if isinstance(exc, ReplicaBehind):
@@ -119,18 +123,28 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
 class Session:
     """A connection and its channel. After an error of ``BROKEN`` it is dropped, never used again."""
 
-    def __init__(self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int,
-                 connect_seconds: float):
+    def __init__(
+        self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int, connect_seconds: float
+    ):
         self.address = address
         #: Its host and port.
         self.place = (host, port)
         self._connection = Connection(
-            hostname=host, port=port, userid=address.user, password=address.password,
-            virtual_host=address.vhost, transport="pyamqp", ssl=address.ssl_for(host),
-            connect_timeout=connect_seconds, heartbeat=heartbeat_seconds,
+            hostname=host,
+            port=port,
+            userid=address.user,
+            password=address.password,
+            virtual_host=address.vhost,
+            transport="pyamqp",
+            ssl=address.ssl_for(host),
+            connect_timeout=connect_seconds,
+            heartbeat=heartbeat_seconds,
             transport_options={
                 "client_properties": {"connection_name": f"nova_sched log {role} {address.stream}"},
-                "on_blocked": self._on_blocked, "on_unblocked": self._on_unblocked})
+                "on_blocked": self._on_blocked,
+                "on_unblocked": self._on_unblocked,
+            },
+        )
         self.blocked = False
         try:
             # Not connect(): that sleeps 2 s and tries a second time.
@@ -234,8 +248,14 @@ def _read_ahead(transport) -> None:
         transport._quick_recv = lambda size: receive(max(size, READ_AHEAD_BYTES))
 
 
-def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[[Session], None],
-                 heartbeat_seconds: int = 0, connect_seconds: float | None = None) -> Session:
+def open_session(
+    address: RabbitAddress,
+    role: str,
+    doing: str,
+    setup: Callable[[Session], None],
+    heartbeat_seconds: int = 0,
+    connect_seconds: float | None = None,
+) -> Session:
     """Return a session, with ``setup`` done on it, on the first host of the address that gives one.
 
     The setup counts as part of the attempt because a node of a cluster may be up and have no replica of the stream.
@@ -245,8 +265,9 @@ def open_session(address: RabbitAddress, role: str, doing: str, setup: Callable[
     for host, port in address.hosts:
         session = None
         try:
-            session = Session(address.at((host, port)), host, port, role, heartbeat_seconds,
-                              connect_seconds or CONNECT_SECONDS)
+            session = Session(
+                address.at((host, port)), host, port, role, heartbeat_seconds, connect_seconds or CONNECT_SECONDS
+            )
             setup(session)
             return session
         except BROKEN as exc:

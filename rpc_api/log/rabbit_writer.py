@@ -48,14 +48,16 @@ class ConfirmWindow:
         self.fault = NotTaken("the broker could not write a message to the stream (nack)")
 
     def _on_return(self, exc, exchange, routing_key, message) -> None:
-        self.fault = StreamGone(f"the exchange {exchange!r} has no stream bound to it ({exc.reply_text}): "
-                                "the stream was deleted, so create the log again")
+        self.fault = StreamGone(
+            f"the exchange {exchange!r} has no stream bound to it ({exc.reply_text}): "
+            "the stream was deleted, so create the log again"
+        )
 
 
 def publish_all(session: Session, window: ConfirmWindow, address: RabbitAddress, payloads: Sequence[bytes]) -> None:
     """Publish ``payloads`` in order and return when all are confirmed; raises errors of ``BROKEN``."""
     for start in range(0, len(payloads), BURST_MESSAGES):
-        burst = payloads[start:start + BURST_MESSAGES]
+        burst = payloads[start : start + BURST_MESSAGES]
         _drain(session, window, WINDOW_MESSAGES_MAX - len(burst))
         session.publish(address.stream, burst)
         window.count_published(len(burst))
@@ -70,7 +72,10 @@ def _drain(session: Session, window: ConfirmWindow, in_flight_max: int) -> None:
             deadline = time.monotonic() + ANSWER_SECONDS
         elif time.monotonic() >= deadline:
             silent = f"the broker confirmed nothing within {ANSWER_SECONDS:.0f} s"
-            raise (NotTaken(f"{silent} and has blocked publishers (memory or disk alarm)") if session.blocked
-                   else NotConfirmed(silent))
+            raise (
+                NotTaken(f"{silent} and has blocked publishers (memory or disk alarm)")
+                if session.blocked
+                else NotConfirmed(silent)
+            )
     if window.fault is not None:
         raise window.fault

@@ -81,13 +81,15 @@ def parse_url(url: str) -> tuple[str, str]:
     if parts.netloc or parts.fragment or path in ("", "/", ":memory:"):
         raise errors.UsageError(
             f"cannot open the log {checks.mask_password(url)!r}: wanted sqlite:///relative/path or "
-            "sqlite:////absolute/path (memory://NAME for one that is not kept); mend the log URL")
+            "sqlite:////absolute/path (memory://NAME for one that is not kept); mend the log URL"
+        )
     synchronous = "full"
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name != "synchronous" or value not in SYNCHRONOUS:
             raise errors.UsageError(
                 f"cannot open the log {checks.mask_password(url)!r}: it has the option {name!r}, "
-                f"wanted none or synchronous={' or '.join(SYNCHRONOUS)}; mend the log URL")
+                f"wanted none or synchronous={' or '.join(SYNCHRONOUS)}; mend the log URL"
+            )
         synchronous = value
     return path, synchronous
 
@@ -132,7 +134,8 @@ class _File:
         if not os.path.isdir(os.path.dirname(self.path)):
             raise errors.LogRefused(
                 f"cannot create the log {self.url}: {os.path.dirname(self.path)} is no directory; "
-                "make it, or name another path in the log URL")
+                "make it, or name another path in the log URL"
+            )
         self.check_kind()
         deadline = time.monotonic() + BUSY_SECONDS
         with self.translating("create"):
@@ -174,7 +177,8 @@ class _File:
         if not os.path.exists(self.path):
             raise errors.LogUnavailable(
                 f"cannot open the log {self.url}: there is no file {self.path}; "
-                "create the log first, or mend the log URL")
+                "create the log first, or mend the log URL"
+            )
         with self.translating("open"):
             connection = self._connect("rw")
             try:
@@ -188,8 +192,12 @@ class _File:
     def _connect(self, mode: str) -> sqlite3.Connection:
         # check_same_thread: a connection is used under a lock here, and closed by whoever closes the log.
         connection = sqlite3.connect(
-            f"file:{quote(self.path)}?mode={mode}", uri=True, timeout=BUSY_SECONDS,
-            isolation_level=None, check_same_thread=False)
+            f"file:{quote(self.path)}?mode={mode}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
         try:
             connection.execute(f"PRAGMA synchronous = {self.synchronous}")
         except BaseException:
@@ -200,9 +208,9 @@ class _File:
     def _check_format(self, connection: sqlite3.Connection) -> bool:
         """Return whether the log's tables are there; raise for a file of another kind or version."""
         connection.execute("BEGIN")  # all three of one moment: another process may be creating it
-        application_id, = connection.execute("PRAGMA application_id").fetchone()
-        version, = connection.execute("PRAGMA user_version").fetchone()
-        tables, = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         connection.execute("COMMIT")
         if not tables and not application_id:
             return False
@@ -211,13 +219,15 @@ class _File:
         if version != FORMAT_VERSION:
             raise errors.UnknownSchema(
                 f"cannot open the log {self.url}: its format is {version}, wanted {FORMAT_VERSION}; "
-                "use the version of nova_sched that wrote it")
+                "use the version of nova_sched that wrote it"
+            )
         return True
 
     def _not_a_log(self, found: str) -> errors.UsageError:
         return errors.UsageError(
             f"cannot open the log {self.url}: {self.path} is not a log of nova_sched ({found}); "
-            "name another file in the log URL")
+            "name another file in the log URL"
+        )
 
     def stat(self) -> tuple[int, int] | None:
         """Device and inode of the file that the path names now; None when there is none."""
@@ -236,7 +246,7 @@ class SqliteLog(EventLog):
         self._file = file
         self._lock = threading.Lock()
         self._closed = False
-        self._readers: "weakref.WeakSet[SqliteReader]" = weakref.WeakSet()
+        self._readers: weakref.WeakSet[SqliteReader] = weakref.WeakSet()
         self._connection = file.connect()
         file.inode = file.stat()
 
@@ -255,9 +265,10 @@ class SqliteLog(EventLog):
             if not payloads:
                 return
             with self._transaction("append to"):
-                last, = self._connection.execute(LAST).fetchone()
+                (last,) = self._connection.execute(LAST).fetchone()
                 self._connection.executemany(
-                    "INSERT INTO records (position, payload) VALUES (?, ?)", enumerate(payloads, last + 1))
+                    "INSERT INTO records (position, payload) VALUES (?, ?)", enumerate(payloads, last + 1)
+                )
         self._file.signal.notify()
 
     def restore(self, records: Iterable[Record]) -> int:
@@ -270,8 +281,10 @@ class SqliteLog(EventLog):
             self._check_usable()
             with self._transaction("write"):
                 if self._connection.execute(LAST).fetchone() != (-1,):
-                    raise errors.UsageError(f"cannot write records into the log {self.url} at their positions: "
-                                            "it was begun already; name a new one")
+                    raise errors.UsageError(
+                        f"cannot write records into the log {self.url} at their positions: "
+                        "it was begun already; name a new one"
+                    )
                 count, expected = 0, None
                 for record in records:
                     if expected is not None and record.position != expected:
@@ -303,8 +316,9 @@ class SqliteLog(EventLog):
         if last is None:
             raise errors.LogGap(f"the log {self.url} has lost the count of its records; remove the file, or restore it")
         if first is not None and not 0 <= first <= last:
-            raise errors.LogGap(f"the log {self.url} is damaged: its first record is {first}, "
-                                f"and its last one {last}; restore the file")
+            raise errors.LogGap(
+                f"the log {self.url} is damaged: its first record is {first}, and its last one {last}; restore the file"
+            )
         return Bounds(last + 1 if first is None else first, last)
 
     def read_from(self, position: int) -> "SqliteReader":
@@ -326,7 +340,8 @@ class SqliteLog(EventLog):
             with self._transaction("truncate"):
                 self._connection.execute(
                     "DELETE FROM records WHERE position < ? AND position < (SELECT max(position) FROM records)",
-                    (position,))
+                    (position,),
+                )
         self._file.signal.notify()
 
     def close(self) -> None:
@@ -346,7 +361,8 @@ class SqliteLog(EventLog):
             # Our connection still writes into the file that is no longer there: nobody would ever read it.
             raise errors.LogUnavailable(
                 f"cannot use the log {self.url}: {self._file.path} was removed or replaced while it was open; "
-                "open the log again")
+                "open the log again"
+            )
 
     def __repr__(self):
         return f"<SqliteLog {self.url}>"
@@ -404,8 +420,7 @@ class SqliteReader(LogReader):
         for row in cursor:
             record = Record(*row)
             if record.position == position - 1 and not records:
-                self._previous = checks.check_previous(self._previous, record.payload, record.position,
-                                                       self._file.url)
+                self._previous = checks.check_previous(self._previous, record.payload, record.position, self._file.url)
                 record = None
                 continue
             if len(records) == max_records:
@@ -441,13 +456,15 @@ class SqliteReader(LogReader):
         if following is not None:
             raise errors.LogGap(
                 f"cannot read the log {self._file.url} on from position {self.position}: the next record is "
-                f"{following.position}, so records were removed; rebuild from a snapshot")
+                f"{following.position}, so records were removed; rebuild from a snapshot"
+            )
 
     def _check_same_file(self) -> None:
         if self._file.stat() != self._file.inode:
             raise errors.LogGap(
                 f"cannot read the log {self._file.url} on from position {self.position}: {self._file.path} was "
-                "removed or replaced while it was open; open the log again and rebuild")
+                "removed or replaced while it was open; open the log again and rebuild"
+            )
 
     def close(self) -> None:
         self._closed = True

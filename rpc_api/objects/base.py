@@ -54,13 +54,15 @@ def class_for(name: Any, version: Any) -> tuple[type["NovaObject"], str]:
     if cls is None:
         raise errors.UnknownSchema(
             f"cannot load the object {name!r:.80} {version!s:.40}: no class of that name, wanted one of {len(CLASSES)} "
-            f"names in rpc_api.objects; add the class there if a scheduler needs it")
+            f"names in rpc_api.objects; add the class there if a scheduler needs it"
+        )
     wanted = parse_version(cls.VERSION)
     got = parse_version(version) if isinstance(version, str) else None
     if got is None or got[0] != wanted[0] or got > wanted:
         raise errors.UnknownSchema(
             f"cannot load the object {name}: its version is {version!r:.40}, wanted {wanted[0]}.0 to {cls.VERSION}; "
-            f"upgrade this service, or let the sender backport to {cls.VERSION}")
+            f"upgrade this service, or let the sender backport to {cls.VERSION}"
+        )
     return cls, f"{got[0]}.{got[1]}"
 
 
@@ -122,11 +124,13 @@ class NovaObject(ovo.VersionedObject):
                 got += f" without {error}" if isinstance(error, KeyError) else " whose name or version is no text"
             raise errors.InvalidEvent(
                 f"cannot load an object from {got}: wanted a dictionary with {NAME}, {NAMESPACE}, {VERSION} and "
-                f"{DATA}; mend the sender") from error
+                f"{DATA}; mend the sender"
+            ) from error
         if namespace != cls.OBJ_PROJECT_NAMESPACE:
             raise errors.UnknownSchema(
                 f"cannot load the object {name!r:.80}: its namespace is {namespace!r:.80}, "
-                f"wanted {cls.OBJ_PROJECT_NAMESPACE!r}; send it to the service that owns it")
+                f"wanted {cls.OBJ_PROJECT_NAMESPACE!r}; send it to the service that owns it"
+            )
         if found is None:
             found, version = class_for(name, version)
         return found._obj_from_primitive(context, version, primitive)
@@ -138,7 +142,8 @@ class NovaObject(ovo.VersionedObject):
         if type(data) is not dict:
             raise errors.InvalidEvent(
                 f"cannot load the object {cls.__name__}: {DATA} is {type(data).__name__}, wanted a dictionary of "
-                f"fields; mend the sender")
+                f"fields; mend the sender"
+            )
         obj = cls.__new__(cls)
         state = obj.__dict__
         state["_context"] = context
@@ -164,20 +169,22 @@ class NovaObject(ovo.VersionedObject):
             raise type(error)(f"in {cls.__name__}.{name}: {error}") from error
         except Exception as error:
             raise errors.InvalidEvent(
-                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; mend the "
-                "sender") from error
+                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; mend the sender"
+            ) from error
         return obj
 
     # ---- to the wire
 
-    def obj_to_primitive(self, target_version: str | None = None,
-                         version_manifest: dict[str, str] | None = None) -> dict[str, Any]:
+    def obj_to_primitive(
+        self, target_version: str | None = None, version_manifest: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """The object as a dictionary, fields and changes in the order of ``fields``: equal objects, equal bytes."""
         target = target_version or self.VERSION
         if target != self.VERSION and (parse_version(target) or (0, 0)) > parse_version(self.VERSION):
             raise errors.UnknownSchema(
                 f"cannot write the object {self.obj_name()} as version {target}: it is of version {self.VERSION}; "
-                f"ask for that version or an older one")
+                f"ask for that version or an older one"
+            )
         state = self.__dict__
         data = {}
         for name, (attribute, as_is, _, field) in self._plans.items():
@@ -186,12 +193,7 @@ class NovaObject(ovo.VersionedObject):
                 data[name] = value if type(value) in as_is else field.to_primitive(self, name, value)
         if target != self.VERSION or version_manifest:
             self.obj_make_compatible_from_manifest(data, target, version_manifest)
-        primitive = {
-            NAME: self.obj_name(),
-            NAMESPACE: self.OBJ_PROJECT_NAMESPACE,
-            VERSION: target,
-            DATA: data,
-        }
+        primitive = {NAME: self.obj_name(), NAMESPACE: self.OBJ_PROJECT_NAMESPACE, VERSION: target, DATA: data}
         changed = self.obj_what_changed()
         changes = [name for name in data if name in changed]
         if changes:
@@ -207,7 +209,8 @@ class NovaObject(ovo.VersionedObject):
             if target < since and primitive.get(name) in values:
                 raise errors.UnknownSchema(
                     f"cannot write {self.obj_name()} as version {target_version}: {name} is {primitive[name]!r}, "
-                    f"which came with {since[0]}.{since[1]}; upgrade the receiver")
+                    f"which came with {since[0]}.{since[1]}; upgrade the receiver"
+                )
         for name, since in self.ADDED_IN.items():
             if target < since:
                 primitive.pop(name, None)
@@ -233,7 +236,8 @@ class NovaObject(ovo.VersionedObject):
         if make is None:
             raise FieldNotSet(
                 f"the field {attrname} of the object {self.obj_name()} {self.VERSION} is not set, "
-                "wanted a value; let the sender set it")
+                "wanted a value; let the sender set it"
+            )
         setattr(self, attrname, make())
 
 
@@ -252,10 +256,7 @@ class ObjectListBase(ovo.ObjectListBase):
 class TimestampedObject:
     """Mix-in: when the row behind the object was made and changed."""
 
-    fields = {
-        "created_at": fields.DateTimeField(nullable=True),
-        "updated_at": fields.DateTimeField(nullable=True),
-    }
+    fields = {"created_at": fields.DateTimeField(nullable=True), "updated_at": fields.DateTimeField(nullable=True)}
 
 
 class PersistentObject:
@@ -274,7 +275,8 @@ def register(cls: type[NovaObject]) -> type[NovaObject]:
     ovo.VersionedObjectRegistry.objectify(cls)
     cls._plans = {name: plan(name, field, NovaObject.obj_from_primitive) for name, field in cls.fields.items()}
     cls._object_attributes = tuple(
-        (name, f"_obj_{name}") for name, field in cls.fields.items() if isinstance(field._type, ovo_fields.Object))
+        (name, f"_obj_{name}") for name, field in cls.fields.items() if isinstance(field._type, ovo_fields.Object)
+    )
     for name in cls.fields:
         setattr(cls, name, getattr(cls, name).getter(_getter(name)))
     newborn = cls()

@@ -12,11 +12,7 @@ class HVSpec(base.NovaObject):
     """One kind of guest that a host can run: architecture, virtualization type, mode."""
 
     VERSION = "1.2"
-    fields = {
-        "arch": fields.ArchitectureField(),
-        "hv_type": fields.HVTypeField(),
-        "vm_mode": fields.VMModeField(),
-    }
+    fields = {"arch": fields.ArchitectureField(), "hv_type": fields.HVTypeField(), "vm_mode": fields.VMModeField()}
 
     def obj_make_compatible(self, primitive, target_version):
         super().obj_make_compatible(primitive, target_version)

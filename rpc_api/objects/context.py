@@ -18,8 +18,16 @@ NOVA_KEYS: Mapping[str, Any] = {
 class RequestContext(context.RequestContext):
     """Who asks, and under which request id. Keeps the token for the way back, and never shows it."""
 
-    def __init__(self, *, read_deleted: str = "no", remote_address: str | None = None, timestamp: str | None = None,
-                 quota_class: str | None = None, service_catalog: list[dict] | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        read_deleted: str = "no",
+        remote_address: str | None = None,
+        timestamp: str | None = None,
+        quota_class: str | None = None,
+        service_catalog: list[dict] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.read_deleted = read_deleted
         self.remote_address = remote_address

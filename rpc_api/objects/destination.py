@@ -19,17 +19,8 @@ class Destination(base.NovaObject):
         "allow_cross_cell_move": fields.BooleanField(default=False),
         "forbidden_aggregates": fields.SetOfStringsField(nullable=True, default=None),
     }
-    LAZY = {
-        "aggregates": lambda: None,
-        "allow_cross_cell_move": lambda: False,
-        "forbidden_aggregates": lambda: None,
-    }
-    ADDED_IN = {
-        "cell": (1, 1),
-        "aggregates": (1, 2),
-        "allow_cross_cell_move": (1, 3),
-        "forbidden_aggregates": (1, 4),
-    }
+    LAZY = {"aggregates": lambda: None, "allow_cross_cell_move": lambda: False, "forbidden_aggregates": lambda: None}
+    ADDED_IN = {"cell": (1, 1), "aggregates": (1, 2), "allow_cross_cell_move": (1, 3), "forbidden_aggregates": (1, 4)}
 
     def require_aggregates(self, aggregates: Iterable[str]) -> None:
         """Demand that the host be in one of ``aggregates``, in addition to what was demanded before."""

@@ -26,13 +26,7 @@ SLOW = object()
 NONE_TYPE = type(None)
 
 #: Field types for which a value of this very type comes out of oslo as it went in.
-AS_IS = {
-    ovo.String: str,
-    ovo.Integer: int,
-    ovo.Float: float,
-    ovo.Boolean: bool,
-    ovo.FlexibleBoolean: bool,
-}
+AS_IS = {ovo.String: str, ovo.Integer: int, ovo.Float: float, ovo.Boolean: bool, ovo.FlexibleBoolean: bool}
 
 Build = Callable[[Any, str, Any], Any]
 
@@ -108,8 +102,10 @@ def _list(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> B
             return SLOW
         for item in value:
             if type(item) not in as_is:
-                value = [build_element(obj, f"{attribute}[{i}]", item) if type(item) not in as_is else item
-                         for i, item in enumerate(value)]
+                value = [
+                    build_element(obj, f"{attribute}[{i}]", item) if type(item) not in as_is else item
+                    for i, item in enumerate(value)
+                ]
                 if SLOW in value:
                     return SLOW
                 break

@@ -8,10 +8,7 @@ class NetworkMetadata(base.NovaObject):
     """The physical networks that are needed, and whether any tunnelled one is: it decides the NUMA node of the NIC."""
 
     VERSION = "1.0"
-    fields = {
-        "physnets": fields.SetOfStringsField(),
-        "tunneled": fields.BooleanField(),
-    }
+    fields = {"physnets": fields.SetOfStringsField(), "tunneled": fields.BooleanField()}
 
 
 def _nothing() -> None:
@@ -32,13 +29,8 @@ class NetworkRequest(base.NovaObject):
         "arq_uuid": fields.UUIDField(nullable=True),
         "device_profile": fields.StringField(nullable=True),
     }
-    LAZY = {name: _nothing for name in fields}
-    ADDED_IN = {
-        "pci_request_id": (1, 1),
-        "tag": (1, 2),
-        "arq_uuid": (1, 3),
-        "device_profile": (1, 3),
-    }
+    LAZY = dict.fromkeys(fields, _nothing)
+    ADDED_IN = {"pci_request_id": (1, 1), "tag": (1, 2), "arq_uuid": (1, 3), "device_profile": (1, 3)}
 
 
 @base.register

@@ -64,7 +64,7 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         if not threads or threads == 1:
             return []
         cpus = sorted(self.total_cpus)
-        return [set(cpus[i:i + threads]) for i in range(0, len(cpus) - threads + 1, threads)]
+        return [set(cpus[i : i + threads]) for i in range(0, len(cpus) - threads + 1, threads)]
 
     @property
     def can_say_policy(self) -> bool:
@@ -92,8 +92,10 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         return sorted(shared), sorted(pinned)
 
     def _unclear(self, what):
-        return errors.UnknownSchema(f"an InstanceNUMACell of version {self.VERSION} has {what}, wanted pcpuset, which "
-                                    "names its pinned CPUs; resize the server, so that nova makes its topology again")
+        return errors.UnknownSchema(
+            f"an InstanceNUMACell of version {self.VERSION} has {what}, wanted pcpuset, which "
+            "names its pinned CPUs; resize the server, so that nova makes its topology again"
+        )
 
     def __len__(self) -> int:
         return len(self.total_cpus)
@@ -102,8 +104,10 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         pinned = primitive.get("pcpuset")
         super().obj_make_compatible(primitive, target_version)
         # Before 1.5 a node had one set of CPUs, and its policy said what they were.
-        if base.parse_version(target_version) < (1, 5) and primitive.get("cpu_policy", self.get("cpu_policy", None)) \
-                == "dedicated":
+        if (
+            base.parse_version(target_version) < (1, 5)
+            and primitive.get("cpu_policy", self.get("cpu_policy", None)) == "dedicated"
+        ):
             primitive["cpuset"] = pinned
 
 

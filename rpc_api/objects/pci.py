@@ -28,11 +28,7 @@ class InstancePCIRequest(base.NovaObject):
         "requester_id": _nothing,
         "numa_policy": _nothing,
     }
-    ADDED_IN = {
-        "request_id": (1, 1),
-        "numa_policy": (1, 2),
-        "requester_id": (1, 3),
-    }
+    ADDED_IN = {"request_id": (1, 1), "numa_policy": (1, 2), "requester_id": (1, 3)}
 
     FLAVOR_ALIAS = 0
     NEUTRON_PORT = 1
@@ -48,10 +44,7 @@ class InstancePCIRequests(base.NovaObject):
     """All PCI requests of one server."""
 
     VERSION = "1.1"
-    fields = {
-        "instance_uuid": fields.UUIDField(),
-        "requests": fields.ListOfObjectsField("InstancePCIRequest"),
-    }
+    fields = {"instance_uuid": fields.UUIDField(), "requests": fields.ListOfObjectsField("InstancePCIRequest")}
 
 
 @base.register

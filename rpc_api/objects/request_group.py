@@ -22,12 +22,7 @@ class RequestGroup(base.EphemeralObject):
         "provider_uuids": fields.ListOfUUIDField(default=[]),
         "in_tree": fields.UUIDField(nullable=True, default=None),
     }
-    ADDED_IN = {
-        "requester_id": (1, 1),
-        "provider_uuids": (1, 1),
-        "in_tree": (1, 2),
-        "forbidden_aggregates": (1, 3),
-    }
+    ADDED_IN = {"requester_id": (1, 1), "provider_uuids": (1, 1), "in_tree": (1, 2), "forbidden_aggregates": (1, 3)}
 
 
 @base.register
@@ -40,9 +35,5 @@ class RequestLevelParams(base.NovaObject):
         "root_forbidden": fields.SetOfStringsField(default=set()),
         "same_subtree": fields.ListOfListsOfStringsField(default=[]),
     }
-    LAZY = {
-        "root_required": set,
-        "root_forbidden": set,
-        "same_subtree": list,
-    }
+    LAZY = {"root_required": set, "root_forbidden": set, "same_subtree": list}
     ADDED_IN = {"same_subtree": (1, 1)}

@@ -13,10 +13,7 @@ class SchedulerRetries(base.NovaObject):
     """How often the request was tried before, and on which hosts."""
 
     VERSION = "1.1"
-    fields = {
-        "num_attempts": fields.IntegerField(),
-        "hosts": fields.ObjectField("ComputeNodeList"),
-    }
+    fields = {"num_attempts": fields.IntegerField(), "hosts": fields.ObjectField("ComputeNodeList")}
 
 
 @base.register

@@ -39,7 +39,8 @@ class NovaSerializer(oslo_messaging.Serializer):
             # Without the text of the error: it might quote the context, and that holds a token.
             raise errors.InvalidEvent(
                 f"cannot read the context of a message: it is a {type(ctxt).__name__}, wanted a dictionary of "
-                f"_context_ keys; mend the sender") from error
+                f"_context_ keys; mend the sender"
+            ) from error
 
 
 def _each(entity: Any, act: Callable[[Any], Any]) -> Any:

@@ -38,8 +38,14 @@ SECONDS_MAX = 60
 
 
 def start(*args):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, args)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def run(*args):
@@ -52,8 +58,10 @@ def run(*args):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("args, where", [
-    ((), "cell1-host"), (("--cells", "2", "--hosts", "2"), "-host"), (("--driver", "local"), "local in cell1")])
+@pytest.mark.parametrize(
+    "args, where",
+    [((), "cell1-host"), (("--cells", "2", "--hosts", "2"), "-host"), (("--driver", "local"), "local in cell1")],
+)
 def test_check_builds_and_deletes(tmp_path, args, where):
     code, out, err = run("--state-dir", tmp_path, "--check", *args)
     assert code == 0, err
@@ -97,12 +105,17 @@ def test_it_ends_at_a_signal_and_holds_its_directory_until_then(tmp_path, number
         process.communicate()
 
 
-@pytest.mark.parametrize("args, said", [
-    (("--driver", "local", "--hosts", "2"), "--driver local is this one machine"),
-    (("--driver", "local", "--cells", "2"), "--driver local is this one machine"),
-    (("--cells", "0"), "0 is less than 1"), (("--for", "-1"), "-1 is no number of seconds"),
-    (("--for", "1", "--check"), "not allowed with"),
-    (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used")])
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (("--driver", "local", "--hosts", "2"), "--driver local is this one machine"),
+        (("--driver", "local", "--cells", "2"), "--driver local is this one machine"),
+        (("--cells", "0"), "0 is less than 1"),
+        (("--for", "-1"), "-1 is no number of seconds"),
+        (("--for", "1", "--check"), "not allowed with"),
+        (("--state-dir", "/proc/nowhere"), "/proc/nowhere cannot be used"),
+    ],
+)
 def test_wrong_arguments(tmp_path, args, said):
     code, out, err = run("--state-dir", tmp_path, *args)
     assert (code, out) == (2, "") and said in err

@@ -32,8 +32,10 @@ def play(out, *options):
 
 def providers_of(row):
     """Provider name -> amounts, of the column ``providers``."""
-    return {name: dict((key, int(value)) for key, value in (one.split(":") for one in held.split(",")))
-            for name, _, held in (part.partition("=") for part in row["providers"].split(";"))}
+    return {
+        name: dict((key, int(value)) for key, value in (one.split(":") for one in held.split(",")))
+        for name, _, held in (part.partition("=") for part in row["providers"].split(";"))
+    }
 
 
 def check_groups(workload, rows):
@@ -62,8 +64,19 @@ def check_groups(workload, rows):
 @pytest.mark.parametrize("cells, schedulers", [(1, 1), (2, 2)])
 def test_a_played_cloud_keeps_every_rule(tmp_path, log_url, cells, schedulers):
     from cloud.workload import generated
-    code, summary, rows = play(tmp_path / "out", "--log", log_url, "--cells", str(cells), "--schedulers",
-                               str(schedulers), "--fail", "0.1", "--no-picture")
+
+    code, summary, rows = play(
+        tmp_path / "out",
+        "--log",
+        log_url,
+        "--cells",
+        str(cells),
+        "--schedulers",
+        str(schedulers),
+        "--fail",
+        "0.1",
+        "--no-picture",
+    )
     assert code == 0
     assert [int(row["seq"]) for row in rows] == list(range(120))
     assert summary["over_commitments"] == summary["group_breaches"] == summary["set_aside"] == 0
@@ -80,8 +93,10 @@ def test_one_scheduler_without_failures_places_alike_every_time(tmp_path):
 
 
 def test_another_seed_draws_otherwise(tmp_path):
-    runs = [play(tmp_path / seed, "--log", f"memory://{tmp_path.name}-{seed}", "--no-picture", "--seed", seed)[2]
-            for seed in ("1", "2")]
+    runs = [
+        play(tmp_path / seed, "--log", f"memory://{tmp_path.name}-{seed}", "--no-picture", "--seed", seed)[2]
+        for seed in ("1", "2")
+    ]
     assert [row["host"] for row in runs[0]] != [row["host"] for row in runs[1]]
 
 
@@ -105,9 +120,27 @@ TRACE = """vmId,tenantId,cores,ram,vmTypeId,starttime,endtime
 
 def test_departures_make_room(tmp_path):
     (tmp_path / "trace.csv").write_text(TRACE)
-    code = main(["play", "--trace", str(tmp_path / "trace.csv"), "--hosts", "2", "--host-cores", "10", "--host-ram",
-                 "10", "--in-flight", "1", "--rate", "20", "--log", f"memory://{tmp_path.name}", "--out",
-                 str(tmp_path / "out")])
+    code = main(
+        [
+            "play",
+            "--trace",
+            str(tmp_path / "trace.csv"),
+            "--hosts",
+            "2",
+            "--host-cores",
+            "10",
+            "--host-ram",
+            "10",
+            "--in-flight",
+            "1",
+            "--rate",
+            "20",
+            "--log",
+            f"memory://{tmp_path.name}",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     with open(tmp_path / "out" / "placements.csv", newline="") as file:
         outcomes = [row["outcome"] for row in csv.DictReader(file)]
     assert (code, outcomes) == (0, ["built", "built", "no_valid_host", "built"])
@@ -118,60 +151,80 @@ HEAD = "seq,vcpus,ram_gb,numa_nodes,policy,group,fault_domain\n"
 SERVERS = "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\nhost-0,16,32,0,0\n"
 
 
-@pytest.mark.parametrize("requests, told", [
-    (HEAD + "0,x,2,1,,,\n", "vcpus is 'x', wanted a number"),
-    (HEAD + "0,3,2,2,,,\n", "cannot be divided equally over 2 NUMA nodes"),
-    (HEAD + "0,2,2,1,together,1,\n", "the policy is 'together'"),
-    (HEAD + "0,2,2\n", "has not the 7 fields"),
-    ("seq,vcpus\n0,1\n", "has no column 'ram_gb'"),
-    (HEAD, "0 requests"),
-    (None, "cannot be read"),
-])
+@pytest.mark.parametrize(
+    "requests, told",
+    [
+        (HEAD + "0,x,2,1,,,\n", "vcpus is 'x', wanted a number"),
+        (HEAD + "0,3,2,2,,,\n", "cannot be divided equally over 2 NUMA nodes"),
+        (HEAD + "0,2,2,1,together,1,\n", "the policy is 'together'"),
+        (HEAD + "0,2,2\n", "has not the 7 fields"),
+        ("seq,vcpus\n0,1\n", "has no column 'ram_gb'"),
+        (HEAD, "0 requests"),
+        (None, "cannot be read"),
+    ],
+)
 def test_a_wrong_request_file_is_told_by_line(tmp_path, capsys, requests, told):
     (tmp_path / "servers.csv").write_text(SERVERS)
     if requests is not None:
         (tmp_path / "requests.csv").write_text(requests)
-    code = main(["play", "--servers", str(tmp_path / "servers.csv"), "--requests", str(tmp_path / "requests.csv"),
-                 "--out", str(tmp_path / "out")])
+    code = main(
+        [
+            "play",
+            "--servers",
+            str(tmp_path / "servers.csv"),
+            "--requests",
+            str(tmp_path / "requests.csv"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     said = capsys.readouterr().err
     assert code == 2 and told in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("options, code, told", [
-    ([], 2, "name one workload"),
-    (["--generate", "3"], 2, "wanted HOSTS,REQUESTS"),
-    (["--generate", "3,3", "--trace", "x"], 2, "name one workload"),
-    (["--trace", "x"], 2, "--hosts N"),
-    (["--trace", "/nowhere.csv", "--hosts", "1"], 2, "cannot be read"),
-    (["--servers", "x"], 2, "belong together"),
-    (["--generate", "3,3", "--log", "http://x"], 2, "has the scheme 'http'"),
-    (["--generate", "3,3", "--log", "rabbit://127.0.0.1:1/?stream=x"], 3, "check that the broker runs"),
-    (["--generate", "3,3", "--cells", "4"], 2, "4 cells for 3 hosts"),
-    (["--generate", "3,3", "--weigher", "NoSuch"], 2, "there is no weigher 'NoSuch'"),
-    (["--generate", "3,3", "--cells", "0"], 2, "not 1 or more"),
-    (["--generate", "3,3", "--fail", "2"], 2, "not between 0 and 1"),
-    (["--bogus"], 2, "unrecognized arguments"),
-    (["--generate", "3,3", "--weigher", "RAMWeigher=x"], 2, "is not NAME=MULTIPLIER"),
-])
+@pytest.mark.parametrize(
+    "options, code, told",
+    [
+        ([], 2, "name one workload"),
+        (["--generate", "3"], 2, "wanted HOSTS,REQUESTS"),
+        (["--generate", "3,3", "--trace", "x"], 2, "name one workload"),
+        (["--trace", "x"], 2, "--hosts N"),
+        (["--trace", "/nowhere.csv", "--hosts", "1"], 2, "cannot be read"),
+        (["--servers", "x"], 2, "belong together"),
+        (["--generate", "3,3", "--log", "http://x"], 2, "has the scheme 'http'"),
+        (["--generate", "3,3", "--log", "rabbit://127.0.0.1:1/?stream=x"], 3, "check that the broker runs"),
+        (["--generate", "3,3", "--cells", "4"], 2, "4 cells for 3 hosts"),
+        (["--generate", "3,3", "--weigher", "NoSuch"], 2, "there is no weigher 'NoSuch'"),
+        (["--generate", "3,3", "--cells", "0"], 2, "not 1 or more"),
+        (["--generate", "3,3", "--fail", "2"], 2, "not between 0 and 1"),
+        (["--bogus"], 2, "unrecognized arguments"),
+        (["--generate", "3,3", "--weigher", "RAMWeigher=x"], 2, "is not NAME=MULTIPLIER"),
+    ],
+)
 def test_wrong_options(tmp_path, capsys, options, code, told):
     assert main(["play", "--out", str(tmp_path / "out"), *options]) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
 
 
-HUAWEI = {"servers.csv": "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\nh1,8,16,8,16\nh2,8,16,8,16\n",
-          "racks.csv": "host,rack\nh1,r1\nh2,r1\n",
-          "requests.csv": "seq,vcpus,ram_gb,numa_nodes,policy,group,fault_domain\n0,2,4,1,,,\n"}
+HUAWEI = {
+    "servers.csv": "host,numa0_cpus,numa0_ram_gb,numa1_cpus,numa1_ram_gb\nh1,8,16,8,16\nh2,8,16,8,16\n",
+    "racks.csv": "host,rack\nh1,r1\nh2,r1\n",
+    "requests.csv": "seq,vcpus,ram_gb,numa_nodes,policy,group,fault_domain\n0,2,4,1,,,\n",
+}
 
 
-@pytest.mark.parametrize("name, content, told", [
-    ("racks.csv", "host,rack\nh1,r1\n", "the host h2 has no rack in"),
-    ("servers.csv", HUAWEI["servers.csv"] + "h1,8,16,8,16\n", "servers.csv:4: the host h1 is there twice"),
-    ("servers.csv", "", "is empty, wanted the columns host, numa0_cpus"),
-    ("servers.csv", "host,numa0_cpus\nh1,8\n", "has no column 'numa0_ram_gb'"),
-    ("requests.csv", HUAWEI["requests.csv"].replace("2,4", "two,4"), "requests.csv:2: vcpus is 'two'"),
-    ("requests.csv", "\x89PNG", "no column|is not text"),
-])
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("racks.csv", "host,rack\nh1,r1\n", "the host h2 has no rack in"),
+        ("servers.csv", HUAWEI["servers.csv"] + "h1,8,16,8,16\n", "servers.csv:4: the host h1 is there twice"),
+        ("servers.csv", "", "is empty, wanted the columns host, numa0_cpus"),
+        ("servers.csv", "host,numa0_cpus\nh1,8\n", "has no column 'numa0_ram_gb'"),
+        ("requests.csv", HUAWEI["requests.csv"].replace("2,4", "two,4"), "requests.csv:2: vcpus is 'two'"),
+        ("requests.csv", "\x89PNG", "no column|is not text"),
+    ],
+)
 def test_files_that_are_wrong(tmp_path, capsys, name, content, told):
     for one, text in {**HUAWEI, name: content}.items():
         (tmp_path / one).write_bytes(text.encode("latin-1"))

@@ -60,14 +60,24 @@ def said(log, agent):
 def claim(drivers, host="h1", instance_uuid=None, vcpus=2):
     root = drivers[host].inventory().providers[0].uuid
     instance_uuid = instance_uuid or str(uuid.uuid4())
-    return events.ClaimProposed(str(uuid.uuid4()), instance_uuid, instance_uuid, "req-1", "p", host,
-                                (events.Allocation(root, "VCPU", vcpus),), None)
+    return events.ClaimProposed(
+        str(uuid.uuid4()),
+        instance_uuid,
+        instance_uuid,
+        "req-1",
+        "p",
+        host,
+        (events.Allocation(root, "VCPU", vcpus),),
+        None,
+    )
 
 
 def test_a_start_reports_every_host(log, agent):
     projection, found = said(log, agent)
     assert [(one.name, one.producer, one.sequence) for one in found[1:]] == [
-        ("HostReported", "compute_agent/h1", 1), ("HostReported", "compute_agent/h2", 1)]
+        ("HostReported", "compute_agent/h1", 1),
+        ("HostReported", "compute_agent/h2", 1),
+    ]
     assert {name: host.server for name, host in projection.hosts.items()} == {"h1": "a", "h2": "a"}
 
 
@@ -89,12 +99,16 @@ def test_the_digest_of_the_host_is_that_of_the_fold(log, agent, drivers):
     assert {note.kind for note in projection.noted} == {"unclaimed-start"}
 
 
-@pytest.mark.parametrize("change, kind", [
-    (lambda driver: driver._running.clear(), "digest-mismatch"),
-    (lambda driver: setattr(driver, "state", driver.state._replace(disabled=True)), "digest-mismatch"),
-    (lambda driver: setattr(driver, "_inventory", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
-    (lambda driver: None, None),
-], ids=["instances", "status", "inventory", "nothing"])
+@pytest.mark.parametrize(
+    "change, kind",
+    [
+        (lambda driver: driver._running.clear(), "digest-mismatch"),
+        (lambda driver: setattr(driver, "state", driver.state._replace(disabled=True)), "digest-mismatch"),
+        (lambda driver: setattr(driver, "_inventory", inventory_of("h1", 16, 8192, 100)), "digest-mismatch"),
+        (lambda driver: None, None),
+    ],
+    ids=["instances", "status", "inventory", "nothing"],
+)
 def test_what_changed_is_noticed_and_healed(log, agent, drivers, change, kind):
     agent.build_instance({}, claim(drivers))
     change(drivers["h1"])
@@ -149,17 +163,21 @@ def test_a_driver_that_leaves_something_gives_no_answer(log):
         agent.stop()
 
 
-@pytest.mark.parametrize("call", [
-    lambda agent, one: agent.build_instance({}, one), lambda agent, one: agent.report({}, "elsewhere", agent.epoch, 0),
-    lambda agent, one: agent.delete_instance({}, "elsewhere", one.instance_uuid),
-    lambda agent, one: agent.cancel_build({}, "elsewhere", one.claim_uuid, one.instance_uuid)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda agent, one: agent.build_instance({}, one),
+        lambda agent, one: agent.report({}, "elsewhere", agent.epoch, 0),
+        lambda agent, one: agent.delete_instance({}, "elsewhere", one.instance_uuid),
+        lambda agent, one: agent.cancel_build({}, "elsewhere", one.claim_uuid, one.instance_uuid),
+    ],
+)
 def test_a_host_that_is_not_its_own(agent, drivers, call):
     with pytest.raises(errors.UsageError, match="the agent a does not speak for host elsewhere"):
         call(agent, claim(drivers)._replace(host="elsewhere"))
 
 
 class TestCancel:
-
     def test_what_runs_under_the_claim_ends(self, log, agent, drivers):
         wanted = claim(drivers)
         agent.build_instance({}, wanted)

@@ -99,8 +99,15 @@ class Cell:
         """A claim that nobody has proposed yet."""
         root = self.drivers[host].inventory().providers[0].uuid
         return events.ClaimProposed(
-            str(uuid.uuid4()), instance_uuid, instance_uuid, "req-1", "p", host,
-            (events.Allocation(root, "MEMORY_MB", 512), events.Allocation(root, "VCPU", vcpus)), None)
+            str(uuid.uuid4()),
+            instance_uuid,
+            instance_uuid,
+            "req-1",
+            "p",
+            host,
+            (events.Allocation(root, "MEMORY_MB", 512), events.Allocation(root, "VCPU", vcpus)),
+            None,
+        )
 
     def request(self, *hosts, vcpus=2, max_attempts=3):
         """A BuildRequest whose claim on the first host is in the log, as a scheduler leaves it."""
@@ -123,12 +130,19 @@ class Cell:
 
     def holds(self):
         """(host, state) of every entry, by instance."""
-        return {one: sorted((entry.host, entry.state) for entry in entries)
-                for one, entries in self.settled().consumers.items()}
+        return {
+            one: sorted((entry.host, entry.state) for entry in entries)
+            for one, entries in self.settled().consumers.items()
+        }
 
     def events(self, name):
         """The data of all events of a name, in order."""
         from rpc_api import codec
+
         with self.log.read_from(self.log.bounds().first) as reader:
-            return [event.data for record in reader.read(1000) for event in codec.decode_record(record.payload).events
-                    if event.name == name]
+            return [
+                event.data
+                for record in reader.read(1000)
+                for event in codec.decode_record(record.payload).events
+                if event.name == name
+            ]

@@ -25,19 +25,30 @@ from tests.builders import pool, uuid_of
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.service.specs import CONTEXT, spec
 
-FILTERS = ("ComputeFilter", "ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter", "NUMATopologyFilter",
-           "PciPassthroughFilter")
+FILTERS = (
+    "ComputeFilter",
+    "ServerGroupAntiAffinityFilter",
+    "ServerGroupAffinityFilter",
+    "NUMATopologyFilter",
+    "PciPassthroughFilter",
+)
 CPUS = ((0, 1, 2, 3), (4, 5, 6, 7))
 
 
 def _inventory(host):
     """8 CPUs for pinned guests on two NUMA nodes, each of which has a PCI device."""
-    cells = tuple(events.HostNUMACell(node, node, (), cpus, tuple((cpu,) for cpu in cpus), 4096, ())
-                  for node, cpus in enumerate(CPUS))
+    cells = tuple(
+        events.HostNUMACell(node, node, (), cpus, tuple((cpu,) for cpu in cpus), 4096, ())
+        for node, cpus in enumerate(CPUS)
+    )
     made = inventory_of(host, 8, 8192, 100, cells, (pool(1, numa_node=0), pool(1, numa_node=1)))
     root = made.providers[0]
-    return made._replace(providers=(root._replace(inventories=(
-        *root.inventories, events.Inventory("VCPU", 8, 0, 1, 8, 1, 1.0))), *made.providers[1:]))
+    return made._replace(
+        providers=(
+            root._replace(inventories=(*root.inventories, events.Inventory("VCPU", 8, 0, 1, 8, 1, 1.0))),
+            *made.providers[1:],
+        )
+    )
 
 
 class Site:
@@ -50,8 +61,9 @@ class Site:
             driver._inventory = _inventory(host)
         cell0 = f"memory://api-{uuid.uuid4().hex}"
         ensure_open(open_log(cell0), "cell0", "operator/test")
-        self.scheduler = Scheduler("s", cell0_of(cell0), [CellOf("cell1", uuid_of("cell1"), self.cell.url)],
-                                   Policy(enabled_filters=FILTERS))
+        self.scheduler = Scheduler(
+            "s", cell0_of(cell0), [CellOf("cell1", uuid_of("cell1"), self.cell.url)], Policy(enabled_filters=FILTERS)
+        )
         self.endpoint = endpoint(self.scheduler, **options)
         self.api = ApiConductor(self.bus, {"cell1": self.bus}, 3)
 
@@ -81,7 +93,9 @@ class Site:
                     refused.append(driver)
                     driver.refuse = "no"
                 spawn(consumer)
+
             return told
+
         for driver in self.cell.drivers.values():
             driver.spawn = only_once(driver, driver.spawn)
 
@@ -100,18 +114,29 @@ def pinned_with_device(name):
     """A pinned guest of a server group that wants a PCI device."""
     asked = plain(name)
     asked.flavor.extra_specs = {"hw:cpu_policy": "dedicated"}
-    asked.numa_topology = InstanceNUMATopology(cells=[InstanceNUMACell(
-        id=0, cpuset=set(), pcpuset={0, 1}, memory=512, cpu_policy="dedicated")])
-    asked.pci_requests = InstancePCIRequests(requests=[InstancePCIRequest(
-        count=1, spec=[{"vendor_id": "8086", "product_id": "1520"}], alias_name="nic", is_new=False,
-        request_id=uuid_of("pci"), requester_id=None, numa_policy=None)])
+    asked.numa_topology = InstanceNUMATopology(
+        cells=[InstanceNUMACell(id=0, cpuset=set(), pcpuset={0, 1}, memory=512, cpu_policy="dedicated")]
+    )
+    asked.pci_requests = InstancePCIRequests(
+        requests=[
+            InstancePCIRequest(
+                count=1,
+                spec=[{"vendor_id": "8086", "product_id": "1520"}],
+                alias_name="nic",
+                is_new=False,
+                request_id=uuid_of("pci"),
+                requester_id=None,
+                numa_policy=None,
+            )
+        ]
+    )
     asked.instance_group = InstanceGroup(uuid=uuid_of("group"), policy="anti-affinity", members=[], hosts=[], _rules={})
     return asked
 
 
 def test_an_alternate_is_claimed_under_the_terms_of_its_own_host(site):
     site.refuse_first()
-    outcome, = site.build(pinned_with_device("vm"))
+    (outcome,) = site.build(pinned_with_device("vm"))
     assert (outcome.outcome, outcome.attempts) == (messages.BUILT, 2), outcome
     claimed, alternate = site.cell.events("ClaimProposed")
     assert alternate.host == outcome.host != claimed.host
@@ -138,8 +163,9 @@ def test_a_claim_that_does_not_hold_any_more_is_not_built(site, monkeypatch, end
         by.wait(by.publish(end), SECONDS_MAX)
         cell.folded()
         return build_instance(context, build)
+
     monkeypatch.setattr(cell.conductor, "build_instance", late)
-    outcome, = site.build(plain("vm"))
+    (outcome,) = site.build(plain("vm"))
     assert (outcome.outcome, outcome.attempts) == (messages.MAX_RETRIES_EXCEEDED, 0)
     assert "it does not hold any more" in outcome.reason
     assert not any(driver.spawned for driver in cell.drivers.values())
@@ -150,15 +176,17 @@ def test_a_cell_conductor_is_told_how_far_to_read_before_it_builds(site, monkeyp
     cell, build_instance, told = site.cell, site.cell.conductor.build_instance, []
 
     def seen(context, build):
-        entry, = cell.folded().consumers[build.instance_uuid]
+        (entry,) = cell.folded().consumers[build.instance_uuid]
         told.append((build.position == entry.position, build.claims[0].claim_uuid == entry.claim_uuid))
         return build_instance(context, build)
+
     monkeypatch.setattr(cell.conductor, "build_instance", seen)
     assert site.build(plain("vm"))[0].outcome == messages.BUILT
     assert told == [(True, True)]
 
 
 # --- versions side by side --------------------------------------------------------------------------------------------
+
 
 class OldEndpoint:
     """A scheduler of version N-1: it gives terms in any case, and reads no ``filter_properties``."""
@@ -168,16 +196,31 @@ class OldEndpoint:
     def __init__(self, scheduler):
         self._endpoint = SchedulerEndpoint(scheduler, gives_terms=True)
 
-    def select_destinations(self, context, request_spec=None, filter_properties=None, spec_obj=None,
-                            instance_uuids=None, return_objects=False, return_alternates=False):
-        return self._endpoint.select_destinations(context, None, None, spec_obj=spec_obj, instance_uuids=instance_uuids,
-                                                  return_objects=return_objects, return_alternates=return_alternates)
+    def select_destinations(
+        self,
+        context,
+        request_spec=None,
+        filter_properties=None,
+        spec_obj=None,
+        instance_uuids=None,
+        return_objects=False,
+        return_alternates=False,
+    ):
+        return self._endpoint.select_destinations(
+            context,
+            None,
+            None,
+            spec_obj=spec_obj,
+            instance_uuids=instance_uuids,
+            return_objects=return_objects,
+            return_alternates=return_alternates,
+        )
 
 
 def test_a_scheduler_of_the_version_before():
     with Site(OldEndpoint) as site:
         site.refuse_first()
-        outcome, = site.build(pinned_with_device("vm"))
+        (outcome,) = site.build(pinned_with_device("vm"))
         assert (outcome.outcome, outcome.attempts) == (messages.BUILT, 2)
 
 
@@ -191,6 +234,7 @@ def test_a_conductor_of_the_version_before(monkeypatch, gives_terms, outcome):
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
+
 
 class Answers:
     """A scheduler that answers what it is told."""
@@ -211,29 +255,34 @@ def answered(answer, *instances):
     api = ApiConductor(bus, {"cell1": bus}, 3)
     try:
         return api.schedule_and_build_instances(CONTEXT, plain("vm"), list(instances or [uuid_of("vm")])).result(
-            SECONDS_MAX)
+            SECONDS_MAX
+        )
     finally:
         api.close()
 
 
-@pytest.mark.parametrize("fault, outcome", [
-    (nova_exception.NoValidHost(reason="none"), messages.NO_VALID_HOST),
-    (nova_exception.ServiceUnavailable(reason="the log is away"), messages.SERVICE_UNAVAILABLE),
-    (errors.LogUnavailable("of a scheduler of the version before"), messages.SERVICE_UNAVAILABLE),
-    (errors.NoAnswer("nobody answered"), messages.SERVICE_UNAVAILABLE),
-    (ZeroDivisionError("a fault"), messages.SERVICE_UNAVAILABLE),
-])
+@pytest.mark.parametrize(
+    "fault, outcome",
+    [
+        (nova_exception.NoValidHost(reason="none"), messages.NO_VALID_HOST),
+        (nova_exception.ServiceUnavailable(reason="the log is away"), messages.SERVICE_UNAVAILABLE),
+        (errors.LogUnavailable("of a scheduler of the version before"), messages.SERVICE_UNAVAILABLE),
+        (errors.NoAnswer("nobody answered"), messages.SERVICE_UNAVAILABLE),
+        (ZeroDivisionError("a fault"), messages.SERVICE_UNAVAILABLE),
+    ],
+)
 def test_each_instance_has_an_outcome_that_says_what_failed(fault, outcome):
     two = uuid_of("one"), uuid_of("two")
     outcomes = answered(fault, *two)
     assert [(one.instance_uuid, one.outcome, one.host, one.attempts) for one in outcomes] == [
-        (one, outcome, None, 0) for one in two]
+        (one, outcome, None, 0) for one in two
+    ]
     assert all(str(fault) in one.reason for one in outcomes)
 
 
 def test_no_scheduler_is_there():
     api = ApiConductor(LocalBus(), {}, 3)
-    outcome, = api.schedule_and_build_instances(CONTEXT, plain("vm"), [uuid_of("vm")]).result(SECONDS_MAX)
+    (outcome,) = api.schedule_and_build_instances(CONTEXT, plain("vm"), [uuid_of("vm")]).result(SECONDS_MAX)
     assert outcome.outcome == messages.SERVICE_UNAVAILABLE and "no server" in outcome.reason
     api.close()
 
@@ -241,15 +290,19 @@ def test_no_scheduler_is_there():
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_an_answer_for_another_number_of_instances_builds_nothing(site, count):
     (good,) = site.endpoint.select_destinations(
-        CONTEXT, spec_obj=plain("other"), instance_uuids=[uuid_of("other")], return_objects=True,
-        filter_properties=scheduler_rpc.WITH_TERMS).result(SECONDS_MAX)
+        CONTEXT,
+        spec_obj=plain("other"),
+        instance_uuids=[uuid_of("other")],
+        return_objects=True,
+        filter_properties=scheduler_rpc.WITH_TERMS,
+    ).result(SECONDS_MAX)
     outcomes = answered([good] * count, uuid_of("one"), uuid_of("two"))
     assert [one.outcome for one in outcomes] == [messages.SERVICE_UNAVAILABLE] * 2
     assert f"hosts for {count} instances, wanted 2" in outcomes[0].reason
 
 
 def test_an_answer_without_a_host_builds_nothing():
-    outcome, = answered([[]])
+    (outcome,) = answered([[]])
     assert outcome.outcome == messages.SERVICE_UNAVAILABLE and "hosts for 0 instances, wanted 1" in outcome.reason
 
 
@@ -257,11 +310,11 @@ def test_a_conductor_of_a_cell_that_does_not_answer(site, monkeypatch):
     lost = Future()
     lost.set_exception(errors.NoAnswer("it did not answer"))
     monkeypatch.setattr(site.cell.conductor, "build_instance", lambda context, build: lost)
-    outcome, = site.build(plain("vm"))
+    (outcome,) = site.build(plain("vm"))
     assert outcome.outcome == messages.SERVICE_UNAVAILABLE and "the conductor of cell1 did not answer" in outcome.reason
 
 
 def test_a_conductor_that_is_stopping(site):
     site.api.close()
-    outcome, = site.build(plain("vm"))
+    (outcome,) = site.build(plain("vm"))
     assert outcome.outcome == messages.SERVICE_UNAVAILABLE and "stopping" in outcome.reason

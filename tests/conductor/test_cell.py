@@ -38,11 +38,11 @@ def build(cell, request):
 
 
 class TestAlternates:
-
     def test_the_claimed_host_is_taken(self, cell):
         request = cell.request("h1", "h2", "h3")
         assert build(cell, request) == messages.BuildOutcome(
-            request.instance_uuid, messages.BUILT, "h1", request.claims[0].allocations, 1, "")
+            request.instance_uuid, messages.BUILT, "h1", request.claims[0].allocations, 1, ""
+        )
         assert cell.holds() == {request.instance_uuid: [("h1", RUNNING)]}
         assert not cell.events("BuildFailed") and not cell.events("ClaimReleased")
 
@@ -53,7 +53,8 @@ class TestAlternates:
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.BUILT, "h2", 2)
         assert cell.holds() == {request.instance_uuid: [("h2", RUNNING)]}
         assert [(one.host, one.reason, one.final) for one in cell.events("BuildFailed")] == [
-            ("h1", "no more file handles", False)]
+            ("h1", "no more file handles", False)
+        ]
         assert [one.claim_uuid for one in cell.events("ClaimReleased")] == [request.claims[0].claim_uuid]
 
     def test_a_refused_claim_costs_no_attempt(self, cell):
@@ -64,7 +65,9 @@ class TestAlternates:
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.BUILT, "h3", 2)
         assert [(one.host, one.reason) for one in cell.events("BuildFailed")] == [
-            ("h1", "no"), ("h2", "claim refused: VCPU")]
+            ("h1", "no"),
+            ("h2", "claim refused: VCPU"),
+        ]
 
     @pytest.mark.parametrize("max_attempts, hosts, tried", [(3, "h1 h2 h3", 3), (2, "h1 h2 h3", 2), (3, "h1", 1)])
     def test_all_of_them_refuse(self, cell, max_attempts, hosts, tried):
@@ -74,7 +77,8 @@ class TestAlternates:
         outcome = build(cell, request)
         assert (outcome.outcome, outcome.host, outcome.attempts) == (messages.MAX_RETRIES_EXCEEDED, None, tried)
         assert outcome.reason == f"No host left after {tried} build{'s' * (tried > 1)}: " + "; ".join(
-            f"h{number}: broken" for number in range(1, tried + 1))
+            f"h{number}: broken" for number in range(1, tried + 1)
+        )
         assert cell.holds() == {}
         assert [one.final for one in cell.events("BuildFailed")] == [False] * (tried - 1) + [True]
 
@@ -168,7 +172,6 @@ class TestAlternates:
 
 
 class TestAgentsThatDoNotAnswer:
-
     def test_nobody_there_is_certain(self, cell):
         request = cell.request("h1", "h2")
         cell.take_agent_away()
@@ -254,7 +257,6 @@ class LosingBus(LocalBus):
 
 
 class TestTime:
-
     def test_hosts_that_are_not_heard_of_are_lost_and_seen_again(self, cell):
         cell.conductor.tick()
         cell.clock.seconds += 30.0
@@ -324,6 +326,7 @@ def test_a_conductor_that_starts_again_folds_all(cell):
     request = cell.request("h1")
     build(cell, request)
     from conductor.cell import CellConductor
+
     second = CellConductor("d", "cell1", cell.url, cell.bus, cell.clock).start(SECONDS_MAX)
     assert second.projection.consumers[request.instance_uuid][0].state is RUNNING
     assert second.stop()

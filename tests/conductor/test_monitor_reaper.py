@@ -69,7 +69,7 @@ def test_reaper(looks, expired):
 
 def test_what_the_log_does_not_show_yet_is_not_said_each_second():
     monitor, hosts = Monitor(DOWN_TIME), {"h": Host(False)}
-    said = [monitor.changes(hosts, float(now)) for now in range(0, 120)]
+    said = [monitor.changes(hosts, float(now)) for now in range(120)]
     assert [now for now, one in enumerate(said) if one] == [60, 60 + int(SAY_AGAIN)]
     hosts = {"h": Host(True)}
     assert monitor.changes(hosts, 120.0) == []
@@ -79,5 +79,5 @@ def test_what_the_log_does_not_show_yet_is_not_said_each_second():
 
 def test_nor_is_an_expired_claim():
     reaper, consumers = Reaper(10.0), {"vm": (Entry("claim", "vm", CLAIMED),)}
-    said = [reaper.expired(consumers, (), float(now)) for now in range(0, 60)]
+    said = [reaper.expired(consumers, (), float(now)) for now in range(60)]
     assert [now for now, one in enumerate(said) if one] == [10, 10 + int(SAY_AGAIN)]

@@ -74,7 +74,12 @@ class Cloud:
         (self.dir / "calls").write_text("")
         return subprocess.run(
             [self._bash, str(HERE / "harness.sh"), str(self.dir), str(PLUGIN), *phase],
-            check=False, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
 
     def run(self, *phase: str) -> list[str]:
         """Run one phase, which must succeed in silence, and return the calls that it made."""
@@ -99,9 +104,13 @@ class Cloud:
 
     def exec_starts(self) -> dict[str, str]:
         """The ExecStart of each unit, with the sandbox's directory taken out."""
-        return {path.name.removeprefix("devstack@").removesuffix(".service"):
-                path.read_text().strip().removeprefix("ExecStart = ").replace(str(self.dir), "")
-                for path in (self.dir / "systemd").iterdir()}
+        return {
+            path.name.removeprefix("devstack@").removesuffix(".service"): path.read_text()
+            .strip()
+            .removeprefix("ExecStart = ")
+            .replace(str(self.dir), "")
+            for path in (self.dir / "systemd").iterdir()
+        }
 
     @property
     def conf_path(self) -> Path:

@@ -12,8 +12,10 @@ from tests.servers import RabbitServer, ServerMissing
 pytestmark = pytest.mark.rabbit
 
 VHOSTS = ("/", "nova_cell1")
-OURS = {"queues": ["nova_sched.cell1", "nova_sched_conductor.my-host"],
-        "exchanges": ["nova_sched", "nova_sched_fanout"]}
+OURS = {
+    "queues": ["nova_sched.cell1", "nova_sched_conductor.my-host"],
+    "exchanges": ["nova_sched", "nova_sched_fanout"],
+}
 NOVAS = {"queues": ["scheduler"], "exchanges": ["nova", "scheduler_fanout"]}
 
 
@@ -34,17 +36,22 @@ def server():
 def cloud(tmp_path, server):
     """A host whose rabbitmqctl is the real one."""
     cloud = Cloud(tmp_path / "host")
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in server._env.items()
-                      if name.startswith(("RABBITMQ_", "ERL_")) or name == "HOME")
+    exports = "".join(
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in server._env.items()
+        if name.startswith(("RABBITMQ_", "ERL_")) or name == "HOME"
+    )
     (cloud.dir / "bin/rabbitmqctl").write_text(
-        f'#!/bin/bash\n{exports}exec {server._scripts}/rabbitmqctl -n {server.node} "$@"\n')
+        f'#!/bin/bash\n{exports}exec {server._scripts}/rabbitmqctl -n {server.node} "$@"\n'
+    )
     return cloud
 
 
 def declare(server, vhost: str, names: dict) -> None:
     """Declare these queues and exchanges; a queue named ``nova_sched.`` and more is a log."""
-    with amqp.Connection(f"{server.host}:{server.port}", server.user, server.password,
-                         virtual_host=vhost) as connection:
+    with amqp.Connection(
+        f"{server.host}:{server.port}", server.user, server.password, virtual_host=vhost
+    ) as connection:
         channel = connection.channel()
         for exchange in names["exchanges"]:
             channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)

@@ -7,8 +7,9 @@ import pytest
 from tests.devstack.cloud import PLUGIN, Cloud
 
 README = (PLUGIN / "README.rst").read_text()
-SETTINGS = re.findall(r"^(NOVA_SCHED_\w+)=(?:.*\$\{\1:-|\$\(trueorfalse)", (PLUGIN / "settings").read_text(),
-                      re.MULTILINE)
+SETTINGS = re.findall(
+    r"^(NOVA_SCHED_\w+)=(?:.*\$\{\1:-|\$\(trueorfalse)", (PLUGIN / "settings").read_text(), re.MULTILINE
+)
 
 
 def test_settings_were_found():

@@ -47,16 +47,18 @@ def expected_conf(cells: dict[str, str], data_dir) -> dict:
 
 
 class TestServices:
-
-    @pytest.mark.parametrize("localrc, expected", [
-        ("", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-agent"]),
-        (SINGLE, ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-agent"]),
-        (TWO_CELLS, ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-cond-cell2", "nsch-agent"]),
-        ("disable_service nsch-agent", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1"]),
-        ("ENABLED_SERVICES=n-cpu,q-agt", ["nsch-agent"]),
-        ("disable_service n-cpu", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1"]),
-        ("ENABLED_SERVICES=rabbit,mysql,key", []),
-    ])
+    @pytest.mark.parametrize(
+        "localrc, expected",
+        [
+            ("", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-agent"]),
+            (SINGLE, ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-agent"]),
+            (TWO_CELLS, ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1", "nsch-cond-cell2", "nsch-agent"]),
+            ("disable_service nsch-agent", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1"]),
+            ("ENABLED_SERVICES=n-cpu,q-agt", ["nsch-agent"]),
+            ("disable_service n-cpu", ["nsch-scheduler", "nsch-cond-api", "nsch-cond-cell1"]),
+            ("ENABLED_SERVICES=rabbit,mysql,key", []),
+        ],
+    )
     def test_enabled_by_settings(self, cloud, localrc, expected):
         cloud.set_localrc(localrc)
         assert cloud.run("settings") == []
@@ -73,7 +75,6 @@ class TestServices:
 
 
 class TestInstall:
-
     def test_package_from_the_plugins_own_checkout(self, cloud):
         assert cloud.run("stack", "install") == [
             "echo_summary Installing nova_sched",
@@ -92,13 +93,16 @@ class TestInstall:
 
 
 class TestConfiguration:
-
-    @pytest.mark.parametrize("localrc, cells", [
-        ("", {"cell1": "nova_cell1"}),
-        (TWO_CELLS, {"cell1": "nova_cell1", "cell2": "nova_cell2"}),
-        (SINGLE, {"cell1": ""}),
-        (SINGLE + TWO_CELLS, {"cell1": "", "cell2": ""}),
-    ], ids=["superconductor-1", "superconductor-2", "singleconductor-1", "singleconductor-2"])
+    @pytest.mark.parametrize(
+        "localrc, cells",
+        [
+            ("", {"cell1": "nova_cell1"}),
+            (TWO_CELLS, {"cell1": "nova_cell1", "cell2": "nova_cell2"}),
+            (SINGLE, {"cell1": ""}),
+            (SINGLE + TWO_CELLS, {"cell1": "", "cell2": ""}),
+        ],
+        ids=["superconductor-1", "superconductor-2", "singleconductor-1", "singleconductor-2"],
+    )
     def test_content(self, cloud, localrc, cells):
         cloud.set_localrc(localrc)
         cloud.run("stack", "post-config")
@@ -135,7 +139,8 @@ class TestConfiguration:
         conf([], default_config_files=[str(cloud.conf_path)])
         assert config.cell0_log(conf) == f"{RABBIT}/?stream=nova_sched.cell0"
         assert config.cells_of(conf)[1] == config.Cell(
-            "cell2", CELL_UUIDS["cell2"], f"{RABBIT}/nova_cell2?stream=nova_sched.cell2", f"{RABBIT}/nova_cell2")
+            "cell2", CELL_UUIDS["cell2"], f"{RABBIT}/nova_cell2?stream=nova_sched.cell2", f"{RABBIT}/nova_cell2"
+        )
         assert conf.scheduler.rpc_topic == "nova_sched_scheduler"
         assert compute_agent.config.cell_of(conf).name == "cell1"
         assert list(compute_agent.config.drivers_of(conf)) == [conf.compute_agent.host]
@@ -162,10 +167,14 @@ class TestConfiguration:
         del expected["cell:cell1"]["uuid"], expected["cell:cell2"]["uuid"]
         assert cloud.conf() == expected
 
-    @pytest.mark.parametrize("rows", [
-        [("cell0", CELL_UUIDS["cell0"]), ("cell10", CELL_UUIDS["cell10"])],
-        [("cell1", CELL_UUIDS["cell1"]), ("cell1", CELL_UUIDS["cell2"])],
-    ], ids=["missing", "twice"])
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [("cell0", CELL_UUIDS["cell0"]), ("cell10", CELL_UUIDS["cell10"])],
+            [("cell1", CELL_UUIDS["cell1"]), ("cell1", CELL_UUIDS["cell2"])],
+        ],
+        ids=["missing", "twice"],
+    )
     def test_cell_that_nova_does_not_have_once(self, cloud, rows):
         cloud.set_cells(rows)
         done = cloud.attempt("stack", "post-config")
@@ -180,11 +189,17 @@ class TestConfiguration:
 
 
 class TestStart:
-
     def test_command_lines(self, cloud):
         cloud.set_localrc(TWO_CELLS)
-        cloud.set_broker({"running": True, "vhosts": {
-            vhost: {"queues": [], "exchanges": [], "policies": {}} for vhost in ("/", "nova_cell1", "nova_cell2")}})
+        cloud.set_broker(
+            {
+                "running": True,
+                "vhosts": {
+                    vhost: {"queues": [], "exchanges": [], "policies": {}}
+                    for vhost in ("/", "nova_cell1", "nova_cell2")
+                },
+            }
+        )
         cloud.run("stack", "extra")
         conf = "--config-file /etc/nova_sched/nova_sched.conf"
         assert cloud.exec_starts() == {
@@ -208,10 +223,7 @@ class TestStart:
         cloud.run("stack", "extra")
         assert (cloud.exec_starts(), cloud.running(), cloud.broker()) == before
 
-    @pytest.mark.parametrize("localrc, vhosts", [
-        ("", ["/", "nova_cell1"]),
-        (SINGLE, ["/"]),
-    ])
+    @pytest.mark.parametrize("localrc, vhosts", [("", ["/", "nova_cell1"]), (SINGLE, ["/"])])
     def test_retention_is_a_policy(self, cloud, localrc, vhosts):
         cloud.set_localrc(localrc)
         cloud.run("stack", "extra")
@@ -243,7 +255,6 @@ class TestStart:
 
 
 class TestUnstack:
-
     def test_stops_all(self, cloud):
         cloud.stack()
         calls = cloud.run("unstack")
@@ -270,13 +281,13 @@ class TestUnstack:
 
 
 class TestClean:
-
     def fill(self, cloud):
         for vhost in ("/", "nova_cell1"):
             cloud.add_objects(
                 vhost,
                 ["nova_sched.cell0", "nova_sched.cell1", "nova_sched_conductor", "nova_sched_scheduler.my-host"],
-                ["nova_sched", "nova_sched.cell1", "nova_sched_scheduler_fanout"])
+                ["nova_sched", "nova_sched.cell1", "nova_sched_scheduler_fanout"],
+            )
 
     @pytest.mark.parametrize("running", [True, False], ids=["alone", "after-unstack-all"])
     def test_leaves_nothing(self, cloud, running):
@@ -322,8 +333,9 @@ class TestClean:
         assert list(cloud.conf_path.parent.iterdir()) == [other]
 
     @pytest.mark.long
-    @pytest.mark.parametrize("helper", [
-        "stop_process", "pip_uninstall", "sudo rabbitmqctl", "start_service", "sudo rm", "sudo rmdir"])
+    @pytest.mark.parametrize(
+        "helper", ["stop_process", "pip_uninstall", "sudo rabbitmqctl", "start_service", "sudo rm", "sudo rmdir"]
+    )
     def test_does_the_rest_when_a_step_fails(self, cloud, helper):
         cloud.stack()
         self.fill(cloud)
@@ -336,18 +348,21 @@ class TestClean:
         cloud.mend_helpers()
         cloud.run("clean")
         assert not cloud.conf_path.parent.exists()
-        assert not [queue for queue in cloud.broker()["vhosts"]["nova_cell1"]["queues"]
-                    if queue.startswith("nova_sched.")]
+        assert not [
+            queue for queue in cloud.broker()["vhosts"]["nova_cell1"]["queues"] if queue.startswith("nova_sched.")
+        ]
 
 
 @pytest.mark.parametrize("phase", [*STACK, ("unstack",), ("clean",)], ids=" ".join)
 class TestEveryPhase:
-
-    @pytest.mark.parametrize("localrc", [
-        "disable_service nsch-scheduler nsch-cond-api nsch-cond-cell1 nsch-agent",
-        "ENABLED_SERVICES=rabbit,mysql,key,g-api",
-        "NOVA_SCHED_REPLACE_NSCH=True\nENABLED_SERVICES=key",
-    ])
+    @pytest.mark.parametrize(
+        "localrc",
+        [
+            "disable_service nsch-scheduler nsch-cond-api nsch-cond-cell1 nsch-agent",
+            "ENABLED_SERVICES=rabbit,mysql,key,g-api",
+            "NOVA_SCHED_REPLACE_NSCH=True\nENABLED_SERVICES=key",
+        ],
+    )
     def test_disabled_plugin_calls_nothing(self, cloud, phase, localrc):
         cloud.set_localrc(localrc)
         before = {path: path.read_bytes() for path in cloud.dir.rglob("*") if path.is_file()}
@@ -357,21 +372,27 @@ class TestEveryPhase:
         del after[cloud.dir / "services"]
         assert after == before
 
-    @pytest.mark.parametrize("localrc", ["", "set +o pipefail", "exec 2> /dev/null; set -o xtrace"],
-                             ids=["pipefail", "no-pipefail", "xtrace"])
+    @pytest.mark.parametrize(
+        "localrc",
+        ["", "set +o pipefail", "exec 2> /dev/null; set -o xtrace"],
+        ids=["pipefail", "no-pipefail", "xtrace"],
+    )
     def test_alone_under_set_u(self, cloud, phase, localrc):
         cloud.set_localrc(localrc)
         done = cloud.attempt(*phase)
         assert (done.returncode, done.stderr) == (0, "")
 
-    @pytest.mark.parametrize("localrc, message", [
-        ("NOVA_SCHED_REPLACE_NSCH=True", "NOVA_SCHED_REPLACE_NSCH=True is not supported yet"),
-        ("NOVA_SCHED_REPLACE_NSCH=yes", "NOVA_SCHED_REPLACE_NSCH=True is not supported yet"),
-        ("NOVA_SCHED_LOG_MAX_AGE=forever", "NOVA_SCHED_LOG_MAX_AGE=forever is not a number"),
-        ("""NOVA_SCHED_LOG_MAX_AGE='7D","x":"y'""", "is not a number and one of Y, M, D, h, m, s"),
-        ("NOVA_NUM_CELLS=0", "NOVA_NUM_CELLS=0 gives none"),
-        ("NOVA_CPU_CELL=3", "NOVA_CPU_CELL=3 is none of cell1"),
-    ])
+    @pytest.mark.parametrize(
+        "localrc, message",
+        [
+            ("NOVA_SCHED_REPLACE_NSCH=True", "NOVA_SCHED_REPLACE_NSCH=True is not supported yet"),
+            ("NOVA_SCHED_REPLACE_NSCH=yes", "NOVA_SCHED_REPLACE_NSCH=True is not supported yet"),
+            ("NOVA_SCHED_LOG_MAX_AGE=forever", "NOVA_SCHED_LOG_MAX_AGE=forever is not a number"),
+            ("""NOVA_SCHED_LOG_MAX_AGE='7D","x":"y'""", "is not a number and one of Y, M, D, h, m, s"),
+            ("NOVA_NUM_CELLS=0", "NOVA_NUM_CELLS=0 gives none"),
+            ("NOVA_CPU_CELL=3", "NOVA_CPU_CELL=3 is none of cell1"),
+        ],
+    )
     def test_settings_that_cannot_work(self, cloud, phase, localrc, message):
         cloud.set_localrc(localrc)
         done = cloud.attempt(*phase)
@@ -384,21 +405,24 @@ class TestEveryPhase:
             assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("phase, helper", [
-    ("install", "setup_package"),
-    ("install", "get_python_exec_prefix"),
-    ("install", "sudo ln"),
-    ("post-config", "nova-manage"),
-    ("post-config", "sudo install"),
-    ("post-config", "iniset"),
-    ("post-config", "iniset_rpc_backend"),
-    ("post-config", "get_transport_url"),
-    ("post-config", "setup_logging"),
-    ("extra", "stop_process"),
-    ("extra", "sudo rabbitmqctl"),
-    ("extra", "get_python_exec_prefix"),
-    ("extra", "run_process"),
-])
+@pytest.mark.parametrize(
+    "phase, helper",
+    [
+        ("install", "setup_package"),
+        ("install", "get_python_exec_prefix"),
+        ("install", "sudo ln"),
+        ("post-config", "nova-manage"),
+        ("post-config", "sudo install"),
+        ("post-config", "iniset"),
+        ("post-config", "iniset_rpc_backend"),
+        ("post-config", "get_transport_url"),
+        ("post-config", "setup_logging"),
+        ("extra", "stop_process"),
+        ("extra", "sudo rabbitmqctl"),
+        ("extra", "get_python_exec_prefix"),
+        ("extra", "run_process"),
+    ],
+)
 def test_a_helper_that_fails_fails_the_phase(cloud, phase, helper):
     cloud.stack()
     cloud.break_helper(helper)
@@ -419,15 +443,17 @@ def test_a_broker_command_that_fails_fails_the_start(cloud, command):
 def test_xtrace_is_as_before(cloud):
     """Sourcing the plugin leaves the caller's xtrace on where it was on, and off where it was off."""
     for before in ("-o", "+o"):
-        cloud.set_localrc(f'exec 2> /dev/null; set {before} xtrace\n'
-                          f'trap \'set +o | grep xtrace > "{cloud.dir}/xtrace"\' EXIT')
+        cloud.set_localrc(
+            f"exec 2> /dev/null; set {before} xtrace\ntrap 'set +o | grep xtrace > \"{cloud.dir}/xtrace\"' EXIT"
+        )
         cloud.run("stack", "pre-install")
         assert (cloud.dir / "xtrace").read_text() == f"set {before} xtrace\n"
 
 
 def test_conf_is_in_etc_by_default(cloud):
     cloud.set_localrc(
-        f'unset NOVA_SCHED_CONF_DIR NOVA_SCHED_CLI_LINK\n'
-        f'trap \'echo "$NOVA_SCHED_CONF $NOVA_SCHED_CLI_LINK" > "{cloud.dir}/paths"\' EXIT')
+        f"unset NOVA_SCHED_CONF_DIR NOVA_SCHED_CLI_LINK\n"
+        f'trap \'echo "$NOVA_SCHED_CONF $NOVA_SCHED_CLI_LINK" > "{cloud.dir}/paths"\' EXIT'
+    )
     cloud.run("settings")
     assert (cloud.dir / "paths").read_text() == "/etc/nova_sched/nova_sched.conf /usr/local/bin/nova-sched\n"

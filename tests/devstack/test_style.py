@@ -7,8 +7,12 @@ import pytest
 from tests.devstack.cloud import HERE, PLUGIN, program
 
 SHELL_FILES = [
-    PLUGIN / "settings", PLUGIN / "plugin.sh", PLUGIN / "lib/nova_sched",
-    HERE / "harness.sh", HERE / "stubs.sh", HERE / "bin/nova-manage",
+    PLUGIN / "settings",
+    PLUGIN / "plugin.sh",
+    PLUGIN / "lib/nova_sched",
+    HERE / "harness.sh",
+    HERE / "stubs.sh",
+    HERE / "bin/nova-manage",
 ]
 #: What shellcheck cannot know of files that devstack sources.
 EXCLUDED = {
@@ -26,8 +30,12 @@ def check(command: list) -> None:
 
 
 def test_every_shell_file_is_checked():
-    shebangs = {path for root in (PLUGIN, HERE) for path in root.rglob("*")
-                if path.is_file() and path.read_bytes().startswith(b"#!/bin/bash")}
+    shebangs = {
+        path
+        for root in (PLUGIN, HERE)
+        for path in root.rglob("*")
+        if path.is_file() and path.read_bytes().startswith(b"#!/bin/bash")
+    }
     assert shebangs == set(SHELL_FILES)
 
 

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
-from nova_sched.replay.audit import Audit
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
+from nova_sched.replay.audit import Audit
 from nova_sched.replay.reading import records_of
 from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
@@ -53,6 +53,7 @@ SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 
 # --- the cloud ---------------------------------------------------------------------------------------------------
 
+
 class Cloud:
     """Schedulers, conductors of the API level, and for each cell its conductors and one agent, each a process of its
     own; a context manager.
@@ -64,9 +65,21 @@ class Cloud:
     sections of the configuration, as :func:`tests.service.processes.sections_for` takes them.
     """
 
-    def __init__(self, directory: Path, transport_url: str, log_url, cells=("cell1",), schedulers: int = 2,
-                 conductors: int = 1, hosts: int = 20, vcpus: int = 64, heartbeat_seconds: int = 60,
-                 api_conductors: int = 0, cell_transport_urls=None, **changes):
+    def __init__(
+        self,
+        directory: Path,
+        transport_url: str,
+        log_url,
+        cells=("cell1",),
+        schedulers: int = 2,
+        conductors: int = 1,
+        hosts: int = 20,
+        vcpus: int = 64,
+        heartbeat_seconds: int = 60,
+        api_conductors: int = 0,
+        cell_transport_urls=None,
+        **changes,
+    ):
         self.transport_url = transport_url
         self._cell_transport_urls = cell_transport_urls or {}
         self.heartbeat_seconds = heartbeat_seconds
@@ -75,14 +88,19 @@ class Cloud:
         self._directory = directory
         self._options = {"hosts": hosts, "vcpus": vcpus, "changes": changes}
         #: Name of a process -> (service, further arguments, the cells whose logs it folds).
-        self._commands = {f"scheduler-{number}": ("scheduler", (), tuple(self.logs))
-                          for number in range(1, schedulers + 1)}
-        self._commands |= {f"api-{number}": ("conductor", ("--level", "api"), ())
-                           for number in range(1, api_conductors + 1)}
+        self._commands = {
+            f"scheduler-{number}": ("scheduler", (), tuple(self.logs)) for number in range(1, schedulers + 1)
+        }
+        self._commands |= {
+            f"api-{number}": ("conductor", ("--level", "api"), ()) for number in range(1, api_conductors + 1)
+        }
         for cell in cells:
             for number in range(1, conductors + 1):
                 self._commands[f"conductor-{number}.{cell}"] = (
-                    "conductor", ("--level", "cell", "--cell", cell), (cell,))
+                    "conductor",
+                    ("--level", "cell", "--cell", cell),
+                    (cell,),
+                )
             self._commands[f"agent.{cell}"] = ("agent", (), ())
         #: The processes that run, by name.
         self.running: dict[str, ServiceProcess] = {}
@@ -136,8 +154,12 @@ class Cloud:
 
     def said(self, pattern: str) -> list[str]:
         """The lines that match a pattern, of all that the running processes have logged."""
-        return [line for process in self.running.values() for line in process.stderr.splitlines()
-                if re.search(pattern, line)]
+        return [
+            line
+            for process in self.running.values()
+            for line in process.stderr.splitlines()
+            if re.search(pattern, line)
+        ]
 
     def folders(self) -> dict[str, tuple[str, ...]]:
         """Names of the running processes that fold logs, and of which cells."""
@@ -154,10 +176,23 @@ class Cloud:
             # Claims of requests that nobody builds expire soon, so that room comes back.
             "conductor": {"name": own, "claim_ttl": 20, "build_timeout": 10, "cancel_timeout": 5},
             "compute_agent": {
-                "cell": cell, "host": own, "report_interval": 1, "simulated_hosts": self._options["hosts"],
-                "simulated_vcpus": self._options["vcpus"], "simulated_memory_mb": 2**20, "simulated_disk_gb": 2**20},
-            **{f"cell_{one}": {"log": self.logs[one], "uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, one)),
-                               "transport_url": self._cell_transport_urls.get(one)} for one in self.cells}}
+                "cell": cell,
+                "host": own,
+                "report_interval": 1,
+                "simulated_hosts": self._options["hosts"],
+                "simulated_vcpus": self._options["vcpus"],
+                "simulated_memory_mb": 2**20,
+                "simulated_disk_gb": 2**20,
+            },
+            **{
+                f"cell_{one}": {
+                    "log": self.logs[one],
+                    "uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, one)),
+                    "transport_url": self._cell_transport_urls.get(one),
+                }
+                for one in self.cells
+            },
+        }
         for section, options in self._options["changes"].items():
             sections[section] = {**sections.get(section, {}), **options}
         return sections_for(self._directory, **sections)
@@ -166,8 +201,11 @@ class Cloud:
 
     def states(self) -> dict[tuple[str, str], tuple[int, str]]:
         """(process, cell) -> (position, digest) of all that fold logs, as they report it themselves."""
-        return {(name, cell): state for name, cells in self.folders().items()
-                for cell, state in states_of(self.running[name].guru_report(), cells).items()}
+        return {
+            (name, cell): state
+            for name, cells in self.folders().items()
+            for cell, state in states_of(self.running[name].guru_report(), cells).items()
+        }
 
     def wait_folded(self) -> dict[tuple[str, str], tuple[int, str]]:
         """Wait until all have folded what the logs hold now; returns their states."""
@@ -177,8 +215,11 @@ class Cloud:
 
         def folded():
             states.update(self.states())
-            return (states.keys() == wanted  # one that is busy may give no answer
-                    and all(position >= ends[cell] for (_, cell), (position, _) in states.items()))
+            return (
+                states.keys() == wanted  # one that is busy may give no answer
+                and all(position >= ends[cell] for (_, cell), (position, _) in states.items())
+            )
+
         try:
             wait_until(folded, HANG_SECONDS, f"not all have folded the logs up to {ends}")
         except ServerFailed as failed:
@@ -192,6 +233,7 @@ class Cloud:
                     return (log.bounds().last,)
             except errors.LogUnavailable:
                 return None
+
         return wait_until(look, HANG_SECONDS, f"the log {url.rpartition('@')[2]} cannot be read")[0]
 
 
@@ -203,6 +245,7 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
 
 
 # --- the load ----------------------------------------------------------------------------------------------------
+
 
 class Request(NamedTuple):
     """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
@@ -248,8 +291,9 @@ class Load:
             stack.callback(self._bus.close)
             SchedulerAPI(self._bus)  # registers the first of these, as the bus did the second
             for group, name, value in (
-                    (None, "rpc_response_timeout", RESPONSE_TIMEOUT),
-                    ("oslo_messaging_rabbit", "heartbeat_timeout_threshold", cloud.heartbeat_seconds)):
+                (None, "rpc_response_timeout", RESPONSE_TIMEOUT),
+                ("oslo_messaging_rabbit", "heartbeat_timeout_threshold", cloud.heartbeat_seconds),
+            ):
                 cfg.CONF.set_override(name, value, group)
                 stack.callback(cfg.CONF.clear_override, name, group)
             self._scheduler = SchedulerAPI(self._bus)
@@ -286,8 +330,10 @@ class Load:
 
     def wait_asked(self, count: int) -> None:
         """Wait until so many more requests were made, or held back."""
+
         def made():
             return len(self.requests) + len(self._asked) + self.held_back
+
         wanted = made() + count
         wait_until(lambda: made() >= wanted, HANG_SECONDS, "the load does not go on")
 
@@ -310,8 +356,9 @@ class Load:
 
     def _ask(self):
         one = str(uuid.uuid4())
-        context = RequestContext.from_dict({"request_id": f"req-{one}", "project_id": "p", "user_id": "u",
-                                            "is_admin": True})
+        context = RequestContext.from_dict(
+            {"request_id": f"req-{one}", "project_id": "p", "user_id": "u", "is_admin": True}
+        )
         with self._lock:
             asked_at = self._asked[one] = time.monotonic()
         asks = self._conductor.schedule_and_build_instances if self._conductor else self._scheduler.select_destinations
@@ -321,9 +368,12 @@ class Load:
     def _answered(self, one, asked_at, done):
         fault, now = done.exception(), time.monotonic()
         if fault is None and self._conductor:
-            outcome, = done.result()
-            kind = {messages.BUILT: SELECTED, messages.NO_VALID_HOST: NO_VALID_HOST,
-                    messages.SERVICE_UNAVAILABLE: "ServiceUnavailable"}.get(outcome.outcome, NOT_BUILT)
+            (outcome,) = done.result()
+            kind = {
+                messages.BUILT: SELECTED,
+                messages.NO_VALID_HOST: NO_VALID_HOST,
+                messages.SERVICE_UNAVAILABLE: "ServiceUnavailable",
+            }.get(outcome.outcome, NOT_BUILT)
             request = Request(one, asked_at, now, kind, outcome.reason, host=outcome.host)
         elif fault is None:
             cell, claims, position = claims_of(done.result()[0], one, "", None, lambda: "")
@@ -338,6 +388,7 @@ class Load:
 
 
 # --- the audit ---------------------------------------------------------------------------------------------------
+
 
 @dataclass
 class Findings:
@@ -367,8 +418,10 @@ class Findings:
 
     def wrong(self) -> list[str]:
         """What was lost, booked twice, over-committed, broken or diverged, a sentence each; empty when all is sound."""
-        found = {name: getattr(self, name)
-                 for name in ("lost", "double_bookings", "over_commitments", "group_breaches", "diverged")}
+        found = {
+            name: getattr(self, name)
+            for name in ("lost", "double_bookings", "over_commitments", "group_breaches", "diverged")
+        }
         said = [f"{len(ones)} {name}, the first ones: {ones[:3]}" for name, ones in found.items() if ones]
         return said if self.selected else [*said, "the load had no selection"]
 
@@ -378,11 +431,12 @@ class Findings:
         kinds = Counter({NO_VALID_HOST: self.no_valid_host}) + self.errors
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
         recovery = "" if self.recovery_seconds is None else f"{self.recovery_seconds:.1f} s"
-        wrong = "{}, {}, {}".format(len(self.lost), len(self.double_bookings) + len(self.over_commitments),
-                                    len(self.diverged))
+        wrong = f"{len(self.lost)}, {len(self.double_bookings) + len(self.over_commitments)}, {len(self.diverged)}"
         test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].rpartition("/")[2]
-        return (f"| {what} | {self.selected} | {rates} | {self.longest_gap_seconds:.1f} s | {recovery} | {kinds} | "
-                f"{self.orphans} | {wrong} | `{test}` |")
+        return (
+            f"| {what} | {self.selected} | {rates} | {self.longest_gap_seconds:.1f} s | {recovery} | {kinds} | "
+            f"{self.orphans} | {wrong} | `{test}` |"
+        )
 
 
 def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
@@ -417,11 +471,14 @@ def _figures(load):
     after = next((one for one in answers if one >= healed), None)
     outcomes = Counter(one.outcome for one in load.requests)
     return Findings(
-        outcomes.pop(SELECTED, 0), outcomes.pop(NO_VALID_HOST, 0), outcomes, load.held_back,
-        tuple(_rate(answers, *span) for span in
-              ((load.started_at, began), (began, healed), (healed, load.stopped_at))),
+        outcomes.pop(SELECTED, 0),
+        outcomes.pop(NO_VALID_HOST, 0),
+        outcomes,
+        load.held_back,
+        tuple(_rate(answers, *span) for span in ((load.started_at, began), (began, healed), (healed, load.stopped_at))),
         max(second - first for first, second in zip(moments, moments[1:])),
-        after - healed if load.faulty and after else None)
+        after - healed if load.faulty and after else None,
+    )
 
 
 def _rate(answers, first, last):
@@ -467,7 +524,8 @@ class _Fold:
                 before = self._holders.get(data.consumer_uuid)
                 if before is not None:
                     self.double_bookings.append(
-                        f"position {position}: {data.consumer_uuid} is given {data.claim_uuid} and holds {before}")
+                        f"position {position}: {data.consumer_uuid} is given {data.claim_uuid} and holds {before}"
+                    )
                 self._holders[data.consumer_uuid] = data.claim_uuid
             elif event.name in ("ClaimReleased", "ClaimExpired"):
                 if self._holders.get(data.consumer_uuid) == data.claim_uuid:
@@ -487,7 +545,8 @@ class _Fold:
         self.started[instance].add(host)
         if self._running.setdefault(instance, host) != host:
             self.double_bookings.append(
-                f"position {position}: {instance} is started on {host} and runs on {self._running[instance]}")
+                f"position {position}: {instance} is started on {host} and runs on {self._running[instance]}"
+            )
 
     def _end(self, host, instances):
         for instance in instances:
@@ -503,23 +562,33 @@ def _check_claims(findings, load, folds):
             continue
         if one.claim_uuid is None:
             if one.host not in started.get(one.instance_uuid, ()):
-                findings.lost.append(f"{one.instance_uuid} was said to be built on {one.host}, and started on "
-                                     f"{sorted(started.get(one.instance_uuid, ())) or 'no host'}")
+                findings.lost.append(
+                    f"{one.instance_uuid} was said to be built on {one.host}, and started on "
+                    f"{sorted(started.get(one.instance_uuid, ())) or 'no host'}"
+                )
             continue
         acknowledged.add(one.claim_uuid)
         found = folds[one.cell].accepted.get(one.claim_uuid, [])
         if found != [one.position]:
-            findings.lost.append(f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} "
-                                 f"of {one.cell}, accepted at {found or 'no position'}")
+            findings.lost.append(
+                f"{one.instance_uuid} was answered with the claim {one.claim_uuid} at {one.position} "
+                f"of {one.cell}, accepted at {found or 'no position'}"
+            )
     for cell, fold in folds.items():
         findings.double_bookings += fold.double_bookings
-        findings.double_bookings += [f"{claim_uuid} was accepted at {positions} of {cell}"
-                                     for claim_uuid, positions in fold.accepted.items() if len(positions) > 1]
-        findings.orphans += sum(claim_uuid not in acknowledged and instance not in started
-                                for claim_uuid, instance in fold.instances.items())
+        findings.double_bookings += [
+            f"{claim_uuid} was accepted at {positions} of {cell}"
+            for claim_uuid, positions in fold.accepted.items()
+            if len(positions) > 1
+        ]
+        findings.orphans += sum(
+            claim_uuid not in acknowledged and instance not in started
+            for claim_uuid, instance in fold.instances.items()
+        )
     held = Counter(instance for fold in folds.values() for instance in fold.held)
-    findings.double_bookings += [f"{instance} is held in {count} cells"
-                                 for instance, count in held.items() if count > 1]
+    findings.double_bookings += [
+        f"{instance} is held in {count} cells" for instance, count in held.items() if count > 1
+    ]
 
 
 class Tap:
@@ -552,8 +621,10 @@ class Tap:
         try:
             with open_log(self._url, create=False) as log, log.read_from(0) as reader:
                 while not self._stop.is_set():
-                    self.records += [(record.position, codec.decode_record(record.payload, record.account))
-                                     for record in reader.read(timeout=0.2)]
+                    self.records += [
+                        (record.position, codec.decode_record(record.payload, record.account))
+                        for record in reader.read(timeout=0.2)
+                    ]
         except errors.NovaSchedError as fault:
             self.fault = fault
 
@@ -570,7 +641,7 @@ class Tap:
 
     def projection(self) -> Projection:
         """What the log comes to as far as it was read."""
-        fresh = self.records[self._folded:]
+        fresh = self.records[self._folded :]
         self._folded += len(fresh)
         self._projection.fold(fresh)
         return self._projection
@@ -578,15 +649,23 @@ class Tap:
     def wait_expired(self) -> float:
         """Wait until no claim is outstanding: what nobody builds has expired; returns the seconds that it took."""
         began = time.monotonic()
-        wait_until(lambda: self.last is not None and not any(
-            entry.state is CLAIMED for entries in self.projection().consumers.values() for entry in entries),
-            HANG_SECONDS, "claims that nobody builds do not expire")
+        wait_until(
+            lambda: (
+                self.last is not None
+                and not any(
+                    entry.state is CLAIMED for entries in self.projection().consumers.values() for entry in entries
+                )
+            ),
+            HANG_SECONDS,
+            "claims that nobody builds do not expire",
+        )
         return time.monotonic() - began
 
 
 @contextmanager
-def under_load(what: str, directory: Path, transport_url: str, log_url, selections: int = 150, rate: float = 40.0,
-               **cloud):
+def under_load(
+    what: str, directory: Path, transport_url: str, log_url, selections: int = 150, rate: float = 40.0, **cloud
+):
     """Run what is inside on a (Cloud, Load) that has made some ``selections``, wait until it made as many again, audit
     all of it (``load.wrong``) and print its row of the table."""
     with Cloud(directory, transport_url, log_url, **cloud) as cloud, Load(cloud, rate) as load:

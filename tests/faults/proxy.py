@@ -130,7 +130,7 @@ class _Connection:
                     break
                 continue
             if cut_at is not None and taken + len(chunk) >= cut_at:
-                chunk = chunk[:cut_at - taken]
+                chunk = chunk[: cut_at - taken]
                 self._put(under_way, (time.monotonic(), chunk))
                 self._put(under_way, (time.monotonic(), None))
                 return

@@ -19,8 +19,10 @@ CELL_DOWN_AFTER = 3
 @pytest.fixture
 def brokers():
     """One of the API level, and one of each cell."""
+
     def nodes():
         yield from running(RabbitServer)
+
     opened = {name: nodes() for name in (CELL0, *CELLS)}
     try:
         yield {name: next(one) for name, one in opened.items()}
@@ -43,11 +45,21 @@ def rates(requests, moments):
 
 @pytest.mark.parametrize("builds", [False, True], ids=["selections", "builds"])
 def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
-    with (Cloud(tmp_path, brokers[CELL0].url(), lambda name: brokers[name].url(name), cells=CELLS, vcpus=1024,
-                api_conductors=int(builds), cell_transport_urls={name: brokers[name].url() for name in CELLS},
-                scheduler={"cell_down_after": CELL_DOWN_AFTER},
-                conductor={"claim_ttl": 1200}, DEFAULT={"rpc_response_timeout": 10}) as cloud,
-          Load(cloud, in_flight_max=400, builds=builds) as load):
+    with (
+        Cloud(
+            tmp_path,
+            brokers[CELL0].url(),
+            lambda name: brokers[name].url(name),
+            cells=CELLS,
+            vcpus=1024,
+            api_conductors=int(builds),
+            cell_transport_urls={name: brokers[name].url() for name in CELLS},
+            scheduler={"cell_down_after": CELL_DOWN_AFTER},
+            conductor={"claim_ttl": 1200},
+            DEFAULT={"rpc_response_timeout": 10},
+        ) as cloud,
+        Load(cloud, in_flight_max=400, builds=builds) as load,
+    ):
         load.wait_selected(600)
         with load.fault():
             killed = time.monotonic()
@@ -66,10 +78,18 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
             for name in SCHEDULERS:
                 cloud.running[name].wait_for(f"cell {DOWN} is open again")
             opened = time.monotonic()
-            used = wait_until(lambda: next((one.answered_at for one in list(load.requests)
-                                            if one.outcome == SELECTED and cell_of(one) == DOWN
-                                            and one.asked_at > opened), None),
-                              HANG_SECONDS, f"nothing goes to {DOWN} again")
+            used = wait_until(
+                lambda: next(
+                    (
+                        one.answered_at
+                        for one in list(load.requests)
+                        if one.outcome == SELECTED and cell_of(one) == DOWN and one.asked_at > opened
+                    ),
+                    None,
+                ),
+                HANG_SECONDS,
+                f"nothing goes to {DOWN} again",
+            )
         load.wait_selected(600)
         load.stop()
         findings = audit(cloud, load)
@@ -80,9 +100,11 @@ def test_the_broker_of_a_cell_is_killed(tmp_path, brokers, builds):
             there = [one for one in selected if cell_of(one) == cell]
             shown = ", ".join(f"{rate:.1f}" for rate in rates(there, moments))
             print(f"{cell}: {shown} answers/s before, until closed, while it was down, while it came back, after")
-        print(f"closed {closed - killed:.1f} s after the kill (cell_down_after {CELL_DOWN_AFTER} s), open again "
-              f"{opened - restarted:.1f} s after the broker was back, used {used - restarted:.1f} s after that; "
-              f"last known instances: {known}")
+        print(
+            f"closed {closed - killed:.1f} s after the kill (cell_down_after {CELL_DOWN_AFTER} s), open again "
+            f"{opened - restarted:.1f} s after the broker was back, used {used - restarted:.1f} s after that; "
+            f"last known instances: {known}"
+        )
         assert findings.wrong() == []
         assert all(known.values()), "its instances stay listed as last known"
         late = [one for one in selected if cell_of(one) == DOWN and closed + 1 < one.asked_at < restarting]

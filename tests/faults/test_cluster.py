@@ -9,8 +9,9 @@ from tests.servers import RabbitCluster, start_all, wait_until
 pytestmark = [pytest.mark.rabbit, pytest.mark.long]
 
 #: Erlang: ends the process that leads the stream of this name.
-END_LEADER = ('{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), '
-              'exit(amqqueue:get_pid(Q), kill).')
+END_LEADER = (
+    '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), exit(amqqueue:get_pid(Q), kill).'
+)
 
 
 def clustered(what, tmp_path, cluster, **how):
@@ -71,16 +72,23 @@ def test_the_majority_is_killed(tmp_path, cluster):
             lost = cluster.nodes[1:]
             for node in lost:
                 node.kill()
-            wait_until(lambda: cloud.said("cannot append, and keeps trying|cannot be read, and is tried again"), 60,
-                       "nobody says that the log is away")
+            wait_until(
+                lambda: cloud.said("cannot append, and keeps trying|cannot be read, and is tried again"),
+                60,
+                "nobody says that the log is away",
+            )
             start_all(lost)
         cluster.wait_replicated("cell1")
     assert load.wrong == []
 
 
 def test_a_node_of_the_rpc_broker_is_killed(tmp_path, cluster, rabbit_of_logs):
-    with under_load("each node of the RPC brokers' cluster is killed and started again, in turn", tmp_path,
-                    cluster.transport_url, rabbit_of_logs.url) as (_, load):
+    with under_load(
+        "each node of the RPC brokers' cluster is killed and started again, in turn",
+        tmp_path,
+        cluster.transport_url,
+        rabbit_of_logs.url,
+    ) as (_, load):
         with load.fault():
             for node in cluster.nodes:
                 node.kill()
@@ -94,8 +102,12 @@ def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
     read = cluster.nodes[2]
     for name in (CELL0, "cell1"):
         open_log(cluster.nodes[0].url(name)).close()
-    with under_load("the replicas that the services read are deleted, and added again", tmp_path, cluster.transport_url,
-                    lambda name: cluster.url(name, first=read)) as (_, load):
+    with under_load(
+        "the replicas that the services read are deleted, and added again",
+        tmp_path,
+        cluster.transport_url,
+        lambda name: cluster.url(name, first=read),
+    ) as (_, load):
         with load.fault():
             for name in (CELL0, "cell1"):
                 cluster.wait_replicated(name)
@@ -111,9 +123,15 @@ def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
 def test_the_leaders_node_hangs(tmp_path, rabbit):
     """Nobody is told: the other nodes give it up after net_ticktime (60 s). RPC is on a broker of its own, as
     oslo.messaging goes on trying a node that takes connections and does not answer."""
-    with (RabbitCluster(settings=("cluster_partition_handling = pause_minority",)) as logs,
-          under_load("the node of the log's leader hangs (SIGSTOP) until others go on, and is let go", tmp_path,
-                     rabbit.url(), logs.url) as (_, load)):
+    with (
+        RabbitCluster(settings=("cluster_partition_handling = pause_minority",)) as logs,
+        under_load(
+            "the node of the log's leader hangs (SIGSTOP) until others go on, and is let go",
+            tmp_path,
+            rabbit.url(),
+            logs.url,
+        ) as (_, load),
+    ):
         logs.wait_replicated("cell1")
         with load.fault():
             leader = logs.leader("cell1")

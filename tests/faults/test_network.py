@@ -14,7 +14,7 @@ SEED = 1
 @pytest.fixture
 def proxies(rabbit):
     """One for RPC and one for the logs."""
-    with (Proxy(rabbit.host, rabbit.port, SEED) as rpc, Proxy(rabbit.host, rabbit.port, SEED + 1) as logs):
+    with Proxy(rabbit.host, rabbit.port, SEED) as rpc, Proxy(rabbit.host, rabbit.port, SEED + 1) as logs:
         yield rpc, logs
 
 
@@ -24,9 +24,15 @@ def proxied(what, tmp_path, rabbit, proxies, **how):
 
 
 def test_connections_of_the_logs_are_reset_while_they_are_used(tmp_path, rabbit_server, vhost):
-    with (Proxy(rabbit_server.host, rabbit_server.port, SEED) as logs,
-          under_load("connections of the logs are reset, 10 times", tmp_path, rabbit_server.url(vhost=vhost),
-                     lambda name: logs.through(rabbit_server.url(name, vhost))) as (_, load)):
+    with (
+        Proxy(rabbit_server.host, rabbit_server.port, SEED) as logs,
+        under_load(
+            "connections of the logs are reset, 10 times",
+            tmp_path,
+            rabbit_server.url(vhost=vhost),
+            lambda name: logs.through(rabbit_server.url(name, vhost)),
+        ) as (_, load),
+    ):
         with load.fault():
             logs.cut_after = (500, 20_000)
             logs.reset_all()
@@ -79,8 +85,9 @@ def test_connections_that_lead_nowhere(tmp_path, rabbit, proxies, half_open):
     """What was connected is never heard of again, and nothing closes it."""
     rpc, logs = proxies
     harmed = {"logs": logs, "RPC": rpc}[half_open]
-    with proxied(f"connections lead nowhere and stay open: {half_open}", tmp_path, rabbit, proxies,
-                 heartbeat_seconds=10) as (_, load):
+    with proxied(
+        f"connections lead nowhere and stay open: {half_open}", tmp_path, rabbit, proxies, heartbeat_seconds=10
+    ) as (_, load):
         with load.fault():
             harmed.swallow()
             load.wait_asked(100)

@@ -64,8 +64,10 @@ def test_a_replica_that_is_behind_is_passed_over(cluster, stream, log, bare):
     end = log.bounds().last
     cluster.nodes[0].rabbitmq_streams("add_replica", stream, bare.node)
     looks = 0
-    with (open_log(bare.url(stream), create=False) as alone,
-          open_log(cluster.url(stream, first=bare), create=False) as elsewhere):
+    with (
+        open_log(bare.url(stream), create=False) as alone,
+        open_log(cluster.url(stream, first=bare), create=False) as elsewhere,
+    ):
         while last_of(alone) < end:
             looks += 1
             assert elsewhere.bounds() == Bounds(0, end)
@@ -77,12 +79,14 @@ def test_a_replica_that_is_behind_is_passed_over(cluster, stream, log, bare):
 def append_at_last(log, payloads) -> None:
     """Append, again if need be: where a replica is deleted the stream elects a leader,
     and what was under way is lost."""
+
     def append():
         try:
             log.append(payloads)
         except errors.LogUnavailable:
             return False
         return True
+
     wait_until(append, SECONDS_MAX, "nothing can be appended")
 
 

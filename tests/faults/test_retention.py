@@ -32,8 +32,16 @@ OPEN_AGAIN = "cell cell1 is open again"
 
 def retain(rabbit, stream, vhost, retention):
     """A policy for a stream. The broker takes the size of the segments from it only when the stream is declared."""
-    rabbit.rabbitmqctl("set_policy", "-p", vhost, f"retention of {stream}", f"^{stream}$", json.dumps(retention),
-                       "--apply-to", "queues")
+    rabbit.rabbitmqctl(
+        "set_policy",
+        "-p",
+        vhost,
+        f"retention of {stream}",
+        f"^{stream}$",
+        json.dumps(retention),
+        "--apply-to",
+        "queues",
+    )
 
 
 class Filling:
@@ -61,8 +69,10 @@ class Filling:
         wait_until(lambda: self._tap.last >= 0, HANG_SECONDS, "the tap reads nothing")
         self._sequence += 1
         failed = events.BuildFailed(str(uuid.uuid4()), "req-filling", "h", 1, "x" * FILLING_BYTES, True)
-        return codec.encode_record(self._tap.records[0][1].epoch, [
-            codec.make_event(failed, "conductor/filling", self._epoch_ns, self._sequence, self._epoch_ns)])
+        return codec.encode_record(
+            self._tap.records[0][1].epoch,
+            [codec.make_event(failed, "conductor/filling", self._epoch_ns, self._sequence, self._epoch_ns)],
+        )
 
 
 def test_a_reader_whose_records_are_removed_says_so(rabbit_server, vhost):
@@ -88,9 +98,18 @@ def truncated(what, directory, rabbit, vhost, snapshots, selections=100):
     """
     retain(rabbit, CELL, vhost, RETENTION)
     url = rabbit.url(CELL, vhost)
-    with (Cloud(directory, rabbit.url(vhost=vhost), lambda name: rabbit.url(name, vhost),
-                conductors=2, vcpus=1024, **(kept(directory) if snapshots else {})) as cloud,
-          Tap(CELL, url) as tap, Load(cloud) as load):
+    with (
+        Cloud(
+            directory,
+            rabbit.url(vhost=vhost),
+            lambda name: rabbit.url(name, vhost),
+            conductors=2,
+            vcpus=1024,
+            **(kept(directory) if snapshots else {}),
+        ) as cloud,
+        Tap(CELL, url) as tap,
+        Load(cloud) as load,
+    ):
         load.wait_selected(selections)
         filling = Filling(tap, url)
         if snapshots:
@@ -102,8 +121,10 @@ def truncated(what, directory, rabbit, vhost, snapshots, selections=100):
         findings = audit(cloud, load, {CELL: tap})
         print(findings.row(f"{what}, {'snapshots every second' if snapshots else 'no snapshots'}"))
         with open_log(url, create=False) as log:
-            print(f"the log has {log.bounds()}; it was rebased {tap.projection().counts['LogRebased']} times, healed "
-                  f"in {load.faulty[1] - load.faulty[0]:.1f} s")
+            print(
+                f"the log has {log.bounds()}; it was rebased {tap.projection().counts['LogRebased']} times, healed "
+                f"in {load.faulty[1] - load.faulty[0]:.1f} s"
+            )
         load.wrong = findings.wrong()
         if snapshots and tap.projection().counts["LogRebased"]:
             load.wrong.append("the log was rebased, and with snapshots that are newer nothing is lost")
@@ -125,8 +146,13 @@ def first_of(url):
 @pytest.mark.parametrize("snapshots", [True, False], ids=["snapshots", "log"])
 @pytest.mark.parametrize("hangs", [SCHEDULERS[1], CONDUCTOR])
 def test_records_are_removed_before_a_service_that_hangs(tmp_path, rabbit_server, vhost, hangs, snapshots):
-    with truncated(f"{hangs.partition('-')[0]} hangs (SIGSTOP) until what it has not read is removed", tmp_path,
-                   rabbit_server, vhost, snapshots) as (cloud, load, filling, url):
+    with truncated(
+        f"{hangs.partition('-')[0]} hangs (SIGSTOP) until what it has not read is removed",
+        tmp_path,
+        rabbit_server,
+        vhost,
+        snapshots,
+    ) as (cloud, load, filling, url):
         position, _ = cloud.states()[hangs, CELL]
         cloud.freeze(hangs)
         filling.until_removed(position + SENT_AHEAD)
@@ -146,8 +172,13 @@ def test_records_are_removed_before_a_service_that_hangs(tmp_path, rabbit_server
 def test_records_are_removed_while_services_are_killed(tmp_path, rabbit_server, vhost, snapshots):
     chance = random.Random(SEED)
     names = (*SCHEDULERS, CONDUCTOR, "conductor-2.cell1")
-    with truncated(f"segments are removed all the while, {2 * len(names)} times a service is killed", tmp_path,
-                   rabbit_server, vhost, snapshots) as (cloud, load, filling, url):
+    with truncated(
+        f"segments are removed all the while, {2 * len(names)} times a service is killed",
+        tmp_path,
+        rabbit_server,
+        vhost,
+        snapshots,
+    ) as (cloud, load, filling, url):
         for name in 2 * names:
             filling.until_removed(first_of(url) + 100)
             cloud.kill(name)

@@ -11,8 +11,12 @@ pytestmark = pytest.mark.rabbit
 
 
 def test_killed_and_started_again(tmp_path, rabbit_server, vhost):
-    with under_load("a single node is killed (SIGKILL) and started again", tmp_path, rabbit_server.url(vhost=vhost),
-                    lambda name: rabbit_server.url(name, vhost)) as (_, load):
+    with under_load(
+        "a single node is killed (SIGKILL) and started again",
+        tmp_path,
+        rabbit_server.url(vhost=vhost),
+        lambda name: rabbit_server.url(name, vhost),
+    ) as (_, load):
         with load.fault():
             rabbit_server.kill()
             rabbit_server.start()
@@ -22,9 +26,13 @@ def test_killed_and_started_again(tmp_path, rabbit_server, vhost):
 @pytest.mark.long
 def test_a_cell_fails_alone(tmp_path, rabbit, rabbit_of_logs):
     """The logs of two cells are on different brokers: the other cell does not notice that one's broker is away."""
-    with under_load("the broker of one of two cells' logs is killed and, after 200 selections, started again", tmp_path,
-                    rabbit.url(), lambda name: (rabbit_of_logs if name == "cell2" else rabbit).url(name),
-                    cells=("cell1", "cell2")) as (cloud, load):
+    with under_load(
+        "the broker of one of two cells' logs is killed and, after 200 selections, started again",
+        tmp_path,
+        rabbit.url(),
+        lambda name: (rabbit_of_logs if name == "cell2" else rabbit).url(name),
+        cells=("cell1", "cell2"),
+    ) as (cloud, load):
         with load.fault():
             rabbit_of_logs.kill()
             load.wait_selected(200)
@@ -46,8 +54,9 @@ ALARMS = {
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_publishers_are_blocked(tmp_path, rabbit, alarm):
     begin, end = ALARMS[alarm]
-    with under_load(f"the {alarm} alarm of the broker of logs and RPC blocks all publishers", tmp_path,
-                    rabbit.url(), rabbit.url) as (cloud, load):
+    with under_load(
+        f"the {alarm} alarm of the broker of logs and RPC blocks all publishers", tmp_path, rabbit.url(), rabbit.url
+    ) as (cloud, load):
         with load.fault():
             rabbit.rabbitmqctl(*begin)
             # No request reaches a scheduler, so it has nothing to append; claims that expire are a conductor's.
@@ -60,8 +69,12 @@ def test_publishers_are_blocked(tmp_path, rabbit, alarm):
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_publishers_of_the_logs_are_blocked(tmp_path, rabbit, rabbit_of_logs, alarm):
     begin, end = ALARMS[alarm]
-    with under_load(f"the {alarm} alarm of a broker of the logs alone blocks their publishers", tmp_path,
-                    rabbit.url(), rabbit_of_logs.url) as (cloud, load):
+    with under_load(
+        f"the {alarm} alarm of a broker of the logs alone blocks their publishers",
+        tmp_path,
+        rabbit.url(),
+        rabbit_of_logs.url,
+    ) as (cloud, load):
         with load.fault():
             rabbit_of_logs.rabbitmqctl(*begin)
             for name in ("scheduler-1", "scheduler-2", "conductor-1.cell1"):
@@ -75,8 +88,10 @@ def test_publishers_of_the_logs_are_blocked(tmp_path, rabbit, rabbit_of_logs, al
 @pytest.mark.long
 def test_services_that_are_stopped_while_publishers_are_blocked_end_in_time(tmp_path, rabbit):
     begin, end = ALARMS["memory"]
-    with (Cloud(tmp_path, rabbit.url(), rabbit.url, DEFAULT={"graceful_shutdown_timeout": 5}) as cloud,
-          Load(cloud) as load):
+    with (
+        Cloud(tmp_path, rabbit.url(), rabbit.url, DEFAULT={"graceful_shutdown_timeout": 5}) as cloud,
+        Load(cloud) as load,
+    ):
         load.wait_selected(20)
         rabbit.rabbitmqctl(*begin)
         load.wait_asked(20)

@@ -4,13 +4,17 @@ import uuid
 
 import pytest
 
-from tests.service.processes import ServiceProcess, config_text, sections_for
 from tests.servers import wait_until
+from tests.service.processes import ServiceProcess, config_text, sections_for
 
 pytestmark = pytest.mark.rabbit
 
-COMMANDS = {"agent": ("agent",), "scheduler": ("scheduler",), "api": ("conductor", "--level", "api"),
-            "cell": ("conductor", "--level", "cell", "--cell", "cell1")}
+COMMANDS = {
+    "agent": ("agent",),
+    "scheduler": ("scheduler",),
+    "api": ("conductor", "--level", "api"),
+    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
+}
 #: Seconds in which all of them serve: a busy machine starts them slowly.
 READY_SECONDS_MAX = 120.0
 
@@ -21,17 +25,26 @@ def start_all(directory, server) -> None:
     server.add_vhost(vhost)
     directory.mkdir()
     config = directory / "nova_sched.conf"
-    config.write_text(config_text(sections_for(
-        directory, DEFAULT={"transport_url": server.url(vhost=vhost)},
-        cells={"cell0_log": server.url("cell0", vhost)}, cell_cell1={"log": server.url("cell1", vhost)})))
-    running = [ServiceProcess(directory, service, "--config-file", str(config), *args)
-               for service, *args in COMMANDS.values()]
+    config.write_text(
+        config_text(
+            sections_for(
+                directory,
+                DEFAULT={"transport_url": server.url(vhost=vhost)},
+                cells={"cell0_log": server.url("cell0", vhost)},
+                cell_cell1={"log": server.url("cell1", vhost)},
+            )
+        )
+    )
+    running = [
+        ServiceProcess(directory, service, "--config-file", str(config), *args) for service, *args in COMMANDS.values()
+    ]
 
     def all_ready():
         for process in running:
             assert process.process.poll() is None, f"{process.service} ended: {process.stderr}"
             assert "Traceback" not in process.stderr, process.stderr
         return all(" is ready: " in process.stderr for process in running)
+
     try:
         wait_until(all_ready, READY_SECONDS_MAX, "not all of them serve")
         for process in running:

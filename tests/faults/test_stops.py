@@ -10,8 +10,12 @@ from tests.service.processes import ServiceProcess, config_text, sections_for
 
 pytestmark = pytest.mark.rabbit
 
-COMMANDS = {"agent": ("agent",), "scheduler": ("scheduler",), "api": ("conductor", "--level", "api"),
-            "cell": ("conductor", "--level", "cell", "--cell", "cell1")}
+COMMANDS = {
+    "agent": ("agent",),
+    "scheduler": ("scheduler",),
+    "api": ("conductor", "--level", "api"),
+    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
+}
 GRACE = 20
 #: For the interpreter to end, on a busy machine.
 SLACK = 5.0
@@ -20,11 +24,20 @@ SLACK = 5.0
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_broker_that_is_away_holds_up_no_stop(tmp_path, rabbit, how):
     path = tmp_path / "nova_sched.conf"
-    path.write_text(config_text(sections_for(
-        tmp_path, DEFAULT={"transport_url": rabbit.url(), "graceful_shutdown_timeout": GRACE},
-        cells={"cell0_log": rabbit.url("cell0")}, cell_cell1={"log": rabbit.url("cell1")})))
-    running = {name: ServiceProcess(tmp_path, service, "--config-file", str(path), *args)
-               for name, (service, *args) in COMMANDS.items()}
+    path.write_text(
+        config_text(
+            sections_for(
+                tmp_path,
+                DEFAULT={"transport_url": rabbit.url(), "graceful_shutdown_timeout": GRACE},
+                cells={"cell0_log": rabbit.url("cell0")},
+                cell_cell1={"log": rabbit.url("cell1")},
+            )
+        )
+    )
+    running = {
+        name: ServiceProcess(tmp_path, service, "--config-file", str(path), *args)
+        for name, (service, *args) in COMMANDS.items()
+    }
     try:
         for process in running.values():
             process.wait_ready()

@@ -16,8 +16,16 @@ import atheris
 with atheris.instrument_imports(include=["rpc_api", "nova_sched", "conductor"]):
     from tests.fuzz import engines, harness, targets
 
-TARGETS = (targets.Fold, targets.Fold, targets.Thaw, targets.Snapshots, targets.Opening, targets.Rpc, engines.Engines,
-           engines.Tools)
+TARGETS = (
+    targets.Fold,
+    targets.Fold,
+    targets.Thaw,
+    targets.Snapshots,
+    targets.Opening,
+    targets.Rpc,
+    engines.Engines,
+    engines.Tools,
+)
 #: The largest input: a record's limit is far higher, and nothing depends on it but time.
 INPUT_BYTES_MAX = 1 << 16
 
@@ -57,6 +65,7 @@ class Session:
 def main(arguments) -> None:
     """Run; libFuzzer ends the process."""
     import logging
+
     logging.disable(logging.CRITICAL)
     session = Session()
     limits = [f"-max_len={INPUT_BYTES_MAX}", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]

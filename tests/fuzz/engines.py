@@ -6,12 +6,12 @@ import json
 from conductor.engine import CellEngine
 from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
-from nova_sched.replay.quarantine import CODES, set_aside
 from nova_sched.replay.audit import Audit
 from nova_sched.replay.decisions import find
-from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.history import History
 from nova_sched.replay.laws import fold_all
+from nova_sched.replay.policies import PolicyBook
+from nova_sched.replay.quarantine import CODES, set_aside
 from nova_sched.replay.source import Source
 from nova_sched.replay.verify import replay
 from nova_sched.service.engine import CELL0
@@ -65,7 +65,8 @@ class Engines(Cloud):
         self.cloud.append("cell1", "compute_agent/host-1", self._data("HostReported"))
         self.scheduler = self.cloud.engine("one")
         self.conductor = CellEngine(
-            "cell1", "conductor/cell1", lambda *data: self.cloud.append("cell1", "conductor/cell1", *data), 60.0, 60.0)
+            "cell1", "conductor/cell1", lambda *data: self.cloud.append("cell1", "conductor/cell1", *data), 60.0, 60.0
+        )
         self.conductor.on_begin(Beginning(None, 0, 0, True, False))
         self.read = 0
         self.asks = []
@@ -78,8 +79,14 @@ class Engines(Cloud):
         return events.TABLE[name].Frozen._make(values)
 
     def _ask(self, name):
-        group = self.rng.choice((None, engines.server_group("affinity"), engines.server_group("anti-affinity"),
-                                 engines.server_group("soft-affinity")))
+        group = self.rng.choice(
+            (
+                None,
+                engines.server_group("affinity"),
+                engines.server_group("anti-affinity"),
+                engines.server_group("soft-affinity"),
+            )
+        )
         self.asks.append(self.cloud.ask(self.scheduler, name, f"{name}-b", group=group, alternates=2))
 
     def feed(self, payload):
@@ -111,12 +118,18 @@ class Engines(Cloud):
             hold("fault of the scheduler" not in str(fault), "a fault of the scheduler", fault)
         for projection in (*self.scheduler.cloud.projections.values(), self.conductor.projection):
             invariants.check(projection)
-        hold(not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims,
-             "claims stay held", self.scheduler.cloud.in_flight.claims, self.scheduler.in_flight,
-             self.scheduler._abandoned, [(cell, one.producers.get("scheduler/one"))
-                                         for cell, one in self.scheduler.cloud.projections.items()])
-        hold(self.conductor.projection.position == self.scheduler.cloud.projections["cell1"].position,
-             "not all is folded")
+        hold(
+            not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims,
+            "claims stay held",
+            self.scheduler.cloud.in_flight.claims,
+            self.scheduler.in_flight,
+            self.scheduler._abandoned,
+            [(cell, one.producers.get("scheduler/one")) for cell, one in self.scheduler.cloud.projections.items()],
+        )
+        hold(
+            self.conductor.projection.position == self.scheduler.cloud.projections["cell1"].position,
+            "not all is folded",
+        )
 
 
 class Tools(Cloud):

@@ -28,8 +28,10 @@ class Report(NamedTuple):
     after_mb: float
 
     def __str__(self):
-        return (f"seed {self.seed}: {self.inputs} inputs in {self.seconds:.1f} s, {self.inputs / self.seconds:.0f}/s, "
-                f"the slowest {self.slowest * 1e3:.0f} ms, memory {self.before_mb:.0f} to {self.after_mb:.0f} MB")
+        return (
+            f"seed {self.seed}: {self.inputs} inputs in {self.seconds:.1f} s, {self.inputs / self.seconds:.0f}/s, "
+            f"the slowest {self.slowest * 1e3:.0f} ms, memory {self.before_mb:.0f} to {self.after_mb:.0f} MB"
+        )
 
 
 def resident_mb() -> float:
@@ -59,9 +61,11 @@ def run(target_class, inputs: int, seed: int) -> Report:
             payload = b""
             target.settle()
         except Exception as fault:
-            raise Found(f"{target_class.__name__}, seed {episode}, {fault!r} at "
-                        f"{payload[:400].hex() or 'the end of the episode'}\n"
-                        f"{traceback.format_exc(limit=-6)}") from None
+            raise Found(
+                f"{target_class.__name__}, seed {episode}, {fault!r} at "
+                f"{payload[:400].hex() or 'the end of the episode'}\n"
+                f"{traceback.format_exc(limit=-6)}"
+            ) from None
         if before is None and fed * 10 >= inputs:
             gc.collect()
             before = resident_mb()

@@ -6,12 +6,64 @@ import random
 import msgpack
 
 #: Values that some reader may not expect; the long and the deep ones are drawn seldom, as they cost most of the time.
-JUNK = (None, True, False, 0, 1, -1, 2, 7, 2**31 - 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -2**63, 0.0,
-        -0.0, 0.5, 5e-324, 1.7e308, float("nan"), float("inf"), -float("inf"), "", "\0", "é", "\ud800", "\x1b[2J",
-        "1.0", "1.1", "2.0", "1." + "9" * 400, "VCPU", "CUSTOM_X", "spread", "together", "compute_agent/host-1",
-        "conductor/one", "operator/one", "00000000-0000-0000-0000-000000000000", [], [[]], {}, {"": None}, {"a": {}})
-PACKABLE_JUNK = (b"", b"\xc1", b"\x90", b"\x91\x90", msgpack.ExtType(5, b"x"), msgpack.Timestamp(2**33, 5), {1: 2},
-                 {b"k": 1})
+JUNK = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    7,
+    2**31 - 1,
+    2**31,
+    2**53,
+    2**53 + 1,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+    -(2**63),
+    0.0,
+    -0.0,
+    0.5,
+    5e-324,
+    1.7e308,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    "",
+    "\0",
+    "é",
+    "\ud800",
+    "\x1b[2J",
+    "1.0",
+    "1.1",
+    "2.0",
+    "1." + "9" * 400,
+    "VCPU",
+    "CUSTOM_X",
+    "spread",
+    "together",
+    "compute_agent/host-1",
+    "conductor/one",
+    "operator/one",
+    "00000000-0000-0000-0000-000000000000",
+    [],
+    [[]],
+    {},
+    {"": None},
+    {"a": {}},
+)
+PACKABLE_JUNK = (
+    b"",
+    b"\xc1",
+    b"\x90",
+    b"\x91\x90",
+    msgpack.ExtType(5, b"x"),
+    msgpack.Timestamp(2**33, 5),
+    {1: 2},
+    {b"k": 1},
+)
 LONG = ("x" * 65_537, list(range(10_001)), "é" * 300)
 
 
@@ -97,8 +149,9 @@ class Mutator:
         if type(value) is float and chance < 0.4:
             return self.rng.choice((-value, value * 1e300, int(max(-1e9, min(value, 1e9))) if value == value else 0))
         if type(value) is str and chance < 0.4:
-            return self.rng.choice((value.upper(), value + "x", value[:-1], value * 3, value.encode("utf-8", "replace"),
-                                    value + "\n"))
+            return self.rng.choice(
+                (value.upper(), value + "x", value[:-1], value * 3, value.encode("utf-8", "replace"), value + "\n")
+            )
         if type(value) is bool and chance < 0.4:
             return not value
         if self.others and chance < 0.65:
@@ -123,7 +176,7 @@ class Mutator:
             to = min(len(payload), at + self.rng.choice((1, 1, 2, 4, 16, 256)))
             act = self.rng.randrange(7)
             if act == 0 and at < len(payload):
-                payload = payload[:at] + bytes([payload[at] ^ 1 << self.rng.randrange(8)]) + payload[at + 1:]
+                payload = payload[:at] + bytes([payload[at] ^ 1 << self.rng.randrange(8)]) + payload[at + 1 :]
             elif act == 1:
                 payload = payload[:at]
             elif act == 2:
@@ -133,16 +186,26 @@ class Mutator:
             elif act == 4:
                 payload = payload[:at] + self.rng.randbytes(to - at) + payload[to:]
             elif act == 5:
-                payload = payload[:at] + other[self.rng.randrange(len(other) + 1):]
+                payload = payload[:at] + other[self.rng.randrange(len(other) + 1) :]
             else:
                 payload = payload[:at] + self.rng.choice(BOMBS) + payload[at:]
         return payload
 
 
 #: Heads that promise more than there is, and nesting without an end.
-BOMBS = (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
-         b"\x91" * 600, b"\x81" * 600, b"\xdc\x27\x10" * 300, b"\xc1", b"\xc0", b"\xd6\xff\0\0\0\0",
-         b"\xc7\x0c\xff" + b"\xff" * 12)
+BOMBS = (
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdf\xff\xff\xff\xff",
+    b"\xc6\xff\xff\xff\xff",
+    b"\xdb\xff\xff\xff\xff",
+    b"\x91" * 600,
+    b"\x81" * 600,
+    b"\xdc\x27\x10" * 300,
+    b"\xc1",
+    b"\xc0",
+    b"\xd6\xff\0\0\0\0",
+    b"\xc7\x0c\xff" + b"\xff" * 12,
+)
 
 
 def leaves(value) -> list:

@@ -40,8 +40,12 @@ def material():
     """(records as bytes, the same as structures, their leaves, data of every event): unpacked once."""
     records = corpus.records()
     structures = [mutation.thaw(one) for one in records]
-    return records, structures, mutation.leaves(structures[-1]), [
-        (name_of(data), list(data), builders.speaker_of(data)) for data in corpus.every_event()]
+    return (
+        records,
+        structures,
+        mutation.leaves(structures[-1]),
+        [(name_of(data), list(data), builders.speaker_of(data)) for data in corpus.every_event()],
+    )
 
 
 def name_of(data):
@@ -65,8 +69,9 @@ class Target:
         """A hostile input: most are damaged events that would be next of their producers."""
         chance, rng = self.rng.random(), self.rng
         if chance < 0.5:
-            return mutation.pack([codec.FORMAT, builders.EPOCH,
-                                  [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]])
+            return mutation.pack(
+                [codec.FORMAT, builders.EPOCH, [self._event() for _ in range(rng.choice((1, 1, 1, 4)))]]
+            )
         if chance < 0.8:
             return mutation.pack(self.mutator.changed(rng.choice(self.structures), rng.choice((1, 1, 2, 5))))
         return self.mutator.damaged(rng.choice(self.records), rng.choice(self.records))
@@ -95,8 +100,11 @@ def decoded(payload: bytes) -> DecodedRecord:
     for one in record.events:
         hold(type(one) in (Event, SetAside), "neither an event nor set aside", one)
         if type(one) is SetAside:
-            hold(one.code and one.reason and type(one.raw) is bytes and len(one.raw) <= codec.MAX_RAW_BYTES,
-                 "set aside without its facts", one)
+            hold(
+                one.code and one.reason and type(one.raw) is bytes and len(one.raw) <= codec.MAX_RAW_BYTES,
+                "set aside without its facts",
+                one,
+            )
             hold(len(one.reason) < 1000, "a reason without an end", one.reason)
     return record
 
@@ -117,16 +125,23 @@ class Fold(Target):
         self.projection.fold([(self.position, record)])
         aside = {one.index for one in self.projection.quarantine if one.position == self.position}
         if record.epoch == self.projection.epoch:
-            self.taken.append((self.position, [one for index, one in enumerate(record.events)
-                                               if type(one) is Event and index not in aside]))
+            self.taken.append(
+                (
+                    self.position,
+                    [one for index, one in enumerate(record.events) if type(one) is Event and index not in aside],
+                )
+            )
         self.projection.quarantine.clear()
         self.position += 1
 
     def settle(self):
         invariants.check(self.projection)
         for position, kept in self.taken:
-            again = [one for payload in codec.encode_records(self.projection.epoch, codec.encode_events(kept))
-                     for one in codec.decode_record(payload).events]
+            again = [
+                one
+                for payload in codec.encode_records(self.projection.epoch, codec.encode_events(kept))
+                for one in codec.decode_record(payload).events
+            ]
             hold(again == kept, "an event is another after it was packed again", kept, again)
             self.alone.fold([(position, DecodedRecord(self.projection.epoch, again))])
         self.taken.clear()
@@ -163,8 +178,12 @@ class Snapshots(Target):
     def __init__(self, rng):
         super().__init__(rng)
         projection, other = Projection("cell1"), Projection("cell2", HostTable())
-        projection.fold([(number, DecodedRecord(builders.EPOCH, [corpus.said(data, number)]))
-                         for number, data in enumerate(corpus.beginning(), 1)])
+        projection.fold(
+            [
+                (number, DecodedRecord(builders.EPOCH, [corpus.said(data, number)]))
+                for number, data in enumerate(corpus.beginning(), 1)
+            ]
+        )
         other.fold([(0, DecodedRecord(builders.EPOCH, [corpus.said(builders.report("elsewhere"))]))])
         self.whole, self.other, self.before = snapshot.dump(projection), other, state_digest(other)
         head, state = snapshot._split(self.whole)
@@ -209,8 +228,9 @@ class Snapshots(Target):
     def settle(self):
         invariants.check(self.other)
         hold(state_digest(self.other) == self.before, "a snapshot that was refused changed another cell")
-        hold(len(self.other.table.trees) == 1 and not self.other.table.aggregates,
-             "a refused snapshot left rows behind")
+        hold(
+            len(self.other.table.trees) == 1 and not self.other.table.aggregates, "a refused snapshot left rows behind"
+        )
 
 
 class Opening(Target):
@@ -223,15 +243,16 @@ class Opening(Target):
             return
         log = open_log(f"memory://fuzz-{next(self.names)}")
         try:
-            log.append([payload[:1 << 20], self.records[0]])
+            log.append([payload[: 1 << 20], self.records[0]])
             try:
                 found = opening_of(log, 0.0)
                 hold(ensure_open(log, "cell1", "conductor/one") == found, "another opening when asked again", found)
             except (errors.UnknownSchema, errors.LogUnavailable, errors.UsageError):
                 return
             projection = Projection("cell1", whole=found.whole)
-            projection.fold([(number, codec.decode_record(one)) for number, one in
-                             enumerate((payload[:1 << 20], self.records[0]))])
+            projection.fold(
+                [(number, codec.decode_record(one)) for number, one in enumerate((payload[: 1 << 20], self.records[0]))]
+            )
             hold(projection.epoch == found.epoch, "the fold has another epoch", projection.epoch, found)
         finally:
             log.delete()

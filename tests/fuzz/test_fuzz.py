@@ -18,8 +18,15 @@ from tests.fuzz.harness import Found, run
 from tests.fuzz.targets import Fold, Opening, Rpc, Snapshots, Thaw
 
 #: Target -> inputs in ``make test`` and in ``make test-long``.
-INPUTS = {Fold: (9000, 700_000), Thaw: (3000, 100_000), Rpc: (3000, 100_000), Opening: (2000, 50_000),
-          Snapshots: (2000, 60_000), Engines: (2000, 60_000), Tools: (1000, 30_000)}
+INPUTS = {
+    Fold: (9000, 700_000),
+    Thaw: (3000, 100_000),
+    Rpc: (3000, 100_000),
+    Opening: (2000, 50_000),
+    Snapshots: (2000, 60_000),
+    Engines: (2000, 60_000),
+    Tools: (1000, 30_000),
+}
 
 
 @pytest.fixture
@@ -51,12 +58,16 @@ def test_the_long_run_has_a_million_inputs():
 
 # --- guided by coverage --------------------------------------------------------------------------------------------
 
+
 def _guided(directory, *options, planted=""):
     """Run :mod:`tests.fuzz.coverage` in a process of its own; its output."""
     pytest.importorskip("atheris", reason="atheris is not installed (no wheel for this Python?): pip install '.[fuzz]'")
     code = f"import sys\nfrom tests.fuzz import coverage\n{planted}\ncoverage.main(sys.argv[1:])"
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", code, f"-artifact_prefix={directory}/", *options],
-                           capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, f"-artifact_prefix={directory}/", *options],
+        capture_output=True,
+        text=True,
+    )
     return ended.returncode, ended.stderr + ended.stdout
 
 
@@ -75,12 +86,17 @@ def test_many_inputs_guided_by_coverage(tmp_path, capsys):
 
 
 def test_a_planted_bug_is_found_by_coverage(tmp_path):
-    code, said = _guided(tmp_path, "-runs=20000", "-seed=1", planted=(
-        "from nova_sched.projection import fold\nfold.HANDLERS['HostLost'] = lambda *arguments: 1 // 0"))
+    code, said = _guided(
+        tmp_path,
+        "-runs=20000",
+        "-seed=1",
+        planted=("from nova_sched.projection import fold\nfold.HANDLERS['HostLost'] = lambda *arguments: 1 // 0"),
+    )
     assert code != 0 and "ZeroDivisionError" in said, said[-3000:]
 
 
 # --- planted bugs --------------------------------------------------------------------------------------------------
+
 
 def plant_a_type_without_a_handler(patch):
     patch.delitem(fold.HANDLERS, "GroupFenced")
@@ -95,6 +111,7 @@ def plant_a_change_before_the_check(patch):
         if host is not None:
             host.server = "hasty"
         return reported(projection, position, event, noted)
+
     patch.setitem(fold.HANDLERS, "HostReported", hasty)
 
 

@@ -89,23 +89,47 @@ def told_by_host(projection):
     """What every column of the table says, by host and provider: to the last bit, wherever the rows are."""
     table = projection.table
     classes, traits = table.classes.values, table.traits.values
-    return {name: [(
-        table.uuids[row], table.provider_names[row], table.row_aggregates[row], table.node_names[row],
-        table.host_names[row], {(column, classes[index]): getattr(table, column)[index, row].item()
-         for column in (*AMOUNTS, *TREE_SUMS, "ratio") for index in range(len(classes))
-         if column not in TREE_SUMS or row == host.root},
-        {trait for trait in traits if table.row_has_trait(trait, row)},
-        {column: getattr(table, column)[row].item()
-         for column in ("is_root", "disabled", "down", "num_io_ops", "failed_builds",
-                                                                   "num_instances", "children")},
-        row != host.root or (table.profiles.values[table.profile[row]], table.zones.values[table.zone[row]]),
-    ) for row in table.trees[host.root]] for name, host in projection.hosts.items()}
+    return {
+        name: [
+            (
+                table.uuids[row],
+                table.provider_names[row],
+                table.row_aggregates[row],
+                table.node_names[row],
+                table.host_names[row],
+                {
+                    (column, classes[index]): getattr(table, column)[index, row].item()
+                    for column in (*AMOUNTS, *TREE_SUMS, "ratio")
+                    for index in range(len(classes))
+                    if column not in TREE_SUMS or row == host.root
+                },
+                {trait for trait in traits if table.row_has_trait(trait, row)},
+                {
+                    column: getattr(table, column)[row].item()
+                    for column in (
+                        "is_root",
+                        "disabled",
+                        "down",
+                        "num_io_ops",
+                        "failed_builds",
+                        "num_instances",
+                        "children",
+                    )
+                },
+                row != host.root or (table.profiles.values[table.profile[row]], table.zones.values[table.zone[row]]),
+            )
+            for row in table.trees[host.root]
+        ]
+        for name, host in projection.hosts.items()
+    }
 
 
 def known(told):
     """Without what is zero: a table may know of more classes than another."""
-    return {name: [(*row[:5], {key: value for key, value in row[5].items() if value}, *row[6:]) for row in rows]
-            for name, rows in told.items()}
+    return {
+        name: [(*row[:5], {key: value for key, value in row[5].items() if value}, *row[6:]) for row in rows]
+        for name, rows in told.items()
+    }
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -149,7 +173,7 @@ def reworked(**changes):
     head = unpacker.unpack()
     for index, value in changes.items():
         head[int(index[1:])] = value
-    return msgpack.packb(head) + packed[unpacker.tell():]
+    return msgpack.packb(head) + packed[unpacker.tell() :]
 
 
 def of_another_state():
@@ -158,18 +182,21 @@ def of_another_state():
         return packed_story()
 
 
-@pytest.mark.parametrize("packed, fault, told", [
-    (b"", errors.UnknownSchema, "not a snapshot"),
-    (b"nonsense", errors.UnknownSchema, "not a snapshot"),
-    (packed_story()[:10], errors.UnknownSchema, "not a snapshot"),
-    (packed_story()[:-1], errors.SnapshotMismatch, "damaged"),
-    (packed_story() + b"x", errors.SnapshotMismatch, "damaged"),
-    (reworked(_1=1), errors.UnknownSchema, "format 1"),
-    (reworked(_2="cell2"), errors.SnapshotMismatch, "damaged"),
-    (reworked(_4=2), errors.SnapshotMismatch, "damaged"),
-    (reworked(_5="0" * 32), errors.SnapshotMismatch, "damaged"),
-    (of_another_state(), errors.SnapshotMismatch, "does not give the state"),
-])
+@pytest.mark.parametrize(
+    "packed, fault, told",
+    [
+        (b"", errors.UnknownSchema, "not a snapshot"),
+        (b"nonsense", errors.UnknownSchema, "not a snapshot"),
+        (packed_story()[:10], errors.UnknownSchema, "not a snapshot"),
+        (packed_story()[:-1], errors.SnapshotMismatch, "damaged"),
+        (packed_story() + b"x", errors.SnapshotMismatch, "damaged"),
+        (reworked(_1=1), errors.UnknownSchema, "format 1"),
+        (reworked(_2="cell2"), errors.SnapshotMismatch, "damaged"),
+        (reworked(_4=2), errors.SnapshotMismatch, "damaged"),
+        (reworked(_5="0" * 32), errors.SnapshotMismatch, "damaged"),
+        (of_another_state(), errors.SnapshotMismatch, "does not give the state"),
+    ],
+)
 def test_a_spoiled_snapshot_is_refused(packed, fault, told):
     table = HostTable()
     with pytest.raises(fault, match=told):
@@ -245,9 +272,11 @@ def other(number):
 
 def lose(count, *then):
     """The log loses its last records, keeps its epoch, and grows again."""
+
     def change(log):
         log.lose_tail(count)
         log.append(list(then))
+
     return change
 
 
@@ -259,6 +288,7 @@ def remove_up_to(position):
     def change(log):
         grow(log)
         log.truncate_before(position)
+
     return change
 
 
@@ -317,7 +347,7 @@ def without_proof():
     head, body = snapshot._split(packed_story())
     unzip = zlib.decompressobj()
     unzip.decompress(body)
-    state = body[:len(body) - len(unzip.unused_data)]
+    state = body[: len(body) - len(unzip.unused_data)]
     return msgpack.packb((*head[:6], snapshot._checksum(head[2:6], state))) + state
 
 
@@ -338,12 +368,14 @@ def test_neighbouring_versions_read_each_others_snapshots():
         late.fold([(LAST + 1, decode_record(other(1)))])
         log.append([other(1)])
         assert "does not name the records" in fault_of(check_fits, snapshot.check(snapshot.dump(late)), EPOCH, log), (
-            "what is folded later does not prove a state that was not proven")
+            "what is folded later does not prove a state that was not proven"
+        )
         log.delete()
 
 
-@pytest.mark.parametrize("proof", [
-    7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))])
+@pytest.mark.parametrize(
+    "proof", [7, {"a": 1}, ((1,),), ((1, b"x"),), ((12, "text"),), ((5, b"x"), (5, b"y"), (12, b"z"))]
+)
 def test_a_proof_of_another_form_is_none(proof):
     head, body = snapshot._split(without_proof())
     body += snapshot._packed_proof(proof)
@@ -353,6 +385,7 @@ def test_a_proof_of_another_form_is_none(proof):
 
 # --- stores: one contract, three places --------------------------------------------------------------------------
 
+
 @pytest.fixture(params=["file", "fakeredis", pytest.param("redis", marks=pytest.mark.redis_server)])
 def store(request, tmp_path):
     """A store of each kind, empty."""
@@ -360,6 +393,7 @@ def store(request, tmp_path):
         return FileStore(str(tmp_path / "snapshots"))
     if request.param == "fakeredis":
         import fakeredis
+
         return RedisStore(fakeredis.FakeRedis())
     return open_store(request.getfixturevalue("redis_server").url(database=3))
 
@@ -391,10 +425,16 @@ def test_several_may_save_at_once(tmp_path):
             assert stores[0].load("cell1") in packed
 
 
-@pytest.mark.parametrize("url, fault", [
-    ("ftp://x", errors.UsageError), ("file://", errors.UsageError), ("redis://localhost:x", errors.UsageError),
-    ("redis://127.0.0.1:1/0", errors.LogUnavailable), ("file:///proc/nowhere", errors.LogUnavailable),
-])
+@pytest.mark.parametrize(
+    "url, fault",
+    [
+        ("ftp://x", errors.UsageError),
+        ("file://", errors.UsageError),
+        ("redis://localhost:x", errors.UsageError),
+        ("redis://127.0.0.1:1/0", errors.LogUnavailable),
+        ("file:///proc/nowhere", errors.LogUnavailable),
+    ],
+)
 def test_a_store_that_is_not_there(url, fault):
     with pytest.raises(fault):
         open_store(url).save("cell1", b"")

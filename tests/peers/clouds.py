@@ -27,14 +27,17 @@ def fold(cell, said, table=None):
 
 
 def inventory(resource_class, total, reserved=0, min_unit=1, max_unit=None, step_size=1, ratio=1.0):
-    return events.Inventory(resource_class, total, reserved, min_unit, total if max_unit is None else max_unit,
-                            step_size, ratio)
+    return events.Inventory(
+        resource_class, total, reserved, min_unit, total if max_unit is None else max_unit, step_size, ratio
+    )
 
 
 def reported(name, providers, consumers=()):
     """A HostReported; ``providers`` are events.Provider records, the root first."""
-    tree = events.HostInventory(name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {},
-                                tuple(providers))
+    tree = events.HostInventory(
+        name, None, None, "QEMU", 8002000, "{}", (("x86_64", "kvm", "hvm"),), {}, tuple(providers)
+    )
     status = events.HostStatus(False, None, False, 0, 0, {})
-    return events.HostReported(name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))),
-                               digest.consumers_digest(consumers))
+    return events.HostReported(
+        name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))), digest.consumers_digest(consumers)
+    )

@@ -22,7 +22,8 @@ class Peer:
     def __init__(self, python, script, *arguments):
         command = [python, "-W", "ignore", HERE / "peer_loop.py", script, *arguments]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
 
     def ask(self, name, *arguments):
         """The answer as a dictionary: ``answer``, or ``error`` and ``message`` where the peer raised."""
@@ -46,8 +47,13 @@ class Peer:
 def peer_python(module):
     """The interpreter, which can import ``module``; where there is none the test is skipped, and fails in CI."""
     python = os.environ.get(PEER_PYTHON)
-    if python and shutil.which(python) and not subprocess.run(
-            [python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, check=False).returncode:
+    if (
+        python
+        and shutil.which(python)
+        and not subprocess.run(
+            [python, "-W", "ignore", "-c", f"import {module}"], capture_output=True, check=False
+        ).returncode
+    ):
         return python
     missing = f"{PEER_PYTHON} is {python!r}, not an interpreter that can import {module}; make nova-setup makes one"
     if os.environ.get("CI"):

@@ -46,22 +46,39 @@ def alternates(hosts, instances, vcpus, policy, count):
     server group or None."""
     states = [_state(*host) for host in hosts]
     spec = objects.RequestSpec(
-        instance_uuid=instances[0], project_id="p", user_id="u", num_instances=len(instances), image=None,
-        numa_topology=None, pci_requests=None, ignore_hosts=None, force_hosts=None, force_nodes=None, limits=None,
-        scheduler_hints={}, requested_resources=[], requested_destination=None, instance_group=None,
-        flavor=objects.Flavor(vcpus=vcpus, memory_mb=0, root_gb=0, ephemeral_gb=0, swap=0, extra_specs={}))
+        instance_uuid=instances[0],
+        project_id="p",
+        user_id="u",
+        num_instances=len(instances),
+        image=None,
+        numa_topology=None,
+        pci_requests=None,
+        ignore_hosts=None,
+        force_hosts=None,
+        force_nodes=None,
+        limits=None,
+        scheduler_hints={},
+        requested_resources=[],
+        requested_destination=None,
+        instance_group=None,
+        flavor=objects.Flavor(vcpus=vcpus, memory_mb=0, root_gb=0, ephemeral_gb=0, swap=0, extra_specs={}),
+    )
     if policy:
-        spec.instance_group = objects.InstanceGroup(uuid=instances[0], policy=policy, policies=[policy],
-                                                    members=instances, hosts=[], _rules={})
+        spec.instance_group = objects.InstanceGroup(
+            uuid=instances[0], policy=policy, policies=[policy], members=instances, hosts=[], _rules={}
+        )
     CONF.set_override("max_attempts", count + 1, "scheduler")
     scheduler = manager.SchedulerManager.__new__(manager.SchedulerManager)
     scheduler.host_manager = Hosts()
     scheduler._get_all_host_states = lambda *given: iter(states)
     candidates = {state.uuid: [{"allocations": {}, "mappings": {}}] for state in states}
-    with (mock.patch.object(manager.utils, "claim_resources", lambda *given, **named: True),
-          mock.patch.object(manager.SchedulerManager, "placement_client", None)):
-        selections = scheduler._schedule(nova_context.get_admin_context(), spec, instances, candidates, {}, "1.36",
-                                         return_alternates=True)
+    with (
+        mock.patch.object(manager.utils, "claim_resources", lambda *given, **named: True),
+        mock.patch.object(manager.SchedulerManager, "placement_client", None),
+    ):
+        selections = scheduler._schedule(
+            nova_context.get_admin_context(), spec, instances, candidates, {}, "1.36", return_alternates=True
+        )
     return [[one.service_host for one in of] for of in selections]
 
 

@@ -39,8 +39,9 @@ class Called:
         raise self.error
 
     def save_instance(self, instance, *arguments, **named):
-        self.state.update({name: getattr(instance, name) for name in ("vm_state", "task_state")
-                           if instance.obj_attr_is_set(name)})
+        self.state.update(
+            {name: getattr(instance, name) for name in ("vm_state", "task_state") if instance.obj_attr_is_set(name)}
+        )
 
     def save_migration(self, migration):
         self.migration = migration.status
@@ -50,12 +51,38 @@ class Called:
 
 
 def _instance(context, vm_state, task_state):
-    flavor = objects.Flavor(id=1, flavorid="f", name="f", vcpus=1, memory_mb=1, root_gb=1, ephemeral_gb=0, swap=0,
-                            rxtx_factor=1.0, vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
-    instance = objects.Instance(context, uuid=UUID, host="source", node="source", vm_state=vm_state,
-                                task_state=task_state, system_metadata={}, flavor=flavor, instance_type_id=1,
-                                project_id="p", user_id="u", image_ref="", numa_topology=None,
-                                power_state=1, availability_zone="nova")
+    flavor = objects.Flavor(
+        id=1,
+        flavorid="f",
+        name="f",
+        vcpus=1,
+        memory_mb=1,
+        root_gb=1,
+        ephemeral_gb=0,
+        swap=0,
+        rxtx_factor=1.0,
+        vcpu_weight=0,
+        disabled=False,
+        is_public=True,
+        extra_specs={},
+    )
+    instance = objects.Instance(
+        context,
+        uuid=UUID,
+        host="source",
+        node="source",
+        vm_state=vm_state,
+        task_state=task_state,
+        system_metadata={},
+        flavor=flavor,
+        instance_type_id=1,
+        project_id="p",
+        user_id="u",
+        image_ref="",
+        numa_topology=None,
+        power_state=1,
+        availability_zone="nova",
+    )
     instance.obj_reset_changes()
     return instance
 
@@ -69,8 +96,7 @@ def _spec():
 
 def _build(tasks, context):
     instance = _instance(context, None, "scheduling")
-    request = types.SimpleNamespace(instance_uuid=UUID, get_new_instance=lambda context: instance,
-                                    destroy=lambda: None)
+    request = types.SimpleNamespace(instance_uuid=UUID, get_new_instance=lambda context: instance, destroy=lambda: None)
     tasks.schedule_and_build_instances(context, [request], [_spec()], None, None, None, None, None)
 
 
@@ -96,12 +122,29 @@ def _unshelve(tasks, context):
 
 def _rebuild(tasks, context, evacuate=False):
     TASKS.rebuild_instance.__wrapped__(
-        tasks, context, _instance(context, "active", "rebuilding"), "", "" if evacuate else "other", None, None, {}, [],
-        evacuate, False, request_spec=_spec())
+        tasks,
+        context,
+        _instance(context, "active", "rebuilding"),
+        "",
+        "" if evacuate else "other",
+        None,
+        None,
+        {},
+        [],
+        evacuate,
+        False,
+        request_spec=_spec(),
+    )
 
 
-CALLERS = {"build": _build, "cold migrate": _cold_migrate, "live migrate": _live_migrate, "unshelve": _unshelve,
-           "rebuild": _rebuild, "evacuate": lambda tasks, context: _rebuild(tasks, context, True)}
+CALLERS = {
+    "build": _build,
+    "cold migrate": _cold_migrate,
+    "live migrate": _live_migrate,
+    "unshelve": _unshelve,
+    "rebuild": _rebuild,
+    "evacuate": lambda tasks, context: _rebuild(tasks, context, True),
+}
 
 
 @contextlib.contextmanager
@@ -111,30 +154,33 @@ def _stubs(one):
     nothing = contextlib.nullcontext
     with contextlib.ExitStack() as stack:
         for target, name, value in (
-                (objects.Instance, "save", lambda self, *given, **named: one.save_instance(self)),
-                (objects.Instance, "create", lambda self: None), (objects.Instance, "refresh", lambda self: None),
-                (objects.Migration, "create", lambda self: None),
-                (objects.Migration, "save", lambda self: one.save_migration(self)),
-                (objects.Migration, "get_by_instance_and_status", lambda *given: migration),
-                (objects.MigrationList, "get_by_filters", lambda *given: objects.MigrationList(objects=[])),
-                (objects.CellMapping, "get_by_uuid", mock.Mock()),
-                (objects.InstanceMapping, "get_by_instance_uuid", lambda *given: mock.MagicMock(cell_mapping=None)),
-                (compute_utils, "add_instance_fault_from_exc", one.add_fault),
-                (compute_utils, "EventReporter", lambda *given: nothing()),
-                (compute_utils, "heal_reqspec_is_bfv", mock.Mock()),
-                (compute_utils, "notify_about_compute_task_error", mock.Mock()),
-                (manager, "obj_target_cell", lambda *given: nothing()), (rpc, "get_notifier", mock.Mock()),
-                (manager.scheduler_utils, "setup_instance_group", mock.Mock()),
-                (manager.scheduler_utils, "populate_retry", mock.Mock()),
-                (TASKS, "_create_instance_action_for_cell0", mock.Mock()),
-                (TASKS, "_restrict_request_spec_to_cell", mock.Mock()),
-                (TASKS, "_validate_image_traits_for_rebuild", mock.Mock()),
-                (migrate, "replace_allocation_with_migration", lambda *given: (None, None)),
-                (migrate.MigrationTask, "_set_requested_destination_cell", mock.Mock()),
-                (live_migrate.neutron, "API", lambda: _network()),
-                (live_migrate.LiveMigrationTask, "_check_host_is_up", mock.Mock()),
-                (live_migrate.LiveMigrationTask, "_get_source_cell_mapping", mock.Mock()),
-                (live_migrate.objects, "Destination", mock.Mock())):
+            (objects.Instance, "save", lambda self, *given, **named: one.save_instance(self)),
+            (objects.Instance, "create", lambda self: None),
+            (objects.Instance, "refresh", lambda self: None),
+            (objects.Migration, "create", lambda self: None),
+            (objects.Migration, "save", lambda self: one.save_migration(self)),
+            (objects.Migration, "get_by_instance_and_status", lambda *given: migration),
+            (objects.MigrationList, "get_by_filters", lambda *given: objects.MigrationList(objects=[])),
+            (objects.CellMapping, "get_by_uuid", mock.Mock()),
+            (objects.InstanceMapping, "get_by_instance_uuid", lambda *given: mock.MagicMock(cell_mapping=None)),
+            (compute_utils, "add_instance_fault_from_exc", one.add_fault),
+            (compute_utils, "EventReporter", lambda *given: nothing()),
+            (compute_utils, "heal_reqspec_is_bfv", mock.Mock()),
+            (compute_utils, "notify_about_compute_task_error", mock.Mock()),
+            (manager, "obj_target_cell", lambda *given: nothing()),
+            (rpc, "get_notifier", mock.Mock()),
+            (manager.scheduler_utils, "setup_instance_group", mock.Mock()),
+            (manager.scheduler_utils, "populate_retry", mock.Mock()),
+            (TASKS, "_create_instance_action_for_cell0", mock.Mock()),
+            (TASKS, "_restrict_request_spec_to_cell", mock.Mock()),
+            (TASKS, "_validate_image_traits_for_rebuild", mock.Mock()),
+            (migrate, "replace_allocation_with_migration", lambda *given: (None, None)),
+            (migrate.MigrationTask, "_set_requested_destination_cell", mock.Mock()),
+            (live_migrate.neutron, "API", lambda: _network()),
+            (live_migrate.LiveMigrationTask, "_check_host_is_up", mock.Mock()),
+            (live_migrate.LiveMigrationTask, "_get_source_cell_mapping", mock.Mock()),
+            (live_migrate.objects, "Destination", mock.Mock()),
+        ):
             stack.enter_context(mock.patch.object(target, name, value))
         yield
 
@@ -167,10 +213,12 @@ def claimed(allocation_request, version):
     def put(url, payload, **named):
         found.append(payload)
         return types.SimpleNamespace(status_code=204)
+
     client.get = lambda *given, **named: types.SimpleNamespace(status_code=404)
     client.put = put
     report.SchedulerReportClient.claim_resources(
-        client, nova_context.get_admin_context(), UUID, json.loads(allocation_request), "p", "u", version)
+        client, nova_context.get_admin_context(), UUID, json.loads(allocation_request), "p", "u", version
+    )
     try:
         placement_util.extract_json(json.dumps(found[0]), placement_schema.ALLOCATION_SCHEMA_V1_34)
     except Exception as error:

@@ -10,6 +10,7 @@ import logging
 import types
 
 import nova.conf
+import nova_numa
 from nova import objects
 from nova.pci import stats as pci_stats
 from nova.pci import whitelist
@@ -17,8 +18,6 @@ from nova.scheduler import filters as host_filters
 from nova.scheduler import host_manager
 from nova.scheduler import weights as host_weights
 from nova.scheduler.weights import image_props
-
-import nova_numa
 
 objects.register_all()
 CONF = nova.conf.CONF
@@ -32,6 +31,7 @@ FILTER_HANDLER, WEIGHT_HANDLER = host_filters.HostFilterHandler(), host_weights.
 
 
 # --- what would ask a database -------------------------------------------------------------------------------------
+
 
 class Instances(list):
     """Instances whose image is known."""
@@ -52,12 +52,15 @@ class Image:
 
 
 image_props.objects = types.SimpleNamespace(
-    CellMapping=types.SimpleNamespace(get_by_uuid=lambda context, uuid: uuid), InstanceList=Instances)
+    CellMapping=types.SimpleNamespace(get_by_uuid=lambda context, uuid: uuid), InstanceList=Instances
+)
 image_props.nova_context = types.SimpleNamespace(
-    get_admin_context=lambda: None, target_cell=lambda context, cell: contextlib.nullcontext())
+    get_admin_context=lambda: None, target_cell=lambda context, cell: contextlib.nullcontext()
+)
 
 
 # --- a world -------------------------------------------------------------------------------------------------------
+
 
 def state_of(host, aggregates):
     """The HostState of a host."""
@@ -65,25 +68,52 @@ def state_of(host, aggregates):
     used = len(host["instances"])
     topology = nova_numa._host(host["numa"], host["uses"]) if host["numa"] else None
     values = {
-        "uuid": host["name"], "host_ip": host["ip"], "hypervisor_hostname": host["name"],
-        "hypervisor_type": host["type"], "hypervisor_version": host["version"], "cpu_info": host["cpu_info"],
-        "stats": host["stats"], "supported_instances": host["supported"], "num_instances": used,
-        "num_io_ops": host["io"], "failed_builds": host["failed"],
+        "uuid": host["name"],
+        "host_ip": host["ip"],
+        "hypervisor_hostname": host["name"],
+        "hypervisor_type": host["type"],
+        "hypervisor_version": host["version"],
+        "cpu_info": host["cpu_info"],
+        "stats": host["stats"],
+        "supported_instances": host["supported"],
+        "num_instances": used,
+        "num_io_ops": host["io"],
+        "failed_builds": host["failed"],
         "service": {"disabled": host["disabled"], "up": not host["down"]},
-        "vcpus_total": host["vcpus"], "vcpus_used": used * host["each"]["VCPU"], "cpu_allocation_ratio": host["ratio"],
+        "vcpus_total": host["vcpus"],
+        "vcpus_used": used * host["each"]["VCPU"],
+        "cpu_allocation_ratio": host["ratio"],
         "total_usable_ram_mb": host["ram"],
-        "free_ram_mb": host["ram"] - host["reserved"] - used * host["each"]["MEMORY_MB"], "ram_allocation_ratio": 1.0,
-        "total_usable_disk_gb": host["disk"], "free_disk_mb": (host["disk"] - used * host["each"]["DISK_GB"]) * 1024,
+        "free_ram_mb": host["ram"] - host["reserved"] - used * host["each"]["MEMORY_MB"],
+        "ram_allocation_ratio": 1.0,
+        "total_usable_disk_gb": host["disk"],
+        "free_disk_mb": (host["disk"] - used * host["each"]["DISK_GB"]) * 1024,
         "disk_allocation_ratio": 1.0,
         "instances": {name: types.SimpleNamespace(image_meta=Image(image)) for name, image in host["instances"]},
         "metrics": [types.SimpleNamespace(name=name, value=value) for name, value in host["metrics"].items()],
-        "disk_mb_used": used * host["each"]["DISK_GB"] * 1024, "numa_topology": topology, "limits": {},
-        "pci_stats": pci_stats.PciDeviceStats(topology, stats=objects.PciDevicePoolList(objects=[
-            objects.PciDevicePool(vendor_id="8086", product_id=product, numa_node=node, count=count - used,
-                                  tags={"dev_type": "type-PCI"})
-            for node, product, count, used in host["pci"] if count > used]), dev_filter=EVERYTHING),
-        "aggregates": [objects.Aggregate(metadata=one["metadata"])
-                       for one in aggregates if host["name"] in one["hosts"]],
+        "disk_mb_used": used * host["each"]["DISK_GB"] * 1024,
+        "numa_topology": topology,
+        "limits": {},
+        "pci_stats": pci_stats.PciDeviceStats(
+            topology,
+            stats=objects.PciDevicePoolList(
+                objects=[
+                    objects.PciDevicePool(
+                        vendor_id="8086",
+                        product_id=product,
+                        numa_node=node,
+                        count=count - used,
+                        tags={"dev_type": "type-PCI"},
+                    )
+                    for node, product, count, used in host["pci"]
+                    if count > used
+                ]
+            ),
+            dev_filter=EVERYTHING,
+        ),
+        "aggregates": [
+            objects.Aggregate(metadata=one["metadata"]) for one in aggregates if host["name"] in one["hosts"]
+        ],
     }
     for name, value in values.items():
         setattr(state, name, value)
@@ -93,15 +123,39 @@ def state_of(host, aggregates):
 def spec_of(request):
     """The RequestSpec of a request."""
     spec = objects.RequestSpec(
-        image=None, instance_group=None, instance_uuid=request["instance"], project_id=request["project"],
-        ignore_hosts=request["ignore"], force_hosts=request["force"], force_nodes=None,
-        scheduler_hints=request["hints"], requested_destination=None, num_instances=1, flavor=objects.Flavor(
-            name=request["flavor"], vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0,
-            extra_specs=request["extra_specs"]),
+        image=None,
+        instance_group=None,
+        instance_uuid=request["instance"],
+        project_id=request["project"],
+        ignore_hosts=request["ignore"],
+        force_hosts=request["force"],
+        force_nodes=None,
+        scheduler_hints=request["hints"],
+        requested_destination=None,
+        num_instances=1,
+        flavor=objects.Flavor(
+            name=request["flavor"],
+            vcpus=1,
+            memory_mb=1,
+            root_gb=0,
+            ephemeral_gb=0,
+            swap=0,
+            extra_specs=request["extra_specs"],
+        ),
         numa_topology=nova_numa._guest(request["numa"]) if request["numa"] else None,
-        pci_requests=objects.InstancePCIRequests(requests=[objects.InstancePCIRequest(
-            count=count, spec=[{"vendor_id": "8086", "product_id": product}], alias_name="a", numa_policy=policy,
-            request_id=f"pci {number}") for number, (product, count, policy) in enumerate(request["pci"])]))
+        pci_requests=objects.InstancePCIRequests(
+            requests=[
+                objects.InstancePCIRequest(
+                    count=count,
+                    spec=[{"vendor_id": "8086", "product_id": product}],
+                    alias_name="a",
+                    numa_policy=policy,
+                    request_id=f"pci {number}",
+                )
+                for number, (product, count, policy) in enumerate(request["pci"])
+            ]
+        ),
+    )
     if request["image"] is not None:
         spec.image = objects.ImageMeta(id=request["image_id"], properties=objects.ImageMetaProps(**request["image"]))
         found = spec.image.properties.to_dict()
@@ -109,8 +163,13 @@ def spec_of(request):
     if request["group"] is not None:
         group = request["group"]
         spec.instance_group = objects.InstanceGroup(
-            uuid=request["instance"], policy=group["policy"], policies=[group["policy"]], members=group["members"],
-            hosts=group["hosts"], _rules=group["rules"])
+            uuid=request["instance"],
+            policy=group["policy"],
+            policies=[group["policy"]],
+            members=group["members"],
+            hosts=group["hosts"],
+            _rules=group["rules"],
+        )
     if request["cell"] is not None or request["host"] is not None:
         spec.requested_destination = objects.Destination(allow_cross_cell_move=request["may_cross"])
         if request["cell"] is not None:

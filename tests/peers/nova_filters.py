@@ -34,18 +34,31 @@ objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
 
-FILTERS = {one.__name__: one for one in (
-    compute_filter.ComputeFilter, compute_capabilities_filter.ComputeCapabilitiesFilter,
-    image_props_filter.ImagePropertiesFilter, affinity_filter.ServerGroupAntiAffinityFilter,
-    affinity_filter.ServerGroupAffinityFilter, affinity_filter.DifferentHostFilter, affinity_filter.SameHostFilter,
-    affinity_filter.SimpleCIDRAffinityFilter,
-    aggregate_image_properties_isolation.AggregateImagePropertiesIsolation,
-    aggregate_instance_extra_specs.AggregateInstanceExtraSpecsFilter,
-    aggregate_multitenancy_isolation.AggregateMultiTenancyIsolation, type_filter.AggregateTypeAffinityFilter,
-    all_hosts_filter.AllHostsFilter, io_ops_filter.IoOpsFilter, io_ops_filter.AggregateIoOpsFilter,
-    num_instances_filter.NumInstancesFilter, num_instances_filter.AggregateNumInstancesFilter,
-    isolated_hosts_filter.IsolatedHostsFilter, json_filter.JsonFilter, metrics_filter.MetricsFilter,
-)}
+FILTERS = {
+    one.__name__: one
+    for one in (
+        compute_filter.ComputeFilter,
+        compute_capabilities_filter.ComputeCapabilitiesFilter,
+        image_props_filter.ImagePropertiesFilter,
+        affinity_filter.ServerGroupAntiAffinityFilter,
+        affinity_filter.ServerGroupAffinityFilter,
+        affinity_filter.DifferentHostFilter,
+        affinity_filter.SameHostFilter,
+        affinity_filter.SimpleCIDRAffinityFilter,
+        aggregate_image_properties_isolation.AggregateImagePropertiesIsolation,
+        aggregate_instance_extra_specs.AggregateInstanceExtraSpecsFilter,
+        aggregate_multitenancy_isolation.AggregateMultiTenancyIsolation,
+        type_filter.AggregateTypeAffinityFilter,
+        all_hosts_filter.AllHostsFilter,
+        io_ops_filter.IoOpsFilter,
+        io_ops_filter.AggregateIoOpsFilter,
+        num_instances_filter.NumInstancesFilter,
+        num_instances_filter.AggregateNumInstancesFilter,
+        isolated_hosts_filter.IsolatedHostsFilter,
+        json_filter.JsonFilter,
+        metrics_filter.MetricsFilter,
+    )
+}
 
 
 def _configure(options):
@@ -59,9 +72,16 @@ def _configure(options):
             CONF.set_override(name, value, "filter_scheduler")
 
 
-OPTIONS = ("image_properties_default_architecture", "max_io_ops_per_host", "max_instances_per_host", "isolated_images",
-           "isolated_hosts", "restrict_isolated_hosts_to_isolated_images",
-           "aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
+OPTIONS = (
+    "image_properties_default_architecture",
+    "max_io_ops_per_host",
+    "max_instances_per_host",
+    "isolated_images",
+    "isolated_hosts",
+    "restrict_isolated_hosts_to_isolated_images",
+    "aggregate_image_properties_isolation_namespace",
+    "aggregate_image_properties_isolation_separator",
+)
 
 
 def _state(host, aggregates):
@@ -91,14 +111,25 @@ def _spec(request):
     image = request.get("image")
     return objects.RequestSpec(
         flavor=objects.Flavor(name=request.get("flavor", ""), extra_specs=request.get("extra_specs", {})),
-        image=None if image is None else objects.ImageMeta(
+        image=None
+        if image is None
+        else objects.ImageMeta(
             **({"id": image["id"]} if image.get("id") else {}),
-            properties=objects.ImageMetaProps(**image.get("properties", {}))),
-        project_id=request.get("project"), instance_uuid=request.get("instance"),
+            properties=objects.ImageMetaProps(**image.get("properties", {})),
+        ),
+        project_id=request.get("project"),
+        instance_uuid=request.get("instance"),
         scheduler_hints=request.get("hints", {}),
-        instance_group=group and objects.InstanceGroup(
-            uuid=group["uuid"], policy=group["policy"], policies=[group["policy"]], members=group["members"],
-            hosts=group["hosts"], _rules=group["rules"]))
+        instance_group=group
+        and objects.InstanceGroup(
+            uuid=group["uuid"],
+            policy=group["policy"],
+            policies=[group["policy"]],
+            members=group["members"],
+            hosts=group["hosts"],
+            _rules=group["rules"],
+        ),
+    )
 
 
 def verdicts(clouds):
@@ -116,8 +147,9 @@ def _verdicts(cloud):
     answers = []
     for request in cloud["requests"]:
         spec = _spec(request)
-        answers.append({name: [_passes(one, state, spec) for state in of_filter[name]]
-                        for name, one in filters.items()})
+        answers.append(
+            {name: [_passes(one, state, spec) for state in of_filter[name]] for name, one in filters.items()}
+        )
     return answers
 
 

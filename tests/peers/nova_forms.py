@@ -27,10 +27,13 @@ def meaning(primitive):
         InstanceNUMATopology._migrate_legacy_dedicated_instance_cpuset(spec.numa_topology)
     asked = utils.ResourceRequest.from_request_spec(spec)
     destination = spec.requested_destination
-    return {"groups": {group.requester_id or "": group.resources for group in asked._rg_by_id.values()},
-            "cpus": _cpus(spec.numa_topology), "group": _passes(spec),
-            "forbidden": sorted(spec.root_forbidden),
-            "cell": destination.cell.uuid if destination and "cell" in destination and destination.cell else None}
+    return {
+        "groups": {group.requester_id or "": group.resources for group in asked._rg_by_id.values()},
+        "cpus": _cpus(spec.numa_topology),
+        "group": _passes(spec),
+        "forbidden": sorted(spec.root_forbidden),
+        "cell": destination.cell.uuid if destination and "cell" in destination and destination.cell else None,
+    }
 
 
 def cpus_of(primitive):
@@ -42,8 +45,9 @@ def cpus_of(primitive):
 
 def group_hosts(primitive, instance_uuid, running):
     """Those of the hosts of ``running`` (host -> instances) that both filters of groups pass."""
-    spec = objects.RequestSpec(instance_group=objects.InstanceGroup.obj_from_primitive(primitive),
-                               instance_uuid=instance_uuid)
+    spec = objects.RequestSpec(
+        instance_group=objects.InstanceGroup.obj_from_primitive(primitive), instance_uuid=instance_uuid
+    )
     return [host for host, instances in sorted(running.items()) if _passes_on(spec, host, instances)]
 
 
@@ -59,15 +63,30 @@ def image_of(texts):
 
 def _cpus(topology):
     page = objects.NUMAPagesTopology(size_kb=4, total=8192 * 256, used=0, reserved=0)
-    host = objects.NUMATopology(cells=[objects.NUMACell(
-        id=0, cpuset=CPUS, pcpuset={cpu + 16 for cpu in CPUS}, memory=8192, cpu_usage=0, memory_usage=0,
-        pinned_cpus=set(), siblings=[{cpu} for cpu in range(32)], socket=0, mempages=[page])])
+    host = objects.NUMATopology(
+        cells=[
+            objects.NUMACell(
+                id=0,
+                cpuset=CPUS,
+                pcpuset={cpu + 16 for cpu in CPUS},
+                memory=8192,
+                cpu_usage=0,
+                memory_usage=0,
+                pinned_cpus=set(),
+                siblings=[{cpu} for cpu in range(32)],
+                socket=0,
+                mempages=[page],
+            )
+        ]
+    )
     limits = objects.NUMATopologyLimits(cpu_allocation_ratio=1.0, ram_allocation_ratio=1.0)
     fitted = topology and hardware.numa_fit_instance_to_host(host, topology, limits)
     if not fitted:
         return None
-    return [sum(len(cell.cpu_pinning or {}) for cell in fitted.cells),
-            sum(0 if cell.cpu_policy == "dedicated" else len(cell.cpuset) for cell in fitted.cells)]
+    return [
+        sum(len(cell.cpu_pinning or {}) for cell in fitted.cells),
+        sum(0 if cell.cpu_policy == "dedicated" else len(cell.cpuset) for cell in fitted.cells),
+    ]
 
 
 def _passes(spec):
@@ -77,8 +96,10 @@ def _passes(spec):
 
 def _passes_on(spec, host, instances):
     state = types.SimpleNamespace(host=host, nodename=host, instances=dict.fromkeys(instances))
-    return all(one().host_passes(state, spec) for one in (
-        affinity_filter.ServerGroupAntiAffinityFilter, affinity_filter.ServerGroupAffinityFilter))
+    return all(
+        one().host_passes(state, spec)
+        for one in (affinity_filter.ServerGroupAntiAffinityFilter, affinity_filter.ServerGroupAffinityFilter)
+    )
 
 
 ASKS = (meaning, cpus_of, group_hosts, old_names, image_of)

@@ -24,11 +24,13 @@ PAGES_USED = hardware._numa_pagesize_usage_from_cell
 FREE_SIBLINGS = objects.NUMACell.free_siblings
 
 # Nova falls over a host that knows no sizes of pages when it counts what a guest uses there.
-hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: PAGES_USED(host, guest,
-                                                                               sign) if host.mempages else []
+hardware._numa_pagesize_usage_from_cell = lambda host, guest, sign: (
+    PAGES_USED(host, guest, sign) if host.mempages else []
+)
 
 
 # --- nova copies a request for each host, and a host for each of its PCI requests: here only what it writes into -----
+
 
 def _copied_request(spec):
     copied = copy.copy(spec)
@@ -49,6 +51,7 @@ stats.PciDeviceStats.__deepcopy__ = _copied_devices
 
 
 # --- nova without its memory ---------------------------------------------------------------------------------------
+
 
 class Forgetful(set):
     """A set that what is added to is as it was."""
@@ -84,14 +87,27 @@ def without_memory():
 
 # --- from the case to nova's objects -------------------------------------------------------------------------------
 
+
 def _host(cells, uses):
     made = []
     for cell in cells:
-        made.append(objects.NUMACell(
-            id=cell["id"], socket=cell["socket"], cpuset=set(cell["shared"]), pcpuset=set(cell["dedicated"]),
-            siblings=[set(core) for core in cell["siblings"]], memory=cell["memory_mb"], cpu_usage=0, memory_usage=0,
-            pinned_cpus=set(), mempages=[objects.NUMAPagesTopology(size_kb=size, total=total, used=0, reserved=reserved)
-                                         for size, total, reserved in cell["pages"]]))
+        made.append(
+            objects.NUMACell(
+                id=cell["id"],
+                socket=cell["socket"],
+                cpuset=set(cell["shared"]),
+                pcpuset=set(cell["dedicated"]),
+                siblings=[set(core) for core in cell["siblings"]],
+                memory=cell["memory_mb"],
+                cpu_usage=0,
+                memory_usage=0,
+                pinned_cpus=set(),
+                mempages=[
+                    objects.NUMAPagesTopology(size_kb=size, total=total, used=0, reserved=reserved)
+                    for size, total, reserved in cell["pages"]
+                ],
+            )
+        )
         if cell["networks"] is not None:
             made[-1].network_metadata = _networks(cell["networks"])
     return _used(objects.NUMATopology(cells=made), uses)
@@ -103,20 +119,43 @@ def _networks(networks):
 
 def _used(topology, uses):
     """The host with what NUMA nodes of guests have of it."""
-    cells = [objects.InstanceNUMACell(
-        id=use["cell"], cpuset=set(range(use["shared_cpus"])), pcpuset={guest for guest, _ in use["pins"]},
-        cpu_pinning={guest: host for guest, host in use["pins"]}, cpuset_reserved=set(use["reserved_cpus"]) or None,
-        memory=use["memory_mb"], pagesize=use["page_kb"] or None, cpu_policy="dedicated" if use["pins"] else "shared",
-        cpu_thread_policy="isolate" if use["isolated"] else None) for use in uses]
-    return hardware.numa_usage_from_instance_numa(topology,
-                                                  objects.InstanceNUMATopology(cells=cells)) if cells else topology
+    cells = [
+        objects.InstanceNUMACell(
+            id=use["cell"],
+            cpuset=set(range(use["shared_cpus"])),
+            pcpuset={guest for guest, _ in use["pins"]},
+            cpu_pinning={guest: host for guest, host in use["pins"]},
+            cpuset_reserved=set(use["reserved_cpus"]) or None,
+            memory=use["memory_mb"],
+            pagesize=use["page_kb"] or None,
+            cpu_policy="dedicated" if use["pins"] else "shared",
+            cpu_thread_policy="isolate" if use["isolated"] else None,
+        )
+        for use in uses
+    ]
+    return (
+        hardware.numa_usage_from_instance_numa(topology, objects.InstanceNUMATopology(cells=cells))
+        if cells
+        else topology
+    )
 
 
 def _guest(request):
-    return objects.InstanceNUMATopology(emulator_threads_policy=request["emulator"], cells=[objects.InstanceNUMACell(
-        id=cell["id"], cpuset=set(cell["shared"]), pcpuset=set(cell["dedicated"]), memory=cell["memory_mb"],
-        pagesize=cell["page_kb"], cpu_policy=cell["cpu_policy"], cpu_thread_policy=cell["thread_policy"])
-        for cell in request["cells"]])
+    return objects.InstanceNUMATopology(
+        emulator_threads_policy=request["emulator"],
+        cells=[
+            objects.InstanceNUMACell(
+                id=cell["id"],
+                cpuset=set(cell["shared"]),
+                pcpuset=set(cell["dedicated"]),
+                memory=cell["memory_mb"],
+                pagesize=cell["page_kb"],
+                cpu_policy=cell["cpu_policy"],
+                cpu_thread_policy=cell["thread_policy"],
+            )
+            for cell in request["cells"]
+        ],
+    )
 
 
 class _Devices:
@@ -132,30 +171,43 @@ class _Devices:
 
 # --- answers -------------------------------------------------------------------------------------------------------
 
+
 def _room(topology):
-    return [[cell.cpu_usage, cell.memory_usage, sorted(cell.pinned_cpus), [pages.used for pages in cell.mempages]]
-            for cell in topology.cells]
+    return [
+        [cell.cpu_usage, cell.memory_usage, sorted(cell.pinned_cpus), [pages.used for pages in cell.mempages]]
+        for cell in topology.cells
+    ]
 
 
 def _placement(fitted):
-    return fitted and [[cell.id, sorted((cell.cpu_pinning or {}).items()), sorted(cell.cpuset_reserved or ()),
-                        cell.pagesize or 0] for cell in fitted.cells]
+    return fitted and [
+        [cell.id, sorted((cell.cpu_pinning or {}).items()), sorted(cell.cpuset_reserved or ()), cell.pagesize or 0]
+        for cell in fitted.cells
+    ]
 
 
 def _answer(host, request, pools):
     """{placement, room left after it}; {error} where nova falls over, ``stage`` says whether over its own placement."""
-    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=request["cpu_ratio"],
-                                        ram_allocation_ratio=request["ram_ratio"])
+    limits = objects.NUMATopologyLimits(
+        cpu_allocation_ratio=request["cpu_ratio"], ram_allocation_ratio=request["ram_ratio"]
+    )
     if request["networks"] is not None:
         limits.network_metadata = _networks(request["networks"])
     stage = "fit"
     try:
         fitted = hardware.numa_fit_instance_to_host(
-            host, _guest(request), {}, limits, None if request["near"] is None else [True],
-            _Devices(pools, request["near"] or ()))
+            host,
+            _guest(request),
+            {},
+            limits,
+            None if request["near"] is None else [True],
+            _Devices(pools, request["near"] or ()),
+        )
         stage = "use"
-        return {"placement": _placement(fitted),
-                "room": fitted and _room(hardware.numa_usage_from_instance_numa(host, fitted))}
+        return {
+            "placement": _placement(fitted),
+            "room": fitted and _room(hardware.numa_usage_from_instance_numa(host, fitted)),
+        }
     except (exception.NovaException, ValueError, IndexError) as error:
         return {"error": type(error).__name__, "stage": stage}
 
@@ -176,8 +228,9 @@ def _state(facts):
     topology = _host(facts["cells"], facts["uses"]) if facts["cells"] is not None else None
     state = host_manager.HostState("host", "node", None)
     state.numa_topology = topology
-    state.pci_stats = stats.PciDeviceStats(topology, objects.PciDevicePoolList(
-        objects=[objects.PciDevicePool(**pool) for pool in facts["pools"]]))
+    state.pci_stats = stats.PciDeviceStats(
+        topology, objects.PciDevicePoolList(objects=[objects.PciDevicePool(**pool) for pool in facts["pools"]])
+    )
     state.cpu_allocation_ratio, state.ram_allocation_ratio = facts["cpu_ratio"], facts["ram_ratio"]
     return state
 
@@ -194,10 +247,19 @@ def passes(specs, hosts):
             with without_memory():
                 verdict.append(_passes(state, spec))
             limits = state.limits.get("numa_topology")
-            answers[-1].append([*verdict, limits and [
-                limits.cpu_allocation_ratio, limits.ram_allocation_ratio,
-                [sorted(limits.network_metadata.physnets), limits.network_metadata.tunneled]
-                if "network_metadata" in limits else None]])
+            answers[-1].append(
+                [
+                    *verdict,
+                    limits
+                    and [
+                        limits.cpu_allocation_ratio,
+                        limits.ram_allocation_ratio,
+                        [sorted(limits.network_metadata.physnets), limits.network_metadata.tunneled]
+                        if "network_metadata" in limits
+                        else None,
+                    ],
+                ]
+            )
     return answers
 
 

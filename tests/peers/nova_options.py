@@ -11,9 +11,15 @@ def _section(group):
 
 def old_names():
     """[section, option, [[section, option] of each older name]] of every option."""
-    return [[_section(group), option.dest,
-             [[old.group or _section(group), old.name or option.dest] for old in option.deprecated_opts]]
-            for group, options in opts.list_opts() for option in options]
+    return [
+        [
+            _section(group),
+            option.dest,
+            [[old.group or _section(group), old.name or option.dest] for old in option.deprecated_opts],
+        ]
+        for group, options in opts.list_opts()
+        for option in options
+    ]
 
 
 def value(path, section, name):

@@ -23,8 +23,9 @@ FILTER = pci_passthrough_filter.PciPassthroughFilter()
 
 @functools.cache
 def _topology(*sockets):
-    return objects.NUMATopology(cells=[objects.NUMACell(id=number, socket=socket)
-                                       for number, socket in enumerate(sockets)])
+    return objects.NUMATopology(
+        cells=[objects.NUMACell(id=number, socket=socket) for number, socket in enumerate(sockets)]
+    )
 
 
 @functools.cache
@@ -33,17 +34,33 @@ def _cell(number):
 
 
 def _stats(case):
-    pools = [objects.PciDevicePool(vendor_id=one["vendor_id"], product_id=one["product_id"], numa_node=one["numa_node"],
-                                   tags=one["tags"], count=one["count"] - one["used"])
-             for one in case["pools"] if one["count"] > one["used"]]
-    return stats.PciDeviceStats(_topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools),
-                                EVERYTHING)
+    pools = [
+        objects.PciDevicePool(
+            vendor_id=one["vendor_id"],
+            product_id=one["product_id"],
+            numa_node=one["numa_node"],
+            tags=one["tags"],
+            count=one["count"] - one["used"],
+        )
+        for one in case["pools"]
+        if one["count"] > one["used"]
+    ]
+    return stats.PciDeviceStats(
+        _topology(*case.get("sockets", ())), pci_device_pool.PciDevicePoolList(objects=pools), EVERYTHING
+    )
 
 
 def _requests(case):
-    return [objects.InstancePCIRequest(
-        count=one["count"], spec=one["spec"], alias_name=one["alias"], request_id=one["id"], numa_policy=one["policy"])
-        for one in case["requests"]]
+    return [
+        objects.InstancePCIRequest(
+            count=one["count"],
+            spec=one["spec"],
+            alias_name=one["alias"],
+            request_id=one["id"],
+            numa_policy=one["policy"],
+        )
+        for one in case["requests"]
+    ]
 
 
 def _apply(found, requests, mappings, cells):
@@ -81,8 +98,10 @@ def filtered(cases):
         state.allocation_candidates = [{"mappings": mappings} for mappings in case["candidates"]]
         spec = types.SimpleNamespace(pci_requests=objects.InstancePCIRequests(requests=requests))
         passes = FILTER.host_passes(state, spec)
-        whole = (_apply(_stats(case), requests, one["mappings"], None)
-                 for one in (state.allocation_candidates if passes else ()))
+        whole = (
+            _apply(_stats(case), requests, one["mappings"], None)
+            for one in (state.allocation_candidates if passes else ())
+        )
         answers.append([passes, any(taken == wanted for _, taken, wanted in whole)])
     return answers
 
@@ -98,8 +117,16 @@ def grouped(specs):
         spec.generate_request_groups_from_pci_requests()
         sent = spec.obj_to_primitive()
         asked = utils.resources_from_request_spec(None, spec, None)
-        answers.append([sent, {name or "": [group.resources, sorted(group.required_traits)]
-                               for name, group in asked._rg_by_id.items()}, asked.group_policy])
+        answers.append(
+            [
+                sent,
+                {
+                    name or "": [group.resources, sorted(group.required_traits)]
+                    for name, group in asked._rg_by_id.items()
+                },
+                asked.group_policy,
+            ]
+        )
     return answers
 
 

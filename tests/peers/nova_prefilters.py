@@ -17,19 +17,31 @@ logging.disable(logging.CRITICAL)
 objects.register_all()
 CONF = nova.conf.CONF
 CONF([], default_config_files=[])
-OPTIONS = ("limit_tenants_to_placement_aggregate", "placement_aggregate_required_for_tenants",
-           "query_placement_for_image_type_support", "enable_isolated_aggregate_filtering", "image_metadata_prefilter",
-           "query_placement_for_routed_network_aggregates", "disable_fallback_pcpu_query")
+OPTIONS = (
+    "limit_tenants_to_placement_aggregate",
+    "placement_aggregate_required_for_tenants",
+    "query_placement_for_image_type_support",
+    "enable_isolated_aggregate_filtering",
+    "image_metadata_prefilter",
+    "query_placement_for_routed_network_aggregates",
+    "disable_fallback_pcpu_query",
+)
 #: What the stand-ins below answer from.
 WORLD = {}
 UNKNOWN_IMAGE = "11111111-2222-4333-8444-555555555555"
-PROPERTIES = {"hw_cdrom_bus": "COMPUTE_STORAGE_BUS", "hw_disk_bus": "COMPUTE_STORAGE_BUS",
-              "hw_video_model": "COMPUTE_GRAPHICS_MODEL", "hw_vif_model": "COMPUTE_NET_VIF_MODEL",
-              "hw_architecture": "HW_ARCH", "hw_emulation_architecture": "COMPUTE_ARCH",
-              "hw_viommu_model": "COMPUTE_VIOMMU_MODEL"}
+PROPERTIES = {
+    "hw_cdrom_bus": "COMPUTE_STORAGE_BUS",
+    "hw_disk_bus": "COMPUTE_STORAGE_BUS",
+    "hw_video_model": "COMPUTE_GRAPHICS_MODEL",
+    "hw_vif_model": "COMPUTE_NET_VIF_MODEL",
+    "hw_architecture": "HW_ARCH",
+    "hw_emulation_architecture": "COMPUTE_ARCH",
+    "hw_viommu_model": "COMPUTE_VIOMMU_MODEL",
+}
 
 
 # --- what nova asks of others -------------------------------------------------------------------------------------
+
 
 def _by_metadata(context, key=None, value=None):
     """As nova's database: aggregates with such a row of metadata, and only these rows of them."""
@@ -55,15 +67,23 @@ class _Neutron:
 
     def show_port(self, context, port_id):
         port = WORLD["ports"][port_id]
-        return {"port": {"network_id": port["network"], "binding:vnic_type": port["kind"],
-                         "fixed_ips": [{"subnet_id": one} for one in port["subnets"]]}}
+        return {
+            "port": {
+                "network_id": port["network"],
+                "binding:vnic_type": port["kind"],
+                "fixed_ips": [{"subnet_id": one} for one in port["subnets"]],
+            }
+        }
 
     def is_remote_managed_port(self, context, port_id):
         return WORLD["ports"][port_id]["kind"] == "remote-managed"
 
     def get_segment_ids_for_network(self, context, network_id):
-        return [one["segment"] for one in WORLD["subnets"].values() if one["network"] == network_id and one["segment"]
-                ] if WORLD["has_segments"] else []
+        return (
+            [one["segment"] for one in WORLD["subnets"].values() if one["network"] == network_id and one["segment"]]
+            if WORLD["has_segments"]
+            else []
+        )
 
     def get_segment_id_for_subnet(self, context, subnet_id):
         return WORLD["subnets"][subnet_id]["segment"] if WORLD["has_segments"] else None
@@ -71,8 +91,9 @@ class _Neutron:
 
 class _Placement:
     def _get_provider_aggregates(self, context, segment):
-        return types.SimpleNamespace(aggregates={
-            one["uuid"] for one in WORLD["aggregates"] if one["segment"] == segment})
+        return types.SimpleNamespace(
+            aggregates={one["uuid"] for one in WORLD["aggregates"] if one["segment"] == segment}
+        )
 
 
 objects.AggregateList.get_by_metadata = _by_metadata
@@ -84,12 +105,16 @@ request_filter.report = types.SimpleNamespace(report_client_singleton=_Placement
 
 # --- questions ----------------------------------------------------------------------------------------------------
 
+
 def prefiltered(world, cases):
     """For each case what nova's request filters and its translation come to."""
     WORLD.update(world)
     for name in OPTIONS:
-        CONF.set_override(name, world["options"].get(name, False),
-                          "workarounds" if name == "disable_fallback_pcpu_query" else "scheduler")
+        CONF.set_override(
+            name,
+            world["options"].get(name, False),
+            "workarounds" if name == "disable_fallback_pcpu_query" else "scheduler",
+        )
     return [_answer(case) for case in cases]
 
 
@@ -104,30 +129,55 @@ def _spec(case):
     image = case["image"]
     spec = objects.RequestSpec(
         flavor=objects.Flavor(**{"name": "m1", "extra_specs": {}, **case["flavor"]}),
-        image=objects.ImageMeta(name="i", id=UNKNOWN_IMAGE, disk_format=image["disk_format"],
-                                properties=objects.ImageMetaProps(**image["properties"])),
-        project_id=case["project"], availability_zone=case["zone"], is_bfv=case["is_bfv"], scheduler_hints={},
-        force_hosts=None, force_nodes=None, requested_resources=[_group(one) for one in case["requested"]],
+        image=objects.ImageMeta(
+            name="i",
+            id=UNKNOWN_IMAGE,
+            disk_format=image["disk_format"],
+            properties=objects.ImageMetaProps(**image["properties"]),
+        ),
+        project_id=case["project"],
+        availability_zone=case["zone"],
+        is_bfv=case["is_bfv"],
+        scheduler_hints={},
+        force_hosts=None,
+        force_nodes=None,
+        requested_resources=[_group(one) for one in case["requested"]],
         request_level_params=objects.RequestLevelParams(
-            root_required=set(case["root_required"]), root_forbidden=set(case["root_forbidden"]),
-            same_subtree=case["same_subtree"]),
-        pci_requests=objects.InstancePCIRequests(requests=[
-            objects.InstancePCIRequest(count=1, spec=[], alias_name=one["alias"], request_id=one["id"])
-            for one in case["pci"]]))
+            root_required=set(case["root_required"]),
+            root_forbidden=set(case["root_forbidden"]),
+            same_subtree=case["same_subtree"],
+        ),
+        pci_requests=objects.InstancePCIRequests(
+            requests=[
+                objects.InstancePCIRequest(count=1, spec=[], alias_name=one["alias"], request_id=one["id"])
+                for one in case["pci"]
+            ]
+        ),
+    )
     if case["destination"] is not None:
         spec.requested_destination = objects.Destination(
             aggregates=case["destination"]["aggregates"] or None,
-            forbidden_aggregates=set(case["destination"]["forbidden"]) or None)
+            forbidden_aggregates=set(case["destination"]["forbidden"]) or None,
+        )
     if case["networks"] is not None:
-        spec.requested_networks = objects.NetworkRequestList(objects=[
-            objects.NetworkRequest(network_id=one.get("network"), port_id=one.get("port")) for one in case["networks"]])
+        spec.requested_networks = objects.NetworkRequestList(
+            objects=[
+                objects.NetworkRequest(network_id=one.get("network"), port_id=one.get("port"))
+                for one in case["networks"]
+            ]
+        )
     return spec
 
 
 def _group(facts):
-    return objects.RequestGroup(requester_id=facts["id"], resources=dict(facts["resources"]),
-                                required_traits=set(facts["required"]), forbidden_traits=set(facts["forbidden"]),
-                                aggregates=facts["aggregates"], use_same_provider=True)
+    return objects.RequestGroup(
+        requester_id=facts["id"],
+        resources=dict(facts["resources"]),
+        required_traits=set(facts["required"]),
+        forbidden_traits=set(facts["forbidden"]),
+        aggregates=facts["aggregates"],
+        use_same_provider=True,
+    )
 
 
 def _prefiltered(spec):
@@ -144,38 +194,56 @@ def _prefiltered(spec):
             spec.requested_destination.aggregates = spec.requested_destination.aggregates or None
     asked = utils.resources_from_request_spec(None, spec, None)
     answer = {
-        "groups": _groups(asked), "fallback": None, "policy": asked.group_policy, "did": did,
-        "root_required": sorted(asked._root_required), "root_forbidden": sorted(asked._root_forbidden),
+        "groups": _groups(asked),
+        "fallback": None,
+        "policy": asked.group_policy,
+        "did": did,
+        "root_required": sorted(asked._root_required),
+        "root_forbidden": sorted(asked._root_forbidden),
         "same_subtree": [sorted(one) for one in asked._same_subtree],
-        "zone": zones[0].split(",") if zones else None, "devices": _device_traits(spec.image.properties)}
+        "zone": zones[0].split(",") if zones else None,
+        "devices": _device_traits(spec.image.properties),
+    }
     if asked.cpu_pinning_requested and not CONF.workarounds.disable_fallback_pcpu_query:
-        answer["fallback"] = _groups(utils.resources_from_request_spec(None, spec, None,
-                                                                       enable_pinning_translate=False))
+        answer["fallback"] = _groups(
+            utils.resources_from_request_spec(None, spec, None, enable_pinning_translate=False)
+        )
     return answer
 
 
 def _state(spec):
     """All that a request filter may change."""
     destination = spec.requested_destination if "requested_destination" in spec else None
-    return (set(spec.root_required), set(spec.root_forbidden),
-            list(destination.aggregates or ()) if destination else [],
-            set(destination.forbidden_aggregates or ()) if destination else set(),
-            [set(one.required_traits) for one in spec.requested_resources])
+    return (
+        set(spec.root_required),
+        set(spec.root_forbidden),
+        list(destination.aggregates or ()) if destination else [],
+        set(destination.forbidden_aggregates or ()) if destination else set(),
+        [set(one.required_traits) for one in spec.requested_resources],
+    )
 
 
 def _groups(asked):
-    return {name or "": {
-        "resources": group.resources, "required": sorted(group.required_traits),
-        "forbidden": sorted(group.forbidden_traits),
-        "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
-        "forbidden_aggregates": sorted(group.forbidden_aggregates), "in_tree": group.in_tree,
-    } for name, group in asked._rg_by_id.items()}
+    return {
+        name or "": {
+            "resources": group.resources,
+            "required": sorted(group.required_traits),
+            "forbidden": sorted(group.forbidden_traits),
+            "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.aggregates})),
+            "forbidden_aggregates": sorted(group.forbidden_aggregates),
+            "in_tree": group.in_tree,
+        }
+        for name, group in asked._rg_by_id.items()
+    }
 
 
 def _device_traits(properties):
     """Traits that there are for the devices of an image, and whether nova takes them for such."""
-    names = [f"{prefix}_{properties.get(name).replace('-', '_').upper()}" for name, prefix in PROPERTIES.items()
-             if name in properties]
+    names = [
+        f"{prefix}_{properties.get(name).replace('-', '_').upper()}"
+        for name, prefix in PROPERTIES.items()
+        if name in properties
+    ]
     traits = sorted({name for name in names if hasattr(os_traits, name)})
     return {"traits": traits, "nova_takes_them": len(traits) == len(set(names)) and "hw_viommu_model" not in properties}
 
@@ -193,8 +261,12 @@ def destinations(cases):
     for case in cases:
         hosts = [types.SimpleNamespace(host=host, nodename=node) for host, node in case["hosts"]]
         spec = objects.RequestSpec(
-            ignore_hosts=case["ignore_hosts"], force_hosts=case["force_hosts"], force_nodes=case["force_nodes"],
-            scheduler_hints={"_nova_check_type": case["check"]} if case["check"] else {}, requested_destination=None)
+            ignore_hosts=case["ignore_hosts"],
+            force_hosts=case["force_hosts"],
+            force_nodes=case["force_nodes"],
+            scheduler_hints={"_nova_check_type": case["check"]} if case["check"] else {},
+            requested_destination=None,
+        )
         if case["target_host"]:
             spec.requested_destination = objects.Destination(host=case["target_host"], node=case["target_node"])
         answers.append(sorted(one.nodename for one in manager.get_filtered_hosts(hosts, spec)))

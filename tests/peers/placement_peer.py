@@ -8,8 +8,18 @@ import copy
 from oslo_config import cfg
 from placement import conf, context, db_api, deploy, exception, lib
 from placement.db.sqlalchemy import models
-from placement.objects import allocation, allocation_candidate, consumer, inventory, project, user
-from placement.objects import research_context, resource_class, resource_provider, trait
+from placement.objects import (
+    allocation,
+    allocation_candidate,
+    consumer,
+    inventory,
+    project,
+    research_context,
+    resource_class,
+    resource_provider,
+    trait,
+    user,
+)
 
 CONF = cfg.ConfigOpts()
 conf.register_opts(CONF)
@@ -25,8 +35,15 @@ deploy.update_database(CONF)
 research_context.RequestWideSearchContext.copy_arr_if_needed = lambda self, arr: copy.copy(arr)
 
 #: What is emptied between clouds; traits and resource classes stay.
-EMPTIED = (models.Allocation, models.Inventory, models.ResourceProviderTrait, models.ResourceProviderAggregate,
-           models.Consumer, models.ResourceProvider, models.PlacementAggregate)
+EMPTIED = (
+    models.Allocation,
+    models.Inventory,
+    models.ResourceProviderTrait,
+    models.ResourceProviderAggregate,
+    models.Consumer,
+    models.ResourceProvider,
+    models.PlacementAggregate,
+)
 known = {"classes": set(), "traits": set()}
 
 
@@ -87,25 +104,48 @@ def load(providers, traits, classes):
         if facts["used"]:
             taker = consumer.Consumer(ctx, uuid=facts["consumer"], user=owner, project=of)
             taker.create()
-            allocation.replace_all(ctx, [allocation.Allocation(
-                resource_provider=made, resource_class=name, consumer=taker, used=amount)
-                for name, amount in facts["used"].items()])
+            allocation.replace_all(
+                ctx,
+                [
+                    allocation.Allocation(resource_provider=made, resource_class=name, consumer=taker, used=amount)
+                    for name, amount in facts["used"].items()
+                ],
+            )
 
 
 def candidates(groups, policy, root_required, root_forbidden, same_subtree):
     """All allocation candidates: root, allocations, mappings."""
     ctx = new_context()
-    wanted = {suffix: lib.RequestGroup(
-        use_same_provider=suffix != "", resources=group["resources"],
-        required_traits=[set(one) for one in group["required"]], forbidden_traits=set(group["forbidden"]),
-        member_of=[set(one) for one in group["member_of"]], in_tree=group["in_tree"],
-        forbidden_aggs=set(group["forbidden_aggregates"])) for suffix, group in groups.items()}
-    found = allocation_candidate.AllocationCandidates.get_by_requests(ctx, wanted, lib.RequestWideParams(
-        group_policy=policy or None, anchor_required_traits=set(root_required) or None,
-        anchor_forbidden_traits=set(root_forbidden) or None, same_subtrees=[set(one) for one in same_subtree]))
-    return [[one.anchor_root_provider_uuid,
-             sorted([item.resource_provider.uuid, item.resource_class, item.amount] for item in one.resource_requests),
-             {suffix: sorted(uuids) for suffix, uuids in one.mappings.items()}] for one in found.allocation_requests]
+    wanted = {
+        suffix: lib.RequestGroup(
+            use_same_provider=suffix != "",
+            resources=group["resources"],
+            required_traits=[set(one) for one in group["required"]],
+            forbidden_traits=set(group["forbidden"]),
+            member_of=[set(one) for one in group["member_of"]],
+            in_tree=group["in_tree"],
+            forbidden_aggs=set(group["forbidden_aggregates"]),
+        )
+        for suffix, group in groups.items()
+    }
+    found = allocation_candidate.AllocationCandidates.get_by_requests(
+        ctx,
+        wanted,
+        lib.RequestWideParams(
+            group_policy=policy or None,
+            anchor_required_traits=set(root_required) or None,
+            anchor_forbidden_traits=set(root_forbidden) or None,
+            same_subtrees=[set(one) for one in same_subtree],
+        ),
+    )
+    return [
+        [
+            one.anchor_root_provider_uuid,
+            sorted([item.resource_provider.uuid, item.resource_class, item.amount] for item in one.resource_requests),
+            {suffix: sorted(uuids) for suffix, uuids in one.mappings.items()},
+        ]
+        for one in found.allocation_requests
+    ]
 
 
 #: What is asked by :mod:`tests.peers.peer_loop`.

@@ -32,10 +32,10 @@ def _smaller(case):
             yield case[:half]
             yield case[half:]
         for number in range(len(case)):
-            yield case[:number] + case[number + 1:]
+            yield case[:number] + case[number + 1 :]
         for number, part in enumerate(case):
             for smaller in _smaller(part):
-                yield [*case[:number], smaller, *case[number + 1:]]
+                yield [*case[:number], smaller, *case[number + 1 :]]
     elif isinstance(case, dict):
         for key in case:
             yield {name: part for name, part in case.items() if name != key}
@@ -43,6 +43,6 @@ def _smaller(case):
             for smaller in _smaller(part):
                 yield {**case, key: smaller}
     elif isinstance(case, str) and len(case) > 1:
-        yield case[:len(case) // 2]
+        yield case[: len(case) // 2]
     elif isinstance(case, int) and not isinstance(case, bool) and case not in (0, 1):
         yield case // 2

@@ -22,8 +22,13 @@ def random_question(rng, known):
     """A question with some filters and weighers enabled, in some order."""
     used = rng.sample(WEIGHERS, rng.choice((1, 3, len(WEIGHERS), len(WEIGHERS))))
     enabled = rng.sample(known, rng.choice((0, 2, len(known), len(known))))
-    return {"hosts": [f"h{number}" for number in range(HOSTS)], "request": rng.randrange(REQUESTS), "filters": enabled,
-            "weighers": used, "options": random_options(rng, used, enabled)}
+    return {
+        "hosts": [f"h{number}" for number in range(HOSTS)],
+        "request": rng.randrange(REQUESTS),
+        "filters": enabled,
+        "weighers": used,
+        "options": random_options(rng, used, enabled),
+    }
 
 
 def test_chains_are_novas(nova_chain):
@@ -34,8 +39,12 @@ def test_chains_are_novas(nova_chain):
         world = random_world(rng, HOSTS, REQUESTS, whole=True)
         questions = [random_question(rng, known) for _ in range(QUESTIONS)]
         for question, novas, ours, difference in compared(nova_chain, world, questions):
-            assert difference is None, (f"seed {SEED}", number, difference,
-                                        smallest(nova_chain, world, question, difference))
+            assert difference is None, (
+                f"seed {SEED}",
+                number,
+                difference,
+                smallest(nova_chain, world, question, difference),
+            )
             if novas and isinstance(novas[0], str):
                 fallen[novas[0]] = fallen.get(novas[0], 0) + 1
                 missed += ours is None

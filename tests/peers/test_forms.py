@@ -33,14 +33,21 @@ def ours(primitive):
     except errors.NovaSchedError:
         return None
     cells = request.numa.cells if request.numa else ()
-    return {"groups": {group.suffix: {one.resource_class: one.amount for one in group.resources}
-                       for group in request.groups},
-            "cpus": _cpus(cells), "forbidden": list(request.root_forbidden), "cell": request.target_cell}
+    return {
+        "groups": {
+            group.suffix: {one.resource_class: one.amount for one in group.resources} for group in request.groups
+        },
+        "cpus": _cpus(cells),
+        "forbidden": list(request.root_forbidden),
+        "cell": request.target_cell,
+    }
 
 
 def _cpus(cells):
-    return [sum(len(cell.dedicated_cpus) for cell in cells),
-            sum(0 if cell.cpu_policy == "dedicated" else len(cell.shared_cpus) for cell in cells)]
+    return [
+        sum(len(cell.dedicated_cpus) for cell in cells),
+        sum(0 if cell.cpu_policy == "dedicated" else len(cell.shared_cpus) for cell in cells),
+    ]
 
 
 @pytest.mark.parametrize("name, minor", [("RequestSpec", 15), *older_forms()])
@@ -60,14 +67,15 @@ def test_an_older_form_means_what_nova_makes_of_it(forms, name, minor):
 
 
 def test_the_cpus_of_nodes_in_all_forms(forms):
-    rows = list(itertools.product(range(7), (None, "shared", "dedicated", "mixed"), (UNSET, [], [0, 1, 2]),
-                                  (UNSET, [], [0, 1]))) + [row[:4] for row in NODE_ROWS]
+    rows = list(
+        itertools.product(range(7), (None, "shared", "dedicated", "mixed"), (UNSET, [], [0, 1, 2]), (UNSET, [], [0, 1]))
+    ) + [row[:4] for row in NODE_ROWS]
     answers = forms.ask_all([("cpus_of", topology_of(node_as(*row))) for row in rows])
     different = []
     for row, answer in zip(rows, answers, strict=True):
         made = ours(node_as(*row))
         wanted = answer.get("answer")
-        if made is None and "error" in answer or wanted is None and "answer" in answer:
+        if (made is None and "error" in answer) or (wanted is None and "answer" in answer):
             continue  # Both refuse; or nova finds no place for a node of no CPUs.
         if made is None or made["cpus"] != wanted:
             different.append((row, answer, made and made["cpus"]))
@@ -90,8 +98,12 @@ def test_the_filters_of_groups_need_no_uuid(forms):
     """Of anti-affinity nova reads policy, members and rules; of affinity policies and hosts."""
     member, running = uuid_of("member"), {"a": [uuid_of("member")], "b": []}
     for policy, wanted in (("anti-affinity", ["b"]), ("affinity", ["a"])):
-        group = {base.NAME: "InstanceGroup", base.NAMESPACE: "nova", base.VERSION: "1.11", base.DATA: {
-            "policy": policy, "policies": [policy], "members": [member], "hosts": ["a"], "_rules": {}}}
+        group = {
+            base.NAME: "InstanceGroup",
+            base.NAMESPACE: "nova",
+            base.VERSION: "1.11",
+            base.DATA: {"policy": policy, "policies": [policy], "members": [member], "hosts": ["a"], "_rules": {}},
+        }
         assert forms.ask("group_hosts", group, uuid_of("instance"), running) == {"answer": wanted}
 
 
@@ -99,11 +111,17 @@ def test_old_names_of_image_properties_are_novas(forms):
     assert forms.ask("old_names") == {"answer": OLD_NAMES}
 
 
-@pytest.mark.parametrize("kept", [
-    {"vmware_adaptertype": "ide"}, {"vmware_adaptertype": "lsiLogic"}, {"vmware_adaptertype": ""},
-    {"vmware_adaptertype": "paraVirtual", "hw_scsi_model": "virtio-scsi"},
-    {"architecture": "i386", "hw_architecture": "amd64"}, {"vm_mode": "pv", "hypervisor_type": "xapi"},
-])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"vmware_adaptertype": "ide"},
+        {"vmware_adaptertype": "lsiLogic"},
+        {"vmware_adaptertype": ""},
+        {"vmware_adaptertype": "paraVirtual", "hw_scsi_model": "virtio-scsi"},
+        {"architecture": "i386", "hw_architecture": "amd64"},
+        {"vm_mode": "pv", "hypervisor_type": "xapi"},
+    ],
+)
 def test_old_properties_mean_what_nova_makes_of_them(forms, kept):
     properties = ImageMetaProps()
     for name, value in with_current_names(kept).items():

@@ -50,10 +50,15 @@ def nova_numa():
 
 # --- fit -----------------------------------------------------------------------------------------------------------
 
+
 def random_case(rng):
     cells = random_cells(rng)
-    return {"cells": cells, "pools": random_pools(rng, cells), "uses": random_uses(rng, cells, rng.randrange(6)),
-            "requests": [random_request(rng, cells) for _ in range(REQUESTS)]}
+    return {
+        "cells": cells,
+        "pools": random_pools(rng, cells),
+        "uses": random_uses(rng, cells, rng.randrange(6)),
+        "requests": [random_request(rng, cells) for _ in range(REQUESTS)],
+    }
 
 
 def room_of(devices):
@@ -129,11 +134,13 @@ def test_fits_are_novas(nova_numa, record_property):
 
 # --- the filter ----------------------------------------------------------------------------------------------------
 
+
 def filter_differences(nova_numa, case):
     """(what differs from nova by its rules, or None; Counter of verdicts)."""
     specs, counts = [spec_of(asked) for asked in case["requests"]], Counter()
-    reply = nova_numa.ask("passes", [spec.obj_to_primitive() for spec in specs],
-                          [facts_of(host) for host in case["hosts"]])
+    reply = nova_numa.ask(
+        "passes", [spec.obj_to_primitive() for spec in specs], [facts_of(host) for host in case["hosts"]]
+    )
     assert "error" not in reply, reply
     names = [f"h{number}" for number in range(len(case["hosts"]))]
     table = fold("c1", [report_of(name, host) for name, host in zip(names, case["hosts"], strict=True)]).table
@@ -158,15 +165,20 @@ def filter_differences(nova_numa, case):
 
 
 def said_of(limits):
-    return limits and [limits.cpu_ratio, limits.ram_ratio, [sorted(limits.physnets), limits.tunneled]
-                       if limits.networks else None]
+    return limits and [
+        limits.cpu_ratio,
+        limits.ram_ratio,
+        [sorted(limits.physnets), limits.tunneled] if limits.networks else None,
+    ]
 
 
 def test_verdicts_and_limits_are_novas(nova_numa):
     rng, counts = random.Random(SEED + 1), Counter()
     for _ in range(CLOUDS):
-        case = {"hosts": [random_host(rng) for _ in range(HOSTS_OF_CLOUD)],
-                "requests": [random_asked(rng) for _ in range(ASKED_OF_CLOUD)]}
+        case = {
+            "hosts": [random_host(rng) for _ in range(HOSTS_OF_CLOUD)],
+            "requests": [random_asked(rng) for _ in range(ASKED_OF_CLOUD)],
+        }
         fault, found = filter_differences(nova_numa, case)
         if fault:
             smallest = shrink(case, lambda one: filter_differences(nova_numa, one)[0] is not None)

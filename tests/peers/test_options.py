@@ -28,8 +28,10 @@ def test_old_names_that_nova_reads_are_read(nova):
     assert missing == {}
 
 
-@pytest.mark.parametrize("section, name", [
-    ("pci", "device_spec"), ("pci", "passthrough_whitelist"), ("DEFAULT", "pci_passthrough_whitelist")])
+@pytest.mark.parametrize(
+    "section, name",
+    [("pci", "device_spec"), ("pci", "passthrough_whitelist"), ("DEFAULT", "pci_passthrough_whitelist")],
+)
 def test_devices_are_what_nova_reads(nova, tmp_path, section, name):
     path = tmp_path / "nova.conf"
     path.write_text(f"[{section}]\n" + "".join(f"{name} = {one}\n" for one in SPECS))
@@ -46,8 +48,11 @@ def test_every_option_of_nova_is_known(nova, tmp_path):
         for group, option in [(section, name), *old]:
             sections.setdefault(group, set()).add(option)
     path = tmp_path / "nova.conf"
-    path.write_text("".join(f"[{section}]\n" + "".join(f"{name} =\n" for name in sorted(names))
-                            for section, names in sections.items()).replace("auth_type =", "auth_type = password"))
+    path.write_text(
+        "".join(
+            f"[{section}]\n" + "".join(f"{name} =\n" for name in sorted(names)) for section, names in sections.items()
+        ).replace("auth_type =", "auth_type = password")
+    )
     conf = cfg.ConfigOpts()
     config.register(conf)
     # Only the names matter: the values would not do.

@@ -36,9 +36,13 @@ VENDORS, PRODUCTS = ("8086", "10DE", "15b3"), ("1520", "A1b2", "0000")
 TAGS = {
     "dev_type": ("type-PCI", "type-PCI", "type-VF", "type-VF", "type-PF", "vdpa"),
     "physical_network": ("net-A", "net-b", None),
-    "remote_managed": ("true", "false", "True", "no", "1"), "live_migratable": ("true", "false", "True"),
-    "parent_ifname": ("eth0", "eth1"), "managed": ("true", "false"), "trusted": ("true", "false"),
-    "resource_class": ("X",), "traits": ("T",),
+    "remote_managed": ("true", "false", "True", "no", "1"),
+    "live_migratable": ("true", "false", "True"),
+    "parent_ifname": ("eth0", "eth1"),
+    "managed": ("true", "false"),
+    "trusted": ("true", "false"),
+    "resource_class": ("X",),
+    "traits": ("T",),
 }
 POLICIES = (None, None, "legacy", "required", "preferred", "socket")
 IDS = tuple(uuid_of(f"request {number}") for number in range(3))
@@ -52,6 +56,7 @@ def nova_pci():
 
 # --- cases -----------------------------------------------------------------------------------------------------------
 
+
 def random_pools(rng, uuids):
     """Pools that differ in more than their count; each provider has one, seldom two."""
     pools, keys = [], set()
@@ -63,9 +68,14 @@ def random_pools(rng, uuids):
             if rng.random() < 0.97:
                 uuids = [uuid for uuid in uuids if uuid != tags["rp_uuid"]]
         count = rng.randrange(1, 9)
-        pool = {"vendor_id": rng.choice(VENDORS), "product_id": rng.choice(PRODUCTS),
-                "numa_node": rng.choice((None, 0, 1, 2)), "tags": tags, "count": count,
-                "used": rng.choice((0, 0, 0, rng.randrange(count + 1)))}
+        pool = {
+            "vendor_id": rng.choice(VENDORS),
+            "product_id": rng.choice(PRODUCTS),
+            "numa_node": rng.choice((None, 0, 1, 2)),
+            "tags": tags,
+            "count": count,
+            "used": rng.choice((0, 0, 0, rng.randrange(count + 1))),
+        }
         if pool_key(pool_of(pool)) not in keys:
             keys.add(pool_key(pool_of(pool)))
             pools.append(pool)
@@ -74,8 +84,11 @@ def random_pools(rng, uuids):
 
 def random_spec(rng, pools):
     """Some properties of a pool, or of none; in other letters now and then."""
-    known = {"vendor_id": rng.choice(VENDORS), "product_id": rng.choice(PRODUCTS),
-             "dev_type": rng.choice(TAGS["dev_type"])}
+    known = {
+        "vendor_id": rng.choice(VENDORS),
+        "product_id": rng.choice(PRODUCTS),
+        "dev_type": rng.choice(TAGS["dev_type"]),
+    }
     if pools and rng.random() < 0.95:
         pool = rng.choice(pools)
         known = {"vendor_id": pool["vendor_id"], "product_id": pool["product_id"], **pool["tags"]}
@@ -84,15 +97,21 @@ def random_spec(rng, pools):
         name = rng.choice([*TAGS, "numa_node", "rp_uuid"])
         spec[name] = rng.choice((None, *TAGS.get(name, ("0", "1"))))
     if rng.random() < 0.2:
-        spec = {name: value.swapcase() if value and name not in ("dev_type", "live_migratable") else value
-                for name, value in spec.items()}
+        spec = {
+            name: value.swapcase() if value and name not in ("dev_type", "live_migratable") else value
+            for name, value in spec.items()
+        }
     return spec
 
 
 def random_request(rng, pools, number):
-    return {"count": rng.choice((0, 1, 1, 1, 1, 1, 2, 2, 3, 5)), "policy": rng.choice(POLICIES), "id": IDS[number],
-            "spec": [random_spec(rng, pools) for _ in range(rng.choice((1, 1, 1, 2)))],
-            "alias": rng.choice((None, "nic", "nic"))}
+    return {
+        "count": rng.choice((0, 1, 1, 1, 1, 1, 2, 2, 3, 5)),
+        "policy": rng.choice(POLICIES),
+        "id": IDS[number],
+        "spec": [random_spec(rng, pools) for _ in range(rng.choice((1, 1, 1, 2)))],
+        "alias": rng.choice((None, "nic", "nic")),
+    }
 
 
 def random_case(rng):
@@ -106,32 +125,43 @@ def random_case(rng):
         uuids = [pool["tags"]["rp_uuid"] for pool in pools if "rp_uuid" in pool["tags"]] * 2 + ["p0"]
         for one in requests:
             usual = rng.random() < 0.9
-            mappings |= {f"{one['id']}-{number}": [rng.choice(uuids if usual else ["p0", "p9"])]
-                         for number in range(one["count"] if usual else rng.randrange(4))}
+            mappings |= {
+                f"{one['id']}-{number}": [rng.choice(uuids if usual else ["p0", "p9"])]
+                for number in range(one["count"] if usual else rng.randrange(4))
+            }
     elif rng.random() < 0.1:
         mappings = {}
         requests[0]["spec"][0]["rp_uuids"] = rng.choice(("p0", "p0,p0", "p0,p1", "p9", ""))
-    return {"pools": pools, "sockets": rng.choice(([0, 0, 1], [0, 1, 2], [0, None, 1], [None, None, None])),
-            "cells": rng.choice((None, None, None, [0], [1], [2], [0, 1], [1, 2])), "requests": requests,
-            "mappings": mappings}
+    return {
+        "pools": pools,
+        "sockets": rng.choice(([0, 0, 1], [0, 1, 2], [0, None, 1], [None, None, None])),
+        "cells": rng.choice((None, None, None, [0], [1], [2], [0, 1], [1, 2])),
+        "requests": requests,
+        "mappings": mappings,
+    }
 
 
 # --- our side --------------------------------------------------------------------------------------------------------
+
 
 def pool_of(facts):
     return events.PCIPool(facts["vendor_id"], facts["product_id"], facts["numa_node"], facts["tags"], facts["count"])
 
 
 def devices_of(case):
-    cells = tuple(events.HostNUMACell(number, socket, (), (), (), 0, ())
-                  for number, socket in enumerate(case.get("sockets", ())))
-    return HostDevices(Capacity(cells, tuple(map(pool_of, case["pools"]))),
-                       pool_uses=tuple(one["used"] for one in case["pools"]))
+    cells = tuple(
+        events.HostNUMACell(number, socket, (), (), (), 0, ()) for number, socket in enumerate(case.get("sockets", ()))
+    )
+    return HostDevices(
+        Capacity(cells, tuple(map(pool_of, case["pools"]))), pool_uses=tuple(one["used"] for one in case["pools"])
+    )
 
 
 def requests_of(case):
-    return tuple(events.PCIRequest(one["count"], tuple(one["spec"]), one["alias"], one["id"], None, one["policy"])
-                 for one in case["requests"])
+    return tuple(
+        events.PCIRequest(one["count"], tuple(one["spec"]), one["alias"], one["id"], None, one["policy"])
+        for one in case["requests"]
+    )
 
 
 def left_of(devices):
@@ -139,8 +169,15 @@ def left_of(devices):
     left = []
     for number, pool in enumerate(devices.pools):
         if devices.free_in_pool(number) > 0:
-            left.append({"vendor_id": pool.vendor_id, "product_id": pool.product_id, "numa_node": pool.numa_node,
-                         **pool.tags, "count": devices.free_in_pool(number)})
+            left.append(
+                {
+                    "vendor_id": pool.vendor_id,
+                    "product_id": pool.product_id,
+                    "numa_node": pool.numa_node,
+                    **pool.tags,
+                    "count": devices.free_in_pool(number),
+                }
+            )
     return comparable(left)
 
 
@@ -164,9 +201,10 @@ def difference(case, answer):
 
 # --- the stats -------------------------------------------------------------------------------------------------------
 
+
 def asked(peer, name, cases):
     for start in range(0, len(cases), CHUNK):
-        chunk = cases[start:start + CHUNK]
+        chunk = cases[start : start + CHUNK]
         reply = peer.ask(name, chunk)
         assert "error" not in reply, reply
         yield from zip(chunk, reply["answer"], strict=True)
@@ -176,6 +214,7 @@ def smallest(peer, name, case, differs):
     def still(smaller):
         reply = peer.ask(name, [smaller])
         return "error" not in reply and differs(smaller, reply["answer"][0])
+
     return shrink(case, still)
 
 
@@ -195,12 +234,17 @@ def test_devices_are_taken_as_nova_takes_them(nova_pci):
             seen[verdict, case["requests"][0]["policy"]] += 1
     print(f"seed {SEED}:", seen)
     assert seen["taken"] > CASES // 4 and seen["refused"] > CASES // 4 and 0 < seen["in part"] < CASES // 20, seen
-    assert all(seen[verdict, how, where] > 100 for verdict in ("taken", "refused") for how in ("assigned", "free")
-               for where in ("near", "anywhere")), seen
+    assert all(
+        seen[verdict, how, where] > 100
+        for verdict in ("taken", "refused")
+        for how in ("assigned", "free")
+        for where in ("near", "anywhere")
+    ), seen
     assert all(seen[verdict, policy] > 50 for verdict in ("taken", "refused") for policy in POLICIES), seen
 
 
 # --- the filter ------------------------------------------------------------------------------------------------------
+
 
 def provider(uuid, parent, total):
     return events.Provider(uuid, uuid, parent, (inventory("CUSTOM_NIC", total),) if total else (), (), ())
@@ -253,18 +297,48 @@ def candidates_of(ask, host):
     for chosen in itertools.product(*(itertools.combinations_with_replacement(free, one["count"]) for one in aliases)):
         taken = Counter(itertools.chain(*chosen))
         if all(free[uuid] >= amount for uuid, amount in taken.items()):
-            found.append({"": ["root"]} | {f"{one['id']}-{number}": [uuid]
-                                           for one, uuids in zip(aliases, chosen, strict=True)
-                                           for number, uuid in enumerate(uuids)})
+            found.append(
+                {"": ["root"]}
+                | {
+                    f"{one['id']}-{number}": [uuid]
+                    for one, uuids in zip(aliases, chosen, strict=True)
+                    for number, uuid in enumerate(uuids)
+                }
+            )
     return found
 
 
 def scheduling_request(ask):
-    groups = tuple(events.ResourceGroup(f"{one['id']}-{number}", (events.ResourceAmount("CUSTOM_NIC", 1),), (), (), (),
-                                        (), (), None)
-                   for one in ask["requests"] if one["alias"] and ask["assigned"] for number in range(one["count"]))
-    return events.SchedulingRequest("req-1", "p", "m1", {}, {}, groups, "none", (), (), (), None, (), (), (), None,
-                                    None, None, None, False, pci=requests_of(ask))
+    groups = tuple(
+        events.ResourceGroup(
+            f"{one['id']}-{number}", (events.ResourceAmount("CUSTOM_NIC", 1),), (), (), (), (), (), None
+        )
+        for one in ask["requests"]
+        if one["alias"] and ask["assigned"]
+        for number in range(one["count"])
+    )
+    return events.SchedulingRequest(
+        "req-1",
+        "p",
+        "m1",
+        {},
+        {},
+        groups,
+        "none",
+        (),
+        (),
+        (),
+        None,
+        (),
+        (),
+        (),
+        None,
+        None,
+        None,
+        None,
+        False,
+        pci=requests_of(ask),
+    )
 
 
 def passed(table, request):
@@ -277,9 +351,17 @@ def passed(table, request):
     verdicts = {}
     for row, one in zip(hosts.rows.tolist(), refused.tolist(), strict=True):
         devices = table.devices(row)
-        verdicts[table.host_names[row]] = not one and (not request.groups or allocate(
-            table, row, request, lambda made: supports(devices, request.pci, None, made.mappings),
-            serving(devices, request.pci)) is not None)
+        verdicts[table.host_names[row]] = not one and (
+            not request.groups
+            or allocate(
+                table,
+                row,
+                request,
+                lambda made: supports(devices, request.pci, None, made.mappings),
+                serving(devices, request.pci),
+            )
+            is not None
+        )
     return verdicts
 
 
@@ -305,28 +387,69 @@ def test_hosts_pass_the_filter_as_in_nova(nova_pci):
         seen[verdict, case["assigned"], min(len(case["candidates"]), 2)] += 1
         seen["in part"] += passes and not wanted
     print(f"seed {SEED + 1}:", seen)
-    assert all(seen[verdict, *kind] > 300
-               for verdict in (True, False) for kind in ((False, 1), (True, 1), (True, 2))), seen
+    assert all(
+        seen[verdict, *kind] > 300 for verdict in (True, False) for kind in ((False, 1), (True, 1), (True, 2))
+    ), seen
     assert 0 < seen["in part"] < len(cases) // 20, seen
 
 
 # --- what nova-api makes of aliases -----------------------------------------------------------------------------------
 
+
 def random_request_spec(rng):
-    requests = [objects.InstancePCIRequest(
-        count=rng.randrange(1, 4), alias_name=rng.choice((None, "nic", "gpu")), request_id=IDS[number],
-        numa_policy="legacy", requester_id=None, is_new=False, spec=[{name: value for name, value in (
-            ("vendor_id", rng.choice(VENDORS)), ("product_id", rng.choice(PRODUCTS)),
-            *rng.sample((("resource_class", "my-nic"), ("traits", "custom_a,hw_b,HW_CPU_X86_AVX"),
-                         ("dev_type", "type-VF")),
-                        rng.randrange(4)))}]) for number in range(rng.randrange(1, 4))]
+    requests = [
+        objects.InstancePCIRequest(
+            count=rng.randrange(1, 4),
+            alias_name=rng.choice((None, "nic", "gpu")),
+            request_id=IDS[number],
+            numa_policy="legacy",
+            requester_id=None,
+            is_new=False,
+            spec=[
+                {
+                    name: value
+                    for name, value in (
+                        ("vendor_id", rng.choice(VENDORS)),
+                        ("product_id", rng.choice(PRODUCTS)),
+                        *rng.sample(
+                            (
+                                ("resource_class", "my-nic"),
+                                ("traits", "custom_a,hw_b,HW_CPU_X86_AVX"),
+                                ("dev_type", "type-VF"),
+                            ),
+                            rng.randrange(4),
+                        ),
+                    )
+                }
+            ],
+        )
+        for number in range(rng.randrange(1, 4))
+    ]
     return objects.RequestSpec(
-        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=1, ephemeral_gb=0, swap=0,
-                              extra_specs=rng.choice(({}, {"group_policy": "isolate"}))),
-        image=objects.ImageMeta(properties=objects.ImageMetaProps()), project_id="p", availability_zone=None,
-        num_instances=1, ignore_hosts=None, force_hosts=None, force_nodes=None, instance_group=None,
-        instance_uuid=uuid_of("new"), scheduler_hints={}, numa_topology=None, requested_resources=[], is_bfv=False,
-        pci_requests=objects.InstancePCIRequests(instance_uuid=uuid_of("new"), requests=requests))
+        flavor=objects.Flavor(
+            name="m1",
+            vcpus=1,
+            memory_mb=1,
+            root_gb=1,
+            ephemeral_gb=0,
+            swap=0,
+            extra_specs=rng.choice(({}, {"group_policy": "isolate"})),
+        ),
+        image=objects.ImageMeta(properties=objects.ImageMetaProps()),
+        project_id="p",
+        availability_zone=None,
+        num_instances=1,
+        ignore_hosts=None,
+        force_hosts=None,
+        force_nodes=None,
+        instance_group=None,
+        instance_uuid=uuid_of("new"),
+        scheduler_hints={},
+        numa_topology=None,
+        requested_resources=[],
+        is_bfv=False,
+        pci_requests=objects.InstancePCIRequests(instance_uuid=uuid_of("new"), requests=requests),
+    )
 
 
 def test_groups_of_aliases_are_novas(nova_pci):
@@ -338,8 +461,9 @@ def test_groups_of_aliases_are_novas(nova_pci):
     aliases = 0
     for sent, groups, policy in reply["answer"]:
         request = request_from(objects.RequestSpec.obj_from_primitive(sent), "req-1")
-        assert {group.suffix: [dict(group.resources), list(group.required_traits)]
-                for group in request.groups} == groups
+        assert {
+            group.suffix: [dict(group.resources), list(group.required_traits)] for group in request.groups
+        } == groups
         assert request.group_policy == (policy or "")
         suffixes = [group.suffix for group in request.groups]
         for one in request.pci:

@@ -30,9 +30,15 @@ SEED = 34
 WORLDS = 240
 CASES_A_WORLD = 55
 
-OPTIONS = ("limit_tenants_to_placement_aggregate", "placement_aggregate_required_for_tenants",
-           "query_placement_for_image_type_support", "enable_isolated_aggregate_filtering", "image_metadata_prefilter",
-           "query_placement_for_routed_network_aggregates", "disable_fallback_pcpu_query")
+OPTIONS = (
+    "limit_tenants_to_placement_aggregate",
+    "placement_aggregate_required_for_tenants",
+    "query_placement_for_image_type_support",
+    "enable_isolated_aggregate_filtering",
+    "image_metadata_prefilter",
+    "query_placement_for_routed_network_aggregates",
+    "disable_fallback_pcpu_query",
+)
 CLASSES = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB", "VGPU", "CUSTOM_GOLD", "MEM_ENCRYPTION_CONTEXT")
 TRAITS = ("HW_CPU_X86_AVX", "CUSTOM_A", "CUSTOM_B", "HW_CPU_HYPERTHREADING", "CUSTOM_C")
 SUFFIXES = ("", "", "1", "2", "_NIC")
@@ -46,41 +52,69 @@ PORTS = [uuid_of(f"port {number}") for number in range(5)]
 PCI = [uuid_of("pci 0"), uuid_of("pci 1")]
 #: Options of flavor and image under one name, with the values that are drawn.
 SHARED = {
-    "cpu_policy": ("dedicated", "dedicated", "shared", "mixed"), "cpu_thread_policy": ("prefer", "isolate", "require"),
-    "cpu_realtime_mask": ("^0", "1", "0-1", "^0-1", "0-9,^4-9"), "mem_encryption": ("true", "false"),
-    "mem_encryption_model": ("amd-sev", "amd-sev-es", "amd-sev-snp", "intel-tdx"), "tpm_version": ("1.2", "2.0"),
-    "tpm_model": ("tpm-tis", "tpm-crb"), "pci_numa_affinity_policy": ("socket", "required"),
-    "maxphysaddr_mode": ("passthrough", "emulate"), "virtio_packed_ring": ("true", "no"),
-    "ephemeral_encryption": ("true", "false"), "ephemeral_encryption_format": ("luks", "plain", "luksv2"),
+    "cpu_policy": ("dedicated", "dedicated", "shared", "mixed"),
+    "cpu_thread_policy": ("prefer", "isolate", "require"),
+    "cpu_realtime_mask": ("^0", "1", "0-1", "^0-1", "0-9,^4-9"),
+    "mem_encryption": ("true", "false"),
+    "mem_encryption_model": ("amd-sev", "amd-sev-es", "amd-sev-snp", "intel-tdx"),
+    "tpm_version": ("1.2", "2.0"),
+    "tpm_model": ("tpm-tis", "tpm-crb"),
+    "pci_numa_affinity_policy": ("socket", "required"),
+    "maxphysaddr_mode": ("passthrough", "emulate"),
+    "virtio_packed_ring": ("true", "no"),
+    "ephemeral_encryption": ("true", "false"),
+    "ephemeral_encryption_format": ("luks", "plain", "luksv2"),
     "sound_model": ("virtio", "usb"),
 }
 OF_FLAVOR = {
-    "hw:cpu_dedicated_mask": ("^0", "0", "1-2", "0-3,^1"), "hw:cpu_realtime": ("yes", "no"),
-    "hw:emulator_threads_policy": ("isolate", "share"), "hw:pmem": ("6GB", "6GB, 4-x,6GB", "", "groß,6GB"),
-    "hw:tpm_secret_security": ("host", "deployment", "user"), "accel:device_profile": ("gpu", ""),
-    "os:secure_boot": ("required", "optional"), "group_policy": ("none", "isolate"), "quota:x": ("1",),
-    "resources:VCPU": ("0", "3"), "resources:PCPU": ("2",), "resources:MEMORY_MB": ("0",),
+    "hw:cpu_dedicated_mask": ("^0", "0", "1-2", "0-3,^1"),
+    "hw:cpu_realtime": ("yes", "no"),
+    "hw:emulator_threads_policy": ("isolate", "share"),
+    "hw:pmem": ("6GB", "6GB, 4-x,6GB", "", "groß,6GB"),
+    "hw:tpm_secret_security": ("host", "deployment", "user"),
+    "accel:device_profile": ("gpu", ""),
+    "os:secure_boot": ("required", "optional"),
+    "group_policy": ("none", "isolate"),
+    "quota:x": ("1",),
+    "resources:VCPU": ("0", "3"),
+    "resources:PCPU": ("2",),
+    "resources:MEMORY_MB": ("0",),
     "resources:DISK_GB": ("0", "7"),
 }
 ODD = {
-    "hw:cpu_dedicated_mask": ("0-3", "0-5,^4-5", "7", "a-b"), "hw:emulator_threads_policy": ("odd",),
-    "hw:tpm_secret_security": ("odd",), "os:secure_boot": ("odd",), "hw:maxphysaddr_mode": ("odd",),
-    "hw:sound_model": ("odd",), "hw:tpm_version": ("3",), "hw:cpu_policy": ("odd",), "hw:cpu_thread_policy": ("odd",),
-    "hw:pci_numa_affinity_policy": ("odd",), "hw:mem_encryption_model": ("odd",), "hw:cpu_realtime_mask": ("odd",),
+    "hw:cpu_dedicated_mask": ("0-3", "0-5,^4-5", "7", "a-b"),
+    "hw:emulator_threads_policy": ("odd",),
+    "hw:tpm_secret_security": ("odd",),
+    "os:secure_boot": ("odd",),
+    "hw:maxphysaddr_mode": ("odd",),
+    "hw:sound_model": ("odd",),
+    "hw:tpm_version": ("3",),
+    "hw:cpu_policy": ("odd",),
+    "hw:cpu_thread_policy": ("odd",),
+    "hw:pci_numa_affinity_policy": ("odd",),
+    "hw:mem_encryption_model": ("odd",),
+    "hw:cpu_realtime_mask": ("odd",),
 }
 OF_IMAGE = {
-    "hw_firmware_type": ("uefi", "uefi", "bios"), "hw_firmware_stateless": ("true", "false"),
-    "os_secure_boot": ("required", "optional"), "traits_required": (["CUSTOM_A"], ["CUSTOM_A", "CUSTOM_C"]),
+    "hw_firmware_type": ("uefi", "uefi", "bios"),
+    "hw_firmware_stateless": ("true", "false"),
+    "os_secure_boot": ("required", "optional"),
+    "traits_required": (["CUSTOM_A"], ["CUSTOM_A", "CUSTOM_C"]),
     "hw_machine_type": ("q35", "pc-q35-2.11", "pc"),
 }
 DEVICES = {
-    "hw_cdrom_bus": ("ide", "virtio"), "hw_disk_bus": ("scsi", "virtio"), "hw_video_model": ("none", "vga"),
-    "hw_vif_model": ("e1000", "spapr-vlan"), "hw_architecture": ("x86_64", "armv7l"),
-    "hw_emulation_architecture": ("ppc64le", "alpha"), "hw_viommu_model": ("virtio", "auto"),
+    "hw_cdrom_bus": ("ide", "virtio"),
+    "hw_disk_bus": ("scsi", "virtio"),
+    "hw_video_model": ("none", "vga"),
+    "hw_vif_model": ("e1000", "spapr-vlan"),
+    "hw_architecture": ("x86_64", "armv7l"),
+    "hw_emulation_architecture": ("ppc64le", "alpha"),
+    "hw_viommu_model": ("virtio", "auto"),
 }
 
 
 # --- cases --------------------------------------------------------------------------------------------------------
+
 
 def some(rng, choices, chance):
     return {name: rng.choice(values) for name, values in choices.items() if rng.random() < chance}
@@ -89,19 +123,45 @@ def some(rng, choices, chance):
 def random_world(rng):
     aggregates = []
     for uuid in rng.sample(AGGREGATES, rng.randrange(1, 7)):
-        metadata = some(rng, {"availability_zone": ZONES, "filter_tenant_id": PROJECTS, "filter_tenant_id9": PROJECTS,
-                              "tenant": PROJECTS, "trait:CUSTOM_A": ("required", "required", "no"),
-                              "trait:CUSTOM_B": ("required",), "trait:HW_CPU_X86_AVX": ("required",)}, 0.2)
-        aggregates.append({"uuid": uuid, "metadata": metadata, "hosts": rng.sample(HOSTS, rng.randrange(4)),
-                           "segment": rng.choice((None, None, *SEGMENTS))})
+        metadata = some(
+            rng,
+            {
+                "availability_zone": ZONES,
+                "filter_tenant_id": PROJECTS,
+                "filter_tenant_id9": PROJECTS,
+                "tenant": PROJECTS,
+                "trait:CUSTOM_A": ("required", "required", "no"),
+                "trait:CUSTOM_B": ("required",),
+                "trait:HW_CPU_X86_AVX": ("required",),
+            },
+            0.2,
+        )
+        aggregates.append(
+            {
+                "uuid": uuid,
+                "metadata": metadata,
+                "hosts": rng.sample(HOSTS, rng.randrange(4)),
+                "segment": rng.choice((None, None, *SEGMENTS)),
+            }
+        )
     return {
         "options": {name: rng.random() < (0.1 if name.startswith("placement") else 0.5) for name in OPTIONS},
-        "aggregates": aggregates, "versions": [rng.choice((73, 74, rng.choice((0, 72, 73)))) for _ in HOSTS],
-        "disabled": [rng.choice(("", "", "trait", "status")) for _ in HOSTS], "has_segments": rng.random() < 0.8,
-        "subnets": {one: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))}
-                    for one in SUBNETS},
-        "ports": {one: {"network": rng.choice(NETWORKS), "subnets": rng.sample(SUBNETS, rng.randrange(3)),
-                        "kind": rng.choice(("normal", "normal", "remote-managed"))} for one in PORTS}}
+        "aggregates": aggregates,
+        "versions": [rng.choice((73, 74, rng.choice((0, 72, 73)))) for _ in HOSTS],
+        "disabled": [rng.choice(("", "", "trait", "status")) for _ in HOSTS],
+        "has_segments": rng.random() < 0.8,
+        "subnets": {
+            one: {"network": rng.choice(NETWORKS), "segment": rng.choice((None, *SEGMENTS))} for one in SUBNETS
+        },
+        "ports": {
+            one: {
+                "network": rng.choice(NETWORKS),
+                "subnets": rng.sample(SUBNETS, rng.randrange(3)),
+                "kind": rng.choice(("normal", "normal", "remote-managed")),
+            }
+            for one in PORTS
+        },
+    }
 
 
 def random_case(rng):
@@ -122,29 +182,53 @@ def random_case(rng):
     if "hw:mem_encryption" in extra_specs and rng.random() < 0.8:
         properties |= {"hw_firmware_type": "uefi", "hw_firmware_stateless": "true", "hw_machine_type": "q35"}
     pci = [{"id": one, "alias": rng.choice(("gpu", "gpu", None))} for one in rng.sample(PCI, rng.choice((0, 0, 1, 2)))]
-    requested = [_random_group(rng, name) for name in rng.sample(
-        ["port1", "port-2", *(f"{one['id']}-0" for one in pci), *(f"{one['id']}-1" for one in pci)],
-        rng.choice((0, 0, 1, 2)))]
+    requested = [
+        _random_group(rng, name)
+        for name in rng.sample(
+            ["port1", "port-2", *(f"{one['id']}-0" for one in pci), *(f"{one['id']}-1" for one in pci)],
+            rng.choice((0, 0, 1, 2)),
+        )
+    ]
     return {
-        "flavor": {"vcpus": rng.choice((1, 2, 4)), "memory_mb": rng.choice((512, 4096)), "root_gb": rng.choice((0, 10)),
-                   "ephemeral_gb": rng.choice((0, 5)), "swap": rng.choice((0, 1, 1024, 1025)),
-                   "extra_specs": extra_specs},
+        "flavor": {
+            "vcpus": rng.choice((1, 2, 4)),
+            "memory_mb": rng.choice((512, 4096)),
+            "root_gb": rng.choice((0, 10)),
+            "ephemeral_gb": rng.choice((0, 5)),
+            "swap": rng.choice((0, 1, 1024, 1025)),
+            "extra_specs": extra_specs,
+        },
         "image": {"disk_format": rng.choice(("qcow2", "raw", "docker", "rbd")), "properties": properties},
-        "project": rng.choice(PROJECTS), "zone": rng.choice((None, *ZONES)), "is_bfv": rng.random() < 0.3,
-        "requested": requested, "pci": pci,
-        "destination": rng.choice((None, None, {
-            "aggregates": rng.sample([AGGREGATES[0], f"{AGGREGATES[1]},{AGGREGATES[2]}"], rng.randrange(3)),
-            "forbidden": rng.sample(AGGREGATES[2:4], rng.randrange(3))})),
+        "project": rng.choice(PROJECTS),
+        "zone": rng.choice((None, *ZONES)),
+        "is_bfv": rng.random() < 0.3,
+        "requested": requested,
+        "pci": pci,
+        "destination": rng.choice(
+            (
+                None,
+                None,
+                {
+                    "aggregates": rng.sample([AGGREGATES[0], f"{AGGREGATES[1]},{AGGREGATES[2]}"], rng.randrange(3)),
+                    "forbidden": rng.sample(AGGREGATES[2:4], rng.randrange(3)),
+                },
+            )
+        ),
         "networks": rng.choice((None, [_random_network(rng) for _ in range(rng.randrange(3))])),
         "root_required": rng.sample(("CUSTOM_ROOT", "OWNER_NOVA"), rng.choice((0, 0, 0, 1))),
         "root_forbidden": rng.sample(("CUSTOM_NO",), rng.choice((0, 0, 1))),
-        "same_subtree": [rng.sample(("1", "2", "port1"), 2)] if rng.random() < 0.05 else []}
+        "same_subtree": [rng.sample(("1", "2", "port1"), 2)] if rng.random() < 0.05 else [],
+    }
 
 
 def _random_group(rng, name):
-    return {"id": name, "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": rng.choice((0, 100))},
-            "required": ["CUSTOM_PHYSNET_1"], "forbidden": rng.sample(TRAITS, rng.randrange(2)),
-            "aggregates": [["a", "b"]] if rng.random() < 0.3 else []}
+    return {
+        "id": name,
+        "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": rng.choice((0, 100))},
+        "required": ["CUSTOM_PHYSNET_1"],
+        "forbidden": rng.sample(TRAITS, rng.randrange(2)),
+        "aggregates": [["a", "b"]] if rng.random() < 0.3 else [],
+    }
 
 
 def _random_network(rng):
@@ -152,6 +236,7 @@ def _random_network(rng):
 
 
 # --- ours ---------------------------------------------------------------------------------------------------------
+
 
 class Neutron(Networks):
     """Answers from a world."""
@@ -164,8 +249,15 @@ class Neutron(Networks):
         return Port(port["subnets"][0] if port["subnets"] else None, port["network"], port["kind"])
 
     def segments_of_network(self, network_id):
-        return [one["segment"] for one in self.world["subnets"].values() if one["network"] == network_id
-                and one["segment"]] if self.world["has_segments"] else []
+        return (
+            [
+                one["segment"]
+                for one in self.world["subnets"].values()
+                if one["network"] == network_id and one["segment"]
+            ]
+            if self.world["has_segments"]
+            else []
+        )
 
     def segment_of_subnet(self, subnet_id):
         return self.world["subnets"][subnet_id]["segment"] if self.world["has_segments"] else None
@@ -196,32 +288,62 @@ class World:
 
     def refused(self, one, request):
         """Hosts that a filter refuses."""
-        return {HOSTS[row] for refusal in one.refusals(self.hosts, request, self.policy, None)
-                for row in self.hosts.rows[refusal.hosts]}
+        return {
+            HOSTS[row]
+            for refusal in one.refusals(self.hosts, request, self.policy, None)
+            for row in self.hosts.rows[refusal.hosts]
+        }
 
 
 def spec_of(case):
     image, destination = case["image"], case["destination"]
     spec = objects.RequestSpec(
         flavor=objects.Flavor(**{"name": "m1", "extra_specs": {}, **case["flavor"]}),
-        image=objects.ImageMeta(name="i", disk_format=image["disk_format"],
-                                properties=ImageMetaProps(**image["properties"])),
-        project_id=case["project"], availability_zone=case["zone"], num_instances=1, ignore_hosts=None,
-        force_hosts=None, force_nodes=None, instance_group=None, scheduler_hints={}, is_bfv=case["is_bfv"],
-        numa_topology=None, requested_destination=destination and objects.Destination(
-            aggregates=destination["aggregates"] or None, forbidden_aggregates=set(destination["forbidden"]) or None),
-        requested_resources=[objects.RequestGroup(
-            requester_id=one["id"], resources=one["resources"], required_traits=set(one["required"]),
-            forbidden_traits=set(one["forbidden"]), aggregates=one["aggregates"]) for one in case["requested"]],
+        image=objects.ImageMeta(
+            name="i", disk_format=image["disk_format"], properties=ImageMetaProps(**image["properties"])
+        ),
+        project_id=case["project"],
+        availability_zone=case["zone"],
+        num_instances=1,
+        ignore_hosts=None,
+        force_hosts=None,
+        force_nodes=None,
+        instance_group=None,
+        scheduler_hints={},
+        is_bfv=case["is_bfv"],
+        numa_topology=None,
+        requested_destination=destination
+        and objects.Destination(
+            aggregates=destination["aggregates"] or None, forbidden_aggregates=set(destination["forbidden"]) or None
+        ),
+        requested_resources=[
+            objects.RequestGroup(
+                requester_id=one["id"],
+                resources=one["resources"],
+                required_traits=set(one["required"]),
+                forbidden_traits=set(one["forbidden"]),
+                aggregates=one["aggregates"],
+            )
+            for one in case["requested"]
+        ],
         request_level_params=objects.RequestLevelParams(
-            root_required=set(case["root_required"]), root_forbidden=set(case["root_forbidden"]),
-            same_subtree=case["same_subtree"]),
-        pci_requests=objects.InstancePCIRequests(requests=[objects.InstancePCIRequest(
-            count=1, spec=[], alias_name=one["alias"], request_id=one["id"], requester_id=None, numa_policy=None)
-            for one in case["pci"]]))
+            root_required=set(case["root_required"]),
+            root_forbidden=set(case["root_forbidden"]),
+            same_subtree=case["same_subtree"],
+        ),
+        pci_requests=objects.InstancePCIRequests(
+            requests=[
+                objects.InstancePCIRequest(
+                    count=1, spec=[], alias_name=one["alias"], request_id=one["id"], requester_id=None, numa_policy=None
+                )
+                for one in case["pci"]
+            ]
+        ),
+    )
     if case["networks"] is not None:
-        spec.requested_networks = NetworkRequestList(objects=[
-            NetworkRequest(network_id=one.get("network"), port_id=one.get("port")) for one in case["networks"]])
+        spec.requested_networks = NetworkRequestList(
+            objects=[NetworkRequest(network_id=one.get("network"), port_id=one.get("port")) for one in case["networks"]]
+        )
     return spec
 
 
@@ -229,8 +351,9 @@ def ours(world, case):
     """What a case comes to, in the form of nova's answer; a text where it is refused."""
     spec = spec_of(case)
     try:
-        request = with_networks(request_from(spec, "req-1"), spec, world.neutron,
-                                world.policy.query_placement_for_routed_network_aggregates)
+        request = with_networks(
+            request_from(spec, "req-1"), spec, world.neutron, world.policy.query_placement_for_routed_network_aggregates
+        )
     except errors.UsageError as refusal:
         return str(refusal)
     request = prefiltered(request, world.table, world.policy)
@@ -238,24 +361,33 @@ def ours(world, case):
         return request.reason
     zone = AvailabilityZoneFilter()
     return {
-        "groups": _groups(request.groups), "fallback": _groups(request.fallback_groups) if request.fallback_groups
-        else None,
-        "policy": request.group_policy or None, "root_required": list(request.root_required),
-        "root_forbidden": list(request.root_forbidden), "same_subtree": [list(one) for one in request.same_subtree],
+        "groups": _groups(request.groups),
+        "fallback": _groups(request.fallback_groups) if request.fallback_groups else None,
+        "policy": request.group_policy or None,
+        "root_required": list(request.root_required),
+        "root_forbidden": list(request.root_forbidden),
+        "same_subtree": [list(one) for one in request.same_subtree],
         "refused by zone": world.refused(zone, request),
-        "refused by status": world.refused(ComputeStatusFilter(), request)}
+        "refused by status": world.refused(ComputeStatusFilter(), request),
+    }
 
 
 def _groups(groups):
-    return {group.suffix: {
-        "resources": {item.resource_class: item.amount for item in group.resources},
-        "required": list(group.required_traits), "forbidden": list(group.forbidden_traits),
-        "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.member_of})),
-        "forbidden_aggregates": list(group.forbidden_aggregates), "in_tree": group.in_tree,
-    } for group in groups}
+    return {
+        group.suffix: {
+            "resources": {item.resource_class: item.amount for item in group.resources},
+            "required": list(group.required_traits),
+            "forbidden": list(group.forbidden_traits),
+            "member_of": sorted(map(list, {tuple(sorted(set(one))) for one in group.member_of})),
+            "forbidden_aggregates": list(group.forbidden_aggregates),
+            "in_tree": group.in_tree,
+        }
+        for group in groups
+    }
 
 
 # --- nova's, with the differences that docs/differences lists -------------------------------------------------------
+
 
 def theirs(world, case, answer):
     """Nova's answer in the form of ours; None where it refuses."""
@@ -275,10 +407,15 @@ def theirs(world, case, answer):
         answer["refused by zone"] = set(HOSTS) - set().union(*(members[uuid] for uuid in zone))
     if case["zone"] and (not zone or case["zone"] == "nova"):
         # A zone that no aggregate has is none of nova's business; hosts that no aggregate puts in a zone are in nova.
-        of_zone = {host for one in world["aggregates"] if one["metadata"].get("availability_zone") == case["zone"]
-                   for host in one["hosts"]}
-        unplaced = set(HOSTS) - {host for one in world["aggregates"] if "availability_zone" in one["metadata"]
-                                 for host in one["hosts"]}
+        of_zone = {
+            host
+            for one in world["aggregates"]
+            if one["metadata"].get("availability_zone") == case["zone"]
+            for host in one["hosts"]
+        }
+        unplaced = set(HOSTS) - {
+            host for one in world["aggregates"] if "availability_zone" in one["metadata"] for host in one["hosts"]
+        }
         answer["refused by zone"] = set(HOSTS) - of_zone - (unplaced if case["zone"] == "nova" else set())
     if answer["fallback"] == answer["groups"]:
         answer["fallback"] = None
@@ -289,11 +426,13 @@ def theirs(world, case, answer):
 def _refused_by_placement(answer):
     """Groups without a policy, and subtrees of groups that there are not, are malformed to Placement."""
     suffixes = {name for name in answer["groups"] if name}
-    return (answer["policy"] is None and len(suffixes) > 1
-            or any(set(one) - suffixes for one in answer["same_subtree"]))
+    return (answer["policy"] is None and len(suffixes) > 1) or any(
+        set(one) - suffixes for one in answer["same_subtree"]
+    )
 
 
 # --- the comparison -----------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def nova():
@@ -319,10 +458,19 @@ def ahead(nova, worlds):
 
 
 PLAIN_WORLD = {"options": {}, "aggregates": [], "versions": [0] * len(HOSTS), "disabled": [""] * len(HOSTS)}
-PLAIN_CASE = {"flavor": {"vcpus": 1, "memory_mb": 1, "root_gb": 0, "ephemeral_gb": 0, "swap": 0},
-              "image": {"disk_format": "raw", "properties": {}}, "zone": None, "is_bfv": False, "requested": [],
-              "pci": [], "destination": None, "networks": None, "root_required": [], "root_forbidden": [],
-              "same_subtree": []}
+PLAIN_CASE = {
+    "flavor": {"vcpus": 1, "memory_mb": 1, "root_gb": 0, "ephemeral_gb": 0, "swap": 0},
+    "image": {"disk_format": "raw", "properties": {}},
+    "zone": None,
+    "is_bfv": False,
+    "requested": [],
+    "pci": [],
+    "destination": None,
+    "networks": None,
+    "root_required": [],
+    "root_forbidden": [],
+    "same_subtree": [],
+}
 
 
 def smallest(both, differs):
@@ -368,7 +516,8 @@ def test_requests_are_novas(nova):
 def test_traits_of_images_are_those_that_there_are(nova):
     known = set(nova.ask("known")["answer"])
     assert {f"COMPUTE_IMAGE_TYPE_{one.upper()}" for one in DISK_FORMATS} == {
-        one for one in known if one.startswith("COMPUTE_IMAGE_TYPE_")}
+        one for one in known if one.startswith("COMPUTE_IMAGE_TYPE_")
+    }
     for name, (prefix, values) in DEVICE_TRAITS.items():
         possible = ImageMetaProps.fields[name]._type._valid_values
         there = {one for one in possible if prefix + one.replace("-", "_").upper() in known}
@@ -384,12 +533,18 @@ NODES = {name: f"node-{name}" for name in NAMES}
 def random_destination(rng):
     def names(chance):
         return rng.sample((*NAMES, "B", "D", "x"), rng.randrange(1, 3)) if rng.random() < chance else None
+
     hosts = [[name, NODES[name]] for name in rng.sample(NAMES, rng.randrange(1, 6))]
     target = rng.choice((None, None, rng.choice(hosts)[0], "x"))
-    return {"hosts": hosts, "ignore_hosts": names(0.4), "force_hosts": names(0.3),
-            "force_nodes": rng.sample((*NODES.values(), "NODE-a"), 2) if rng.random() < 0.3 else None,
-            "check": rng.choice((None, ["rebuild"])), "target_host": target,
-            "target_node": rng.choice((None, NODES.get(target))) if target else None}
+    return {
+        "hosts": hosts,
+        "ignore_hosts": names(0.4),
+        "force_hosts": names(0.3),
+        "force_nodes": rng.sample((*NODES.values(), "NODE-a"), 2) if rng.random() < 0.3 else None,
+        "check": rng.choice((None, ["rebuild"])),
+        "target_host": target,
+        "target_node": rng.choice((None, NODES.get(target))) if target else None,
+    }
 
 
 def narrowed(case):
@@ -398,9 +553,26 @@ def narrowed(case):
         row = table.add_row(uuid_of(node), node, None, -1)
         table.row_of_host[host], table.host_names[row], table.node_names[row] = row, host, node
     request = events.SchedulingRequest(
-        "req-1", "p", "m1", {}, {}, (), "", (), (), (), None, tuple(case["force_hosts"] or ()),
-        tuple(case["force_nodes"] or ()), tuple(case["ignore_hosts"] or ()), case["target_host"], case["target_node"],
-        None, None, False)
+        "req-1",
+        "p",
+        "m1",
+        {},
+        {},
+        (),
+        "",
+        (),
+        (),
+        (),
+        None,
+        tuple(case["force_hosts"] or ()),
+        tuple(case["force_nodes"] or ()),
+        tuple(case["ignore_hosts"] or ()),
+        case["target_host"],
+        case["target_node"],
+        None,
+        None,
+        False,
+    )
     hosts = HostView(table, table.roots())
     refused = set()
     for refusal in DestinationFilter().refusals(hosts, request, Policy(), None):

@@ -54,21 +54,31 @@ def came(request, tmp_path_factory):
     lines = []
     for group, paths in (("filters", FILTERS), ("weights", WEIGHERS)):
         for module, name in (path.split(".") for path in paths):
-            lines += [f"from nova.scheduler.{group} import {module}",
-                      f"class Nova{name}({module}.{name}):\n    pass"]
+            lines += [f"from nova.scheduler.{group} import {module}", f"class Nova{name}({module}.{name}):\n    pass"]
     (directory / "deployer_nova.py").write_text("\n".join(lines) + "\n")
     filters, weighers = ([f"Nova{path.split('.')[1]}" for path in paths] for paths in (FILTERS, WEIGHERS))
     config = directory / "nova_sched.conf"
-    config.write_text(config_text({
-        "filter_scheduler": {
-            "available_filters": "nova.scheduler.filters.all_filters\navailable_filters = deployer_nova",
-            "enabled_filters": ",".join(["ComputeFilter", *filters]),
-            "weight_classes": ",".join(["CPUWeigher", *(f"deployer_nova.{name}" for name in weighers)]),
-            # Options that nova's classes read from nova's own table of options.
-            "max_instances_per_host": 4, "max_io_ops_per_host": 5}}))
+    config.write_text(
+        config_text(
+            {
+                "filter_scheduler": {
+                    "available_filters": "nova.scheduler.filters.all_filters\navailable_filters = deployer_nova",
+                    "enabled_filters": ",".join(["ComputeFilter", *filters]),
+                    "weight_classes": ",".join(["CPUWeigher", *(f"deployer_nova.{name}" for name in weighers)]),
+                    # Options that nova's classes read from nova's own table of options.
+                    "max_instances_per_host": 4,
+                    "max_io_ops_per_host": 5,
+                }
+            }
+        )
+    )
     done = subprocess.run(
-        [python, "-W", "ignore", str(HERE / "nova_together.py"), request.param, str(config)], capture_output=True,
-        text=True, timeout=240, env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))})
+        [python, "-W", "ignore", str(HERE / "nova_together.py"), request.param, str(config)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(directory)))},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -76,15 +86,23 @@ def came(request, tmp_path_factory):
 def test_the_classes_are_novas_own(came):
     found = {name: module for name, module in came["made_of"].items() if name.startswith("Nova")}
     assert len(found) == len(FILTERS) + len(WEIGHERS)
-    assert {module.rpartition(".")[0] for module in found.values()} == {"nova.scheduler.filters",
-                                                                        "nova.scheduler.weights"}
+    assert {module.rpartition(".")[0] for module in found.values()} == {
+        "nova.scheduler.filters",
+        "nova.scheduler.weights",
+    }
 
 
 def test_they_decide_among_ours(came):
     decisions = came["decisions"]
-    assert decisions["refusals"] == [[name, name, 1] for name in (
-        "NovaAggregateMultiTenancyIsolation", "NovaIoOpsFilter", "NovaNumInstancesFilter",
-        "NovaAggregateNumInstancesFilter")]
+    assert decisions["refusals"] == [
+        [name, name, 1]
+        for name in (
+            "NovaAggregateMultiTenancyIsolation",
+            "NovaIoOpsFilter",
+            "NovaNumInstancesFilter",
+            "NovaAggregateNumInstancesFilter",
+        )
+    ]
     assert sorted(decisions["hosts"]) == ["h1", "h2"]
     assert {"CPUWeigher", "NovaRAMWeigher", "NovaIoOpsWeigher"} <= set(decisions["weighers"])
 

@@ -23,9 +23,16 @@ ALL = "all"
 def questions_of(rng, name):
     """Questions that let one weigher, or all, weigh some of the hosts."""
     used = NOVAS if name == ALL else (name,)
-    return [{"hosts": rng.sample([f"h{number}" for number in range(HOSTS)], rng.choice((1, 2, 4, 7, HOSTS))),
-             "request": rng.randrange(REQUESTS), "filters": None, "weighers": list(used),
-             "options": random_options(rng, used, ())} for _ in range(QUESTIONS)]
+    return [
+        {
+            "hosts": rng.sample([f"h{number}" for number in range(HOSTS)], rng.choice((1, 2, 4, 7, HOSTS))),
+            "request": rng.randrange(REQUESTS),
+            "filters": None,
+            "weighers": list(used),
+            "options": random_options(rng, used, ()),
+        }
+        for _ in range(QUESTIONS)
+    ]
 
 
 def test_weighers_are_novas(nova_chain):
@@ -38,8 +45,13 @@ def test_weighers_are_novas(nova_chain):
         asked = [(name, question) for name in kinds for question in questions_of(rng, name)]
         found = compared(nova_chain, world, [question for _, question in asked])
         for (name, _), (question, novas, ours, difference) in zip(asked, found, strict=True):
-            assert difference is None, (f"seed {SEED}", number, name, difference,
-                                        smallest(nova_chain, world, question, difference))
+            assert difference is None, (
+                f"seed {SEED}",
+                number,
+                name,
+                difference,
+                smallest(nova_chain, world, question, difference),
+            )
             cases[name] += 1
             missed += ours is None
             apart[name] += ours is not None and len(set(ours.values())) > 1

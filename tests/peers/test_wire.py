@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from tests.peers.conftest import HERE, Peer, peer_python
-from tests.service.processes import CELL_UUID, ServiceProcess, config_text, sections_for
 from tests.servers import wait_until
+from tests.service.processes import CELL_UUID, ServiceProcess, config_text, sections_for
 
 pytestmark = [pytest.mark.nova, pytest.mark.rabbit]
 
@@ -27,8 +27,10 @@ class SlowFilter:
         time.sleep(float(spec_obj.get_scheduler_hint("seconds", 0)))
         return filter_obj_list
 '''
-FILTERS = {"available_filters": "nova.scheduler.filters.all_filters\navailable_filters = slow_filter.SlowFilter",
-           "enabled_filters": "ComputeFilter,SlowFilter"}
+FILTERS = {
+    "available_filters": "nova.scheduler.filters.all_filters\navailable_filters = slow_filter.SlowFilter",
+    "enabled_filters": "ComputeFilter,SlowFilter",
+}
 OBJECTS = {"return_objects": True, "return_alternates": False}
 ALTERNATES = {"return_objects": True, "return_alternates": True}
 
@@ -43,9 +45,12 @@ def site(tmp_path_factory, rabbit_server):
     url = rabbit_server.url(vhost="wire")
     config = directory / "nova_sched.conf"
     config.write_text(config_text(sections_for(directory, DEFAULT={"transport_url": url}, filter_scheduler=FILTERS)))
-    with (ServiceProcess(directory, "agent", "--config-file", str(config)),
-          ServiceProcess(directory, "scheduler", "--config-file", str(config),
-                         env={"PYTHONPATH": str(directory)}) as scheduler):
+    with (
+        ServiceProcess(directory, "agent", "--config-file", str(config)),
+        ServiceProcess(
+            directory, "scheduler", "--config-file", str(config), env={"PYTHONPATH": str(directory)}
+        ) as scheduler,
+    ):
         scheduler.wait_ready()
         nova = directory / "nova.conf"
         nova.write_text(config_text({"DEFAULT": {"transport_url": url, "rpc_response_timeout": SILENCE_MAX}}))
@@ -83,11 +88,11 @@ def hosts_of(selections):
 
 
 def test_one_instance(conductor):
-    (selection,), = selected(conductor, [new()], 2, OBJECTS)
+    ((selection,),) = selected(conductor, [new()], 2, OBJECTS)
     assert selection["class"] == "nova.objects.selection.Selection"
     assert selection["cell_uuid"] == CELL_UUID and selection["node"] == selection["host"]
     assert selection["limits"] == {}  # to_dict() raises where one of its fields is unset
-    allocations, = selection["allocation_request"]["allocations"].values()
+    (allocations,) = selection["allocation_request"]["allocations"].values()
     assert allocations == {"resources": {"VCPU": 2, "MEMORY_MB": 64, "DISK_GB": 1}}
     assert (selection["version"], selection["availability_zone"]) == ("1.36", "nova")
     # What the conductor hands on to older computes.
@@ -95,7 +100,7 @@ def test_one_instance(conductor):
 
 
 def test_alternates_are_other_hosts(conductor):
-    hosts, = hosts_of(selected(conductor, [new()], 1, ALTERNATES))
+    (hosts,) = hosts_of(selected(conductor, [new()], 1, ALTERNATES))
     assert len(hosts) == len(set(hosts)) == 3
 
 

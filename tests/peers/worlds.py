@@ -26,21 +26,33 @@ IMAGES = tuple(uuid_of(f"image{number}") for number in range(3))
 PROJECTS, FLAVORS = ("p1", "p2"), ("m1", "m2")
 #: What filters look for in the metadata of aggregates.
 METADATA = {
-    "ssd": ("true", "true,no", "no"), "filter_tenant_id": ("p1", "p1,p2", "p2"), "instance_type": ("m1", "m2, m1"),
-    "max_io_ops_per_host": ("2", "13", "x"), "max_instances_per_host": ("3", "9"),
+    "ssd": ("true", "true,no", "no"),
+    "filter_tenant_id": ("p1", "p1,p2", "p2"),
+    "instance_type": ("m1", "m2, m1"),
+    "max_io_ops_per_host": ("2", "13", "x"),
+    "max_instances_per_host": ("3", "9"),
     "os_distro": ("ubuntu", "rhel,ubuntu"),
 }
 EXTRA_SPECS = {
     "capabilities:hypervisor_version": (">= 7000000", "== 8002000"),
     "capabilities:hypervisor_type": ("QEMU", "<or> xen <or> QEMU"),
-    "capabilities:cpu_info:vendor": ("AMD",), "capabilities:io_workload": ("<= 2",), "ssd": ("true", "<in> t"),
-    "aggregate_instance_extra_specs:ssd": ("no", "s!= no"), "other:scope": ("1",),
+    "capabilities:cpu_info:vendor": ("AMD",),
+    "capabilities:io_workload": ("<= 2",),
+    "ssd": ("true", "<in> t"),
+    "aggregate_instance_extra_specs:ssd": ("no", "s!= no"),
+    "other:scope": ("1",),
 }
-QUERIES = ('[">=", "$free_ram_mb", 65536]', '["in", "$host", "h1", "h2", "h5"]', '["=", "$stats.io_workload", "0"]', "",
-           '["or", ["=", "$hypervisor_type", "QEMU"], ["not", [">", "$num_instances", 2]]]')
+QUERIES = (
+    '[">=", "$free_ram_mb", 65536]',
+    '["in", "$host", "h1", "h2", "h5"]',
+    '["=", "$stats.io_workload", "0"]',
+    "",
+    '["or", ["=", "$hypervisor_type", "QEMU"], ["not", [">", "$num_instances", 2]]]',
+)
 
 
 # --- what there is -------------------------------------------------------------------------------------------------
+
 
 def some(rng, choices, chance):
     """Some of the names, each with one of its values."""
@@ -49,11 +61,20 @@ def some(rng, choices, chance):
 
 def random_image(rng):
     """Properties of an image."""
-    return some(rng, {
-        "hw_architecture": ("x86_64", "aarch64"), "img_hv_type": ("kvm", "qemu"), "hw_vm_mode": ("hvm", "xen"),
-        "os_distro": ("ubuntu", "rhel"), "hw_disk_bus": ("virtio", "scsi"), "hw_cpu_max_cores": (2, 4),
-        "hw_boot_menu": (True, False), "os_require_quiesce": (True,),
-    }, 0.4)
+    return some(
+        rng,
+        {
+            "hw_architecture": ("x86_64", "aarch64"),
+            "img_hv_type": ("kvm", "qemu"),
+            "hw_vm_mode": ("hvm", "xen"),
+            "os_distro": ("ubuntu", "rhel"),
+            "hw_disk_bus": ("virtio", "scsi"),
+            "hw_cpu_max_cores": (2, 4),
+            "hw_boot_menu": (True, False),
+            "os_require_quiesce": (True,),
+        },
+        0.4,
+    )
 
 
 def random_host(rng, name, members, whole):
@@ -65,26 +86,43 @@ def random_host(rng, name, members, whole):
     members[:] = [member for member in members if member not in taken]
     large = 64 if whole else 1
     cells = numa_cases.random_cells(rng) if whole and rng.random() < 0.8 else []
-    pools = {(rng.choice([None, *(cell["id"] for cell in cells)]),
-              rng.choice(numa_cases.PRODUCTS)): rng.choice((1, 4, 60, 98, 120))
-             for _ in range(rng.choice((0, 0, 1, 2)))}
+    pools = {
+        (rng.choice([None, *(cell["id"] for cell in cells)]), rng.choice(numa_cases.PRODUCTS)): rng.choice(
+            (1, 4, 60, 98, 120)
+        )
+        for _ in range(rng.choice((0, 0, 1, 2)))
+    }
     return {
-        "name": name, "cell": uuid_of(rng.choice(CELLS)), "vcpus": rng.choice((2, 4, 8)) * large,
-        "ratio": rng.choice((1.0, 1.5, 16.0)), "ram": rng.choice((1024, 4096, 8192)) * large, "reserved": 512,
-        "disk": rng.choice((5, 50, 100)) * large, "instances": instances,
+        "name": name,
+        "cell": uuid_of(rng.choice(CELLS)),
+        "vcpus": rng.choice((2, 4, 8)) * large,
+        "ratio": rng.choice((1.0, 1.5, 16.0)),
+        "ram": rng.choice((1024, 4096, 8192)) * large,
+        "reserved": 512,
+        "disk": rng.choice((5, 50, 100)) * large,
+        "instances": instances,
         "each": {"VCPU": 1, "MEMORY_MB": rng.choice((256, 512)), "DISK_GB": rng.choice((1, 10))},
-        "type": rng.choice(("QEMU", "QEMU", "xen")), "version": rng.choice((0, 7000000, 8002000)),
+        "type": rng.choice(("QEMU", "QEMU", "xen")),
+        "version": rng.choice((0, 7000000, 8002000)),
         "ip": f"10.0.{rng.randrange(2)}.{rng.randrange(1, 250)}",
-        "cpu_info": rng.choice(("{}", '{"vendor": "AMD"}')), "stats": {"io_workload": rng.choice(("0", "3"))},
-        "supported": [[rng.choice(("x86_64", "aarch64")), rng.choice(("kvm", "qemu")), rng.choice(("hvm", "xen"))]
-                      for _ in range(rng.choice((0, 2, 4, 6)))],
-        "disabled": rng.random() < 0.1, "down": rng.random() < 0.1, "io": rng.choice((0, 0, 1, 3, 12)),
+        "cpu_info": rng.choice(("{}", '{"vendor": "AMD"}')),
+        "stats": {"io_workload": rng.choice(("0", "3"))},
+        "supported": [
+            [rng.choice(("x86_64", "aarch64")), rng.choice(("kvm", "qemu")), rng.choice(("hvm", "xen"))]
+            for _ in range(rng.choice((0, 2, 4, 6)))
+        ],
+        "disabled": rng.random() < 0.1,
+        "down": rng.random() < 0.1,
+        "io": rng.choice((0, 0, 1, 3, 12)),
         "failed": rng.choice((0, 0, 0, 1, 5)),
         "metrics": {metric: rng.randrange(-20, 100) for metric in METRICS if rng.random() < 0.8},
         # The first instance has what is used of the devices.
-        "numa": cells, "uses": numa_cases.random_uses(rng, cells, rng.randrange(3)) if cells and instances else [],
-        "pci": [[node, product, count, rng.randrange(count + 1) if instances else 0]
-                for (node, product), count in pools.items()],
+        "numa": cells,
+        "uses": numa_cases.random_uses(rng, cells, rng.randrange(3)) if cells and instances else [],
+        "pci": [
+            [node, product, count, rng.randrange(count + 1) if instances else 0]
+            for (node, product), count in pools.items()
+        ],
     }
 
 
@@ -93,18 +131,33 @@ def random_request(rng, hosts, whole):
     names = [host["name"] for host in hosts]
     running = [uuid for host in hosts for uuid, _ in host["instances"]] or [uuid_of("nobody")]
     request = {
-        "instance": uuid_of("new"), "image": rng.choice((None, random_image(rng), random_image(rng))), "group": None,
-        "cell": rng.choice((None, None, *map(uuid_of, CELLS))), "may_cross": rng.random() < 0.8,
-        "host": None, "ignore": None, "force": None, "extra_specs": {}, "image_id": rng.choice(IMAGES),
-        "project": rng.choice(PROJECTS), "flavor": rng.choice(FLAVORS), "hints": {}, "numa": None, "pci": [],
+        "instance": uuid_of("new"),
+        "image": rng.choice((None, random_image(rng), random_image(rng))),
+        "group": None,
+        "cell": rng.choice((None, None, *map(uuid_of, CELLS))),
+        "may_cross": rng.random() < 0.8,
+        "host": None,
+        "ignore": None,
+        "force": None,
+        "extra_specs": {},
+        "image_id": rng.choice(IMAGES),
+        "project": rng.choice(PROJECTS),
+        "flavor": rng.choice(FLAVORS),
+        "hints": {},
+        "numa": None,
+        "pci": [],
     }
     if rng.random() < 0.75:
         policy = rng.choice(("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"))
         members = [uuid_of(f"member{number}") for number in range(6)]
         request["group"] = {
-            "policy": policy, "members": members, "rules": {"max_server_per_host": rng.choice(("1", "2"))}
-            if policy == "anti-affinity" and rng.random() < 0.5 else {},
-            "hosts": [host["name"] for host in hosts if {uuid for uuid, _ in host["instances"]} & set(members)]}
+            "policy": policy,
+            "members": members,
+            "rules": {"max_server_per_host": rng.choice(("1", "2"))}
+            if policy == "anti-affinity" and rng.random() < 0.5
+            else {},
+            "hosts": [host["name"] for host in hosts if {uuid for uuid, _ in host["instances"]} & set(members)],
+        }
     if not whole:
         return request
     # Nova's NUMATopologyFilter falls over a request without one.
@@ -127,25 +180,35 @@ def random_request(rng, hosts, whole):
     if rng.random() < 0.2:
         request["numa"] = numa_cases.random_guest(rng, rng.choice((1, 1, 2)))
     if rng.random() < 0.2:
-        request["pci"] = [[rng.choice(numa_cases.PRODUCTS), rng.choice((1, 1, 2)),
-                           rng.choice(numa_cases.NUMA_POLICIES)]]
+        request["pci"] = [
+            [rng.choice(numa_cases.PRODUCTS), rng.choice((1, 1, 2)), rng.choice(numa_cases.NUMA_POLICIES)]
+        ]
     return request
 
 
 def random_aggregate(rng, name, hosts, whole):
     """An aggregate with multipliers of its own, some of which are no numbers."""
-    metadata = {one.key or one.option: rng.choice(("0", "-1", "2.5", " 1e3 ", "much", ""))
-                for one in BUILT_IN.values() if rng.random() < 0.3}
-    return {"name": name, "hosts": [host["name"] for host in hosts if rng.random() < 0.4],
-            "metadata": metadata | some(rng, METADATA, 0.1 if whole else 0.0)}
+    metadata = {
+        one.key or one.option: rng.choice(("0", "-1", "2.5", " 1e3 ", "much", ""))
+        for one in BUILT_IN.values()
+        if rng.random() < 0.3
+    }
+    return {
+        "name": name,
+        "hosts": [host["name"] for host in hosts if rng.random() < 0.4],
+        "metadata": metadata | some(rng, METADATA, 0.1 if whole else 0.0),
+    }
 
 
 def random_world(rng, hosts, requests, whole=False):
     """A world of some hosts and requests, for weighers only or for ``whole`` chains."""
     members = [uuid_of(f"member{number}") for number in range(6)]
     hosts = [random_host(rng, f"h{number}", members, whole) for number in range(hosts)]
-    return {"hosts": hosts, "requests": [random_request(rng, hosts, whole) for _ in range(requests)],
-            "aggregates": [random_aggregate(rng, f"a{number}", hosts, whole) for number in range(rng.randrange(4))]}
+    return {
+        "hosts": hosts,
+        "requests": [random_request(rng, hosts, whole) for _ in range(requests)],
+        "aggregates": [random_aggregate(rng, f"a{number}", hosts, whole) for number in range(rng.randrange(4))],
+    }
 
 
 def random_options(rng, weighers, filters):
@@ -154,57 +217,107 @@ def random_options(rng, weighers, filters):
     for name in weighers:
         one = BUILT_IN[name]
         (metrics if one.group == "metrics" else options)[one.option] = rng.choice(
-            (one.default_multiplier, 1.0, 2.5, 0.0, 1.0 if one.least == 0.0 else -1.0))
+            (one.default_multiplier, 1.0, 2.5, 0.0, 1.0 if one.least == 0.0 else -1.0)
+        )
     if "ImagePropertiesWeigher" in weighers:
         options["image_props_weight_setting"] = rng.choice(
-            ([], ["os_distro=2.0", "hw_disk_bus=-1"], ["hw_boot_menu=0", "img_hv_type=0.5"]))
+            ([], ["os_distro=2.0", "hw_disk_bus=-1"], ["hw_boot_menu=0", "img_hv_type=0.5"])
+        )
     if filters:
         options |= {
-            "max_io_ops_per_host": rng.choice((8, 3, 13)), "max_instances_per_host": rng.choice((50, 4)),
+            "max_io_ops_per_host": rng.choice((8, 3, 13)),
+            "max_instances_per_host": rng.choice((50, 4)),
             "isolated_hosts": rng.choice(([], [], ["h0", "h1", "gone"])),
             "isolated_images": rng.sample(IMAGES, rng.choice((0, 1))),
             "restrict_isolated_hosts_to_isolated_images": rng.random() < 0.5,
-            "image_properties_default_architecture": rng.choice((None, "x86_64"))}
+            "image_properties_default_architecture": rng.choice((None, "x86_64")),
+        }
     if filters or "MetricsWeigher" in weighers:
-        metrics |= {"weight_setting": [f"{metric}={rng.choice((1.0, -0.5, 0, 2))}" for metric in
-                                       rng.choices(METRICS, k=rng.choice((0, 1, 1, 2, 3)))],
-                    "required": rng.random() < 0.1, "weight_of_unavailable": rng.choice((-10000.0, 5.0))}
+        metrics |= {
+            "weight_setting": [
+                f"{metric}={rng.choice((1.0, -0.5, 0, 2))}"
+                for metric in rng.choices(METRICS, k=rng.choice((0, 1, 1, 2, 3)))
+            ],
+            "required": rng.random() < 0.1,
+            "weight_of_unavailable": rng.choice((-10000.0, 5.0)),
+        }
     return {"filter_scheduler": options, "metrics": metrics}
 
 
 # --- our side ------------------------------------------------------------------------------------------------------
 
+
 def said_of(host):
     """The HostReported of a host."""
     name = host["name"]
     root = uuid_of(name)
-    pools = tuple(events.PCIPool("8086", product, node, {"dev_type": "type-PCI"}, count)
-                  for node, product, count, _ in host["pci"])
-    guest = events.Guest(tuple(events.NUMAUse(**use) for use in host["uses"]), tuple(
-        events.PCIUse(digest.pool_key(pool), used, None) for pool, (*_, used) in zip(pools, host["pci"], strict=True)),
-        {})
+    pools = tuple(
+        events.PCIPool("8086", product, node, {"dev_type": "type-PCI"}, count)
+        for node, product, count, _ in host["pci"]
+    )
+    guest = events.Guest(
+        tuple(events.NUMAUse(**use) for use in host["uses"]),
+        tuple(
+            events.PCIUse(digest.pool_key(pool), used, None)
+            for pool, (*_, used) in zip(pools, host["pci"], strict=True)
+        ),
+        {},
+    )
     allocations = tuple(events.Allocation(root, key, amount) for key, amount in host["each"].items())
     consumers = []
     for uuid, image in host["instances"]:
-        consumers.append(events.Consumer(uuid, "p", allocations, None, pack(guest._replace(
-            image_properties=image_properties(objects.ImageMetaProps(**image))))))
+        consumers.append(
+            events.Consumer(
+                uuid,
+                "p",
+                allocations,
+                None,
+                pack(guest._replace(image_properties=image_properties(objects.ImageMetaProps(**image)))),
+            )
+        )
         guest = events.Guest((), (), {})
-    amounts = (inventory("VCPU", host["vcpus"], ratio=host["ratio"]),
-               inventory("MEMORY_MB", host["ram"], host["reserved"]), inventory("DISK_GB", host["disk"]))
-    tree = events.HostInventory(name, None, host["ip"], host["type"], host["version"], host["cpu_info"],
-                                tuple(map(tuple, host["supported"])), host["stats"],
-                                (events.Provider(root, name, -1, amounts, (), ()),),
-                                numa_cases.capacity_of(host["numa"]).cells, pools)
-    status = events.HostStatus(host["disabled"], None, host["down"], host["io"], host["failed"],
-                               {metric: float(value) for metric, value in host["metrics"].items()})
-    return events.HostReported(name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))),
-                               digest.consumers_digest(consumers))
+    amounts = (
+        inventory("VCPU", host["vcpus"], ratio=host["ratio"]),
+        inventory("MEMORY_MB", host["ram"], host["reserved"]),
+        inventory("DISK_GB", host["disk"]),
+    )
+    tree = events.HostInventory(
+        name,
+        None,
+        host["ip"],
+        host["type"],
+        host["version"],
+        host["cpu_info"],
+        tuple(map(tuple, host["supported"])),
+        host["stats"],
+        (events.Provider(root, name, -1, amounts, (), ()),),
+        numa_cases.capacity_of(host["numa"]).cells,
+        pools,
+    )
+    status = events.HostStatus(
+        host["disabled"],
+        None,
+        host["down"],
+        host["io"],
+        host["failed"],
+        {metric: float(value) for metric, value in host["metrics"].items()},
+    )
+    return events.HostReported(
+        name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))), digest.consumers_digest(consumers)
+    )
 
 
 def spec_of(request):
     """The RequestSpec of a request."""
-    spec = numa_cases.spec_of({"guest": request["numa"], "pci": request["pci"], "specs": request["extra_specs"],
-                               "image": request["image"] or {}, "networks": None})
+    spec = numa_cases.spec_of(
+        {
+            "guest": request["numa"],
+            "pci": request["pci"],
+            "specs": request["extra_specs"],
+            "image": request["image"] or {},
+            "networks": None,
+        }
+    )
     spec.flavor.name, spec.project_id, spec.instance_uuid = request["flavor"], request["project"], request["instance"]
     if request["image"] is None:
         spec.image = None
@@ -213,9 +326,13 @@ def spec_of(request):
     spec.ignore_hosts, spec.force_hosts, spec.scheduler_hints = request["ignore"], request["force"], request["hints"]
     if request["group"] is not None:
         group = request["group"]
-        spec.instance_group = objects.InstanceGroup(uuid=uuid_of("group"), policy=group["policy"],
-                                                    members=group["members"], hosts=group["hosts"],
-                                                    _rules=group["rules"])
+        spec.instance_group = objects.InstanceGroup(
+            uuid=uuid_of("group"),
+            policy=group["policy"],
+            members=group["members"],
+            hosts=group["hosts"],
+            _rules=group["rules"],
+        )
     if request["cell"] is not None or request["host"] is not None:
         spec.requested_destination = objects.Destination(allow_cross_cell_move=request["may_cross"])
         if request["cell"] is not None:
@@ -227,12 +344,17 @@ def spec_of(request):
 
 def policy_of(question):
     """The policy of a question."""
-    weighed = tuple((name, float(question["options"][BUILT_IN[name].group][BUILT_IN[name].option]))
-                    for name in question["weighers"])
-    options = {name: value for name, value in question["options"]["filter_scheduler"].items()
-               if name not in _MULTIPLIERS}
-    options |= {f"metrics_{name}": value
-                for name, value in question["options"]["metrics"].items() if name != "weight_multiplier"}
+    weighed = tuple(
+        (name, float(question["options"][BUILT_IN[name].group][BUILT_IN[name].option])) for name in question["weighers"]
+    )
+    options = {
+        name: value for name, value in question["options"]["filter_scheduler"].items() if name not in _MULTIPLIERS
+    }
+    options |= {
+        f"metrics_{name}": value
+        for name, value in question["options"]["metrics"].items()
+        if name != "weight_multiplier"
+    }
     for name, value in options.items():
         if isinstance(value, list):
             options[name] = tuple(map(_weight, value)) if name.endswith("weight_setting") else tuple(value)
@@ -255,23 +377,31 @@ class World:
         cells = {}
         for host in world["hosts"]:
             cells.setdefault(host["cell"], []).append((f"compute_agent/{host['name']}", said_of(host)))
-        zero = [("scheduler/s", events.AggregateUpdated(uuid_of(one["name"]), one["name"], tuple(one["hosts"]),
-                                                        one["metadata"]))
-                for one in world["aggregates"]]
+        zero = [
+            (
+                "scheduler/s",
+                events.AggregateUpdated(uuid_of(one["name"]), one["name"], tuple(one["hosts"]), one["metadata"]),
+            )
+            for one in world["aggregates"]
+        ]
         self.projections = [fold(cell, said, self.table) for cell, said in {**cells, "cell0": zero}.items()]
         self.requests = []
         for request in world["requests"]:
             asked = request_from(spec_of(request), "req-1")
-            self.requests.append((asked, Scope(self.table, self.projections, InFlight(self.table), asked,
-                                               request["instance"])))
+            self.requests.append(
+                (asked, Scope(self.table, self.projections, InFlight(self.table), asked, request["instance"]))
+            )
 
     def answer(self, question):
         """Name -> score of the hosts that pass; None where a metric that is required is missing, or would be if its
         weigher were not turned off."""
         request, scope = self.requests[question["request"]]
         policy = policy_of(question)
-        rows = self.rows(question["hosts"]) if question["filters"] is None else FilterChain(
-            self.table, policy).run(request, scope).rows
+        rows = (
+            self.rows(question["hosts"])
+            if question["filters"] is None
+            else FilterChain(self.table, policy).run(request, scope).rows
+        )
         scores, parts = weigh(self.table, rows, request, scope, policy)
         if any(np.isnan(part.raw).any() for part in parts) or self._off(rows, request, policy):
             return None
@@ -295,6 +425,7 @@ class World:
 
 
 # --- both ----------------------------------------------------------------------------------------------------------
+
 
 def differs(question, novas, ours):
     """How two answers differ, in words; None where they do not. Scores are equal but for the rounding of their sums."""
@@ -332,8 +463,15 @@ def compared(nova, world, questions):
 
 def smallest(nova, world, question, difference):
     """The smallest case that shows the same difference, and both answers to it."""
+
     def found(case):
         return next(compared(nova, case["world"], [case["question"]]))
-    case = shrink({"world": {**world, "requests": [world["requests"][question["request"]]]},
-                   "question": {**question, "request": 0}}, lambda case: found(case)[3] == difference)
+
+    case = shrink(
+        {
+            "world": {**world, "requests": [world["requests"][question["request"]]]},
+            "question": {**question, "request": 0},
+        },
+        lambda case: found(case)[3] == difference,
+    )
     return case, found(case)[1:]

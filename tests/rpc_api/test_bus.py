@@ -50,11 +50,15 @@ class Endpoint:
         return self.silent
 
     def fail(self, context, fault, text):
-        raise {"no_valid_host": lambda: NoValidHost(reason=text),
-               "unavailable": lambda: ServiceUnavailable(reason=text),
-               "no_host_found": lambda: errors.NoHostFound(text, "s"),
-               "gap": lambda: errors.PositionTruncated(text), "usage": lambda: errors.UsageError(text),
-               "no_answer": lambda: NoAnswer(text), "own": lambda: ZeroDivisionError(text)}[fault]()
+        raise {
+            "no_valid_host": lambda: NoValidHost(reason=text),
+            "unavailable": lambda: ServiceUnavailable(reason=text),
+            "no_host_found": lambda: errors.NoHostFound(text, "s"),
+            "gap": lambda: errors.PositionTruncated(text),
+            "usage": lambda: errors.UsageError(text),
+            "no_answer": lambda: NoAnswer(text),
+            "own": lambda: ZeroDivisionError(text),
+        }[fault]()
 
     def note(self, context, value):
         self.seen.append((context, value))
@@ -93,9 +97,18 @@ class BusContract:
     def client(self, bus, topic, endpoint):
         return bus.client(topic, VERSION)
 
-    @pytest.mark.parametrize("value", [
-        "text", None, 7, [1, {"a": [None, True]}], ALLOCATION, [ALLOCATION],
-        messages.BuildOutcome("11111111-aaaa-4aaa-8aaa-000000000001", messages.BUILT, "h", (ALLOCATION,), 1, "")])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "text",
+            None,
+            7,
+            [1, {"a": [None, True]}],
+            ALLOCATION,
+            [ALLOCATION],
+            messages.BuildOutcome("11111111-aaaa-4aaa-8aaa-000000000001", messages.BUILT, "h", (ALLOCATION,), 1, ""),
+        ],
+    )
     def test_values_arrive_equal(self, client, value):
         assert client.call(CONTEXT, "echo", value=value, timeout=ANSWER_SECONDS_MAX) == value
 
@@ -114,18 +127,27 @@ class BusContract:
         assert client.call(CONTEXT, "later", value=[3], timeout=ANSWER_SECONDS_MAX) == [3]
         assert client.call_async(CONTEXT, "later", value=[4]).result(ANSWER_SECONDS_MAX) == [4]
 
-    @pytest.mark.parametrize("fault, expected", [
-        ("no_valid_host", NoValidHost), ("unavailable", ServiceUnavailable),
-        ("no_host_found", errors.NoHostFound), ("gap", errors.PositionTruncated),
-        ("usage", errors.UsageError), ("no_answer", NoAnswer), ("own", errors.NovaSchedError)])
+    @pytest.mark.parametrize(
+        "fault, expected",
+        [
+            ("no_valid_host", NoValidHost),
+            ("unavailable", ServiceUnavailable),
+            ("no_host_found", errors.NoHostFound),
+            ("gap", errors.PositionTruncated),
+            ("usage", errors.UsageError),
+            ("no_answer", NoAnswer),
+            ("own", errors.NovaSchedError),
+        ],
+    )
     def test_errors_arrive_as_their_class(self, client, fault, expected, caplog):
         with caplog.at_level(logging.INFO), pytest.raises(expected) as met:
             client.call(CONTEXT, "fail", fault=fault, text="because", timeout=ANSWER_SECONDS_MAX)
         assert type(met.value) is expected
         assert "because" in str(met.value) and "Traceback" not in str(met.value) and "\n" not in str(met.value)
         assert [record for record in caplog.records if record.exc_info] == []
-        assert [record.levelname for record in caplog.records
-                if record.levelno >= logging.ERROR] == (["ERROR"] if fault == "own" else [])
+        assert [record.levelname for record in caplog.records if record.levelno >= logging.ERROR] == (
+            ["ERROR"] if fault == "own" else []
+        )
 
     def test_an_error_of_call_async_is_in_its_future(self, client):
         asked = client.call_async(CONTEXT, "fail", fault="no_valid_host", text="full")
@@ -154,7 +176,9 @@ class BusContract:
         server = bus.serve(topic, "two", [other], VERSION)
         try:
             assert [client.call(CONTEXT, "who", server=one, timeout=ANSWER_SECONDS_MAX) for one in ("two", "one")] == [
-                "two", "one"]
+                "two",
+                "one",
+            ]
             client.cast(CONTEXT, "note", fanout=True, value="all")
             for one in (endpoint, other):
                 assert one.heard.acquire(timeout=ANSWER_SECONDS_MAX)
@@ -180,7 +204,6 @@ class BusContract:
         stopping.join(ANSWER_SECONDS_MAX)
         assert not stopping.is_alive()
 
-
     def test_calls_that_come_while_one_server_stops_go_to_another(self, bus, topic):
         busy, other = Endpoint("busy"), Endpoint("other")
         stopping_server = bus.serve(topic, "busy", [busy], VERSION)
@@ -202,7 +225,6 @@ class BusContract:
 
 
 class TestLocalBus(BusContract):
-
     @pytest.fixture
     def bus(self):
         bus = LocalBus()
@@ -211,7 +233,6 @@ class TestLocalBus(BusContract):
 
 
 class TestFake(BusContract):
-
     NOTICES_NOBODY = False
 
     @pytest.fixture
@@ -230,7 +251,6 @@ def rabbit_bus(rabbit_server):
 
 @pytest.mark.rabbit
 class TestRabbit(BusContract):
-
     @pytest.fixture
     def bus(self, rabbit_bus):
         return rabbit_bus
@@ -287,14 +307,19 @@ def test_a_broker_that_is_away():
         MessagingBus(conf_of(), "rabbit://u:secret@127.0.0.1:1/", "test").check()
 
 
-@pytest.mark.parametrize("url, said", [
-    ("carrier-pigeon://coop/", "carrier-pigeon"), ("rabbit//", "has no scheme"),
-    ("rabbit://u:secret@h:port/", "a host or port in it is not one"),
-    ("rabbit://u:12#secret@h/", "percent-encoded"), ("rabbit://u:12/secret@h/", "percent-encoded"),
-    ("rabbit://u:secret@h/?stream=s", "the option 'stream', wanted options of .oslo_messaging_rabbit"),
-    ("rabbit://u:secret@h/?heartbeat_rate=secret", "an option in it has a wrong value"),
-    ("rabbits://u:secret@h/", "rabbits"),
-])
+@pytest.mark.parametrize(
+    "url, said",
+    [
+        ("carrier-pigeon://coop/", "carrier-pigeon"),
+        ("rabbit//", "has no scheme"),
+        ("rabbit://u:secret@h:port/", "a host or port in it is not one"),
+        ("rabbit://u:12#secret@h/", "percent-encoded"),
+        ("rabbit://u:12/secret@h/", "percent-encoded"),
+        ("rabbit://u:secret@h/?stream=s", "the option 'stream', wanted options of .oslo_messaging_rabbit"),
+        ("rabbit://u:secret@h/?heartbeat_rate=secret", "an option in it has a wrong value"),
+        ("rabbits://u:secret@h/", "rabbits"),
+    ],
+)
 def test_a_transport_url_that_cannot_be_used(url, said):
     with pytest.raises(errors.UsageError, match=f"{said}.*mend transport_url") as met:
         MessagingBus(conf_of(), url, "test")
@@ -304,7 +329,10 @@ def test_a_transport_url_that_cannot_be_used(url, said):
 def test_brokers_of_a_transport_url_without_a_user_have_that_of_the_first():
     bus = MessagingBus(conf_of(), "rabbit://u:p@a:1,b:2,[::1]:3/v", "test")
     assert [(one.hostname, one.port, one.username, one.password) for one in bus._url.hosts] == [
-        ("a", 1, "u", "p"), ("b", 2, "u", "p"), ("::1", 3, "u", "p")]
+        ("a", 1, "u", "p"),
+        ("b", 2, "u", "p"),
+        ("::1", 3, "u", "p"),
+    ]
     assert bus._url.virtual_host == "v"
 
 

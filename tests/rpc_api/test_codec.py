@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from oslo_versionedobjects import fields
 
 from rpc_api import codec, errors, events
-from rpc_api.codec import (FORMAT, MAX_EVENT_BYTES, MAX_EVENTS_A_RECORD, MAX_NAME, MAX_RAW_BYTES, DecodedRecord,
-                           SetAside, decode_record, encode_events, encode_record, encode_records)
+from rpc_api.codec import (
+    FORMAT,
+    MAX_EVENT_BYTES,
+    MAX_EVENTS_A_RECORD,
+    MAX_NAME,
+    MAX_RAW_BYTES,
+    DecodedRecord,
+    SetAside,
+    decode_record,
+    encode_events,
+    encode_record,
+    encode_records,
+)
 from rpc_api.events import schema
 from rpc_api.log.port import MAX_RECORD_BYTES
 from tests import drawn
@@ -130,8 +141,10 @@ def test_broken_events(name):
 
 # --- limits --------------------------------------------------------------------------------------------------------
 
+
 def sized(size):
     """A HostReported event whose bytes are ``size``."""
+
     def event(inventory):
         return codec.make_event(report("host", inventory=inventory), "compute_agent/host", 5, 1, AT_NS)
 
@@ -181,9 +194,11 @@ def test_a_batch_that_does_not_fit_one_record_is_refused():
 
 # --- versions ------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def two_versions(monkeypatch):
     """``HostSeen`` 1.0 as it is and a 1.1 of it, each as this process's own when it is asked for."""
+
     def use(version):
         its_fields = {"host": fields.StringField()}
         if version == "1.1":
@@ -192,6 +207,7 @@ def two_versions(monkeypatch):
         monkeypatch.setitem(schema.TABLE, "HostSeen", cls)
         monkeypatch.setitem(events.EVENTS, "HostSeen", schema.register(cls))
         return cls.Frozen
+
     return use
 
 
@@ -208,10 +224,13 @@ def test_an_older_process_sets_the_newer_version_aside(two_versions):
     two_versions("1.0")
     (aside,) = decode_record(payload).events
     assert (aside.code, aside.reason) == (
-        "newer-version", "HostSeen 1.1 is newer than this process, which knows 1.0; upgrade nova_sched here")
+        "newer-version",
+        "HostSeen 1.1 is newer than this process, which knows 1.0; upgrade nova_sched here",
+    )
 
 
 # --- anything ------------------------------------------------------------------------------------------------------
+
 
 def assert_total(payload):
     record = decode_record(payload)
@@ -229,9 +248,15 @@ def test_any_bytes(payload):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats() | st.text(max_size=5)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
     | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=15)
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=15,
+)
 
 
 @given(st.lists(JSON, max_size=4))
@@ -252,17 +277,18 @@ def test_mutated_records(data, at, mutation):
     at %= len(payload)
     assert_total(payload[:at])
     assert_total(payload[:at] + mutation + payload[at:])
-    assert_total(payload[:at] + mutation + payload[at + len(mutation):])
+    assert_total(payload[:at] + mutation + payload[at + len(mutation) :])
 
 
 BOMBS = {
-    "arrays that say they are long, one in the other":
-        (b"\xdd\x00\x0f\xff\x00" * 1000).ljust(MAX_RECORD_BYTES, b"\xc0"),
+    "arrays that say they are long, one in the other": (b"\xdd\x00\x0f\xff\x00" * 1000).ljust(
+        MAX_RECORD_BYTES, b"\xc0"
+    ),
     "maps that say they are long": (b"\xdf\x00\x07\xff\x00" + b"\xa1a") * 900,
     "empty maps": b"\x93\x01\xa1e\xdd\x00\x00\x27\x10" + b"\x80" * 10_000,
-    "a million empty maps": b"\x93\x01\xa1e\xdd\x00\x0f\xff\x00" + b"\x80" * 0xfff00,
-    "half a million strings": b"\x93\x01\xa1e\xdd\x00\x07\xff\x00" + b"\xa1x" * 0x7ff00,
-    "numbers": b"\x93\x01\xa1e\xdd\x00\x01\xc0\x00" + b"\xcf\x10\x20\x30\x40\x50\x60\x70\x80" * 0x1c000,
+    "a million empty maps": b"\x93\x01\xa1e\xdd\x00\x0f\xff\x00" + b"\x80" * 0xFFF00,
+    "half a million strings": b"\x93\x01\xa1e\xdd\x00\x07\xff\x00" + b"\xa1x" * 0x7FF00,
+    "numbers": b"\x93\x01\xa1e\xdd\x00\x01\xc0\x00" + b"\xcf\x10\x20\x30\x40\x50\x60\x70\x80" * 0x1C000,
     "noise": random.Random(1).randbytes(MAX_RECORD_BYTES),
 }
 

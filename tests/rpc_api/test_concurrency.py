@@ -21,8 +21,10 @@ def nothing_dies_outside():
 @pytest.fixture
 def no_threads(monkeypatch):
     """The system gives no thread from now on."""
+
     def refuse(self):
         raise RuntimeError("can't start new thread")
+
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
@@ -33,6 +35,7 @@ def test_a_pool_works_with_the_threads_that_it_has(monkeypatch):
 
     def refuse(self):
         raise RuntimeError("can't start new thread")
+
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         others = [pool.submit(int, number) for number in range(20)]
@@ -65,11 +68,13 @@ def test_a_pool_that_is_shut_down_does_what_was_submitted():
     assert asked[1].result(PATIENCE) == 7 and pool.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("of its own"), MemoryError(), SystemExit()],
-                         ids=["an error", "no memory", "an exit"])
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("of its own"), MemoryError(), SystemExit()], ids=["an error", "no memory", "an exit"]
+)
 def test_a_vital_thread_that_dies_is_the_death_of_the_process(fault):
     def run():
         raise fault
+
     thread = vital_thread(run, "heart")
     thread.start()
     thread.join(PATIENCE)

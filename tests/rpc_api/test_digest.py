@@ -28,7 +28,8 @@ def test_the_order_of_allocations_does_not_matter():
 
 def test_plain_arrays_hash_as_frozen_records_do():
     assert consumer_hash(ONE.instance_uuid, [list(one) for one in ONE.allocations]) == consumer_hash(
-        ONE.instance_uuid, ONE.allocations)
+        ONE.instance_uuid, ONE.allocations
+    )
 
 
 def test_nobody_is_zero():
@@ -36,7 +37,10 @@ def test_nobody_is_zero():
 
 
 CHANGES = [
-    [ONE], [TWO], [ONE, TWO, TWO], [],
+    [ONE],
+    [TWO],
+    [ONE, TWO, TWO],
+    [],
     [ONE, TWO._replace(instance_uuid=uuid_of("vm-4"))],
     [ONE, TWO._replace(allocations=())],
     [ONE, TWO._replace(allocations=(of("host", 3), of("host", 512, "MEMORY_MB")))],
@@ -64,9 +68,16 @@ def test_one_more_is_one_step(consumers, more):
 
 
 HOST_CHANGES = [
-    (2, status(), 3), (1, status(disabled=True), 3), (1, status(num_io_ops=1), 3), (1, status(), 4),
-    (1, status(metrics={"a": 1.0}), 3), (1, status(metrics={"a": 2.0}), 3), (1, status(metrics={"b": 1.0}), 3),
-    (1, status(forced_down=True), 3), (1, status(failed_builds=1), 3), (3, status(), 1),
+    (2, status(), 3),
+    (1, status(disabled=True), 3),
+    (1, status(num_io_ops=1), 3),
+    (1, status(), 4),
+    (1, status(metrics={"a": 1.0}), 3),
+    (1, status(metrics={"a": 2.0}), 3),
+    (1, status(metrics={"b": 1.0}), 3),
+    (1, status(forced_down=True), 3),
+    (1, status(failed_builds=1), 3),
+    (3, status(), 1),
 ]
 
 
@@ -82,8 +93,9 @@ def test_the_status_has_the_digest_that_it_has_after_it_travelled(said):
     assert host_digest(1, read.data.status, 3) == host_digest(1, said, 3)
 
 
-@pytest.mark.parametrize("one, other", [({"a": 1}, {"a": 1.0}), ({"a": -0.0}, {"a": 0.0}),
-                                        ({"a": 1.0, "b": 2.0}, {"b": 2.0, "a": 1.0})])
+@pytest.mark.parametrize(
+    "one, other", [({"a": 1}, {"a": 1.0}), ({"a": -0.0}, {"a": 0.0}), ({"a": 1.0, "b": 2.0}, {"b": 2.0, "a": 1.0})]
+)
 def test_equal_metrics_have_one_digest(one, other):
     assert host_digest(1, status(metrics=one), 3) == host_digest(1, status(metrics=other), 3)
 

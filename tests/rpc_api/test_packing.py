@@ -12,8 +12,10 @@ from rpc_api.packing import pack, unpack
 from tests import builders
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner), max_leaves=20)
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
 
 
 @given(VALUES)
@@ -45,7 +47,14 @@ def test_same_bytes(one, other):
 
 
 DIFFERENT = [
-    (1, 1.0), (1, True), ("a", b"a"), ((), {}), ((1, (2,)), (1, 2)), ("", None), ({"a": 1}, {"a": 2}), (0.0, -0.0),
+    (1, 1.0),
+    (1, True),
+    ("a", b"a"),
+    ((), {}),
+    ((1, (2,)), (1, 2)),
+    ("", None),
+    ({"a": 1}, {"a": 2}),
+    (0.0, -0.0),
 ]
 
 
@@ -55,7 +64,14 @@ def test_different_bytes(one, other):
 
 
 BROKEN = [
-    b"", b"\xc1", b"\x91", b"\x00\x00", b"\xa1\xff", b"\x81\x01\x01", b"\x91" * 5000, b"\xdd\xff\xff\xff\xff",
+    b"",
+    b"\xc1",
+    b"\x91",
+    b"\x00\x00",
+    b"\xa1\xff",
+    b"\x81\x01\x01",
+    b"\x91" * 5000,
+    b"\xdd\xff\xff\xff\xff",
     b"\xc7\x03\xff\x00\x00\x00",
 ]
 
@@ -71,9 +87,18 @@ def test_arrays_are_tuples():
 
 
 def test_bytes_do_not_depend_on_the_hash_seed():
-    script = ("from rpc_api.packing import pack\n"
-              "print(pack({name: {part: 1 for part in {'x', 'y', 'z', 'é'}} for name in {'a', 'b', 'c', 'd'}}).hex())")
-    seen = {subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60,
-                           env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": ":".join(sys.path)}).stdout
-            for seed in range(4)}
+    script = (
+        "from rpc_api.packing import pack\n"
+        "print(pack({name: {part: 1 for part in {'x', 'y', 'z', 'é'}} for name in {'a', 'b', 'c', 'd'}}).hex())"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            capture_output=True,
+            timeout=60,
+            env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": ":".join(sys.path)},
+        ).stdout
+        for seed in range(4)
+    }
     assert len(seen) == 1

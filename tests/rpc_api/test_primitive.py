@@ -36,14 +36,17 @@ def test_the_short_way_is_the_long_way(name, data):
 ANSWER = messages.BuildAnswer(True, "")
 
 
-@pytest.mark.parametrize("change, fault", [
-    ({NAME: "Nothing"}, errors.UnknownSchema),
-    ({VERSION: "1.9"}, errors.UnknownSchema),
-    ({VERSION: "2.0"}, errors.UnknownSchema),
-    ({DATA: None}, errors.InvalidEvent),
-    ({DATA: {"started": 1, "reason": ""}}, errors.InvalidEvent),
-    ({DATA: {"started": True}}, errors.InvalidEvent),
-])
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({NAME: "Nothing"}, errors.UnknownSchema),
+        ({VERSION: "1.9"}, errors.UnknownSchema),
+        ({VERSION: "2.0"}, errors.UnknownSchema),
+        ({DATA: None}, errors.InvalidEvent),
+        ({DATA: {"started": 1, "reason": ""}}, errors.InvalidEvent),
+        ({DATA: {"started": True}}, errors.InvalidEvent),
+    ],
+)
 def test_what_is_wrong_is_said(change, fault):
     with pytest.raises(fault):
         from_primitive({**to_primitive(ANSWER), **change})

@@ -33,15 +33,20 @@ def failing(times, fault):
         if next(left, None) is not None:
             raise fault
         return "done"
+
     return function
 
 
 def test_what_passes_is_waited_for_and_said_once(clock, caplog):
     with caplog.at_level(logging.INFO):
-        found = until_it_passes("a test waits", failing(4, errors.LogUnavailable("away")), clock=clock,
-                                pause=clock.pause)
+        found = until_it_passes(
+            "a test waits", failing(4, errors.LogUnavailable("away")), clock=clock, pause=clock.pause
+        )
     assert found == "done"
-    assert [record.getMessage() for record in caplog.records] == ["a test waits: away", "a test waits: no longer, after 3.0 s"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a test waits: away",
+        "a test waits: no longer, after 3.0 s",
+    ]
     assert clock.now == pytest.approx(0.2 + 0.4 + 0.8 + 1.6)
 
 
@@ -49,12 +54,15 @@ def test_pauses_grow_to_a_bound_and_the_line_is_repeated_rarely(clock, caplog):
     until_it_passes("a test waits", failing(100, errors.LogUnavailable("away")), clock=clock, pause=clock.pause)
     warned = [record for record in caplog.records if "away" in record.getMessage()]
     assert clock.now < 100 * waiting.LONGEST_PAUSE
-    assert len(warned) == 1 + clock.now // (waiting.REPEAT + waiting.LONGEST_PAUSE) or len(warned) == \
-        1 + clock.now // waiting.REPEAT
+    assert (
+        len(warned) == 1 + clock.now // (waiting.REPEAT + waiting.LONGEST_PAUSE)
+        or len(warned) == 1 + clock.now // waiting.REPEAT
+    )
 
 
-@pytest.mark.parametrize("fault", [errors.LogRefused("no"), errors.LogForbidden("no"), errors.UsageError("no"),
-                                   errors.NameTaken("no")])
+@pytest.mark.parametrize(
+    "fault", [errors.LogRefused("no"), errors.LogForbidden("no"), errors.UsageError("no"), errors.NameTaken("no")]
+)
 def test_what_lasts_is_raised_at_once(clock, fault, caplog):
     with pytest.raises(type(fault)):
         until_it_passes("a test waits", failing(1, fault), clock=clock, pause=clock.pause)

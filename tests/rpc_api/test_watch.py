@@ -30,8 +30,10 @@ ASKED = [
     ([NOBODY], [(0, LOST.format("10 s", NOBODY))]),
     ([NOBODY, NOBODY, NOBODY], [(0, LOST.format("10 s", NOBODY))]),
     ([NOBODY, None], [(0, LOST.format("10 s", NOBODY)), (1, "peers answers again, after 20 s")]),
-    ([None, NOBODY, None, NOBODY], [(1, LOST.format("10 s", NOBODY)), (2, "peers answers again, after 20 s"),
-                                    (3, LOST.format("10 s", NOBODY))]),
+    (
+        [None, NOBODY, None, NOBODY],
+        [(1, LOST.format("10 s", NOBODY)), (2, "peers answers again, after 20 s"), (3, LOST.format("10 s", NOBODY))],
+    ),
     # One that has much to do may miss a question, or two.
     ([SLOW, SLOW, None, SLOW, SLOW], []),
     ([SLOW, SLOW, SLOW, SLOW], [(2, LOST.format("30 s", SLOW))]),
@@ -47,6 +49,7 @@ def test_what_is_logged(caplog, answers, said):
     def ping(timeout):
         if answers[0] is not None:
             raise answers[0]
+
     watch = Watch(ping, "peers", "nothing works", 10.0, clock)
     for number in range(len(answers)):
         clock.seconds += 10.0
@@ -103,10 +106,24 @@ def test_every_service_answers(endpoint):
             api.ping(1.0)
 
 
-@pytest.mark.parametrize("seconds, text", [
-    (0.04, "0.0 s"), (-1, "0.0 s"), (3.21, "3.2 s"), (9.99, "10.0 s"), (10, "10 s"), (119.4, "119 s"),
-    (120, "2 min"), (1510, "25 min 10 s"),
-    (7199, "119 min 59 s"), (7200, "2 h"), (10_920, "3 h 2 min"), (172_799, "47 h 59 min"), (172_800, "2 d"),
-    (190_900, "2 d 5 h")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.04, "0.0 s"),
+        (-1, "0.0 s"),
+        (3.21, "3.2 s"),
+        (9.99, "10.0 s"),
+        (10, "10 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (1510, "25 min 10 s"),
+        (7199, "119 min 59 s"),
+        (7200, "2 h"),
+        (10_920, "3 h 2 min"),
+        (172_799, "47 h 59 min"),
+        (172_800, "2 d"),
+        (190_900, "2 d 5 h"),
+    ],
+)
 def test_durations(seconds, text):
     assert spelled(seconds) == text

@@ -21,8 +21,11 @@ CELL_UUID = "11111111-aaaa-4aaa-8aaa-000000000001"
 def config_text(sections: dict) -> str:
     """The text of a configuration file: section -> option -> value; a value of None leaves the option out."""
     return "\n".join(
-        line for section, options in sections.items() if options is not None
-        for line in (f"[{section}]", *(f"{name} = {value}" for name, value in options.items() if value is not None)))
+        line
+        for section, options in sections.items()
+        if options is not None
+        for line in (f"[{section}]", *(f"{name} = {value}" for name, value in options.items() if value is not None))
+    )
 
 
 def sections_for(directory: Path, **changes) -> dict:
@@ -31,8 +34,15 @@ def sections_for(directory: Path, **changes) -> dict:
         "DEFAULT": {"transport_url": "fake://", "graceful_shutdown_timeout": 20},
         "cells": {"cell0_log": f"sqlite:///{directory}/cell0.db", "enabled": "cell1"},
         "cell:cell1": {"log": f"sqlite:///{directory}/cell1.db", "uuid": CELL_UUID},
-        "compute_agent": {"driver": "simulated", "host": "sim", "report_interval": 0.2, "simulated_hosts": 3,
-                          "simulated_vcpus": 8, "simulated_memory_mb": 8192, "simulated_disk_gb": 100},
+        "compute_agent": {
+            "driver": "simulated",
+            "host": "sim",
+            "report_interval": 0.2,
+            "simulated_hosts": 3,
+            "simulated_vcpus": 8,
+            "simulated_memory_mb": 8192,
+            "simulated_disk_gb": 100,
+        },
         "conductor": {"name": "cond"},
         "scheduler": {"name": "sched"},
     }
@@ -44,8 +54,14 @@ def sections_for(directory: Path, **changes) -> dict:
 
 def run(service: str, *args: str, env=None) -> subprocess.CompletedProcess:
     """Run a service that is expected to end by itself."""
-    return subprocess.run([sys.executable, "-m", MODULES[service], *args], capture_output=True, text=True,
-                          timeout=START_SECONDS_MAX, cwd=ROOT, env={**os.environ, **(env or {})})
+    return subprocess.run(
+        [sys.executable, "-m", MODULES[service], *args],
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS_MAX,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+    )
 
 
 class ServiceProcess:
@@ -56,8 +72,13 @@ class ServiceProcess:
         self._out = directory / f"{service}-{os.urandom(3).hex()}"
         self._files = [open(self._out.with_suffix(end), "wb") for end in (".out", ".err")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", MODULES[service], *args], stdin=subprocess.DEVNULL, stdout=self._files[0],
-            stderr=self._files[1], cwd=ROOT, env={**os.environ, **(env or {})})
+            [sys.executable, "-m", MODULES[service], *args],
+            stdin=subprocess.DEVNULL,
+            stdout=self._files[0],
+            stderr=self._files[1],
+            cwd=ROOT,
+            env={**os.environ, **(env or {})},
+        )
 
     def __enter__(self):
         return self
@@ -79,12 +100,14 @@ class ServiceProcess:
 
     def wait_for(self, pattern: str, count: int = 1) -> re.Match:
         """Wait until stderr has ``count`` matches of a pattern; returns the last of them."""
+
         def found():
             matches = list(re.finditer(pattern, self.stderr))
             if len(matches) >= count:
                 return matches[count - 1]
             assert self.process.poll() is None, f"{self.service} ended with {self.process.returncode}: {self.stderr}"
             return None
+
         try:
             return wait_until(found, START_SECONDS_MAX, f"{self.service} did not say {pattern!r}")
         except ServerFailed as failed:
@@ -103,6 +126,7 @@ class ServiceProcess:
             assert self.process.poll() is None, f"{self.service} ended with {self.process.returncode}: {self.stderr}"
             report = re.search(rf"==== +{TITLE} +====.*", self.stderr[begin:], re.DOTALL)
             return report and report.group() if report and report.group().endswith("\n") else None
+
         return wait_until(made, START_SECONDS_MAX, f"{self.service} made no report")
 
     def send(self, number: int) -> None:

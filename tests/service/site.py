@@ -28,22 +28,38 @@ class Site:
 
     def __init__(self, name, *filters, **running):
         self.name = f"{name}-{next(_NUMBERS)}"
-        node = events.HostNUMACell(0, 0, (), CPUS, tuple((cpu,) for cpu in CPUS), 2**20,
-                                   (events.HostPages(4, 2**28, 0),))
-        said = [report(host, *running.get(host, ()), inventory=tree(
-            host, provider(f"{host} port", inventory_of("CUSTOM_PORT", LARGE), parent=0), inventories=(
-                inventory_of("VCPU", LARGE), inventory_of("PCPU", LARGE), inventory_of("MEMORY_MB", LARGE),
-                inventory_of("DISK_GB", LARGE)), supported_instances=(("x86_64", "kvm", "hvm"),),
-            numa_cells=(node,), pci_pools=(pool(2**20, numa_node=0),)))
-            for host in ("a", "b")]
+        node = events.HostNUMACell(
+            0, 0, (), CPUS, tuple((cpu,) for cpu in CPUS), 2**20, (events.HostPages(4, 2**28, 0),)
+        )
+        said = [
+            report(
+                host,
+                *running.get(host, ()),
+                inventory=tree(
+                    host,
+                    provider(f"{host} port", inventory_of("CUSTOM_PORT", LARGE), parent=0),
+                    inventories=(
+                        inventory_of("VCPU", LARGE),
+                        inventory_of("PCPU", LARGE),
+                        inventory_of("MEMORY_MB", LARGE),
+                        inventory_of("DISK_GB", LARGE),
+                    ),
+                    supported_instances=(("x86_64", "kvm", "hvm"),),
+                    numa_cells=(node,),
+                    pci_pools=(pool(2**20, numa_node=0),),
+                ),
+            )
+            for host in ("a", "b")
+        ]
         for cell, data in (("cell0", ()), (CELL, said)):
             opened = codec.make_event(events.LogOpened(cell, EPOCH), "operator/test", 1, 1, 0)
             open_log(self.url(cell)).append([codec.encode_record(EPOCH, [opened])])
             for one in data:
                 event = Voice(f"compute_agent/{one.host}").say(one)
                 open_log(self.url(cell)).append([codec.encode_record(EPOCH, [event])])
-        policy = Policy(enabled_filters=filters or (
-            *Policy().enabled_filters, "NUMATopologyFilter", "PciPassthroughFilter"))
+        policy = Policy(
+            enabled_filters=filters or (*Policy().enabled_filters, "NUMATopologyFilter", "PciPassthroughFilter")
+        )
         cells = [Cell(CELL, uuid_of(CELL), self.url(CELL))]
         self.scheduler = Scheduler("s", cell0_of(self.url("cell0")), cells, policy)
         self.scheduler.start().wait_ready()
@@ -61,9 +77,18 @@ class Site:
             self.asked += 1
             instance_uuids = [uuid_of(f"{self.name} {self.asked}")]
         try:
-            answer = self.client.call(context, "select_destinations", timeout=60, **{
-                "spec_obj": primitive, "instance_uuids": instance_uuids, "return_objects": True,
-                "return_alternates": True, **arguments})
+            answer = self.client.call(
+                context,
+                "select_destinations",
+                timeout=60,
+                **{
+                    "spec_obj": primitive,
+                    "instance_uuids": instance_uuids,
+                    "return_objects": True,
+                    "return_alternates": True,
+                    **arguments,
+                },
+            )
         except NoValidHost as refusal:
             return refusal
         return [[one.service_host for one in of_one] for of_one in answer]
@@ -86,19 +111,32 @@ class Site:
 
     def release(self):
         """Give back what the instances hold."""
+
         def publish(engine):
             held = engine.cloud.projections[CELL].consumers.values()
-            gone = [events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "tested")
-                    for of_one in held for one in of_one if one.claim_uuid is not None]
+            gone = [
+                events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "tested")
+                for of_one in held
+                for one in of_one
+                if one.claim_uuid is not None
+            ]
             return gone and engine.publish(CELL, *gone)
+
         self.scheduler.call(publish).result(20)
         self.folded(CELL)
 
     def folded(self, cell):
         """Wait until what the scheduler published is folded."""
-        wait_until(lambda: self.scheduler.call(lambda engine: (
-            engine.cloud.projections[cell].producers.get(self.scheduler.name, (0, 0))[1]
-            >= self.scheduler.logs[cell].producer.sequence)).result(20), 20, f"{cell} is not folded")
+        wait_until(
+            lambda: self.scheduler.call(
+                lambda engine: (
+                    engine.cloud.projections[cell].producers.get(self.scheduler.name, (0, 0))[1]
+                    >= self.scheduler.logs[cell].producer.sequence
+                )
+            ).result(20),
+            20,
+            f"{cell} is not folded",
+        )
 
     def close(self):
         self.scheduler.stop()

@@ -19,8 +19,12 @@ from tests.service.test_end_to_end import folded
 
 SECONDS_MAX = 60.0
 STREAMS = {"cell0": "nova_sched.cell0", "cell1": "nova_sched.cell1"}
-COMMANDS = {"scheduler": ("scheduler",), "conductor": ("conductor", "--level", "cell", "--cell", "cell1"),
-            "api": ("conductor", "--level", "api"), "compute_agent": ("agent",)}
+COMMANDS = {
+    "scheduler": ("scheduler",),
+    "conductor": ("conductor", "--level", "cell", "--cell", "cell1"),
+    "api": ("conductor", "--level", "api"),
+    "compute_agent": ("agent",),
+}
 
 pytestmark = pytest.mark.rabbit
 
@@ -28,8 +32,9 @@ pytestmark = pytest.mark.rabbit
 def documented() -> dict:
     """Account -> its three patterns, as the tables of the document say."""
     text = (ROOT / "docs/operating/accounts.md").read_text().replace("\\|", "\0")
-    rows = re.findall(r"^\| (?:`([a-z_]+)[^`]*`|(RPC of agents))[^|]* \| `(.*?)` \| `(.*?)` \| `(.*?)` \|$", text,
-                      re.MULTILINE)
+    rows = re.findall(
+        r"^\| (?:`([a-z_]+)[^`]*`|(RPC of agents))[^|]* \| `(.*?)` \| `(.*?)` \| `(.*?)` \|$", text, re.MULTILINE
+    )
     return {named or other: [pattern.replace("\0", "|") for pattern in patterns] for named, other, *patterns in rows}
 
 
@@ -39,14 +44,23 @@ class Site:
     def __init__(self, server):
         self.server = server
         self.vhost = f"accounts-{uuid.uuid4().hex}"
-        self.names = {"scheduler": "scheduler.sched", "conductor": "conductor.cond",
-                      "compute_agent": "compute_agent.host1-1",
-                      "operator": "operator", "replay": "replay", "RPC of agents": "rpc-of-agents",
-                      "other": "compute_agent.host2-1"}
+        self.names = {
+            "scheduler": "scheduler.sched",
+            "conductor": "conductor.cond",
+            "compute_agent": "compute_agent.host1-1",
+            "operator": "operator",
+            "replay": "replay",
+            "RPC of agents": "rpc-of-agents",
+            "other": "compute_agent.host2-1",
+        }
         patterns = documented()
-        server.add_vhost(self.vhost, {
-            name: ("secret", *patterns["compute_agent" if role == "other" else role])
-            for role, name in self.names.items()})
+        server.add_vhost(
+            self.vhost,
+            {
+                name: ("secret", *patterns["compute_agent" if role == "other" else role])
+                for role, name in self.names.items()
+            },
+        )
 
     def close(self):
         self.server.rabbitmqctl("delete_vhost", self.vhost)
@@ -56,8 +70,12 @@ class Site:
         return self._over_tls(url, "rabbits") + f"&ssl_ca_file={self.server.ca_file}" if tls else url
 
     def rpc(self, role=None):
-        return self._over_tls(self.server.url(vhost=self.vhost, **(
-            {} if role is None else {"user": self.names[role], "password": "secret"})), "rabbit")
+        return self._over_tls(
+            self.server.url(
+                vhost=self.vhost, **({} if role is None else {"user": self.names[role], "password": "secret"})
+            ),
+            "rabbit",
+        )
 
     def _over_tls(self, url, scheme):
         return url.replace("rabbit:", f"{scheme}:").replace(f":{self.server.port}", f":{self.server.tls_port}")
@@ -76,13 +94,20 @@ class Site:
         owner = self.names[conductor if conductor in self.names else "conductor"]
         path = directory / f"{role}.conf"
         log_of = {cell: self.log(conductor, cell, tls=True) for cell in STREAMS}
-        path.write_text(config_text(sections_for(
-            directory,
-            DEFAULT={"transport_url": self.rpc("RPC of agents" if role == "compute_agent" else None)},
-            oslo_messaging_rabbit={"ssl": "true", "ssl_ca_file": self.server.ca_file},
-            cells={"cell0_log": log_of["cell0"], "require_accounts": "true"}, cell_cell1={"log": log_of["cell1"]},
-            compute_agent={"host": "host1", "simulated_hosts": 1}, conductor={"name": owner.partition(".")[2]},
-            scheduler={"name": "sched"})))
+        path.write_text(
+            config_text(
+                sections_for(
+                    directory,
+                    DEFAULT={"transport_url": self.rpc("RPC of agents" if role == "compute_agent" else None)},
+                    oslo_messaging_rabbit={"ssl": "true", "ssl_ca_file": self.server.ca_file},
+                    cells={"cell0_log": log_of["cell0"], "require_accounts": "true"},
+                    cell_cell1={"log": log_of["cell1"]},
+                    compute_agent={"host": "host1", "simulated_hosts": 1},
+                    conductor={"name": owner.partition(".")[2]},
+                    scheduler={"name": "sched"},
+                )
+            )
+        )
         return path
 
 
@@ -106,8 +131,9 @@ def test_services_with_their_own_accounts(tmp_path, site):
     try:
         # The agent first: it can do nothing before the conductor tells it the epoch of the log.
         for role, (service, *arguments) in COMMANDS.items():
-            running[role] = ServiceProcess(tmp_path, service, "--config-file", str(site.config(tmp_path, role)),
-                                           *arguments)
+            running[role] = ServiceProcess(
+                tmp_path, service, "--config-file", str(site.config(tmp_path, role)), *arguments
+            )
         for process in running.values():
             process.wait_ready()
         wait_until(lambda: folded(site.log("replay")).accounts_required, SECONDS_MAX, "the log requires no accounts")
@@ -136,8 +162,11 @@ def built(site):
         bus.close()
 
 
-FORGED = [events.HostConfirmed("host1-1", 1), events.HostRemoved("host1-1", "mine now"),
-          events.InstanceDeleted("host1-1", str(uuid.uuid4()))]
+FORGED = [
+    events.HostConfirmed("host1-1", 1),
+    events.HostRemoved("host1-1", "mine now"),
+    events.InstanceDeleted("host1-1", str(uuid.uuid4())),
+]
 
 
 def hold_against_forgery(site):
@@ -157,10 +186,12 @@ def hold_against_forgery(site):
 
 def test_the_broker_takes_no_message_in_another_ones_name(site):
     import amqp
+
     site.create_log()
     server = site.server
-    with amqp.Connection(f"{server.host}:{server.port}", site.names["other"], "secret",
-                         virtual_host=site.vhost) as connection:
+    with amqp.Connection(
+        f"{server.host}:{server.port}", site.names["other"], "secret", virtual_host=site.vhost
+    ) as connection:
         channel = connection.channel()
         with pytest.raises(amqp.PreconditionFailed, match="user_id property set to 'compute_agent.host1-1'"):
             channel.basic_publish(amqp.Message(b"x", user_id="compute_agent.host1-1"), STREAMS["cell1"])
@@ -181,19 +212,26 @@ def test_what_is_not_heard_is_said(site, capsys):
         assert main(["create-log", "cell1", site.log("other"), "--name", "me", "--require-accounts"]) == 1
         assert "operator/me is not heard" in capsys.readouterr().err
     finally:
-        site.server.rabbitmqctl("set_permissions", "-p", site.vhost, site.names["other"],
-                                *documented()["compute_agent"])
+        site.server.rabbitmqctl(
+            "set_permissions", "-p", site.vhost, site.names["other"], *documented()["compute_agent"]
+        )
 
 
-@pytest.mark.parametrize("log, told", [
-    ("sqlite:///{}/cell1.db", "with no account"),
-    ("rabbit://nova:secret@127.0.0.1:1/?stream=x", "with the account nova"),
-    ("rabbit://conductor.other:secret@127.0.0.1:1/?stream=x", "with the account conductor.other"),
-])
+@pytest.mark.parametrize(
+    "log, told",
+    [
+        ("sqlite:///{}/cell1.db", "with no account"),
+        ("rabbit://nova:secret@127.0.0.1:1/?stream=x", "with the account nova"),
+        ("rabbit://conductor.other:secret@127.0.0.1:1/?stream=x", "with the account conductor.other"),
+    ],
+)
 def test_a_service_that_could_not_be_heard_does_not_start(tmp_path, log, told):
     path = tmp_path / "nova_sched.conf"
-    path.write_text(config_text(sections_for(tmp_path, cells={"require_accounts": "true"},
-                                             cell_cell1={"log": log.format(tmp_path)})))
+    path.write_text(
+        config_text(
+            sections_for(tmp_path, cells={"require_accounts": "true"}, cell_cell1={"log": log.format(tmp_path)})
+        )
+    )
     done = run("conductor", "--level", "cell", "--cell", "cell1", "--config-file", str(path))
     assert done.returncode == 2 and told in done.stderr and "wanted conductor.cond or conductor" in done.stderr
     assert "secret" not in done.stderr

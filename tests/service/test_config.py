@@ -16,9 +16,16 @@ from tests.service.processes import ROOT, config_text
 NOVA = {
     ("scheduler", "max_attempts"): (3, 1),
     ("filter_scheduler", "host_subset_size"): (1, 1),
-    ("filter_scheduler", "enabled_filters"): ([
-        "ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter", "ServerGroupAntiAffinityFilter",
-        "ServerGroupAffinityFilter"], None),
+    ("filter_scheduler", "enabled_filters"): (
+        [
+            "ComputeFilter",
+            "ComputeCapabilitiesFilter",
+            "ImagePropertiesFilter",
+            "ServerGroupAntiAffinityFilter",
+            "ServerGroupAffinityFilter",
+        ],
+        None,
+    ),
     ("filter_scheduler", "ram_weight_multiplier"): (1.0, None),
     ("filter_scheduler", "cpu_weight_multiplier"): (1.0, None),
     ("filter_scheduler", "disk_weight_multiplier"): (1.0, None),
@@ -62,13 +69,17 @@ def option_lists():
 
 
 def all_options():
-    return [(str(getattr(group, "name", group) or "DEFAULT"), option)
-            for _, listed in option_lists() for group, options in listed for option in options]
+    return [
+        (str(getattr(group, "name", group) or "DEFAULT"), option)
+        for _, listed in option_lists()
+        for group, options in listed
+        for option in options
+    ]
 
 
 @pytest.mark.parametrize("section, name", NOVA)
 def test_nova_defaults(section, name):
-    option, = [option for group, option in all_options() if (group, option.name) == (section, name)]
+    (option,) = [option for group, option in all_options() if (group, option.name) == (section, name)]
     assert (option.default, getattr(option.type, "min", None)) == NOVA[section, name]
 
 
@@ -80,8 +91,12 @@ def test_every_option_is_listed_once_and_has_a_help():
 
 def test_urls_with_passwords_are_secret():
     assert {(group, option.name) for group, option in all_options() if option.secret} == {
-        ("cells", "cell0_log"), ("cell:NAME", "log"), ("cell:NAME", "transport_url"),
-        ("snapshots", "url"), ("neutron", "password")}
+        ("cells", "cell0_log"),
+        ("cell:NAME", "log"),
+        ("cell:NAME", "transport_url"),
+        ("snapshots", "url"),
+        ("neutron", "password"),
+    }
 
 
 def test_every_weigher_has_its_multiplier():
@@ -99,21 +114,45 @@ POLICIES = [
     ({"filter_scheduler": {"host_subset_size": 5}}, {"host_subset_size": 5}),
     ({"filter_scheduler": {"enabled_filters": "ComputeFilter"}}, {"enabled_filters": ("ComputeFilter",)}),
     ({"filter_scheduler": {"enabled_filters": ""}}, {"enabled_filters": ()}),
-    ({"filter_scheduler": {"weight_classes": "RAMWeigher", "ram_weight_multiplier": -2}},
-     {"weighers": (("RAMWeigher", -2.0),)}),
-    ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.cpu.CPUWeigher,RAMWeigher,CPUWeigher"}},
-     {"weighers": (("CPUWeigher", 1.0), ("RAMWeigher", 1.0))}),
+    (
+        {"filter_scheduler": {"weight_classes": "RAMWeigher", "ram_weight_multiplier": -2}},
+        {"weighers": (("RAMWeigher", -2.0),)},
+    ),
+    (
+        {"filter_scheduler": {"weight_classes": "nova.scheduler.weights.cpu.CPUWeigher,RAMWeigher,CPUWeigher"}},
+        {"weighers": (("CPUWeigher", 1.0), ("RAMWeigher", 1.0))},
+    ),
     ({"filter_scheduler": {"weight_classes": ""}}, {"weighers": ()}),
-    ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.metrics.MetricsWeigher"},
-      "metrics": {"weight_multiplier": 2, "weight_setting": "a=1, b = -2.5,a=3", "required": "false",
-                  "weight_of_unavailable": -5}},
-     {"weighers": (("MetricsWeigher", 2.0),), "metrics_weight_setting": (("a", 1.0), ("b", -2.5), ("a", 3.0)),
-      "metrics_required": False, "metrics_weight_of_unavailable": -5.0}),
-    ({"filter_scheduler": {"weight_classes": "nova.scheduler.weights.all_weighers,RAMWeigher",
-                           "image_props_weight_setting": "os_distro=2"}},
-     {"weighers": Policy().weighers, "image_props_weight_setting": (("os_distro", 2.0),)}),
-    ({"filter_scheduler": {"image_properties_default_architecture": "x86_64"}},
-     {"image_properties_default_architecture": "x86_64"}),
+    (
+        {
+            "filter_scheduler": {"weight_classes": "nova.scheduler.weights.metrics.MetricsWeigher"},
+            "metrics": {
+                "weight_multiplier": 2,
+                "weight_setting": "a=1, b = -2.5,a=3",
+                "required": "false",
+                "weight_of_unavailable": -5,
+            },
+        },
+        {
+            "weighers": (("MetricsWeigher", 2.0),),
+            "metrics_weight_setting": (("a", 1.0), ("b", -2.5), ("a", 3.0)),
+            "metrics_required": False,
+            "metrics_weight_of_unavailable": -5.0,
+        },
+    ),
+    (
+        {
+            "filter_scheduler": {
+                "weight_classes": "nova.scheduler.weights.all_weighers,RAMWeigher",
+                "image_props_weight_setting": "os_distro=2",
+            }
+        },
+        {"weighers": Policy().weighers, "image_props_weight_setting": (("os_distro", 2.0),)},
+    ),
+    (
+        {"filter_scheduler": {"image_properties_default_architecture": "x86_64"}},
+        {"image_properties_default_architecture": "x86_64"},
+    ),
     ({"DEFAULT": {"default_availability_zone": "az1"}}, {"default_availability_zone": "az1"}),
 ]
 
@@ -154,26 +193,37 @@ def test_some_multipliers_may_not_be_negative(tmp_path, option):
 
 def test_what_policies_depend_on_may_change():
     mutable = {option.name for _, option in all_options() if option.mutable}
-    assert {"enabled_filters", "weight_classes", "ram_weight_multiplier", "default_availability_zone",
-            "max_attempts"} <= mutable
+    assert {
+        "enabled_filters",
+        "weight_classes",
+        "ram_weight_multiplier",
+        "default_availability_zone",
+        "max_attempts",
+    } <= mutable
     assert "claim_timeout" not in mutable
 
 
 def test_cells(tmp_path):
-    conf = conf_of(tmp_path, {
-        "cells": {"cell0_log": "memory://zero", "enabled": "b,a"},
-        "cell:a": {"log": "memory://a", "uuid": "11111111-AAAA-4aaa-8aaa-000000000001"},
-        "cell:b": {"log": "memory://b", "uuid": "22222222aaaa4aaa8aaa000000000001"}})
+    conf = conf_of(
+        tmp_path,
+        {
+            "cells": {"cell0_log": "memory://zero", "enabled": "b,a"},
+            "cell:a": {"log": "memory://a", "uuid": "11111111-AAAA-4aaa-8aaa-000000000001"},
+            "cell:b": {"log": "memory://b", "uuid": "22222222aaaa4aaa8aaa000000000001"},
+        },
+    )
     cell0, cells = config.cells(conf)
     assert (cell0.name, cell0.log, cell0.uuid) == ("cell0", "memory://zero", "00000000-0000-0000-0000-000000000000")
     assert [(one.name, one.uuid, one.log) for one in cells] == [
         ("b", "22222222-aaaa-4aaa-8aaa-000000000001", "memory://b"),
-        ("a", "11111111-aaaa-4aaa-8aaa-000000000001", "memory://a")]
+        ("a", "11111111-aaaa-4aaa-8aaa-000000000001", "memory://a"),
+    ]
 
 
 def test_two_cells_may_not_share_a_log(tmp_path):
     same = {"log": "memory://same", "uuid": "11111111-aaaa-4aaa-8aaa-000000000001"}
-    conf = conf_of(tmp_path, {"cells": {"cell0_log": "memory://zero", "enabled": "a,b"}, "cell:a": same,
-                              "cell:b": same})
+    conf = conf_of(
+        tmp_path, {"cells": {"cell0_log": "memory://zero", "enabled": "a,b"}, "cell:a": same, "cell:b": same}
+    )
     with pytest.raises(errors.UsageError, match="b and a have the same log"):
         config.cells(conf)

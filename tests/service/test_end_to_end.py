@@ -23,10 +23,16 @@ pytestmark = pytest.mark.rabbit
 @pytest.fixture
 def config(tmp_path, rabbit_server, vhost):
     path = tmp_path / "nova_sched.conf"
-    path.write_text(config_text(sections_for(
-        tmp_path, DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)},
-        cells={"cell0_log": rabbit_server.url("nova_sched.cell0", vhost)},
-        cell_cell1={"log": rabbit_server.url("nova_sched.cell1", vhost)})))
+    path.write_text(
+        config_text(
+            sections_for(
+                tmp_path,
+                DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)},
+                cells={"cell0_log": rabbit_server.url("nova_sched.cell0", vhost)},
+                cell_cell1={"log": rabbit_server.url("nova_sched.cell1", vhost)},
+            )
+        )
+    )
     return path
 
 
@@ -42,8 +48,12 @@ def conductor(rabbit_server, vhost):
 class Services:
     """The four processes by name."""
 
-    COMMANDS = {"agent": ("agent",), "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
-                "api": ("conductor", "--level", "api"), "scheduler": ("scheduler",)}
+    COMMANDS = {
+        "agent": ("agent",),
+        "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
+        "api": ("conductor", "--level", "api"),
+        "scheduler": ("scheduler",),
+    }
 
     def __init__(self, directory, config):
         self._directory, self._config = directory, config
@@ -80,8 +90,9 @@ def folded(url):
         bounds = log.bounds()
         with log.read_from(bounds.first) as reader:
             while projection.position < bounds.last:
-                projection.fold([(one.position, codec.decode_record(one.payload, one.account))
-                                 for one in reader.read(1000, 10)])
+                projection.fold(
+                    [(one.position, codec.decode_record(one.payload, one.account)) for one in reader.read(1000, 10)]
+                )
     return projection
 
 
@@ -121,9 +132,9 @@ def test_build_stop_and_go_on(tmp_path, config, conductor, rabbit_server, vhost)
         built |= outcomes(build(conductor, 1))
 
         projection = folded(url)
-        assert {one: [(entry.host, entry.state) for entry in entries]
-                for one, entries in projection.consumers.items()} == {
-            one: [(outcome.host, RUNNING)] for one, outcome in built.items()}
+        assert {
+            one: [(entry.host, entry.state) for entry in entries] for one, entries in projection.consumers.items()
+        } == {one: [(outcome.host, RUNNING)] for one, outcome in built.items()}
         assert not projection.quarantine
 
         first = projection.producers["compute_agent/sim-1"]

@@ -40,6 +40,7 @@ def warnings(caplog):
 
 # --- the conductor of a cell: hosts ---------------------------------------------------------------------------------
 
+
 def test_fifty_hosts_that_are_lost_and_seen_again(caplog):
     names = [f"h{number:02}" for number in range(50)]
     with Cell(LocalBus(), names) as cell:
@@ -51,21 +52,25 @@ def test_fifty_hosts_that_are_lost_and_seen_again(caplog):
                 conductor.beat({}, beating, "agent", conductor.projection.epoch)
                 conductor.tick()
                 cell.settled()
+
         seconds(10, names)
         assert warnings(caplog) == []
         seconds(70)
         said = warnings(caplog)
         assert len(said) == 1 and said[0].startswith(
-            "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now")
+            "50 hosts of cell1 are lost: h00, h01, h02 and 47 more; 50 of 50 hosts are lost now"
+        )
         seconds(100)
         assert warnings(caplog) == []
         seconds(10, names)
         said = warnings(caplog)
         assert len(said) == 1 and re.match(
-            r"50 hosts of cell1 are seen again, lost for \d+ s: h00, .*; no host is lost", said[0])
+            r"50 hosts of cell1 are seen again, lost for \d+ s: h00, .*; no host is lost", said[0]
+        )
 
 
 # --- the API level's conductor: schedulers, and conductors of cells -------------------------------------------------
+
 
 class Anybody:
     """A service."""
@@ -82,24 +87,27 @@ def test_schedulers_and_cell_conductors_that_are_gone(caplog):
         for one in conductor._watches.values():
             one.ask()
         return warnings(caplog)
+
     servers = [bus.serve(TOPIC, name, [Anybody()], "4.5") for name in ("one", "two")]
     servers.append(cell_bus.serve(cell_topic("cell1"), "c", [Anybody()], "1.1"))
     assert look() == []
     servers.pop(0).stop()
     assert look() == [], "another one answers"
     servers.pop(0).stop()
-    said, = look()
+    (said,) = look()
     assert said.startswith("the schedulers' topic scheduler has not answered for 10 s")
     assert "nova-sched-scheduler" in said
     assert conductor.silent["schedulers"] is not None and conductor.silent["cell1"] is None
     servers.pop(0).stop()
-    said, = look()
+    (said,) = look()
     assert "nova_sched_conductor.cell.cell1 of the conductors of cell1 has not answered" in said
     assert look() == []
     bus.serve(TOPIC, "three", [Anybody()], "4.5")
     cell_bus.serve(cell_topic("cell1"), "d", [Anybody()], "1.1")
-    assert look() == ["the schedulers' topic scheduler answers again, after 40 s",
-                      "the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 answers again, after 30 s"]
+    assert look() == [
+        "the schedulers' topic scheduler answers again, after 40 s",
+        "the topic nova_sched_conductor.cell.cell1 of the conductors of cell1 answers again, after 30 s",
+    ]
     conductor.close()
 
 
@@ -113,6 +121,7 @@ def test_it_asks_by_itself(caplog, monkeypatch):
 
 
 # --- agents ---------------------------------------------------------------------------------------------------------
+
 
 def test_an_agent_whose_conductors_are_gone(caplog, drivers, url):
     bus = LocalBus()
@@ -134,9 +143,11 @@ def test_an_agent_that_cannot_beat_says_so_once(caplog, drivers, url):
     for fault in (AWAY, AWAY, OSError("another"), None, None):
         agent._note_fault(fault)
         clock.seconds += 10.0
-    assert warnings(caplog) == ["the agent a could not beat or report, and tries again: the broker is away",
-                                "the agent a could not beat or report, and tries again: another",
-                                "the agent a beats and reports again, after 30 s"]
+    assert warnings(caplog) == [
+        "the agent a could not beat or report, and tries again: the broker is away",
+        "the agent a could not beat or report, and tries again: another",
+        "the agent a beats and reports again, after 30 s",
+    ]
     agent.stop()
 
 
@@ -149,10 +160,12 @@ def url():
 @pytest.fixture
 def drivers():
     from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+
     return {"h1": SimulatedDriver(inventory_of("h1", 8, 8192, 100))}
 
 
 # --- schedulers: cells ----------------------------------------------------------------------------------------------
+
 
 def states():
     """(CellStates, its clock) of one cell whose log is folded."""
@@ -204,6 +217,7 @@ def test_a_cell_that_is_down_and_up(caplog, begun, way):
 
 # --- logs that cannot be read or appended to ------------------------------------------------------------------------
 
+
 class Flaky:
     """A log that fails as long as it is told to."""
 
@@ -234,7 +248,7 @@ def test_a_log_that_cannot_be_appended_to_for_a_while(caplog):
     assert warnings(caplog) == ["agent a cannot append, and keeps trying: the broker is away"]
     log.fault = None
     assert appender.wait(ticket, SECONDS_MAX) and appender.close()
-    said, = warnings(caplog)
+    (said,) = warnings(caplog)
     assert re.fullmatch(r"agent a can append to flaky:// again, after \d.\d s", said)
 
 
@@ -254,17 +268,24 @@ def test_a_log_that_cannot_be_read_for_a_while(caplog):
 
 # --- all of it, with a broker ---------------------------------------------------------------------------------------
 
+
 @pytest.mark.rabbit
 def test_services_that_are_killed_and_started_again(rabbit_server, vhost, tmp_path):
     """Each loss is one line in the log of another service, and so is its end."""
     config = tmp_path / "nova_sched.conf"
-    config.write_text(config_text(sections_for(
-        tmp_path, DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)}, conductor={"service_down_time": 2})))
+    config.write_text(
+        config_text(
+            sections_for(
+                tmp_path, DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)}, conductor={"service_down_time": 2}
+            )
+        )
+    )
 
     def start(service, *more):
         process = stack.enter_context(ServiceProcess(tmp_path, service, "--config-file", str(config), *more))
         process.wait_ready()
         return process
+
     with contextlib.ExitStack() as stack:
         of_cell = start("conductor", "--level", "cell", "--cell", "cell1")
         scheduler, api, agent = start("scheduler"), start("conductor", "--level", "api"), start("agent")

@@ -24,8 +24,10 @@ from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.service.specs import spec
 
 SECONDS_MAX = 30
-IDS = [("req-11111111-aaaa-4aaa-8aaa-000000000001", "req-22222222-aaaa-4aaa-8aaa-000000000001"),
-       ("req-11111111-aaaa-4aaa-8aaa-000000000002", "req-22222222-aaaa-4aaa-8aaa-000000000002")]
+IDS = [
+    ("req-11111111-aaaa-4aaa-8aaa-000000000001", "req-22222222-aaaa-4aaa-8aaa-000000000001"),
+    ("req-11111111-aaaa-4aaa-8aaa-000000000002", "req-22222222-aaaa-4aaa-8aaa-000000000002"),
+]
 
 
 def context_of(ids):
@@ -64,8 +66,12 @@ def scheduler(request):
     for name, log in tiny.logs.items():
         opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
         open_log(f"memory://context-{tag}-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
-    scheduler = Scheduler("s", cell0_of(f"memory://context-{tag}-cell0"),
-                          [Cell("cell1", uuid_of("cell1"), f"memory://context-{tag}-cell1")], Policy())
+    scheduler = Scheduler(
+        "s",
+        cell0_of(f"memory://context-{tag}-cell0"),
+        [Cell("cell1", uuid_of("cell1"), f"memory://context-{tag}-cell1")],
+        Policy(),
+    )
     scheduler.start().wait_ready()
     yield scheduler
     scheduler.stop()
@@ -73,8 +79,15 @@ def scheduler(request):
 
 def ask(client, ids, instance, vcpus):
     wanted = spec(uuid_of(instance), vcpus=vcpus, memory_mb=0, disk_gb=0)
-    return client.call(context_of(ids), "select_destinations", timeout=SECONDS_MAX, spec_obj=wanted,
-                       instance_uuids=[uuid_of(instance)], return_objects=True, return_alternates=True)
+    return client.call(
+        context_of(ids),
+        "select_destinations",
+        timeout=SECONDS_MAX,
+        spec_obj=wanted,
+        instance_uuids=[uuid_of(instance)],
+        return_objects=True,
+        return_alternates=True,
+    )
 
 
 def in_order(lines, ids, count=1):
@@ -112,6 +125,7 @@ def test_a_scheduler_s_lines_about_a_request(scheduler, lines, bus):
 def test_a_fault_of_the_scheduler(scheduler, lines, monkeypatch):
     def fail(*_):
         raise ValueError("a fault")
+
     monkeypatch.setattr(Engine, "_decide_now", fail)
     bus = LocalBus()
     bus.serve("t", "s", [SchedulerEndpoint(scheduler)], "4.5")
@@ -126,8 +140,14 @@ def test_a_request_that_cannot_be_read(scheduler, lines, bus):
     server = bus.serve(topic, "s", [SchedulerEndpoint(scheduler)], "4.5")
     for ids in IDS:
         with pytest.raises(NoValidHost):
-            bus.client(topic, "4.5").call(context_of(ids), "select_destinations", timeout=SECONDS_MAX,
-                                          spec_obj=spec(uuid_of("x")), instance_uuids=["none"], return_objects=True)
+            bus.client(topic, "4.5").call(
+                context_of(ids),
+                "select_destinations",
+                timeout=SECONDS_MAX,
+                spec_obj=spec(uuid_of("x")),
+                instance_uuids=["none"],
+                return_objects=True,
+            )
     server.stop()
     in_order(lines("cannot be placed"), IDS)
 
@@ -141,9 +161,10 @@ def test_lines_about_no_request_have_no_ids(scheduler, lines):
     def log(_):
         logging.getLogger("here").info("of no request")
         done.set()
+
     scheduler.call(log)
     assert done.wait(SECONDS_MAX)
-    line, = lines("of no request")
+    (line,) = lines("of no request")
     assert "[-]" in line
 
 
@@ -153,13 +174,15 @@ def test_the_api_conductor_s_builds(lines):
 
         def select_destinations(self, context, **_):
             return [[]]
+
     bus = LocalBus()
     bus.serve("scheduler", "s", [Answers()], "4.5")
     conductor = ApiConductor(bus, {}, 3, 1)
     for number, ids in enumerate(IDS):
         with pytest.raises(Exception):
-            conductor.schedule_and_build_instances(context_of(ids), spec(uuid_of(number)),
-                                                   [uuid_of(number)]).result(SECONDS_MAX)
+            conductor.schedule_and_build_instances(context_of(ids), spec(uuid_of(number)), [uuid_of(number)]).result(
+                SECONDS_MAX
+            )
     conductor.close()
     in_order(lines("building"), IDS)
 
@@ -171,6 +194,7 @@ def test_an_endpoint_s_lines_in_whatever_service(lines, bus):
 
         def fail(self, context):
             raise KeyError("x")
+
     topic = f"t{uuid_of(bus)}"
     server, client = bus.serve(topic, "s", [Endpoint()], "1.0"), bus.client(topic, "1.0")
     for ids in IDS:

@@ -51,6 +51,7 @@ def running(url):
 
 # --- readers -----------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("lost, grown", [(1, 0), (1, 1), (3, 5), (2, 2)])
 @pytest.mark.parametrize("has_read", [True, False], ids=["has read", "is at the end"])
@@ -79,6 +80,7 @@ def test_a_reader_goes_on_in_a_log_that_has_the_records_again(tmp_path, kind):
 
 
 # --- where a log is begun ----------------------------------------------------------------------------------------
+
 
 class Story:
     """The log of a cell with a host that is full, and a snapshot of records that are lost then."""
@@ -137,6 +139,7 @@ def test_a_snapshot_that_is_kept_while_a_log_begins_is_not_taken_for_a_loss(tmp_
         story.release(5)
         store.save(cell, snapshot.dump(fold(story.url)))
         return load(store, cell)
+
     monkeypatch.setattr(FileStore, "load", slow)
     assert story.begin().snapshot is not None and story.begin().kept is None
 
@@ -171,6 +174,7 @@ def test_what_was_read_before_says_how_much_is_lost(before, lost, kept):
 
 
 # --- services ----------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("snapshots", [True, False], ids=["snapshot", "no snapshot"])
@@ -229,8 +233,12 @@ def test_services_find_again_what_a_stream_lost(tmp_path, grown, caplog):
             wait_until(lambda: readable(url), 60, "the broker is not back")
             voice = Voice("scheduler/other")
             with open_log(url) as log:
-                log.append([codec.encode_record(epoch, [voice.say(events.GroupFenced(str(uuid.uuid4()), 1))])
-                            for _ in range(last + 3 - keep)])
+                log.append(
+                    [
+                        codec.encode_record(epoch, [voice.say(events.GroupFenced(str(uuid.uuid4()), 1))])
+                        for _ in range(last + 3 - keep)
+                    ]
+                )
         wait_until(lambda: readable(url) and len(running(url)) == 3, 60, "no agent reported what it runs")
         wait_until(lambda: knows(scheduler, ("h1", "h2"), 3), 60, "the scheduler does not know all instances")
         assert f"the log of cell1 lost {last + 1 - keep} positions, those after {keep - 1}" in caplog.text
@@ -277,26 +285,36 @@ def test_a_conductor_that_never_saw_what_a_log_lost_asks_all_agents(tmp_path):
 def test_claims_that_were_answered_are_claimed_again(tmp_path):
     """Their builds have not begun: no agent knows of them."""
     from tests.engines import request, uuid_of
+
     with Site(tmp_path, "sqlite") as site:
         conductor = site.conductor()
         site.agent()
         scheduler = site.scheduler()
         wait_until(lambda: knows(scheduler, ("h1", "h2"), 0), SECONDS_MAX, "the hosts were not reported")
         keep = site.log().bounds().last + 1
-        answers = [scheduler.select(request(f"req-{number}", 1), [uuid_of(f"vm{number}")], 0).result(SECONDS_MAX)
-                   for number in range(10)]
+        answers = [
+            scheduler.select(request(f"req-{number}", 1), [uuid_of(f"vm{number}")], 0).result(SECONDS_MAX)
+            for number in range(10)
+        ]
         wait_until(lambda: settled(site.urls["cell1"], conductor), SECONDS_MAX, "the log was not folded")
         cut(site.urls["cell1"], keep)
-        wait_until(lambda: running(site.urls["cell1"]) == {one[0][0].instance_uuid for one in answers},
-                   SECONDS_MAX, "the claims were not made again")
+        wait_until(
+            lambda: running(site.urls["cell1"]) == {one[0][0].instance_uuid for one in answers},
+            SECONDS_MAX,
+            "the claims were not made again",
+        )
         hosts = fold(site.urls["cell1"]).hosts.values()
         claims = {entry.claim_uuid for host in hosts for entry in host.entries.values()}
         assert claims == {one[0][0].claim_uuid for one in answers}
-        wait_until(lambda: state_digest(conductor.projection) == state_digest(fold(site.urls["cell1"])), SECONDS_MAX,
-                   "the conductor has another state")
+        wait_until(
+            lambda: state_digest(conductor.projection) == state_digest(fold(site.urls["cell1"])),
+            SECONDS_MAX,
+            "the conductor has another state",
+        )
 
 
 # --- what an operator types --------------------------------------------------------------------------------------
+
 
 def test_a_diverged_service_is_found_and_put_right(tmp_path, capsys):
     """The cloud runs on a snapshot of a lost tail, which the version before accepted."""
@@ -326,5 +344,7 @@ def test_a_diverged_service_is_found_and_put_right(tmp_path, capsys):
 @pytest.mark.parametrize("stated", ["cell1", "cell1:4", "cell1:x=" + "0" * 32, "cell1:4=0", "cell7:4=" + "0" * 32])
 def test_a_state_of_another_form_is_not_compared(tmp_path, stated, capsys):
     story = Story(tmp_path, "sqlite")
-    assert main(["snapshot", "--log", f"cell1={story.url}", "--to", f"file://{tmp_path}/snapshots",
-                 "--compare", stated]) == 2
+    assert (
+        main(["snapshot", "--log", f"cell1={story.url}", "--to", f"file://{tmp_path}/snapshots", "--compare", stated])
+        == 2
+    )

@@ -43,8 +43,13 @@ WRONG = [
     ("scheduler", (), {"scheduler": {"max_attempts": 0}}, 2, "max_attempts.*is not valid"),
     ("scheduler", (), {"filter_scheduler": {"enabled_filters": "NoFilter"}}, 2, "no filter 'NoFilter'"),
     ("scheduler", (), {"filter_scheduler": {"weight_classes": "NoWeigher"}}, 2, "no weigher 'NoWeigher'"),
-    ("scheduler", (), {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}}, 2,
-     "weigher a.b.NoWeigher cannot be loaded"),
+    (
+        "scheduler",
+        (),
+        {"filter_scheduler": {"weight_classes": "a.b.NoWeigher"}},
+        2,
+        "weigher a.b.NoWeigher cannot be loaded",
+    ),
     ("scheduler", (), {"filter_scheduler": {"available_filters": "json.loads"}}, 2, "json.loads cannot be loaded"),
     ("scheduler", (), {"filter_scheduler": {"soft_affinity_weight_multiplier": -1}}, 2, "soft_affinity.*is not valid"),
     ("scheduler", (), {"filter_scheduler": {"image_properties_default_architecture": "x86-64"}}, 2, "x86_64.*x86-64"),
@@ -66,8 +71,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("service, args, changes, code, said", WRONG,
-                         ids=[f"{row[0]}-{row[4][:40]}" for row in WRONG])
+@pytest.mark.parametrize("service, args, changes, code, said", WRONG, ids=[f"{row[0]}-{row[4][:40]}" for row in WRONG])
 def test_what_is_wrong_is_said_in_one_line(tmp_path, service, args, changes, code, said):
     done = run(service, "--config-file", write(tmp_path, **changes), *args)
     *logged, sentence = done.stderr.splitlines()
@@ -75,15 +79,20 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, service, args, changes, cod
     assert done.stdout == "" and "Traceback" not in done.stderr and "secret" not in done.stderr
     assert sentence.startswith(f"nova-sched-{service}: ")
     assert re.search(said, sentence), sentence
-    assert not [line for line in logged if " WARNING stevedore" not in line
-                and "is not read: [cells] enabled names no cell" not in line], done.stderr
+    assert not [
+        line
+        for line in logged
+        if " WARNING stevedore" not in line and "is not read: [cells] enabled names no cell" not in line
+    ], done.stderr
 
 
 def test_a_wrong_concurrency_mode(tmp_path):
     done = run("agent", "--config-file", write(tmp_path), env={"NOVA_SCHED_CONCURRENCY": "fibres"})
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("nova-sched-agent: the concurrency mode is 'fibres', wanted one of threading, eventlet; "
-                           "mend NOVA_SCHED_CONCURRENCY\n")
+    assert done.stderr == (
+        "nova-sched-agent: the concurrency mode is 'fibres', wanted one of threading, eventlet; "
+        "mend NOVA_SCHED_CONCURRENCY\n"
+    )
 
 
 @pytest.mark.parametrize("service", ["scheduler", "conductor", "agent"])
@@ -95,8 +104,13 @@ def test_help_is_on_stdout(service):
 
 def test_a_fault_is_in_the_log_file_too(tmp_path):
     log = tmp_path / "service.log"
-    done = run("scheduler", "--log-file", str(log), "--config-file", write(
-        tmp_path, cells={"cell0_log": "sqlite:////proc/no/such.db"}))
+    done = run(
+        "scheduler",
+        "--log-file",
+        str(log),
+        "--config-file",
+        write(tmp_path, cells={"cell0_log": "sqlite:////proc/no/such.db"}),
+    )
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1
     assert "nova-sched-scheduler ends: " in log.read_text() and "Traceback" not in log.read_text()
@@ -128,15 +142,20 @@ def test_eventlet_is_selectable(tmp_path):
 
 
 class TestReload:
-
     def test_filters_and_weighers_and_debug(self, tmp_path):
         with started(tmp_path, "scheduler", filter_scheduler={"ram_weight_multiplier": 1.0}) as process:
             process.wait_ready()
-            write(tmp_path, filter_scheduler={"ram_weight_multiplier": -1.0}, DEFAULT={"debug": True},
-                  scheduler={"max_attempts": 7})
+            write(
+                tmp_path,
+                filter_scheduler={"ram_weight_multiplier": -1.0},
+                DEFAULT={"debug": True},
+                scheduler={"max_attempts": 7},
+            )
             process.send(signal.SIGHUP)
-            process.wait_for(r"reloaded, changed: \[DEFAULT\] debug, \[filter_scheduler\] ram_weight_multiplier, "
-                             r"\[scheduler\] max_attempts")
+            process.wait_for(
+                r"reloaded, changed: \[DEFAULT\] debug, \[filter_scheduler\] ram_weight_multiplier, "
+                r"\[scheduler\] max_attempts"
+            )
             assert " DEBUG " in process.stderr
             process.send(signal.SIGHUP)
             process.wait_for("reloaded, changed: nothing")
@@ -145,11 +164,14 @@ class TestReload:
             assert '["RAMWeigher", -1.0]' in second and '["RAMWeigher", 1.0]' in first
             assert '"max_attempts": 7' in second and '"max_attempts": 3' in first
 
-    @pytest.mark.parametrize("changes, said", [
-        ({"filter_scheduler": {"enabled_filters": "NoFilter"}}, "no filter 'NoFilter'"),
-        ({"filter_scheduler": {"ram_weight_multiplier": "much"}}, "ram_weight_multiplier"),
-        ({"filter_scheduler": {"ram_weight_multiplier": "1\n[broken"}}, "nova_sched.conf"),
-    ])
+    @pytest.mark.parametrize(
+        "changes, said",
+        [
+            ({"filter_scheduler": {"enabled_filters": "NoFilter"}}, "no filter 'NoFilter'"),
+            ({"filter_scheduler": {"ram_weight_multiplier": "much"}}, "ram_weight_multiplier"),
+            ({"filter_scheduler": {"ram_weight_multiplier": "1\n[broken"}}, "nova_sched.conf"),
+        ],
+    )
     def test_what_is_wrong_is_not_taken_over(self, tmp_path, changes, said):
         with started(tmp_path, "scheduler") as process:
             process.wait_ready()
@@ -173,13 +195,26 @@ def policies(tmp_path):
 
 
 REPORT = {
-    "scheduler": (r"name = scheduler/sched", r"digest = [0-9a-f]{32}", r"policy = [0-9a-f]{16}", r"lag = 0",
-                  r"requests in flight = 0", "cell1 =", r"options of the policy = .*max_attempts",
-                  r"enabled_filters = ",
-                  r"cell0_log = \*\*\*"),
+    "scheduler": (
+        r"name = scheduler/sched",
+        r"digest = [0-9a-f]{32}",
+        r"policy = [0-9a-f]{16}",
+        r"lag = 0",
+        r"requests in flight = 0",
+        "cell1 =",
+        r"options of the policy = .*max_attempts",
+        r"enabled_filters = ",
+        r"cell0_log = \*\*\*",
+    ),
     "api": (r"level = api", r"requests in flight = 0", r"cells = cell1"),
-    "cell": (r"name = conductor/cond", r"cell = cell1", r"digest = [0-9a-f]{32}", r"epoch = [0-9a-f-]{36}",
-             r"lag = 0", r"builds in flight = 0"),
+    "cell": (
+        r"name = conductor/cond",
+        r"cell = cell1",
+        r"digest = [0-9a-f]{32}",
+        r"epoch = [0-9a-f-]{36}",
+        r"lag = 0",
+        r"builds in flight = 0",
+    ),
     "agent": (r"server = sim", r"driver = simulated", r"sim-3 =", r"instances = 0", r"producer epoch = \d+"),
 }
 
@@ -197,7 +232,6 @@ def test_guru_meditation_report(tmp_path, service, args, name):
 
 
 class TestRestart:
-
     def test_services_go_on_on_the_same_logs(self, tmp_path):
         for turn in (1, 2):
             with started(tmp_path, "agent") as agent:
@@ -211,8 +245,12 @@ class TestRestart:
                 assert conductor.stop() == 0
         with open_log(f"sqlite:///{tmp_path}/cell1.db", create=False) as log:
             with log.read_from(log.bounds().first) as reader:
-                reports = [event for record in reader.read(1000)
-                           for event in codec.decode_record(record.payload).events if event.name == "HostReported"]
+                reports = [
+                    event
+                    for record in reader.read(1000)
+                    for event in codec.decode_record(record.payload).events
+                    if event.name == "HostReported"
+                ]
         assert [(one.data.host, one.sequence) for one in reports] == [(f"sim-{n}", 1) for n in (1, 2, 3)] * 2
         assert reports[0].producer_epoch < reports[3].producer_epoch
 
@@ -237,8 +275,9 @@ def not_ours(path):
 
 
 @pytest.mark.parametrize("service, args", [("scheduler", ()), ("conductor", CELL)], ids=["scheduler", "cell"])
-@pytest.mark.parametrize("harm, code", [(remove_the_middle, errors.EXIT_GAP), (not_ours, errors.EXIT_SCHEMA)],
-                         ids=["gap", "schema"])
+@pytest.mark.parametrize(
+    "harm, code", [(remove_the_middle, errors.EXIT_GAP), (not_ours, errors.EXIT_SCHEMA)], ids=["gap", "schema"]
+)
 def test_a_harmed_log(tmp_path, service, args, harm, code):
     start_all_then(tmp_path, harm)
     done = run(service, "--config-file", write(tmp_path), *args)

@@ -34,6 +34,7 @@ def test_two_schedulers_fill_a_cloud(rabbit_server):
 @pytest.mark.parametrize("schedulers", [1, 2, 4, 8])
 def test_many_schedulers(rabbit_server, schedulers, chain, same_draw):
     check(rabbit_server, Case(schedulers, chain, hosts=1000, requests=1200, same_draw=same_draw), 1000)
-    found = check(rabbit_server, Case(schedulers, chain, hosts=1000, requests=1600, vcpus=16, same_draw=same_draw),
-                  1600)
+    found = check(
+        rabbit_server, Case(schedulers, chain, hosts=1000, requests=1600, vcpus=16, same_draw=same_draw), 1600
+    )
     assert schedulers > 1 or not found["conflicts"]

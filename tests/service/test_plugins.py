@@ -91,9 +91,13 @@ def package(tmp_path, monkeypatch):
             info = tmp_path / f"{name}-1.0.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text("\n".join(
-                f"[{of}]\n" + "\n".join(f"{key} = {value}" for key, value in points.items())
-                for of, points in entry_points.items()))
+            (info / "entry_points.txt").write_text(
+                "\n".join(
+                    f"[{of}]\n" + "\n".join(f"{key} = {value}" for key, value in points.items())
+                    for of, points in entry_points.items()
+                )
+            )
+
     yield add
     for name in [name for name in sys.modules if name.startswith("deployer_")]:
         del sys.modules[name]
@@ -114,14 +118,22 @@ def test_what_is_built_in():
 
 
 def test_paths_of_nova_mean_what_is_built_in():
-    catalogue, used = load("nova.scheduler.filters.compute_filter.ComputeFilter",
-                           weight_classes=["nova.scheduler.weights.ram.RAMWeigher", "CPUWeigher"])
+    catalogue, used = load(
+        "nova.scheduler.filters.compute_filter.ComputeFilter",
+        weight_classes=["nova.scheduler.weights.ram.RAMWeigher", "CPUWeigher"],
+    )
     assert catalogue.filters == {"ComputeFilter": FILTERS["ComputeFilter"]} and used == ("RAMWeigher", "CPUWeigher")
 
 
-@pytest.mark.parametrize("path, found", [
-    ("deployer_a.Passing", {"Passing"}), ("deployer_a.Columns", {"Columns"}), ("deployer_a.some", {"Passing"}),
-    ("deployer_b", {"Passing", "Columns"})])
+@pytest.mark.parametrize(
+    "path, found",
+    [
+        ("deployer_a.Passing", {"Passing"}),
+        ("deployer_a.Columns", {"Columns"}),
+        ("deployer_a.some", {"Passing"}),
+        ("deployer_b", {"Passing", "Columns"}),
+    ],
+)
 def test_class_paths(package, path, found):
     package("deployer_a", MODULE)
     package("deployer_b", re.sub(r"class (ComputeFilter|Grumpy)\b", r"class _\1", MODULE))
@@ -143,8 +155,12 @@ def test_weighers(package):
 
 
 ENTRY_POINTS = {
-    "nova_sched.filters": {"passing": "deployer_a:Passing", "broken": "deployer_a:Nowhere",
-                           "number": "deployer_a:NUMBER", "never": "deployer_missing:Filter"},
+    "nova_sched.filters": {
+        "passing": "deployer_a:Passing",
+        "broken": "deployer_a:Nowhere",
+        "number": "deployer_a:NUMBER",
+        "never": "deployer_missing:Filter",
+    },
     "nova_sched.weighers": {"even": "deployer_a:Even", "level": "deployer_a:Level"},
 }
 
@@ -159,9 +175,12 @@ def test_entry_points_are_loaded_if_they_are_enabled(package):
 
 
 WRONG = [
-    ({"available": ["deployer_nowhere.Filter"]}, "the filter deployer_nowhere.Filter cannot be loaded "
-     "(ModuleNotFoundError: No module named 'deployer_nowhere'); mend its package, "
-     "or [filter_scheduler] available_filters"),
+    (
+        {"available": ["deployer_nowhere.Filter"]},
+        "the filter deployer_nowhere.Filter cannot be loaded "
+        "(ModuleNotFoundError: No module named 'deployer_nowhere'); mend its package, "
+        "or [filter_scheduler] available_filters",
+    ),
     ({"available": ["deployer_a.Nowhere"]}, "the filter deployer_a.Nowhere cannot be loaded (AttributeError: "),
     ({"available": ["deployer_a.NUMBER"]}, "deployer_a.NUMBER is no filter, nor a module with one"),
     ({"available": ["deployer_a.Even"]}, "deployer_a.Even is no filter"),
@@ -169,23 +188,39 @@ WRONG = [
     ({"available": ["deployer_a.Grumpy"]}, "the filter deployer_a.Grumpy cannot be loaded (RuntimeError: not today)"),
     ({"available": ["deployer_a.Abstract"]}, "the filter deployer_a.Abstract cannot be loaded (TypeError: "),
     ({"available": ["deployer_wrong.Filter"]}, "the filter deployer_wrong.Filter cannot be loaded (IndentationError: "),
-    ({"available": ["deployer_needs.Filter"]}, "the filter deployer_needs.Filter cannot be loaded "
-     "(ModuleNotFoundError: No module named 'nothing_of_that_name')"),
+    (
+        {"available": ["deployer_needs.Filter"]},
+        "the filter deployer_needs.Filter cannot be loaded "
+        "(ModuleNotFoundError: No module named 'nothing_of_that_name')",
+    ),
     ({"available": ["deployer_empty"]}, "deployer_empty is no filter"),
     ({"available": ["word"]}, "the filter word cannot be loaded (ModuleNotFoundError: "),
     ({"available": [""]}, "the filter '' cannot be loaded"),
-    ({"available": ["deployer_a.ComputeFilter"]}, "the class ComputeFilter of deployer_a.ComputeFilter has the name of "
-     "a filter that is built in"),
-    ({"available": ["deployer_a.Passing", "deployer_c.Passing"]},
-     "deployer_c.Passing and deployer_a both have a filter Passing"),
-    ({"available": [], "enabled": ["broken"]},
-     "the filter broken (deployer_a:Nowhere) cannot be loaded (AttributeError: "),
-    ({"available": [], "enabled": ["never"]},
-     "the filter never (deployer_missing:Filter) cannot be loaded (ModuleNotFoundError"),
-    ({"available": [], "enabled": ["number"]},
-     "the entry point number (deployer_a:NUMBER) of nova_sched.filters is no filter"),
-    ({"weight_classes": ["Nobody"]}, "there is no weigher 'Nobody', wanted nova.scheduler.weights.all_weighers, a "
-     "class path, an entry point of nova_sched.weighers or some of"),
+    (
+        {"available": ["deployer_a.ComputeFilter"]},
+        "the class ComputeFilter of deployer_a.ComputeFilter has the name of a filter that is built in",
+    ),
+    (
+        {"available": ["deployer_a.Passing", "deployer_c.Passing"]},
+        "deployer_c.Passing and deployer_a both have a filter Passing",
+    ),
+    (
+        {"available": [], "enabled": ["broken"]},
+        "the filter broken (deployer_a:Nowhere) cannot be loaded (AttributeError: ",
+    ),
+    (
+        {"available": [], "enabled": ["never"]},
+        "the filter never (deployer_missing:Filter) cannot be loaded (ModuleNotFoundError",
+    ),
+    (
+        {"available": [], "enabled": ["number"]},
+        "the entry point number (deployer_a:NUMBER) of nova_sched.filters is no filter",
+    ),
+    (
+        {"weight_classes": ["Nobody"]},
+        "there is no weigher 'Nobody', wanted nova.scheduler.weights.all_weighers, a "
+        "class path, an entry point of nova_sched.weighers or some of",
+    ),
     ({"weight_classes": ["deployer_a.Passing"]}, "deployer_a.Passing is no weigher"),
     ({"weight_classes": ["deployer_nowhere.W"]}, "the weigher deployer_nowhere.W cannot be loaded"),
 ]
@@ -205,27 +240,39 @@ def test_what_cannot_be_loaded(package, wanted, text):
 
 def test_a_name_that_is_nowhere_is_told_as_ever(tmp_path):
     conf = conf_of(tmp_path, {"filter_scheduler": {"enabled_filters": "ComputeFilter,Nobody"}})
-    with pytest.raises(errors.UsageError,
-                       match=r"no filter 'Nobody', wanted one of .*; mend \[filter_scheduler\] enabled_filters or av"):
+    with pytest.raises(
+        errors.UsageError,
+        match=r"no filter 'Nobody', wanted one of .*; mend \[filter_scheduler\] enabled_filters or av",
+    ):
         config.policy_of(conf)
 
 
 def test_what_is_not_available_cannot_be_enabled(package, tmp_path):
     package("deployer_a", MODULE)
-    conf = conf_of(tmp_path, {"filter_scheduler": {
-        "available_filters": "deployer_a.Passing", "enabled_filters": "Passing,ComputeFilter"}})
+    conf = conf_of(
+        tmp_path,
+        {"filter_scheduler": {"available_filters": "deployer_a.Passing", "enabled_filters": "Passing,ComputeFilter"}},
+    )
     with pytest.raises(errors.UsageError, match="there is no filter 'ComputeFilter', wanted one of Passing"):
         config.policy_of(conf)
 
 
 def test_the_multiplier_of_a_class_is_its_own(package, tmp_path):
     package("deployer_a", MODULE)
-    conf = conf_of(tmp_path, {"filter_scheduler": {"weight_classes": "RAMWeigher,deployer_a.Even,deployer_a.Level",
-                                                   "ram_weight_multiplier": 3}})
+    conf = conf_of(
+        tmp_path,
+        {
+            "filter_scheduler": {
+                "weight_classes": "RAMWeigher,deployer_a.Even,deployer_a.Level",
+                "ram_weight_multiplier": 3,
+            }
+        },
+    )
     assert config.policy_of(conf).weighers == (("RAMWeigher", 3.0), ("Even", 1.0), ("Level", 7.0))
 
 
 # --- the guide ---------------------------------------------------------------------------------------------------
+
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
@@ -234,15 +281,16 @@ def blocks(language):
 @pytest.fixture
 def example(package, monkeypatch):
     """The guide's package, installed."""
-    project, = map(tomllib.loads, blocks("toml"))
-    source, = blocks("python")
+    (project,) = map(tomllib.loads, blocks("toml"))
+    (source,) = blocks("python")
     package("example_filters", source, project["project"]["entry-points"])
     yield
     sys.modules.pop("example_filters", None)
 
 
-@pytest.mark.parametrize("number, names",
-                         [(0, ("LicenceFilter", "ProjectSpreadWeigher")), (1, ("licence", "project_spread"))])
+@pytest.mark.parametrize(
+    "number, names", [(0, ("LicenceFilter", "ProjectSpreadWeigher")), (1, ("licence", "project_spread"))]
+)
 def test_the_guides_example(example, tmp_path, number, names):
     conf = conf_of(tmp_path, {})
     (tmp_path / "a.conf").write_text(blocks("ini")[number])
@@ -257,5 +305,7 @@ def test_the_guides_example(example, tmp_path, number, names):
     assert cloud.survivors(request()) == ["h1", "h2", "h3"]
     decision = cloud.decide(windows)
     assert [one.host for one in decision.candidates] == ["h2"]
-    assert {one.host: one.weighers[-1][:2] for one in decision.scores} == {"h2": (names[1], 0.0),
-                                                                           "h1": (names[1], -1.0)}
+    assert {one.host: one.weighers[-1][:2] for one in decision.scores} == {
+        "h2": (names[1], 0.0),
+        "h1": (names[1], -1.0),
+    }

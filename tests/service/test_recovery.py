@@ -33,9 +33,11 @@ class Site:
 
     def __init__(self, directory, kind, store=None, rabbit=None):
         number = next(_NUMBER)
-        url_of = {"memory": lambda name: f"memory://site{number}-{name}",
-                  "sqlite": lambda name: f"sqlite:///{directory}/{name}.db",
-                  "rabbit": lambda name: rabbit.url(f"site{number}.{name}")}[kind]
+        url_of = {
+            "memory": lambda name: f"memory://site{number}-{name}",
+            "sqlite": lambda name: f"sqlite:///{directory}/{name}.db",
+            "rabbit": lambda name: rabbit.url(f"site{number}.{name}"),
+        }[kind]
         self.rabbit = rabbit
         self.urls = {name: url_of(name) for name in ("cell0", "cell1")}
         self.cell = Cell("cell1", uuid_of("cell1"), self.urls["cell1"])
@@ -64,8 +66,9 @@ class Site:
         return agent.start(SECONDS_MAX)
 
     def scheduler(self, name="s", cells=None):
-        scheduler = Scheduler(name, cell0_of(self.urls["cell0"]), cells or [self.cell], Policy(), store=self.store,
-                              cell_down_after=0.2)
+        scheduler = Scheduler(
+            name, cell0_of(self.urls["cell0"]), cells or [self.cell], Policy(), store=self.store, cell_down_after=0.2
+        )
         self.wiring.callback(scheduler.stop)
         scheduler.start().wait_ready(SECONDS_MAX)
         return scheduler
@@ -74,8 +77,10 @@ class Site:
         """An API conductor that asks this scheduler."""
         from nova_sched.service.endpoint import SchedulerEndpoint
         from rpc_api import scheduler as scheduler_rpc
-        self.wiring.serve(self.bus, scheduler_rpc.TOPIC, scheduler.name, SchedulerEndpoint(scheduler),
-                          scheduler_rpc.VERSION)
+
+        self.wiring.serve(
+            self.bus, scheduler_rpc.TOPIC, scheduler.name, SchedulerEndpoint(scheduler), scheduler_rpc.VERSION
+        )
         return self.wiring.api_conductor([self.cell], 3)
 
     def log(self):
@@ -84,33 +89,44 @@ class Site:
 
 def built(api, number):
     """Build one instance, and say on which host."""
-    outcome, = api.schedule_and_build_instances(
-        CONTEXT, spec(instance_uuid=uuid_of(f"vm{number}")), [uuid_of(f"vm{number}")]).result(SECONDS_MAX)
+    (outcome,) = api.schedule_and_build_instances(
+        CONTEXT, spec(instance_uuid=uuid_of(f"vm{number}")), [uuid_of(f"vm{number}")]
+    ).result(SECONDS_MAX)
     assert outcome.outcome == messages.BUILT, outcome.reason
     return outcome.host
 
 
 def state_of(scheduler):
     """(position, digest) of a scheduler's projection of the cell."""
+
     def look(engine):
         projection = engine.cloud.projections["cell1"]
         return projection.position, state_digest(projection)
+
     return scheduler.call(look).result(SECONDS_MAX)
 
 
 def knows(scheduler, hosts, running):
     """Whether a scheduler knows these hosts, running so many instances, and schedules to them."""
+
     def look(engine):
         projection = engine.cloud.projections["cell1"]
-        return (set(projection.hosts) == set(hosts) and not engine.cloud.table.cell_closed.get("cell1")
-                and sum(len(host.entries) for host in projection.hosts.values()) == running)
+        return (
+            set(projection.hosts) == set(hosts)
+            and not engine.cloud.table.cell_closed.get("cell1")
+            and sum(len(host.entries) for host in projection.hosts.values()) == running
+        )
+
     return scheduler.call(look).result(SECONDS_MAX)
 
 
 def agree(scheduler, conductor):
     """Wait until the scheduler and the conductor have the same state at the same position."""
-    wait_until(lambda: state_of(scheduler) == (conductor.projection.position, state_digest(conductor.projection)),
-               SECONDS_MAX, "they do not agree")
+    wait_until(
+        lambda: state_of(scheduler) == (conductor.projection.position, state_digest(conductor.projection)),
+        SECONDS_MAX,
+        "they do not agree",
+    )
 
 
 def remove(site, kind):
@@ -186,8 +202,10 @@ def test_a_log_that_was_truncated_behind_a_snapshot_goes_on_from_it(tmp_path):
         assert conductor.projection.counts["LogRebased"] == 0
 
 
-@pytest.mark.parametrize("spoil", [lambda packed: b"nonsense", lambda packed: packed[:-1],
-                                   lambda packed: packed.replace(b"cell1", b"cell2", 1)])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda packed: b"nonsense", lambda packed: packed[:-1], lambda packed: packed.replace(b"cell1", b"cell2", 1)],
+)
 def test_a_snapshot_that_is_of_no_use_is_left_aside(tmp_path, spoil):
     store = FileStore(str(tmp_path / "snapshots"))
     with Site(tmp_path, "sqlite", store) as site:
@@ -213,7 +231,9 @@ def test_a_scheduler_starts_without_a_cell_and_takes_it_when_it_comes(tmp_path):
         os.mkdir(tmp_path / "later")
         wait_until(
             lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
-            SECONDS_MAX, "cell2 was not taken")
+            SECONDS_MAX,
+            "cell2 was not taken",
+        )
         assert not scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX)
 
 

@@ -13,10 +13,10 @@ import pytest
 from oslo_config import cfg
 
 from nova_sched.cli.main import main
+from nova_sched.selection.policy import Policy
 from nova_sched.service.endpoint import SchedulerEndpoint
 from nova_sched.service.report import scheduler_facts
 from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
-from nova_sched.selection.policy import Policy
 from nova_sched.snapshots import FileStore, open_store
 from rpc_api import errors
 from rpc_api import scheduler as scheduler_rpc
@@ -34,18 +34,34 @@ from tests.service.test_recovery import SECONDS_MAX, Site, knows
 MARK = "s3cr3t"
 #: With what has to be quoted in a URL, behind the mark.
 PASSWORD = f"{MARK}-/@:#?é"
-CONTEXT = RequestContext.from_dict({
-    "request_id": "req-22222222-aaaa-4aaa-8aaa-000000000001", "project_id": "p", "user_id": "u", "is_admin": True,
-    "auth_token": f"{MARK}-token", "service_token": f"{MARK}-service", "roles": ["admin"],
-    "service_catalog": [{"type": "volume", "endpoints": [{"adminURL": f"https://u:{MARK}-catalog@h/"}]}]})
+CONTEXT = RequestContext.from_dict(
+    {
+        "request_id": "req-22222222-aaaa-4aaa-8aaa-000000000001",
+        "project_id": "p",
+        "user_id": "u",
+        "is_admin": True,
+        "auth_token": f"{MARK}-token",
+        "service_token": f"{MARK}-service",
+        "roles": ["admin"],
+        "service_catalog": [{"type": "volume", "endpoints": [{"adminURL": f"https://u:{MARK}-catalog@h/"}]}],
+    }
+)
 _NUMBER = itertools.count()
 
 
 def mapping(**fields):
     """A CellMapping as nova sends it."""
-    return CellMapping(**{"id": 1, "uuid": uuid_of("cell1"), "name": "cell1", "disabled": False,
-                          "transport_url": f"rabbit://u:{MARK}-transport@h/",
-                          "database_connection": f"mysql://u:{MARK}-database@h/nova", **fields})
+    return CellMapping(
+        **{
+            "id": 1,
+            "uuid": uuid_of("cell1"),
+            "name": "cell1",
+            "disabled": False,
+            "transport_url": f"rabbit://u:{MARK}-transport@h/",
+            "database_connection": f"mysql://u:{MARK}-database@h/nova",
+            **fields,
+        }
+    )
 
 
 def secret_spec(name):
@@ -63,6 +79,7 @@ def said():
     class Keep(logging.Handler):
         def emit(self, record):
             lines.append(f"{record.name}: {self.format(record)} {record.args!r}")
+
     handler, root = Keep(logging.DEBUG), logging.getLogger()
     before = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
     level, disabled = root.level, logging.root.manager.disable
@@ -84,7 +101,7 @@ def assert_none(*places):
     for place in places:
         text = place if isinstance(place, str) else place.decode("latin-1") if isinstance(place, bytes) else repr(place)
         at = text.find(MARK)
-        assert at < 0, text[max(0, at - 200):at + 100]
+        assert at < 0, text[max(0, at - 200) : at + 100]
 
 
 def told(fault) -> str:
@@ -106,12 +123,14 @@ def raw(url):
 @pytest.fixture
 def rabbit(rabbit_server):
     """The broker with a user whose password is a secret."""
+
     class Broker:
         def __init__(self):
             self.user = f"user{next(_NUMBER)}"
 
         def url(self, stream):
             return rabbit_server.url(stream, user=self.user, password=PASSWORD)
+
     broker = Broker()
     rabbit_server.add_user(broker.user, PASSWORD, ".*", ".*", ".*")
     return broker
@@ -130,18 +149,27 @@ def go_through(site, said, capsys):
     answers += [api.schedule_and_build_instances(CONTEXT, large, [uuid_of("large")]).result(SECONDS_MAX)]
     assert [one.outcome for answer in answers for one in answer] == ["built", "no_valid_host"], answers
     client = site.bus.client(scheduler_rpc.TOPIC, scheduler_rpc.VERSION)
-    malformed = [{"spec_obj": mapping()}, {"spec_obj": secret_spec("x"), "instance_uuids": [7]}, {"spec_obj": None},
-                 {"request_spec": secret_spec("x")}]
+    malformed = [
+        {"spec_obj": mapping()},
+        {"spec_obj": secret_spec("x"), "instance_uuids": [7]},
+        {"spec_obj": None},
+        {"request_spec": secret_spec("x")},
+    ]
     for arguments in malformed:
         fault = client.call_async(CONTEXT, "select_destinations", **arguments).exception(SECONDS_MAX)
         assert fault is not None
         answers.append(told(fault))
     answers += [scheduler_facts(scheduler), conductor.report()]
     named = [part for cell, url in site.urls.items() for part in ("--log", f"{cell}={url}")]
-    for command in (["replay", "tail", *named], ["replay", "tail", *named, "-o", "json"],
-                    ["replay", "quarantine", *named, "--raw"], ["explain", CONTEXT.request_id, *named],
-                    ["explain", CONTEXT.request_id, *named, "-o", "json"],
-                    ["replay", *named], ["--debug", "explain", "req-none", *named]):
+    for command in (
+        ["replay", "tail", *named],
+        ["replay", "tail", *named, "-o", "json"],
+        ["replay", "quarantine", *named, "--raw"],
+        ["explain", CONTEXT.request_id, *named],
+        ["explain", CONTEXT.request_id, *named, "-o", "json"],
+        ["replay", *named],
+        ["--debug", "explain", "req-none", *named],
+    ):
         main(command)
         shown = capsys.readouterr()
         assert shown.out or shown.err
@@ -165,16 +193,22 @@ def test_over_oslo_messaging(said):
         cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     number = next(_NUMBER)
     bus = MessagingBus(cfg.CONF, "fake://", f"secrets{number}")
-    scheduler = Scheduler("s", cell0_of(f"memory://secrets{number}-cell0"),
-                          [Cell("cell1", uuid_of("cell1"), f"memory://secrets{number}-cell1")], Policy())
+    scheduler = Scheduler(
+        "s",
+        cell0_of(f"memory://secrets{number}-cell0"),
+        [Cell("cell1", uuid_of("cell1"), f"memory://secrets{number}-cell1")],
+        Policy(),
+    )
     server = None
     try:
         with open_log(f"memory://secrets{number}-cell1"):
             scheduler.start().wait_ready(SECONDS_MAX)
             server = bus.serve(scheduler_rpc.TOPIC, "s", [SchedulerEndpoint(scheduler)], scheduler_rpc.VERSION)
             client = bus.client(scheduler_rpc.TOPIC, scheduler_rpc.VERSION)
-            for arguments in ({"spec_obj": secret_spec("vm"), "instance_uuids": [uuid_of("vm")]},
-                              {"spec_obj": mapping()}):
+            for arguments in (
+                {"spec_obj": secret_spec("vm"), "instance_uuids": [uuid_of("vm")]},
+                {"spec_obj": mapping()},
+            ):
                 with pytest.raises(Exception) as refused:
                     client.call(CONTEXT, "select_destinations", timeout=SECONDS_MAX, **arguments)
                 assert_none(told(refused.value))
@@ -187,12 +221,27 @@ def test_over_oslo_messaging(said):
 
 
 #: URLs that are wrong in every way, and ones of servers that are not there or refuse us; PW stands for the secret.
-URLS = ["{0}://u:PW@127.0.0.1:1/v", "{0}://u:PW@h:port/v", "{0}://u:PW/x@h:1/v", "{0}://u:PW#@h/v", "{0}://u:PW?@h/v",
-        "{0}://u:PW@[h/v", "{0}://u:PW@h:99999/v", "u:PW@h", "{0}:u:PW@h", "nonsense://u:PW@h/v", "file://u:PW@h/v",
-        "{0}://u:PW@h:1,u:PW@h:x/v"]
+URLS = [
+    "{0}://u:PW@127.0.0.1:1/v",
+    "{0}://u:PW@h:port/v",
+    "{0}://u:PW/x@h:1/v",
+    "{0}://u:PW#@h/v",
+    "{0}://u:PW?@h/v",
+    "{0}://u:PW@[h/v",
+    "{0}://u:PW@h:99999/v",
+    "u:PW@h",
+    "{0}:u:PW@h",
+    "nonsense://u:PW@h/v",
+    "file://u:PW@h/v",
+    "{0}://u:PW@h:1,u:PW@h:x/v",
+]
 LOG_URLS = [url + end for url in URLS for end in ("", "?stream=s", "?stream=s&password=PW", "?stream=s#PW")] + [
-    "memory://u:PW@name", "sqlite://u:PW@h/x", "sqlite:///nowhere/at/all.db?password=PW", "sqlite://u:PW@[h/x",
-    "memory://u:PW@[h"]
+    "memory://u:PW@name",
+    "sqlite://u:PW@h/x",
+    "sqlite:///nowhere/at/all.db?password=PW",
+    "sqlite://u:PW@[h/x",
+    "memory://u:PW@[h",
+]
 
 
 def _open_bus(url):
@@ -205,10 +254,12 @@ def _open_bus(url):
         bus.close()
 
 
-OPENINGS = [*((lambda url: open_log(url).close(), url.format("rabbit")) for url in LOG_URLS),
-            *((lambda url: open_log(url, create=False).close(), url.format("rabbit")) for url in LOG_URLS[:2]),
-            *((lambda url: open_store(url).load("cell1"), url.format("redis")) for url in URLS),
-            *((_open_bus, url.format("rabbit")) for url in URLS if "99999" not in url and "#" not in url)]
+OPENINGS = [
+    *((lambda url: open_log(url).close(), url.format("rabbit")) for url in LOG_URLS),
+    *((lambda url: open_log(url, create=False).close(), url.format("rabbit")) for url in LOG_URLS[:2]),
+    *((lambda url: open_store(url).load("cell1"), url.format("redis")) for url in URLS),
+    *((_open_bus, url.format("rabbit")) for url in URLS if "99999" not in url and "#" not in url),
+]
 
 
 @pytest.mark.parametrize("number", range(len(OPENINGS)))
@@ -229,9 +280,16 @@ def test_a_broker_that_refuses_the_password(rabbit_server, said, what):
     assert_none(told(refused.value), *said)
 
 
-@pytest.mark.parametrize("damaged", [
-    {"transport_url": {"a": f"{MARK}-x"}}, {"database_connection": [f"{MARK}-x"]}, {"id": {"x": f"{MARK}-x"}},
-    {"disabled": {"x": f"{MARK}-x"}}], ids=lambda damaged: next(iter(damaged)))
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"transport_url": {"a": f"{MARK}-x"}},
+        {"database_connection": [f"{MARK}-x"]},
+        {"id": {"x": f"{MARK}-x"}},
+        {"disabled": {"x": f"{MARK}-x"}},
+    ],
+    ids=lambda damaged: next(iter(damaged)),
+)
 def test_a_mapping_that_cannot_be_read(damaged, said):
     primitive = json.loads(json.dumps(Destination(cell=mapping()).obj_to_primitive()))
     primitive["nova_object.data"]["cell"]["nova_object.data"].update(damaged)
@@ -244,9 +302,9 @@ def test_a_mapping_that_cannot_be_read(damaged, said):
     assert_none(*said)
 
 
-@pytest.mark.parametrize("context", [[f"{MARK}-x"], f"{MARK}-x", {"roles": f"{MARK}", "auth_token": [f"{MARK}-x"]},
-                                     None],
-                         ids=range(4))
+@pytest.mark.parametrize(
+    "context", [[f"{MARK}-x"], f"{MARK}-x", {"roles": f"{MARK}", "auth_token": [f"{MARK}-x"]}, None], ids=range(4)
+)
 def test_a_context_that_cannot_be_read(context, said):
     try:
         made = RpcSerializer().deserialize_context(context)

@@ -58,6 +58,7 @@ def refuse_threads(patch, names):
         if thread.name.startswith(names):
             raise RuntimeError("can't start new thread")
         start(thread)
+
     patch.setattr(threading.Thread, "start", refused)
 
 
@@ -92,8 +93,10 @@ def scheduler(tmp_path):
 @pytest.mark.parametrize("fault", [RuntimeError("of its own"), MemoryError(), RuntimeError("can't start new thread")])
 def test_a_scheduler_that_gives_up_answers_all_that_was_asked(scheduler, monkeypatch, fault):
     """Its thread meets a fault while requests and calls wait behind it in the same batch."""
+
     def fail(self, cell, records):
         raise fault
+
     gate = threading.Event()
     scheduler.call(lambda engine: gate.wait(PATIENCE))
     monkeypatch.setitem(scheduler._run.__func__.__globals__["_FROM_LOGS"], "records", fail)

@@ -29,33 +29,50 @@ def unread(tmp_path, text, register=schedulers.register, name="a.conf"):
 #: Text of a file, what is said of it.
 NAMED = [
     ("[snapshot]\nurl = x", [r"\[snapshot\] url is read by no service: .* the nearest is \[snapshots\]"]),
-    ("[filter_schduler]\nenabled_filters = x", [
-        r"\[filter_schduler\] enabled_filters .* the nearest is \[filter_scheduler\]"]),
-    ("[filter_scheduler]\nenabled_filter = x", [
-        r"\[filter_scheduler\] enabled_filter .* nearest is \[filter_scheduler\] enabled_filters;"]),
+    (
+        "[filter_schduler]\nenabled_filters = x",
+        [r"\[filter_schduler\] enabled_filters .* the nearest is \[filter_scheduler\]"],
+    ),
+    (
+        "[filter_scheduler]\nenabled_filter = x",
+        [r"\[filter_scheduler\] enabled_filter .* nearest is \[filter_scheduler\] enabled_filters;"],
+    ),
     ("[filter_scheduler]\nenabled-filters = x", [r"enabled-filters .* \[filter_scheduler\] enabled_filters;"]),
-    ("[scheduler]\nenabled_filters = x", [r"\[scheduler\] enabled_filters .* \[filter_scheduler\] enabled_filters; move"]),
+    (
+        "[scheduler]\nenabled_filters = x",
+        [r"\[scheduler\] enabled_filters .* \[filter_scheduler\] enabled_filters; move"],
+    ),
     ("[DEFAULT]\ntransport_ulr = x", [r"\[DEFAULT\] transport_ulr .* \[DEFAULT\] transport_url;"]),
     ("[oslo_messaging_rabit]\nssl = 1", [r"nearest is \[oslo_messaging_rabbit\]"]),
     ("[oslo_messaging_rabbit]\nrabbit_quorum_queues = 1", [r"nearest is .* rabbit_quorum_queue;"]),
     ("[other]\nzzz = 1\nyyy = 2", [r"\[other\] zzz is read by no service", r"\[other\] yyy is read by no service"]),
-    ("[cells]\nenabled = a\n[cell:a]\nurl = x\n[cell:b]\nlog = x", [
-        r"\[cell:a\] url is read by no service", r"\[cell:b\] is not read: \[cells\] enabled names no cell 'b'"]),
+    (
+        "[cells]\nenabled = a\n[cell:a]\nurl = x\n[cell:b]\nlog = x",
+        [r"\[cell:a\] url is read by no service", r"\[cell:b\] is not read: \[cells\] enabled names no cell 'b'"],
+    ),
     ("[neutron]\nauth_type = password\nuser_name = u\nauth_ulr = x", [r"auth_ulr .* nearest is \[neutron\] auth_url"]),
     # Nova's, which have no effect here.
-    ("[DEFAULT]\ncpu_allocation_ratio = 3", [r"cpu_allocation_ratio is an option of Nova .*part of what an agent reports"]),
+    (
+        "[DEFAULT]\ncpu_allocation_ratio = 3",
+        [r"cpu_allocation_ratio is an option of Nova .*part of what an agent reports"],
+    ),
     ("[DEFAULT]\nreserved_host_memory_mb = 1", [r"set \[compute_agent\] reserved_memory_mb"]),
     ("[DEFAULT]\nscheduler_default_filters = x", [r"set \[filter_scheduler\] enabled_filters"]),
-    ("[scheduler]\ndiscover_hosts_in_cells_interval = 3", [r"\[scheduler\] discover_hosts_in_cells_interval is an option"]),
-    ("[database]\nconnection = x\nmax_retries = 1", [r"\[database\] connection, max_retries are options of Nova .*logs"]),
+    (
+        "[scheduler]\ndiscover_hosts_in_cells_interval = 3",
+        [r"\[scheduler\] discover_hosts_in_cells_interval is an option"],
+    ),
+    (
+        "[database]\nconnection = x\nmax_retries = 1",
+        [r"\[database\] connection, max_retries are options of Nova .*logs"],
+    ),
     ("[api_database]\nconnection = x", [r"\[api_database\] connection is an option of Nova"]),
     ("[placement]\nauth_url = x\n[libvirt]\nvirt_type = kvm", [r"\[placement\] auth_url", r"\[libvirt\] virt_type"]),
 ]
 
 
 @pytest.mark.parametrize("service", REGISTERS)
-@pytest.mark.parametrize("text, said", NAMED,
-                         ids=[row[0].split("\n")[-1] for row in NAMED])
+@pytest.mark.parametrize("text, said", NAMED, ids=[row[0].split("\n")[-1] for row in NAMED])
 def test_each_is_named(tmp_path, service, text, said):
     found = unread(tmp_path, text, REGISTERS[service])
     assert len(found) == len(said)
@@ -64,7 +81,8 @@ def test_each_is_named(tmp_path, service, text, said):
 
 
 SILENT = [
-    "", "[DEFAULT]\ndebug = true\ngraceful_shutdown_timeout = 3\nrpc_response_timeout = 3\ncontrol_exchange = x",
+    "",
+    "[DEFAULT]\ndebug = true\ngraceful_shutdown_timeout = 3\nrpc_response_timeout = 3\ncontrol_exchange = x",
     "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_retry_interval = 1\n[oslo_reports]\nlog_dir = /tmp",
     "[oslo_messaging_notifications]\ndriver = noop\n[oslo_policy]\npolicy_file = x\n[keystone_authtoken]\nusername = x",
     "[oslo_concurrency]\nlock_path = /tmp",
@@ -83,14 +101,21 @@ def test_what_some_service_or_library_reads_is_not_named(tmp_path, service, text
     assert unread(tmp_path, text, REGISTERS[service]) == []
 
 
-DEPLOYERS = "[filter_scheduler]\navailable_filters = nova.scheduler.filters.all_filters\navailable_filters = mine.Mine\n"
+DEPLOYERS = (
+    "[filter_scheduler]\navailable_filters = nova.scheduler.filters.all_filters\navailable_filters = mine.Mine\n"
+)
 
 
-@pytest.mark.parametrize("text, count", [
-    (DEPLOYERS + "[mine]\nlimit = 3", 0), (DEPLOYERS + "[mine]\nlimit = 3\n[snapshot]\nurl = x", 1),
-    (DEPLOYERS + "my_own = 1\nenabled_filter = x", 1), (DEPLOYERS + "[database]\nconnection = x", 1),
-    ("[filter_scheduler]\nenabled_filters = ComputeFilter\n[mine]\nlimit = 3", 1),
-])
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        (DEPLOYERS + "[mine]\nlimit = 3", 0),
+        (DEPLOYERS + "[mine]\nlimit = 3\n[snapshot]\nurl = x", 1),
+        (DEPLOYERS + "my_own = 1\nenabled_filter = x", 1),
+        (DEPLOYERS + "[database]\nconnection = x", 1),
+        ("[filter_scheduler]\nenabled_filters = ComputeFilter\n[mine]\nlimit = 3", 1),
+    ],
+)
 def test_options_of_classes_that_only_the_scheduler_loads(tmp_path, text, count):
     assert len(unread(tmp_path, text, conductors.register)) == count
 
@@ -142,8 +167,16 @@ def test_a_mistyped_section_is_named_where_the_service_cannot_start(tmp_path):
     assert re.search(r"WARNING .*\[cell\] enabled is read by no service.*\[cells\]; fix or remove it\n", done.stderr)
 
 
-@pytest.mark.parametrize("place", [".nova_sched/nova_sched.conf", "nova_sched.conf", ".nova_sched/nova-sched-agent.conf",
-                                   "nova_sched.conf.d/a.conf", ".nova_sched/nova-sched-agent.conf.d/a.conf"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".nova_sched/nova_sched.conf",
+        "nova_sched.conf",
+        ".nova_sched/nova-sched-agent.conf",
+        "nova_sched.conf.d/a.conf",
+        ".nova_sched/nova-sched-agent.conf.d/a.conf",
+    ],
+)
 def test_configuration_is_found_as_other_services_find_theirs(tmp_path, place):
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)

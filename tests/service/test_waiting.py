@@ -13,8 +13,12 @@ from tests.faults.proxy import Proxy
 from tests.servers import free_port
 from tests.service.processes import ServiceProcess, config_text, run, sections_for
 
-SERVICES = {"scheduler": ("scheduler",), "api": ("conductor", "--level", "api"),
-            "cell": ("conductor", "--level", "cell", "--cell", "cell1"), "agent": ("agent",)}
+SERVICES = {
+    "scheduler": ("scheduler",),
+    "api": ("conductor", "--level", "api"),
+    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
+    "agent": ("agent",),
+}
 WITH_LOGS = ("scheduler", "cell", "agent")
 
 
@@ -31,8 +35,10 @@ def start(directory, name, **changes):
 
 def rows(found, quick):
     """The rows, those that are not ``quick`` marked as long: each of them starts a process."""
-    return [pytest.param(*row, id="-".join(row[:3] if len(row) > 2 else row),
-                         marks=() if quick(*row) else pytest.mark.long) for row in found]
+    return [
+        pytest.param(*row, id="-".join(row[:3] if len(row) > 2 else row), marks=() if quick(*row) else pytest.mark.long)
+        for row in found
+    ]
 
 
 def nowhere(kind):
@@ -45,19 +51,28 @@ def urls(place):
 
 
 def logs(place):
-    return {"cells": {"cell0_log": f"rabbit://u:secret@{place}/?stream=cell0"},
-            "cell_cell1": {"log": f"rabbit://u:secret@{place}/?stream=cell1"}}
+    return {
+        "cells": {"cell0_log": f"rabbit://u:secret@{place}/?stream=cell0"},
+        "cell_cell1": {"log": f"rabbit://u:secret@{place}/?stream=cell1"},
+    }
 
 
 #: What is away, of which services, and what they say.
-AWAY = [(name, "the RPC broker", kind, urls, "waits for the RPC broker: .*") for name in SERVICES
-        for kind in ("refused", "unknown")]
-AWAY += [(name, "the logs", kind, logs, "(waits for|the log of cell.* cannot be read, and is tried again: ).*")
-         for name in WITH_LOGS for kind in ("refused", "unknown")]
+AWAY = [
+    (name, "the RPC broker", kind, urls, "waits for the RPC broker: .*")
+    for name in SERVICES
+    for kind in ("refused", "unknown")
+]
+AWAY += [
+    (name, "the logs", kind, logs, "(waits for|the log of cell.* cannot be read, and is tried again: ).*")
+    for name in WITH_LOGS
+    for kind in ("refused", "unknown")
+]
 
 
-@pytest.mark.parametrize("name, what, kind, changes, said",
-                         rows(AWAY, lambda name, what, kind, *_: name == "scheduler" or kind == "refused"))
+@pytest.mark.parametrize(
+    "name, what, kind, changes, said", rows(AWAY, lambda name, what, kind, *_: name == "scheduler" or kind == "refused")
+)
 def test_what_is_away_is_waited_for(tmp_path, name, what, kind, changes, said):
     place = nowhere(kind)
     with start(tmp_path, name, **changes(place)) as process:
@@ -72,8 +87,9 @@ def test_what_is_away_is_waited_for(tmp_path, name, what, kind, changes, said):
         assert process.process.wait(20) == 0, process.stderr
 
 
-@pytest.mark.parametrize("name", [name if name == "agent" else pytest.param(name, marks=pytest.mark.long)
-                                  for name in WITH_LOGS])
+@pytest.mark.parametrize(
+    "name", [name if name == "agent" else pytest.param(name, marks=pytest.mark.long) for name in WITH_LOGS]
+)
 def test_a_locked_log_is_waited_for(tmp_path, name):
     """The log is held by another program for longer than SQLite waits for it."""
     path = tmp_path / ("cell0.db" if name == "scheduler" else "cell1.db")
@@ -95,8 +111,13 @@ def test_a_service_starts_when_its_broker_comes(tmp_path, rabbit_server, vhost, 
     """The place of the broker takes no connections at first."""
     port = free_port()
     url = rabbit_server.url(vhost=vhost).replace(f":{rabbit_server.port}/", f":{port}/")
-    with start(tmp_path, name, DEFAULT={"transport_url": url}, cells={"cell0_log": f"{url}?stream=cell0"},
-               cell_cell1={"log": f"{url}?stream=cell1"}) as process:
+    with start(
+        tmp_path,
+        name,
+        DEFAULT={"transport_url": url},
+        cells={"cell0_log": f"{url}?stream=cell0"},
+        cell_cell1={"log": f"{url}?stream=cell1"},
+    ) as process:
         process.wait_for("waits for the RPC broker: ")
         with Proxy(rabbit_server.host, rabbit_server.port, listen=port):
             process.wait_ready()
@@ -105,25 +126,47 @@ def test_a_service_starts_when_its_broker_comes(tmp_path, rabbit_server, vhost, 
 
 def of(rabbit_server, vhost, **account):
     url = rabbit_server.url(vhost=vhost, **account)
-    return {"DEFAULT": {"transport_url": rabbit_server.url(vhost=vhost)}, "cells": {"cell0_log": f"{url}?stream=cell0"},
-            "cell_cell1": {"log": f"{url}?stream=cell1"}}
+    return {
+        "DEFAULT": {"transport_url": rabbit_server.url(vhost=vhost)},
+        "cells": {"cell0_log": f"{url}?stream=cell0"},
+        "cell_cell1": {"log": f"{url}?stream=cell1"},
+    }
 
 
 #: What a person must change, and what is said of it.
 LASTING = {
-    "the password of the logs": (lambda server, vhost: of(server, vhost, password="wrong"), "refuses the user",
-                                 WITH_LOGS),
-    "the vhost of the logs": (lambda server, vhost: {**of(server, "nowhere"), "DEFAULT": {
-        "transport_url": server.url(vhost=vhost)}}, "vhost nowhere not found", WITH_LOGS),
-    "the rights on the logs": (lambda server, vhost: of(server, vhost, user="guest-of-none", password="p"),
-                               "refused for user", WITH_LOGS),
-    "the password of RPC": (lambda server, vhost: {"DEFAULT": {
-        "transport_url": server.url(vhost=vhost, password="wrong")}}, "ACCESS_REFUSED", tuple(SERVICES)),
-    "the vhost of RPC": (lambda server, vhost: {"DEFAULT": {"transport_url": server.url(vhost="nowhere")}},
-                         "vhost nowhere not found", tuple(SERVICES)),
-    "the rights of RPC": (lambda server, vhost: {"DEFAULT": {
-        "transport_url": server.url(vhost=vhost, user="guest-of-none", password="p")}}, "refused for user",
-        tuple(SERVICES)),
+    "the password of the logs": (
+        lambda server, vhost: of(server, vhost, password="wrong"),
+        "refuses the user",
+        WITH_LOGS,
+    ),
+    "the vhost of the logs": (
+        lambda server, vhost: {**of(server, "nowhere"), "DEFAULT": {"transport_url": server.url(vhost=vhost)}},
+        "vhost nowhere not found",
+        WITH_LOGS,
+    ),
+    "the rights on the logs": (
+        lambda server, vhost: of(server, vhost, user="guest-of-none", password="p"),
+        "refused for user",
+        WITH_LOGS,
+    ),
+    "the password of RPC": (
+        lambda server, vhost: {"DEFAULT": {"transport_url": server.url(vhost=vhost, password="wrong")}},
+        "ACCESS_REFUSED",
+        tuple(SERVICES),
+    ),
+    "the vhost of RPC": (
+        lambda server, vhost: {"DEFAULT": {"transport_url": server.url(vhost="nowhere")}},
+        "vhost nowhere not found",
+        tuple(SERVICES),
+    ),
+    "the rights of RPC": (
+        lambda server, vhost: {
+            "DEFAULT": {"transport_url": server.url(vhost=vhost, user="guest-of-none", password="p")}
+        },
+        "refused for user",
+        tuple(SERVICES),
+    ),
 }
 ROWS = [(name, what) for what, row in LASTING.items() for name in row[2]]
 
@@ -142,11 +185,12 @@ def test_what_a_person_must_change_ends_a_service(tmp_path, rabbit_server, vhost
     assert "Traceback" not in done.stderr and "wrong" not in sentence
 
 
-@pytest.mark.parametrize("name", [name if name == "api" else pytest.param(name, marks=pytest.mark.long)
-                                  for name in SERVICES])
+@pytest.mark.parametrize(
+    "name", [name if name == "api" else pytest.param(name, marks=pytest.mark.long) for name in SERVICES]
+)
 def test_a_broker_that_takes_connections_and_says_nothing_is_waited_for(tmp_path, name):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        place = "127.0.0.1:{}".format(silent.getsockname()[1])
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
         with start(tmp_path, name, **urls(place)) as process:
             process.wait_for("waits for the RPC broker: ")
             process.send(signal.SIGTERM)

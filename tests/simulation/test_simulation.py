@@ -29,11 +29,13 @@ def _faults_of(seeds):
     import logging
 
     from rpc_api import concurrency
+
     concurrency.setup()
     logging.disable(logging.CRITICAL)
     outcomes = [run(seed, STEPS) for seed in seeds]
     return [(one.seed, one.steps, one.fault) for one in outcomes if one.fault is not None], sum(
-        one.counts["events"] for one in outcomes)
+        one.counts["events"] for one in outcomes
+    )
 
 
 @pytest.mark.timeout(900)  # it takes all processors, and others may want some
@@ -70,6 +72,7 @@ def test_without_faults_everything_that_fits_is_built():
 
 # --- planted bugs ------------------------------------------------------------------------------------------------
 
+
 def plant_no_room_check(patch):
     patch.setattr(fold, "fits", lambda *arguments: True)
 
@@ -93,17 +96,20 @@ def plant_answer_before_read_back(patch):
         decide(self, instance)
         if instance.claim is not None and not instance.ask.over and len(instance.ask.instances) == 1:
             self._finish(instance.ask, [instance.placed])
+
     patch.setattr(Engine, "_decide_now", hasty)
 
 
 def plant_no_reaper(patch):
     from conductor.reaper import Reaper
+
     patch.setattr(Reaper, "expired", lambda *arguments: [])
 
 
 def plant_release_forgotten(patch):
     patch.setattr(Engine, "_release", lambda self, instance: None)
     from conductor.reaper import Reaper
+
     patch.setattr(Reaper, "expired", lambda *arguments: [])
 
 
@@ -115,12 +121,14 @@ def plant_deletion_not_folded(patch):
 def plant_snapshot_without_fences(patch):
     """A reader that starts from a snapshot knows less than one that has read everything."""
     from nova_sched.projection import snapshot
+
     load = snapshot.load
 
     def forgetful(packed, table=None):
         projection = load(packed, table)
         projection.producers.clear()
         return projection
+
     patch.setattr(snapshot, "load", forgetful)
 
 
@@ -131,13 +139,18 @@ def plant_any_account_speaks(patch):
 def plant_unproven_snapshots_count(patch):
     """Epoch and position are compared, as it was before snapshots had a proof."""
     from rpc_api.log import proving
-    patch.setattr(proving, "check", lambda log, bounds, proof:
-                  None if bounds.first - 1 <= proof[-1][0] <= bounds.last else "another position")
+
+    patch.setattr(
+        proving,
+        "check",
+        lambda log, bounds, proof: None if bounds.first - 1 <= proof[-1][0] <= bounds.last else "another position",
+    )
 
 
 def plant_lost_tails_unnoticed(patch):
     """A reader goes on at its position in a log that lost records and has grown again."""
     from rpc_api.log import proving
+
     patch.setattr(proving, "lost", lambda *arguments: None)
 
 
@@ -165,6 +178,7 @@ def test_a_planted_bug_is_caught(plant, monkeypatch):
         if outcome.fault is not None:
             break
     import re
+
     assert outcome.fault is not None and re.search(PLANTED[plant], outcome.fault), outcome.fault
 
 
@@ -211,12 +225,21 @@ print(run(21, 60).digest)
 
 @pytest.mark.parametrize("planted, different", [("sound", False), ("planted", True)])
 def test_an_order_that_hangs_on_hashes_is_caught(planted, different):
-    digests = {subprocess.run([sys.executable, "-c", HASHED, planted], capture_output=True, text=True, check=True,
-                              env={**os.environ, "PYTHONHASHSEED": str(seed)}).stdout for seed in (1, 2)}
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", HASHED, planted],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in (1, 2)
+    }
     assert (len(digests) > 1) == different
 
 
 # --- what a failure says -----------------------------------------------------------------------------------------
+
 
 def test_a_failing_history_is_made_short(monkeypatch):
     plant_no_room_check(monkeypatch)
@@ -230,8 +253,10 @@ def test_a_failing_history_is_made_short(monkeypatch):
 def test_the_command_says_seed_step_and_history(monkeypatch, capsys):
     assert main(["simulate", "--seed", "2", "--steps", "40", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["fault"] is None
+
     def planted():
         raise simulated.Broken("planted")
+
     monkeypatch.setattr(simulated.Checks, "acknowledged", lambda self, selections: planted)
     assert main(["simulate", "--seed", "2", "--steps", "40"]) == 1
     said = capsys.readouterr().out

@@ -18,8 +18,11 @@ class Played:
 
     def instance(self, outcome, **wanted):
         """The instance of the first request with an outcome."""
-        return next(row["instance"] for row in self.rows if row["outcome"] == outcome and all(
-            row[name] == value for name, value in wanted.items()))
+        return next(
+            row["instance"]
+            for row in self.rows
+            if row["outcome"] == outcome and all(row[name] == value for name, value in wanted.items())
+        )
 
     def copy(self, directory):
         """Another directory with the same logs, which may be written to."""
@@ -33,8 +36,25 @@ class Played:
 def played_cloud(tmp_path_factory):
     """A play with two cells, four schedulers, server groups and failures."""
     out = tmp_path_factory.mktemp("replayed") / "out"
-    assert main(["play", "--generate", "16,120", "--cells", "2", "--schedulers", "4", "--fail", "0.1", "--no-picture",
-                 "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "play",
+                "--generate",
+                "16,120",
+                "--cells",
+                "2",
+                "--schedulers",
+                "4",
+                "--fail",
+                "0.1",
+                "--no-picture",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     return Played(out)
 
 

@@ -88,13 +88,18 @@ def fine():
     yield record_of(agent.say(said), agent.say(confirmation(said)))
 
 
-@pytest.mark.parametrize("records, check, code, state, count, says", [
-    (aside, "set aside", 1, "wrong", 1, "1 undecodable"),
-    (gap, "sequence gaps", 1, "wrong", 1, "scheduler/one: 3 missing in 1 places"),
-    (duplicate, "duplicates", 0, "note", 1, "scheduler/one: 1"),
-    (stale, "stale epochs", 1, "wrong", 1, "its clock went back"),
-    (backwards, "clocks", 1, "wrong", 1, "scheduler/one went back by 90.0 s"),
-    (divergence, "digest-mismatch", 1, "wrong", 1, "not as the log had it"), (fine, "set aside", 0, "ok", 0, "none")])
+@pytest.mark.parametrize(
+    "records, check, code, state, count, says",
+    [
+        (aside, "set aside", 1, "wrong", 1, "1 undecodable"),
+        (gap, "sequence gaps", 1, "wrong", 1, "scheduler/one: 3 missing in 1 places"),
+        (duplicate, "duplicates", 0, "note", 1, "scheduler/one: 1"),
+        (stale, "stale epochs", 1, "wrong", 1, "its clock went back"),
+        (backwards, "clocks", 1, "wrong", 1, "scheduler/one went back by 90.0 s"),
+        (divergence, "digest-mismatch", 1, "wrong", 1, "not as the log had it"),
+        (fine, "set aside", 0, "ok", 0, "none"),
+    ],
+)
 def test_each_fault_is_found(log, capsys, records, check, code, state, count, says):
     log.append(list(records()))
     found, rows = checked(capsys, log)
@@ -126,8 +131,9 @@ def test_a_scheduler_that_does_not_follow(log, capsys):
     """It decided at 20 s and knew nothing of what was said at 5 s."""
     agent, scheduler = Voice("compute_agent/a"), Voice("scheduler/slow")
     log.append([record_of(agent.say(report("a"))._replace(at_ns=AT_NS + 5 * SECOND))])
-    request = events.SchedulingRequest("req", None, "f", {}, {}, (), "none", (), (), (), None, (), (), (), None, None,
-                                       None, None)
+    request = events.SchedulingRequest(
+        "req", None, "f", {}, {}, (), "none", (), (), (), None, (), (), (), None, None, None, None
+    )
     evidence = events.Evidence(request, (events.CellPosition("cell1", EPOCH, 0, 0, 0),), "0" * 16, 1, 0, 0, 0, (), ())
     made = events.DecisionMade("req", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
     log.append([record_of(scheduler.say(made)._replace(at_ns=AT_NS + 20 * SECOND))])
@@ -155,6 +161,7 @@ def test_the_first_event_of_a_producer_is_no_gap_where_records_were_removed():
 
 # --- doctor ---------------------------------------------------------------------------------------------------------
 
+
 def diagnosed(capsys, *arguments):
     """(exit code, (subject, check) -> row)."""
     code = replay(["doctor", "-o", "json", *arguments])
@@ -171,13 +178,26 @@ def test_a_healthy_log(log, capsys):
     code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     # (The one who opened the log said so in 2023.)
     assert code == 0 and {check: row["state"] for (_, check), row in rows.items()} == {
-        "versions": "ok", "reachable": "ok", "log": "ok", "schemas": "ok", "clocks": "ok", "written": "ok", "hosts": "ok",
-        "agents": "ok", "services": "ok"}
+        "versions": "ok",
+        "reachable": "ok",
+        "log": "ok",
+        "schemas": "ok",
+        "clocks": "ok",
+        "written": "ok",
+        "hosts": "ok",
+        "agents": "ok",
+        "services": "ok",
+    }
 
 
-@pytest.mark.parametrize("ahead, who, says", [
-    (3600, ["a"], "compute_agent/a 3"), (-40, ["b"], "compute_agent/b"),
-    (5, ["a", "b", "c"], "ahead of this machine")])
+@pytest.mark.parametrize(
+    "ahead, who, says",
+    [
+        (3600, ["a"], "compute_agent/a 3"),
+        (-40, ["b"], "compute_agent/b"),
+        (5, ["a", "b", "c"], "ahead of this machine"),
+    ],
+)
 def test_clocks_that_stand_out(log, capsys, ahead, who, says):
     now_ns = SYSTEM.now_ns()
     for _ in range(3):
@@ -193,15 +213,20 @@ def test_clocks_that_stand_out(log, capsys, ahead, who, says):
 def test_a_log_that_nobody_writes_to(log, capsys):
     told(log, AT_NS, "a")
     _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
-    assert (rows["cell1", "written"]["state"] == "warn"
-            and "see whether conductors and agents run" in rows["cell1", "written"]["to_do"])
+    assert (
+        rows["cell1", "written"]["state"] == "warn"
+        and "see whether conductors and agents run" in rows["cell1", "written"]["to_do"]
+    )
 
 
 def test_events_of_a_later_version(log, capsys):
     log.append([codec.msgpack.packb([1, EPOCH, [["HostLost", "1.7", "conductor/c", 1, 9, 1, ["a", "r"]]]])])
     code, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
-    assert (code == 1 and "HostLost 1.7 is newer" in rows["cell1", "schemas"]["found"]
-            and "upgrade" in rows["cell1", "schemas"]["to_do"])
+    assert (
+        code == 1
+        and "HostLost 1.7 is newer" in rows["cell1", "schemas"]["found"]
+        and "upgrade" in rows["cell1", "schemas"]["to_do"]
+    )
 
 
 def test_snapshots(log, tmp_path, capsys):
@@ -219,11 +244,20 @@ def test_snapshots(log, tmp_path, capsys):
 
 def test_what_cannot_be_reached_and_what_is_empty(log, capsys):
     with open_log(f"memory://check-{next(_names)}") as empty:
-        code, rows = diagnosed(capsys, "--log", f"cell1={log.url}", "--log",
-                               "cell2=rabbit://u:secret@127.0.0.1:1/?stream=x",
-                               "--log", f"cell3={empty.url}")
-        assert (code == 3 and rows["cell2", "reachable"]["state"] == "fail"
-                and "secret" not in json.dumps(list(rows.values())))
+        code, rows = diagnosed(
+            capsys,
+            "--log",
+            f"cell1={log.url}",
+            "--log",
+            "cell2=rabbit://u:secret@127.0.0.1:1/?stream=x",
+            "--log",
+            f"cell3={empty.url}",
+        )
+        assert (
+            code == 3
+            and rows["cell2", "reachable"]["state"] == "fail"
+            and "secret" not in json.dumps(list(rows.values()))
+        )
         assert rows["cell1", "log"]["state"] == "ok" and rows["cell3", "log"]["state"] == "warn"
         empty.delete()
 
@@ -241,14 +275,18 @@ def test_an_exported_file(played, tmp_path, capsys):
     assert replay(["--log", str(played), "export", "-o", str(out)]) == 0
     capsys.readouterr()
     code, rows = diagnosed(capsys, "--log", str(out))
-    assert (code == 0 and "an exported file, redacted" in rows["cell1", "reachable"]["found"]
-            and ("cell1", "written") not in rows)
+    assert (
+        code == 0
+        and "an exported file, redacted" in rows["cell1", "reachable"]["found"]
+        and ("cell1", "written") not in rows
+    )
     out.write_bytes(out.read_bytes()[:-50])
     code, rows = diagnosed(capsys, "--log", str(out))
     assert code == 4 and rows["cell1", "readable"]["state"] == "fail"
 
 
 # --- with a broker --------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.rabbit
 def test_an_account_that_only_reads(rabbit_server, vhost, capsys):
@@ -259,13 +297,19 @@ def test_an_account_that_only_reads(rabbit_server, vhost, capsys):
         rabbit_server.add_user(name, "secret", "^$", "^$", r"^nova_sched\.", vhost=vhost)
         reading = f"cell1={rabbit_server.url(stream, vhost, name, 'secret')}"
         code, rows = diagnosed(capsys, "--log", reading)
-        assert (code == 0 and "RabbitMQ" in rows["cell1", "reachable"]["found"]
-                and ", cluster " in rows["cell1", "reachable"]["found"])
-        assert (f"{name} may read, and may not write" in rows["cell1", "account"]["found"]
-                and not rows["cell1", "account"]["to_do"])
+        assert (
+            code == 0
+            and "RabbitMQ" in rows["cell1", "reachable"]["found"]
+            and ", cluster " in rows["cell1", "reachable"]["found"]
+        )
+        assert (
+            f"{name} may read, and may not write" in rows["cell1", "account"]["found"]
+            and not rows["cell1", "account"]["to_do"]
+        )
         code, rows = diagnosed(capsys, "--log", f"cell1={log.url.replace('***', rabbit_server.password)}")
-        assert (rows["cell1", "account"]["found"].endswith("may read, and may write")
-                and rows["cell1", "account"]["to_do"])
+        assert (
+            rows["cell1", "account"]["found"].endswith("may read, and may write") and rows["cell1", "account"]["to_do"]
+        )
         assert log.bounds().count == 1
         follow(log, reading)
     rabbit_server.rabbitmqctl("delete_user", name)
@@ -273,21 +317,34 @@ def test_an_account_that_only_reads(rabbit_server, vhost, capsys):
 
 def follow(log, named):
     process = subprocess.Popen(
-        [sys.executable, "-c", "from nova_sched.cli.main import replay; raise SystemExit(replay())", "--log", named,
-         "tail", "-f", "--template", "{type} {at_ns}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-c",
+            "from nova_sched.cli.main import replay; raise SystemExit(replay())",
+            "--log",
+            named,
+            "tail",
+            "-f",
+            "--template",
+            "{type} {at_ns}",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     lines = []
-    thread = threading.Thread(target=lambda: [lines.append((time.time_ns(), line)) for line in process.stdout],
-                              daemon=True)
+    thread = threading.Thread(
+        target=lambda: [lines.append((time.time_ns(), line)) for line in process.stdout], daemon=True
+    )
     thread.start()
     wait_until(lambda: lines or process.poll() is not None, 60, "nothing is shown")
     agent = Voice("compute_agent/a")
     for number in range(2, 12):
         log.append([record_of(agent.say(events.HostSeen("a"))._replace(at_ns=time.time_ns()))])
-        wait_until(lambda number=number: len(lines) >= number or process.poll() is not None, 60,
-                   "an event is not shown")
+        wait_until(
+            lambda number=number: len(lines) >= number or process.poll() is not None, 60, "an event is not shown"
+        )
     process.terminate()
     assert process.wait(30) == 0 and process.stderr.read() == ""
     thread.join(10)
     print("ms from append to line:", sorted(round((at - int(line.split()[1])) / 1e6, 1) for at, line in lines[1:]))
-
-

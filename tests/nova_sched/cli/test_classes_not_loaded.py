@@ -34,7 +34,9 @@ def few():
     cloud.ask(engine, "vm-2")
     cloud.settle()
     assert [one.outcome for one in cloud.events("cell1", "DecisionMade") + cloud.events(CELL0, "DecisionMade")] == [
-        "selected", "no_valid_host"]
+        "selected",
+        "no_valid_host",
+    ]
     return cloud
 
 
@@ -49,8 +51,12 @@ def test_show_says_where_the_policy_is_and_shows_all(few, capsys):
         assert f"policy     {few.policy.digest} ({WHERE}; the filter Few not loaded here)" in shown
         assert "Few             Few" in shown and "refused nobody: DestinationFilter" in shown
         _, (said,) = logs.json(capsys, "show", uuid_of("vm-2"))
-    assert said["decisions"][0]["policy"] == {"digest": few.policy.digest, "cell": CELL0, "position": 0,
-                                              "not_loaded": {"filters": ["Few"], "weighers": []}}
+    assert said["decisions"][0]["policy"] == {
+        "digest": few.policy.digest,
+        "cell": CELL0,
+        "position": 0,
+        "not_loaded": {"filters": ["Few"], "weighers": []},
+    }
 
 
 def test_explain_says_what_the_loaded_filters_say(few, capsys):
@@ -77,7 +83,9 @@ def test_which_hosts_a_later_filter_refused_is_left_open(capsys):
     with Logs(cloud) as logs:
         _, (said,) = logs.json(capsys, "explain", uuid_of("vm-4"))
     assert [(one["filter"], one["hosts"], one["nearest"]) for one in said["reasons"]] == [
-        ("Few", 1, None), ("ServerGroupAntiAffinityFilter", 1, None)]
+        ("Few", 1, None),
+        ("ServerGroupAntiAffinityFilter", 1, None),
+    ]
 
 
 def test_why_not_says_what_is_known(few, capsys):
@@ -135,7 +143,9 @@ def test_what_if_runs_what_needs_no_class_that_is_not_loaded(few, tmp_path, caps
         code, again = logs.json(capsys, "what-if", "--policy", str(tmp_path / "other.conf"))
         assert code == 4 and again["what-if"]["placed"] == 2
         assert logs.run("what-if", "--set", "host_subset_size=2") == 4
-    assert f"2 decisions could not be made: its policy {few.policy.digest} {WHERE}, and {NAMES}" in capsys.readouterr().err
+    assert (
+        f"2 decisions could not be made: its policy {few.policy.digest} {WHERE}, and {NAMES}" in capsys.readouterr().err
+    )
 
 
 def test_a_weigher_that_is_not_loaded_leaves_the_filters_known(capsys):
@@ -155,9 +165,15 @@ def test_a_weigher_that_is_not_loaded_leaves_the_filters_known(capsys):
     assert "names the weigher Free, not loaded here" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command, code", [
-    (("show", uuid_of("vm-2")), 0), (("explain", uuid_of("vm-2")), 0), (("why-not", uuid_of("vm-2"), "a"), 1),
-    (("capacity", "VCPU=2"), 0)])
+@pytest.mark.parametrize(
+    "command, code",
+    [
+        (("show", uuid_of("vm-2")), 0),
+        (("explain", uuid_of("vm-2")), 0),
+        (("why-not", uuid_of("vm-2"), "a"), 1),
+        (("capacity", "VCPU=2"), 0),
+    ],
+)
 def test_the_configuration_loads_what_is_missing(few, command, code, tmp_path, capsys):
     (tmp_path / "scheduler.conf").write_text(CONFIGURATION)
     with Logs(few) as logs:
@@ -172,10 +188,13 @@ def adopt(book, options):
     return digest
 
 
-@pytest.mark.parametrize("options, told", [
-    (lambda options: {**options, "of_tomorrow": 1}, "it has the option 'of_tomorrow', which this version"),
-    (lambda options: {**options, "max_attempts": "x"}, "cannot be used: a policy cannot be read"),
-])
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (lambda options: {**options, "of_tomorrow": 1}, "it has the option 'of_tomorrow', which this version"),
+        (lambda options: {**options, "max_attempts": "x"}, "cannot be used: a policy cannot be read"),
+    ],
+)
 def test_a_policy_that_is_genuine_and_cannot_be_used_is_not_called_forged(options, told):
     book = PolicyBook()
     digest = adopt(book, options(json.loads(Policy().to_json())))
@@ -189,9 +208,13 @@ def test_a_policy_of_before_an_option_was_there_is_used():
     assert book.get(adopt(book, options)) == Policy(max_attempts=7)
 
 
-@pytest.mark.parametrize("cell, told", [
-    ("cell1", "is in none of the logs named; name that of cell0 too"),
-    (CELL0, "is in none of the logs named, although that of cell0 is whole")])
+@pytest.mark.parametrize(
+    "cell, told",
+    [
+        ("cell1", "is in none of the logs named; name that of cell0 too"),
+        (CELL0, "is in none of the logs named, although that of cell0 is whole"),
+    ],
+)
 def test_a_policy_that_is_in_no_log(cell, told):
     book = PolicyBook()
     book.logs = {cell: Written(cell=cell).log}

@@ -21,11 +21,15 @@ ALL = completion.script("nova-sched", words_of(NovaSched()))
 
 #: Script, what is typed, what is offered.
 TYPED = [
-    (REPLAY, "nova-sched-replay qua", ["quarantine"]), (REPLAY, "nova-sched-replay ", ["tail", "why-not", "complete"]),
-    (REPLAY, "nova-sched-replay tail --fol", ["--follow"]), (REPLAY, "nova-sched-replay --no-c", ["--no-cache"]),
+    (REPLAY, "nova-sched-replay qua", ["quarantine"]),
+    (REPLAY, "nova-sched-replay ", ["tail", "why-not", "complete"]),
+    (REPLAY, "nova-sched-replay tail --fol", ["--follow"]),
+    (REPLAY, "nova-sched-replay --no-c", ["--no-cache"]),
     (REPLAY, "nova-sched-replay --log x what-if --pol", ["--policy"]),
-    (ALL, "nova-sched sim", ["simulate"]), (ALL, "nova-sched replay why", ["why-not"]),
-    (ALL, "nova-sched replay tail --fol", ["--follow"]), (ALL, "nova-sched play --gen", ["--generate"]),
+    (ALL, "nova-sched sim", ["simulate"]),
+    (ALL, "nova-sched replay why", ["why-not"]),
+    (ALL, "nova-sched replay tail --fol", ["--follow"]),
+    (ALL, "nova-sched play --gen", ["--generate"]),
 ]
 
 
@@ -43,9 +47,13 @@ def test_the_script_can_be_parsed(name):
 @pytest.mark.parametrize("script, typed, offered", TYPED, ids=[row[1] for row in TYPED])
 def test_bash_completes(script, typed, offered):
     words = typed.split(" ")
-    asked = (f'COMP_WORDS=({" ".join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n'
-             f'_{words[0].replace("-", "_")} {words[0]} "{words[-1]}"; printf "%s\\n" "${{COMPREPLY[@]}}"')
-    done = subprocess.run([shell("bash"), "--norc", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
+    asked = (
+        f"COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n"
+        f'_{words[0].replace("-", "_")} {words[0]} "{words[-1]}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    done = subprocess.run(
+        [shell("bash"), "--norc", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
     assert set(offered) <= set(done.stdout.split())
     assert len(done.stdout.split()) == 1 or words[-1] == ""
@@ -87,8 +95,11 @@ def terminal(tmp_path):
 
 
 @pytest.mark.parametrize("before", ["", "autoload -U +X bashcompinit && bashcompinit; "], ids=["alone", "bashcompinit"])
-@pytest.mark.parametrize("script, typed, offered", [row for row in TYPED if len(row[2]) == 1],
-                         ids=[row[1] for row in TYPED if len(row[2]) == 1])
+@pytest.mark.parametrize(
+    "script, typed, offered",
+    [row for row in TYPED if len(row[2]) == 1],
+    ids=[row[1] for row in TYPED if len(row[2]) == 1],
+)
 def test_zsh_completes(terminal, tmp_path, before, script, typed, offered):
     path = tmp_path / "script"
     path.write_text(script)
@@ -100,8 +111,14 @@ def test_zsh_completes(terminal, tmp_path, before, script, typed, offered):
 
 
 @pytest.mark.parametrize("service", ["scheduler", "conductor", "agent"])
-@pytest.mark.parametrize("arguments", [("--shell_completion", "bash"), ("--shell_completion=zsh",),
-                                       ("--config-file", "/nowhere", "--shell_completion", "zsh")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--shell_completion", "bash"),
+        ("--shell_completion=zsh",),
+        ("--config-file", "/nowhere", "--shell_completion", "zsh"),
+    ],
+)
 def test_services_print_theirs(service, arguments):
     done = run(service, *arguments)
     assert (done.returncode, done.stderr) == (0, "")

@@ -34,8 +34,15 @@ def cells_in(capsys):
 OPENED = ("tail", "--type", "LogOpened", "-o", "template", "--template", "{type} {cell}")
 
 
-@pytest.mark.parametrize("place", [".nova_sched/nova_sched.conf", "nova_sched.conf", "nova_sched.conf.d/a.conf",
-                                   ".nova_sched/nova-sched-replay.conf"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".nova_sched/nova_sched.conf",
+        "nova_sched.conf",
+        "nova_sched.conf.d/a.conf",
+        ".nova_sched/nova-sched-replay.conf",
+    ],
+)
 def test_logs_of_the_configuration(home, played, capsys, place):
     write(home, config_text(played), place)
     assert replay([*OPENED]) == 0
@@ -64,9 +71,14 @@ def test_nothing_is_named(home, capsys):
     assert "no log is named" in (said := capsys.readouterr().err) and "/etc/nova_sched/nova_sched.conf" in said
 
 
-@pytest.mark.parametrize("text, said", [
-    ("[cells]\nenabled = cell1\n", "[cell:cell1] log is not set"), ("[cells\n", "the configuration is wrong"),
-    ("[cells]\nenabled =\n", "no log is named")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("[cells]\nenabled = cell1\n", "[cell:cell1] log is not set"),
+        ("[cells\n", "the configuration is wrong"),
+        ("[cells]\nenabled =\n", "no log is named"),
+    ],
+)
 def test_a_configuration_that_names_no_log(home, capsys, text, said):
     write(home, text)
     assert replay([*OPENED]) == 2

@@ -23,11 +23,23 @@ def run(without_cell2, capsys, tmp_path, monkeypatch):
 
     def run(*words, log=without_cell2):
         return replay(["--log", str(log), *words]), *capsys.readouterr()
+
     return run
 
 
-@pytest.mark.parametrize("words", [("tail", "-n", "5"), ("state",), ("stats",), ("diff", "first", "last"), ("check",),
-                                   ("capacity", "VCPU=1"), ("quarantine",)], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tail", "-n", "5"),
+        ("state",),
+        ("stats",),
+        ("diff", "first", "last"),
+        ("check",),
+        ("capacity", "VCPU=1"),
+        ("quarantine",),
+    ],
+    ids=lambda words: words[0],
+)
 def test_the_other_cells_are_shown(run, words):
     code, out, err = run(*words)
     assert code == 3 and out and "cell2 is left out: " in err and "there is no file" in err and "Traceback" not in err
@@ -38,8 +50,9 @@ def test_a_command_that_does_not_need_it_does_not_name_it(run):
     assert (code, len(out.splitlines()), err) == (0, 1, "")
 
 
-@pytest.mark.parametrize("words", [("replay", "--verify"), ("what-if",), ("export", "-o", "file.nslog")],
-                         ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [("replay", "--verify"), ("what-if",), ("export", "-o", "file.nslog")], ids=lambda words: words[0]
+)
 def test_what_would_be_wrong_without_it_is_not_done(run, words):
     code, out, err = run(*words)
     assert code == 3 and not out and "there is no file" in err

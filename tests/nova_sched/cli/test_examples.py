@@ -33,8 +33,11 @@ def directory(tmp_path_factory, played_cloud):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
         patch.setenv("XDG_CACHE_HOME", str(where / "cache"))
-        yield {"INSTANCE": built, "REQUEST": f"req-{built}",
-               "HOST": next(row["host"] for row in played_cloud.rows if row["instance"] == built)}
+        yield {
+            "INSTANCE": built,
+            "REQUEST": f"req-{built}",
+            "HOST": next(row["host"] for row in played_cloud.rows if row["instance"] == built),
+        }
 
 
 def test_every_command_has_examples():

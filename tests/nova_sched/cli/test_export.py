@@ -45,9 +45,16 @@ def test_every_decision_is_made_the_same_on_a_redacted_file(files, capsys):
 
 def test_a_file_without_redaction_holds_the_very_records(played, files):
     assert payloads(files[1]) == payloads(str(played)) != payloads(files[0])
-    projects = {name: {event.data.project_id for records in payloads(name).values() for _, payload in records
-                       for event in codec.decode_record(payload).events if event.name == "ClaimProposed"}
-                for name in files}
+    projects = {
+        name: {
+            event.data.project_id
+            for records in payloads(name).values()
+            for _, payload in records
+            for event in codec.decode_record(payload).events
+            if event.name == "ClaimProposed"
+        }
+        for name in files
+    }
     assert projects[files[1]] == {"play"} and len(projects[files[0]]) == 1 and "play" not in projects[files[0]]
 
 
@@ -56,8 +63,13 @@ def test_states_of_both_are_of_the_same_hosts(played, files):
     for name in (str(played), *files):
         with Source([name]) as source:
             world = History(source.logs).world_at({cell: log.bounds().last for cell, log in source.logs.items()})
-            found.append({host.name: (host.rows.keys(), host.entries.keys(), host.lost, host.status.disabled)
-                          for projection in world.projections.values() for host in projection.hosts.values()})
+            found.append(
+                {
+                    host.name: (host.rows.keys(), host.entries.keys(), host.lost, host.status.disabled)
+                    for projection in world.projections.values()
+                    for host in projection.hosts.values()
+                }
+            )
     assert found[0] == found[1] == found[2] and len(found[0]) == 16
 
 
@@ -80,10 +92,14 @@ def test_import_gives_the_same_logs(files, tmp_path, capsys):
     assert "holds records already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("to, options, says", [
-    ("sqlite:///{tmp}/one.db", (), "the file holds cell0, cell1, cell2"),
-    ("sqlite:///{tmp}/one.db", ("--cell", "cell9"), "no log of 'cell9'"),
-    ("ftp://x", ("--cell", "cell1"), "the scheme is 'ftp'")])
+@pytest.mark.parametrize(
+    "to, options, says",
+    [
+        ("sqlite:///{tmp}/one.db", (), "the file holds cell0, cell1, cell2"),
+        ("sqlite:///{tmp}/one.db", ("--cell", "cell9"), "no log of 'cell9'"),
+        ("ftp://x", ("--cell", "cell1"), "the scheme is 'ftp'"),
+    ],
+)
 def test_wrong_imports(files, tmp_path, capsys, to, options, says):
     assert replay(["--log", files[0], "import", "--to", to.replace("{tmp}", str(tmp_path)), *options]) == 2
     assert says in capsys.readouterr().err
@@ -100,9 +116,13 @@ def test_names_of_cells_in_a_file_reach_neither_the_disk_nor_the_terminal(tmp_pa
         writer.end()
     assert replay(["--log", path, "import", "--to", url]) == 2
     assert "cannot stand in a URL" in capsys.readouterr().err
-    for command, code in ((["diff", "first", "last"], 0), (["tail", "cell9:1:2"], 2),
-                          (["export", "-o", f"{path}.2"], 0), (["state"], 0),
-                          (["import", "--cell", cell, "--to", f"sqlite:///{tmp_path}/logs/one.db"], 0)):
+    for command, code in (
+        (["diff", "first", "last"], 0),
+        (["tail", "cell9:1:2"], 2),
+        (["export", "-o", f"{path}.2"], 0),
+        (["state"], 0),
+        (["import", "--cell", cell, "--to", f"sqlite:///{tmp_path}/logs/one.db"], 0),
+    ):
         assert replay(["--log", path, *command]) == code
         said = capsys.readouterr()
         assert (said.out + said.err).replace("\n", "").isprintable()
@@ -154,8 +174,12 @@ def test_a_log_that_wants_accounts_is_not_imported(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/log.db"
     voice = Voice("conductor/c")
     with open_log(url) as log:
-        log.append([record_of(voice.say(events.LogOpened("cell1", EPOCH))),
-                    record_of(voice.say(events.AccountsRequired(True)))])
+        log.append(
+            [
+                record_of(voice.say(events.LogOpened("cell1", EPOCH))),
+                record_of(voice.say(events.AccountsRequired(True))),
+            ]
+        )
     out = str(tmp_path / "file")
     assert replay(["--log", url, "export", "-o", out]) == 0
     assert replay(["--log", out, "import", "--to", f"sqlite:///{tmp_path}/again.db"]) == 2
@@ -170,6 +194,7 @@ def test_an_export_that_cannot_be_written(played, capsys):
 def test_an_export_that_was_interrupted_leaves_nothing(played, tmp_path, monkeypatch):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("nova_sched.replay.archive_file.Writer.end", interrupted)
     assert replay(["--log", str(played), "export", "-o", str(tmp_path / "file")]) == 130
     assert not list(tmp_path.iterdir())
@@ -180,5 +205,6 @@ def test_import_into_rabbitmq(files, rabbit_server, vhost, capsys):
     to = rabbit_server.url("STREAM", vhost).replace("STREAM", "{cell}")
     assert replay(["--log", files[1], "import", "--to", to]) == 0
     assert capsys.readouterr().out.count("records, positions 0 to") == 3
-    assert payloads(*(f"{cell}={to.replace('{cell}', cell)}"
-                      for cell in ("cell0", "cell1", "cell2"))) == payloads(files[1])
+    assert payloads(*(f"{cell}={to.replace('{cell}', cell)}" for cell in ("cell0", "cell1", "cell2"))) == payloads(
+        files[1]
+    )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nova_sched.replay import quarantine
 from nova_sched.cli.main import replay
 from nova_sched.projection.projection import Projection
+from nova_sched.replay import quarantine
 from nova_sched.service import report as service_report
 from rpc_api import codec, events
 from rpc_api.codec import FORMAT
@@ -44,14 +44,22 @@ ROWS = [
     (raw_record(event(values=[5, "r"])), (0, "invalid", "conductor/x", "HostLost.host: a string")),
     (raw_record(event(), epoch="another"), (0, "foreign-epoch", "conductor/x", "a record for epoch another")),
     (raw_record(epoch="empty"), (0, "foreign-epoch", None, "a record for epoch empty")),
-    (record_of(Voice("scheduler/s").say(events.HostSeen("a"))),
-     (0, "not-allowed", "scheduler/s", "whose role may not")),
-    (record_of(Voice("conductor/x").say(events.AccountsRequired(True))),
-     (0, "not-its-account", "conductor/x", "appended with none")),
-    (record_of(Voice("compute_agent/z").say(report("a"))),
-     (0, "not-its-host", "compute_agent/z", "a HostReported for a by")),
-    (record_of(Voice("compute_agent/y").say(report("y", inventory=b"\xc1"))),
-     (0, "invalid", "compute_agent/y", "msgpack")),
+    (
+        record_of(Voice("scheduler/s").say(events.HostSeen("a"))),
+        (0, "not-allowed", "scheduler/s", "whose role may not"),
+    ),
+    (
+        record_of(Voice("conductor/x").say(events.AccountsRequired(True))),
+        (0, "not-its-account", "conductor/x", "appended with none"),
+    ),
+    (
+        record_of(Voice("compute_agent/z").say(report("a"))),
+        (0, "not-its-host", "compute_agent/z", "a HostReported for a by"),
+    ),
+    (
+        record_of(Voice("compute_agent/y").say(report("y", inventory=b"\xc1"))),
+        (0, "invalid", "compute_agent/y", "msgpack"),
+    ),
 ]
 
 
@@ -78,7 +86,13 @@ def test_each_kind_is_shown(url, capsys, record, told):
     code, (row,), err = shown(capsys, "--log", f"cell1={url}")
     index, kind, producer, words = told
     assert (code, row["cell"], row["position"], row["index"], row["code"], row["producer"]) == (
-        1, "cell1", 2, index, kind, producer)
+        1,
+        "cell1",
+        2,
+        index,
+        kind,
+        producer,
+    )
     assert words in row["reason"] and "raw" not in row and err == f"1 {kind}\n"
 
 
@@ -88,8 +102,11 @@ def test_a_host_in_cell0s_log(url, capsys):
 
 
 def test_the_codes_are_those_of_the_sources():
-    sources = [ROOT / "rpc_api/codec.py", ROOT / "nova_sched/projection/fold.py",
-               ROOT / "nova_sched/projection/projection.py"]
+    sources = [
+        ROOT / "rpc_api/codec.py",
+        ROOT / "nova_sched/projection/fold.py",
+        ROOT / "nova_sched/projection/projection.py",
+    ]
     calls = re.compile(r'(?:SetAside|_aside_record|_set_aside)\(\s*(?:position, \w+, )?"([a-z-]+)"')
     assert {code for path in sources for code in calls.findall(path.read_text())} == quarantine.CODES
     assert {told[1] for _, told in ROWS} | {"wrong-log"} == quarantine.CODES
@@ -118,7 +135,15 @@ def test_table_and_csv(url, capsys):
     assert replay(["quarantine", "--log", f"cell1={url}"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and lines[0].split() == [
-        "cell", "position", "index", "time", "state", "code", "producer", "reason"]
+        "cell",
+        "position",
+        "index",
+        "time",
+        "state",
+        "code",
+        "producer",
+        "reason",
+    ]
     assert "unknown-type" in lines[1] and r"conductor/\x07" in lines[2] and all(line.isprintable() for line in lines)
     assert replay(["quarantine", "--log", f"cell1={url}", "-o", "csv", "--raw"]) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -136,6 +161,7 @@ def test_all_are_shown_and_only_one_record_is_kept(url, capsys, monkeypatch):
         answer = fold(self, records)
         most.append(len(self.quarantine))
         return answer
+
     monkeypatch.setattr(Projection, "fold", folded)
     code, rows, err = shown(capsys, "--log", f"cell1={url}")
     assert (code, len(rows), err) == (1, 2200, "2200 unknown-type\n")
@@ -157,11 +183,14 @@ def test_a_log_whose_first_records_are_gone(capsys):
         log.delete()
 
 
-@pytest.mark.parametrize("command, code, told", [
-    (["--log", "cell1=memory://nobody-made-it"], 3, "has no log of that name"),
-    (["--log", "cell1=memory://nobody-made-it", "--code", "nonsense"], 3, "has no log of that name"),
-    ([], 2, "no log is named"),
-])
+@pytest.mark.parametrize(
+    "command, code, told",
+    [
+        (["--log", "cell1=memory://nobody-made-it"], 3, "has no log of that name"),
+        (["--log", "cell1=memory://nobody-made-it", "--code", "nonsense"], 3, "has no log of that name"),
+        ([], 2, "no log is named"),
+    ],
+)
 def test_wrong_commands(capsys, command, code, told):
     assert replay(["quarantine", *command]) == code
     assert told in capsys.readouterr().err
@@ -189,6 +218,7 @@ def test_the_report_shows_the_last_ones():
 
 def test_a_claim_that_is_refused_is_not_set_aside(url, capsys):
     with open_log(url) as log:
-        log.append([record_of(SCHEDULER.say(claim("vm", "nowhere"))),
-                    record_of(OTHER.say(events.HostConfirmed("b", 1)))])
+        log.append(
+            [record_of(SCHEDULER.say(claim("vm", "nowhere"))), record_of(OTHER.say(events.HostConfirmed("b", 1)))]
+        )
     assert shown(capsys, "--log", f"cell1={url}")[0] == 0

@@ -30,12 +30,15 @@ class Cloud:
         self.now_ns = now_ns or SYSTEM.now_ns()
         self.began_ns = self.now_ns - hours * HOUR
         self.voices = {}
-        self.said = {f"h{number}": report(f"h{number}", consumer(f"vm-{number}", of(f"h{number}", 1)))
-                     for number in range(hosts)}
+        self.said = {
+            f"h{number}": report(f"h{number}", consumer(f"vm-{number}", of(f"h{number}", 1))) for number in range(hosts)
+        }
         #: Host -> from and until when its agent is away, and what it reports after that.
         self.away, self.back = {}, {}
-        cell0 = [self.record(self.began_ns, "conductor/c", events.LogOpened("cell0", EPOCH)),
-                 self.record(self.began_ns, "scheduler/s", events.PolicyAdopted("0" * 16, "{}"))]
+        cell0 = [
+            self.record(self.began_ns, "conductor/c", events.LogOpened("cell0", EPOCH)),
+            self.record(self.began_ns, "scheduler/s", events.PolicyAdopted("0" * 16, "{}")),
+        ]
         self.voices.clear()
         cell1 = [self.record(self.began_ns, "conductor/c", events.LogOpened("cell1", EPOCH))]
         told = [] if wrong is None else wrong[1](self, self.now_ns - wrong[0])
@@ -44,10 +47,12 @@ class Cloud:
             # The last ones confirmed nearly an interval ago.
             at_ns = self.began_ns + confirm + number * confirm // len(self.said)
             moments += [(at, host, "confirm") for at in range(at_ns, self.now_ns, confirm)]
-        moments = [one for one in moments if not self.away.get(one[1], (0, 0))[0] <= one[0] < self.away.get(
-            one[1], (0, 0))[1]]
-        for at_ns, host, what in sorted([*moments, *((at, None, payload) for at, payload in told)],
-                                        key=lambda one: one[0]):
+        moments = [
+            one for one in moments if not self.away.get(one[1], (0, 0))[0] <= one[0] < self.away.get(one[1], (0, 0))[1]
+        ]
+        for at_ns, host, what in sorted(
+            [*moments, *((at, None, payload) for at, payload in told)], key=lambda one: one[0]
+        ):
             if host is None:
                 cell1.append(what())
                 continue
@@ -67,11 +72,13 @@ class Cloud:
 
     def later(self, at_ns, name, *data, epoch=None, skip=0, behind=0):
         """(Time, function of the record): it is made in its turn, as events are numbered."""
+
         def make():
             if epoch is not None:
                 self.voice(name).restart(epoch)
             self.voice(name).sequence += skip
             return self.record(at_ns - behind, name, *data)
+
         return at_ns, make
 
     @property
@@ -87,13 +94,16 @@ def written(payloads):
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
+
 def killed(cloud, at):
     """An agent is killed; what ran there is gone when it is started again."""
     cloud.away["h1"] = at - 1, at + 5 * MINUTE
     cloud.back["h1"] = back = report("h1")
-    return [cloud.later(at + MINUTE, "conductor/c", events.HostLost("h1", "silent")),
-            cloud.later(at + 5 * MINUTE, "compute_agent/h1", back, epoch=2),
-            cloud.later(at + 5 * MINUTE, "conductor/c", events.HostSeen("h1"))]
+    return [
+        cloud.later(at + MINUTE, "conductor/c", events.HostLost("h1", "silent")),
+        cloud.later(at + 5 * MINUTE, "compute_agent/h1", back, epoch=2),
+        cloud.later(at + 5 * MINUTE, "conductor/c", events.HostSeen("h1")),
+    ]
 
 
 def lost(cloud, at):
@@ -115,8 +125,10 @@ def silent(cloud, at):
 
 def agents_gap(cloud, at):
     """Events of an agent are missing."""
-    return [cloud.later(at, "compute_agent/h1", started("vm-x", "h1"), skip=3),
-            cloud.later(at + SECOND, "compute_agent/h1", cloud.said["h1"])]
+    return [
+        cloud.later(at, "compute_agent/h1", started("vm-x", "h1"), skip=3),
+        cloud.later(at + SECOND, "compute_agent/h1", cloud.said["h1"]),
+    ]
 
 
 def agents_gap_that_stays(cloud, at):
@@ -125,8 +137,10 @@ def agents_gap_that_stays(cloud, at):
 
 
 def schedulers_gap(cloud, at):
-    return [cloud.later(at, "scheduler/s", claim("a", "nowhere")),
-            cloud.later(at, "scheduler/s", claim("b", "nowhere"), skip=3)]
+    return [
+        cloud.later(at, "scheduler/s", claim("a", "nowhere")),
+        cloud.later(at, "scheduler/s", claim("b", "nowhere"), skip=3),
+    ]
 
 
 def junk(cloud, at):
@@ -139,8 +153,10 @@ def newer(cloud, at):
 
 def stale(cloud, at):
     """A scheduler whose clock went back, and that was renamed then."""
-    return [cloud.later(at, "scheduler/old", claim("a", "nowhere"), epoch=5),
-            cloud.later(at, "scheduler/old", claim("b", "nowhere"), epoch=4)]
+    return [
+        cloud.later(at, "scheduler/old", claim("a", "nowhere"), epoch=5),
+        cloud.later(at, "scheduler/old", claim("b", "nowhere"), epoch=4),
+    ]
 
 
 def stale_and_heard(cloud, at):
@@ -148,14 +164,18 @@ def stale_and_heard(cloud, at):
 
 
 def backwards(cloud, at):
-    return [cloud.later(at, "scheduler/s", claim("a", "nowhere")),
-            cloud.later(at + 1, "scheduler/s", claim("b", "nowhere"), behind=90 * SECOND)]
+    return [
+        cloud.later(at, "scheduler/s", claim("a", "nowhere")),
+        cloud.later(at + 1, "scheduler/s", claim("b", "nowhere"), behind=90 * SECOND),
+    ]
 
 
 def divergence(cloud, at):
     """A host confirms what the log does not have, and reports when it is asked."""
-    return [cloud.later(at, "compute_agent/h1", events.HostConfirmed("h1", 7)),
-            cloud.later(at + SECOND, "compute_agent/h1", cloud.said["h1"])]
+    return [
+        cloud.later(at, "compute_agent/h1", events.HostConfirmed("h1", 7)),
+        cloud.later(at + SECOND, "compute_agent/h1", cloud.said["h1"]),
+    ]
 
 
 def divergence_that_stays(cloud, at):
@@ -167,9 +187,14 @@ def unknown(cloud, at):
     """An agent speaks before its host is known."""
     said = report("new")
     cloud.away["new"] = 0, 0
-    return [cloud.later(at, "compute_agent/new", confirmation(said)), cloud.later(at + 1, "compute_agent/new", said),
-            *(cloud.later(one, "compute_agent/new", confirmation(said))
-              for one in range(at + CONFIRM, cloud.now_ns, CONFIRM))]
+    return [
+        cloud.later(at, "compute_agent/new", confirmation(said)),
+        cloud.later(at + 1, "compute_agent/new", said),
+        *(
+            cloud.later(one, "compute_agent/new", confirmation(said))
+            for one in range(at + CONFIRM, cloud.now_ns, CONFIRM)
+        ),
+    ]
 
 
 def slow(cloud, at):
@@ -179,23 +204,41 @@ def slow(cloud, at):
 
 def failed(cloud, at):
     """Refused claims, failed builds and requests that came to nothing are no faults of a log."""
-    return [cloud.later(at, "scheduler/s", claim("a", "nowhere"), decision("none", known=10**6)),
-            cloud.later(at, "conductor/c", events.BuildFailed(claim("a", "h1").instance_uuid, "req", "h1", 0, "no",
-                                                              True))]
+    return [
+        cloud.later(at, "scheduler/s", claim("a", "nowhere"), decision("none", known=10**6)),
+        cloud.later(at, "conductor/c", events.BuildFailed(claim("a", "h1").instance_uuid, "req", "h1", 0, "no", True)),
+    ]
 
 
 def rebased(cloud, at):
-    return [cloud.later(at, "conductor/c", events.LogRebased("cell1", 0)),
-            *(cloud.later(at + 1 + number, f"compute_agent/{host}", said)
-              for number, (host, said) in enumerate(cloud.said.items()))]
+    return [
+        cloud.later(at, "conductor/c", events.LogRebased("cell1", 0)),
+        *(
+            cloud.later(at + 1 + number, f"compute_agent/{host}", said)
+            for number, (host, said) in enumerate(cloud.said.items())
+        ),
+    ]
 
 
 #: What goes wrong -> the row of check that shows it.
-OVER = [(killed, "hosts"), (killed, "vanished"), (removed, "hosts"), (agents_gap, "sequence gaps"),
-        (agents_gap, "unclaimed-start"), (schedulers_gap, "sequence gaps"), (junk, "set aside"), (newer, "set aside"),
-        (stale, "stale epochs"), (stale_and_heard, "stale epochs"), (backwards, "clocks"),
-        (divergence, "digest-mismatch"), (unknown, "unknown-host"), (slow, "reader scheduler/renamed"),
-        (failed, None), (rebased, None)]
+OVER = [
+    (killed, "hosts"),
+    (killed, "vanished"),
+    (removed, "hosts"),
+    (agents_gap, "sequence gaps"),
+    (agents_gap, "unclaimed-start"),
+    (schedulers_gap, "sequence gaps"),
+    (junk, "set aside"),
+    (newer, "set aside"),
+    (stale, "stale epochs"),
+    (stale_and_heard, "stale epochs"),
+    (backwards, "clocks"),
+    (divergence, "digest-mismatch"),
+    (unknown, "unknown-host"),
+    (slow, "reader scheduler/renamed"),
+    (failed, None),
+    (rebased, None),
+]
 #: The same for what was right before the end: it counts as lasting, unless something made it good.
 AT_ONCE = {killed, removed, agents_gap, stale_and_heard, divergence, unknown, failed, rebased}
 
@@ -261,17 +304,24 @@ def test_what_has_just_happened(capsys, wrong, check):
     assert check is None or (check, "ended" if wrong in AT_ONCE else "wrong") in rows
 
 
-@pytest.mark.parametrize("wrong, command, row", [
-    (lost, "check", ("hosts", "wrong")), (lost, "doctor", ("hosts", "fail")), (silent, "doctor", ("agents", "fail")),
-    (silent, "stats", ("silent", "h1"))])
+@pytest.mark.parametrize(
+    "wrong, command, row",
+    [
+        (lost, "check", ("hosts", "wrong")),
+        (lost, "doctor", ("hosts", "fail")),
+        (silent, "doctor", ("agents", "fail")),
+        (silent, "stats", ("silent", "h1")),
+    ],
+)
 def test_what_lasts(capsys, wrong, command, row):
     cloud = Cloud(wrong=(3 * HOUR, wrong))
     code, rows = found(capsys, command, cloud)
     assert row in rows and code == (command != "stats")
 
 
-@pytest.mark.parametrize("wrong, check", [
-    (agents_gap_that_stays, "sequence gaps"), (divergence_that_stays, "digest-mismatch")])
+@pytest.mark.parametrize(
+    "wrong, check", [(agents_gap_that_stays, "sequence gaps"), (divergence_that_stays, "digest-mismatch")]
+)
 def test_what_nobody_made_good(capsys, wrong, check):
     assert (check, "wrong") in found(capsys, "check", Cloud(wrong=(15 * MINUTE, wrong)))[1]
 
@@ -290,6 +340,7 @@ def test_all_hosts_are_lost(capsys):
     def storm(cloud, at):
         cloud.away.update(dict.fromkeys(cloud.said, (at, cloud.now_ns + 1)))
         return [cloud.later(at + MINUTE, "conductor/c", *(events.HostLost(host, "silent") for host in cloud.said))]
+
     cloud = Cloud(50, wrong=(HOUR, storm))
     for command in ("doctor", "check"):
         assert replay([command, "--no-cache", *cloud.options]) == 1
@@ -302,10 +353,15 @@ def test_all_hosts_are_lost(capsys):
     assert "50 hosts: 0 up, 50 lost at the end" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("facts, counts", [
-    ({}, "1 host: 1 up"), ({"disabled": True}, "1 host: 0 up, 1 disabled"),
-    ({"forced_down": True}, "1 host: 0 up, 1 forced down"),
-    ({"forced_down": True, "disabled": True}, "1 host: 0 up, 1 forced down")])
+@pytest.mark.parametrize(
+    "facts, counts",
+    [
+        ({}, "1 host: 1 up"),
+        ({"disabled": True}, "1 host: 0 up, 1 disabled"),
+        ({"forced_down": True}, "1 host: 0 up, 1 forced down"),
+        ({"forced_down": True, "disabled": True}, "1 host: 0 up, 1 forced down"),
+    ],
+)
 def test_hosts_are_counted_by_what_they_are(capsys, facts, counts):
     cloud = Cloud(0)
     said = report("a", **facts)
@@ -317,20 +373,30 @@ def test_hosts_are_counted_by_what_they_are(capsys, facts, counts):
 
 # --- thresholds -----------------------------------------------------------------------------------------------------
 
+
 def test_the_defaults_are_the_services_own():
     from oslo_config import cfg
 
     from rpc_api import config
+
     conf = cfg.ConfigOpts()
     config.register(conf)
     conf([])
-    assert Intervals() == Intervals(conf.compute_agent.confirm_interval, conf.conductor.service_down_time,
-                                    conf.scheduler.cell_down_after)
+    assert Intervals() == Intervals(
+        conf.compute_agent.confirm_interval, conf.conductor.service_down_time, conf.scheduler.cell_down_after
+    )
     assert Intervals().silent_ns == 1260 * SECOND and Intervals(silent=5.0).silent_ns == 5 * SECOND
 
 
-@pytest.mark.parametrize("options, silent", [
-    ((), True), (("--silent", "2h"), False), (("--config-file",), False), (("--config-file", "--silent", "20m"), True)])
+@pytest.mark.parametrize(
+    "options, silent",
+    [
+        ((), True),
+        (("--silent", "2h"), False),
+        (("--config-file",), False),
+        (("--config-file", "--silent", "20m"), True),
+    ],
+)
 def test_they_follow_the_configuration(capsys, tmp_path, options, silent):
     """Agents that confirm every hour are not silent where that is configured."""
     path = tmp_path / "nova_sched.conf"
@@ -348,11 +414,20 @@ def test_a_configuration_that_is_none(capsys, tmp_path):
 
 # --- clocks ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("said, end", [
-    ([], None), ([("a", 5)], 5), ([("a", 5), ("b", 7)], 7),
-    # One witness may be wrong itself.
-    ([("a", HOUR), ("b", 7)], HOUR), ([("a", HOUR), ("b", 7), ("c", 8)], 8),
-    ([("b", 7), ("c", 8), ("a", HOUR)], HOUR), ([("a", HOUR), ("b", 7), ("b", 8), ("b", 9)], HOUR)])
+
+@pytest.mark.parametrize(
+    "said, end",
+    [
+        ([], None),
+        ([("a", 5)], 5),
+        ([("a", 5), ("b", 7)], 7),
+        # One witness may be wrong itself.
+        ([("a", HOUR), ("b", 7)], HOUR),
+        ([("a", HOUR), ("b", 7), ("c", 8)], 8),
+        ([("b", 7), ("c", 8), ("a", HOUR)], HOUR),
+        ([("a", HOUR), ("b", 7), ("b", 8), ("b", 9)], HOUR),
+    ],
+)
 def test_the_end_of_a_log_by_clocks_that_may_be_wrong(said, end):
     heard = LastHeard()
     for producer, at_ns in said:
@@ -362,35 +437,44 @@ def test_the_end_of_a_log_by_clocks_that_may_be_wrong(said, end):
 
 # --- logs that do not go on -----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("wrong, code", [
-    (None, 0), ((3 * HOUR, killed), 0), ((3 * HOUR, lost), 1), ((3 * HOUR, silent), 1)])
+
+@pytest.mark.parametrize(
+    "wrong, code", [(None, 0), ((3 * HOUR, killed), 0), ((3 * HOUR, lost), 1), ((3 * HOUR, silent), 1)]
+)
 def test_an_exported_file_is_judged_by_its_own_end(capsys, tmp_path, wrong, code):
     """It may be of last week."""
     cloud, path = Cloud(4, 8, wrong, SYSTEM.now_ns() - 200 * HOUR), tmp_path / "old.nslog"
     assert replay(["export", "-o", str(path), *cloud.options]) == 0
     capsys.readouterr()
     for command in ("doctor", "check"):
-        assert replay([command, "--no-cache", "--log", str(path)]) == (code if wrong is None or wrong[1] is not silent
-                                                                       or command == "doctor" else 0)
+        assert replay([command, "--no-cache", "--log", str(path)]) == (
+            code if wrong is None or wrong[1] is not silent or command == "doctor" else 0
+        )
 
 
 # --- services, asked over RPC ---------------------------------------------------------------------------------------
+
 
 def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
     from nova_sched.cli.intervals import configuration
     from nova_sched.replay import asking
     from rpc_api.bus import MessagingBus
+
     monkeypatch.setattr(asking, "TIMEOUT", 0.5)
     path = tmp_path / "nova_sched.conf"
-    path.write_text("[DEFAULT]\ntransport_url = fake://\n[scheduler]\nrpc_topic = asked\n[conductor]\n"
-                    "rpc_topic = asked_c\n[cells]\nenabled = cell1\n[cell:cell1]\nlog = memory://none\n")
+    path.write_text(
+        "[DEFAULT]\ntransport_url = fake://\n[scheduler]\nrpc_topic = asked\n[conductor]\n"
+        "rpc_topic = asked_c\n[cells]\nenabled = cell1\n[cell:cell1]\nlog = memory://none\n"
+    )
     cloud = Cloud(1, 1)
     options = ("--ask", "--config-file", str(path))
     code, rows = found(capsys, "doctor", cloud, *options)
     assert code == 1 and rows == [("schedulers", "fail"), ("API conductors", "fail"), ("conductors", "fail")]
     bus = MessagingBus(configuration([str(path)]))
-    servers = [bus.serve(topic, "one", [object()], version) for topic, version in (
-        ("asked", "4.5"), ("asked_c", "1.1"), ("asked_c.cell.cell1", "1.1"))]
+    servers = [
+        bus.serve(topic, "one", [object()], version)
+        for topic, version in (("asked", "4.5"), ("asked_c", "1.1"), ("asked_c.cell.cell1", "1.1"))
+    ]
     assert found(capsys, "doctor", cloud, *options) == (0, [])
     for one in servers:
         one.stop()

@@ -11,24 +11,28 @@ from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report
 
 
-@pytest.mark.parametrize("command, code, told", [
-    (["replay"], 2, "usage: nova-sched-replay"),
-    (["replay", "state"], 2, "no log is named, wanted --log"),
-    (["nonsense"], 2, "there is no command 'nonsense'"),
-    (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
-    (["nonsense", "--help"], 2, "there is no command 'nonsense'"),
-    (["replay", "help", "nonsense"], 2, "nova-sched-replay help: there is no command 'nonsense'"),
-    (["snapshot", "--log", "cell1=memory://nowhere", "--to", "ftp://x"], 3, "nowhere"),
-    ([], 2, "The event-sourced scheduler"),
-])
+@pytest.mark.parametrize(
+    "command, code, told",
+    [
+        (["replay"], 2, "usage: nova-sched-replay"),
+        (["replay", "state"], 2, "no log is named, wanted --log"),
+        (["nonsense"], 2, "there is no command 'nonsense'"),
+        (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
+        (["nonsense", "--help"], 2, "there is no command 'nonsense'"),
+        (["replay", "help", "nonsense"], 2, "nova-sched-replay help: there is no command 'nonsense'"),
+        (["snapshot", "--log", "cell1=memory://nowhere", "--to", "ftp://x"], 3, "nowhere"),
+        ([], 2, "The event-sourced scheduler"),
+    ],
+)
 def test_wrong_commands(capsys, command, code, told):
     assert main(command) == code
     said = capsys.readouterr().err
     assert told in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("to, told",
-                         [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")])
+@pytest.mark.parametrize(
+    "to, told", [("ftp://x", "the scheme 'ftp'"), ("file://here", "no directory from the root on")]
+)
 def test_a_store_that_is_none(played, capsys, to, told):
     assert main(["snapshot", "--log", str(played), "--to", to]) == 2
     assert told in capsys.readouterr().err
@@ -39,13 +43,16 @@ def test_help_is_no_fault(capsys):
     assert "replay" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command, told", [
-    (["replay", "--help"], "usage: nova-sched-replay [--version]"),
-    (["help", "replay"], "usage: nova-sched-replay [--version]"),
-    (["replay", "tail", "--help"], "usage: nova-sched-replay tail"),
-    (["help", "replay", "tail"], "usage: nova-sched-replay tail"),
-    (["complete"], "_nova_sched()"),
-])
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        (["replay", "--help"], "usage: nova-sched-replay [--version]"),
+        (["help", "replay"], "usage: nova-sched-replay [--version]"),
+        (["replay", "tail", "--help"], "usage: nova-sched-replay tail"),
+        (["help", "replay", "tail"], "usage: nova-sched-replay tail"),
+        (["complete"], "_nova_sched()"),
+    ],
+)
 def test_help_of_the_replay_tool(capsys, command, told):
     assert main(command) == 0
     said = capsys.readouterr()
@@ -63,8 +70,9 @@ def test_snapshot_of_another_log_is_refused(played, tmp_path, capsys):
     to, other = f"file://{tmp_path}/snapshots", f"sqlite:///{tmp_path}/other.db"
     assert main(["snapshot", "--log", str(played), "--to", to]) == 0
     with open_log(other) as log:
-        opened = codec.make_event(events.LogOpened("cell1", "2be3e942-7185-43ee-91a2-ea3c62bcb527"), "operator/x", 1, 1,
-                                  1)
+        opened = codec.make_event(
+            events.LogOpened("cell1", "2be3e942-7185-43ee-91a2-ea3c62bcb527"), "operator/x", 1, 1, 1
+        )
         log.append([codec.encode_record("2be3e942-7185-43ee-91a2-ea3c62bcb527", [opened])])
     assert main(["snapshot", "--log", f"cell1={other}", "--to", to, "--check"]) == 4
     assert "is of the log" in capsys.readouterr().err
@@ -82,15 +90,17 @@ def test_no_snapshot_is_kept_of_a_log_without_its_first_records(tmp_path, capsys
 
 def test_evidence_that_is_not_what_comes_out_is_a_difference(played):
     with Source([str(played)]) as source:
-        one = next(one for one in replay(source.logs) if one.recorded.evidence.refusals
-                   and one.recorded.evidence.scores)
+        one = next(
+            one for one in replay(source.logs) if one.recorded.evidence.refusals and one.recorded.evidence.scores
+        )
     evidence = one.recorded.evidence
     score, refusal = evidence.scores[0], evidence.refusals[0]
     changed = {
         "survivors, recorded": {"survivors": evidence.survivors + 1},
         "hosts, recorded": {"hosts_total": evidence.hosts_total + 1},
         f"the score of {score.host}": {"scores": (score._replace(score=score.score + 1), *evidence.scores[1:])},
-        "recorded Other": {"refusals": (refusal._replace(filter="Other"), *evidence.refusals[1:])}}
+        "recorded Other": {"refusals": (refusal._replace(filter="Other"), *evidence.refusals[1:])},
+    }
     assert one.same
     for says, change in changed.items():
         found = difference(one.recorded._replace(evidence=evidence._replace(**change)), one.again)

@@ -20,6 +20,7 @@ def run(capsys):
     def run(directory, *command):
         code = replay(["--log", str(directory), "--no-cache", "replay", *command])
         return code, *capsys.readouterr()
+
     return run
 
 
@@ -81,6 +82,7 @@ def test_a_decision_that_was_changed_is_found(played_cloud, tmp_path, run):
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def cloud():
     """Two hosts, and decisions that placed three of four instances."""
@@ -96,8 +98,11 @@ def cloud():
 
 def changed(cloud, cell, number, change):
     """Change the data of the decision of a number in a cell's log."""
-    places = [place for place, payload in enumerate(cloud.logs[cell])
-              if codec.decode_record(payload).events[0].name == "DecisionMade"]
+    places = [
+        place
+        for place, payload in enumerate(cloud.logs[cell])
+        if codec.decode_record(payload).events[0].name == "DecisionMade"
+    ]
     record = codec.decode_record(cloud.logs[cell][places[number]])
     event = record.events[0]
     cloud.logs[cell][places[number]] = codec.encode_record(record.epoch, [event._replace(data=change(event.data))])
@@ -111,16 +116,27 @@ def other_scores(data):
     evidence = events.thaw("Evidence", data.evidence)
     first = evidence.scores[0]
     weighers = (first.weighers[0]._replace(raw=99.0), *first.weighers[1:])
-    return with_evidence(data._replace(hosts=data.hosts[::-1]),
-                         scores=(first._replace(weighers=weighers), *evidence.scores[1:]))
+    return with_evidence(
+        data._replace(hosts=data.hosts[::-1]), scores=(first._replace(weighers=weighers), *evidence.scores[1:])
+    )
 
 
-@pytest.mark.parametrize("cell, number, change, told", [
-    ("cell1", 0, lambda data: data._replace(reason="2/2 hosts: all well"), "(counts): says 2/2 hosts"),
-    (CELL0, 0, lambda data: with_evidence(data._replace(reason="0/2 hosts: 2 RAM"), refusals=(
-        events.RefusalCount("RamFilter", "RAM", 2),)), "first ResourceFilter: 2 VCPU, recorded RamFilter: 2 RAM"),
-    ("cell1", 1, other_scores, "recorded 99"),
-], ids=["counts", "refusals", "scores"])
+@pytest.mark.parametrize(
+    "cell, number, change, told",
+    [
+        ("cell1", 0, lambda data: data._replace(reason="2/2 hosts: all well"), "(counts): says 2/2 hosts"),
+        (
+            CELL0,
+            0,
+            lambda data: with_evidence(
+                data._replace(reason="0/2 hosts: 2 RAM"), refusals=(events.RefusalCount("RamFilter", "RAM", 2),)
+            ),
+            "first ResourceFilter: 2 VCPU, recorded RamFilter: 2 RAM",
+        ),
+        ("cell1", 1, other_scores, "recorded 99"),
+    ],
+    ids=["counts", "refusals", "scores"],
+)
 def test_the_first_cause_is_told(cloud, cell, number, change, told, capsys):
     changed(cloud, cell, number, change)
     with Logs(cloud) as logs:
@@ -129,15 +145,25 @@ def test_the_first_cause_is_told(cloud, cell, number, change, told, capsys):
     assert told in said and "4 decisions made again, 1 different" in said
 
 
-@pytest.mark.parametrize("change, told", [
-    (lambda data: with_evidence(data, policy_digest="0" * 16),
-     "(policy): its policy 0000000000000000 is in none of the logs"),
-    (lambda data: with_evidence(data, positions=(events.CellPosition("cell1", "", 99, 0, 0, False),)),
-     "(position): the log of cell1"),
-    (lambda data: with_evidence(data, positions=(events.CellPosition("cell9", "", 3, 0, 0, False),)),
-     "the log of cell9 is not among"),
-    (lambda data: data._replace(evidence=b"\xc1"), "the evidence cannot be read"),
-], ids=["policy", "position", "cell", "evidence"])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (
+            lambda data: with_evidence(data, policy_digest="0" * 16),
+            "(policy): its policy 0000000000000000 is in none of the logs",
+        ),
+        (
+            lambda data: with_evidence(data, positions=(events.CellPosition("cell1", "", 99, 0, 0, False),)),
+            "(position): the log of cell1",
+        ),
+        (
+            lambda data: with_evidence(data, positions=(events.CellPosition("cell9", "", 3, 0, 0, False),)),
+            "the log of cell9 is not among",
+        ),
+        (lambda data: data._replace(evidence=b"\xc1"), "the evidence cannot be read"),
+    ],
+    ids=["policy", "position", "cell", "evidence"],
+)
 def test_what_cannot_be_made_again(cloud, change, told, capsys):
     changed(cloud, "cell1", 1, change)
     with Logs(cloud) as logs:
@@ -191,9 +217,16 @@ def test_a_missing_event_is_a_gap(capsys):
 
 def test_a_faulty_fold_is_seen(cloud, monkeypatch, capsys):
     """A fold that gives room away twice: the audit's own arithmetic finds it."""
-    cloud.append("cell1", "scheduler/greedy", cloud.events("cell1", "ClaimProposed")[0]._replace(
-        claim_uuid=uuid_of("one more"), consumer_uuid=uuid_of("more"), instance_uuid=uuid_of("more"), allocations=(
-            events.Allocation(uuid_of("a"), "VCPU", 4),)))
+    cloud.append(
+        "cell1",
+        "scheduler/greedy",
+        cloud.events("cell1", "ClaimProposed")[0]._replace(
+            claim_uuid=uuid_of("one more"),
+            consumer_uuid=uuid_of("more"),
+            instance_uuid=uuid_of("more"),
+            allocations=(events.Allocation(uuid_of("a"), "VCPU", 4),),
+        ),
+    )
     with Logs(cloud) as logs:
         assert logs.run("replay", "--verify", "--no-decisions") == 0
         monkeypatch.setattr("nova_sched.projection.fold.fits", lambda *arguments: True)
@@ -203,6 +236,7 @@ def test_a_faulty_fold_is_seen(cloud, monkeypatch, capsys):
 
 def test_a_state_that_is_not_in_snapshots_is_seen(cloud, monkeypatch, capsys):
     from nova_sched.projection import snapshot
+
     load = snapshot.load
 
     def forgetful(packed, table=None):
@@ -210,6 +244,7 @@ def test_a_state_that_is_not_in_snapshots_is_seen(cloud, monkeypatch, capsys):
         projection.groups.members["lost"] = {}
         projection.fences["lost"] = 1
         return projection
+
     monkeypatch.setattr("nova_sched.projection.snapshot.load", forgetful)
     with Logs(cloud) as logs:
         assert logs.run("replay", "--verify", "--no-decisions") == 1

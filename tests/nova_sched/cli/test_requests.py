@@ -18,13 +18,16 @@ from tests.nova_sched.replay.tiny import Logs, deciding
 @pytest.fixture
 def run(played_cloud, capsys):
     """Run a command on the played cloud; gives (exit code, stdout, stderr)."""
+
     def run(*command):
         code = replay(["--log", str(played_cloud.directory), "--no-cache", *command])
         return code, *capsys.readouterr()
+
     return run
 
 
 # --- explain -------------------------------------------------------------------------------------------------------
+
 
 def test_the_first_line_counts_every_host_once(played_cloud, run):
     code, said, _ = run("explain", played_cloud.instance("no_valid_host"))
@@ -45,7 +48,7 @@ def test_a_success_names_the_host(played_cloud, run):
 def test_the_facts_as_json(played_cloud, run):
     refused = played_cloud.instance("no_valid_host")
     code, said, _ = run("explain", f"req-{refused}", "-o", "json")
-    facts, = json.loads(said)
+    (facts,) = json.loads(said)
     assert code == 0 and facts["end"]["code"] == "no-valid-host" and facts["instance"] == refused
     assert sum(one["hosts"] for one in facts["reasons"]) == 16 and not facts["fault"]
     assert all(one["nearest"] for one in facts["reasons"])
@@ -54,7 +57,7 @@ def test_the_facts_as_json(played_cloud, run):
 def test_a_claim_lost_to_another_scheduler_is_told(played_cloud, run):
     """Of all requests some lost a claim to another scheduler: who took the place is named."""
     for row in played_cloud.rows:
-        facts, = json.loads(run("explain", row["instance"], "-o", "json")[1])
+        (facts,) = json.loads(run("explain", row["instance"], "-o", "json")[1])
         lost = [one for one in facts["attempts"] if one["code"] == "claim-lost-to-another"]
         if lost:
             assert lost[0]["lost_to"][0]["producer"] != lost[0]["scheduler"]
@@ -64,10 +67,13 @@ def test_a_claim_lost_to_another_scheduler_is_told(played_cloud, run):
 
 
 def test_every_request_of_the_play_ends_as_it_was_played(played_cloud, run):
-    ends = {"built": {"built", "deleted"}, "no_valid_host": {"no-valid-host"},
-            "max_retries_exceeded": {"retries-exhausted"}}
+    ends = {
+        "built": {"built", "deleted"},
+        "no_valid_host": {"no-valid-host"},
+        "max_retries_exceeded": {"retries-exhausted"},
+    }
     for row in played_cloud.rows[::12]:
-        facts, = json.loads(run("explain", row["instance"], "-o", "json")[1])
+        (facts,) = json.loads(run("explain", row["instance"], "-o", "json")[1])
         assert facts["end"]["code"] in ends[row["outcome"]], row
         if row["outcome"] == "built":
             assert f"built on {row['host']}" in facts["end"]["text"]
@@ -100,14 +106,23 @@ def test_a_host_that_would_do_now(capsys):
     assert "at the end of the logs 1 host would do (b)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("said, code, text", [
-    ([("conductor/c", events.BuildFailed(uuid_of("vm"), "req-vm", "a", 1, "no disk", True))], "retries-exhausted",
-     "no disk"),
-    ([("conductor/c", events.ClaimExpired(uuid_of("vm"), uuid_of("claim 0")))], "given-back", "its claim expired"),
-    ([("scheduler/one", events.ClaimReleased(uuid_of("vm"), uuid_of("claim 0"), "given up"))], "given-back",
-     "given up"),
-    ([], "claimed", "claimed on a, not started yet"),
-])
+@pytest.mark.parametrize(
+    "said, code, text",
+    [
+        (
+            [("conductor/c", events.BuildFailed(uuid_of("vm"), "req-vm", "a", 1, "no disk", True))],
+            "retries-exhausted",
+            "no disk",
+        ),
+        ([("conductor/c", events.ClaimExpired(uuid_of("vm"), uuid_of("claim 0")))], "given-back", "its claim expired"),
+        (
+            [("scheduler/one", events.ClaimReleased(uuid_of("vm"), uuid_of("claim 0"), "given up"))],
+            "given-back",
+            "given up",
+        ),
+        ([], "claimed", "claimed on a, not started yet"),
+    ],
+)
 def test_how_it_ended(said, code, text, capsys):
     cloud = decided(("vm", 1))
     for producer, data in said:
@@ -148,17 +163,28 @@ def test_an_ambiguous_id_lists_what_it_may_be(capsys):
 
 # --- show ----------------------------------------------------------------------------------------------------------
 
+
 def test_everything_of_a_build_that_was_retried(played_cloud, run):
     code, said, _ = run("show", played_cloud.instance("built", attempts="2"))
     assert code == 0
-    for words in ("funnel", "scores", "policy", "knowing", "accepted", "simulated failure", "InstanceStarted",
-                  "(an alternate)", "claim to started", "end        built on"):
+    for words in (
+        "funnel",
+        "scores",
+        "policy",
+        "knowing",
+        "accepted",
+        "simulated failure",
+        "InstanceStarted",
+        "(an alternate)",
+        "claim to started",
+        "end        built on",
+    ):
         assert words in said, words
 
 
 def test_the_funnel_adds_up(played_cloud, run):
     _, said, _ = run("show", played_cloud.instance("no_valid_host"))
-    part = said[said.rindex("funnel"):]
+    part = said[said.rindex("funnel") :]
     rows = re.findall(r"(?m)^    (\w+) .* (\d+) +(\d+) +(\d+)$", part)
     assert rows and int(rows[0][1]) == 16 and int(rows[-1][3]) == 0
     assert all(int(start) - int(refused) == int(end) for _, start, refused, end in rows)
@@ -167,7 +193,7 @@ def test_the_funnel_adds_up(played_cloud, run):
 def test_show_as_json(played_cloud, run):
     built = played_cloud.instance("built")
     _, said, _ = run("show", built, "-o", "json")
-    one, = json.loads(said)
+    (one,) = json.loads(said)
     first = one["decisions"][0]
     assert one["instance"] == built and first["evidence"]["request"]["groups"] and first["evidence"]["positions"]
     assert {"InstanceStarted", "ClaimProposed"} <= {event["event"] for event in one["events"]}
@@ -179,23 +205,30 @@ def test_columns_of_all_weighers_of_all_hosts(capsys):
     cloud = decided(("vm", 1))
     decision = cloud.events("cell1", "DecisionMade")[0]
     evidence = events.thaw("Evidence", decision.evidence)
-    scores = tuple(events.HostScore(host, 1.0, (events.WeigherScore(weigher, 2.5, 1.0),))
-                   for host, weigher in (("a", "CPUWeigher"), ("b", "RAMWeigher")))
+    scores = tuple(
+        events.HostScore(host, 1.0, (events.WeigherScore(weigher, 2.5, 1.0),))
+        for host, weigher in (("a", "CPUWeigher"), ("b", "RAMWeigher"))
+    )
 
-    cloud.append("cell1", "scheduler/two", decision._replace(
-        instance_uuid=uuid_of("forged"), evidence=pack(evidence._replace(scores=scores))))
+    cloud.append(
+        "cell1",
+        "scheduler/two",
+        decision._replace(instance_uuid=uuid_of("forged"), evidence=pack(evidence._replace(scores=scores))),
+    )
     with Logs(cloud) as logs:
         assert logs.run("show", uuid_of("forged")) == 0
     said = capsys.readouterr().out
-    assert re.search(r"CPUWeigher +RAMWeigher", said) and re.search(r"(?m)b +next +\+1\.000 +- +\+1\.000 \(2\.5\)",
-                                                                    said)
+    assert re.search(r"CPUWeigher +RAMWeigher", said) and re.search(
+        r"(?m)b +next +\+1\.000 +- +\+1\.000 \(2\.5\)", said
+    )
 
 
 def test_a_claim_that_is_in_no_log(capsys):
     cloud = decided(("vm", 1))
     decision = cloud.events("cell1", "DecisionMade")[0]
-    cloud.append("cell1", "scheduler/two", decision._replace(instance_uuid=uuid_of("lone"),
-                                                             claim_uuid=uuid_of("no claim")))
+    cloud.append(
+        "cell1", "scheduler/two", decision._replace(instance_uuid=uuid_of("lone"), claim_uuid=uuid_of("no claim"))
+    )
     with Logs(cloud) as logs:
         assert logs.run("show", uuid_of("lone")) == 0
         said = capsys.readouterr().out
@@ -238,8 +271,10 @@ def test_why_the_own_host_of_an_affinity_group_was_refused_is_told(capsys):
     with Logs(cloud) as logs:
         assert logs.run("explain", uuid_of("second")) == 0
         said = capsys.readouterr().out
-        (facts,), own = (logs.json(capsys, "explain", uuid_of("second"))[1],
-                         re.search("the group's own host ([ab]) was refused for VCPU", said))
+        (facts,), own = (
+            logs.json(capsys, "explain", uuid_of("second"))[1],
+            re.search("the group's own host ([ab]) was refused for VCPU", said),
+        )
     assert said.startswith("0/2 hosts: 1 VCPU, 1 affinity") and own
     assert [(one["host"], one["reason"]) for one in facts["group_hosts"]] == [(own[1], "VCPU")]
     assert "lacked" not in said
@@ -256,10 +291,16 @@ def test_attempts_count_from_one_everywhere(capsys):
     decided = cloud.events("cell1", "DecisionMade") + cloud.events("cell0", "DecisionMade")
     late = next(one for one in decided if one.outcome == "no_valid_host")
     assert late.attempt == 1
-    cloud.append("cell1", "conductor/cell1", events.BuildFailed(late.instance_uuid, late.request_id, "a", 2, "broke", True))
+    cloud.append(
+        "cell1", "conductor/cell1", events.BuildFailed(late.instance_uuid, late.request_id, "a", 2, "broke", True)
+    )
     with Logs(cloud) as logs:
-        for command in (("explain", late.instance_uuid), ("show", late.instance_uuid),
-                        ("why-not", late.instance_uuid, "a"), ("tail", "--instance", late.instance_uuid)):
+        for command in (
+            ("explain", late.instance_uuid),
+            ("show", late.instance_uuid),
+            ("why-not", late.instance_uuid, "a"),
+            ("tail", "--instance", late.instance_uuid),
+        ):
             logs.run(*command)
             said = capsys.readouterr().out
             assert "attempt 2" in said and "attempt 0" not in said, command
@@ -272,6 +313,9 @@ def test_attempts_count_from_one_everywhere(capsys):
 
 def test_a_host_on_which_no_build_was_tried_has_no_number_of_a_build():
     def text(attempt, reason):
-        return event_text.text_of(Voice("conductor/x").say(events.BuildFailed("vm", "req", "a", attempt, reason, False)))
+        return event_text.text_of(
+            Voice("conductor/x").say(events.BuildFailed("vm", "req", "a", attempt, reason, False))
+        )
+
     assert text(1, "broke") == "vm on a build 1: broke request req"
     assert text(1, "claim refused: VCPU") == "vm on a not tried after 1 build: claim refused: VCPU request req"

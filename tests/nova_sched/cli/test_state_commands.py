@@ -26,10 +26,12 @@ def cache(monkeypatch, tmp_path):
 @pytest.fixture
 def told(played, capsys):
     """Run a command on the played logs; returns (exit code, stdout, stderr)."""
+
     def run(*arguments, log=str(played)):
         code = replay([*arguments, "--log", log] if log else list(arguments))
         said = capsys.readouterr()
         return code, said.out, said.err
+
     return run
 
 
@@ -46,6 +48,7 @@ def written_db(path, *said, cell="cell1"):
 
 
 # --- state ----------------------------------------------------------------------------------------------------------
+
 
 def test_state_of_all_hosts(told):
     code, out, err = told("state")
@@ -92,20 +95,31 @@ def test_state_at_moments(told):
     assert digest in again
 
 
-@pytest.mark.parametrize(("arguments", "code", "said"), [
-    (["state", "nowhere"], 1, "there is no host 'nowhere'"), (["state", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
-    (["state", "--columns", "host,shoe"], 2, "there is no column 'shoe'"),
-    (["state", "--at", "soon"], 2, "is no moment"),
-    (["state", "--at", "cell1:999999"], 4, "ends at position"), (["state", "--at", "7"], 2, "needs the name of a cell"),
-    (["state", "--limit", "0"], 2, "wanted 1 or more"), (["state", "host-1", "-o", "csv"], 2, "does not fit a table"),
-    (["diff", "last", "first"], 2, "earlier one first"), (["diff", "first", "last", "nowhere"], 1, "no host 'nowhere'"),
-    (["instances", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
-    (["instances", "--limit", "0"], 2, "wanted 1 or more"),
-    (["instances", "--marker", "nobody"], 2, "there is no instance nobody"),
-    (["capacity"], 2, "wanted either a FLAVOR"), (["capacity", "m1.none"], 1, "wanted one of play-"),
-    (["capacity", "--like", "req-none"], 1, "no decision for req-none"), (["capacity", "0:0:0"], 2, "asks for nothing"),
-    (["stats", "--interval", "soon"], 2, "wanted a time such as 10s"), (["stats", "x:y:z"], 2, "is no range"),
-    (["top", "--replay", "0"], 2, "wanted a speed above 0")])
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["state", "nowhere"], 1, "there is no host 'nowhere'"),
+        (["state", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
+        (["state", "--columns", "host,shoe"], 2, "there is no column 'shoe'"),
+        (["state", "--at", "soon"], 2, "is no moment"),
+        (["state", "--at", "cell1:999999"], 4, "ends at position"),
+        (["state", "--at", "7"], 2, "needs the name of a cell"),
+        (["state", "--limit", "0"], 2, "wanted 1 or more"),
+        (["state", "host-1", "-o", "csv"], 2, "does not fit a table"),
+        (["diff", "last", "first"], 2, "earlier one first"),
+        (["diff", "first", "last", "nowhere"], 1, "no host 'nowhere'"),
+        (["instances", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
+        (["instances", "--limit", "0"], 2, "wanted 1 or more"),
+        (["instances", "--marker", "nobody"], 2, "there is no instance nobody"),
+        (["capacity"], 2, "wanted either a FLAVOR"),
+        (["capacity", "m1.none"], 1, "wanted one of play-"),
+        (["capacity", "--like", "req-none"], 1, "no decision for req-none"),
+        (["capacity", "0:0:0"], 2, "asks for nothing"),
+        (["stats", "--interval", "soon"], 2, "wanted a time such as 10s"),
+        (["stats", "x:y:z"], 2, "is no range"),
+        (["top", "--replay", "0"], 2, "wanted a speed above 0"),
+    ],
+)
 def test_what_is_wrong_is_said_in_a_sentence(told, arguments, code, said):
     found, out, err = told(*arguments)
     assert (found, out) == (code, "") and said in err and "Traceback" not in err
@@ -121,6 +135,7 @@ def test_an_empty_log_has_a_state(told, tmp_path):
 
 def test_a_cell_whose_beginning_is_gone_is_said_and_the_others_shown(capsys, tmp_path):
     from tests.nova_sched.replay.test_history import without_front
+
     one = written_db(tmp_path / "log.db", report("a"), report("b"))
     other = written_db(tmp_path / "other.db", report("c"), cell="cell2")
     without_front(2, tmp_path)
@@ -138,14 +153,22 @@ def test_a_cell_whose_beginning_is_gone_is_said_and_the_others_shown(capsys, tmp
 def test_hostile_names_cannot_write_to_the_terminal(capsys, tmp_path):
     name = "h\x1b[31m\nx"
     log = written_db(tmp_path / "log.db", report(name), claim("vm", name), started("vm", name))
-    for command in (["state"], ["state", "h*"], ["diff", "first", "last"], ["instances"], ["stats"], ["top", "--once"],
-                    ["capacity", "1:1"]):
+    for command in (
+        ["state"],
+        ["state", "h*"],
+        ["diff", "first", "last"],
+        ["instances"],
+        ["stats"],
+        ["top", "--once"],
+        ["capacity", "1:1"],
+    ):
         replay([*command, "--log", log])
         said = capsys.readouterr()
         assert "\x1b" not in said.out + said.err and "\\x1b" in said.out
 
 
 # --- diff -----------------------------------------------------------------------------------------------------------
+
 
 def test_diff_names_the_events(told, played):
     code, out, err = told("diff", "first", "last", "-o", "json")
@@ -166,13 +189,16 @@ def test_diff_of_hosts_alone_and_its_exit_code(told):
 
 # --- instances ------------------------------------------------------------------------------------------------------
 
+
 def test_instances_are_those_that_were_built(told, played):
     code, out, _ = told("instances", "-o", "json")
     rows = json.loads(out)
-    assert code == 0 and {(row["instance"], row["host"]) for row in rows
-                          if row["state"] == "running"} == placements(played)
-    assert all(row["flavor"].startswith("play-") and row["project"] == "play" and row["resources"]["VCPU"]
-               for row in rows)
+    assert code == 0 and {(row["instance"], row["host"]) for row in rows if row["state"] == "running"} == placements(
+        played
+    )
+    assert all(
+        row["flavor"].startswith("play-") and row["project"] == "play" and row["resources"]["VCPU"] for row in rows
+    )
     assert "flavor" not in told("instances", "--no-flavors", "-o", "csv")[1].splitlines()[0].split(",")
 
 
@@ -180,13 +206,16 @@ def test_instances_are_filtered(told):
     rows = json.loads(told("instances", "-o", "json")[1])
     host = rows[0]["host"]
     for arguments, wanted in (
-            (["--host", host], lambda row: row["host"] == host),
-            (["--cell", "cell2"], lambda row: row["cell"] == "cell2"),
-            (["--host", "host-1*", "--cell", "cell1"],
-             lambda row: row["cell"] == "cell1" and row["host"].startswith("host-1")),
-            (["--state", "claimed"], lambda row: row["state"] == "claimed"),
-            (["--project", "nobody"], lambda row: False),
-            (["--instance", rows[3]["instance"]], lambda row: row["instance"] == rows[3]["instance"])):
+        (["--host", host], lambda row: row["host"] == host),
+        (["--cell", "cell2"], lambda row: row["cell"] == "cell2"),
+        (
+            ["--host", "host-1*", "--cell", "cell1"],
+            lambda row: row["cell"] == "cell1" and row["host"].startswith("host-1"),
+        ),
+        (["--state", "claimed"], lambda row: row["state"] == "claimed"),
+        (["--project", "nobody"], lambda row: False),
+        (["--instance", rows[3]["instance"]], lambda row: row["instance"] == rows[3]["instance"]),
+    ):
         assert json.loads(told("instances", "-o", "json", *arguments)[1]) == [row for row in rows if wanted(row)]
 
 
@@ -222,24 +251,38 @@ def test_instances_of_a_cell_that_is_down(told, played, tmp_path, monkeypatch, c
         said = capsys.readouterr()
         rows = json.loads(said.out)
         assert {(row["instance"], row["host"], row["state"]) for row in rows} == {
-            (row["instance"], row["host"], row["state"]) for row in wanted}
-        assert (all(re.fullmatch(r"down, as of 20\d\d-.*Z", row["as_of"]) for row in rows)
-                and "there is no file" in said.err)
+            (row["instance"], row["host"], row["state"]) for row in wanted
+        }
+        assert (
+            all(re.fullmatch(r"down, as of 20\d\d-.*Z", row["as_of"]) for row in rows)
+            and "there is no file" in said.err
+        )
     assert replay(["instances", "--log", logs["cell1"], "--log", down, "-o", "json", "--no-cache"]) == 4
     said = capsys.readouterr()
-    assert ({row["cell"] for row in json.loads(said.out) if row["instance"]} == {"cell1"}
-            and "cell2: nothing is known of its instances" in said.err)
+    assert {row["cell"] for row in json.loads(said.out) if row["instance"]} == {
+        "cell1"
+    } and "cell2: nothing is known of its instances" in said.err
 
 
 def test_an_instance_that_moves_is_there_twice(capsys, tmp_path):
-    log = written_db(tmp_path / "log.db", report("a"), report("b"), claim("vm", "a"), started("vm", "a"),
-                     events.AllocationMoved("a", uuid_of("vm"), uuid_of("migration")), claim("vm", "b", attempt=2))
+    log = written_db(
+        tmp_path / "log.db",
+        report("a"),
+        report("b"),
+        claim("vm", "a"),
+        started("vm", "a"),
+        events.AllocationMoved("a", uuid_of("vm"), uuid_of("migration")),
+        claim("vm", "b", attempt=2),
+    )
     assert replay(["instances", "--log", log, "-o", "json", "--limit", "1"]) == 0
     assert [(row["host"], row["state"]) for row in json.loads(capsys.readouterr().out)] == [
-        ("a", f"running as {uuid_of('migration')}"), ("b", "claimed")]
+        ("a", f"running as {uuid_of('migration')}"),
+        ("b", "claimed"),
+    ]
 
 
 # --- capacity, stats, top -------------------------------------------------------------------------------------------
+
 
 def test_capacity_adds_up(told):
     for by in ("cell", "az", "aggregate"):
@@ -264,8 +307,12 @@ def test_capacity_of_what_was_asked_for(told, played):
 def test_stats_add_up(told, played):
     facts = json.loads(told("stats", "-o", "json", "--interval", "1s")[1])
     summary = json.loads((played / "summary.json").read_text())
-    assert facts["events"] == sum(one["events"] for one in facts["by_type"].values()) == sum(
-        one["events"] for one in facts["by_cell"].values()) == sum(one["events"] for one in facts["intervals"])
+    assert (
+        facts["events"]
+        == sum(one["events"] for one in facts["by_type"].values())
+        == sum(one["events"] for one in facts["by_cell"].values())
+        == sum(one["events"] for one in facts["intervals"])
+    )
     assert facts["builds"]["started"] == len(placements(played)) and summary
     assert facts["decisions"]["made"] == facts["by_type"]["DecisionMade"]["events"]
     assert facts["claims"]["accepted"] + facts["claims"]["refused"] == facts["by_type"]["ClaimProposed"]["events"]
@@ -311,7 +358,13 @@ def test_an_exported_file_says_the_same(told, played, tmp_path, capsys):
     exported = str(tmp_path / "logs.nslog")
     assert replay(["export", "--no-redact", "-o", exported, "--log", str(played)]) == 0
     capsys.readouterr()
-    for command in (["state", "--at", "cell1:20", "-o", "json"], ["state", "host-1", "-o", "json"],
-                    ["diff", "first", "last"], ["instances", "-o", "csv"], ["capacity", "1:1024"], ["stats"],
-                    ["top", "--once"]):
+    for command in (
+        ["state", "--at", "cell1:20", "-o", "json"],
+        ["state", "host-1", "-o", "json"],
+        ["diff", "first", "last"],
+        ["instances", "-o", "csv"],
+        ["capacity", "1:1024"],
+        ["stats"],
+        ["top", "--once"],
+    ):
         assert told(*command)[:2] == told(*command, log=exported)[:2]

@@ -69,39 +69,61 @@ def both(*positions):
     return [(position, index) for position in positions for index in (0, 1)]
 
 
-@pytest.mark.parametrize("arguments, shown", [
-    ([], [(0, 0), *both(*range(1, 10)), (10, 0)]),
-    (["3:4"], both(3, 4)), (["cell1:3:3"], both(3)), (["8:"], [*both(8, 9), (10, 0)]), ([":1"], [(0, 0), *both(1)]),
-    (["4"], both(4)), (["last"], [(10, 0)]), (["first"], [(0, 0)]),
-    (["-n", "3"], [(9, 0), (9, 1), (10, 0)]), (["-n", "2", "--type", "ClaimProposed"], [(8, 0), (9, 0)]),
-    (["-n", "0"], []), (["2:4", "-n", "1"], [(4, 1)]),
-    (["--since", "2023-11-14T22:13:28Z"], [*both(8, 9), (10, 0)]),
-    (["--until", "2023-11-14T22:13:21Z"], [(0, 0), *both(1)]),
-    (["--since", "2023-11-14T22:13:22Z", "--until", "2023-11-14T22:13:23Z"], both(2, 3)),
-    (["--since", "@1700000002.000000001", "--until", "@1700000003.000000000"], both(3)),
-    (["@1700000002..1700000003"], both(2, 3)), (["@2023-11-14T22:13:22..2023-11-14T22:13:23"], both(2, 3)),
-    (["--host", "host-2", "--host", "host-3"], [(2, 0), (3, 0)]),
-    (["--host", "host-*", "--instance", uuid_of("vm-5")], [(5, 0)]),
-    (["--request", "req-vm-5"], both(5)), (["--request", "req-vm-5", "6:"], []),
-    (["2:3", "--exclude", "type=ClaimReleased"], [(2, 0), (3, 0)]), (["--type", "set-aside"], [(10, 0)]),
-    (["-g", r"host-[67] VCPU=1"], [(6, 0), (7, 0)]), (["--project", "project", "2:2"], [(2, 0)]),
-    (["--cell", "cell1", "1:1"], both(1)),
-])
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        ([], [(0, 0), *both(*range(1, 10)), (10, 0)]),
+        (["3:4"], both(3, 4)),
+        (["cell1:3:3"], both(3)),
+        (["8:"], [*both(8, 9), (10, 0)]),
+        ([":1"], [(0, 0), *both(1)]),
+        (["4"], both(4)),
+        (["last"], [(10, 0)]),
+        (["first"], [(0, 0)]),
+        (["-n", "3"], [(9, 0), (9, 1), (10, 0)]),
+        (["-n", "2", "--type", "ClaimProposed"], [(8, 0), (9, 0)]),
+        (["-n", "0"], []),
+        (["2:4", "-n", "1"], [(4, 1)]),
+        (["--since", "2023-11-14T22:13:28Z"], [*both(8, 9), (10, 0)]),
+        (["--until", "2023-11-14T22:13:21Z"], [(0, 0), *both(1)]),
+        (["--since", "2023-11-14T22:13:22Z", "--until", "2023-11-14T22:13:23Z"], both(2, 3)),
+        (["--since", "@1700000002.000000001", "--until", "@1700000003.000000000"], both(3)),
+        (["@1700000002..1700000003"], both(2, 3)),
+        (["@2023-11-14T22:13:22..2023-11-14T22:13:23"], both(2, 3)),
+        (["--host", "host-2", "--host", "host-3"], [(2, 0), (3, 0)]),
+        (["--host", "host-*", "--instance", uuid_of("vm-5")], [(5, 0)]),
+        (["--request", "req-vm-5"], both(5)),
+        (["--request", "req-vm-5", "6:"], []),
+        (["2:3", "--exclude", "type=ClaimReleased"], [(2, 0), (3, 0)]),
+        (["--type", "set-aside"], [(10, 0)]),
+        (["-g", r"host-[67] VCPU=1"], [(6, 0), (7, 0)]),
+        (["--project", "project", "2:2"], [(2, 0)]),
+        (["--cell", "cell1", "1:1"], both(1)),
+    ],
+)
 def test_ranges_and_conditions(told, capsys, arguments, shown):
     assert places(capsys, "--log", told.name, *arguments) == shown
 
 
-@pytest.mark.parametrize("arguments, code, says, shown", [
-    (["8:99"], 4, "ends at position 10, got 99", [*both(8, 9), (10, 0)]),
-    (["50:60"], 4, "ends at position 10, got 60", []),
-    (["--type", "Nothing"], 2, "there is no event type 'Nothing'", []),
-    (["--exclude", "colour=red"], 2, "wanted KEY=VALUE", []),
-    (["--exclude", "host"], 2, "wanted KEY=VALUE", []), (["-g", "("], 2, "no regular expression", []),
-    (["3:4", "--since", "-1h"], 2, "say the same twice", []), (["3:4", "-f"], 2, "the range has an end", []),
-    (["x:y"], 2, "is no range", []), (["--cell", "cell9"], 2, "no log of 'cell9'", []),
-    (["-n", "-1"], 2, "invalid", []), (["cell9:1:2"], 2, "no log of 'cell9'", []),
-    (["--since", "soon"], 2, "is no time", []), (["--from", "1"], 2, "unrecognized", []),
-])
+@pytest.mark.parametrize(
+    "arguments, code, says, shown",
+    [
+        (["8:99"], 4, "ends at position 10, got 99", [*both(8, 9), (10, 0)]),
+        (["50:60"], 4, "ends at position 10, got 60", []),
+        (["--type", "Nothing"], 2, "there is no event type 'Nothing'", []),
+        (["--exclude", "colour=red"], 2, "wanted KEY=VALUE", []),
+        (["--exclude", "host"], 2, "wanted KEY=VALUE", []),
+        (["-g", "("], 2, "no regular expression", []),
+        (["3:4", "--since", "-1h"], 2, "say the same twice", []),
+        (["3:4", "-f"], 2, "the range has an end", []),
+        (["x:y"], 2, "is no range", []),
+        (["--cell", "cell9"], 2, "no log of 'cell9'", []),
+        (["-n", "-1"], 2, "invalid", []),
+        (["cell9:1:2"], 2, "no log of 'cell9'", []),
+        (["--since", "soon"], 2, "is no time", []),
+        (["--from", "1"], 2, "unrecognized", []),
+    ],
+)
 def test_what_is_not_there(told, capsys, arguments, code, says, shown):
     assert replay(["tail", "--log", told.name, "--template", "{position}.{index}", *arguments]) == code
     said = capsys.readouterr()
@@ -109,11 +131,18 @@ def test_what_is_not_there(told, capsys, arguments, code, says, shown):
     assert said.out.splitlines() == [f"{position}.{index}" for position, index in shown]
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["--template", "{at} {colour}"], "names the field 'colour', wanted one of at, at_ns, cell"),
-    (["--template", "{at.year}"], "names the field 'at.year'"), (["--template", "{"], "cannot be read"),
-    (["--template", "{}"], "the field ''"), (["--template", "{host:d}"], "cannot show an event"),
-    (["-o", "template"], "go together"), (["-o", "csv", "--template", "{at}"], "go together")])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--template", "{at} {colour}"], "names the field 'colour', wanted one of at, at_ns, cell"),
+        (["--template", "{at.year}"], "names the field 'at.year'"),
+        (["--template", "{"], "cannot be read"),
+        (["--template", "{}"], "the field ''"),
+        (["--template", "{host:d}"], "cannot show an event"),
+        (["-o", "template"], "go together"),
+        (["-o", "csv", "--template", "{at}"], "go together"),
+    ],
+)
 def test_wrong_templates(told, capsys, arguments, says):
     assert replay(["tail", "--log", told.name, *arguments]) == 2
     assert says in capsys.readouterr().err
@@ -121,8 +150,10 @@ def test_wrong_templates(told, capsys, arguments, says):
 
 def test_forms(told, capsys):
     pretty = lines(capsys, "--log", told.name, "5:5")
-    assert pretty[0] == (f"2023-11-14T22:13:25.000Z cell1 5.0      ClaimProposed   {uuid_of('vm-5')} on host-5 VCPU=1 "
-                         "request req-vm-5 by scheduler/one#9")
+    assert pretty[0] == (
+        f"2023-11-14T22:13:25.000Z cell1 5.0      ClaimProposed   {uuid_of('vm-5')} on host-5 VCPU=1 "
+        "request req-vm-5 by scheduler/one#9"
+    )
     assert "SET ASIDE       undecodable: " in lines(capsys, "--log", told.name, "10")[0]
     array = json.loads("\n".join(lines(capsys, "--log", told.name, "5:5", "-o", "json")))
     single = [json.loads(line) for line in lines(capsys, "--log", told.name, "5:5", "-o", "ndjson")]
@@ -130,9 +161,11 @@ def test_forms(told, capsys):
     assert lines(capsys, "--log", told.name, "-o", "json", "--host", "nobody") == ["[]"]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines(capsys, "--log", told.name, "5:5", "-o", "csv")))))
     assert tuple(rows[0]) == event_text.FIELDS and rows[0]["host"] == "host-5" and rows[1]["host"] == ""
-    raw, = lines(capsys, "--log", told.name, "5:5", "-o", "raw")
-    assert [event.name for event in codec.decode_record(bytes.fromhex(raw)).events] == ["ClaimProposed",
-                                                                                        "ClaimReleased"]
+    (raw,) = lines(capsys, "--log", told.name, "5:5", "-o", "raw")
+    assert [event.name for event in codec.decode_record(bytes.fromhex(raw)).events] == [
+        "ClaimProposed",
+        "ClaimReleased",
+    ]
     assert lines(capsys, "--log", told.name, "10", "-o", "raw") == [b"\xc1 junk".hex()]
 
 
@@ -144,17 +177,25 @@ def test_colours_by_type(told, capsys):
 def test_every_event_has_a_text():
     """Also those that stand in no log here: the text names what the event is about."""
     voice = Voice("conductor/x")
-    for said in (events.HostLost("a", "silent"), events.HostSeen("a"), events.HostRemoved("a", "gone"),
-                 report("a", disabled=True), report("a", inventory=b"\xc1"), events.InstancesTracked("a", (), ()),
-                 events.AggregateDeleted(uuid_of("x")),
-                 events.BuildFailed(uuid_of("x"), "req-1", "a", 1, "broke", True), started("vm", "a"),
-                 events.AggregateUpdated(uuid_of("x"), "rack", ("a",), {"domain": "rack"}),
-                 events.LogRebased("cell1", 7)):
+    for said in (
+        events.HostLost("a", "silent"),
+        events.HostSeen("a"),
+        events.HostRemoved("a", "gone"),
+        report("a", disabled=True),
+        report("a", inventory=b"\xc1"),
+        events.InstancesTracked("a", (), ()),
+        events.AggregateDeleted(uuid_of("x")),
+        events.BuildFailed(uuid_of("x"), "req-1", "a", 1, "broke", True),
+        started("vm", "a"),
+        events.AggregateUpdated(uuid_of("x"), "rack", ("a",), {"domain": "rack"}),
+        events.LogRebased("cell1", 7),
+    ):
         line = event_text.as_line("cell1", 1, 0, voice.say(said))
         assert said.schema.__name__ in line and line.isprintable()
 
 
 # --- several logs ---------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def two(tmp_path):
@@ -188,11 +229,13 @@ def test_a_clock_that_goes_back_changes_no_order(tmp_path, capsys):
     for number, second in enumerate((5, 9, 2, 7)):
         told.say(second, claim(f"vm-{number}", f"host-{number}"))
     other.say(6, claim("vm", "other"))
-    assert lines(capsys, "--log", told.name, "--log", other.name, "--type", "ClaimProposed",
-                 "--template", "{host}") == ["host-0", "other", "host-1", "host-2", "host-3"]
+    assert lines(
+        capsys, "--log", told.name, "--log", other.name, "--type", "ClaimProposed", "--template", "{host}"
+    ) == ["host-0", "other", "host-1", "host-2", "host-3"]
 
 
 # --- logs that are not whole ----------------------------------------------------------------------------------------
+
 
 def test_a_beginning_that_was_removed(told, capsys):
     told.log.truncate_before(8)
@@ -208,6 +251,7 @@ def test_an_empty_log(tmp_path, capsys):
 
 
 # --- the cursor -----------------------------------------------------------------------------------------------------
+
 
 def test_the_cursor_resumes_without_loss_or_duplicate(told, tmp_path, capsys):
     kept = ("--log", told.name, "--cursor-file", str(tmp_path / "cursor"))
@@ -228,11 +272,14 @@ def test_a_cursor_within_a_record(told, tmp_path, capsys):
     assert places(capsys, "--log", told.name, "--cursor-file", str(path)) == [(9, 1), (10, 0)]
 
 
-@pytest.mark.parametrize("place, says", [
-    ({"epoch": uuid_of("another"), "position": 3, "index": 0}, "it was re-created"),
-    ({"epoch": EPOCH, "position": 3, "index": 0}, "what lay between was removed"),
-    ({"epoch": EPOCH, "position": 30, "index": 0}, "it lost records"),
-])
+@pytest.mark.parametrize(
+    "place, says",
+    [
+        ({"epoch": uuid_of("another"), "position": 3, "index": 0}, "it was re-created"),
+        ({"epoch": EPOCH, "position": 3, "index": 0}, "what lay between was removed"),
+        ({"epoch": EPOCH, "position": 30, "index": 0}, "it lost records"),
+    ],
+)
 def test_a_cursor_of_another_log(told, tmp_path, capsys, place, says):
     told.log.truncate_before(5)
     path = tmp_path / "cursor"
@@ -243,8 +290,9 @@ def test_a_cursor_of_another_log(told, tmp_path, capsys, place, says):
     assert json.loads(path.read_text())["cells"]["cell1"] == place
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "cells": {}}', '{"format": 1, "cells": {"a": 7}}',
-                                  "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 2, "cells": {}}', '{"format": 1, "cells": {"a": 7}}', "\x00"]
+)
 def test_a_file_that_is_no_cursor(told, tmp_path, capsys, text):
     (tmp_path / "cursor").write_text(text)
     assert replay(["tail", "--log", told.name, "--cursor-file", str(tmp_path / "cursor")]) == 2
@@ -258,14 +306,24 @@ def test_a_cursor_that_cannot_be_written(told, capsys):
 
 # --- following ------------------------------------------------------------------------------------------------------
 
+
 class Following:
     """A tail that follows, in a process of its own; ``lines`` are what it has shown."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from nova_sched.cli.main import replay; raise SystemExit(replay())", "tail", "-f",
-             *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [
+                sys.executable,
+                "-c",
+                "from nova_sched.cli.main import replay; raise SystemExit(replay())",
+                "tail",
+                "-f",
+                *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.lines = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -288,8 +346,9 @@ class Following:
 
 def test_following_shows_the_last_and_what_comes(two, tmp_path):
     kept = str(tmp_path / "cursor")
-    tail = Following("--log", two[0].name, "--log", two[1].name, "-n", "2", "--template", "{host}", "--cursor-file",
-                     kept)
+    tail = Following(
+        "--log", two[0].name, "--log", two[1].name, "-n", "2", "--template", "{host}", "--cursor-file", kept
+    )
     assert tail.shown(2) == ["host-9", "host-10"]
     two[1].say(20, claim("vm-20", "host-20"))
     assert tail.shown(3)[2:] == ["host-20"]
@@ -326,9 +385,18 @@ def test_a_log_that_is_replaced_while_it_is_followed(told, tmp_path):
 def test_a_broken_pipe_is_quiet(told):
     read, write = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from nova_sched.cli.main import replay; raise SystemExit(replay())", "tail", "-f",
-         "--log", told.name],
-        stdout=write, stderr=subprocess.PIPE)
+        [
+            sys.executable,
+            "-c",
+            "from nova_sched.cli.main import replay; raise SystemExit(replay())",
+            "tail",
+            "-f",
+            "--log",
+            told.name,
+        ],
+        stdout=write,
+        stderr=subprocess.PIPE,
+    )
     os.close(write)
     assert os.read(read, 10)
     os.close(read)
@@ -338,6 +406,7 @@ def test_a_broken_pipe_is_quiet(told):
 
 
 # --- a played cloud -------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
@@ -351,8 +420,10 @@ def test_the_whole_life_of_an_instance(played, capsys):
     instance = next(line.split(",")[1] for line in text.splitlines() if ",built" in line)
     of_instance = lines(capsys, "--log", str(played), "--instance", instance, "--template", "{type} {cell} {position}")
     assert {"ClaimProposed", "DecisionMade", "InstanceStarted"} <= {line.split()[0] for line in of_instance}
-    assert lines(capsys, "--log", str(played), "--request", f"req-{instance}", "--template",
-                 "{type} {cell} {position}") == of_instance
+    assert (
+        lines(capsys, "--log", str(played), "--request", f"req-{instance}", "--template", "{type} {cell} {position}")
+        == of_instance
+    )
     whole = lines(capsys, "--log", str(played))
     assert [line for line in whole if instance in line] == lines(capsys, "--log", str(played), "-g", instance)
     assert len([line for line in whole if re.search(" LogOpened ", line)]) == 3

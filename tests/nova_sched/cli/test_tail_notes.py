@@ -20,10 +20,15 @@ from tests.nova_sched.replay.logs import Written
 
 ROOM = inventory_of("VCPU", 4)
 #: Of claims for 1, 2 and 2 VCPUs of 4, the first two are accepted; then room is made, and it is enough for the fourth.
-SAID = [report("a", inventory=tree("a", inventories=(ROOM,))), claim("vm-1", "a", of("a", 1)),
-        claim("vm-2", "a", of("a", 2)), claim("vm-3", "a", of("a", 2)),
-        events.ClaimReleased(claim("vm-1", "a").consumer_uuid, claim("vm-1", "a").claim_uuid, "left"),
-        claim("vm-4", "a", of("a", 2)), claim("vm-5", "b", of("b", 1))]
+SAID = [
+    report("a", inventory=tree("a", inventories=(ROOM,))),
+    claim("vm-1", "a", of("a", 1)),
+    claim("vm-2", "a", of("a", 2)),
+    claim("vm-3", "a", of("a", 2)),
+    events.ClaimReleased(claim("vm-1", "a").consumer_uuid, claim("vm-1", "a").claim_uuid, "left"),
+    claim("vm-4", "a", of("a", 2)),
+    claim("vm-5", "b", of("b", 1)),
+]
 VERDICTS = ["accepted", "accepted", "refused: VCPU", "accepted", "refused: "]
 
 
@@ -42,22 +47,26 @@ def verdicts(shown):
 
 
 def same(found, wanted):
-    return len(found) == len(wanted) and all(one.startswith(two) if two else not one
-                                             for one, two in zip(found, wanted, strict=True))
+    return len(found) == len(wanted) and all(
+        one.startswith(two) if two else not one for one, two in zip(found, wanted, strict=True)
+    )
 
 
-@pytest.mark.parametrize("words, wanted", [
-    (["--type", "ClaimProposed"], VERDICTS),
-    (["--outcomes"], VERDICTS),
-    (["--type", "ClaimProposed", "-n", "2"], VERDICTS[3:]),
-    (["--type", "ClaimProposed", "4:4"], VERDICTS[2:3]),
-    (["--type", "ClaimProposed", "--since", "2023-11-14T22:13:24Z"], VERDICTS[2:]),
-    (["--type", "ClaimProposed", "-g", "refused"], [VERDICTS[2], VERDICTS[4]]),
-    (["--type", "ClaimProposed", "-g", r"\[accepted", "-n", "1"], VERDICTS[3:4]),
-    (["--type", "ClaimProposed", "--instance", claim("vm-3", "a").instance_uuid], VERDICTS[2:3]),
-    (["--type", "ClaimProposed", "--no-outcomes"], [None] * 5),
-    ([], [None] * 5),
-])
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        (["--type", "ClaimProposed"], VERDICTS),
+        (["--outcomes"], VERDICTS),
+        (["--type", "ClaimProposed", "-n", "2"], VERDICTS[3:]),
+        (["--type", "ClaimProposed", "4:4"], VERDICTS[2:3]),
+        (["--type", "ClaimProposed", "--since", "2023-11-14T22:13:24Z"], VERDICTS[2:]),
+        (["--type", "ClaimProposed", "-g", "refused"], [VERDICTS[2], VERDICTS[4]]),
+        (["--type", "ClaimProposed", "-g", r"\[accepted", "-n", "1"], VERDICTS[3:4]),
+        (["--type", "ClaimProposed", "--instance", claim("vm-3", "a").instance_uuid], VERDICTS[2:3]),
+        (["--type", "ClaimProposed", "--no-outcomes"], [None] * 5),
+        ([], [None] * 5),
+    ],
+)
 def test_whether_claims_were_accepted(log, capsys, words, wanted):
     assert same(verdicts(lines(capsys, "--log", log.name, "--no-cache", *words)), wanted)
 
@@ -72,7 +81,7 @@ def test_outcomes_in_other_forms(log, capsys):
     words = ("--log", log.name, "--no-cache", "--type", "ClaimProposed", "4:4")
     assert lines(capsys, *words, "--template", "{outcome}") == ["refused: VCPU"]
     assert json.loads(lines(capsys, *words, "-o", "ndjson")[0])["outcome"] == {"verdict": "refused", "reason": "VCPU"}
-    row, = csv.DictReader(io.StringIO("\n".join(lines(capsys, *words, "-o", "csv"))))
+    (row,) = csv.DictReader(io.StringIO("\n".join(lines(capsys, *words, "-o", "csv"))))
     assert row["outcome"] == "refused: VCPU"
 
 
@@ -102,7 +111,9 @@ def test_a_claim_that_is_in_the_log_twice_has_no_second_effect(log, capsys):
     with again.read_from(3) as reader:
         payload = reader.read(1, 5)[0].payload
     again.append([payload])
-    assert verdicts(lines(capsys, "--log", log.name, "--no-cache", "--type", "ClaimProposed"))[-1].startswith("no effect")
+    assert verdicts(lines(capsys, "--log", log.name, "--no-cache", "--type", "ClaimProposed"))[-1].startswith(
+        "no effect"
+    )
 
 
 def test_following_says_it_of_what_comes(log):
@@ -131,6 +142,7 @@ def test_the_order_of_questions_does_not_matter(tmp_path, monkeypatch):
 
 # --- policies --------------------------------------------------------------------------------------------------------
 
+
 def adopted(**options):
     policy = Policy(**options)
     return events.PolicyAdopted(policy.digest, policy.to_json())
@@ -140,16 +152,22 @@ FEWER = tuple(name for name in Policy().enabled_filters if name != "ComputeFilte
 WEIGHERS = (("RAMWeigher", 2.0), *Policy().weighers[1:-1])
 
 
-@pytest.mark.parametrize("before, after, changed", [
-    ({}, {}, []),
-    ({}, {"max_attempts": 5}, ["max_attempts 3 -> 5"]),
-    ({"enabled_filters": FEWER}, {"enabled_filters": (*FEWER, "RamFilter")}, ["enabled_filters +RamFilter"]),
-    ({}, {"enabled_filters": FEWER}, ["enabled_filters -ComputeFilter"]),
-    ({"enabled_filters": FEWER}, {"enabled_filters": FEWER[::-1]}, ["enabled_filters in another order"]),
-    ({}, {"weighers": WEIGHERS}, ["weighers RAMWeigher 1.0 -> 2.0 -AffinityRoomWeigher"]),
-    ({"isolated_hosts": ("a",)}, {"isolated_hosts": ("b",), "host_subset_size": 2},
-     ["host_subset_size 1 -> 2", "isolated_hosts -a +b"]),
-])
+@pytest.mark.parametrize(
+    "before, after, changed",
+    [
+        ({}, {}, []),
+        ({}, {"max_attempts": 5}, ["max_attempts 3 -> 5"]),
+        ({"enabled_filters": FEWER}, {"enabled_filters": (*FEWER, "RamFilter")}, ["enabled_filters +RamFilter"]),
+        ({}, {"enabled_filters": FEWER}, ["enabled_filters -ComputeFilter"]),
+        ({"enabled_filters": FEWER}, {"enabled_filters": FEWER[::-1]}, ["enabled_filters in another order"]),
+        ({}, {"weighers": WEIGHERS}, ["weighers RAMWeigher 1.0 -> 2.0 -AffinityRoomWeigher"]),
+        (
+            {"isolated_hosts": ("a",)},
+            {"isolated_hosts": ("b",), "host_subset_size": 2},
+            ["host_subset_size 1 -> 2", "isolated_hosts -a +b"],
+        ),
+    ],
+)
 def test_what_differs_between_policies(before, after, changed):
     assert differences(Policy(**before).to_json(), Policy(**after).to_json()) == changed
 
@@ -160,12 +178,17 @@ def policy_lines(capsys, *words):
 
 def test_a_policy_is_shown_by_what_it_changes_of_that_of_its_service(log, capsys):
     first, second, third = adopted(max_attempts=5), adopted(max_attempts=5, host_subset_size=2), adopted()
-    for second_, (said, by) in enumerate([(first, "one"), (third, "two"), (first, "one"), (second, "one"),
-                                          (third, "two")], 20):
+    for second_, (said, by) in enumerate(
+        [(first, "one"), (third, "two"), (first, "one"), (second, "one"), (third, "two")], 20
+    ):
         log.say(second_, said, by=f"scheduler/{by}")
-    wanted = [f"{first.digest}: max_attempts 3 -> 5; all else as by default", f"{third.digest}: the defaults",
-              f"{first.digest}, as before", f"{second.digest} after {first.digest}: host_subset_size 1 -> 2",
-              f"{third.digest}, as before"]
+    wanted = [
+        f"{first.digest}: max_attempts 3 -> 5; all else as by default",
+        f"{third.digest}: the defaults",
+        f"{first.digest}, as before",
+        f"{second.digest} after {first.digest}: host_subset_size 1 -> 2",
+        f"{third.digest}, as before",
+    ]
     words = ("--log", log.name, "--type", "PolicyAdopted")
     assert policy_lines(capsys, *words) == wanted
     assert policy_lines(capsys, *words, "-n", "2") == wanted[3:], "what was before is looked up"
@@ -187,8 +210,10 @@ def test_what_came_before_is_read_once(log, capsys, monkeypatch):
         log.say(second, adopted(max_attempts=second))
     read = []
     real = event_notes.PolicyTrail._read_to
-    monkeypatch.setattr(event_notes.PolicyTrail, "_read_to",
-                        lambda self, cell, position: read.append(position - self._read.get(cell, -1)) or
-                        real(self, cell, position))
+    monkeypatch.setattr(
+        event_notes.PolicyTrail,
+        "_read_to",
+        lambda self, cell, position: read.append(position - self._read.get(cell, -1)) or real(self, cell, position),
+    )
     assert len(policy_lines(capsys, "--log", log.name, "--type", "PolicyAdopted")) == 20
     assert sum(one for one in read if one > 0) <= 28

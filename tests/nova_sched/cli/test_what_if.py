@@ -16,6 +16,7 @@ def run(played_cloud, capsys):
     def run(*command):
         code = replay(["--log", str(played_cloud.directory), "what-if", *command])
         return code, *capsys.readouterr()
+
     return run
 
 
@@ -25,8 +26,12 @@ def test_the_recorded_column_is_what_was_played(played_cloud, run):
     recorded = facts["recorded"]
     assert code == 0 and recorded["asked"] == summary["requests"] and recorded["conflicts"] == summary["conflicts"]
     assert recorded["placed"] == summary["built"] + summary["max_retries_exceeded"]
-    for word, figure in (("placed", "placed"), ("built", "built"), ("refused", "no_valid_host"),
-                         ("hosts_used", "hosts_used")):
+    for word, figure in (
+        ("placed", "placed"),
+        ("built", "built"),
+        ("refused", "no_valid_host"),
+        ("hosts_used", "hosts_used"),
+    ):
         assert recorded[word] == summary[figure], f"what-if and play mean the same by {word}"
     assert summary["max_retries_exceeded"] > 0, "so that placed and built differ"
     for one in facts.values():
@@ -59,8 +64,9 @@ def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, 
     """Twice the ratio places more: its lines show more, although it is less of the capacity."""
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
-    _, said, _ = run("--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json", "--picture",
-                     str(tmp_path / "fill.png"))
+    _, said, _ = run(
+        "--ratio", "VCPU=4.0", "--ratio", "MEMORY_MB=4.0", "-o", "json", "--picture", str(tmp_path / "fill.png")
+    )
     facts, figure = json.loads(said), pyplot.gcf()
     panels = {panel.get_title(): panel for panel in figure.axes}
     ends = {title: [line.get_ydata()[-1] for line in panel.get_lines()] for title, panel in panels.items()}
@@ -78,32 +84,37 @@ def test_the_picture_draws_amounts_that_grow_with_what_is_placed(run, tmp_path, 
     pyplot.close("all")
 
 
-@pytest.mark.parametrize("seconds, unit", [(0, "seconds"), (299, "seconds"), (300, "minutes"), (3 * 3600, "hours"),
-                                           (3 * 86400, "days")])
+@pytest.mark.parametrize(
+    "seconds, unit", [(0, "seconds"), (299, "seconds"), (300, "minutes"), (3 * 3600, "hours"), (3 * 86400, "days")]
+)
 def test_times_of_the_picture_have_a_unit_for_people(seconds, unit):
     assert what_if_picture.unit_of(seconds * 10**9)[1] == unit
 
 
-@pytest.mark.parametrize("words, told", [
-    (["--set", "nothing=1"], "a policy has no option 'nothing'"),
-    (["--set", "max_attempts=\"x\""], "max_attempts is of another kind"),
-    (["--weigher", "Nobody=1"], "there is no weigher 'Nobody'"),
-    (["--weigher", "CPUWeigher"], "wanted NAME=MULTIPLIER"),
-    (["--weigher", "CPUWeigher=x"], "wanted a number"),
-    (["--ratio", "VCPU=0"], "wanted a number above 0"),
-    (["--drop-host", "host-x"], "no host 'host-x' is in the logs"),
-    (["--drop-host", "rack-*"], "no host 'rack-*' is in the logs"),
-    (["--add-host", "1=host-*"], "no host 'host-*' is in the logs"),
-    (["--add-host", "x=host-0"], "wanted how many hosts"),
-    (["--add-host", "1=host-x"], "no host 'host-x' is in the logs"),
-    (["--policy", "/nowhere"], "--policy /nowhere cannot be read"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--set", "nothing=1"], "a policy has no option 'nothing'"),
+        (["--set", 'max_attempts="x"'], "max_attempts is of another kind"),
+        (["--weigher", "Nobody=1"], "there is no weigher 'Nobody'"),
+        (["--weigher", "CPUWeigher"], "wanted NAME=MULTIPLIER"),
+        (["--weigher", "CPUWeigher=x"], "wanted a number"),
+        (["--ratio", "VCPU=0"], "wanted a number above 0"),
+        (["--drop-host", "host-x"], "no host 'host-x' is in the logs"),
+        (["--drop-host", "rack-*"], "no host 'rack-*' is in the logs"),
+        (["--add-host", "1=host-*"], "no host 'host-*' is in the logs"),
+        (["--add-host", "x=host-0"], "wanted how many hosts"),
+        (["--add-host", "1=host-x"], "no host 'host-x' is in the logs"),
+        (["--policy", "/nowhere"], "--policy /nowhere cannot be read"),
+    ],
+)
 def test_what_cannot_be_asked(run, words, told):
     code, _, said = run(*words)
     assert code == 2 and told in said
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
+
 
 def cloud_of(*hosts, **options):
     cloud = TinyCloud(**options)
@@ -162,8 +173,9 @@ def test_who_leaves_makes_room_for_who_comes(capsys):
     cloud.ask(engine, "vm-2")
     cloud.settle()
     recorded, again, _ = columns(cloud, capsys)
-    assert (recorded["placed"] == again["placed"] == 2
-            and again["vcpu_fill_at_end"] == recorded["vcpu_fill_at_end"] == 1.0)
+    assert (
+        recorded["placed"] == again["placed"] == 2 and again["vcpu_fill_at_end"] == recorded["vcpu_fill_at_end"] == 1.0
+    )
 
 
 def test_what_ran_before_the_log_began_stays(capsys):
@@ -216,8 +228,11 @@ def test_an_affinity_group_goes_where_its_first_one_goes_here(capsys):
     cloud = cloud_of(("a", 8, "cell1"), ("b", 6, "cell2"), cells=("cell1", "cell2"))
     engine = deciding(cloud)
     for number in range(3):
-        cloud.ask(engine, f"vm-{number}",
-                  group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]))
+        cloud.ask(
+            engine,
+            f"vm-{number}",
+            group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]),
+        )
         cloud.settle()
     recorded, again, changed = columns(cloud, capsys, "--drop-host", "a")
     assert recorded["placed"] == again["placed"] == changed["placed"] == 3
@@ -241,8 +256,12 @@ def test_a_build_that_failed_for_good_is_placed_and_not_built(capsys):
     cloud.ask(engine, "vm-1", vcpus=4)
     cloud.settle()
     claim = cloud.events("cell1", "ClaimProposed")[0]
-    cloud.append("cell1", "conductor/cell1", events.ClaimReleased(uuid_of("vm-1"), claim.claim_uuid, "broke"),
-                 events.BuildFailed(uuid_of("vm-1"), "req-vm-1", claim.host, 1, "broke", True))
+    cloud.append(
+        "cell1",
+        "conductor/cell1",
+        events.ClaimReleased(uuid_of("vm-1"), claim.claim_uuid, "broke"),
+        events.BuildFailed(uuid_of("vm-1"), "req-vm-1", claim.host, 1, "broke", True),
+    )
     for one in columns(cloud, capsys):
         assert (one["placed"], one["built"], one["hosts_used"]) == (1, 0, 0)
 

@@ -29,6 +29,7 @@ def group_of(amount=2, **fields):
 
 # --- each case: what the log says, and what is asked; then the filter, the reason, words of the text and of the cause
 
+
 def taken(cloud, engine):
     reported(cloud, "a", consumer("old", of("a", 3)))
     cloud.settle()
@@ -77,8 +78,9 @@ def not_in_aggregate(cloud, engine):
 
 def other_zone(cloud, engine):
     reported(cloud, "a")
-    cloud.append(CELL0, "operator/o", events.AggregateUpdated(built_uuid("west"), "west", ("a",),
-                                                              {"availability_zone": "west"}))
+    cloud.append(
+        CELL0, "operator/o", events.AggregateUpdated(built_uuid("west"), "west", ("a",), {"availability_zone": "west"})
+    )
     return {"availability_zone": "east"}
 
 
@@ -94,8 +96,9 @@ def other_cell(cloud, engine):
 
 def others_project(cloud, engine):
     reported(cloud, "a")
-    cloud.append(CELL0, "operator/o", events.AggregateUpdated(built_uuid("mine"), "mine", ("a",),
-                                                              {"filter_tenant_id": "they"}))
+    cloud.append(
+        CELL0, "operator/o", events.AggregateUpdated(built_uuid("mine"), "mine", ("a",), {"filter_tenant_id": "they"})
+    )
     return {}
 
 
@@ -138,15 +141,27 @@ def no_numa(cloud, engine):
 
 def nodes(cloud, *sizes, used=()):
     """Host a: a child provider of (VCPU, MEMORY_MB) for each size."""
-    children = [provider(f"a_{number}", inventory_of(total=vcpus), inventory_of("MEMORY_MB", memory_mb), parent=0)
-                for number, (vcpus, memory_mb) in enumerate(sizes)]
+    children = [
+        provider(f"a_{number}", inventory_of(total=vcpus), inventory_of("MEMORY_MB", memory_mb), parent=0)
+        for number, (vcpus, memory_mb) in enumerate(sizes)
+    ]
     reported(cloud, "a", *used, inventory=tree("a", *children, inventories=()))
 
 
 def numbered(*suffixes):
-    return tuple(events.ResourceGroup(suffix, (events.ResourceAmount("MEMORY_MB", 1024),
-                                               events.ResourceAmount("VCPU", 4)), (), (), (),
-                                      (), (), None) for suffix in suffixes)
+    return tuple(
+        events.ResourceGroup(
+            suffix,
+            (events.ResourceAmount("MEMORY_MB", 1024), events.ResourceAmount("VCPU", 4)),
+            (),
+            (),
+            (),
+            (),
+            (),
+            None,
+        )
+        for suffix in suffixes
+    )
 
 
 def no_provider_has_both(cloud, engine):
@@ -169,8 +184,12 @@ def closed(cloud, engine):
 
 
 CASES = {
-    taken: ("ResourceFilter", "VCPU", "VCPU: 2 free, 4 asked (8 total x 1, 6 used)",
-            f"last taken by instance {uuid_of('first')}"),
+    taken: (
+        "ResourceFilter",
+        "VCPU",
+        "VCPU: 2 free, 4 asked (8 total x 1, 6 used)",
+        f"last taken by instance {uuid_of('first')}",
+    ),
     never_enough: ("ResourceFilter", "VCPU", "8 free, 9 asked", "the host reported that it has no more"),
     unit_too_large: ("ResourceFilter", "VCPU", "16 free, 6 asked", "reported so"),
     disabled: ("ComputeStatusFilter", "disabled", "service disabled: maintenance", "disabled"),
@@ -178,37 +197,64 @@ CASES = {
     trait_missing: ("ResourceFilter", "trait CUSTOM_SSD", "none of its providers has CUSTOM_SSD", "reported so"),
     trait_forbidden: ("ResourceFilter", "forbidden trait CUSTOM_SSD", "it has CUSTOM_SSD", "reported so"),
     not_in_aggregate: ("ResourceFilter", "traits or aggregates", built_uuid("fast"), "aggregate fast"),
-    other_zone: ("AvailabilityZoneFilter", "availability zone", "the host is in west, east asked",
-                 "aggregate west became so"),
+    other_zone: (
+        "AvailabilityZoneFilter",
+        "availability zone",
+        "the host is in west, east asked",
+        "aggregate west became so",
+    ),
     ignored: ("DestinationFilter", "ignored", "the request leaves it out", None),
     other_cell: ("CellFilter", "other cell", "in cell1, the request stays in cell9", None),
-    others_project: ("AggregateMultiTenancyIsolation", "aggregate of other projects", "'filter_tenant_id': 'they'",
-                     "aggregate mine"),
+    others_project: (
+        "AggregateMultiTenancyIsolation",
+        "aggregate of other projects",
+        "'filter_tenant_id': 'they'",
+        "aggregate mine",
+    ),
     too_many: ("NumInstancesFilter", "too many instances", "2 instances, limit 2", "came last"),
-    member_here: ("ServerGroupAntiAffinityFilter", "anti-affinity", "1 of the group here, limit 1",
-                  f"member {uuid_of('first')} came to a"),
-    members_elsewhere: ("ServerGroupAffinityFilter", "affinity", "the group is on b",
-                        f"member {uuid_of('first')} came to b"),
+    member_here: (
+        "ServerGroupAntiAffinityFilter",
+        "anti-affinity",
+        "1 of the group here, limit 1",
+        f"member {uuid_of('first')} came to a",
+    ),
+    members_elsewhere: (
+        "ServerGroupAffinityFilter",
+        "affinity",
+        "the group is on b",
+        f"member {uuid_of('first')} came to b",
+    ),
     no_domain: ("ServerGroupFaultDomainFilter", "no rack", "the host is in no rack", None),
     no_device: ("PciPassthroughFilter", "PCI nic", "1 of 1 8086:1520 free; asked 2 nic", "reported so"),
     no_numa: ("NUMATopologyFilter", "no NUMA topology", "the host reports no NUMA nodes", "reported so"),
-    no_provider_has_both: ("ResourceFilter", "MEMORY_MB+VCPU on one provider",
-                           "1024 MEMORY_MB + 4 VCPU asked on one provider, free: "
-                           "a_0 512 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
-                           "the host reported that it has no more"),
-    one_of_two_nodes_is_taken: ("ResourceFilter", "MEMORY_MB+VCPU on 2 providers",
-                                "asked on each of 2 providers, free: "
-                                "a_0 4096 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
-                                f"last taken by instance {built_uuid('old')}"),
+    no_provider_has_both: (
+        "ResourceFilter",
+        "MEMORY_MB+VCPU on one provider",
+        "1024 MEMORY_MB + 4 VCPU asked on one provider, free: a_0 512 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
+        "the host reported that it has no more",
+    ),
+    one_of_two_nodes_is_taken: (
+        "ResourceFilter",
+        "MEMORY_MB+VCPU on 2 providers",
+        "asked on each of 2 providers, free: a_0 4096 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
+        f"last taken by instance {built_uuid('old')}",
+    ),
     closed: ("ComputeFilter", "cell unreachable", "the log of cell1 could not be read", None),
 }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_each_cause(case, capsys):
-    policy = Policy(enabled_filters=(*FILTERS, "AggregateMultiTenancyIsolation", "NumInstancesFilter",
-                                     "PciPassthroughFilter",
-                                     "NUMATopologyFilter"), max_instances_per_host=2 if case is too_many else 50)
+    policy = Policy(
+        enabled_filters=(
+            *FILTERS,
+            "AggregateMultiTenancyIsolation",
+            "NumInstancesFilter",
+            "PciPassthroughFilter",
+            "NUMATopologyFilter",
+        ),
+        max_instances_per_host=2 if case is too_many else 50,
+    )
     cloud = TinyCloud(policy=policy)
     engine = deciding(cloud)
     asked = case(cloud, engine)
@@ -242,8 +288,9 @@ def test_the_event_is_the_one_with_which_it_began(capsys):
     cloud.ask(engine, "vm", vcpus=1)
     with Logs(cloud) as logs:
         _, said = logs.json(capsys, "why-not", uuid_of("vm"), "a")
-    assert (said["verdicts"][3]["cause"]["position"] == 2
-            and said["verdicts"][3]["cause"]["producer"] == "compute_agent/a")
+    assert (
+        said["verdicts"][3]["cause"]["position"] == 2 and said["verdicts"][3]["cause"]["producer"] == "compute_agent/a"
+    )
 
 
 @pytest.fixture
@@ -267,8 +314,11 @@ def test_a_host_that_passed_is_ranked_beside_the_chosen_one(placed, capsys):
         assert ["CPUWeigher"] == [name for name, raw, _ in standing["scores"] if raw == 4.0]
         assert logs.run("why-not", uuid_of("vm"), "b") == 0
         shown = capsys.readouterr().out
-        assert (shown.startswith("b: it passed, and was alternate 1") and "rank     2 of 2" in shown
-                and "a (chosen)" in shown)
+        assert (
+            shown.startswith("b: it passed, and was alternate 1")
+            and "rank     2 of 2" in shown
+            and "a (chosen)" in shown
+        )
         assert logs.run("why-not", uuid_of("vm"), "a") == 0
         assert capsys.readouterr().out.startswith("a: it was chosen")
 
@@ -285,13 +335,16 @@ def test_filters_that_were_passed_over_are_not_run(capsys):
     assert verdicts["CellFilter"] == "not applicable"
 
 
-@pytest.mark.parametrize("words, code, told", [
-    ((uuid_of("vm"), "aa"), 1, "the scheduler knew no host 'aa'"),
-    ((uuid_of("vm"), "a", "--attempt", "7"), 2, "there is no attempt 7, wanted one of 1"),
-    ((uuid_of("vm"), "a", "--instance", "nothing"), 2, "--instance nothing is none of"),
-    (("short", "a"), 2, "8 or more characters"),
-    (("req-nothing", "a"), 1, "no decision for req-nothing"),
-])
+@pytest.mark.parametrize(
+    "words, code, told",
+    [
+        ((uuid_of("vm"), "aa"), 1, "the scheduler knew no host 'aa'"),
+        ((uuid_of("vm"), "a", "--attempt", "7"), 2, "there is no attempt 7, wanted one of 1"),
+        ((uuid_of("vm"), "a", "--instance", "nothing"), 2, "--instance nothing is none of"),
+        (("short", "a"), 2, "8 or more characters"),
+        (("req-nothing", "a"), 1, "no decision for req-nothing"),
+    ],
+)
 def test_what_cannot_be_asked(placed, words, code, told, capsys):
     with Logs(placed) as logs:
         assert logs.run("why-not", *words) == code

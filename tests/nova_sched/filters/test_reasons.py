@@ -13,16 +13,22 @@ from tests.nova_sched.selection import test_numa
 NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
 #: What stands in other tests: of a closed cell, and of the close look at one host.
 ELSEWHERE = {("ComputeFilter", "cell unreachable"), TOGETHER} | {
-    ("NUMATopologyFilter", wanted) for _, _, _, wanted in test_numa.ROWS if isinstance(wanted, str)}
+    ("NUMATopologyFilter", wanted) for _, _, _, wanted in test_numa.ROWS if isinstance(wanted, str)
+}
 YIELDED = {(row[0], reason) for row in (*test_filters.ROWS, *test_cheap_filters.ROWS) for reason in row[-1]} | ELSEWHERE
 
 
 def pattern(template):
     """What a declared reason stands for: resource classes have capitals, other words in braces are anything."""
     parts = re.split(r"(\{[^}]*\})", template)
-    return re.compile("".join({"{resource class}": "[A-Z0-9_]+", "{number}": "[0-9]+"}.get(part, ".+")
-                              if part.startswith("{")
-                              else re.escape(part) for part in parts))
+    return re.compile(
+        "".join(
+            {"{resource class}": "[A-Z0-9_]+", "{number}": "[0-9]+"}.get(part, ".+")
+            if part.startswith("{")
+            else re.escape(part)
+            for part in parts
+        )
+    )
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -31,5 +37,7 @@ def test_declared_reasons_are_those_that_occur(name):
     undeclared = [one for one in sorted(occurring) if not any(pattern(two).fullmatch(one) for two in declared)]
     assert not undeclared, f"{name} refuses for {undeclared}: add that to the `reasons` of its class"
     unseen = [one for one in declared if not any(pattern(one).fullmatch(two) for two in occurring)]
-    assert not unseen, (f"{name} declares the reasons {unseen}, for which it refuses in no row: add a row to ROWS of "
-                        "test_filters.py or test_cheap_filters.py, or remove them from its class")
+    assert not unseen, (
+        f"{name} declares the reasons {unseen}, for which it refuses in no row: add a row to ROWS of "
+        "test_filters.py or test_cheap_filters.py, or remove them from its class"
+    )

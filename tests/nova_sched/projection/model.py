@@ -81,8 +81,9 @@ class Model:
                 return "VCPU"
         if group is not None:
             name, domain, partition = group
-            partitions = {one["group"][2] for one in self.held.values()
-                          if one["group"] and one["group"][:2] == (name, domain)}
+            partitions = {
+                one["group"][2] for one in self.held.values() if one["group"] and one["group"][:2] == (name, domain)
+            }
             if partitions and partition not in partitions:
                 return "anti-affinity"
         self.held[host, consumer] = dict(instance=consumer, uses=dict(uses), runs=False, attempt=attempt, group=group)
@@ -90,8 +91,9 @@ class Model:
 
     def ended(self, consumer, attempt):
         """A claim is released or has expired."""
-        self.held = {key: one for key, one in self.held.items()
-                     if key[1] != consumer or one["runs"] or one["attempt"] != attempt}
+        self.held = {
+            key: one for key, one in self.held.items() if key[1] != consumer or one["runs"] or one["attempt"] != attempt
+        }
 
     def started(self, host, instance, uses):
         """An instance runs; answers the kind that is noted, or None."""
@@ -108,8 +110,11 @@ class Model:
 
     def deleted(self, host, instance):
         """An instance does not run any more."""
-        self.held = {key: one for key, one in self.held.items()
-                     if key[0] != host or one["instance"] != instance or not one["runs"]}
+        self.held = {
+            key: one
+            for key, one in self.held.items()
+            if key[0] != host or one["instance"] != instance or not one["runs"]
+        }
 
     def moved(self, host, source, destination):
         """What one consumer holds passes to another; False when it does not."""

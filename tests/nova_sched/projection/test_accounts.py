@@ -41,8 +41,13 @@ def restricted():
     return cell
 
 
-FORGED = [report("host", disabled=True), started("vm", "host"), deleted("vm", "host"), events.HostConfirmed("host", 0),
-          events.HostRemoved("host", "")]
+FORGED = [
+    report("host", disabled=True),
+    started("vm", "host"),
+    deleted("vm", "host"),
+    events.HostConfirmed("host", 0),
+    events.HostRemoved("host", ""),
+]
 
 
 @pytest.mark.parametrize("account", ["compute_agent.other", "scheduler", "nova", None])

@@ -9,8 +9,23 @@ from rpc_api import codec, digest, events
 from rpc_api.events.schema import MAX_AMOUNT
 from rpc_api.packing import pack
 from tests import drawn, invariants
-from tests.builders import (AT_NS, EPOCH, Cell, Voice, claim, consumer, inventory_of, moved, of, provider, record_of,
-                            report, started, tree, uuid_of)
+from tests.builders import (
+    AT_NS,
+    EPOCH,
+    Cell,
+    Voice,
+    claim,
+    consumer,
+    inventory_of,
+    moved,
+    of,
+    provider,
+    record_of,
+    report,
+    started,
+    tree,
+    uuid_of,
+)
 
 HOSTS = ("host-1", "host-2", "")
 AGENTS = st.sampled_from(("compute_agent/host-1", "compute_agent/host-2"))
@@ -18,42 +33,66 @@ CLASSES = st.sampled_from(("VCPU", "MEMORY_MB", "CUSTOM_X"))
 AMOUNTS = st.sampled_from((0, 1, 2, 3, 8, MAX_AMOUNT))
 
 INVENTORIES = st.builds(
-    events.Inventory, CLASSES, AMOUNTS, AMOUNTS, st.integers(1, 3), AMOUNTS, st.integers(1, 3),
-    st.sampled_from((5e-324, 0.5, 1.0, 16.0, 3.4e38)))
+    events.Inventory,
+    CLASSES,
+    AMOUNTS,
+    AMOUNTS,
+    st.integers(1, 3),
+    AMOUNTS,
+    st.integers(1, 3),
+    st.sampled_from((5e-324, 0.5, 1.0, 16.0, 3.4e38)),
+)
 
 
 def providers(size):
     """Providers of a tree, mostly in order."""
-    return st.tuples(*(st.builds(
-        events.Provider, st.sampled_from(drawn.UUIDS), st.sampled_from(HOSTS),
-        st.just(-1) if number == 0 else st.integers(0, number - 1),
-        st.lists(INVENTORIES, max_size=2, unique_by=lambda one: one.resource_class).map(tuple),
-        st.sampled_from(((), ("HW_X",), ("HW_X", "HW_Y"))), st.sampled_from(((), drawn.UUIDS[:1])))
-        for number in range(size)))
+    return st.tuples(
+        *(
+            st.builds(
+                events.Provider,
+                st.sampled_from(drawn.UUIDS),
+                st.sampled_from(HOSTS),
+                st.just(-1) if number == 0 else st.integers(0, number - 1),
+                st.lists(INVENTORIES, max_size=2, unique_by=lambda one: one.resource_class).map(tuple),
+                st.sampled_from(((), ("HW_X",), ("HW_X", "HW_Y"))),
+                st.sampled_from(((), drawn.UUIDS[:1])),
+            )
+            for number in range(size)
+        )
+    )
 
 
 TREES = st.integers(1, 3).flatmap(providers).map(lambda its: tree("host-1")._replace(providers=its))
 ALLOCATIONS = st.lists(
-    st.builds(events.Allocation, st.sampled_from(drawn.UUIDS[:3]), CLASSES, AMOUNTS), max_size=3).map(tuple)
+    st.builds(events.Allocation, st.sampled_from(drawn.UUIDS[:3]), CLASSES, AMOUNTS), max_size=3
+).map(tuple)
 CONSUMERS = st.lists(drawn.frozen("Consumer", allocations=ALLOCATIONS), max_size=3).map(tuple)
 
 
 @st.composite
 def reports(draw):
     consumers = draw(CONSUMERS)
-    return draw(drawn.frozen(
-        "HostReported", host=st.sampled_from(HOSTS), inventory=TREES.map(pack), consumers=st.just(pack([consumers])),
-        consumers_digest=st.sampled_from((0, digest.consumers_digest(consumers), 5))))
+    return draw(
+        drawn.frozen(
+            "HostReported",
+            host=st.sampled_from(HOSTS),
+            inventory=TREES.map(pack),
+            consumers=st.just(pack([consumers])),
+            consumers_digest=st.sampled_from((0, digest.consumers_digest(consumers), 5)),
+        )
+    )
 
 
 ANYTHING = (
     st.sampled_from(sorted(events.EVENTS)).flatmap(drawn.frozen)
     | reports()
     | drawn.frozen("ClaimProposed", host=st.sampled_from(HOSTS), allocations=ALLOCATIONS)
-    | drawn.frozen("InstanceStarted", host=st.sampled_from(HOSTS),
-                   consumer=drawn.frozen("Consumer", allocations=ALLOCATIONS))
+    | drawn.frozen(
+        "InstanceStarted", host=st.sampled_from(HOSTS), consumer=drawn.frozen("Consumer", allocations=ALLOCATIONS)
+    )
     | drawn.frozen("InstanceDeleted", host=st.sampled_from(HOSTS))
-    | drawn.frozen("AllocationMoved", host=st.sampled_from(HOSTS)))
+    | drawn.frozen("AllocationMoved", host=st.sampled_from(HOSTS))
+)
 
 BEGINNING = [report("host-1", inventory=tree("host-1", provider("child", inventory_of(), parent=0))), report("host-2")]
 
@@ -65,16 +104,21 @@ def producers_of(data):
 
 
 SAID = st.lists(
-    ANYTHING.flatmap(lambda data: st.tuples(st.just(data), producers_of(data), st.integers(1, 2))), max_size=12)
+    ANYTHING.flatmap(lambda data: st.tuples(st.just(data), producers_of(data), st.integers(1, 2))), max_size=12
+)
 
 
 @settings(max_examples=150, deadline=None)
 @given(SAID)
 @example([(started("vm-1", "host-1", *[of("host-1", MAX_AMOUNT)] * 3), "compute_agent/host-1", 1)] * 4)
-@example([(claim("vm-1", "host-1", instance="vm-2"), "scheduler/a", 1),
-          (moved("host-1", "vm-1", "vm-2"), "conductor/a", 1),
-          (started("vm-1", "host-1"), "compute_agent/host-1", 1),
-          (started("vm-2", "host-1"), "compute_agent/host-1", 1)])
+@example(
+    [
+        (claim("vm-1", "host-1", instance="vm-2"), "scheduler/a", 1),
+        (moved("host-1", "vm-1", "vm-2"), "conductor/a", 1),
+        (started("vm-1", "host-1"), "compute_agent/host-1", 1),
+        (started("vm-2", "host-1"), "compute_agent/host-1", 1),
+    ]
+)
 def test_any_events_after_each_other(said):
     """Everything holds after each event; what was set aside left no trace; all again gives the same."""
     voices, payloads = {}, []
@@ -122,8 +166,9 @@ def test_sums_of_the_largest_amounts_are_exact():
 
 def test_a_log_of_another_kind_of_event_first():
     cell = Cell()
-    assert cell.append([codec.SetAside("unknown-type", "from the future", b"")],
-                       epoch="whoever says so") == "unknown-type"
+    assert (
+        cell.append([codec.SetAside("unknown-type", "from the future", b"")], epoch="whoever says so") == "unknown-type"
+    )
     assert cell.projection.epoch is None
     assert cell.say(report("host")) == "ok"
     assert cell.projection.epoch == EPOCH

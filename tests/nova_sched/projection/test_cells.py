@@ -7,7 +7,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
 from rpc_api import events
 from tests import invariants
-from tests.builders import Cell, claim, consumer, of, provider, inventory_of, released, report, rule, tree, uuid_of
+from tests.builders import Cell, claim, consumer, inventory_of, of, provider, released, report, rule, tree, uuid_of
 
 
 def two_cells():
@@ -22,8 +22,10 @@ SAME_NAMES = [
     ([report("host")], [report("host"), events.HostRemoved("host", "")]),
     ([report("host"), claim("vm", "host", of("host", 8))], [report("host"), claim("vm", "host", of("host", 8))]),
     ([report("host")], [report("other", inventory=tree("other", provider("host", inventory_of(), parent=0)))]),
-    ([report("host"), report("host", inventory=tree("host", root="new"))],
-     [report("host"), report("host", disabled=True)]),
+    (
+        [report("host"), report("host", inventory=tree("host", root="new"))],
+        [report("host"), report("host", disabled=True)],
+    ),
     ([report("host", consumer("vm", of("host", 3)))], [report("host"), events.HostLost("host", "")]),
 ]
 
@@ -33,8 +35,11 @@ SAME_NAMES = [
 def test_the_same_names_in_two_cells(first, second, order):
     one, other, _ = two_cells()
     ones, others = [(one, data) for data in first], [(other, data) for data in second]
-    said = {"first": ones + others, "second": others + ones,
-            "in turn": [pair for pairs in zip(ones * 2, others * 2) for pair in pairs]}[order]
+    said = {
+        "first": ones + others,
+        "second": others + ones,
+        "in turn": [pair for pairs in zip(ones * 2, others * 2) for pair in pairs],
+    }[order]
     alone = {one: Cell(cell="cell1"), other: Cell(cell="cell2")}
     for cell, data in said:
         assert cell.say(data) == alone[cell].say(data)
@@ -58,6 +63,7 @@ def test_aggregates_are_those_of_their_log_and_the_table_has_all():
 
 
 # --- claims in flight ----------------------------------------------------------------------------------------------
+
 
 def test_what_is_in_flight_is_held_and_not_used():
     cell = Cell(report("host"))
@@ -85,8 +91,9 @@ def test_what_is_in_flight_stays_held_over_a_new_inventory():
 def test_two_attempts_of_one_consumer_are_in_flight_for_one_host():
     cell = Cell(report("host"))
     in_flight = InFlight(cell.projection.table)
-    first, second = (claim("vm", "host", of("host", 2), attempt=number, rule=rule(domain="d", partition="p"))
-                     for number in (1, 2))
+    first, second = (
+        claim("vm", "host", of("host", 2), attempt=number, rule=rule(domain="d", partition="p")) for number in (1, 2)
+    )
     in_flight.add(first)
     in_flight.add(second)
     assert in_flight.groups.domains[uuid_of("group")] == {"d": {"p": 2}}
@@ -96,13 +103,17 @@ def test_two_attempts_of_one_consumer_are_in_flight_for_one_host():
     assert (cell.free("host"), in_flight.groups.domains) == (8, {})
 
 
-@pytest.mark.parametrize("between", [
-    [report("host", inventory=tree("host", root="new"))],
-    [events.HostRemoved("host", "")],
-    [events.HostRemoved("host", ""), report("host")],
-    [report("host", inventory=tree("host", inventories=[]))],
-    [report("host", inventory=tree("host", inventories=[])), report("host")],
-], ids=["another root", "removed", "removed and back", "no inventory", "no inventory for a while"])
+@pytest.mark.parametrize(
+    "between",
+    [
+        [report("host", inventory=tree("host", root="new"))],
+        [events.HostRemoved("host", "")],
+        [events.HostRemoved("host", ""), report("host")],
+        [report("host", inventory=tree("host", inventories=[]))],
+        [report("host", inventory=tree("host", inventories=[])), report("host")],
+    ],
+    ids=["another root", "removed", "removed and back", "no inventory", "no inventory for a while"],
+)
 def test_a_host_changes_while_a_claim_is_in_flight(between):
     cell = Cell(report("host"))
     in_flight = InFlight(cell.projection.table)

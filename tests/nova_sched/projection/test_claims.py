@@ -49,9 +49,12 @@ def test_room(has, claims):
         assert cell.used("host") == used
 
 
-NESTED = tree("host", provider("numa0", inventory_of("VCPU", 4), parent=0), provider("numa1", inventory_of("VCPU", 2),
-                                                                                    parent=0),
-              inventories=[inventory_of("MEMORY_MB", 1000)])
+NESTED = tree(
+    "host",
+    provider("numa0", inventory_of("VCPU", 4), parent=0),
+    provider("numa1", inventory_of("VCPU", 2), parent=0),
+    inventories=[inventory_of("MEMORY_MB", 1000)],
+)
 
 ALLOCATIONS = [
     # allocations, outcome
@@ -155,25 +158,47 @@ GROUPS = [
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "1"), "accepted")],
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "2", domain="rack-2"), "accepted")],
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "2", group="other"), "accepted")],
-    [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "2", limit=2), "accepted"),
-     (spread("vm-3", "3", limit=2), "anti-affinity: 2 of the group in rack, limit 2"),
-     (spread("vm-3", "2", limit=2), "accepted")],
+    [
+        (spread("vm-1", "1"), "accepted"),
+        (spread("vm-2", "2", limit=2), "accepted"),
+        (spread("vm-3", "3", limit=2), "anti-affinity: 2 of the group in rack, limit 2"),
+        (spread("vm-3", "2", limit=2), "accepted"),
+    ],
     [(spread("vm-1", "1", limit=0), "anti-affinity: 0 of the group in rack, limit 0")],
     [(spread("vm-1", "1"), "accepted"), (released("vm-1"), "ok"), (spread("vm-2", "2"), "accepted")],
-    [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "1"), "accepted"), (released("vm-1"), "ok"),
-     (spread("vm-3", "2"), FULL), (released("vm-2"), "ok"), (spread("vm-3", "2"), "accepted")],
-    [(together("vm-1", "host-1"), "accepted"), (together("vm-2", "host-1"), "accepted"),
-     (together("vm-3", "host-2"), "affinity: the group is on host-1"), (released("vm-1"), "ok"),
-     (together("vm-3", "host-2"), "affinity: the group is on host-1"), (released("vm-2"), "ok"),
-     (together("vm-3", "host-2"), "accepted")],
-    [(member("vm-1", "host-1"), "accepted"), (member("vm-2", "host-2"), "accepted"),
-     (together("vm-3", "host-1"), "affinity: the group is on host-2"),
-     (spread("vm-4", "4", domain="host-1"), "anti-affinity: 1 of the group in host-1, limit 1")],
-    [(claim("vm-1", "host", rule=rule(policy="soft")), "malformed rule"),
-     (claim("vm-1", "host", rule=rule(policy="")), "malformed rule")],
+    [
+        (spread("vm-1", "1"), "accepted"),
+        (spread("vm-2", "1"), "accepted"),
+        (released("vm-1"), "ok"),
+        (spread("vm-3", "2"), FULL),
+        (released("vm-2"), "ok"),
+        (spread("vm-3", "2"), "accepted"),
+    ],
+    [
+        (together("vm-1", "host-1"), "accepted"),
+        (together("vm-2", "host-1"), "accepted"),
+        (together("vm-3", "host-2"), "affinity: the group is on host-1"),
+        (released("vm-1"), "ok"),
+        (together("vm-3", "host-2"), "affinity: the group is on host-1"),
+        (released("vm-2"), "ok"),
+        (together("vm-3", "host-2"), "accepted"),
+    ],
+    [
+        (member("vm-1", "host-1"), "accepted"),
+        (member("vm-2", "host-2"), "accepted"),
+        (together("vm-3", "host-1"), "affinity: the group is on host-2"),
+        (spread("vm-4", "4", domain="host-1"), "anti-affinity: 1 of the group in host-1, limit 1"),
+    ],
+    [
+        (claim("vm-1", "host", rule=rule(policy="soft")), "malformed rule"),
+        (claim("vm-1", "host", rule=rule(policy="")), "malformed rule"),
+    ],
     # Of several domains the reason names the least, in whatever order they came.
-    [(member("vm-2", "host-2"), "accepted"), (member("vm-1", "host-1"), "accepted"),
-     (together("vm-3", "host-3"), "affinity: the group is on host-1")],
+    [
+        (member("vm-2", "host-2"), "accepted"),
+        (member("vm-1", "host-1"), "accepted"),
+        (together("vm-3", "host-3"), "affinity: the group is on host-1"),
+    ],
     # Room is looked at first.
     [(spread("vm-1", "1"), "accepted"), (claim("vm-2", "host", of("host", 9), rule=rule(domain="rack")), "VCPU")],
 ]
@@ -198,7 +223,11 @@ MOVED = "affinity: the group was moved to another cell"
 
 FENCES = [
     # the anchor fenced, then the anchor of a claim, its outcome
-    (5, 5, MOVED), (5, 4, MOVED), (5, 6, "accepted"), (0, 0, MOVED), (0, 1, "accepted"),
+    (5, 5, MOVED),
+    (5, 4, MOVED),
+    (5, 6, "accepted"),
+    (0, 0, MOVED),
+    (0, 1, "accepted"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_states_are_renewed(seed, monkeypatch):
         elif step == 3:
             cell.say(released(f"vm-{rng.randrange(number + 1)}"))
         else:
-            cell.say(host(name, POOLS[:rng.randrange(3)]))
+            cell.say(host(name, POOLS[: rng.randrange(3)]))
         as_they_are(table, states.renewed())
     assert len(states.values) <= 2 * table.count + 10 + 1
 
@@ -65,13 +65,15 @@ def test_hosts_of_one_state_are_looked_at_once():
     def verdict(devices):
         looked.append(devices)
         return devices.free_in_pool(0)
+
     for _ in range(2):
         assert told(states.verdicts("free", states.numbers, verdict), states.numbers).tolist() == [4] * len(HOSTS)
     assert len(looked) == 1
     cell.say(asking(0, "h3"))
     numbers = states.renewed().numbers
     assert told(states.verdicts("free", numbers, verdict), numbers).tolist() == [
-        3 if name == "h3" else 4 for name in HOSTS]
+        3 if name == "h3" else 4 for name in HOSTS
+    ]
     assert len(looked) == 2
     states.verdicts("another question", numbers, verdict)
     assert len(looked) == 4
@@ -90,4 +92,5 @@ def test_many_numbers_are_told_as_few_are(length):
     numbers = np.array([number % 7 - 1 for number in range(length)], np.int32)
     assert distinct(numbers) == sorted(set(numbers.tolist()))
     assert told({number: 10 * number for number in range(-1, 6)}, numbers).tolist() == [
-        10 * number for number in numbers.tolist()]
+        10 * number for number in numbers.tolist()
+    ]

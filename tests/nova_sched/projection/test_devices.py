@@ -10,26 +10,48 @@ from nova_sched.projection.in_flight import InFlight
 from rpc_api import digest, events
 from rpc_api.codec import DecodedRecord
 from rpc_api.packing import pack
-from tests.builders import (EPOCH, Cell, claim, consumer, deleted, inventory_of, moved, pool, released, report, tree,
-                            uuid_of)
+from tests.builders import (
+    EPOCH,
+    Cell,
+    claim,
+    consumer,
+    deleted,
+    inventory_of,
+    moved,
+    pool,
+    released,
+    report,
+    tree,
+    uuid_of,
+)
 
 NICS = pool(2)
 NODES = (
-    events.HostNUMACell(0, 0, (0, 1), (2, 3), ((0, 1), (2, 3)), 4096,
-                        (events.HostPages(4, 2**20, 0), events.HostPages(2048, 8, 2))),
+    events.HostNUMACell(
+        0, 0, (0, 1), (2, 3), ((0, 1), (2, 3)), 4096, (events.HostPages(4, 2**20, 0), events.HostPages(2048, 8, 2))
+    ),
     events.HostNUMACell(1, 1, (4, 5), (6, 7), ((4, 5), (6, 7)), 4096, ()),
 )
 
 
 def host(*consumers, **facts):
-    return report("host", *consumers, inventory=tree("host", inventories=(
-        inventory_of("VCPU", 16, ratio=2.0), inventory_of("MEMORY_MB", 8192)), numa_cells=NODES, pci_pools=(NICS,),
-        **facts))
+    return report(
+        "host",
+        *consumers,
+        inventory=tree(
+            "host",
+            inventories=(inventory_of("VCPU", 16, ratio=2.0), inventory_of("MEMORY_MB", 8192)),
+            numa_cells=NODES,
+            pci_pools=(NICS,),
+            **facts,
+        ),
+    )
 
 
 def use(cell, *pins, shared=0, memory=0, pages=0, isolated=False, reserved=()):
-    return events.NUMAUse(cell, 0, shared,
-                          tuple((guest, cpu) for guest, cpu in enumerate(pins)), reserved, isolated, memory, pages)
+    return events.NUMAUse(
+        cell, 0, shared, tuple((guest, cpu) for guest, cpu in enumerate(pins)), reserved, isolated, memory, pages
+    )
 
 
 def nic(count=1, of=NICS):
@@ -38,8 +60,13 @@ def nic(count=1, of=NICS):
 
 def guest(*uses, **image):
     """The bytes of a Guest with some NUMAUse and PCIUse records."""
-    return pack(events.Guest(tuple(one for one in uses if isinstance(one, events.NUMAUse)),
-                             tuple(one for one in uses if isinstance(one, events.PCIUse)), image))
+    return pack(
+        events.Guest(
+            tuple(one for one in uses if isinstance(one, events.NUMAUse)),
+            tuple(one for one in uses if isinstance(one, events.PCIUse)),
+            image,
+        )
+    )
 
 
 def asking(name, *uses):
@@ -101,8 +128,10 @@ def test_a_host_without_devices_has_none_to_give():
 def test_a_guest_that_cannot_be_read_is_refused_or_set_aside():
     cell = Cell(host())
     assert cell.say(claim("one", "host")._replace(guest=b"no guest")) == "malformed guest"
-    for said in (events.InstanceStarted("host", consumer("two")._replace(guest=b"no guest")),
-                 host(consumer("three")._replace(guest=b"no guest"))):
+    for said in (
+        events.InstanceStarted("host", consumer("two")._replace(guest=b"no guest")),
+        host(consumer("three")._replace(guest=b"no guest")),
+    ):
         assert cell.say(said).startswith("invalid")
     assert not cell.projection.hosts["host"].entries
 
@@ -110,8 +139,11 @@ def test_a_guest_that_cannot_be_read_is_refused_or_set_aside():
 def test_devices_come_back_with_their_claim():
     cell = Cell(host(), asking("one", use(0, 2), nic(2)), released("one"))
     assert cell.say(asking("two", use(0, 2), nic(2))) == "accepted"
-    cell.say(events.InstanceStarted("host", consumer("two", *claim("two", "host").allocations)._replace(
-        guest=guest(use(0, 2), nic(2)))))
+    cell.say(
+        events.InstanceStarted(
+            "host", consumer("two", *claim("two", "host").allocations)._replace(guest=guest(use(0, 2), nic(2)))
+        )
+    )
     assert cell.say(asking("three", nic())) == "PCI 8086:1520"
     cell.say(deleted("two", "host"))
     assert cell.say(asking("four", nic())) == "accepted"
@@ -150,39 +182,58 @@ def test_nodes_that_go_away_and_come_back_are_counted_again():
     assert cell.say(asking("two", use(0, 2))) == "CPUs of NUMA node 0"
 
 
-ONE_NODE = NODES[0]._replace(shared_cpus=(), dedicated_cpus=(2, 3, 6, 7), siblings=((2, 3), (6, 7))),
-OTHER_NODES = (NODES[0]._replace(dedicated_cpus=(2, 6), siblings=((2,), (6,))),
-               NODES[1]._replace(dedicated_cpus=(3, 7), siblings=((3,), (7,))))
+ONE_NODE = (NODES[0]._replace(shared_cpus=(), dedicated_cpus=(2, 3, 6, 7), siblings=((2, 3), (6, 7))),)
+OTHER_NODES = (
+    NODES[0]._replace(dedicated_cpus=(2, 6), siblings=((2,), (6,))),
+    NODES[1]._replace(dedicated_cpus=(3, 7), siblings=((3,), (7,))),
+)
 
 
-@pytest.mark.parametrize("nodes, asked, outcome", [
-    (OTHER_NODES, use(0, 6), "CPUs of NUMA node 0"), (OTHER_NODES, use(0, 2), "accepted"),
-    (ONE_NODE, use(0, 6), "CPUs of NUMA node 0"), (ONE_NODE, use(0, 7), "CPUs of NUMA node 0"),
-    (ONE_NODE, use(0, 2, 3), "accepted"),
-])
+@pytest.mark.parametrize(
+    "nodes, asked, outcome",
+    [
+        (OTHER_NODES, use(0, 6), "CPUs of NUMA node 0"),
+        (OTHER_NODES, use(0, 2), "accepted"),
+        (ONE_NODE, use(0, 6), "CPUs of NUMA node 0"),
+        (ONE_NODE, use(0, 7), "CPUs of NUMA node 0"),
+        (ONE_NODE, use(0, 2, 3), "accepted"),
+    ],
+)
 def test_a_cpu_stays_taken_where_a_host_comes_back_with_other_nodes(nodes, asked, outcome):
     cell = Cell(host(), asking("one", use(1, 6, isolated=True)))
-    cell.say(report("host", inventory=tree("host", inventories=(
-        inventory_of("VCPU", 16), inventory_of("MEMORY_MB", 8192)), numa_cells=nodes)))
+    cell.say(
+        report(
+            "host",
+            inventory=tree(
+                "host", inventories=(inventory_of("VCPU", 16), inventory_of("MEMORY_MB", 8192)), numa_cells=nodes
+            ),
+        )
+    )
     assert cell.say(asking("two", asked)) == outcome
     again = snapshot.load(snapshot.dump(cell.projection))
-    assert again.table.row_devices[again.hosts["host"].root].key == cell.projection.table.row_devices[
-        cell.projection.hosts["host"].root].key
+    assert (
+        again.table.row_devices[again.hosts["host"].root].key
+        == cell.projection.table.row_devices[cell.projection.hosts["host"].root].key
+    )
 
 
-@pytest.mark.parametrize("nodes, pools", [
-    ((NODES[0], NODES[1]._replace(dedicated_cpus=(3, 6))), ()),
-    ((NODES[0], NODES[1]._replace(shared_cpus=(0, 4))), ()),
-    ((NODES[0], NODES[1]._replace(siblings=((2, 4), (6, 7)))), ()),
-    ((NODES[0]._replace(dedicated_cpus=(2, 2, 3)),), ()),
-    ((NODES[0]._replace(shared_cpus=(0, 0, 0, 1)),), ()),
-    ((NODES[0]._replace(siblings=((0, 1), (1, 2))),), ()),
-    ((NODES[0]._replace(dedicated_cpus=(-1, 2)),), ()),
-    ((NODES[0], NODES[0]), ()), ((), (NICS, NICS._replace(count=9))),
-    ((NODES[0]._replace(pages=(events.HostPages(4, 1, 0), events.HostPages(4, 2, 0))),), ()),
-    ((NODES[0]._replace(pages=(events.HostPages(0, 1, 0),)),), ()),
-    (tuple(NODES[0]._replace(id=number) for number in range(65)), ()),
-])
+@pytest.mark.parametrize(
+    "nodes, pools",
+    [
+        ((NODES[0], NODES[1]._replace(dedicated_cpus=(3, 6))), ()),
+        ((NODES[0], NODES[1]._replace(shared_cpus=(0, 4))), ()),
+        ((NODES[0], NODES[1]._replace(siblings=((2, 4), (6, 7)))), ()),
+        ((NODES[0]._replace(dedicated_cpus=(2, 2, 3)),), ()),
+        ((NODES[0]._replace(shared_cpus=(0, 0, 0, 1)),), ()),
+        ((NODES[0]._replace(siblings=((0, 1), (1, 2))),), ()),
+        ((NODES[0]._replace(dedicated_cpus=(-1, 2)),), ()),
+        ((NODES[0], NODES[0]), ()),
+        ((), (NICS, NICS._replace(count=9))),
+        ((NODES[0]._replace(pages=(events.HostPages(4, 1, 0), events.HostPages(4, 2, 0))),), ()),
+        ((NODES[0]._replace(pages=(events.HostPages(0, 1, 0),)),), ()),
+        (tuple(NODES[0]._replace(id=number) for number in range(65)), ()),
+    ],
+)
 def test_nodes_and_pools_that_cannot_be_are_set_aside(nodes, pools):
     cell = Cell()
     assert cell.say(report("host", inventory=tree("host", numa_cells=nodes, pci_pools=pools))) == "invalid"
@@ -213,32 +264,43 @@ def test_claims_in_flight_hold_devices_for_this_process_only():
 
 
 def test_a_snapshot_keeps_devices_and_where_instances_were_said_to_be():
-    cell = Cell(host(), report("plain"), asking("one", use(0, 2), nic()), events.InstancesTracked("plain", (
-        events.TrackedInstance(uuid_of("far"), {"hw_disk_bus": "virtio"}),), ()))
+    cell = Cell(
+        host(),
+        report("plain"),
+        asking("one", use(0, 2), nic()),
+        events.InstancesTracked("plain", (events.TrackedInstance(uuid_of("far"), {"hw_disk_bus": "virtio"}),), ()),
+    )
     again = snapshot.load(snapshot.dump(cell.projection))
     assert state_digest(again) == state_digest(cell.projection)
     table = again.table
-    assert table.devices(table.row_of_host["host"]).key == cell.projection.table.devices(
-        cell.projection.table.row_of_host["host"]).key
+    assert (
+        table.devices(table.row_of_host["host"]).key
+        == cell.projection.table.devices(cell.projection.table.row_of_host["host"]).key
+    )
     assert again.instances(uuid_of("far"))[0].host == "plain"
 
 
 # --- where nova-compute says that instances are ------------------------------------------------------------------
 
+
 def tracked(host, *names, gone=()):
-    return events.InstancesTracked(host, tuple(events.TrackedInstance(uuid_of(name), {}) for name in names),
-                                   tuple(map(uuid_of, gone)))
+    return events.InstancesTracked(
+        host, tuple(events.TrackedInstance(uuid_of(name), {}) for name in names), tuple(map(uuid_of, gone))
+    )
 
 
-@pytest.mark.parametrize("said, places", [
-    ([tracked("a", "one", "two")], {"one": "a", "two": "a"}),
-    ([tracked("a", "one"), tracked("b", "one")], {"one": "b"}),
-    ([tracked("a", "one"), tracked("a", gone=["one"])], {}),
-    ([tracked("b", "one"), tracked("a", gone=["one"])], {"one": "b"}),
-    ([tracked("nowhere", "one")], {}),
-    ([tracked("a", "one"), events.HostRemoved("a", "")], {}),
-    ([tracked("a", "one"), tracked("a", "one")], {"one": "a"}),
-])
+@pytest.mark.parametrize(
+    "said, places",
+    [
+        ([tracked("a", "one", "two")], {"one": "a", "two": "a"}),
+        ([tracked("a", "one"), tracked("b", "one")], {"one": "b"}),
+        ([tracked("a", "one"), tracked("a", gone=["one"])], {}),
+        ([tracked("b", "one"), tracked("a", gone=["one"])], {"one": "b"}),
+        ([tracked("nowhere", "one")], {}),
+        ([tracked("a", "one"), events.HostRemoved("a", "")], {}),
+        ([tracked("a", "one"), tracked("a", "one")], {"one": "a"}),
+    ],
+)
 def test_an_instance_is_where_it_was_said_to_be_last(said, places):
     cell = Cell(report("a"), report("b"), *said)
     found = {name: [one.host for one in cell.projection.instances(uuid_of(name))] for name in ("one", "two")}
@@ -247,7 +309,9 @@ def test_an_instance_is_where_it_was_said_to_be_last(said, places):
 
 
 def test_what_is_said_again_without_the_image_leaves_the_image():
-    cell = Cell(report("a"), events.InstancesTracked("a", (events.TrackedInstance(uuid_of("one"), {"os_type": "x"}),),
-                                                     ()),
-                tracked("a", "one"))
+    cell = Cell(
+        report("a"),
+        events.InstancesTracked("a", (events.TrackedInstance(uuid_of("one"), {"os_type": "x"}),), ()),
+        tracked("a", "one"),
+    )
     assert cell.projection.tracked.get(uuid_of("one")).image_properties == {"os_type": "x"}

@@ -12,8 +12,26 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from rpc_api import codec, events
 from rpc_api.codec import DecodedRecord
-from tests.builders import (EPOCH, Cell, Voice, claim, consumer, deleted, expired, inventory_of, moved, of, provider,
-                            record_of, released, report, rule, started, tree, uuid_of)
+from tests.builders import (
+    EPOCH,
+    Cell,
+    Voice,
+    claim,
+    consumer,
+    deleted,
+    expired,
+    inventory_of,
+    moved,
+    of,
+    provider,
+    record_of,
+    released,
+    report,
+    rule,
+    started,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.projection import digest_without_producers
 
 ROOT = Path(__file__).parents[3]
@@ -28,35 +46,57 @@ def busy_log(seed, hosts=6, steps=120):
         cell.say(_report(chance, name))
     for step in range(steps):
         host, name = chance.choice(names), f"vm-{chance.randrange(12)}"
-        cell.say(chance.choice([
-            lambda: claim(name, host, of(host, chance.randint(1, 3)), attempt=step,
-                          rule=rule(domain=host, partition=name, limit=2, policy=chance.choice(("spread", "member")))),
-            lambda: started(name, host, of(host, chance.randint(1, 3))),
-            lambda: deleted(name, host), lambda: released(name, attempt=chance.randrange(steps)),
-            lambda: moved(host, name, f"migration of {name}"), lambda: _report(chance, host),
-            lambda: events.HostLost(host, "silent"), lambda: events.HostSeen(host),
-            lambda: events.HostRemoved(host, "gone"),
-            lambda: events.AggregateUpdated(uuid_of(name), name, (host,), {"b": "1", "a": "2"}),
-            lambda: events.GroupFenced(uuid_of(f"group of {name}"), step),
-        ])())
+        cell.say(
+            chance.choice(
+                [
+                    lambda: claim(
+                        name,
+                        host,
+                        of(host, chance.randint(1, 3)),
+                        attempt=step,
+                        rule=rule(domain=host, partition=name, limit=2, policy=chance.choice(("spread", "member"))),
+                    ),
+                    lambda: started(name, host, of(host, chance.randint(1, 3))),
+                    lambda: deleted(name, host),
+                    lambda: released(name, attempt=chance.randrange(steps)),
+                    lambda: moved(host, name, f"migration of {name}"),
+                    lambda: _report(chance, host),
+                    lambda: events.HostLost(host, "silent"),
+                    lambda: events.HostSeen(host),
+                    lambda: events.HostRemoved(host, "gone"),
+                    lambda: events.AggregateUpdated(uuid_of(name), name, (host,), {"b": "1", "a": "2"}),
+                    lambda: events.GroupFenced(uuid_of(f"group of {name}"), step),
+                ]
+            )()
+        )
     return [record_of(*record.events) for _, record in cell.records]
 
 
 def _report(chance, host):
-    children = [provider(f"{host}-numa{number}", inventory_of("VCPU", chance.randint(1, 4)), parent=0)
-                for number in range(chance.randrange(3))]
-    runs = [consumer(f"vm-{number}", of(host, chance.randint(1, 2)))
-            for number in chance.sample(range(12), chance.randrange(4))]
-    return report(host, *runs, inventory=tree(host, *children), num_io_ops=chance.randrange(3),
-                  metrics={"b": 1.0, "a": chance.random()})
+    children = [
+        provider(f"{host}-numa{number}", inventory_of("VCPU", chance.randint(1, 4)), parent=0)
+        for number in range(chance.randrange(3))
+    ]
+    runs = [
+        consumer(f"vm-{number}", of(host, chance.randint(1, 2)))
+        for number in chance.sample(range(12), chance.randrange(4))
+    ]
+    return report(
+        host,
+        *runs,
+        inventory=tree(host, *children),
+        num_io_ops=chance.randrange(3),
+        metrics={"b": 1.0, "a": chance.random()},
+    )
 
 
 def folded(records, batch=1, cell="cell1"):
     """Fold records in batches of some size."""
     projection = Projection(cell)
     for at in range(0, len(records), batch):
-        projection.fold([(position, codec.decode_record(payload))
-                         for position, payload in enumerate(records[at:at + batch], at)])
+        projection.fold(
+            [(position, codec.decode_record(payload)) for position, payload in enumerate(records[at : at + batch], at)]
+        )
     return projection
 
 
@@ -73,22 +113,37 @@ def test_records_do_not_matter(seed):
     records = busy_log(seed)
     merged = []
     for at in range(0, len(records), 5):
-        merged.append(DecodedRecord(EPOCH, [event for payload in records[at:at + 5]
-                                            for event in codec.decode_record(payload).events]))
+        merged.append(
+            DecodedRecord(
+                EPOCH, [event for payload in records[at : at + 5] for event in codec.decode_record(payload).events]
+            )
+        )
     other = Projection("cell1")
     other.fold(list(enumerate(merged)))
     assert state_digest(other) == state_digest(folded(records))
 
 
-SCRIPT = ("from nova_sched.projection.digest import state_digest\n"
-          "from tests.nova_sched.projection.test_digest import busy_log, folded\n"
-          "print(state_digest(folded(busy_log(1))))")
+SCRIPT = (
+    "from nova_sched.projection.digest import state_digest\n"
+    "from tests.nova_sched.projection.test_digest import busy_log, folded\n"
+    "print(state_digest(folded(busy_log(1))))"
+)
 
 
 def test_the_hash_seed_does_not_matter():
-    seen = {subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], check=True, capture_output=True, timeout=120,
-                           cwd=ROOT, env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)}).stdout.decode().strip()
-            for seed in (0, 1, 2)}
+    seen = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", SCRIPT],
+            check=True,
+            capture_output=True,
+            timeout=120,
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)},
+        )
+        .stdout.decode()
+        .strip()
+        for seed in (0, 1, 2)
+    }
     assert seen == {state_digest(folded(busy_log(1)))}
 
 
@@ -110,21 +165,37 @@ def test_a_shared_table_and_the_interleaving_of_cells_do_not_matter(seed):
 def test_the_way_does_not_matter():
     """Claimed, released and claimed again is claimed; rows that were taken in another order are the same hosts."""
     one = Cell(report("a"), report("b"), claim("vm", "a"))
-    other = Cell(report("b"), report("x"), report("a"), claim("vm-2", "b", of("b", 3)), claim("vm", "a"),
-                 expired("vm-2"), events.HostRemoved("x", "gone"))
+    other = Cell(
+        report("b"),
+        report("x"),
+        report("a"),
+        claim("vm-2", "b", of("b", 3)),
+        claim("vm", "a"),
+        expired("vm-2"),
+        events.HostRemoved("x", "gone"),
+    )
     assert digest_without_producers(one.projection) == digest_without_producers(other.projection)
 
 
 def test_the_order_in_which_things_came_does_not_matter():
-    said = [claim("vm", "host"), claim("vm-2", "host"), claim("vm-3", "host", rule=rule(policy="member")),
-            events.AggregateUpdated(uuid_of("agg"), "agg", (), {"a": "1", "b": "2"}),
-            events.AggregateUpdated(uuid_of("agg-2"), "agg", (), {}),
-            events.GroupFenced(uuid_of("x"), 1), events.GroupFenced(uuid_of("y"), 1)]
+    said = [
+        claim("vm", "host"),
+        claim("vm-2", "host"),
+        claim("vm-3", "host", rule=rule(policy="member")),
+        events.AggregateUpdated(uuid_of("agg"), "agg", (), {"a": "1", "b": "2"}),
+        events.AggregateUpdated(uuid_of("agg-2"), "agg", (), {}),
+        events.GroupFenced(uuid_of("x"), 1),
+        events.GroupFenced(uuid_of("y"), 1),
+    ]
     assert len({digest_without_producers(Cell(report("host"), *order).projection) for order in (said, said[::-1])}) == 1
 
 
-BEFORE = [report("host", consumer("vm-0", of("host", 1))), report("other"), claim("vm", "host", of("host", 2)),
-          events.AggregateUpdated(uuid_of("agg"), "agg", ("host",), {})]
+BEFORE = [
+    report("host", consumer("vm-0", of("host", 1))),
+    report("other"),
+    claim("vm", "host", of("host", 2)),
+    events.AggregateUpdated(uuid_of("agg"), "agg", ("host",), {}),
+]
 
 CHANGES = {
     "another host": report("third"),

@@ -6,8 +6,21 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED, RUNNING
 from rpc_api import codec, events
 from rpc_api.digest import consumers_digest
-from tests.builders import (Cell, claim, confirmation, consumer, deleted, moved, of, record_of, report, rule,
-                            started, tree, uuid_of)
+from tests.builders import (
+    Cell,
+    claim,
+    confirmation,
+    consumer,
+    deleted,
+    moved,
+    of,
+    record_of,
+    report,
+    rule,
+    started,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.projection import unchanged_by
 
 TWO, THREE = of("host", 2), of("host", 3)
@@ -22,35 +35,92 @@ DIVERGENCES = [
     ("vanished", [started("vm", "host", TWO)], [], "vanished", {}, 0),
     ("two vanished", [started("vm", "host", TWO), started("vm-2", "host", TWO)], [], "vanished, vanished", {}, 0),
     ("started unseen", [claim("vm", "host", TWO)], [consumer("vm", TWO)], "started-unseen", {"vm": RUNNING}, 2),
-    ("started unseen, and differs", [claim("vm", "host", TWO)], [consumer("vm", THREE)], "started-unseen, differs",
-     {"vm": RUNNING}, 3),
+    (
+        "started unseen, and differs",
+        [claim("vm", "host", TWO)],
+        [consumer("vm", THREE)],
+        "started-unseen, differs",
+        {"vm": RUNNING},
+        3,
+    ),
     ("differs", [started("vm", "host", TWO)], [consumer("vm", THREE)], "differs", {"vm": RUNNING}, 3),
-    ("unclaimed", [started("vm", "host", TWO)], [consumer("vm", TWO), consumer("vm-2", THREE)], "unclaimed-start",
-     {"vm": RUNNING, "vm-2": RUNNING}, 5),
-    ("one for another", [started("vm", "host", TWO)], [consumer("vm-2", TWO)], "vanished, unclaimed-start",
-     {"vm-2": RUNNING}, 2),
-    ("more than there is", [claim("vm", "host", TWO)], [consumer("vm-2", of("host", 100))], "unclaimed-start",
-     {"vm": CLAIMED, "vm-2": RUNNING}, 102),
-    ("moved and still here", [started("vm", "host", TWO), moved("host", "vm", MIGRATION)], [consumer("vm", TWO)], "ok",
-     {MIGRATION: RUNNING}, 2),
+    (
+        "unclaimed",
+        [started("vm", "host", TWO)],
+        [consumer("vm", TWO), consumer("vm-2", THREE)],
+        "unclaimed-start",
+        {"vm": RUNNING, "vm-2": RUNNING},
+        5,
+    ),
+    (
+        "one for another",
+        [started("vm", "host", TWO)],
+        [consumer("vm-2", TWO)],
+        "vanished, unclaimed-start",
+        {"vm-2": RUNNING},
+        2,
+    ),
+    (
+        "more than there is",
+        [claim("vm", "host", TWO)],
+        [consumer("vm-2", of("host", 100))],
+        "unclaimed-start",
+        {"vm": CLAIMED, "vm-2": RUNNING},
+        102,
+    ),
+    (
+        "moved and still here",
+        [started("vm", "host", TWO), moved("host", "vm", MIGRATION)],
+        [consumer("vm", TWO)],
+        "ok",
+        {MIGRATION: RUNNING},
+        2,
+    ),
     ("moved and gone", [started("vm", "host", TWO), moved("host", "vm", MIGRATION)], [], "vanished", {}, 0),
     ("resized in place, not yet", RESIZED, [consumer("vm", TWO)], "ok", {MIGRATION: RUNNING, "vm": CLAIMED}, 5),
     ("resized in place, unseen", RESIZED, [consumer("vm", THREE)], "vanished, started-unseen", {"vm": RUNNING}, 3),
-    ("resized in place", [*RESIZED, started("vm", "host", THREE)], [consumer("vm", THREE)], "vanished",
-     {"vm": RUNNING}, 3),
-    ("resized in place, and back", [*RESIZED, started("vm", "host", THREE)], [consumer("vm", TWO)], "vanished",
-     {MIGRATION: RUNNING}, 2),
-    ("held under another's uuid", [claim("vm", "host", TWO, instance="vm-2")], [consumer("vm", THREE)],
-     "displaced, unclaimed-start", {"vm": RUNNING}, 3),
-    ("each held under the other's uuid", [
-        claim("vm", "host", TWO, instance="vm-2"), claim("vm-2", "host", THREE, instance="vm"),
-        claim("vm-3", "host", TWO)], [consumer("vm", TWO), consumer("vm-2", THREE)],
-     "displaced, displaced, unclaimed-start, unclaimed-start", {"vm": RUNNING, "vm-2": RUNNING, "vm-3": CLAIMED}, 7),
+    (
+        "resized in place",
+        [*RESIZED, started("vm", "host", THREE)],
+        [consumer("vm", THREE)],
+        "vanished",
+        {"vm": RUNNING},
+        3,
+    ),
+    (
+        "resized in place, and back",
+        [*RESIZED, started("vm", "host", THREE)],
+        [consumer("vm", TWO)],
+        "vanished",
+        {MIGRATION: RUNNING},
+        2,
+    ),
+    (
+        "held under another's uuid",
+        [claim("vm", "host", TWO, instance="vm-2")],
+        [consumer("vm", THREE)],
+        "displaced, unclaimed-start",
+        {"vm": RUNNING},
+        3,
+    ),
+    (
+        "each held under the other's uuid",
+        [
+            claim("vm", "host", TWO, instance="vm-2"),
+            claim("vm-2", "host", THREE, instance="vm"),
+            claim("vm-3", "host", TWO),
+        ],
+        [consumer("vm", TWO), consumer("vm-2", THREE)],
+        "displaced, displaced, unclaimed-start, unclaimed-start",
+        {"vm": RUNNING, "vm-2": RUNNING, "vm-3": CLAIMED},
+        7,
+    ),
 ]
 
 
-@pytest.mark.parametrize("said, runs, noted, held, used", [row[1:] for row in DIVERGENCES],
-                         ids=[row[0] for row in DIVERGENCES])
+@pytest.mark.parametrize(
+    "said, runs, noted, held, used", [row[1:] for row in DIVERGENCES], ids=[row[0] for row in DIVERGENCES]
+)
 def test_one_report_heals(said, runs, noted, held, used):
     cell = Cell(report("host"), *said)
     before = cell.projection.counts["divergence"]
@@ -74,8 +144,9 @@ def test_the_first_report_of_a_host_is_no_divergence():
 def test_the_reported_order_does_not_matter():
     runs = [consumer("vm", TWO), consumer("vm-2", THREE), consumer("vm-3", of("host", 1))]
     said = [claim("vm", "host", TWO), started("vm-2", "host", TWO), started("vm-4", "host", TWO)]
-    digests = {state_digest(Cell(report("host"), *said, report("host", *order)).projection)
-               for order in (runs, runs[::-1])}
+    digests = {
+        state_digest(Cell(report("host"), *said, report("host", *order)).projection) for order in (runs, runs[::-1])
+    }
     assert len(digests) == 1
 
 
@@ -113,8 +184,10 @@ CONFIRMATIONS = [
     ([started("vm-2", "host", THREE), deleted("vm-2", "host")], "ok"),
     ([deleted("vm", "host")], "digest-mismatch"),
     ([report("host", consumer("vm", TWO))], "digest-mismatch"),
-    ([report("host", consumer("vm", TWO), inventory=tree("host", cpu_info="{1}"), metrics={"load": 1, "zero": 0})],
-     "digest-mismatch"),
+    (
+        [report("host", consumer("vm", TWO), inventory=tree("host", cpu_info="{1}"), metrics={"load": 1, "zero": 0})],
+        "digest-mismatch",
+    ),
     ([events.HostRemoved("host", "")], "unknown-host"),
 ]
 

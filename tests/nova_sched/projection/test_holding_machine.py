@@ -15,8 +15,13 @@ from tests.builders import Cell, consumer, of, report, uuid_of
 HOSTS = st.sampled_from(("a", "b"))
 NAMES = st.sampled_from(("vm-1", "vm-2", "vm-3", "vm-4"))
 SOME_RULES = st.builds(
-    builders.rule, st.sampled_from(("red", "blue")), st.sampled_from(("spread", "together", "member")),
-    st.sampled_from(("rack-1", "rack-2")), st.sampled_from(("p", "q", "r")), st.integers(0, 3))
+    builders.rule,
+    st.sampled_from(("red", "blue")),
+    st.sampled_from(("spread", "together", "member")),
+    st.sampled_from(("rack-1", "rack-2")),
+    st.sampled_from(("p", "q", "r")),
+    st.integers(0, 3),
+)
 RULES = st.none() | SOME_RULES
 AMOUNTS = st.integers(0, 9)
 
@@ -39,9 +44,22 @@ class Machine(RuleBasedStateMachine):
             return
         self.number += 1
         allocations = (of(host, amount),)
-        add_entry(self.projection, self.projection.hosts[host], Entry(
-            uuid_of(name), uuid_of(name), "project", host, allocations, kept, uuid_of(f"claim {self.number}"),
-            RUNNING if runs else CLAIMED, self.number, consumer_hash(uuid_of(name), allocations)))
+        add_entry(
+            self.projection,
+            self.projection.hosts[host],
+            Entry(
+                uuid_of(name),
+                uuid_of(name),
+                "project",
+                host,
+                allocations,
+                kept,
+                uuid_of(f"claim {self.number}"),
+                RUNNING if runs else CLAIMED,
+                self.number,
+                consumer_hash(uuid_of(name), allocations),
+            ),
+        )
         self.held[host, name] = (name, amount, kept, runs)
 
     @precondition(lambda self: self.held)
@@ -54,8 +72,9 @@ class Machine(RuleBasedStateMachine):
     @rule(host=HOSTS, name=NAMES, amount=AMOUNTS, kept=RULES)
     def start(self, host, name, amount, kept):
         noted = []
-        mine = sorted((key for key, one in self.held.items() if key[0] == host and one[0] == name),
-                      key=lambda key: key[1] != name)
+        mine = sorted(
+            (key for key, one in self.held.items() if key[0] == host and one[0] == name), key=lambda key: key[1] != name
+        )
         start(self.projection, self.projection.hosts[host], consumer(name, of(host, amount), rule=kept), 7, noted)
         if not mine:
             self.held[host, name] = (name, amount, kept, True)
@@ -89,16 +108,26 @@ class Machine(RuleBasedStateMachine):
         mine = [one[2] for one in self.held.values() if one[2] and one[2].group_uuid == asked.group_uuid]
         elsewhere = {one.domain for one in mine if one.domain != asked.domain}
         partitions = {one.partition for one in mine if one.domain == asked.domain}
-        broken = {"member": False, "together": bool(elsewhere),
-                  "spread": asked.partition not in partitions and len(partitions) >= asked.limit}[asked.policy]
+        broken = {
+            "member": False,
+            "together": bool(elsewhere),
+            "spread": asked.partition not in partitions and len(partitions) >= asked.limit,
+        }[asked.policy]
         assert (self.projection.groups.breach(asked) is not None) == broken
 
     @invariant()
     def agrees_with_the_model(self):
         invariants.check(self.projection)
-        found = {(host.name, uuid): (entry.instance_uuid, sum(one.amount for one in entry.allocations), entry.rule,
-                                     entry.state is RUNNING)
-                 for host in self.projection.hosts.values() for uuid, entry in host.entries.items()}
+        found = {
+            (host.name, uuid): (
+                entry.instance_uuid,
+                sum(one.amount for one in entry.allocations),
+                entry.rule,
+                entry.state is RUNNING,
+            )
+            for host in self.projection.hosts.values()
+            for uuid, entry in host.entries.items()
+        }
         assert found == {(host, uuid_of(name)): (uuid_of(one[0]), *one[1:]) for (host, name), one in self.held.items()}
 
 

@@ -10,18 +10,43 @@ from tests.builders import claim, consumer, inventory_of, of, provider, report, 
 from tests.nova_sched.selection.asks import Asked
 
 FLAT = [
-    report("a", consumer("vm-1", of("a", 2)), num_io_ops=2, failed_builds=1, metrics={"m": 1.5}, inventory=tree(
-        "a", host_ip="10.0.0.1", stats={"s": "1"}, supported_instances=(("x86_64", "kvm", "hvm"),), inventories=(
-            inventory_of("VCPU", 8, 1, ratio=4.0), inventory_of("MEMORY_MB", 4096, 512, ratio=1.5),
-            inventory_of("DISK_GB", 50)))),
+    report(
+        "a",
+        consumer("vm-1", of("a", 2)),
+        num_io_ops=2,
+        failed_builds=1,
+        metrics={"m": 1.5},
+        inventory=tree(
+            "a",
+            host_ip="10.0.0.1",
+            stats={"s": "1"},
+            supported_instances=(("x86_64", "kvm", "hvm"),),
+            inventories=(
+                inventory_of("VCPU", 8, 1, ratio=4.0),
+                inventory_of("MEMORY_MB", 4096, 512, ratio=1.5),
+                inventory_of("DISK_GB", 50),
+            ),
+        ),
+    ),
     report("b", disabled=True, inventory=tree("b", hypervisor_type="xen", hypervisor_version=4, inventories=())),
-    report("c"), events.AggregateUpdated(uuid_of("x"), "x", ("a", "c", "gone"), {"k": "v"}),
+    report("c"),
+    events.AggregateUpdated(uuid_of("x"), "x", ("a", "c", "gone"), {"k": "v"}),
     claim("vm-2", "c", of("c", 3)),
 ]
-NESTED = [report(f"n{number}", inventory=tree(f"n{number}", *(
-    provider(f"n{number}/{child}", inventory_of("VCPU", 4 + child, ratio=2.0), parent=0)
-    for child in range(number % 3)),
-    inventories=(inventory_of("MEMORY_MB", 1024 * number + 1),))) for number in range(20)]
+NESTED = [
+    report(
+        f"n{number}",
+        inventory=tree(
+            f"n{number}",
+            *(
+                provider(f"n{number}/{child}", inventory_of("VCPU", 4 + child, ratio=2.0), parent=0)
+                for child in range(number % 3)
+            ),
+            inventories=(inventory_of("MEMORY_MB", 1024 * number + 1),),
+        ),
+    )
+    for number in range(20)
+]
 
 
 @pytest.mark.parametrize("said", [FLAT, [*FLAT, *NESTED], NESTED[:2], []])

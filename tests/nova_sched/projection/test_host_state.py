@@ -17,10 +17,15 @@ HOST_STATE = """host nodename uuid cell_uuid total_usable_ram_mb total_usable_di
 NUMA = events.HostNUMACell(0, 1, (0, 1), (2, 3), ((2, 3),), 4096, (events.HostPages(4, 1000, 10),), ("physnet1",), True)
 POOL = events.PCIPool("8086", "1520", 0, {"dev_type": "type-VF"}, 4)
 INVENTORY = tree(
-    "h1", inventories=(inventory_of("VCPU", 8, ratio=2.0), inventory_of("MEMORY_MB", 8192, 512),
-                       inventory_of("DISK_GB", 50)),
-    host_ip="192.0.2.1", cpu_info='{"vendor": "AMD"}', supported_instances=(("x86_64", "kvm", "hvm"),),
-    stats={"speed": "10"}, numa_cells=(NUMA,), pci_pools=(POOL,))
+    "h1",
+    inventories=(inventory_of("VCPU", 8, ratio=2.0), inventory_of("MEMORY_MB", 8192, 512), inventory_of("DISK_GB", 50)),
+    host_ip="192.0.2.1",
+    cpu_info='{"vendor": "AMD"}',
+    supported_instances=(("x86_64", "kvm", "hvm"),),
+    stats={"speed": "10"},
+    numa_cells=(NUMA,),
+    pci_pools=(POOL,),
+)
 
 
 def aggregate(name, *hosts, **metadata):
@@ -30,9 +35,18 @@ def aggregate(name, *hosts, **metadata):
 @pytest.fixture
 def cloud():
     asked = Asked(
-        report("h1", consumer("vm-1", of("h1", 2), of("h1", 1024, "MEMORY_MB"), of("h1", 10, "DISK_GB")),
-               inventory=INVENTORY, num_io_ops=3, failed_builds=1, metrics={"cpu.percent": 0.5}),
-        report("h2"), aggregate("a1", "h1", "h2", speed="fast"), aggregate("a2", "h2"))
+        report(
+            "h1",
+            consumer("vm-1", of("h1", 2), of("h1", 1024, "MEMORY_MB"), of("h1", 10, "DISK_GB")),
+            inventory=INVENTORY,
+            num_io_ops=3,
+            failed_builds=1,
+            metrics={"cpu.percent": 0.5},
+        ),
+        report("h2"),
+        aggregate("a1", "h1", "h2", speed="fast"),
+        aggregate("a2", "h2"),
+    )
     asked.in_flight.add(claim("vm-2", "h1", of("h1", 1)))
     asked.table.cell_uuids["cell1"] = uuid_of("cell1")
     return asked
@@ -44,16 +58,37 @@ def state_of(cloud, host="h1"):
 
 #: Attribute -> its value for h1, amounts with the claim in flight.
 PLAIN = {
-    "host": "h1", "nodename": "h1", "hypervisor_hostname": "h1", "uuid": uuid_of("h1"), "cell": "cell1",
-    "cell_uuid": uuid_of("cell1"), "total_usable_ram_mb": 8192, "free_ram_mb": 8192 - 512 - 1024,
-    "total_usable_disk_gb": 50, "free_disk_mb": 40 * 1024, "disk_mb_used": 10 * 1024, "vcpus_total": 8, "vcpus_used": 3,
-    "num_instances": 2, "num_io_ops": 4, "failed_builds": 1, "host_ip": "192.0.2.1", "hypervisor_type": "QEMU",
-    "hypervisor_version": 8002000, "cpu_info": '{"vendor": "AMD"}', "supported_instances": [["x86_64", "kvm", "hvm"]],
-    "limits": {}, "stats": {"speed": "10"}, "updated": None, "cpu_allocation_ratio": 2.0, "ram_allocation_ratio": 1.0,
-    "disk_allocation_ratio": 1.0, "service": {"host": "h1", "binary": "nova-compute", "topic": "compute",
-                                              "disabled": False, "up": True},
-    "allocation_candidates": [{"allocations": {uuid_of("h1"): {"resources": {"VCPU": 1}}},
-                               "mappings": {"": [uuid_of("h1")]}}],
+    "host": "h1",
+    "nodename": "h1",
+    "hypervisor_hostname": "h1",
+    "uuid": uuid_of("h1"),
+    "cell": "cell1",
+    "cell_uuid": uuid_of("cell1"),
+    "total_usable_ram_mb": 8192,
+    "free_ram_mb": 8192 - 512 - 1024,
+    "total_usable_disk_gb": 50,
+    "free_disk_mb": 40 * 1024,
+    "disk_mb_used": 10 * 1024,
+    "vcpus_total": 8,
+    "vcpus_used": 3,
+    "num_instances": 2,
+    "num_io_ops": 4,
+    "failed_builds": 1,
+    "host_ip": "192.0.2.1",
+    "hypervisor_type": "QEMU",
+    "hypervisor_version": 8002000,
+    "cpu_info": '{"vendor": "AMD"}',
+    "supported_instances": [["x86_64", "kvm", "hvm"]],
+    "limits": {},
+    "stats": {"speed": "10"},
+    "updated": None,
+    "cpu_allocation_ratio": 2.0,
+    "ram_allocation_ratio": 1.0,
+    "disk_allocation_ratio": 1.0,
+    "service": {"host": "h1", "binary": "nova-compute", "topic": "compute", "disabled": False, "up": True},
+    "allocation_candidates": [
+        {"allocations": {uuid_of("h1"): {"resources": {"VCPU": 1}}}, "mappings": {"": [uuid_of("h1")]}}
+    ],
 }
 
 
@@ -68,10 +103,9 @@ def test_it_has_every_attribute_that_novas_has(cloud):
 
 
 def test_aggregates(cloud):
-    one, = state_of(cloud).aggregates
+    (one,) = state_of(cloud).aggregates
     assert (one.uuid, one.name, one.hosts, one.metadata) == (uuid_of("a1"), "a1", ["h1", "h2"], {"speed": "fast"})
-    assert [one.name for one in state_of(cloud, "h2").aggregates] == sorted(
-        ("a1", "a2"), key=uuid_of)
+    assert [one.name for one in state_of(cloud, "h2").aggregates] == sorted(("a1", "a2"), key=uuid_of)
 
 
 def test_instances_are_those_that_run_and_those_in_flight(cloud):
@@ -87,13 +121,14 @@ def test_metrics(cloud):
 
 
 def test_devices(cloud):
-    cell, = state_of(cloud).numa_topology.cells
+    (cell,) = state_of(cloud).numa_topology.cells
     assert (cell.id, cell.socket, cell.cpuset, cell.pcpuset, cell.memory) == (0, 1, {0, 1}, {2, 3}, 4096)
     assert (cell.free_pcpus, cell.avail_memory, cell.has_threads) == ({2, 3}, 4096, True)
     assert cell.network_metadata.tunneled is True
     assert [(one.size_kb, one.total, one.reserved, one.used) for one in cell.mempages] == [(4, 1000, 10, 0)]
     assert state_of(cloud).pci_stats.pools == [
-        {"vendor_id": "8086", "product_id": "1520", "numa_node": 0, "dev_type": "type-VF", "count": 4}]
+        {"vendor_id": "8086", "product_id": "1520", "numa_node": 0, "dev_type": "type-VF", "count": 4}
+    ]
     assert state_of(cloud, "h2").numa_topology is None and state_of(cloud, "h2").pci_stats is None
 
 

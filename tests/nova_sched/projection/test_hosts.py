@@ -5,8 +5,21 @@ import pytest
 from nova_sched.projection import inventory
 from rpc_api import events
 from rpc_api.packing import pack
-from tests.builders import (EPOCH, Cell, claim, consumer, inventory_of, of, provider, released, report, rule, started,
-                            tree, uuid_of)
+from tests.builders import (
+    EPOCH,
+    Cell,
+    claim,
+    consumer,
+    inventory_of,
+    of,
+    provider,
+    released,
+    report,
+    rule,
+    started,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.projection import unchanged_by
 
 OPENED = events.LogOpened("cell1", EPOCH)
@@ -24,15 +37,48 @@ def class_column(cell, name, resource_class, provider_name="host"):
 
 # --- columns -----------------------------------------------------------------------------------------------------
 
+
 def test_an_inventory_is_written():
-    cell = Cell(report("host", inventory=tree("host", inventories=[
-        inventory_of("VCPU", 16, reserved=2, min_unit=2, max_unit=12, step_size=2, ratio=4.0)])))
-    assert {name: class_column(cell, name, "VCPU") for name in (
-        "total", "reserved", "min_unit", "max_unit", "step_size", "ratio", "capacity", "used", "held", "free")} == {
-        "total": 16, "reserved": 2, "min_unit": 2, "max_unit": 12, "step_size": 2, "ratio": 4.0, "capacity": 56,
-        "used": 0, "held": 0, "free": 56}
+    cell = Cell(
+        report(
+            "host",
+            inventory=tree(
+                "host",
+                inventories=[inventory_of("VCPU", 16, reserved=2, min_unit=2, max_unit=12, step_size=2, ratio=4.0)],
+            ),
+        )
+    )
+    assert {
+        name: class_column(cell, name, "VCPU")
+        for name in (
+            "total",
+            "reserved",
+            "min_unit",
+            "max_unit",
+            "step_size",
+            "ratio",
+            "capacity",
+            "used",
+            "held",
+            "free",
+        )
+    } == {
+        "total": 16,
+        "reserved": 2,
+        "min_unit": 2,
+        "max_unit": 12,
+        "step_size": 2,
+        "ratio": 4.0,
+        "capacity": 56,
+        "used": 0,
+        "held": 0,
+        "free": 56,
+    }
     assert {name: class_column(cell, name, "VCPU") for name in ("tree_base", "tree_scaled", "tree_taken")} == {
-        "tree_base": 14, "tree_scaled": 62.0, "tree_taken": 0}
+        "tree_base": 14,
+        "tree_scaled": 62.0,
+        "tree_taken": 0,
+    }
 
 
 def test_a_new_inventory_keeps_what_is_held():
@@ -74,8 +120,10 @@ def test_a_status_is_written(said, columns):
 def test_traits_are_written(number):
     """As bits, 64 to a word; that each provider has just its own is checked at each event."""
     traits = [f"CUSTOM_{one}" for one in range(number)]
-    cell = Cell(report("other", inventory=tree("other", provider("x", parent=0, traits=["HW_X"]))),
-                report("host", inventory=tree("host", provider("y", parent=0, traits=traits))))
+    cell = Cell(
+        report("other", inventory=tree("other", provider("x", parent=0, traits=["HW_X"]))),
+        report("host", inventory=tree("host", provider("y", parent=0, traits=traits))),
+    )
     table = cell.projection.table
     assert [table.has_trait(trait, [3]).item() for trait in traits] == [True] * number
     cell.say(report("host", inventory=tree("host", provider("y", parent=0, traits=traits[::2]))))
@@ -85,8 +133,11 @@ def test_traits_are_written(number):
 
 
 def test_zone_and_profile_are_written_and_shared():
-    cell = Cell(report("a", inventory=tree("a", availability_zone="az1")), report("b", inventory=tree("b")),
-                report("c", inventory=tree("c", availability_zone="az1", hypervisor_version=9)))
+    cell = Cell(
+        report("a", inventory=tree("a", availability_zone="az1")),
+        report("b", inventory=tree("b")),
+        report("c", inventory=tree("c", availability_zone="az1", hypervisor_version=9)),
+    )
     table = cell.projection.table
     assert table.zone_names("nova") == {0: "az1", 1: "nova", 2: "az1"}
     assert column(cell, "profile", "a") == column(cell, "profile", "b") != column(cell, "profile", "c")
@@ -96,8 +147,10 @@ def test_zone_and_profile_are_written_and_shared():
 
 # --- trees -------------------------------------------------------------------------------------------------------
 
-NUMA = [provider("numa0", inventory_of("VCPU", 4), parent=0, traits=["HW_NUMA_ROOT"]),
-        provider("numa1", inventory_of("VCPU", 4), parent=0, aggregates=["agg"])]
+NUMA = [
+    provider("numa0", inventory_of("VCPU", 4), parent=0, traits=["HW_NUMA_ROOT"]),
+    provider("numa1", inventory_of("VCPU", 4), parent=0, aggregates=["agg"]),
+]
 GPU = provider("gpu", inventory_of("VGPU", 1), parent=2)
 
 
@@ -145,7 +198,8 @@ def test_a_child_moves_to_another_host_once_its_first_one_lets_it_go():
     with unchanged_by(cell):
         assert cell.say(taken) == "invalid"
     assert cell.projection.quarantine[-1].reason.endswith(
-        f"provider {uuid_of('numa1')} belongs to host host; mend its agent")
+        f"provider {uuid_of('numa1')} belongs to host host; mend its agent"
+    )
     cell.say(nested(NUMA[0]))
     assert cell.say(taken) == "sequence-gap"
     # What is held of it on its first host is not counted on the other, and comes to nothing there.
@@ -157,8 +211,9 @@ def test_a_child_moves_to_another_host_once_its_first_one_lets_it_go():
 def test_a_provider_changes_hosts_in_one_batch():
     cell = Cell(nested(*NUMA), report("other"))
     voices = cell.voice("compute_agent/host"), cell.voice("compute_agent/other")
-    outcome = cell.append([voices[0].say(nested(NUMA[0])),
-                           voices[1].say(report("other", inventory=tree("other", NUMA[1])))])
+    outcome = cell.append(
+        [voices[0].say(nested(NUMA[0])), voices[1].say(report("other", inventory=tree("other", NUMA[1])))]
+    )
     assert outcome == "ok"
     assert cell.projection.provider_hosts[uuid_of("numa1")] == "other"
 
@@ -167,8 +222,11 @@ ANOTHER_ROOT = tree("host", root="new root")
 
 
 def test_another_root_keeps_what_the_host_says_and_holds():
-    cell = Cell(report("host", disabled=True, num_io_ops=7), claim("vm", "host", of("host", 2), forced=True),
-                started("vm-2", "host", of("new root", 1)))
+    cell = Cell(
+        report("host", disabled=True, num_io_ops=7),
+        claim("vm", "host", of("host", 2), forced=True),
+        started("vm-2", "host", of("new root", 1)),
+    )
     cell.say(report("host", consumer("vm-2", of("new root", 1)), disabled=True, num_io_ops=7, inventory=ANOTHER_ROOT))
     assert (column(cell, "disabled"), column(cell, "num_io_ops"), column(cell, "num_instances")) == (True, 7, 2)
     assert cell.used("new root") == 1
@@ -177,8 +235,9 @@ def test_another_root_keeps_what_the_host_says_and_holds():
 
 
 def test_a_lost_host_is_lost_with_another_root_too():
-    cell = Cell(report("host"), events.HostLost("host", "silent"),
-                report("host", inventory=ANOTHER_ROOT, forced_down=True))
+    cell = Cell(
+        report("host"), events.HostLost("host", "silent"), report("host", inventory=ANOTHER_ROOT, forced_down=True)
+    )
     assert (column(cell, "down"), cell.projection.hosts["host"].lost) == (True, False)
 
 
@@ -186,7 +245,9 @@ def test_a_child_becomes_the_root():
     cell = Cell(nested(*NUMA))
     cell.say(report("host", inventory=tree("host", provider("host", parent=0), root="numa0")))
     assert [cell.projection.table.uuids[row] for row in cell.projection.table.trees[column(cell, "root")]] == [
-        uuid_of("numa0"), uuid_of("host")]
+        uuid_of("numa0"),
+        uuid_of("host"),
+    ]
 
 
 def test_rows_are_used_again():
@@ -200,8 +261,12 @@ def test_rows_and_classes_grow():
     cell = Cell()
     names = [f"host-{number}" for number in range(70)]
     for number, name in enumerate(names):
-        cell.say(report(name, inventory=tree(name, inventories=[
-            inventory_of("VCPU", 8), inventory_of(f"CUSTOM_{number}", number)])))
+        cell.say(
+            report(
+                name,
+                inventory=tree(name, inventories=[inventory_of("VCPU", 8), inventory_of(f"CUSTOM_{number}", number)]),
+            )
+        )
     assert cell.projection.table.count == 70
     assert class_column(cell, "total", "CUSTOM_69", "host-69") == 69
     assert class_column(cell, "total", "CUSTOM_69", "host-68") == 0
@@ -210,13 +275,23 @@ def test_rows_and_classes_grow():
 def test_a_removed_host_is_forgotten():
     cell = Cell(report("other"))
     with unchanged_by(cell):
-        said = [cell.say(data) for data in (
-            nested(*NUMA), claim("vm", "host", rule=rule()), started("vm-2", "host"), events.HostLost("host", ""),
-            events.HostRemoved("host", "gone"), events.HostRemoved("host", "gone"), released("vm"))]
+        said = [
+            cell.say(data)
+            for data in (
+                nested(*NUMA),
+                claim("vm", "host", rule=rule()),
+                started("vm-2", "host"),
+                events.HostLost("host", ""),
+                events.HostRemoved("host", "gone"),
+                events.HostRemoved("host", "gone"),
+                released("vm"),
+            )
+        ]
     assert said == ["ok", "accepted", "unclaimed-start", *["ok"] * 4] and "host" not in cell.projection.hosts
 
 
 # --- refused ------------------------------------------------------------------------------------------------------
+
 
 def changed_inventory(**parts):
     return tree("host", inventories=[inventory_of()._replace(**parts)])
@@ -273,8 +348,10 @@ BROKEN_REPORTS = [
     # change of a report, what is said of it
     (dict(consumers=b"\xc1", consumers_digest=5), "cannot be read as msgpack"),
     (dict(consumers=pack([[["x"]]]), consumers_digest=5), "HostConsumers cannot be read"),
-    (dict(consumers=pack([[consumer("vm-1"), consumer("vm-1", of("host", 1))]]), consumers_digest=5),
-     "names an instance twice"),
+    (
+        dict(consumers=pack([[consumer("vm-1"), consumer("vm-1", of("host", 1))]]), consumers_digest=5),
+        "names an instance twice",
+    ),
 ]
 
 

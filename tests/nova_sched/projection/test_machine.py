@@ -51,16 +51,27 @@ class Machine(RuleBasedStateMachine):
 
     # --- hosts -----------------------------------------------------------------------------------------------------
 
-    @rule(host=HOSTS, size=SIZES, child=st.none() | SIZES, disabled=st.booleans(),
-          runs=st.dictionaries(INSTANCES, uses(), max_size=3))
+    @rule(
+        host=HOSTS,
+        size=SIZES,
+        child=st.none() | SIZES,
+        disabled=st.booleans(),
+        runs=st.dictionaries(INSTANCES, uses(), max_size=3),
+    )
     def report(self, host, size, child, disabled, runs):
         has = {host: size} | ({} if child is None else {host + "-numa": child})
         inventories = {name: [inventory_of("VCPU", total, ratio=ratio)] for name, (total, ratio) in has.items()}
         children = [provider(name, *its, parent=0) for name, its in inventories.items() if name != host]
         runs = {instance: on(host, wanted) for instance, wanted in runs.items()}
-        self.said(report(host, *(builders.consumer(instance, *allocations(used)) for instance, used in runs.items()),
-                         inventory=tree(host, *children, inventories=inventories[host]), disabled=disabled),
-                  self.model.reported(host, has, disabled, runs))
+        self.said(
+            report(
+                host,
+                *(builders.consumer(instance, *allocations(used)) for instance, used in runs.items()),
+                inventory=tree(host, *children, inventories=inventories[host]),
+                disabled=disabled,
+            ),
+            self.model.reported(host, has, disabled, runs),
+        )
 
     def said(self, data, noted):
         outcome = self.say(data)
@@ -86,8 +97,11 @@ class Machine(RuleBasedStateMachine):
     @rule(host=HOSTS, name=INSTANCES, wanted=uses(), attempt=ATTEMPTS, group=GROUPS)
     def claim(self, host, name, wanted, attempt, group):
         wanted = on(host, wanted)
-        free = {name: self.model.capacity(host, name) - self.model.used(host, name)
-                for name in wanted if name in self.model.hosts.get(host, {"has": ()})["has"]}
+        free = {
+            name: self.model.capacity(host, name) - self.model.used(host, name)
+            for name in wanted
+            if name in self.model.hosts.get(host, {"has": ()})["has"]
+        }
         expected = self.model.claimed(host, name, wanted, attempt, group)
         data = self.proposal(host, name, wanted, attempt, group)
         outcome = self.say(data)
@@ -154,8 +168,10 @@ class Machine(RuleBasedStateMachine):
         self.cell.append([voice.say(events.HostConfirmed(host, 0))])
         self.unchanged(late.say(events.HostRemoved(host, "late")), "stale-epoch")
 
-    @rule(host=HOSTS, broken=st.sampled_from(
-        (b"", b"\xc1", tree("x")._replace(providers=()), tree("x", root="elsewhere"))))
+    @rule(
+        host=HOSTS,
+        broken=st.sampled_from((b"", b"\xc1", tree("x")._replace(providers=()), tree("x", root="elsewhere"))),
+    )
     def break_inventory(self, host, broken):
         self.cell.say(report("elsewhere"))
         voice = builders.Voice(f"compute_agent/{host}", epoch=2**40)
@@ -181,12 +197,17 @@ class Machine(RuleBasedStateMachine):
         projection = self.cell.projection
         assert self.cell.holdings() == {
             (host, uuid_of(consumer)): "running" if one["runs"] else "claimed"
-            for (host, consumer), one in self.model.held.items()}
+            for (host, consumer), one in self.model.held.items()
+        }
         for host, known in self.model.hosts.items():
             for name in known["has"]:
                 assert self.cell.used(name) == self.model.used(host, name)
-                held = sum(amount for entry in self.in_flight.claims.values() for uuid, _, amount in entry.allocations
-                           if uuid == uuid_of(name))
+                held = sum(
+                    amount
+                    for entry in self.in_flight.claims.values()
+                    for uuid, _, amount in entry.allocations
+                    if uuid == uuid_of(name)
+                )
                 assert self.cell.free(name) <= self.model.capacity(host, name) - self.model.used(host, name)
                 assert self.cell.free(name) >= self.model.capacity(host, name) - self.model.used(host, name) - held
         assert set(projection.hosts) - {"elsewhere"} == set(self.model.hosts)
@@ -194,8 +215,15 @@ class Machine(RuleBasedStateMachine):
     def teardown(self):
         """Folded from scratch out of its bytes, in one batch, the log gives the same state."""
         again = Projection("cell1")
-        again.fold([(position, codec.decode_record(codec.encode_records(record.epoch, codec.encode_events(
-            record.events))[0])) for position, record in self.cell.records])
+        again.fold(
+            [
+                (
+                    position,
+                    codec.decode_record(codec.encode_records(record.epoch, codec.encode_events(record.events))[0]),
+                )
+                for position, record in self.cell.records
+            ]
+        )
         assert state_digest(again) == state_digest(self.cell.projection)
 
 

@@ -6,8 +6,21 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import MAX_KEPT, Projection
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, SetAside
-from tests.builders import (AT_NS, EPOCH, Cell, Voice, claim, deleted, expired, moved, of, released, report, started,
-                            uuid_of)
+from tests.builders import (
+    AT_NS,
+    EPOCH,
+    Cell,
+    Voice,
+    claim,
+    deleted,
+    expired,
+    moved,
+    of,
+    released,
+    report,
+    started,
+    uuid_of,
+)
 from tests.nova_sched.projection import unchanged_by
 
 AGENT = "compute_agent/host"
@@ -84,26 +97,50 @@ def test_a_set_aside_event_does_not_count_as_said():
 
 # --- roles -------------------------------------------------------------------------------------------------------
 
-BY = ["scheduler/a", "conductor/a", "compute_agent/host", "operator/a", "compute_agent", "stranger/a", "", "/",
-      "Scheduler/a"]
+BY = [
+    "scheduler/a",
+    "conductor/a",
+    "compute_agent/host",
+    "operator/a",
+    "compute_agent",
+    "stranger/a",
+    "",
+    "/",
+    "Scheduler/a",
+]
 
 SAMPLES = [
-    events.LogOpened("cell1", EPOCH), events.LogRebased("cell1", 0), events.AccountsRequired(False), report("host"),
-    events.HostConfirmed("host", 0), events.HostLost("host", ""), events.HostSeen("host"),
-    events.HostRemoved("host", ""), events.InstancesTracked("host", (events.TrackedInstance(uuid_of("vm-9"), {}),), ()),
-    claim("vm-2", "host"), released("vm"), expired("vm"), started("vm", "host"), deleted("vm", "host"),
-    moved("host", "vm", "vm-3"), events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
+    events.LogOpened("cell1", EPOCH),
+    events.LogRebased("cell1", 0),
+    events.AccountsRequired(False),
+    report("host"),
+    events.HostConfirmed("host", 0),
+    events.HostLost("host", ""),
+    events.HostSeen("host"),
+    events.HostRemoved("host", ""),
+    events.InstancesTracked("host", (events.TrackedInstance(uuid_of("vm-9"), {}),), ()),
+    claim("vm-2", "host"),
+    released("vm"),
+    expired("vm"),
+    started("vm", "host"),
+    deleted("vm", "host"),
+    moved("host", "vm", "vm-3"),
+    events.BuildFailed(uuid_of("vm"), "", "host", 1, "", True),
     events.DecisionMade("", uuid_of("vm"), 0, "", "", None, (), 0, b""),
     events.RequestRefused("", (uuid_of("vm"),), ""),
-    events.AggregateUpdated(uuid_of("agg"), "agg", (), {}), events.AggregateDeleted(uuid_of("agg")),
-    events.GroupAnchored(uuid_of("group"), "cell1", "host", 0), events.GroupFenced(uuid_of("group"), 1),
+    events.AggregateUpdated(uuid_of("agg"), "agg", (), {}),
+    events.AggregateDeleted(uuid_of("agg")),
+    events.GroupAnchored(uuid_of("group"), "cell1", "host", 0),
+    events.GroupFenced(uuid_of("group"), 1),
 ]
 
 
 def test_there_is_a_sample_of_each_event():
     missing = sorted(set(events.EVENTS) - {type(data).__name__ for data in SAMPLES} - {"PolicyAdopted"})
-    assert not missing, (f"{', '.join(missing)} has no sample: add one to SAMPLES, so that it is known what becomes of "
-                         "it when somebody says it who may not")
+    assert not missing, (
+        f"{', '.join(missing)} has no sample: add one to SAMPLES, so that it is known what becomes of "
+        "it when somebody says it who may not"
+    )
 
 
 @pytest.mark.parametrize("data", SAMPLES, ids=lambda data: type(data).__name__)
@@ -120,12 +157,15 @@ def test_only_those_who_may_say_it_are_heard(data):
 
 # --- records -----------------------------------------------------------------------------------------------------
 
+
 def test_a_record_of_another_epoch_changes_nothing():
     cell = Cell(report("host"))
     before = state_digest(cell.projection)
     voice = Voice("scheduler/a")
-    assert cell.append([voice.say(claim("vm", "host")), voice.say(claim("vm-2", "host"))],
-                       epoch="x" * 100) == "foreign-epoch"
+    assert (
+        cell.append([voice.say(claim("vm", "host")), voice.say(claim("vm-2", "host"))], epoch="x" * 100)
+        == "foreign-epoch"
+    )
     assert (state_digest(cell.projection), cell.outcomes) == (before, [])
     assert cell.projection.quarantine[-1].reason == f"a record for epoch {'x' * 40}, the log's is {EPOCH}"
     assert cell.projection.position == 1
@@ -152,10 +192,13 @@ def test_what_is_set_aside_leaves_the_rest_of_its_record():
 
 POSITIONS = [
     # positions folded, what the last is said to be
-    ([0, 1, 2], None), ([7, 8], None),
+    ([0, 1, 2], None),
+    ([7, 8], None),
     # A stream leaves offsets out, and its reader knows whether a record is missing.
-    ([0, 1, 3], None), ([0, 100], None),
-    ([0, 0], "from position 0 back to 0"), ([5, 4], "from position 5 back to 4"),
+    ([0, 1, 3], None),
+    ([0, 100], None),
+    ([0, 0], "from position 0 back to 0"),
+    ([5, 4], "from position 5 back to 4"),
     ([3, 4, 0], "from position 4 back to 0"),
 ]
 
@@ -163,8 +206,10 @@ POSITIONS = [
 @pytest.mark.parametrize("positions, gap", POSITIONS)
 def test_positions(positions, gap):
     voice = Voice("scheduler/a")
-    records = [(position, DecodedRecord(EPOCH, [voice.say(claim(f"vm-{number}", "host"))]))
-               for number, position in enumerate(positions)]
+    records = [
+        (position, DecodedRecord(EPOCH, [voice.say(claim(f"vm-{number}", "host"))]))
+        for number, position in enumerate(positions)
+    ]
     projection = Projection("cell1")
     if gap is None:
         projection.fold(records)
@@ -180,8 +225,12 @@ def test_positions(positions, gap):
 def test_only_the_last_of_what_is_noted_and_set_aside_is_kept():
     cell = Cell(report("host"))
     cell.append([SetAside("invalid", str(number), b"") for number in range(MAX_KEPT + 5)])
-    cell.append([codec.make_event(events.HostSeen("host"), "conductor/one", 1, 2 * number, AT_NS)
-                 for number in range(1, MAX_KEPT + 5)])
+    cell.append(
+        [
+            codec.make_event(events.HostSeen("host"), "conductor/one", 1, 2 * number, AT_NS)
+            for number in range(1, MAX_KEPT + 5)
+        ]
+    )
     assert [kept.reason for kept in cell.projection.quarantine][:2] == ["5", "6"]
     assert len(cell.projection.quarantine) == len(cell.projection.noted) == MAX_KEPT
     assert cell.projection.counts["set-aside"] == MAX_KEPT + 5
@@ -195,8 +244,11 @@ def test_a_refused_claim_is_counted_as_refused():
 def test_folding_twice_in_two_processes_with_duplicates_between():
     """Two readers get the same records; one of them gets each of an agent's batches twice, in other records."""
     voice, agent = Voice("scheduler/a"), Voice(AGENT)
-    batches = [[agent.say(report("host"))], [voice.say(claim("vm", "host", of("host", 2)))],
-               [agent.say(started("vm", "host", of("host", 2)))]]
+    batches = [
+        [agent.say(report("host"))],
+        [voice.say(claim("vm", "host", of("host", 2)))],
+        [agent.say(started("vm", "host", of("host", 2)))],
+    ]
     once, twice = Cell(), Cell()
     for batch in batches:
         once.append(batch)

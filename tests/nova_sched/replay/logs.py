@@ -27,8 +27,11 @@ class Written:
     def say(self, *batch, by=None):
         """Append a record of some events."""
         at_ns = self.at(self.log.bounds().last + 1)
-        made = [self.voices.setdefault(name, Voice(name)).say(data)._replace(at_ns=at_ns)
-                for data in batch for name in [by or speaker_of(data)]]
+        made = [
+            self.voices.setdefault(name, Voice(name)).say(data)._replace(at_ns=at_ns)
+            for data in batch
+            for name in [by or speaker_of(data)]
+        ]
         self.log.append([record_of(*made, epoch=self.epoch)])
         return self
 
@@ -45,11 +48,27 @@ def request(**facts):
 def decision(name, *hosts, known=0, cell="cell1", refusals=(), took_ns=2_000_000, attempt=0, asked=None):
     """A DecisionMade for the instance of a name; without hosts one that found none."""
     evidence = events.Evidence(
-        asked or request(request_id=f"req-{name}"), (events.CellPosition(cell, EPOCH, known, 0, 0),), "0" * 16, 1, 4,
-        1 if hosts else 0, 1, tuple(events.RefusalCount(*one) for one in refusals), ())
+        asked or request(request_id=f"req-{name}"),
+        (events.CellPosition(cell, EPOCH, known, 0, 0),),
+        "0" * 16,
+        1,
+        4,
+        1 if hosts else 0,
+        1,
+        tuple(events.RefusalCount(*one) for one in refusals),
+        (),
+    )
     return events.DecisionMade(
-        f"req-{name}", builders.uuid_of(name), attempt, "selected" if hosts else "no_valid_host", "1/4 hosts",
-        builders.uuid_of(f"claim of {name}") if hosts else None, tuple(hosts), took_ns, pack(evidence))
+        f"req-{name}",
+        builders.uuid_of(name),
+        attempt,
+        "selected" if hosts else "no_valid_host",
+        "1/4 hosts",
+        builders.uuid_of(f"claim of {name}") if hosts else None,
+        tuple(hosts),
+        took_ns,
+        pack(evidence),
+    )
 
 
 def records_of(log):

@@ -33,8 +33,9 @@ def written(path, records, cell="cell1", last=None):
     """A file of (position, payload[, account]) records of one cell; returns its path."""
     with open(path, "wb") as file:
         ends = (records[0][0], records[-1][0]) if records else (0, -1)
-        writer = Writer(file,
-                        Header(False, 1, "test", (Range(cell, EPOCH, ends[0], ends[1] if last is None else last),)))
+        writer = Writer(
+            file, Header(False, 1, "test", (Range(cell, EPOCH, ends[0], ends[1] if last is None else last),))
+        )
         for record in records:
             writer.add(cell, Record(*record), 1, 0)
         writer.end()
@@ -42,7 +43,7 @@ def written(path, records, cell="cell1", last=None):
 
 
 def only(path):
-    (_, log), = open_archive(path)
+    ((_, log),) = open_archive(path)
     return log
 
 
@@ -79,7 +80,9 @@ class TestReading(EventLogContract):
     test_a_second_handle_is_the_same_log = test_opening_again_keeps_what_is_there = None
     test_a_waiting_read_is_woken_by_an_append = test_two_readers_do_not_disturb_each_other = None
     test_writers_and_readers_in_threads_agree_on_one_order = test_a_missing_log_is_not_made_without_create = None
-    test_a_closed_log_says_so = test_a_closed_reader_says_so_and_the_log_goes_on = test_a_close_ends_a_waiting_read = None
+    test_a_closed_log_says_so = test_a_closed_reader_says_so_and_the_log_goes_on = test_a_close_ends_a_waiting_read = (
+        None
+    )
     test_a_wrong_payload_keeps_its_whole_batch_out = None
 
     @pytest.fixture
@@ -156,6 +159,7 @@ def test_a_log_that_gives_its_own_positions_takes_no_holes(tmp_path):
 
 # --- damage ---------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def many(tmp_path, monkeypatch):
     """(Path, records) of a file with twelve chunks or more."""
@@ -199,7 +203,7 @@ def test_a_file_that_was_cut_off_anywhere(many):
             assert end < 300
             continue
         found, gaps = readable(log)
-        assert found == records[:len(found)] and not gaps
+        assert found == records[: len(found)] and not gaps
         assert "ends before its index" in str(log.faults[0])
     assert len(found) == 60
 
@@ -209,7 +213,7 @@ def test_any_byte_that_changes_is_found_out(many):
     path, records = many
     data, rng = path.read_bytes(), random.Random(11)
     for place in [*range(30), *(rng.randrange(len(data)) for _ in range(150))]:
-        path.write_bytes(data[:place] + bytes([data[place] ^ rng.randrange(1, 256)]) + data[place + 1:])
+        path.write_bytes(data[:place] + bytes([data[place] ^ rng.randrange(1, 256)]) + data[place + 1 :])
         try:
             log = only(path)
         except errors.NovaSchedError:
@@ -228,7 +232,7 @@ def test_a_chunk_that_was_cut_out(many):
     frames = [frame for frame in only(path)._shared.reader.frames if frame.kind == b"C"]
     gone, before = frames[5], frames[4]
     data = path.read_bytes()
-    path.write_bytes(data[:before.offset + before.length] + data[gone.offset + gone.length:-100])
+    path.write_bytes(data[: before.offset + before.length] + data[gone.offset + gone.length : -100])
     found, (gap,) = readable(only(path))
     assert found == [one for one in records if not gone.head.first <= one[0] <= gone.head.last]
     assert f"the records {gone.head.first} to {gone.head.last} of cell1" in str(gap) and "missing" in str(gap)
@@ -253,6 +257,7 @@ def test_random_bytes_behind_the_magic(tmp_path):
 
 # --- forged files, whose checksums are right ------------------------------------------------------------------------
 
+
 def with_index(path, packed, cut=0):
     """A file of ten records with another index (its bytes before compression); ``cut``: how many megabytes
     of zeros follow."""
@@ -271,10 +276,16 @@ def with_index(path, packed, cut=0):
 CHUNK_OF_TEN = ("cell1", 0, 9, 10, 10, 0, 0, -1, b"x" * 16)
 
 
-@pytest.mark.parametrize("frame", [
-    (b"C", CHUNK_OF_TEN, 2**63, 100), (b"C", CHUNK_OF_TEN, 0, 1 << 30),
-    (b"C", ("cell1", 0, 2**63, *CHUNK_OF_TEN[3:]), 0, 1),
-    (b"C", ("cell1", 9, 0, *CHUNK_OF_TEN[3:]), 0, 1), (b"S", ("cell1", -1, b"x" * 16), 0, 1)])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        (b"C", CHUNK_OF_TEN, 2**63, 100),
+        (b"C", CHUNK_OF_TEN, 0, 1 << 30),
+        (b"C", ("cell1", 0, 2**63, *CHUNK_OF_TEN[3:]), 0, 1),
+        (b"C", ("cell1", 9, 0, *CHUNK_OF_TEN[3:]), 0, 1),
+        (b"S", ("cell1", -1, b"x" * 16), 0, 1),
+    ],
+)
 def test_an_index_that_lies_is_not_followed(tmp_path, frame):
     log = only(with_index(tmp_path / "file", msgpack.packb([frame])))
     assert len(readable(log)[0]) == 10 and "ends before its index" in str(log.faults[0])
@@ -309,13 +320,18 @@ def test_a_chunk_over_another_is_not_passed_over_in_silence(tmp_path):
 
 # --- states ---------------------------------------------------------------------------------------------------------
 
+
 def test_states_are_kept_and_used(tmp_path, monkeypatch):
     monkeypatch.setattr("nova_sched.replay.exporting.SNAPSHOT_EVERY", 50)
     voice, agent = Voice("scheduler/one"), Voice("compute_agent/a")
     with open_log(f"memory://states-{next(_names)}") as log:
-        log.append([record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH))),
-                    record_of(agent.say(report("a"))),
-                    *(record_of(voice.say(claim(f"vm-{number}", "a"))) for number in range(300))])
+        log.append(
+            [
+                record_of(Voice("conductor/c").say(events.LogOpened("cell1", EPOCH))),
+                record_of(agent.say(report("a"))),
+                *(record_of(voice.say(claim(f"vm-{number}", "a"))) for number in range(300)),
+            ]
+        )
         source = SimpleNamespace(logs={"cell1": log})
         path = tmp_path / "file"
         for redact, first in itertools.product((False, True), (0, 120)):
@@ -338,8 +354,9 @@ def test_states_are_kept_and_used(tmp_path, monkeypatch):
 def test_several_cells_and_an_empty_one(tmp_path):
     logs = {cell: open_log(f"memory://{cell}-{next(_names)}") for cell in ("cell1", "cell2", "cell3")}
     for cell in ("cell1", "cell2"):
-        logs[cell].append([record_of(Voice("conductor/c").say(events.LogOpened(cell, uuid_of(cell))),
-                                     epoch=uuid_of(cell))])
+        logs[cell].append(
+            [record_of(Voice("conductor/c").say(events.LogOpened(cell, uuid_of(cell))), epoch=uuid_of(cell))]
+        )
     with open(tmp_path / "file", "wb") as file:
         export(SimpleNamespace(logs=logs), {cell: Span(*log.bounds()) for cell, log in logs.items()}, file, 1)
     with Source([str(tmp_path / "file")]) as source:

@@ -16,10 +16,18 @@ from tests.builders import claim, inventory_of, of, pool, report, tree, uuid_of
 from tests.nova_sched.replay.logs import Written, decision, request
 from tests.nova_sched.selection import asks
 
-CELLS = tuple(events.HostNUMACell(node, node, tuple(range(8 * node, 8 * node + 2)),
-                                  tuple(range(8 * node + 2, 8 * node + 8)),
-                                  tuple((cpu, cpu + 1) for cpu in range(8 * node, 8 * node + 8, 2)), 8192,
-                                  (events.HostPages(4, 8192 * 256, 0),)) for node in (0, 1))
+CELLS = tuple(
+    events.HostNUMACell(
+        node,
+        node,
+        tuple(range(8 * node, 8 * node + 2)),
+        tuple(range(8 * node + 2, 8 * node + 8)),
+        tuple((cpu, cpu + 1) for cpu in range(8 * node, 8 * node + 8, 2)),
+        8192,
+        (events.HostPages(4, 8192 * 256, 0),),
+    )
+    for node in (0, 1)
+)
 PINNED = events.NUMARequest((events.NUMACellRequest(0, (), (0, 1), 1024, None, "dedicated", None, 0),), None, (), False)
 
 
@@ -38,20 +46,41 @@ def really_claimed(world, asked, policy):
             return placed
         one = found.candidates[0]
         placed[one.host] = placed.get(one.host, 0) + 1
-        cloud.in_flight.add(events.ClaimProposed(
-            uuid_of(f"claim-{number}"), uuid_of(f"new-{number}"), uuid_of(f"new-{number}"), "req", None, one.host,
-            one.assignment.allocations, None, False, one.guest))
+        cloud.in_flight.add(
+            events.ClaimProposed(
+                uuid_of(f"claim-{number}"),
+                uuid_of(f"new-{number}"),
+                uuid_of(f"new-{number}"),
+                "req",
+                None,
+                one.host,
+                one.assignment.allocations,
+                None,
+                False,
+                one.guest,
+            )
+        )
     raise AssertionError("there is no end")
 
 
 def flat_hosts(rng):
     for number in range(12):
         name = f"h{number}"
-        yield report(name, inventory=tree(name, inventories=(
-            inventory_of(total=rng.choice((4, 8, 16)), ratio=rng.choice((1.0, 1.5, 4.0)), reserved=rng.randrange(2)),
-            inventory_of("MEMORY_MB", rng.choice((4096, 10_000, 16_384)), max_unit=rng.choice((1024, 16_384))),
-            inventory_of("DISK_GB", rng.choice((40, 100)), step_size=rng.choice((1, 10))))),
-            disabled=rng.random() < 0.1, num_io_ops=rng.randrange(4))
+        yield report(
+            name,
+            inventory=tree(
+                name,
+                inventories=(
+                    inventory_of(
+                        total=rng.choice((4, 8, 16)), ratio=rng.choice((1.0, 1.5, 4.0)), reserved=rng.randrange(2)
+                    ),
+                    inventory_of("MEMORY_MB", rng.choice((4096, 10_000, 16_384)), max_unit=rng.choice((1024, 16_384))),
+                    inventory_of("DISK_GB", rng.choice((40, 100)), step_size=rng.choice((1, 10))),
+                ),
+            ),
+            disabled=rng.random() < 0.1,
+            num_io_ops=rng.randrange(4),
+        )
         for taken in range(rng.randrange(3)):
             yield claim(f"vm-{number}-{taken}", name, of(name, 1), of(name, 700, "MEMORY_MB"))
 
@@ -59,20 +88,38 @@ def flat_hosts(rng):
 def device_hosts(rng):
     for number in range(4):
         name = f"n{number}"
-        yield report(name, inventory=tree(
-            name, inventories=(inventory_of(total=4, ratio=2.0), inventory_of("PCPU", 12),
-                               inventory_of("MEMORY_MB", 16_384)),
-            numa_cells=CELLS, pci_pools=(pool(rng.choice((1, 2, 5)), numa_node=0), pool(2, numa_node=1))))
+        yield report(
+            name,
+            inventory=tree(
+                name,
+                inventories=(
+                    inventory_of(total=4, ratio=2.0),
+                    inventory_of("PCPU", 12),
+                    inventory_of("MEMORY_MB", 16_384),
+                ),
+                numa_cells=CELLS,
+                pci_pools=(pool(rng.choice((1, 2, 5)), numa_node=0), pool(2, numa_node=1)),
+            ),
+        )
 
 
 def nested_hosts(rng):
     for number in range(4):
         name = f"t{number}"
-        yield report(name, inventory=tree(
-            name, builders.provider(f"{name}_0", inventory_of(total=rng.choice((3, 4)), ratio=2.0),
-                                    inventory_of("MEMORY_MB", 4096), parent=0),
-            builders.provider(f"{name}_1", inventory_of(total=5), inventory_of("MEMORY_MB", 6000), parent=0),
-            inventories=(inventory_of("DISK_GB", 50),)))
+        yield report(
+            name,
+            inventory=tree(
+                name,
+                builders.provider(
+                    f"{name}_0",
+                    inventory_of(total=rng.choice((3, 4)), ratio=2.0),
+                    inventory_of("MEMORY_MB", 4096),
+                    parent=0,
+                ),
+                builders.provider(f"{name}_1", inventory_of(total=5), inventory_of("MEMORY_MB", 6000), parent=0),
+                inventories=(inventory_of("DISK_GB", 50),),
+            ),
+        )
 
 
 GPU = asks.pci(vendor_id="8086", product_id="1520")
@@ -80,21 +127,41 @@ CASES = {
     "amounts": (flat_hosts, request_for({"VCPU": 2, "MEMORY_MB": 1000, "DISK_GB": 10}), Policy()),
     "one class": (flat_hosts, request_for({"MEMORY_MB": 512}), Policy()),
     "a class that nobody has": (flat_hosts, request_for({"CUSTOM_X": 1, "VCPU": 1}), Policy()),
-    "filters that count": (flat_hosts, request_for({"MEMORY_MB": 100}), Policy(
-        enabled_filters=("ComputeFilter", "IoOpsFilter", "NumInstancesFilter"), max_io_ops_per_host=5,
-        max_instances_per_host=4)),
-    "nova's older filters": (flat_hosts, request_for({"VCPU": 1, "MEMORY_MB": 600}), Policy(
-        enabled_filters=("RamFilter", "CoreFilter", "DiskFilter"))),
-    "groups of resources": (nested_hosts,
-                            request(groups=(asks.group(VCPU=1), asks.group("_1", VCPU=2, MEMORY_MB=1000))), Policy()),
+    "filters that count": (
+        flat_hosts,
+        request_for({"MEMORY_MB": 100}),
+        Policy(
+            enabled_filters=("ComputeFilter", "IoOpsFilter", "NumInstancesFilter"),
+            max_io_ops_per_host=5,
+            max_instances_per_host=4,
+        ),
+    ),
+    "nova's older filters": (
+        flat_hosts,
+        request_for({"VCPU": 1, "MEMORY_MB": 600}),
+        Policy(enabled_filters=("RamFilter", "CoreFilter", "DiskFilter")),
+    ),
+    "groups of resources": (
+        nested_hosts,
+        request(groups=(asks.group(VCPU=1), asks.group("_1", VCPU=2, MEMORY_MB=1000))),
+        Policy(),
+    ),
     "children": (nested_hosts, request_for({"VCPU": 1, "MEMORY_MB": 700, "DISK_GB": 3}), Policy()),
-    "NUMA nodes": (device_hosts, request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED), Policy(
-        enabled_filters=("NUMATopologyFilter",))),
-    "PCI devices": (device_hosts, request(groups=(asks.group(VCPU=1, MEMORY_MB=256),), pci=(GPU,)), Policy(
-        enabled_filters=("PciPassthroughFilter",))),
+    "NUMA nodes": (
+        device_hosts,
+        request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED),
+        Policy(enabled_filters=("NUMATopologyFilter",)),
+    ),
+    "PCI devices": (
+        device_hosts,
+        request(groups=(asks.group(VCPU=1, MEMORY_MB=256),), pci=(GPU,)),
+        Policy(enabled_filters=("PciPassthroughFilter",)),
+    ),
     "nodes and devices": (
-        device_hosts, request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED, pci=(GPU,)), Policy(
-            enabled_filters=("NUMATopologyFilter", "PciPassthroughFilter"))),
+        device_hosts,
+        request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED, pci=(GPU,)),
+        Policy(enabled_filters=("NUMATopologyFilter", "PciPassthroughFilter")),
+    ),
 }
 
 
@@ -115,17 +182,25 @@ def test_a_host_is_left_as_it_was():
     asked, policy = CASES["nodes and devices"][1:]
     before = world.table.held.copy(), world.table.free.copy()
     assert capacity(world, asked, policy) == capacity(world, asked, policy)
-    assert ((world.table.held == before[0]).all() and (world.table.free == before[1]).all()
-            and not world.table.held_guests)
+    assert (
+        (world.table.held == before[0]).all() and (world.table.free == before[1]).all() and not world.table.held_guests
+    )
 
 
 def test_what_runs_out_and_what_is_left_there():
-    answers = capacity(world_of(
-        report("a", inventory=tree("a", inventories=(inventory_of(total=10), inventory_of("MEMORY_MB", 4096)))),
-        report("b", inventory=tree("b", inventories=(inventory_of(total=2), inventory_of("MEMORY_MB", 9000)))),
-        report("c", disabled=True)), request_for({"VCPU": 2, "MEMORY_MB": 2048}))
+    answers = capacity(
+        world_of(
+            report("a", inventory=tree("a", inventories=(inventory_of(total=10), inventory_of("MEMORY_MB", 4096)))),
+            report("b", inventory=tree("b", inventories=(inventory_of(total=2), inventory_of("MEMORY_MB", 9000)))),
+            report("c", disabled=True),
+        ),
+        request_for({"VCPU": 2, "MEMORY_MB": 2048}),
+    )
     assert [(one.host, one.fits, one.reason, one.left["VCPU"], one.left["MEMORY_MB"]) for one in answers] == [
-        ("a", 2, "MEMORY_MB", 6, 0), ("b", 1, "VCPU", 0, 6952), ("c", 0, "disabled", 8, 16384)]
+        ("a", 2, "MEMORY_MB", 6, 0),
+        ("b", 1, "VCPU", 0, 6952),
+        ("c", 0, "disabled", 8, 16384),
+    ]
     assert by_reason(answers) == [("MEMORY_MB", 1, 2), ("VCPU", 1, 1), ("disabled", 1, 0)]
     assert stranded(answers, ("VCPU", "MEMORY_MB")) == {"VCPU": 6, "MEMORY_MB": 6952}
 
@@ -135,10 +210,17 @@ def test_a_request_that_takes_nothing_has_no_answer():
         capacity(world_of(report("a")), request(groups=(asks.group(required=()),)))
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("4:8192:40", {"VCPU": 4, "MEMORY_MB": 8192, "DISK_GB": 40}), ("2:512", {"VCPU": 2, "MEMORY_MB": 512}),
-    ("4:8192:0", {"VCPU": 4, "MEMORY_MB": 8192}), ("CUSTOM_X=1,VCPU=2", {"CUSTOM_X": 1, "VCPU": 2}), ("m1.small", None),
-    ("vcpu=2", None)])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("4:8192:40", {"VCPU": 4, "MEMORY_MB": 8192, "DISK_GB": 40}),
+        ("2:512", {"VCPU": 2, "MEMORY_MB": 512}),
+        ("4:8192:0", {"VCPU": 4, "MEMORY_MB": 8192}),
+        ("CUSTOM_X=1,VCPU=2", {"CUSTOM_X": 1, "VCPU": 2}),
+        ("m1.small", None),
+        ("vcpu=2", None),
+    ],
+)
 def test_amounts_are_read(text, wanted):
     assert amounts_in(text) == wanted
 
@@ -151,13 +233,17 @@ def test_amounts_that_make_no_sense(text):
 
 def test_requests_and_policies_are_found_in_the_logs():
     policy = Policy(max_attempts=7)
-    asked = request(request_id="req-vm", flavor_name="m1.a", availability_zone="east",
-                    server_group=asks.server_group("affinity"))
+    asked = request(
+        request_id="req-vm", flavor_name="m1.a", availability_zone="east", server_group=asks.server_group("affinity")
+    )
     written = Written(events.PolicyAdopted(policy.digest, policy.to_json()), decision("vm", "a", asked=asked))
     logs, positions = {"cell1": written.log}, {"cell1": 2}
     found = recorded_in(logs, positions, flavor="m1.a")
-    assert (found.policy == policy.to_json() and found.request.availability_zone is None
-            and found.request.server_group is None)
+    assert (
+        found.policy == policy.to_json()
+        and found.request.availability_zone is None
+        and found.request.server_group is None
+    )
     like = recorded_in(logs, positions, like="req-vm").request
     assert like == recorded_in(logs, positions, like=uuid_of("vm")).request
     assert like.availability_zone == "east" and like.server_group is None

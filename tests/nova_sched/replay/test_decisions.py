@@ -4,8 +4,8 @@ in one walk."""
 import pytest
 
 from nova_sched.replay.decisions import difference, find, scene
-from nova_sched.replay.policies import PolicyBook, PolicyMissing
 from nova_sched.replay.history import History
+from nova_sched.replay.policies import PolicyBook, PolicyMissing
 from nova_sched.replay.reading import backwards, holding
 from nova_sched.replay.spool import Spool
 from nova_sched.replay.verify import again, replay, spooled
@@ -74,6 +74,7 @@ def test_a_walk_goes_back_where_it_must(busy):
 
         def backward(producer, digest):
             return reversed(list(in_order(producer, digest)))
+
         spool.decisions = backward
         assert all(one.same for one in again(History(source.logs), spool, policies))
 
@@ -86,9 +87,17 @@ def test_events_that_are_in_a_log_twice_are_one_decision(busy):
         assert len(list(replay(source.logs))) == sum(map(len, found))
 
 
-@pytest.mark.parametrize("key, fault", [
-    ("req-vm-1", None), (uuid_of("vm-3"), None), (uuid_of("vm-3")[:10], None),
-    ("short", errors.UsageError), ("req-vm-none", errors.NovaSchedError), ("req-vm-", errors.NovaSchedError)])
+@pytest.mark.parametrize(
+    "key, fault",
+    [
+        ("req-vm-1", None),
+        (uuid_of("vm-3"), None),
+        (uuid_of("vm-3")[:10], None),
+        ("short", errors.UsageError),
+        ("req-vm-none", errors.NovaSchedError),
+        ("req-vm-", errors.NovaSchedError),
+    ],
+)
 def test_names_of_requests(busy, key, fault):
     with Logs(busy) as logs, logs.source() as source:
         if fault is None:
@@ -102,8 +111,9 @@ def test_records_by_bytes_and_backwards(busy):
     with Logs(busy) as logs, logs.source() as source:
         log = source.logs["cell1"]
         ahead = [position for position, _ in holding(log, [b"ClaimProposed"])]
-        assert ahead and ahead == [position for position, _ in backwards(log, [b"ClaimProposed"],
-                                                                         log.bounds().last)][::-1]
+        assert (
+            ahead and ahead == [position for position, _ in backwards(log, [b"ClaimProposed"], log.bounds().last)][::-1]
+        )
         assert [position for position, _ in holding(log, [b"ClaimProposed"], ahead[1], ahead[2])] == ahead[1:3]
         assert next(backwards(log, [b"ClaimProposed"], ahead[2] - 1))[0] == ahead[1]
 

@@ -13,20 +13,28 @@ from tests import builders
 from tests.builders import claim, consumer, deleted, inventory_of, moved, of, pool, report, started, tree, uuid_of
 from tests.nova_sched.replay.logs import Written, decision, request
 
-NODE = events.HostNUMACell(0, 0, (0, 1), (2, 3, 4, 5), ((0, 1), (2, 3), (4, 5)), 4096,
-                           (events.HostPages(4, 4096 * 256, 0),
-                       events.HostPages(2048, 64, 2)))
+NODE = events.HostNUMACell(
+    0,
+    0,
+    (0, 1),
+    (2, 3, 4, 5),
+    ((0, 1), (2, 3), (4, 5)),
+    4096,
+    (events.HostPages(4, 4096 * 256, 0), events.HostPages(2048, 64, 2)),
+)
 GPU = pool(4, numa_node=0)
-GUEST = events.Guest((events.NUMAUse(0, 0, 0, ((0, 2), (1, 3)), (), False, 64, 2048),),
-                     (events.PCIUse(pool_key(GPU), 1, None),), {})
+GUEST = events.Guest(
+    (events.NUMAUse(0, 0, 0, ((0, 2), (1, 3)), (), False, 64, 2048),), (events.PCIUse(pool_key(GPU), 1, None),), {}
+)
 
 
 def changes(written, first, last, *patterns):
     """(host, kind, what) -> (before, after, names and positions of the causes)."""
     found = difference(History({"cell1": written.log}), {"cell1": first}, {"cell1": last}, patterns)
-    return {(one.host, one.kind, one.what): (one.before, one.after,
-                                             [(cause.name, cause.position) for cause in one.causes])
-            for one in found}
+    return {
+        (one.host, one.kind, one.what): (one.before, one.after, [(cause.name, cause.position) for cause in one.causes])
+        for one in found
+    }
 
 
 def test_instances_that_come_start_move_and_go():
@@ -34,14 +42,19 @@ def test_instances_that_come_start_move_and_go():
     written.say(started("early", "a")).say(claim("new", "b", of("b", 2))).say(deleted("early", "a"))  # 5 6 7
     written.say(claim("refused", "b", of("b", 99)))  # 8
     assert changes(written, 4, 5) == {
-        ("a", "runs", uuid_of("early")): ("claimed VCPU=1", "running VCPU=1", [("InstanceStarted", 5)])}
+        ("a", "runs", uuid_of("early")): ("claimed VCPU=1", "running VCPU=1", [("InstanceStarted", 5)])
+    }
     found = changes(written, 4, 8)
     assert found == {
         ("a", "went", uuid_of("early")): ("claimed VCPU=1", None, [("InstanceStarted", 5), ("InstanceDeleted", 7)]),
         ("b", "came", uuid_of("new")): (None, "claimed VCPU=2", [("ClaimProposed", 6)]),
-        ("a", "free", "VCPU"): ("6", "7", []), ("b", "free", "VCPU"): ("8", "6", [])}
+        ("a", "free", "VCPU"): ("6", "7", []),
+        ("b", "free", "VCPU"): ("8", "6", []),
+    }
     assert changes(written, 5, 5) == {} and changes(written, 4, 8, "b*").keys() == {
-        ("b", "came", uuid_of("new")), ("b", "free", "VCPU")}
+        ("b", "came", uuid_of("new")),
+        ("b", "free", "VCPU"),
+    }
 
 
 def test_a_claim_that_was_refused_causes_nothing():
@@ -53,7 +66,10 @@ def test_an_instance_that_goes_elsewhere_has_moved():
     written = Written(report("a"), report("b"), claim("vm", "a"), started("vm", "a"))
     written.say(deleted("vm", "a")).say(claim("vm", "b", attempt=2))
     assert changes(written, 4, 6)["b", "moved", uuid_of("vm")] == (
-        "a", "b", [("InstanceDeleted", 5), ("ClaimProposed", 6)])
+        "a",
+        "b",
+        [("InstanceDeleted", 5), ("ClaimProposed", 6)],
+    )
 
 
 def test_what_is_held_for_another_consumer_is_named_so():
@@ -66,11 +82,20 @@ def test_hosts_that_come_go_and_change():
     written = Written(report("a"), report("b"))  # 1 2
     written.say(report("a", disabled=True, num_io_ops=3)).say(events.HostRemoved("b", "gone")).say(report("c"))  # 3 4 5
     written.say(events.HostLost("c", "silent"))  # 6
-    written.say(report("a", disabled=True, num_io_ops=3, inventory=tree("a", inventories=(
-        inventory_of(total=16, ratio=2.0), inventory_of("MEMORY_MB", 16384)))))  # 7
+    written.say(
+        report(
+            "a",
+            disabled=True,
+            num_io_ops=3,
+            inventory=tree("a", inventories=(inventory_of(total=16, ratio=2.0), inventory_of("MEMORY_MB", 16384))),
+        )
+    )  # 7
     found = changes(written, 2, 7)
-    assert found["a", "status", None] == ("up", "disabled (disabled: maintenance)",
-                                          [("HostReported", 3), ("HostReported", 7)])
+    assert found["a", "status", None] == (
+        "up",
+        "disabled (disabled: maintenance)",
+        [("HostReported", 3), ("HostReported", 7)],
+    )
     assert found["a", "status", "num_io_ops"][:2] == ("0", "3")
     assert found["b", "removed", None] == ("up", None, [("HostRemoved", 4)])
     assert found["c", "added", None] == (None, "down (lost: not heard of)", [("HostReported", 5), ("HostLost", 6)])
@@ -82,17 +107,18 @@ def test_hosts_that_come_go_and_change():
 def test_aggregates_change_the_hosts_in_them():
     written = Written(report("a"), report("b"))
     written.say(events.AggregateUpdated(uuid_of("fast"), "fast", ("a",), {"ssd": "true"}))
-    assert changes(written, 2, 3) == {
-        ("a", "aggregates", None): (None, "fast (ssd=true)", [("AggregateUpdated", 3)])}
+    assert changes(written, 2, 3) == {("a", "aggregates", None): (None, "fast (ssd=true)", [("AggregateUpdated", 3)])}
 
 
 def test_what_only_passed_by_is_forgotten(monkeypatch):
     """Memory does not grow with the events between the two moments."""
     from nova_sched.replay import difference as module
+
     monkeypatch.setattr(module, "MOST", 5)
     sizes, real = [], module._Causes.watch
-    monkeypatch.setattr(module._Causes, "watch",
-                        lambda self, *what: (real(self, *what), sizes.append(len(self.instances))))
+    monkeypatch.setattr(
+        module._Causes, "watch", lambda self, *what: (real(self, *what), sizes.append(len(self.instances)))
+    )
     written = Written(report("a"), claim("kept", "a"))
     for number in range(50):
         written.say(claim(f"vm-{number}", "a")).say(started(f"vm-{number}", "a")).say(deleted(f"vm-{number}", "a"))
@@ -108,14 +134,20 @@ def test_the_moments_have_an_order():
 
 
 def test_everything_of_a_host_with_nodes_devices_and_a_child():
-    inventory = tree("a", builders.provider("a_child", inventory_of("VGPU", 4), parent=0, traits=("CUSTOM_FAST",)),
-                     inventories=(inventory_of(total=8, reserved=1, ratio=2.0), inventory_of("PCPU", 4)),
-                     numa_cells=(NODE,), pci_pools=(GPU,), availability_zone="east")
+    inventory = tree(
+        "a",
+        builders.provider("a_child", inventory_of("VGPU", 4), parent=0, traits=("CUSTOM_FAST",)),
+        inventories=(inventory_of(total=8, reserved=1, ratio=2.0), inventory_of("PCPU", 4)),
+        numa_cells=(NODE,),
+        pci_pools=(GPU,),
+        availability_zone="east",
+    )
     held = consumer("vm", of("a", 2, "PCPU"), of("a_child", 1, "VGPU"))._replace(guest=pack(GUEST))
-    written = Written(report("a", held, inventory=inventory, metrics={"cpu.percent": 12.5}),
-                      claim("new", "a", of("a", 3)))
+    written = Written(
+        report("a", held, inventory=inventory, metrics={"cpu.percent": 12.5}), claim("new", "a", of("a", 3))
+    )
     world = History({"cell1": written.log}).world_at({"cell1": 2})
-    (cell, host), = named_hosts(world, ["a"])
+    ((cell, host),) = named_hosts(world, ["a"])
     details = details_of(world, cell, host, {1: 111, 2: 222})
     vcpu = next(one for one in details["providers"][0]["inventories"] if one["resource_class"] == "VCPU")
     assert vcpu | {"total": 8, "reserved": 1, "allocation_ratio": 2.0, "capacity": 14, "used": 3, "free": 11} == vcpu
@@ -126,10 +158,13 @@ def test_everything_of_a_host_with_nodes_devices_and_a_child():
     assert node["pages"][1] == {"size_kb": 2048, "total": 64, "reserved": 2, "used": 32, "free": 30}
     assert (gpu["total"], gpu["used"], gpu["free"]) == (4, 1, 3)
     assert [(one["instance"], one["state"], one["since"]) for one in details["instances"]] == [
-        (uuid_of("vm"), "running", 111), (uuid_of("new"), "claimed", 222)]
-    row, = rows_of(world, [(cell, host)])
-    assert (row.amounts == {"VCPU": (3, 14), "PCPU": (2, 4), "VGPU": (1, 4)} and row.zone == "east"
-            and row.instances == 2)
+        (uuid_of("vm"), "running", 111),
+        (uuid_of("new"), "claimed", 222),
+    ]
+    (row,) = rows_of(world, [(cell, host)])
+    assert (
+        row.amounts == {"VCPU": (3, 14), "PCPU": (2, 4), "VGPU": (1, 4)} and row.zone == "east" and row.instances == 2
+    )
     assert Sums(world.table).of(host.root) == row.amounts
 
 
@@ -147,8 +182,11 @@ def test_instances_with_their_states_and_flavors():
         written.say(decision("vm", "a", asked=request(flavor_name=flavor)))
     world = History({"cell1": written.log}).world_at({"cell1": 8})
     rows = {(row.instance, row.host): (row.state, row.position) for row in instances_of(world.projections["cell1"])}
-    assert rows == {(uuid_of("vm"), "a"): ("running", 3), (uuid_of("new"), "b"): ("claimed", 5),
-                    (uuid_of("seen"), "b"): ("tracked", None)}
+    assert rows == {
+        (uuid_of("vm"), "a"): ("running", 3),
+        (uuid_of("new"), "b"): ("claimed", 5),
+        (uuid_of("seen"), "b"): ("tracked", None),
+    }
     assert flavors_of(written.log, {uuid_of("vm")}, 8) == {uuid_of("vm"): "m1.new"}
     assert flavors_of(written.log, {uuid_of("vm")}, 7) == {uuid_of("vm"): "m1.old"}
     assert last_known("cell1", written.log.url) is None

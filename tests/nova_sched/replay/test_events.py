@@ -14,35 +14,54 @@ AGENT, SCHEDULER = Voice("compute_agent/host-5"), Voice("scheduler/one")
 
 def test_every_event_has_subjects():
     missing = sorted(set(EVENTS) - set(_SUBJECTS))
-    assert not missing, (f"{', '.join(missing)}: add a row to _SUBJECTS in nova_sched/replay/events.py that says which "
-                         "hosts, instances, claims and requests it is about")
+    assert not missing, (
+        f"{', '.join(missing)}: add a row to _SUBJECTS in nova_sched/replay/events.py that says which "
+        "hosts, instances, claims and requests it is about"
+    )
     assert set(_SUBJECTS) == set(EVENTS), "a row of _SUBJECTS is of an event that there is not: remove it"
 
 
 def test_subjects():
     said = SCHEDULER.say(claim("migration", "host-5", instance="vm"))
-    assert subjects(said) == (("host-5",), (uuid_of("vm"), uuid_of("migration")), (uuid_of("claim of migration"),),
-                              ("req-migration",))
+    assert subjects(said) == (
+        ("host-5",),
+        (uuid_of("vm"), uuid_of("migration")),
+        (uuid_of("claim of migration"),),
+        ("req-migration",),
+    )
     assert subjects(AGENT.say(report("host-5"))).hosts == ("host-5",)
 
 
 def batch():
     said = report("host-5")
-    return [AGENT.say(said), AGENT.say(confirmation(said)), SCHEDULER.say(claim("vm-1", "host-5")),
-            SCHEDULER.say(claim("vm-2", "host-50")), AGENT.say(started("vm-1", "host-5")),
-            SCHEDULER.say(released("vm-2"))]
+    return [
+        AGENT.say(said),
+        AGENT.say(confirmation(said)),
+        SCHEDULER.say(claim("vm-1", "host-5")),
+        SCHEDULER.say(claim("vm-2", "host-50")),
+        AGENT.say(started("vm-1", "host-5")),
+        SCHEDULER.say(released("vm-2")),
+    ]
 
 
 RECORDS = [
-    record_of(*batch()), b"\xc1 host-5", codec.msgpack.packb([1, EPOCH, []]),
-    codec.msgpack.packb([1, EPOCH, [["HostMelted", "1.0", "conductor/x", 1, 1, 0, ["host-5"]], 7, list(AGENT.say(
-        events.HostSeen("host-5")))]]),
+    record_of(*batch()),
+    b"\xc1 host-5",
+    codec.msgpack.packb([1, EPOCH, []]),
+    codec.msgpack.packb(
+        [
+            1,
+            EPOCH,
+            [["HostMelted", "1.0", "conductor/x", 1, 1, 0, ["host-5"]], 7, list(AGENT.say(events.HostSeen("host-5")))],
+        ]
+    ),
     codec.msgpack.packb([2, EPOCH, []]),
 ]
 
 
-@pytest.mark.parametrize("needle", [b"host-5", b"host-50", b"ClaimProposed", uuid_of("vm-2").encode(), b"nothing",
-                                    b"\x93", b"1"])
+@pytest.mark.parametrize(
+    "needle", [b"host-5", b"host-50", b"ClaimProposed", uuid_of("vm-2").encode(), b"nothing", b"\x93", b"1"]
+)
 @pytest.mark.parametrize("payload", RECORDS, ids=range(len(RECORDS)))
 def test_holding_is_a_part_of_decoding(payload, needle):
     """Each event that is found is as decode_record gives it; none whose bytes hold the needle is left out."""
@@ -64,8 +83,8 @@ def test_holding_at_random():
     ends = [start + sum(sizes[:number]) for number in range(len(sizes) + 1)]
     for _ in range(500):
         place = rng.randrange(len(payload))
-        needle = payload[place:place + rng.randrange(1, 60)]
-        expected = [index for index in range(len(sizes)) if needle in payload[ends[index]:ends[index + 1]]]
+        needle = payload[place : place + rng.randrange(1, 60)]
+        expected = [index for index in range(len(sizes)) if needle in payload[ends[index] : ends[index + 1]]]
         assert [index for index, _ in codec.decode_holding(payload, [[needle]])] == expected
 
 
@@ -73,49 +92,61 @@ def wanted(payload, **conditions):
     return [index for index, _ in Match(**conditions).events_of(payload, "cell1", 0)]
 
 
-@pytest.mark.parametrize("conditions, indexes", [
-    ({}, [0, 1, 2, 3, 4, 5]),
-    ({"hosts": ["host-5"]}, [0, 1, 2, 4]),
-    ({"hosts": ["host-5", "host-50"]}, [0, 1, 2, 3, 4]),
-    ({"hosts": ["host-5*"]}, [0, 1, 2, 3, 4]),
-    ({"hosts": ["*50"]}, [3]),
-    ({"hosts": ["[hx]ost-5?"]}, [3]),
-    ({"hosts": ["*"]}, [0, 1, 2, 3, 4]),
-    ({"types": ["ClaimProposed"]}, [2, 3]),
-    ({"types": ["ClaimProposed", "HostReported"], "hosts": ["host-5"]}, [0, 2]),
-    ({"types": ["set-aside"]}, []),
-    ({"instances": [uuid_of("vm-2")]}, [3, 5]),
-    ({"instances": [uuid_of("vm-2")], "types": ["ClaimReleased"]}, [5]),
-    ({"requests": ["req-vm-2"]}, [3, 5]),
-    ({"requests": ["req-vm-1", "req-vm-2"]}, [2, 3, 4, 5]),
-    ({"requests": ["req-vm"]}, []),
-    ({"projects": ["project"]}, [2, 3, 4]),
-    ({"projects": ["projec"]}, []),
-    ({"excluded": [("type", "HostReported"), ("host", "host-50")]}, [1, 2, 4, 5]),
-    ({"excluded": [("cell", "cell1")]}, []),
-    ({"excluded": [("cell", "cell2"), ("instance", uuid_of("vm-1"))]}, [0, 1, 3, 5]),
-    ({"excluded": [("request", "req-vm-1"), ("project", "nobody")]}, [0, 1, 3, 4, 5]),
-    ({"excluded": [("project", "project")]}, [0, 1, 5]),
-    ({"also": lambda cell, position, index, event: index % 2}, [1, 3, 5]),
-])
+@pytest.mark.parametrize(
+    "conditions, indexes",
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"hosts": ["host-5"]}, [0, 1, 2, 4]),
+        ({"hosts": ["host-5", "host-50"]}, [0, 1, 2, 3, 4]),
+        ({"hosts": ["host-5*"]}, [0, 1, 2, 3, 4]),
+        ({"hosts": ["*50"]}, [3]),
+        ({"hosts": ["[hx]ost-5?"]}, [3]),
+        ({"hosts": ["*"]}, [0, 1, 2, 3, 4]),
+        ({"types": ["ClaimProposed"]}, [2, 3]),
+        ({"types": ["ClaimProposed", "HostReported"], "hosts": ["host-5"]}, [0, 2]),
+        ({"types": ["set-aside"]}, []),
+        ({"instances": [uuid_of("vm-2")]}, [3, 5]),
+        ({"instances": [uuid_of("vm-2")], "types": ["ClaimReleased"]}, [5]),
+        ({"requests": ["req-vm-2"]}, [3, 5]),
+        ({"requests": ["req-vm-1", "req-vm-2"]}, [2, 3, 4, 5]),
+        ({"requests": ["req-vm"]}, []),
+        ({"projects": ["project"]}, [2, 3, 4]),
+        ({"projects": ["projec"]}, []),
+        ({"excluded": [("type", "HostReported"), ("host", "host-50")]}, [1, 2, 4, 5]),
+        ({"excluded": [("cell", "cell1")]}, []),
+        ({"excluded": [("cell", "cell2"), ("instance", uuid_of("vm-1"))]}, [0, 1, 3, 5]),
+        ({"excluded": [("request", "req-vm-1"), ("project", "nobody")]}, [0, 1, 3, 4, 5]),
+        ({"excluded": [("project", "project")]}, [0, 1, 5]),
+        ({"also": lambda cell, position, index, event: index % 2}, [1, 3, 5]),
+    ],
+)
 def test_conditions(conditions, indexes):
     assert wanted(RECORDS[0], **conditions) == indexes
 
 
-@pytest.mark.parametrize("conditions, indexes", [
-    ({}, [0, 1, 2]), ({"hosts": ["host-5"]}, [0, 2]), ({"types": ["set-aside"]}, [0, 1]),
-    ({"types": ["HostSeen"]}, [2]), ({"types": ["set-aside"], "hosts": ["host-5"]}, [0]),
-    ({"excluded": [("type", "set-aside")]}, [2])])
+@pytest.mark.parametrize(
+    "conditions, indexes",
+    [
+        ({}, [0, 1, 2]),
+        ({"hosts": ["host-5"]}, [0, 2]),
+        ({"types": ["set-aside"]}, [0, 1]),
+        ({"types": ["HostSeen"]}, [2]),
+        ({"types": ["set-aside"], "hosts": ["host-5"]}, [0]),
+        ({"excluded": [("type", "set-aside")]}, [2]),
+    ],
+)
 def test_what_cannot_be_read_is_found_by_its_bytes(conditions, indexes):
     assert wanted(RECORDS[3], **conditions) == indexes
 
 
 def test_a_migration_belongs_to_its_instance():
     """The consumer of a migration has a uuid of its own; what becomes of it is shown with the instance."""
-    records = [record_of(SCHEDULER.say(claim("vm", "a"))),
-               record_of(SCHEDULER.say(claim("migration", "b", instance="vm"))),
-               record_of(SCHEDULER.say(released("migration"))),
-               record_of(SCHEDULER.say(moved("a", "migration", "other")))]
+    records = [
+        record_of(SCHEDULER.say(claim("vm", "a"))),
+        record_of(SCHEDULER.say(claim("migration", "b", instance="vm"))),
+        record_of(SCHEDULER.say(released("migration"))),
+        record_of(SCHEDULER.say(moved("a", "migration", "other"))),
+    ]
     match = Match(instances=[uuid_of("vm")])
     assert [len(match.events_of(payload, "cell1", number)) for number, payload in enumerate(records)] == [1, 1, 1, 1]
     assert Match(instances=[uuid_of("vm")]).events_of(records[2], "cell1", 2) == []

@@ -25,11 +25,20 @@ def random_log(seed, count=60, url=None):
     rng, written = random.Random(seed), Written(*(report(host) for host in HOSTS), url=url)
     for number in range(count):
         host, name = rng.choice(HOSTS), f"vm-{rng.randrange(12)}"
-        written.say(rng.choice((
-            claim(name, host, attempt=number), started(name, host), deleted(name, host),
-            released(name, rng.randrange(count)), expired(name, rng.randrange(count)),
-            report(host, disabled=rng.random() < 0.5), events.HostLost(host, "silent"),
-            events.HostRemoved(host, "gone") if rng.random() < 0.2 else report(host))))
+        written.say(
+            rng.choice(
+                (
+                    claim(name, host, attempt=number),
+                    started(name, host),
+                    deleted(name, host),
+                    released(name, rng.randrange(count)),
+                    expired(name, rng.randrange(count)),
+                    report(host, disabled=rng.random() < 0.5),
+                    events.HostLost(host, "silent"),
+                    events.HostRemoved(host, "gone") if rng.random() < 0.2 else report(host),
+                )
+            )
+        )
     return written.log
 
 
@@ -85,9 +94,16 @@ def test_snapshots_of_schedulers_are_begun_with(tmp_path):
     assert digest_at(log, 20, store=store) == whole_fold(log, 20)  # it is of no use for what was before it
 
 
-@pytest.mark.parametrize("damage", [
-    lambda packed: b"", lambda packed: b"junk", lambda packed: packed[:-20],
-    lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]), lambda packed: packed.replace(b"snapshot", b"snapshut")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: b"",
+        lambda packed: b"junk",
+        lambda packed: packed[:-20],
+        lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]),
+        lambda packed: packed.replace(b"snapshot", b"snapshut"),
+    ],
+)
 def test_a_damaged_snapshot_is_removed_and_the_one_before_it_taken(damage, tmp_path, often):
     log, cache = random_log(4), SnapshotCache(tmp_path)
     digest_at(log, 60, cache=cache)
@@ -95,7 +111,8 @@ def test_a_damaged_snapshot_is_removed_and_the_one_before_it_taken(damage, tmp_p
     kept[-1].path.write_bytes(damage(kept[-1].path.read_bytes()))
     read = []
     assert digest_at(log, kept[-1].position, cache=cache, progress=lambda *one: read.append(one)) == whole_fold(
-        log, kept[-1].position)
+        log, kept[-1].position
+    )
     assert read[-1][2] == kept[-1].position - kept[-2].position
     assert cache.read(cache.kept("cell1", log.url)[-1]) is not None  # folding it again kept it again
 
@@ -143,10 +160,15 @@ def test_the_cache_has_an_end(tmp_path, often, monkeypatch):
 def without_front(first, directory):
     """Take what stands before a position out of the log of a directory."""
     with sqlite3.connect(directory / "log.db") as database:
-        table = next(name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND "
-                                                          "name NOT LIKE 'sqlite_%'"))
-        column = next(name for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})")
-                      if kind == "INTEGER")
+        table = next(
+            name
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+        )
+        column = next(
+            name for _, name, kind, *_ in database.execute(f"PRAGMA table_info({table})") if kind == "INTEGER"
+        )
         database.execute(f"DELETE FROM {table} WHERE {column} < ?", (first,))
     database.close()
 

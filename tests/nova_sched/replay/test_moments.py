@@ -1,6 +1,6 @@
 """Moments and ranges as operators name them, and what they are in logs."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -9,37 +9,61 @@ from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import Voice
 
-NOW = int(datetime(2026, 11, 21, 12, 30, tzinfo=timezone.utc).timestamp()) * 10**9
+NOW = int(datetime(2026, 11, 21, 12, 30, tzinfo=UTC).timestamp()) * 10**9
 SECOND = 10**9
 
 
 def at(*parts):
-    return int(datetime(2026, 11, *parts, tzinfo=timezone.utc).timestamp()) * SECOND
+    return int(datetime(2026, 11, *parts, tzinfo=UTC).timestamp()) * SECOND
 
 
-@pytest.mark.parametrize("text, at_ns", [
-    ("now", NOW), ("-15m", NOW - 900 * SECOND), ("-1h30m", NOW - 5400 * SECOND), ("-2d", NOW - 172800 * SECOND),
-    ("-0.5s", NOW - SECOND // 2), ("@-2h", NOW - 7200 * SECOND), ("yesterday", at(20)), ("today", at(21)),
-    ("2026-11-21", at(21)), ("2026-11-21T12:03", at(21, 12, 3)), ("2026-11-21 12:03:05", at(21, 12, 3, 5)),
-    ("2026-11-21T12:03:05Z", at(21, 12, 3, 5)), ("2026-11-21T13:03:05+01:00", at(21, 12, 3, 5)),
-    ("2026-11-21T12:03:05.123Z", at(21, 12, 3, 5) + 123 * 10**6), ("12:03", at(21, 12, 3)),
-    ("9:03:05", at(21, 9, 3, 5)), ("@1763726585", 1763726585 * SECOND),
-    ("@1763726585.25", 1763726585 * SECOND + SECOND // 4)])
+@pytest.mark.parametrize(
+    "text, at_ns",
+    [
+        ("now", NOW),
+        ("-15m", NOW - 900 * SECOND),
+        ("-1h30m", NOW - 5400 * SECOND),
+        ("-2d", NOW - 172800 * SECOND),
+        ("-0.5s", NOW - SECOND // 2),
+        ("@-2h", NOW - 7200 * SECOND),
+        ("yesterday", at(20)),
+        ("today", at(21)),
+        ("2026-11-21", at(21)),
+        ("2026-11-21T12:03", at(21, 12, 3)),
+        ("2026-11-21 12:03:05", at(21, 12, 3, 5)),
+        ("2026-11-21T12:03:05Z", at(21, 12, 3, 5)),
+        ("2026-11-21T13:03:05+01:00", at(21, 12, 3, 5)),
+        ("2026-11-21T12:03:05.123Z", at(21, 12, 3, 5) + 123 * 10**6),
+        ("12:03", at(21, 12, 3)),
+        ("9:03:05", at(21, 9, 3, 5)),
+        ("@1763726585", 1763726585 * SECOND),
+        ("@1763726585.25", 1763726585 * SECOND + SECOND // 4),
+    ],
+)
 def test_a_time_as_it_may_be_written(text, at_ns):
     assert parse_time(text, NOW) == at_ns
     assert parse_moment(text, NOW).at_ns == at_ns
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "2026-13-01", "-15", "-15x", "1200", "@x", "2026-11-21T", "--",
-                                  "12:3"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "25:00", "2026-13-01", "-15", "-15x", "1200", "@x", "2026-11-21T", "--", "12:3"]
+)
 def test_what_is_no_time_is_said_to_be_none(text):
     with pytest.raises(errors.UsageError, match="is no time, wanted one like"):
         parse_time(text, NOW)
 
 
-@pytest.mark.parametrize("text, cell, position", [
-    ("0", None, 0), ("1200", None, 1200), ("first", None, "first"), ("last", None, "last"),
-    ("cell1:7", "cell1", 7), ("cell1:last", "cell1", "last")])
+@pytest.mark.parametrize(
+    "text, cell, position",
+    [
+        ("0", None, 0),
+        ("1200", None, 1200),
+        ("first", None, "first"),
+        ("last", None, "last"),
+        ("cell1:7", "cell1", 7),
+        ("cell1:last", "cell1", "last"),
+    ],
+)
 def test_a_position_as_it_may_be_written(text, cell, position):
     assert parse_moment(text, NOW) == Moment(text, cell, position)
 
@@ -50,25 +74,42 @@ def test_what_is_no_moment_is_said_to_be_none(text):
         parse_moment(text, NOW)
 
 
-@pytest.mark.parametrize("text, first, last", [
-    ("100:200", (None, 100), (None, 200)), ("100:", (None, 100), None), (":200", None, (None, 200)),
-    ("7", (None, 7), (None, 7)), ("cell1:100:200", ("cell1", 100), ("cell1", 200)), ("cell1:5:", ("cell1", 5), None),
-    ("first:10", (None, "first"), (None, 10))])
+@pytest.mark.parametrize(
+    "text, first, last",
+    [
+        ("100:200", (None, 100), (None, 200)),
+        ("100:", (None, 100), None),
+        (":200", None, (None, 200)),
+        ("7", (None, 7), (None, 7)),
+        ("cell1:100:200", ("cell1", 100), ("cell1", 200)),
+        ("cell1:5:", ("cell1", 5), None),
+        ("first:10", (None, "first"), (None, 10)),
+    ],
+)
 def test_a_range_of_positions(text, first, last):
     def plain(moment):
         return moment and (moment.cell, moment.position)
+
     assert tuple(map(plain, parse_range(text, NOW))) == (first, last)
 
 
-@pytest.mark.parametrize("text, first_ns, last_ns", [
-    ("@-2h:-1h", NOW - 7200 * SECOND, NOW - 3600 * SECOND), ("@-2h:", NOW - 7200 * SECOND, None),
-    ("@-2h", NOW - 7200 * SECOND, None), ("@:-1h", None, NOW - 3600 * SECOND),
-    ("@12:00:12:15", at(21, 12), at(21, 12, 15)), ("@12:00..12:15", at(21, 12), at(21, 12, 15)),
-    ("@1763726585:1763726590", 1763726585 * SECOND, 1763726590 * SECOND),
-    ("@2026-11-21T12:00:00Z..now", at(21, 12), NOW)])
+@pytest.mark.parametrize(
+    "text, first_ns, last_ns",
+    [
+        ("@-2h:-1h", NOW - 7200 * SECOND, NOW - 3600 * SECOND),
+        ("@-2h:", NOW - 7200 * SECOND, None),
+        ("@-2h", NOW - 7200 * SECOND, None),
+        ("@:-1h", None, NOW - 3600 * SECOND),
+        ("@12:00:12:15", at(21, 12), at(21, 12, 15)),
+        ("@12:00..12:15", at(21, 12), at(21, 12, 15)),
+        ("@1763726585:1763726590", 1763726585 * SECOND, 1763726590 * SECOND),
+        ("@2026-11-21T12:00:00Z..now", at(21, 12), NOW),
+    ],
+)
 def test_a_range_of_times(text, first_ns, last_ns):
     def plain(moment):
         return moment and moment.at_ns
+
     assert tuple(map(plain, parse_range(text, NOW))) == (first_ns, last_ns)
 
 

@@ -23,7 +23,19 @@ from rpc_api.events import EVENTS
 from rpc_api.log import Record, open_log
 from rpc_api.packing import pack
 from tests.builders import (
-    EPOCH, Voice, claim, confirmation, consumer, of, record_of, released, report, started, tree, uuid_of)
+    EPOCH,
+    Voice,
+    claim,
+    confirmation,
+    consumer,
+    of,
+    record_of,
+    released,
+    report,
+    started,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.filters.test_cheap_filters import ROWS
 from tests.nova_sched.selection.asks import Asked, request
 
@@ -54,17 +66,37 @@ def test_addresses_keep_their_networks(redactor, network):
             assert (ipaddress.ip_address(other) in near) == (ipaddress.ip_address(hidden_other) in hidden_near)
 
 
-@pytest.mark.parametrize("text, kept", [("MEMORY_MB", True), ("claim refused: VCPU", True), ("simulated failure", True),
-                                        (SECRET, False), ("claim refused: tops3cret", False), ("down", True)])
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("MEMORY_MB", True),
+        ("claim refused: VCPU", True),
+        ("simulated failure", True),
+        (SECRET, False),
+        ("claim refused: tops3cret", False),
+        ("down", True),
+    ],
+)
 def test_reasons(redactor, text, kept):
     assert (redactor.reason(text) == text) is kept
 
 
-@pytest.mark.parametrize("key, value, hidden", [
-    ("availability_zone", "az 1", False), ("filter_tenant_id", f"{PROJECT}, other", True),
-    ("filter_tenant_id3", PROJECT, True), ("owner", SECRET, True), ("rack", "r1,r2", False), ("rack", PROJECT, True),
-    ("cpu_weight_multiplier", "2.0", False), ("trait:CUSTOM_X", "required", False),
-    ("hw_machine_type", "q35,pc", False), ("img_owner_id", PROJECT, True), ("floor", "3", False)])
+@pytest.mark.parametrize(
+    "key, value, hidden",
+    [
+        ("availability_zone", "az 1", False),
+        ("filter_tenant_id", f"{PROJECT}, other", True),
+        ("filter_tenant_id3", PROJECT, True),
+        ("owner", SECRET, True),
+        ("rack", "r1,r2", False),
+        ("rack", PROJECT, True),
+        ("cpu_weight_multiplier", "2.0", False),
+        ("trait:CUSTOM_X", "required", False),
+        ("hw_machine_type", "q35,pc", False),
+        ("img_owner_id", PROJECT, True),
+        ("floor", "3", False),
+    ],
+)
 def test_metadata(redactor, key, value, hidden):
     shown = redactor.metadata({key: value})[key]
     assert (shown != value) is hidden
@@ -74,21 +106,31 @@ def test_metadata(redactor, key, value, hidden):
 def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
     """``filter_tenant_id_PROJECT`` is what operators write; a filter's reason quotes the key that it compared."""
     key, hidden = f"of_{PROJECT}", f"of_{redactor.name(PROJECT)}"
-    updated = events.AggregateUpdated(uuid_of("x"), f"hosts of {PROJECT}", ("a",),
-                                      {f"filter_tenant_id_{PROJECT}": "x", key: "1"})
+    updated = events.AggregateUpdated(
+        uuid_of("x"), f"hosts of {PROJECT}", ("a",), {f"filter_tenant_id_{PROJECT}": "x", key: "1"}
+    )
     shown = redactor.data("AggregateUpdated", updated)
-    assert PROJECT not in repr(shown) and hidden in shown.metadata and all(
-        name == hidden or name.startswith("filter_tenant_id_") for name in shown.metadata)
-    asked = request(extra_specs={f"aggregate_instance_extra_specs:{key}": "1"}, scheduler_hints={key: ("1",)},
-                    image_properties={key: "1"})
-    refusals = tuple(events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate",
-                                                                        "extra spec of_9"))
+    assert (
+        PROJECT not in repr(shown)
+        and hidden in shown.metadata
+        and all(name == hidden or name.startswith("filter_tenant_id_") for name in shown.metadata)
+    )
+    asked = request(
+        extra_specs={f"aggregate_instance_extra_specs:{key}": "1"},
+        scheduler_hints={key: ("1",)},
+        image_properties={key: "1"},
+    )
+    refusals = tuple(
+        events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate", "extra spec of_9")
+    )
     evidence = events.Evidence(asked, (), "0" * 16, 1, 2, 0, 0, refusals, ())
     made = decision()._replace(evidence=pack(evidence), reason=summarize(0, 2, refusals))
     shown = redactor.data("DecisionMade", made)
     again = events.thaw("Evidence", shown.evidence)
-    assert (PROJECT.encode() not in shown.evidence
-            and f"aggregate_instance_extra_specs:{hidden}" in again.request.extra_specs)
+    assert (
+        PROJECT.encode() not in shown.evidence
+        and f"aggregate_instance_extra_specs:{hidden}" in again.request.extra_specs
+    )
     assert PROJECT not in shown.reason and shown.reason == summarize(0, 2, again.refusals)
 
 
@@ -102,11 +144,21 @@ def test_words_of_metadata_and_properties_stay_equal(redactor):
     assert properties["flag"] == "0" and properties["hw_disk_bus"] == "scsi"
 
 
-@pytest.mark.parametrize("name, value, hidden", [
-    ("group", uuid_of("x"), False), ("group", "my group", True), ("same_host", uuid_of("x"), False),
-    ("cidr", "/24", False), ("cidr", "/255.255.0.0", False), ("build_near_host_ip", "10.1.2.3", True),
-    ("color", SECRET, True), ("_nova_check_type", "rebuild", False),
-    ("query", '[">=", "$free_ram_mb", 1024]', False), ("query", '["=", "$host_ip", "10.1.2.3"]', True)])
+@pytest.mark.parametrize(
+    "name, value, hidden",
+    [
+        ("group", uuid_of("x"), False),
+        ("group", "my group", True),
+        ("same_host", uuid_of("x"), False),
+        ("cidr", "/24", False),
+        ("cidr", "/255.255.0.0", False),
+        ("build_near_host_ip", "10.1.2.3", True),
+        ("color", SECRET, True),
+        ("_nova_check_type", "rebuild", False),
+        ("query", '[">=", "$free_ram_mb", 1024]', False),
+        ("query", '["=", "$host_ip", "10.1.2.3"]', True),
+    ],
+)
 def test_hints(redactor, name, value, hidden):
     (shown,) = redactor.hints({name: (value,)})[name]
     assert (shown != value) is hidden
@@ -127,18 +179,24 @@ def test_every_event_that_has_a_text_is_thought_of():
     """A new event, or a new field of one, is to be looked at: is there anything private in it?"""
     untouched = {name: tuple(schema.fields) for name, schema in EVENTS.items() if name not in _HIDE}
     known = {
-        "LogOpened": ("cell", "epoch"), "LogRebased": ("cell", "first", "accounts_required"),
-        "AccountsRequired": ("required",), "HostConfirmed": ("host", "digest"), "HostSeen": ("host",),
+        "LogOpened": ("cell", "epoch"),
+        "LogRebased": ("cell", "first", "accounts_required"),
+        "AccountsRequired": ("required",),
+        "HostConfirmed": ("host", "digest"),
+        "HostSeen": ("host",),
         "ClaimExpired": ("consumer_uuid", "claim_uuid"),
         "InstanceDeleted": ("host", "instance_uuid"),
         "AllocationMoved": ("host", "from_consumer_uuid", "to_consumer_uuid"),
-        "AggregateDeleted": ("uuid",), "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
-        "GroupFenced": ("group_uuid", "anchor")}
+        "AggregateDeleted": ("uuid",),
+        "GroupAnchored": ("group_uuid", "cell", "host", "replaces"),
+        "GroupFenced": ("group_uuid", "anchor"),
+    }
     changed = sorted(name for name in {*untouched, *known} if untouched.get(name) != known.get(name))
     assert not changed, (
         f"{', '.join(changed)} is new, or has other fields: where one may hold a name of a person or a project, an "
         "address or a free text, add a row to _HIDE in nova_sched/replay/redaction.py; else write its fields into "
-        "`known` in this test")
+        "`known` in this test"
+    )
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
 
 
@@ -156,6 +214,7 @@ def test_every_filter_refuses_the_same(name, said, facts, options, refused):
 
 # --- whole logs -----------------------------------------------------------------------------------------------------
 
+
 def guest():
     return pack(events.Guest((), (), {"os_admin_user": SECRET, "hw_disk_bus": "scsi", "team": SECRET}))
 
@@ -166,41 +225,71 @@ def private(name, *allocations):
 
 def decision():
     request = events.SchedulingRequest(
-        "req-1", PROJECT, "small", {"aggregate_instance_extra_specs:rack": PROJECT},
-        {"img_owner_id": PROJECT, "note": SECRET}, (), "none",
-        (), (), (), None, (), (), (), None, None, None, None, user_id=USER,
-        scheduler_hints={"color": (SECRET,), "build_near_host_ip": ("10.1.2.3",)})
+        "req-1",
+        PROJECT,
+        "small",
+        {"aggregate_instance_extra_specs:rack": PROJECT},
+        {"img_owner_id": PROJECT, "note": SECRET},
+        (),
+        "none",
+        (),
+        (),
+        (),
+        None,
+        (),
+        (),
+        (),
+        None,
+        None,
+        None,
+        None,
+        user_id=USER,
+        scheduler_hints={"color": (SECRET,), "build_near_host_ip": ("10.1.2.3",)},
+    )
     evidence = events.Evidence(request, (), "0" * 16, 1, 0, 0, 0, (), ())
     return events.DecisionMade("req-1", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
 
 
 def said():
     """Records of everything that holds something private."""
-    agent, other, scheduler, conductor = (Voice(name) for name in (
-        "compute_agent/a", "compute_agent/b", "scheduler/one", "conductor/c"))
+    agent, other, scheduler, conductor = (
+        Voice(name) for name in ("compute_agent/a", "compute_agent/b", "scheduler/one", "conductor/c")
+    )
     first = report("a", private("vm-0"), inventory=tree("a", host_ip="10.1.2.3"), disabled=True)
     first = first._replace(status=first.status._replace(disabled_reason=f"because of {SECRET}"))
     later = report("a", private("vm-0"), private("vm-1"), inventory=tree("a", host_ip="10.1.2.3"))
     yield record_of(conductor.say(events.LogOpened("cell1", EPOCH)))
     yield record_of(agent.say(first), agent.say(confirmation(first)))
-    yield record_of(other.say(report("b", inventory=tree("b", host_ip="2001:db8::7"))),
-                    other.say(events.HostConfirmed("b", 12345)))
+    yield record_of(
+        other.say(report("b", inventory=tree("b", host_ip="2001:db8::7"))), other.say(events.HostConfirmed("b", 12345))
+    )
     yield record_of(scheduler.say(claim("vm-1", "a")._replace(project_id=PROJECT, guest=guest(), forced=True)))
-    yield record_of(agent.say(started("vm-1", "a")._replace(consumer=private("vm-1"))), agent.say(later),
-                    agent.say(confirmation(later)))
+    yield record_of(
+        agent.say(started("vm-1", "a")._replace(consumer=private("vm-1"))),
+        agent.say(later),
+        agent.say(confirmation(later)),
+    )
     yield record_of(agent.say(later._replace(consumers_digest=99)), agent.say(events.HostConfirmed("a", 77)))
     yield record_of(scheduler.say(decision()), scheduler.say(decision()._replace(evidence=b"\xc1" + SECRET.encode())))
-    yield record_of(scheduler.say(events.AggregateUpdated(uuid_of("rack"), "rack", ("a",),
-                                                          {"filter_tenant_id": PROJECT, "rack": PROJECT,
-                                                          "owner": USER})))
-    yield record_of(conductor.say(events.BuildFailed(uuid_of("vm-1"), "req-1", "a", 1, f"no {SECRET}", False)),
-                    conductor.say(released("vm-1")._replace(reason=SECRET)),
-                    conductor.say(events.HostLost("b", f"{SECRET} is down")))
-    yield record_of(scheduler.say(events.InstancesTracked("a", (events.TrackedInstance(uuid_of("vm-1"),
-                                                                                       {"team": SECRET}),), ())))
+    yield record_of(
+        scheduler.say(
+            events.AggregateUpdated(
+                uuid_of("rack"), "rack", ("a",), {"filter_tenant_id": PROJECT, "rack": PROJECT, "owner": USER}
+            )
+        )
+    )
+    yield record_of(
+        conductor.say(events.BuildFailed(uuid_of("vm-1"), "req-1", "a", 1, f"no {SECRET}", False)),
+        conductor.say(released("vm-1")._replace(reason=SECRET)),
+        conductor.say(events.HostLost("b", f"{SECRET} is down")),
+    )
+    yield record_of(
+        scheduler.say(events.InstancesTracked("a", (events.TrackedInstance(uuid_of("vm-1"), {"team": SECRET}),), ()))
+    )
     yield b"\xc1" + SECRET.encode()
-    yield codec.msgpack.packb([1, EPOCH, [["Melted", "1.0", "conductor/c", 1, 9, 0, [SECRET]],
-                                          list(conductor.say(events.HostSeen("b")))]])
+    yield codec.msgpack.packb(
+        [1, EPOCH, [["Melted", "1.0", "conductor/c", 1, 9, 0, [SECRET]], list(conductor.say(events.HostSeen("b")))]]
+    )
     yield record_of(agent.say(report("a", inventory=b"\xc1" + SECRET.encode())))
     yield record_of(scheduler.say(claim("vm-3", "a")._replace(project_id=PROJECT, guest=b"\xc1" + SECRET.encode())))
     yield record_of(conductor.say(events.HostRemoved("b", SECRET)))
@@ -214,7 +303,7 @@ def exported(tmp_path, records, **options):
             export(SimpleNamespace(logs={"cell1": log}), {"cell1": Span(*log.bounds())}, file, 1, **options)
         before = list(decoded_records(log))
         log.delete()
-    (_, archive), = open_archive(tmp_path / "file")
+    ((_, archive),) = open_archive(tmp_path / "file")
     return before, archive
 
 
@@ -242,27 +331,39 @@ def test_the_fold_of_what_is_left_is_the_same_but_for_texts(tmp_path):
     true, outcomes, noted = folded(before)
     hidden, hidden_outcomes, hidden_noted = folded(after)
     assert hidden_outcomes == outcomes and hidden_noted == noted and {one.kind for one in noted} >= {"digest-mismatch"}
-    assert [(one.position, one.index) for one in hidden.quarantine] == [(one.position, one.index)
-                                                                        for one in true.quarantine]
+    assert [(one.position, one.index) for one in hidden.quarantine] == [
+        (one.position, one.index) for one in true.quarantine
+    ]
     for counts in (true.counts, hidden.counts):
         for kind in [kind for kind in counts if kind.startswith("set-aside:")]:
             del counts[kind]
     assert hidden.counts == true.counts and true.counts["divergence"] == 2
     assert hidden.producers == true.producers and hidden.hosts.keys() == true.hosts.keys()
     assert [[getattr(one, "name", None) for one in record.events] for _, record in after] == [
-        [getattr(one, "name", None) for one in record.events] for _, record in before]
+        [getattr(one, "name", None) for one in record.events] for _, record in before
+    ]
     for name, host in hidden.hosts.items():
-        reported = next(event.data for _, record in reversed(after) for event in record.events
-                        if getattr(event, "name", "") == "HostReported" and event.data.host == name
-                        and event.data.inventory != b"\xc1")
+        reported = next(
+            event.data
+            for _, record in reversed(after)
+            for event in record.events
+            if getattr(event, "name", "") == "HostReported"
+            and event.data.host == name
+            and event.data.inventory != b"\xc1"
+        )
         assert reported.consumers_digest == 99 or host.running_digest == digest.consumers_digest(
-            events.thaw("HostConsumers", reported.consumers).consumers)
+            events.thaw("HostConsumers", reported.consumers).consumers
+        )
 
 
 def test_why_an_event_was_taken_out_is_told(tmp_path):
     _, archive = exported(tmp_path, said())
-    reasons = [event.reason for _, record in decoded_records(archive)
-               for event in record.events if isinstance(event, codec.SetAside)]
+    reasons = [
+        event.reason
+        for _, record in decoded_records(archive)
+        for event in record.events
+        if isinstance(event, codec.SetAside)
+    ]
     assert len(reasons) == 2 and "'Redacted: undecodable'" in reasons[0] and "'Redacted: unknown-type'" in reasons[1]
 
 
@@ -271,8 +372,14 @@ def test_each_export_has_names_of_its_own(tmp_path):
     texts = []
     for _ in range(2):
         _, archive = exported(tmp_path, said())
-        texts.append({event.data.project_id for _, record in decoded_records(archive) for event in record.events
-                      if getattr(event, "name", "") == "ClaimProposed"})
+        texts.append(
+            {
+                event.data.project_id
+                for _, record in decoded_records(archive)
+                for event in record.events
+                if getattr(event, "name", "") == "ClaimProposed"
+            }
+        )
     assert len(texts[0]) == 1 and texts[0] != texts[1]
 
 
@@ -282,9 +389,17 @@ def test_without_redaction_every_byte_stays(tmp_path):
     assert [record.payload for record in records_between(archive)] == records and not archive.redacted
 
 
-@pytest.mark.parametrize("account, producers, kept", [
-    (None, ["scheduler/a"], True), ("scheduler", ["scheduler/a"], True), ("scheduler.a", ["scheduler/a"], True),
-    ("ada", ["scheduler/a"], False), ("scheduler.b", ["scheduler/a"], False), ("ada", [], False)])
+@pytest.mark.parametrize(
+    "account, producers, kept",
+    [
+        (None, ["scheduler/a"], True),
+        ("scheduler", ["scheduler/a"], True),
+        ("scheduler.a", ["scheduler/a"], True),
+        ("ada", ["scheduler/a"], False),
+        ("scheduler.b", ["scheduler/a"], False),
+        ("ada", [], False),
+    ],
+)
 def test_accounts(redactor, account, producers, kept):
     shown = redactor.account(account, producers)
     assert (shown == account) is kept and (shown is None) == (account is None)
@@ -292,8 +407,10 @@ def test_accounts(redactor, account, producers, kept):
 
 def test_a_record_that_grows_too_large_is_said(tmp_path):
     agent = Voice("compute_agent/a")
-    many = [agent.say(started(f"vm-{number}", "a")._replace(consumer=consumer(f"vm-{number}")._replace(project_id="p")))
-            for number in range(10_000)]
+    many = [
+        agent.say(started(f"vm-{number}", "a")._replace(consumer=consumer(f"vm-{number}")._replace(project_id="p")))
+        for number in range(10_000)
+    ]
     payload = record_of(*many)
     assert len(payload) > 900_000
     with pytest.raises(errors.TooLarge, match="export ranges before and behind it"):

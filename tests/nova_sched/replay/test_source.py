@@ -43,12 +43,21 @@ def test_the_directory_of_a_play_names_its_logs_wherever_it_was_moved(urls, tmp_
     assert cells_of(str(moved)) == {"cell0": 1, "cell1": 1}
 
 
-@pytest.mark.parametrize("name, words", [
-    ("nowhere", "'nowhere' is no URL of a log, and cannot be read as a file .* wanted CELL=URL, URL, a file of"),
-    ("{dir}", "holds no summary.json of a play"), ("{dir}/text", "is neither an exported log nor one of SQLite"),
-    ("{dir}/broker", r"are on a broker, and its password is not kept there; "
-                     r"name them as --log cell1=rabbit://u:\*\*\*@h/"),
-    ("ftp://x", "the scheme is 'ftp'"), ("cell1=ftp://x", "the scheme is 'ftp'")])
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("nowhere", "'nowhere' is no URL of a log, and cannot be read as a file .* wanted CELL=URL, URL, a file of"),
+        ("{dir}", "holds no summary.json of a play"),
+        ("{dir}/text", "is neither an exported log nor one of SQLite"),
+        (
+            "{dir}/broker",
+            r"are on a broker, and its password is not kept there; "
+            r"name them as --log cell1=rabbit://u:\*\*\*@h/",
+        ),
+        ("ftp://x", "the scheme is 'ftp'"),
+        ("cell1=ftp://x", "the scheme is 'ftp'"),
+    ],
+)
 def test_what_names_no_log(name, words, tmp_path):
     (tmp_path / "text").write_text("text")
     (tmp_path / "broker").mkdir()
@@ -65,8 +74,9 @@ def test_a_cell_is_named_once(urls):
 def test_an_empty_log_does_not_say_of_which_cell_it_is(tmp_path):
     url = f"sqlite:///{tmp_path}/empty.db"
     open_log(url).close()
-    with pytest.raises(errors.UsageError,
-                       match="does not say of which cell it is, it is empty; name it as CELL=sqlite"):
+    with pytest.raises(
+        errors.UsageError, match="does not say of which cell it is, it is empty; name it as CELL=sqlite"
+    ):
         Source([url])
     assert cells_of(f"cell1={url}") == {"cell1": 0}
 
@@ -85,6 +95,7 @@ def test_the_only_cell_needs_no_name(urls):
         with pytest.raises(errors.UsageError, match="there is no log of 'cell9' among cell0, cell1"):
             source.one("cell9", "it")
     with Source([*urls.values(), f"cell2={urls['cell1']}"]) as source:
-        with pytest.raises(errors.UsageError,
-                           match="the position 5 needs the name of a cell, as there are cell0, cell1, cell2"):
+        with pytest.raises(
+            errors.UsageError, match="the position 5 needs the name of a cell, as there are cell0, cell1, cell2"
+        ):
             source.one(None, "the position 5")

@@ -24,21 +24,41 @@ from tests.nova_sched.replay.logs import BEGAN_NS, SECOND_NS, Written, decision,
 
 def said():
     """Positions 1 to 12 of a small log."""
-    return (report("a"), report("b"), decision("vm", "a", known=0), claim("vm", "a"), claim("big", "a", of("a", 99)),
-            started("vm", "a"), decision("none", known=4, took_ns=8_000_000, attempt=1, refusals=(
-                ("ResourceFilter", "VCPU", 3), ("ComputeFilter", "disabled", 1))),
-            claim("lost", "b"), events.BuildFailed(uuid_of("lost"), "req-lost", "b", 0, "no disk", True),
-            released("lost"), deleted("vm", "a"), events.HostLost("b", "silent"))
+    return (
+        report("a"),
+        report("b"),
+        decision("vm", "a", known=0),
+        claim("vm", "a"),
+        claim("big", "a", of("a", 99)),
+        started("vm", "a"),
+        decision(
+            "none",
+            known=4,
+            took_ns=8_000_000,
+            attempt=1,
+            refusals=(("ResourceFilter", "VCPU", 3), ("ComputeFilter", "disabled", 1)),
+        ),
+        claim("lost", "b"),
+        events.BuildFailed(uuid_of("lost"), "req-lost", "b", 0, "no disk", True),
+        released("lost"),
+        deleted("vm", "a"),
+        events.HostLost("b", "silent"),
+    )
 
 
 def counted(written, first=None, last=None, interval_ns=None):
     stats, bounds = Stats(interval_ns), written.log.bounds()
-    hosts = gather(History({"cell1": written.log}), {"cell1": bounds.first if first is None else first},
-                   {"cell1": bounds.last if last is None else last}, stats)
+    hosts = gather(
+        History({"cell1": written.log}),
+        {"cell1": bounds.first if first is None else first},
+        {"cell1": bounds.last if last is None else last},
+        stats,
+    )
     return stats, hosts
 
 
 # --- stats ----------------------------------------------------------------------------------------------------------
+
 
 def test_all_is_counted():
     stats, hosts = counted(Written(*said()))
@@ -47,8 +67,11 @@ def test_all_is_counted():
     assert (one.claims_accepted, one.claims_refused, one.started, one.failed, stats.final_failures) == (2, 1, 1, 1, 1)
     assert stats.by_type["ClaimProposed"][0] == 3 and sum(count for count, _ in stats.by_type.values()) == 13
     assert stats.by_role == {**stats.by_role, "compute_agent": [4, stats.by_role["compute_agent"][1]]}
-    assert (sum(size for _, size in stats.by_cell.values()) <= stats.bytes
-            == sum(size for _, size in stats.by_role.values()))
+    assert (
+        sum(size for _, size in stats.by_cell.values())
+        <= stats.bytes
+        == sum(size for _, size in stats.by_role.values())
+    )
     assert stats.reasons == {"VCPU": 1, "disabled": 1} and stats.reason_hosts == {"VCPU": 3, "disabled": 1}
     assert stats.build_time.facts(SECOND_NS)["max"] == 2 and stats.knowledge_lag.facts()["max"] == 2
     assert stats.busy == {("cell1", "a"): 3, ("cell1", "b"): 1}
@@ -91,12 +114,22 @@ def test_intervals_add_up_to_the_whole():
     stats, _ = counted(Written(*said()), interval_ns=5 * SECOND_NS)
     rows = [stats.intervals[start] for start in sorted(stats.intervals)]
     assert sorted(stats.intervals) == [BEGAN_NS, BEGAN_NS + 5 * SECOND_NS, BEGAN_NS + 10 * SECOND_NS]
-    for name in ("events", "decisions", "selected", "refused", "claims_accepted", "claims_refused", "started", "failed"):
+    for name in (
+        "events",
+        "decisions",
+        "selected",
+        "refused",
+        "claims_accepted",
+        "claims_refused",
+        "started",
+        "failed",
+    ):
         assert sum(getattr(one, name) for one in rows) == getattr(stats.all, name)
 
 
 def test_memory_has_an_end(monkeypatch):
     from nova_sched.replay import stats as module
+
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     monkeypatch.setattr(module, "MAX_INTERVALS", 3)
     written = Written(report("a"))
@@ -129,22 +162,27 @@ def test_percentiles_of_little():
 
 # --- times ----------------------------------------------------------------------------------------------------------
 
+
 def test_times_are_those_of_decoding():
     written = Written(*said())
     written.log.append([b"\xc1", b"\x93\x01"])
     written.say(report("c"))
-    wanted = {position: next((one.at_ns for one in record.events if isinstance(one, codec.Event)), None)
-              for position, record in records_of(written.log)}
+    wanted = {
+        position: next((one.at_ns for one in record.events if isinstance(one, codec.Event)), None)
+        for position, record in records_of(written.log)
+    }
     assert times_of(written.log, [*wanted, -4, 99]) == wanted and wanted[13] is None
 
 
-@pytest.mark.parametrize("payload", [b"", b"\x93", b"\xc1", b"\x93\x01\xa1x\x91\x97\xa1x", b"\x93\x02\xa1x\x90",
-                                     b"\x93\x01\xa1x\x90"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x93", b"\xc1", b"\x93\x01\xa1x\x91\x97\xa1x", b"\x93\x02\xa1x\x90", b"\x93\x01\xa1x\x90"]
+)
 def test_a_time_is_read_of_no_garbage(payload):
     assert peeked_time(payload) is None
 
 
 # --- live -----------------------------------------------------------------------------------------------------------
+
 
 def fed(live, written, now_ns):
     for position, record in records_of(written.log):
@@ -164,7 +202,7 @@ def test_a_view_counts_the_window():
     assert (other.position, other.lag, other.down) == (None, 0, "the broker is away")
     assert (view.decisions, view.selected, view.refused) == (2, 1, 1) and view.reasons == (("VCPU", 1), ("disabled", 1))
     assert view.hosts == (("cell1", "a", 4), ("cell1", "b", 2)) and view.latency["max"] == 8
-    scheduler, = view.schedulers
+    (scheduler,) = view.schedulers
     assert (scheduler.decisions, scheduler.refused, scheduler.lag) == (2, 1, 2)
     assert live.view(now_ns, "cell2").decisions == 0 and live.view(now_ns, most=1).hosts == view.hosts[:1]
     live.down("cell2", None)
@@ -174,19 +212,31 @@ def test_a_view_counts_the_window():
 def test_what_is_older_than_the_window_goes():
     written = Written(*said())
     live = fed(Live(["cell1"], window_s=5), written, Written.at(12))
-    assert (live.view(Written.at(12)).decisions == 0
-            and live.view(Written.at(12)).hosts == (("cell1", "b", 2), ("cell1", "a", 1)))
+    assert live.view(Written.at(12)).decisions == 0 and live.view(Written.at(12)).hosts == (
+        ("cell1", "b", 2),
+        ("cell1", "a", 1),
+    )
     assert live.view(Written.at(60)).hosts == () and live.view(Written.at(60)).events_s == 0
     for number in range(100):
-        live.feed("cell1", 20 + number, codec.DecodedRecord(None, [codec.make_event(
-            events.HostSeen("a"), "conductor/x", 1, 1, Written.at(100 + number))]), Written.at(100 + number))
+        live.feed(
+            "cell1",
+            20 + number,
+            codec.DecodedRecord(
+                None, [codec.make_event(events.HostSeen("a"), "conductor/x", 1, 1, Written.at(100 + number))]
+            ),
+            Written.at(100 + number),
+        )
     assert len(live._seconds["cell1"]) <= 6
 
 
 def test_a_clock_that_is_ahead_counts_now():
     live = Live(["cell1"])
-    live.feed("cell1", 0, codec.DecodedRecord(None, [codec.make_event(
-        events.HostSeen("a"), "conductor/x", 1, 1, Written.at(500))]), Written.at(5))
+    live.feed(
+        "cell1",
+        0,
+        codec.DecodedRecord(None, [codec.make_event(events.HostSeen("a"), "conductor/x", 1, 1, Written.at(500))]),
+        Written.at(5),
+    )
     assert live.view(Written.at(6)).events_s == 0.1
 
 
@@ -199,8 +249,10 @@ def test_logs_are_followed_in_threads_that_end():
         waited_for(lambda: feed.pump(now_ns), lambda: live.view(now_ns).cells[0].position == 4)
         for data in said()[4:]:
             written.say(data)
-        waited_for(lambda: feed.pump(now_ns),
-                   lambda: live.view(now_ns).refused == 1 and live.view(now_ns).cells[0].position == 12)
+        waited_for(
+            lambda: feed.pump(now_ns),
+            lambda: live.view(now_ns).refused == 1 and live.view(now_ns).cells[0].position == 12,
+        )
     finally:
         feed.stop()
     assert threading.active_count() == before
@@ -234,6 +286,7 @@ def test_the_last_time_and_first_positions():
 
 # --- the terminal ---------------------------------------------------------------------------------------------------
 
+
 class _Fed:
     def __init__(self):
         self.pumped = 0
@@ -252,6 +305,7 @@ def test_the_view_is_drawn_and_minds_its_keys():
 
         def shown(name):
             return str(app.query_one(f"#{name}").content)
+
         async with app.run_test(size=(100, 40)) as pilot:
             await pilot.pause()
             assert "1 selected, 1 refused" in shown("head") and "DOWN: the [broker] is away" in shown("cells")
@@ -273,13 +327,18 @@ def test_the_view_is_drawn_and_minds_its_keys():
             assert shown("head") != before
             await pilot.press("q")
         assert not app.is_running
+
     asyncio.run(look())
 
 
 def test_names_from_a_log_cannot_write_to_the_terminal():
     live = Live(["cell1"])
     name = "a\x1b]0;owned\x07"
-    live.feed("cell1", 0, codec.DecodedRecord(None, [codec.make_event(
-        claim("vm", name), f"scheduler/{name}", 1, 1, Written.at(0))]), Written.at(0))
+    live.feed(
+        "cell1",
+        0,
+        codec.DecodedRecord(None, [codec.make_event(claim("vm", name), f"scheduler/{name}", 1, 1, Written.at(0))]),
+        Written.at(0),
+    )
     text = "\n".join(top.lines_of(live.view(Written.at(1))))
     assert "\\x1b" in text and "\x1b" not in text

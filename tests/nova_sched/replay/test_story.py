@@ -14,5 +14,6 @@ def test_an_alternate_that_was_taken_is_no_failed_build():
     assert story.failed_hosts(steps, fates) == (["a", "c"], ["b"])
     decisions = [Data(at_ns=0, is_selected=True, decision=Data(claim_uuid="a", hosts=["a", "b", "c"]))]
     assert story.ending(decisions, steps, fates) == (
-        "retries-exhausted", "2 builds failed and 1 alternate was taken, the last on c: it failed; "
-                             "no alternate was left")
+        "retries-exhausted",
+        "2 builds failed and 1 alternate was taken, the last on c: it failed; no alternate was left",
+    )

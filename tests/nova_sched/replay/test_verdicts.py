@@ -2,8 +2,8 @@
 
 from nova_sched.replay import verdicts
 from nova_sched.replay.decisions import find, scene
-from nova_sched.replay.policies import PolicyBook
 from nova_sched.replay.history import History
+from nova_sched.replay.policies import PolicyBook
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
@@ -46,10 +46,14 @@ def test_hosts_by_reason_are_those_that_the_decision_counted():
         found = verdicts.hosts_by_reason(made)
     counted = {(one.filter, one.reason): one.hosts for one in made.recorded.evidence.refusals}
     survivors = found.pop(None)
-    assert ({key: len(rows) for key, rows in found.items()} == counted
-            and len(survivors) == made.recorded.evidence.survivors)
-    assert sorted(made.table.host_names[row] for row in found["ResourceFilter", "VCPU"]) == ["host-0", "host-1",
-                                                                                             "host-4"]
+    assert {key: len(rows) for key, rows in found.items()} == counted and len(
+        survivors
+    ) == made.recorded.evidence.survivors
+    assert sorted(made.table.host_names[row] for row in found["ResourceFilter", "VCPU"]) == [
+        "host-0",
+        "host-1",
+        "host-4",
+    ]
 
 
 def test_the_nearest_of_the_refused():

@@ -32,8 +32,9 @@ def busy():
     for number in range(8):
         policy = ("affinity", "anti-affinity")[number % 2]
         for member in range(3):
-            cloud.ask(engines[member % 2], f"vm-{number}-{member}", vcpus=1,
-                      group=server_group(policy, f"group-{number}"))
+            cloud.ask(
+                engines[member % 2], f"vm-{number}-{member}", vcpus=1, group=server_group(policy, f"group-{number}")
+            )
         cloud.settle()
     return cloud
 
@@ -54,11 +55,14 @@ def test_groups_keep_their_rules_and_nobody_gets_too_much(busy, name):
         invariants.check(projection)
         assert not projection.quarantine
     table = run.table
-    assert (table.used[:, :table.count] <= table.capacity[:, :table.count]).all()
+    assert (table.used[:, : table.count] <= table.capacity[:, : table.count]).all()
     assert tally.asked == 24 == len(tally.placed) + sum(tally.refused.values()) and not tally.missing
     for number in range(8):
-        hosts = [tally.placed[uuid] for uuid in (uuid_of(f"vm-{number}-{member}") for member in range(3))
-                 if uuid in tally.placed]
+        hosts = [
+            tally.placed[uuid]
+            for uuid in (uuid_of(f"vm-{number}-{member}") for member in range(3))
+            if uuid in tally.placed
+        ]
         assert len(set(hosts)) == (min(1, len(hosts)) if number % 2 == 0 else len(hosts)), (number, hosts)
 
 
@@ -66,6 +70,7 @@ def test_groups_keep_their_rules_and_nobody_gets_too_much(busy, name):
 def test_all_schedulers_end_in_the_same_world(busy, name):
     """Each scheduler's world is folded to the end, holds nothing in flight, and is that of the log."""
     from nova_sched.projection.digest import state_digest
+
     with Logs(busy) as logs, logs.source() as source:
         run, _ = run_of(source, CHANGES[name])
     digests = {cell: state_digest(projection) for cell, projection in run.truth.items()}
@@ -94,13 +99,17 @@ def test_a_log_is_not_kept_in_memory(busy):
     assert run._tapes["cell1"].base > 300 and len(run._tapes["cell1"]._records) <= 101
 
 
-@pytest.mark.parametrize("changes, told", [
-    (Changes(options={"nothing": 1}), "a policy has no option 'nothing'"),
-    (Changes(options={"weighers": "x"}), "the policy cannot be used"),
-    (Changes(options={"max_attempts": "x"}), "max_attempts is of another kind"),
-    (Changes(options={"enabled_filters": ["Nobody"]}), "there is no filter 'Nobody'"),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        (Changes(options={"nothing": 1}), "a policy has no option 'nothing'"),
+        (Changes(options={"weighers": "x"}), "the policy cannot be used"),
+        (Changes(options={"max_attempts": "x"}), "max_attempts is of another kind"),
+        (Changes(options={"enabled_filters": ["Nobody"]}), "there is no filter 'Nobody'"),
+    ],
+)
 def test_options_that_there_are_not(changes, told):
     from nova_sched.selection.policy import Policy
+
     with pytest.raises(errors.UsageError, match=told):
         changes.policy_for(Policy())

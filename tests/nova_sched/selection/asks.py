@@ -11,13 +11,20 @@ from rpc_api import events
 from tests.builders import Cell, uuid_of
 
 
-def group(suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None,
-          **resources):
+def group(
+    suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None, **resources
+):
     """A request group; aggregates and the tree by the short names of their uuids."""
     return events.ResourceGroup(
-        suffix, tuple(events.ResourceAmount(*item) for item in resources.items()), tuple(required), tuple(forbidden),
-        tuple(any_traits), tuple(tuple(uuid_of(one) for one in names) for names in member_of),
-        tuple(uuid_of(one) for one in not_member_of), in_tree and uuid_of(in_tree))
+        suffix,
+        tuple(events.ResourceAmount(*item) for item in resources.items()),
+        tuple(required),
+        tuple(forbidden),
+        tuple(any_traits),
+        tuple(tuple(uuid_of(one) for one in names) for names in member_of),
+        tuple(uuid_of(one) for one in not_member_of),
+        in_tree and uuid_of(in_tree),
+    )
 
 
 def pci(count=1, alias="nic", request_id="r", numa_policy=None, **spec):
@@ -26,17 +33,34 @@ def pci(count=1, alias="nic", request_id="r", numa_policy=None, **spec):
 
 
 def server_group(policy, limit=1, scope="host", partition=None, members=(), hosts=()):
-    return events.ServerGroupRequest(uuid_of("group"), policy, limit, scope, partition,
-                                     tuple(uuid_of(one) for one in members), tuple(hosts))
+    return events.ServerGroupRequest(
+        uuid_of("group"), policy, limit, scope, partition, tuple(uuid_of(one) for one in members), tuple(hosts)
+    )
 
 
 def request(*groups, **facts):
     """A SchedulingRequest for 1 VCPU, unless groups are given; ``facts`` are its other fields."""
     values = {
-        "request_id": "req-1", "project_id": "project", "flavor_name": "m1", "extra_specs": {}, "image_properties": {},
-        "groups": groups or (group(VCPU=1),), "group_policy": "", "same_subtree": (), "root_required": (),
-        "root_forbidden": (), "availability_zone": None, "force_hosts": (), "force_nodes": (), "ignore_hosts": (),
-        "target_host": None, "target_node": None, "target_cell": None, "server_group": None, "check_only": False}
+        "request_id": "req-1",
+        "project_id": "project",
+        "flavor_name": "m1",
+        "extra_specs": {},
+        "image_properties": {},
+        "groups": groups or (group(VCPU=1),),
+        "group_policy": "",
+        "same_subtree": (),
+        "root_required": (),
+        "root_forbidden": (),
+        "availability_zone": None,
+        "force_hosts": (),
+        "force_nodes": (),
+        "ignore_hosts": (),
+        "target_host": None,
+        "target_node": None,
+        "target_cell": None,
+        "server_group": None,
+        "check_only": False,
+    }
     return events.SchedulingRequest(**(values | facts))
 
 
@@ -45,8 +69,9 @@ class Asked:
 
     def __init__(self, *said, cells=None, policy=None):
         self.table = HostTable()
-        self.cells = {name: Cell(*data, cell=name, table=self.table) for name,
-                      data in (cells or {"cell1": said}).items()}
+        self.cells = {
+            name: Cell(*data, cell=name, table=self.table) for name, data in (cells or {"cell1": said}).items()
+        }
         self.policy = policy or Policy()
         self.in_flight = InFlight(self.table)
         self.chain = FilterChain(self.table, self.policy)

@@ -36,25 +36,40 @@ def refusals_of_plain_hosts(name):
 
 
 #: A filter that refuses those is found by the first test below; the others do without it.
-ENABLED = [name for name, one in filters.BUILT_IN.items()
-           if not one.costly and name not in LEFT_OUT and not refusals_of_plain_hosts(name)]
+ENABLED = [
+    name
+    for name, one in filters.BUILT_IN.items()
+    if not one.costly and name not in LEFT_OUT and not refusals_of_plain_hosts(name)
+]
 #: Every weigher, each with another multiplier, and filters of all kinds: those of facts stand among those of use.
-POLICY = Policy(enabled_filters=(*ENABLED[::2], *ENABLED[1::2]),
-                weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
-                metrics_weight_setting=(("load", 1.0), ("heat", -0.5)), metrics_required=False,
-                max_io_ops_per_host=4, max_instances_per_host=3, isolated_hosts=("h7",))
+POLICY = Policy(
+    enabled_filters=(*ENABLED[::2], *ENABLED[1::2]),
+    weighers=tuple((name, (1.0, -2.0, 0.5, 3.0)[number % 4]) for number, name in enumerate(BUILT_IN)),
+    metrics_weight_setting=(("load", 1.0), ("heat", -0.5)),
+    metrics_required=False,
+    max_io_ops_per_host=4,
+    max_instances_per_host=3,
+    isolated_hosts=("h7",),
+)
 QUERY = '["or", ["<", "$num_instances", 1], [">", "$free_ram_mb", 700], ["=", "$hypervisor_version", 8000001]]'
 REQUESTS = [
-    request(), request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)), request(group("1", VCPU=2), group(MEMORY_MB=1)),
-    request(group(VCPU=1, required=["CUSTOM_T"])), request(group(VCPU=1, member_of=[["rack"]])),
-    request(group(VCPU=1), ignore_hosts=("h1", "h2")), request(group(VCPU=1), ignore_hosts=tuple(NAMES[::2])),
+    request(),
+    request(group(VCPU=2, MEMORY_MB=100, DISK_GB=1)),
+    request(group("1", VCPU=2), group(MEMORY_MB=1)),
+    request(group(VCPU=1, required=["CUSTOM_T"])),
+    request(group(VCPU=1, member_of=[["rack"]])),
+    request(group(VCPU=1), ignore_hosts=("h1", "h2")),
+    request(group(VCPU=1), ignore_hosts=tuple(NAMES[::2])),
     request(group(VCPU=1), availability_zone="east"),
     request(group(VCPU=2), server_group=server_group("anti-affinity")),
     request(group(VCPU=2), server_group=server_group("soft-anti-affinity")),
-    request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"), request(group(CUSTOM_LATE=1)),
-    request(image_properties={"os_distro": "distro 1"}), request(preferred_cell="cell1"),
+    request(group("1", VCPU=1), group("2", VCPU=1), group_policy="isolate"),
+    request(group(CUSTOM_LATE=1)),
+    request(image_properties={"os_distro": "distro 1"}),
+    request(preferred_cell="cell1"),
     request(image_properties={"os_distro": "distro 0", "hw_disk_bus": "scsi"}, preferred_cell="elsewhere"),
-    request(vcpus=3, memory_mb=600, root_gb=5), request(scheduler_hints={"query": (QUERY,)}),
+    request(vcpus=3, memory_mb=600, root_gb=5),
+    request(scheduler_hints={"query": (QUERY,)}),
     request(extra_specs={"free_disk_mb": ">= 10240"}),
 ]
 
@@ -64,9 +79,11 @@ def inventory(name, size, children, trait):
     if not children:
         said = tree(name, inventories=(*amounts, inventory_of("DISK_GB", 10 * size)))
     else:
-        said = tree(name, *(provider(f"{name}/{number}", *amounts, parent=0) for number in range(children)),
-                    inventories=(inventory_of("DISK_GB", 10 * size),) if size < 3
-                    else (inventory_of("CUSTOM_LATE", size),))
+        said = tree(
+            name,
+            *(provider(f"{name}/{number}", *amounts, parent=0) for number in range(children)),
+            inventories=(inventory_of("DISK_GB", 10 * size),) if size < 3 else (inventory_of("CUSTOM_LATE", size),),
+        )
     root = said.providers[0]._replace(traits=("CUSTOM_T",) if trait else ())
     return said._replace(providers=(root, *said.providers[1:]))
 
@@ -76,9 +93,15 @@ def loaded(name, size, children, trait, disabled, load):
     pools = (events.PCIPool("8086", "1", None, {}, 7 * load),) if load else ()
     said = inventory(name, size, children, trait)._replace(hypervisor_version=8000000 + load // 2, pci_pools=pools)
     guest = consumer(f"guest of {name}")._replace(guest=guest_of(load))
-    return report(name, *[guest] * (load % 2), inventory=said, disabled=disabled, num_io_ops=load,
-                  failed_builds=max(0, load - 2), metrics={"load": float(load), "heat": 0.5}
-                  if load else {})
+    return report(
+        name,
+        *[guest] * (load % 2),
+        inventory=said,
+        disabled=disabled,
+        num_io_ops=load,
+        failed_builds=max(0, load - 2),
+        metrics={"load": float(load), "heat": 0.5} if load else {},
+    )
 
 
 def guest_of(load):
@@ -86,25 +109,63 @@ def guest_of(load):
     return pack(events.Guest((), uses, {"os_distro": f"distro {load % 2}", "hw_disk_bus": "scsi"}))
 
 
-reports = st.builds(loaded, st.sampled_from(NAMES), st.integers(0, 4), st.sampled_from((0, 0, 1, 2)), st.booleans(),
-                    st.booleans(), st.integers(0, 4))
-claims = st.builds(lambda name, host, amount, grouped, load: claim(name, host, of(host, amount), rule=rule(
-    "group", "spread", host, uuid_of(name), 2) if grouped else None)._replace(guest=load and guest_of(load)),
-    st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]), st.sampled_from(NAMES), st.integers(1, 4), st.booleans(),
-    st.sampled_from((None, 1, 2)))
-aggregates = st.builds(lambda hosts, metadata: events.AggregateUpdated(uuid_of("rack"), "rack", tuple(hosts), metadata),
-                       st.lists(st.sampled_from(NAMES), max_size=9, unique=True), st.sampled_from(
-                           ({}, {"availability_zone": "east"}, {"ram_weight_multiplier": "-3"},
-                            {"cpu_weight_multiplier": "0"}, {"metrics_weight_multiplier": "0"},
-                            {"build_failure_weight_multiplier": "2"}, {"filter_tenant_id": "another"},
-                            {"instance_type": "another"}, {"max_instances_per_host": "1"},
-                            {"max_io_ops_per_host": "2"})))
-others = st.sampled_from([released("vm-1"), released("vm-2"), events.HostLost("h3", "silent"), events.HostSeen("h3"),
-                          events.HostRemoved("h5", "gone"), events.HostRemoved("h0", "gone"),
-                          events.AggregateDeleted(uuid_of("rack"))])
-steps = st.lists(st.one_of(st.tuples(st.just("said"), st.one_of(reports, reports, claims, aggregates, others)),
-                           st.tuples(st.just("held"), claims), st.tuples(st.just("let go"), st.just(None)),
-                           st.tuples(st.just("asked"), st.sampled_from(REQUESTS))), max_size=40)
+reports = st.builds(
+    loaded,
+    st.sampled_from(NAMES),
+    st.integers(0, 4),
+    st.sampled_from((0, 0, 1, 2)),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 4),
+)
+claims = st.builds(
+    lambda name, host, amount, grouped, load: claim(
+        name, host, of(host, amount), rule=rule("group", "spread", host, uuid_of(name), 2) if grouped else None
+    )._replace(guest=load and guest_of(load)),
+    st.sampled_from(["vm-1", "vm-2", "vm-3", "vm-4"]),
+    st.sampled_from(NAMES),
+    st.integers(1, 4),
+    st.booleans(),
+    st.sampled_from((None, 1, 2)),
+)
+aggregates = st.builds(
+    lambda hosts, metadata: events.AggregateUpdated(uuid_of("rack"), "rack", tuple(hosts), metadata),
+    st.lists(st.sampled_from(NAMES), max_size=9, unique=True),
+    st.sampled_from(
+        (
+            {},
+            {"availability_zone": "east"},
+            {"ram_weight_multiplier": "-3"},
+            {"cpu_weight_multiplier": "0"},
+            {"metrics_weight_multiplier": "0"},
+            {"build_failure_weight_multiplier": "2"},
+            {"filter_tenant_id": "another"},
+            {"instance_type": "another"},
+            {"max_instances_per_host": "1"},
+            {"max_io_ops_per_host": "2"},
+        )
+    ),
+)
+others = st.sampled_from(
+    [
+        released("vm-1"),
+        released("vm-2"),
+        events.HostLost("h3", "silent"),
+        events.HostSeen("h3"),
+        events.HostRemoved("h5", "gone"),
+        events.HostRemoved("h0", "gone"),
+        events.AggregateDeleted(uuid_of("rack")),
+    ]
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("said"), st.one_of(reports, reports, claims, aggregates, others)),
+        st.tuples(st.just("held"), claims),
+        st.tuples(st.just("let go"), st.just(None)),
+        st.tuples(st.just("asked"), st.sampled_from(REQUESTS)),
+    ),
+    max_size=40,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -122,8 +183,13 @@ def answer(asked, chain, cloud):
     filtered = chain.run(asked, scope)
     assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
     scores, parts = weigh(cloud.table, filtered.rows, asked, scope, policy, filtered.kept)
-    return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
-            [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
+    return (
+        filtered.rows.tolist(),
+        filtered.refusals,
+        filtered.total,
+        scores.tolist(),
+        [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts],
+    )
 
 
 def fresh(asked, cloud):
@@ -131,26 +197,34 @@ def fresh(asked, cloud):
     scope = cloud.scope(asked)
     filtered = FilterChain(cloud.table, cloud.policy).run(asked, scope)
     scores, parts = weigh(cloud.table, filtered.rows, asked, scope, cloud.policy)
-    return (filtered.rows.tolist(), filtered.refusals, filtered.total, scores.tolist(),
-            [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts])
+    return (
+        filtered.rows.tolist(),
+        filtered.refusals,
+        filtered.total,
+        scores.tolist(),
+        [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts],
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, one in filters.BUILT_IN.items()
-                                  if not one.costly and name not in LEFT_OUT])
+@pytest.mark.parametrize(
+    "name", [name for name, one in filters.BUILT_IN.items() if not one.costly and name not in LEFT_OUT]
+)
 def test_every_cheap_filter_is_in_these_chains(name):
     refused = refusals_of_plain_hosts(name)
     assert not refused, (
         f"{name} refuses hosts of these tests that have nothing special ({refused}), so that the tests of this file "
         "leave it out: have report() of tests/builders.py make hosts that it lets through, or add it to LEFT_OUT "
-        "with the reason")
+        "with the reason"
+    )
 
 
 @settings(max_examples=150, deadline=None)
 @given(steps)
 def test_what_is_kept_is_as_fresh(taken):
-    cloud = Asked(*(report(name, inventory=inventory(name, number % 4, 0, number % 3 == 0)) for number,
-                    name in enumerate(NAMES)),
-                  policy=POLICY)
+    cloud = Asked(
+        *(report(name, inventory=inventory(name, number % 4, 0, number % 3 == 0)) for number, name in enumerate(NAMES)),
+        policy=POLICY,
+    )
     held = []
     for asked in REQUESTS:
         answer(asked, cloud.chain, cloud)
@@ -171,27 +245,33 @@ def test_what_is_kept_is_as_fresh(taken):
 @pytest.mark.parametrize("touched", [1, 2, FEW, FEW + 1])
 def test_scores_are_renewed_however_many_were_touched(touched):
     names = [f"h{number}" for number in range(10 * FEW)]
-    cloud = Asked(*(report(name, inventory=inventory(name, number % 7, 0, False)) for number, name in enumerate(names)),
-                  policy=POLICY)
+    cloud = Asked(
+        *(report(name, inventory=inventory(name, number % 7, 0, False)) for number, name in enumerate(names)),
+        policy=POLICY,
+    )
     asked = REQUESTS[0]
     before = answer(asked, cloud.chain, cloud)
     for number in range(touched):
-        cloud.in_flight.add(claim(f"vm-{number}", names[number], of(names[number], 1),
-                                  of(names[number], 100, "MEMORY_MB")))
+        cloud.in_flight.add(
+            claim(f"vm-{number}", names[number], of(names[number], 1), of(names[number], 100, "MEMORY_MB"))
+        )
     after = answer(asked, cloud.chain, cloud)
     assert after == fresh(asked, cloud) and after != before
 
 
 def test_scores_are_renewed_when_the_greatest_value_moves():
     names = [f"h{number}" for number in range(20)]
-    cloud = Asked(*(report(name, inventory=inventory(name, number, 0, False)) for number, name in enumerate(names)),
-                  policy=POLICY)
+    cloud = Asked(
+        *(report(name, inventory=inventory(name, number, 0, False)) for number, name in enumerate(names)), policy=POLICY
+    )
     asked = REQUESTS[0]
     answers = [answer(asked, cloud.chain, cloud)]
-    for change in (lambda: cloud.in_flight.add(claim("vm-1", "h19", of("h19", 4), of("h19", 3000, "MEMORY_MB"))),
-                   lambda: cloud.in_flight.remove(claim("vm-1", "h19").claim_uuid),
-                   lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 40, 0, False))),
-                   lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 1, 0, False)))):
+    for change in (
+        lambda: cloud.in_flight.add(claim("vm-1", "h19", of("h19", 4), of("h19", 3000, "MEMORY_MB"))),
+        lambda: cloud.in_flight.remove(claim("vm-1", "h19").claim_uuid),
+        lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 40, 0, False))),
+        lambda: cloud.cell.say(report("h3", inventory=inventory("h3", 1, 0, False))),
+    ):
         change()
         answers.append(answer(asked, cloud.chain, cloud))
         assert answers[-1] == fresh(asked, cloud)
@@ -202,8 +282,9 @@ def test_scores_are_renewed_when_the_greatest_value_moves():
 def test_scores_are_renewed_when_the_last_host_leaves_a_bound(levels):
     """Hosts share what bounds the values, leave it one by one, come back, and are refused one by one."""
     names = [f"h{number}" for number in range(8)]
-    cloud = Asked(*(loaded(name, level, 0, False, False, level) for name, level in zip(names, levels, strict=True)),
-                  policy=POLICY)
+    cloud = Asked(
+        *(loaded(name, level, 0, False, False, level) for name, level in zip(names, levels, strict=True)), policy=POLICY
+    )
     refused = [request(ignore_hosts=tuple(names[:count])) for count in range(4)]
     moved = []
 
@@ -211,6 +292,7 @@ def test_scores_are_renewed_when_the_last_host_leaves_a_bound(levels):
         answers = [answer(asked, cloud.chain, cloud) for asked in refused]
         assert answers == [fresh(asked, cloud) for asked in refused]
         moved.append(answers[0][3][-1])
+
     look()
     for level in (2, levels[0]):
         for name in names[:3]:
@@ -221,8 +303,10 @@ def test_scores_are_renewed_when_the_last_host_leaves_a_bound(levels):
 
 
 def test_who_cannot_be_weighed_is_no_matter_once_refused():
-    cloud = Asked(*(loaded(name, 2, 0, False, False, load) for name, load in zip(NAMES[:4], (0, 1, 2, 3), strict=True)),
-                  policy=Policy(weighers=(("MetricsWeigher", 1.0),), metrics_weight_setting=(("load", 1.0),)))
+    cloud = Asked(
+        *(loaded(name, 2, 0, False, False, load) for name, load in zip(NAMES[:4], (0, 1, 2, 3), strict=True)),
+        policy=Policy(weighers=(("MetricsWeigher", 1.0),), metrics_weight_setting=(("load", 1.0),)),
+    )
     assert np.isnan(answer(request(), cloud.chain, cloud)[3]).any()
     asked = request(ignore_hosts=("h0",))
     assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
@@ -246,8 +330,10 @@ class Numbered:
 
 
 def test_a_floor_does_not_hide_who_cannot_be_weighed():
-    cloud = Asked(*(report(name, num_io_ops=1 + number, failed_builds=number == 3) for number, name in
-                    enumerate(NAMES)), policy=with_weighers(("Strict", 1.0)))
+    cloud = Asked(
+        *(report(name, num_io_ops=1 + number, failed_builds=number == 3) for number, name in enumerate(NAMES)),
+        policy=with_weighers(("Strict", 1.0)),
+    )
     assert np.isnan(answer(request(), cloud.chain, cloud)[3]).all()
     asked = request(ignore_hosts=("h3",))
     assert answer(asked, cloud.chain, cloud) == fresh(asked, cloud)
@@ -262,13 +348,21 @@ def test_a_weigher_of_deployers_that_weighs_nothing_is_shown_whether_hosts_are_r
 
 
 def with_weighers(*some):
-    return Policy(weighers=some, catalogue=Catalogue(filters.BUILT_IN, BUILT_IN | {
-        "Strict": Strict(), "Numbered": NovaStyleWeigher("Numbered", Numbered())}))
+    return Policy(
+        weighers=some,
+        catalogue=Catalogue(
+            filters.BUILT_IN, BUILT_IN | {"Strict": Strict(), "Numbered": NovaStyleWeigher("Numbered", Numbered())}
+        ),
+    )
 
 
 def test_requests_whose_properties_stand_in_another_order_are_weighed_alike():
-    cloud = Asked(*map(report, NAMES), policy=Policy(weighers=(("ImagePropertiesWeigher", 1.0),),
-                  image_props_weight_setting=(("a", 0.1), ("b", 0.2), ("c", 0.3))))
+    cloud = Asked(
+        *map(report, NAMES),
+        policy=Policy(
+            weighers=(("ImagePropertiesWeigher", 1.0),), image_props_weight_setting=(("a", 0.1), ("b", 0.2), ("c", 0.3))
+        ),
+    )
     image = {"a": "1", "b": "1", "c": "1"}
     cloud.cell.say(report("h1", consumer("vm")._replace(guest=pack(events.Guest((), (), image)))))
     first, second = (request(image_properties=dict(some)) for some in (image.items(), reversed(image.items())))
@@ -307,18 +401,29 @@ class BusyToo(filters.BUILT_IN["ComputeCapabilitiesFilter"].__class__):
 
 @pytest.mark.parametrize("one", [Busy(), BusyToo()], ids=lambda one: one.name)
 def test_who_refuses_otherwise_is_told_nothing_of_the_class_it_is_made_of(one):
-    cloud = Asked(*map(report, NAMES), policy=Policy(enabled_filters=(one.name,), weighers=(), catalogue=Catalogue(
-        filters.BUILT_IN | {one.name: one}, BUILT_IN)))
+    cloud = Asked(
+        *map(report, NAMES),
+        policy=Policy(
+            enabled_filters=(one.name,), weighers=(), catalogue=Catalogue(filters.BUILT_IN | {one.name: one}, BUILT_IN)
+        ),
+    )
     answer(request(), cloud.chain, cloud)
     cloud.cell.say(claim("vm", "h3"))
     kept = answer(request(), cloud.chain, cloud)
     assert kept == fresh(request(), cloud) and kept[1] == [(one.name, "busy", 1)]
 
 
-@pytest.mark.parametrize(("query", "met"), [
-    ('["in", NaN, NaN]', True), ('["=", "$metrics.m", 9007199254740993]', False),
-    ('["<", "$cpu_allocation_ratio", 1%s]' % ("0" * 320), True), ('["<", ["=", 1, 1], 100000000000000000000]', True),
-    ('["<", "$cpu_allocation_ratio", Infinity]', True), ('["<", "$num_instances", -Infinity]', False)])
+@pytest.mark.parametrize(
+    ("query", "met"),
+    [
+        ('["in", NaN, NaN]', True),
+        ('["=", "$metrics.m", 9007199254740993]', False),
+        ('["<", "$cpu_allocation_ratio", 1%s]' % ("0" * 320), True),
+        ('["<", ["=", 1, 1], 100000000000000000000]', True),
+        ('["<", "$cpu_allocation_ratio", Infinity]', True),
+        ('["<", "$num_instances", -Infinity]', False),
+    ],
+)
 def test_numbers_that_are_none_of_numpy_are_compared_as_those_of_python(query, met):
     cloud, one = Asked(*(report(name, metrics={"m": 2.0**53}) for name in NAMES)), filters.BUILT_IN["JsonFilter"]
     asked, rows = request(scheduler_hints={"query": (query,)}), cloud.table.roots()
@@ -337,8 +442,11 @@ def test_members_on_hosts_that_are_refused_weigh_nothing(policy, ignored):
     asked = request(server_group=server_group(policy), ignore_hosts=(ignored,))
     filtered = cloud.run(asked)
     _, parts = weigh(cloud.table, filtered.rows, asked, cloud.scope(asked), cloud.policy)
-    found = [dict(zip(cloud.names(filtered.rows), part.raw.tolist(), strict=True))
-             for part in parts if part.name.startswith("ServerGroup")]
+    found = [
+        dict(zip(cloud.names(filtered.rows), part.raw.tolist(), strict=True))
+        for part in parts
+        if part.name.startswith("ServerGroup")
+    ]
     sign = 1.0 if policy == "soft-affinity" else -1.0
     wanted = {name: sign * (name != "h1") for name in NAMES[:3] if name != ignored}
     assert found == ([wanted] if ignored != "h1" else []), "both have a member where h1 is left out"
@@ -388,13 +496,19 @@ def test_a_claim_is_asked_of_the_filters_that_follow_use():
     cloud = Asked(*(report(name) for name in NAMES))
     chain, seen = FilterChain(cloud.table, Policy()), []
     real = chain._codes
-    chain._codes = lambda given, rows, *rest: seen.append(
-        ({one.name for one in given}, rows.tolist())) or real(given, rows, *rest)
+    chain._codes = lambda given, rows, *rest: (
+        seen.append(({one.name for one in given}, rows.tolist())) or real(given, rows, *rest)
+    )
     follow = {one.name for one in Policy().filters if one.static and one.follows(request())}
     every = {one.name for one in Policy().filters if one.static}
-    for what, wanted in ((None, (every, list(range(HOSTS)))), (claim("vm-1", "h1", of("h1", 1)), (follow, [1])),
-                         (report("h2", disabled=True), (every, [2])), (claim("vm-2", "h2", of("h2", 1)), None),
-                         (released("vm-1"), (follow, [1])), (events.HostLost("h3", "silent"), (every, [3]))):
+    for what, wanted in (
+        (None, (every, list(range(HOSTS)))),
+        (claim("vm-1", "h1", of("h1", 1)), (follow, [1])),
+        (report("h2", disabled=True), (every, [2])),
+        (claim("vm-2", "h2", of("h2", 1)), None),
+        (released("vm-1"), (follow, [1])),
+        (events.HostLost("h3", "silent"), (every, [3])),
+    ):
         if what is not None:
             cloud.cell.say(what)
         seen.clear()
@@ -422,25 +536,52 @@ class Watched(HostTable):
 read = set()
 #: Something to look into for every filter and weigher.
 ASKED = request(
-    group(VCPU=1, MEMORY_MB=1), vcpus=1, memory_mb=1, root_gb=1, availability_zone="east", target_cell="cell1",
+    group(VCPU=1, MEMORY_MB=1),
+    vcpus=1,
+    memory_mb=1,
+    root_gb=1,
+    availability_zone="east",
+    target_cell="cell1",
     image_id="image",
-    preferred_cell="cell1", image_properties={"hw_architecture": "x86_64", "os_distro": "x"},
+    preferred_cell="cell1",
+    image_properties={"hw_architecture": "x86_64", "os_distro": "x"},
     extra_specs={"free_ram_mb": ">= 1"},
-    scheduler_hints={"query": (QUERY,), "build_near_host_ip": ("10.0.0.1",), "cidr": ("/24",)})
+    scheduler_hints={"query": (QUERY,), "build_near_host_ip": ("10.0.0.1",), "cidr": ("/24",)},
+)
 THREADS = {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "require"}
 
 
-@pytest.mark.parametrize("one", [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values(), *BUILT_IN.values())
-                                 if one.static],
-                         ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one",
+    [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values(), *BUILT_IN.values()) if one.static],
+    ids=lambda one: one.name,
+)
 def test_only_those_that_follow_use_look_at_it(one):
-    metadata = {"availability_zone": "east", "filter_tenant_id": "x", "instance_type": "x", "os_distro": "y",
-                "free_ram_mb": "1", "max_io_ops_per_host": "1", "max_instances_per_host": "1"}
+    metadata = {
+        "availability_zone": "east",
+        "filter_tenant_id": "x",
+        "instance_type": "x",
+        "os_distro": "y",
+        "free_ram_mb": "1",
+        "max_io_ops_per_host": "1",
+        "max_instances_per_host": "1",
+    }
     pools = (events.PCIPool("8086", "1", None, {}, 7),)
-    cloud = Asked(*(report(name, inventory=tree(name, inventories=(
-        inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 9), inventory_of("DISK_GB", 9)), pci_pools=pools))
-        for name in NAMES),
-        events.AggregateUpdated(uuid_of("rack"), "rack", tuple(NAMES[:5]), metadata), policy=POLICY)
+    cloud = Asked(
+        *(
+            report(
+                name,
+                inventory=tree(
+                    name,
+                    inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 9), inventory_of("DISK_GB", 9)),
+                    pci_pools=pools,
+                ),
+            )
+            for name in NAMES
+        ),
+        events.AggregateUpdated(uuid_of("rack"), "rack", tuple(NAMES[:5]), metadata),
+        policy=POLICY,
+    )
     table, rows = cloud.table, cloud.table.roots()
     table.__class__ = Watched
     read.clear()
@@ -455,10 +596,12 @@ def test_only_those_that_follow_use_look_at_it(one):
     follows = one.follows(asked) if isinstance(one, filters.Filter) else one.follows_use
     assert not read or follows, (
         f"{one.name} looks at {', '.join(sorted(read))} of a host, which is its use, and says that it does not: set "
-        "follows_use = True in its class, or fix its follows()")
+        "follows_use = True in its class, or fix its follows()"
+    )
     assert read or not follows, (
         f"{one.name} says that it looks at the use of hosts, and looked at nothing of it: set follows_use = False in "
-        "its class; or have ASKED and the aggregates of this test ask for what it looks at")
+        "its class; or have ASKED and the aggregates of this test ask for what it looks at"
+    )
 
 
 def watched(cloud):
@@ -468,15 +611,25 @@ def watched(cloud):
     return cloud.table.roots()
 
 
-@pytest.mark.parametrize(("one", "asked", "follows"), [
-    ("JsonFilter", request(), False),
-    ("JsonFilter", request(scheduler_hints={"query": ('["=", "$hypervisor_type", "QEMU"]',)}), False),
-    ("JsonFilter", request(scheduler_hints={"query": (
-        '["not", ["or", ["=", "$host", "a"], ["<", "$vcpus_used", 1]]]',)}), True),
-    ("ComputeCapabilitiesFilter", request(), False),
-    ("ComputeCapabilitiesFilter", request(extra_specs={"capabilities:hypervisor_version": ">= 1", "ssd": "x"}), False),
-    ("ComputeCapabilitiesFilter", request(extra_specs={"ssd": "x", "capabilities:num_instances": ">= 0"}), True),
-])
+@pytest.mark.parametrize(
+    ("one", "asked", "follows"),
+    [
+        ("JsonFilter", request(), False),
+        ("JsonFilter", request(scheduler_hints={"query": ('["=", "$hypervisor_type", "QEMU"]',)}), False),
+        (
+            "JsonFilter",
+            request(scheduler_hints={"query": ('["not", ["or", ["=", "$host", "a"], ["<", "$vcpus_used", 1]]]',)}),
+            True,
+        ),
+        ("ComputeCapabilitiesFilter", request(), False),
+        (
+            "ComputeCapabilitiesFilter",
+            request(extra_specs={"capabilities:hypervisor_version": ">= 1", "ssd": "x"}),
+            False,
+        ),
+        ("ComputeCapabilitiesFilter", request(extra_specs={"ssd": "x", "capabilities:num_instances": ">= 0"}), True),
+    ],
+)
 def test_some_follow_use_for_some_requests(one, asked, follows):
     cloud = Asked(report("a"))
     rows = watched(cloud)
@@ -493,12 +646,19 @@ def test_what_is_not_of_use_is_read_from_elsewhere(name):
 
 
 OTHERS = [
-    request(group(VCPU=1, forbidden=["CUSTOM_T"])), request(group(VCPU=1, any_traits=[["CUSTOM_T", "CUSTOM_U"]])),
-    request(group(VCPU=1, not_member_of=["rack"])), request(group(VCPU=1, in_tree="h4")),
-    request(group("1", VCPU=1, MEMORY_MB=600, required=["CUSTOM_T"])), request(root_required=("CUSTOM_T",)),
-    request(root_forbidden=("CUSTOM_T",)), request(group(VCPU=5), fallback_groups=(group(VCPU=3),)),
-    request(group(required=["CUSTOM_T"])), request(vcpus=7, memory_mb=0, root_gb=0), request(memory_mb=650),
-    request(vcpus=1, swap_mb=12 * 1024), request(group("1", required=["CUSTOM_T", "CUSTOM_U"])),
+    request(group(VCPU=1, forbidden=["CUSTOM_T"])),
+    request(group(VCPU=1, any_traits=[["CUSTOM_T", "CUSTOM_U"]])),
+    request(group(VCPU=1, not_member_of=["rack"])),
+    request(group(VCPU=1, in_tree="h4")),
+    request(group("1", VCPU=1, MEMORY_MB=600, required=["CUSTOM_T"])),
+    request(root_required=("CUSTOM_T",)),
+    request(root_forbidden=("CUSTOM_T",)),
+    request(group(VCPU=5), fallback_groups=(group(VCPU=3),)),
+    request(group(required=["CUSTOM_T"])),
+    request(vcpus=7, memory_mb=0, root_gb=0),
+    request(memory_mb=650),
+    request(vcpus=1, swap_mb=12 * 1024),
+    request(group("1", required=["CUSTOM_T", "CUSTOM_U"])),
     request(group("1", VCPU=1, required=["CUSTOM_T", "CUSTOM_U"])),
     request(group("1", any_traits=[["CUSTOM_T"], ["CUSTOM_U"]], not_member_of=["rack"])),
 ]
@@ -508,32 +668,67 @@ ONE_BY_ONE = [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values()) if on
 
 
 def test_those_that_claims_are_asked_of_most_are_asked_one_by_one():
-    known = {"ResourceFilter", "JsonFilter", "RamFilter", "CoreFilter", "DiskFilter", "IoOpsFilter",
-             "NumInstancesFilter", "AggregateIoOpsFilter", "AggregateNumInstancesFilter"}
+    known = {
+        "ResourceFilter",
+        "JsonFilter",
+        "RamFilter",
+        "CoreFilter",
+        "DiskFilter",
+        "IoOpsFilter",
+        "NumInstancesFilter",
+        "AggregateIoOpsFilter",
+        "AggregateNumInstancesFilter",
+    }
     changed = {one.name for one in ONE_BY_ONE} ^ known
-    assert not changed, (f"{', '.join(sorted(changed))} has a refusal_of() of its own now, or has none any more: change "
-                         "`known` in this test, if that is on purpose")
+    assert not changed, (
+        f"{', '.join(sorted(changed))} has a refusal_of() of its own now, or has none any more: change "
+        "`known` in this test, if that is on purpose"
+    )
 
 
 @pytest.mark.parametrize("one", ONE_BY_ONE, ids=lambda one: one.name)
 def test_a_host_is_told_alone_what_it_is_told_among_others(one):
-    cloud = Asked(*(loaded(name, number % 5, number % 3, number % 2, False, number % 4) for number, name in
-                    enumerate(NAMES)),
-                  events.AggregateUpdated(uuid_of("rack"), "rack", tuple(NAMES[::2]), {"max_instances_per_host": "1",
-                                                                                    "max_io_ops_per_host": "2"}))
-    cloud.cell.say(report("h7", inventory=tree("h7", inventories=(
-        inventory_of("VCPU", 8, 3), inventory_of("MEMORY_MB", 700, 99, ratio=1.5), inventory_of("DISK_GB", 9, 3)))))
-    cloud.cell.say(report("h8", inventory=tree("h8", *(provider(f"h8/{number}", inventory_of("VCPU", 4), parent=0,
-                                                            traits=(trait,)) for number, trait in
-                                                   enumerate(("CUSTOM_T", "CUSTOM_U"))))))
+    cloud = Asked(
+        *(loaded(name, number % 5, number % 3, number % 2, False, number % 4) for number, name in enumerate(NAMES)),
+        events.AggregateUpdated(
+            uuid_of("rack"), "rack", tuple(NAMES[::2]), {"max_instances_per_host": "1", "max_io_ops_per_host": "2"}
+        ),
+    )
+    cloud.cell.say(
+        report(
+            "h7",
+            inventory=tree(
+                "h7",
+                inventories=(
+                    inventory_of("VCPU", 8, 3),
+                    inventory_of("MEMORY_MB", 700, 99, ratio=1.5),
+                    inventory_of("DISK_GB", 9, 3),
+                ),
+            ),
+        )
+    )
+    cloud.cell.say(
+        report(
+            "h8",
+            inventory=tree(
+                "h8",
+                *(
+                    provider(f"h8/{number}", inventory_of("VCPU", 4), parent=0, traits=(trait,))
+                    for number, trait in enumerate(("CUSTOM_T", "CUSTOM_U"))
+                ),
+            ),
+        )
+    )
     cloud.in_flight.add(claim("vm-1", "h5", of("h5", 3)))
     policy, table, told = Policy(max_io_ops_per_host=3, max_instances_per_host=2), cloud.table, set()
     for asked in REQUESTS + OTHERS:
         rows = table.roots()
         wanted = [None] * len(rows)
         for refusal in one.refusals(HostView(table, rows), asked, policy, None):
-            wanted = [was or (refusal.reason if refused else None)
-                      for was, refused in zip(wanted, refusal.hosts.tolist(), strict=True)]
+            wanted = [
+                was or (refusal.reason if refused else None)
+                for was, refused in zip(wanted, refusal.hosts.tolist(), strict=True)
+            ]
         assert [one.refusal_of(table, row, asked, policy) for row in rows.tolist()] == wanted
         told.update(wanted)
     assert None in told and len(told) >= (8 if one.name == "ResourceFilter" else 2)
@@ -551,25 +746,58 @@ def test_no_more_shapes_are_kept_than_allowed(monkeypatch):
 def test_the_shape_is_all_that_static_filters_see():
     """Requests share what is kept where the filters of the chain see no difference between them."""
     default, rebuilt = Policy(), request(check_only=True)
-    changed = {"groups": (group(VCPU=2),), "group_policy": "none", "root_required": ("X",),
-               "root_forbidden": ("X",), "availability_zone": "x", "target_cell": "x", "extra_specs": {"x": "1"},
-               "image_properties": {"hw_architecture": "x"}, "check_only": True, "force_hosts": ("x",),
-               "force_nodes": ("x",), "fallback_groups": (group(VCPU=2),)}
-    others = {"request_id": "x", "same_subtree": (("1",),), "project_id": "x", "flavor_name": "x",
-              "ignore_hosts": ("x",), "target_host": "x",
-              "target_node": "x", "server_group": server_group("affinity"), "image_properties": {"os_distro": "x"},
-              "user_id": "x", "flavor_id": "x", "vcpus": 1, "memory_mb": 1, "root_gb": 1, "ephemeral_gb": 1,
-              "swap_mb": 1, "is_bfv": True, "image_id": "x", "has_image": False, "scheduler_hints": {"x": ("y",)},
-              "numa": None, "pci": (), "preferred_cell": "x", "disk_format": "raw", "segments": (("x",),)}
+    changed = {
+        "groups": (group(VCPU=2),),
+        "group_policy": "none",
+        "root_required": ("X",),
+        "root_forbidden": ("X",),
+        "availability_zone": "x",
+        "target_cell": "x",
+        "extra_specs": {"x": "1"},
+        "image_properties": {"hw_architecture": "x"},
+        "check_only": True,
+        "force_hosts": ("x",),
+        "force_nodes": ("x",),
+        "fallback_groups": (group(VCPU=2),),
+    }
+    others = {
+        "request_id": "x",
+        "same_subtree": (("1",),),
+        "project_id": "x",
+        "flavor_name": "x",
+        "ignore_hosts": ("x",),
+        "target_host": "x",
+        "target_node": "x",
+        "server_group": server_group("affinity"),
+        "image_properties": {"os_distro": "x"},
+        "user_id": "x",
+        "flavor_id": "x",
+        "vcpus": 1,
+        "memory_mb": 1,
+        "root_gb": 1,
+        "ephemeral_gb": 1,
+        "swap_mb": 1,
+        "is_bfv": True,
+        "image_id": "x",
+        "has_image": False,
+        "scheduler_hints": {"x": ("y",)},
+        "numa": None,
+        "pci": (),
+        "preferred_cell": "x",
+        "disk_format": "raw",
+        "segments": (("x",),),
+    }
     missing = set(request()._fields) - set(others) - set(changed)
     assert not missing, (
         f"SchedulingRequest has the new fields {', '.join(sorted(missing))}: add each to `changed` in this test if a "
-        "static filter of the default chain sees it, else to `others`, with another value than request() has")
+        "static filter of the default chain sees it, else to `others`, with another value than request() has"
+    )
     gone = {*others, *changed} - set(request()._fields)
     assert not gone, f"SchedulingRequest has no fields {', '.join(sorted(gone))} any more: remove them from this test"
 
     def shape(one):
         return shape_of(one, seers_of(filters_for(default, one)))
+
     for name, value in others.items():
         assert shape(request(**{name: value})) == shape(request()), name
     for name, value in changed.items():
@@ -580,7 +808,7 @@ def test_the_shape_is_all_that_static_filters_see():
 @pytest.mark.parametrize("said", [[], [report("a")]])
 def test_few_hosts(said):
     cloud = Asked(*said)
-    assert cloud.survivors(request()) == ["a"][:len(said)]
+    assert cloud.survivors(request()) == ["a"][: len(said)]
     filtered = cloud.run(request(group(VCPU=99)))
     assert len(filtered.rows) == 0 and filtered.total == len(said)
     assert np.array_equal(filtered.kept.renewed(cloud.scope(request()))[0], np.zeros(0))

@@ -22,9 +22,14 @@ def hosts_of(decision):
 
 
 SUMMARIES = [
-    (0, 1710, [("F", "disabled", 110), ("R", "VCPU", 1200), ("S", "anti-affinity", 400)],
-     "0/1710 hosts: 1200 VCPU, 400 anti-affinity, 110 disabled"),
-    (5, 5, [], "5/5 hosts"), (0, 0, [], "0/0 hosts"),
+    (
+        0,
+        1710,
+        [("F", "disabled", 110), ("R", "VCPU", 1200), ("S", "anti-affinity", 400)],
+        "0/1710 hosts: 1200 VCPU, 400 anti-affinity, 110 disabled",
+    ),
+    (5, 5, [], "5/5 hosts"),
+    (0, 0, [], "0/0 hosts"),
     (0, 4, [("F", "b", 1), ("F", "a", 1), ("G", "b", 1), ("G", "c", 1)], "0/4 hosts: 2 b, 1 a, 1 c"),
 ]
 
@@ -40,8 +45,12 @@ def test_the_best_host_wins_and_the_next_are_alternates():
     assert hosts_of(decision) == ["b", "d", "c"]
     assert (decision.survivors, decision.hosts_total, decision.equals) == (4, 5, 1)
     assert decision.refusals == [("ResourceFilter", "VCPU", 1)] and decision.summary == "4/5 hosts: 1 VCPU"
-    assert [(score.host, score.score) for score in decision.scores] == [("b", 1.0), ("d", 8 / 9), ("c", 7 / 9),
-                                                                        ("a", 4 / 9)]
+    assert [(score.host, score.score) for score in decision.scores] == [
+        ("b", 1.0),
+        ("d", 8 / 9),
+        ("c", 7 / 9),
+        ("a", 4 / 9),
+    ]
     assert decision.scores[1].weighers == (events.WeigherScore("CPUWeigher", 8.0, 8 / 9),)
     assert decision.candidates[0].assignment.allocations == (of("b", 2),)
 
@@ -75,8 +84,17 @@ def test_no_host():
 
 def test_hosts_that_groups_do_not_fit_together_are_passed_over_and_counted():
     def numa(name, *vcpus):
-        return report(name, inventory=tree(name, *(provider(f"{name}/{number}", inventory_of("VCPU", amount), parent=0)
-                                                   for number, amount in enumerate(vcpus)), inventories=()))
+        return report(
+            name,
+            inventory=tree(
+                name,
+                *(
+                    provider(f"{name}/{number}", inventory_of("VCPU", amount), parent=0)
+                    for number, amount in enumerate(vcpus)
+                ),
+                inventories=(),
+            ),
+        )
 
     asked = request(group("1", VCPU=5), group("2", VCPU=4), group_policy="isolate")
     cloud = Asked(numa("a", 9, 3), numa("b", 5, 4), numa("c", 4, 8), numa("d", 12, 1))
@@ -89,6 +107,7 @@ def test_hosts_that_groups_do_not_fit_together_are_passed_over_and_counted():
 
 
 # --- draws -------------------------------------------------------------------------------------------------------
+
 
 def test_equal_hosts_are_drawn_evenly_and_by_the_seed_alone():
     cloud = Asked(*(host(f"h{number}") for number in range(10)), host("small", 4))
@@ -106,15 +125,24 @@ def test_the_draw_does_not_depend_on_the_order_in_which_hosts_became_known():
     other.cell.say(events.HostRemoved("h7", "gone"))
     other.cell.say(host("h7"))
     for seed in range(50):
-        assert hosts_of(one.decide(request(), seed=seed, alternates=4)) == hosts_of(other.decide(request(), seed=seed,
-                                                                                                 alternates=4))
+        assert hosts_of(one.decide(request(), seed=seed, alternates=4)) == hosts_of(
+            other.decide(request(), seed=seed, alternates=4)
+        )
 
 
-@pytest.mark.parametrize("scores", [
-    [1.0], [1.0, 1.0], [3.0, 1.0, 2.0, 3.0, 2.0], list(range(50)), [number % 7 for number in range(300)],
-    [number // 40 for number in range(400)], [-5.0] * 20 + [0.0],
-    [number % 3 for number in range(100)] + list(range(3, 30)),
-])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [1.0],
+        [1.0, 1.0],
+        [3.0, 1.0, 2.0, 3.0, 2.0],
+        list(range(50)),
+        [number % 7 for number in range(300)],
+        [number // 40 for number in range(400)],
+        [-5.0] * 20 + [0.0],
+        [number % 3 for number in range(100)] + list(range(3, 30)),
+    ],
+)
 def test_ranked_is_a_sort_by_score(scores):
     scores = np.array(scores, float)
     before = scores.copy()
@@ -158,11 +186,14 @@ def test_the_host_is_one_of_the_best_few(size):
     for decision in decisions:
         best = [name for name in ("h0", "h1", "h2", "h3") if name != decision.candidates[0].host]
         assert hosts_of(decision)[1:] == best[:2]
-        assert decision.scores[0].host == decision.candidates[0].host and len({score.host
-                                                                               for score in decision.scores}) == 4
+        assert (
+            decision.scores[0].host == decision.candidates[0].host
+            and len({score.host for score in decision.scores}) == 4
+        )
 
 
 # --- groups, rebuilds --------------------------------------------------------------------------------------------
+
 
 def test_the_rule_of_a_claim():
     cloud = Asked(host("a"), events.AggregateUpdated(uuid_of("rack-1"), "rack-1", ("a",), {"domain": "rack"}))
@@ -177,7 +208,7 @@ def test_the_rule_of_a_claim():
     ]
     for asked_group, wanted in rows:
         asked = request(server_group=asked_group)
-        candidate, = cloud.decide(asked).candidates
+        (candidate,) = cloud.decide(asked).candidates
         rule = rule_of(cloud.table, candidate, asked, uuid_of("vm-new"))
         assert rule == (wanted and events.GroupRule(uuid_of("group"), *wanted))
 
@@ -189,15 +220,20 @@ def test_decisions_of_a_group_see_those_in_flight():
         decision = cloud.decide(asked, instance=f"vm-{number}", seed=number)
         if decision.candidates:
             chosen.append(decision.candidates[0].host)
-            cloud.in_flight.add(claim(f"vm-{number}", chosen[-1], rule=rule_of(
-                cloud.table, decision.candidates[0], asked, uuid_of(f"vm-{number}"))))
+            cloud.in_flight.add(
+                claim(
+                    f"vm-{number}",
+                    chosen[-1],
+                    rule=rule_of(cloud.table, decision.candidates[0], asked, uuid_of(f"vm-{number}")),
+                )
+            )
     assert sorted(chosen) == ["h0", "h1", "h2"] and decision.summary == "0/3 hosts: 3 anti-affinity"
 
 
 def test_a_rebuild_takes_nothing_and_stays_on_a_full_and_disabled_host():
     cloud = Asked(host("a", 2, disabled=True), claim("vm", "a", of("a", 2), forced=True))
     asked = request(group(VCPU=2), check_only=True, force_hosts=("a",), root_required=("CUSTOM_NO",))
-    candidate, = cloud.decide(asked).candidates
+    (candidate,) = cloud.decide(asked).candidates
     assert (candidate.host, candidate.assignment.allocations) == ("a", ())
     refused = cloud.decide(asked._replace(image_properties={"hw_architecture": "aarch64"}))
     assert refused.summary == "0/1 hosts: 1 image properties"

@@ -11,22 +11,32 @@ from rpc_api import errors
 from tests.builders import claim, consumer, inventory_of, of, report, tree
 from tests.nova_sched.selection.asks import Asked, group, request
 
-HOSTS = [report(f"h{number}", *[consumer(f"vm-{number}-{one}", of(f"h{number}", 1)) for one in range(number)],
-                inventory=tree(f"h{number}",
-                               inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024 * (number + 1)))),
-                disabled=number == 3)
-         for number in range(5)]
+HOSTS = [
+    report(
+        f"h{number}",
+        *[consumer(f"vm-{number}-{one}", of(f"h{number}", 1)) for one in range(number)],
+        inventory=tree(
+            f"h{number}", inventories=(inventory_of("VCPU", 8), inventory_of("MEMORY_MB", 1024 * (number + 1)))
+        ),
+        disabled=number == 3,
+    )
+    for number in range(5)
+]
 
 
 def policy_of(filters=(), weighers=(), enabled=None, **options):
     """A policy that has classes in nova's manner beside the built-in ones."""
-    made = {type(one).__name__: one if isinstance(one, Filter) else NovaStyleFilter(type(one).__name__, one)
-            for one in filters}
+    made = {
+        type(one).__name__: one if isinstance(one, Filter) else NovaStyleFilter(type(one).__name__, one)
+        for one in filters
+    }
     weighing = {type(one).__name__: NovaStyleWeigher(type(one).__name__, one) for one in weighers}
     return Policy(
         catalogue=Catalogue(BUILT_IN.filters | made, BUILT_IN.weighers | weighing),
         enabled_filters=tuple(enabled if enabled is not None else ("ComputeFilter", *made)),
-        weighers=tuple((name, 1.0) for name in weighing), **options)
+        weighers=tuple((name, 1.0) for name in weighing),
+        **options,
+    )
 
 
 def cloud_of(*filters, weighers=(), enabled=None, said=HOSTS, **options):
@@ -98,24 +108,33 @@ class Columns(Filter):
 
 def test_both_kinds_are_mixed():
     cloud = cloud_of(Columns(), Even(), enabled=("Even", "Columns", "ComputeFilter"))
-    assert cloud.run(request()).refusals == [("ComputeStatusFilter", "disabled", 1), ("Columns", "crowded", 2),
-                                             ("Even", "Even", 1)]
+    assert cloud.run(request()).refusals == [
+        ("ComputeStatusFilter", "disabled", 1),
+        ("Columns", "crowded", 2),
+        ("Even", "Even", 1),
+    ]
 
 
 class OnRebuild(Few):
     RUN_ON_REBUILD = True
 
 
-@pytest.mark.parametrize("facts, asked", [
-    ({}, {"Few", "OnRebuild"}), ({"check_only": True}, {"OnRebuild"}), ({"force_hosts": ("h0",)}, set())])
+@pytest.mark.parametrize(
+    "facts, asked",
+    [({}, {"Few", "OnRebuild"}), ({"check_only": True}, {"OnRebuild"}), ({"force_hosts": ("h0",)}, set())],
+)
 def test_rebuilds_and_forced_hosts(facts, asked):
     cloud = cloud_of(Few(), OnRebuild())
     cloud.run(request(**facts))
-    assert {name for name, one in cloud.policy.catalogue.filters.items()
-            if getattr(getattr(one, "_theirs", None), "asked", 0)} == asked
+    assert {
+        name
+        for name, one in cloud.policy.catalogue.filters.items()
+        if getattr(getattr(one, "_theirs", None), "asked", 0)
+    } == asked
 
 
 # --- weighers ----------------------------------------------------------------------------------------------------
+
 
 class Free:
     """More memory is better; double where the host says so."""
@@ -159,20 +178,27 @@ def test_scores(weigher, scores):
     cloud = cloud_of(weighers=(weigher,))
     decision = cloud.decide(request(vcpus=1), alternates=9)
     assert {one.host: one.score for one in decision.scores} == pytest.approx(
-        dict(sorted(zip(("h0", "h1", "h2", "h4"), scores, strict=True), key=lambda item: -item[1])))
+        dict(sorted(zip(("h0", "h1", "h2", "h4"), scores, strict=True), key=lambda item: -item[1]))
+    )
 
 
 def test_weighers_add_up_and_decide():
     policy = policy_of(weighers=(Free(), Position()))
-    cloud = Asked(*HOSTS, policy=Policy(
-        catalogue=policy.catalogue, weighers=(("RAMWeigher", 1.0), ("Position", 4.0), ("Free", 1.0))))
+    cloud = Asked(
+        *HOSTS,
+        policy=Policy(catalogue=policy.catalogue, weighers=(("RAMWeigher", 1.0), ("Position", 4.0), ("Free", 1.0))),
+    )
     decision = cloud.decide(request())
     assert decision.candidates[0].host == "h0" and [one.weigher for one in decision.scores[0].weighers] == [
-        "RAMWeigher", "Position", "Free"]
+        "RAMWeigher",
+        "Position",
+        "Free",
+    ]
     assert decision.scores[0].score == pytest.approx(4.2)
 
 
 # --- failures ----------------------------------------------------------------------------------------------------
+
 
 class Broken:
     def __init__(self, fault):
@@ -214,16 +240,25 @@ class NoText:
 
 
 FAULTS = [
-    ({"filters": [Broken(ValueError("no\nsuch thing"))]}, "the filter Broken fell over request req-1 (ValueError: no "
-     "such thing); mend its package, or take it out of the configuration"),
+    (
+        {"filters": [Broken(ValueError("no\nsuch thing"))]},
+        "the filter Broken fell over request req-1 (ValueError: no "
+        "such thing); mend its package, or take it out of the configuration",
+    ),
     ({"filters": [Broken(SystemExit())]}, "the filter Broken fell over request req-1 (SystemExit); "),
-    ({"filters": [Writes()]}, "the filter Writes fell over request req-1 (TypeError: what belongs to a host or a "
-     "request is read-only"),
-    ({"filters": [Strangers()]},
-     "the filter Strangers fell over request req-1 (ValueError: filter_all gave what was not among"),
+    (
+        {"filters": [Writes()]},
+        "the filter Writes fell over request req-1 (TypeError: what belongs to a host or a request is read-only",
+    ),
+    (
+        {"filters": [Strangers()]},
+        "the filter Strangers fell over request req-1 (ValueError: filter_all gave what was not among",
+    ),
     ({"weighers": [Broken(KeyError("x"))]}, "the weigher Broken fell over request req-1 (KeyError: 'x')"),
-    ({"weighers": [TooFew()]},
-     "the weigher TooFew fell over request req-1 (ValueError: it gave 1 numbers for 4 hosts)"),
+    (
+        {"weighers": [TooFew()]},
+        "the weigher TooFew fell over request req-1 (ValueError: it gave 1 numbers for 4 hosts)",
+    ),
     ({"weighers": [NoNumber()]}, "the weigher NoNumber fell over request req-1 (ValueError: it gave nan for a host)"),
     ({"weighers": [NoText()]}, "the weigher NoText fell over request req-1 (ValueError: could not convert string"),
 ]
@@ -243,6 +278,7 @@ def test_an_interrupt_is_nobodys_fault():
 
 
 # --- policies ----------------------------------------------------------------------------------------------------
+
 
 def test_a_policy_is_recorded_by_names_and_read_by_those_who_know_them():
     policy = policy_of([Few()], [Free()])

@@ -8,14 +8,21 @@ from rpc_api import events
 from tests.builders import Cell, claim, inventory_of, of, provider, report, tree, uuid_of
 from tests.nova_sched.selection.asks import group, request
 
-AGGREGATES = [events.AggregateUpdated(uuid_of(name), name, hosts, {}) for name,
-              hosts in (("left", ()), ("of-host", ("h",)))]
+AGGREGATES = [
+    events.AggregateUpdated(uuid_of(name), name, hosts, {}) for name, hosts in (("left", ()), ("of-host", ("h",)))
+]
 
 
 def host(*children, inventories=(), traits=()):
     """A host ``h`` with children (name, parent's place in the list, inventories, traits, aggregates)."""
-    said = tree("h", *(provider(name, *has, parent=parent, traits=marks, aggregates=aggregates)
-                       for name, parent, has, marks, aggregates in children), inventories=inventories)
+    said = tree(
+        "h",
+        *(
+            provider(name, *has, parent=parent, traits=marks, aggregates=aggregates)
+            for name, parent, has, marks, aggregates in children
+        ),
+        inventories=inventories,
+    )
     root = said.providers[0]._replace(traits=tuple(traits))
     return report("h", inventory=said._replace(providers=(root, *said.providers[1:])))
 
@@ -29,13 +36,22 @@ def gpu(total, **facts):
 
 
 FLAT = host(inventories=(vcpu(8), inventory_of("MEMORY_MB", 1024)), traits=["CUSTOM_A"])
-NUMA = host(("n0", 0, (vcpu(4),), ("CUSTOM_ZERO", "CUSTOM_SSD"), ("left",)), ("n1", 0, (vcpu(6),), ("CUSTOM_ONE",), ()),
-            inventories=(inventory_of("MEMORY_MB", 1024),), traits=["CUSTOM_A"])
-DEVICES = host(("n0", 0, (vcpu(4),), ("CUSTOM_NODE", "CUSTOM_ZERO"), ()), ("n1", 0, (vcpu(4),), ("CUSTOM_NODE",), ()),
-               ("g0", 1, (gpu(1),), (), ()), ("g1", 2, (gpu(2),), (), ()),
-               inventories=(inventory_of("MEMORY_MB", 1024),))
-UNITS = host(inventories=(vcpu(16, min_unit=2, max_unit=6, step_size=2),
-                          inventory_of("MEMORY_MB", 100, reserved=10, ratio=1.5)))
+NUMA = host(
+    ("n0", 0, (vcpu(4),), ("CUSTOM_ZERO", "CUSTOM_SSD"), ("left",)),
+    ("n1", 0, (vcpu(6),), ("CUSTOM_ONE",), ()),
+    inventories=(inventory_of("MEMORY_MB", 1024),),
+    traits=["CUSTOM_A"],
+)
+DEVICES = host(
+    ("n0", 0, (vcpu(4),), ("CUSTOM_NODE", "CUSTOM_ZERO"), ()),
+    ("n1", 0, (vcpu(4),), ("CUSTOM_NODE",), ()),
+    ("g0", 1, (gpu(1),), (), ()),
+    ("g1", 2, (gpu(2),), (), ()),
+    inventories=(inventory_of("MEMORY_MB", 1024),),
+)
+UNITS = host(
+    inventories=(vcpu(16, min_unit=2, max_unit=6, step_size=2), inventory_of("MEMORY_MB", 100, reserved=10, ratio=1.5))
+)
 NOTHING = host(inventories=(vcpu(0), inventory_of("MEMORY_MB", 4, reserved=4)))
 
 ROWS = [
@@ -63,11 +79,21 @@ ROWS = [
     ("one provider for all of a group", NUMA, [group("1", VCPU=1, MEMORY_MB=1)], {}, None),
     ("isolated", NUMA, [group("1", VCPU=1), group("2", VCPU=1)], {"group_policy": "isolate"}, {"n0": "V1", "n1": "V1"}),
     ("not isolated", NUMA, [group("1", VCPU=1), group("2", VCPU=1)], {"group_policy": "none"}, {"n0": "V2"}),
-    ("backtracking", NUMA, [group("1", VCPU=2), group("2", VCPU=4), group("3", VCPU=4)], {"group_policy": "none"},
-     {"n0": "V4", "n1": "V6"}),
+    (
+        "backtracking",
+        NUMA,
+        [group("1", VCPU=2), group("2", VCPU=4), group("3", VCPU=4)],
+        {"group_policy": "none"},
+        {"n0": "V4", "n1": "V6"},
+    ),
     ("too many", NUMA, [group(name, VCPU=1) for name in "123"], {"group_policy": "isolate"}, None),
-    ("traits of the spread group together", NUMA, [group(VCPU=1, MEMORY_MB=1, required=["CUSTOM_A", "CUSTOM_ONE"])], {},
-     {"h": "M1", "n1": "V1"}),
+    (
+        "traits of the spread group together",
+        NUMA,
+        [group(VCPU=1, MEMORY_MB=1, required=["CUSTOM_A", "CUSTOM_ONE"])],
+        {},
+        {"h": "M1", "n1": "V1"},
+    ),
     ("traits of a provider that gives nothing", NUMA, [group(VCPU=1, required=["CUSTOM_A"])], {}, None),
     ("traits of one provider", NUMA, [group("1", VCPU=1, required=["CUSTOM_ZERO", "CUSTOM_ONE"])], {}, None),
     ("any on one provider", NUMA, [group("1", VCPU=1, any_traits=[["CUSTOM_ONE", "CUSTOM_X"]])], {}, {"n1": "V1"}),
@@ -77,29 +103,60 @@ ROWS = [
     ("one provider in both aggregates", NUMA, [group(VCPU=1, member_of=[["of-host"], ["left"]])], {}, None),
     ("an aggregate of its own", NUMA, [group("1", VCPU=1, member_of=[["left"]])], {}, {"n0": "V1"}),
     ("out of an aggregate", NUMA, [group("1", VCPU=1, not_member_of=["left"])], {}, {"n1": "V1"}),
-    ("the root's aggregate is not that of a suffixed group", NUMA, [group("1", VCPU=1, not_member_of=["of-host"])], {},
-     {"n0": "V1"}),
+    (
+        "the root's aggregate is not that of a suffixed group",
+        NUMA,
+        [group("1", VCPU=1, not_member_of=["of-host"])],
+        {},
+        {"n0": "V1"},
+    ),
     ("the root out of an aggregate", NUMA, [group(VCPU=1, not_member_of=["of-host"])], {}, None),
     ("a tree by its child", NUMA, [group("1", VCPU=5, in_tree="n0")], {}, {"n1": "V5"}),
     ("no resources, on the host", NUMA, [group(required=["CUSTOM_A"]), group("1", VCPU=1)], {}, {"n0": "V1"}),
     ("no resources, not on the host", NUMA, [group(required=["CUSTOM_ONE"]), group("1", VCPU=1)], {}, None),
     ("no resources, aggregate of the host", NUMA, [group(member_of=[["left"]]), group("1", VCPU=1)], {}, None),
-    ("no subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)], {"group_policy": "none"},
-     {"n0": "V4", "g1": "C2"}),
-    ("same subtree", DEVICES, [group("1", VCPU=4), group("2", CUSTOM_GPU=2)],
-     {"group_policy": "none", "same_subtree": (("1", "2"),)},
-     {"n1": "V4", "g1": "C2"}),
-    ("siblings are no subtree", DEVICES, [group("1", CUSTOM_GPU=1), group("2", CUSTOM_GPU=2)],
-     {"group_policy": "isolate", "same_subtree": (("1", "2"),)}, None),
-    ("equal groups of which one is bound to a subtree", DEVICES,
-     [group("1", CUSTOM_GPU=1), group("2", CUSTOM_GPU=1), group("3", VCPU=1, required=["CUSTOM_ZERO"])],
-     {"group_policy": "isolate", "same_subtree": (("2", "3"),)}, {"n0": "V1", "g0": "C1", "g1": "C1"}),
-    ("a group without resources holds it together", DEVICES,
-     [group("1", CUSTOM_GPU=2), group("2", VCPU=1), group("3", required=["CUSTOM_NODE"])],
-     {"group_policy": "none", "same_subtree": (("1", "3"), ("2", "3"))}, {"n1": "V1", "g1": "C2"}),
-    ("isolation counts it, too", DEVICES,
-     [group("1", VCPU=4), group("2", VCPU=4), group("3", required=["CUSTOM_NODE"])],
-     {"group_policy": "isolate"}, None),
+    (
+        "no subtree",
+        DEVICES,
+        [group("1", VCPU=4), group("2", CUSTOM_GPU=2)],
+        {"group_policy": "none"},
+        {"n0": "V4", "g1": "C2"},
+    ),
+    (
+        "same subtree",
+        DEVICES,
+        [group("1", VCPU=4), group("2", CUSTOM_GPU=2)],
+        {"group_policy": "none", "same_subtree": (("1", "2"),)},
+        {"n1": "V4", "g1": "C2"},
+    ),
+    (
+        "siblings are no subtree",
+        DEVICES,
+        [group("1", CUSTOM_GPU=1), group("2", CUSTOM_GPU=2)],
+        {"group_policy": "isolate", "same_subtree": (("1", "2"),)},
+        None,
+    ),
+    (
+        "equal groups of which one is bound to a subtree",
+        DEVICES,
+        [group("1", CUSTOM_GPU=1), group("2", CUSTOM_GPU=1), group("3", VCPU=1, required=["CUSTOM_ZERO"])],
+        {"group_policy": "isolate", "same_subtree": (("2", "3"),)},
+        {"n0": "V1", "g0": "C1", "g1": "C1"},
+    ),
+    (
+        "a group without resources holds it together",
+        DEVICES,
+        [group("1", CUSTOM_GPU=2), group("2", VCPU=1), group("3", required=["CUSTOM_NODE"])],
+        {"group_policy": "none", "same_subtree": (("1", "3"), ("2", "3"))},
+        {"n1": "V1", "g1": "C2"},
+    ),
+    (
+        "isolation counts it, too",
+        DEVICES,
+        [group("1", VCPU=4), group("2", VCPU=4), group("3", required=["CUSTOM_NODE"])],
+        {"group_policy": "isolate"},
+        None,
+    ),
     ("units", UNITS, [group(VCPU=4)], {}, {"h": "V4"}),
     ("below min_unit", UNITS, [group(VCPU=1)], {}, None),
     ("above max_unit", UNITS, [group(VCPU=8)], {}, None),
@@ -121,10 +178,11 @@ def short(assignment):
     by_name = {uuid_of(name): name for name in ("h", "n0", "n1", "g0", "g1")}
     given = {}
     for one in assignment.allocations:
-        given.setdefault(by_name[one.provider_uuid],
-                         []).append(f"{one.resource_class.removeprefix('CUSTOM_')[0]}{one.amount}"
-                                                                if one.resource_class != "CUSTOM_GPU"
-                                                                else f"C{one.amount}")
+        given.setdefault(by_name[one.provider_uuid], []).append(
+            f"{one.resource_class.removeprefix('CUSTOM_')[0]}{one.amount}"
+            if one.resource_class != "CUSTOM_GPU"
+            else f"C{one.amount}"
+        )
     return {name: " ".join(sorted(amounts)) for name, amounts in given.items()}
 
 
@@ -142,10 +200,14 @@ def test_allocate(said, groups, facts, given):
 
 def test_mappings_name_the_providers_of_each_group():
     table = Cell(DEVICES).projection.table
-    asked = request(group(MEMORY_MB=1), group("_gpu", CUSTOM_GPU=2), group("_cpu", VCPU=1),
-                    same_subtree=(("_gpu", "_cpu"),))
+    asked = request(
+        group(MEMORY_MB=1), group("_gpu", CUSTOM_GPU=2), group("_cpu", VCPU=1), same_subtree=(("_gpu", "_cpu"),)
+    )
     assert allocate(table, table.row_of_host["h"], asked).mappings == {
-        "": [uuid_of("h")], "_gpu": [uuid_of("g1")], "_cpu": [uuid_of("n1")]}
+        "": [uuid_of("h")],
+        "_gpu": [uuid_of("g1")],
+        "_cpu": [uuid_of("n1")],
+    }
 
 
 def test_what_is_in_use_is_taken():
@@ -178,6 +240,7 @@ def test_the_search_goes_on_until_an_assignment_is_accepted():
     def accept(assignment):
         seen.append(assignment.mappings)
         return len(seen) == wanted
+
     groups = [group("a-0", CUSTOM_GPU=1), group("b-0", CUSTOM_GPU=1)]
     assert taken_of(cell, groups, accept=accept) == {"g0": "C1", "g1": "C1"}
     assert seen == [{"a-0": [uuid_of(a)], "b-0": [uuid_of(b)]} for a, b in (("g0", "g1"), ("g1", "g0"))]
@@ -199,8 +262,15 @@ def test_providers_that_cannot_serve_a_group_are_not_tried():
     cell = Cell(DEVICES)
     groups = [group(VCPU=1), group("a-0", CUSTOM_GPU=1)]
     seen = []
-    assert taken_of(cell, groups, accept=lambda one: seen.append(one),
-                    serves=lambda suffix, uuid: (suffix, uuid) == ("a-0", uuid_of("g1"))) is None
+    assert (
+        taken_of(
+            cell,
+            groups,
+            accept=lambda one: seen.append(one),
+            serves=lambda suffix, uuid: (suffix, uuid) == ("a-0", uuid_of("g1")),
+        )
+        is None
+    )
     assert {one.mappings["a-0"][0] for one in seen} == {uuid_of("g1")} and len(seen) == 2
 
 

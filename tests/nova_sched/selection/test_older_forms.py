@@ -40,12 +40,16 @@ def expected(name, minor):
     if name == "InstanceNUMATopology" and minor < 3:
         return full._replace(numa=numa._replace(emulator_threads_policy=None))
     if name == "InstancePCIRequest" and minor < 2:
-        device, = full.pci
-        return full._replace(pci=(device._replace(
-            numa_policy=None, request_id=device.request_id if minor == 1 else None),))
+        (device,) = full.pci
+        return full._replace(
+            pci=(device._replace(numa_policy=None, request_id=device.request_id if minor == 1 else None),)
+        )
     if name == "ImageMetaProps":
-        kept = {one: text for one, text in full.image_properties.items()
-                if ImageMetaProps.ADDED_IN.get(one, (1, 0)) <= (1, minor)}
+        kept = {
+            one: text
+            for one, text in full.image_properties.items()
+            if ImageMetaProps.ADDED_IN.get(one, (1, 0)) <= (1, minor)
+        }
         return full._replace(image_properties=kept)
     if name == "RequestSpec":
         return _older_spec(full, minor)
@@ -55,10 +59,19 @@ def expected(name, minor):
 def _older_spec(full, minor):
     without_port = [group for group in full.groups if group.suffix != "port"]
     for since, change in (
-            (6, {"target_host": None, "target_node": None, "target_cell": None}), (9, {"user_id": None}),
-            (12, {"groups": tuple(without_port), "group_policy": "none", "fallback_groups": tuple(
-                group for group in full.fallback_groups if group.suffix != "port")}),
-            (10, {"numa": full.numa._replace(physnets=(), networks=False)}), (13, {"root_forbidden": ()})):
+        (6, {"target_host": None, "target_node": None, "target_cell": None}),
+        (9, {"user_id": None}),
+        (
+            12,
+            {
+                "groups": tuple(without_port),
+                "group_policy": "none",
+                "fallback_groups": tuple(group for group in full.fallback_groups if group.suffix != "port"),
+            },
+        ),
+        (10, {"numa": full.numa._replace(physnets=(), networks=False)}),
+        (13, {"root_forbidden": ()}),
+    ):
         if minor < since:
             full = full._replace(**change)
     return full
@@ -110,7 +123,7 @@ def test_cpus_of_a_numa_node(minor, policy, shared, pinned, wanted):
         with pytest.raises(errors.InvalidEvent if shared is UNSET else errors.UnknownSchema):
             read(form)
     else:
-        cell, = read(form).numa.cells
+        (cell,) = read(form).numa.cells
         assert (cell.shared_cpus, cell.dedicated_cpus) == wanted
 
 
@@ -119,10 +132,13 @@ def test_a_node_that_was_pinned_before_there_were_policies_is_refused():
         read(spoilt(node_as(2, UNSET, [0, 1], UNSET), (*NODE, base.DATA, "cpu_pinning_raw"), {}))
 
 
-@pytest.mark.parametrize("name, extra_specs, asks", [
-    ("numa_topology", {"hw:cpu_policy": "dedicated"}, "pinned CPUs"),
-    ("pci_requests", {"pci_passthrough:alias": "nic:1"}, "PCI devices"),
-])
+@pytest.mark.parametrize(
+    "name, extra_specs, asks",
+    [
+        ("numa_topology", {"hw:cpu_policy": "dedicated"}, "pinned CPUs"),
+        ("pci_requests", {"pci_passthrough:alias": "nic:1"}, "PCI devices"),
+    ],
+)
 def test_what_a_flavor_asks_for_must_be_in_the_request(name, extra_specs, asks):
     made = spoilt(node_as(6, None, [0, 1], []), (base.DATA, "flavor", base.DATA, "extra_specs"), extra_specs)
     with pytest.raises(errors.UsageError, match=f"the flavor asks for {asks} and {name}"):
@@ -130,6 +146,7 @@ def test_what_a_flavor_asks_for_must_be_in_the_request(name, extra_specs, asks):
 
 
 # --- server groups -------------------------------------------------------------------------------------------------
+
 
 def group_as(hints=None, **fields):
     """The server group of the whole request with other fields, as it is read."""
@@ -139,22 +156,37 @@ def group_as(hints=None, **fields):
     return read(made).server_group
 
 
-@pytest.mark.parametrize("policy, policies, wanted", [
-    ("affinity", ["affinity"], "affinity"), ("affinity", UNSET, "affinity"), ("affinity", [], "affinity"),
-    ("affinity", None, "affinity"), (UNSET, ["affinity"], "affinity"), (None, ["affinity"], "affinity"),
-    ("", ["soft-affinity"], "soft-affinity"), (None, [], None), (UNSET, [], None), (None, None, None),
-    (None, UNSET, None),
-])
+@pytest.mark.parametrize(
+    "policy, policies, wanted",
+    [
+        ("affinity", ["affinity"], "affinity"),
+        ("affinity", UNSET, "affinity"),
+        ("affinity", [], "affinity"),
+        ("affinity", None, "affinity"),
+        (UNSET, ["affinity"], "affinity"),
+        (None, ["affinity"], "affinity"),
+        ("", ["soft-affinity"], "soft-affinity"),
+        (None, [], None),
+        (UNSET, [], None),
+        (None, None, None),
+        (None, UNSET, None),
+    ],
+)
 def test_the_policy_of_a_group(policy, policies, wanted):
     group = group_as(policy=policy, policies=policies)
     assert (group and group.policy) == wanted
 
 
-@pytest.mark.parametrize("policy, policies, says", [
-    (UNSET, UNSET, "has the policies None"), (UNSET, None, "has the policies None"),
-    ("affinity", ["anti-affinity"], "'affinity, anti-affinity', wanted one"),
-    (UNSET, ["affinity", "anti-affinity"], "wanted one"), ("legacy", UNSET, "has the policy 'legacy'"),
-])
+@pytest.mark.parametrize(
+    "policy, policies, says",
+    [
+        (UNSET, UNSET, "has the policies None"),
+        (UNSET, None, "has the policies None"),
+        ("affinity", ["anti-affinity"], "'affinity, anti-affinity', wanted one"),
+        (UNSET, ["affinity", "anti-affinity"], "wanted one"),
+        ("legacy", UNSET, "has the policy 'legacy'"),
+    ],
+)
 def test_a_group_of_no_policy_or_two_is_refused(policy, policies, says):
     with pytest.raises(errors.UsageError, match=says):
         group_as(policy=policy, policies=policies)
@@ -167,9 +199,10 @@ def test_a_group_whose_members_nobody_knows_is_refused(policy, members):
         group_as(policy=policy, policies=[policy], members=members)
 
 
-@pytest.mark.parametrize("first, second, same", [
-    (["b", "a"], ["a", "b"], True), (["a"], ["a", "b"], True), (["a", "c"], ["b", "c"], False), (["a"], ["b"], False),
-])
+@pytest.mark.parametrize(
+    "first, second, same",
+    [(["b", "a"], ["a", "b"], True), (["a"], ["a", "b"], True), (["a", "c"], ["b", "c"], False), (["a"], ["b"], False)],
+)
 def test_a_group_without_uuid_is_named_by_its_first_member(first, second, same):
     names = [group_as(uuid=UNSET, members=members).uuid for members in (first, second)]
     assert (names[0] == names[1]) == same
@@ -180,10 +213,17 @@ def test_a_group_without_uuid_and_members_is_named_by_the_instances_of_the_reque
     assert group.members == (INSTANCE,) and group.uuid == group_as(uuid=UNSET, members=[INSTANCE]).uuid
 
 
-@pytest.mark.parametrize("hints, wanted", [
-    ({"group": [uuid_of("group")]}, True), ({"group": [uuid_of("group").upper()]}, True), ({"group": ["name"]}, False),
-    ({"group": [uuid_of("group"), uuid_of("other")]}, False), ({"group": []}, False), (None, False),
-])
+@pytest.mark.parametrize(
+    "hints, wanted",
+    [
+        ({"group": [uuid_of("group")]}, True),
+        ({"group": [uuid_of("group").upper()]}, True),
+        ({"group": ["name"]}, False),
+        ({"group": [uuid_of("group"), uuid_of("other")]}, False),
+        ({"group": []}, False),
+        (None, False),
+    ],
+)
 def test_a_group_without_uuid_has_the_one_of_the_hint(hints, wanted):
     assert (group_as(hints, uuid=UNSET).uuid == uuid_of("group")) == wanted
 

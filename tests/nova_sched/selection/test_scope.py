@@ -15,8 +15,9 @@ def cloud_of(**said):
 
 
 def member(name, host, policy="spread", domain=None, partition=None, limit=1, **facts):
-    return claim(name, host, of(host, 1), rule=rule("group", policy, domain or host, partition or uuid_of(name), limit),
-                 **facts)
+    return claim(
+        name, host, of(host, 1), rule=rule("group", policy, domain or host, partition or uuid_of(name), limit), **facts
+    )
 
 
 def members(cloud, group, instance="vm-new"):
@@ -28,8 +29,12 @@ ROWS = [
     # what was said in cell1 and cell2, members that the conductor lists, hosts with their members
     ([], [], [], {}),
     ([member("vm-1", "a")], [], [], {"a": {"vm-1"}}),
-    ([member("vm-1", "a", limit=2), member("vm-2", "a", limit=2)], [member("vm-3", "c")], [],
-     {"a": {"vm-1", "vm-2"}, "c": {"vm-3"}}),
+    (
+        [member("vm-1", "a", limit=2), member("vm-2", "a", limit=2)],
+        [member("vm-3", "c")],
+        [],
+        {"a": {"vm-1", "vm-2"}, "c": {"vm-3"}},
+    ),
     ([claim("vm-1", "a")], [], [], {}),
     ([claim("vm-1", "a")], [], ["vm-1", "vm-unknown"], {"a": {"vm-1"}}),
     ([claim("vm-1", "a")], [claim("vm-2", "c")], ["vm-1", "vm-2"], {"a": {"vm-1"}, "c": {"vm-2"}}),
@@ -64,8 +69,13 @@ SURVIVORS = [
     # group, what was said in cell1 and cell2, the instance, hosts that pass
     (server_group("anti-affinity"), [member("vm-1", "a")], [member("vm-2", "c")], "vm-new", ["b"]),
     (server_group("anti-affinity", 2), [member("vm-1", "a", limit=2)], [], "vm-new", ["a", "b", "c"]),
-    (server_group("anti-affinity", 2), [member("vm-1", "a", limit=2), member("vm-2", "a", limit=2)], [], "vm-new",
-     ["b", "c"]),
+    (
+        server_group("anti-affinity", 2),
+        [member("vm-1", "a", limit=2), member("vm-2", "a", limit=2)],
+        [],
+        "vm-new",
+        ["b", "c"],
+    ),
     (server_group("anti-affinity"), [member("vm-1", "a")], [], "vm-1", ["a", "b", "c"]),
     (server_group("affinity"), [member("vm-1", "a", "together", limit=0)], [], "vm-new", ["a"]),
     (server_group("affinity"), [member("vm-1", "a", "together", limit=0)], [], "vm-1", ["a", "b", "c"]),
@@ -82,14 +92,18 @@ def test_survivors(group, cell1, cell2, instance, hosts):
 
 
 def racks(**said):
-    return Asked(*(report(name) for name in ("a", "b", "c", "d")), *said.get("said", ()),
-                 events.AggregateUpdated(uuid_of("r1"), "r1", ("a", "b"), {"domain": "rack"}),
-                 events.AggregateUpdated(uuid_of("r2"), "r2", ("c",), {"domain": "rack"}))
+    return Asked(
+        *(report(name) for name in ("a", "b", "c", "d")),
+        *said.get("said", ()),
+        events.AggregateUpdated(uuid_of("r1"), "r1", ("a", "b"), {"domain": "rack"}),
+        events.AggregateUpdated(uuid_of("r2"), "r2", ("c",), {"domain": "rack"}),
+    )
 
 
 DOMAINS = [
     # partition and limit asked for, (instance, partition) in rack r1, the instance, hosts that pass
-    ("p2", 1, [("vm-1", "p1")], "vm-new", ["c"]), ("p1", 1, [("vm-1", "p1")], "vm-new", ["a", "b", "c"]),
+    ("p2", 1, [("vm-1", "p1")], "vm-new", ["c"]),
+    ("p1", 1, [("vm-1", "p1")], "vm-new", ["a", "b", "c"]),
     ("p2", 2, [("vm-1", "p1")], "vm-new", ["a", "b", "c"]),
     ("p3", 2, [("vm-1", "p1"), ("vm-2", "p2")], "vm-new", ["c"]),
     ("p3", 2, [("vm-1", "p1"), ("vm-2", "p1")], "vm-new", ["a", "b", "c"]),
@@ -107,8 +121,12 @@ def test_fault_domains(partition, limit, there, instance, hosts):
 def test_soft_policies_choose_by_members():
     for policy, chosen in (("soft-affinity", "a"), ("soft-anti-affinity", "b")):
         said = [report("a"), report("b"), member("vm-1", "a", "member")]
-        cloud = Asked(*said,
-                      policy=Policy(weighers=(("ServerGroupSoftAffinityWeigher", 1.0),
-                                              ("ServerGroupSoftAntiAffinityWeigher", 1.0))))
-        assert {cloud.decide(request(server_group=server_group(policy)), seed=seed).candidates[0].host
-                for seed in range(9)} == {chosen}
+        cloud = Asked(
+            *said,
+            policy=Policy(
+                weighers=(("ServerGroupSoftAffinityWeigher", 1.0), ("ServerGroupSoftAntiAffinityWeigher", 1.0))
+            ),
+        )
+        assert {
+            cloud.decide(request(server_group=server_group(policy)), seed=seed).candidates[0].host for seed in range(9)
+        } == {chosen}

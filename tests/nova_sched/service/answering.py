@@ -27,8 +27,13 @@ class World:
         for cell in ("cell0", *cells):
             self.say(events.LogOpened(cell, EPOCH), cell=cell, by="operator/test")
         self.say(*said)
-        self.scheduler = Scheduler("s", cell0_of(self.url("cell0")),
-                                   [Cell(cell, uuid_of(cell), self.url(cell)) for cell in cells], Policy(), **options)
+        self.scheduler = Scheduler(
+            "s",
+            cell0_of(self.url("cell0")),
+            [Cell(cell, uuid_of(cell), self.url(cell)) for cell in cells],
+            Policy(),
+            **options,
+        )
         self.endpoint = SchedulerEndpoint(self.scheduler)
 
     def __enter__(self):
@@ -51,17 +56,30 @@ class World:
         """A Future of the answer to a call as Nova's conductor makes it."""
         asked = asked or spec(uuid_of("vm"), disk_gb=0)
         return self.endpoint.select_destinations(
-            CONTEXT, spec_obj=asked, instance_uuids=instances or [asked.instance_uuid], return_objects=True,
-            return_alternates=alternates, **more)
+            CONTEXT,
+            spec_obj=asked,
+            instance_uuids=instances or [asked.instance_uuid],
+            return_objects=True,
+            return_alternates=alternates,
+            **more,
+        )
 
     def selected(self, *arguments, **named):
         return self.ask(*arguments, **named).result(SECONDS_MAX)
 
 
 def with_group(asked):
-    asked.requested_resources = [RequestGroup(
-        use_same_provider=True, requester_id="port-1", resources={"NET_BW_EGR_KILOBIT_PER_SEC": 10},
-        required_traits={"CUSTOM_NET"}, forbidden_traits=set(), aggregates=[], in_tree=None)]
+    asked.requested_resources = [
+        RequestGroup(
+            use_same_provider=True,
+            requester_id="port-1",
+            resources={"NET_BW_EGR_KILOBIT_PER_SEC": 10},
+            required_traits={"CUSTOM_NET"},
+            forbidden_traits=set(),
+            aggregates=[],
+            in_tree=None,
+        )
+    ]
     return asked
 
 

@@ -28,20 +28,24 @@ FLAT = {"allocations": {uuid_of("a"): {"resources": {"VCPU": 2, "MEMORY_MB": 512
 
 # --- allocation_request --------------------------------------------------------------------------------------------
 
+
 def test_it_is_what_placement_takes(world):
     asked = spec(uuid_of("vm flat"), disk_gb=0)
     asked.force_hosts = ["a"]
-    (selection,), = world.selected(asked)
+    ((selection,),) = world.selected(asked)
     assert json.loads(selection.allocation_request) == FLAT
     assert selection.allocation_request_version == "1.36"
 
 
 def test_groups_say_which_provider_serves_them(world):
-    (selection,), = world.selected(with_group(spec(uuid_of("vm group"), disk_gb=0)))
+    ((selection,),) = world.selected(with_group(spec(uuid_of("vm group"), disk_gb=0)))
     assert json.loads(selection.allocation_request) == {
-        "allocations": {uuid_of("tree"): {"resources": {"VCPU": 2, "MEMORY_MB": 512}},
-                        uuid_of("nic"): {"resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 10}}},
-        "mappings": {"": [uuid_of("tree")], "port-1": [uuid_of("nic")]}}
+        "allocations": {
+            uuid_of("tree"): {"resources": {"VCPU": 2, "MEMORY_MB": 512}},
+            uuid_of("nic"): {"resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 10}},
+        },
+        "mappings": {"": [uuid_of("tree")], "port-1": [uuid_of("nic")]},
+    }
 
 
 def test_no_mappings_are_left_out():
@@ -51,7 +55,7 @@ def test_no_mappings_are_left_out():
 
 
 def test_alternates_have_the_same_form(world):
-    one, = world.selected(spec(uuid_of("vm alternates"), disk_gb=0))
+    (one,) = world.selected(spec(uuid_of("vm alternates"), disk_gb=0))
     assert len(one) == 3
     for selection in one:
         request = json.loads(selection.allocation_request)
@@ -60,9 +64,17 @@ def test_alternates_have_the_same_form(world):
         assert "null" not in selection.allocation_request
 
 
-@pytest.mark.parametrize("gives, asks, has", [
-    (False, None, False), (False, {"other": 1}, False), (False, WITH_TERMS, True), (True, None, True),
-    (False, "text", False), (True, WITH_TERMS, True)])
+@pytest.mark.parametrize(
+    "gives, asks, has",
+    [
+        (False, None, False),
+        (False, {"other": 1}, False),
+        (False, WITH_TERMS, True),
+        (True, None, True),
+        (False, "text", False),
+        (True, WITH_TERMS, True),
+    ],
+)
 def test_terms_are_given_to_whoever_asks_and_where_our_api_takes_them(world, gives, asks, has):
     world.endpoint.gives_terms = gives
     for one in world.selected(spec(uuid_of(f"vm {gives} {asks}"), disk_gb=0), filter_properties=asks)[0]:
@@ -74,12 +86,14 @@ def test_terms_are_given_to_whoever_asks_and_where_our_api_takes_them(world, giv
 def test_a_rebuild_claims_nothing(world):
     asked = spec(uuid_of("vm rebuild"), disk_gb=0)
     asked.scheduler_hints = {"_nova_check_type": ["rebuild"]}
-    (selection,), = world.selected(asked, alternates=False)
+    ((selection,),) = world.selected(asked, alternates=False)
     assert (selection.allocation_request, selection.allocation_request_version) == (None, None)
 
 
-@pytest.mark.parametrize("extra_specs", [{}, {"resources:VCPU": "0"}, {"resources:MEMORY_MB": "1"},
-                                         {"resources_A:VCPU": "1", "group_policy": "none"}])
+@pytest.mark.parametrize(
+    "extra_specs",
+    [{}, {"resources:VCPU": "0"}, {"resources:MEMORY_MB": "1"}, {"resources_A:VCPU": "1", "group_policy": "none"}],
+)
 def test_amounts_are_whole_numbers_from_one(world, extra_specs):
     asked = with_extra(spec(uuid_of(f"vm {sorted(extra_specs)}"), vcpus=1, memory_mb=16, disk_gb=0), **extra_specs)
     for selection in world.selected(asked)[0]:
@@ -91,6 +105,7 @@ def test_amounts_are_whole_numbers_from_one(world, extra_specs):
 
 
 # --- infrastructure that fails -------------------------------------------------------------------------------------
+
 
 def refused(asked, kind=ServiceUnavailable):
     """The error of a call, which is never NoValidHost and reads well to a user."""
@@ -133,10 +148,13 @@ def test_a_scheduler_that_fell_over():
 
 def test_a_configuration_that_is_wrong_does_not_blame_the_request():
     with World(*HOSTS) as world:
+
         def break_it(engine):
             def on_tick():
                 raise errors.UsageError("[cells] is wrong")
+
             engine.on_tick = on_tick
+
         world.scheduler.call(break_it).result(SECONDS_MAX)
         wait_until(lambda: world.scheduler.fault, SECONDS_MAX, "it goes on")
         assert "the scheduler met a fault of its own" in refused(world.ask())
@@ -156,6 +174,7 @@ def test_a_fault_before_the_request_is_queued(world, monkeypatch):
 def test_a_log_that_cannot_be_appended_to(world, monkeypatch):
     def publish(cell, *data):
         raise errors.LogUnavailable(f"the log {world.url(cell)} is full")
+
     monkeypatch.setattr(world.scheduler.engine, "publish", publish)
     assert "cannot read or append to a log" in refused(world.ask(spec(uuid_of("vm full"), disk_gb=0)))
 
@@ -166,17 +185,35 @@ def test_claims_that_are_not_read_back():
         assert "a claim was not confirmed in time" in refused(world.ask())
 
 
-@pytest.mark.parametrize("down, known, vcpus, kind", [
-    (("cell1", "cell2"), True, 2, ServiceUnavailable), (("cell1", "cell2"), True, 99, ServiceUnavailable),
-    (("cell2",), True, 64, ServiceUnavailable), (("cell2",), True, 99, NoValidHost),
-    (("cell2",), False, 64, ServiceUnavailable), ((), True, 99, NoValidHost),
-], ids=["all cells", "all cells, too large", "the one with room", "no cell has room", "one of which nothing is known",
-        "none"])
+@pytest.mark.parametrize(
+    "down, known, vcpus, kind",
+    [
+        (("cell1", "cell2"), True, 2, ServiceUnavailable),
+        (("cell1", "cell2"), True, 99, ServiceUnavailable),
+        (("cell2",), True, 64, ServiceUnavailable),
+        (("cell2",), True, 99, NoValidHost),
+        (("cell2",), False, 64, ServiceUnavailable),
+        ((), True, 99, NoValidHost),
+    ],
+    ids=[
+        "all cells",
+        "all cells, too large",
+        "the one with room",
+        "no cell has room",
+        "one of which nothing is known",
+        "none",
+    ],
+)
 def test_cells_that_are_down(down, known, vcpus, kind):
     with World(*HOSTS[:1], cells=("cell1", "cell2")) as world:
         if known:
-            world.say(report("large", inventory=tree("large", inventories=(
-                inventory_of("VCPU", 64), inventory_of("MEMORY_MB", 4096)))), cell="cell2")
+            world.say(
+                report(
+                    "large",
+                    inventory=tree("large", inventories=(inventory_of("VCPU", 64), inventory_of("MEMORY_MB", 4096))),
+                ),
+                cell="cell2",
+            )
             hosts = world.scheduler.engine.cloud.projections["cell2"].hosts
             wait_until(lambda: "large" in hosts, SECONDS_MAX, "the report is not read")
 
@@ -185,6 +222,7 @@ def test_cells_that_are_down(down, known, vcpus, kind):
                 engine.on_fault(cell, errors.LogUnavailable("gone"))
                 engine.states.close(cell)
             engine.cell_down_after = 0.0
+
         world.scheduler.call(take_down).result(SECONDS_MAX)
         asked = world.ask(spec(uuid_of("vm"), vcpus=vcpus, disk_gb=0))
         if kind is NoValidHost:
@@ -196,6 +234,7 @@ def test_cells_that_are_down(down, known, vcpus, kind):
 
 # --- which class -----------------------------------------------------------------------------------------------------
 
+
 def test_a_host_that_is_down_is_lost():
     with World(*HOSTS[:2], report("off", forced_down=True)) as world:
         world.say(events.HostLost("b", "not heard of"))
@@ -203,15 +242,18 @@ def test_a_host_that_is_down_is_lost():
         assert [one for one in ("a", "b", "off", "nobody") if world.endpoint._is_lost(one)] == ["b", "off"]
 
 
-@pytest.mark.parametrize("fields, alternates, name", [
-    ({}, True, "ServiceUnavailable"),
-    ({"ignore_hosts": ["down"]}, True, "ServiceUnavailable"),
-    ({}, False, "ComputeServiceUnavailable"),
-    ({"ignore_hosts": ["up"]}, False, "ComputeServiceUnavailable"),
-    ({"ignore_hosts": ["up", "down"]}, False, "ComputeServiceUnavailable"),
-    ({"ignore_hosts": ["down"]}, False, "AllocationUpdateFailed"),
-    ({"scheduler_hints": {"_nova_check_type": ["rebuild"]}}, False, "AllocationUpdateFailed"),
-])
+@pytest.mark.parametrize(
+    "fields, alternates, name",
+    [
+        ({}, True, "ServiceUnavailable"),
+        ({"ignore_hosts": ["down"]}, True, "ServiceUnavailable"),
+        ({}, False, "ComputeServiceUnavailable"),
+        ({"ignore_hosts": ["up"]}, False, "ComputeServiceUnavailable"),
+        ({"ignore_hosts": ["up", "down"]}, False, "ComputeServiceUnavailable"),
+        ({"ignore_hosts": ["down"]}, False, "AllocationUpdateFailed"),
+        ({"scheduler_hints": {"_nova_check_type": ["rebuild"]}}, False, "AllocationUpdateFailed"),
+    ],
+)
 def test_the_class_follows_from_the_caller(fields, alternates, name):
     asked = spec(uuid_of("vm"))
     for field, value in fields.items():
@@ -231,16 +273,26 @@ def test_what_the_user_asked_for_stays_no_valid_host(fault):
     assert type(told) is NoValidHost and str(told) == "No valid host was found. flavor m1 is odd"
 
 
-@pytest.mark.parametrize("fault", [
-    errors.ServiceUnavailable("Neutron could not be asked for a port"), errors.PluginFault("the filter F fell over")])
+@pytest.mark.parametrize(
+    "fault",
+    [errors.ServiceUnavailable("Neutron could not be asked for a port"), errors.PluginFault("the filter F fell over")],
+)
 def test_texts_that_are_written_for_users_are_told(fault):
     assert f"could not be scheduled: {fault}. Try again later." in str(told_of(fault, "req-1", None, True, None))
 
 
-@pytest.mark.parametrize("fault", [
-    errors.LogUnavailable("rabbit://10.0.0.1 is away"), errors.LogGap("10.0.0.1"), errors.ClaimTimeout("10.0.0.1"),
-    errors.CellsUnreachable("10.0.0.1"), errors.NameTaken("10.0.0.1"), errors.InvalidEvent("10.0.0.1"),
-    OSError("10.0.0.1")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        errors.LogUnavailable("rabbit://10.0.0.1 is away"),
+        errors.LogGap("10.0.0.1"),
+        errors.ClaimTimeout("10.0.0.1"),
+        errors.CellsUnreachable("10.0.0.1"),
+        errors.NameTaken("10.0.0.1"),
+        errors.InvalidEvent("10.0.0.1"),
+        OSError("10.0.0.1"),
+    ],
+)
 def test_texts_for_operators_are_in_the_log(fault, caplog):
     told = told_of(fault, "req-1", None, True, None)
     assert type(told) is ServiceUnavailable and "10.0.0.1" not in str(told)

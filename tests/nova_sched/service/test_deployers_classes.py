@@ -59,8 +59,10 @@ def test_only_the_request_that_it_falls_over_fails(caplog):
         unlucky.future.result(0)
     assert hosts_of(lucky) and engine.counts["plugin_faults"] == 1 and engine.counts["faults"] == 0
     said = [record for record in caplog.records if "Moody" in record.getMessage() or record.exc_info]
-    assert [(record.levelno, bool(record.exc_info)) for record in said] == [(logging.ERROR, False),
-                                                                            (logging.DEBUG, True)]
+    assert [(record.levelno, bool(record.exc_info)) for record in said] == [
+        (logging.ERROR, False),
+        (logging.DEBUG, True),
+    ]
 
 
 def test_what_was_claimed_of_its_request_is_released():
@@ -104,8 +106,10 @@ def test_decisions_are_made_again_the_same(decided):
 def test_who_knows_not_the_classes_says_so_and_loads_nothing(decided):
     made, _ = replayed(decided)
     assert len(made) == 8 and {one.again for one in made} == {None}
-    assert (f"its policy {decided.policy.digest} is in cell0 at position 0, and names the filter Few and the weighers "
-            "Free, Crowded, not loaded here; name the schedulers' configuration") in made[0].difference.text
+    assert (
+        f"its policy {decided.policy.digest} is in cell0 at position 0, and names the filter Few and the weighers "
+        "Free, Crowded, not loaded here; name the schedulers' configuration"
+    ) in made[0].difference.text
 
 
 def test_a_class_that_falls_over_in_a_replay_stops_no_other_decision(decided):

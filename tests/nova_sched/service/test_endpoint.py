@@ -35,8 +35,12 @@ def scheduler():
     for name, log in tiny.logs.items():
         opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
         open_log(f"memory://endpoint-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
-    scheduler = Scheduler("s", cell0_of("memory://endpoint-cell0"),
-                          [Cell(cell, uuid_of(cell), f"memory://endpoint-{cell}") for cell in CELLS], Policy())
+    scheduler = Scheduler(
+        "s",
+        cell0_of("memory://endpoint-cell0"),
+        [Cell(cell, uuid_of(cell), f"memory://endpoint-{cell}") for cell in CELLS],
+        Policy(),
+    )
     scheduler.start().wait_ready()
     yield scheduler
     scheduler.stop()
@@ -47,7 +51,8 @@ def selected(scheduler, instance, destination=None):
     asked = spec(uuid_of(instance), vcpus=1, memory_mb=0, disk_gb=0)
     asked.requested_destination = destination
     answer = SchedulerEndpoint(scheduler).select_destinations(
-        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=True, return_alternates=True)
+        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=True, return_alternates=True
+    )
     return [selection.service_host for selection in answer.result(20)[0]]
 
 
@@ -55,9 +60,10 @@ def cell_of(name, may_cross):
     return Destination(cell=CellMapping(uuid=uuid_of(name), name=name), allow_cross_cell_move=may_cross)
 
 
-@pytest.mark.parametrize("name, may_cross, wanted", [
-    (None, None, "b"), ("cell1", False, "a"), ("cell2", False, "b"), ("cell1", True, "a"), ("cell2", True, "b"),
-])
+@pytest.mark.parametrize(
+    "name, may_cross, wanted",
+    [(None, None, "b"), ("cell1", False, "a"), ("cell2", False, "b"), ("cell1", True, "a"), ("cell2", True, "b")],
+)
 def test_a_destination_names_its_cell_by_uuid(scheduler, name, may_cross, wanted):
     found = selected(scheduler, f"vm {name} {may_cross}", name and cell_of(name, may_cross))
     assert {host[0] for host in found} == {wanted}
@@ -77,17 +83,28 @@ def test_alternates_follow_the_policy_of_the_moment(scheduler, max_attempts):
 
 def instance_list(**system_metadata):
     """An InstanceList as it comes: it stays the primitive that it is."""
-    return {"nova_object.name": "InstanceList", "nova_object.version": "2.6", "nova_object.data": {"objects": [
-        {"nova_object.name": "Instance", "nova_object.version": "2.8",
-         "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept}}
-        for name, kept in system_metadata.items()]}}
+    return {
+        "nova_object.name": "InstanceList",
+        "nova_object.version": "2.6",
+        "nova_object.data": {
+            "objects": [
+                {
+                    "nova_object.name": "Instance",
+                    "nova_object.version": "2.8",
+                    "nova_object.data": {"uuid": uuid_of(name), "system_metadata": kept},
+                }
+                for name, kept in system_metadata.items()
+            ]
+        },
+    }
 
 
 def folded(scheduler, cell):
     """The projection of a cell when all that the scheduler said there is folded."""
     for _ in range(1000):
-        done, known = scheduler.call(lambda engine: (
-            scheduler.logs[cell].producer.sequence, engine.cloud.projections[cell])).result(20)
+        done, known = scheduler.call(
+            lambda engine: (scheduler.logs[cell].producer.sequence, engine.cloud.projections[cell])
+        ).result(20)
         if known.producers.get(scheduler.name, (0, 0))[1] >= done:
             return known
         scheduler.call(lambda engine: None).result(20)
@@ -101,9 +118,14 @@ def said_of(scheduler, host):
 
 def test_casts_of_nova_compute_say_where_instances_are(scheduler):
     endpoint = SchedulerEndpoint(scheduler)
-    endpoint.update_instance_info(None, "a1", instance_list(
-        x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"},
-        y={}))
+    endpoint.update_instance_info(
+        None,
+        "a1",
+        instance_list(
+            x={"image_hw_disk_bus": "virtio", "image_hw_cdrom_bus": "no bus", "image_base_image_ref": "", "other": "1"},
+            y={},
+        ),
+    )
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}, uuid_of("y"): {}}
     endpoint.delete_instance_info(None, "a1", uuid_of("y"))
     assert said_of(scheduler, "a1") == {uuid_of("x"): {"hw_disk_bus": "virtio"}}
@@ -119,14 +141,19 @@ def test_casts_of_nova_compute_say_where_instances_are(scheduler):
     assert said_of(scheduler, "a1") == {}
 
 
-@pytest.mark.parametrize("kept, wanted", [
-    ({"image_architecture": "x86_64", "image_hypervisor_type": "kvm", "image_vm_mode": "hvm"},
-     {"hw_architecture": "x86_64", "img_hv_type": "kvm", "hw_vm_mode": "hvm"}),
-    ({"image_architecture": "i686", "image_hw_architecture": "x86_64"}, {"hw_architecture": "x86_64"}),
-    ({"image_vmware_adaptertype": "ide"}, {"hw_disk_bus": "ide"}),
-    ({"image_vmware_adaptertype": "lsiLogic"}, {"hw_disk_bus": "scsi", "hw_scsi_model": "lsilogic"}),
-    ({"image_vmware_ostype": "otherGuest"}, {"os_distro": "otherGuest"}),
-])
+@pytest.mark.parametrize(
+    "kept, wanted",
+    [
+        (
+            {"image_architecture": "x86_64", "image_hypervisor_type": "kvm", "image_vm_mode": "hvm"},
+            {"hw_architecture": "x86_64", "img_hv_type": "kvm", "hw_vm_mode": "hvm"},
+        ),
+        ({"image_architecture": "i686", "image_hw_architecture": "x86_64"}, {"hw_architecture": "x86_64"}),
+        ({"image_vmware_adaptertype": "ide"}, {"hw_disk_bus": "ide"}),
+        ({"image_vmware_adaptertype": "lsiLogic"}, {"hw_disk_bus": "scsi", "hw_scsi_model": "lsilogic"}),
+        ({"image_vmware_ostype": "otherGuest"}, {"os_distro": "otherGuest"}),
+    ],
+)
 def test_properties_of_an_image_under_their_old_names(scheduler, kept, wanted):
     endpoint = SchedulerEndpoint(scheduler)
     endpoint.update_instance_info(None, "a1", instance_list(old=kept))
@@ -147,26 +174,42 @@ def refused(scheduler):
     return [(one.request_id, one.instances, one.reason) for one in said if isinstance(one, events.RequestRefused)]
 
 
-LARGE = Aggregate(uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)],
-                  metadata={})
+LARGE = Aggregate(
+    uuid=uuid_of("large"), name="large", hosts=[f"compute-{number:060}" for number in range(5000)], metadata={}
+)
 UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadata={})
 
 
-@pytest.mark.parametrize("cast, arguments, told", [
-    ("update_aggregates", {"aggregates": [LARGE]}, "the aggregate large is not noted: .* bytes, wanted at most"),
-    ("update_aggregates", {"aggregates": [UNKNOWN]}, "the aggregate half is not noted: "),
-    ("update_aggregates", {"aggregates": None}, "update_aggregates is not noted: .* cannot be read"),
-    ("update_aggregates", {"aggregates": ["a"]}, "update_aggregates is not noted: .* cannot be read"),
-    ("delete_aggregate", {"aggregate": None}, "delete_aggregate is not noted: .* cannot be read"),
-    ("update_instance_info", {"host_name": "a1", "instance_info": []},
-     "update_instance_info is not noted: .* cannot be read"),
-    ("sync_instance_info", {"host_name": "a1", "instance_uuids": 7},
-     "sync_instance_info is not noted: .* cannot be read"),
-    ("sync_instance_info", {"host_name": ["a1"], "instance_uuids": []},
-     "sync_instance_info is not noted: a host has the name"),
-    ("delete_instance_info", {"host_name": "a1", "instance_uuid": [1]},
-     "delete_instance_info is not noted: .* no UUID"),
-])
+@pytest.mark.parametrize(
+    "cast, arguments, told",
+    [
+        ("update_aggregates", {"aggregates": [LARGE]}, "the aggregate large is not noted: .* bytes, wanted at most"),
+        ("update_aggregates", {"aggregates": [UNKNOWN]}, "the aggregate half is not noted: "),
+        ("update_aggregates", {"aggregates": None}, "update_aggregates is not noted: .* cannot be read"),
+        ("update_aggregates", {"aggregates": ["a"]}, "update_aggregates is not noted: .* cannot be read"),
+        ("delete_aggregate", {"aggregate": None}, "delete_aggregate is not noted: .* cannot be read"),
+        (
+            "update_instance_info",
+            {"host_name": "a1", "instance_info": []},
+            "update_instance_info is not noted: .* cannot be read",
+        ),
+        (
+            "sync_instance_info",
+            {"host_name": "a1", "instance_uuids": 7},
+            "sync_instance_info is not noted: .* cannot be read",
+        ),
+        (
+            "sync_instance_info",
+            {"host_name": ["a1"], "instance_uuids": []},
+            "sync_instance_info is not noted: a host has the name",
+        ),
+        (
+            "delete_instance_info",
+            {"host_name": "a1", "instance_uuid": [1]},
+            "delete_instance_info is not noted: .* no UUID",
+        ),
+    ],
+)
 def test_a_cast_that_comes_to_nothing_is_told_of(scheduler, caplog, cast, arguments, told):
     """Nobody hears what a cast raises, and nova does not cast again."""
     with contextlib.suppress(UsageError):
@@ -184,10 +227,13 @@ def test_an_aggregate_that_cannot_be_noted_keeps_no_other_from_it(scheduler):
     assert uuid_of("good") in known and uuid_of("large") not in known
 
 
-@pytest.mark.parametrize("name, hints, reason", [
-    ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
-    ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
-])
+@pytest.mark.parametrize(
+    "name, hints, reason",
+    [
+        ("JsonFilter", {"query": ["[broken"]}, "the hint query '\\[broken' cannot be used"),
+        ("SimpleCIDRAffinityFilter", {"build_near_host_ip": ["here"]}, "the hints build_near_host_ip 'here'"),
+    ],
+)
 def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, caplog, name, hints, reason):
     scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
     asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
@@ -197,7 +243,8 @@ def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, c
         answer.result(20)
     assert f"request {CONTEXT.request_id} cannot be placed: the hint" in caplog.text
     assert [(one[0], one[1]) for one in refused(scheduler) if re.match(reason, one[2])] == [
-        (CONTEXT.request_id, (asked.instance_uuid,))]
+        (CONTEXT.request_id, (asked.instance_uuid,))
+    ]
     scheduler.set_policy(Policy()).result(20)
     assert SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
 
@@ -219,20 +266,37 @@ def test_an_aggregate_whose_limit_is_no_number_is_warned_of(scheduler, caplog):
 
 # --- NUMA topologies -----------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def numa_scheduler():
     """A host with four CPUs for pinned guests, under the NUMATopologyFilter."""
     tiny = TinyCloud()
-    tiny.append("cell1", "compute_agent/numa", report("numa", server="agents", inventory=tree(
-        "numa", inventories=(inventory_of("PCPU", 4), inventory_of("VCPU", 4, ratio=3.0),
-                             inventory_of("MEMORY_MB", 4096)),
-        numa_cells=(events.HostNUMACell(0, 0, (), (0, 1, 2, 3), ((0, 1), (2, 3)), 4096, ()),))))
+    tiny.append(
+        "cell1",
+        "compute_agent/numa",
+        report(
+            "numa",
+            server="agents",
+            inventory=tree(
+                "numa",
+                inventories=(
+                    inventory_of("PCPU", 4),
+                    inventory_of("VCPU", 4, ratio=3.0),
+                    inventory_of("MEMORY_MB", 4096),
+                ),
+                numa_cells=(events.HostNUMACell(0, 0, (), (0, 1, 2, 3), ((0, 1), (2, 3)), 4096, ()),),
+            ),
+        ),
+    )
     for name, log in tiny.logs.items():
         opened = codec.make_event(events.LogOpened(name, EPOCH), "operator/test", 1, 1, 0)
         open_log(f"memory://endpoint-numa-{name}").append([codec.encode_record(EPOCH, [opened]), *log])
-    scheduler = Scheduler("n", cell0_of("memory://endpoint-numa-cell0"), [
-        Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")],
-        Policy(enabled_filters=("NUMATopologyFilter",)))
+    scheduler = Scheduler(
+        "n",
+        cell0_of("memory://endpoint-numa-cell0"),
+        [Cell("cell1", uuid_of("cell1"), "memory://endpoint-numa-cell1")],
+        Policy(enabled_filters=("NUMATopologyFilter",)),
+    )
     scheduler.start().wait_ready()
     yield scheduler
     scheduler.stop()
@@ -241,13 +305,21 @@ def numa_scheduler():
 def pinned(scheduler, instance, policies=("dedicated",), networks=None, as_objects=True):
     asked = spec(uuid_of(instance), vcpus=2, memory_mb=512, disk_gb=0)
     asked.flavor.extra_specs = {"hw:cpu_policy": "dedicated"}
-    asked.numa_topology = InstanceNUMATopology(cells=[
-        InstanceNUMACell(id=number, cpuset=set(), pcpuset={2 * number, 2 * number + 1}, memory=512, cpu_policy=policy)
-        for number, policy in enumerate(policies)])
+    asked.numa_topology = InstanceNUMATopology(
+        cells=[
+            InstanceNUMACell(
+                id=number, cpuset=set(), pcpuset={2 * number, 2 * number + 1}, memory=512, cpu_policy=policy
+            )
+            for number, policy in enumerate(policies)
+        ]
+    )
     if networks:
         asked.network_metadata = NetworkMetadata(physnets=networks, tunneled=False)
-    return SchedulerEndpoint(scheduler).select_destinations(
-        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects).result(20)[0][0]
+    return (
+        SchedulerEndpoint(scheduler)
+        .select_destinations(CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects)
+        .result(20)[0][0]
+    )
 
 
 def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
@@ -255,8 +327,9 @@ def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
     assert (limits.cpu_allocation_ratio, limits.ram_allocation_ratio) == (3.0, 1.0)
     assert (limits.network_metadata.physnets, limits.network_metadata.tunneled) == ({"p"}, False)
     legacy = pinned(numa_scheduler, "vm-2", as_objects=False)["limits"]
-    assert legacy == {"numa_topology": limits.__class__(cpu_allocation_ratio=3.0,
-                                                        ram_allocation_ratio=1.0).obj_to_primitive()}
+    assert legacy == {
+        "numa_topology": limits.__class__(cpu_allocation_ratio=3.0, ram_allocation_ratio=1.0).obj_to_primitive()
+    }
     with pytest.raises(NoValidHost) as refused:
         pinned(numa_scheduler, "vm-3")
     assert refused.value.summary == "0/1 hosts: 1 NUMA pinned CPUs"

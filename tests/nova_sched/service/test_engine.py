@@ -96,19 +96,33 @@ def test_alternates_are_distinct_in_the_cell_and_free_beside_all_chosen():
         assert placed[0].claim_uuid and all(one.claim_uuid is None for one in placed[1:])
 
 
-@pytest.mark.parametrize("hosts, instances, policy, alternates, wanted", [
-    ("abcd", 2, None, 2, "cd"), ("abcd", 2, None, 1, "c"), ("abcd", 2, None, 0, ""), ("abcd", 3, None, 2, "d"),
-    ("ab", 2, None, 2, ""), ("abc", 2, "anti-affinity", 2, "c"), ("abc", 3, "anti-affinity", 2, ""),
-    ("abcd", 2, "affinity", 2, ""),
-])
+@pytest.mark.parametrize(
+    "hosts, instances, policy, alternates, wanted",
+    [
+        ("abcd", 2, None, 2, "cd"),
+        ("abcd", 2, None, 1, "c"),
+        ("abcd", 2, None, 0, ""),
+        ("abcd", 3, None, 2, "d"),
+        ("ab", 2, None, 2, ""),
+        ("abc", 2, "anti-affinity", 2, "c"),
+        ("abc", 3, "anti-affinity", 2, ""),
+        ("abcd", 2, "affinity", 2, ""),
+    ],
+)
 def test_an_alternate_is_the_host_of_no_instance_of_the_request(hosts, instances, policy, alternates, wanted):
     cloud = TinyCloud(cells=("cell1", "cell2"), policy=Policy(weighers=(("CPUWeigher", 1.0),)))
     for left, name in enumerate(reversed(hosts)):
         cloud.host(name, vcpus=16 + left)  # each instance goes to another one, and all have room for all
     cloud.host("elsewhere", cell="cell2", vcpus=64)
     engine = cloud.engine("one")
-    ask = cloud.ask(engine, *range(instances), vcpus=8, alternates=alternates, target_cell="cell1",
-                    group=policy and server_group(policy))
+    ask = cloud.ask(
+        engine,
+        *range(instances),
+        vcpus=8,
+        alternates=alternates,
+        target_cell="cell1",
+        group=policy and server_group(policy),
+    )
     cloud.settle()
     for placed in ask.future.result(0):
         assert "".join(one.host for one in placed[1:]) == wanted
@@ -140,8 +154,10 @@ def test_two_schedulers_cannot_break_anti_affinity():
     cloud.host("a", vcpus=8)
     cloud.host("b", vcpus=4)
     one, two = cloud.engine("one"), cloud.engine("two")
-    asks = [cloud.ask(one, "vm1", group=server_group("anti-affinity")),
-            cloud.ask(two, "vm2", group=server_group("anti-affinity"))]
+    asks = [
+        cloud.ask(one, "vm1", group=server_group("anti-affinity")),
+        cloud.ask(two, "vm2", group=server_group("anti-affinity")),
+    ]
     assert [claim.host for claim in cloud.events("cell1", "ClaimProposed")] == ["a", "a"]
     cloud.settle()
     assert sorted(host for ask in asks for host in hosts_of(ask)) == ["a", "b"]
@@ -167,8 +183,9 @@ def test_an_empty_group_is_fenced_off_and_anchored_anew():
     group = server_group("affinity")
     first = cloud.ask(engine, "vm1", group=group)
     cloud.settle()
-    cloud.append("cell1", "conductor/x", events.ClaimReleased(
-        uuid_of("vm1"), first.future.result(0)[0][0].claim_uuid, "deleted"))
+    cloud.append(
+        "cell1", "conductor/x", events.ClaimReleased(uuid_of("vm1"), first.future.result(0)[0][0].claim_uuid, "deleted")
+    )
     full = cloud.ask(engine, "other", vcpus=4, target_cell="cell1")
     cloud.host("b", cell="cell2", vcpus=4)
     cloud.settle()
@@ -262,8 +279,8 @@ def test_every_decision_is_recorded_with_its_evidence():
     engine = cloud.engine("one")
     cloud.ask(engine, "vm1")
     cloud.ask(engine, "big", vcpus=9)
-    taken, = cloud.events("cell1", "DecisionMade")
-    refused, = cloud.events("cell0", "DecisionMade")
+    (taken,) = cloud.events("cell1", "DecisionMade")
+    (refused,) = cloud.events("cell0", "DecisionMade")
     assert (taken.outcome, taken.hosts, taken.instance_uuid) == ("selected", ("a",), uuid_of("vm1"))
     assert (refused.outcome, refused.reason) == ("no_valid_host", "0/1 hosts: 1 VCPU")
     for decision in (taken, refused):
@@ -303,6 +320,7 @@ def test_an_aggregate_is_appended_once():
 
 # --- aggregates ----------------------------------------------------------------------------------------------------
 
+
 def aggregate(*hosts):
     return events.AggregateUpdated(uuid_of("aggregate"), "one", hosts, {})
 
@@ -310,10 +328,15 @@ def aggregate(*hosts):
 GONE = None
 
 
-@pytest.mark.parametrize("before, said", [
-    (aggregate("a"), [aggregate("a", "b"), aggregate("a")]), (GONE, [aggregate("a"), GONE]),
-    (aggregate("a"), [GONE, aggregate("a")]), (GONE, [aggregate("a"), aggregate("b"), aggregate("a")]),
-])
+@pytest.mark.parametrize(
+    "before, said",
+    [
+        (aggregate("a"), [aggregate("a", "b"), aggregate("a")]),
+        (GONE, [aggregate("a"), GONE]),
+        (aggregate("a"), [GONE, aggregate("a")]),
+        (GONE, [aggregate("a"), aggregate("b"), aggregate("a")]),
+    ],
+)
 @pytest.mark.parametrize("available", [True, False])
 def test_an_aggregate_is_as_was_said_last(before, said, available):
     """Also where it is said before what was said first is read back, and where the log takes nothing at first."""
@@ -325,6 +348,7 @@ def test_an_aggregate_is_as_was_said_last(before, said, available):
 
     def refuse(cell, *data):
         raise errors.LogUnavailable("too many events wait")
+
     for number, one in enumerate(said):
         engine.publish = publish if available or number else refuse
         engine.on_aggregate_deleted(uuid_of("aggregate")) if one is GONE else engine.on_aggregate(one)

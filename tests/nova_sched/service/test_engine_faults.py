@@ -39,10 +39,11 @@ def test_a_host_that_goes_while_its_claim_is_under_way():
     cloud.append("cell1", "conductor/c", events.HostRemoved("b", "gone"))
     cloud.host("z")
     cloud.settle()
-    (chosen, alternate), = ask.future.result(0)
+    ((chosen, alternate),) = ask.future.result(0)
     assert chosen.host == "a" and chosen.position is not None
-    assert (alternate.host, alternate.nodename, alternate.root_uuid) == ("b", "b", uuid_of("b")) or \
-        alternate.host == "b" and alternate.root_uuid == uuid_of("b"), "an alternate is what it was when it was chosen"
+    assert (alternate.host, alternate.nodename, alternate.root_uuid) == ("b", "b", uuid_of("b")) or (
+        alternate.host == "b" and alternate.root_uuid == uuid_of("b")
+    ), "an alternate is what it was when it was chosen"
     assert held(engine) == 0
 
 
@@ -155,6 +156,7 @@ def test_a_claim_that_the_readers_set_aside_is_let_go():
 
 # --- logs that begin anew ----------------------------------------------------------------------------------------
 
+
 def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
     cloud = TinyCloud(("cell1", "cell2"))
     for cell in cloud.cells:
@@ -167,7 +169,9 @@ def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
     cloud.settle()
     assert not engine.states.waiting_for and not engine.cloud.table.cell_closed["cell1"]
     assert {hosts_of_settled(cloud, cloud.ask(engine, f"vm{number}"))[0] for number in (2, 3, 4)} == {
-        "cell1-host", "cell2-host"}
+        "cell1-host",
+        "cell2-host",
+    }
 
 
 def hosts_of_settled_only(cloud, engine, cell, ask):
@@ -308,8 +312,8 @@ def test_a_claim_that_a_rebase_wiped_is_not_answered():
     cloud.deliver("one", "cell1", 1)
     assert [one.accepted for one in ask.instances] == [True, False]
     # What is under way comes behind the rebase.
-    late = cloud.logs["cell1"][cloud._read["one", "cell1"]:]
-    del cloud.logs["cell1"][cloud._read["one", "cell1"]:]
+    late = cloud.logs["cell1"][cloud._read["one", "cell1"] :]
+    del cloud.logs["cell1"][cloud._read["one", "cell1"] :]
     cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
     for host in ("a", "b"):
         cloud.host(host, vcpus=2)
@@ -363,9 +367,19 @@ def test_the_number_of_an_anchor_counts_on_its_host_alone():
     cloud.append("cell0", "scheduler/quick", events.GroupAnchored(group.uuid, "cell1", "a", 0))
     engine = cloud.engine("one")
     stale = events.GroupRule(group.uuid, "together", "b", uuid_of("old"), 1)
-    engine.cloud.in_flight.add(events.ClaimProposed(
-        uuid_of("stale"), uuid_of("old"), uuid_of("old"), "req-old", "project", "b",
-        (events.Allocation(uuid_of("b"), "VCPU", 1),), stale, False))
+    engine.cloud.in_flight.add(
+        events.ClaimProposed(
+            uuid_of("stale"),
+            uuid_of("old"),
+            uuid_of("old"),
+            "req-old",
+            "project",
+            "b",
+            (events.Allocation(uuid_of("b"), "VCPU", 1),),
+            stale,
+            False,
+        )
+    )
     cloud.ask(engine, "vm", vcpus=4, group=group)
     (claim,) = cloud.events("cell2", "ClaimProposed")
     assert (claim.host, claim.rule.limit) == ("b", 0)

@@ -51,8 +51,10 @@ def test_a_group_grows_and_nobody_has_read_what_others_claimed(policy, same, ord
     """Each request names the members that came before it: the group's name may be another for each."""
     tiny, names = cloud(hosts=3), [f"vm-{number}" for number in order]
     engines = [tiny.engine(f"s{number}") for number in order]
-    asks = [tiny.ask(engine, name, group=unnamed(policy, *names[:number + 1]))
-            for number, (engine, name) in enumerate(zip(engines, names, strict=True))]
+    asks = [
+        tiny.ask(engine, name, group=unnamed(policy, *names[: number + 1]))
+        for number, (engine, name) in enumerate(zip(engines, names, strict=True))
+    ]
     tiny.settle()
     assert len({hosts_of(ask)[0] for ask in asks}) == (1 if same else 3)
 
@@ -83,12 +85,17 @@ def test_claims_of_one_scheduler_under_way_count_under_both_names(policy, same, 
 def test_the_log_ends_without_what_was_given_back():
     tiny = cloud(hosts=2)
     first, second = tiny.engine("s1"), tiny.engine("s2")
-    asks = [tiny.ask(first, "vm-2", group=unnamed("anti-affinity", "vm-2")),
-            tiny.ask(second, "vm-0", group=unnamed("anti-affinity", "vm-2", "vm-0"))]
+    asks = [
+        tiny.ask(first, "vm-2", group=unnamed("anti-affinity", "vm-2")),
+        tiny.ask(second, "vm-0", group=unnamed("anti-affinity", "vm-2", "vm-0")),
+    ]
     tiny.settle()
     assert hosts_of(asks[0]) != hosts_of(asks[1])
-    held = {entry.instance_uuid: entry.host for host in first.cloud.projections["cell1"].hosts.values()
-            for entry in host.entries.values()}
+    held = {
+        entry.instance_uuid: entry.host
+        for host in first.cloud.projections["cell1"].hosts.values()
+        for entry in host.entries.values()
+    }
     assert held == {uuid_of("vm-2"): hosts_of(asks[0])[0], uuid_of("vm-0"): hosts_of(asks[1])[0]}
 
 

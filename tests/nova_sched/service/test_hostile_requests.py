@@ -21,8 +21,9 @@ VM = uuid_of("vm")
 
 
 def group(**fields):
-    return InstanceGroup(**{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [],
-                            "_rules": {}, **fields})
+    return InstanceGroup(
+        **{"uuid": uuid_of("group"), "policy": "anti-affinity", "members": [], "hosts": [], "_rules": {}, **fields}
+    )
 
 
 def with_(**fields):
@@ -55,7 +56,7 @@ HOSTILE = {
     "a group of 20,000": (with_(instance_group=group(members=[uuid_of(n) for n in range(20_000)])), [VM]),
     "half a character in the project": (with_(project_id="\ud800"), [VM]),
     "half a character in the flavor": (with_flavor(name="\ud800"), [VM]),
-    "half a character in an extra spec": (with_extra(**{"a": "\ud800"}), [VM]),
+    "half a character in an extra spec": (with_extra(a="\ud800"), [VM]),
     "extra specs of 360 kB": (with_extra(**{f"key{n}": "x" * 60_000 for n in range(6)}), [VM]),
     "a resource class of 70,000 letters": (with_extra(**{"resources:" + "A" * 70_000: "1"}), [VM]),
     "a trait of 70,000 letters": (with_extra(**{"trait:" + "A" * 70_000: "required"}), [VM]),
@@ -70,9 +71,21 @@ HOSTILE = {
     "instances that are a map": (spec(VM), {"a": VM}),
     "instances that are a number": (spec(VM), 7),
     "instances that are a truth": (spec(VM), True),
-    "a group in one of no aggregates": (with_(requested_resources=[RequestGroup(
-        requester_id="port", resources={"VCPU": 1}, required_traits=set(), forbidden_traits=set(), aggregates=[[]],
-        in_tree=None)]), [VM]),
+    "a group in one of no aggregates": (
+        with_(
+            requested_resources=[
+                RequestGroup(
+                    requester_id="port",
+                    resources={"VCPU": 1},
+                    required_traits=set(),
+                    forbidden_traits=set(),
+                    aggregates=[[]],
+                    in_tree=None,
+                )
+            ]
+        ),
+        [VM],
+    ),
     "5,000 instances": (spec(VM), [uuid_of(n) for n in range(5_000)]),
     "a spec that is a map": ({"flavor": {}}, [VM]),
     "a spec that is a text": ("RequestSpec", [VM]),
@@ -87,8 +100,9 @@ def asked():
     tiny.host("a", vcpus=4)
     for name, log in tiny.logs.items():
         open_log(f"memory://hostile-{name}").append([record_of_opening(name), *log])
-    scheduler = Scheduler("s", cell0_of("memory://hostile-cell0"),
-                          [Cell("cell1", uuid_of("cell1"), "memory://hostile-cell1")], Policy())
+    scheduler = Scheduler(
+        "s", cell0_of("memory://hostile-cell0"), [Cell("cell1", uuid_of("cell1"), "memory://hostile-cell1")], Policy()
+    )
     scheduler.start().wait_ready()
     bus.serve(TOPIC, "s", [SchedulerEndpoint(scheduler)], VERSION)
     yield scheduler, SchedulerAPI(bus)
@@ -105,20 +119,34 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
     request, uuids = HOSTILE[wrong]
     client = api._client
     with pytest.raises((NoValidHost, errors.NovaSchedError)) as refused:
-        client.call(CONTEXT, "select_destinations", spec_obj=request, instance_uuids=uuids, return_objects=True,
-                    return_alternates=True, timeout=20)
+        client.call(
+            CONTEXT,
+            "select_destinations",
+            spec_obj=request,
+            instance_uuids=uuids,
+            return_objects=True,
+            return_alternates=True,
+            timeout=20,
+        )
     said = str(refused.value)
     assert "fault of" not in said and not isinstance(refused.value, errors.ClaimTimeout), said
     assert scheduler.fault is None
-    good, = {f"good {wrong}"}
-    selected = api.select_destinations(CONTEXT, spec(uuid_of(good), vcpus=4, memory_mb=0, disk_gb=0),
-                                       [uuid_of(good)]).result(20)
+    (good,) = {f"good {wrong}"}
+    selected = api.select_destinations(
+        CONTEXT, spec(uuid_of(good), vcpus=4, memory_mb=0, disk_gb=0), [uuid_of(good)]
+    ).result(20)
     assert selected[0][0].service_host == "a"
-    scheduler.call(lambda engine: engine.publish("cell1", *[
-        release(entry) for entries in engine.cloud.projections["cell1"].consumers.values()
-        for entry in entries])).result(20)
-    wait_until(lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20),
-               20, "the claim was not released")
+    scheduler.call(
+        lambda engine: engine.publish(
+            "cell1",
+            *[release(entry) for entries in engine.cloud.projections["cell1"].consumers.values() for entry in entries],
+        )
+    ).result(20)
+    wait_until(
+        lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20),
+        20,
+        "the claim was not released",
+    )
     assert scheduler.call(lambda engine: int(engine.cloud.table.held.sum())).result(20) == 0
 
 

@@ -53,13 +53,20 @@ class Fakes:
         self.logins += 1
         self.tokens.add(token := f"token-{self.logins}")
         endpoint = {"interface": "internal", "region": "one", "region_id": "one", "url": self.url, "id": "e"}
-        return 201, {"token": {
-            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z",
-            "issued_at": "2026-01-01T00:00:00.000000Z",
-            "user": {"id": "u", "name": "nova", "domain": {"id": "default", "name": "Default"}},
-            "project": {"id": "p", "name": "service", "domain": {"id": "default", "name": "Default"}},
-            "catalog": [{"type": "network", "name": "neutron", "id": "s",
-                         "endpoints": [endpoint]}]}}, {"X-Subject-Token": token}
+        return (
+            201,
+            {
+                "token": {
+                    "methods": ["password"],
+                    "expires_at": "2099-01-01T00:00:00.000000Z",
+                    "issued_at": "2026-01-01T00:00:00.000000Z",
+                    "user": {"id": "u", "name": "nova", "domain": {"id": "default", "name": "Default"}},
+                    "project": {"id": "p", "name": "service", "domain": {"id": "default", "name": "Default"}},
+                    "catalog": [{"type": "network", "name": "neutron", "id": "s", "endpoints": [endpoint]}],
+                }
+            },
+            {"X-Subject-Token": token},
+        )
 
     def answer(self, path, query):
         if path == "/v2.0/extensions":
@@ -68,10 +75,14 @@ class Fakes:
             found = [one for one in self.subnets.values() if one["network_id"] == query["network_id"][0]]
             query_of_network = f"network_id={query['network_id'][0]}&fields=segment_id"
             start = int(query.get("marker", ["0"])[0])
-            page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start:start + self.page]]}
+            page = {"subnets": [{"segment_id": one.get("segment_id")} for one in found[start : start + self.page]]}
             if start + self.page < len(found):
-                page["subnets_links"] = [{"rel": "next", "href": f"{self.url}{path}?"
-                                          f"{self.link or query_of_network}&marker={start + self.page}"}]
+                page["subnets_links"] = [
+                    {
+                        "rel": "next",
+                        "href": f"{self.url}{path}?{self.link or query_of_network}&marker={start + self.page}",
+                    }
+                ]
             return page
         kind, _, key = path.removeprefix("/v2.0/").partition("/")
         found = {"ports": self.ports, "subnets": self.subnets}.get(kind, {}).get(key)
@@ -88,8 +99,16 @@ class _Handler(BaseHTTPRequestHandler):
             status, text = self.fakes.faults[parts.path]
             return self._send(status, text)
         if parts.path == "/v3":
-            return self._send(200, {"version": {"id": "v3.14", "status": "stable", "links": [
-                {"rel": "self", "href": f"{self.fakes.url}/v3/"}]}})
+            return self._send(
+                200,
+                {
+                    "version": {
+                        "id": "v3.14",
+                        "status": "stable",
+                        "links": [{"rel": "self", "href": f"{self.fakes.url}/v3/"}],
+                    }
+                },
+            )
         time.sleep(self.fakes.delay)
         if self.headers.get("X-Auth-Token") not in self.fakes.tokens:
             return self._send(401, {"NeutronError": {"message": "no token"}})
@@ -107,8 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status, body, headers=()):
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content)),
-                            **dict(headers)}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+            **dict(headers),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -136,9 +158,18 @@ def conf_of(tmp_path, neutron=None, **scheduler):
 
 
 def account(fakes, **options):
-    return {"auth_type": "password", "auth_url": f"{fakes.url}/v3", "username": "nova", "password": PASSWORD,
-            "user_domain_name": "Default", "project_name": "service", "project_domain_name": "Default",
-            "http_retries": 0, "timeout": 2, **options}
+    return {
+        "auth_type": "password",
+        "auth_url": f"{fakes.url}/v3",
+        "username": "nova",
+        "password": PASSWORD,
+        "user_domain_name": "Default",
+        "project_name": "service",
+        "project_domain_name": "Default",
+        "http_retries": 0,
+        "timeout": 2,
+        **options,
+    }
 
 
 @pytest.fixture
@@ -149,8 +180,11 @@ def neutron(fakes, tmp_path):
 def test_ports(fakes, neutron):
     assert isinstance(neutron, Neutron)
     assert neutron.port(PORT) == Port(None, NET, "normal")
-    fakes.ports[PORT] = {"network_id": NET, "binding:vnic_type": "remote-managed",
-                         "fixed_ips": [{"subnet_id": SUBNET, "ip_address": "10.0.0.2"}, {"subnet_id": "other"}]}
+    fakes.ports[PORT] = {
+        "network_id": NET,
+        "binding:vnic_type": "remote-managed",
+        "fixed_ips": [{"subnet_id": SUBNET, "ip_address": "10.0.0.2"}, {"subnet_id": "other"}],
+    }
     assert neutron.port(PORT) == Port(SUBNET, NET, "remote-managed")
     fakes.ports[PORT] = {"network_id": NET}
     assert neutron.port(PORT) == Port(None, NET, "normal")
@@ -200,16 +234,41 @@ def test_an_endpoint_of_ones_own(fakes, tmp_path):
 
 DEEP = "[" * 50_000 + "]" * 50_000
 #: What Neutron or Keystone answer with, which is JSON and not what was asked for.
-ODD = [(f"/v2.0/ports/{PORT}", text) for text in (
-    DEEP, '{"port": {}}', '{"port": {"fixed_ips": []}}', '{"port": {"network_id": 7}}', *(
-        f'{{"port": {{"network_id": "{NET}", {rest}}}}}' for rest in (
-            '"fixed_ips": [1]', '"fixed_ips": 7', '"fixed_ips": {"a": 1}', '"fixed_ips": [{"subnet_id": []}]',
-            '"binding:vnic_type": [1]')))]
-ODD += [("/v2.0/subnets", f'{{"subnets": [{{}}], {rest}}}') for rest in (
-    '"subnets_links": 7', '"subnets_links": [1]', '"subnets_links": [{"rel": "next", "href": 7}]',
-    '"subnets_links": [{"rel": "next", "href": "http://[bad"}]', '"subnets": [{"segment_id": {}}]')]
-ODD += [("/v2.0/extensions", '{"extensions": [{"alias": []}]}'), ("/v2.0/extensions", DEEP), ("/v3/auth/tokens", DEEP),
-        ("/v3/auth/tokens", "null")]
+ODD = [
+    (f"/v2.0/ports/{PORT}", text)
+    for text in (
+        DEEP,
+        '{"port": {}}',
+        '{"port": {"fixed_ips": []}}',
+        '{"port": {"network_id": 7}}',
+        *(
+            f'{{"port": {{"network_id": "{NET}", {rest}}}}}'
+            for rest in (
+                '"fixed_ips": [1]',
+                '"fixed_ips": 7',
+                '"fixed_ips": {"a": 1}',
+                '"fixed_ips": [{"subnet_id": []}]',
+                '"binding:vnic_type": [1]',
+            )
+        ),
+    )
+]
+ODD += [
+    ("/v2.0/subnets", f'{{"subnets": [{{}}], {rest}}}')
+    for rest in (
+        '"subnets_links": 7',
+        '"subnets_links": [1]',
+        '"subnets_links": [{"rel": "next", "href": 7}]',
+        '"subnets_links": [{"rel": "next", "href": "http://[bad"}]',
+        '"subnets": [{"segment_id": {}}]',
+    )
+]
+ODD += [
+    ("/v2.0/extensions", '{"extensions": [{"alias": []}]}'),
+    ("/v2.0/extensions", DEEP),
+    ("/v3/auth/tokens", DEEP),
+    ("/v3/auth/tokens", "null"),
+]
 
 
 @pytest.mark.parametrize("path, text", ODD)
@@ -223,8 +282,10 @@ def test_what_is_no_answer_is_told_of(fakes, neutron, path, text):
 @pytest.mark.parametrize("link", ["fields=segment_id", "network_id=other"])
 def test_a_link_to_the_next_page_leads_to_no_other_network(fakes, neutron, link):
     fakes.page, fakes.link = 1, link
-    fakes.subnets = {name: {"network_id": of, "segment_id": name} for name, of in (
-        ("s1", NET), ("s2", NET), ("s3", "other"), ("s4", "other"))}
+    fakes.subnets = {
+        name: {"network_id": of, "segment_id": name}
+        for name, of in (("s1", NET), ("s2", NET), ("s3", "other"), ("s4", "other"))
+    }
     assert neutron.segments_of_network(NET) == ["s1", "s2"]
 
 
@@ -262,8 +323,10 @@ def test_subnets_that_make_no_sense(fakes, neutron, answer):
 
 
 def test_pages_without_end(fakes, neutron):
-    fakes.faults["/v2.0/subnets"] = (200, json.dumps(
-        {"subnets": [], "subnets_links": [{"rel": "next", "href": f"{fakes.url}/v2.0/subnets?marker=1"}]}))
+    fakes.faults["/v2.0/subnets"] = (
+        200,
+        json.dumps({"subnets": [], "subnets_links": [{"rel": "next", "href": f"{fakes.url}/v2.0/subnets?marker=1"}]}),
+    )
     with pytest.raises(errors.ServiceUnavailable, match="pages of subnets"):
         neutron.segments_of_network(NET)
 
@@ -293,11 +356,13 @@ def test_a_neutron_that_is_away(fakes, tmp_path):
 
 # --- configuration --------------------------------------------------------------------------------------------------
 
+
 def test_without_an_account_nobody_is_asked(tmp_path):
     for neutron in (None, {}, {"http_retries": 1}):
         assert isinstance(networks_of(conf_of(tmp_path, neutron), False), NotConfigured)
-        with pytest.raises(errors.UsageError,
-                           match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"):
+        with pytest.raises(
+            errors.UsageError, match=r"routed_network_aggregates is set and \[neutron\] auth_type is not"
+        ):
             networks_of(conf_of(tmp_path, neutron), True)
 
 
@@ -322,6 +387,7 @@ def test_keystone_is_not_imported_where_it_is_not_needed():
 
 
 # --- what a request gets of it --------------------------------------------------------------------------------------
+
 
 class Asked(NotConfigured):
     """Answers from dictionaries, and counts."""
@@ -359,11 +425,23 @@ REQUESTS = [
     ([{"network_id": "auto"}, {"network_id": "none"}, {"tag": "x"}], {}, True, (), (), 0),
     ([{"port_id": PORT}], {"ports": {PORT: P1}, "subnets": {"sub": "a"}}, True, (("a",),), (), 2),
     ([{"port_id": PORT}], {"ports": {PORT: P1}, "subnets": {"sub": None}}, True, (), (), 2),
-    ([{"port_id": PORT, "network_id": "other"}], {"ports": {PORT: P2}, "networks": {NET: ["a"]}}, True, (("a",),),
-     ("COMPUTE_REMOTE_MANAGED_PORTS",), 2),
+    (
+        [{"port_id": PORT, "network_id": "other"}],
+        {"ports": {PORT: P2}, "networks": {NET: ["a"]}},
+        True,
+        (("a",),),
+        ("COMPUTE_REMOTE_MANAGED_PORTS",),
+        2,
+    ),
     ([{"port_id": PORT}], {"ports": {PORT: P2}}, False, (), ("COMPUTE_REMOTE_MANAGED_PORTS",), 1),
-    ([{"network_id": NET}, {"port_id": PORT}, {"network_id": NET}],
-     {"networks": {NET: ["a", "b"]}, "ports": {PORT: P1}, "subnets": {"sub": "c"}}, True, (("a", "b"), ("c",)), (), 4),
+    (
+        [{"network_id": NET}, {"port_id": PORT}, {"network_id": NET}],
+        {"networks": {NET: ["a", "b"]}, "ports": {PORT: P1}, "subnets": {"sub": "c"}},
+        True,
+        (("a", "b"), ("c",)),
+        (),
+        4,
+    ),
 ]
 
 
@@ -396,6 +474,7 @@ class Decided:
 
     def select(self, request, uuids, alternates):
         from concurrent.futures import Future
+
         self.requests.append(request)
         return Future()
 
@@ -414,9 +493,13 @@ def test_the_endpoint_asks_before_it_queues(neutron):
     assert decided.requests[0].segments == ()
 
 
-@pytest.mark.parametrize("wanted, said", [
-    ({"port_id": PORT}, r"the port .*its kind .* configure \[neutron\]"),
-    ({"network_id": NET}, r"the network .* query_placement_for_routed_network_aggregates .* configure \[neutron\]")])
+@pytest.mark.parametrize(
+    "wanted, said",
+    [
+        ({"port_id": PORT}, r"the port .*its kind .* configure \[neutron\]"),
+        ({"network_id": NET}, r"the network .* query_placement_for_routed_network_aggregates .* configure \[neutron\]"),
+    ],
+)
 def test_a_request_that_needs_it_where_it_is_not_configured(wanted, said):
     decided, answered = select(Policy(query_placement_for_routed_network_aggregates=True), None, wanted)
     with pytest.raises(NoValidHost, match=said):

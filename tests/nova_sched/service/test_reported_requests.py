@@ -23,6 +23,7 @@ def site(request):
 
 # --- bug 1952941: a pinned guest in the form from before Victoria
 
+
 @pytest.mark.parametrize("minor", [4, 5, 6])
 def test_a_pinned_guest_is_placed_with_its_pins(site, minor):
     primitive = whole() if minor == 6 else older("InstanceNUMACell", minor)
@@ -36,7 +37,7 @@ def test_a_pinned_guest_is_placed_with_its_pins(site, minor):
 def test_a_node_too_old_to_say_which_cpus_it_pins_is_refused(site, minor):
     site.refusals()
     assert isinstance(site.ask(older("InstanceNUMACell", minor)), NoValidHost)
-    reason, = site.refusals()
+    (reason,) = site.refusals()
     assert "resize the server" in reason
 
 
@@ -47,19 +48,60 @@ def test_a_pinned_node_without_pcpuset_is_refused_as_nova_raises(site):
 
 # --- bug 1830747: fields that nova's scheduler never reads
 
-@pytest.mark.parametrize("path", [
-    *(("data", name) for name in (
-        "is_bfv", "retry", "limits", "availability_zone", "ignore_hosts", "force_hosts", "force_nodes", "image",
-        "scheduler_hints", "instance_group", "project_id", "num_instances", "user_id", "pci_requests", "id",
-        "instance_uuid", "security_groups", "network_metadata", "requested_networks", "request_level_params",
-        "requested_resources", "requested_destination")),
-    *(("data", "flavor", "data", name) for name in (
-        "extra_specs", "flavorid", "name", "disabled", "is_public", "rxtx_factor", "vcpu_weight", "id", "projects")),
-    *(("data", "instance_group", "data", name) for name in (
-        "uuid", "id", "name", "hosts", "_rules", "policies", "policy", "user_id", "project_id")),
-    *(("data", "requested_destination", "data", name) for name in ("cell", "node", "host", "aggregates")),
-    *(("data", "image", "data", name) for name in ("id", "properties", "disk_format", "name")),
-], ids=".".join)
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            ("data", name)
+            for name in (
+                "is_bfv",
+                "retry",
+                "limits",
+                "availability_zone",
+                "ignore_hosts",
+                "force_hosts",
+                "force_nodes",
+                "image",
+                "scheduler_hints",
+                "instance_group",
+                "project_id",
+                "num_instances",
+                "user_id",
+                "pci_requests",
+                "id",
+                "instance_uuid",
+                "security_groups",
+                "network_metadata",
+                "requested_networks",
+                "request_level_params",
+                "requested_resources",
+                "requested_destination",
+            )
+        ),
+        *(
+            ("data", "flavor", "data", name)
+            for name in (
+                "extra_specs",
+                "flavorid",
+                "name",
+                "disabled",
+                "is_public",
+                "rxtx_factor",
+                "vcpu_weight",
+                "id",
+                "projects",
+            )
+        ),
+        *(
+            ("data", "instance_group", "data", name)
+            for name in ("uuid", "id", "name", "hosts", "_rules", "policies", "policy", "user_id", "project_id")
+        ),
+        *(("data", "requested_destination", "data", name) for name in ("cell", "node", "host", "aggregates")),
+        *(("data", "image", "data", name) for name in ("id", "properties", "disk_format", "name")),
+    ],
+    ids=".".join,
+)
 def test_a_field_that_is_not_needed(site, path):
     got = site.ask(spoilt(whole(), tuple(base.DATA if key == "data" else key for key in path), UNSET))
     assert got != [[]] and isinstance(got, list), got
@@ -71,8 +113,14 @@ def test_a_field_that_is_not_needed(site, path):
 def test_a_group_with_and_without_uuid(uuid, policy, wanted):
     site = Site("group", a=[consumer("member", of("a", 1))])
     primitive = spoilt(whole(), (base.DATA, "requested_destination"), None)
-    for name, value in (("uuid", uuid), ("policy", policy), ("policies", [policy]), ("members", [uuid_of("member")]),
-                        ("_rules", {}), ("hosts", ["a"])):
+    for name, value in (
+        ("uuid", uuid),
+        ("policy", policy),
+        ("policies", [policy]),
+        ("members", [uuid_of("member")]),
+        ("_rules", {}),
+        ("hosts", ["a"]),
+    ):
         primitive = spoilt(primitive, (*GROUP, name), value)
     got = site.ask(primitive)
     site.close()

@@ -108,7 +108,8 @@ def test_every_class_is_pinned():
 def test_fingerprint_is_the_pinned_one(name):
     assert fingerprint(TABLE[name]) == FINGERPRINTS[name], (
         f"the fields of {name} were changed: give it another VERSION and say how the older form is read "
-        "(docs/design), then write the new fingerprint here")
+        "(docs/design), then write the new fingerprint here"
+    )
 
 
 def test_roles():
@@ -124,10 +125,12 @@ def test_what_is_no_event_has_no_role():
 @pytest.fixture
 def made(monkeypatch):
     """Make a class of a name with given fields, as often as one likes; the table is as it was afterwards."""
+
     def make(name, version="1.0", **its_fields):
         cls = type(name, (schema.SchemaObject,), {"VERSION": version, "fields": its_fields})
         monkeypatch.setitem(TABLE, name, cls)
         return schema.register(cls)
+
     return make
 
 
@@ -156,9 +159,11 @@ def test_each_change_of_a_class_changes_its_fingerprint(made):
         seen[print_] = change
 
 
-@pytest.mark.parametrize("holder", [
-    fields.ObjectField("Inner"), fields.ListOfObjectsField("Inner"), schema.PackedObjectField("Inner"),
-], ids=["nested", "in a list", "packed"])
+@pytest.mark.parametrize(
+    "holder",
+    [fields.ObjectField("Inner"), fields.ListOfObjectsField("Inner"), schema.PackedObjectField("Inner")],
+    ids=["nested", "in a list", "packed"],
+)
 def test_a_change_of_a_nested_class_changes_who_holds_it(made, holder):
     before, after = "1.0", "1.1"
     made("Inner", before, **SOME)

@@ -18,8 +18,10 @@ NAMES = sorted(TABLE)
 
 def test_every_event_has_a_handler_and_every_handler_an_event():
     missing = sorted(set(events.EVENTS) - set(HANDLERS))
-    assert not missing, (f"{', '.join(missing)}: add a handler to HANDLERS in nova_sched/projection/fold.py; one that "
-                         "changes nothing, if the event is only evidence")
+    assert not missing, (
+        f"{', '.join(missing)}: add a handler to HANDLERS in nova_sched/projection/fold.py; one that "
+        "changes nothing, if the event is only evidence"
+    )
     assert set(HANDLERS) == set(events.EVENTS), "a handler is of an event that there is not: remove it"
 
 
@@ -157,6 +159,7 @@ def test_an_integer_is_a_number_where_a_float_is_wanted():
 
 # --- versions ------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def versions(monkeypatch):
     """A class that got a field in 1.1, and one that holds it nested, in a list, and packed."""
@@ -168,17 +171,27 @@ def versions(monkeypatch):
         return schema.register(cls)
 
     made("Inner", "1.1", {"a": fields.IntegerField(), "b": fields.StringField(default="new")})
-    return made("Outer", "2.3", {
-        "inner": fields.ObjectField("Inner"), "inners": fields.ListOfObjectsField("Inner"),
-        "more": fields.IntegerField(default=7), "most": fields.ListOfStringsField(default=[])})
+    return made(
+        "Outer",
+        "2.3",
+        {
+            "inner": fields.ObjectField("Inner"),
+            "inners": fields.ListOfObjectsField("Inner"),
+            "more": fields.IntegerField(default=7),
+            "most": fields.ListOfStringsField(default=[]),
+        },
+    )
 
 
-@pytest.mark.parametrize("version, values, thawed", [
-    ("2.0", [[1], [[2], [3, "x"]]], ((1, "new"), ((2, "new"), (3, "x")), 7, ())),
-    ("2.2", [[1, "x"], [], 8], ((1, "x"), (), 8, ())),
-    ("2.3", [[1, "x"], [], 8, ["y"]], ((1, "x"), (), 8, ("y",))),
-    (None, [[1], []], ((1, "new"), (), 7, ())),
-])
+@pytest.mark.parametrize(
+    "version, values, thawed",
+    [
+        ("2.0", [[1], [[2], [3, "x"]]], ((1, "new"), ((2, "new"), (3, "x")), 7, ())),
+        ("2.2", [[1, "x"], [], 8], ((1, "x"), (), 8, ())),
+        ("2.3", [[1, "x"], [], 8, ["y"]], ((1, "x"), (), 8, ("y",))),
+        (None, [[1], []], ((1, "new"), (), 7, ())),
+    ],
+)
 def test_what_an_older_version_lacks_gets_its_default(versions, version, values, thawed):
     assert thaw_fields(versions, values, version) == thawed
 
@@ -187,20 +200,23 @@ def test_packed_bytes_of_an_older_version_can_be_read(versions):
     assert events.thaw("Inner", pack([5])) == (5, "new")
 
 
-@pytest.mark.parametrize("version, values, fault", [
-    ("2.4", [[1], []], errors.UnknownSchema),
-    ("3.0", [[1], []], errors.UnknownSchema),
-    ("1.0", [[1], []], errors.UnknownSchema),
-    ("2.0", [[1]], errors.InvalidEvent),
-    ("2.0", [[1], [], 1, [], 1], errors.InvalidEvent),
-    ("2.0", [[], []], errors.InvalidEvent),
-    ("2", [[1], []], errors.InvalidEvent),
-    ("2.0.0", [[1], []], errors.InvalidEvent),
-    ("", [[1], []], errors.InvalidEvent),
-    ("-2.0", [[1], []], errors.InvalidEvent),
-    ("2.\N{ARABIC-INDIC DIGIT ONE}", [[1], []], errors.InvalidEvent),
-    ("2." + "1" * 5000, [[1], []], errors.InvalidEvent),
-])
+@pytest.mark.parametrize(
+    "version, values, fault",
+    [
+        ("2.4", [[1], []], errors.UnknownSchema),
+        ("3.0", [[1], []], errors.UnknownSchema),
+        ("1.0", [[1], []], errors.UnknownSchema),
+        ("2.0", [[1]], errors.InvalidEvent),
+        ("2.0", [[1], [], 1, [], 1], errors.InvalidEvent),
+        ("2.0", [[], []], errors.InvalidEvent),
+        ("2", [[1], []], errors.InvalidEvent),
+        ("2.0.0", [[1], []], errors.InvalidEvent),
+        ("", [[1], []], errors.InvalidEvent),
+        ("-2.0", [[1], []], errors.InvalidEvent),
+        ("2.\N{ARABIC-INDIC DIGIT ONE}", [[1], []], errors.InvalidEvent),
+        ("2." + "1" * 5000, [[1], []], errors.InvalidEvent),
+    ],
+)
 def test_versions_that_are_not_read(versions, version, values, fault):
     with pytest.raises(fault) as refused:
         thaw_fields(versions, values, version)

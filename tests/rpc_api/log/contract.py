@@ -88,12 +88,11 @@ class EventLogContract:
         log.append([])
         assert log.bounds() == Bounds(0, -1)
 
-    @pytest.mark.parametrize("wrong, error", [
-        (b"x" * (MAX_RECORD_BYTES + 1), errors.TooLarge),
-        (b"", ValueError),
-        ("text", TypeError),
-        (None, TypeError),
-    ], ids=["too large", "empty", "text", "none"])
+    @pytest.mark.parametrize(
+        "wrong, error",
+        [(b"x" * (MAX_RECORD_BYTES + 1), errors.TooLarge), (b"", ValueError), ("text", TypeError), (None, TypeError)],
+        ids=["too large", "empty", "text", "none"],
+    )
     def test_a_wrong_payload_keeps_its_whole_batch_out(self, log, wrong, error):
         with pytest.raises(error):
             log.append([b"right", wrong])

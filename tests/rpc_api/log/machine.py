@@ -81,7 +81,7 @@ class LogMachine(RuleBasedStateMachine):
         left = self.last + 1 - position
         records = reader.read(most, float(PATIENCE_SECONDS if left else 0))
         assert len(records) <= most and bool(records) == bool(left)
-        assert bare(records) == list(enumerate(self.payloads))[position:position + len(records)]
+        assert bare(records) == list(enumerate(self.payloads))[position : position + len(records)]
         self.readers[reader] = position + len(records)
         assert reader.position == self.readers[reader]
 
@@ -122,5 +122,5 @@ class LogMachine(RuleBasedStateMachine):
                 more = reader.read(1000, PATIENCE_SECONDS)
                 assert more
                 records += more
-            assert bare(records) == list(enumerate(self.payloads))[self.first:]
+            assert bare(records) == list(enumerate(self.payloads))[self.first :]
         self.log.close()

@@ -36,8 +36,9 @@ def test_how_a_log_begins(log, said, removed, whole, cell):
 
 
 def test_garbage_that_comes_to_stand_in_front_is_passed_over(log):
-    log.append([record_of(Voice("conductor/c").say(OPENED)), b"garbage",
-                record_of(Voice("compute_agent/h").say(report("h")))])
+    log.append(
+        [record_of(Voice("conductor/c").say(OPENED)), b"garbage", record_of(Voice("compute_agent/h").say(report("h")))]
+    )
     log.truncate_before(1)
     assert opening_of(log) == (EPOCH, False, None)
 
@@ -58,7 +59,9 @@ def test_the_first_event_of_who_began_a_log_is_not_taken_for_its_beginning(log):
     class Stopped:
         def now_ns(self):
             return 5
+
     ensure_open(log, "cell1", "conductor/c", Stopped())
     from nova_sched.replay.reading import decoded_records
-    (_, record), = decoded_records(log)
+
+    ((_, record),) = decoded_records(log)
     assert record.events[0].producer_epoch < 5

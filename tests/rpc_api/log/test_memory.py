@@ -40,12 +40,15 @@ def test_urls_of_another_form(wrong):
         open_log(wrong)
 
 
-@pytest.mark.parametrize("wrong, shown", [
-    ("amqp://user:secret@host/", "amqp://user:***@host/"),
-    ("user:secret@host", "user:***@host"),
-    ("", "''"),
-    ("/a/path", "/a/path"),
-])
+@pytest.mark.parametrize(
+    "wrong, shown",
+    [
+        ("amqp://user:secret@host/", "amqp://user:***@host/"),
+        ("user:secret@host", "user:***@host"),
+        ("", "''"),
+        ("/a/path", "/a/path"),
+    ],
+)
 def test_unknown_schemes_are_named_without_the_password(wrong, shown):
     with pytest.raises(errors.UsageError, match="wanted one of memory://, sqlite://, rabbit://") as caught:
         open_log(wrong)

@@ -34,6 +34,7 @@ def appended():
     def publish(log):
         made.append(Appender(log, OLD, "a test"))
         return made[-1], Producer(made[-1], "scheduler/test").publish(events.AggregateDeleted(OLD))
+
     yield publish
     for one in made:
         one.close(0.1)

@@ -42,8 +42,9 @@ def log(url):
 @pytest.fixture
 def channel(rabbit_server):
     """A channel of an administrator beside the log, for what operators and strangers do."""
-    with amqp.Connection(f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user,
-                         rabbit_server.password) as connection:
+    with amqp.Connection(
+        f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user, rabbit_server.password
+    ) as connection:
         yield connection.channel()
 
 
@@ -76,6 +77,7 @@ def append_if_available(log, payload: bytes) -> bool:
 
 
 # Lost connections
+
 
 def test_both_sides_go_on_when_the_broker_closes_their_connections(rabbit_server, log):
     with log.read_from(0) as reader:
@@ -157,6 +159,7 @@ def test_a_broker_that_is_killed_and_comes_back(rabbit_server, url, log):
 
 
 # A stream that is deleted or made again
+
 
 def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream, channel):
     log.append(payloads(2))
@@ -253,8 +256,12 @@ def test_a_reader_that_retention_overtakes_gets_a_gap(rabbit_server, stream, cha
 
 def declare_in_small_segments(channel, stream: str, arguments: dict | None = None) -> None:
     channel.exchange_declare(stream, "fanout", durable=True, auto_delete=False)
-    channel.queue_declare(stream, durable=True, auto_delete=False, arguments={
-        "x-queue-type": "stream", "x-stream-max-segment-size-bytes": 50_000, **(arguments or {})})
+    channel.queue_declare(
+        stream,
+        durable=True,
+        auto_delete=False,
+        arguments={"x-queue-type": "stream", "x-stream-max-segment-size-bytes": 50_000, **(arguments or {})},
+    )
     channel.queue_bind(stream, stream)
 
 
@@ -317,6 +324,7 @@ def log_url(log) -> str:
 
 
 # Users and permissions
+
 
 def test_a_user_who_may_only_read(rabbit_server, log, stream):
     rabbit_server.add_user("reader", "reads", read=".*")
@@ -399,13 +407,18 @@ def test_the_next_host_is_taken_when_the_first_is_down(rabbit_server, stream):
         assert bare(read_all(reader, 1)) == [(0, b"x")]
 
 
-@pytest.mark.parametrize("first", ["{user}:{password}@127.0.0.1:{port}", "other:{password}x@127.0.0.1:{port}",
-                                   "nobody:{password}@{place}"])
+@pytest.mark.parametrize(
+    "first", ["{user}:{password}@127.0.0.1:{port}", "other:{password}x@127.0.0.1:{port}", "nobody:{password}@{place}"]
+)
 def test_each_broker_is_tried_with_its_own_user(rabbit_server, stream, first):
     server, place = rabbit_server, f"{rabbit_server.host}:{rabbit_server.port}"
     url = "rabbit://{},{}:{}@{}/?stream={}".format(
         first.format(user=server.user, password=server.password, port=free_port(), place=place),
-        server.user, server.password, place.replace("127.0.0.1", "localhost"), stream)
+        server.user,
+        server.password,
+        place.replace("127.0.0.1", "localhost"),
+        stream,
+    )
     with open_log(url) as log:
         log.append([b"1"])
         assert log.broker().user == server.user
@@ -480,10 +493,12 @@ def test_connections_have_names_that_operators_know(rabbit_server, log, stream):
 
 
 def test_no_queue_but_the_stream_is_made(rabbit_server, log, stream):
-    listed = json.loads(rabbit_server.rabbitmqctl(
-        "list_queues", "name", "type", "durable", "arguments", "--formatter", "json"))
+    listed = json.loads(
+        rabbit_server.rabbitmqctl("list_queues", "name", "type", "durable", "arguments", "--formatter", "json")
+    )
     assert [queue for queue in listed if queue["name"] == stream] == [
-        {"name": stream, "type": "stream", "durable": True, "arguments": [["x-queue-type", "longstr", "stream"]]}]
+        {"name": stream, "type": "stream", "durable": True, "arguments": [["x-queue-type", "longstr", "stream"]]}
+    ]
 
 
 def test_the_password_is_in_no_text_of_a_log(rabbit_server, log):
@@ -492,8 +507,9 @@ def test_the_password_is_in_no_text_of_a_log(rabbit_server, log):
 
 
 def test_a_message_without_a_body_is_a_record_without_bytes(rabbit_server, log, stream):
-    with amqp.Connection(f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user,
-                         rabbit_server.password) as stranger:
+    with amqp.Connection(
+        f"{rabbit_server.host}:{rabbit_server.port}", rabbit_server.user, rabbit_server.password
+    ) as stranger:
         stranger.channel().basic_publish(amqp.Message(b""), stream)
     log.append([b"x"])
     with log.read_from(0) as reader:
@@ -501,6 +517,7 @@ def test_a_message_without_a_body_is_a_record_without_bytes(rabbit_server, log, 
 
 
 # A stream that was declared a moment ago, and one that does not work
+
 
 def test_a_record_that_comes_at_the_end_of_the_grace_for_an_empty_stream(log, monkeypatch):
     """One consumer is given it in time, and the other one a moment later: which is no reason to give up."""
@@ -514,6 +531,7 @@ def test_a_record_that_comes_at_the_end_of_the_grace_for_an_empty_stream(log, mo
             other.append([b"at the last moment"])
         while not (offsets["first"] or offsets["last"]):
             assert session.receive(PATIENCE_SECONDS)
+
     monkeypatch.setattr(rabbit_bounds, "_wait", first_wait_ends_early)
     monkeypatch.setattr(rabbit_bounds, "_synchronize", lambda channel: waits or channel.basic_qos(0, 1, False))
     assert log.bounds() == Bounds(0, 0)
@@ -522,6 +540,7 @@ def test_a_record_that_comes_at_the_end_of_the_grace_for_an_empty_stream(log, mo
 
 def test_streams_that_several_open_at_one_instant(rabbit_server):
     """What RabbitMQ says of a stream that it is still starting may pass."""
+
     def use(url, number):
         with open_log(url) as log:
             if number % 2:
@@ -531,6 +550,7 @@ def test_streams_that_several_open_at_one_instant(rabbit_server):
 
     def tried_again(url, number):
         return until_it_passes("a test", lambda: use(url, number), PATIENCE_SECONDS)
+
     with ThreadPoolExecutor(8) as pool:
         for _ in range(10):
             url = rabbit_server.url(f"log-{next(_names)}")
@@ -541,13 +561,14 @@ def test_a_stream_whose_writer_is_dead_is_named_with_what_to_type(rabbit_server,
     """As after a full disk: the broker takes messages, blocks nobody, and confirms nothing."""
     monkeypatch.setattr("rpc_api.log.rabbit_writer.ANSWER_SECONDS", 0.2)
     monkeypatch.setattr("rpc_api.waiting.REMEDY_AFTER", 0.5)
-    writer = ("[sys:suspend(P) || P <- erlang:processes(), {dictionary, D} <- [erlang:process_info(P, "
-              "dictionary)], {'$initial_call', {osiris_writer, init, 1}} <- D].")
+    writer = (
+        "[sys:suspend(P) || P <- erlang:processes(), {dictionary, D} <- [erlang:process_info(P, "
+        "dictionary)], {'$initial_call', {osiris_writer, init, 1}} <- D]."
+    )
     rabbit_server.rabbitmqctl("eval", writer)
     appender = Appender(log, "e", "a test")
     try:
-        appender.queue(lambda: codec.encode_events([codec.make_event(
-            events.HostSeen("h"), "conductor/a", 1, 1, 1)]))
+        appender.queue(lambda: codec.encode_events([codec.make_event(events.HostSeen("h"), "conductor/a", 1, 1, 1)]))
         wait_until(lambda: "rabbitmqctl stop_app" in caplog.text, PATIENCE_SECONDS, "it does not say what to type")
     finally:
         rabbit_server.rabbitmqctl("eval", writer.replace("suspend", "resume"))

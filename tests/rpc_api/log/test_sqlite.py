@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from rpc_api import errors
-from rpc_api.log import open_log
-from rpc_api.log import sqlite  # noqa: F401  before a child process becomes nobody, who may not read our Python
+from rpc_api.log import (
+    open_log,
+    sqlite,  # noqa: F401  before a child process becomes nobody, who may not read our Python
+)
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, payloads, read_all
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -43,6 +45,7 @@ class TestSqliteLogWithoutFsync(EventLogContract):
 
 
 # Several processes. What a child does is a function here, and it answers by a pipe.
+
 
 def _append(url, name, count, pipe):
     with open_log(url) as log:
@@ -210,6 +213,7 @@ def test_positions_survive_the_process(url):
 
 # Files that are not what they should be
 
+
 def test_a_missing_directory(tmp_path):
     with pytest.raises(errors.LogUnavailable, match=f"{tmp_path}/none is no directory; make it"):
         open_log(f"sqlite:///{tmp_path}/none/events.db")
@@ -277,6 +281,7 @@ def test_a_removed_record_is_a_gap(path, url):
 
 # URLs
 
+
 def test_relative_and_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_log("sqlite:///relative.db") as log:
@@ -291,11 +296,20 @@ def test_a_path_with_signs_of_its_own(tmp_path):
     assert (tmp_path / "a %?b#.db").exists()
 
 
-@pytest.mark.parametrize("wrong", [
-    "sqlite://events.db", "sqlite:///", "sqlite:////", "sqlite:///:memory:", "sqlite:///a#b",
-    "sqlite:///a?synchronous=off", "sqlite:///a?synchronous=", "sqlite:///a?mode=ro",
-    "sqlite:///a?synchronous=full&mode=ro",
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sqlite://events.db",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite:///:memory:",
+        "sqlite:///a#b",
+        "sqlite:///a?synchronous=off",
+        "sqlite:///a?synchronous=",
+        "sqlite:///a?mode=ro",
+        "sqlite:///a?synchronous=full&mode=ro",
+    ],
+)
 def test_urls_of_another_form(tmp_path, monkeypatch, wrong):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(errors.UsageError, match="mend the log URL"):
@@ -310,11 +324,14 @@ def test_synchronous_is_what_the_url_says(url, option, level):
         assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-@pytest.mark.parametrize("make, told", [
-    (lambda path: path.write_bytes(b"x"), "a file of another kind"),
-    (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "is not a log of nova_sched"),
-    (lambda path: os.mkfifo(path), "it is no file"),
-])
+@pytest.mark.parametrize(
+    "make, told",
+    [
+        (lambda path: path.write_bytes(b"x"), "a file of another kind"),
+        (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "is not a log of nova_sched"),
+        (lambda path: os.mkfifo(path), "it is no file"),
+    ],
+)
 @pytest.mark.parametrize("create", [True, False])
 def test_what_only_looks_empty_or_like_a_file_is_refused(tmp_path, make, told, create):
     make(tmp_path / "log.db")

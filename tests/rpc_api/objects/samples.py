@@ -66,11 +66,12 @@ TEXT = st.text(max_size=8)
 VALUES = {
     "Boolean": st.booleans(),
     "DateTime": st.datetimes(min_value=datetime.datetime(1970, 1, 1), timezones=st.just(datetime.UTC)).map(
-        lambda moment: moment.replace(microsecond=0)),
+        lambda moment: moment.replace(microsecond=0)
+    ),
     "FlexibleBoolean": st.booleans(),
     "Float": st.floats(allow_nan=False, allow_infinity=False),
     "IPAddress": st.ip_addresses().map(lambda address: netaddr.IPAddress(str(address))),
-    "Integer": st.integers(-2**53, 2**53),
+    "Integer": st.integers(-(2**53), 2**53),
     "String": TEXT,
     "UUID": st.uuids().map(str),
     "VersionPredicate": st.sampled_from([">=2.6", "<3.0", ">1.0,<2.0"]),
@@ -98,4 +99,5 @@ def values(field) -> st.SearchStrategy:
 def objects(cls) -> st.SearchStrategy:
     """Objects of the class with any part of their fields set."""
     return st.fixed_dictionaries({}, optional={name: values(field) for name, field in cls.fields.items()}).map(
-        lambda kwargs: cls(**kwargs))
+        lambda kwargs: cls(**kwargs)
+    )

@@ -8,7 +8,8 @@ VALUES = {
     "Architecture": (
         "alpha armv6 armv7l armv7b aarch64 cris i686 ia64 lm32 m68k microblaze microblazeel mips mipsel mips64 "
         "mips64el openrisc parisc parisc64 ppc ppcle ppc64 ppc64le ppcemb s390 s390x sh4 sh4eb sparc sparc64 "
-        "unicore32 x86_64 xtensa xtensaeb"),
+        "unicore32 x86_64 xtensa xtensaeb"
+    ),
     "BlockDeviceEncryptionFormatType": "plain luks luksv2",
     "BlockDeviceType": "cdrom disk floppy fs lun",
     "CPUAllocationPolicy": "dedicated shared mixed",
@@ -19,10 +20,12 @@ VALUES = {
     "FirmwareType": "uefi bios",
     "HVType": (
         "baremetal bhyve docker fake hyperv ironic kqemu kvm lxc lxd openvz parallels phyp qemu test uml vbox vz "
-        "vmware xen zvm prsm"),
+        "vmware xen zvm prsm"
+    ),
     "ImageSignatureHashType": "SHA-224 SHA-256 SHA-384 SHA-512",
     "ImageSignatureKeyType": (
-        "DSA ECC_SECP384R1 ECC_SECP521R1 ECC_SECT409K1 ECC_SECT409R1 ECC_SECT571K1 ECC_SECT571R1 RSA-PSS"),
+        "DSA ECC_SECP384R1 ECC_SECP521R1 ECC_SECT409K1 ECC_SECT409R1 ECC_SECT571K1 ECC_SECT571R1 RSA-PSS"
+    ),
     "InputBus": "usb virtio",
     "MaxPhyAddrMode": "passthrough emulate",
     "MemEncryptionModel": "amd-sev amd-sev-es amd-sev-snp intel-tdx",
@@ -100,8 +103,9 @@ def test_anything_else_is_refused(name, value):
         coerce(name, value)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in VALUES if not issubclass(
-    type(ENUM_FIELDS[name]()._type), SpelledEnum)))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in VALUES if not issubclass(type(ENUM_FIELDS[name]()._type), SpelledEnum))
+)
 def test_case_counts_where_nova_says_so(name):
     for value in VALUES[name].split():
         if value.swapcase() != value:

@@ -45,8 +45,18 @@ FINGERPRINTS = {
 
 #: Nova's classes of these names have remotable methods, which belong to Nova's fingerprint and cannot be ours.
 WITH_REMOTABLES = {
-    "Aggregate", "AggregateList", "CellMapping", "ComputeNode", "ComputeNodeList", "Flavor", "InstanceGroup",
-    "InstanceNUMATopology", "InstancePCIRequests", "RequestSpec", "SecurityGroup", "SecurityGroupList",
+    "Aggregate",
+    "AggregateList",
+    "CellMapping",
+    "ComputeNode",
+    "ComputeNodeList",
+    "Flavor",
+    "InstanceGroup",
+    "InstanceNUMATopology",
+    "InstancePCIRequests",
+    "RequestSpec",
+    "SecurityGroup",
+    "SecurityGroupList",
 }
 
 
@@ -121,5 +131,6 @@ def test_version_is_novas(name):
 def test_fingerprint_is_computed_as_oslo_does():
     pytest.importorskip("fixtures", reason="oslo's checker needs the package fixtures")
     from oslo_versionedobjects import fixture
+
     checker = fixture.ObjectVersionChecker({name: [cls] for name, cls in base.CLASSES.items()})
     assert checker.get_hashes() == FINGERPRINTS

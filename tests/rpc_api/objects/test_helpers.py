@@ -16,24 +16,37 @@ def spec():
 
 # ---- RequestSpec
 
-@pytest.mark.parametrize("name, value", [
-    ("vcpus", 1), ("memory_mb", 512), ("root_gb", 1), ("ephemeral_gb", 0), ("swap", 0),
-    ("root_required", set()), ("root_forbidden", set()), ("same_subtree", []),
-    ("maps_requested_resources", True),
-])
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("vcpus", 1),
+        ("memory_mb", 512),
+        ("root_gb", 1),
+        ("ephemeral_gb", 0),
+        ("swap", 0),
+        ("root_required", set()),
+        ("root_forbidden", set()),
+        ("same_subtree", []),
+        ("maps_requested_resources", True),
+    ],
+)
 def test_property_of_a_request(spec, name, value):
     assert getattr(spec, name) == value
 
 
-@pytest.mark.parametrize("hints, name, default, wanted", [
-    ({"group": ["g"]}, "group", None, "g"),
-    ({"same_host": ["a", "b"]}, "same_host", None, ["a", "b"]),
-    ({"same_host": []}, "same_host", None, []),
-    ({}, "group", None, None),
-    ({}, "group", "other", "other"),
-    ({}, "group", ["other"], "other"),
-    (None, "group", "other", "other"),
-])
+@pytest.mark.parametrize(
+    "hints, name, default, wanted",
+    [
+        ({"group": ["g"]}, "group", None, "g"),
+        ({"same_host": ["a", "b"]}, "same_host", None, ["a", "b"]),
+        ({"same_host": []}, "same_host", None, []),
+        ({}, "group", None, None),
+        ({}, "group", "other", "other"),
+        ({}, "group", ["other"], "other"),
+        (None, "group", "other", "other"),
+    ],
+)
 def test_scheduler_hint(spec, hints, name, default, wanted):
     spec.scheduler_hints = hints
     assert spec.get_scheduler_hint(name, default) == wanted
@@ -43,11 +56,17 @@ def test_scheduler_hint_of_a_request_without_hints():
     assert ours.RequestSpec().get_scheduler_hint("group", 7) == 7
 
 
-@pytest.mark.parametrize("name, wanted", [
-    ("requested_destination", None), ("requested_resources", None),
-    ("security_groups", {"objects": []}), ("requested_networks", {"objects": []}),
-    ("network_metadata", {"physnets": (), "tunneled": False}), ("request_level_params", {}),
-])
+@pytest.mark.parametrize(
+    "name, wanted",
+    [
+        ("requested_destination", None),
+        ("requested_resources", None),
+        ("security_groups", {"objects": []}),
+        ("requested_networks", {"objects": []}),
+        ("network_metadata", {"physnets": (), "tunneled": False}),
+        ("request_level_params", {}),
+    ],
+)
 def test_field_of_a_request_that_reads_as_empty(name, wanted):
     spec = ours.RequestSpec()
     value = getattr(spec, name)
@@ -79,6 +98,7 @@ def test_request_group_mapping(spec):
 
 # ---- the others
 
+
 @pytest.mark.parametrize("cls", base.CLASSES.values(), ids=base.CLASSES)
 def test_lazy_fields_fit_their_field(cls):
     assert set(cls.LAZY) <= set(cls.fields)
@@ -87,11 +107,9 @@ def test_lazy_fields_fit_their_field(cls):
         assert cls.fields[name].coerce(cls(), name, value) == value
 
 
-@pytest.mark.parametrize("rules, wanted", [
-    ({"max_server_per_host": "3"}, {"max_server_per_host": 3}),
-    ({}, {}),
-    ({"other": "x"}, {}),
-])
+@pytest.mark.parametrize(
+    "rules, wanted", [({"max_server_per_host": "3"}, {"max_server_per_host": 3}), ({}, {}), ({"other": "x"}, {})]
+)
 def test_rules_of_a_group(rules, wanted):
     assert ours.InstanceGroup(rules=rules).rules == wanted
 
@@ -134,11 +152,20 @@ def test_destination_collects_aggregates():
 
 
 def test_numa_topology():
-    topology = ours.InstanceNUMATopology(emulator_threads_policy="isolate", cells=[
-        ours.InstanceNUMACell(id=0, cpuset={0}, pcpuset={1, 2, 3}, cpu_pinning_raw={"1": 5, "2": 6},
-                              cpuset_reserved={7}, cpu_topology=ours.VirtCPUTopology(threads=2)),
-        ours.InstanceNUMACell(id=1, cpuset=set(), pcpuset=set()),
-    ])
+    topology = ours.InstanceNUMATopology(
+        emulator_threads_policy="isolate",
+        cells=[
+            ours.InstanceNUMACell(
+                id=0,
+                cpuset={0},
+                pcpuset={1, 2, 3},
+                cpu_pinning_raw={"1": 5, "2": 6},
+                cpuset_reserved={7},
+                cpu_topology=ours.VirtCPUTopology(threads=2),
+            ),
+            ours.InstanceNUMACell(id=1, cpuset=set(), pcpuset=set()),
+        ],
+    )
     cell, other = topology.cells
     assert (len(topology), len(cell), cell.total_cpus) == (2, 4, {0, 1, 2, 3})
     assert (cell.cpu_pinning, other.cpu_pinning) == ({1: 5, 2: 6}, None)
@@ -147,8 +174,9 @@ def test_numa_topology():
     assert topology.emulator_threads_isolated and not ours.InstanceNUMATopology().emulator_threads_isolated
 
 
-@pytest.mark.parametrize("alias, source", [("gpu", ours.InstancePCIRequest.FLAVOR_ALIAS),
-                                           (None, ours.InstancePCIRequest.NEUTRON_PORT)])
+@pytest.mark.parametrize(
+    "alias, source", [("gpu", ours.InstancePCIRequest.FLAVOR_ALIAS), (None, ours.InstancePCIRequest.NEUTRON_PORT)]
+)
 def test_source_of_a_pci_request(alias, source):
     assert ours.InstancePCIRequest(alias_name=alias).source == source
 

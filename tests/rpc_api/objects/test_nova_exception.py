@@ -19,8 +19,12 @@ TABLE = [
     ("ComputeServiceUnavailable", {"reason": "r"}, "Service is unavailable at this time. r", 500),
     ("RequestFilterFailed", {"reason": "r"}, "Scheduling failed: r", 500),
     ("UnsupportedPolicyException", {"reason": "r"}, "ServerGroup policy is not supported: r", 400),
-    ("AllocationUpdateFailed", {"consumer_uuid": "u", "error": "e"},
-     "Failed to update allocations for consumer u. Error: e", 500),
+    (
+        "AllocationUpdateFailed",
+        {"consumer_uuid": "u", "error": "e"},
+        "Failed to update allocations for consumer u. Error: e",
+        500,
+    ),
 ]
 
 
@@ -35,8 +39,13 @@ def on_the_wire(error):
 def test_error_on_the_wire(name, arguments, message, code):
     failure = on_the_wire(getattr(nova_exception, name)(**arguments))
     failure.pop("tb")
-    assert failure == {"class": name, "module": "nova.exception", "message": message, "args": [message],
-                       "kwargs": {**arguments, "code": code}}
+    assert failure == {
+        "class": name,
+        "module": "nova.exception",
+        "message": message,
+        "args": [message],
+        "kwargs": {**arguments, "code": code},
+    }
 
 
 def test_error_is_the_captured_one():
@@ -56,7 +65,8 @@ def test_retries_are_no_valid_host():
 
 
 def test_every_class_says_the_same_module():
-    classes = [thing for thing in vars(nova_exception).values()
-               if isinstance(thing, type) and issubclass(thing, Exception)]
+    classes = [
+        thing for thing in vars(nova_exception).values() if isinstance(thing, type) and issubclass(thing, Exception)
+    ]
     assert {cls.__name__ for cls in classes} == {name for name, *_ in TABLE} | {"NovaException"}
     assert {cls.__module__ for cls in classes} == {"nova.exception"}

@@ -40,14 +40,31 @@ def test_instances_stay_as_they_came():
     assert PASS_THROUGH == {"Instance", "InstanceList"}
 
 
-@pytest.mark.parametrize("entity, wanted", [
-    (None, None), ("text", "text"), (7, 7), ([1, [2]], [1, [2]]), ((1, (2,)), (1, (2,))),
-    ({"a": {"b": 1}}, {"a": {"b": 1}}),
-    ({"b", "a"}, ["a", "b"]), (frozenset({3}), [3]),
-    ([ours.NetworkMetadata(tunneled=True)], [{
-        base.NAME: "NetworkMetadata", base.NAMESPACE: "nova", base.VERSION: "1.0", base.DATA: {"tunneled": True},
-        base.CHANGES: ["tunneled"]}]),
-])
+@pytest.mark.parametrize(
+    "entity, wanted",
+    [
+        (None, None),
+        ("text", "text"),
+        (7, 7),
+        ([1, [2]], [1, [2]]),
+        ((1, (2,)), (1, (2,))),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"b", "a"}, ["a", "b"]),
+        (frozenset({3}), [3]),
+        (
+            [ours.NetworkMetadata(tunneled=True)],
+            [
+                {
+                    base.NAME: "NetworkMetadata",
+                    base.NAMESPACE: "nova",
+                    base.VERSION: "1.0",
+                    base.DATA: {"tunneled": True},
+                    base.CHANGES: ["tunneled"],
+                }
+            ],
+        ),
+    ],
+)
 def test_serialized_entity(entity, wanted):
     assert SERIALIZER.serialize_entity(None, entity) == wanted
 
@@ -58,17 +75,21 @@ def test_objects_get_the_context():
     assert spec.obj_context is context and spec.flavor.obj_context is context
 
 
-@pytest.mark.parametrize("wire, error", [
-    ({base.NAME: "Nonsense", base.NAMESPACE: "nova", base.VERSION: "1.0", base.DATA: {}}, errors.UnknownSchema),
-    ({base.NAME: "Selection", base.NAMESPACE: "nova", base.VERSION: "9.0", base.DATA: {}}, errors.UnknownSchema),
-    ({base.NAME: "Selection"}, errors.InvalidEvent),
-])
+@pytest.mark.parametrize(
+    "wire, error",
+    [
+        ({base.NAME: "Nonsense", base.NAMESPACE: "nova", base.VERSION: "1.0", base.DATA: {}}, errors.UnknownSchema),
+        ({base.NAME: "Selection", base.NAMESPACE: "nova", base.VERSION: "9.0", base.DATA: {}}, errors.UnknownSchema),
+        ({base.NAME: "Selection"}, errors.InvalidEvent),
+    ],
+)
 def test_object_that_cannot_be_loaded(wire, error):
     with pytest.raises(error, match="cannot load"):
         SERIALIZER.deserialize_entity(None, {"deep": [wire]})
 
 
 # ---- the context
+
 
 @pytest.mark.parametrize("name", ["select_destinations", "update_aggregates", "update_instance_info"])
 def test_context_goes_round(name):
@@ -96,6 +117,7 @@ def test_context_that_is_none(wire):
 
 # ---- what may not be shown
 
+
 def test_token_is_not_shown():
     context = SERIALIZER.deserialize_context({"user_id": "u", "auth_token": "s3cret", "service_catalog": ["s3cret"]})
     spec = SERIALIZER.deserialize_entity(context, CAPTURED["select_destinations"]["args"]["spec_obj"])
@@ -105,8 +127,12 @@ def test_token_is_not_shown():
 
 
 def test_credentials_of_a_cell_are_not_shown():
-    cell = ours.CellMapping(uuid=ours.CellMapping.CELL0_UUID, name="cell0", transport_url="rabbit://u:s3cret@h",
-                            database_connection="mysql://u:s3cret@h")
+    cell = ours.CellMapping(
+        uuid=ours.CellMapping.CELL0_UUID,
+        name="cell0",
+        transport_url="rabbit://u:s3cret@h",
+        database_connection="mysql://u:s3cret@h",
+    )
     destination = ours.Destination(host="h", cell=cell)
     spec = ours.RequestSpec(requested_destination=destination)
     for shown in (cell, destination, spec, [cell], {"cell": cell}):

@@ -22,8 +22,9 @@ def test_version_that_loads(sent, loaded):
     assert selection.obj_to_primitive()[base.VERSION] == loaded
 
 
-@pytest.mark.parametrize("sent", [
-    "1.2", "1.2.0", "1.10", "2.0", "0.9", "1", "1.x", "", "1.1.1.1", " 1.1", None, 1.1, [], "1.\u0661"])
+@pytest.mark.parametrize(
+    "sent", ["1.2", "1.2.0", "1.10", "2.0", "0.9", "1", "1.x", "", "1.1.1.1", " 1.1", None, 1.1, [], "1.\u0661"]
+)
 def test_version_that_does_not_load(sent):
     with pytest.raises((errors.UnknownSchema, errors.InvalidEvent)) as caught:
         NovaObject.obj_from_primitive(envelope(version=sent))
@@ -33,12 +34,15 @@ def test_version_that_does_not_load(sent):
         assert "upgrade" in str(caught.value)
 
 
-@pytest.mark.parametrize("wire, says", [
-    (envelope(name="Nonsense"), "'Nonsense'"),
-    (envelope(name="Instance"), "'Instance'"),
-    (envelope(namespace="cinder"), "namespace is 'cinder', wanted 'nova'"),
-    (envelope(namespace=None), "namespace is None"),
-])
+@pytest.mark.parametrize(
+    "wire, says",
+    [
+        (envelope(name="Nonsense"), "'Nonsense'"),
+        (envelope(name="Instance"), "'Instance'"),
+        (envelope(namespace="cinder"), "namespace is 'cinder', wanted 'nova'"),
+        (envelope(namespace=None), "namespace is None"),
+    ],
+)
 def test_object_that_is_not_ours(wire, says):
     with pytest.raises(errors.UnknownSchema, match=says):
         NovaObject.obj_from_primitive(wire)
@@ -63,6 +67,7 @@ def test_what_an_older_sender_lacks_stays_unset():
 
 # ---- for an older receiver
 
+
 @pytest.mark.parametrize("name", sorted(base.CLASSES))
 def test_written_for_each_older_version_it_has_no_newer_field(name):
     cls = base.CLASSES[name]
@@ -77,43 +82,66 @@ def test_written_for_each_older_version_it_has_no_newer_field(name):
         assert not {added for added, since in cls.ADDED_IN.items() if since > (major, older)} & set(wire[base.DATA])
 
 
-@pytest.mark.parametrize("obj, target, wanted", [
-    (ours.Selection(nodename="n", availability_zone="z"), "1.0", {"nodename": "n"}),
-    (ours.Selection(nodename="n", availability_zone="z"), "1.1", {"nodename": "n", "availability_zone": "z"}),
-    (ours.HVSpec(hv_type="vz"), "1.0", {"hv_type": "parallels"}),
-    (ours.HVSpec(hv_type="vz"), "1.1", {"hv_type": "vz"}),
-    (ours.InstanceGroup(policy="affinity", rules={"a": "1"}, hosts=[]), "1.10",
-     {"policies": ["affinity"], "hosts": []}),
-    (ours.InstanceGroup(policy=None, hosts=[]), "1.9", {"policies": []}),
-    (ours.InstanceNUMACell(cpuset=set(), pcpuset={1, 2}, cpu_policy="dedicated"), "1.4",
-     {"cpuset": (1, 2), "cpuset_reserved": None, "pagesize": None, "cpu_pinning_raw": None, "cpu_policy": "dedicated",
-      "cpu_thread_policy": None}),
-    (ours.ImageMetaProps(hw_watchdog_action="disabled"), "1.15", {}),
-    (ours.ImageMetaProps(hw_watchdog_action="disabled"), "1.16", {"hw_watchdog_action": "disabled"}),
-])
+@pytest.mark.parametrize(
+    "obj, target, wanted",
+    [
+        (ours.Selection(nodename="n", availability_zone="z"), "1.0", {"nodename": "n"}),
+        (ours.Selection(nodename="n", availability_zone="z"), "1.1", {"nodename": "n", "availability_zone": "z"}),
+        (ours.HVSpec(hv_type="vz"), "1.0", {"hv_type": "parallels"}),
+        (ours.HVSpec(hv_type="vz"), "1.1", {"hv_type": "vz"}),
+        (
+            ours.InstanceGroup(policy="affinity", rules={"a": "1"}, hosts=[]),
+            "1.10",
+            {"policies": ["affinity"], "hosts": []},
+        ),
+        (ours.InstanceGroup(policy=None, hosts=[]), "1.9", {"policies": []}),
+        (
+            ours.InstanceNUMACell(cpuset=set(), pcpuset={1, 2}, cpu_policy="dedicated"),
+            "1.4",
+            {
+                "cpuset": (1, 2),
+                "cpuset_reserved": None,
+                "pagesize": None,
+                "cpu_pinning_raw": None,
+                "cpu_policy": "dedicated",
+                "cpu_thread_policy": None,
+            },
+        ),
+        (ours.ImageMetaProps(hw_watchdog_action="disabled"), "1.15", {}),
+        (ours.ImageMetaProps(hw_watchdog_action="disabled"), "1.16", {"hw_watchdog_action": "disabled"}),
+    ],
+)
 def test_written_for_an_older_version(obj, target, wanted):
     wire = obj.obj_to_primitive(target_version=target)
     assert wire[base.DATA] == wanted
     assert set(wire.get(base.CHANGES, ())) <= set(wanted)
 
 
-@pytest.mark.parametrize("obj, target", [
-    (ours.ImageMetaProps(hw_mem_encryption_model="intel-tdx"), "1.43"),
-    # A value is not dropped with its field: the receiver would do without what the image demands.
-    (ours.ImageMetaProps(hw_mem_encryption_model="intel-tdx"), "1.41"),
-    (ours.ImageMetaProps(hw_vif_model="igb"), "1.38"),
-    (ours.InstanceNUMACell(cpuset={0}, pcpuset={1}, cpu_policy="mixed"), "1.5"),
-    (ours.Selection(nodename="n"), "1.2"),
-    (ours.Selection(nodename="n"), "nonsense"),
-])
+@pytest.mark.parametrize(
+    "obj, target",
+    [
+        (ours.ImageMetaProps(hw_mem_encryption_model="intel-tdx"), "1.43"),
+        # A value is not dropped with its field: the receiver would do without what the image demands.
+        (ours.ImageMetaProps(hw_mem_encryption_model="intel-tdx"), "1.41"),
+        (ours.ImageMetaProps(hw_vif_model="igb"), "1.38"),
+        (ours.InstanceNUMACell(cpuset={0}, pcpuset={1}, cpu_policy="mixed"), "1.5"),
+        (ours.Selection(nodename="n"), "1.2"),
+        (ours.Selection(nodename="n"), "nonsense"),
+    ],
+)
 def test_what_a_version_cannot_hold_is_not_written(obj, target):
     with pytest.raises(errors.UnknownSchema, match=f"{type(obj).__name__}.*{target}"):
         obj.obj_to_primitive(target_version=target)
 
 
 def test_manifest_downgrades_what_is_inside():
-    limits = ours.SchedulerLimits.from_dict({"numa_topology": ours.NUMATopologyLimits(
-        cpu_allocation_ratio=1.0, network_metadata=ours.NetworkMetadata(tunneled=True))})
+    limits = ours.SchedulerLimits.from_dict(
+        {
+            "numa_topology": ours.NUMATopologyLimits(
+                cpu_allocation_ratio=1.0, network_metadata=ours.NetworkMetadata(tunneled=True)
+            )
+        }
+    )
     manifest = base.manifest("Selection") | {"NUMATopologyLimits": "1.0"}
     wire = ours.Selection(limits=limits).obj_to_primitive(version_manifest=manifest)
     inside = wire[base.DATA]["limits"][base.DATA]["numa_topology"]
@@ -122,19 +150,40 @@ def test_manifest_downgrades_what_is_inside():
 
 def test_manifest_of_a_request():
     assert base.manifest("RequestSpec") == {
-        "CellMapping": "1.1", "ComputeNode": "1.19", "ComputeNodeList": "1.17", "Destination": "1.4", "Flavor": "1.2",
-        "HVSpec": "1.2", "ImageMeta": "1.8", "ImageMetaProps": "1.44", "InstanceGroup": "1.11",
-        "InstanceNUMACell": "1.6", "InstanceNUMATopology": "1.3", "InstancePCIRequest": "1.4",
-        "InstancePCIRequests": "1.1", "NUMATopologyLimits": "1.1", "NetworkMetadata": "1.0", "NetworkRequest": "1.3",
-        "NetworkRequestList": "1.1", "PciDevicePool": "1.1", "PciDevicePoolList": "1.1", "RequestGroup": "1.3",
-        "RequestLevelParams": "1.1", "RequestSpec": "1.15", "SchedulerLimits": "1.0", "SchedulerRetries": "1.1",
-        "SecurityGroup": "1.2", "SecurityGroupList": "1.1", "VirtCPUTopology": "1.0",
+        "CellMapping": "1.1",
+        "ComputeNode": "1.19",
+        "ComputeNodeList": "1.17",
+        "Destination": "1.4",
+        "Flavor": "1.2",
+        "HVSpec": "1.2",
+        "ImageMeta": "1.8",
+        "ImageMetaProps": "1.44",
+        "InstanceGroup": "1.11",
+        "InstanceNUMACell": "1.6",
+        "InstanceNUMATopology": "1.3",
+        "InstancePCIRequest": "1.4",
+        "InstancePCIRequests": "1.1",
+        "NUMATopologyLimits": "1.1",
+        "NetworkMetadata": "1.0",
+        "NetworkRequest": "1.3",
+        "NetworkRequestList": "1.1",
+        "PciDevicePool": "1.1",
+        "PciDevicePoolList": "1.1",
+        "RequestGroup": "1.3",
+        "RequestLevelParams": "1.1",
+        "RequestSpec": "1.15",
+        "SchedulerLimits": "1.0",
+        "SchedulerRetries": "1.1",
+        "SecurityGroup": "1.2",
+        "SecurityGroupList": "1.1",
+        "VirtCPUTopology": "1.0",
     }
     with pytest.raises(errors.UnknownSchema, match="Nonsense"):
         base.manifest("Nonsense")
 
 
 # ---- beside classes of the same names in the registry of the process
+
 
 @pytest.fixture
 def foreign():
@@ -146,9 +195,12 @@ def foreign():
         OBJ_SERIAL_NAMESPACE = "nova_object"
         OBJ_PROJECT_NAMESPACE = "nova"
 
-    classes = {name: ovo.VersionedObjectRegistry.register(type(name, (ForeignBase,), {
-        "VERSION": ours_.VERSION, "fields": {"colour": ovo_fields.StringField()}}))
-        for name, ours_ in base.CLASSES.items()}
+    classes = {
+        name: ovo.VersionedObjectRegistry.register(
+            type(name, (ForeignBase,), {"VERSION": ours_.VERSION, "fields": {"colour": ovo_fields.StringField()}})
+        )
+        for name, ours_ in base.CLASSES.items()
+    }
     yield ForeignBase, classes
     registry.clear()
     registry.update(before)

@@ -9,15 +9,7 @@ from hypothesis import strategies as st
 from rpc_api import errors
 from rpc_api.objects import RequestGroup, Selection, base
 from rpc_api.objects.base import NovaObject
-from tests.rpc_api.objects.samples import (
-    CAPTURED,
-    objects,
-    oslos_way,
-    request_spec,
-    state,
-    through_json,
-    without_order,
-)
+from tests.rpc_api.objects.samples import CAPTURED, objects, oslos_way, request_spec, state, through_json, without_order
 
 CAPTURED_OBJECTS = {
     "request spec": CAPTURED["select_destinations"]["args"]["spec_obj"],
@@ -68,9 +60,17 @@ def paths(value, path=()):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5) |
-    st.sampled_from(["1.5", "yes", "virtio", "AMD64", "2be3e942-7185-43ee-91a2-ea3c62bcb527", "2026-11-21T01:02:03Z"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["1.5", "yes", "virtio", "AMD64", "2be3e942-7185-43ee-91a2-ea3c62bcb527", "2026-11-21T01:02:03Z"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -137,22 +137,28 @@ def test_equal_selections_are_equal():
     assert one != other
 
 
-@pytest.mark.parametrize("spoil, says", [
-    (lambda wire: wire.pop(base.NAME), base.NAME),
-    (lambda wire: wire.pop(base.NAMESPACE), base.NAMESPACE),
-    (lambda wire: wire.pop(base.VERSION), base.VERSION),
-    (lambda wire: wire.pop(base.DATA), "RequestSpec.*data"),
-    (lambda wire: wire.update({base.DATA: []}), "RequestSpec.*data is list"),
-    (lambda wire: wire.update({base.CHANGES: 7}), "RequestSpec.*changes"),
-    (lambda wire: wire.update({base.NAME: ["RequestSpec"]}), "dict whose name or version is no text"),
-    (lambda wire: wire[base.DATA].update(num_instances="many"), "RequestSpec.*num_instances.*many"),
-    (lambda wire: wire[base.DATA].update(flavor=None), "RequestSpec.*flavor"),
-    (lambda wire: wire[base.DATA].update(flavor="m1"), "RequestSpec.*flavor"),
-    (lambda wire: wire[base.DATA].update(flavor=wire[base.DATA]["image"]), "RequestSpec.*flavor.*ImageMeta"),
-    (lambda wire: wire[base.DATA]["flavor"][base.DATA].update(vcpus=[]), r"in RequestSpec\.flavor: .*Flavor.*vcpus"),
-    (lambda wire: wire[base.DATA].update(scheduler_hints={7: ["g"]}), "RequestSpec.*scheduler_hints.*7"),
-    (lambda wire: wire[base.DATA]["requested_resources"].append(None), r"RequestSpec.*requested_resources"),
-])
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (lambda wire: wire.pop(base.NAME), base.NAME),
+        (lambda wire: wire.pop(base.NAMESPACE), base.NAMESPACE),
+        (lambda wire: wire.pop(base.VERSION), base.VERSION),
+        (lambda wire: wire.pop(base.DATA), "RequestSpec.*data"),
+        (lambda wire: wire.update({base.DATA: []}), "RequestSpec.*data is list"),
+        (lambda wire: wire.update({base.CHANGES: 7}), "RequestSpec.*changes"),
+        (lambda wire: wire.update({base.NAME: ["RequestSpec"]}), "dict whose name or version is no text"),
+        (lambda wire: wire[base.DATA].update(num_instances="many"), "RequestSpec.*num_instances.*many"),
+        (lambda wire: wire[base.DATA].update(flavor=None), "RequestSpec.*flavor"),
+        (lambda wire: wire[base.DATA].update(flavor="m1"), "RequestSpec.*flavor"),
+        (lambda wire: wire[base.DATA].update(flavor=wire[base.DATA]["image"]), "RequestSpec.*flavor.*ImageMeta"),
+        (
+            lambda wire: wire[base.DATA]["flavor"][base.DATA].update(vcpus=[]),
+            r"in RequestSpec\.flavor: .*Flavor.*vcpus",
+        ),
+        (lambda wire: wire[base.DATA].update(scheduler_hints={7: ["g"]}), "RequestSpec.*scheduler_hints.*7"),
+        (lambda wire: wire[base.DATA]["requested_resources"].append(None), r"RequestSpec.*requested_resources"),
+    ],
+)
 def test_malformed_object_says_what_is_wrong(spoil, says):
     wire = request_spec()
     spoil(wire)
