@@ -7,7 +7,7 @@ OUT ?= out/demo
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # More than the two processors of CI: the tests of real servers wait more than they compute. The tests of a file stay together.
 TEST_JOBS ?= 3
-# The interpreter that has the real nova and Placement, with which tests/peers compares.
+# The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
 .PHONY: demo test test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
@@ -48,7 +48,7 @@ test: test-setup
 
 # What is compared with the real nova and Placement, alone.
 test-nova: setup nova-setup
-	$(BIN)/python -m pytest -m 'nova and not long' tests/peers
+	$(BIN)/python -m pytest -m 'nova and not long' tests/against_nova
 
 # atheris has wheels for some versions of Python only: where it has none, its tests say so.
 $(VENV)/.atheris: $(VENV)/.installed

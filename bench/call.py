@@ -84,9 +84,9 @@ def measure(stack, transport, log_url, arguments):
     import oslo_messaging
     from oslo_config import cfg
 
-    from cloud.specs import context_of
+    from nova_sched.playground.specs import context_of
     from rpc_api.bus import MessagingBus
-    from rpc_api.scheduler import SchedulerAPI
+    from rpc_api.contracts.scheduler import SchedulerAPI
 
     cfg.CONF([], project="bench", default_config_files=[])
     start_scheduler(stack, transport, log_url, arguments.hosts)
@@ -120,8 +120,8 @@ def measure(stack, transport, log_url, arguments):
 
 def small_request(number):
     """A request of a workload and its RequestSpec: 2 VCPU, 4 GiB, no group."""
-    from cloud.specs import spec_of
-    from cloud.workload import Request, uuid_of
+    from nova_sched.playground.specs import spec_of
+    from nova_sched.playground.workload import Request, uuid_of
 
     request = Request(number, uuid_of("bench", number), ((2, 4096),), False, 0.0, None, None, None, None)
     return request, spec_of(request)
@@ -129,12 +129,12 @@ def small_request(number):
 
 def start_scheduler(stack, transport, log_url, hosts):
     """A scheduler process over a cell of so many hosts."""
-    from cloud.worker import RemoteScheduler, WorkerSettings
+    from nova_sched.playground.worker import RemoteScheduler, WorkerSettings
     from nova_sched.selection.policy import Policy
-    from nova_sched.service.scheduler import Cell, cell0_of
+    from nova_sched.scheduler.service import Cell, cell0_of
     from rpc_api.log import open_log
-    from rpc_api.log.epoch import ensure_open
-    from rpc_api.log.publisher import Appender, Producer
+    from rpc_api.feed.epoch import ensure_open
+    from rpc_api.feed.publisher import Appender, Producer
 
     cell = Cell("cell1", "00000000-0000-4000-8000-000000000001", log_url("cell1"))
     log = stack.enter_context(open_log(cell.log))

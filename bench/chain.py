@@ -45,7 +45,7 @@ from nova_sched.selection.draw import seed_of
 from nova_sched.selection.policy import DEFAULT_FILTERS, DEFAULT_WEIGHERS, Policy
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import KeptScores, weigh
-from nova_sched.service.tuning import prepare_memory, settle_memory
+from nova_sched.process.tuning import prepare_memory, settle_memory
 from rpc_api import events
 
 ALTERNATES = 2
@@ -485,7 +485,7 @@ def show(figures) -> None:
 
 def open_peer():
     """Nova in a Python of its own; None without one."""
-    from tests.peers.conftest import PEER_PYTHON, Peer
+    from tests.against_nova.conftest import PEER_PYTHON, Peer
 
     python = os.environ.get(PEER_PYTHON)
     if not python or not shutil.which(python):

@@ -13,7 +13,7 @@ def child(hosts, instances):
     """In a process of its own: fold, and print resident sizes in MB."""
     from bench.cloud import claim, records, reported
     from nova_sched.projection.projection import Projection
-    from nova_sched.service import scheduler  # noqa: F401  (what a scheduler process has loaded)
+    from nova_sched.scheduler import service as scheduler  # noqa: F401  (what a scheduler process has loaded)
     from rpc_api import codec
 
     before = _resident_mb()

@@ -1,6 +1,6 @@
 """Nova's own chain over the hosts of :mod:`bench.busy_cloud`, with the time that it takes.
 
-Run by a Python that has nova, beneath :mod:`tests.peers.peer_loop`; imports nothing of this project.
+Run by a Python that has nova, beneath :mod:`tests.against_nova.peer_loop`; imports nothing of this project.
 """
 
 import functools
@@ -201,5 +201,5 @@ def chain(name, ask, filters, weighers, options, clock):
     }
 
 
-#: What is asked by :mod:`tests.peers.peer_loop`.
+#: What is asked by :mod:`tests.against_nova.peer_loop`.
 ASKS = (names, cloud, chain)

@@ -40,15 +40,15 @@ def scheduler_process(number, case, urls, pipe):
     from rpc_api import concurrency
 
     concurrency.setup("threading")
-    from cloud.chains import CHAINS
+    from nova_sched.playground.chains import CHAINS
     from nova_sched.projection.digest import state_digest
     from nova_sched.selection.policy import Policy
-    from nova_sched.service.scheduler import Cell, Scheduler, cell0_of
-    from nova_sched.service.tuning import prepare_memory, settle_memory
+    from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+    from nova_sched.process.tuning import prepare_memory, settle_memory
 
     prepare_memory()
     if case.same_draw:
-        from nova_sched.service import engine
+        from nova_sched.scheduler import engine
 
         engine.seed_of = lambda request_id, instance_uuid: 0
     policy = Policy(weighers=tuple(CHAINS[case.chain]), host_subset_size=case.subset)
@@ -76,9 +76,9 @@ def _decide(scheduler, number, count, case):
     import threading
 
     from bench.cloud import uuid_of
-    from nova_sched.selection.request import request_from
+    from nova_sched.request.from_spec import request_from
     from rpc_api import errors
-    from tests.service.specs import spec
+    from tests.end_to_end.specs import spec
 
     free, answers, lock = threading.Semaphore(case.window), [], threading.Lock()
     over = threading.Event()
@@ -114,8 +114,8 @@ def append_hosts(url, hosts):
     """Report equal hosts into a new log."""
     from bench.cloud import reported
     from rpc_api.log import open_log
-    from rpc_api.log.epoch import ensure_open
-    from rpc_api.log.publisher import Appender, Producer
+    from rpc_api.feed.epoch import ensure_open
+    from rpc_api.feed.publisher import Appender, Producer
 
     with open_log(url) as log:
         appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench").epoch)
@@ -191,8 +191,8 @@ def audited(urls, said, digests):
     """What the log says: conflicts, over-commitments, answers that the log does not bear out, and different states."""
     from nova_sched.projection.digest import state_digest
     from nova_sched.projection.projection import Projection
-    from nova_sched.replay.audit import Audit
-    from nova_sched.replay.reading import records_of
+    from nova_sched.replay.verify.audit import Audit
+    from nova_sched.replay.logs.reading import records_of
 
     audit, projection = Audit(), Projection("cell1")
     audit.read("cell1", urls["cell1"])

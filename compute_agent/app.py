@@ -2,8 +2,8 @@
 
 from compute_agent import config
 from compute_agent.agent import Agent
-from nova_sched.service.process import Remaining, Service
-from rpc_api.agent import VERSION
+from nova_sched.process.process import Remaining, Service
+from rpc_api.contracts.agent import VERSION
 from rpc_api.config import Buses
 
 register = config.register

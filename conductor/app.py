@@ -3,10 +3,10 @@
 from conductor import config
 from conductor.api import ApiConductor
 from conductor.cell import CellConductor
-from nova_sched.service.process import Remaining, Service
-from nova_sched.snapshots import store_of
+from nova_sched.process.process import Remaining, Service
+from nova_sched.process.snapshot_store import store_of
 from rpc_api import config as shared
-from rpc_api.conductor import VERSION, cell_topic
+from rpc_api.contracts.conductor import VERSION, cell_topic
 
 register = config.register
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from nova_sched.service import process
+from nova_sched.process import process
 
 
 def main(argv=None) -> int:

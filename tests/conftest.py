@@ -13,7 +13,7 @@ import pytest
 from tests.servers import RabbitServer, RedisServer, ServerMissing
 
 #: What takes longest for its number of tests goes first, so that test processes side by side end together.
-FIRST = ("tests/simulation/", "tests/cloud/", "tests/service/", "tests/faults/", "tests/peers/")
+FIRST = ("tests/simulation/", "tests/playground/", "tests/end_to_end/", "tests/faults/", "tests/against_nova/")
 
 
 def pytest_collection_modifyitems(items):

@@ -4,7 +4,7 @@ import itertools
 import uuid
 
 from nova_sched.selection.policy import Policy
-from nova_sched.service.engine import CELL0, Ask, Engine
+from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from rpc_api import codec, digest, events
 from rpc_api.packing import pack
 

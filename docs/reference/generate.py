@@ -14,17 +14,17 @@ from oslo_versionedobjects import fields as ovo_fields
 
 import compute_agent.config
 import conductor.config
-import nova_sched.service.config
+import nova_sched.scheduler.config
 import rpc_api.config
 from nova_sched import filters, weighers
 from nova_sched.selection.policy import DEFAULT_FILTERS
-from nova_sched.service import neutron
+from nova_sched.scheduler import neutron
 from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
 
 HERE = Path(__file__).resolve().parent
 COMMAND = "make reference"
-MODULES = (rpc_api.config, nova_sched.service.config, conductor.config, compute_agent.config)
+MODULES = (rpc_api.config, nova_sched.scheduler.config, conductor.config, compute_agent.config)
 GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
 
 

@@ -22,12 +22,12 @@ def catalogue(arguments):
     """The filters and weighers of the command's configuration, or of the one that services find.
 
     The built-in ones if there is none."""
-    from nova_sched.service import command_config
+    from nova_sched.process import command_config
 
     paths = arguments.config_files
     if not paths and not all(map(_readable, command_config.found() or [""])):
         return BUILT_IN
-    from nova_sched.service import config
+    from nova_sched.scheduler import config
 
     return config.catalogue_of(command_config.read(paths))[0]
 

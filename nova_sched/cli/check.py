@@ -4,9 +4,9 @@ from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import stamp
-from nova_sched.replay import checking
-from nova_sched.replay.checking import LogCheck, lags, silent
-from nova_sched.replay.hosts import counted
+from nova_sched.replay.health import log_check as checking
+from nova_sched.replay.health.log_check import LogCheck, lags, silent
+from nova_sched.replay.state.hosts import counted
 from rpc_api import errors
 from rpc_api.clock import spelled
 

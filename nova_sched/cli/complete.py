@@ -2,7 +2,7 @@
 
 from cliff.command import Command
 
-from nova_sched.service import completion
+from nova_sched.process import completion
 
 
 class Complete(Command):

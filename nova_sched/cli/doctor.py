@@ -3,8 +3,8 @@
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
-from nova_sched.replay import diagnosis
-from nova_sched.snapshots import open_store
+from nova_sched.replay.health import doctor as diagnosis
+from nova_sched.process.snapshot_store import open_store
 from rpc_api import errors
 
 EPILOG = """\
@@ -48,7 +48,7 @@ class Doctor(ReplayCommand):
         for finding in diagnosis.of_here():
             rows.write(finding._asdict())
         if arguments.ask:
-            from nova_sched.replay import asking
+            from nova_sched.replay.health import asking
 
             for finding in asking.of_services(configuration(arguments.config_files)):
                 states.append(finding.state)

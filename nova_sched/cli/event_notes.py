@@ -1,13 +1,13 @@
 """What the line of an event says that the event alone does not: what a claim came to, what a policy changed."""
 
 from nova_sched.cli import event_text
-from nova_sched.replay.policies import PolicyTrail, differences
+from nova_sched.replay.decisions.policies import PolicyTrail, differences
 from rpc_api import errors
 
 
 class Notes:
     """Texts of events in their logs: a policy by what it changes of the one before (with ``full``: its options), and
-    claims with their outcomes (``outcomes``: an :class:`~nova_sched.replay.outcomes.Outcomes`; None: without)."""
+    claims with their outcomes (``outcomes``: an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`; None: without)."""
 
     def __init__(self, logs, outcomes=None, full: bool = False):
         self._trail = PolicyTrail(logs)

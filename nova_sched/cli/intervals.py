@@ -1,6 +1,6 @@
 """The intervals of the services, for commands that judge whether something is silent or over."""
 
-from nova_sched.replay.intervals import Intervals
+from nova_sched.replay.health.intervals import Intervals
 from rpc_api import errors
 from rpc_api.clock import spelled
 
@@ -39,7 +39,7 @@ def configuration(paths):
     """What all services share of the configuration in some files, or in their usual one; UsageError if it is wrong."""
     from oslo_config import cfg
 
-    from nova_sched.service.process import parse
+    from nova_sched.process.process import parse
     from rpc_api import config
 
     conf = cfg.ConfigOpts()

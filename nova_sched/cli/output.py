@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 
 from nova_sched.cli.text import one_line
-from nova_sched.replay.moments import stamp as stamp
+from nova_sched.replay.logs.moments import stamp as stamp
 
 FORMS = ("table", "json", "ndjson", "csv")
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36}

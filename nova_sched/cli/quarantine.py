@@ -5,8 +5,8 @@ from collections import Counter
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import FORMS, Rows, stamp
-from nova_sched.replay.heard import end_of
-from nova_sched.replay.quarantine import CODES, set_aside
+from nova_sched.replay.health.heard import end_of
+from nova_sched.replay.health.quarantine import CODES, set_aside
 from rpc_api import errors
 
 EPILOG = f"""\

@@ -8,13 +8,13 @@ from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned
 from nova_sched.cli.text import one_line
-from nova_sched.replay.audit import Audit
-from nova_sched.replay.laws import fold_all
-from nova_sched.replay.moments import parse_moment, resolve
-from nova_sched.replay.policies import PolicyBook
-from nova_sched.replay.spool import Spool
-from nova_sched.replay.verify import again
-from nova_sched.service.tuning import prepare_memory
+from nova_sched.replay.verify.audit import Audit
+from nova_sched.replay.verify.laws import fold_all
+from nova_sched.replay.logs.moments import parse_moment, resolve
+from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.verify.spool import Spool
+from nova_sched.replay.verify.decisions import again
+from nova_sched.process.tuning import prepare_memory
 from rpc_api import errors
 
 EPILOG = """\
@@ -176,7 +176,7 @@ class _Findings:
         self._note("impossible", sentence)
 
     def decision(self, one):
-        """A :class:`~nova_sched.replay.verify.Replayed`."""
+        """A :class:`~nova_sched.replay.verify.decisions.Replayed`."""
         self._counts["made"] += one.again is not None
         if not one.same:
             decision = one.recorded.decision

@@ -6,8 +6,8 @@ from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions import find
-from nova_sched.replay.policies import PolicyBook
+from nova_sched.replay.decisions.recorded import find
+from nova_sched.replay.decisions.policies import PolicyBook
 from rpc_api import errors
 
 

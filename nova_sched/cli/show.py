@@ -7,8 +7,8 @@ from nova_sched.cli.event_text import attempt_of, build_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, only_attempt, summary_line
 from nova_sched.cli.text import one_line
-from nova_sched.replay import story
-from nova_sched.replay.plain import plain
+from nova_sched.replay.decisions.recorded import story
+from nova_sched.replay.logs.plain import plain
 
 EPILOG = """\
 Latencies are differences of the times that the events carry, by the clocks of

@@ -7,11 +7,11 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.history import History
-from nova_sched.replay.reading import decoded_records
-from nova_sched.snapshots import check_fits, open_store
+from nova_sched.replay.state.history import History
+from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.process.snapshot_store import check_fits, open_store
 from rpc_api import errors
-from rpc_api.log.epoch import epoch_of
+from rpc_api.feed.epoch import epoch_of
 
 EPILOG = """\
 examples:

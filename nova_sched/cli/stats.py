@@ -7,10 +7,10 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import Rows, aligned, stamp
 from nova_sched.cli.text import one_line
-from nova_sched.replay import hosts as statuses
-from nova_sched.replay.moments import parse_range, resolve
-from nova_sched.replay.stats import Stats as Counted
-from nova_sched.replay.stats import gather
+from nova_sched.replay.state import hosts as statuses
+from nova_sched.replay.logs.moments import parse_range, resolve
+from nova_sched.replay.statistics.totals import Stats as Counted
+from nova_sched.replay.statistics.totals import gather
 from rpc_api import errors
 from rpc_api.clock import spelled
 

@@ -13,16 +13,16 @@ from nova_sched.cli import event_text, output
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.event_notes import Notes
 from nova_sched.cli.text import one_line
-from nova_sched.replay.cursor import Cursor, Place
-from nova_sched.replay.events import KEYS, Match
-from nova_sched.replay.history import History, SnapshotCache
-from nova_sched.replay.moments import Moment, parse_range, parse_time, spans
-from nova_sched.replay.outcomes import Outcomes
-from nova_sched.replay.reading import records_between
-from nova_sched.replay.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
-from nova_sched.snapshots import open_store
+from nova_sched.replay.logs.cursor import Cursor, Place
+from nova_sched.replay.logs.matching import KEYS, Match
+from nova_sched.replay.state.history import History, SnapshotCache
+from nova_sched.replay.logs.moments import Moment, parse_range, parse_time, spans
+from nova_sched.replay.decisions.outcomes import Outcomes
+from nova_sched.replay.logs.reading import records_between
+from nova_sched.replay.logs.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
+from nova_sched.process.snapshot_store import open_store
 from rpc_api import errors
-from rpc_api.log.epoch import epoch_of
+from rpc_api.feed.epoch import epoch_of
 
 FORMS = ("pretty", "json", "ndjson", "csv", "raw", "template")
 #: Of each log, before what comes, where nothing says where to begin.

@@ -6,12 +6,12 @@ from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.stats import duration
 from nova_sched.cli.text import one_line
-from nova_sched.replay.feeds import SECOND_NS, Following, Played, first_positions, last_time
-from nova_sched.replay.heard import IDLE, last_events, told
-from nova_sched.replay.hosts import counted
-from nova_sched.replay.live import Live
-from nova_sched.replay.moments import time_of
-from nova_sched.replay.reading import decoded_records
+from nova_sched.replay.logs.feeds import SECOND_NS, Following, Played, first_positions, last_time
+from nova_sched.replay.health.heard import IDLE, last_events, told
+from nova_sched.replay.state.hosts import counted
+from nova_sched.replay.statistics.live import Live
+from nova_sched.replay.logs.moments import time_of
+from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 

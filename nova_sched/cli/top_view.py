@@ -9,7 +9,7 @@ from nova_sched.cli import top
 
 
 class TopApp(App):
-    """``live`` is fed by ``feed`` (see nova_sched.replay.feeds) and shown at the time that ``clock()`` says, every
+    """``live`` is fed by ``feed`` (see nova_sched.replay.logs.feeds) and shown at the time that ``clock()`` says, every
     ``refresh_s`` seconds."""
 
     CSS = """

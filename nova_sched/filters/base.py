@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.projection.device_states import DeviceStates
-from nova_sched.projection.host_aggregates import host_aggregates
+from nova_sched.hosts.device_groups import DeviceStates
+from nova_sched.hosts.aggregates import host_aggregates
 
 #: Up to how many hosts are looked at one by one, which is faster than column by column.
 FEW = 16
@@ -59,7 +59,7 @@ class HostView:
         return verdicts[column]
 
     def by_aggregates(self, verdict) -> np.ndarray:
-        """``verdict(metadata)`` for the :class:`~nova_sched.projection.host_aggregates.Metadata` of each host, asked
+        """``verdict(metadata)`` for the :class:`~nova_sched.hosts.aggregates.Metadata` of each host, asked
         once for each distinct set of aggregates."""
         of_hosts = host_aggregates(self.table)
         column = of_hosts.column[self.index]
@@ -82,7 +82,7 @@ class HostView:
         return self.table.metric(name)[self.index]
 
     def device_states(self):
-        """(:class:`~nova_sched.projection.device_states.DeviceStates`, the number of each host's state in it)."""
+        """(:class:`~nova_sched.hosts.device_groups.DeviceStates`, the number of each host's state in it)."""
         states = self.table.derived("device states", lambda: DeviceStates(self.table)).renewed()
         return states, states.numbers[self.index]
 

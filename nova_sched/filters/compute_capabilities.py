@@ -7,7 +7,7 @@ import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
-from nova_sched.projection.host_columns import OF_PROFILE, OF_USE, attribute
+from nova_sched.hosts.columns import OF_PROFILE, OF_USE, attribute
 
 _BITS = "hw:maxphysaddr_bits"
 

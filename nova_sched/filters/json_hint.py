@@ -4,7 +4,7 @@ import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.json_query import evaluate, is_met_by, names_in, parsed
-from nova_sched.projection.host_columns import OF_USE
+from nova_sched.hosts.columns import OF_USE
 
 
 class JsonFilter(Filter):

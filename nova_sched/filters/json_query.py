@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.projection.host_columns import NAMES, OF_PROFILE, Attribute, attribute, numbers
-from nova_sched.projection.host_state import HostState
+from nova_sched.hosts.columns import NAMES, OF_PROFILE, Attribute, attribute, numbers
+from nova_sched.nova_compat.host_state import HostState
 from rpc_api import errors
 
 MAX_CHARACTERS = 16 * 1024

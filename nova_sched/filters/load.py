@@ -1,7 +1,7 @@
 """The filters of hosts that are busy: how much they build at once, how many instances they run."""
 
 from nova_sched.filters.base import Filter, Refusal, aggregate_limits
-from nova_sched.projection.host_aggregates import host_aggregates
+from nova_sched.hosts.aggregates import host_aggregates
 
 
 class _LoadFilter(Filter):

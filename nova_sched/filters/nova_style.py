@@ -4,7 +4,7 @@ or ``filter_all(host_states, spec_obj)`` for all."""
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.filters.blame import blamed
+from nova_sched.nova_compat.faults import blamed
 
 
 def is_filter(one) -> bool:

@@ -3,8 +3,9 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.projection.device_states import distinct, told
-from nova_sched.selection import numa, pci
+from nova_sched.hosts.device_groups import distinct, told
+from nova_sched.fit import numa
+from nova_sched.fit import pci
 
 
 class NUMATopologyFilter(Filter):

@@ -4,7 +4,7 @@ What it lets through has, for each group by itself, a provider that can hold
 it, and enough providers where groups are to be isolated; or so for each of the
 groups to fall back on, where a request has some. Whether all groups
 fit together is looked at host by host, best host first, when hosts are
-chosen (:mod:`nova_sched.selection.fit`).
+chosen (:mod:`nova_sched.fit.providers`).
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.selection.fit import allowed
+from nova_sched.fit.providers import allowed
 
 
 class ResourceFilter(Filter):

@@ -9,7 +9,7 @@ import operator
 from functools import reduce
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.projection.host_columns import left_with_overcommitment, total
+from nova_sched.hosts.columns import left_with_overcommitment, total
 
 
 class _RoomFilter(Filter):

@@ -1,6 +1,6 @@
 """The filters and weighers that a process knows, by the names under which its policy may have them.
 
-Those of deployers are loaded by the service (:mod:`nova_sched.service.plugins`)
+Those of deployers are loaded by the service (:mod:`nova_sched.scheduler.plugins`)
 as its own configuration says, and handed on as a value. A log only names
 them: nothing is ever loaded because a log says so.
 """

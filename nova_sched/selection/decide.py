@@ -13,8 +13,8 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
-from nova_sched.selection.fit import Assignment
-from nova_sched.selection.guests import Fitted, fit_on
+from nova_sched.fit.providers import Assignment
+from nova_sched.selection.host_fit import Fitted, fit_on
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh

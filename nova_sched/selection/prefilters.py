@@ -2,7 +2,7 @@
 
 A request is recorded as it came; what is added here follows from the policy and from the aggregates of the log, so a
 replay adds it again. What follows from the RequestSpec alone is added when the request arrives
-(:mod:`nova_sched.selection.request`), and what Neutron says is asked then (:mod:`nova_sched.service.networks`). Two of
+(:mod:`nova_sched.request.from_spec`), and what Neutron says is asked then (:mod:`nova_sched.request.networks`). Two of
 nova's request filters are filters of ours, because they need no more of a host than a column: AvailabilityZoneFilter
 (map_az_to_placement_aggregate) and ComputeStatusFilter (compute_status_filter).
 """

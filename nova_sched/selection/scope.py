@@ -3,11 +3,11 @@ accepted and in flight, and hosts one by one."""
 
 from functools import cached_property
 
-from nova_sched.projection.host_state import HostState
-from nova_sched.projection.images import ImageCounts
-from nova_sched.projection.read_only import ReadOnlyDict, ReadOnlyList
-from nova_sched.selection.fit import allocate
-from nova_sched.selection.spec_view import spec_of
+from nova_sched.nova_compat.host_state import HostState
+from nova_sched.hosts.images import ImageCounts
+from nova_sched.nova_compat.read_only import ReadOnlyDict, ReadOnlyList
+from nova_sched.fit.providers import allocate
+from nova_sched.nova_compat.request_spec import spec_of
 
 
 class Scope:
@@ -57,7 +57,7 @@ class Scope:
 
     def image_counts(self):
         """How many instances of each host have an image with some property: the
-        :class:`~nova_sched.projection.images.ImageCounts` of the table, up to date."""
+        :class:`~nova_sched.hosts.images.ImageCounts` of the table, up to date."""
         if self.table.image_counts is None:
             self.table.image_counts = ImageCounts(self.table)
         self.table.image_counts.renew(self.projections)
@@ -95,7 +95,7 @@ class Scope:
 
     @cached_property
     def spec(self):
-        """The request as a :class:`~nova_sched.selection.spec_view.SpecView`."""
+        """The request as a :class:`~nova_sched.nova_compat.request_spec.SpecView`."""
         return spec_of(self.request, self)
 
     def host_state(self, row: int) -> HostState:

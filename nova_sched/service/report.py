@@ -29,7 +29,7 @@ class _Version:
         return self._program
 
     def version_string_with_package(self):
-        from nova_sched.service.process import version
+        from nova_sched.process.process import version
 
         return version()
 

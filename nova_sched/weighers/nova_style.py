@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from nova_sched.filters.blame import blamed
+from nova_sched.nova_compat.faults import blamed
 from nova_sched.weighers.base import Weigher
 
 

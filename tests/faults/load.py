@@ -26,20 +26,20 @@ from oslo_config import cfg
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
-from nova_sched.replay.audit import Audit
-from nova_sched.replay.reading import records_of
+from nova_sched.replay.verify.audit import Audit
+from nova_sched.replay.logs.reading import records_of
 from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.codec import Event
-from rpc_api.conductor import ConductorAPI
+from rpc_api.contracts.conductor import ConductorAPI
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
-from rpc_api.scheduler import SchedulerAPI
-from rpc_api.selections import claims_of
+from rpc_api.contracts.scheduler import SchedulerAPI
+from rpc_api.contracts.selections import claims_of
 from tests.servers import ServerFailed, wait_until
-from tests.service.processes import ServiceProcess, config_text, sections_for
-from tests.service.specs import spec
+from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.specs import spec
 
 CELL0 = "cell0"
 #: A call on which nobody was heard to work for so long is given up by the load.
@@ -62,7 +62,7 @@ class Cloud:
     logs and RPC may be on different brokers, and ``cell_transport_urls`` those of cells that have a message queue of
     their own. ``vcpus`` are those of one host: an instance of the load takes one.
     ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further
-    sections of the configuration, as :func:`tests.service.processes.sections_for` takes them.
+    sections of the configuration, as :func:`tests.end_to_end.processes.sections_for` takes them.
     """
 
     def __init__(
@@ -445,7 +445,7 @@ def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
     states = cloud.wait_folded()
     findings = _figures(load)
     arithmetic, folds = Audit(), {}
-    for cell, url in cloud.logs.items():
+    for cell, url in nova_sched.playground.logs.items():
         positions = {position for (_, of), (position, _) in states.items() if of == cell}
         tap = (taps or {}).get(cell)
         if tap is not None:

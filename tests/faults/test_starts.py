@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from tests.servers import wait_until
-from tests.service.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
 
 pytestmark = pytest.mark.rabbit
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from nova_sched.service.process import CLOSING
-from tests.service.processes import ServiceProcess, config_text, sections_for
+from nova_sched.process.process import CLOSING
+from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
 
 pytestmark = pytest.mark.rabbit
 

@@ -6,15 +6,15 @@ import json
 from conductor.engine import CellEngine
 from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
-from nova_sched.replay.audit import Audit
-from nova_sched.replay.decisions import find
-from nova_sched.replay.history import History
-from nova_sched.replay.laws import fold_all
-from nova_sched.replay.policies import PolicyBook
-from nova_sched.replay.quarantine import CODES, set_aside
-from nova_sched.replay.source import Source
-from nova_sched.replay.verify import replay
-from nova_sched.service.engine import CELL0
+from nova_sched.replay.verify.audit import Audit
+from nova_sched.replay.decisions.recorded import find
+from nova_sched.replay.state.history import History
+from nova_sched.replay.verify.laws import fold_all
+from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.health.quarantine import CODES, set_aside
+from nova_sched.replay.logs.source import Source
+from nova_sched.replay.verify.decisions import replay
+from nova_sched.scheduler.engine import CELL0
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests import builders, engines, invariants
@@ -149,9 +149,9 @@ class Tools(Cloud):
             cloud.ask(engine, name, alternates=1)
         cloud.settle()
         self.know_own()
-        self.logs = {cell: open_log(f"memory://tools-{next(self.names)}") for cell in cloud.logs}
+        self.logs = {cell: open_log(f"memory://tools-{next(self.names)}") for cell in nova_sched.playground.logs}
         for cell, log in self.logs.items():
-            log.append(cloud.logs[cell])
+            log.append(nova_sched.playground.logs[cell])
 
     def feed(self, payload):
         if not payload:

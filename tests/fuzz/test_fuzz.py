@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nova_sched.projection import fold, snapshot
-from nova_sched.service.engine import Engine
+from nova_sched.scheduler.engine import Engine
 from rpc_api import codec
 from rpc_api.events import primitive, schema
 from tests.fuzz import harness

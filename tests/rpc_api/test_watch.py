@@ -7,8 +7,8 @@ import pytest
 from rpc_api import errors
 from rpc_api.bus import LocalBus
 from rpc_api.clock import spelled
-from rpc_api.conductor import CellConductorAPI, cell_topic
-from rpc_api.scheduler import TOPIC, SchedulerAPI
+from rpc_api.contracts.conductor import CellConductorAPI, cell_topic
+from rpc_api.contracts.scheduler import TOPIC, SchedulerAPI
 from rpc_api.watch import Watch
 
 NOBODY, SLOW = errors.NoSuchServer("nobody is there"), errors.NoAnswer("no answer in time")

@@ -9,16 +9,16 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from cloud.simulation import cloud as simulated
-from cloud.simulation import nodes
-from cloud.simulation.cloud import run
-from cloud.simulation.script import NO_FAULTS, Faults, Stimulus, write
-from cloud.simulation.shrink import shrink
+from nova_sched.playground.simulation import cloud as simulated
+from nova_sched.playground.simulation import nodes
+from nova_sched.playground.simulation.cloud import run
+from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
+from nova_sched.playground.simulation.shrink import shrink
 from conductor.engine import CellEngine
 from nova_sched.cli.main import main
 from nova_sched.projection import fold
 from nova_sched.projection.projection import Projection
-from nova_sched.service.engine import Engine
+from nova_sched.scheduler.engine import Engine
 
 SEEDS = 1000
 STEPS = 30
@@ -214,7 +214,7 @@ HASHED = """
 import sys
 from rpc_api import concurrency; concurrency.setup()
 import logging; logging.disable(logging.CRITICAL)
-from cloud.simulation.cloud import run
+from nova_sched.playground.simulation.cloud import run
 if sys.argv[1] == "planted":
     # A decision that goes through a set of host names in the order of their hashes.
     from nova_sched.selection import decide

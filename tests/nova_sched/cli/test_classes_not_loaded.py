@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import pytest
 
-from nova_sched.replay.policies import PolicyBook, PolicyMissing
+from nova_sched.replay.decisions.policies import PolicyBook, PolicyMissing
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.packing import pack

@@ -12,8 +12,8 @@ import pytest
 
 from nova_sched.cli.app import NovaSched, NovaSchedReplay
 from nova_sched.cli.complete import words_of
-from nova_sched.service import completion
-from tests.service.processes import run
+from nova_sched.process import completion
+from tests.end_to_end.processes import run
 
 SECONDS_MAX = 30.0
 REPLAY = completion.script("nova-sched-replay", words_of(NovaSchedReplay()))

@@ -5,10 +5,10 @@ import re
 import pytest
 
 from nova_sched.cli.main import replay
-from nova_sched.replay.archive_file import Header, Range, Writer
-from nova_sched.replay.history import History
-from nova_sched.replay.reading import records_between
-from nova_sched.replay.source import Source
+from nova_sched.replay.archive.frames import Header, Range, Writer
+from nova_sched.replay.state.history import History
+from nova_sched.replay.logs.reading import records_between
+from nova_sched.replay.logs.source import Source
 from rpc_api import codec, events
 from rpc_api.log import Record, open_log
 from tests.builders import EPOCH, Voice, record_of
@@ -195,7 +195,7 @@ def test_an_export_that_was_interrupted_leaves_nothing(played, tmp_path, monkeyp
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nova_sched.replay.archive_file.Writer.end", interrupted)
+    monkeypatch.setattr("nova_sched.replay.archive.frames.Writer.end", interrupted)
     assert replay(["--log", str(played), "export", "-o", str(tmp_path / "file")]) == 130
     assert not list(tmp_path.iterdir())
 

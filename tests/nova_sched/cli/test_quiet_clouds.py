@@ -7,9 +7,10 @@ import json
 import pytest
 
 from nova_sched.cli.main import replay
-from nova_sched.replay.ends import LastHeard
-from nova_sched.replay.intervals import Intervals
-from rpc_api import agent, codec, events
+from nova_sched.replay.logs.ends import LastHeard
+from nova_sched.replay.health.intervals import Intervals
+from rpc_api import codec, events
+from rpc_api.contracts import agent
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice, claim, confirmation, consumer, of, record_of, report, started
@@ -271,7 +272,7 @@ def test_it_is_quiet_wherever_it_ends(capsys):
     """A file of a log ends somewhere between two confirmations."""
     cloud = Cloud(3, 2)
     for count in range(1, len(cloud.payloads["cell1"])):
-        cloud.logs = {"cell1": written(cloud.payloads["cell1"][:count])}
+        nova_sched.playground.logs = {"cell1": written(cloud.payloads["cell1"][:count])}
         for command in ("check", "stats", "quarantine"):
             assert found(capsys, command, cloud) == (0, []), (command, count)
 
@@ -365,7 +366,7 @@ def test_all_hosts_are_lost(capsys):
 def test_hosts_are_counted_by_what_they_are(capsys, facts, counts):
     cloud = Cloud(0)
     said = report("a", **facts)
-    cloud.logs["cell1"].append([cloud.record(cloud.now_ns, "compute_agent/a", said)])
+    nova_sched.playground.logs["cell1"].append([cloud.record(cloud.now_ns, "compute_agent/a", said)])
     for command in ("doctor", "check", "stats"):
         assert replay([command, "--no-cache", *cloud.options]) == 0
         assert counts in capsys.readouterr().out
@@ -457,7 +458,7 @@ def test_an_exported_file_is_judged_by_its_own_end(capsys, tmp_path, wrong, code
 
 def test_doctor_asks_services(capsys, tmp_path, monkeypatch):
     from nova_sched.cli.intervals import configuration
-    from nova_sched.replay import asking
+    from nova_sched.replay.health import asking
     from rpc_api.bus import MessagingBus
 
     monkeypatch.setattr(asking, "TIMEOUT", 0.5)

@@ -3,9 +3,9 @@
 import pytest
 
 from nova_sched.cli.main import main
-from nova_sched.replay.decisions import difference
-from nova_sched.replay.source import Source
-from nova_sched.replay.verify import replay
+from nova_sched.replay.decisions.recorded import difference
+from nova_sched.replay.logs.source import Source
+from nova_sched.replay.verify.decisions import replay
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from tests.builders import Voice, record_of, report

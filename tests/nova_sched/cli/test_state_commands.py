@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nova_sched.cli.main import main, replay
-from nova_sched.replay import history
+from nova_sched.replay.state import history
 from rpc_api import events
 from rpc_api.log import open_log
 from tests.builders import claim, report, started, uuid_of

@@ -15,7 +15,7 @@ import pytest
 
 from nova_sched.cli import event_text
 from nova_sched.cli.main import main, replay
-from nova_sched.replay import cursor
+from nova_sched.replay.logs import cursor
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice, claim, record_of, released, report, started, uuid_of

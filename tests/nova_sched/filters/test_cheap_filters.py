@@ -6,7 +6,7 @@ import pytest
 from nova_sched import filters
 from nova_sched.filters.aggregate_image_properties import FREE_TEXT
 from nova_sched.filters.json_query import MAX_CHARACTERS, MAX_DEPTH, MAX_OPERATORS
-from nova_sched.projection.host_aggregates import metadata_faults
+from nova_sched.hosts.aggregates import metadata_faults
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import errors, events
 from rpc_api.objects import fields

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from nova_sched import filters
-from nova_sched.selection.guests import TOGETHER
+from nova_sched.selection.host_fit import TOGETHER
 from tests.nova_sched.filters import test_cheap_filters, test_filters
-from tests.nova_sched.selection import test_numa
+from tests.nova_sched.fit import test_numa
 
 NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
 #: What stands in other tests: of a closed cell, and of the close look at one host.

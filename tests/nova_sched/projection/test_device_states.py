@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from nova_sched.projection import device_states
-from nova_sched.projection.device_states import DeviceStates, distinct, told
+from nova_sched.hosts import device_groups as device_states
+from nova_sched.hosts.device_groups import DeviceStates, distinct, told
 from nova_sched.projection.in_flight import InFlight
 from rpc_api import digest, events
 from rpc_api.packing import pack

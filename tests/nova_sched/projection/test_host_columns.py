@@ -3,8 +3,8 @@
 import pytest
 
 from nova_sched.filters import HostView
-from nova_sched.projection import host_columns
-from nova_sched.projection.host_state import HostState
+from nova_sched.hosts import columns as host_columns
+from nova_sched.nova_compat.host_state import HostState
 from rpc_api import events
 from tests.builders import claim, consumer, inventory_of, of, provider, report, tree, uuid_of
 from tests.nova_sched.selection.asks import Asked

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from nova_sched.projection.host_state import HostState
+from nova_sched.nova_compat.host_state import HostState
 from rpc_api import events
 from tests.builders import claim, consumer, inventory_of, of, report, tree, uuid_of
 from tests.nova_sched.selection.asks import Asked, group, request

@@ -13,14 +13,14 @@ import pytest
 
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
-from nova_sched.replay import archive_file
-from nova_sched.replay.archive import is_archive, open_archive
-from nova_sched.replay.archive_file import Damaged, Header, Range, Writer
-from nova_sched.replay.exporting import export, import_log
-from nova_sched.replay.history import History
-from nova_sched.replay.moments import Span
-from nova_sched.replay.reading import decoded_records, readable_records, records_between
-from nova_sched.replay.source import Source
+from nova_sched.replay.archive.log import frames as archive_file
+from nova_sched.replay.archive.log import is_archive, open_archive
+from nova_sched.replay.archive.frames import Damaged, Header, Range, Writer
+from nova_sched.replay.archive.export import export, import_log
+from nova_sched.replay.state.history import History
+from nova_sched.replay.logs.moments import Span
+from nova_sched.replay.logs.reading import decoded_records, readable_records, records_between
+from nova_sched.replay.logs.source import Source
 from rpc_api import errors, events
 from rpc_api.log import Bounds, EventLog, Record, open_log
 from tests.builders import EPOCH, Voice, claim, record_of, report, uuid_of
@@ -322,7 +322,7 @@ def test_a_chunk_over_another_is_not_passed_over_in_silence(tmp_path):
 
 
 def test_states_are_kept_and_used(tmp_path, monkeypatch):
-    monkeypatch.setattr("nova_sched.replay.exporting.SNAPSHOT_EVERY", 50)
+    monkeypatch.setattr("nova_sched.replay.archive.export.SNAPSHOT_EVERY", 50)
     voice, agent = Voice("scheduler/one"), Voice("compute_agent/a")
     with open_log(f"memory://states-{next(_names)}") as log:
         log.append(

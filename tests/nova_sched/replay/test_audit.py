@@ -3,7 +3,7 @@
 import pytest
 
 from nova_sched.projection.projection import Outcome
-from nova_sched.replay.audit import Audit, CellAudit
+from nova_sched.replay.verify.audit import Audit, CellAudit
 from rpc_api import events
 from rpc_api.codec import DecodedRecord
 from rpc_api.digest import pool_key

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.replay.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
-from nova_sched.replay.history import History
+from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
+from nova_sched.replay.state.history import History
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide
 from nova_sched.selection.policy import Policy

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nova_sched.replay.difference import difference
-from nova_sched.replay.history import History
-from nova_sched.replay.hosts import Sums, details_of, named_hosts, rows_of
-from nova_sched.replay.instances import flavors_of, instances_of, last_known
+from nova_sched.replay.state.difference import difference
+from nova_sched.replay.state.history import History
+from nova_sched.replay.state.hosts import Sums, details_of, named_hosts, rows_of
+from nova_sched.replay.state.instances import flavors_of, instances_of, last_known
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
@@ -112,7 +112,7 @@ def test_aggregates_change_the_hosts_in_them():
 
 def test_what_only_passed_by_is_forgotten(monkeypatch):
     """Memory does not grow with the events between the two moments."""
-    from nova_sched.replay import difference as module
+    from nova_sched.replay.state import difference as module
 
     monkeypatch.setattr(module, "MOST", 5)
     sizes, real = [], module._Causes.watch

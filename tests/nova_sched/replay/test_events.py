@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nova_sched.replay.events import _SUBJECTS, Match, subjects
+from nova_sched.replay.logs.matching import _SUBJECTS, Match, subjects
 from rpc_api import codec, errors, events
 from rpc_api.events import EVENTS
 from tests.builders import EPOCH, Voice, claim, confirmation, moved, record_of, released, report, started, uuid_of
@@ -15,7 +15,7 @@ AGENT, SCHEDULER = Voice("compute_agent/host-5"), Voice("scheduler/one")
 def test_every_event_has_subjects():
     missing = sorted(set(EVENTS) - set(_SUBJECTS))
     assert not missing, (
-        f"{', '.join(missing)}: add a row to _SUBJECTS in nova_sched/replay/events.py that says which "
+        f"{', '.join(missing)}: add a row to _SUBJECTS in nova_sched/replay/logs/matching.py that says which "
         "hosts, instances, claims and requests it is about"
     )
     assert set(_SUBJECTS) == set(EVENTS), "a row of _SUBJECTS is of an event that there is not: remove it"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nova_sched.replay.measures import Use, stranded_in, use_of
+from nova_sched.replay.what_if.measures import Use, stranded_in, use_of
 from tests.builders import claim, inventory_of, of, report, tree
 from tests.nova_sched.selection.asks import Asked
 

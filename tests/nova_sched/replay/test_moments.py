@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nova_sched.replay.moments import Moment, parse_moment, parse_range, parse_time, position_at, resolve
+from nova_sched.replay.logs.moments import Moment, parse_moment, parse_range, parse_time, position_at, resolve
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import Voice

@@ -11,11 +11,11 @@ import pytest
 
 from nova_sched.filters import BUILT_IN
 from nova_sched.projection.projection import Projection
-from nova_sched.replay.archive import open_archive
-from nova_sched.replay.exporting import export
-from nova_sched.replay.moments import Span
-from nova_sched.replay.reading import decoded_records, records_between
-from nova_sched.replay.redaction import _HIDE, Known, Redactor
+from nova_sched.replay.archive.log import open_archive
+from nova_sched.replay.archive.export import export
+from nova_sched.replay.logs.moments import Span
+from nova_sched.replay.logs.reading import decoded_records, records_between
+from nova_sched.replay.archive.redaction import _HIDE, Known, Redactor
 from nova_sched.selection.decide import summarize
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, errors, events
@@ -194,7 +194,7 @@ def test_every_event_that_has_a_text_is_thought_of():
     changed = sorted(name for name in {*untouched, *known} if untouched.get(name) != known.get(name))
     assert not changed, (
         f"{', '.join(changed)} is new, or has other fields: where one may hold a name of a person or a project, an "
-        "address or a free text, add a row to _HIDE in nova_sched/replay/redaction.py; else write its fields into "
+        "address or a free text, add a row to _HIDE in nova_sched/replay/archive/redaction.py; else write its fields into "
         "`known` in this test"
     )
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nova_sched.replay.source import Source
+from nova_sched.replay.logs.source import Source
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice

@@ -10,12 +10,12 @@ import pytest
 
 from nova_sched.cli import top
 from nova_sched.cli.top_view import TopApp
-from nova_sched.replay.feeds import Following, Played, first_positions, last_time
-from nova_sched.replay.histogram import Histogram
-from nova_sched.replay.history import History
-from nova_sched.replay.live import NO_DECISION, Live
-from nova_sched.replay.stats import Stats, gather
-from nova_sched.replay.times import peeked_time, times_of
+from nova_sched.replay.logs.feeds import Following, Played, first_positions, last_time
+from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.state.history import History
+from nova_sched.replay.statistics.live import NO_DECISION, Live
+from nova_sched.replay.statistics.totals import Stats, gather
+from nova_sched.replay.logs.times import peeked_time, times_of
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import claim, deleted, of, released, report, started, uuid_of
@@ -128,7 +128,7 @@ def test_intervals_add_up_to_the_whole():
 
 
 def test_memory_has_an_end(monkeypatch):
-    from nova_sched.replay import stats as module
+    from nova_sched.replay.statistics import totals as module
 
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     monkeypatch.setattr(module, "MAX_INTERVALS", 3)

@@ -5,8 +5,8 @@ import itertools
 import json
 
 from nova_sched.cli.main import replay
-from nova_sched.replay.source import Source
-from nova_sched.service.engine import CELL0
+from nova_sched.replay.logs.source import Source
+from nova_sched.scheduler.engine import CELL0
 from rpc_api.log import open_log
 from tests.engines import TinyCloud
 
@@ -18,13 +18,13 @@ class Logs:
 
     def __init__(self, cloud: TinyCloud, without=()):
         number = next(_NUMBERS)
-        self.urls = {cell: f"memory://tiny-{number}-{cell}" for cell in cloud.logs if cell not in without}
+        self.urls = {cell: f"memory://tiny-{number}-{cell}" for cell in nova_sched.playground.logs if cell not in without}
         self._stack = contextlib.ExitStack()
         for cell, url in self.urls.items():
             log = self._stack.enter_context(open_log(url))
             self._stack.callback(log.delete)
-            if cloud.logs[cell]:
-                log.append(cloud.logs[cell])
+            if nova_sched.playground.logs[cell]:
+                log.append(nova_sched.playground.logs[cell])
 
     def __enter__(self):
         return self

@@ -1,6 +1,6 @@
 """What a request in an older form asks for: converted as nova 34 does, or refused.
 
-Each object that a RequestSpec reaches is said as a sender of each of its older versions says it. tests/peers/test_forms
+Each object that a RequestSpec reaches is said as a sender of each of its older versions says it. tests/against_nova/test_forms
 compares the same requests with what the real nova makes of them.
 """
 
@@ -8,12 +8,12 @@ import itertools
 
 import pytest
 
-from nova_sched.selection.request import request_from
+from nova_sched.request.from_spec import request_from
 from rpc_api import errors
 from rpc_api.objects import base
 from rpc_api.objects.image_meta import ImageMetaProps
 from tests.builders import uuid_of
-from tests.service.every_field import CELL, INSTANCE, SAID, UNSET, older, older_forms, spoilt, whole
+from tests.end_to_end.every_field import CELL, INSTANCE, SAID, UNSET, older, older_forms, spoilt, whole
 
 TOPOLOGY = (base.DATA, "numa_topology")
 NODE = (*TOPOLOGY, base.DATA, "cells", 0)
@@ -99,7 +99,7 @@ def node_as(minor, policy, shared, pinned):
 
 
 #: Minor versions, policy, cpuset, pcpuset -> shared and pinned CPUs of the guest; None: refused.
-#: The rows are what the real nova 34 makes of such nodes: see tests/peers/test_forms.py.
+#: The rows are what the real nova 34 makes of such nodes: see tests/against_nova/test_forms.py.
 NODES = [
     (range(7), (None, "shared", UNSET), ([0, 1, 2],), (UNSET, [], [0, 1]), ((0, 1, 2), ())),
     (range(7), (None, "shared", "dedicated", UNSET), (UNSET,), ([], [0, 1]), None),

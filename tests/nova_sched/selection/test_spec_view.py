@@ -2,7 +2,7 @@
 
 import pytest
 
-from nova_sched.selection.request import request_from
+from nova_sched.request.from_spec import request_from
 from rpc_api import events, objects
 from tests.builders import claim, of, report, rule, uuid_of
 from tests.nova_sched.selection.asks import Asked, group, request, server_group

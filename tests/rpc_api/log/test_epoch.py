@@ -6,7 +6,7 @@ import pytest
 
 from rpc_api import errors, events
 from rpc_api.log import open_log
-from rpc_api.log.epoch import ensure_open, opening_of
+from rpc_api.feed.epoch import ensure_open, opening_of
 from tests.builders import EPOCH, Voice, record_of, report
 
 _NUMBERS = itertools.count()
@@ -61,7 +61,7 @@ def test_the_first_event_of_who_began_a_log_is_not_taken_for_its_beginning(log):
             return 5
 
     ensure_open(log, "cell1", "conductor/c", Stopped())
-    from nova_sched.replay.reading import decoded_records
+    from nova_sched.replay.logs.reading import decoded_records
 
     ((_, record),) = decoded_records(log)
     assert record.events[0].producer_epoch < 5

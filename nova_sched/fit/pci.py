@@ -1,0 +1,240 @@
+"""Which PCI devices of a host an instance gets: the pools that fit each of its requests, in the order of nova.
+
+A request of a flavor's alias and one of a port look alike here: nova-api turns
+``[pci] alias`` into specs, and ports into specs with a physical network, before
+it calls the scheduler. With ``[filter_scheduler] pci_in_placement`` nova-api and
+the conductor also add a resource group for each device of an alias, with the
+suffix ``<request_id>-<number>``; the scheduler takes these as it takes any
+requested group, and what is left to do here is to follow its assignment: the
+devices must come from the very providers that serve the groups of the request.
+"""
+
+from collections import Counter
+
+from oslo_utils import strutils
+
+from rpc_api import events
+
+#: What a spec may name that Placement has looked at, or that is no property of a device.
+_IGNORED = frozenset({"resource_class", "traits", "rp_uuids", "rp_uuid"})
+#: The mappings of an assignment that binds no PCI request to a provider.
+UNBOUND = {"": ()}
+_FIELDS = ("vendor_id", "product_id", "numa_node", "count")
+
+
+def place(devices, requests, cells=None, mappings=None):
+    """PCIUse records that serve all PCIRequest records of an instance on a host, None where they do not fit.
+
+    ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the NUMA nodes that the guest is to
+    run on (none: it has no NUMA topology), ``mappings`` group suffix -> provider uuids of the assignment. Requests take
+    one after the other of what the earlier ones left.
+    """
+    return place_or_name(devices, requests, cells, mappings)[0]
+
+
+def supports(devices, requests, cells=None, mappings=None) -> bool:
+    """Whether :func:`place` finds devices for all requests."""
+    return place(devices, requests, cells, mappings) is not None
+
+
+def place_or_name(devices, requests, cells=None, mappings=None):
+    """(uses, None) as :func:`place`, or (None, the first PCIRequest that finds too few devices)."""
+    if not requests:
+        return (), None
+    if devices is None:
+        return None, requests[0]
+    names, free = tuple(devices.capacity.keys), list(map(devices.free_in_pool, range(len(devices.pools))))
+    uses, order = [], in_order(devices.pools)
+    for request in requests:
+        taken = _take(devices, order, free, request, cells, _providers(request, mappings))
+        if taken is None:
+            return None, request
+        for number, count in taken:
+            free[number] -= count
+            uses.append(events.PCIUse(names[number], count, request.request_id))
+    return tuple(uses), None
+
+
+def serving(devices, requests):
+    """``serves(suffix, provider uuid)`` for :func:`nova_sched.fit.providers.allocate`: whether a provider has free
+    devices for the PCI request that a group belongs to; always true of groups of others. None without PCI requests."""
+    if not requests:
+        return None
+    uuids = {request.request_id: _uuids_for(devices, request) for request in requests if _of_alias(request)}
+
+    def serves(suffix, uuid):
+        return all(uuid in of for request_id, of in uuids.items() if suffix.startswith(request_id))
+
+    return serves
+
+
+def _uuids_for(devices, request):
+    if devices is None:
+        return set()
+    chooses = choosing(request)
+    return {
+        pool.tags.get("rp_uuid")
+        for number, pool in enumerate(devices.pools)
+        if devices.free_in_pool(number) > 0 and chooses(pool)
+    }
+
+
+def name_of(request) -> str:
+    """What a person calls a PCIRequest: its alias, else vendor:product, else its physical network."""
+    spec = request.spec[0] if request.spec else {}
+    if request.alias_name:
+        return request.alias_name
+    if spec.get("vendor_id") and spec.get("product_id"):
+        return f"{spec['vendor_id']}:{spec['product_id']}"
+    return spec.get("physical_network") or "device"
+
+
+def is_assigned(request, suffixes) -> bool:
+    """Whether groups with some of these suffixes ask Placement for the devices of a PCIRequest."""
+    return _of_alias(request) and any(suffix.startswith(request.request_id) for suffix in suffixes)
+
+
+def choosing(request):
+    """A predicate on pools: whether a PCIRequest can be given their devices wherever its guest runs."""
+    fits, usable = _fits(request), _usable(request)
+    return lambda pool: fits(pool) and usable(pool)
+
+
+def in_order(pools):
+    """Numbers of pools in nova's order: those that say least of their devices come first."""
+    return sorted(range(len(pools)), key=lambda number: len(pools[number].tags))
+
+
+def _fits(request):
+    """A predicate on pools: whether their devices have all properties of one of the specs;
+    letters' case is no matter."""
+    specs = [
+        [(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
+        for spec in request.spec
+    ]
+
+    def fits(pool):
+        for spec in specs:
+            for name, wanted, is_field in spec:
+                # Numbers of a pool are never the text of a spec: no spec can ask for a NUMA node, as in nova.
+                if _lower(getattr(pool, name) if is_field else pool.tags.get(name)) != wanted:
+                    break
+            else:
+                return True
+        return False
+
+    return fits
+
+
+def _lower(value):
+    return value.lower() if isinstance(value, str) else value
+
+
+def _of_alias(request):
+    return request.alias_name is not None and bool(request.request_id)
+
+
+def _providers(request, mappings):
+    """The provider of each device of a request, by uuid and as often as devices come from it; {} where it is free."""
+    if request.alias_name is None:
+        return Counter()
+    if not mappings:
+        uuids = request.spec[0].get("rp_uuids") if request.spec else None
+        return Counter(uuids.split(",") if uuids else ())
+    return Counter(uuids[0] for suffix, uuids in mappings.items() if is_assigned(request, (suffix,)))
+
+
+def _take(devices, order, free, request, cells, providers):
+    """[(pool number, count), ...] that serve one request; None where there are too few devices."""
+    pools = devices.pools
+    fits = _fits(request)
+    fitting = [number for number in order if free[number] > 0 and fits(pools[number])]
+    if cells:
+        fitting = _near(devices, free, fitting, request, cells)
+    usable = _usable(request)
+    fitting = [number for number in fitting if usable(pools[number])]
+    if providers:
+        return _take_assigned(pools, free, fitting, request, providers)
+    wanted, taken = request.count, []
+    for number in fitting:
+        count = min(free[number], wanted)
+        wanted -= count
+        if count:
+            taken.append((number, count))
+    return None if wanted or not fitting else taken
+
+
+def _take_assigned(pools, free, fitting, request, providers):
+    """As many devices of each provider as its groups stand for; a provider is one pool."""
+    known = [
+        pool.tags["rp_uuid"]
+        for pool, left in zip(pools, free, strict=True)
+        if left > 0 and pool.tags.get("rp_uuid") is not None
+    ]
+    if len(set(known)) < len(known):
+        return None
+    of = {pools[number].tags.get("rp_uuid"): number for number in fitting}
+    taken = [(of[uuid], count) for uuid, count in providers.items() if uuid in of and free[of[uuid]] >= count]
+    if len(taken) < len(providers) or sum(free[number] for number, _ in taken) < request.count:
+        return None
+    return sorted(taken)
+
+
+# --- near to the guest -----------------------------------------------------------------------------------------------
+
+
+def _near(devices, free, fitting, request, cells):
+    """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
+    policy = request.numa_policy or "legacy"
+    wanted, nodes = request.count, set(cells)
+    near = _on(devices.pools, fitting, nodes)
+    if policy == "required" or sum(free[number] for number in near) >= wanted:
+        return near
+    if policy == "socket":
+        return _on(devices.pools, fitting, _nodes_of_sockets(devices.cells, nodes))
+    # Devices that do not say where they are may be near.
+    nodes.add(None)
+    near = _on(devices.pools, fitting, nodes)
+    if policy == "legacy" or sum(free[number] for number in near) >= wanted:
+        return near
+    return near + [number for number in fitting if devices.pools[number].numa_node not in nodes]
+
+
+def _on(pools, numbers, nodes):
+    return [number for number in numbers if pools[number].numa_node in nodes]
+
+
+def _nodes_of_sockets(host_cells, nodes):
+    """All nodes of the sockets that some nodes belong to; none where the host does not know its sockets."""
+    if any(cell.socket is None for cell in host_cells):
+        return set()
+    sockets = {cell.socket for cell in host_cells if cell.id in nodes}
+    return {cell.id for cell in host_cells if cell.socket in sockets}
+
+
+# --- devices that only go to who asks for them -----------------------------------------------------------------------
+
+
+def _usable(request):
+    """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and
+    whether a device can be migrated live must be as it is wanted."""
+    kinds = {spec.get("dev_type") for spec in request.spec}
+    unwanted = {kind for kind in ("type-PF", "vdpa") if kind not in kinds}
+    remote = any(map(_is_remote, request.spec))
+    movable = {spec.get("live_migratable") for spec in request.spec}
+    wanted = next(iter(movable)) if movable in ({"true"}, {"false"}) else None
+
+    def usable(pool):
+        tags = pool.tags
+        return (
+            tags.get("dev_type") not in unwanted
+            and (remote or not _is_remote(tags))
+            and (wanted is None or tags.get("live_migratable") == wanted)
+        )
+
+    return usable
+
+
+def _is_remote(tags):
+    value = tags.get("remote_managed")
+    return value is not None and strutils.bool_from_string(value)

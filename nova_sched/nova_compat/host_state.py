@@ -1,0 +1,155 @@
+"""HostState: one host as the filters and weighers of deployers know it, read-only over its row."""
+
+from nova_sched.nova_compat.devices import numa_topology_of, pci_stats_of
+from nova_sched.nova_compat.read_only import Facts, ReadOnlyDict, ReadOnlyList, refuse_to_set
+
+
+class HostState:
+    """A view of one root row under the names that nova's HostState has. Amounts include what is in flight.
+
+    ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`:
+    without one there are no ``instances`` and no ``allocation_candidates``.
+    """
+
+    __slots__ = ("_row", "_scope", "_table")
+
+    def __init__(self, table, row: int, scope=None):
+        object.__setattr__(self, "_table", table)
+        object.__setattr__(self, "_row", row)
+        object.__setattr__(self, "_scope", scope)
+
+    def __setattr__(self, name, value):
+        refuse_to_set("HostState", name)
+
+    def __repr__(self):
+        return f"<HostState {self.host}: ram {self.free_ram_mb} MB, disk {self.free_disk_mb} MB free>"
+
+    def _sum(self, column, resource_class):
+        index = self._table.classes.get(resource_class)
+        return 0 if index < 0 else getattr(self._table, column)[index, self._row].item()
+
+    def _ratio(self, resource_class):
+        return self._table.ratio_of(self._row, resource_class)
+
+    def _left(self, resource_class):
+        return self._sum("tree_base", resource_class) - self._sum("tree_taken", resource_class)
+
+    def _total(self, resource_class):
+        index = self._table.classes.get(resource_class)
+        return 0 if index < 0 else int(self._table.total[index, list(self._table.trees[self._row])].sum())
+
+    def _with_claims(self, name):
+        return int(getattr(self._table, name)[self._row]) + int(self._table.held_claims[self._row])
+
+    @property
+    def _profile(self):
+        return self._table.profiles.values[self._table.profile[self._row]]
+
+    host = property(lambda self: self._table.host_names[self._row])
+    nodename = property(lambda self: self._table.node_names[self._row])
+    hypervisor_hostname = nodename
+    uuid = property(lambda self: self._table.uuids[self._row])
+    cell = property(lambda self: self._table.cells.values[self._table.cell[self._row]])
+    hypervisor_type = property(lambda self: self._profile.hypervisor_type)
+    hypervisor_version = property(lambda self: self._profile.hypervisor_version)
+    cpu_info = property(lambda self: self._profile.cpu_info)
+    supported_instances = property(
+        lambda self: ReadOnlyList(ReadOnlyList(one) for one in self._profile.supported_instances)
+    )
+    host_ip = property(lambda self: self._table.host_ips[self._row])
+    stats = property(lambda self: ReadOnlyDict(self._profile.stats))
+    num_instances = property(lambda self: self._with_claims("num_instances"))
+    num_io_ops = property(lambda self: self._with_claims("num_io_ops"))
+    failed_builds = property(lambda self: int(self._table.failed_builds[self._row]))
+    free_ram_mb = property(lambda self: self._left("MEMORY_MB"))
+    total_usable_ram_mb = property(lambda self: self._total("MEMORY_MB"))
+    free_disk_mb = property(lambda self: self._left("DISK_GB") * 1024)
+    total_usable_disk_gb = property(lambda self: self._total("DISK_GB"))
+    disk_mb_used = property(lambda self: self.total_usable_disk_gb * 1024 - self.free_disk_mb)
+    vcpus_total = property(lambda self: self._total("VCPU"))
+    vcpus_used = property(lambda self: self.vcpus_total - self._left("VCPU"))
+    cpu_allocation_ratio = property(lambda self: self._ratio("VCPU"))
+    ram_allocation_ratio = property(lambda self: self._ratio("MEMORY_MB"))
+    disk_allocation_ratio = property(lambda self: self._ratio("DISK_GB"))
+    #: What nova's filters hand on to the compute host. Here it follows from the decision.
+    limits = property(lambda self: ReadOnlyDict())
+    #: When nova's state was read. This one is that of the log's position, which has no time.
+    updated = property(lambda self: None)
+
+    @property
+    def cell_uuid(self):
+        """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
+        uuid = self._table.cell_uuids.get(self.cell)
+        if uuid is None:
+            raise AttributeError(
+                f"the uuid of {self.cell} is not in the logs; decide by the name of a cell, which is `cell`"
+            )
+        return uuid
+
+    @property
+    def aggregates(self):
+        """Objects with ``uuid``, ``name``, ``hosts``, ``metadata`` and ``availability_zone``."""
+        by_host = self._table.derived("aggregates by host", lambda: _aggregates_by_host(self._table))
+        return ReadOnlyList(by_host.get(self.host, ()))
+
+    @property
+    def metrics(self):
+        """Objects with ``name`` and ``value``, by name."""
+        found = ((name, float(self._table.metrics[name][self._row])) for name in sorted(self._table.metrics))
+        return ReadOnlyList(Facts("MonitorMetric", name=name, value=value) for name, value in found if value == value)
+
+    @property
+    def service(self):
+        """The host's nova-compute as a dictionary; ``up`` says what asking for its heartbeat would."""
+        return ReadOnlyDict(
+            host=self.host,
+            binary="nova-compute",
+            topic="compute",
+            disabled=bool(self._table.disabled[self._row]),
+            up=not self._table.down[self._row],
+        )
+
+    @property
+    def numa_topology(self):
+        """Its NUMA nodes as ``cells`` and what is used of them; None where it reports none."""
+        return numa_topology_of(self._table.devices(self._row))
+
+    @property
+    def pci_stats(self):
+        """Its free PCI devices as dictionaries in ``pools``; None where it reports none."""
+        return pci_stats_of(self._table.devices(self._row))
+
+    @property
+    def instances(self):
+        """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, of what it runs or is to run."""
+        return ReadOnlyDict(
+            (uuid, Facts("Instance", uuid=uuid, host=self.host, project_id=project_id))
+            for uuid, project_id in self._in_scope("instances").instances_on(self._row).items()
+        )
+
+    @property
+    def allocation_candidates(self):
+        """What would be allocated, in Placement's form: one candidate, or none."""
+        return self._in_scope("allocation_candidates").allocation_candidates(self._row)
+
+    def _in_scope(self, name):
+        if self._scope is None:
+            raise AttributeError(f"there is no {name!r} outside of a decision")
+        return self._scope
+
+
+def _aggregates_by_host(table):
+    by_host = {}
+    for uuid in sorted(table.aggregates):
+        one = table.aggregates[uuid]
+        facts = Facts(
+            "Aggregate",
+            uuid=uuid,
+            name=one.name,
+            hosts=ReadOnlyList(one.hosts),
+            metadata=ReadOnlyDict(one.metadata),
+            availability_zone=one.metadata.get("availability_zone"),
+        )
+        for host in one.hosts:
+            by_host.setdefault(host, []).append(facts)
+    return by_host

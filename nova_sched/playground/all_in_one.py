@@ -1,0 +1,135 @@
+"""``nova-sched all-in-one``: every service in one process, without a broker and without a database."""
+
+import argparse
+import queue
+import signal
+import time
+from pathlib import Path
+
+from cliff.command import Command
+
+from rpc_api import errors
+
+EPILOG = """\
+examples:
+  nova-sched all-in-one                         ten simulated hosts in one cell, until Ctrl-C
+  nova-sched all-in-one --cells 3 --hosts 100   three cells of a hundred hosts each
+  nova-sched all-in-one --driver local --check  build and delete one instance on this machine, and end
+
+exit codes: 0 ok, 1 the check did not build, 2 usage, 3 a log cannot be reached, 4 gap, 5 unknown schema
+"""
+
+
+#: Seconds between two looks at the services' faults.
+LOOK_PAUSE = 0.5
+
+
+class _Stopped(BaseException):
+    """A signal asked for the end before the services were ready."""
+
+
+class AllInOne(Command):
+    """Run a scheduler, the conductors and agents in one process, with their logs in a directory."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        parser.add_argument(
+            "--state-dir",
+            metavar="DIR",
+            type=Path,
+            default=Path("nova_sched-state"),
+            help="directory of the logs; what it holds is gone on with (default ./nova_sched-state)",
+        )
+        parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default 1)")
+        parser.add_argument("--hosts", metavar="N", type=_count, help="simulated hosts of each cell (default 10)")
+        parser.add_argument(
+            "--driver",
+            choices=("simulated", "local"),
+            default="simulated",
+            help="hosts: simulated ones, or this machine (default simulated)",
+        )
+        end = parser.add_mutually_exclusive_group()
+        end.add_argument(
+            "--for",
+            dest="seconds",
+            metavar="SECONDS",
+            type=_seconds,
+            help="end by itself after so long (default: at SIGINT or SIGTERM)",
+        )
+        end.add_argument("--check", action="store_true", help="build and delete one instance, say where, and end")
+        return parser
+
+    def take_action(self, parsed):
+        """Run until it is to end; returns the exit code."""
+        if parsed.driver == "local" and (parsed.hosts or parsed.cells > 1):
+            raise errors.UsageError(
+                "--driver local is this one machine in one cell, got --hosts or --cells; leave them out"
+            )
+        from rpc_api import concurrency
+
+        concurrency.setup()
+        from nova_sched.playground.embedded import Embedded
+
+        asked, cloud = queue.SimpleQueue(), None
+
+        def stop(*_):
+            asked.put("stop")
+            if cloud is None:
+                raise _Stopped  # its start may wait for a log that is locked
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            hosts = None if parsed.driver == "local" else parsed.hosts or 10
+            with Embedded(parsed.state_dir, parsed.cells, hosts) as cloud:
+                if parsed.check:
+                    return self._check(cloud)
+                print(f"ready: {cloud.describe()}", file=self.app.stderr, flush=True)
+                _wait(asked, parsed.seconds, cloud)
+                return errors.EXIT_OK
+        except _Stopped:
+            return errors.EXIT_OK
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _check(self, cloud):
+        outcome = cloud.check()
+        if outcome.host is None:
+            print(f"{outcome.outcome}: {outcome.reason}", file=self.app.stdout)
+            return errors.EXIT_NEGATIVE
+        held = ", ".join(f"{one.amount} {one.resource_class}" for one in outcome.allocations)
+        print(
+            f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
+            "and deleted again",
+            file=self.app.stdout,
+        )
+        return errors.EXIT_OK
+
+
+def _wait(asked, seconds, cloud):
+    """Wait for a signal, for the end of its time, or for a service that cannot go on, whose fault is raised."""
+    ends_at = None if seconds is None else time.monotonic() + seconds
+    while ends_at is None or time.monotonic() < ends_at:
+        try:
+            return asked.get(
+                timeout=LOOK_PAUSE if ends_at is None else max(0.0, min(LOOK_PAUSE, ends_at - time.monotonic()))
+            )
+        except queue.Empty:
+            if cloud.fault is not None:
+                raise cloud.fault from None
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value

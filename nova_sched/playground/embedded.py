@@ -1,0 +1,190 @@
+"""A whole cloud in one process: SQLite logs in a directory, RPC over oslo.messaging's fake://.
+
+The services are the same as in processes of their own, and so are the calls
+between them; only the broker is missing.
+"""
+
+import contextlib
+import fcntl
+import logging
+import uuid
+from pathlib import Path
+
+from oslo_config import cfg
+
+from nova_sched.playground.wiring import Wiring
+from compute_agent.drivers.local import LocalDriver
+from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+from nova_sched.selection.policy import Policy
+from nova_sched.scheduler.service import Cell, cell0_of
+from rpc_api import concurrency, errors, events, messages
+from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.bus import MessagingBus
+from rpc_api.objects.context import RequestContext
+from rpc_api.objects.flavor import Flavor
+from rpc_api.objects.request_spec import RequestSpec
+
+LOG = logging.getLogger(__name__)
+
+NAMESPACE = uuid.UUID("b1b2b5d6-4a52-4f0e-8d35-77a8a2f3b6c9")
+TRANSPORT = "fake://"
+NAME = "all-in-one"
+CHECK_TIMEOUT = 60.0
+#: What the check asks for: little enough for any machine.
+CHECK_SIZE = {"vcpus": 1, "memory_mb": 64, "root_gb": 0}
+
+
+class Embedded:
+    """All services over the logs in ``state_dir``; a context manager.
+
+    ``hosts`` is the number of simulated hosts of each cell, None for the local driver (of the first cell alone).
+    """
+
+    def __init__(self, state_dir: Path, cells: int, hosts: int | None):
+        self.state_dir = Path(state_dir)
+        self._hosts = hosts
+        self.cells = [
+            Cell(f"cell{number}", str(uuid.uuid5(NAMESPACE, f"cell{number}")), self._log(f"cell{number}"))
+            for number in range(1, cells + 1)
+        ]
+        self._wiring = self._ending = self.conductor = None
+        #: The services that have a ``fault``.
+        self._services = []
+
+    def _log(self, cell):
+        return f"sqlite:///{self.state_dir.absolute() / cell}.db"
+
+    def __enter__(self):
+        if not cfg.CONF._args:
+            cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
+        with contextlib.ExitStack() as starting:
+            starting.callback(self._lock_state().close)
+            bus = MessagingBus(cfg.CONF, TRANSPORT, "nova_sched")
+            self._wiring = starting.enter_context(Wiring(bus, bus))
+            self._start()
+            self._ending = starting.pop_all()
+        return self
+
+    def __exit__(self, *exc):
+        self._ending.close()
+
+    def describe(self) -> str:
+        """What runs, in one line."""
+        what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
+        cells = ", ".join(cell.name for cell in self.cells)
+        return f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}"
+
+    def _lock_state(self):
+        try:
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+            file = open(self.state_dir / "lock", "w")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.UsageError(
+                f"{self.state_dir} is in use by another all-in-one; end it, or name another --state-dir"
+            ) from None
+        except FileExistsError:
+            raise errors.UsageError(
+                f"{self.state_dir} is a file, wanted a directory; name another --state-dir"
+            ) from None
+        except OSError as fault:
+            raise errors.UsageError(
+                f"{self.state_dir} cannot be used ({fault.strerror}); name another --state-dir"
+            ) from None
+        return file
+
+    def _start(self):
+        wiring, policy = self._wiring, Policy()
+        for cell in self.cells:
+            drivers = self._drivers(cell)
+            conductor = wiring.cell_conductor(cell, NAME)
+            self._services.append(conductor)
+            _forget(conductor, drivers)
+            if drivers:
+                wiring.agent(cell, f"agent-{cell.name}", drivers)
+        self._services.append(wiring.scheduler(NAME, cell0_of(self._log("cell0")), self.cells, policy))
+        wiring.serve(
+            wiring.bus,
+            conductor_rpc.TOPIC,
+            NAME,
+            wiring.api_conductor(self.cells, policy.max_attempts),
+            conductor_rpc.VERSION,
+        )
+        self.conductor = conductor_rpc.ConductorAPI(wiring.bus)
+
+    @property
+    def fault(self) -> errors.NovaSchedError | None:
+        """Why a service cannot go on; None while all of them can."""
+        if concurrency.death() is not None:
+            return errors.NovaSchedError(f"all-in-one cannot go on: {concurrency.death()}")
+        return next((one.fault for one in self._services if one.fault is not None), None)
+
+    def _drivers(self, cell):
+        if self._hosts is None:
+            first = cell is self.cells[0]
+            return {"local": LocalDriver("local", self.state_dir / "local")} if first else {}
+        names = [f"{cell.name}-host{number}" for number in range(1, self._hosts + 1)]
+        return {name: SimulatedDriver(inventory_of(name, 16, 65536, 1000)) for name in names}
+
+    def check(self) -> messages.BuildOutcome:
+        """Build one instance by RPC, as a client would, and delete it again if it was built."""
+        instance_uuid = str(uuid.uuid4())
+        context = RequestContext.from_dict(
+            {"request_id": f"req-{uuid.uuid4()}", "project_id": "check", "user_id": "check", "is_admin": True}
+        )
+        outcome = self.conductor.schedule_and_build_instances(context, _spec(instance_uuid), [instance_uuid]).result(
+            CHECK_TIMEOUT
+        )[0]
+        if outcome.outcome == messages.BUILT:
+            cell = self.cell_of(outcome.host)
+            self.conductor.delete_instance(context, cell, outcome.host, instance_uuid).result(CHECK_TIMEOUT)
+        return outcome
+
+    def cell_of(self, host: str) -> str:
+        """The cell of one of the hosts."""
+        return self.cells[0].name if self._hosts is None else host.partition("-")[0]
+
+
+def _forget(conductor, drivers):
+    """Hosts of an earlier run that this one does not have are gone for good."""
+    gone = sorted(set(conductor.projection.hosts) - set(drivers))
+    if gone:
+        conductor.producer.wait(
+            conductor.producer.publish(*(events.HostRemoved(host, "all-in-one runs without it") for host in gone)),
+            CHECK_TIMEOUT,
+        )
+
+
+def _spec(instance_uuid):
+    flavor = Flavor(
+        id=1,
+        flavorid="check",
+        name="check",
+        ephemeral_gb=0,
+        swap=0,
+        rxtx_factor=1.0,
+        vcpu_weight=0,
+        disabled=False,
+        is_public=True,
+        extra_specs={},
+        **CHECK_SIZE,
+    )
+    return RequestSpec(
+        instance_uuid=instance_uuid,
+        project_id="check",
+        user_id="check",
+        flavor=flavor,
+        image=None,
+        num_instances=1,
+        availability_zone=None,
+        numa_topology=None,
+        pci_requests=None,
+        ignore_hosts=None,
+        force_hosts=None,
+        force_nodes=None,
+        retry=None,
+        limits=None,
+        scheduler_hints=None,
+        is_bfv=False,
+        instance_group=None,
+    )

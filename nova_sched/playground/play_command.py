@@ -1,0 +1,284 @@
+"""``nova-sched play``: the command."""
+
+import argparse
+import time
+from pathlib import Path
+
+from cliff.command import Command
+
+from nova_sched.playground import workload
+from nova_sched.playground.chains import CHAINS
+from nova_sched.playground.play import Cloud, Player, PlaySettings
+from nova_sched.playground.report import write_all
+from nova_sched import weighers
+from nova_sched.cli.text import one_line
+from nova_sched.selection.policy import Policy
+from rpc_api import errors
+
+EPILOG = """\
+examples:
+  nova-sched play --generate 120,600 --out out/demo
+  nova-sched play --servers servers.csv --racks racks.csv --requests requests_c1.csv --out out/c1
+  nova-sched play --trace bernoulli_0.csv.gz --hosts 1000 --schedulers 4 --out out/azure
+  nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
+
+input files: CSV as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or UTF-16, also with a
+byte order mark; gzip), with a header line. Joined traces (each with its header line) are played one after the other,
+joined Azure traces at the same time. Whatever cannot be read is told with its file and line.
+
+files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
+and, with the default log, the logs themselves: nova-sched-replay reads them.
+
+in them: an instance is placed when a claim of it was accepted, and built when it runs; attempts are the builds that
+were tried for it, retries those beyond the first; conflicts are claims of a scheduler that the log refused because
+another came first, alternates_refused the same of a conductor's; claim_ms is the time from a request to its accepted
+claim, build_ms to its running instance. --seed fixes the instances, the
+groups and which builds fail; with several schedulers or requests under way the order of the log, and so the placement,
+still differs from run to run.
+
+exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 usage, 3 broker or log unreachable
+"""
+
+
+def share(text):
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def rate(text):
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def weigher(text):
+    name, _, multiplier = text.partition("=")
+    try:
+        return name, float(multiplier or 1.0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MULTIPLIER with a number") from None
+
+
+class Play(Command):
+    """Feed recorded requests through agents, log, schedulers and conductors, and report what came of them."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        source = parser.add_argument_group("workload (one of: the three Huawei files, a trace, a generated one)")
+        source.add_argument("--servers", metavar="FILE", help="servers with two NUMA nodes each (huawei-topology)")
+        source.add_argument(
+            "--racks",
+            metavar="FILE",
+            help="the rack of each server; without it no request that wants fault domains finds a host",
+        )
+        source.add_argument("--requests", metavar="FILE", help="requests in order of arrival")
+        source.add_argument("--trace", metavar="FILE", help="arrivals and departures (azure-packing)")
+        source.add_argument("--hosts", type=positive, metavar="N", help="hosts for --trace")
+        source.add_argument(
+            "--host-cores",
+            type=positive,
+            metavar="N",
+            help="cores of a host for --trace (default: those of the largest instance)",
+        )
+        source.add_argument(
+            "--host-ram",
+            type=positive,
+            metavar="N",
+            help="RAM of a host for --trace (default: that of the largest instance)",
+        )
+        source.add_argument("--generate", metavar="HOSTS,REQUESTS", help="a generated cloud of the Huawei shape")
+        cloud = parser.add_argument_group("cloud")
+        cloud.add_argument(
+            "--log",
+            metavar="URL",
+            help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
+            " or memory://NAME (default: SQLite files in --out)",
+        )
+        cloud.add_argument("--cells", type=positive, default=1, metavar="N", help="cells to split the hosts over (1)")
+        cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
+        cloud.add_argument("--fail", type=share, default=0.0, metavar="P", help="share of builds that fail (0)")
+        cloud.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of all chance (0)")
+        cloud.add_argument("--rate", type=rate, metavar="N", help="requests a second (as fast as it goes)")
+        cloud.add_argument(
+            "--in-flight", type=positive, default=32, metavar="N", help="requests under way at once (32)"
+        )
+        policy = parser.add_argument_group("policy")
+        policy.add_argument(
+            "--chain",
+            choices=sorted(CHAINS),
+            default="pack",
+            help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
+            "where they can grow), pack (fills hosts, keeps room for groups) (pack)",
+        )
+        policy.add_argument(
+            "--weigher",
+            type=weigher,
+            action="append",
+            metavar="NAME=MULTIPLIER",
+            help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN),
+        )
+        policy.add_argument(
+            "--host-subset-size", type=positive, default=1, metavar="N", help="draw among this many best hosts (1)"
+        )
+        policy.add_argument(
+            "--max-attempts",
+            type=positive,
+            default=3,
+            metavar="N",
+            help="builds tried for an instance, the first included (3)",
+        )
+        out = parser.add_argument_group("output")
+        out.add_argument("--out", default="out", metavar="DIR", help="directory for the results (out)")
+        out.add_argument("--no-picture", action="store_true", help="leave fill.png out (it needs matplotlib)")
+        return parser
+
+    def take_action(self, arguments):
+        work = _workload(arguments)
+        if not work.requests or not work.inventories:
+            raise errors.UsageError(
+                f"the workload has {len(work.inventories)} hosts and {len(work.requests)} "
+                "requests, wanted one or more of each; name other files"
+            )
+        for note in work.notes:
+            self.app.stderr.write(f"nova-sched play: {one_line(note)}\n")
+        out = Path(arguments.out)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise errors.UsageError(f"{out} is a file, wanted a directory; name another --out") from None
+        except OSError as fault:
+            raise errors.UsageError(
+                f"the directory {out} cannot be made ({fault.strerror}); name another --out"
+            ) from None
+        settings = PlaySettings(
+            log=arguments.log or f"sqlite:///{out}/log.db",
+            policy=Policy(
+                weighers=tuple(arguments.weigher or CHAINS[arguments.chain]),
+                max_attempts=arguments.max_attempts,
+                host_subset_size=arguments.host_subset_size,
+            ),
+            cells=arguments.cells,
+            schedulers=arguments.schedulers,
+            fail=arguments.fail,
+            seed=arguments.seed,
+            rate=arguments.rate,
+            in_flight=arguments.in_flight,
+            chain="own" if arguments.weigher else arguments.chain,
+        )
+        if settings.cells > len(work.inventories):
+            raise errors.UsageError(
+                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell a host; lower --cells"
+            )
+        picture = not arguments.no_picture
+        figures = self._play(work, settings, out, picture)
+        self._say(figures, out, picture)
+        return 1 if figures["over_commitments"] or figures["group_breaches"] else 0
+
+    def _play(self, work, settings, out, picture):
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("starting", total=len(work.requests), note="")
+            with Cloud(work, settings) as cloud:
+                progress.update(bar, description="playing")
+                player = Player(cloud, lambda result: progress.update(bar, advance=1, note=_note(player.counts)))
+                started = time.monotonic()
+                player.run()
+                seconds = time.monotonic() - started
+                urls = {cell.name: cell.log for cell in (cloud.cell0, *cloud.cells)}
+                progress.update(bar, description="auditing")
+                return write_all(out, settings, work, player, urls, seconds, picture)
+
+    def _say(self, figures, out, picture):
+        write = self.app.stdout.write
+        write(
+            f"{figures['built']} of {figures['requests']} built on {figures['hosts_used']} of {figures['hosts']} "
+            f"hosts ({figures['placed']} placed), {figures['no_valid_host']} refused: no valid host, "
+            f"{figures['max_retries_exceeded']} not built: retries exceeded"
+            + (
+                f", {figures['service_unavailable']} failed: service unavailable"
+                if figures["service_unavailable"]
+                else ""
+            )
+            + "\n"
+        )
+        write(
+            f"{figures['requests_per_s']} requests/s, decision {figures['decision_ms'].get('p50')} ms, "
+            f"claim read back after {figures['claim_ms'].get('p50')} ms, built after "
+            f"{figures['build_ms'].get('p50')} ms (medians)\n"
+        )
+        write(
+            f"{figures['conflicts']} claims lost to another scheduler and decided again, {figures['retries']} builds "
+            f"retried on an alternate, {figures['alternates_refused']} alternates found taken\n"
+        )
+        write(
+            f"{figures['over_commitments']} over-commitments, {figures['group_breaches']} broken groups "
+            f"in {figures['events']} events\n"
+        )
+        write(f"see {out}/placements.csv, {out}/summary.json{f', {out}/fill.png' if picture else ''}\n")
+
+
+def _note(counts):
+    failed = counts["service_unavailable"]
+    return f"{counts['built']} built, {counts['no_valid_host']} refused, {counts['max_retries_exceeded']} not built" + (
+        f", {failed} failed" if failed else ""
+    )
+
+
+def _workload(arguments):
+    sources = [
+        bool(arguments.servers or arguments.racks or arguments.requests),
+        bool(arguments.trace),
+        bool(arguments.generate),
+    ]
+    if sum(sources) != 1:
+        raise errors.UsageError(
+            "name one workload: --servers with --racks and --requests, or --trace with --hosts, "
+            "or --generate HOSTS,REQUESTS"
+        )
+    if arguments.generate:
+        try:
+            hosts, requests = (int(part) for part in arguments.generate.split(","))
+        except ValueError:
+            hosts = requests = 0
+        if hosts < 1 or requests < 1:
+            raise errors.UsageError(f"--generate is {arguments.generate!r}, wanted HOSTS,REQUESTS, as in 120,600")
+        return workload.generated(hosts, requests, arguments.seed)
+    if arguments.trace:
+        if not arguments.hosts:
+            raise errors.UsageError("--trace needs --hosts N, the number of hosts to play it on")
+        return workload.azure(
+            arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram, arguments.seed
+        )
+    if not (arguments.servers and arguments.requests):
+        raise errors.UsageError("--servers and --requests belong together; name both files")
+    return workload.huawei(arguments.servers, arguments.racks, arguments.requests, arguments.seed)

@@ -1,0 +1,136 @@
+"""``nova-sched simulate``: the command."""
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+from cliff.command import Command
+
+EPILOG = """\
+examples:
+  nova-sched simulate --seed 1                    one cloud, a thousand things done to it
+  nova-sched simulate --seed 1 --seeds 100        the seeds 1 to 100, on all cores
+  nova-sched simulate --seed 7 --steps 5000 -o json
+
+A simulation is a cloud of two cells in one thread, on a simulated clock: agents, schedulers, conductors, logs. Messages
+and acknowledgements are lost, appends are doubled, processes crash and start again with wrong clocks, readers lag, logs
+are truncated and re-created, agents lie and forget. After every record and every answer the laws are checked (see
+docs/design/0010-simulation.md); the same seed gives the same run.
+
+exit codes: 0 every invariant held, 1 one did not: its seed, step and the shortest history found are printed, 2 usage
+"""
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+class Simulate(Command):
+    """Run whole clouds with every fault that a seed can draw, and check the laws at every step."""
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = EPILOG
+        parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first seed (1)")
+        parser.add_argument(
+            "--seeds", type=positive, default=1, metavar="N", help="how many seeds, one after the other (1)"
+        )
+        parser.add_argument(
+            "--steps",
+            type=positive,
+            default=1000,
+            metavar="M",
+            help="things that are done to each cloud: requests, deletions, faults (1000)",
+        )
+        parser.add_argument(
+            "--jobs",
+            type=positive,
+            default=os.cpu_count() or 1,
+            metavar="N",
+            help="processes that run seeds side by side (one a core)",
+        )
+        parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter history that fails")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
+        )
+        return parser
+
+    def take_action(self, arguments):
+        started, total, failed = time.monotonic(), Counter(), None
+        for outcome in self._outcomes(arguments):
+            total.update(outcome.counts)
+            total["steps"] += outcome.steps
+            total["seeds"] += 1
+            self._say(outcome, arguments)
+            if outcome.fault is not None:
+                failed = outcome
+                break
+        seconds = time.monotonic() - started
+        if failed is None and arguments.output == "text":
+            self.app.stdout.write(
+                f"{total['seeds']} {'seed' if total['seeds'] == 1 else 'seeds'} held: {total['steps']} steps, "
+                f"{total['events']} events in the logs, {total['claims accepted']} claims, {total['selections']} "
+                f"selections, {total['digests compared']} digests compared; {total['steps'] / seconds:,.0f} steps/s\n"
+            )
+        if failed is not None and not arguments.no_shrink:
+            self._shrink(failed, arguments)
+        return 1 if failed is not None else 0
+
+    def _outcomes(self, arguments):
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        if len(seeds) == 1 or arguments.jobs == 1:
+            for seed in seeds:
+                yield _run(seed, arguments.steps)
+            return
+        with ProcessPoolExecutor(min(arguments.jobs, len(seeds)), initializer=_quiet) as pool:
+            try:
+                yield from pool.map(_run, seeds, [arguments.steps] * len(seeds))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _say(self, outcome, arguments):
+        if arguments.output == "json":
+            self.app.stdout.write(json.dumps(outcome._asdict()) + "\n")
+        elif outcome.fault is not None:
+            self.app.stdout.write(
+                f"seed {outcome.seed} does not hold at step {outcome.steps}, {outcome.seconds:.3f} s: {outcome.fault}\n"
+            )
+        elif arguments.seeds == 1:
+            self.app.stdout.write(
+                f"seed {outcome.seed}: {dict(sorted(outcome.counts.items()))}, digests {outcome.digest}\n"
+            )
+
+    def _shrink(self, failed, arguments):
+        from nova_sched.playground.simulation.script import Faults, write
+        from nova_sched.playground.simulation.shrink import shrink
+
+        script, outcome = shrink(failed.seed, write(failed.seed, arguments.steps, Faults()), Faults())
+        self.app.stdout.write(
+            f"shortest history found that fails ({len(script)} of {arguments.steps}): {outcome.fault}\n"
+        )
+        for stimulus in script:
+            self.app.stdout.write(f"  {stimulus}\n")
+
+
+def _quiet():
+    """What the services would log of simulated faults is no news."""
+    logging.disable(logging.CRITICAL)
+
+
+def _run(seed, steps):
+    before = logging.root.manager.disable
+    _quiet()
+    try:
+        from nova_sched.playground.simulation.cloud import run
+
+        return run(seed, steps)
+    finally:
+        logging.disable(before)

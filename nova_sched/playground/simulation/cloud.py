@@ -1,0 +1,295 @@
+"""A simulated cloud, its run, and what came of it."""
+
+import random
+import uuid
+from typing import NamedTuple
+
+from nova_sched.playground.simulation import forgery
+from nova_sched.playground.simulation.checks import Broken, Checks
+from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, Client, ConductorNode, SchedulerNode
+from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
+from nova_sched.playground.simulation.world import KeptSnapshots, SimLog, World
+from compute_agent.drivers.simulated import inventory_of
+from nova_sched.projection.digest import state_digest
+from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
+from nova_sched.process.cell_log import keep_newest
+from nova_sched.scheduler.engine import CELL0
+from rpc_api import events
+from rpc_api.errors import SnapshotMismatch
+
+CELLS = ("cell1", "cell2")
+HOSTS_AN_AGENT = 2
+AGENTS_A_CELL = 2
+SCHEDULERS = 2
+CONDUCTORS_A_CELL = 2
+GROUPS = 12
+#: Those that tell simulated hosts apart.
+WEIGHERS = tuple(
+    (name, 1.0)
+    for name in (
+        "RAMWeigher",
+        "CPUWeigher",
+        "ServerGroupSoftAffinityWeigher",
+        "ServerGroupSoftAntiAffinityWeigher",
+        "PCIWeigher",
+    )
+)
+#: Simulated seconds after the last thing that is done, in which all must come to rest.
+QUIET = 3 * CLAIM_TTL
+#: The last of them, in which nobody says anything.
+SILENCE = 3.0
+
+
+class Outcome(NamedTuple):
+    """What came of a run: ``fault`` is None, or what did not hold after ``steps`` steps at ``seconds``."""
+
+    seed: int
+    fault: str | None
+    steps: int
+    seconds: float
+    counts: dict
+    digest: str
+
+
+class SimCloud:
+    """Two cells of four hosts each, two conductors a cell, two schedulers, and a client."""
+
+    def __init__(self, seed: int, faults: Faults):
+        self.seed = seed
+        self.world = World(seed, faults)
+        self.cells = CELLS
+        self.policy = Policy(
+            enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"), weighers=WEIGHERS
+        )
+        #: What is configured: half of the clouds require accounts.
+        self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
+        self.store = KeptSnapshots()
+        self.checks = Checks((CELL0, *CELLS))
+        self.logs = {
+            cell: SimLog(cell, self.checks.record, self.checks.begun, self.checks.lost) for cell in (CELL0, *CELLS)
+        }
+        self.schedulers = [SchedulerNode(self, f"scheduler/s{number}") for number in range(SCHEDULERS)]
+        self.conductors = [
+            ConductorNode(self, f"conductor/{cell}-{number}", cell)
+            for cell in CELLS
+            for number in range(CONDUCTORS_A_CELL)
+        ]
+        self.agents = []
+        for cell in CELLS:
+            for number in range(AGENTS_A_CELL):
+                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
+                self.agents.append(
+                    AgentNode(self, f"agent-{cell}-{number}", cell, {host: _inventory(host, number) for host in hosts})
+                )
+        self.client = Client(self)
+        self.nodes = [*self.schedulers, *self.conductors, *self.agents]
+        self._agents = {agent.name: agent for agent in self.agents}
+        for node in self.nodes:
+            self.world.at(self.world.chance.random(), node.start)
+
+    def close(self):
+        for log in self.logs.values():
+            log.close()
+
+    # --- what the processes need ---------------------------------------------------------------------------------
+
+    def skew(self):
+        """By how many seconds the clock of a process that starts is wrong."""
+        chance = self.world.chance
+        return chance.uniform(-300.0, 300.0) if chance.random() < self.world.faults.skewed else 0.0
+
+    def conductors_of(self, cell):
+        return [one for one in self.conductors if one.cell == cell]
+
+    def call(self, server, method, host, *arguments):
+        """A call that has reached an agent's queue: nobody hears it while the agent is away."""
+        agent = self._agents[server]
+        if agent.alive:
+            getattr(agent, method)(host, *arguments)
+
+    def keep(self, packed, cell):
+        if self.world.chance.random() < self.world.faults.torn:
+            self.store.save(cell, packed[: self.world.chance.randrange(len(packed))])
+        elif not self.world.lost():
+            try:
+                keep_newest(self.store, cell, packed, self.logs[cell].log)
+            except SnapshotMismatch:
+                pass  # it is of records that the log lost, which its process is going to notice
+
+    def claim_of(self, placed, request):
+        """The ClaimProposed of what a scheduler has placed, as rpc_api.contracts.selections makes it."""
+        return events.ClaimProposed(
+            placed.claim_uuid or self.world.uuid(),
+            placed.instance_uuid,
+            placed.instance_uuid,
+            request.request_id,
+            request.project_id,
+            placed.host,
+            placed.allocations,
+            placed.rule,
+            False,
+            placed.guest,
+        )
+
+    def unclaimed(self, host, inventory):
+        """A consumer that nobody has claimed."""
+        root = inventory.providers[0].uuid
+        return events.Consumer(self.world.uuid(), "stranger", (events.Allocation(root, "VCPU", 1),), None)
+
+    # --- what is done to it --------------------------------------------------------------------------------------
+
+    def do(self, stimulus):
+        """Do one thing of a script."""
+        chance = random.Random(stimulus.seed)
+        if stimulus.kind == "ask":
+            request, instances = asked(chance, stimulus.seed)
+            self.client.ask(request, instances, 2)
+        elif stimulus.kind == "delete":
+            self.client.delete_one()
+        elif stimulus.kind.startswith("crash"):
+            nodes = {"scheduler": self.schedulers, "conductor": self.conductors, "agent": self.agents}
+            node = chance.choice(nodes[stimulus.kind.partition(" ")[2]])
+            node.crash()
+            self.world.at(chance.uniform(0.1, 12.0), node.start)
+        elif stimulus.kind == "partition":
+            node = chance.choice([*self.schedulers, *self.conductors])
+            if node.alive:
+                node.partition(chance.uniform(0.5, 15.0))
+        elif stimulus.kind == "truncate":
+            self.logs[chance.choice(list(self.logs))].truncate(chance.choice((0, 1, 5, 50, 200)))
+        elif stimulus.kind == "lose tail":
+            self.logs[chance.choice(list(self.logs))].lose_tail(chance.choice((1, 2, 5, 10, 30, 100)))
+        elif stimulus.kind == "re-create":
+            self.logs[chance.choice(list(self.logs))].re_create()
+        elif stimulus.kind == "forge":
+            self._forge(chance, chance.choice(list(self.logs)))
+        else:
+            agent = chance.choice(self.agents)
+            if stimulus.kind == "reboot":
+                agent.crash()
+                agent.lose_instances()
+                self.world.at(chance.uniform(0.1, 5.0), agent.start)
+            elif agent.alive:
+                agent.lie()
+
+    def _forge(self, chance, cell):
+        oracle = self.checks.oracles[cell]
+        if oracle.epoch is not None:
+            with self.checks.unchanged(oracle):
+                self.logs[cell].append([forgery.record(chance, oracle)], chance.choice(forgery.ACCOUNTS))
+
+    def repair(self):
+        """No more faults, and everybody runs."""
+        self.world.faults = NO_FAULTS
+        for node in self.nodes:
+            node.start()
+
+
+def _inventory(host, number):
+    """Every second agent's hosts have two NUMA nodes and a PCI device on one of them."""
+    inventory = inventory_of(host, 8, 8192, 100)
+    if number % 2:
+        return inventory
+    cells = tuple(
+        events.HostNUMACell(
+            cell,
+            cell,
+            (),
+            tuple(range(4 * cell, 4 * cell + 4)),
+            ((4 * cell, 4 * cell + 1), (4 * cell + 2, 4 * cell + 3)),
+            4096,
+            (events.HostPages(4, 2**20, 0), events.HostPages(2048, 512, 0)),
+        )
+        for cell in (0, 1)
+    )
+    return inventory._replace(
+        numa_cells=cells, pci_pools=(events.PCIPool("8086", "1520", 0, {"dev_type": "type-PCI"}, 2),)
+    )
+
+
+def asked(chance, number):
+    """A SchedulingRequest, and the uuids of its instances."""
+    vcpus = chance.choice((1, 1, 2, 2, 3, 4))
+    amounts = (events.ResourceAmount("MEMORY_MB", 256 * vcpus), events.ResourceAmount("VCPU", vcpus))
+    groups = (events.ResourceGroup("", amounts, (), (), (), (), (), None),)
+    group = None
+    if chance.random() < 0.4:
+        which = chance.randrange(GROUPS)
+        policy = ("anti-affinity", "affinity", "soft-anti-affinity")[which % 3]
+        group = events.ServerGroupRequest(str(uuid.UUID(int=which + 1, version=4)), policy, 1, "host", None, (), ())
+    instances = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
+    return events.SchedulingRequest(
+        f"req-{number}",
+        "project",
+        "simulated",
+        {},
+        {},
+        groups,
+        "",
+        (),
+        (),
+        (),
+        None,
+        (),
+        (),
+        (),
+        None,
+        None,
+        None,
+        group,
+        False,
+        **_devices_asked(chance, vcpus),
+    ), instances
+
+
+def _devices_asked(chance, vcpus):
+    """Of every fourth request: CPUs of its own, in pages of some size, or a PCI device."""
+    if chance.random() < 0.75:
+        return {}
+    wanted = {}
+    if chance.random() < 0.7:
+        cell = events.NUMACellRequest(
+            0,
+            (),
+            tuple(range(vcpus)),
+            256 * vcpus,
+            chance.choice((None, 4, 2048)),
+            "dedicated",
+            chance.choice((None, "prefer", "isolate")),
+            0,
+        )
+        wanted["numa"] = events.NUMARequest((cell,), None, (), False)
+    if not wanted or chance.random() < 0.5:
+        wanted["pci"] = (
+            events.PCIRequest(
+                1,
+                ({"vendor_id": "8086", "product_id": "1520"},),
+                "nic",
+                None,
+                None,
+                chance.choice(("legacy", "preferred")),
+            ),
+        )
+    return wanted
+
+
+def run(seed: int, steps: int, faults: Faults = Faults(), script=None) -> Outcome:
+    """Run one simulation to its end, or to what does not hold."""
+    script = write(seed, steps, faults) if script is None else script
+    cloud = SimCloud(seed, faults)
+    world, fault = cloud.world, None
+    for stimulus in script:
+        world.at(stimulus.at, cloud.do, stimulus)
+    end = (script[-1].at if script else 0.0) + 1.0
+    world.at(end, cloud.repair)
+    world.silent_from = end + QUIET - SILENCE
+    try:
+        while world.now < end + QUIET and world.step():
+            pass
+        cloud.checks.quiet(cloud)
+    except Broken as broken:
+        fault = str(broken)
+    finally:
+        cloud.close()
+    digest = " ".join(state_digest(oracle)[:8] for oracle in cloud.checks.oracles.values())
+    return Outcome(seed, fault, world.steps, world.now, dict(cloud.checks.counts), digest)

@@ -1,0 +1,456 @@
+"""The processes of a simulated cloud: the real engines and voices, without their threads.
+
+A process has lives: what was to happen in an earlier one does not happen any more.
+"""
+
+import abc
+
+from nova_sched.playground.simulation.world import SimAppender, SimCellLog, SimClock
+from compute_agent.drivers.base import BuildRefused
+from compute_agent.drivers.simulated import SimulatedDriver
+from compute_agent.voice import HostVoice
+from conductor.build import Call, Folded
+from conductor.engine import CellEngine
+from nova_sched.projection import snapshot
+from nova_sched.scheduler.engine import CELL0, Ask, Engine
+from rpc_api import errors, messages
+from rpc_api.feed.epoch import ensure_open
+from rpc_api.feed.publisher import Producer
+
+#: Seconds. All are short, so that a minute of simulated time sees each of them pass.
+TICK = 0.5
+BEAT = 1.0
+CONFIRM = 4.0
+SNAPSHOT = 7.0
+CLAIM_TIMEOUT = 10.0
+CELL_DOWN_AFTER = 3.0
+READ_BACK_TIMEOUT = 8.0
+BUILD_TIMEOUT = 6.0
+CANCEL_TIMEOUT = 4.0
+SERVICE_DOWN = 5.0
+REBASE_AFTER = 20.0
+CLAIM_TTL = 15.0
+
+
+class Node(abc.ABC):
+    """A process that can crash and start again."""
+
+    def __init__(self, cloud, name):
+        self.cloud = cloud
+        self.world = cloud.world
+        self.name = name
+        self.life = 0
+        self.alive = False
+
+    def guard(self, function):
+        """The function, for as long as this life lasts."""
+        life = self.life
+
+        def guarded(*arguments):
+            if self.alive and self.life == life:
+                function(*arguments)
+
+        return guarded
+
+    def start(self):
+        if self.alive:
+            return
+        self.life += 1
+        self.alive = True
+        self.clock = SimClock(self.world, self.cloud.skew())
+        self.begin()
+
+    def crash(self):
+        self.alive = False
+
+    def every(self, seconds, function):
+        """Call a function again and again in this life."""
+
+        def again():
+            if self.world.now >= self.world.silent_from:
+                return
+            function()
+            self.world.at(seconds, self.guard(again))
+
+        self.world.at(seconds * self.world.chance.random(), self.guard(again))
+
+    @abc.abstractmethod
+    def begin(self):
+        """Begin a life."""
+
+    def partition(self, seconds):
+        """Read nothing for a while."""
+
+
+class SchedulerNode(Node):
+    """A scheduler: an Engine over the logs of all cells and of cell0."""
+
+    def begin(self):
+        cloud = self.cloud
+        self.engine = Engine(
+            cloud.cells,
+            cloud.policy,
+            self.name,
+            self._publish,
+            self.world.uuid,
+            self.clock,
+            CLAIM_TIMEOUT,
+            CELL_DOWN_AFTER,
+            REBASE_AFTER,
+            cloud.require_accounts,
+        )
+        self._silent = set()
+        self.logs = {}
+        for cell, sim_log in nova_sched.playground.logs.items():
+            self.engine.states.expect(cell)
+            self.logs[cell] = SimCellLog(
+                self.world,
+                self.guard,
+                sim_log,
+                self.name,
+                self.clock,
+                cloud.store,
+                lambda beginning, cell=cell: self._on_begin(cell, beginning),
+                lambda records, cell=cell: self._on_records(cell, records),
+                lambda gap, cell=cell: self.engine.on_fault(cell, gap),
+            )
+        for one in self.logs.values():
+            one.start()
+        self.every(TICK, self._tick)
+        self.every(SNAPSHOT, self._snapshot)
+
+    def _publish(self, cell, *data):
+        producer = self.logs[cell].producer
+        producer.publish(*data)
+        return producer.epoch, producer.sequence
+
+    def _on_begin(self, cell, beginning):
+        self._silent.add(cell)
+        self.engine.on_begin(cell, beginning)
+        self.engine.on_fault(cell, None)
+        self._learn_to_speak(cell)
+
+    def _on_records(self, cell, records):
+        for part in self.cloud.checks.parts(cell, records):
+            self.engine.on_records(cell, part)
+            self._learn_to_speak(cell)
+            self.cloud.checks.folded(self.name, cell, self.engine.cloud.projections[cell])
+
+    def _learn_to_speak(self, cell):
+        if cell in self._silent and not self.engine.states.is_behind(cell):
+            self._silent.discard(cell)
+            self.logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
+
+    def _tick(self):
+        for cell, one in self.logs.items():
+            self.engine.on_fault(cell, one.appender.fault, "append")
+        for cell in self.engine.states.headless:
+            self.logs[cell].look_for_snapshot()
+        self.engine.on_tick()
+        self.cloud.checks.no_faults(self.name, self.engine.counts)
+
+    def _snapshot(self):
+        if not self.engine.states.is_behind(CELL0):
+            self.cloud.keep(snapshot.dump(self.engine.cloud.projections[CELL0]), CELL0)
+
+    def partition(self, seconds):
+        self.logs[self.world.chance.choice(sorted(self.logs))].partition(seconds)
+
+    def select(self, request, instance_uuids, alternates, reply):
+        """``select_destinations``: ``reply(selections or None)``."""
+        if self.engine.states.is_behind(CELL0):
+            reply(None)
+            return
+        ask = Ask(request, instance_uuids, alternates, self.clock.monotonic())
+
+        def answered(future):
+            # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
+            try:
+                selections = None if future.exception() else future.result()
+                if selections is not None:
+                    self.world.at(0.0, self.cloud.checks.acknowledged(selections))
+                reply(selections)
+            except Exception as fault:
+                self.world.at(0.0, self.cloud.checks.fault, fault)
+
+        ask.future.add_done_callback(self.guard(answered))
+        self.engine.on_ask(ask)
+
+
+class ConductorNode(Node):
+    """The conductor of a cell: a CellEngine, whose builds are driven by messages."""
+
+    def __init__(self, cloud, name, cell):
+        super().__init__(cloud, name)
+        self.cell = cell
+
+    def begin(self):
+        self.engine = CellEngine(
+            self.cell,
+            self.name,
+            lambda *data: self.log.producer.publish(*data),
+            SERVICE_DOWN,
+            CLAIM_TTL,
+            self.cloud.require_accounts,
+        )
+        self._silent = True
+        self.log = SimCellLog(
+            self.world,
+            self.guard,
+            self.cloud.logs[self.cell],
+            self.name,
+            self.clock,
+            self.cloud.store,
+            self._on_begin,
+            self._on_records,
+            lambda gap: None,
+        )
+        self.log.start()
+        self.every(TICK, lambda: self.engine.on_tick(self.world.now))
+        self.every(SNAPSHOT, self._snapshot)
+
+    def _on_begin(self, beginning):
+        self._silent = True
+        self.engine.on_begin(beginning)
+        self._learn_to_speak()
+
+    def _learn_to_speak(self):
+        if self._silent and self.engine.is_current:
+            self._silent = False
+            self.log.speak_after(self.engine.projection.producers.get(self.name))
+        for host, server in self.engine.hosts_to_ask().items():
+            self._ask_to_report(host, server)
+
+    def _on_records(self, records):
+        for part in self.cloud.checks.parts(self.cell, records):
+            asked = self.engine.on_records(part)
+            self._learn_to_speak()
+            self.cloud.checks.folded(self.name, self.cell, self.engine.projection)
+            for host, server in asked.items():
+                if server:
+                    self._ask_to_report(host, server)
+
+    def _ask_to_report(self, host, server):
+        projection = self.engine.projection
+        after, _ = projection.producers.get(f"compute_agent/{host}", (0, 0))
+        self.world.send(self.cloud.call, server, "report", host, projection.epoch, after)
+
+    def _snapshot(self):
+        if self.engine.is_current:
+            self.cloud.keep(snapshot.dump(self.engine.projection), self.cell)
+
+    def partition(self, seconds):
+        self.log.partition(seconds)
+
+    def hear(self, method, *arguments):
+        """A message to whoever runs under this name now."""
+        if self.alive:
+            getattr(self, method)(*arguments)
+
+    def beat(self, server, hosts, epoch):
+        for host in self.engine.on_beat(hosts, epoch, self.world.now):
+            self._ask_to_report(host, server)
+
+    def delete(self, host, instance_uuid):
+        server = self.engine.server_of(host)
+        if server is not None:
+            self.world.send(self.cloud.call, server, "delete", host, instance_uuid, self.engine.delete(instance_uuid))
+
+    # --- builds ------------------------------------------------------------------------------------------------
+
+    def build(self, request, reply):
+        """Build an instance: ``reply(BuildOutcome)``."""
+        if not self.engine.is_current:
+            self.world.at(TICK, self.guard(self.build), request, reply)
+            return
+        self._go_on(self.engine.build(request), None, None, reply)
+
+    def _go_on(self, steps, answer, fault, reply):
+        try:
+            step = steps.send(answer) if fault is None else steps.throw(fault)
+        except StopIteration as end:
+            reply(end.value)
+            return
+        resume = _Once(lambda answer, fault=None: self._go_on(steps, answer, fault, reply))
+        if isinstance(step, Call):
+            self._call(step, self.guard(resume))
+        elif isinstance(step, Folded):
+            if self.engine.projection.position >= step.position:
+                self.world.at(0.0, self.guard(resume), None)
+            else:
+                self.engine.waiting.append((step.position, lambda: resume(None)))
+                self._time_out(READ_BACK_TIMEOUT, resume, TimeoutError())
+        else:
+            self.engine.settled[step.claim_uuid] = resume
+            self._time_out(READ_BACK_TIMEOUT, resume, TimeoutError())
+
+    def _time_out(self, seconds, resume, fault):
+        self.world.at(seconds, self.guard(resume), None, fault)
+
+    def _call(self, step, resume):
+        claim = step.claim
+        timeout = BUILD_TIMEOUT if step.method == "build_instance" else CANCEL_TIMEOUT
+
+        def answer(value):
+            self.world.send(resume, value)
+
+        self.world.send(self.cloud.call, step.server, step.method, claim.host, claim, answer)
+        self._time_out(timeout, resume, errors.NoAnswer("simulated"))
+
+
+class _Once:
+    """A function that is called once: by the answer, or by the timeout that came before."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        function, self._function = self._function, None
+        if function is not None:
+            function(*arguments)
+
+
+class AgentNode(Node):
+    """The agent of some hosts. Its drivers outlive it, as hypervisors do."""
+
+    def __init__(self, cloud, name, cell, inventories):
+        super().__init__(cloud, name)
+        self.cell = cell
+        self.drivers = {
+            host: SimulatedDriver(inventory, cloud.world.faults.failing_builds, cloud.seed)
+            for host, inventory in inventories.items()
+        }
+
+    def begin(self):
+        log = self.cloud.logs[self.cell]
+        epoch = self._open(log)
+        # It speaks for several hosts, as whoever has the account of its role.
+        self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
+        self.voices = {
+            host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
+            for host, driver in self.drivers.items()
+        }
+        for voice in self.voices.values():
+            voice.report()
+        self.every(BEAT, self._beat)
+        self.every(CONFIRM, lambda: [voice.confirm() for voice in self.voices.values()])
+
+    def _open(self, log):
+        log.look()
+        opening = ensure_open(log.log, self.cell, f"compute_agent/{self.name}", self.clock, self.world.uuid)
+        log.look()
+        return opening.epoch
+
+    def _beat(self):
+        if self.appender.fault:
+            self._open_again()
+        for voice in self.voices.values():
+            voice.report_change()
+        for conductor in self.cloud.conductors_of(self.cell):
+            self.world.send(conductor.hear, "beat", self.name, sorted(self.voices), self.appender.epoch)
+
+    def _open_again(self):
+        log = self.cloud.logs[self.cell]
+        epoch = self._open(log)
+        anew = epoch != self.appender.epoch
+        self.appender.use(log.log, epoch, self._begin_anew if anew else lambda: None)
+        if anew:
+            for voice in self.voices.values():
+                voice.report()
+
+    def _begin_anew(self):
+        for voice in self.voices.values():
+            voice.producer.begin_anew()
+
+    def lose_instances(self):
+        """The machine was rebooted, and its instances are gone."""
+        for driver in self.drivers.values():
+            for consumer in driver.running():
+                driver.destroy(consumer.instance_uuid)
+
+    def lie(self):
+        """Run something that nobody has claimed, and say so."""
+        chance = self.world.chance
+        host = chance.choice(sorted(self.drivers))
+        consumer = self.cloud.unclaimed(host, self.drivers[host].inventory())
+        try:
+            self.drivers[host].spawn(consumer)
+        except BuildRefused:
+            return
+        self.voices[host].report()
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def build_instance(self, host, claim, answer):
+        built, ticket = self.voices[host].build(claim)
+        if ticket is None:
+            answer(built)
+        else:
+            self.appender.when_durable(ticket, lambda: answer(built))
+
+    def cancel_build(self, host, claim, answer):
+        ticket = self.voices[host].cancel(claim.claim_uuid, claim.instance_uuid)
+        if ticket is None:
+            answer(True)
+        else:
+            self.appender.when_durable(ticket, lambda: answer(True))
+
+    def delete(self, host, instance_uuid, claim_uuids):
+        self.voices[host].delete(instance_uuid, claim_uuids)
+
+    def report(self, host, epoch, after):
+        voice, before = self.voices[host], self.appender.epoch
+        if voice.producer.epoch < after:
+            voice.begin_anew(after)
+        if epoch != before:
+            self._open_again()
+        if self.appender.epoch == before:
+            voice.report()
+
+
+class Client:
+    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of
+    what does not come back, as a conductor that crashed would."""
+
+    def __init__(self, cloud):
+        self.cloud = cloud
+        self.world = cloud.world
+        #: Instance uuid -> (cell, host) of what was built, as far as it was told.
+        self.built = {}
+
+    def ask(self, request, instance_uuids, alternates):
+        schedulers = [one for one in self.cloud.schedulers if one.alive]
+        if schedulers:
+            scheduler = self.world.chance.choice(schedulers)
+            self.world.send(
+                scheduler.guard(scheduler.select),
+                request,
+                instance_uuids,
+                alternates,
+                lambda selections: selections and self.world.send(self._selected, request, selections),
+            )
+
+    def _selected(self, request, selections):
+        for placed in selections:
+            cell = placed[0].cell
+            conductors = [one for one in self.cloud.conductors_of(cell) if one.alive]
+            if conductors:
+                claims = tuple(self.cloud.claim_of(one, request) for one in placed)
+                conductor = self.world.chance.choice(conductors)
+                self.world.send(
+                    conductor.guard(conductor.build),
+                    messages.BuildRequest(placed[0].instance_uuid, request.request_id, claims, 3, placed[0].position),
+                    lambda outcome, cell=cell: self.world.send(self._ended, cell, outcome),
+                )
+
+    def _ended(self, cell, outcome):
+        self.cloud.checks.ended(outcome)
+        if outcome.outcome == messages.BUILT:
+            self.built[outcome.instance_uuid] = (cell, outcome.host)
+
+    def delete_one(self):
+        if self.built:
+            instance_uuid = self.world.chance.choice(sorted(self.built))
+            cell, host = self.built.pop(instance_uuid)
+            for conductor in self.cloud.conductors_of(cell)[:1]:
+                self.world.send(conductor.hear, "delete", host, instance_uuid)

@@ -1,0 +1,336 @@
+"""The simulated world: time, chance, messages that may be lost, and logs that may fail."""
+
+import heapq
+import random
+import uuid
+
+from nova_sched.process.cell_log import ReadBefore, find_beginning, fitting
+from nova_sched.process.snapshot_store import SnapshotStore
+from rpc_api import codec, errors
+from rpc_api.log.memory import MemoryLog
+from rpc_api.feed.publisher import Producer
+
+#: Nanoseconds since 1970 at which every simulation begins.
+BEGINNING_NS = 1_700_000_000_000_000_000
+RECORDS_A_READ = 64
+
+
+class World:
+    """Time and chance. ``at(delay, function)`` calls a function in ``delay`` simulated seconds."""
+
+    def __init__(self, seed: int, faults):
+        self.chance = random.Random(seed)
+        self.faults = faults
+        self.now = 0.0
+        #: Functions called so far: the steps of the simulation.
+        self.steps = 0
+        #: When everybody stops to say something of himself, so that what was said can be read to its end.
+        self.silent_from = float("inf")
+        self._heap = []
+        self._number = 0
+
+    def at(self, delay: float, function, *arguments) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, (self.now + delay, self._number, function, arguments))
+
+    def step(self) -> bool:
+        """Do what comes next; False when nothing does."""
+        if not self._heap:
+            return False
+        self.now, _, function, arguments = heapq.heappop(self._heap)
+        self.steps += 1
+        function(*arguments)
+        return True
+
+    def delay(self) -> float:
+        """How long a message or a disk takes, in seconds: mostly little, sometimes a lot."""
+        chance = self.chance
+        return chance.uniform(0.5, 5.0) if chance.random() < self.faults.slow else chance.uniform(0.001, 0.02)
+
+    def lost(self) -> bool:
+        """Whether a message is lost."""
+        return self.chance.random() < self.faults.lost
+
+    def uuid(self) -> str:
+        return str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+
+    def send(self, function, *arguments) -> None:
+        """Deliver a message, late or never."""
+        if not self.lost():
+            self.at(self.delay(), function, *arguments)
+
+
+class SimClock:
+    """The clock of one process: it runs with the world's, and its wall clock may be wrong."""
+
+    def __init__(self, world, skew: float):
+        self._world = world
+        self._skew = skew
+
+    def monotonic(self):
+        return self._world.now
+
+    def now_ns(self):
+        return BEGINNING_NS + int((self._world.now + self._skew) * 1e9)
+
+
+class KeptSnapshots(SnapshotStore):
+    """Snapshots in memory."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def save(self, cell, packed):
+        self.kept[cell] = packed
+
+    def load(self, cell):
+        return self.kept.get(cell)
+
+    def where(self, cell):
+        return f"the snapshot of {cell}"
+
+
+class SimLog:
+    """One log: a MemoryLog that tells ``on_record(cell, position, DecodedRecord)`` what is appended,
+    as it is appended."""
+
+    def __init__(self, cell: str, on_record, on_begun, on_lost):
+        self.cell = cell
+        self._on_record = on_record
+        self._on_begun = on_begun
+        self._on_lost = on_lost
+        self._decoded = {}
+        self.readers = []
+        self._name = f"simulated-{id(self):x}-{cell}"
+        self._open()
+
+    def _open(self):
+        self.log = MemoryLog.open(f"memory://{self._name}")
+        self._seen = 0
+        self._decoded.clear()
+
+    def append(self, payloads, account=None):
+        """Append with an account, which is taken for what a broker would vouch for."""
+        self.log.append(payloads)
+        self.look(account)
+
+    def look(self, account=None):
+        """Tell of what was appended since the last look."""
+        last = self.log.bounds().last
+        if self._seen > last:
+            return
+        with self.log.read_from(self._seen) as reader:
+            for record in reader.read(10**9):
+                self._seen = record.position + 1
+                decoded = self._decoded[record.position] = codec.decode_record(record.payload, account)
+                self._on_record(self.cell, record.position, decoded)
+        self.wake()
+
+    def wake(self):
+        """There is something to read."""
+        for reader in self.readers:
+            reader.wake()
+
+    def records(self, position, most):
+        """(position, DecodedRecord) from a position on; decoded once for all readers. Raises LogGap."""
+        bounds = self.log.bounds()
+        if position < bounds.first or position > bounds.last + 1:
+            raise errors.LogGap(f"position {position} is not in {bounds}")
+        return [(one, self._decoded[one]) for one in range(position, min(position + most, bounds.last + 1))]
+
+    def truncate(self, keep):
+        """Remove all but the last ``keep`` records."""
+        bounds = self.log.bounds()
+        self.log.truncate_before(bounds.last + 1 - keep)
+
+    def lose_tail(self, count):
+        """Lose the last records, confirmed ones too, and keep the epoch: the power of the broker failed. Whoever reads
+        looks then whether the log goes on where it was, as a reader does that connects again."""
+        self.look()
+        self.log.lose_tail(count)
+        last = self.log.bounds().last
+        self._seen = last + 1
+        for position in [one for one in self._decoded if one > last]:
+            del self._decoded[position]
+        self._on_lost(self.cell, last, sorted(self._decoded.items()))
+        for reader in self.readers:
+            reader.connection_lost()
+
+    def re_create(self):
+        """Delete the log; another begins with the next one who opens it."""
+        self.log.delete()
+        self._open()
+        self._on_begun(self.cell)
+        self.wake()
+
+    def close(self):
+        self.log.delete()
+
+
+class SimAppender:
+    """As :class:`~rpc_api.feed.publisher.Appender`, for one process: batches, late, in part, twice,
+    or not at all until it is tried again."""
+
+    def __init__(self, world, guard, sim_log, epoch, account):
+        self._world = world
+        self._account = account
+        self._guard = guard
+        self._sim_log = sim_log
+        self.log = sim_log.log
+        self.epoch = epoch
+        self.fault = None
+        self._waiting = []
+        self._queued = self._durable = 0
+        self._busy = False
+        self._tickets = []
+
+    def queue(self, pack_events):
+        packed = pack_events()
+        self._waiting.extend(packed)
+        self._queued += len(packed)
+        if not self._busy:
+            self._busy = True
+            self._later(self._world.delay(), self._start)
+        return self._queued
+
+    def use(self, log, epoch, meanwhile=lambda: None):
+        self.log, self.epoch = log, epoch
+        meanwhile()
+
+    def when_durable(self, ticket, function):
+        """Call a function when all up to a ticket is durable."""
+        if self._durable >= ticket:
+            function()
+        else:
+            self._tickets.append((ticket, function))
+
+    def _later(self, delay, function, *arguments):
+        self._world.at(delay, self._guard(function), *arguments)
+
+    def _start(self):
+        batch, self._waiting = self._waiting, []
+        self._try(batch, self._queued)
+
+    def _try(self, batch, last):
+        world, faults = self._world, self._world.faults
+        drawn = world.chance.random()
+        records = codec.encode_records(self.epoch, batch)
+        try:
+            if self.log is not self._sim_log.log:
+                raise errors.LogUnavailable("the log was deleted")
+            if drawn >= faults.not_appended:
+                self._sim_log.append(records, self._account)
+            if drawn < faults.not_appended + faults.not_acknowledged:
+                raise errors.LogUnavailable("simulated")
+        except errors.LogUnavailable as fault:
+            self.fault = str(fault)
+            self._later(world.chance.uniform(0.02, 4.0), self._try, batch, last)
+            return
+        self.fault = None
+        self._durable = last
+        ready = [function for ticket, function in self._tickets if ticket <= last]
+        self._tickets = [one for one in self._tickets if one[0] > last]
+        for function in ready:
+            function()
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._later(world.delay(), self._start)
+
+
+class SimCellLog:
+    """As :class:`~nova_sched.process.cell_log.CellLog`, for one process and one log, without threads.
+
+    ``on_begin(Beginning)`` and ``on_records(records)`` are called; a read that does not go on begins anew.
+    """
+
+    def __init__(self, world, guard, sim_log, name, clock, store, on_begin, on_records, on_gap):
+        self._world, self._guard, self._sim_log = world, guard, sim_log
+        self._name, self._clock, self._store = name, clock, store
+        self._on_begin, self._on_records, self._on_gap = on_begin, on_records, on_gap
+        self.appender = self.producer = None
+        self._position = None
+        self._connected = True
+        self._read_before = ReadBefore()
+        self._begun_on = None
+        self._blind_until = 0.0
+        self._reading = False
+        self.wake = guard(self._wake)
+
+    def start(self):
+        self._sim_log.readers = [one for one in self._sim_log.readers if one._name != self._name] + [self]
+        self._begin()
+        self._wake()
+
+    def _begin(self):
+        self._sim_log.look()
+        epoch, beginning, self._position = find_beginning(
+            self._sim_log.log,
+            self._sim_log.cell,
+            self._name,
+            self._clock,
+            self._store,
+            self._world.uuid,
+            self._read_before,
+        )
+        self._sim_log.look()
+        self._read_before.begin(epoch, beginning.snapshot)
+        self._connected = True
+        self._begun_on = self._sim_log.log
+        if self.appender is None:
+            self.appender = SimAppender(self._world, self._guard, self._sim_log, epoch, self._name.replace("/", "."))
+            self.producer = Producer(self.appender, self._name, self._clock)
+            anew = False
+        else:
+            anew = epoch != self.appender.epoch
+            self.appender.use(self._sim_log.log, epoch, self.producer.begin_anew if anew else lambda: None)
+        self._on_begin(beginning._replace(begun_anew=anew))
+
+    def speak_after(self, known):
+        if known is not None and self.producer.epoch < known[0]:
+            self.producer.begin_anew(known[0])
+
+    def look_for_snapshot(self):
+        """Begin anew if there is a snapshot that fits."""
+        if fitting(self._store, self._sim_log.cell, self.appender.epoch, self._sim_log.log)[0] is not None:
+            self._begin()
+            self._wake()
+
+    def partition(self, seconds):
+        """The log cannot be read for a while."""
+        self._blind_until = max(self._blind_until, self._world.now + seconds)
+
+    def connection_lost(self):
+        """The log has to be read from a connection of its own again."""
+        self._connected = False
+        self.wake()
+
+    def _wake(self):
+        if not self._reading:
+            self._reading = True
+            blind = max(0.0, self._blind_until - self._world.now)
+            self._world.at(blind + self._world.delay(), self._guard(self._read))
+
+    def _read(self):
+        self._reading = False
+        if self._world.now < self._blind_until:
+            self._wake()
+            return
+        try:
+            if self._begun_on is not self._sim_log.log:
+                raise errors.LogGap("the log was re-created")
+            if not self._connected and self._read_before.lost(
+                self._sim_log.log, self._sim_log.log.bounds(), self.appender.epoch
+            ):
+                raise errors.LogGap("the log lost records")
+            self._connected = True
+            records = self._sim_log.records(self._position, self._world.chance.randint(1, RECORDS_A_READ))
+        except errors.LogGap as gap:
+            self._on_gap(gap)
+            self._begin()
+            self._wake()
+            return
+        if records:
+            self._position = records[-1][0] + 1
+            self._read_before.add(records)
+            self._on_records(records)
+            self._wake()

@@ -1,0 +1,67 @@
+"""The services of a cloud in one process, started on one RPC bus and ended in the reverse order."""
+
+import contextlib
+
+from compute_agent.agent import Agent
+from conductor.api import ApiConductor
+from conductor.cell import CellConductor
+from nova_sched.scheduler.endpoint import SchedulerEndpoint
+from nova_sched.scheduler.service import Scheduler
+from rpc_api.contracts import agent as agent_rpc
+from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.contracts import scheduler as scheduler_rpc
+
+
+class Wiring(contextlib.ExitStack):
+    """Starts services and, when it is left, ends them, the last started first.
+
+    ``bus`` is the API level's RPC bus and ``cell_bus`` that of all cells; both are closed at the end.
+    """
+
+    def __init__(self, bus, cell_bus, scheduler_topic=scheduler_rpc.TOPIC):
+        super().__init__()
+        self.bus = bus
+        self.cell_bus = cell_bus
+        self.scheduler_topic = scheduler_topic
+        for one in {bus, cell_bus}:
+            self.callback(one.close)
+
+    def serve(self, bus, topic, server, endpoint, version):
+        """Answer a topic until the end."""
+        self.callback(bus.serve(topic, server, [endpoint], version).stop)
+
+    def cell_conductor(self, cell, name):
+        """Start the conductor of a cell; it has folded its log, and answers, when this returns."""
+        conductor = CellConductor(name, cell.name, cell.log, self.cell_bus)
+        self.callback(conductor.stop)
+        conductor.start()
+        self.serve(self.cell_bus, conductor_rpc.cell_topic(cell.name), name, conductor, conductor_rpc.VERSION)
+        return conductor
+
+    def agent(self, cell, server, drivers):
+        """Start an agent for hosts of a cell, whose conductor runs; they are reported when this returns."""
+        agent = Agent(server, cell.name, cell.log, self.cell_bus, drivers)
+        self.callback(agent.stop)
+        # Its hosts can be built on as soon as they are reported, so it answers before.
+        self.serve(self.cell_bus, agent_rpc.TOPIC, server, agent, agent_rpc.VERSION)
+        return agent.start()
+
+    def scheduler(self, name, cell0, cells, policy):
+        """Start a scheduler; it has folded its logs, and answers, when this returns."""
+        scheduler = Scheduler(name, cell0, cells, policy)
+        self.callback(scheduler.stop)
+        scheduler.start().wait_ready()
+        self.serve(self.bus, self.scheduler_topic, name, SchedulerEndpoint(scheduler), scheduler_rpc.VERSION)
+        return scheduler
+
+    def api_conductor(self, cells, max_attempts, **options):
+        """Make the API level's conductor (see :class:`~conductor.api.ApiConductor`), for whoever is to call it."""
+        conductor = ApiConductor(
+            self.bus,
+            {cell.name: self.cell_bus for cell in cells},
+            max_attempts,
+            scheduler_topic=self.scheduler_topic,
+            **options,
+        )
+        self.callback(conductor.close)
+        return conductor

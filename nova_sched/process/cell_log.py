@@ -1,0 +1,315 @@
+"""A cell's log as a service uses it: it appends, it follows, and it begins anew where the log does not go on."""
+
+import functools
+import logging
+import threading
+import uuid
+from collections import deque
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.beginning import Beginning
+from nova_sched.process.snapshot_store import check_fits
+from rpc_api import concurrency, errors
+from rpc_api.clock import SYSTEM
+from rpc_api.log import open_log, proving
+from rpc_api.log.checks import mask_password
+from rpc_api.feed.epoch import ensure_open
+from rpc_api.feed.follower import Follower
+from rpc_api.feed.publisher import Appender, Producer
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks for a snapshot that is wanted.
+LOOK_PAUSE = 5.0
+#: For a read that is under way when the service stops. One of a broker that hangs is left to the close of the log.
+READ_SECONDS = 2.0
+#: Records that a reader knows again when it reads its log anew: of a longer loss it says that it is at least so long.
+LOOK_BACK = 10_000
+
+
+class ReadBefore:
+    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is
+    enough within one process, and costs next to nothing for each record."""
+
+    def __init__(self):
+        self.epoch = None
+        self._proof = ()
+        self._records = deque(maxlen=LOOK_BACK)
+
+    def begin(self, epoch, packed) -> None:
+        """The log of an epoch is read from a snapshot on, or (None) from its first record."""
+        self.epoch = epoch
+        self._proof = () if packed is None else snapshot.head_of(packed).proof
+        self._records.clear()
+
+    def add(self, records) -> None:
+        """Records (position, DecodedRecord) came."""
+        self._records.extend([(position, hash(record.payload)) for position, record in records])
+
+    def lost(self, log, bounds, epoch):
+        """What a log of an epoch lost of them at its end: a Loss or None."""
+        if epoch != self.epoch:
+            return None
+        loss = proving.lost(log, bounds, list(self._records), hash)
+        if not self._proof or (self._records and (loss is None or loss.certain)):
+            return loss
+        earlier = proving.lost(log, bounds, self._proof)
+        if loss is None or (earlier is None and self._proof[-1][0] < bounds.first):
+            return earlier or loss
+        kept, certain = (self._proof[-1][0], True) if earlier is None else (earlier.kept, earlier.certain)
+        return proving.Loss(kept, loss.kept + loss.positions - kept, certain)
+
+
+class CellLog:
+    """Calls ``deliver(kind, content)`` from a thread of its own, with ``"begin"`` and a Beginning, ``"records"``
+    and a list of (position, DecodedRecord) (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
+    :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None.
+    """
+
+    def __init__(self, cell: str, url: str, producer_name: str, deliver, clock=SYSTEM, store=None):
+        self.cell = cell
+        self._url = url
+        self._clock = clock
+        self._deliver = deliver
+        self._store = store
+        self._reads_snapshots = store is not None
+        self._looked_at = 0.0
+        self._log = None
+        self._appender = None
+        self._producer = None
+        self._producer_name = producer_name
+        self._read_before = ReadBefore()
+        self._follower = Follower(self._begin, self._take, lambda fault: deliver("fault", fault), cell)
+
+    def start(self):
+        """Begin to open, read and follow; what comes of it is delivered."""
+        self._follower.start()
+        return self
+
+    def close(self, timeout: float) -> bool:
+        """Append what is waiting, and end the threads; True when nothing was left."""
+        deadline = self._clock.monotonic() + timeout
+        self._follower.stop(min(timeout, READ_SECONDS))
+        timeout = max(0.0, deadline - self._clock.monotonic())
+        drained = self._appender.close(timeout) if self._appender else True
+        if self._log is not None:
+            self._log.close()
+        return drained
+
+    def taken(self) -> None:
+        """A batch of records was folded."""
+        self._follower.taken()
+
+    def speak_after(self, known) -> None:
+        """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a
+        clock that went back gives, nothing of what we say would count."""
+        if known is not None and self.producer.epoch < known[0]:
+            self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
+
+    def check_heard(self, known) -> None:
+        """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
+        another process that took our name is heard from then on, and nothing of what we say counts."""
+        if known is not None and self.producer.epoch < known[0]:
+            raise errors.NameTaken(
+                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it "
+                f"says counts; give each its own [{self._producer_name.partition('/')[0]}] name, "
+                "and start this one again"
+            )
+
+    def refuse_snapshot(self) -> None:
+        """The snapshot that was delivered is of no use: read the log anew, without one.
+        New ones are kept all the same."""
+        self._reads_snapshots = False
+        self._follower.begin_anew()
+
+    def look_for_snapshot(self) -> None:
+        """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds,
+        in a thread of its own."""
+        now = self._clock.monotonic()
+        if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
+            self._looked_at = now
+            concurrency.start_or_report(
+                threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True)
+            )
+
+    def _look_for_snapshot(self):
+        try:
+            fits = fitting(self._store, self.cell, self._appender.epoch, self._log)[0] is not None
+        except errors.NovaSchedError as fault:
+            LOG.debug("no snapshot of %s can be looked for: %s", self.cell, fault)
+            return
+        if fits:
+            self._follower.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Records came that cannot follow those before them: read the log anew."""
+        self._follower.begin_anew()
+
+    @property
+    def url(self) -> str:
+        """The URL of the log, without its password."""
+        return mask_password(self._url)
+
+    @property
+    def producer(self) -> Producer:
+        """The voice of this service in the log; LogUnavailable while the log was never there."""
+        if self._producer is None:
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+        return self._producer
+
+    @property
+    def fault(self) -> str | None:
+        """Why the log cannot be appended to now; None while it can, or was not there yet."""
+        return self._appender.fault if self._appender else None
+
+    def bounds(self):
+        """The positions of the first and the last record; LogUnavailable when the log cannot be read."""
+        if self._log is None:
+            raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
+        return self._log.bounds()
+
+    def keep(self, packed: bytes) -> None:
+        """Keep a snapshot in the store, unless there is a newer one; in a thread of its own: a store that is away holds
+        nobody up. One that the log does not go on from is not kept, and the log is read anew: it lost records that we
+        folded."""
+
+        def save():
+            try:
+                keep_newest(self._store, self.cell, packed, self._log)
+            except errors.SnapshotMismatch as fault:
+                LOG.warning(
+                    "our state of %s is not kept as a snapshot, and the log is read again: %s", self.cell, fault
+                )
+                self._follower.begin_anew()
+            except errors.NovaSchedError as fault:
+                LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
+
+        concurrency.start_or_report(threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True))
+
+    # --- in the follower's thread --------------------------------------------------------------------------------
+
+    def _begin(self):
+        log = open_log(self._url)
+        try:
+            epoch, beginning, position = find_beginning(
+                log,
+                self.cell,
+                self._producer_name,
+                self._clock,
+                self._store if self._reads_snapshots else None,
+                known=self._read_before,
+            )
+        except BaseException:
+            log.close()
+            raise
+        begun_anew = self._use(log, epoch)
+        self._read_before.begin(epoch, beginning.snapshot)
+        self._deliver("begin", beginning._replace(begun_anew=begun_anew))
+        return log, position
+
+    def _take(self, records):
+        self._read_before.add(records)
+        self._deliver("records", records)
+
+    def _use(self, log, epoch):
+        """Append to this log from here on; returns whether it is another one than before."""
+        before, self._log = self._log, log
+        if self._appender is None:
+            self._appender = Appender(log, epoch, f"{self._producer_name} to {self.cell}")
+            self._producer = Producer(self._appender, self._producer_name, self._clock)
+            return False
+        begun_anew = epoch != self._appender.epoch
+        self._appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
+        before.close()
+        if begun_anew:
+            LOG.warning("the log of %s was begun anew: its epoch is %s", self.cell, epoch)
+        return begun_anew
+
+
+def close_all(logs, timeout: float) -> bool:
+    """Close logs side by side, within about ``timeout`` seconds; True when nothing was left in any of them."""
+    return all(concurrency.side_by_side([functools.partial(log.close, timeout) for log in logs]))
+
+
+def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uuid.uuid4, known=None):
+    """From where a log is read, which is begun if it is empty: (its epoch, a Beginning,
+    the position of the first record).
+
+    The newest snapshot of ``store`` is used if it proves to be of this log; otherwise the log is folded from its first
+    record. ``known`` (a ReadBefore or None) and the snapshot show whether the log lost its last records.
+    """
+    opening = ensure_open(log, cell, producer_name, clock, new_uuid)
+    packed, loss = fitting(store, cell, opening.epoch, log)
+    bounds = log.bounds()
+    if known is not None:
+        loss = known.lost(log, bounds, opening.epoch) or loss
+    if loss is not None:
+        LOG.warning(
+            "the log of %s lost %s, that were confirmed and read: its state is folded again, all agents of the "
+            "cell are asked for full reports, and answered claims that are missing are claimed again",
+            cell,
+            loss,
+        )
+    position = bounds.first if packed is None else snapshot.head_of(packed).position + 1
+    return (
+        opening.epoch,
+        Beginning(
+            packed,
+            bounds.first,
+            bounds.last,
+            packed is not None or opening.whole,
+            False,
+            None if loss is None else loss.kept,
+        ),
+        position,
+    )
+
+
+def fitting(store, cell: str, epoch: str, log):
+    """(The newest snapshot of a store if it proves to be of a log of this epoch, else None; the Loss of the log that
+    the snapshot shows, else None). Raises as the log's readers do."""
+    if store is None:
+        return None, None
+    try:
+        packed = store.load(cell)
+        if packed is None:
+            return None, None
+        head = snapshot.check(packed)
+    except errors.NovaSchedError as fault:
+        LOG.warning("no snapshot of %s is used: %s", cell, fault)
+        return None, None
+    try:
+        check_fits(head, epoch, log)
+        return packed, None
+    except errors.SnapshotMismatch as fault:
+        LOG.warning("no snapshot of %s is used: %s", cell, fault)
+    return None, proving.lost(log, log.bounds(), head.proof) if head.epoch == epoch else None
+
+
+def keep_newest(store, cell: str, packed: bytes, log) -> bool:
+    """Keep a snapshot in a store, unless a newer one is kept there that proves to be of the log too: the process that
+    made this one may have hung until records that its state lacks were removed, and is then going to need that one.
+    Returns whether it is kept. SnapshotMismatch where this one is not of the log, and other errors of log and store."""
+    head = snapshot.head_of(packed)
+    check_fits(head, head.epoch, log)
+    try:
+        kept = store.load(cell)
+        other = None if kept is None else snapshot.check(kept)
+        if other is not None and other.position >= head.position:
+            check_fits(other, head.epoch, log)
+            if other.position > head.position:
+                return False
+            if other.digest != head.digest:
+                LOG.error(
+                    "two states of %s at position %d differ, %s here and %s in the snapshot of another service; "
+                    "compare both with the log (nova-sched snapshot --compare) and start again the service whose "
+                    "state is another",
+                    cell,
+                    head.position,
+                    head.digest,
+                    other.digest,
+                )
+    except errors.NovaSchedError as fault:
+        LOG.debug("the snapshot of %s that is kept is replaced: %s", cell, fault)
+    store.save(cell, packed)
+    return True

@@ -1,0 +1,283 @@
+"""What configuration files hold that nobody reads: mistyped sections and options, and Nova's that have no effect here.
+
+One file serves all services, so what another service or a library reads is known. A list of options is an entry point
+of ``oslo.config.opts``: ours, and those of the libraries that are installed.
+"""
+
+import difflib
+import logging
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from oslo_config import cfg
+
+from nova_sched import filters, weighers
+from nova_sched.scheduler import config
+from nova_sched.scheduler import neutron
+from nova_sched.process import nova_options
+from rpc_api.config import CELL_GROUP
+
+LOG = logging.getLogger(__name__)
+
+ENTRY_POINTS = "oslo.config.opts"
+OURS = "nova_sched."
+#: Entry points of the libraries that services read options with; what is not installed has nothing to list.
+LISTED = frozenset(
+    {
+        "oslo.concurrency",
+        "oslo.config",
+        "oslo.log",
+        "oslo.messaging",
+        "oslo.reports",
+        "oslo.service.periodic_task",
+        "oslo.service.service",
+        "oslo.versionedobjects",
+    }
+)
+#: Its list brings keystoneauth1 with it, which few need and which takes a quarter of a second.
+SCHEDULERS = "nova_sched.scheduler"
+#: Sections of libraries that not every installation has; they may be in a file that serves Nova too.
+LIBRARIES = frozenset(
+    {
+        "cors",
+        "healthcheck",
+        "keystone_authtoken",
+        "oslo_concurrency",
+        "oslo_limit",
+        "oslo_middleware",
+        "oslo_policy",
+        "oslo_reports",
+        "oslo_versionedobjects",
+        "profiler",
+        "profiler_jaeger",
+        "profiler_otlp",
+        "ssl",
+    }
+)
+DEFAULT = "DEFAULT"
+CELL = "cell:"
+#: How alike two names must be (0 to 1) for one to be called the nearest of the other.
+ALIKE_MIN = 0.6
+#: From here on it is a typing error, also where a section may be of somebody else's.
+TYPED_WRONG_MIN = 0.8
+#: Options that name classes of deployers, and what names ours.
+_CLASSES = ("available_filters", "enabled_filters", "weight_classes")
+_OURS = {*filters.BUILT_IN, *weighers.BUILT_IN}
+
+
+def warn(conf) -> None:
+    """Log a warning for each option, and each section of Nova's, that the files of ``conf`` hold and nobody reads."""
+    for text in unread(conf):
+        LOG.warning("%s", text)
+
+
+def unread(conf, paths=None) -> Iterator[str]:
+    """A sentence for each: the file, the section, the option, and what to do. Files that cannot be read have none.
+
+    ``paths``: the files, by default those that ``conf`` has read.
+    """
+    files = {
+        path: sections
+        for path in (files_of(conf) if paths is None else paths)
+        if (sections := _parsed(path)) is not None
+    }
+    if files:
+        yield from _Known(conf, files).sentences()
+
+
+def files_of(conf) -> list[str]:
+    """The paths of the configuration files that ``conf`` has read, in their order."""
+    directories = [Path(one).expanduser() for one in conf.config_dir or ()]
+    return [*(conf.config_file or ()), *(str(path) for one in directories for path in sorted(one.glob("*.conf")))]
+
+
+def _parsed(path):
+    sections = {}
+    try:
+        cfg.ConfigParser(path, sections).parse()
+    except (OSError, UnicodeError, cfg.ParseError):
+        return None
+    return sections
+
+
+def _lower(section):
+    return section if section == DEFAULT else section.lower()
+
+
+class _Known:
+    """Which options are read, by whom does not matter."""
+
+    def __init__(self, conf, files):
+        self._files = files
+        #: Section (in lower case) -> names of its options.
+        self._read = {DEFAULT: set()}
+        self._take_registered(conf)
+        for group, options in self._listed():
+            self._take(group, options)
+        self._own = {section: set(names) for section, names in self._read.items()}
+        self._take_registered(cfg.CONF)
+        self._cells = {
+            name.strip().lower()
+            for value in self._values("cells", "enabled")
+            for name in value.split(",")
+            if name.strip()
+        }
+        #: Whether classes or drivers of a deployer, which may have options of their own, are loaded by another service.
+        self._loaded_elsewhere = self._names_classes() and "filter_scheduler" not in conf
+        self._driver_elsewhere = self._foreign_driver() and "driver" not in conf.get("compute_agent", ())
+
+    def _take(self, group, options):
+        section = _lower(getattr(group, "name", group) or DEFAULT)
+        for option in options:
+            self._read.setdefault(section, set()).add(option.dest)
+            for old in option.deprecated_opts:
+                self._read.setdefault(_lower(old.group or section), set()).add(old.name or option.dest)
+
+    def _take_registered(self, conf):
+        for name in conf:
+            try:
+                value = conf[name]
+            except cfg.Error:
+                # An option of the shared configuration that has no value.
+                value = None
+            if isinstance(value, cfg.ConfigOpts.GroupAttr):
+                self._read.setdefault(_lower(name), set()).update(value)
+            else:
+                self._read[DEFAULT].add(name)
+
+    def _listed(self):
+        for entry in metadata.entry_points(group=ENTRY_POINTS):
+            if entry.name in LISTED or (entry.name.startswith(OURS) and entry.name != SCHEDULERS):
+                try:
+                    yield from entry.load()()
+                except Exception as fault:
+                    # A library whose optional parts are missing lists nothing; what it would read is in LIBRARIES.
+                    LOG.debug("the options of %s cannot be listed: %s", entry.name, fault)
+        yield from config.own_opts()
+        if self._has(neutron.GROUP.name):
+            yield from neutron.list_opts()
+        yield from neutron.plugin_opts(self._values)
+        for name in self._values(DEFAULT, "config_source"):
+            yield (
+                name,
+                [
+                    cfg.StrOpt("driver"),
+                    cfg.StrOpt("uri"),
+                    *(cfg.StrOpt(one) for one in ("ca_path", "client_cert", "client_key", "timeout")),
+                ],
+            )
+
+    def _has(self, section):
+        return any(_lower(found) == section for sections in self._files.values() for found in sections)
+
+    def _values(self, section, name):
+        """All values of an option in the files, as they are written."""
+        return [
+            value
+            for sections in self._files.values()
+            for found, options in sections.items()
+            if _lower(found) == section
+            for value in options.get(name, ())
+        ]
+
+    def _names_classes(self):
+        named = [
+            name.strip()
+            for option in _CLASSES
+            for value in self._values("filter_scheduler", option)
+            for name in value.split(",")
+        ]
+        return any(name and name not in _OURS and not name.startswith("nova.scheduler.") for name in named)
+
+    def _foreign_driver(self):
+        return any(driver not in ("local", "simulated") for driver in self._values("compute_agent", "driver"))
+
+    def sentences(self):
+        for path, sections in self._files.items():
+            for section, options in sections.items():
+                yield from (f"{path}: {text}" for text in self._of_section(section, options))
+
+    def _of_section(self, section, options):
+        lowered = _lower(section)
+        if lowered.startswith(CELL):
+            yield from self._of_cell(section, options)
+            return
+        if lowered in LIBRARIES:
+            return
+        unknown = [name for name in options if name not in self._own.get(lowered, ())]
+        novas = {}
+        for name in unknown:
+            instead = nova_options.instead_of(lowered, name)
+            if instead is not None:
+                novas.setdefault(instead, []).append(name)
+            elif name not in self._read.get(lowered, ()):
+                text = self._of_option(section, lowered, name)
+                if text is not None:
+                    yield text
+        for instead, names in novas.items():
+            has = "is an option of Nova that has" if len(names) == 1 else "are options of Nova that have"
+            yield f"[{section}] {', '.join(names)} {has} no effect here; {instead}"
+
+    def _of_cell(self, section, options):
+        name = section[len(CELL) :]
+        if name.lower() not in self._cells:
+            if not self._cells:
+                # What is wrong then is not the section.
+                return
+            yield (
+                f"[{section}] is not read: [cells] enabled names no cell {name!r}"
+                f"{_nearest_text(name.lower(), self._cells)}; add it there, or remove the section"
+            )
+            return
+        known = self._own[CELL_GROUP.name.lower()]
+        for one in options:
+            if one not in known:
+                yield (
+                    f"[{section}] {one} is read by no service"
+                    f"{_nearest_text(one, known, f'[{section}] ')}; fix or remove it"
+                )
+
+    def _of_option(self, section, lowered, name):
+        """The sentence about an option that nobody is known to read; None if somebody may."""
+        if lowered not in self._read:
+            near = _nearest(lowered, self._read)
+            home = self._home_of(name)
+            if self._loaded_elsewhere and _likeness(lowered, near) < TYPED_WRONG_MIN:
+                return None
+            shown = f"[{near}]" if near else f"[{home}] {name}" if home else ""
+            return (
+                f"[{section}] {name} is read by no service: there is no section [{section}]"
+                f"{f', the nearest is {shown}' if shown else ''}; fix or remove it"
+            )
+        near = _nearest(name, self._read[lowered])
+        strange = self._driver_elsewhere if lowered == "compute_agent" else self._loaded_elsewhere
+        if strange and _likeness(name, near) < TYPED_WRONG_MIN and not self._home_of(name):
+            return None
+        home = self._home_of(name)
+        if home and _likeness(name, near) < TYPED_WRONG_MIN:
+            return f"[{section}] {name} is read by no service, the nearest is [{home}] {name}; move it there"
+        return (
+            f"[{section}] {name} is read by no service{_nearest_text(name, self._read[lowered], f'[{section}] ')}"
+            "; fix or remove it"
+        )
+
+    def _home_of(self, name):
+        """The section that has an option of this name, if only one has."""
+        homes = [section for section, names in self._own.items() if name in names and not section.startswith(CELL)]
+        return homes[0] if len(homes) == 1 else None
+
+
+def _nearest(name, known):
+    """The nearest of the known names; "" if none is near."""
+    found = difflib.get_close_matches(name, sorted(known), 1, ALIKE_MIN)
+    return found[0] if found else ""
+
+
+def _likeness(name, near):
+    return difflib.SequenceMatcher(None, near, name).ratio() if near else 0.0
+
+
+def _nearest_text(name, known, before=""):
+    near = _nearest(name, known)
+    return f", the nearest is {before}{near}" if near else ""

@@ -1,0 +1,204 @@
+"""The logs of an exported file, to read."""
+
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
+from typing import NamedTuple
+
+from nova_sched.replay.archive.frames import CHUNK, MAGIC, SNAPSHOT, Damaged, Reader
+from rpc_api import errors
+from rpc_api.log import Bounds, EventLog, LogReader, Record, checks
+
+
+class _Part(NamedTuple):
+    """Positions of a cell that stand in one chunk, ``frame``; None: that is lost."""
+
+    first: int
+    last: int
+    frame: tuple | None
+
+
+def is_archive(path) -> bool:
+    """Whether a file begins as an exported one does."""
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def open_archive(path) -> list:
+    """(Cell, :class:`ArchiveLog`) of each cell of an exported file. Raises UnknownSchema for one of a later format."""
+    shared = _Shared(Reader(path))
+    ranges = {one.cell: one for one in shared.reader.header.ranges}
+    cells = dict.fromkeys([*ranges, *(frame.head.cell for frame in shared.reader.frames if frame.kind == CHUNK)])
+    if not cells:
+        shared.reader.close()
+        raise Damaged(f"{path} holds no record that can be read; export the logs again")
+    return [(cell, ArchiveLog(shared, cell, ranges.get(cell))) for cell in cells]
+
+
+class _Shared:
+    """A file, and how many of its logs are open."""
+
+    def __init__(self, reader):
+        self.reader = reader
+        self._lock = threading.Lock()
+        self._users = 0
+
+    def take(self):
+        with self._lock:
+            self._users += 1
+
+    def give_back(self):
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self.reader.close()
+
+
+class ArchiveLog(EventLog):
+    """One cell's log in an exported file: whatever was there when it was exported, at its positions.
+
+    ``faults`` are LogGap errors of the file as a whole; a record that cannot be read is a :class:`Damaged` when it is
+    come to. ``redacted`` and ``made_ns`` say how the file was made.
+    """
+
+    def __init__(self, shared, cell, range_):
+        reader = shared.reader
+        self.url = f"{reader.path} ({cell})"
+        self.cell = cell
+        self.redacted, self.made_ns = reader.header.redacted, reader.header.made_ns
+        self._shared = shared
+        self._closed = threading.Event()
+        chunks = sorted(
+            (frame for frame in reader.frames if frame.kind == CHUNK and frame.head.cell == cell),
+            key=lambda frame: frame.head.first,
+        )
+        self._parts = _parts(chunks, range_)
+        self._firsts = [part.first for part in self._parts]
+        self._snapshots = sorted(
+            (frame for frame in reader.frames if frame.kind == SNAPSHOT and frame.head.cell == cell),
+            key=lambda frame: frame.head.position,
+        )
+        self.faults = list(reader.faults)
+        self._range = range_
+        shared.take()
+
+    def bounds(self) -> Bounds:
+        if self._closed.is_set():
+            raise checks.closed(self.url)
+        if not self._parts:
+            first = 0 if self._range is None else self._range.first
+            return Bounds(first, first - 1)
+        return Bounds(self._parts[0].first, self._parts[-1].last)
+
+    def append(self, payloads) -> None:
+        raise errors.LogForbidden(
+            f"cannot append to {self.url}: an exported file is only read; import it into a log of its own"
+        )
+
+    def read_from(self, position: int) -> "ArchiveReader":
+        checks.check_position(position, self.bounds(), self.url)
+        return ArchiveReader(self, position)
+
+    def snapshots_before(self, position: int):
+        """Yield the packed snapshots of the first state and of the last one up to a position, where the
+        file has some."""
+        places = [frame.head.position for frame in self._snapshots]
+        for index in sorted({0, bisect_right(places, position) - 1}):
+            if 0 <= index < len(places) and places[index] <= position:
+                packed = self._shared.reader.body(self._snapshots[index])
+                if packed is not None:
+                    yield packed
+
+    def verify(self):
+        """Yield (records, fault) of each part of the log: how many records it has, and None, or the LogGap of one that
+        cannot be read."""
+        for number, part in enumerate(self._parts):
+            try:
+                yield len(self._load(number)), None
+            except Damaged as fault:
+                yield 0, fault
+
+    def close(self) -> None:
+        if not self._closed.is_set():
+            self._closed.set()
+            self._shared.give_back()
+
+    def _load(self, number):
+        """The records of a part; Damaged where it cannot be read."""
+        part = self._parts[number]
+        records = None if part.frame is None else self._shared.reader.records(part.frame)
+        if records is None:
+            what = "are missing" if part.frame is None else "are damaged (their checksum or form is wrong)"
+            raise Damaged(
+                f"the records {part.first} to {part.last} of {self.cell} in {self._shared.reader.path} "
+                f"{what}; export them again",
+                part.last + 1,
+            )
+        return records
+
+    def _part_of(self, position):
+        """The number of the part that holds a position or what comes behind it."""
+        number = max(0, bisect_right(self._firsts, position) - 1)
+        return number + (number < len(self._parts) and self._parts[number].last < position)
+
+    def __repr__(self):
+        return f"<ArchiveLog {self.url}>"
+
+
+def _parts(chunks, range_):
+    """The parts of a cell's log, by position. What the header or the chunks say was there and no chunk holds is lost;
+    of chunks that hold the same positions (nobody writes such) the first counts, and the rest is lost."""
+    parts, last = [], None
+    for frame in chunks:
+        head = frame.head
+        if last is not None and head.first <= last:
+            if head.last > last:
+                parts.append(_Part(last + 1, head.last, None))
+                last = head.last
+            continue
+        before = range_.first - 1 if range_ is not None else head.first - 1
+        lost_from = before + 1 if last is None else last + 1
+        if head.follows != (-1 if last is None else last) and lost_from < head.first:
+            parts.append(_Part(lost_from, head.first - 1, None))
+        parts.append(_Part(head.first, head.last, frame))
+        last = head.last
+    return parts
+
+
+class ArchiveReader(LogReader):
+    """Reads one cell's log of an exported file. Nothing ever comes behind its end."""
+
+    def __init__(self, log: ArchiveLog, position: int):
+        self.position = position
+        self._log = log
+        self._closed = threading.Event()
+        self._number = None
+        self._records = ()
+
+    def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
+        checks.check_read(max_records, timeout)
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._closed.is_set() or self._log._closed.is_set():
+                raise checks.closed(self._log.url)
+            records = self._next(max_records)
+            remaining = deadline - time.monotonic()
+            if records or remaining <= 0:
+                return records
+            self._log._closed.wait(min(remaining, 0.1))
+
+    def _next(self, max_records):
+        number = self._log._part_of(self.position)
+        if number >= len(self._log._parts):
+            return []
+        if number != self._number:
+            self._records, self._number = self._log._load(number), number
+        begin = bisect_left(self._records, self.position, key=itemgetter(0))
+        records = [Record(*one) for one in self._records[begin : begin + max_records]]
+        self.position = records[-1].position + 1
+        return records
+
+    def close(self) -> None:
+        self._closed.set()
+        self._records = ()

@@ -1,0 +1,334 @@
+"""Recorded decisions: found by whom they are for, and made again in the world that their scheduler knew."""
+
+from typing import NamedTuple
+
+from nova_sched.replay.state.history import World
+from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.logs.reading import holding
+from nova_sched.selection.catalogue import BUILT_IN
+from nova_sched.selection.chain import FilterChain
+from nova_sched.selection.decide import Cloud, decide
+from nova_sched.selection.policy import Policy
+from rpc_api import errors, events
+from rpc_api.codec import Event
+
+#: The least characters of an id by which a request or an instance may be named.
+LEAST_PREFIX = 8
+#: So many of several ids that a prefix may mean are named.
+CANDIDATES_NAMED = 10
+
+
+class Recorded(NamedTuple):
+    """A DecisionMade in the logs: the cell and position it stands at, its producer and time, what it says, and its
+    Evidence (None where ``fault`` says why that cannot be read)."""
+
+    cell: str
+    position: int
+    producer: str
+    producer_epoch: int
+    sequence: int
+    at_ns: int
+    decision: object
+    evidence: object
+    fault: str | None = None
+
+    @property
+    def key(self):
+        """What tells it from every other decision."""
+        return self.cell, self.producer, self.producer_epoch, self.sequence
+
+    @property
+    def is_selected(self):
+        """Whether it found a host."""
+        return self.decision.outcome == "selected"
+
+    @property
+    def known(self) -> dict:
+        """Cell -> CellPosition: how far its scheduler knew each log."""
+        return {position.cell: position for position in self.evidence.positions}
+
+
+def recorded_of(cell: str, position: int, event: Event) -> Recorded:
+    """The Recorded of a DecisionMade event."""
+    evidence = fault = None
+    try:
+        evidence = events.thaw("Evidence", event.data.evidence)
+    except errors.InvalidEvent as broken:
+        fault = str(broken)
+    return Recorded(
+        cell, position, event.producer, event.producer_epoch, event.sequence, event.at_ns, event.data, evidence, fault
+    )
+
+
+# --- finding --------------------------------------------------------------------------------------------------------
+
+
+def find(source, key: str, policies=None) -> list[Recorded]:
+    """The decisions of a request id or an instance, in the order in which they were made: by instance and attempt.
+
+    The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook)
+    learns the policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous,
+    NovaSchedError where there is no such decision.
+    """
+    if len(key) < LEAST_PREFIX:
+        raise errors.UsageError(
+            f"{key!r} names no request, wanted a request id or the uuid of an instance, "
+            f"or {LEAST_PREFIX} or more characters of its beginning"
+        )
+    by_id = {}
+    if policies is not None:
+        policies.logs = source.logs
+    for cell, position, event in _events_with(
+        source.logs, (key.encode(), b"PolicyAdopted") if policies is not None else (key.encode(),)
+    ):
+        if event.name == "PolicyAdopted" and policies:
+            policies.adopt(event.data, cell, position)
+        elif event.name == "DecisionMade":
+            for one in {event.data.request_id, event.data.instance_uuid}:
+                if one.startswith(key):
+                    by_id.setdefault(one, []).append(recorded_of(cell, position, event))
+    return _in_order(_unambiguous(by_id, key, source))
+
+
+def _events_with(logs, words):
+    for cell, log in sorted(logs.items()):
+        for position, record in holding(log, words):
+            for event in record.events:
+                if isinstance(event, Event):
+                    yield cell, position, event
+
+
+def _unambiguous(by_id, key, source):
+    if key in by_id:
+        return by_id[key]
+    if not by_id:
+        raise errors.NovaSchedError(
+            f"no decision for {key} is in {', '.join(sorted(source.logs))}; name another "
+            "request or instance, or the logs that are missing"
+        )
+    if len(by_id) > 1:
+        named = sorted(by_id)[:CANDIDATES_NAMED]
+        more = len(by_id) - len(named)
+        raise errors.UsageError(
+            f"{key} may be {', '.join(named)}{f' or one of {more} more' if more else ''}; "
+            "name more characters of the one that is meant"
+        )
+    return next(iter(by_id.values()))
+
+
+def _in_order(found):
+    # The same event may be in a log twice: who appends tries again.
+    unique = {one.key: one for one in reversed(found)}
+    return sorted(
+        unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns, one.position)
+    )
+
+
+def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
+    """The policies of some logs."""
+    book = PolicyBook(catalogue)
+    book.logs = logs
+    for cell, position, event in _events_with(logs, (b"PolicyAdopted",)):
+        if event.name == "PolicyAdopted":
+            book.adopt(event.data, cell, position)
+    return book
+
+
+# --- making again ---------------------------------------------------------------------------------------------------
+
+
+class Scene:
+    """The world as a scheduler knew it when it made a decision, its own claims under way put in flight;
+    with its policy. ``adopted`` (an Adopted) says what of the policy is not loaded; None: nothing."""
+
+    def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held, adopted=None):
+        self.recorded = recorded
+        self.world = world
+        self.policy = policy
+        self.cloud = Cloud(world.table, world.projections, world.in_flight, chain)
+        #: (cell, position, ClaimProposed) of the claims in flight; the position is None where it is not known.
+        self.held = held
+        self.adopted = adopted
+
+    @property
+    def silent_filters(self) -> tuple:
+        """The filters of the policy that are not loaded and that refused hosts then."""
+        if self.adopted is None:
+            return ()
+        refused = {one.filter for one in self.recorded.evidence.refusals}
+        return tuple(name for name in self.adopted.filters if name in refused)
+
+    @property
+    def exact_reasons(self) -> set:
+        """(Filter, reason) of the recorded refusals of which the hosts are known: those that the chain counts before
+        the first filter that is not loaded."""
+        found = set()
+        for one in self.recorded.evidence.refusals:
+            if one.filter in self.silent_filters:
+                break
+            found.add((one.filter, one.reason))
+        return found
+
+    request = property(lambda self: self.recorded.evidence.request)
+    table = property(lambda self: self.world.table)
+
+    def again(self):
+        """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of
+        a deployer falls."""
+        decision, evidence = self.recorded.decision, self.recorded.evidence
+        return decide(
+            self.cloud,
+            evidence.request,
+            decision.instance_uuid,
+            self.policy,
+            evidence.seed,
+            decision.attempt,
+            max(0, len(decision.hosts) - 1),
+        )
+
+
+def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
+    """The scene of a decision, with as much of its policy as is loaded. Raises InvalidEvent where its evidence cannot
+    be read, LogGap where the logs do not hold what it was made on, or its policy."""
+    check_readable(recorded)
+    adopted = policies.get_adopted(recorded.evidence.policy_digest)
+    check_logs(history.logs, recorded)
+    world = history.world_at({cell: position.position for cell, position in recorded.known.items()})
+    set_closed(world.table, recorded)
+    check_positions(world, recorded)
+    held = [
+        (position.cell, at, claim)
+        for position in recorded.evidence.positions
+        if position.last_in_flight
+        for at, claim in claims_behind(
+            history.logs[position.cell], world.projections[position.cell], recorded, position
+        )
+    ]
+    for _, _, claim in held:
+        world.in_flight.add(claim)
+    return Scene(recorded, world, adopted.policy, FilterChain(world.table, adopted.policy), held, adopted)
+
+
+def check_readable(recorded: Recorded) -> None:
+    """Raise InvalidEvent for a decision whose evidence cannot be read."""
+    if recorded.evidence is None:
+        raise errors.InvalidEvent(
+            f"the evidence of the decision at {recorded.cell} {recorded.position} cannot be read: {recorded.fault}"
+        )
+
+
+def check_logs(logs, recorded: Recorded) -> None:
+    """Raise LogGap where a log is not given that a decision was made on."""
+    for cell in recorded.known:
+        if cell not in logs:
+            raise errors.LogGap(f"the log of {cell} is not among those given; name it too")
+
+
+def check_positions(world: World, recorded: Recorded) -> None:
+    """Raise LogGap where a world is not folded to where a decision was made."""
+    for cell, position in recorded.known.items():
+        projection = world.projections[cell]
+        if position.position >= 0 and projection.position != position.position:
+            raise errors.LogGap(
+                f"the log of {cell} is folded to {projection.position}, the decision was made at "
+                f"{position.position}; the log is not the one it was made on"
+            )
+        if position.position >= 0 and position.epoch and projection.epoch and position.epoch != projection.epoch:
+            raise errors.LogGap(
+                f"the log of {cell} is of the epoch {projection.epoch}, the decision was made in "
+                f"{position.epoch}; the log is not the one it was made on"
+            )
+
+
+def set_closed(table, recorded: Recorded) -> None:
+    """Close the cells that the scheduler of a decision could not read then, and open the others."""
+    for cell, position in recorded.known.items():
+        if bool(table.cell_closed.get(cell)) != position.closed:
+            table.cell_closed[cell] = position.closed
+            table.topology_version += 1
+
+
+def claims_behind(log, projection, recorded: Recorded, position):
+    """(Position, ClaimProposed) of the claims of a decision's scheduler that were under way in a cell: they stand
+    behind what it knew of the cell's log."""
+    by_epoch = {}
+    spoken = projection.producers.get(recorded.producer)
+    if spoken is not None:
+        by_epoch[spoken[0]] = {}
+    for at, record in holding(log, (recorded.producer.encode(),), position.position + 1):
+        for event in record.events:
+            if isinstance(event, Event) and event.producer == recorded.producer:
+                claims = by_epoch.setdefault(event.producer_epoch, {})
+                if (
+                    event.name == "ClaimProposed"
+                    and position.first_in_flight <= event.sequence <= position.last_in_flight
+                ):
+                    claims.setdefault(event.sequence, (at, event.data))
+                mine = incarnation(by_epoch, recorded)
+                if event.producer_epoch == mine and event.sequence >= position.last_in_flight:
+                    return list(by_epoch[mine].values())
+    mine = incarnation(by_epoch, recorded)
+    return list(by_epoch.get(mine, {}).values())
+
+
+def incarnation(epochs, recorded: Recorded) -> int | None:
+    """Of the epochs in which a decision's producer spoke in a log, that of the process which decided: each log has a
+    producer of its own, made at one start."""
+    return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
+
+
+# --- comparing ------------------------------------------------------------------------------------------------------
+
+
+class Difference(NamedTuple):
+    """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
+    hosts, counts) and a sentence."""
+
+    code: str
+    text: str
+
+
+def difference(recorded: Recorded, again) -> Difference | None:
+    """What differs between a decision as it was recorded and as it was made again; None where it is the same."""
+    decision = recorded.decision
+    hosts = tuple(candidate.host for candidate in again.candidates)
+    first = _first_cause(recorded, again)
+    because = f"; {first}" if first else ""
+    if hosts != decision.hosts:
+        return Difference(
+            "hosts",
+            f"chose {', '.join(hosts) or 'no host'}; recorded {', '.join(decision.hosts) or 'no host'}{because}",
+        )
+    if again.summary != decision.reason:
+        return Difference("counts", f"says {again.summary}; recorded {decision.reason}{because}")
+    return Difference("evidence", first) if first else None
+
+
+def _first_cause(recorded, again):
+    """The first filter, or else the first weigher, that did otherwise."""
+    evidence = recorded.evidence
+    refusals, recorded_refusals = [tuple(one) for one in again.refusals], [tuple(one) for one in evidence.refusals]
+    for now, then in zip(refusals, recorded_refusals, strict=False):
+        if now != then:
+            return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"
+    for name, more in (("recorded", recorded_refusals[len(refusals) :]), ("now", refusals[len(recorded_refusals) :])):
+        if more:
+            return f"first {more[0][0]}: {more[0][2]} {more[0][1]} is {name} only"
+    for what in ("hosts_total", "survivors"):
+        now, then = getattr(again, what), getattr(evidence, what)
+        if now != then:
+            return f"{now} {'hosts' if what == 'hosts_total' else what}, recorded {then}"
+    scores = {one.host: one for one in again.scores}
+    for then in evidence.scores:
+        now = scores.get(then.host)
+        if now is None:
+            return f"{then.host} is not among the best any more"
+        for one, before in zip(now.weighers, then.weighers, strict=False):
+            if one != before:
+                return (
+                    f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded "
+                    f"{before.raw:g} (adds {before.weighed:g})"
+                )
+        if now.score != then.score:
+            return f"the score of {then.host}: {now.score:g}, recorded {then.score:g}"
+    return None

@@ -1,0 +1,215 @@
+"""What became of an instance: every event about it in all logs, its claims with their verdicts, and how long
+each step took."""
+
+from typing import NamedTuple
+
+from nova_sched.replay.decisions.recorded import Recorded
+from nova_sched.replay.decisions.causes import event_at
+from nova_sched.replay.logs.moments import position_at
+from nova_sched.replay.logs.reading import holding
+from rpc_api import errors
+from rpc_api.codec import Event
+
+#: A claim so many records behind the last one is looked at from the nearest snapshot, and not by folding all between.
+FAR = 20_000
+#: Events that say something of an instance: of the others only its host may say more.
+ABOUT = frozenset(
+    {
+        "DecisionMade",
+        "ClaimProposed",
+        "ClaimReleased",
+        "ClaimExpired",
+        "InstanceStarted",
+        "InstanceDeleted",
+        "AllocationMoved",
+        "BuildFailed",
+        "InstancesTracked",
+    }
+)
+
+ACCEPTED, REFUSED, UNKNOWN, ABSENT = "accepted", "refused", "not known", "not in the log"
+
+
+class Step(NamedTuple):
+    """An event about an instance: where and when it stands, who said it, its name and data."""
+
+    cell: str
+    position: int
+    at_ns: int
+    producer: str
+    name: str
+    data: object
+
+
+class ClaimFate(NamedTuple):
+    """A claim: the Step that proposed it, its ``verdict`` (accepted, refused, not known) and, where it was refused,
+    the ``reason`` and ``lost_to``: Causes that its scheduler did not know of when it decided."""
+
+    step: Step
+    verdict: str
+    reason: str | None
+    lost_to: list
+
+
+def steps_of(logs, instance_uuid: str) -> list[Step]:
+    """All events about an instance, by their times; each once, whether or not it is in a log twice."""
+    found, seen = [], set()
+    for cell, log in sorted(logs.items()):
+        for position, record in holding(log, (instance_uuid.encode(),)):
+            for event in record.events:
+                if isinstance(event, Event) and event.name in ABOUT and instance_uuid in _named(event.data):
+                    mark = cell, event.producer, event.producer_epoch, event.sequence
+                    if mark not in seen:
+                        seen.add(mark)
+                        found.append(Step(cell, position, event.at_ns, event.producer, event.name, event.data))
+    return sorted(found, key=lambda step: (step.at_ns, step.cell, step.position))
+
+
+def _named(data):
+    consumer = getattr(data, "consumer", None)
+    return {
+        getattr(data, "instance_uuid", None),
+        getattr(data, "consumer_uuid", None),
+        getattr(consumer, "instance_uuid", None),
+        getattr(data, "from_consumer_uuid", None),
+        getattr(data, "to_consumer_uuid", None),
+        *(one.instance_uuid for one in getattr(data, "instances", ())),
+        *getattr(data, "gone", ()),
+    }
+
+
+def fates(history, steps, decisions=()) -> dict[str, ClaimFate]:
+    """Claim uuid -> ClaimFate of the claims among some steps. ``decisions`` (Recorded) say what the schedulers of
+    the claims knew."""
+    knew = {one.decision.claim_uuid: one for one in decisions if one.evidence is not None}
+    found = {}
+    for cell in sorted({step.cell for step in steps if step.name == "ClaimProposed"}):
+        claims = [step for step in steps if step.cell == cell and step.name == "ClaimProposed"]
+        found.update(_fates_in(history, cell, sorted(claims, key=lambda step: step.position), knew))
+    return found
+
+
+def _fates_in(history, cell, claims, knew):
+    world, found = None, {}
+    for step in claims:
+        outcomes = {}
+
+        def watch(position, record, settled, noted, outcomes=outcomes):
+            outcomes.update((one.claim_uuid, one.reason) for one in settled)
+
+        claim = step.data
+        try:
+            if world is None or not -1 <= step.position - world.projections[cell].position - 1 <= FAR:
+                world = history.world_at({cell: step.position - 1})
+            before = world.projections[cell].hosts.get(claim.host)
+            newer = _newer(history, cell, before, knew.get(claim.claim_uuid), claim)
+            history.forward(world, cell, step.position, watch)
+        except errors.LogGap:
+            world = None
+            found[claim.claim_uuid] = ClaimFate(step, UNKNOWN, None, [])
+            continue
+        if claim.claim_uuid not in outcomes:
+            found[claim.claim_uuid] = ClaimFate(step, UNKNOWN, None, [])
+        elif outcomes[claim.claim_uuid] is None:
+            found[claim.claim_uuid] = ClaimFate(step, ACCEPTED, None, [])
+        else:
+            found[claim.claim_uuid] = ClaimFate(step, REFUSED, outcomes[claim.claim_uuid], newer)
+    return found
+
+
+def _newer(history, cell, host, recorded, claim):
+    """The claims of others that stand on a host since a decision, which did not know of them."""
+    if host is None or recorded is None or cell not in recorded.known:
+        return []
+    known = recorded.known[cell].position
+    entries = sorted((one for one in host.entries.values() if one.position > known), key=lambda one: one.position)
+    return [
+        event_at(
+            history.logs[cell],
+            cell,
+            one.position,
+            f"instance {one.instance_uuid} came to {host.name}",
+            lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid,
+        )
+        for one in entries
+    ]
+
+
+def lag(logs, recorded: Recorded) -> dict[str, int]:
+    """Cell -> how many records stood in its log, by their times, when a decision was made that did not know of them."""
+    behind = {}
+    for cell, position in recorded.known.items():
+        if cell in logs and position.position >= 0:
+            held = recorded.position - 1 if cell == recorded.cell else position_at(logs[cell], recorded.at_ns)
+            behind[cell] = max(0, held - position.position)
+    return behind
+
+
+# --- how it ended ---------------------------------------------------------------------------------------------------
+
+
+def failed_hosts(steps, fates_) -> tuple[list[str], list[str]]:
+    """The hosts on which builds failed, and those that were given up before a build, as the claim on
+    them was refused."""
+    built, taken, refused = [], [], {}
+    for step in steps:
+        if step.name == "ClaimProposed":
+            fate = fates_.get(step.data.claim_uuid)
+            refused[step.data.host] = fate is not None and fate.verdict == REFUSED
+        elif step.name == "BuildFailed":
+            (taken if refused.get(step.data.host) else built).append(step.data.host)
+    return built, taken
+
+
+class Ending(NamedTuple):
+    """How it went with an instance's request: a stable ``code`` and a sentence."""
+
+    code: str
+    text: str
+
+
+def ending(decisions, steps, fates_) -> Ending:
+    """How the request of one instance ended, by its last decision and what stands behind it: codes ``built``,
+    ``claimed``, ``no-valid-host``, ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``,
+    ``deleted``."""
+    last = decisions[-1]
+    later = [step for step in steps if step.at_ns >= decisions[0].at_ns]
+    deleted = next((step for step in reversed(later) if step.name == "InstanceDeleted"), None)
+    started = next((step for step in reversed(later) if step.name == "InstanceStarted"), None)
+    final = next((step for step in reversed(later) if step.name == "BuildFailed" and step.data.final), None)
+    if started is not None and deleted is not None and deleted.at_ns >= started.at_ns:
+        return Ending("deleted", f"built on {started.data.host}, deleted since")
+    if started is not None:
+        return Ending("built", f"built on {started.data.host}")
+    if final is not None:
+        built, taken = failed_hosts(later, fates_)
+        parts = [f"{len(built)} {'build' if len(built) == 1 else 'builds'} failed"]
+        if taken:
+            parts.append(f"{len(taken)} {'alternate was' if len(taken) == 1 else 'alternates were'} taken")
+        return Ending(
+            "retries-exhausted",
+            f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; no alternate was left",
+        )
+    if not last.is_selected:
+        return Ending("no-valid-host", "no valid host")
+    if last.decision.claim_uuid is None:
+        return Ending("claimed", "the host passed, nothing was to be claimed")
+    fate = fates_.get(last.decision.claim_uuid)
+    if fate is None:
+        return Ending("claim-lost", "its claim is in no log that is named")
+    if fate.verdict == REFUSED:
+        return Ending("claim-refused", f"its claim was refused: {fate.reason}")
+    ended = next(
+        (
+            step
+            for step in later
+            if step.name in ("ClaimReleased", "ClaimExpired") and step.data.claim_uuid == last.decision.claim_uuid
+        ),
+        None,
+    )
+    if ended is not None:
+        return Ending(
+            "given-back",
+            "its claim expired" if ended.name == "ClaimExpired" else f"its claim was released: {ended.data.reason}",
+        )
+    return Ending("claimed", f"claimed on {last.decision.hosts[0]}, not started yet")

@@ -1,0 +1,39 @@
+"""Whether services answer: asked over RPC, as a log cannot say whether one that has nothing to do is there."""
+
+from nova_sched.replay.health.doctor import FAIL, OK, Finding
+from rpc_api import config, errors
+from rpc_api.contracts.conductor import CellConductorAPI, ConductorAPI
+from rpc_api.contracts.scheduler import SchedulerAPI
+
+#: Seconds that a service has to answer.
+TIMEOUT = 10.0
+
+
+def of_services(conf):
+    """Findings about the schedulers and conductors of a configuration: whether one of each kind answers."""
+    buses = config.Buses(conf)
+    try:
+        topic = conf.conductor.rpc_topic
+        yield _finding(
+            "here", "schedulers", "nova-sched-scheduler", lambda: SchedulerAPI(buses.top(), conf.scheduler.rpc_topic)
+        )
+        yield _finding(
+            "here", "API conductors", "nova-sched-conductor --level api", lambda: ConductorAPI(buses.top(), topic)
+        )
+        for cell in config.cells_of(conf, uuid_wanted=False):
+            yield _finding(
+                cell.name,
+                "conductors",
+                f"nova-sched-conductor --level cell --cell {cell.name}",
+                lambda cell=cell: CellConductorAPI(buses.of(cell), cell.name, topic),
+            )
+    finally:
+        buses.close()
+
+
+def _finding(subject, check, program, client):
+    try:
+        client().ping(TIMEOUT)
+    except (errors.NoAnswer, errors.NoSuchServer, errors.LogUnavailable) as fault:
+        return Finding(subject, check, FAIL, str(fault), f"see whether {program} runs, and to the broker")
+    return Finding(subject, check, OK, "one of them answers")

@@ -1,0 +1,291 @@
+"""What may be wrong with a site: its brokers, accounts, logs, hosts, services, clocks, snapshots and versions. Each
+finding says what to do."""
+
+import platform
+import sqlite3
+from collections import deque
+from importlib import metadata
+from statistics import median
+from typing import NamedTuple
+
+from nova_sched.projection import snapshot
+from nova_sched.replay.logs.ends import LastHeard
+from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
+from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, counted
+from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.logs.moments import SECOND_NS, stamp
+from nova_sched.replay.logs.reading import readable_records
+from nova_sched.process.snapshot_store import check_fits
+from rpc_api import codec, errors
+from rpc_api.clock import spelled
+from rpc_api.codec import Event
+from rpc_api.feed.epoch import opening_of
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+#: Records at the end of a log that are looked at.
+LAST_RECORDS = 2000
+#: An event so far ahead of our clock, or so far behind the events before it, is of a clock that is wrong.
+SKEW_NS = 2 * SECOND_NS
+NAMED = 5
+#: The last events before a record, whose middle time a clock is compared with.
+REFERENCE_EVENTS = 51
+#: The last events of a producer, of which the middle one says whether its clock is behind: it may have been set right.
+LAST_EVENTS = 5
+_NEWER = ("newer-version", "unknown-type", "unknown-format")
+PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
+
+
+class Finding(NamedTuple):
+    """What was looked at (a cell, or "here"), what of it, how it is, what was found, and what to do about
+    it ("": nothing)."""
+
+    subject: str
+    check: str
+    state: str
+    found: str
+    to_do: str = ""
+
+
+def of_here():
+    """Findings about this process's own machine."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    yield Finding(
+        "here", "versions", OK, f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}"
+    )
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def of_down(cell: str, fault):
+    """Findings about a log that cannot be opened."""
+    yield Finding(cell, "reachable", FAIL, str(fault), "see to the broker or file, or mend the URL")
+
+
+def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state=None):
+    """Findings about one log; ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None; ``state()`` returns
+    the Projection of all of the log, or raises LogGap where its state is not known."""
+    yield from _of_broker(cell, log)
+    bounds = log.bounds()
+    try:
+        opening = opening_of(log)
+    except errors.UnknownSchema as fault:
+        yield Finding(cell, "log", FAIL, str(fault), "name another log, or upgrade nova_sched")
+        return
+    if opening is None:
+        yield Finding(
+            cell,
+            "log",
+            WARN,
+            "it is there, and empty",
+            "start the conductor of the cell, or see to the name in the URL",
+        )
+        return
+    recent = _Recent(log, bounds)
+    yield from _of_bounds(cell, log, bounds, opening, recent)
+    yield from _of_schemas(cell, recent, intervals)
+    yield from _of_clocks(cell, recent, now_ns)
+    # An exported file is judged by its own end, a log by what time it is now.
+    is_live = not hasattr(log, "made_ns")
+    at_ns = now_ns if is_live else recent.end_ns or now_ns
+    heard = None
+    if state is not None:
+        try:
+            heard = heard_of(state(), log, at_ns, intervals.silent_ns)
+            yield from _of_hosts(cell, heard, intervals)
+        except errors.LogGap as gap:
+            yield Finding(
+                cell,
+                "hosts",
+                WARN,
+                f"what hosts there are is not known: {gap}",
+                "name a snapshot store with --snapshots",
+            )
+    if is_live:
+        yield from _of_quiet(cell, recent, now_ns, heard, intervals)
+    if store is not None:
+        yield _of_snapshot(cell, store, opening, log)
+
+
+class _Recent:
+    """The last records of a log: times of events by producer, set-aside events, damage."""
+
+    def __init__(self, log, bounds):
+        self.first_position = max(bounds.first, bounds.last - LAST_RECORDS + 1)
+        #: The time of the last event.
+        self.end_ns = None
+        #: Producer -> time of its last event, and how far each of its last events was behind those before it.
+        self.last_of, self.behind = {}, {}
+        #: (Event of a later version, time of the last one before it that could be read).
+        self.newer = []
+        heard, now_ns = LastHeard(), None
+        self.damage = []
+        # The middle one of the last times is what others are held against: a clock that is wrong does not move it.
+        times = deque(maxlen=REFERENCE_EVENTS)
+        for record in readable_records(log, self.first_position, bounds.last, self.damage.append):
+            decoded = codec.decode_record(record.payload, record.account)
+            told = [event for event in decoded.events if isinstance(event, Event)]
+            self.newer += [
+                (event, now_ns) for event in decoded.events if not isinstance(event, Event) and event.code in _NEWER
+            ]
+            before_ns = median(times) if times else None
+            for event in told:
+                now_ns = self.last_of[event.producer] = event.at_ns
+                heard.see(event.producer, event.at_ns)
+                times.append(event.at_ns)
+                if before_ns is not None:
+                    self.behind.setdefault(event.producer, deque(maxlen=LAST_EVENTS)).append(before_ns - event.at_ns)
+        self.end_ns = heard.end_ns()
+
+
+def _of_broker(cell, log):
+    broker = getattr(log, "broker", None)
+    if broker is None:
+        kind = "an exported file" + (", redacted" if log.redacted else "") if hasattr(log, "redacted") else "a file"
+        yield Finding(cell, "reachable", OK, f"{log.url}, {kind}")
+        return
+    facts = broker()
+    yield Finding(cell, "reachable", OK, f"{facts.product} {facts.version} at {facts.place}, cluster {facts.cluster}")
+    # (The log was opened, and its bounds are read by a consumer.)
+    yield Finding(
+        cell,
+        "account",
+        OK,
+        f"{facts.user} may read, and "
+        + (f"may not write: {facts.write_refusal}" if facts.write_refusal else "may write"),
+        ""
+        if facts.write_refusal
+        else "give tools that only read an account that may not write: docs/operating/accounts.md",
+    )
+
+
+def _of_bounds(cell, log, bounds, opening, recent):
+    removed = bounds.first > 0
+    whole = "whole" if not removed else f"the {bounds.first} records in front were removed by its retention"
+    last = stamp(recent.end_ns) if recent.end_ns else "an unknown time"
+    yield Finding(
+        cell,
+        "log",
+        OK,
+        f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, the last event of {last}",
+        "keep snapshots (--snapshots), for states before what is left" if removed else "",
+    )
+    for gap in (*getattr(log, "faults", ()), *recent.damage):
+        yield Finding(cell, "readable", FAIL, str(gap), "export the log again")
+
+
+def _of_schemas(cell, recent, intervals):
+    if not recent.newer:
+        yield Finding(
+            cell, "schemas", OK, f"all of the last {LAST_RECORDS} records are of versions that are known here"
+        )
+        return
+    newest, at_ns = recent.newer[-1]
+    over = at_ns is not None and recent.end_ns - at_ns > intervals.silent_ns
+    yield Finding(
+        cell,
+        "schemas",
+        OK if over else FAIL,
+        f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version"
+        + (f", which is over, the last at {stamp(at_ns)}" if over else "")
+        + f": {newest.reason}",
+        "" if over else "upgrade nova_sched here",
+    )
+
+
+def _of_clocks(cell, recent, now_ns):
+    ahead = {name: at_ns - now_ns for name, at_ns in recent.last_of.items() if at_ns - now_ns > SKEW_NS}
+    behind = {name: median(one) for name, one in recent.behind.items() if median(one) > SKEW_NS}
+    for what, found in (("ahead of this machine's clock", ahead), ("behind the others", behind)):
+        if found:
+            worst = sorted(found, key=lambda name: -found[name])
+            named = ", ".join(f"{name} {found[name] / 1e9:.1f} s" for name in worst[:NAMED])
+            more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
+            yield Finding(
+                cell,
+                "clocks",
+                WARN,
+                f"{named}{more} {what}",
+                "see to NTP there" + (" and here" if len(found) == len(recent.last_of) else ""),
+            )
+    if not ahead and not behind:
+        yield Finding(
+            cell,
+            "clocks",
+            OK,
+            f"{len(recent.last_of)} producers are within {SKEW_NS / 1e9:.0f} s of each other, none "
+            "is ahead of this machine",
+        )
+
+
+def _of_hosts(cell, heard, intervals):
+    count = sum(heard.counts.values())
+    if count:
+        lost = heard.counts["lost"]
+        named = f"; lost: {_some(heard.lost)}" if lost else ""
+        to_do = (
+            f"see to the machines and nova-sched-agents of the {lost} lost hosts"
+            if lost
+            else "they take no instances; enable them again when they may"
+            if heard.counts[DISABLED] or heard.counts[FORCED_DOWN]
+            else ""
+        )
+        yield Finding(cell, "hosts", FAIL if lost else OK, counted(heard.counts) + named, to_do)
+        limit = spelled(intervals.silent_ns / 1e9)
+        if heard.silent:
+            silent = {host: f"{host} {ago(at_ns, heard.at_ns)}" for host, at_ns in heard.silent.items()}
+            yield Finding(
+                cell,
+                "agents",
+                FAIL,
+                f"{len(silent)} of {count} hosts are not known to be lost, and their agents have "
+                f"published nothing for more than {limit}; last heard: {_some(silent.values())}",
+                "see whether agents and the conductor of the cell run; if [compute_agent] confirm_interval is not the "
+                "default, name the services' --config-file",
+            )
+        else:
+            yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
+    yield Finding(cell, "services", OK, f"last heard: {told(heard.services, heard.at_ns)}; {IDLE}")
+
+
+def _some(names):
+    names = sorted(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _of_quiet(cell, recent, now_ns, heard, intervals):
+    if recent.end_ns is None:
+        return
+    quiet_ns = max(0, now_ns - recent.end_ns)
+    # Where no host has to confirm, nothing need be written.
+    long = quiet_ns > intervals.silent_ns and heard is not None and heard.agents + len(heard.silent) > 0
+    yield Finding(
+        cell,
+        "written",
+        WARN if long else OK,
+        f"the last event is {spelled(quiet_ns / 1e9)} old",
+        "see whether conductors and agents run, and this machine's clock" if long else "",
+    )
+
+
+def _of_snapshot(cell, store, opening, log):
+    try:
+        packed = store.load(cell)
+        if packed is None:
+            return Finding(
+                cell,
+                "snapshot",
+                WARN,
+                f"there is none: {store.where(cell)}",
+                "nova-sched snapshot takes one; conductors do",
+            )
+        head = snapshot.check(packed)
+        check_fits(head, opening.epoch, log)
+    except errors.NovaSchedError as fault:
+        return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
+    behind = log.bounds().last - head.position
+    return Finding(cell, "snapshot", OK, f"of position {head.position}, {behind} before the end, {len(packed)} bytes")

@@ -1,0 +1,125 @@
+"""When each service was last heard in a log: the times of its last events, looked for from the end of the log back.
+
+Only what is in the log is known. An agent confirms its hosts from time to time, so that one which is silent is found.
+A scheduler or conductor publishes nothing when nothing happens: of one that is idle the log says when it last had
+something to do, and not whether it runs.
+"""
+
+from typing import NamedTuple
+
+import msgpack
+
+from nova_sched.projection.projection import AGENT
+from nova_sched.replay.logs.ends import LastHeard
+from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.logs.reading import BATCH, readable_records
+from rpc_api import codec
+from rpc_api.clock import spelled
+
+#: Records that are looked through at most for the last events of services.
+MOST_RECORDS = 50_000
+IDLE = "one that is idle publishes nothing"
+
+
+class Heard(NamedTuple):
+    """A cell's hosts and services at a moment, ``at_ns``. ``counts`` are those of its hosts; ``silent`` is host -> time
+    of the last event of its agent (None: longer ago than was looked), of those that nobody said to be lost; ``agents``
+    is how many others there are; ``lost`` are names of hosts; ``services`` is producer -> time of its last event (None:
+    as above) of schedulers and conductors."""
+
+    cell: str
+    at_ns: int
+    counts: dict
+    lost: tuple
+    agents: int
+    silent: dict
+    services: dict
+
+
+def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
+    """What a log says up to where it is folded; ``at_ns`` is the time with which its events are compared."""
+    hosts = projection.hosts.values()
+    here = {f"{AGENT}/{host.name}": host.name for host in hosts if not host.lost}
+    services = [name for name in projection.producers if name.startswith(("scheduler/", "conductor/"))]
+    found, began_ns = last_events(log, projection.position, here.keys(), services, at_ns - silent_ns)
+    # An agent of which nothing was found is silent only if the search went so far back.
+    far = began_ns is not None and began_ns < at_ns - silent_ns
+    silent = {
+        host: found.get(name)
+        for name, host in here.items()
+        if (far if name not in found else found[name] < at_ns - silent_ns)
+    }
+    return Heard(
+        projection.cell,
+        at_ns,
+        counts_of(hosts),
+        tuple(sorted(host.name for host in hosts if host.lost)),
+        len(here) - len(silent),
+        silent,
+        {name: found.get(name) for name in sorted(services)},
+    )
+
+
+def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, int | None]:
+    """(Producer -> time of its last event up to the position ``last``, time back to which all was looked at): agents
+    are looked for back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
+    found, began_ns = {}, None
+    agents, services = set(agents), set(services)
+    bounds = log.bounds()
+    end, size = min(last, bounds.last), BATCH // 4
+    least = max(bounds.first, end - MOST_RECORDS + 1)
+    while end >= least and (agents or services):
+        begin, times = max(least, end - size + 1), []
+        for record in reversed(list(readable_records(log, begin, end, lambda gap: None))):
+            if not agents and not any(name.encode() in record.payload for name in services):
+                continue
+            for producer, at_ns in _heads(record.payload):
+                times.append(at_ns)
+                if producer in agents or producer in services:
+                    found[producer] = at_ns
+                    agents.discard(producer)
+                    services.discard(producer)
+        # (The latest time: a clock that is behind must not end the search.)
+        began_ns = max(times, default=began_ns)
+        if began_ns is not None and began_ns < since_ns:
+            agents.clear()
+        end, size = begin - 1, min(2 * size, 16 * BATCH)
+    return found, began_ns
+
+
+def _heads(payload):
+    """(Producer, time) of the events of a record, the last one first; nothing of what cannot be read."""
+    try:
+        form, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        if form != codec.FORMAT:
+            return []
+        return [
+            (event[2], event[5])
+            for event in reversed(events)
+            if type(event) is tuple and len(event) == 7 and type(event[2]) is str and type(event[5]) is int
+        ]
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
+        return []
+
+
+def end_of(log, last: int, records: int = BATCH // 4) -> int | None:
+    """The time at the end of a log, up to a position: see :class:`~nova_sched.replay.logs.ends.LastHeard`."""
+    found = LastHeard()
+    for record in readable_records(log, max(log.bounds().first, last - records + 1), last, lambda gap: None):
+        for producer, at_ns in reversed(_heads(record.payload)):
+            found.see(producer, at_ns)
+    return found.end_ns()
+
+
+def told(services: dict, at_ns: int, most: int = 10) -> str:
+    """When services were heard last, in words, the one heard last first; ``services`` as in :class:`Heard`."""
+    if not services:
+        return "no scheduler and no conductor"
+    newest = sorted(services, key=lambda name: (-(services[name] or 0), name))
+    more = f", and {len(newest) - most} more" if len(newest) > most else ""
+    return ", ".join(f"{name} {ago(services[name], at_ns)}" for name in newest[:most]) + more
+
+
+def ago(heard_ns: int | None, at_ns: int) -> str:
+    """How long ago something was."""
+    return "long ago" if heard_ns is None else f"{spelled((at_ns - heard_ns) / 1e9)} ago"

@@ -1,0 +1,280 @@
+"""What is wrong with a log: events set aside, numbers left out, clocks that run back, hosts that are not as the log
+has them; and how far its readers are behind.
+
+What was wrong is over when a later event made it good (a full report after a gap), or when it did not happen again for
+so long that it would have: see :class:`~nova_sched.replay.health.intervals.Intervals`.
+"""
+
+from typing import NamedTuple
+
+from nova_sched.projection.projection import AGENT, Projection
+from nova_sched.replay.logs.ends import LastHeard
+from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.logs.moments import SECOND_NS, next_time
+from nova_sched.replay.logs.reading import readable_records
+from rpc_api import codec, errors, events
+from rpc_api.codec import SetAside
+from rpc_api.feed.epoch import opening_of
+
+#: So much earlier than its own event before may an event be: several threads of a producer speak.
+BACKWARDS_NS = SECOND_NS
+#: Kinds of what is wrong, beside those that the fold notes.
+SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
+#: What the fold notes of a host until it reports, or confirms what the log has.
+_UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
+
+
+class Incident:
+    """Something that is wrong with one subject: how often, when it was last, and whether it was made good since."""
+
+    __slots__ = ("count", "last_ns", "mended")
+
+    def __init__(self):
+        self.count = 0
+        self.last_ns = None
+        self.mended = False
+
+    def lasts(self, end_ns, silent_ns) -> bool:
+        """Whether it is not over at the end of the log."""
+        return not self.mended and (self.last_ns is None or end_ns is None or end_ns - self.last_ns <= silent_ns)
+
+
+class Producer:
+    """What was seen of one producer: its last ``epoch``, ``sequence``, time and position, and what was wrong."""
+
+    __slots__ = (
+        "at_ns",
+        "backwards",
+        "backwards_ns",
+        "duplicates",
+        "epoch",
+        "events",
+        "gaps",
+        "missing",
+        "position",
+        "sequence",
+        "stale",
+    )
+
+    def __init__(self):
+        self.epoch = self.sequence = self.at_ns = 0
+        self.position = -1
+        self.events = self.gaps = self.missing = self.duplicates = self.stale = 0
+        #: How often its clock went back, and by how much at most.
+        self.backwards = self.backwards_ns = 0
+
+    def see(self, position, event, known: bool) -> None:
+        """Take in the next event; ``known`` is whether the log holds all that it said before."""
+        self.events += 1
+        if event.producer_epoch < self.epoch:
+            self.stale += 1
+            return
+        fresh = event.producer_epoch > self.epoch
+        if not fresh and event.sequence <= self.sequence:
+            self.duplicates += 1
+            return
+        expected = 1 if fresh else self.sequence + 1
+        if event.sequence != expected and (known or self.events > 1):
+            self.gaps += 1
+            self.missing += max(0, event.sequence - expected)
+        self.backwards += self.at_ns - event.at_ns > BACKWARDS_NS
+        self.backwards_ns = max(self.backwards_ns, self.at_ns - event.at_ns)
+        self.epoch, self.sequence, self.at_ns, self.position = (
+            event.producer_epoch,
+            event.sequence,
+            event.at_ns,
+            position,
+        )
+
+
+class LogCheck:
+    """All that was seen of one log. ``whole`` is whether its state is known: nothing was removed in front of it, or
+    it was rebased; ``damage`` are the LogGap errors of parts that cannot be read; ``incidents`` is kind -> subject (a
+    producer, a host, or the code of what was set aside) -> :class:`Incident`."""
+
+    def __init__(self, cell, log, intervals=Intervals()):
+        self.cell = cell
+        self.log = log
+        self.bounds = log.bounds()
+        self.opening = opening_of(log)
+        self.whole = self.opening is None or self.opening.whole
+        self.records = self.events = self.holes = 0
+        self.intervals = intervals
+        self.first_ns = self.last_ns = None
+        self.producers = {}
+        self.heard = LastHeard()
+        self.incidents = {}
+        #: How often the log was rebased.
+        self.rebased = 0
+        #: Hosts at the end of the log, by what they are; names of those, and of those that are lost.
+        self.host_counts, self.hosts, self.lost = {}, (), ()
+        #: Instances that several hosts report at the end of the log.
+        self.contradictions = 0
+        #: Time of the last event that could be read.
+        self._now_ns = None
+        #: Last DecisionMade of each scheduler: producer -> (time, evidence).
+        self.decisions = {}
+        self.damage = []
+
+    def run(self, progress=lambda label, done, total: None) -> "LogCheck":
+        """Read the log."""
+        try:
+            self._read(progress)
+        except errors.LogGap as gap:
+            self.damage.append(gap)
+        return self
+
+    @property
+    def end_ns(self) -> int | None:
+        """The time at the end of the log."""
+        return self.heard.end_ns()
+
+    def lasting(self, kind) -> dict:
+        """Subject -> Incident of a kind, of those that are not over at the end of the log."""
+        end_ns, silent_ns = self.end_ns, self.intervals.silent_ns
+        return {subject: one for subject, one in self.incidents.get(kind, {}).items() if one.lasts(end_ns, silent_ns)}
+
+    def _happened(self, kind, subject, mended=False):
+        incident = self.incidents.setdefault(kind, {}).setdefault(subject, Incident())
+        incident.count += 1
+        incident.last_ns = self._now_ns
+        incident.mended = mended
+
+    def _mend(self, subject, *kinds):
+        for kind in kinds:
+            incident = self.incidents.get(kind, {}).get(subject)
+            if incident is not None:
+                incident.mended = True
+
+    def _read(self, progress):
+        projection, position = Projection(self.cell, kept=None), self.bounds.first - 1
+        for record in readable_records(self.log, None, self.bounds.last, self.damage.append):
+            self.records += 1
+            self.holes += record.position != position + 1
+            position = record.position
+            decoded = codec.decode_record(record.payload, record.account)
+            for event in decoded.events:
+                self._see(record.position, decoded.epoch, event)
+            _, noted = projection.fold([(record.position, decoded)])
+            self._take(decoded.events, noted, projection)
+            projection.quarantine.clear()
+            projection.noted.clear()
+            if not self.records % 1000:
+                progress(self.cell, self.records, self.bounds.count)
+        hosts = projection.hosts.values()
+        self.host_counts, self.hosts = counts_of(hosts), frozenset(projection.hosts)
+        self.lost = frozenset(host.name for host in hosts if host.lost)
+        self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
+
+    def _take(self, said, noted, projection):
+        """Take in what the fold found in a record."""
+        for one in projection.quarantine:
+            self._happened(SET_ASIDE, one.code)
+        wrong = {one.host for one in noted if one.kind in _UNTIL_REPORT}
+        for event in said:
+            name, host = getattr(event, "name", None), getattr(getattr(event, "data", None), "host", None)
+            if name in ("HostReported", "HostRemoved") or (name == "HostConfirmed" and host not in wrong):
+                self._mend(host, *_UNTIL_REPORT)
+                self._mend(f"{AGENT}/{host}", GAPS, *((STALE, CLOCKS) if name == "HostRemoved" else ()))
+            if name == "HostLost":
+                self._happened(LOST, host)
+            elif name in ("HostReported", "HostSeen", "HostRemoved"):
+                self._mend(host, LOST)
+        for one in noted:
+            if one.kind == "rebased":
+                self.rebased += 1
+                self.whole = True
+            elif one.kind not in ("sequence-gap", "stale-epoch"):
+                # (Those are noted by producer.) A host that reported otherwise was believed: that is over at once.
+                self._happened(one.kind, one.host, one.kind not in _UNTIL_REPORT)
+
+    def _see(self, position, epoch, event):
+        self.events += 1
+        if isinstance(event, SetAside) or epoch != (self.opening and self.opening.epoch):
+            return
+        self.first_ns = event.at_ns if self.first_ns is None else min(self.first_ns, event.at_ns)
+        self.last_ns = event.at_ns if self.last_ns is None else max(self.last_ns, event.at_ns)
+        producer = self.producers.get(event.producer)
+        if producer is None:
+            producer = self.producers[event.producer] = Producer()
+        self._now_ns = event.at_ns
+        self.heard.see(event.producer, event.at_ns)
+        before = producer.gaps, producer.stale, producer.backwards
+        producer.see(position, event, self.bounds.first == 0)
+        if producer.position == position:
+            # It counts: whatever an earlier process of this name says is over.
+            self._mend(event.producer, STALE)
+        for kind, was, now in zip(
+            (GAPS, STALE, CLOCKS), before, (producer.gaps, producer.stale, producer.backwards), strict=True
+        ):
+            if now > was:
+                self._happened(kind, event.producer)
+        if event.name == "DecisionMade":
+            try:
+                evidence = events.thaw("Evidence", event.data.evidence)
+            except errors.InvalidEvent:
+                return
+            self.decisions[event.producer] = (event.at_ns, evidence)
+
+
+class Lag(NamedTuple):
+    """How far a scheduler knew a log when it last decided: the position, how many positions the log has now
+    behind that, and by how many nanoseconds the oldest of them was older than the decision (0: it knew all
+    that there was)."""
+
+    reader: str
+    cell: str
+    at_ns: int
+    position: int
+    behind: int
+    lag_ns: int
+
+
+def lags(checks: dict) -> list[Lag]:
+    """The lag of each scheduler in each log; ``checks`` is cell -> :class:`LogCheck` of all logs."""
+    last = {}
+    for check in checks.values():
+        for reader, decision in check.decisions.items():
+            last[reader] = max(last.get(reader, decision), decision, key=lambda one: one[0])
+    found = []
+    for reader, (at_ns, evidence) in sorted(last.items()):
+        for known in evidence.positions:
+            check = checks.get(known.cell)
+            if check is None or check.opening is None or known.epoch != check.opening.epoch:
+                continue
+            found.append(
+                Lag(
+                    reader,
+                    known.cell,
+                    at_ns,
+                    known.position,
+                    check.bounds.last - known.position,
+                    _lag_ns(check, known.position, at_ns),
+                )
+            )
+    return found
+
+
+def _lag_ns(check, position, at_ns):
+    begin = max(position + 1, check.bounds.first)
+    if begin > check.bounds.last:
+        return 0
+    try:
+        _, next_ns = next_time(check.log, begin, check.bounds.last + 1)
+    except errors.LogGap:
+        return 0
+    return 0 if next_ns is None else max(0, at_ns - next_ns)
+
+
+def silent(check: LogCheck) -> dict[str, int | None]:
+    """Host -> nanoseconds for which its agent published nothing before the end of a log (None: the log has nothing of
+    it), of those that are silent and that nobody said to be lost. Other services publish nothing when nothing happens.
+    """
+    end_ns, found = check.end_ns, {}
+    for host in check.hosts - check.lost:
+        at_ns = check.heard.at(f"{AGENT}/{host}")
+        # (Where records were removed an agent counts from the first one that is there.)
+        if end_ns is not None and end_ns - (check.first_ns if at_ns is None else at_ns) > check.intervals.silent_ns:
+            found[host] = None if at_ns is None else end_ns - at_ns
+    return found

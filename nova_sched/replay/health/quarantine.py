@@ -1,0 +1,97 @@
+"""Every event of a log that was set aside, in the order of the log; what is kept at a time is one record."""
+
+from typing import NamedTuple
+
+import msgpack
+
+from nova_sched.projection.projection import Projection
+from nova_sched.replay.logs.reading import decoded_records
+from rpc_api import errors
+from rpc_api.codec import Event
+
+#: Why an event may be set aside: by the codec, and by the fold.
+CODES = frozenset(
+    {
+        "undecodable",
+        "unknown-format",
+        "too-large",
+        "unknown-type",
+        "newer-version",
+        "invalid",
+        "foreign-epoch",
+        "not-allowed",
+        "not-its-account",
+        "not-its-host",
+        "wrong-log",
+    }
+)
+
+
+class SetAsideEvent(NamedTuple):
+    """Where an event stands, why it does not count, its producer (None when that cannot be read), and its bytes.
+
+    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one. ``at_ns``
+    is the time of the last event before it that counts: its own may be wrong.
+    """
+
+    position: int
+    index: int
+    code: str
+    reason: str
+    producer: str | None
+    raw: bytes
+    at_ns: int | None = None
+
+
+def set_aside(cell: str, log):
+    """Fold a log and yield a :class:`SetAsideEvent` for each event that does not count.
+
+    Raises LogGap at the end where records were removed in front of the log: what depends on them was judged
+    without them.
+    """
+    bounds, first, at_ns = log.bounds(), None, None
+    projection = Projection(cell, kept=None)
+    for position, record in decoded_records(log):
+        events = [event for event in record.events if isinstance(event, Event)]
+        first = first or next((event.name for event in events), None)
+        projection.fold([(position, record)])
+        aside = {one.index for one in projection.quarantine}
+        at_ns = next(
+            (
+                event.at_ns
+                for index, event in enumerate(record.events)
+                if isinstance(event, Event) and index not in aside and record.epoch == projection.epoch
+            ),
+            at_ns,
+        )
+        for one in projection.quarantine:
+            yield _told(one, record.events[one.index] if record.events else None)._replace(at_ns=at_ns)
+        projection.quarantine.clear()
+        projection.noted.clear()
+    if bounds.first > 0 and first != "LogRebased":
+        raise errors.LogGap(
+            f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
+            "not known; events that only count behind that are judged without it"
+        )
+
+
+def _told(one, event):
+    if isinstance(event, Event):
+        return SetAsideEvent(one.position, one.index, one.code, one.reason, event.producer, msgpack.packb(event))
+    raw = event.raw if event else b""
+    return SetAsideEvent(one.position, one.index, one.code, one.reason, _producer_in(raw), raw)
+
+
+def _producer_in(raw):
+    """The producer of an event that cannot be read as a whole; None when that cannot be read either."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(len(raw), 1))
+    unpacker.feed(raw)
+    try:
+        if unpacker.read_array_header() < 3:
+            return None
+        unpacker.skip()
+        unpacker.skip()
+        producer = unpacker.unpack()
+    except (ValueError, msgpack.exceptions.UnpackException):
+        return None
+    return producer if isinstance(producer, str) else None

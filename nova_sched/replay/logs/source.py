@@ -1,0 +1,166 @@
+"""Which logs a reading command reads: by the URL of each, the output directory of a play, or an exported file."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+from nova_sched.replay.archive.log import is_archive, open_archive
+from rpc_api import errors
+from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
+from rpc_api.feed.epoch import opening_of
+
+#: How a file of SQLite begins.
+_SQLITE = b"SQLite format 3\0"
+
+
+class Source:
+    """Logs that are read and never written: ``logs`` is cell -> EventLog, ``down`` is cell -> the NovaSchedError of a
+    log that cannot be opened. A context manager.
+
+    Each name is one of: ``CELL=URL``; ``URL`` (the log says of which cell it is); a file that ``export`` wrote or
+    that holds a log of SQLite; the output directory of a play. With ``tolerant`` a log that cannot be opened is
+    ``down``, and not an error. Raises UsageError for a name that is none of these, and LogUnavailable for a log that
+    cannot be opened.
+    """
+
+    def __init__(self, names, tolerant: bool = False):
+        self.logs = {}
+        self.down = {}
+        #: Cell -> URL (without its password) of each log that is ``down``.
+        self.urls = {}
+        self._stack = ExitStack()
+        try:
+            for name in names:
+                for cell, url in _urls_of(name):
+                    self._open(cell, url, tolerant)
+        except errors.NovaSchedError:
+            self.close()
+            raise
+
+    def _open(self, cell, url, tolerant):
+        if isinstance(url, Path):
+            for found, log in open_archive(url):
+                self._take(cell or found, self._stack.enter_context(log))
+            return
+        try:
+            log = self._stack.enter_context(open_log(url, create=False))
+            self._take(cell or _cell_of(log), log)
+        except errors.LogUnavailable as fault:
+            if not tolerant or cell is None:
+                raise
+            if cell in self.logs or cell in self.down:
+                raise errors.UsageError(f"the log of {cell} is named twice; name each cell once") from None
+            self.down[cell] = fault
+            self.urls[cell] = mask_password(url)
+
+    def _take(self, cell, log):
+        if cell in self.logs or cell in self.down:
+            raise errors.UsageError(
+                f"the log of {cell} is named twice, the second time as {log.url}; name each cell once"
+            )
+        self.logs[cell] = log
+
+    @property
+    def faults(self) -> list[errors.LogGap]:
+        """What is wrong with exported files as a whole: each fault once."""
+        return list({str(fault): fault for log in self.logs.values() for fault in getattr(log, "faults", ())}.values())
+
+    def close(self) -> None:
+        """Close all logs."""
+        self._stack.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def one(self, cell: str | None, what: str):
+        """(Cell, log) of one cell, by default of the only one (cell0 beside it does not count); UsageError where that
+        is not clear: ``what`` needs it."""
+        if cell is None:
+            cells = [one for one in self.logs if one != "cell0"] or list(self.logs)
+            if len(cells) != 1:
+                raise errors.UsageError(
+                    f"{what} needs the name of a cell, as there are "
+                    f"{', '.join(sorted(self.logs))}; write it as CELL:POSITION"
+                )
+            cell = cells[0]
+        if cell in self.down:
+            raise self.down[cell]
+        if cell not in self.logs:
+            raise errors.UsageError(
+                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
+                "cell's name, or name its log with --log"
+            )
+        return cell, self.logs[cell]
+
+
+def _urls_of(name):
+    """(Cell or None, URL or Path of an exported file) of what one name means."""
+    cell, found, url = name.partition("=")
+    if found and "://" not in cell:
+        return [(cell, _path_or_url(url))]
+    if "://" not in name and Path(name).is_dir():
+        return _of_play(Path(name))
+    return [(None, _path_or_url(name))]
+
+
+def _path_or_url(text):
+    if "://" in text:
+        return text
+    path = Path(text)
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(len(_SQLITE))
+    except OSError as fault:
+        raise errors.UsageError(
+            f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file "
+            f"({fault.strerror}); wanted CELL=URL, URL, a file of nova-sched-replay export, "
+            "or the output directory of a play"
+        ) from None
+    if begin == _SQLITE:
+        return f"sqlite:///{path.resolve()}"
+    if is_archive(path):
+        return path
+    raise errors.UsageError(f"{text} is neither an exported log nor one of SQLite; name another file")
+
+
+def _of_play(directory):
+    try:
+        urls = json.loads((directory / "summary.json").read_text())["logs"]
+        hidden = [url for url in urls.values() if ":***@" in url]
+        named = [(cell, url) for cell, url in sorted(urls.items())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise errors.UsageError(
+            f"{directory} holds no summary.json of a play that names its logs; name another "
+            "directory, or the logs by their URLs"
+        ) from None
+    if hidden:
+        raise errors.UsageError(
+            f"the logs of {directory} are on a broker, and its password is not kept "
+            "there; name them as " + " ".join(f"--log {cell}={url}" for cell, url in named)
+        )
+    return [(cell, _beside(directory, url)) for cell, url in named]
+
+
+def _beside(directory, url):
+    """A log of a play that was moved with its directory is found there."""
+    path = Path(url.removeprefix("sqlite:///"))
+    beside = directory / path.name
+    return (
+        f"sqlite:///{beside.resolve()}"
+        if url.startswith("sqlite:///") and not path.exists() and beside.exists()
+        else url
+    )
+
+
+def _cell_of(log):
+    opening = opening_of(log)
+    if opening is None or opening.cell is None:
+        raise errors.UsageError(
+            f"the log {log.url} does not say of which cell it is"
+            f"{'' if opening else ', it is empty'}; name it as CELL={log.url}"
+        )
+    return opening.cell

@@ -1,0 +1,124 @@
+"""Every instance of every cell at a moment, those of cells whose logs cannot be read included."""
+
+from typing import NamedTuple
+
+import msgpack
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.state.hosts import TRACKED, amounts_of
+from nova_sched.replay.logs.reading import BATCH, records_between
+from rpc_api import errors, events
+
+#: Places of fields in packed records.
+_EVIDENCE_REQUEST = events.Evidence._fields.index("request")
+_FLAVOR_NAME = events.SchedulingRequest._fields.index("flavor_name")
+_DECISION_INSTANCE = events.DecisionMade._fields.index("instance_uuid")
+_DECISION_EVIDENCE = events.DecisionMade._fields.index("evidence")
+
+
+class InstanceRow(NamedTuple):
+    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute says so), ``position`` that
+    of the record that put it on its host (None for tracked ones)."""
+
+    instance: str
+    cell: str
+    host: str
+    project: str | None
+    state: str
+    position: int | None
+    consumer: str
+    resources: dict
+
+
+def instances_of(projection) -> list[InstanceRow]:
+    """All instances of a cell; one that moves is there twice."""
+    rows, held = [], set()
+    for host in projection.hosts.values():
+        for entry in host.entries.values():
+            held.add((host.name, entry.instance_uuid))
+            rows.append(
+                InstanceRow(
+                    entry.instance_uuid,
+                    projection.cell,
+                    host.name,
+                    entry.project_id,
+                    entry.state,
+                    entry.position,
+                    entry.consumer_uuid,
+                    amounts_of(entry.allocations),
+                )
+            )
+    for host, of_host in projection.tracked.by_host.items():
+        rows += [
+            InstanceRow(uuid, projection.cell, host, None, TRACKED, None, uuid, {})
+            for uuid in of_host
+            if (host, uuid) not in held
+        ]
+    return rows
+
+
+class AsOf(NamedTuple):
+    """What was last known of a cell: its state, and the time of that (None where the place that kept it
+    does not say)."""
+
+    projection: object
+    at_ns: int | None
+
+
+def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
+    """The state of a cell whose log cannot be opened, from the later one of the store and the cache; None where
+    neither has it."""
+    found = []
+    if cache is not None:
+        for kept in reversed(cache.kept(cell, url)):
+            packed = cache.read(kept)
+            if packed is not None:
+                found.append((kept.at_ns or None, packed))
+                break
+    packed = None if store is None else store.load(cell)
+    if packed is not None:
+        found.append((store.kept_at_ns(cell), packed))
+    known = []
+    for at_ns, one in found:
+        try:
+            head = snapshot.head_of(one)
+            if head.cell == cell:
+                known.append((AsOf(snapshot.load(one, HostTable()), at_ns), head))
+        except (errors.UnknownSchema, errors.SnapshotMismatch):
+            continue
+    if not known:
+        return None
+    if len({head.epoch for _, head in known}) == 1:
+        return max(known, key=lambda one: one[1].position)[0]
+    # Of two logs that were made one behind the other, positions say nothing.
+    return max(known, key=lambda one: one[0].at_ns or 0)[0]
+
+
+def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict[str, str]:
+    """Instance uuid -> name of the flavor that was asked for it last, as the decisions of a log say up to a position.
+
+    Reads the whole log, but decodes of it only what it looks for.
+    """
+    flavors, bounds = {}, log.bounds()
+    if not uuids:
+        return flavors
+    for done, record in enumerate(records_between(log, None, last), 1):
+        if b"DecisionMade" in record.payload:
+            flavors.update(_asked_in(record.payload, uuids))
+        if not done % BATCH:
+            progress(done, bounds.count)
+    return flavors
+
+
+def _asked_in(payload, uuids):
+    """(Instance, flavor) of decisions in the bytes of a record; what cannot be read is passed over."""
+    try:
+        batch = msgpack.unpackb(payload, use_list=False)[2]
+        for event in batch:
+            if event[0] == "DecisionMade" and event[6][_DECISION_INSTANCE] in uuids:
+                name = msgpack.unpackb(event[6][_DECISION_EVIDENCE], use_list=False)[_EVIDENCE_REQUEST][_FLAVOR_NAME]
+                if type(name) is str and name:
+                    yield event[6][_DECISION_INSTANCE], name
+    except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException):
+        return

@@ -1,0 +1,237 @@
+"""What goes on now: counts over the last minutes of decoded events, for a view that is drawn again and again.
+
+Pure: whoever shows events to a :class:`Live` also says what time it is.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+import msgpack
+
+from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.state.hosts import counts_of
+from rpc_api import errors, events
+from rpc_api.codec import Event
+
+SECOND_NS = 10**9
+#: Seconds that counts are kept for, and over which rates are taken.
+WINDOW_S = 300
+RATE_S = 10
+_REFUSALS = events.Evidence._fields.index("refusals")
+#: The reason of requests that come to nothing although no decision says so; each has a sentence of its own.
+NO_DECISION = "(refused without a decision)"
+_POSITIONS = events.Evidence._fields.index("positions")
+
+
+class CellView(NamedTuple):
+    """A cell: to where it was read, how many records are left, rates a second, and why it is ``down`` (None:
+    it is not)."""
+
+    cell: str
+    position: int | None
+    last: int | None
+    lag: int
+    events_s: float
+    decisions_s: float
+    down: str | None
+
+
+class SchedulerView(NamedTuple):
+    """A scheduler: its decisions in the window, how many found no host, its median latency, and how many records it
+    did not know yet at its last decision."""
+
+    name: str
+    decisions: int
+    refused: int
+    latency_ms: float | None
+    lag: int | None
+
+
+class View(NamedTuple):
+    """All that is shown at a time. ``latency`` has p50, p95, p99 and max in ms; ``reasons`` are (reason, decisions),
+    ``hosts`` (cell, host, claims, releases and failures), the most first; ``counts`` is cell -> how many of its hosts
+    are up, disabled, forced down and lost (None: not known), ``heard`` (scheduler or conductor, time of its last event,
+    None: long ago), by name."""
+
+    now_ns: int
+    window_s: int
+    cells: tuple
+    events_s: float
+    decisions_s: float
+    decisions: int
+    selected: int
+    refused: int
+    latency: dict
+    reasons: tuple
+    hosts: tuple
+    schedulers: tuple
+    counts: dict = {}
+    heard: tuple = ()
+
+
+class _Second:
+    """What was counted in one second, of one cell."""
+
+    __slots__ = ("events", "hosts", "reasons", "schedulers")
+
+    def __init__(self):
+        self.events = 0
+        self.reasons, self.hosts = Counter(), Counter()
+        #: Scheduler -> [decisions, refused, latencies].
+        self.schedulers = {}
+
+
+class Live:
+    """Takes events as they are read and says what they come to. ``cells`` are the names of those that are followed."""
+
+    def __init__(self, cells, window_s: int = WINDOW_S):
+        self.window_s = window_s
+        self._seconds = {cell: {} for cell in cells}
+        self._positions = dict.fromkeys(cells)
+        self._ends = dict.fromkeys(cells)
+        self._down = dict.fromkeys(cells)
+        #: Scheduler -> records that it did not know at its last decision.
+        self._lags = {}
+        #: Cell -> Projection of its log, None where its state is not known.
+        self._states = dict.fromkeys(cells)
+        #: Cell -> scheduler or conductor -> time of its last event, None where that is not known.
+        self._heard = {cell: {} for cell in cells}
+
+    def begin(self, cell: str, projection, heard: dict) -> None:
+        """Say what a cell is like before the first record that is going to be shown: its Projection (it is folded from
+        here on), and when its services were heard last."""
+        self._states[cell] = projection
+        self._heard[cell].update(heard)
+
+    def feed(self, cell: str, position: int, record, now_ns: int) -> None:
+        """Count a decoded record. An event counts at its own time, or now where its producer's clock is ahead."""
+        self._positions[cell] = position
+        self._ends[cell] = max(position, self._ends[cell] or 0)
+        self._fold(cell, position, record)
+        for event in record.events:
+            if isinstance(event, Event):
+                if event.producer.startswith(("scheduler/", "conductor/")):
+                    self._heard[cell][event.producer] = event.at_ns
+                at = min(event.at_ns, now_ns) // SECOND_NS
+                if at > now_ns // SECOND_NS - self.window_s:
+                    self._count(self._seconds[cell].setdefault(at, _Second()), cell, position, event)
+        self._forget(now_ns)
+
+    def _fold(self, cell, position, record):
+        projection = self._states[cell]
+        if projection is None or position <= projection.position:
+            return
+        try:
+            projection.fold([(position, record)])
+        except errors.NovaSchedError:
+            self._states[cell] = None
+
+    def _counts(self, cell):
+        projection = self._states[cell]
+        return None if projection is None or not projection.whole else counts_of(projection.hosts.values())
+
+    def end(self, cell: str, last: int) -> None:
+        """Say to where a cell's log goes."""
+        self._ends[cell] = last
+
+    def read_to(self, cell: str, position: int) -> None:
+        """Say to where a cell's log was read, where nothing of it was shown because it is older."""
+        self._positions[cell] = position
+
+    def down(self, cell: str, why: str | None) -> None:
+        """Say why a cell's log cannot be read; None: it can be read again."""
+        self._down[cell] = why
+
+    def _forget(self, now_ns):
+        for cell, seconds in self._seconds.items():
+            if len(seconds) > self.window_s:
+                self._seconds[cell] = {
+                    at: one for at, one in seconds.items() if at > now_ns // SECOND_NS - self.window_s
+                }
+
+    def _count(self, second, cell, position, event):
+        second.events += 1
+        data = event.data
+        if event.name == "DecisionMade":
+            found = second.schedulers.setdefault(event.producer, [0, 0, Histogram()])
+            found[0] += 1
+            found[1] += data.outcome != "selected"
+            found[2].add(data.took_ns)
+            self._count_evidence(second, cell, position, event)
+        elif event.name in ("ClaimProposed", "InstanceStarted", "InstanceDeleted", "BuildFailed"):
+            second.hosts[cell, data.host] += 1
+        elif event.name == "RequestRefused":
+            second.reasons[NO_DECISION] += 1
+
+    def _count_evidence(self, second, cell, position, event):
+        try:
+            evidence = msgpack.unpackb(event.data.evidence, use_list=False)
+            for known_cell, _, known, *_ in evidence[_POSITIONS]:
+                if known_cell == cell:
+                    self._lags[event.producer] = max(0, position - known - 1)
+            if event.data.outcome != "selected":
+                second.reasons.update({str(reason) for _, reason, _ in evidence[_REFUSALS]})
+        except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException):
+            return
+
+    def view(self, now_ns: int, only: str | None = None, most: int = 10) -> View:
+        """What there is to show now, of all cells or ``only`` of one; ``most`` rows of each kind."""
+        now, cells = now_ns // SECOND_NS, []
+        latency, reasons, hosts, schedulers = Histogram(), Counter(), Counter(), {}
+        for cell in sorted(self._seconds):
+            seconds = {at: one for at, one in self._seconds[cell].items() if now - self.window_s < at <= now}
+            # The second that is not over yet is not taken for a slow one.
+            recent = [one for at, one in seconds.items() if now - RATE_S <= at < now]
+            decided = sum(found[0] for one in recent for found in one.schedulers.values())
+            position, last = self._positions[cell], self._ends[cell]
+            cells.append(
+                CellView(
+                    cell,
+                    position,
+                    last,
+                    0 if last is None else last - (-1 if position is None else position),
+                    sum(one.events for one in recent) / RATE_S,
+                    decided / RATE_S,
+                    self._down[cell],
+                )
+            )
+            if only not in (None, cell):
+                continue
+            for one in seconds.values():
+                reasons.update(one.reasons)
+                hosts.update(one.hosts)
+                for name, (made, refused, took) in one.schedulers.items():
+                    found = schedulers.setdefault(name, [0, 0, Histogram()])
+                    found[0] += made
+                    found[1] += refused
+                    found[2].merge(took)
+                    latency.merge(took)
+        shown = [one for one in cells if only in (None, one.cell)]
+        heard = {}
+        for one in shown:
+            for name, at_ns in self._heard[one.cell].items():
+                heard[name] = max(heard.get(name) or 0, at_ns or 0) or None
+        made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
+        return View(
+            now_ns,
+            self.window_s,
+            tuple(cells),
+            sum(one.events_s for one in shown),
+            sum(one.decisions_s for one in shown),
+            made,
+            made - refused,
+            refused,
+            latency.facts(1e6),
+            tuple(_most(reasons, most)),
+            tuple((cell, host, count) for (cell, host), count in _most(hosts, most)),
+            tuple(
+                SchedulerView(name, found[0], found[1], found[2].facts(1e6)["p50"], self._lags.get(name))
+                for name, found in sorted(schedulers.items())
+            ),
+            {cell: self._counts(cell) for cell in sorted(self._states) if only in (None, cell)},
+            tuple(sorted(heard.items())),
+        )
+
+
+def _most(counter, most):
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:most]

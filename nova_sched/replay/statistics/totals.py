@@ -1,0 +1,231 @@
+"""What went on in a stretch of the logs, counted in one pass: memory grows with the hosts, not with the events."""
+
+from collections import Counter, OrderedDict
+
+import msgpack
+
+from nova_sched.projection.projection import AGENT, Projection
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.logs.ends import LastHeard
+from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.logs.reading import BATCH, records_between
+from rpc_api import codec, errors, events
+from rpc_api.codec import Event
+
+#: Claims that wait for their instance to start; the oldest is forgotten first.
+MAX_WAITING = 100_000
+MAX_INTERVALS = 100_000
+#: Different reasons of refusals, of which what is behind the last counts as another.
+MAX_REASONS = 1000
+SET_ASIDE = "(set aside)"
+_REFUSALS = events.Evidence._fields.index("refusals")
+_POSITIONS = events.Evidence._fields.index("positions")
+
+
+class Interval:
+    """What is counted of the whole, and of each interval of it."""
+
+    __slots__ = (
+        "claims_accepted",
+        "claims_refused",
+        "decisions",
+        "events",
+        "failed",
+        "latency",
+        "refused",
+        "retried",
+        "selected",
+        "started",
+    )
+
+    def __init__(self):
+        self.events = self.decisions = self.selected = self.refused = self.retried = 0
+        self.claims_accepted = self.claims_refused = self.started = self.failed = 0
+        self.latency = Histogram()
+
+
+class Stats:
+    """Counts events that are shown to it, cell by cell; times are those of the events."""
+
+    def __init__(self, interval_ns: int | None = None):
+        self.interval_ns = interval_ns
+        self.all = Interval()
+        self.intervals = {}
+        self.records = 0
+        self.bytes = 0
+        self.first_ns = self.last_ns = None
+        #: Name of an event, cell, role of a producer -> [events, bytes].
+        self.by_type, self.by_cell, self.by_role = {}, {}, {}
+        #: Reason -> decisions that found no host, of which it refused some, and how many hosts in all.
+        self.reasons, self.reason_hosts = Counter(), Counter()
+        self.knowledge_lag = Histogram()
+        self.build_time = Histogram()
+        self.final_failures = 0
+        #: Requests that came to nothing although no decision says so.
+        self.turned_away = 0
+        #: (Cell, host) -> events of claims and builds there.
+        self.busy = Counter()
+        #: Cell -> LastHeard of its producers; hosts at the end by what they are, of all cells.
+        self.heard, self.host_counts = {}, Counter()
+        #: Cells of which it is not known which claims were accepted.
+        self.unknown = {}
+        self._waiting = OrderedDict()
+
+    def note(self, cell: str, position: int, payload: bytes, record, outcomes) -> None:
+        """Count a record of a cell's log; ``outcomes`` are those of its claims, None where they are not known."""
+        self.records += 1
+        self.bytes += len(payload)
+        refused = None if outcomes is None else {one.claim_uuid: one.reason for one in outcomes}
+        for event, size in zip(record.events, _sizes(payload, len(record.events)), strict=True):
+            read = isinstance(event, Event)
+            for counted, key in (
+                (self.by_type, event.name if read else SET_ASIDE),
+                (self.by_cell, cell),
+                (self.by_role, event.producer.partition("/")[0] if read else SET_ASIDE),
+            ):
+                found = counted.setdefault(key, [0, 0])
+                found[0] += 1
+                found[1] += size
+            if read:
+                self._note_event(cell, position, event, refused)
+            else:
+                self.all.events += 1
+
+    def _note_event(self, cell, position, event, refused):
+        self.first_ns = event.at_ns if self.first_ns is None else min(self.first_ns, event.at_ns)
+        self.last_ns = event.at_ns if self.last_ns is None else max(self.last_ns, event.at_ns)
+        self.heard.setdefault(cell, LastHeard()).see(event.producer, event.at_ns)
+        both = (self.all,) if self.interval_ns is None else (self.all, self._interval(event.at_ns))
+        for one in both:
+            one.events += 1
+        count = getattr(self, f"_{event.name}", None)
+        if count is not None:
+            count(cell, position, event, refused, both)
+
+    def _interval(self, at_ns):
+        start = at_ns // self.interval_ns * self.interval_ns
+        found = self.intervals.get(start)
+        if found is None:
+            if len(self.intervals) >= MAX_INTERVALS:
+                raise errors.UsageError(
+                    f"there are more than {MAX_INTERVALS} intervals; name a longer --interval, or a shorter range"
+                )
+            found = self.intervals[start] = Interval()
+        return found
+
+    # --- one function an event that is more than counted ----------------------------------------------------------
+
+    def _DecisionMade(self, cell, position, event, refused, both):
+        data = event.data
+        selected = data.outcome == "selected"
+        for one in both:
+            one.decisions += 1
+            one.selected += selected
+            one.refused += not selected
+            one.retried += data.attempt > 0
+            one.latency.add(data.took_ns)
+        try:
+            evidence = msgpack.unpackb(data.evidence, use_list=False)
+            for known_cell, _, known, *_ in evidence[_POSITIONS]:
+                if known_cell == cell:
+                    self.knowledge_lag.add(position - known - 1)
+            for _, reason, hosts in () if selected else evidence[_REFUSALS]:
+                if type(reason) is not str or (len(self.reasons) >= MAX_REASONS and reason not in self.reasons):
+                    reason = "(another)"
+                self.reasons[reason] += 1
+                self.reason_hosts[reason] += hosts
+        except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException):
+            return
+
+    def _RequestRefused(self, cell, position, event, refused, both):
+        self.turned_away += 1
+
+    def _ClaimProposed(self, cell, position, event, refused, both):
+        data = event.data
+        if refused is not None and data.claim_uuid in refused:
+            accepted = refused[data.claim_uuid] is None
+            for one in both:
+                one.claims_accepted += accepted
+                one.claims_refused += not accepted
+            if not accepted:
+                return
+        self.busy[cell, data.host] += 1
+        self._waiting[data.consumer_uuid] = event.at_ns
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.popitem(last=False)
+
+    def _InstanceStarted(self, cell, position, event, refused, both):
+        for one in both:
+            one.started += 1
+        self.busy[cell, event.data.host] += 1
+        claimed_ns = self._waiting.pop(event.data.consumer.instance_uuid, None)
+        if claimed_ns is not None:
+            self.build_time.add(event.at_ns - claimed_ns)
+
+    def _InstanceDeleted(self, cell, position, event, refused, both):
+        self.busy[cell, event.data.host] += 1
+
+    def _ClaimReleased(self, cell, position, event, refused, both):
+        self._waiting.pop(event.data.consumer_uuid, None)
+
+    _ClaimExpired = _ClaimReleased
+
+    def _BuildFailed(self, cell, position, event, refused, both):
+        for one in both:
+            one.failed += 1
+        self.final_failures += event.data.final
+
+    def seconds(self) -> float:
+        """From the first event to the last."""
+        return 0.0 if self.first_ns is None else (self.last_ns - self.first_ns) / 1e9
+
+    def silent(self, hosts, silence_ns: int) -> list[tuple[str, str, int | None]]:
+        """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent
+        for so long at the end. (One that was not heard in the stretch may have been heard right before it.)"""
+        ends = [end_ns for one in self.heard.values() if (end_ns := one.end_ns()) is not None]
+        if not ends:
+            return []
+        found = [
+            (cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None) for cell, host in hosts
+        ]
+        return sorted(
+            (one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
+            key=lambda one: (one[2] or 0, one[:2]),
+        )
+
+
+def _sizes(payload, count):
+    if len(payload) < 1 or count == 1:
+        return [len(payload)] * count
+    try:
+        return list(codec.event_sizes(payload))
+    except (ValueError, msgpack.exceptions.UnpackException):
+        return [len(payload) // count] * count
+
+
+def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
+    """Show a Stats all records from the positions ``first`` to ``last`` (both included) of each cell; returns the
+    (cell, host) that there are at the end, and that are not known to be lost.
+
+    The state in front is folded first: which claims were accepted follows from it. Where it is not known they are not
+    counted, and ``stats.unknown`` says why.
+    """
+    hosts = []
+    for cell in sorted(first):
+        log = history.logs[cell]
+        if first[cell] > last[cell]:
+            continue
+        world = history.world_at({cell: first[cell] - 1}, stats.unknown)
+        projection = world.projections.get(cell) or Projection(cell, HostTable(), whole=False)
+        total = last[cell] - first[cell] + 1
+        for record in records_between(log, first[cell], last[cell]):
+            decoded = codec.decode_record(record.payload, record.account)
+            outcomes, _ = projection.fold([(record.position, decoded)])
+            stats.note(cell, record.position, record.payload, decoded, outcomes if projection.whole else None)
+            done = record.position - first[cell] + 1
+            if not done % BATCH or done == total:
+                history.progress(cell, done, total)
+        hosts += [(cell, name) for name, host in projection.hosts.items() if not host.lost]
+        stats.host_counts.update(counts_of(projection.hosts.values()))
+    return hosts

@@ -1,0 +1,169 @@
+"""Verification: recorded decisions made again from the logs alone, in one walk through the logs for each
+scheduler and policy."""
+
+from typing import NamedTuple
+
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.decisions.recorded import Difference, Recorded, Scene, check_logs, check_positions, difference, set_closed
+from nova_sched.replay.state.history import History
+from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.verify.spool import Spool
+from nova_sched.selection.catalogue import BUILT_IN
+from nova_sched.selection.chain import FilterChain
+from rpc_api import errors
+from rpc_api.codec import Event
+
+
+class Replayed(NamedTuple):
+    """A decision made again (``again`` is None where it cannot be): ``difference`` is None where it came
+    out the same."""
+
+    recorded: Recorded
+    again: object
+    difference: Difference | None
+
+    @property
+    def same(self):
+        return self.difference is None
+
+
+def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
+    """Put down all decisions and claims of some logs; ``policies`` learns theirs."""
+    policies.logs = logs
+    for cell, log in sorted(logs.items()):
+        for position, record in decoded_records(log):
+            for event in record.events:
+                if isinstance(event, Event):
+                    spool.note(cell, position, event)
+                    if event.name == "PolicyAdopted":
+                        policies.adopt(event.data, cell, position)
+    spool.sort()
+
+
+def replay(logs, catalogue=BUILT_IN, only=None):
+    """Make the decisions of some logs again (``only``: those for a set of instances); yields a
+    :class:`Replayed` for each."""
+    with Spool() as spool:
+        policies = PolicyBook(catalogue)
+        spooled(logs, spool, policies)
+        yield from again(
+            History(logs), spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only
+        )
+
+
+def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: True):
+    """Make the ``wanted`` ones of the decisions of a spool again, voice by voice; yields a
+    :class:`Replayed` for each."""
+    for producer, digest in spool.voices():
+        walk = Walk(history)
+        chain = None
+        for recorded in spool.decisions(producer, digest):
+            if not wanted(recorded):
+                continue
+            try:
+                policy = policies.get(digest)
+                check_logs(history.logs, recorded)
+                if walk.go_to({cell: one.position for cell, one in recorded.known.items()}) or chain is None:
+                    chain = FilterChain(walk.world.table, policy)
+                set_closed(walk.world.table, recorded)
+                check_positions(walk.world, recorded)
+            except errors.LogGap as gap:
+                code = "policy" if digest not in policies.policies else "position"
+                yield Replayed(recorded, None, Difference(code, str(gap)))
+                continue
+            yield _made_again(spool, recorded, walk.world, policy, chain)
+
+
+def _made_again(spool, recorded, world, policy, chain):
+    held = [
+        claim
+        for position in recorded.evidence.positions
+        if position.last_in_flight
+        for claim in spool.in_flight(position.cell, recorded, position.first_in_flight, position.last_in_flight)
+    ]
+    for claim in held:
+        world.in_flight.add(claim)
+    try:
+        made = Scene(recorded, world, policy, chain, held).again()
+    except errors.PluginFault as fault:
+        return Replayed(recorded, None, Difference("plugin", str(fault)))
+    finally:
+        for claim in held:
+            world.in_flight.remove(claim.claim_uuid)
+    return Replayed(recorded, made, difference(recorded, made))
+
+
+class Walk:
+    """A world that goes from one set of positions to a later one, each log being read once on the way.
+
+    ``world`` is None before the first. It begins anew, from the nearest snapshots, where it is to go back.
+    """
+
+    def __init__(self, history):
+        self.history = history
+        self.world = None
+        self._ahead = {}
+        self._firsts = {}
+
+    def go_to(self, positions: dict) -> bool:
+        """Have the world be as it was at the positions (cell -> position); True where it is another object than before.
+
+        Raises LogGap where the logs do not hold what the world follows from.
+        """
+        fresh = (
+            self.world is None
+            or self.world.projections.keys() != positions.keys()
+            or any(self.world.projections[cell].position > position for cell, position in positions.items())
+        )
+        if fresh:
+            self.world, self._ahead = None, {}
+            for cell, position in positions.items():
+                if 0 <= position < self._first(cell):
+                    raise errors.LogGap(
+                        f"the log of {cell} begins behind position {position}, which the decision "
+                        "knew it to; it was truncated since"
+                    )
+            self.world = self.history.world_at(positions)
+        for cell, position in positions.items():
+            self._fold(cell, position)
+        return fresh
+
+    def _first(self, cell):
+        """The first position of a log at which its state is known."""
+        if cell not in self._firsts:
+            self._firsts[cell] = 0 if self.history.is_whole(cell) else self._beginning(cell)
+        return self._firsts[cell]
+
+    def _beginning(self, cell):
+        try:
+            return self.history.beginning(cell, HostTable()).position
+        except errors.LogGap:
+            return float("inf")
+
+    def _fold(self, cell, position):
+        projection = self.world.projections[cell]
+        if projection.position >= position:
+            return
+        if cell not in self._ahead:
+            self._ahead[cell] = _Ahead(self.history.logs[cell], projection.position + 1)
+        for one in self._ahead[cell].up_to(position):
+            projection.fold([one])
+
+
+class _Ahead:
+    """The records of a log in order, taken up to one position after the other."""
+
+    def __init__(self, log, position):
+        self._records = decoded_records(log, max(position, log.bounds().first))
+        self._next = None
+
+    def up_to(self, position):
+        """Yield (position, DecodedRecord) of the records that were not taken yet, up to a position."""
+        while True:
+            if self._next is None:
+                self._next = next(self._records, None)
+            if self._next is None or self._next[0] > position:
+                return
+            found, self._next = self._next, None
+            yield found

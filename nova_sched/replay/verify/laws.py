@@ -1,0 +1,99 @@
+"""The laws of logs, looked at while they are folded once: the same state from a snapshot on the way, nothing given
+away twice, no group broken, no event missing."""
+
+from typing import NamedTuple
+
+from nova_sched.projection import snapshot
+from nova_sched.projection.digest import state_digest
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.verify.audit import Audit, taken_out
+from nova_sched.replay.logs.reading import decoded_records
+from rpc_api import errors
+from rpc_api.codec import Event
+
+#: Of what is noted so many sentences are kept; all are counted.
+KEPT = 100
+#: Behind how much of a log the snapshot is taken from which its end is folded again: all of it again would take twice
+#: as long.
+SNAPSHOT_AT = 7 / 8
+
+
+class Folded(NamedTuple):
+    """A cell's log folded to its end: ``first`` is the position from which on, ``projection`` the state,
+    ``counts`` a Counter of the projection's words, ``breaches`` sentences (broken laws), ``gaps`` sentences
+    (events that are missing)."""
+
+    cell: str
+    first: int
+    records: int
+    events: int
+    projection: object
+    digest: str
+    counts: dict
+    breaches: list
+    gaps: list
+
+
+def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None = None, take=None) -> Folded:
+    """Fold a cell's log to its end, from its beginning or from behind the record at a position.
+
+    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each event that can be read. Raises
+    LogGap where the state of the beginning is not known.
+    """
+    log = history.logs[cell]
+    projection = _beginning(history, cell, begin)
+    bounds = log.bounds()
+    first = max(bounds.first, projection.position + 1)
+    if audit is not None:
+        audit.begin(cell, projection)
+    middle, other = first + int((bounds.last - first) * SNAPSHOT_AT), None
+    gaps, events_seen, records = [], 0, 0
+    for position, record in decoded_records(log, first):
+        outcomes, noted = projection.fold([(position, record)])
+        aside = taken_out(projection)
+        if other is not None:
+            other.fold([(position, record)])
+            other.quarantine.clear()
+        elif audit is not None and position >= middle and projection.epoch and projection.whole:
+            other = snapshot.load(snapshot.dump(projection), HostTable())
+        if audit is not None and projection.whole:
+            audit.record(cell, position, record, outcomes, aside)
+        if take is not None:
+            for event in record.events:
+                if type(event) is Event:
+                    take(cell, position, event)
+        for one in noted:
+            if one.kind == "sequence-gap" and len(gaps) < KEPT:
+                gaps.append(f"{cell} {one.position}: {one.detail}")
+        projection.noted.clear()
+        records += 1
+        events_seen += len(record.events)
+        if not records % 1000 or position == bounds.last:
+            history.progress(cell, position - first + 1, bounds.last - first + 1)
+    digest, breaches = state_digest(projection), []
+    if other is not None and state_digest(other) != digest:
+        breaches.append(
+            f"{cell}: folded from a snapshot at {middle} the state is {state_digest(other)}, "
+            f"from the beginning {digest}"
+        )
+    if audit is not None:
+        breaches += [
+            f"{cell} {one}" for one in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
+        ]
+    return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
+
+
+def _beginning(history, cell, begin):
+    """The state that folding begins with, kept notes taken out record by record."""
+    if begin is not None:
+        projection = history.world_at({cell: begin}).projections[cell]
+    else:
+        try:
+            projection = history.beginning(cell, HostTable())
+        except errors.LogGap:
+            # Its end is still told; what counts is what stands behind a LogRebased.
+            projection = Projection(cell, HostTable(), whole=False)
+    projection.noted = type(projection.noted)()
+    projection.quarantine = type(projection.quarantine)()
+    return projection

@@ -1,0 +1,160 @@
+"""Decisions and claims of logs, put down on disk while the logs are read once, and taken up in another order."""
+
+import sqlite3
+
+import msgpack
+
+from nova_sched.replay.decisions.recorded import incarnation, recorded_of
+from rpc_api import codec
+
+_TABLES = """
+CREATE TABLE decisions (cell TEXT, position INTEGER, producer TEXT, epoch INTEGER, sequence INTEGER, digest TEXT,
+                        known INTEGER, instance TEXT, claim TEXT, event BLOB);
+CREATE TABLE claims (cell TEXT, producer TEXT, epoch INTEGER, sequence INTEGER, position INTEGER, claim TEXT,
+                     event BLOB);
+"""
+_INDICES = """
+CREATE INDEX decisions_in_order ON decisions (producer, digest, known, sequence);
+CREATE INDEX claims_by_voice ON claims (cell, producer, epoch, sequence);
+CREATE INDEX claims_by_uuid ON claims (claim);
+"""
+
+
+class Spool:
+    """A private database that vanishes when it is closed; a context manager. Write all, then
+    :meth:`sort`, then read."""
+
+    def __init__(self):
+        # (An empty name is a file of its own, without a name.)
+        self._database = sqlite3.connect("")
+        self._database.executescript(_TABLES)
+        #: (Cell, position, why) of decisions whose evidence cannot be read.
+        self.unreadable = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._database.close()
+
+    def note(self, cell: str, position: int, event) -> None:
+        """Put down an event, if it is a decision or a claim."""
+        if event.name == "DecisionMade":
+            recorded = recorded_of(cell, position, event)
+            if recorded.evidence is None:
+                self.unreadable.append((cell, position, recorded.fault))
+                return
+            known = sum(one.position for one in recorded.evidence.positions)
+            self._database.execute(
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    cell,
+                    position,
+                    event.producer,
+                    event.producer_epoch,
+                    event.sequence,
+                    recorded.evidence.policy_digest,
+                    known,
+                    event.data.instance_uuid,
+                    event.data.claim_uuid,
+                    _packed(event),
+                ),
+            )
+        elif event.name == "ClaimProposed":
+            self._database.execute(
+                "INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    cell,
+                    event.producer,
+                    event.producer_epoch,
+                    event.sequence,
+                    position,
+                    event.data.claim_uuid,
+                    _packed(event),
+                ),
+            )
+
+    def sort(self) -> None:
+        """All is put down."""
+        self._database.executescript(_INDICES)
+
+    def count(self) -> int:
+        """How many decisions there are."""
+        return self._database.execute("SELECT count(*) FROM decisions").fetchone()[0]
+
+    def voices(self):
+        """List of (producer, policy digest) that decided."""
+        return self._database.execute("SELECT DISTINCT producer, digest FROM decisions ORDER BY 1, 2").fetchall()
+
+    def decisions(self, producer: str, digest: str):
+        """Yield the :class:`~nova_sched.replay.decisions.recorded.Recorded` of one voice, by how much of the logs it knew:
+        each once, whether or not it is in a log twice."""
+        yield from self._each_once(
+            self._database.execute(
+                "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "
+                "epoch, sequence, position",
+                (producer, digest),
+            )
+        )
+
+    def of_producer(self, producer: str):
+        """As :meth:`decisions`, of one producer by whichever policy."""
+        yield from self._each_once(
+            self._database.execute(
+                "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, "
+                "sequence, position",
+                (producer,),
+            )
+        )
+
+    @staticmethod
+    def _each_once(rows):
+        last = None
+        for cell, position, packed in rows:
+            recorded = recorded_of(cell, position, _unpacked(packed))
+            if recorded.key != last:
+                yield recorded
+            last = recorded.key
+
+    def in_flight(self, cell: str, recorded, first: int, last: int):
+        """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
+        epoch = incarnation(
+            [
+                one
+                for (one,) in self._database.execute(
+                    "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer)
+                )
+            ],
+            recorded,
+        )
+        found = {}
+        for sequence, packed in self._database.execute(
+            "SELECT sequence, event FROM claims WHERE cell = ? AND producer = ? AND epoch = ? AND sequence "
+            "BETWEEN ? AND ? ORDER BY sequence, position",
+            (cell, recorded.producer, epoch, first, last),
+        ):
+            found.setdefault(sequence, packed)
+        return [_unpacked(packed).data for packed in found.values()]
+
+    def without_claim(self):
+        """Yield (cell, position, instance) of the decisions that found a host, and whose claim is in no log."""
+        yield from self._database.execute(
+            "SELECT cell, position, instance FROM decisions WHERE claim IS NOT NULL AND NOT EXISTS "
+            "(SELECT 1 FROM claims WHERE claims.claim = decisions.claim) ORDER BY cell, position"
+        )
+
+    def instances(self, instances):
+        """Which of some instances somebody decided for."""
+        return {
+            uuid
+            for uuid in instances
+            if self._database.execute("SELECT 1 FROM decisions WHERE instance = ? LIMIT 1", (uuid,)).fetchone()
+        }
+
+
+def _packed(event):
+    return msgpack.packb((codec.FORMAT, "", (event,)))
+
+
+def _unpacked(packed):
+    return codec.decode_record(packed).events[0]

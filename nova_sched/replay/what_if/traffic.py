@@ -1,0 +1,200 @@
+"""The traffic that logs recorded, what came of it, and the records of several logs in the order of time."""
+
+import heapq
+from collections import Counter
+from typing import NamedTuple
+
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
+from nova_sched.replay.decisions.recorded import recorded_of
+from nova_sched.replay.state.history import History
+from nova_sched.replay.what_if.measures import fill_of, stranded_in, use_of
+from nova_sched.replay.logs.moments import time_of
+from nova_sched.replay.logs.reading import decoded_records
+from rpc_api.codec import Event
+
+#: Moments that are noted, at most twice as many.
+SAMPLES = 240
+#: Resource classes of which is said what is stranded.
+STRANDED = ("VCPU", "MEMORY_MB")
+
+
+class Sample(NamedTuple):
+    """A moment of a run: its time, VCPUs in use, hosts with instances, stranded VCPUs, and instances that were refused
+    until then."""
+
+    at_ns: int
+    used: int
+    hosts: int
+    stranded: int
+    refused: int
+
+
+class Tally:
+    """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
+    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason -> instances),
+    ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing`` (decisions that
+    cannot be made)."""
+
+    def __init__(self):
+        self.asked = 0
+        self.placed = {}
+        self.not_built = set()
+        self.refused = Counter()
+        self.conflicts = 0
+        self.missing = Counter()
+        self.samples = []
+        self.stranded = {}
+        self.fill = 0.0
+        #: Names of all hosts that were ever reported.
+        self.hosts = set()
+        self._last_ns = 0
+        self._every = 1
+        self._seen = 0
+
+    def sample(self, at_ns, table, least, refused: int) -> None:
+        """Note how full the cloud is and how many instances were refused so far, evenly over the records."""
+        self._seen += 1
+        self._last_ns = at_ns if at_ns is not None else self._last_ns
+        if at_ns is not None and self._seen % self._every == 0:
+            self.samples.append(Sample(at_ns, *use_of(table, least), refused))
+            if len(self.samples) > 2 * SAMPLES:
+                del self.samples[::2]
+                self._every *= 2
+
+    def end(self, table, least) -> None:
+        """Take stock of the cloud as it is at the end."""
+        self.fill, self.stranded = fill_of(table), stranded_in(table, least)
+        self.samples.append(Sample(self._last_ns, *use_of(table, least), self.refused.total()))
+
+    @property
+    def built(self) -> dict:
+        """Instance -> host of those that were built."""
+        return {uuid: host for uuid, host in self.placed.items() if uuid not in self.not_built}
+
+    @property
+    def hosts_used(self):
+        """On how many hosts an instance was built."""
+        return len(set(self.built.values()))
+
+
+class Traffic(NamedTuple):
+    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that
+    anybody asked for."""
+
+    producers: list
+    least: dict
+
+
+def traffic_of(spool) -> Traffic:
+    """The traffic of a spool of decisions."""
+    least, producers = {}, sorted({producer for producer, _ in spool.voices()})
+    for producer in producers:
+        for recorded in spool.of_producer(producer):
+            amounts = {}
+            for group in recorded.evidence.request.groups:
+                for one in group.resources:
+                    if one.resource_class in STRANDED:
+                        amounts.setdefault(one.resource_class, []).append(one.amount)
+            for name, asked in amounts.items():
+                least[name] = min(least.get(name, min(asked)), *asked)
+    return Traffic(producers, least)
+
+
+# --- as it was ------------------------------------------------------------------------------------------------------
+
+
+def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None) -> Tally:
+    """What came of the traffic in the real logs."""
+    tally, table = Tally(), HostTable()
+    projections = {cell: Projection(cell, table, whole) for cell, whole in whole_of(logs).items()}
+    asked, refused, started = set(), {}, set()
+    for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
+        outcomes, _ = projections[cell].fold([(position, record)])
+        accepted = {one.claim_uuid for one in outcomes if one.reason is None}
+        tally.conflicts += sum(one.reason is not None and one.producer.startswith("scheduler/") for one in outcomes)
+        for event in record.events:
+            if not isinstance(event, Event):
+                continue
+            data = event.data
+            if event.name == "HostReported":
+                tally.hosts.add(data.host)
+            elif event.name == "ClaimProposed" and data.claim_uuid in accepted:
+                tally.placed[data.instance_uuid] = data.host
+                tally.not_built.discard(data.instance_uuid)
+                refused.pop(data.instance_uuid, None)
+            elif event.name == "InstanceStarted":
+                started.add(data.consumer.instance_uuid)
+                tally.not_built.discard(data.consumer.instance_uuid)
+            elif (event.name == "BuildFailed" and data.final) or event.name == "ClaimExpired":
+                uuid = data.instance_uuid if event.name == "BuildFailed" else data.consumer_uuid
+                if uuid in tally.placed and uuid not in started:
+                    tally.not_built.add(uuid)
+            elif event.name == "DecisionMade":
+                recorded = recorded_of(cell, position, event)
+                if recorded.evidence is not None and not recorded.evidence.request.check_only:
+                    asked.add((data.request_id, data.instance_uuid))
+                    if not recorded.is_selected:
+                        refused[data.instance_uuid] = top_reason(recorded.evidence.refusals)
+        tally.sample(at_ns, table, traffic.least, len(refused))
+        if not done % 1000:
+            progress("as recorded", done, count_of(logs))
+    tally.asked, tally.refused = len(asked), Counter(refused.values())
+    rest = tally.asked - len(tally.placed) - len(refused)
+    if rest > 0:
+        tally.refused["claims refused"] += rest
+    tally.end(table, traffic.least)
+    return tally
+
+
+def top_reason(refusals):
+    """The reason for which most hosts were refused."""
+    by_reason = Counter()
+    for _, reason, hosts in refusals:
+        by_reason[reason] += hosts
+    return max(sorted(by_reason), key=by_reason.get, default="no hosts")
+
+
+# --- reading logs in the order of time -------------------------------------------------------------------------------
+
+
+class Feed:
+    """The records of a log with their times, one ahead."""
+
+    def __init__(self, log):
+        self._records = decoded_records(log)
+        self._last_ns = 0
+        self.next = None
+        self.advance()
+
+    def advance(self):
+        found = next(self._records, None)
+        if found is None:
+            self.next = None
+            return
+        # The times of a log only grow here, whatever clocks said.
+        at_ns = time_of(found[1].events)
+        self._last_ns = max(self._last_ns, at_ns or 0)
+        self.next = self._last_ns, *found
+
+
+def by_time(feeds):
+    heap = [(feed.next[0], cell) for cell, feed in feeds.items() if feed.next]
+    heapq.heapify(heap)
+    while heap:
+        _, cell = heapq.heappop(heap)
+        at_ns, position, record = feeds[cell].next
+        yield cell, position, at_ns, record
+        feeds[cell].advance()
+        if feeds[cell].next:
+            heapq.heappush(heap, (feeds[cell].next[0], cell))
+
+
+def whole_of(logs):
+    """Cell -> whether nothing was removed in front of its log."""
+    history = History(logs)
+    return {cell: history.is_whole(cell) for cell in logs}
+
+
+def count_of(logs):
+    return sum(log.bounds().count for log in logs.values())

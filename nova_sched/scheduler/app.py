@@ -1,0 +1,92 @@
+"""The scheduler as a service process."""
+
+import logging
+
+from nova_sched.scheduler import config
+from nova_sched.scheduler.endpoint import SchedulerEndpoint
+from nova_sched.request.networks import NotConfigured
+from nova_sched.scheduler.neutron import networks_of
+from nova_sched.process.process import Remaining, Service
+from nova_sched.service.report import scheduler_facts
+from nova_sched.scheduler.service import Scheduler
+from nova_sched.process.snapshot_store import store_of
+from rpc_api import errors
+from rpc_api.config import Buses, check_account
+from rpc_api.contracts.scheduler import VERSION
+
+LOG = logging.getLogger(__name__)
+
+register = config.register
+
+
+class SchedulerService(Service):
+    """A scheduler over the logs of all cells, answering ``[scheduler] rpc_topic``."""
+
+    def __init__(self, conf):
+        self._conf = conf
+        self._policy = config.policy_of(conf)
+        self._networks = networks_of(conf, self._policy.query_placement_for_routed_network_aggregates)
+        cell0, cells = config.cells(conf)
+        options = conf.scheduler
+        check_account(conf, "scheduler", options.name, cell0.log, *(cell.log for cell in cells))
+        self._buses = Buses(conf)
+        self._server = self._endpoint = None
+        self.scheduler = Scheduler(
+            options.name,
+            cell0,
+            cells,
+            self._policy,
+            claim_timeout=options.claim_timeout,
+            cell_down_after=options.cell_down_after,
+            store=store_of(conf),
+            snapshot_interval=conf.snapshots.interval,
+            require_accounts=conf.cells.require_accounts,
+        )
+
+    def start(self):
+        bus = self._buses.top()
+        self.scheduler.start().wait_ready(self._conf.cells.catch_up_timeout)
+        options = self._conf.scheduler
+        self._endpoint = SchedulerEndpoint(self.scheduler, self._networks, self._gives_terms())
+        self._server = self._buses.serve(bus, options.rpc_topic, options.name, self._endpoint, VERSION)
+
+    def _gives_terms(self):
+        return self._conf.scheduler.placement_endpoint == config.NOVA_SCHED
+
+    def serves(self):
+        hosts = len(self.scheduler.engine.cloud.table.row_of_host)
+        return (
+            f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
+            f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts"
+        )
+
+    def drain(self, timeout):
+        time = Remaining(timeout)
+        drained = self._server.stop(time.left) if self._server is not None else True
+        drained = self.scheduler.stop(time.left) and drained
+        self._buses.close()
+        return drained
+
+    def reload(self):
+        policy = config.policy_of(self._conf)
+        if policy.query_placement_for_routed_network_aggregates and isinstance(self._networks, NotConfigured):
+            raise errors.UsageError(
+                "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+                "was not configured when the scheduler started; "
+                "configure it and start the scheduler again"
+            )
+        if policy != self._policy:
+            self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)
+            self._policy = policy
+            LOG.debug("%s decides by the policy %s", self.scheduler.name, policy.to_json())
+        self._endpoint.gives_terms = self._gives_terms()
+
+    def report(self):
+        return scheduler_facts(self.scheduler)
+
+    @property
+    def fault(self):
+        return self.scheduler.fault
+
+
+service = SchedulerService

@@ -1,0 +1,411 @@
+"""The RPC endpoint of the scheduler: nova's own interface on the topic ``scheduler``, version 4.5."""
+
+import functools
+import json
+import logging
+import uuid
+from concurrent.futures import Future
+
+from nova_sched.hosts.aggregates import metadata_faults
+from nova_sched.request.from_spec import image_properties, request_from
+from nova_sched.request.networks import NotConfigured, with_networks
+from nova_sched.scheduler.unavailable import told_of
+from rpc_api import errors, events
+from rpc_api.bus import expected
+from rpc_api.concurrency import or_fail
+from rpc_api.nova_exception import NoValidHost
+from rpc_api.objects.aggregate import Aggregate, AggregateList
+from rpc_api.objects.base import parse_version
+from rpc_api.objects.image_meta import ImageMetaProps, with_current_names
+from rpc_api.objects.network import NetworkMetadata
+from rpc_api.objects.numa import NUMATopologyLimits
+from rpc_api.objects.request_spec import RequestSpec
+from rpc_api.objects.selection import SchedulerLimits, Selection
+from rpc_api.contracts.scheduler import wants_terms
+
+LOG = logging.getLogger(__name__)
+
+ALLOCATION_REQUEST_VERSION = "1.36"
+#: More in one request would keep all others waiting for seconds.
+MAX_INSTANCES = 1000
+
+
+def _cast(method):
+    """A cast: nobody hears what it raises, so it is told in the log."""
+
+    @functools.wraps(method)
+    def noted(self, context, *arguments, **named):
+        try:
+            return method(self, context, *arguments, **named)
+        except errors.NovaSchedError as fault:
+            LOG.warning("%s is not noted: %s", method.__name__, fault)
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as fault:
+            wrong = errors.UsageError(
+                f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), "
+                "wanted what nova 34 casts; mend whoever casts it"
+            )
+            LOG.warning("%s is not noted: %s", method.__name__, wrong)
+            raise wrong from None
+
+    return noted
+
+
+def _call(method):
+    """A call of a conductor: whatever it raises, at once or in its Future, is an error that Nova's conductor knows."""
+
+    @functools.wraps(method)
+    def called(self, context, *arguments, **named):
+        def told(fault):
+            return told_of(
+                fault, _request_id(context), named.get("spec_obj"), bool(named.get("return_alternates")), self._is_lost
+            )
+
+        def pass_on(done):
+            fault = done.exception()
+            if fault is None:
+                answered.set_result(done.result())
+            else:
+                answered.set_exception(told(fault))
+
+        try:
+            asked, answered = method(self, context, *arguments, **named), Future()
+        except Exception as fault:
+            raise told(fault) from None
+        asked.add_done_callback(pass_on)
+        return answered
+
+    return called
+
+
+class SchedulerEndpoint:
+    """Answers nova-conductor's calls with what a :class:`~nova_sched.scheduler.service.Scheduler` decides; ``networks``
+    are asked what the ports and networks of a request want of a host.
+
+    ``gives_terms`` says whether ``allocation_request`` has the terms of claims for callers that do not ask for them,
+    too: only nova_sched's own Placement API takes these.
+    """
+
+    RPC_METHODS = (
+        "select_destinations",
+        "update_aggregates",
+        "delete_aggregate",
+        "update_instance_info",
+        "delete_instance_info",
+        "sync_instance_info",
+    )
+
+    def __init__(self, scheduler, networks=None, gives_terms=False):
+        self._scheduler = scheduler
+        self._networks = networks or NotConfigured()
+        self.gives_terms = gives_terms
+
+    @_call
+    def select_destinations(
+        self,
+        context,
+        request_spec=None,
+        filter_properties=None,
+        spec_obj=None,
+        instance_uuids=None,
+        return_objects=False,
+        return_alternates=False,
+    ):
+        """One list of Selection objects for each instance: its claimed host, then alternates of the same cell. Without
+        ``return_objects``, as older conductors ask: one dictionary for each instance. A Future: see rpc_api.bus.
+
+        NoValidHost when the instances cannot all be placed, ServiceUnavailable and the like when that is not known (see
+        nova_sched.scheduler.unavailable); the text of both is safe for the end user.
+        """
+        request_id = _request_id(context)
+        answered, uuids = Future(), ()
+        try:
+            uuids = _checked(instance_uuids) if instance_uuids else ()
+            uuids = uuids or _checked(_instances_of(spec_obj))
+            request = self._in_named_cell(request_from(_readable(spec_obj), request_id, uuids))
+        except Exception as fault:
+            return self._refused(request_id, uuids, fault)
+        try:
+            request = with_networks(
+                request,
+                spec_obj,
+                self._networks,
+                self._scheduler.engine.policy.query_placement_for_routed_network_aggregates,
+            )
+        except errors.NovaSchedError as fault:
+            return self._refused(request_id, uuids, fault)
+        alternates = self._scheduler.policy.max_attempts - 1 if return_objects and return_alternates else 0
+        asked = self._scheduler.select(request, uuids, alternates)
+        with_terms = self.gives_terms or wants_terms(filter_properties)
+        asked.add_done_callback(
+            lambda done: or_fail(answered, self._answer, request_id, done, answered, return_objects, with_terms)
+        )
+        return answered
+
+    def unreadable(self, context, method, arguments, fault):
+        """Answer a call of which the context or the arguments cannot be read: see rpc_api.bus."""
+        if method != "select_destinations":
+            LOG.warning("%s is not noted: %s", method, fault)
+            raise fault
+        try:
+            uuids = _checked(arguments.get("instance_uuids"))
+        except errors.UsageError:
+            uuids = ()
+        return self._refused(_request_id(context), uuids, fault)
+
+    def _refused(self, request_id, uuids, fault):
+        """Answer a request of which no decision can be made, with the reason on record: NoValidHost, unless a
+        service that was asked about it is away."""
+        if not isinstance(fault, errors.NovaSchedError):
+            LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
+            fault = errors.UsageError(
+                f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
+                "what a conductor of nova 34 sends; use such a conductor"
+            )
+        reason = _line(fault)
+        LOG.info("request %s cannot be placed: %s", request_id, reason)
+        self._scheduler.refuse(request_id, uuids, reason)
+        answered = Future()
+        answered.set_exception(fault if isinstance(fault, errors.ServiceUnavailable) else NoValidHost(reason=reason))
+        return answered
+
+    def _in_named_cell(self, request):
+        """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
+        names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
+        return request._replace(
+            target_cell=names.get(request.target_cell, request.target_cell),
+            preferred_cell=names.get(request.preferred_cell, request.preferred_cell),
+        )
+
+    def _is_lost(self, host):
+        """Whether a host is known to be down: its agent is not heard of, or it is forced down."""
+        known = [
+            projection.hosts[host]
+            for projection in list(self._scheduler.engine.cloud.projections.values())
+            if host in projection.hosts
+        ]
+        return any(one.lost or (one.status is not None and one.status.forced_down) for one in known)
+
+    def _answer(self, request_id, done, answered, return_objects, with_terms):
+        fault = done.exception()
+        if isinstance(fault, errors.NoHostFound):
+            refusal = NoValidHost(reason=str(fault))
+            refusal.summary = fault.summary
+            answered.set_exception(refusal)
+            return
+        if isinstance(fault, errors.UsageError):
+            # A filter found that what the request asks of it makes no sense.
+            LOG.info("request %s cannot be placed: %s", request_id, fault)
+        try:
+            selections = [[self._selection(placed, with_terms) for placed in one] for one in done.result()]
+            answered.set_result(selections if return_objects else [_legacy(one[0]) for one in selections])
+        except Exception as failed:
+            # Of the request, or of making the answer: a Future passes over what its callbacks raise.
+            answered.set_exception(failed)
+
+    def _selection(self, placed, with_terms):
+        # A rebuild claims nothing, and to put nothing would take away what the instance holds.
+        request = allocation_request(placed, with_terms) if placed.allocations or with_terms else None
+        return Selection(
+            compute_node_uuid=placed.root_uuid,
+            service_host=placed.host,
+            nodename=placed.nodename,
+            cell_uuid=self._scheduler.cells[placed.cell].uuid,
+            limits=SchedulerLimits.from_dict({"numa_topology": _numa_limits(placed.numa_limits)}),
+            allocation_request=request,
+            allocation_request_version=request and ALLOCATION_REQUEST_VERSION,
+            availability_zone=placed.availability_zone,
+        )
+
+    # --- casts of nova-api and nova-compute --------------------------------------------------------------------
+
+    @_cast
+    def update_aggregates(self, context, aggregates):
+        """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
+        aggregates = [aggregates] if isinstance(aggregates, Aggregate) else aggregates
+        if not isinstance(aggregates, (list, tuple, AggregateList)):
+            raise TypeError(f"aggregates are a {type(aggregates).__name__}")
+        updated = [_aggregate(one) for one in aggregates]
+        for fault in (fault for one in updated for fault in metadata_faults(one)):
+            LOG.warning("%s", fault)
+        for one in updated:
+            self._tell(f"the aggregate {one.name}", lambda engine, one=one: engine.on_aggregate(one))
+
+    @_cast
+    def delete_aggregate(self, context, aggregate):
+        """Take a host aggregate out."""
+        gone = str(aggregate.uuid)
+        self._tell(f"the end of the aggregate {gone}", lambda engine: engine.on_aggregate_deleted(gone))
+
+    @_cast
+    def update_instance_info(self, context, host_name, instance_info):
+        """Note instances that a host has."""
+        self._note_instances(host_name, _instances(instance_info), ())
+
+    @_cast
+    def delete_instance_info(self, context, host_name, instance_uuid):
+        """Note that a host does not have an instance any more."""
+        self._note_instances(host_name, {}, [instance_uuid])
+
+    @_cast
+    def sync_instance_info(self, context, host_name, instance_uuids):
+        """Note that these and no others are the instances of a host."""
+        self._note_instances(host_name, dict.fromkeys(instance_uuids, {}), (), True)
+
+    def _note_instances(self, host, instances, gone, all_of_them=False):
+        try:
+            instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
+            gone = [str(uuid.UUID(one)) for one in gone]
+        except (ValueError, AttributeError, TypeError):
+            raise errors.UsageError(
+                f"what {host} casts of its instances names one by what is no UUID; mend the nova-compute that casts it"
+            ) from None
+        if not isinstance(host, str):
+            raise errors.UsageError(
+                f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it"
+            )
+        self._tell(
+            f"what {host} has of instances", lambda engine: engine.on_instances(host, instances, gone, all_of_them)
+        )
+
+    def _tell(self, what, function):
+        """Have the engine do something; where it cannot, say so."""
+        self._scheduler.call(function).add_done_callback(
+            lambda done: (
+                done.exception() is None or LOG.warning("%s is not noted: %s", what, expected(done.exception()))
+            )
+        )
+
+
+def _instances(instance_info):
+    """Instance uuid -> image properties of the primitive of an InstanceList."""
+    found = {}
+    for one in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
+        data = _data(one, "Instance", (2, 8))
+        said = {
+            name.removeprefix("image_"): value
+            for name, value in (data.get("system_metadata") or {}).items()
+            if name.startswith("image_")
+        }
+        found[data["uuid"]] = image_properties(_properties(said))
+    return found
+
+
+def _data(primitive, name, newest):
+    """The fields of a primitive of nova's; UnknownSchema for another object, or for a version that is not known."""
+    version = parse_version(primitive["nova_object.version"])
+    if primitive["nova_object.name"] != name or version is None or not (newest[0], 0) <= version <= newest:
+        raise errors.UnknownSchema(
+            f"the object is {primitive['nova_object.name']!s:.80} {primitive['nova_object.version']!s:.40}, wanted "
+            f"{name} {newest[0]}.0 to {newest[0]}.{newest[1]}; upgrade this scheduler"
+        )
+    return primitive["nova_object.data"]
+
+
+def _properties(said):
+    """ImageMetaProps of the texts that an instance keeps of its image; what is none of them is passed over."""
+    properties = ImageMetaProps()
+    for name, value in with_current_names(said).items():
+        if name in properties.fields:
+            try:
+                setattr(properties, name, value)
+            except (ValueError, TypeError):
+                LOG.debug("an instance has %s=%r of its image, which is not noted", name, value)
+    return properties
+
+
+def _line(text, most=4096) -> str:
+    """A text from elsewhere as it can stand in one line of a log."""
+    return "".join(one if one.isprintable() else "?" for one in str(text)[:most])
+
+
+def _request_id(context) -> str:
+    """The id of a request; "req-none" for a context that has none."""
+    return _line(getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none", 255)
+
+
+def _readable(spec_obj):
+    if not isinstance(spec_obj, RequestSpec):
+        raise errors.UsageError(
+            f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
+            "RequestSpec; use a conductor that speaks scheduler RPC 4.5"
+        )
+    return spec_obj
+
+
+def _instances_of(spec_obj):
+    """The one instance of a RequestSpec that comes without a list of instances."""
+    number = _readable(spec_obj).num_instances if spec_obj.obj_attr_is_set("num_instances") else 1
+    if number != 1:
+        raise errors.UsageError(
+            f"the request names no instances and asks for {number}, wanted their uuids; use a "
+            "conductor that speaks scheduler RPC 4.5"
+        )
+    return [spec_obj.instance_uuid]
+
+
+def _checked(instance_uuids):
+    """The uuids of a request's instances as texts of the one form that events have; UsageError for others."""
+    if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
+        got = len(instance_uuids) if hasattr(instance_uuids, "__len__") else type(instance_uuids).__name__
+        raise errors.UsageError(
+            f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; ask in parts"
+        )
+    try:
+        checked = [str(uuid.UUID(one)) for one in instance_uuids]
+    except (ValueError, AttributeError, TypeError):
+        raise errors.UsageError(
+            "an instance of the request is named by what is no UUID; use a conductor that speaks scheduler RPC 4.5"
+        ) from None
+    if len(set(checked)) < len(checked):
+        raise errors.UsageError("the request names an instance twice; name each once")
+    return checked
+
+
+def _aggregate(aggregate):
+    return events.AggregateUpdated(
+        str(aggregate.uuid),
+        aggregate.name,
+        tuple(aggregate.hosts or ()),
+        {str(key): str(value) for key, value in (aggregate.metadata or {}).items()},
+    )
+
+
+def allocation_request(placed, with_terms: bool = False) -> str:
+    """The JSON of Selection.allocation_request: exactly what Placement's PUT /allocations takes, as it takes no other
+    key and no empty ``mappings``; ``with_terms`` under ``nova_sched`` also what our own conductor needs to claim,
+    release or build it (:mod:`rpc_api.contracts.selections`)."""
+    allocations = {}
+    for allocation in placed.allocations:
+        allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][allocation.resource_class] = (
+            allocation.amount
+        )
+    request = {"allocations": allocations}
+    if placed.mappings:
+        request["mappings"] = placed.mappings
+    if with_terms:
+        request["nova_sched"] = {
+            "cell": placed.cell,
+            "claim_uuid": placed.claim_uuid,
+            "position": placed.position,
+            "rule": list(placed.rule) if placed.rule is not None else None,
+            "guest": None if placed.guest is None else placed.guest.hex(),
+        }
+    return json.dumps(request, sort_keys=True)
+
+
+def _numa_limits(limits):
+    """The NUMATopologyLimits of NUMALimits; None for None."""
+    if limits is None:
+        return None
+    said = {"cpu_allocation_ratio": limits.cpu_ratio, "ram_allocation_ratio": limits.ram_ratio}
+    if limits.networks:
+        said["network_metadata"] = NetworkMetadata(physnets=set(limits.physnets), tunneled=limits.tunneled)
+    return NUMATopologyLimits(**said)
+
+
+def _legacy(selection):
+    limits = selection.limits.to_dict()
+    if "numa_topology" in limits:
+        limits["numa_topology"] = limits["numa_topology"].obj_to_primitive()
+    return {"host": selection.service_host, "nodename": selection.nodename, "limits": limits}

@@ -1,0 +1,220 @@
+"""Neutron over HTTP, with the account of ``[neutron]``: keystoneauth1's options, under the names that nova has.
+
+keystoneauth1 is only imported where ``[neutron]`` is configured, as it takes a
+quarter of a second.
+"""
+
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from oslo_config import cfg
+
+from nova_sched.request.networks import Networks, NotConfigured, Port
+from rpc_api import errors
+from rpc_api.clock import SYSTEM
+
+GROUP = cfg.OptGroup("neutron", "Neutron, where the scheduler asks for ports and segments of networks")
+OPTS = [
+    cfg.IntOpt("http_retries", default=3, min=0, help="How often a connection to Neutron that fails is tried again."),
+    cfg.IntOpt(
+        "extension_sync_interval",
+        default=600,
+        min=0,
+        help="Seconds after which Neutron is asked again which extensions it has.",
+    ),
+]
+#: Without one, a Neutron that hangs would keep a request for as long as its conductor waits.
+TIMEOUT_DEFAULT = 10
+#: More pages of subnets of one network are a mistake of whoever serves them.
+MAX_PAGES = 1000
+VNIC_NORMAL = "normal"
+
+
+def keystone_opts():
+    """Options of keystoneauth1 in ``[neutron]``: how to reach Keystone and Neutron."""
+    from keystoneauth1 import loading
+
+    options = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(include_deprecated=False),
+    ]
+    cfg.set_defaults(options, timeout=TIMEOUT_DEFAULT, service_type="network", valid_interfaces=["internal", "public"])
+    return options
+
+
+def list_opts():
+    """All options of ``[neutron]`` for oslo-config-generator, with those of an account that has a password."""
+    from keystoneauth1 import loading
+
+    return [(GROUP, [*OPTS, *keystone_opts(), *loading.get_auth_plugin_conf_options("password")])]
+
+
+def plugin_opts(values):
+    """(Section, options) of keystoneauth1's plugins that files name; ``values(section, option)`` are what they hold.
+
+    Only the scheduler registers them, and other services may share its file.
+    """
+    named = values(GROUP.name, "auth_type") + values(GROUP.name, "auth_plugin")
+    sections = [GROUP.name, *(one.lower() for one in values(GROUP.name, "auth_section"))]
+    named += [plugin for section in sections[1:] for plugin in values(section, "auth_type")]
+    if not named:
+        return []
+    from keystoneauth1 import exceptions, loading
+
+    options = list(loading.get_auth_common_conf_options())
+    for plugin in named:
+        try:
+            options += loading.get_auth_plugin_conf_options(plugin)
+        except exceptions.NoMatchingPlugin:
+            # The scheduler refuses it.
+            continue
+    return [(section, options) for section in sections]
+
+
+def networks_of(conf, wanted: bool) -> Networks:
+    """Whom a scheduler asks for networks; UsageError where ``[neutron]`` is wrong, or missing and ``wanted``."""
+    if GROUP.name in conf.list_all_sections():
+        found = _configured(conf)
+        if found is not None:
+            return found
+    if wanted:
+        raise errors.UsageError(
+            "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
+            "auth_type is not, wanted an account to ask Neutron with; configure [neutron], "
+            "or unset the option"
+        )
+    return NotConfigured()
+
+
+def _configured(conf):
+    from keystoneauth1 import exceptions, loading
+
+    conf.register_opts(keystone_opts(), GROUP.name)
+    try:
+        account = loading.load_auth_from_conf_options(conf, GROUP.name)
+        if account is None:
+            return None
+        session = loading.load_session_from_conf_options(conf, GROUP.name, auth=account)
+        adapter = loading.load_adapter_from_conf_options(
+            conf, GROUP.name, session=session, connect_retries=conf.neutron.http_retries
+        )
+    except (exceptions.ClientException, cfg.Error, ValueError, TypeError) as fault:
+        raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; mend it") from None
+    return Neutron(adapter, conf.neutron.extension_sync_interval)
+
+
+class Neutron(Networks):
+    """``adapter`` is keystoneauth1's, with the account and the endpoint of Neutron."""
+
+    def __init__(self, adapter, extension_sync_interval: float = 600, clock=SYSTEM):
+        self._adapter = adapter
+        self._interval = extension_sync_interval
+        self._clock = clock
+        #: (when they were asked for, aliases of the extensions); never changed in place, as many threads read it.
+        self._extensions = None
+
+    def port(self, port_id):
+        what = f"port {port_id}"
+        found = self._get(f"/v2.0/ports/{_quoted(port_id)}", what, "port")
+        network_id = _text_of(found, "network_id", what)
+        if not network_id:
+            # Without it nobody knows which hosts can have the port.
+            raise _wrong("without network_id", what)
+        first = (_list_of(found, "fixed_ips", what) if found.get("fixed_ips") else [{}])[0]
+        return Port(
+            _text_of(first, "subnet_id", what), network_id, _text_of(found, "binding:vnic_type", what) or VNIC_NORMAL
+        )
+
+    def segments_of_network(self, network_id):
+        # Only what the subnets say tells a segment of a routed network from one of a provider's network.
+        return [segment for segment in self._segments_of_subnets(network_id) if segment] if self._has_segments() else []
+
+    def segment_of_subnet(self, subnet_id):
+        if not self._has_segments():
+            return None
+        what = f"subnet {subnet_id}"
+        return _text_of(self._get(f"/v2.0/subnets/{_quoted(subnet_id)}", what, "subnet"), "segment_id", what)
+
+    def _segments_of_subnets(self, network_id):
+        what, asked = f"network {network_id}", {"network_id": network_id, "fields": "segment_id"}
+        params = asked
+        for _ in range(MAX_PAGES):
+            page = self._get("/v2.0/subnets", what, **params)
+            yield from (_text_of(subnet, "segment_id", what) for subnet in _list_of(page, "subnets", what))
+            links = _list_of(page, "subnets_links", what) if page.get("subnets_links") else []
+            following = next((link for link in links if link.get("rel") == "next"), None)
+            if following is None:
+                return
+            # Whatever the link says: subnets of other networks are not asked for.
+            params = {**_query_of(_text_of(following, "href", what), what), **asked}
+        raise errors.ServiceUnavailable(
+            f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log"
+        )
+
+    def _has_segments(self):
+        now, known = self._clock.monotonic(), self._extensions
+        if known is None or now - known[0] >= self._interval:
+            what = "list of its extensions"
+            found = _list_of(self._get("/v2.0/extensions", what), "extensions", what)
+            self._extensions = known = (now, {_text_of(extension, "alias", what) for extension in found})
+        return "segment" in known[1]
+
+    def _get(self, path, what, name=None, **params):
+        """The JSON object of an answer, or the object ``name`` in it."""
+        from keystoneauth1 import exceptions
+
+        try:
+            answer = self._adapter.get(path, params=params).json()
+        except exceptions.NotFound as fault:
+            if path in (fault.url or ""):
+                raise errors.UsageError(f"Neutron knows no {what}; name one that there is") from None
+            raise _unavailable(what, fault) from None
+        except Exception as fault:
+            # Beside its own errors keystoneauth1 raises whatever comes of an answer that is not as it expects.
+            raise _unavailable(what, fault) from None
+        found = answer.get(name) if name and isinstance(answer, dict) else answer
+        if not isinstance(found, dict):
+            raise errors.ServiceUnavailable(
+                f"Neutron answered what is no {name or 'JSON object'} when it was asked "
+                f"for the {what}; see that [neutron] leads to it"
+            )
+        return found
+
+
+def _list_of(answer, name, what):
+    found = answer.get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise _wrong(f"without {name}", what)
+    return found
+
+
+def _text_of(answer, name, what):
+    """A text in an answer, None where it is empty or is not there."""
+    found = answer.get(name)
+    if found is not None and not isinstance(found, str):
+        raise _wrong(f"with a {name} that is no text", what)
+    return found or None
+
+
+def _query_of(link, what):
+    try:
+        return dict(parse_qsl(urlsplit(link or "").query))
+    except ValueError:
+        raise _wrong("with a link that is none", what) from None
+
+
+def _quoted(key):
+    return quote(key, safe="", errors="replace")
+
+
+def _wrong(how, what):
+    return errors.ServiceUnavailable(f"Neutron answered {how} when it was asked for the {what}; see its log")
+
+
+def _unavailable(what, fault):
+    # Not the text of the fault: it may name addresses, and users read this.
+    status = getattr(fault, "http_status", None)
+    return errors.ServiceUnavailable(
+        f"Neutron could not be asked for the {what} ({type(fault).__name__}{f', status {status}' if status else ''}); "
+        "see to [neutron], to Keystone and to Neutron"
+    )

@@ -1,0 +1,88 @@
+"""The close look at one host: which of its providers take which group,
+and which NUMA nodes and PCI devices follow from it."""
+
+from typing import NamedTuple
+
+from nova_sched.fit import numa
+from nova_sched.fit import pci
+from nova_sched.selection.chain import filters_for
+from nova_sched.fit.providers import Assignment, allocate
+from rpc_api import events
+from rpc_api.packing import pack
+
+TOGETHER = "ResourceFilter", "request groups together"
+
+
+class Fitted(NamedTuple):
+    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
+    with None for the assignment, the (filter, reason) that refused it."""
+
+    assignment: Assignment | None
+    guest: bytes | None = None
+    refusal: tuple | None = None
+
+
+def fit_on(table, row: int, request, policy) -> Fitted:
+    """Fit a request on the host of the root ``row``.
+
+    Devices that are asked for where no filter of the policy sees to them are counted if they are to be had, and are no
+    reason to refuse: the compute host tries by itself then.
+    """
+    if request.numa is None and not request.pci:
+        assignment = allocate(table, row, request)
+        if assignment is None:
+            return Fitted(None, refusal=TOGETHER)
+        return Fitted(assignment, _packed((), (), request))
+    close = _Devices(table, row, request, policy)
+    assignment = allocate(
+        table, row, request, close.accept, pci.serving(close.devices, request.pci) if close.sees_pci else None
+    )
+    if assignment is None:
+        return Fitted(None, refusal=close.refusal or TOGETHER)
+    return Fitted(assignment, _packed(*close.found, request))
+
+
+def _packed(numa_uses, pci_uses, request):
+    if not (numa_uses or pci_uses or request.image_properties):
+        return None
+    return pack(events.Guest(numa_uses, pci_uses, request.image_properties))
+
+
+class _Devices:
+    """Looks for NUMA nodes and PCI devices that go with an assignment."""
+
+    def __init__(self, table, row, request, policy):
+        self.request = request
+        self.devices = table.devices(row)
+        self.ratios = table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB")
+        self.packed = policy.packing_host_numa_cells_allocation_strategy
+        names = {one.name for one in filters_for(policy, request)}
+        self.sees_numa, self.sees_pci = "NUMATopologyFilter" in names, "PciPassthroughFilter" in names
+        #: (NUMAUse records, PCIUse records) of the assignment that was accepted.
+        self.found = (), ()
+        self.refusal = None
+
+    def accept(self, assignment) -> bool:
+        """Whether there are devices for all that the request asks for, given which providers serve its groups."""
+        nodes = self._nodes(assignment.mappings)
+        if nodes is None:
+            return False
+        taken, lacking = pci.place_or_name(
+            self.devices, self.request.pci, [use.cell for use in nodes] or None, assignment.mappings
+        )
+        if taken is None and self.sees_pci:
+            self.refusal = "PciPassthroughFilter", f"PCI {pci.name_of(lacking)}"
+            return False
+        self.found = nodes, taken or ()
+        return True
+
+    def _nodes(self, mappings):
+        request, devices = self.request, self.devices
+        if request.numa is None or devices is None or not devices.cells:
+            return ()
+        fits_pci = (lambda cells: pci.supports(devices, request.pci, cells, mappings)) if request.pci else None
+        place = numa.place(devices, request.numa, *self.ratios, fits_pci, self.packed)
+        if place.uses is None and self.sees_numa:
+            self.refusal = "NUMATopologyFilter", place.reason
+            return None
+        return place.uses or ()

@@ -1,0 +1,83 @@
+"""The RPC contract of the scheduler: nova's, on the topic ``scheduler``."""
+
+import socket
+
+from oslo_config import cfg
+
+#: What our own conductor sends as ``filter_properties``, an argument of Nova's call that no conductor of Nova 34 sends
+#: and no scheduler reads: the answer is to have the terms of each claim beside Placement's own form
+#: (:mod:`rpc_api.contracts.selections`). A scheduler that does not know this sends them in any case.
+WITH_TERMS = {"nova_sched_terms": True}
+
+TOPIC = "scheduler"
+VERSION = "4.5"
+LONG_TIMEOUT = 1800
+#: Seconds; the default of the option.
+CELL_DOWN_AFTER = 5.0
+
+GROUP = cfg.OptGroup("scheduler", "What schedulers and their callers share")
+OPTS = [
+    cfg.StrOpt(
+        "name",
+        default=socket.gethostname(),
+        sample_default="<the host's name>",
+        help="Name of this scheduler in the logs and on the RPC bus. Two that run at the same time must have "
+        "different ones.",
+    ),
+    cfg.StrOpt(
+        "rpc_topic",
+        default=TOPIC,
+        help='RPC topic that the schedulers answer. A nova-conductor calls "scheduler". RabbitMQ\'s queues are '
+        "named after the topic alone, whatever control_exchange is, so beside a running nova-scheduler "
+        "another topic is needed.",
+    ),
+    cfg.FloatOpt(
+        "cell_down_after",
+        default=CELL_DOWN_AFTER,
+        min=0.0,
+        help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell.",
+    ),
+    cfg.IntOpt(
+        "max_attempts",
+        default=3,
+        min=1,
+        mutable=True,
+        help="Hosts that are tried for one instance: the selected one and its alternates.",
+    ),
+]
+
+
+def wants_terms(filter_properties) -> bool:
+    """Whether a call asks for the terms of claims."""
+    return isinstance(filter_properties, dict) and bool(filter_properties.get("nova_sched_terms"))
+
+
+class SchedulerAPI:
+    """Client side, as nova-conductor's own; it asks for the terms of claims, too."""
+
+    def __init__(self, bus, topic: str = TOPIC):
+        self._client = bus.client(topic, VERSION)
+
+    def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
+        """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the
+        instances cannot all be placed, nova_exception.ServiceUnavailable when the scheduler cannot say so, NoAnswer
+        when no scheduler is heard to work on it any more."""
+        return self._client.call_async(
+            context,
+            "select_destinations",
+            timeout=LONG_TIMEOUT,
+            monitored=True,
+            spec_obj=spec_obj,
+            instance_uuids=list(instance_uuids),
+            return_objects=True,
+            return_alternates=return_alternates,
+            filter_properties=WITH_TERMS,
+        )
+
+    def ping(self, timeout):
+        """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
+        self._client.ping(timeout)
+
+    def update_aggregates(self, context, aggregates):
+        """Tell all schedulers of host aggregates (Aggregate objects)."""
+        self._client.cast(context, "update_aggregates", fanout=True, aggregates=aggregates)

@@ -1,0 +1,187 @@
+"""What configuration files hold that nobody reads: who names it, and that nothing else is named."""
+
+import re
+import signal
+
+import pytest
+from oslo_config import cfg
+
+from compute_agent import config as agents
+from conductor import config as conductors
+from nova_sched.scheduler import config as schedulers
+from nova_sched.process import unread_options
+from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
+
+REGISTERS = {"scheduler": schedulers.register, "conductor": conductors.register, "agent": agents.register}
+
+
+def unread(tmp_path, text, register=schedulers.register, name="a.conf"):
+    path = tmp_path / name
+    path.write_text(text)
+    conf = cfg.ConfigOpts()
+    register(conf)
+    conf(["--config-file", str(path)], default_config_dirs=[])
+    found = list(unread_options.unread(conf))
+    assert all(one.startswith(f"{path}: ") for one in found)
+    return [one.removeprefix(f"{path}: ") for one in found]
+
+
+#: Text of a file, what is said of it.
+NAMED = [
+    ("[snapshot]\nurl = x", [r"\[snapshot\] url is read by no service: .* the nearest is \[snapshots\]"]),
+    (
+        "[filter_schduler]\nenabled_filters = x",
+        [r"\[filter_schduler\] enabled_filters .* the nearest is \[filter_scheduler\]"],
+    ),
+    (
+        "[filter_scheduler]\nenabled_filter = x",
+        [r"\[filter_scheduler\] enabled_filter .* nearest is \[filter_scheduler\] enabled_filters;"],
+    ),
+    ("[filter_scheduler]\nenabled-filters = x", [r"enabled-filters .* \[filter_scheduler\] enabled_filters;"]),
+    (
+        "[scheduler]\nenabled_filters = x",
+        [r"\[scheduler\] enabled_filters .* \[filter_scheduler\] enabled_filters; move"],
+    ),
+    ("[DEFAULT]\ntransport_ulr = x", [r"\[DEFAULT\] transport_ulr .* \[DEFAULT\] transport_url;"]),
+    ("[oslo_messaging_rabit]\nssl = 1", [r"nearest is \[oslo_messaging_rabbit\]"]),
+    ("[oslo_messaging_rabbit]\nrabbit_quorum_queues = 1", [r"nearest is .* rabbit_quorum_queue;"]),
+    ("[other]\nzzz = 1\nyyy = 2", [r"\[other\] zzz is read by no service", r"\[other\] yyy is read by no service"]),
+    (
+        "[cells]\nenabled = a\n[cell:a]\nurl = x\n[cell:b]\nlog = x",
+        [r"\[cell:a\] url is read by no service", r"\[cell:b\] is not read: \[cells\] enabled names no cell 'b'"],
+    ),
+    ("[neutron]\nauth_type = password\nuser_name = u\nauth_ulr = x", [r"auth_ulr .* nearest is \[neutron\] auth_url"]),
+    # Nova's, which have no effect here.
+    (
+        "[DEFAULT]\ncpu_allocation_ratio = 3",
+        [r"cpu_allocation_ratio is an option of Nova .*part of what an agent reports"],
+    ),
+    ("[DEFAULT]\nreserved_host_memory_mb = 1", [r"set \[compute_agent\] reserved_memory_mb"]),
+    ("[DEFAULT]\nscheduler_default_filters = x", [r"set \[filter_scheduler\] enabled_filters"]),
+    (
+        "[scheduler]\ndiscover_hosts_in_cells_interval = 3",
+        [r"\[scheduler\] discover_hosts_in_cells_interval is an option"],
+    ),
+    (
+        "[database]\nconnection = x\nmax_retries = 1",
+        [r"\[database\] connection, max_retries are options of Nova .*logs"],
+    ),
+    ("[api_database]\nconnection = x", [r"\[api_database\] connection is an option of Nova"]),
+    ("[placement]\nauth_url = x\n[libvirt]\nvirt_type = kvm", [r"\[placement\] auth_url", r"\[libvirt\] virt_type"]),
+]
+
+
+@pytest.mark.parametrize("service", REGISTERS)
+@pytest.mark.parametrize("text, said", NAMED, ids=[row[0].split("\n")[-1] for row in NAMED])
+def test_each_is_named(tmp_path, service, text, said):
+    found = unread(tmp_path, text, REGISTERS[service])
+    assert len(found) == len(said)
+    for one, pattern in zip(found, said, strict=True):
+        assert re.search(pattern, one), one
+
+
+SILENT = [
+    "",
+    "[DEFAULT]\ndebug = true\ngraceful_shutdown_timeout = 3\nrpc_response_timeout = 3\ncontrol_exchange = x",
+    "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_retry_interval = 1\n[oslo_reports]\nlog_dir = /tmp",
+    "[oslo_messaging_notifications]\ndriver = noop\n[oslo_policy]\npolicy_file = x\n[keystone_authtoken]\nusername = x",
+    "[oslo_concurrency]\nlock_path = /tmp",
+    "[Scheduler]\nmax_attempts = 3\n[CONDUCTOR]\nclaim_ttl = 3000",
+    "[pci]\npassthrough_whitelist = {}\n[DEFAULT]\npci_passthrough_whitelist = {}\n[compute]\ncpu_shared_set = 1",
+    "[neutron]\nauth_type = v3applicationcredential\napplication_credential_id = x\ntenant_name = x\ncafile = x",
+    "[neutron]\nauth_section = account\n[account]\nauth_type = password\nauth_url = x\npassword = y",
+    "[compute_agent]\nsimulated_hosts = 3\nhost = a\n[conductor]\nname = a\n[metrics]\nrequired = true",
+    "[cells]\nenabled = a, B\n[cell:a]\nlog = x\nuuid = y\n[cell:B]\ntransport_url = x",
+]
+
+
+@pytest.mark.parametrize("service", REGISTERS)
+@pytest.mark.parametrize("text", SILENT)
+def test_what_some_service_or_library_reads_is_not_named(tmp_path, service, text):
+    assert unread(tmp_path, text, REGISTERS[service]) == []
+
+
+DEPLOYERS = (
+    "[filter_scheduler]\navailable_filters = nova.scheduler.filters.all_filters\navailable_filters = mine.Mine\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text, count",
+    [
+        (DEPLOYERS + "[mine]\nlimit = 3", 0),
+        (DEPLOYERS + "[mine]\nlimit = 3\n[snapshot]\nurl = x", 1),
+        (DEPLOYERS + "my_own = 1\nenabled_filter = x", 1),
+        (DEPLOYERS + "[database]\nconnection = x", 1),
+        ("[filter_scheduler]\nenabled_filters = ComputeFilter\n[mine]\nlimit = 3", 1),
+    ],
+)
+def test_options_of_classes_that_only_the_scheduler_loads(tmp_path, text, count):
+    assert len(unread(tmp_path, text, conductors.register)) == count
+
+
+def test_options_of_a_driver_that_only_the_agent_loads(tmp_path):
+    text = "[compute_agent]\ndriver = theirs\ntheir_limit = 3\nreport_intervall = 3"
+    assert len(unread(tmp_path, text)) == 1
+
+
+def test_options_that_classes_of_deployers_registered_are_known(tmp_path):
+    options = [cfg.StrOpt("limit")]
+    cfg.CONF.register_opts(options, "theirs")
+    try:
+        assert len(unread(tmp_path, DEPLOYERS + "[theirs]\nlimit = 3\nlimits = 3")) == 1
+    finally:
+        cfg.CONF.unregister_opts(options, "theirs")
+
+
+def test_every_file_is_looked_at(tmp_path):
+    more = tmp_path / "nova_sched.conf.d"
+    more.mkdir()
+    (more / "b.conf").write_text("[snapshot]\nurl = x\n")
+    (tmp_path / "a.conf").write_text("[cells]\nenable = x\n")
+    conf = cfg.ConfigOpts()
+    schedulers.register(conf)
+    conf(["--config-file", str(tmp_path / "a.conf"), "--config-dir", str(more)])
+    found = list(unread_options.unread(conf))
+    assert [one.partition(":")[0] for one in found] == [str(tmp_path / "a.conf"), str(more / "b.conf")]
+
+
+@pytest.mark.parametrize("service, args", [("scheduler", ()), ("conductor", ("--level", "api")), ("agent", ())])
+def test_services_warn_at_start_and_on_reload(tmp_path, service, args):
+    path = tmp_path / "nova_sched.conf"
+    path.write_text(config_text(sections_for(tmp_path, snapshot={"url": "file:///x"})))
+    with ServiceProcess(tmp_path, service, "--config-file", str(path), *args) as process:
+        process.wait_ready()
+        assert len(re.findall(rf" WARNING .*{path}: \[snapshot\] url is read by no service", process.stderr)) == 1
+        path.write_text(config_text(sections_for(tmp_path, filter_schduler={"enabled_filters": "x"})))
+        process.send(signal.SIGHUP)
+        process.wait_for(r" WARNING .*\[filter_schduler\] enabled_filters is read by no service")
+        assert process.stop() == 0
+
+
+def test_a_mistyped_section_is_named_where_the_service_cannot_start(tmp_path):
+    path = tmp_path / "nova_sched.conf"
+    path.write_text(config_text(sections_for(tmp_path, cells=None, cell={"enabled": "cell1"})))
+    done = run("scheduler", "--config-file", str(path))
+    assert done.returncode == 2
+    assert re.search(r"WARNING .*\[cell\] enabled is read by no service.*\[cells\]; fix or remove it\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".nova_sched/nova_sched.conf",
+        "nova_sched.conf",
+        ".nova_sched/nova-sched-agent.conf",
+        "nova_sched.conf.d/a.conf",
+        ".nova_sched/nova-sched-agent.conf.d/a.conf",
+    ],
+)
+def test_configuration_is_found_as_other_services_find_theirs(tmp_path, place):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(config_text(sections_for(tmp_path, conductor={"nonsense": 1})))
+    with ServiceProcess(tmp_path, "agent", env={"HOME": str(tmp_path)}) as process:
+        process.wait_for(rf"{path}: \[conductor\] nonsense is read by no service")
+        process.wait_ready()
+        assert process.stop() == 0
