@@ -6,12 +6,11 @@ A host is a dictionary of facts, and so is what is asked of the cloud (:data:`AS
 import random
 import uuid
 
+from nova_sched.fit import numa, pci
 from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.fit import numa
-from nova_sched.fit import pci
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud
 from rpc_api import codec, digest, events

@@ -130,11 +130,11 @@ def small_request(number):
 def start_scheduler(stack, transport, log_url, hosts):
     """A scheduler process over a cell of so many hosts."""
     from nova_sched.playground.worker import RemoteScheduler, WorkerSettings
-    from nova_sched.selection.policy import Policy
     from nova_sched.scheduler.service import Cell, cell0_of
-    from rpc_api.log import open_log
+    from nova_sched.selection.policy import Policy
     from rpc_api.feed.epoch import ensure_open
     from rpc_api.feed.publisher import Appender, Producer
+    from rpc_api.log import open_log
 
     cell = Cell("cell1", "00000000-0000-4000-8000-000000000001", log_url("cell1"))
     log = stack.enter_context(open_log(cell.log))

@@ -39,13 +39,13 @@ from bench.busy_cloud import (
 )
 from nova_sched import filters, weighers
 from nova_sched.filters import HostView
+from nova_sched.process.tuning import prepare_memory, settle_memory
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.policy import DEFAULT_FILTERS, DEFAULT_WEIGHERS, Policy
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import KeptScores, weigh
-from nova_sched.process.tuning import prepare_memory, settle_memory
 from rpc_api import events
 
 ALTERNATES = 2

@@ -8,8 +8,8 @@ import json
 import time
 
 from bench.cloud import UP, claim, records, reported
-from nova_sched.projection.projection import Projection
 from nova_sched.process.tuning import settle_memory
+from nova_sched.projection.projection import Projection
 from rpc_api import codec, digest, events
 
 

@@ -16,11 +16,11 @@ from nova_sched.playground.specs import request_id_of, spec_of
 from nova_sched.playground.workload import huawei
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
+from nova_sched.request.from_spec import request_from
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Candidate, Cloud, candidate_of, decide, rule_of
 from nova_sched.selection.draw import draw, seed_of
 from nova_sched.selection.policy import Policy
-from nova_sched.request.from_spec import request_from
 from nova_sched.selection.scope import Scope
 from rpc_api import codec, events
 from rpc_api.packing import pack

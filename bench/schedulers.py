@@ -41,10 +41,10 @@ def scheduler_process(number, case, urls, pipe):
 
     concurrency.setup("threading")
     from nova_sched.playground.chains import CHAINS
-    from nova_sched.projection.digest import state_digest
-    from nova_sched.selection.policy import Policy
-    from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
     from nova_sched.process.tuning import prepare_memory, settle_memory
+    from nova_sched.projection.digest import state_digest
+    from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+    from nova_sched.selection.policy import Policy
 
     prepare_memory()
     if case.same_draw:
@@ -113,9 +113,9 @@ def _decide(scheduler, number, count, case):
 def append_hosts(url, hosts):
     """Report equal hosts into a new log."""
     from bench.cloud import reported
-    from rpc_api.log import open_log
     from rpc_api.feed.epoch import ensure_open
     from rpc_api.feed.publisher import Appender, Producer
+    from rpc_api.log import open_log
 
     with open_log(url) as log:
         appender = Appender(log, ensure_open(log, "cell1", "compute_agent/bench").epoch)
@@ -191,8 +191,8 @@ def audited(urls, said, digests):
     """What the log says: conflicts, over-commitments, answers that the log does not bear out, and different states."""
     from nova_sched.projection.digest import state_digest
     from nova_sched.projection.projection import Projection
-    from nova_sched.replay.verify.audit import Audit
     from nova_sched.replay.logs.reading import records_of
+    from nova_sched.replay.verify.audit import Audit
 
     audit, projection = Audit(), Projection("cell1")
     audit.read("cell1", urls["cell1"])

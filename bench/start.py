@@ -16,10 +16,10 @@ from pathlib import Path
 def build(directory, hosts, instances):
     """Write the log of a cell and its snapshot; prints what that took."""
     from bench.cloud import claim, records, reported
+    from nova_sched.process.snapshot_store import FileStore
     from nova_sched.projection import snapshot
     from nova_sched.projection.projection import Projection
     from nova_sched.replay.logs.reading import decoded_records
-    from nova_sched.process.snapshot_store import FileStore
     from rpc_api import events
     from rpc_api.log import open_log
 
@@ -41,10 +41,10 @@ def build(directory, hosts, instances):
 
 def child(directory, use_snapshot):
     """In a process of its own: start a scheduler, wait until it is ready; prints the seconds."""
-    from nova_sched.selection.policy import Policy
-    from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
-    from nova_sched.process.tuning import prepare_memory
     from nova_sched.process.snapshot_store import FileStore
+    from nova_sched.process.tuning import prepare_memory
+    from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+    from nova_sched.selection.policy import Policy
 
     prepare_memory()
     started = time.monotonic()

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from bench.cloud import EPOCH, UP, claim, reported
-from nova_sched.replay.state.history import History, SnapshotCache
 from nova_sched.process.tuning import prepare_memory
+from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import codec, digest, events
 from rpc_api.log import open_log
 

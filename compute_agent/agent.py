@@ -10,13 +10,13 @@ import threading
 
 from compute_agent.voice import HostVoice
 from rpc_api import concurrency, errors
-from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.clock import SYSTEM
+from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.contracts.conductor import CellConductorAPI
-from rpc_api.log import open_log
-from rpc_api.log.checks import mask_password
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.log import open_log
+from rpc_api.log.checks import mask_password
 from rpc_api.waiting import Outage, until_it_passes
 from rpc_api.watch import Watch
 

@@ -3,8 +3,8 @@
 from compute_agent import config
 from compute_agent.agent import Agent
 from nova_sched.process.process import Remaining, Service
-from rpc_api.contracts.agent import VERSION
 from rpc_api.config import Buses
+from rpc_api.contracts.agent import VERSION
 
 register = config.register
 

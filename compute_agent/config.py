@@ -5,8 +5,8 @@ import socket
 from oslo_config import cfg
 
 from compute_agent import drivers
-from rpc_api.contracts import agent as agent_rpc
 from rpc_api import config, errors
+from rpc_api.contracts import agent as agent_rpc
 
 OPTS = [
     cfg.StrOpt(

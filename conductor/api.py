@@ -6,14 +6,14 @@ import uuid
 from concurrent import futures
 
 from rpc_api import concurrency, errors, log_context, messages
-from rpc_api.contracts import conductor as conductor_rpc
-from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.bus import expected
 from rpc_api.clock import SYSTEM
+from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.contracts.conductor import CellConductorAPI
-from rpc_api.nova_exception import NoValidHost
 from rpc_api.contracts.scheduler import SchedulerAPI
 from rpc_api.contracts.selections import claims_of
+from rpc_api.nova_exception import NoValidHost
 from rpc_api.watch import Watch
 
 LOG = logging.getLogger(__name__)

@@ -13,14 +13,14 @@ from concurrent.futures import Future
 from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
-from nova_sched.projection import snapshot
 from nova_sched.process.cell_log import CellLog
-from nova_sched.service.report import log_facts, projection_facts
+from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
-from rpc_api.contracts import agent as agent_rpc
+from nova_sched.projection import snapshot
 from rpc_api import concurrency, errors, faults
-from rpc_api.contracts.agent import AgentAPI
 from rpc_api.clock import SYSTEM
+from rpc_api.contracts import agent as agent_rpc
+from rpc_api.contracts.agent import AgentAPI
 
 LOG = logging.getLogger(__name__)
 

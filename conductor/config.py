@@ -4,9 +4,9 @@ import socket
 
 from oslo_config import cfg
 
+from rpc_api import config, errors
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc
-from rpc_api import config, errors
 
 LEVELS = ("api", "cell")
 

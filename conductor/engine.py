@@ -8,11 +8,11 @@ import contextlib
 from conductor import build
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
+from nova_sched.process.account_rule import AccountRule
+from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
-from nova_sched.process.account_rule import AccountRule
-from nova_sched.process.missing_reports import MissingReports
 from rpc_api import events
 
 #: Claims of deleted instances that are remembered.

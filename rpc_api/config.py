@@ -10,10 +10,8 @@ from typing import NamedTuple
 from oslo_config import cfg
 
 from rpc_api import concurrency, errors
-from rpc_api.contracts import agent
-from rpc_api.contracts import conductor
-from rpc_api.contracts import scheduler
 from rpc_api.accounts import speaks_for
+from rpc_api.contracts import agent, conductor, scheduler
 from rpc_api.log.checks import mask_password
 from rpc_api.log.rabbit_address import parse_address
 from rpc_api.waiting import until_it_passes

@@ -24,7 +24,7 @@ from rpc_api.events.schema import PackedObjectField
 
 HERE = Path(__file__).resolve().parent
 COMMAND = "make reference"
-MODULES = (rpc_api.config, nova_sched.scheduler.config, conductor.config, compute_agent.config)
+MODULES = (rpc_api.config, nova_sched.scheduler.config, neutron, conductor.config, compute_agent.config)
 GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
 
 

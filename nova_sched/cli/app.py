@@ -13,7 +13,7 @@ from cliff.help import HelpCommand
 
 from nova_sched.cli.command import add_log_options
 from nova_sched.cli.complete import Complete
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
 from rpc_api import errors, noise
 
 EXIT_CODES = """\

@@ -6,11 +6,11 @@ from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
-from nova_sched.cli.text import one_line
-from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
-from nova_sched.replay.state.hosts import aggregates_by_host
+from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
+from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
+from nova_sched.replay.state.hosts import aggregates_by_host
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 

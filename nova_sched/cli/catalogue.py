@@ -22,7 +22,7 @@ def catalogue(arguments):
     """The filters and weighers of the command's configuration, or of the one that services find.
 
     The built-in ones if there is none."""
-    from nova_sched.process import command_config
+    from nova_sched.cli import command_config
 
     paths = arguments.config_files
     if not paths and not all(map(_readable, command_config.found() or [""])):

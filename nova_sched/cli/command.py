@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from cliff.command import Command
 
 from nova_sched.cli import output
-from nova_sched.cli.text import one_line
-from nova_sched.replay.state.history import History, SnapshotCache
-from nova_sched.replay.logs.source import Source
-from nova_sched.process.tuning import prepare_memory
 from nova_sched.process.snapshot_store import open_store
+from nova_sched.process.text import one_line
+from nova_sched.process.tuning import prepare_memory
+from nova_sched.replay.logs.source import Source
+from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
@@ -128,7 +128,7 @@ class ReplayCommand(Command):
 
     def _configured(self, arguments):
         """The logs that the services' configuration names; none if there is no configuration."""
-        from nova_sched.process import command_config
+        from nova_sched.cli import command_config
 
         paths = getattr(arguments, "config_files", None) or ()
         if not paths and not command_config.found(self.app.NAME):

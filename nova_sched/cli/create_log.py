@@ -10,8 +10,8 @@ from rpc_api import codec, errors, events
 from rpc_api.accounts import speaks_for
 from rpc_api.clock import SYSTEM
 from rpc_api.codec import MAX_NAME
-from rpc_api.log import open_log
 from rpc_api.feed.epoch import ensure_open
+from rpc_api.log import open_log
 from rpc_api.waiting import until_it_passes
 
 WAIT_SECONDS = 30.0

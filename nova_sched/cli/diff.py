@@ -4,9 +4,9 @@ from collections import Counter
 
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
+from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.state.difference import KINDS, OF_HOSTS, difference
 from nova_sched.replay.state.hosts import wanted
-from nova_sched.replay.logs.moments import parse_moment, resolve
 from rpc_api import errors
 
 EPILOG = """\

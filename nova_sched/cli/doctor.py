@@ -3,8 +3,8 @@
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.intervals import add_intervals, configuration, intervals_of
-from nova_sched.replay.health import doctor as diagnosis
 from nova_sched.process.snapshot_store import open_store
+from nova_sched.replay.health import doctor as diagnosis
 from rpc_api import errors
 
 EPILOG = """\

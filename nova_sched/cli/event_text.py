@@ -1,10 +1,10 @@
 """How an event is shown: in one line for people, as JSON, and by fields for templates and spreadsheets."""
 
 from nova_sched.cli.output import stamp
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
+from nova_sched.replay.decisions.policies import differences
 from nova_sched.replay.logs.matching import SET_ASIDE, project_of, subjects
 from nova_sched.replay.logs.plain import plain
-from nova_sched.replay.decisions.policies import differences
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
 

@@ -5,13 +5,11 @@ import json
 from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, summary_line
-from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions.recorded import explainers as causes
-from nova_sched.replay.decisions.recorded import story
-from nova_sched.replay.decisions.recorded import verdicts
-from nova_sched.replay.decisions.recorded import Scene, scene
+from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD
+from nova_sched.replay.decisions.recorded import Scene, scene, story, verdicts
+from nova_sched.replay.decisions.recorded import explainers as causes
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Candidate, candidate_of
 from rpc_api import errors

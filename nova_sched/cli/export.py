@@ -4,7 +4,7 @@ import os
 
 from nova_sched.cli import output
 from nova_sched.cli.command import REFUSED, ReplayCommand
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
 from nova_sched.replay.archive.export import export
 from nova_sched.replay.logs.moments import parse_range, spans
 from rpc_api import errors

@@ -4,9 +4,9 @@ import re
 
 from nova_sched.cli import output
 from nova_sched.cli.command import REFUSED, ReplayCommand
-from nova_sched.cli.text import one_line
-from nova_sched.replay.archive.log import ArchiveLog
+from nova_sched.process.text import one_line
 from nova_sched.replay.archive.export import import_log, needs_accounts, verify
+from nova_sched.replay.archive.log import ArchiveLog
 from rpc_api import errors
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password

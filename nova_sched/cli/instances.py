@@ -3,10 +3,10 @@
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
 from nova_sched.cli.state import resources
-from nova_sched.replay.state.hosts import TRACKED, wanted
-from nova_sched.replay.state.instances import flavors_of, instances_of, last_known
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
+from nova_sched.replay.state.hosts import TRACKED, wanted
+from nova_sched.replay.state.instances import flavors_of, instances_of, last_known
 from rpc_api import errors
 
 EPILOG = """\

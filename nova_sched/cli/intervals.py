@@ -1,5 +1,6 @@
 """The intervals of the services, for commands that judge whether something is silent or over."""
 
+from nova_sched.cli.durations import duration
 from nova_sched.replay.health.intervals import Intervals
 from rpc_api import errors
 from rpc_api.clock import spelled
@@ -27,8 +28,6 @@ def add_intervals(parser) -> None:
 
 def intervals_of(command, arguments) -> Intervals:
     """What the configuration and ``--silent`` say; UsageError for what is wrong with them."""
-    from nova_sched.cli.stats import duration
-
     found = _configured(command, arguments.config_files)
     if arguments.silent is None:
         return found

@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
 from nova_sched.replay.logs.moments import stamp as stamp
 
 FORMS = ("table", "json", "ndjson", "csv")

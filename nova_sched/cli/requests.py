@@ -5,9 +5,9 @@ import abc
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.event_text import attempt_of
-from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions.recorded import find
+from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.decisions.recorded import find
 from rpc_api import errors
 
 

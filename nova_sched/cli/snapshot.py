@@ -3,13 +3,13 @@
 import re
 
 from nova_sched.cli.command import REFUSED, ReplayCommand
+from nova_sched.process.snapshot_store import check_fits, open_store
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.state.history import History
 from nova_sched.replay.logs.reading import decoded_records
-from nova_sched.process.snapshot_store import check_fits, open_store
+from nova_sched.replay.state.history import History
 from rpc_api import errors
 from rpc_api.feed.epoch import epoch_of
 

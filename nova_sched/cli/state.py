@@ -6,11 +6,11 @@ import re
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import FORMS, Rows, aligned, stamp
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
 from nova_sched.replay.health.heard import IDLE, end_of, heard_of, told
-from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, rows_of
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.logs.times import times_of
+from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_hosts, rows_of
 from rpc_api import errors
 
 EPILOG = """\

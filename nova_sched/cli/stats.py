@@ -1,14 +1,14 @@
 """``nova-sched-replay stats``: what went on in a stretch of the logs, in numbers."""
 
 import json
-import re
 
 from nova_sched.cli.command import ReplayCommand
+from nova_sched.cli.durations import duration
 from nova_sched.cli.intervals import add_intervals, intervals_of
 from nova_sched.cli.output import Rows, aligned, stamp
-from nova_sched.cli.text import one_line
-from nova_sched.replay.state import hosts as statuses
+from nova_sched.process.text import one_line
 from nova_sched.replay.logs.moments import parse_range, resolve
+from nova_sched.replay.state import hosts as statuses
 from nova_sched.replay.statistics.totals import Stats as Counted
 from nova_sched.replay.statistics.totals import gather
 from rpc_api import errors
@@ -28,7 +28,6 @@ examples:
   nova-sched-replay stats @-2h:-1h --log out/demo --interval 10s
   nova-sched-replay stats 10: --log cell1=sqlite:///out/demo/log.cell1.db -o json
 """
-_UNITS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 COLUMNS = (
     "time",
     "events",
@@ -42,14 +41,6 @@ COLUMNS = (
     "started",
     "failed",
 )
-
-
-def duration(text: str, option: str) -> int:
-    """Nanoseconds of ``10s``, ``500ms``, ``5m``; UsageError for a text that is none."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|[smhd])", text)
-    if not found or not float(found[1]):
-        raise errors.UsageError(f"{option} is {text!r}, wanted a time such as 10s, 500ms or 5m; mend it")
-    return int(float(found[1]) * _UNITS[found[2]])
 
 
 class Stats(ReplayCommand):

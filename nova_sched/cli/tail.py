@@ -12,15 +12,15 @@ from functools import partial
 from nova_sched.cli import event_text, output
 from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.event_notes import Notes
-from nova_sched.cli.text import one_line
+from nova_sched.process.snapshot_store import open_store
+from nova_sched.process.text import one_line
+from nova_sched.replay.decisions.outcomes import Outcomes
 from nova_sched.replay.logs.cursor import Cursor, Place
 from nova_sched.replay.logs.matching import KEYS, Match
-from nova_sched.replay.state.history import History, SnapshotCache
 from nova_sched.replay.logs.moments import Moment, parse_range, parse_time, spans
-from nova_sched.replay.decisions.outcomes import Outcomes
 from nova_sched.replay.logs.reading import records_between
 from nova_sched.replay.logs.stream import Following, Hit, Picker, hits, last_hits, merged, trimmed
-from nova_sched.process.snapshot_store import open_store
+from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import errors
 from rpc_api.feed.epoch import epoch_of
 

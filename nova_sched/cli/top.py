@@ -3,15 +3,13 @@
 import sys
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
-from nova_sched.cli.output import aligned, stamp
-from nova_sched.cli.stats import duration
-from nova_sched.cli.text import one_line
+from nova_sched.cli.durations import duration
+from nova_sched.cli.top_lines import lines_of
+from nova_sched.replay.health.heard import last_events
 from nova_sched.replay.logs.feeds import SECOND_NS, Following, Played, first_positions, last_time
-from nova_sched.replay.health.heard import IDLE, last_events, told
-from nova_sched.replay.state.hosts import counted
-from nova_sched.replay.statistics.live import Live
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.statistics.live import Live
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
@@ -131,107 +129,3 @@ def _app_class():
 
 
 # --- what is shown, as lines -----------------------------------------------------------------------------------------
-
-
-def lines_of(view, paint=None, only=None, by_name=False) -> list[str]:
-    """All of a view as lines of text."""
-    return [
-        *head_lines(view, only),
-        "",
-        *cell_lines(view, paint),
-        *service_lines(view),
-        "",
-        *reason_lines(view, paint),
-        "",
-        *host_lines(view, paint, by_name),
-        "",
-        *scheduler_lines(view, paint),
-    ]
-
-
-def head_lines(view, only=None) -> list[str]:
-    """Rates and latencies."""
-    latency = view.latency
-    shown = ", ".join(f"{name} {latency[name]:g}" for name in ("p50", "p95", "p99", "max")) if latency["count"] else "-"
-    return [
-        f"{stamp(view.now_ns)}  {only or 'all cells'}  {view.events_s:.1f} events/s  "
-        f"{view.decisions_s:.1f} decisions/s",
-        f"last {view.window_s} s: {view.decisions} decisions, {view.selected} selected, {view.refused} refused; "
-        f"latency ms {shown}",
-    ]
-
-
-def cell_lines(view, paint=None) -> list[str]:
-    """A line a cell; those that are down are marked."""
-    return aligned(
-        ("cell", "position", "lag", "events/s", "decisions/s", "state"),
-        [
-            (
-                one.cell,
-                "-" if one.position is None else one.position,
-                "-" if one.down else one.lag,
-                f"{one.events_s:.1f}",
-                f"{one.decisions_s:.1f}",
-                f"DOWN: {one.down}" if one.down else "ok",
-            )
-            for one in view.cells
-        ],
-        ("position", "lag", "events/s", "decisions/s"),
-        paint,
-    )
-
-
-def service_lines(view) -> list[str]:
-    """A line per cell with its hosts by what they are, and one of the services that were heard."""
-    lines = [
-        f"{cell}: {'its hosts are not known' if counts is None else counted(counts)}"
-        for cell, counts in view.counts.items()
-    ]
-    return [one_line(line) for line in (*lines, f"last heard: {told(dict(view.heard), view.now_ns)}; {IDLE}")]
-
-
-def reason_lines(view, paint=None) -> list[str]:
-    """Why decisions found no host."""
-    return (
-        aligned(("refused for", "decisions"), view.reasons, ("decisions",), paint)
-        if view.reasons
-        else ["nothing was refused"]
-    )
-
-
-def host_lines(view, paint=None, by_name=False) -> list[str]:
-    """The hosts on which most happens, by that or by name."""
-    hosts = sorted(view.hosts, key=lambda one: (one[1], one[0])) if by_name else view.hosts
-    return (
-        aligned(
-            ("hottest host", "cell", "claims, builds, deletes"),
-            [(host, cell, count) for cell, host, count in hosts],
-            ("claims, builds, deletes",),
-            paint,
-        )
-        if hosts
-        else ["no host is busy"]
-    )
-
-
-def scheduler_lines(view, paint=None) -> list[str]:
-    """A line a scheduler."""
-    return (
-        aligned(
-            ("scheduler", "decisions", "refused", "p50 ms", "lag"),
-            [
-                (
-                    one_line(one.name),
-                    one.decisions,
-                    one.refused,
-                    "-" if one.latency_ms is None else f"{one.latency_ms:g}",
-                    "-" if one.lag is None else one.lag,
-                )
-                for one in view.schedulers
-            ],
-            ("decisions", "refused", "p50 ms", "lag"),
-            paint,
-        )
-        if view.schedulers
-        else ["no scheduler decides"]
-    )

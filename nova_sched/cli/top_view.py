@@ -1,11 +1,11 @@
 """The terminal view of ``top``: panels of lines that are drawn again and again. What they say is made in
-nova_sched.cli.top."""
+nova_sched.cli.top_lines."""
 
 from textual.app import App
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, Static
 
-from nova_sched.cli import top
+from nova_sched.cli import top_lines
 
 
 class TopApp(App):
@@ -60,11 +60,11 @@ class TopApp(App):
         """Draw what there is."""
         view = self.live.view(now_ns, self.cell)
         for name, lines in (
-            ("head", top.head_lines(view, self.cell)),
-            ("cells", [*top.cell_lines(view), *top.service_lines(view)]),
-            ("reasons", top.reason_lines(view)),
-            ("hosts", top.host_lines(view, by_name=self.by_name)),
-            ("schedulers", top.scheduler_lines(view)),
+            ("head", top_lines.head_lines(view, self.cell)),
+            ("cells", [*top_lines.cell_lines(view), *top_lines.service_lines(view)]),
+            ("reasons", top_lines.reason_lines(view)),
+            ("hosts", top_lines.host_lines(view, by_name=self.by_name)),
+            ("schedulers", top_lines.scheduler_lines(view)),
         ):
             self.query_one(f"#{name}", Static).update("\n".join(lines))
 

@@ -8,14 +8,14 @@ from nova_sched.cli import what_if_picture
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
 from nova_sched.cli.output import aligned, progress
-from nova_sched.cli.text import decoded, one_line
-from nova_sched.replay.what_if.changes import Changes, ratio_of
-from nova_sched.replay.decisions.policies import PolicyBook
-from nova_sched.replay.verify.spool import Spool
-from nova_sched.replay.what_if.traffic import as_recorded, traffic_of
-from nova_sched.replay.verify.decisions import spooled
-from nova_sched.replay.what_if.run import Run
+from nova_sched.process.text import decoded, one_line
 from nova_sched.process.tuning import prepare_memory
+from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.verify.decisions import spooled
+from nova_sched.replay.verify.spool import Spool
+from nova_sched.replay.what_if.changes import Changes, ratio_of
+from nova_sched.replay.what_if.run import Run
+from nova_sched.replay.what_if.traffic import as_recorded, traffic_of
 from rpc_api import errors
 
 EPILOG = """\
@@ -204,7 +204,7 @@ def _policy_of(path, known):
             return json.loads(text), None
         except ValueError as fault:
             raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
-    from nova_sched.process import command_config
+    from nova_sched.cli import command_config
     from nova_sched.scheduler import config
 
     return {}, config.policy_of(command_config.read([path]))

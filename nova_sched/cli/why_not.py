@@ -7,10 +7,9 @@ import json
 from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, only_instance, summary_line
-from nova_sched.cli.text import one_line
-from nova_sched.replay.decisions.recorded import verdicts
-from nova_sched.replay.decisions.recorded import scene
+from nova_sched.process.text import one_line
 from nova_sched.replay.decisions.not_loaded import words_for
+from nova_sched.replay.decisions.recorded import scene, verdicts
 from rpc_api import errors
 
 EPILOG = """\

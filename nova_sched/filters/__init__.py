@@ -5,7 +5,7 @@ from nova_sched.filters.aggregate_flavors import AggregateTypeAffinityFilter
 from nova_sched.filters.aggregate_image_properties import AggregateImagePropertiesIsolation
 from nova_sched.filters.aggregate_tenants import AggregateMultiTenancyIsolation
 from nova_sched.filters.all_hosts import AllHostsFilter
-from nova_sched.filters.base import Filter, HostView, Refusal
+from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.cidr import SimpleCIDRAffinityFilter
 from nova_sched.filters.compute import ComputeFilter, ComputeStatusFilter
 from nova_sched.filters.compute_capabilities import ComputeCapabilitiesFilter
@@ -25,6 +25,7 @@ from nova_sched.filters.server_group import (
     ServerGroupAntiAffinityFilter,
     ServerGroupFaultDomainFilter,
 )
+from nova_sched.hosts.view import HostView
 
 #: Asked of every request: they stand for what nova leaves to Placement and to its request filters.
 ALWAYS = (

@@ -1,7 +1,8 @@
 """The filters of hosts that are busy: how much they build at once, how many instances they run."""
 
-from nova_sched.filters.base import Filter, Refusal, aggregate_limits
+from nova_sched.filters.base import Filter, Refusal
 from nova_sched.hosts.aggregates import host_aggregates
+from nova_sched.hosts.view import aggregate_limits
 
 
 class _LoadFilter(Filter):

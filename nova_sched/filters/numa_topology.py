@@ -3,9 +3,8 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.fit import numa, pci
 from nova_sched.hosts.device_groups import distinct, told
-from nova_sched.fit import numa
-from nova_sched.fit import pci
 
 
 class NUMATopologyFilter(Filter):

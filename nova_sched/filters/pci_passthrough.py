@@ -1,8 +1,8 @@
 """PciPassthroughFilter: refuses hosts that lack the PCI devices of a request."""
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.hosts.device_groups import told
 from nova_sched.fit import pci
+from nova_sched.hosts.device_groups import told
 
 #: What a host lacks: beside the number of a request.
 NONE, NO_POOLS = -1, -2

@@ -1,6 +1,6 @@
 """What a HostState says of one host, of many hosts at once: numbers as columns, the rest by its distinct values.
 
-``hosts`` is a :class:`nova_sched.filters.base.HostView` everywhere; arrays have the shape [hosts in view].
+``hosts`` is a :class:`nova_sched.hosts.view.HostView` everywhere; arrays have the shape [hosts in view].
 """
 
 from typing import NamedTuple

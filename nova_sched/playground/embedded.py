@@ -12,14 +12,14 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from nova_sched.playground.wiring import Wiring
 from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
-from nova_sched.selection.policy import Policy
+from nova_sched.playground.wiring import Wiring
 from nova_sched.scheduler.service import Cell, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import concurrency, errors, events, messages
-from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.bus import MessagingBus
+from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.flavor import Flavor
 from rpc_api.objects.request_spec import RequestSpec

@@ -12,19 +12,19 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from compute_agent.drivers.simulated import SimulatedDriver
 from nova_sched.playground.logs import cell_log_url, is_shared, stream_of, transport_url
 from nova_sched.playground.specs import context_of, spec_of
 from nova_sched.playground.wiring import Wiring
 from nova_sched.playground.worker import RemoteScheduler, WorkerSettings
 from nova_sched.playground.workload import Workload, uuid_of
-from compute_agent.drivers.simulated import SimulatedDriver
 from nova_sched.scheduler.service import Cell, cell0_of
 from rpc_api import errors, events, messages
-from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.bus import LocalBus, MessagingBus
-from rpc_api.log import open_log
+from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.log import open_log
 
 LOG = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from cliff.command import Command
 
+from nova_sched import weighers
 from nova_sched.playground import workload
 from nova_sched.playground.chains import CHAINS
 from nova_sched.playground.play import Cloud, Player, PlaySettings
 from nova_sched.playground.report import write_all
-from nova_sched import weighers
-from nova_sched.cli.text import one_line
+from nova_sched.process.text import one_line
 from nova_sched.selection.policy import Policy
 from rpc_api import errors
 

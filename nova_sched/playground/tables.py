@@ -12,7 +12,7 @@ import re
 import zlib
 from typing import NamedTuple
 
-from nova_sched.cli.text import decoded
+from nova_sched.process.text import decoded
 from rpc_api import errors
 
 SEPARATORS = ",;\t"

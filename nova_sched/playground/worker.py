@@ -41,9 +41,9 @@ def scheduler_process(packed_settings: bytes, pipe):
     # Only now: what the settings hold imports oslo's libraries, and the concurrency mode must be chosen before them.
     settings = pickle.loads(packed_settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from nova_sched.process.tuning import prepare_memory, settle_memory
     from nova_sched.scheduler.endpoint import SchedulerEndpoint
     from nova_sched.scheduler.service import Scheduler
-    from nova_sched.process.tuning import prepare_memory, settle_memory
 
     prepare_memory()
     try:

@@ -6,16 +6,16 @@ import threading
 import uuid
 from collections import deque
 
+from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
-from nova_sched.process.snapshot_store import check_fits
 from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM
-from rpc_api.log import open_log, proving
-from rpc_api.log.checks import mask_password
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.log import open_log, proving
+from rpc_api.log.checks import mask_password
 
 LOG = logging.getLogger(__name__)
 

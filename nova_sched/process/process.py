@@ -21,13 +21,12 @@ import signal
 import sys
 import threading
 import time
-from importlib import metadata
 
+from nova_sched.process.version import PROJECT, version
 from rpc_api import concurrency, errors, noise
 
 LOG = logging.getLogger(__name__)
 
-PROJECT = "nova_sched"
 #: Seconds between two looks at the service's own fault.
 LOOK_PAUSE = 0.5
 #: Seconds that a drain may take beyond graceful_shutdown_timeout, for what is only closing.
@@ -108,8 +107,7 @@ def _say(program, text, code):
 def _run(program, argv, app):
     from oslo_config import cfg
 
-    from nova_sched.process import completion
-    from nova_sched.process import unread_options
+    from nova_sched.process import completion, unread_options
 
     conf = cfg.ConfigOpts()
     _register(conf, app)
@@ -130,14 +128,6 @@ def _run(program, argv, app):
     if fault is not None:
         raise fault
     return Process(program, conf, service).run()
-
-
-def version() -> str:
-    """The version that is installed; "0" in a checkout that is not."""
-    try:
-        return metadata.version(PROJECT)
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 # --- configuration -----------------------------------------------------------------------------------------------
@@ -291,7 +281,7 @@ class Process:
 
     def run(self) -> int:
         """Start, serve until a signal or a fault ends it, and drain. Raises the fault."""
-        from nova_sched.service import report
+        from nova_sched.process import report
         from nova_sched.process.tuning import prepare_memory, settle_memory
 
         self._take_signals()

@@ -13,9 +13,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from nova_sched import filters, weighers
-from nova_sched.scheduler import config
-from nova_sched.scheduler import neutron
-from nova_sched.process import nova_options
+from nova_sched.process import keystone_options, nova_options
 from rpc_api.config import CELL_GROUP
 
 LOG = logging.getLogger(__name__)
@@ -36,7 +34,7 @@ LISTED = frozenset(
     }
 )
 #: Its list brings keystoneauth1 with it, which few need and which takes a quarter of a second.
-SCHEDULERS = "nova_sched.scheduler"
+NEUTRON, NEUTRON_SECTION = "nova_sched.neutron", "neutron"
 #: Sections of libraries that not every installation has; they may be in a file that serves Nova too.
 LIBRARIES = frozenset(
     {
@@ -148,16 +146,15 @@ class _Known:
 
     def _listed(self):
         for entry in metadata.entry_points(group=ENTRY_POINTS):
-            if entry.name in LISTED or (entry.name.startswith(OURS) and entry.name != SCHEDULERS):
+            if entry.name == NEUTRON and not self._has(NEUTRON_SECTION):
+                continue
+            if entry.name in LISTED or entry.name.startswith(OURS):
                 try:
                     yield from entry.load()()
                 except Exception as fault:
                     # A library whose optional parts are missing lists nothing; what it would read is in LIBRARIES.
                     LOG.debug("the options of %s cannot be listed: %s", entry.name, fault)
-        yield from config.own_opts()
-        if self._has(neutron.GROUP.name):
-            yield from neutron.list_opts()
-        yield from neutron.plugin_opts(self._values)
+        yield from keystone_options.named_in(NEUTRON_SECTION, self._values)
         for name in self._values(DEFAULT, "config_source"):
             yield (
                 name,

@@ -5,8 +5,8 @@ ports ask of Placement. Nothing secret is taken over.
 """
 
 from nova_sched.request.devices import numa_names_no_policy, numa_of, pci_of
-from nova_sched.request.resource_groups import asked_of
 from nova_sched.request.guest_options import wishes_of
+from nova_sched.request.resource_groups import asked_of
 from nova_sched.request.server_group import server_group_of
 from rpc_api import errors, events
 from rpc_api.events.schema import thaw_fields

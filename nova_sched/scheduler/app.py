@@ -2,14 +2,14 @@
 
 import logging
 
+from nova_sched.process.process import Remaining, Service
+from nova_sched.process.snapshot_store import store_of
+from nova_sched.request.networks import NotConfigured
 from nova_sched.scheduler import config
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
-from nova_sched.request.networks import NotConfigured
 from nova_sched.scheduler.neutron import networks_of
-from nova_sched.process.process import Remaining, Service
-from nova_sched.service.report import scheduler_facts
+from nova_sched.scheduler.report import scheduler_facts
 from nova_sched.scheduler.service import Scheduler
-from nova_sched.process.snapshot_store import store_of
 from rpc_api import errors
 from rpc_api.config import Buses, check_account
 from rpc_api.contracts.scheduler import VERSION

@@ -6,10 +6,9 @@ from oslo_config import cfg
 
 from nova_sched import weighers
 from nova_sched.projection.table import GREATEST
-from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
-from nova_sched.scheduler import neutron
-from nova_sched.scheduler import plugins
+from nova_sched.scheduler import neutron, plugins
 from nova_sched.scheduler.service import Cell, cell0_of
+from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import config, errors
 from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.objects.fields import ArchitectureField
@@ -231,12 +230,7 @@ def weigher_opts(group):
 
 
 def list_opts():
-    """All options of the scheduler, for oslo-config-generator."""
-    return own_opts() + neutron.list_opts()
-
-
-def own_opts():
-    """The options that are there whether anything beside the scheduler is configured or not."""
+    """The options of the scheduler, for oslo-config-generator; those of ``[neutron]`` are listed by neutron.py."""
     return [
         (None, DEFAULT_OPTS),
         (scheduler_rpc.GROUP, SCHEDULER_OPTS + PREFILTER_OPTS),
@@ -250,7 +244,7 @@ def own_opts():
 def register(conf) -> None:
     """Register the scheduler's options, and those that all services share."""
     config.register(conf)
-    for group, options in (*own_opts(), (neutron.GROUP, neutron.OPTS)):
+    for group, options in (*list_opts(), (neutron.GROUP, neutron.OPTS)):
         config.register_in(conf, group, options)
 
 

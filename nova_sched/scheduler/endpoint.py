@@ -13,6 +13,7 @@ from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events
 from rpc_api.bus import expected
 from rpc_api.concurrency import or_fail
+from rpc_api.contracts.scheduler import wants_terms
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.aggregate import Aggregate, AggregateList
 from rpc_api.objects.base import parse_version
@@ -21,7 +22,6 @@ from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import NUMATopologyLimits
 from rpc_api.objects.request_spec import RequestSpec
 from rpc_api.objects.selection import SchedulerLimits, Selection
-from rpc_api.contracts.scheduler import wants_terms
 
 LOG = logging.getLogger(__name__)
 

@@ -12,20 +12,20 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from nova_sched.filters.compute import CELL_UNREACHABLE
+from nova_sched.process.account_rule import AccountRule
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
+from nova_sched.scheduler.accepted_claims import AcceptedClaims
+from nova_sched.scheduler.cell_states import CellStates
+from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
-from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
-from nova_sched.scheduler.accepted_claims import AcceptedClaims
-from nova_sched.process.account_rule import AccountRule
-from nova_sched.scheduler.cell_states import CellStates
-from nova_sched.scheduler.evidence import decision_event, positions_of
 from rpc_api import errors, events, log_context
 from rpc_api.packing import printable
 

@@ -49,28 +49,6 @@ def list_opts():
     return [(GROUP, [*OPTS, *keystone_opts(), *loading.get_auth_plugin_conf_options("password")])]
 
 
-def plugin_opts(values):
-    """(Section, options) of keystoneauth1's plugins that files name; ``values(section, option)`` are what they hold.
-
-    Only the scheduler registers them, and other services may share its file.
-    """
-    named = values(GROUP.name, "auth_type") + values(GROUP.name, "auth_plugin")
-    sections = [GROUP.name, *(one.lower() for one in values(GROUP.name, "auth_section"))]
-    named += [plugin for section in sections[1:] for plugin in values(section, "auth_type")]
-    if not named:
-        return []
-    from keystoneauth1 import exceptions, loading
-
-    options = list(loading.get_auth_common_conf_options())
-    for plugin in named:
-        try:
-            options += loading.get_auth_plugin_conf_options(plugin)
-        except exceptions.NoMatchingPlugin:
-            # The scheduler refuses it.
-            continue
-    return [(section, options) for section in sections]
-
-
 def networks_of(conf, wanted: bool) -> Networks:
     """Whom a scheduler asks for networks; UsageError where ``[neutron]`` is wrong, or missing and ``wanted``."""
     if GROUP.name in conf.list_all_sections():

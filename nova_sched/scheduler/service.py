@@ -7,10 +7,10 @@ import uuid
 from collections import deque
 from dataclasses import dataclass
 
-from nova_sched.projection import snapshot
 from nova_sched.process.cell_log import CellLog, close_all
-from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.process.tuning import collector_paused
+from nova_sched.projection import snapshot
+from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from rpc_api import concurrency, errors, events, faults, log_context
 from rpc_api.clock import SYSTEM
 

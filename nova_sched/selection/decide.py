@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.fit.providers import Assignment
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
-from nova_sched.fit.providers import Assignment
 from nova_sched.selection.host_fit import Fitted, fit_on
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope

@@ -3,10 +3,9 @@ and which NUMA nodes and PCI devices follow from it."""
 
 from typing import NamedTuple
 
-from nova_sched.fit import numa
-from nova_sched.fit import pci
-from nova_sched.selection.chain import filters_for
+from nova_sched.fit import numa, pci
 from nova_sched.fit.providers import Assignment, allocate
+from nova_sched.selection.chain import filters_for
 from rpc_api import events
 from rpc_api.packing import pack
 

@@ -3,10 +3,10 @@ accepted and in flight, and hosts one by one."""
 
 from functools import cached_property
 
-from nova_sched.nova_compat.host_state import HostState
-from nova_sched.hosts.images import ImageCounts
-from nova_sched.nova_compat.read_only import ReadOnlyDict, ReadOnlyList
 from nova_sched.fit.providers import allocate
+from nova_sched.hosts.images import ImageCounts
+from nova_sched.nova_compat.host_state import HostState
+from nova_sched.nova_compat.read_only import ReadOnlyDict, ReadOnlyList
 from nova_sched.nova_compat.request_spec import spec_of
 
 

@@ -9,7 +9,7 @@ default (nova has no such weigher).
 import numpy as np
 
 from nova_sched.filters import HostView
-from nova_sched.filters.resources import Providers
+from nova_sched.hosts.providers import Providers
 from nova_sched.weighers.base import Weigher
 
 MOST = 64

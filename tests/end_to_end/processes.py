@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nova_sched.service.report import TITLE
+from nova_sched.process.report import TITLE
 from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from nova_sched.cli.main import main
 from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
-from nova_sched.service.report import scheduler_facts
+from nova_sched.scheduler.report import scheduler_facts
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from nova_sched.process.snapshot_store import FileStore, open_store
 from rpc_api import errors

@@ -445,7 +445,7 @@ def audit(cloud: Cloud, load: Load, taps=None) -> Findings:
     states = cloud.wait_folded()
     findings = _figures(load)
     arithmetic, folds = Audit(), {}
-    for cell, url in nova_sched.playground.logs.items():
+    for cell, url in cloud.logs.items():
         positions = {position for (_, of), (position, _) in states.items() if of == cell}
         tap = (taps or {}).get(cell)
         if tap is not None:

@@ -63,7 +63,7 @@ def killed(what, directory, rabbit, vhost, names, times, loads=(False,), rate=40
                 **changes,
             )
         )
-        tap = stack.enter_context(Tap("cell1", nova_sched.playground.logs["cell1"]))
+        tap = stack.enter_context(Tap("cell1", cloud.logs["cell1"]))
         running = [stack.enter_context(Load(cloud, rate / len(loads), builds=builds)) for builds in loads]
         for load in running:
             load.wait_selected(selections)

@@ -87,7 +87,7 @@ def test_an_instance_that_was_built(site, host, ended, said):
     """One that is answered with a host runs there, and one that ran elsewhere before had ended there."""
     cloud, load = site
     load.requests[:] = [Request(uuid_of("a"), 1.0, 2.0, SELECTED, host=host or "h2")]
-    with open_log(nova_sched.playground.logs["cell1"]) as log:
+    with open_log(cloud.logs["cell1"]) as log:
         for event in [
             builders.started("a", "h1"),
             *([] if host else [*([builders.deleted("a", "h1")] if ended else []), builders.started("a", "h2")]),
@@ -105,7 +105,7 @@ def test_a_process_with_another_state_has_diverged(site):
 
 def test_an_instance_that_is_held_in_two_cells_is_booked_twice(site):
     cloud, load = site
-    nova_sched.playground.logs["cell2"] = nova_sched.playground.logs["cell1"]
+    cloud.logs["cell2"] = cloud.logs["cell1"]
     (wrong,) = audit(cloud, load).wrong()
     assert re.search("2 double_bookings.* is held in 2 cells", wrong)
 

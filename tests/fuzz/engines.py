@@ -149,9 +149,9 @@ class Tools(Cloud):
             cloud.ask(engine, name, alternates=1)
         cloud.settle()
         self.know_own()
-        self.logs = {cell: open_log(f"memory://tools-{next(self.names)}") for cell in nova_sched.playground.logs}
+        self.logs = {cell: open_log(f"memory://tools-{next(self.names)}") for cell in cloud.logs}
         for cell, log in self.logs.items():
-            log.append(nova_sched.playground.logs[cell])
+            log.append(cloud.logs[cell])
 
     def feed(self, payload):
         if not payload:

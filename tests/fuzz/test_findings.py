@@ -227,13 +227,13 @@ def test_an_anchor_that_comes_to_nothing_is_not_asked_for_without_end(muted):
     engine = cloud.engine("one")
     if muted == "by another in its name":
         said = codec.make_event(events.GroupAnchored(uuid_of("x"), "cell1", "a", 0), "scheduler/one", 2, 1, 0)
-        nova_sched.playground.logs[CELL0].append(codec.encode_record(engines.EPOCH, [said]))
+        cloud.logs[CELL0].append(codec.encode_record(engines.EPOCH, [said]))
         ask = cloud.ask(engine, "vm", group=engines.server_group("affinity"))
     else:
         ask = cloud.ask(engine, "vm", group=engines.server_group("affinity"))
         ask.instances[0].fenced = 5
     cloud.settle()
-    assert ask.future.done() and len(nova_sched.playground.logs[CELL0]) < 30
+    assert ask.future.done() and len(cloud.logs[CELL0]) < 30
     if muted == "by another in its name":
         with pytest.raises(errors.NovaSchedError, match="came to nothing in the log of cell0; see its quarantine"):
             ask.future.result(0)
@@ -260,7 +260,7 @@ def test_a_claim_of_another_under_our_uuid_says_nothing_of_ours():
     ask = cloud.ask(engine, "vm")
     ours = next(
         event.data
-        for payload in nova_sched.playground.logs["cell1"]
+        for payload in cloud.logs["cell1"]
         for event in codec.decode_record(payload).events
         if event.name == "ClaimProposed"
     )
@@ -288,9 +288,9 @@ def decided():
 
 @contextlib.contextmanager
 def logs_of(cloud):
-    logs = {cell: open_log(f"memory://findings-{id(cloud)}-{cell}") for cell in nova_sched.playground.logs}
+    logs = {cell: open_log(f"memory://findings-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
-        log.append(nova_sched.playground.logs[cell])
+        log.append(cloud.logs[cell])
     try:
         yield logs
     finally:
@@ -301,7 +301,7 @@ def logs_of(cloud):
 def decision_of(cloud):
     return next(
         event.data
-        for payload in nova_sched.playground.logs["cell1"]
+        for payload in cloud.logs["cell1"]
         for event in codec.decode_record(payload).events
         if event.name == "DecisionMade"
     )

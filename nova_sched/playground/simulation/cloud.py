@@ -4,16 +4,16 @@ import random
 import uuid
 from typing import NamedTuple
 
+from compute_agent.drivers.simulated import inventory_of
 from nova_sched.playground.simulation import forgery
 from nova_sched.playground.simulation.checks import Broken, Checks
 from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, Client, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
 from nova_sched.playground.simulation.world import KeptSnapshots, SimLog, World
-from compute_agent.drivers.simulated import inventory_of
-from nova_sched.projection.digest import state_digest
-from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from nova_sched.process.cell_log import keep_newest
+from nova_sched.projection.digest import state_digest
 from nova_sched.scheduler.engine import CELL0
+from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import events
 from rpc_api.errors import SnapshotMismatch
 

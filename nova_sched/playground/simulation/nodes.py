@@ -5,12 +5,12 @@ A process has lives: what was to happen in an earlier one does not happen any mo
 
 import abc
 
-from nova_sched.playground.simulation.world import SimAppender, SimCellLog, SimClock
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.simulated import SimulatedDriver
 from compute_agent.voice import HostVoice
 from conductor.build import Call, Folded
 from conductor.engine import CellEngine
+from nova_sched.playground.simulation.world import SimAppender, SimCellLog, SimClock
 from nova_sched.projection import snapshot
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from rpc_api import errors, messages
@@ -101,7 +101,7 @@ class SchedulerNode(Node):
         )
         self._silent = set()
         self.logs = {}
-        for cell, sim_log in nova_sched.playground.logs.items():
+        for cell, sim_log in cloud.logs.items():
             self.engine.states.expect(cell)
             self.logs[cell] = SimCellLog(
                 self.world,

@@ -7,8 +7,8 @@ import uuid
 from nova_sched.process.cell_log import ReadBefore, find_beginning, fitting
 from nova_sched.process.snapshot_store import SnapshotStore
 from rpc_api import codec, errors
-from rpc_api.log.memory import MemoryLog
 from rpc_api.feed.publisher import Producer
+from rpc_api.log.memory import MemoryLog
 
 #: Nanoseconds since 1970 at which every simulation begins.
 BEGINNING_NS = 1_700_000_000_000_000_000

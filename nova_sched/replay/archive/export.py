@@ -9,13 +9,13 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.archive.frames import Header, Range, Writer
+from nova_sched.replay.archive.redaction import KNOWN_BY, Known, Redactor
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import records_between
-from nova_sched.replay.archive.redaction import KNOWN_BY, Known, Redactor
 from rpc_api import codec, digest, errors
 from rpc_api.codec import DecodedRecord, Event, SetAside
-from rpc_api.log import MAX_RECORD_BYTES, Record
 from rpc_api.feed.epoch import opening_of
+from rpc_api.log import MAX_RECORD_BYTES, Record
 
 #: Events between two states that are kept in a file.
 SNAPSHOT_EVERY = 50_000

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
-from nova_sched.projection.devices import guest_of
-from nova_sched.hosts.aggregates import HostAggregates
-from nova_sched.replay.decisions.causes import Cause, event_at, since
-from nova_sched.fit import providers as fit
 from nova_sched.fit import pci
+from nova_sched.fit import providers as fit
+from nova_sched.hosts.aggregates import HostAggregates
+from nova_sched.projection.devices import guest_of
+from nova_sched.replay.decisions.causes import Cause, event_at, since
 from nova_sched.selection.scope import Scope
 
 #: Of members, instances and the like so many are named.

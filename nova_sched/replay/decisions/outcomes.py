@@ -5,8 +5,8 @@ from typing import NamedTuple
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.state.history import World
 from nova_sched.replay.logs.reading import decoded
+from nova_sched.replay.state.history import World
 from rpc_api import errors
 
 ACCEPTED, REFUSED, NOT_KNOWN, NO_EFFECT = "accepted", "refused", "not known", "no effect"

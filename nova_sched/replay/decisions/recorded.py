@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from nova_sched.replay.state.history import World
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.reading import holding
+from nova_sched.replay.state.history import World
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide

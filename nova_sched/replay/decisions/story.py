@@ -3,8 +3,8 @@ each step took."""
 
 from typing import NamedTuple
 
-from nova_sched.replay.decisions.recorded import Recorded
 from nova_sched.replay.decisions.causes import event_at
+from nova_sched.replay.decisions.recorded import Recorded
 from nova_sched.replay.logs.moments import position_at
 from nova_sched.replay.logs.reading import holding
 from rpc_api import errors

@@ -8,14 +8,14 @@ from importlib import metadata
 from statistics import median
 from typing import NamedTuple
 
+from nova_sched.process.snapshot_store import check_fits
 from nova_sched.projection import snapshot
-from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.health.heard import IDLE, ago, heard_of, told
-from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, counted
 from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, stamp
 from nova_sched.replay.logs.reading import readable_records
-from nova_sched.process.snapshot_store import check_fits
+from nova_sched.replay.state.hosts import DISABLED, FORCED_DOWN, counted
 from rpc_api import codec, errors
 from rpc_api.clock import spelled
 from rpc_api.codec import Event

@@ -11,8 +11,8 @@ import msgpack
 
 from nova_sched.projection.projection import AGENT
 from nova_sched.replay.logs.ends import LastHeard
-from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.logs.reading import BATCH, readable_records
+from nova_sched.replay.state.hosts import counts_of
 from rpc_api import codec
 from rpc_api.clock import spelled
 

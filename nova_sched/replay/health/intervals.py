@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-from rpc_api.contracts import agent
-from rpc_api.contracts import conductor
-from rpc_api.contracts import scheduler
+from rpc_api.contracts import agent, conductor, scheduler
 
 SECOND_NS = 10**9
 

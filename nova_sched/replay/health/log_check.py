@@ -8,11 +8,11 @@ so long that it would have: see :class:`~nova_sched.replay.health.intervals.Inte
 from typing import NamedTuple
 
 from nova_sched.projection.projection import AGENT, Projection
-from nova_sched.replay.logs.ends import LastHeard
-from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.moments import SECOND_NS, next_time
 from nova_sched.replay.logs.reading import readable_records
+from nova_sched.replay.state.hosts import counts_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import SetAside
 from rpc_api.feed.epoch import opening_of

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from nova_sched.replay.archive.log import is_archive, open_archive
 from rpc_api import errors
+from rpc_api.feed.epoch import opening_of
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
-from rpc_api.feed.epoch import opening_of
 
 #: How a file of SQLite begins.
 _SQLITE = b"SQLite format 3\0"

@@ -10,14 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from nova_sched.process.snapshot_store import check_fits
+from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.logs.reading import TIMEOUT, decoded_records
 from nova_sched.replay.logs.times import peeked_time
-from nova_sched.process.tuning import collector_paused
-from nova_sched.process.snapshot_store import check_fits
 from rpc_api import errors
 from rpc_api.feed.epoch import opening_of
 

@@ -6,8 +6,8 @@ import msgpack
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.state.hosts import TRACKED, amounts_of
 from nova_sched.replay.logs.reading import BATCH, records_between
+from nova_sched.replay.state.hosts import TRACKED, amounts_of
 from rpc_api import errors, events
 
 #: Places of fields in packed records.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import msgpack
 
-from nova_sched.replay.statistics.histogram import Histogram
 from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.statistics.histogram import Histogram
 from rpc_api import errors, events
 from rpc_api.codec import Event
 

@@ -7,9 +7,9 @@ import msgpack
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.logs.ends import LastHeard
-from nova_sched.replay.statistics.histogram import Histogram
-from nova_sched.replay.state.hosts import counts_of
 from nova_sched.replay.logs.reading import BATCH, records_between
+from nova_sched.replay.state.hosts import counts_of
+from nova_sched.replay.statistics.histogram import Histogram
 from rpc_api import codec, errors, events
 from rpc_api.codec import Event
 

@@ -4,10 +4,18 @@ scheduler and policy."""
 from typing import NamedTuple
 
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.decisions.recorded import Difference, Recorded, Scene, check_logs, check_positions, difference, set_closed
-from nova_sched.replay.state.history import History
 from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.decisions.recorded import (
+    Difference,
+    Recorded,
+    Scene,
+    check_logs,
+    check_positions,
+    difference,
+    set_closed,
+)
 from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.state.history import History
 from nova_sched.replay.verify.spool import Spool
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain

@@ -7,8 +7,8 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.verify.audit import Audit, taken_out
 from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.verify.audit import Audit, taken_out
 from rpc_api import errors
 from rpc_api.codec import Event
 

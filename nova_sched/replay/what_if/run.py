@@ -19,9 +19,9 @@ from typing import NamedTuple
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
-from nova_sched.replay.decisions.recorded import recorded_of, set_closed
 from nova_sched.replay.decisions.policies import PolicyMissing
+from nova_sched.replay.decisions.recorded import recorded_of, set_closed
+from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import Cloud, decide, rule_of

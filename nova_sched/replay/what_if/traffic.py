@@ -7,10 +7,10 @@ from typing import NamedTuple
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions.recorded import recorded_of
-from nova_sched.replay.state.history import History
-from nova_sched.replay.what_if.measures import fill_of, stranded_in, use_of
 from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import decoded_records
+from nova_sched.replay.state.history import History
+from nova_sched.replay.what_if.measures import fill_of, stranded_in, use_of
 from rpc_api.codec import Event
 
 #: Moments that are noted, at most twice as many.

@@ -272,7 +272,7 @@ def test_it_is_quiet_wherever_it_ends(capsys):
     """A file of a log ends somewhere between two confirmations."""
     cloud = Cloud(3, 2)
     for count in range(1, len(cloud.payloads["cell1"])):
-        nova_sched.playground.logs = {"cell1": written(cloud.payloads["cell1"][:count])}
+        cloud.logs = {"cell1": written(cloud.payloads["cell1"][:count])}
         for command in ("check", "stats", "quarantine"):
             assert found(capsys, command, cloud) == (0, []), (command, count)
 
@@ -366,7 +366,7 @@ def test_all_hosts_are_lost(capsys):
 def test_hosts_are_counted_by_what_they_are(capsys, facts, counts):
     cloud = Cloud(0)
     said = report("a", **facts)
-    nova_sched.playground.logs["cell1"].append([cloud.record(cloud.now_ns, "compute_agent/a", said)])
+    cloud.logs["cell1"].append([cloud.record(cloud.now_ns, "compute_agent/a", said)])
     for command in ("doctor", "check", "stats"):
         assert replay([command, "--no-cache", *cloud.options]) == 0
         assert counts in capsys.readouterr().out

@@ -100,12 +100,14 @@ def changed(cloud, cell, number, change):
     """Change the data of the decision of a number in a cell's log."""
     places = [
         place
-        for place, payload in enumerate(nova_sched.playground.logs[cell])
+        for place, payload in enumerate(cloud.logs[cell])
         if codec.decode_record(payload).events[0].name == "DecisionMade"
     ]
-    record = codec.decode_record(nova_sched.playground.logs[cell][places[number]])
+    record = codec.decode_record(cloud.logs[cell][places[number]])
     event = record.events[0]
-    nova_sched.playground.logs[cell][places[number]] = codec.encode_record(record.epoch, [event._replace(data=change(event.data))])
+    cloud.logs[cell][places[number]] = codec.encode_record(
+        record.epoch, [event._replace(data=change(event.data))]
+    )
 
 
 def with_evidence(data, **fields):
@@ -199,7 +201,7 @@ def test_a_log_whose_beginning_was_removed(cloud, capsys):
 def test_an_empty_log_and_garbage(capsys):
     cloud = TinyCloud(cells=("cell1", "cell2"))
     cloud.host("a")
-    nova_sched.playground.logs["cell1"].append(b"\xc1 garbage")
+    cloud.logs["cell1"].append(b"\xc1 garbage")
     with Logs(cloud) as logs:
         assert logs.run("replay", "--verify") == 0
     assert re.search(r"(?m)^cell1 +0 +1 +2 +2 +1 +1 ", capsys.readouterr().out)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nova_sched.cli import top
+from nova_sched.cli import top_lines
 from nova_sched.cli.top_view import TopApp
 from nova_sched.replay.logs.feeds import Following, Played, first_positions, last_time
 from nova_sched.replay.statistics.histogram import Histogram
@@ -340,5 +340,5 @@ def test_names_from_a_log_cannot_write_to_the_terminal():
         codec.DecodedRecord(None, [codec.make_event(claim("vm", name), f"scheduler/{name}", 1, 1, Written.at(0))]),
         Written.at(0),
     )
-    text = "\n".join(top.lines_of(live.view(Written.at(1))))
+    text = "\n".join(top_lines.lines_of(live.view(Written.at(1))))
     assert "\\x1b" in text and "\x1b" not in text

@@ -18,13 +18,15 @@ class Logs:
 
     def __init__(self, cloud: TinyCloud, without=()):
         number = next(_NUMBERS)
-        self.urls = {cell: f"memory://tiny-{number}-{cell}" for cell in nova_sched.playground.logs if cell not in without}
+        self.urls = {
+            cell: f"memory://tiny-{number}-{cell}" for cell in cloud.logs if cell not in without
+        }
         self._stack = contextlib.ExitStack()
         for cell, url in self.urls.items():
             log = self._stack.enter_context(open_log(url))
             self._stack.callback(log.delete)
-            if nova_sched.playground.logs[cell]:
-                log.append(nova_sched.playground.logs[cell])
+            if cloud.logs[cell]:
+                log.append(cloud.logs[cell])
 
     def __enter__(self):
         return self

@@ -77,9 +77,9 @@ def test_what_was_claimed_of_its_request_is_released():
 
 def replayed(cloud, catalogue=BUILT_IN):
     """All decisions of a cloud made again; and the policies of its logs."""
-    logs = {cell: open_log(f"memory://deployers-{id(cloud)}-{cell}") for cell in nova_sched.playground.logs}
+    logs = {cell: open_log(f"memory://deployers-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
-        log.append(nova_sched.playground.logs[cell])
+        log.append(cloud.logs[cell])
     try:
         return list(replay(logs, catalogue)), policies_of(logs, catalogue)
     finally:

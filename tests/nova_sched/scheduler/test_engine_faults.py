@@ -64,13 +64,13 @@ def test_an_instance_that_holds_resources_is_not_tried_again_and_again():
     cloud.host("a", vcpus=8)
     engine = cloud.engine("one")
     assert hosts_of_settled(cloud, cloud.ask(engine, "vm")) == ["a"]
-    before = len(nova_sched.playground.logs["cell1"])
+    before = len(cloud.logs["cell1"])
     again = cloud.ask(engine, "vm")
     cloud.settle()
     with pytest.raises(errors.NoHostFound) as refused:
         again.future.result(0)
     assert refused.value.summary == "no host can mend it: the consumer holds resources already"
-    assert len(nova_sched.playground.logs["cell1"]) - before <= 4
+    assert len(cloud.logs["cell1"]) - before <= 4
 
 
 def hosts_of_settled(cloud, ask):
@@ -186,7 +186,7 @@ def test_claims_in_a_log_that_was_begun_anew_are_decided_again():
     engine = cloud.engine("one")
     ask = cloud.ask(engine, "vm")
     assert cloud.events("cell1", "ClaimProposed")
-    nova_sched.playground.logs["cell1"] = []
+    cloud.logs["cell1"] = []
     engine.on_fault("cell1", errors.LogGap("it is gone"))
     engine.on_begin("cell1", Beginning(None, 0, 0, True, True))
     cloud.deliver("one", "cell2")
@@ -219,7 +219,7 @@ def test_nobody_is_refused_until_hosts_may_be_reported_again(forgets):
         cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
         cloud.settle()
     else:
-        nova_sched.playground.logs["cell1"], cloud._read["one", "cell1"] = [], 0
+        cloud.logs["cell1"], cloud._read["one", "cell1"] = [], 0
         engine.on_begin("cell1", Beginning(None, 0, -1, True, True))
     placed, refused = cloud.ask(engine, "small"), cloud.ask(engine, "large", vcpus=8)
     cloud.host("a")
@@ -284,7 +284,7 @@ def test_an_aggregate_that_was_deleted_meanwhile_does_not_come_back():
     cloud.append(CELL0, "operator/x", aggregate("one"), aggregate("two"))
     engine = cloud.engine("one")
     cloud.append(CELL0, "operator/x", events.AggregateDeleted(uuid_of("one")))
-    engine.on_begin(CELL0, Beginning(None, 0, len(nova_sched.playground.logs[CELL0]) - 1, True, False))
+    engine.on_begin(CELL0, Beginning(None, 0, len(cloud.logs[CELL0]) - 1, True, False))
     cloud._read["one", CELL0] = 0
     cloud.settle()
     assert set(engine.cloud.table.aggregates) == {uuid_of("two")}
@@ -295,7 +295,7 @@ def test_what_a_re_created_log_of_cell0_lacks_is_appended():
     cloud = TinyCloud()
     cloud.append(CELL0, "operator/x", aggregate("one"))
     engine = cloud.engine("one")
-    nova_sched.playground.logs[CELL0] = []
+    cloud.logs[CELL0] = []
     cloud._sequences.clear()
     engine.on_begin(CELL0, Beginning(None, 0, -1, True, True))
     cloud._read["one", CELL0] = 0
@@ -312,12 +312,12 @@ def test_a_claim_that_a_rebase_wiped_is_not_answered():
     cloud.deliver("one", "cell1", 1)
     assert [one.accepted for one in ask.instances] == [True, False]
     # What is under way comes behind the rebase.
-    late = nova_sched.playground.logs["cell1"][cloud._read["one", "cell1"] :]
-    del nova_sched.playground.logs["cell1"][cloud._read["one", "cell1"] :]
+    late = cloud.logs["cell1"][cloud._read["one", "cell1"] :]
+    del cloud.logs["cell1"][cloud._read["one", "cell1"] :]
     cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
     for host in ("a", "b"):
         cloud.host(host, vcpus=2)
-    nova_sched.playground.logs["cell1"] += late
+    cloud.logs["cell1"] += late
     cloud.settle()
     for _ in range(10):
         cloud.clock.seconds += 1.0
@@ -351,8 +351,13 @@ def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
     assert held(engine)
     other = Projection("cell1")
     cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
-    other.fold([(position, codec.decode_record(payload)) for position, payload in enumerate(nova_sched.playground.logs["cell1"])])
-    cloud._read["one", "cell1"] = len(nova_sched.playground.logs["cell1"])
+    other.fold(
+        [
+            (position, codec.decode_record(payload))
+            for position, payload in enumerate(cloud.logs["cell1"])
+        ]
+    )
+    cloud._read["one", "cell1"] = len(cloud.logs["cell1"])
     engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
     cloud.settle()
     assert held(engine) == 0 and not engine.in_flight["cell1"]

@@ -29,7 +29,7 @@ class _Version:
         return self._program
 
     def version_string_with_package(self):
-        from nova_sched.process.process import version
+        from nova_sched.process.version import version
 
         return version()
 
@@ -86,25 +86,3 @@ def log_facts(log, position: int) -> dict:
     except Exception as fault:
         return {"log": log.url, "fault": str(fault)}
     return {"log": log.url, "last": last, "lag": last - position}
-
-
-def scheduler_facts(scheduler) -> dict:
-    """How a scheduler is: the engine's part is asked in the thread that owns it."""
-
-    def of_engine(engine):
-        closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
-        return {
-            "policy": engine.policy.digest,
-            "options of the policy": engine.policy.to_json(),
-            "requests in flight": len(engine.open_asks()),
-            "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
-            "closed cells": ", ".join(closed) or "none",
-            "counts": dict(sorted(engine.counts.items())),
-            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},
-        }
-
-    said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}
-    said.update(scheduler.call(of_engine).result(TIMEOUT / 2))
-    for cell, log in scheduler.logs.items():
-        said[cell].update(log_facts(log, said[cell]["position"]))
-    return said

@@ -4,9 +4,10 @@ import os
 
 from oslo_config import cfg
 
-from nova_sched.scheduler import config
 from nova_sched.process import unread_options
-from nova_sched.process.process import PROJECT, parse
+from nova_sched.process.process import parse
+from nova_sched.process.version import PROJECT
+from nova_sched.scheduler import config
 from rpc_api.config import CELL0, cell_of
 
 PROGRAM = "nova-sched"

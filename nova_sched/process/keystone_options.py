@@ -1,0 +1,23 @@
+"""Options of keystoneauth1's plugins, as far as configuration files name them."""
+
+
+def named_in(section: str, values) -> list:
+    """(Section, options) of the plugins that files name in a section; ``values(section, option)`` are what they hold.
+
+    Only the service that logs in to Keystone registers these options, and other services may share its file.
+    """
+    named = values(section, "auth_type") + values(section, "auth_plugin")
+    sections = [section, *(one.lower() for one in values(section, "auth_section"))]
+    named += [plugin for other in sections[1:] for plugin in values(other, "auth_type")]
+    if not named:
+        return []
+    from keystoneauth1 import exceptions, loading
+
+    options = list(loading.get_auth_common_conf_options())
+    for plugin in named:
+        try:
+            options += loading.get_auth_plugin_conf_options(plugin)
+        except exceptions.NoMatchingPlugin:
+            # The service refuses it.
+            continue
+    return [(one, options) for one in sections]

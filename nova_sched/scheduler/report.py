@@ -1,0 +1,25 @@
+"""How a scheduler is, for its guru meditation report."""
+
+from nova_sched.process.report import TIMEOUT, log_facts, projection_facts
+
+
+def scheduler_facts(scheduler) -> dict:
+    """How a scheduler is: the engine's part is asked in the thread that owns it."""
+
+    def of_engine(engine):
+        closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
+        return {
+            "policy": engine.policy.digest,
+            "options of the policy": engine.policy.to_json(),
+            "requests in flight": len(engine.open_asks()),
+            "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
+            "closed cells": ", ".join(closed) or "none",
+            "counts": dict(sorted(engine.counts.items())),
+            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},
+        }
+
+    said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}
+    said.update(scheduler.call(of_engine).result(TIMEOUT / 2))
+    for cell, log in scheduler.logs.items():
+        said[cell].update(log_facts(log, said[cell]["position"]))
+    return said
