@@ -3,8 +3,8 @@
 import itertools
 import uuid
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, events
 from rpc_api.packing import pack
 

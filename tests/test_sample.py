@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from nova_sched.scheduler import config
 from nova_sched.process import unread_options
+from nova_sched.scheduler import config
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR = ROOT / "etc/nova_sched/config-generator.conf"

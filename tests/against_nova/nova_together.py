@@ -30,8 +30,8 @@ def policy_of(config_file):
     """The policy of a scheduler that was started with a configuration file."""
     from oslo_config import cfg
 
-    from nova_sched.scheduler import config
     from nova_sched.process import process
+    from nova_sched.scheduler import config
 
     conf = cfg.ConfigOpts()
     config.register(conf)

@@ -1,7 +1,7 @@
 """Random hosts with NUMA nodes, guests on them, and requests: as JSON-like cases, and as our own records."""
 
-from nova_sched.projection.devices import Capacity, HostDevices
 from nova_sched.fit import numa
+from nova_sched.projection.devices import Capacity, HostDevices
 from rpc_api import events, objects
 from rpc_api.packing import pack
 from tests.against_nova.clouds import inventory, reported, uuid_of

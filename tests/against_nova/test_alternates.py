@@ -5,8 +5,8 @@ import random
 import pytest
 
 from nova_sched.selection.policy import Policy
-from tests.engines import TinyCloud, server_group, uuid_of
 from tests.against_nova.conftest import running_peer
+from tests.engines import TinyCloud, server_group, uuid_of
 
 pytestmark = pytest.mark.nova
 

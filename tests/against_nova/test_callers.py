@@ -7,12 +7,12 @@ from oslo_messaging._drivers import common
 
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors
-from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.contracts.scheduler import WITH_TERMS
-from tests.builders import uuid_of
-from tests.nova_sched.scheduler.answering import HOSTS, World, with_extra, with_group
+from rpc_api.objects.instance_group import InstanceGroup
 from tests.against_nova.conftest import running_peer
+from tests.builders import uuid_of
 from tests.end_to_end.specs import spec
+from tests.nova_sched.scheduler.answering import HOSTS, World, with_extra, with_group
 
 pytestmark = pytest.mark.nova
 

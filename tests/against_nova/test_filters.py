@@ -15,8 +15,8 @@ import pytest
 from nova_sched import filters
 from nova_sched.filters import HostView, extra_specs_ops
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.selection.policy import Policy
 from nova_sched.request.from_spec import request_from
+from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from rpc_api import errors, events, objects
 from rpc_api.digest import consumers_digest

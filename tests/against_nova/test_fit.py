@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from nova_sched.fit.providers import allocate
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.selection.chain import FilterChain
-from nova_sched.fit.providers import allocate
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from rpc_api import events

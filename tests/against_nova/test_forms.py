@@ -8,10 +8,10 @@ from nova_sched.request.from_spec import image_properties
 from rpc_api import errors
 from rpc_api.objects import base
 from rpc_api.objects.image_meta import OLD_NAMES, ImageMetaProps, with_current_names
-from tests.builders import uuid_of
-from tests.nova_sched.selection.test_older_forms import NODE_ROWS, TOPOLOGY, node_as, read
 from tests.against_nova.conftest import running_peer
+from tests.builders import uuid_of
 from tests.end_to_end.every_field import UNSET, older, older_forms, whole
+from tests.nova_sched.selection.test_older_forms import NODE_ROWS, TOPOLOGY, node_as, read
 
 pytestmark = pytest.mark.nova
 

@@ -12,9 +12,9 @@ import pytest
 from nova_sched import filters
 from nova_sched.filters import HostView
 from nova_sched.projection.devices import HostDevices
+from nova_sched.request.from_spec import request_from
 from nova_sched.selection.limits import numa_limits
 from nova_sched.selection.policy import Policy
-from nova_sched.request.from_spec import request_from
 from tests.against_nova.clouds import fold
 from tests.against_nova.conftest import running_peer
 from tests.against_nova.numa_cases import (

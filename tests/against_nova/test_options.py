@@ -4,9 +4,8 @@ import pytest
 from oslo_config import cfg
 
 from compute_agent import config as agents
+from nova_sched.process import nova_options, unread_options
 from nova_sched.scheduler import config
-from nova_sched.process import nova_options
-from nova_sched.process import unread_options
 from tests.against_nova.conftest import running_peer
 from tests.end_to_end.test_config import all_options
 

@@ -13,11 +13,11 @@ import pytest
 
 from nova_sched import filters
 from nova_sched.filters import HostView
-from nova_sched.projection.devices import Capacity, HostDevices
-from nova_sched.fit.providers import allocate
 from nova_sched.fit.pci import is_assigned, place, serving, supports
-from nova_sched.selection.policy import Policy
+from nova_sched.fit.providers import allocate
+from nova_sched.projection.devices import Capacity, HostDevices
 from nova_sched.request.from_spec import request_from
+from nova_sched.selection.policy import Policy
 from rpc_api import events, objects
 from rpc_api.digest import pool_key
 from tests.against_nova.clouds import fold, inventory, reported, uuid_of

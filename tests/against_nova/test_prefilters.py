@@ -13,10 +13,10 @@ from nova_sched.filters import HostView
 from nova_sched.filters.compute import ComputeStatusFilter
 from nova_sched.filters.destination import AvailabilityZoneFilter, DestinationFilter
 from nova_sched.projection.table import HostTable, Profile
-from nova_sched.selection.policy import Policy
-from nova_sched.selection.prefilters import DEVICE_TRAITS, DISK_FORMATS, Refused, prefiltered
 from nova_sched.request.from_spec import request_from
 from nova_sched.request.networks import Networks, Port, with_networks
+from nova_sched.selection.policy import Policy
+from nova_sched.selection.prefilters import DEVICE_TRAITS, DISK_FORMATS, Refused, prefiltered
 from rpc_api import errors, events, objects
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList

@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from tests.against_nova.conftest import HERE, Peer, peer_python
-from tests.servers import wait_until
 from tests.end_to_end.processes import CELL_UUID, ServiceProcess, config_text, sections_for
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.nova, pytest.mark.rabbit]
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
+from nova_sched.request.from_spec import image_properties, request_from
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.policy import Policy
-from nova_sched.request.from_spec import image_properties, request_from
 from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import weigh
 from nova_sched.weighers import BUILT_IN

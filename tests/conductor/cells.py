@@ -8,11 +8,11 @@ from compute_agent.agent import Agent
 from compute_agent.drivers.base import BuildRefused
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from conductor.cell import CellConductor
-from rpc_api.contracts import agent as agent_rpc
 from rpc_api import events, messages
-from rpc_api.log import open_log
+from rpc_api.contracts import agent as agent_rpc
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.log import open_log
 from tests.servers import wait_until
 
 SECONDS_MAX = 20.0

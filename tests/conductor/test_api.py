@@ -8,16 +8,16 @@ import pytest
 from compute_agent.drivers.simulated import inventory_of
 from conductor.api import ApiConductor
 from nova_sched.projection.ledger import RUNNING
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell as CellOf
 from nova_sched.scheduler.service import Scheduler, cell0_of
-from rpc_api.contracts import conductor as conductor_rpc
+from nova_sched.selection.policy import Policy
 from rpc_api import errors, events, messages, nova_exception
-from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.bus import LocalBus
-from rpc_api.log import open_log
+from rpc_api.contracts import conductor as conductor_rpc
+from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.feed.epoch import ensure_open
+from rpc_api.log import open_log
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from rpc_api.objects.pci import InstancePCIRequest, InstancePCIRequests

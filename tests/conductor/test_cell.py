@@ -8,9 +8,9 @@ import pytest
 from oslo_config import cfg
 
 from nova_sched.projection.ledger import CLAIMED, RUNNING
-from rpc_api.contracts import agent as agent_rpc
 from rpc_api import events, messages
 from rpc_api.bus import LocalBus, MessagingBus
+from rpc_api.contracts import agent as agent_rpc
 from rpc_api.errors import NoAnswer
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.servers import wait_until

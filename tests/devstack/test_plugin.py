@@ -7,8 +7,8 @@ import pytest
 from oslo_config import cfg
 
 import compute_agent.config
-from nova_sched.scheduler import config as service_config
 from nova_sched.process import unread_options
+from nova_sched.scheduler import config as service_config
 from rpc_api import config
 from tests.devstack.cloud import CELL_UUIDS, PLUGIN, STACK, Cloud
 from tests.test_sample import validate

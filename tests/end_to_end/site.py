@@ -2,18 +2,18 @@
 
 import itertools
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, events
 from rpc_api.bus import LocalBus
+from rpc_api.contracts.scheduler import TOPIC, VERSION
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
-from rpc_api.contracts.scheduler import TOPIC, VERSION
 from tests.builders import EPOCH, Voice, inventory_of, pool, provider, report, tree, uuid_of
-from tests.servers import wait_until
 from tests.end_to_end.every_field import CELL, UNSET
 from tests.end_to_end.specs import CONTEXT
+from tests.servers import wait_until
 
 CPUS = tuple(range(256))
 LARGE = 2**30

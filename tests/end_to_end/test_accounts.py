@@ -12,10 +12,10 @@ from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.conductor import ConductorAPI
 from rpc_api.log import open_log
-from tests.servers import wait_until
 from tests.end_to_end.processes import ROOT, ServiceProcess, config_text, run, sections_for
 from tests.end_to_end.specs import CONTEXT, spec
 from tests.end_to_end.test_end_to_end import folded
+from tests.servers import wait_until
 
 SECONDS_MAX = 60.0
 STREAMS = {"cell0": "nova_sched.cell0", "cell1": "nova_sched.cell1"}

@@ -7,8 +7,8 @@ import pytest
 from oslo_config import cfg
 
 from nova_sched import weighers
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler import config
+from nova_sched.selection.policy import Policy
 from rpc_api import errors
 from tests.end_to_end.processes import ROOT, config_text
 

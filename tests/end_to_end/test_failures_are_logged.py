@@ -14,12 +14,12 @@ from nova_sched.scheduler.cell_states import CellStates
 from rpc_api import errors
 from rpc_api.bus import LocalBus
 from rpc_api.contracts.conductor import cell_topic
+from rpc_api.contracts.scheduler import TOPIC
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender
-from rpc_api.contracts.scheduler import TOPIC
 from tests.conductor.cells import SECONDS_MAX, Cell, HandClock
-from tests.servers import wait_until
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.servers import wait_until
 
 AWAY = errors.LogUnavailable("the broker is away")
 

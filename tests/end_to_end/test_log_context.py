@@ -11,17 +11,17 @@ from oslo_log import formatters
 from oslo_log import log as oslo_log
 
 from conductor.api import ApiConductor
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.engine import Engine
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, errors, events, log_context
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
-from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.end_to_end.specs import spec
+from tests.engines import EPOCH, TinyCloud, uuid_of
 
 SECONDS_MAX = 30
 IDS = [

@@ -7,18 +7,18 @@ import uuid
 import pytest
 
 from nova_sched.cli.main import main
+from nova_sched.process.cell_log import ReadBefore, find_beginning, keep_newest
+from nova_sched.process.snapshot_store import FileStore
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.logs.reading import records_of
-from nova_sched.process.cell_log import ReadBefore, find_beginning, keep_newest
-from nova_sched.process.snapshot_store import FileStore
 from rpc_api import codec, errors, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
 from tests.builders import Voice, claim, of, record_of, report
-from tests.servers import RabbitServer, wait_until
 from tests.end_to_end.test_recovery import SECONDS_MAX, Site, agree, built, knows
+from tests.servers import RabbitServer, wait_until
 
 
 def cut(url, keep):

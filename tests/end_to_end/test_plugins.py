@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from nova_sched.filters import BUILT_IN as FILTERS
+from nova_sched.scheduler import config, plugins
 from nova_sched.selection.policy import Policy
-from nova_sched.scheduler import config
-from nova_sched.scheduler import plugins
 from nova_sched.weighers import BUILT_IN as WEIGHERS
 from rpc_api import errors, events
 from tests.builders import claim, of, report, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request
 from tests.end_to_end.test_config import conf_of
+from tests.nova_sched.selection.asks import Asked, group, request
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/operating/custom-filters.md"
 ALL = "nova.scheduler.filters.all_filters"

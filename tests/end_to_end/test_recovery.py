@@ -5,24 +5,24 @@ import os
 
 import pytest
 
-from nova_sched.playground.wiring import Wiring
 from compute_agent.agent import Agent
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
 from conductor.cell import CellConductor
+from nova_sched.playground.wiring import Wiring
+from nova_sched.process import cell_log
+from nova_sched.process.snapshot_store import FileStore
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
-from nova_sched.selection.policy import Policy
-from nova_sched.process import cell_log
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
-from nova_sched.process.snapshot_store import FileStore
-from rpc_api.contracts import agent as agent_rpc
-from rpc_api.contracts import conductor as conductor_rpc
+from nova_sched.selection.policy import Policy
 from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus
+from rpc_api.contracts import agent as agent_rpc
+from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.log import open_log
+from tests.end_to_end.specs import CONTEXT, spec
 from tests.engines import request, uuid_of
 from tests.servers import wait_until
-from tests.end_to_end.specs import CONTEXT, spec
 
 SECONDS_MAX = 30.0
 _NUMBER = itertools.count()

@@ -13,23 +13,23 @@ import pytest
 from oslo_config import cfg
 
 from nova_sched.cli.main import main
-from nova_sched.selection.policy import Policy
+from nova_sched.process.snapshot_store import FileStore, open_store
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.report import scheduler_facts
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
-from nova_sched.process.snapshot_store import FileStore, open_store
+from nova_sched.selection.policy import Policy
 from rpc_api import errors
-from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.bus import MessagingBus
+from rpc_api.contracts import scheduler as scheduler_rpc
 from rpc_api.log import open_log
 from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.destination import Destination
 from rpc_api.serializer import RpcSerializer
-from tests.engines import uuid_of
-from tests.servers import wait_until
 from tests.end_to_end.specs import spec
 from tests.end_to_end.test_recovery import SECONDS_MAX, Site, knows
+from tests.engines import uuid_of
+from tests.servers import wait_until
 
 MARK = "s3cr3t"
 #: With what has to be quoted in a URL, behind the mark.

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import concurrency, errors
 from rpc_api.bus import MessagingBus
 from tests.end_to_end.test_main import ALL, NAMES, started

@@ -8,8 +8,8 @@ from oslo_config import cfg
 
 from compute_agent import config as agents
 from conductor import config as conductors
-from nova_sched.scheduler import config as schedulers
 from nova_sched.process import unread_options
+from nova_sched.scheduler import config as schedulers
 from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 
 REGISTERS = {"scheduler": schedulers.register, "conductor": conductors.register, "agent": agents.register}

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
+from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 from tests.faults.proxy import Proxy
 from tests.servers import free_port
-from tests.end_to_end.processes import ServiceProcess, config_text, run, sections_for
 
 SERVICES = {
     "scheduler": ("scheduler",),

@@ -26,20 +26,20 @@ from oslo_config import cfg
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.ledger import CLAIMED
 from nova_sched.projection.projection import Projection
-from nova_sched.replay.verify.audit import Audit
 from nova_sched.replay.logs.reading import records_of
+from nova_sched.replay.verify.audit import Audit
 from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.codec import Event
 from rpc_api.contracts.conductor import ConductorAPI
+from rpc_api.contracts.scheduler import SchedulerAPI
+from rpc_api.contracts.selections import claims_of
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
-from rpc_api.contracts.scheduler import SchedulerAPI
-from rpc_api.contracts.selections import claims_of
-from tests.servers import ServerFailed, wait_until
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
 from tests.end_to_end.specs import spec
+from tests.servers import ServerFailed, wait_until
 
 CELL0 = "cell0"
 #: A call on which nobody was heard to work for so long is given up by the load.

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from nova_sched.projection import snapshot
 from nova_sched.process.snapshot_store import FileStore
+from nova_sched.projection import snapshot
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.faults.load import HANG_SECONDS, Cloud, Load, Tap, audit

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from tests.servers import wait_until
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.rabbit
 

@@ -52,10 +52,7 @@ def _decided():
     cloud.ask(engine, "vm", group=engines.server_group("anti-affinity"))
     cloud.settle()
     decoded = [
-        event.data
-        for log in cloud.logs.values()
-        for payload in log
-        for event in codec.decode_record(payload).events
+        event.data for log in cloud.logs.values() for payload in log for event in codec.decode_record(payload).events
     ]
     return [data for data in decoded if type(data).__name__ in ("DecisionMade", "PolicyAdopted")]
 

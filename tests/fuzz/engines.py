@@ -6,14 +6,14 @@ import json
 from conductor.engine import CellEngine
 from nova_sched.cli import event_text, explain
 from nova_sched.projection.beginning import Beginning
-from nova_sched.replay.verify.audit import Audit
-from nova_sched.replay.decisions.recorded import find
-from nova_sched.replay.state.history import History
-from nova_sched.replay.verify.laws import fold_all
 from nova_sched.replay.decisions.policies import PolicyBook
+from nova_sched.replay.decisions.recorded import find
 from nova_sched.replay.health.quarantine import CODES, set_aside
 from nova_sched.replay.logs.source import Source
+from nova_sched.replay.state.history import History
+from nova_sched.replay.verify.audit import Audit
 from nova_sched.replay.verify.decisions import replay
+from nova_sched.replay.verify.laws import fold_all
 from nova_sched.scheduler.engine import CELL0
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log

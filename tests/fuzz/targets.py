@@ -16,8 +16,8 @@ from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event, SetAside
-from rpc_api.log import open_log
 from rpc_api.feed.epoch import ensure_open, opening_of
+from rpc_api.log import open_log
 from rpc_api.packing import pack
 from rpc_api.serializer import RpcSerializer
 from tests import builders, invariants

@@ -11,10 +11,10 @@ from nova_sched.cli import event_text
 from nova_sched.projection import snapshot
 from nova_sched.projection.table import HostTable
 from nova_sched.replay.decisions.policies import PolicyBook
-from nova_sched.replay.verify.spool import Spool
 from nova_sched.replay.verify.decisions import replay, spooled
-from nova_sched.selection.policy import Policy
+from nova_sched.replay.verify.spool import Spool
 from nova_sched.scheduler.engine import CELL0
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, errors, events
 from rpc_api.events.primitive import DATA, NAME, VERSION
 from rpc_api.log import open_log

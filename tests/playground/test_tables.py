@@ -5,9 +5,9 @@ import gzip
 
 import pytest
 
+from nova_sched.cli.main import main
 from nova_sched.playground import workload
 from nova_sched.playground.tables import rows
-from nova_sched.cli.main import main
 from rpc_api import errors
 
 COLUMNS = ("host", "load", "rack")

@@ -9,13 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from conductor.engine import CellEngine
+from nova_sched.cli.main import main
 from nova_sched.playground.simulation import cloud as simulated
 from nova_sched.playground.simulation import nodes
 from nova_sched.playground.simulation.cloud import run
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus, write
 from nova_sched.playground.simulation.shrink import shrink
-from conductor.engine import CellEngine
-from nova_sched.cli.main import main
 from nova_sched.projection import fold
 from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.engine import Engine

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from nova_sched.cli.main import main, replay
-from nova_sched.replay.health.log_check import Producer
 from nova_sched.process.snapshot_store import FileStore
+from nova_sched.replay.health.log_check import Producer
 from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log

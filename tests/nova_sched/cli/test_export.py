@@ -6,9 +6,9 @@ import pytest
 
 from nova_sched.cli.main import replay
 from nova_sched.replay.archive.frames import Header, Range, Writer
-from nova_sched.replay.state.history import History
 from nova_sched.replay.logs.reading import records_between
 from nova_sched.replay.logs.source import Source
+from nova_sched.replay.state.history import History
 from rpc_api import codec, events
 from rpc_api.log import Record, open_log
 from tests.builders import EPOCH, Voice, record_of

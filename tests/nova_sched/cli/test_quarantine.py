@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nova_sched.cli.main import replay
+from nova_sched.process import report as service_report
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.health import quarantine
-from nova_sched.process import report as service_report
 from rpc_api import codec, events
 from rpc_api.codec import FORMAT
 from rpc_api.log import open_log

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from nova_sched.cli.main import replay
-from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.health.intervals import Intervals
+from nova_sched.replay.logs.ends import LastHeard
 from rpc_api import codec, events
-from rpc_api.contracts import agent
 from rpc_api.clock import SYSTEM
+from rpc_api.contracts import agent
 from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice, claim, confirmation, consumer, of, record_of, report, started
 from tests.nova_sched.replay.logs import decision

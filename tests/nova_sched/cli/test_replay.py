@@ -105,9 +105,7 @@ def changed(cloud, cell, number, change):
     ]
     record = codec.decode_record(cloud.logs[cell][places[number]])
     event = record.events[0]
-    cloud.logs[cell][places[number]] = codec.encode_record(
-        record.epoch, [event._replace(data=change(event.data))]
-    )
+    cloud.logs[cell][places[number]] = codec.encode_record(record.epoch, [event._replace(data=change(event.data))])
 
 
 def with_evidence(data, **fields):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.engine import CELL0
+from nova_sched.selection.policy import Policy
 from rpc_api import events
 from tests.builders import consumer, inventory_of, of, pool, provider, report, tree
 from tests.builders import uuid_of as built_uuid

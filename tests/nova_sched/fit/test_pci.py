@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nova_sched.projection.devices import Capacity, HostDevices, fault_of
 from nova_sched.fit import pci as placing
-from nova_sched.fit.providers import allocate
 from nova_sched.fit.pci import name_of, place, serving, supports
+from nova_sched.fit.providers import allocate
+from nova_sched.projection.devices import Capacity, HostDevices, fault_of
 from rpc_api import events
 from rpc_api.digest import pool_key
 from tests.builders import Cell, inventory_of, pool, provider, report, tree, uuid_of

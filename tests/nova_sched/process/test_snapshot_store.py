@@ -9,11 +9,11 @@ import msgpack
 import pytest
 from oslo_config import cfg
 
+from nova_sched.process.snapshot_store import FileStore, RedisStore, check_fits, open_store, store_of
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import AMOUNTS, TREE_SUMS, HostTable
-from nova_sched.process.snapshot_store import FileStore, RedisStore, check_fits, open_store, store_of
 from rpc_api import config, errors, events
 from rpc_api.codec import decode_record
 from rpc_api.log.memory import MemoryLog

@@ -13,14 +13,14 @@ import pytest
 
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
+from nova_sched.replay.archive.export import export, import_log
+from nova_sched.replay.archive.frames import Damaged, Header, Range, Writer
 from nova_sched.replay.archive.log import frames as archive_file
 from nova_sched.replay.archive.log import is_archive, open_archive
-from nova_sched.replay.archive.frames import Damaged, Header, Range, Writer
-from nova_sched.replay.archive.export import export, import_log
-from nova_sched.replay.state.history import History
 from nova_sched.replay.logs.moments import Span
 from nova_sched.replay.logs.reading import decoded_records, readable_records, records_between
 from nova_sched.replay.logs.source import Source
+from nova_sched.replay.state.history import History
 from rpc_api import errors, events
 from rpc_api.log import Bounds, EventLog, Record, open_log
 from tests.builders import EPOCH, Voice, claim, record_of, report, uuid_of

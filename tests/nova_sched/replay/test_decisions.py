@@ -3,12 +3,12 @@ in one walk."""
 
 import pytest
 
-from nova_sched.replay.decisions.recorded import difference, find, scene
-from nova_sched.replay.state.history import History
 from nova_sched.replay.decisions.policies import PolicyBook, PolicyMissing
+from nova_sched.replay.decisions.recorded import difference, find, scene
 from nova_sched.replay.logs.reading import backwards, holding
-from nova_sched.replay.verify.spool import Spool
+from nova_sched.replay.state.history import History
 from nova_sched.replay.verify.decisions import again, replay, spooled
+from nova_sched.replay.verify.spool import Spool
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from tests.engines import TinyCloud, server_group, uuid_of

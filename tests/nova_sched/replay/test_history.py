@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nova_sched.process.snapshot_store import FileStore
 from nova_sched.projection import snapshot
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
 from nova_sched.replay.state import history
 from nova_sched.replay.state.history import History, SnapshotCache
-from nova_sched.process.snapshot_store import FileStore
 from rpc_api import errors, events
 from rpc_api.log import open_log
 from tests.builders import claim, deleted, expired, released, report, started, uuid_of

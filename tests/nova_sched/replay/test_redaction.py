@@ -11,11 +11,11 @@ import pytest
 
 from nova_sched.filters import BUILT_IN
 from nova_sched.projection.projection import Projection
-from nova_sched.replay.archive.log import open_archive
 from nova_sched.replay.archive.export import export
+from nova_sched.replay.archive.log import open_archive
+from nova_sched.replay.archive.redaction import _HIDE, Known, Redactor
 from nova_sched.replay.logs.moments import Span
 from nova_sched.replay.logs.reading import decoded_records, records_between
-from nova_sched.replay.archive.redaction import _HIDE, Known, Redactor
 from nova_sched.selection.decide import summarize
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, errors, events

@@ -11,11 +11,11 @@ import pytest
 from nova_sched.cli import top_lines
 from nova_sched.cli.top_view import TopApp
 from nova_sched.replay.logs.feeds import Following, Played, first_positions, last_time
-from nova_sched.replay.statistics.histogram import Histogram
+from nova_sched.replay.logs.times import peeked_time, times_of
 from nova_sched.replay.state.history import History
+from nova_sched.replay.statistics.histogram import Histogram
 from nova_sched.replay.statistics.live import NO_DECISION, Live
 from nova_sched.replay.statistics.totals import Stats, gather
-from nova_sched.replay.logs.times import peeked_time, times_of
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
 from tests.builders import claim, deleted, of, released, report, started, uuid_of

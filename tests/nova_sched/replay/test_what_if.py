@@ -2,12 +2,12 @@
 
 import pytest
 
-from nova_sched.replay.what_if.changes import Changes, copy_of
 from nova_sched.replay.decisions.policies import PolicyBook
-from nova_sched.replay.verify.spool import Spool
-from nova_sched.replay.what_if.traffic import traffic_of
 from nova_sched.replay.verify.decisions import spooled
+from nova_sched.replay.verify.spool import Spool
+from nova_sched.replay.what_if.changes import Changes, copy_of
 from nova_sched.replay.what_if.run import Run
+from nova_sched.replay.what_if.traffic import traffic_of
 from rpc_api import errors
 from tests import invariants
 from tests.engines import TinyCloud, server_group, uuid_of

@@ -18,9 +18,7 @@ class Logs:
 
     def __init__(self, cloud: TinyCloud, without=()):
         number = next(_NUMBERS)
-        self.urls = {
-            cell: f"memory://tiny-{number}-{cell}" for cell in cloud.logs if cell not in without
-        }
+        self.urls = {cell: f"memory://tiny-{number}-{cell}" for cell in cloud.logs if cell not in without}
         self._stack = contextlib.ExitStack()
         for cell, url in self.urls.items():
             log = self._stack.enter_context(open_log(url))

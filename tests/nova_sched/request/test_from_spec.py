@@ -2,8 +2,8 @@
 
 import pytest
 
-from nova_sched.request.resource_groups import MAX_GROUPS
 from nova_sched.request.from_spec import request_from
+from nova_sched.request.resource_groups import MAX_GROUPS
 from rpc_api import errors, objects
 from rpc_api.objects.cell_mapping import CellMapping
 from tests.builders import uuid_of

@@ -1,14 +1,14 @@
 """A scheduler over logs in memory that answers as Nova's conductor calls it, and requests for it."""
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from rpc_api.objects.request_group import RequestGroup
 from tests.builders import Voice, inventory_of, provider, report, speaker_of, tree, uuid_of
-from tests.engines import EPOCH
 from tests.end_to_end.specs import CONTEXT, spec
+from tests.engines import EPOCH
 
 NIC = provider("nic", inventory_of("NET_BW_EGR_KILOBIT_PER_SEC", 1000), parent=0, traits=("CUSTOM_NET",))
 #: Two more with the same inventories, and one with a child.

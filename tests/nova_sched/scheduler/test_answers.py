@@ -9,12 +9,12 @@ from nova_sched.scheduler.endpoint import allocation_request
 from nova_sched.scheduler.engine import Placed
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events, nova_exception
-from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.contracts.scheduler import WITH_TERMS
+from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from tests.builders import inventory_of, of, report, tree, uuid_of
+from tests.end_to_end.specs import spec
 from tests.nova_sched.scheduler.answering import HOSTS, SECONDS_MAX, World, with_extra, with_group
 from tests.servers import wait_until
-from tests.end_to_end.specs import spec
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from oslo_config import cfg
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from rpc_api import errors
 from rpc_api.bus import MessagingBus
+from rpc_api.contracts.scheduler import VERSION
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects import base
 from rpc_api.objects.context import RequestContext
-from rpc_api.contracts.scheduler import VERSION
 from tests.builders import uuid_of
-from tests.servers import wait_until
 from tests.end_to_end.every_field import CELL, UNSET, paths, spoilt, whole
 from tests.end_to_end.site import Site
 from tests.end_to_end.specs import CONTEXT
+from tests.servers import wait_until
 
 #: What a field may hold beside what it should.
 ODD = [

@@ -9,8 +9,8 @@ import pytest
 
 from nova_sched.replay.decisions.recorded import policies_of
 from nova_sched.replay.verify.decisions import replay
-from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.scheduler.engine import CELL0
+from nova_sched.selection.catalogue import BUILT_IN
 from rpc_api import errors, events
 from rpc_api.log import open_log
 from rpc_api.packing import pack

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, events
 from rpc_api.errors import UsageError
 from rpc_api.log import open_log
@@ -19,8 +19,8 @@ from rpc_api.objects.destination import Destination
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from tests.builders import inventory_of, report, tree
-from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.end_to_end.specs import CONTEXT, spec
+from tests.engines import EPOCH, TinyCloud, uuid_of
 
 CELLS = ("cell1", "cell2")
 #: More VCPUs are better, so that hosts of cell2 are.

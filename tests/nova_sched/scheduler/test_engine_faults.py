@@ -351,12 +351,7 @@ def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
     assert held(engine)
     other = Projection("cell1")
     cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
-    other.fold(
-        [
-            (position, codec.decode_record(payload))
-            for position, payload in enumerate(cloud.logs["cell1"])
-        ]
-    )
+    other.fold([(position, codec.decode_record(payload)) for position, payload in enumerate(cloud.logs["cell1"])])
     cloud._read["one", "cell1"] = len(cloud.logs["cell1"])
     engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
     cloud.settle()

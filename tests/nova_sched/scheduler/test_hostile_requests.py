@@ -3,19 +3,19 @@ and the next good request is served as if nothing had been."""
 
 import pytest
 
-from nova_sched.selection.policy import Policy
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
+from nova_sched.selection.policy import Policy
 from rpc_api import codec, errors, events
 from rpc_api.bus import LocalBus
+from rpc_api.contracts.scheduler import TOPIC, VERSION, SchedulerAPI
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.objects.request_group import RequestGroup
-from rpc_api.contracts.scheduler import TOPIC, VERSION, SchedulerAPI
+from tests.end_to_end.specs import CONTEXT, spec
 from tests.engines import EPOCH, TinyCloud, uuid_of
 from tests.servers import wait_until
-from tests.end_to_end.specs import CONTEXT, spec
 
 VM = uuid_of("vm")
 

@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from oslo_config import cfg
 
-from nova_sched.selection.policy import Policy
 from nova_sched.request.from_spec import request_from
+from nova_sched.request.networks import MAX_NETWORKS, NotConfigured, Port, with_networks
 from nova_sched.scheduler import config
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
-from nova_sched.request.networks import MAX_NETWORKS, NotConfigured, Port, with_networks
 from nova_sched.scheduler.neutron import Neutron, networks_of
+from nova_sched.selection.policy import Policy
 from rpc_api import errors
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from rpc_api import errors, events
-from rpc_api.log import open_log
 from rpc_api.feed.epoch import ensure_open, opening_of
+from rpc_api.log import open_log
 from tests.builders import EPOCH, Voice, record_of, report
 
 _NUMBERS = itertools.count()

@@ -3,8 +3,8 @@
 import pytest
 
 from rpc_api import codec, errors, events
-from rpc_api.log import open_log
 from rpc_api.feed.publisher import Appender, Producer
+from rpc_api.log import open_log
 from tests.rpc_api.log.contract import PATIENCE_SECONDS
 from tests.servers import wait_until
 

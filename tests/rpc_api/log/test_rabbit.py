@@ -11,8 +11,8 @@ import amqp
 import pytest
 
 from rpc_api import codec, errors, events
-from rpc_api.log import Bounds, open_log, rabbit_bounds
 from rpc_api.feed.publisher import Appender
+from rpc_api.log import Bounds, open_log, rabbit_bounds
 from rpc_api.waiting import until_it_passes
 from tests.faults.proxy import Proxy
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, assert_hidden, bare, payloads, read_all

@@ -1,21 +1,6 @@
-"""RPC between the services, over oslo.messaging or, inside one process, directly.
-
-A bus has clients and servers. A topic names a kind of service, a server one
-of them. ``call`` waits for the answer of one server of the topic, ``cast``
-does not wait, ``fanout`` reaches all of them.
-
-* :class:`MessagingBus`: ``rabbit://`` in production, ``fake://`` in one process.
-* :class:`LocalBus`: calls the endpoint in the caller's thread. What is passed still goes through the serializer, so
-  that both sides never share an object.
-
-An endpoint is any object; its attribute ``RPC_METHODS``, if it has one, names the methods that may be called, else
-all of its public ones may. A method may answer with a Future. What it raises arrives as the same class if it is one
-of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never does.
-"""
+"""The bus over oslo.messaging: rabbit:// in production, fake:// in one process."""
 
 import contextlib
-import inspect
-import itertools
 import logging
 import threading
 import time
@@ -24,235 +9,29 @@ from importlib import import_module
 
 from oslo_config import cfg
 
-from rpc_api import broker_url, concurrency, errors, faults, log_context, nova_exception
-from rpc_api.nova_exception import NovaException
-from rpc_api.rpc_server import Serving, server_class
+from rpc_api import broker_url, concurrency, errors, faults, log_context
+from rpc_api.bus.port import (
+    BY_NAME,
+    CALL_TIMEOUT,
+    CHECK_TIMEOUT,
+    DEFAULT_EXCHANGE,
+    PING,
+    answered,
+    expected,
+    invoke,
+    no_answer,
+)
+from rpc_api.bus.server import Serving, server_class
 from rpc_api.serializer import RpcSerializer
 
 LOG = logging.getLogger(__name__)
 
-CALL_TIMEOUT = 60
-#: Seconds that :meth:`MessagingBus.check` gives each server of the broker.
-CHECK_TIMEOUT = 5.0
 #: How often a cast is tried again on a broker that is away, before it is given up.
 CAST_RETRIES = 2
+
+
 #: For the connections of a bus to be closed.
 CLOSE_SECONDS = 3.0
-DEFAULT_EXCHANGE = "nova"
-#: Method that does nothing: whoever calls it learns whether anybody answers a topic.
-PING = "ping"
-#: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
-EXPECTED = (errors.NovaSchedError, NovaException)
-
-
-def _classes_by_name():
-    """Nova's classes come last: of a name that both sides have (ServiceUnavailable), only Nova's is answered with."""
-    found = {}
-    for waiting in ([errors.NovaSchedError], [NovaException]):
-        while waiting:
-            one = waiting.pop()
-            if one.__module__ in (errors.__name__, nova_exception.MODULE):
-                found[one.__name__] = one
-                waiting.extend(one.__subclasses__())
-    return found
-
-
-#: The errors that keep their class on the way, by its name.
-BY_NAME = _classes_by_name()
-
-
-def expected(fault: BaseException) -> Exception:
-    """What is answered in place of a fault: itself if it is EXPECTED, else a NovaSchedError (its traceback is logged
-    for debugging)."""
-    if isinstance(fault, EXPECTED):
-        return fault
-    LOG.error("an RPC endpoint met a fault of its own: %r", fault)
-    LOG.debug("the fault of the RPC endpoint", exc_info=fault)
-    return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
-
-
-def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
-    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it.
-
-    What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
-    fault)`` answers in its own way, for others it is logged and raised. ``fault`` says why the context cannot be read.
-    """
-    if method == PING:
-        return None
-    for endpoint in endpoints:
-        allowed = getattr(endpoint, "RPC_METHODS", None)
-        target = getattr(endpoint, method, None)
-        if target is None or method.startswith("_") or (allowed is not None and method not in allowed):
-            continue
-        if not getattr(endpoint, "TAKES_PRIMITIVES", False):
-            # An endpoint that hands calls on to another process wants them as they travel.
-            try:
-                arguments = _read(serializer, target, method, arguments, fault)
-            except errors.NovaSchedError as unread:
-                if not hasattr(endpoint, "unreadable"):
-                    LOG.warning("a call of %s is not done: %s", method, unread)
-                    raise
-                with log_context.of(ctxt):
-                    return endpoint.unreadable(ctxt, method, arguments, unread)
-        elif fault is not None:
-            raise fault
-        with log_context.of(ctxt):
-            return target(ctxt, **arguments)
-    raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
-
-
-def _read(serializer, target, method, arguments, fault):
-    """The arguments of a call as its method takes them; a NovaSchedError says what cannot be read of them."""
-    if fault is not None:
-        raise fault
-    try:
-        arguments = {name: serializer.deserialize_entity(None, value) for name, value in arguments.items()}
-        inspect.signature(target).bind(None, **arguments)
-    except errors.NovaSchedError:
-        raise
-    except Exception as wrong:
-        raise errors.UsageError(
-            f"the arguments of {method} cannot be read ({wrong!s:.200}); use a client of the same version"
-        ) from None
-    return arguments
-
-
-class LocalBus:
-    """RPC inside one process."""
-
-    def __init__(self):
-        self._serializer = RpcSerializer()
-        self._servers = {}
-        self._turn = itertools.count()
-        self._lock = threading.Lock()
-
-    def serve(self, topic: str, server: str, endpoints, version: str):
-        """Answer calls to a topic; returns an object with ``stop()``."""
-        with self._lock:
-            self._servers.setdefault(topic, {})[server] = endpoints
-        return _LocalServer(self, topic, server)
-
-    def remove(self, topic, server):
-        with self._lock:
-            self._servers.get(topic, {}).pop(server, None)
-
-    def client(self, topic: str, version: str):
-        """A client of the servers of a topic."""
-        return _LocalClient(self, topic)
-
-    def dispatch(self, topic, server, ctxt, method, arguments):
-        """Call one server's endpoint; the answer may be a Future."""
-        with self._lock:
-            servers = self._servers.get(topic, {})
-            if server is None and servers:
-                server = sorted(servers)[next(self._turn) % len(servers)]
-            endpoints = servers.get(server)
-        if endpoints is None:
-            raise errors.NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
-        return invoke(
-            endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}
-        )
-
-    def packed(self, value):
-        """A value as it travels."""
-        return self._serializer.serialize_entity(None, value)
-
-    def unpacked(self, value):
-        """A value that travelled, as it arrives."""
-        return self._serializer.deserialize_entity(None, value)
-
-    def passed(self, value):
-        """A value as it arrives on the other side."""
-        return self.unpacked(self.packed(value))
-
-    def context(self, packed):
-        """A context that travelled, as it arrives."""
-        return self._serializer.deserialize_context(packed)
-
-    def servers(self, topic):
-        with self._lock:
-            return sorted(self._servers.get(topic, {}))
-
-    def check(self, timeout: float = CHECK_TIMEOUT):
-        """Nothing that could be away."""
-
-    def close(self):
-        """Nothing to give back."""
-
-
-class _LocalServer:
-    def __init__(self, bus, topic, server):
-        self._bus, self._topic, self._server = bus, topic, server
-
-    def stop(self, timeout: float | None = None) -> bool:
-        self._bus.remove(self._topic, self._server)
-        return True
-
-
-class _LocalClient:
-    def __init__(self, bus, topic):
-        self._bus, self._topic = bus, topic
-
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and return a Future of the answer: calls made in order arrive in order."""
-        answered = futures.Future()
-        try:
-            answer = self._bus.dispatch(self._topic, server, ctxt, method, arguments)
-        except Exception as fault:
-            answered.set_exception(expected(fault))
-            return answered
-        if isinstance(answer, futures.Future):
-            answer.add_done_callback(lambda done: concurrency.settle(answered, self._passed, done.result))
-        else:
-            concurrency.settle(answered, self._passed, lambda: answer)
-        return answered
-
-    def _passed(self, result):
-        try:
-            return self._bus.passed(result())
-        except Exception as fault:
-            raise expected(fault)
-
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
-        try:
-            return self.call_async(ctxt, method, server, **arguments).result(timeout)
-        except TimeoutError:
-            raise no_answer(self._topic, server, method, timeout) from None
-
-    def ping(self, timeout):
-        """Return when a server of the topic answers: see :meth:`_MessagingClient.ping`."""
-        answered(lambda: self.call({}, PING, timeout=timeout))
-
-    def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer; what goes wrong on the other side is its own affair."""
-        for one in self._bus.servers(self._topic) if fanout else [server]:
-            answer = self.call_async(ctxt, method, one, **arguments)
-            answer.add_done_callback(
-                lambda done: (
-                    done.exception() is None
-                    or LOG.warning("cast %s to %s failed: %s", method, self._topic, done.exception())
-                )
-            )
-
-
-def answered(call) -> None:
-    """Make a call of which only matters whether somebody answers. A service that does not know the method PING, as
-    those of the version before do not, answers that it does not."""
-    try:
-        call()
-    except (errors.NoAnswer, errors.NoSuchServer):
-        raise
-    except errors.NovaSchedError:
-        return
-
-
-def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
-    """The error of a call that was not answered in time."""
-    return errors.NoAnswer(
-        f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
-        f"{timeout} s; see to that service and to the broker"
-    )
 
 
 class MessagingBus:
@@ -297,7 +76,7 @@ class MessagingBus:
         """Raise LogUnavailable unless a server of the broker lets us in: oslo.messaging itself would try for ever."""
         if self._url.transport not in ("rabbit", "kombu"):
             return
-        from rpc_api.broker_check import check_broker
+        from rpc_api.bus.broker_check import check_broker
 
         check_broker(self._url, self._conf, timeout)
 

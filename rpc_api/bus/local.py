@@ -1,0 +1,131 @@
+"""The bus inside one process: calls the endpoint in the caller's thread."""
+
+import itertools
+import logging
+import threading
+from concurrent import futures
+
+from rpc_api import concurrency, errors
+from rpc_api.bus.port import CALL_TIMEOUT, CHECK_TIMEOUT, PING, answered, expected, invoke, no_answer
+from rpc_api.serializer import RpcSerializer
+
+LOG = logging.getLogger(__name__)
+
+
+class LocalBus:
+    """RPC inside one process."""
+
+    def __init__(self):
+        self._serializer = RpcSerializer()
+        self._servers = {}
+        self._turn = itertools.count()
+        self._lock = threading.Lock()
+
+    def serve(self, topic: str, server: str, endpoints, version: str):
+        """Answer calls to a topic; returns an object with ``stop()``."""
+        with self._lock:
+            self._servers.setdefault(topic, {})[server] = endpoints
+        return _LocalServer(self, topic, server)
+
+    def remove(self, topic, server):
+        with self._lock:
+            self._servers.get(topic, {}).pop(server, None)
+
+    def client(self, topic: str, version: str):
+        """A client of the servers of a topic."""
+        return _LocalClient(self, topic)
+
+    def dispatch(self, topic, server, ctxt, method, arguments):
+        """Call one server's endpoint; the answer may be a Future."""
+        with self._lock:
+            servers = self._servers.get(topic, {})
+            if server is None and servers:
+                server = sorted(servers)[next(self._turn) % len(servers)]
+            endpoints = servers.get(server)
+        if endpoints is None:
+            raise errors.NoSuchServer(f"no server {server or ''} answers the topic {topic}; start that service")
+        return invoke(
+            endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}
+        )
+
+    def packed(self, value):
+        """A value as it travels."""
+        return self._serializer.serialize_entity(None, value)
+
+    def unpacked(self, value):
+        """A value that travelled, as it arrives."""
+        return self._serializer.deserialize_entity(None, value)
+
+    def passed(self, value):
+        """A value as it arrives on the other side."""
+        return self.unpacked(self.packed(value))
+
+    def context(self, packed):
+        """A context that travelled, as it arrives."""
+        return self._serializer.deserialize_context(packed)
+
+    def servers(self, topic):
+        with self._lock:
+            return sorted(self._servers.get(topic, {}))
+
+    def check(self, timeout: float = CHECK_TIMEOUT):
+        """Nothing that could be away."""
+
+    def close(self):
+        """Nothing to give back."""
+
+
+class _LocalServer:
+    def __init__(self, bus, topic, server):
+        self._bus, self._topic, self._server = bus, topic, server
+
+    def stop(self, timeout: float | None = None) -> bool:
+        self._bus.remove(self._topic, self._server)
+        return True
+
+
+class _LocalClient:
+    def __init__(self, bus, topic):
+        self._bus, self._topic = bus, topic
+
+    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+        """Call, and return a Future of the answer: calls made in order arrive in order."""
+        answered = futures.Future()
+        try:
+            answer = self._bus.dispatch(self._topic, server, ctxt, method, arguments)
+        except Exception as fault:
+            answered.set_exception(expected(fault))
+            return answered
+        if isinstance(answer, futures.Future):
+            answer.add_done_callback(lambda done: concurrency.settle(answered, self._passed, done.result))
+        else:
+            concurrency.settle(answered, self._passed, lambda: answer)
+        return answered
+
+    def _passed(self, result):
+        try:
+            return self._bus.passed(result())
+        except Exception as fault:
+            raise expected(fault)
+
+    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+        try:
+            return self.call_async(ctxt, method, server, **arguments).result(timeout)
+        except TimeoutError:
+            raise no_answer(self._topic, server, method, timeout) from None
+
+    def ping(self, timeout):
+        """Return when a server of the topic answers: see :meth:`_MessagingClient.ping`."""
+        answered(lambda: self.call({}, PING, timeout=timeout))
+
+    def cast(self, ctxt, method, server=None, fanout=False, **arguments):
+        """Call without an answer; what goes wrong on the other side is its own affair."""
+        for one in self._bus.servers(self._topic) if fanout else [server]:
+            answer = self.call_async(ctxt, method, one, **arguments)
+            answer.add_done_callback(
+                lambda done: (
+                    done.exception() is None
+                    or LOG.warning("cast %s to %s failed: %s", method, self._topic, done.exception())
+                )
+            )
