@@ -17,8 +17,8 @@ import conductor.config
 import nova_sched.scheduler.config
 import rpc_api.config
 from nova_sched import filters, weighers
-from nova_sched.selection.policy import DEFAULT_FILTERS
 from nova_sched.scheduler import neutron
+from nova_sched.selection.policy import DEFAULT_FILTERS
 from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
 

@@ -2,6 +2,7 @@
 
 from nova_sched.cli.output import stamp
 from nova_sched.process.text import one_line
+from nova_sched.replay.decisions.explanation import attempt_of
 from nova_sched.replay.decisions.policies import differences
 from nova_sched.replay.logs.matching import SET_ASIDE, project_of, subjects
 from nova_sched.replay.logs.plain import plain
@@ -200,11 +201,6 @@ def _proposed(data):
     if data.rule is not None:
         parts.append(f"{data.rule.policy} of group {data.rule.group_uuid}")
     return " ".join([*parts, "forced"] if data.forced else parts) + f" request {data.request_id}"
-
-
-def attempt_of(decision) -> int:
-    """The number of an attempt as people count, from 1 on; events count from 0."""
-    return decision.attempt + 1
 
 
 def build_of(failed) -> str:

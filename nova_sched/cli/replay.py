@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import REFUSED, ReplayCommand
-from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned
 from nova_sched.process.text import one_line
 from nova_sched.process.tuning import prepare_memory
+from nova_sched.replay.decisions.explanation import attempt_of
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.moments import parse_moment, resolve
 from nova_sched.replay.verify.audit import Audit

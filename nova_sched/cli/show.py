@@ -3,11 +3,12 @@
 import json
 import textwrap
 
-from nova_sched.cli.event_text import attempt_of, build_of
+from nova_sched.cli.event_text import build_of
 from nova_sched.cli.output import aligned, stamp
-from nova_sched.cli.requests import RequestCommand, asked_for, milliseconds, only_attempt, summary_line
+from nova_sched.cli.requests import RequestCommand, milliseconds, only_attempt
 from nova_sched.process.text import one_line
-from nova_sched.replay.decisions.recorded import story
+from nova_sched.replay.decisions import story
+from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.logs.plain import plain
 
 EPILOG = """\

@@ -4,12 +4,13 @@ that is so."""
 import difflib
 import json
 
-from nova_sched.cli.event_text import attempt_of
 from nova_sched.cli.output import aligned, stamp
-from nova_sched.cli.requests import RequestCommand, asked_for, only_attempt, only_instance, summary_line
+from nova_sched.cli.requests import RequestCommand, only_attempt, only_instance
 from nova_sched.process.text import one_line
+from nova_sched.replay.decisions import verdicts
+from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summary_line
 from nova_sched.replay.decisions.not_loaded import words_for
-from nova_sched.replay.decisions.recorded import scene, verdicts
+from nova_sched.replay.decisions.recorded import scene
 from rpc_api import errors
 
 EPILOG = """\

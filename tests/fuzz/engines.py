@@ -172,7 +172,7 @@ class Tools(Cloud):
         policies = PolicyBook()
         for instance in sorted({one.recorded.decision.instance_uuid for one in found.values()})[:4]:
             decisions = find(source, instance, policies)
-            facts = explain.facts_of(History(self.logs), policies, instance, decisions, decisions[-1])
+            facts = explanation.facts_of(History(self.logs), policies, instance, decisions, decisions[-1])
             hold(facts["summary"].isprintable() and facts["end"]["code"], "no end", facts)
         for cell in self.logs:
             try:

@@ -6,9 +6,9 @@ import numpy as np
 
 from nova_sched.filters import HostView
 from nova_sched.filters.base import Filter
+from nova_sched.replay.decisions import explainers as causes
 from nova_sched.replay.decisions.explainers import Finding, Look
 from nova_sched.replay.decisions.not_loaded import FilterNotLoaded
-from nova_sched.replay.decisions.recorded import explainers as causes
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.decide import Candidate, candidate_of, ranked
 from nova_sched.selection.draw import host_keys

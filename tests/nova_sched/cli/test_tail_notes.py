@@ -9,8 +9,8 @@ import pytest
 
 from nova_sched.cli import event_notes
 from nova_sched.cli.main import replay
+from nova_sched.replay.decisions import outcomes
 from nova_sched.replay.decisions.policies import differences
-from nova_sched.replay.decisions.recorded import outcomes
 from nova_sched.replay.state.history import History, SnapshotCache
 from nova_sched.selection.policy import Policy
 from rpc_api import events

@@ -13,9 +13,9 @@ import pytest
 
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.projection import Projection
+from nova_sched.replay.archive import frames as archive_file
 from nova_sched.replay.archive.export import export, import_log
 from nova_sched.replay.archive.frames import Damaged, Header, Range, Writer
-from nova_sched.replay.archive.log import frames as archive_file
 from nova_sched.replay.archive.log import is_archive, open_archive
 from nova_sched.replay.logs.moments import Span
 from nova_sched.replay.logs.reading import decoded_records, readable_records, records_between

@@ -1,6 +1,6 @@
 from types import SimpleNamespace as Data
 
-from nova_sched.replay.decisions.recorded import story
+from nova_sched.replay.decisions import story
 
 
 def test_an_alternate_that_was_taken_is_no_failed_build():

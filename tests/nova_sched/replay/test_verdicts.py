@@ -1,7 +1,8 @@
 """What filters say of hosts in the scene of a decision: also those of deployers, and of all hosts at once."""
 
+from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.policies import PolicyBook
-from nova_sched.replay.decisions.recorded import find, scene, verdicts
+from nova_sched.replay.decisions.recorded import find, scene
 from nova_sched.replay.state.history import History
 from tests.engines import TinyCloud, server_group, uuid_of
 from tests.nova_sched.replay.tiny import Logs, deciding

@@ -1,0 +1,225 @@
+"""Why a request went where it went, or nowhere: all facts of it, from the logs."""
+
+from nova_sched.process.text import one_line
+from nova_sched.replay.decisions import explainers as causes
+from nova_sched.replay.decisions import story, verdicts
+from nova_sched.replay.decisions.not_loaded import words_for
+from nova_sched.replay.decisions.policies import HOW_TO_LOAD
+from nova_sched.replay.decisions.recorded import Scene, scene
+from nova_sched.selection.chain import FilterChain
+from nova_sched.selection.decide import Candidate, candidate_of
+from rpc_api import errors
+
+
+def facts_of(history, policies, uuid, decisions, one):
+    """All that is to be told of an instance."""
+    steps = story.steps_of(history.logs, uuid)
+    fates = story.fates(history, steps, decisions)
+    facts = {
+        "instance": uuid,
+        "request": one.decision.request_id,
+        "attempt": attempt_of(one.decision),
+        "summary": summary_line(one),
+        "asked": None,
+        "reasons": [],
+        "attempts": _attempts(decisions, fates),
+        "behind": {},
+        "closed": [],
+        "hints": [],
+        "end": story.ending(decisions, steps, fates)._asdict(),
+        "fault": one.fault,
+    }
+    evidence = one.evidence
+    if evidence is None:
+        return facts
+    facts["asked"] = asked_for(evidence.request)
+    facts["closed"] = [position.cell for position in evidence.positions if position.closed]
+    facts["behind"] = {cell: count for cell, count in story.lag(history.logs, one).items() if count}
+    facts["reasons"] = [
+        {
+            "filter": count.filter,
+            "reason": count.reason,
+            "hosts": count.hosts,
+            "nearest": None,
+            "nearest_text": None,
+            "values": None,
+        }
+        for count in evidence.refusals
+    ]
+    try:
+        _look_nearer(history, policies, one, facts)
+    except errors.NovaSchedError as fault:
+        facts["fault"] = f"what the scheduler knew cannot be re-created: {fault}"
+    facts["hints"] = list(_hints(history, facts, fates, decisions, one, steps))
+    return facts
+
+
+def _attempts(decisions, fates):
+    return (
+        [
+            {"attempt": attempt_of(one.decision), "at_ns": one.at_ns, "scheduler": one.producer, **_said_of(one, fates)}
+            for one in decisions
+        ]
+        if len(decisions) > 1 or any(fate.verdict != story.ACCEPTED for fate in fates.values())
+        else []
+    )
+
+
+def _said_of(one, fates):
+    if not one.is_selected:
+        return {"code": "no-valid-host", "said": one.decision.reason, "lost_to": []}
+    fate = fates.get(one.decision.claim_uuid)
+    host = one.decision.hosts[0] if one.decision.hosts else "no host"
+    if fate is None or fate.verdict == story.UNKNOWN:
+        return {"code": "claim-not-known", "said": f"{host}, what became of the claim is not known", "lost_to": []}
+    if fate.verdict == story.ACCEPTED:
+        return {"code": "claim-accepted", "said": f"{host}, claim accepted", "lost_to": []}
+    others = [cause for cause in fate.lost_to if cause.producer != one.producer]
+    stale = "claim-lost-to-another" if others else "stale-knowledge"
+    return {
+        "code": stale,
+        "said": f"{host}, claim refused: {fate.reason}",
+        "lost_to": [cause._asdict() for cause in others],
+    }
+
+
+def _look_nearer(history, policies, one, facts):
+    """For each reason the host that was nearest to pass."""
+    re_created = scene(history, one, policies)
+    by_reason = verdicts.hosts_by_reason(re_created)
+    exact, silent = re_created.exact_reasons, re_created.adopted.filters
+    if silent:
+        facts["fault"] = (
+            f"its policy {one.evidence.policy_digest} is {re_created.adopted.where}, and names "
+            f"{words_for(silent, ())}, not loaded here: what it says of hosts is left out; {HOW_TO_LOAD}"
+        )
+    for reason in facts["reasons"]:
+        key = reason["filter"], reason["reason"]
+        rows = by_reason.get(key) if key in exact else None
+        if rows:
+            name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
+            if name is not None:
+                reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
+    facts["group_hosts"] = list(
+        _hosts_of_group(history, re_created, {key: rows for key, rows in by_reason.items() if key in exact})
+    )
+    if not one.is_selected and not silent:
+        facts["now"] = _would_pass_now(history, re_created)
+
+
+def _hosts_of_group(history, scene_, by_reason):
+    """Why the hosts of an affinity group, where alone the instance could go, were refused."""
+    group = scene_.request.server_group
+    if group is None or group.policy != "affinity":
+        return
+    for (name, reason), rows in ((key, rows) for key, rows in by_reason.items() if key):
+        for row in rows:
+            look = causes.Look(history, scene_, row, scene_.request)
+            if row in (look.scope.affinity_rows() or ()):
+                yield {
+                    "host": look.host,
+                    "filter": name,
+                    "reason": reason,
+                    "text": causes.explain(look, name, reason).text,
+                }
+
+
+def _would_pass_now(history, scene_):
+    """Hosts that would do at the end of the logs; None where that is so far away that it takes long to tell."""
+    positions = {cell: log.bounds().last for cell, log in history.logs.items() if cell in scene_.world.projections}
+    if sum(positions[cell] - one.position for cell, one in scene_.world.projections.items()) > story.FAR:
+        return None
+    world = history.world_at(positions)
+    now = Scene(scene_.recorded, world, scene_.policy, FilterChain(world.table, scene_.policy), [])
+    rows = verdicts.hosts_by_reason(now).get(None, ())
+    return [
+        world.table.host_names[row]
+        for row in rows
+        if isinstance(candidate_of(world.table, row, scene_.request, scene_.policy), Candidate)
+    ][:100]
+
+
+def _hints(history, facts, fates, decisions, one, steps):
+    """What kind of end it was, and what would have had to change."""
+    code = facts["end"]["code"]
+    if code == "retries-exhausted":
+        built, taken = story.failed_hosts(steps, fates)
+        if built:
+            yield f"hosts were found; the builds on {', '.join(built)} failed: see the compute hosts"
+        if taken:
+            yield f"others took the room on {', '.join(taken)} meanwhile: nothing was built there"
+    elif code == "claim-refused":
+        yield "a host was found, and its claim lost; the scheduler did not try again"
+    elif code == "claim-lost":
+        yield "the decision stands in a log without its claim: name the logs of all cells"
+    if code != "no-valid-host":
+        return
+    if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
+        yield "a cell was closed: its hosts count once its log can be read again"
+    for one in facts.get("group_hosts", ())[:3]:
+        yield f"the group's own host {one['host']} was refused for {one['reason']} ({one['filter']}): {one['text']}"
+    lacking = [reason for reason in facts["reasons"] if reason["values"] and "resource_class" in reason["values"]]
+    if lacking and not facts.get("group_hosts"):
+        near = max(lacking, key=lambda reason: reason["values"]["free"] / max(reason["values"]["asked"], 1))
+        values = near["values"]
+        lack = values["asked"] - values["free"]
+        if lack > 0:
+            yield f"{near['nearest']} lacked {lack} {values['resource_class']}"
+    now = facts.get("now")
+    if now is not None:
+        yield f"at the end of the logs {len(now)}{'+' if len(now) == 100 else ''} " + (
+            f"{'host' if len(now) == 1 else 'hosts'} would do ({', '.join(now[:3])})" if now else "hosts would do"
+        )
+
+
+def few(names, most=5):
+    """The first of some names, and how many more there are."""
+    names = sorted(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def asked_for(request) -> str:
+    """What a request asks for, in one line."""
+    parts = [f"{request.flavor_name}:"] if request.flavor_name else []
+    for group in request.groups:
+        amounts = " ".join(f"{one.amount} {one.resource_class}" for one in group.resources)
+        traits = " ".join([*group.required_traits, *(f"!{trait}" for trait in group.forbidden_traits)])
+        parts.append(" ".join(filter(None, (f"[{group.suffix}]" if group.suffix else "", amounts, traits))))
+    more = []
+    if request.numa:
+        more.append(f"{len(request.numa.cells)} NUMA nodes")
+    if request.pci:
+        more.append(f"{sum(one.count for one in request.pci)} PCI devices")
+    if request.availability_zone:
+        more.append(f"zone {request.availability_zone}")
+    group = request.server_group
+    if group:
+        more.append(
+            f"{group.policy} in group {group.uuid}"
+            + (f", partition {group.partition}" if group.partition is not None else "")
+        )
+    for name, hosts in (
+        ("forced to", (*request.force_hosts, *request.force_nodes)),
+        ("not on", request.ignore_hosts),
+        ("only on", filter(None, (request.target_host, request.target_node))),
+        ("in cell", filter(None, (request.target_cell,))),
+    ):
+        hosts = list(hosts)
+        if hosts:
+            more.append(f"{name} {few(hosts)}")
+    if request.check_only:
+        more.append("a rebuild: its host is checked only")
+    return one_line("; ".join([" ".join(parts), *more]))
+
+
+def summary_line(recorded) -> str:
+    """The first line: what it came to, each host counted once under the first reason in the chain's order."""
+    decision = recorded.decision
+    return one_line(
+        f"chosen {decision.hosts[0]}: {decision.reason}" if recorded.is_selected and decision.hosts else decision.reason
+    )
+
+
+def attempt_of(decision) -> int:
+    """The number of an attempt as people count, from 1 on; events count from 0."""
+    return decision.attempt + 1
