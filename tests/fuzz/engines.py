@@ -4,8 +4,9 @@ import itertools
 import json
 
 from conductor.engine import CellEngine
-from nova_sched.cli import event_text, explain
+from nova_sched.cli import event_text
 from nova_sched.projection.beginning import Beginning
+from nova_sched.replay.decisions import explanation
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find
 from nova_sched.replay.health.quarantine import CODES, set_aside
