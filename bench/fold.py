@@ -39,14 +39,20 @@ def rounds(hosts):
     consumers = [events.Consumer(one.instance_uuid, one.project_id, one.allocations, None) for one in claims]
     yield (
         "InstanceStarted",
-        [(voices[one.host], 4, events.InstanceStarted(one.host, consumer)) for one, consumer in zip(claims, consumers)],
+        [
+            (voices[one.host], 4, events.InstanceStarted(one.host, consumer))
+            for one, consumer in zip(claims, consumers, strict=True)
+        ],
     )
     yield (
         "HostReported, as it is",
-        [(voices[name], 5, reported(name, busy, (consumer,), vcpus=72)) for name, consumer in zip(names, consumers)],
+        [
+            (voices[name], 5, reported(name, busy, (consumer,), vcpus=72))
+            for name, consumer in zip(names, consumers, strict=True)
+        ],
     )
     sums = {}
-    for name, consumer in zip(names, consumers):
+    for name, consumer in zip(names, consumers, strict=True):
         packed = reported(name, busy, vcpus=72).inventory
         sums[name] = digest.host_digest(digest.inventory_digest(packed), busy, digest.consumers_digest((consumer,)))
     for sequence, name_ in ((6, "HostConfirmed, after a change"), (7, "HostConfirmed, as it was")):

@@ -61,8 +61,8 @@ class ApiConductor:
                 Watch(
                     api.ping,
                     f"the topic {conductor_rpc.cell_topic(cell, topic)} of the conductors of {cell}",
-                    f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them and to "
-                    "the broker",
+                    f"nothing can be built in {cell} until a nova-sched-conductor of the cell answers it; see to them "
+                    "and to the broker",
                     WATCH_INTERVAL,
                     clock,
                 ),

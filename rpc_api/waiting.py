@@ -1,4 +1,5 @@
-"""How a service waits for what it needs and cannot have now: it logs so, rarely, and tries again after growing pauses."""
+"""How a service waits for what it needs and cannot have now: it logs so, rarely, and tries again after growing
+pauses."""
 
 import logging
 import time

@@ -49,7 +49,7 @@ def _check_rows(table, projection, host, tree):
     assert len(host.rows) == len(rows) == len(set(rows))
     assert tuple(table.trees[host.root]) == tuple(rows)
     assert host.root == rows[0]
-    for provider, row in zip(tree.providers, rows):
+    for provider, row in zip(tree.providers, rows, strict=True):
         assert (table.uuids[row], table.provider_names[row]) == (provider.uuid, provider.name)
         assert table.row_aggregates[row] == provider.aggregates
         assert table.root[row] == host.root

@@ -510,7 +510,7 @@ class RabbitCluster:
 
         def look():
             asked = next(node for node in self.nodes if node.runs)
-            return {name: one for name, one in self._leaders(asked)}.get(stream)
+            return dict(self._leaders(asked)).get(stream)
 
         name = wait_until(look, START_SECONDS_MAX, f"the stream {stream} has no leader")
         return next(node for node in self.nodes if node.node == name)

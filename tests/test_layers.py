@@ -99,7 +99,8 @@ def module_of(name, modules):
 
 
 def package_of(module):
-    """The package of ORDER that a module is in; None for what is beside the order, which is only the top package itself."""
+    """The package of ORDER that a module is in; None for what is beside the order, which is only the top package
+    itself."""
     while module and module not in RANKS:
         module = module.rpartition(".")[0]
     return module or None

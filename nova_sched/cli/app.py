@@ -111,7 +111,8 @@ class NovaSchedReplay(NovaSched):
     NAME = "nova-sched-replay"
     COMMANDS = "nova_sched.replay"
     DESCRIPTION = f"""\
-What the logs of nova_sched say: tail them, explain decisions, look at any moment, ask what another policy would have done.
+What the logs of nova_sched say: tail them, explain decisions, look at any moment, ask what another policy would have
+done.
 
 {EXIT_CODES}"""
 

@@ -15,13 +15,14 @@ from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 
 EPILOG = """\
-FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of a flavor that a
-recorded request asked for; --like takes all that a recorded request asks for: traits, NUMA nodes, PCI devices, zone. Each host
-is filled with claims, one after the other, by the filters of the policy that was adopted last in the logs (--default-policy: by
-the default ones), until one is refused. Server groups are left out: what limits a group limits no flavor.
+FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of a
+flavor that a recorded request asked for; --like takes all that a recorded request asks for: traits, NUMA nodes, PCI
+devices, zone. Each host is filled with claims, one after the other, by the filters of the policy that was adopted
+last in the logs (--default-policy: by the default ones), until one is refused. Server groups are left out: what
+limits a group limits no flavor.
 
-exit codes: 0 at least one fits, 1 none does, or there is no such flavor or request, 2 usage, 3 a log cannot be reached, 4 the
-state of a cell is not known (the answer is that of the others), or a filter of the policy is not loaded
+exit codes: 0 at least one fits, 1 none does, or there is no such flavor or request, 2 usage, 3 a log cannot be
+reached, 4 the state of a cell is not known (the answer is that of the others), or a filter of the policy is not loaded
 
 examples:
   nova-sched-replay capacity 4:8192:40 --log out/demo

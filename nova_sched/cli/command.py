@@ -141,7 +141,8 @@ class ReplayCommand(Command):
 
     @contextmanager
     def history(self, source, arguments):
-        """The :class:`~nova_sched.replay.state.history.History` of the logs, with a progress bar for what takes long."""
+        """The :class:`~nova_sched.replay.state.history.History` of the logs, with a progress bar for what takes
+        long."""
         store = self.option(arguments, "snapshots")
         prepare_memory()
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:

@@ -21,11 +21,11 @@ examples:
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --require-accounts
 
-A log that is there already stays as it is. --require-accounts and --allow-any-account say who may speak in it from here on
-(docs/operating/accounts.md); the broker's account must then be "operator" or "operator.NAME".
+A log that is there already stays as it is. --require-accounts and --allow-any-account say who may speak in it from
+here on (docs/operating/accounts.md); the broker's account must then be "operator" or "operator.NAME".
 
-exit codes: 0 it is there (and says who may speak), 1 what was said about accounts is not heard, 2 it is another cell's log,
-3 the log cannot be reached or made, 5 it holds something else
+exit codes: 0 it is there (and says who may speak), 1 what was said about accounts is not heard, 2 it is another
+cell's log, 3 the log cannot be reached or made, 5 it holds something else
 """
 
 

@@ -10,12 +10,12 @@ from nova_sched.replay.state.hosts import wanted
 from rpc_api import errors
 
 EPILOG = """\
-A change is: added or removed (a host), status (or its load), inventory (a field of it), aggregates, came, runs, moved, went or
-claimed (an instance), free (amount of a resource class that is left). The last of the events that did it are named with their
-positions and times; what is left of a host follows from the changes above it.
+A change is: added or removed (a host), status (or its load), inventory (a field of it), aggregates, came, runs,
+moved, went or claimed (an instance), free (amount of a resource class that is left). The last of the events that did
+it are named with their positions and times; what is left of a host follows from the changes above it.
 
-exit codes: 0 shown, 1 something changed (with --exit-code only), 2 usage, 3 a log cannot be reached, 4 the state at the first
-moment is not known, as records were removed in front of a log
+exit codes: 0 shown, 1 something changed (with --exit-code only), 2 usage, 3 a log cannot be reached, 4 the state at
+the first moment is not known, as records were removed in front of a log
 
 examples:
   nova-sched-replay diff first last --log out/demo

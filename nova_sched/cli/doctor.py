@@ -12,8 +12,8 @@ Looks at brokers (reachable, version, what the account may), logs (there, their 
 their events), hosts (how many are up, disabled, forced down and lost), services (when each was last heard in the log;
 an idle scheduler or conductor publishes nothing, so that only agents can be found silent: --ask asks the others over
 RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots
-(with --snapshots) and the versions here. Nothing is written. A log that cannot be reached is shown if its cell is named:
---log CELL=URL.
+(with --snapshots) and the versions here. Nothing is written. A log that cannot be reached is shown if its cell is
+named: --log CELL=URL.
 
 examples:
   nova-sched-replay --log out/demo doctor

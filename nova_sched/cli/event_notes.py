@@ -7,7 +7,8 @@ from rpc_api import errors
 
 class Notes:
     """Texts of events in their logs: a policy by what it changes of the one before (with ``full``: its options), and
-    claims with their outcomes (``outcomes``: an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`; None: without)."""
+    claims with their outcomes (``outcomes``: an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`; None:
+    without)."""
 
     def __init__(self, logs, outcomes=None, full: bool = False):
         self._trail = PolicyTrail(logs)

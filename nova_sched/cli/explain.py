@@ -27,7 +27,8 @@ a log cannot be reached, 4 a log does not hold what the decision was made on
 
 
 class Explain(RequestCommand):
-    """Explain a request: one line that counts every host, how near the nearest host was for each reason, and how it ended."""
+    """Explain a request: one line that counts every host, how near the nearest host was for each reason, and how it
+    ended."""
 
     EPILOG = EPILOG
 

@@ -10,14 +10,14 @@ from nova_sched.replay.state.instances import flavors_of, instances_of, last_kno
 from rpc_api import errors
 
 EPILOG = """\
-States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does not). An
-instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim, or else by a
-report of the host. A cell whose log cannot be opened is shown as it was last known, from
---snapshots or from what earlier commands kept (this one does), and marked with the time of that; one of which nothing is
-known is a row without an instance.
+States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does
+not). An instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim,
+or else by a report of the host. A cell whose log cannot be opened is shown as it was last known, from
+--snapshots or from what earlier commands kept (this one does), and marked with the time of that; one of which nothing
+is known is a row without an instance.
 
-exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at that
-moment is not known
+exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at
+that moment is not known
 
 examples:
   nova-sched-replay instances --log out/demo

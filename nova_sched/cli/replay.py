@@ -42,7 +42,8 @@ cannot be reached, 4 a log has a gap, or a decision cannot be made again
 
 
 class Replay(ReplayCommand):
-    """Fold logs to their ends and say what state that gives; --verify checks all laws and makes every decision again."""
+    """Fold logs to their ends and say what state that gives; --verify checks all laws and makes every decision
+    again."""
 
     EPILOG = EPILOG
     when_down = REFUSED

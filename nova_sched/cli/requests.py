@@ -4,7 +4,7 @@ import abc
 
 from nova_sched.cli.catalogue import add_config_file, catalogue
 from nova_sched.cli.command import ReplayCommand
-from nova_sched.replay.decisions.explanation import few, attempt_of
+from nova_sched.replay.decisions.explanation import attempt_of, few
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find
 from rpc_api import errors

@@ -28,7 +28,8 @@ WIDTH = 100
 
 
 class Show(RequestCommand):
-    """Show the decisions of a request: what was asked, the funnel of filters, scores, claims, retries, the build, latencies."""
+    """Show the decisions of a request: what was asked, the funnel of filters, scores, claims, retries, the build,
+    latencies."""
 
     EPILOG = EPILOG
 

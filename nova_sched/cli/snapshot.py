@@ -76,7 +76,8 @@ class Snapshot(ReplayCommand):
                 + (
                     "the state of the log\n"
                     if found is None
-                    else f"another state, {found}; take a new snapshot without --compare, and start that service again\n"
+                    else f"another state, {found}; take a new snapshot without --compare, and start that service "
+                    "again\n"
                 )
             )
         return errors.EXIT_GAP if differ else errors.EXIT_OK

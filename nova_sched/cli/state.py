@@ -19,8 +19,8 @@ is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last
 2026-11-21T12:03:05Z). Without names of hosts it also counts hosts by status, and says when each service was last heard:
 the time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens.
 
-exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment is not
-known, as records were removed in front of its log (the others are shown)
+exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment
+is not known, as records were removed in front of its log (the others are shown)
 
 examples:
   nova-sched-replay state --log out/demo
@@ -238,7 +238,7 @@ def _lines(details, fold):
     ]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
-    for number, one in enumerate(details["providers"]):
+    for _number, one in enumerate(details["providers"]):
         depth = depths[one["uuid"]] = depths[one["parent"]] + 1
         yield ""
         yield f"{'  ' * depth}provider {one['name']} {one['uuid']}"

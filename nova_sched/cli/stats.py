@@ -15,13 +15,13 @@ from rpc_api import errors
 from rpc_api.clock import spelled
 
 EPILOG = """\
-RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00); all of the logs without one. A
-latency is the time from a request's arrival at its scheduler to the decision, a build time that from a claim to the start of its
-instance, knowledge lag the records between what a decision knew of its cell's log and where it stands there. Rates follow from
-the times of the events.
+RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00); all of the logs without
+one. A latency is the time from a request's arrival at its scheduler to the decision, a build time that from a claim
+to the start of its instance, knowledge lag the records between what a decision knew of its cell's log and where it
+stands there. Rates follow from the times of the events.
 
-exit codes: 0 shown, 2 usage, 3 a log cannot be reached, 4 the state in front of the range is not known, so that claims could not
-be told apart
+exit codes: 0 shown, 2 usage, 3 a log cannot be reached, 4 the state in front of the range is not known, so that
+claims could not be told apart
 
 examples:
   nova-sched-replay stats --log out/demo

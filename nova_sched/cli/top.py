@@ -14,13 +14,14 @@ from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
 EPILOG = """\
-Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s, everything else is of
-the last minutes (--window). Lag is how many records of a log were not read yet; that of a scheduler is how many records of the
-cell it did not know at its last decision. Hosts are counted by what they are. Services are those that were heard in the
-logs; one that is idle publishes nothing. A cell that is down is marked, with the reason.
+Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s,
+everything else is of the last minutes (--window). Lag is how many records of a log were not read yet; that of a
+scheduler is how many records of the cell it did not know at its last decision. Hosts are counted by what they are.
+Services are those that were heard in the logs; one that is idle publishes nothing. A cell that is down is marked,
+with the reason.
 
-exit codes: 0 ended, 2 usage (textual is not installed: pip install 'nova_sched[top]'), 3 a log cannot be reached, 4 a cell is
-down (with --once)
+exit codes: 0 ended, 2 usage (textual is not installed: pip install 'nova_sched[top]'), 3 a log cannot be reached, 4 a
+cell is down (with --once)
 
 examples:
   nova-sched-replay top --log out/demo --once

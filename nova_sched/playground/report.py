@@ -113,8 +113,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
 
 
 def stranded_at_end(workload, audit: Audit) -> dict:
-    """What is stranded at the end (:func:`nova_sched.replay.what_if.measures.stranded`): the smallest share has the least of
-    each class over all requests."""
+    """What is stranded at the end (:func:`nova_sched.replay.what_if.measures.stranded`): the smallest share has the
+    least of each class over all requests."""
     shares = [share for request in workload.requests for share in request.shares]
     least = {"VCPU": min(share[0] for share in shares), "MEMORY_MB": min(share[1] for share in shares)}
     free, total = {}, Counter()
@@ -199,7 +199,7 @@ def _columns(history, audit):
     columns = []
     for number in range(longest):
         column = []
-        for cell, samples in sorted(ends.items()):
+        for _cell, samples in sorted(ends.items()):
             sample = samples[min(len(samples) - 1, number * len(samples) // longest)]
             column.extend(sample.get(host, 0.0) for host in sorted(samples[-1]))
         columns.append(column)

@@ -6,6 +6,7 @@ of the package bash-completion and an expansion that zsh does not have.
 
 import contextlib
 import io
+import itertools
 import re
 
 OPTION = "--shell_completion"
@@ -48,7 +49,7 @@ def script(program: str, words: dict[str, list[str]]) -> str:
 def asked(argv) -> bool:
     """Whether a command line asks for the script, in whatever place."""
     argv = list(argv)
-    return any(one == OPTION and after in SHELLS for one, after in zip(argv, argv[1:])) or any(
+    return any(one == OPTION and after in SHELLS for one, after in itertools.pairwise(argv)) or any(
         one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv
     )
 

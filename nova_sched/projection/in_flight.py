@@ -54,7 +54,7 @@ class InFlight:
     def count_again(self) -> None:
         """Set the column anew, after rows were dropped and made again, or a uuid passed to another row."""
         table = self.table
-        for index, row in zip(*(places.tolist() for places in table.held.nonzero())):
+        for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
             table.touch_use(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():

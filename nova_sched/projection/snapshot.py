@@ -7,6 +7,7 @@ the last records folded. Versions that do not know it pass over it, as it comes
 after the end of the compressed state; a snapshot of theirs has none.
 """
 
+import itertools
 import zlib
 from hashlib import blake2b
 from typing import NamedTuple
@@ -103,7 +104,7 @@ def _proof_of(body, position):
         places = [place for place, digest in proof if type(place) is int and type(digest) is bytes]
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return ()
-    rise = all(one < following for one, following in zip(places, places[1:]))
+    rise = all(one < following for one, following in itertools.pairwise(places))
     return proof if rise and len(places) == len(proof) and places[-1:] == [position] else ()
 
 

@@ -250,7 +250,7 @@ class SchedulerEndpoint:
     @_cast
     def sync_instance_info(self, context, host_name, instance_uuids):
         """Note that these and no others are the instances of a host."""
-        self._note_instances(host_name, dict.fromkeys(instance_uuids, {}), (), True)
+        self._note_instances(host_name, {one: {} for one in instance_uuids}, (), True)
 
     def _note_instances(self, host, instances, gone, all_of_them=False):
         try:

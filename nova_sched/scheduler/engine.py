@@ -538,8 +538,8 @@ class Engine:
             errors.NoHostFound(NOT_ENOUGH_HOSTS, summary)
             if not unreachable
             else errors.CellsUnreachable(
-                f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended to, "
-                f"and no other cell has a host ({summary}); see to that log"
+                f"nothing can be scheduled to {', '.join(unreachable)}, as the log there cannot be read or appended "
+                f"to, and no other cell has a host ({summary}); see to that log"
             )
         )
         LOG.info(

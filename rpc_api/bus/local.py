@@ -106,7 +106,7 @@ class _LocalClient:
         try:
             return self._bus.passed(result())
         except Exception as fault:
-            raise expected(fault)
+            raise expected(fault) from None
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""

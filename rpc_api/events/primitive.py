@@ -21,7 +21,7 @@ def to_primitive(frozen) -> dict:
         NAME: cls.__name__,
         NAMESPACE: cls.OBJ_PROJECT_NAMESPACE,
         VERSION: cls.VERSION,
-        DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen)},
+        DATA: {name: _primitive_of(cls.fields[name], value) for name, value in zip(cls.fields, frozen, strict=True)},
     }
 
 

@@ -263,7 +263,7 @@ def _object_check(cls):
         try:
             return read(value)
         except _Refused as refused:
-            name = next(name for name, check, item in zip(names, checks, value) if _breaks(check, item))
+            name = next(name for name, check, item in zip(names, checks, value, strict=True) if _breaks(check, item))
             raise _Refused(f"{cls.__name__}.{name}: {refused}") from None
 
     return check_object
@@ -276,7 +276,7 @@ def _reader(cls, checks):
     """
     scope = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
     names, parts = [], []
-    for name, field, check in zip(cls.fields, cls.fields.values(), checks):
+    for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=True):
         scope[f"check_{name}"] = check
         good = _SURELY_GOOD.get(type(field._type), "False").format(f"_{name}")
         if field.nullable:
@@ -336,7 +336,7 @@ def to_object(frozen):
     """Return the versioned object of a frozen record."""
     cls = frozen.schema
     obj = cls()
-    for name, field in cls.fields.items():
+    for name, _field in cls.fields.items():
         setattr(obj, name, _objects_in(getattr(frozen, name)))
     return obj
 

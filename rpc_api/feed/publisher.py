@@ -135,7 +135,9 @@ class Appender:
                 self._fault = fault
                 gone = isinstance(fault, errors.LogGone)
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self.log is not log, GONE_PAUSE if gone else pause)
+                self._changed.wait_for(
+                    lambda used=log: self._closed or self.log is not used, GONE_PAUSE if gone else pause
+                )
                 if self._closed:
                     return False
             pause = min(2 * pause, LONGEST_PAUSE)

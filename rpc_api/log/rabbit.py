@@ -169,7 +169,7 @@ class RabbitLog(EventLog):
             try:
                 facts = session.server_properties
                 return BrokerFacts(
-                    "%s:%s" % session.place,
+                    "{}:{}".format(*session.place),
                     *(str(facts.get(name, "unknown")) for name in ("product", "version", "cluster_name")),
                     session.address.user,
                     _write_refusal(session),

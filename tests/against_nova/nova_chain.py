@@ -1,8 +1,8 @@
 """Nova's filters and weighers in chains answer here: run by the peer's own Python, beneath
 :mod:`tests.against_nova.peer_loop`.
 
-A world, as :mod:`tests.against_nova.worlds` makes it, is sent once and then asked many questions; imports nothing of this
-project.
+A world, as :mod:`tests.against_nova.worlds` makes it, is sent once and then asked many questions; imports nothing of
+this project.
 """
 
 import contextlib

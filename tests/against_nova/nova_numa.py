@@ -124,7 +124,7 @@ def _used(topology, uses):
             id=use["cell"],
             cpuset=set(range(use["shared_cpus"])),
             pcpuset={guest for guest, _ in use["pins"]},
-            cpu_pinning={guest: host for guest, host in use["pins"]},
+            cpu_pinning=dict(use["pins"]),
             cpuset_reserved=set(use["reserved_cpus"]) or None,
             memory=use["memory_mb"],
             pagesize=use["page_kb"] or None,

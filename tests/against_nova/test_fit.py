@@ -69,7 +69,7 @@ def random_tree(rng, name, flat):
                     if rng.random() < 0.2
                     else max(one.step_size, -(-one.min_unit // one.step_size) * one.step_size)
                 )
-    return providers, {uuid: {name: amount for name, amount in of.items()} for uuid, of in used.items()}
+    return providers, {uuid: dict(of.items()) for uuid, of in used.items()}
 
 
 def random_cloud(rng):

@@ -1,7 +1,7 @@
 """NUMA fitting and the NUMATopologyFilter against nova's own, on random hosts, guests and requests.
 
-Nova answers as it is and without its memory (tests/against_nova/nova_numa.py). Ours is the latter in every case; where nova as
-it is says something else, it went by what it remembered of another node, which docs/differences tells of.
+Nova answers as it is and without its memory (tests/against_nova/nova_numa.py). Ours is the latter in every case;
+where nova as it is says something else, it went by what it remembered of another node, which docs/differences tells of.
 """
 
 import random

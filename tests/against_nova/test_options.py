@@ -1,4 +1,5 @@
-"""Beside the real nova: the names under which it reads the options that we have too, and what it has and we have not."""
+"""Beside the real nova: the names under which it reads the options that we have too, and what it has and we have
+not."""
 
 import pytest
 from oslo_config import cfg

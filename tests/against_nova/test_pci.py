@@ -406,9 +406,8 @@ def random_request_spec(rng):
             requester_id=None,
             is_new=False,
             spec=[
-                {
-                    name: value
-                    for name, value in (
+                dict(
+                    (
                         ("vendor_id", rng.choice(VENDORS)),
                         ("product_id", rng.choice(PRODUCTS)),
                         *rng.sample(
@@ -420,7 +419,7 @@ def random_request_spec(rng):
                             rng.randrange(4),
                         ),
                     )
-                }
+                )
             ],
         )
         for number in range(rng.randrange(1, 4))

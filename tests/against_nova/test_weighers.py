@@ -44,7 +44,7 @@ def test_weighers_are_novas(nova_chain):
         world = random_world(rng, HOSTS, REQUESTS)
         asked = [(name, question) for name in kinds for question in questions_of(rng, name)]
         found = compared(nova_chain, world, [question for _, question in asked])
-        for (name, _), (question, novas, ours, difference) in zip(asked, found, strict=True):
+        for (name, _), (question, _novas, ours, difference) in zip(asked, found, strict=True):
             assert difference is None, (
                 f"seed {SEED}",
                 number,

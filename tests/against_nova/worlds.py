@@ -1,6 +1,7 @@
 """Random worlds (hosts, aggregates, requests) as plain values, of which both sides are built: ours here, nova's in its
 own process (:mod:`tests.against_nova.nova_chain`)."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -443,7 +444,7 @@ def differs(question, novas, ours):
     if any(abs(score - ours[name]) > error for name, score in novas):
         return "other scores"
     best_first = [ours[name] for name, _ in novas]
-    if any(later - before > 2 * error for before, later in zip(best_first, best_first[1:], strict=False)):
+    if any(later - before > 2 * error for before, later in itertools.pairwise(best_first)):
         return "another order"
     return None
 

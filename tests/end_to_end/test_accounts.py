@@ -142,7 +142,7 @@ def test_services_with_their_own_accounts(tmp_path, site):
         assert built(site) == messages.BUILT
         projection = folded(site.log("replay"))
         assert len(projection.hosts["host1-1"].entries) == 2 and projection.counts["set-aside"] == len(FORGED)
-        for role, process in running.items():
+        for process in running.values():
             assert process.stop() == 0, process.stderr
             assert "secret" not in process.stderr
     finally:

@@ -219,7 +219,7 @@ REPORT = {
 }
 
 
-@pytest.mark.parametrize("service, args, name", [(*one, name) for one, name in zip(ALL, NAMES)], ids=NAMES)
+@pytest.mark.parametrize("service, args, name", [(*one, name) for one, name in zip(ALL, NAMES, strict=True)], ids=NAMES)
 def test_guru_meditation_report(tmp_path, service, args, name):
     with started(tmp_path, service, *args) as process:
         process.wait_ready()
@@ -233,7 +233,7 @@ def test_guru_meditation_report(tmp_path, service, args, name):
 
 class TestRestart:
     def test_services_go_on_on_the_same_logs(self, tmp_path):
-        for turn in (1, 2):
+        for _turn in (1, 2):
             with started(tmp_path, "agent") as agent:
                 agent.wait_ready()
                 assert agent.stop() == 0

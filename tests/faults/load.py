@@ -9,6 +9,7 @@ A test reads: start a cloud, start a load, a fault, heal, audit:
     assert load.wrong == []
 """
 
+import itertools
 import os
 import re
 import signal
@@ -241,7 +242,7 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
     """Cell -> (position, digest) in the text of a Guru Meditation Report."""
     found = re.findall(r"^ *digest = (\w+)$(?:\n.*?)*?^ *position = (-?\d+)$", report, re.MULTILINE)
     names = re.findall(rf"^ *({'|'.join(map(re.escape, cells))}) =", report, re.MULTILINE) if len(cells) > 1 else cells
-    return {name: (int(position), digest) for name, (digest, position) in zip(names, found)}
+    return {name: (int(position), digest) for name, (digest, position) in zip(names, found, strict=True)}
 
 
 # --- the load ----------------------------------------------------------------------------------------------------
@@ -476,7 +477,7 @@ def _figures(load):
         outcomes,
         load.held_back,
         tuple(_rate(answers, *span) for span in ((load.started_at, began), (began, healed), (healed, load.stopped_at))),
-        max(second - first for first, second in zip(moments, moments[1:])),
+        max(second - first for first, second in itertools.pairwise(moments)),
         after - healed if load.faulty and after else None,
     )
 

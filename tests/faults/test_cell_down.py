@@ -1,5 +1,6 @@
 """A cell whose broker, with its log and its message queue, is killed: the other cell does not notice."""
 
+import itertools
 import re
 import time
 
@@ -40,7 +41,7 @@ def of_cell(report: str, cell: str) -> dict[str, str]:
 def rates(requests, moments):
     """Answers a second between each two moments."""
     answered = [one.answered_at for one in requests]
-    return [sum(first <= at < last for at in answered) / (last - first) for first, last in zip(moments, moments[1:])]
+    return [sum(first <= at < last for at in answered) / (last - first) for first, last in itertools.pairwise(moments)]
 
 
 @pytest.mark.parametrize("builds", [False, True], ids=["selections", "builds"])

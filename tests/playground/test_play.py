@@ -33,7 +33,7 @@ def play(out, *options):
 def providers_of(row):
     """Provider name -> amounts, of the column ``providers``."""
     return {
-        name: dict((key, int(value)) for key, value in (one.split(":") for one in held.split(",")))
+        name: {key: int(value) for key, value in (one.split(":") for one in held.split(","))}
         for name, _, held in (part.partition("=") for part in row["providers"].split(";"))
     }
 
@@ -41,7 +41,7 @@ def providers_of(row):
 def check_groups(workload, rows):
     """Every group rule holds among what was built."""
     domains, hosts = collections.defaultdict(set), collections.defaultdict(list)
-    for request, row in zip(workload.requests, rows):
+    for request, row in zip(workload.requests, rows, strict=True):
         if row["outcome"] != "built":
             assert row["reason"], row
             continue

@@ -66,7 +66,7 @@ class Machine(RuleBasedStateMachine):
             self.pieces = [piece for piece in self.pieces if piece[1] is not None]
             return
         assert len(record.events) == len(self.pieces)
-        for found, (packed, good) in zip(record.events, self.pieces):
+        for found, (packed, good) in zip(record.events, self.pieces, strict=True):
             if good is not None:
                 assert canonical(found) == canonical(good)
             elif type(found) is Event:
@@ -80,9 +80,9 @@ class Machine(RuleBasedStateMachine):
         decoded = [codec.decode_record(record) for record in records]
         assert [canonical(event) for record in decoded for event in record.events] == list(map(canonical, self.said))
         assert {record.epoch for record in decoded} <= {EPOCH}
-        for record, content in zip(records, decoded):
+        for record, content in zip(records, decoded, strict=True):
             assert len(record) <= MAX_RECORD_BYTES and 0 < len(content.events) <= MAX_EVENTS_A_RECORD
-        for (record, content), following in zip(zip(records, decoded), decoded[1:]):
+        for (record, content), following in zip(zip(records, decoded, strict=True), decoded[1:], strict=False):
             one_more = len(codec.encode_events(following.events[:1])[0])
             assert len(content.events) == MAX_EVENTS_A_RECORD or len(record) + one_more > MAX_RECORD_BYTES - 2048
 

@@ -162,7 +162,7 @@ class Checks:
                 )
 
     def _check_group(self, oracle, position, rule):
-        members = [entry for entry in oracle.groups.members.get(rule.group_uuid, {}).values()]
+        members = list(oracle.groups.members.get(rule.group_uuid, {}).values())
         if rule.policy == SPREAD:
             partitions = {entry.rule.partition for entry in members if entry.rule.domain == rule.domain}
             if len(partitions) > rule.limit:

@@ -113,7 +113,7 @@ class ArchiveLog(EventLog):
     def verify(self):
         """Yield (records, fault) of each part of the log: how many records it has, and None, or the LogGap of one that
         cannot be read."""
-        for number, part in enumerate(self._parts):
+        for number, _part in enumerate(self._parts):
             try:
                 yield len(self._load(number)), None
             except Damaged as fault:

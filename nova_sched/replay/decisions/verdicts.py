@@ -25,8 +25,8 @@ CLOSE_LOOK = "close look"
 
 
 class Verdict(NamedTuple):
-    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run, not loaded), the stable ``reason``
-    of a refusal, and the Finding (None where the filter did not look)."""
+    """What one filter says of one host: a ``verdict`` (pass, refuse, not applicable, not run, not loaded), the stable
+    ``reason`` of a refusal, and the Finding (None where the filter did not look)."""
 
     filter: str
     verdict: str

@@ -67,8 +67,8 @@ def of_down(cell: str, fault):
 
 
 def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state=None):
-    """Findings about one log; ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None; ``state()`` returns
-    the Projection of all of the log, or raises LogGap where its state is not known."""
+    """Findings about one log; ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None;
+    ``state()`` returns the Projection of all of the log, or raises LogGap where its state is not known."""
     yield from _of_broker(cell, log)
     bounds = log.bounds()
     try:

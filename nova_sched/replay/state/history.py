@@ -115,8 +115,8 @@ class History:
     """The state of some logs at positions of theirs.
 
     ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their
-    snapshots (a :class:`nova_sched.process.snapshot_store.SnapshotStore`) or None. ``progress(cell, done, total)`` is told how
-    many records of a stretch are folded.
+    snapshots (a :class:`nova_sched.process.snapshot_store.SnapshotStore`) or None. ``progress(cell, done, total)`` is
+    told how many records of a stretch are folded.
     """
 
     def __init__(self, logs, cache=None, store=None, progress=lambda cell, done, total: None):

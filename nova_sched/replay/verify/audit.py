@@ -352,8 +352,9 @@ class Audit:
     """The audit of all logs of a cloud: ``cells`` are the audits of its cells by name.
 
     ``reasons``: instance -> operator's summary of its last refusal; ``decision_ns``: durations of all decisions;
-    ``placed``: instances of which a claim was accepted (all three only with ``of_decisions``); ``counts``: decisions, conflicts and alternates_refused (claims refused, of
-    schedulers and of conductors), claims, events, set_aside, divergences.
+    ``placed``: instances of which a claim was accepted (all three only with ``of_decisions``); ``counts``: decisions,
+    conflicts and alternates_refused (claims refused, of schedulers and of conductors), claims, events, set_aside,
+    divergences.
     """
 
     def __init__(self, on_change=lambda cell, audit: None, of_decisions: bool = True):

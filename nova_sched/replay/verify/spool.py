@@ -87,8 +87,8 @@ class Spool:
         return self._database.execute("SELECT DISTINCT producer, digest FROM decisions ORDER BY 1, 2").fetchall()
 
     def decisions(self, producer: str, digest: str):
-        """Yield the :class:`~nova_sched.replay.decisions.recorded.Recorded` of one voice, by how much of the logs it knew:
-        each once, whether or not it is in a log twice."""
+        """Yield the :class:`~nova_sched.replay.decisions.recorded.Recorded` of one voice, by how much of the logs it
+        knew: each once, whether or not it is in a log twice."""
         yield from self._each_once(
             self._database.execute(
                 "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "

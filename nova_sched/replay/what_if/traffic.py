@@ -32,9 +32,9 @@ class Sample(NamedTuple):
 
 class Tally:
     """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
-    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason -> instances),
-    ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing`` (decisions that
-    cannot be made)."""
+    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason ->
+    instances), ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing``
+    (decisions that cannot be made)."""
 
     def __init__(self):
         self.asked = 0

@@ -322,7 +322,7 @@ def test_stats_add_up(told, played):
 
 
 def test_stats_of_a_range(told, played):
-    bounds = {cell: one for cell, one in json.loads(told("stats", "cell1:5:9", "-o", "json")[1])["cells"].items()}
+    bounds = dict(json.loads(told("stats", "cell1:5:9", "-o", "json")[1])["cells"].items())
     assert bounds["cell1"] == {"first": 5, "last": 9}
     code, out, _ = told("stats", "5:9", "-o", "json", log=f"cell1=sqlite:///{played}/log.cell1.db")
     assert code == 0 and json.loads(out)["records"] == 5
@@ -339,7 +339,7 @@ def test_top_once(told):
 
 def test_top_without_textual_is_one_sentence(told, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual", None)
-    code, out, err = told("top")
+    code, _out, err = told("top")
     assert code == 2 and "pip install 'nova_sched[top]'" in err and len(err.splitlines()) == 1
 
 

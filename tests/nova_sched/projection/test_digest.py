@@ -247,6 +247,6 @@ def test_how_far_a_producer_is_changes_the_digest():
 
 def test_another_epoch_changes_the_digest():
     cells = Cell(), Cell()
-    for cell, epoch in zip(cells, ("one", "another")):
+    for cell, epoch in zip(cells, ("one", "another"), strict=True):
         cell.append([Voice("compute_agent/host").say(report("host"))], epoch=epoch)
     assert len({state_digest(cell.projection) for cell in cells}) == 2

@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
     def move(self, data, back):
         """To the migration's uuid, or back to the instance's."""
         host, name = data.draw(st.sampled_from(sorted(self.held)))
-        instance, *rest = self.held[host, name]
+        instance, *_rest = self.held[host, name]
         to = instance if back else f"migration of {instance}"
         taken = any(other == to for _, other in self.held)
         entry = self.entry(host, name)

@@ -194,8 +194,8 @@ def test_every_event_that_has_a_text_is_thought_of():
     changed = sorted(name for name in {*untouched, *known} if untouched.get(name) != known.get(name))
     assert not changed, (
         f"{', '.join(changed)} is new, or has other fields: where one may hold a name of a person or a project, an "
-        "address or a free text, add a row to _HIDE in nova_sched/replay/archive/redaction.py; else write its fields into "
-        "`known` in this test"
+        "address or a free text, add a row to _HIDE in nova_sched/replay/archive/redaction.py; else write its fields "
+        "into `known` in this test"
     )
     assert len(events.TABLE["SchedulingRequest"].fields) == 36 and len(events.TABLE["HostInventory"].fields) == 11
 

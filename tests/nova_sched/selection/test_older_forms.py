@@ -1,7 +1,7 @@
 """What a request in an older form asks for: converted as nova 34 does, or refused.
 
-Each object that a RequestSpec reaches is said as a sender of each of its older versions says it. tests/against_nova/test_forms
-compares the same requests with what the real nova makes of them.
+Each object that a RequestSpec reaches is said as a sender of each of its older versions says it.
+tests/against_nova/test_forms compares the same requests with what the real nova makes of them.
 """
 
 import itertools
