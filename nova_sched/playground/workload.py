@@ -53,7 +53,7 @@ def _inventory(name, provider_names, amounts, aggregates=()):
     """A HostInventory: a root, and one child for each of ``provider_names`` with its (VCPU, MEMORY_MB) amounts."""
     root = uuid_of("host", name)
     providers = [events.Provider(root, name, -1, _classes(amounts[0]) if not provider_names else (), (), aggregates)]
-    for child, amount in zip(provider_names, amounts, strict=True):
+    for child, amount in zip(provider_names, amounts if provider_names else (), strict=True):
         providers.append(events.Provider(uuid_of("host", child), child, 0, _classes(amount), (), ()))
     return events.HostInventory(name, None, None, "simulated", 1, "{}", (), {}, tuple(providers))
 

@@ -51,7 +51,8 @@ def test_frozen_packed_and_back(frozen):
 @given(st.sampled_from(sorted(events.EVENTS)).flatmap(drawn.frozen))
 def test_frozen_event_record_and_back(frozen):
     event = codec.make_event(frozen, "scheduler/a", 1, 1, 0)
-    assert codec.decode_record(builders.record_of(event)) == (builders.EPOCH, [event], None)
+    record = builders.record_of(event)
+    assert codec.decode_record(record) == (builders.EPOCH, [event], None, record)
 
 
 def test_nested_objects_are_frozen_all_the_way_down():
