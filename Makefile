@@ -1,4 +1,4 @@
-# make demo: set up, and play a generated cloud. make test: set up, and pass the tests.
+# make demo: set up, and play a generated cloud. make check: lint and docs. make test: set up, and pass the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,13 +10,13 @@ TEST_JOBS ?= 3
 # The interpreter that has the real nova and Placement, with which tests/against_nova compares.
 export NOVA_SCHED_PEER_PYTHON ?= $(CURDIR)/$(NOVA_VENV)/bin/python
 
-.PHONY: demo test test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
+.PHONY: demo check docs test test-fast test-long test-nova fuzz bench reference setup nova-setup test-setup system-packages clean
 
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP_INSTALL) --editable '.[redis,plot,test]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[redis,plot,test,check]'
 	touch $@
 
 # The real nova and Placement, and this project beside them.
@@ -30,6 +30,15 @@ $(NOVA_VENV)/.nova:
 $(NOVA_VENV)/.installed: $(NOVA_VENV)/.nova $(VENV)/.installed
 	$(NOVA_VENV)/bin/python $(PIP_INSTALL) --editable .
 	touch $@
+
+# What needs seconds: the form of the code, and documents that build without a warning.
+check: setup
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(MAKE) --no-print-directory docs
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/html
 
 demo: setup
 	rm -rf $(OUT)
@@ -45,6 +54,13 @@ test-setup: system-packages
 
 test: test-setup
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
+
+# The packages that need no server, no log and no clock, alone.
+test-fast: setup
+	$(BIN)/python -m pytest -q -m 'not long and not rabbit and not redis_server and not nova' --numprocesses 2 \
+	    tests/test_layers.py tests/rpc_api/events tests/rpc_api/objects tests/nova_sched/projection \
+	    tests/nova_sched/request tests/nova_sched/fit tests/nova_sched/filters tests/nova_sched/weighers \
+	    tests/nova_sched/selection
 
 # What is compared with the real nova and Placement, alone.
 test-nova: setup nova-setup
