@@ -77,7 +77,7 @@ class Cloud:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,  # rabbitmqctl takes long on a busy machine
             stdin=subprocess.DEVNULL,
         )
 

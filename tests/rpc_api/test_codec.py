@@ -82,7 +82,7 @@ BROKEN_RECORDS = {
 @pytest.mark.parametrize("name", BROKEN_RECORDS)
 def test_broken_records(name):
     payload, code = BROKEN_RECORDS[name]
-    epoch, (aside,), _ = decode_record(payload)
+    epoch, (aside,), *_ = decode_record(payload)
     assert epoch is None
     assert (type(aside), aside.code) == (SetAside, code), aside
     assert aside.raw == payload[:MAX_RAW_BYTES]
@@ -132,7 +132,7 @@ BROKEN_EVENTS = {
 @pytest.mark.parametrize("name", BROKEN_EVENTS)
 def test_broken_events(name):
     broken, code = BROKEN_EVENTS[name]
-    epoch, (before, aside, after), _ = decode_record(packed(SEEN, broken, CLAIM))
+    epoch, (before, aside, after), *_ = decode_record(packed(SEEN, broken, CLAIM))
     assert (epoch, before, after) == (EPOCH, SEEN, CLAIM)
     assert (type(aside), aside.code) == (SetAside, code), aside
     assert aside.raw == msgpack.packb(broken)[:MAX_RAW_BYTES]
@@ -166,7 +166,7 @@ def test_a_larger_event_is_not_written():
 
 def test_a_larger_event_is_not_read_whoever_wrote_it():
     large = sized(MAX_EVENT_BYTES + 1)
-    _, (before, aside, after), _ = decode_record(packed(SEEN, large, CLAIM))
+    _, (before, aside, after), *_ = decode_record(packed(SEEN, large, CLAIM))
     assert (before, after) == (SEEN, CLAIM)
     assert (aside.code, len(aside.raw)) == ("too-large", MAX_RAW_BYTES)
 

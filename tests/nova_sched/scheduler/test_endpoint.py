@@ -315,11 +315,11 @@ def pinned(scheduler, instance, policies=("dedicated",), networks=None, as_objec
     )
     if networks:
         asked.network_metadata = NetworkMetadata(physnets=networks, tunneled=False)
-    return (
-        SchedulerEndpoint(scheduler)
-        .select_destinations(CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects)
-        .result(20)[0][0]
+    asked_for = SchedulerEndpoint(scheduler).select_destinations(
+        CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects
     )
+    (found,) = asked_for.result(20)
+    return found[0] if as_objects else found
 
 
 def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
