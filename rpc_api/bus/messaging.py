@@ -206,7 +206,7 @@ class _MessagingClient:
             raise no_answer(self._topic, server, method, timeout if in_full else self._silence_max) from None
         except messaging.MessageUndeliverable:
             raise errors.NoSuchServer(
-                f"no server {server or ''} answers the topic {self._topic}; start that service"
+                f"no server {f'{server} ' if server else ''}answers the topic {self._topic}; start that service"
             ) from None
         except messaging.MessageDeliveryFailure as fault:
             raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None

@@ -133,7 +133,7 @@ def test_a_fault_of_the_scheduler(scheduler, lines, monkeypatch):
     for number, ids in enumerate(IDS):
         with pytest.raises(ServiceUnavailable):
             ask(bus.client("t", "4.5"), ids, f"any {number}", 1)
-    in_order(lines("met a fault of the scheduler"), IDS)
+    in_order(lines("met a fault of the scheduler"), IDS, 2)
 
 
 def test_a_request_that_cannot_be_read(scheduler, lines, bus):
