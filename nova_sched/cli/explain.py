@@ -18,8 +18,9 @@ EPILOG = """\
 The first line counts each host once, under the first reason in the order of
 the chain, so that the counts add up; of an instance that found a host it
 begins with "chosen HOST:". How a request ended has a stable code: built,
-claimed, no-valid-host, retries-exhausted, claim-refused, claim-lost,
-given-back, deleted.
+claimed, no-valid-host, cells-unreachable, refused (for a reason that is in no
+decision: a log or a service failed), retries-exhausted, claim-refused,
+claim-lost, given-back, deleted.
 
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE
@@ -149,7 +150,11 @@ def _attempts(decisions, fates):
 
 def _said_of(one, fates):
     if not one.is_selected:
-        return {"code": "no-valid-host", "said": one.decision.reason, "lost_to": []}
+        return {
+            "code": "cells-unreachable" if one.unreachable else "no-valid-host",
+            "said": one.decision.reason,
+            "lost_to": [],
+        }
     fate = fates.get(one.decision.claim_uuid)
     host = one.decision.hosts[0] if one.decision.hosts else "no host"
     if fate is None or fate.verdict == story.UNKNOWN:
@@ -234,7 +239,7 @@ def _hints(history, facts, fates, decisions, one, steps):
         yield "a host was found, and its claim lost; the scheduler did not try again"
     elif code == "claim-lost":
         yield "the decision stands in a log without its claim: name the logs of all cells"
-    if code != "no-valid-host":
+    if code not in ("no-valid-host", "cells-unreachable"):
         return
     if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
         yield "a cell was closed: its hosts count once its log can be read again"
