@@ -136,9 +136,7 @@ class ApiConductor:
     def _build_each(self, selections, context, spec_obj, instance_uuids, done):
         try:
             builds = self._builds(selections, context, spec_obj, instance_uuids)
-            started = [
-                (build.instance_uuid, cell, self._cells[cell].build_instance(context, build)) for cell, build in builds
-            ]
+            started = [(build.instance_uuid, cell, self._begin(context, cell, build)) for cell, build in builds]
             done.set_result([self._outcome(*one) for one in started])
         except Exception as fault:
             self._unavailable(instance_uuids, expected(fault), done)
@@ -161,13 +159,23 @@ class ApiConductor:
             builds.append((cell, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position)))
         return builds
 
+    def _begin(self, context, cell, build):
+        """A Future of the outcome of a build: those of the other instances do not depend on it."""
+        try:
+            return self._cells[cell].build_instance(context, build)
+        except Exception as fault:
+            failed = futures.Future()
+            failed.set_exception(fault)
+            return failed
+
     def _outcome(self, instance_uuid, cell, asked):
         try:
             outcome = asked.result()
             self._watches[cell].heard()
             return outcome
-        except errors.NovaSchedError as fault:
+        except Exception as unexpected:
             # Its claim, if it still holds, expires; the other instances of the request have outcomes of their own.
+            fault = expected(unexpected)
             LOG.warning("the conductor of %s did not build %s: %s", cell, instance_uuid, fault)
             return _not_built(
                 instance_uuid, messages.SERVICE_UNAVAILABLE, f"the conductor of {cell} did not answer: {fault}"

@@ -12,8 +12,9 @@ EPILOG = """\
 The first line counts each host once, under the first reason in the order of
 the chain, so that the counts add up; of an instance that found a host it
 begins with "chosen HOST:". How a request ended has a stable code: built,
-claimed, no-valid-host, retries-exhausted, claim-refused, claim-lost,
-given-back, deleted.
+claimed, no-valid-host, cells-unreachable, refused (for a reason that is in no
+decision: a log or a service failed), retries-exhausted, claim-refused,
+claim-lost, given-back, deleted.
 
 examples:
   nova-sched-replay --log out/demo explain $INSTANCE

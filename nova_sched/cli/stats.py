@@ -121,6 +121,7 @@ class Stats(ReplayCommand):
                 "selected": whole.selected,
                 "refused": whole.refused,
                 "retried": whole.retried,
+                "cells_unreachable": stats.unreachable,
                 "requests_refused_without": stats.turned_away,
                 "latency_ms": whole.latency.facts(1e6),
                 "knowledge_lag_records": stats.knowledge_lag.facts(),
@@ -170,8 +171,13 @@ class Stats(ReplayCommand):
             f"decisions   {whole.decisions}: {whole.selected} selected, {whole.refused} refused, "
             f"{whole.retried} of them retries"
         )
+        if stats.unreachable:
+            yield f"            {stats.unreachable} of the refused because a cell could not be reached"
         if stats.turned_away:
-            yield f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)"
+            yield (
+                f"requests    {stats.turned_away} refused for a reason that no decision has "
+                "(see tail --type RequestRefused)"
+            )
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
         timings = [

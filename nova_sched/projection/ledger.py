@@ -15,6 +15,8 @@ SPREAD = "spread"
 TOGETHER = "together"
 MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
+#: How the reasons begin that :meth:`GroupIndex.breach` gives.
+_BREACHES = _ELSEWHERE, _FULL = "affinity: the group is on", "anti-affinity:"
 
 
 class Entry:
@@ -168,13 +170,18 @@ class GroupIndex:
             return None
         if rule.policy == TOGETHER:
             others = [domain for domain in domains if domain != rule.domain]
-            return f"affinity: the group is on {min(others)}" if others else None
+            return f"{_ELSEWHERE} {min(others)}" if others else None
         partitions = domains.get(rule.domain, ())
         if rule.partition in partitions or len(partitions) < rule.limit:
             return None
-        return f"anti-affinity: {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"
+        return f"{_FULL} {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"
 
 
 def _member(entry):
     """What names a member: one consumer may have several claims in flight for one host."""
     return entry.consumer_uuid, entry.host, entry.claim_uuid
+
+
+def is_breach(reason: str) -> bool:
+    """Whether a claim was refused because it would break the rule of a group."""
+    return reason.startswith(_BREACHES)

@@ -131,10 +131,11 @@ def _add_requested(groups, requested):
     group.member_of.extend(tuple(one) for one in requested.aggregates)
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
-    if group.empty and not group.resources:
+    if group.empty:
+        # Also of amounts of 0: no provider would be named for it, and nova's conductor fails on that.
         raise errors.UsageError(
             f"the resource group of {suffix} asks for nothing, wanted resources, traits or "
-            "aggregates; mend the port or the device profile"
+            "aggregates; use another port or device profile"
         )
 
 

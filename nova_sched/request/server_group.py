@@ -1,12 +1,13 @@
 """The server group of a RequestSpec, in each form that nova stored or sent, and the name under which the logs know it.
 
 The rules of a group are kept under its uuid. A group that old services made may have none (nova's bug 1830747). The
-scheduler hint is then the uuid, as for nova's conductor. Without the hint the name follows from the members
-(:func:`name_of_members`), until a log knows one of them under another name (:func:`as_known`).
+scheduler hint is then the uuid, as for nova's conductor. Without the hint the name follows from the first member
+(:func:`name_of_members`), until a log knows a member under another name (:func:`as_known`).
 """
 
 import uuid
 
+from nova_sched.projection.ledger import RUNNING
 from rpc_api import errors, events
 from rpc_api.events.schema import MAX_AMOUNT
 
@@ -51,8 +52,9 @@ def server_group_of(spec, instance_uuids=()):
 
 
 def name_of_members(members) -> str:
-    """The name of a group without uuid: of its first member, because others are added to it and few are removed."""
-    return str(uuid.uuid5(_NAMESPACE, min(members, default="")))
+    """The name of a group without uuid: of its first member, because nova lists members in the order in which they came
+    and others only come behind it."""
+    return str(uuid.uuid5(_NAMESPACE, next(iter(members), "")))
 
 
 def has_no_uuid(request) -> bool:
@@ -75,22 +77,35 @@ def as_known(request, entries_of):
     return request._replace(server_group=group._replace(uuid=min(names)))
 
 
-def breaks_named(request, claim, position, entries_of) -> bool:
-    """Whether a claim that a log accepted at a position breaks the policy towards members that the request names.
-
-    The log settles that for claims under one name. A member that came before under another name is seen here only.
+def breaks_named(group, claim, position, entries_of) -> bool:
+    """Whether a claim that a log accepted at a position breaks the policy of a ServerGroupRequest towards members that
+    it names and that the log knows by another name of the group: among claims of one name the log settles that.
     """
-    group = request.server_group
-    others = {
-        (entry.instance_uuid, entry.host)
+    if claim.rule is None:
+        return False
+    before = [
+        entry
         for member in group.members
         if member != claim.instance_uuid
         for entry in entries_of(member)
-        if entry.position < position
-    }
+        if entry.rule is not None and entry.position < position
+    ]
+    others = [entry for entry in before if entry.rule.group_uuid != claim.rule.group_uuid]
     if group.policy == "affinity":
-        return bool(others) and claim.host not in {host for _, host in others}
-    return group.policy == "anti-affinity" and sum(host == claim.host for _, host in others) >= group.limit
+        return bool(others) and claim.host not in _hosts_of_group(group, others)
+    here = {entry.instance_uuid for entry in before if entry.host == claim.host}
+    return (
+        group.policy == "anti-affinity"
+        and len(here) >= group.limit
+        and any(entry.host == claim.host for entry in others)
+    )
+
+
+def _hosts_of_group(group, entries):
+    """Where an affinity group is. Of claims only the first one counts: one on another host is about to be given
+    back."""
+    first = min(entries, key=lambda entry: entry.position)
+    return {first.host, *group.hosts, *(entry.host for entry in entries if entry.state is RUNNING)}
 
 
 def _set(obj, name):

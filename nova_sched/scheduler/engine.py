@@ -11,11 +11,11 @@ from collections import Counter, deque
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
 from nova_sched.projection.in_flight import InFlight
+from nova_sched.projection.ledger import is_breach
 from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
@@ -23,7 +23,7 @@ from nova_sched.scheduler.accepted_claims import AcceptedClaims
 from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide, rule_of
+from nova_sched.selection.decide import Cloud, decide, rule_of, unreachable_cells
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
 from rpc_api import errors, events, log_context
@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 MAX_ATTEMPTS = 100
 #: Anchors and fences that one instance waits for; more come to nothing, as for a scheduler that the log does not hear.
 MAX_WAITS = 10
+#: Claims of one instance that are refused on one host because of its group, before that host is left out.
+MAX_BREACHES = 5
 #: Before every mark.
 NEVER = (0, 0)
 NOT_ENOUGH_HOSTS = "There are not enough hosts available."
@@ -71,8 +73,6 @@ class Ask:
         self.arrived_at = arrived_at
         self.future = Future()
         self.over = False
-        #: Whether its server group is known by its members alone (see nova_sched.request.server_group).
-        self.group_has_no_uuid = False
         self.instances = [_Instance(self, uuid, seed_of(request.request_id, uuid)) for uuid in instance_uuids]
 
 
@@ -83,9 +83,11 @@ class _Instance:
         "accepted",
         "ask",
         "attempt",
+        "breaches",
         "cell",
         "claim",
         "decision",
+        "excluded",
         "fenced",
         "held",
         "lost",
@@ -114,6 +116,10 @@ class _Instance:
         self.lost = 0
         #: How often it waited for an event of its group.
         self.waits = 0
+        #: Host -> how often a claim on it was refused because of the group.
+        self.breaches = Counter()
+        #: Hosts that break the group's policy, which the filters cannot see.
+        self.excluded = ()
 
 
 class Engine:
@@ -303,8 +309,7 @@ class Engine:
     def on_ask(self, ask: Ask):
         """Decide a request and publish its claims."""
         self._asks[id(ask)] = ask
-        ask.group_has_no_uuid = has_no_uuid(ask.request)
-        if ask.group_has_no_uuid:
+        if has_no_uuid(ask.request):
             ask.request = as_known(ask.request, self._entries_of)
         if ask.request.check_only:
             self._or_fail(ask, self._check_only, ask)
@@ -554,13 +559,10 @@ class Engine:
         self._fail(instance.ask, fault, recorded=True)
 
     def _unreachable(self, request, decision):
-        """Cells that are closed now and may have a host for a request that found none: one of theirs was refused for
-        that alone, their hosts are not known, or there is no other cell for it."""
-        wanted = {request.target_cell} if request.target_cell else set(self.cells)
-        closed = {cell for cell in wanted if self.cloud.table.cell_closed.get(cell)}
-        unknown = any(not self.cloud.projections[cell].hosts for cell in closed)
-        refused = any(reason == CELL_UNREACHABLE for _, reason, _ in decision.refusals)
-        return sorted(closed) if closed == wanted or unknown or refused else []
+        """Cells that may have a host for a request that found none, and cannot be reached now."""
+        closed = [cell for cell, is_closed in self.cloud.table.cell_closed.items() if is_closed]
+        unknown = [cell for cell in self.cells if not self.cloud.projections[cell].hosts]
+        return unreachable_cells(request, self.cells, closed, unknown, decision.refusals)
 
     def on_refused(self, request_id, instance_uuids, reason):
         """Record why a request comes to nothing that no decision was made of."""
@@ -625,8 +627,7 @@ class Engine:
             return
         self.counts["conflicts"] += 1
         instance.attempt += 1
-        # Once it may be an earlier claim of ours, whose release stands between the two in the log.
-        instance.held += outcome.reason == HOLDS_ALREADY
+        self._note_refusal(instance, outcome.reason)
         with log_context.of(instance.ask.context):
             LOG.debug(
                 "claim of %s on %s was refused at %d: %s",
@@ -655,23 +656,33 @@ class Engine:
             self._decide(instance)
 
     def _breaks_group(self, cell, instance, outcome):
-        """Whether an accepted claim breaks the policy of a group without uuid, of which the log may know other members
-        by other names."""
-        ask, consumers = instance.ask, self.cloud.projections[cell].consumers
+        """Whether an accepted claim breaks the policy of its group, of which the log may know other members by other
+        names."""
+        group, consumers = instance.ask.request.server_group, self.cloud.projections[cell].consumers
         return (
-            ask.group_has_no_uuid
-            and not ask.over
-            and breaks_named(ask.request, instance.claim, outcome.position, lambda member: consumers.get(member, ()))
+            group is not None
+            and not instance.ask.over
+            and breaks_named(group, instance.claim, outcome.position, lambda member: consumers.get(member, ()))
         )
 
     def _claim_elsewhere(self, instance):
         """Give an accepted claim back, and decide again without its host."""
-        ask = instance.ask
         self._release(instance)
         self.counts["conflicts"] += 1
         instance.attempt += 1
-        ask.request = ask.request._replace(ignore_hosts=(*ask.request.ignore_hosts, instance.claim.host))
+        instance.excluded = (*instance.excluded, instance.claim.host)
         self._decide(instance)
+
+    @staticmethod
+    def _note_refusal(instance, reason):
+        """Count a refused claim. A host that breaks the group's policy again and again is not chosen any more: the
+        log knows of members there by other names than the filters, or they are passed over by force."""
+        host = instance.claim.host
+        # Once it may be an earlier claim of ours, whose release stands between the two in the log.
+        instance.held += reason == HOLDS_ALREADY
+        instance.breaches[host] += is_breach(reason)
+        if instance.breaches[host] == MAX_BREACHES:
+            instance.excluded = (*instance.excluded, host)
 
     def _end_waits(self, cell, folded=None):
         """Decide what waited for events of ours up to a mark, or for any."""
@@ -777,7 +788,7 @@ class Engine:
         """Alternates that are free when all instances of the request are placed, and are the host of none of them."""
         request = instance.ask.request
         placed = dict.fromkeys(one.claim.host for one in instance.ask.instances)
-        request = request._replace(target_cell=instance.cell, ignore_hosts=(*request.ignore_hosts, *placed))
+        request = _without(request._replace(target_cell=instance.cell), (*instance.excluded, *placed))
         others = decide(
             self.cloud,
             request,
@@ -835,7 +846,7 @@ class Engine:
 
     def _anchored(self, instance):
         """The request as it may be decided, and the anchor of its affinity group: (cell, host, number) or None."""
-        request = instance.ask.request
+        request = _without(instance.ask.request, instance.excluded)
         group = request.server_group
         if group is None or group.policy != "affinity" or len(self.cells) == 1:
             return request, None
@@ -879,3 +890,8 @@ class Engine:
                 f"log of {cell}; see its quarantine"
             )
         self._waits[cell].append((self.publish(cell, data), instance))
+
+
+def _without(request, hosts):
+    """A request that ignores some hosts more."""
+    return request._replace(ignore_hosts=(*request.ignore_hosts, *hosts)) if hosts else request

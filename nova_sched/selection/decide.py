@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
@@ -73,6 +74,19 @@ def summarize(survivors, hosts_total, refusals) -> str:
     counted = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{hosts} {reason}" for reason, hosts in counted)
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
+
+
+def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
+    """Closed cells that may have a host for a request that found none: a host of theirs was refused for that alone,
+    their hosts are not known, or there is no other cell for the request.
+
+    ``cells`` are all cells without cell0, ``closed`` those whose logs cannot be read or appended to, ``unknown`` those
+    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision.
+    """
+    wanted = {request.target_cell} if request.target_cell else {*cells}
+    closed = wanted & {*closed}
+    refused = any(reason == CELL_UNREACHABLE for _, reason, _ in refusals)
+    return sorted(closed) if closed == wanted or closed & {*unknown} or refused else []
 
 
 def decide(

@@ -43,7 +43,9 @@ class LocalBus:
                 server = sorted(servers)[next(self._turn) % len(servers)]
             endpoints = servers.get(server)
         if endpoints is None:
-            raise errors.NoSuchServer(f"no server {f'{server} ' if server else ''}answers the topic {topic}; start that service")
+            raise errors.NoSuchServer(
+                f"no server {f'{server} ' if server else ''}answers the topic {topic}; start that service"
+            )
         return invoke(
             endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}
         )

@@ -314,6 +314,29 @@ def test_a_conductor_of_a_cell_that_does_not_answer(site, monkeypatch):
     assert outcome.outcome == messages.SERVICE_UNAVAILABLE and "the conductor of cell1 did not answer" in outcome.reason
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [errors.NoAnswer("it is gone"), nova_exception.NoValidHost(reason="it is gone"), RuntimeError("it is gone")],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_each_instance_has_the_outcome_of_its_own_build(site, monkeypatch, fault, at_once):
+    api, build_instance = site.api._cells["cell1"], site.api._cells["cell1"].build_instance
+
+    def some(context, build):
+        if build.instance_uuid == uuid_of("two"):
+            return build_instance(context, build)
+        if at_once:
+            raise fault
+        lost = Future()
+        lost.set_exception(fault)
+        return lost
+
+    monkeypatch.setattr(api, "build_instance", some)
+    first, second = site.build(plain("one"), uuid_of("one"), uuid_of("two"))
+    assert (first.outcome, second.outcome) == (messages.SERVICE_UNAVAILABLE, messages.BUILT)
+    assert "it is gone" in first.reason
+
+
 def test_a_conductor_that_is_stopping(site):
     site.api.close()
     (outcome,) = site.build(plain("vm"))

@@ -67,7 +67,11 @@ def _attempts(decisions, fates):
 
 def _said_of(one, fates):
     if not one.is_selected:
-        return {"code": "no-valid-host", "said": one.decision.reason, "lost_to": []}
+        return {
+            "code": "cells-unreachable" if one.unreachable else "no-valid-host",
+            "said": one.decision.reason,
+            "lost_to": [],
+        }
     fate = fates.get(one.decision.claim_uuid)
     host = one.decision.hosts[0] if one.decision.hosts else "no host"
     if fate is None or fate.verdict == story.UNKNOWN:
@@ -152,7 +156,7 @@ def _hints(history, facts, fates, decisions, one, steps):
         yield "a host was found, and its claim lost; the scheduler did not try again"
     elif code == "claim-lost":
         yield "the decision stands in a log without its claim: name the logs of all cells"
-    if code != "no-valid-host":
+    if code not in ("no-valid-host", "cells-unreachable"):
         return
     if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
         yield "a cell was closed: its hosts count once its log can be read again"

@@ -2,12 +2,13 @@
 
 from typing import NamedTuple
 
+from nova_sched.projection.fold import CELL0
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.reading import holding
 from nova_sched.replay.state.history import World
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide
+from nova_sched.selection.decide import Cloud, decide, unreachable_cells
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.codec import Event
@@ -43,9 +44,28 @@ class Recorded(NamedTuple):
         return self.decision.outcome == "selected"
 
     @property
+    def unreachable(self) -> list[str]:
+        """Cells that might have had a host and could not be reached, where it found none: the conductor was told so,
+        and not that there is no valid host."""
+        return [] if self.is_selected or self.evidence is None else unreachable_in(self.evidence)
+
+    @property
     def known(self) -> dict:
         """Cell -> CellPosition: how far its scheduler knew each log."""
         return {position.cell: position for position in self.evidence.positions}
+
+
+def unreachable_in(evidence) -> list[str]:
+    """Cells that might have had a host and could not be reached, by the Evidence of a decision that found none."""
+    cells = [one for one in evidence.positions if one.cell != CELL0]
+    return unreachable_cells(
+        evidence.request,
+        [one.cell for one in cells],
+        [one.cell for one in cells if one.closed],
+        # What it knew of a log that it never read.
+        [one.cell for one in cells if one.position < 0],
+        evidence.refusals,
+    )
 
 
 def recorded_of(cell: str, position: int, event: Event) -> Recorded:
@@ -75,7 +95,7 @@ def find(source, key: str, policies=None) -> list[Recorded]:
             f"{key!r} names no request, wanted a request id or the uuid of an instance, "
             f"or {LEAST_PREFIX} or more characters of its beginning"
         )
-    by_id = {}
+    by_id, refused = {}, None
     if policies is not None:
         policies.logs = source.logs
     for cell, position, event in _events_with(
@@ -87,6 +107,12 @@ def find(source, key: str, policies=None) -> list[Recorded]:
             for one in {event.data.request_id, event.data.instance_uuid}:
                 if one.startswith(key):
                     by_id.setdefault(one, []).append(recorded_of(cell, position, event))
+        elif event.name == "RequestRefused" and any(
+            one.startswith(key) for one in (event.data.request_id, *event.data.instances)
+        ):
+            refused = f"no decision was made for {key}: it was refused ({cell} {position}): {event.data.reason}"
+    if refused is not None and not by_id:
+        raise errors.NovaSchedError(refused)
     return _in_order(_unambiguous(by_id, key, source))
 
 

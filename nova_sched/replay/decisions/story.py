@@ -24,6 +24,7 @@ ABOUT = frozenset(
         "AllocationMoved",
         "BuildFailed",
         "InstancesTracked",
+        "RequestRefused",
     }
 )
 
@@ -73,7 +74,8 @@ def _named(data):
         getattr(consumer, "instance_uuid", None),
         getattr(data, "from_consumer_uuid", None),
         getattr(data, "to_consumer_uuid", None),
-        *(one.instance_uuid for one in getattr(data, "instances", ())),
+        # Of a refused request they are uuids.
+        *(getattr(one, "instance_uuid", one) for one in getattr(data, "instances", ())),
         *getattr(data, "gone", ()),
     }
 
@@ -170,8 +172,8 @@ class Ending(NamedTuple):
 
 def ending(decisions, steps, fates_) -> Ending:
     """How the request of one instance ended, by its last decision and what stands behind it: codes ``built``,
-    ``claimed``, ``no-valid-host``, ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``,
-    ``deleted``."""
+    ``claimed``, ``no-valid-host``, ``cells-unreachable``, ``refused`` (for a reason that is not in its decisions),
+    ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``, ``deleted``."""
     last = decisions[-1]
     later = [step for step in steps if step.at_ns >= decisions[0].at_ns]
     deleted = next((step for step in reversed(later) if step.name == "InstanceDeleted"), None)
@@ -190,8 +192,28 @@ def ending(decisions, steps, fates_) -> Ending:
             "retries-exhausted",
             f"{' and '.join(parts)}, the last on {final.data.host}: {final.data.reason}; no alternate was left",
         )
+    refused = next(
+        (
+            step
+            for step in reversed(later)
+            if step.name == "RequestRefused"
+            and step.data.request_id == last.decision.request_id
+            and step.at_ns >= last.at_ns
+        ),
+        None,
+    )
+    if refused is not None:
+        return Ending("refused", refused.data.reason)
     if not last.is_selected:
-        return Ending("no-valid-host", "no valid host")
+        return (
+            Ending(
+                "cells-unreachable",
+                f"{', '.join(last.unreachable)} could not be reached, and no other cell had "
+                "a host; the conductor was told that the service is unavailable",
+            )
+            if last.unreachable
+            else Ending("no-valid-host", "no valid host")
+        )
     if last.decision.claim_uuid is None:
         return Ending("claimed", "the host passed, nothing was to be claimed")
     fate = fates_.get(last.decision.claim_uuid)

@@ -19,7 +19,7 @@ WINDOW_S = 300
 RATE_S = 10
 _REFUSALS = events.Evidence._fields.index("refusals")
 #: The reason of requests that come to nothing although no decision says so; each has a sentence of its own.
-NO_DECISION = "(refused without a decision)"
+NO_DECISION = "(refused, not by a decision)"
 _POSITIONS = events.Evidence._fields.index("positions")
 
 

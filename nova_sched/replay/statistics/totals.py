@@ -6,6 +6,7 @@ import msgpack
 
 from nova_sched.projection.projection import AGENT, Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.replay.decisions.recorded import unreachable_in
 from nova_sched.replay.logs.ends import LastHeard
 from nova_sched.replay.logs.reading import BATCH, records_between
 from nova_sched.replay.state.hosts import counts_of
@@ -62,7 +63,10 @@ class Stats:
         self.knowledge_lag = Histogram()
         self.build_time = Histogram()
         self.final_failures = 0
-        #: Requests that came to nothing although no decision says so.
+        #: Of the decisions that found no host: those that were answered as a service that is unavailable, as a cell
+        #: that might have one could not be reached.
+        self.unreachable = 0
+        #: Requests that were refused for a reason that no decision has.
         self.turned_away = 0
         #: (Cell, host) -> events of claims and builds there.
         self.busy = Counter()
@@ -135,7 +139,9 @@ class Stats:
                     reason = "(another)"
                 self.reasons[reason] += 1
                 self.reason_hosts[reason] += hosts
-        except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException):
+            if not selected:
+                self.unreachable += bool(unreachable_in(events.thaw("Evidence", data.evidence)))
+        except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException, errors.InvalidEvent):
             return
 
     def _RequestRefused(self, cell, position, event, refused, both):

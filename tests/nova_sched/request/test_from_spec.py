@@ -234,6 +234,7 @@ def test_groups_of_ports():
         [port("1"), port("1")],
         [port("1", 2**31)],
         [port("1", -1)],
+        [port("1", 0)],
         [objects.RequestGroup(requester_id="1")],
     ],
 )

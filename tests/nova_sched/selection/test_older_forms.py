@@ -201,7 +201,13 @@ def test_a_group_whose_members_nobody_knows_is_refused(policy, members):
 
 @pytest.mark.parametrize(
     "first, second, same",
-    [(["b", "a"], ["a", "b"], True), (["a"], ["a", "b"], True), (["a", "c"], ["b", "c"], False), (["a"], ["b"], False)],
+    [
+        (["b"], ["b", "a"], True),
+        (["a"], ["a", "b"], True),
+        (["a", "c"], ["b", "c"], False),
+        (["a"], ["b"], False),
+        (["b", "a"], ["a", "b"], False),
+    ],
 )
 def test_a_group_without_uuid_is_named_by_its_first_member(first, second, same):
     names = [group_as(uuid=UNSET, members=members).uuid for members in (first, second)]
