@@ -195,7 +195,7 @@ class Agent:
                 "the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch
             )
             for voice in self.hosts.values():
-                voice.report()
+                voice.report_soon()
 
     def _begin_anew(self):
         for voice in self.hosts.values():
@@ -234,7 +234,7 @@ class Agent:
         if epoch != before:
             self._open_again(epoch)
         if self.epoch == before:
-            voice.report()
+            voice.report_soon()
 
     def _voice(self, host):
         voice = self.hosts.get(host)

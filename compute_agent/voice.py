@@ -29,6 +29,8 @@ class HostVoice:
         self.lock = threading.Lock()
         self._inventory = None
         self._said = None
+        #: Whether a report was asked for and is not made yet.
+        self._asked = False
         #: Instance uuid -> uuid of the claim that it was started under, of those that this process started.
         self._claims = {}
         #: Uuids of claims under which nothing may start any more, oldest first (a dictionary for its order).
@@ -44,6 +46,7 @@ class HostVoice:
         return self._inventory[1], self._inventory[2], self.driver.status()
 
     def _report(self):
+        self._asked = False
         packed, _, status = self._state()
         consumers = self.driver.running()
         self._said = (packed, status)
@@ -63,19 +66,26 @@ class HostVoice:
         with self.lock:
             return self._report()
 
+    def report_soon(self) -> None:
+        """Publish the whole state now, or with the next :meth:`report_change` where an instance is starting right now:
+        whoever is asked again and again meanwhile must not wait in one thread for each time."""
+        self._asked = True
+        self.report_change()
+
     def begin_anew(self, after: int) -> None:
         """Speak in an incarnation later than ``after``."""
         with self.lock:
             self.producer.begin_anew(after)
 
     def report_change(self) -> bool:
-        """Publish the whole state if inventory or status changed since it was last said. A host that is starting an
-        instance right now is left for the next time: one slow start must not silence the agent's other hosts."""
+        """Publish the whole state if inventory or status changed since it was last said, or it was asked for. A host
+        that is starting an instance right now is left for the next time: one slow start must not silence the agent's
+        other hosts."""
         if not self.lock.acquire(blocking=False):
             return False
         try:
             packed, _, status = self._state()
-            if self._said == (packed, status):
+            if self._said == (packed, status) and not self._asked:
                 return False
             self._report()
             return True

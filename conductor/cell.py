@@ -38,6 +38,7 @@ class CellConductor:
     """``bus`` is the cell's RPC bus, ``log_url`` the cell's log; times are in seconds."""
 
     RPC_METHODS = ("build_instance", "delete_instance", "beat")
+    RPC_AT_ONCE = ("beat",)
 
     def __init__(
         self,

@@ -47,7 +47,9 @@ class CellEngine:
         #: Hosts that are to report because the log lost records, or may have done so before this process read it.
         self.missing_reports = MissingReports()
         self._wants_reports = True
-        self._asks_at_once = False
+        #: Host -> where its agent answers, of those that were known before the log lost records: they are asked at
+        #: once.
+        self._known_before = None
         #: Uuids of the claims that are being built.
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
@@ -64,13 +66,23 @@ class CellEngine:
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
+        if beginning.begun_anew:
+            self._wants_reports, self._known_before = False, None
+            self.missing_reports.forget()
+        elif beginning.kept is not None:
+            self._wants_reports = True
+            self._known_before = {
+                **(self._known_before or {}),
+                **{name: host.server for name, host in self.projection.hosts.items()},
+            }
+            self.missing_reports.count_after(beginning.kept)
+        elif self._wants_reports and self._known_before is None:
+            self.missing_reports.count_after(beginning.catch_up)
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
         self._catch_up = beginning.catch_up
         self._first, self._has_rebased = beginning.first, False
         self.account_rule.begin()
-        if beginning.kept is not None:
-            self._wants_reports = self._asks_at_once = True
 
     @property
     def is_current(self) -> bool:
@@ -103,9 +115,11 @@ class CellEngine:
         have lost before, they are asked when they beat."""
         if not self.is_current or not self._wants_reports:
             return {}
-        self.missing_reports.want(self.projection.hosts)
-        at_once, self._wants_reports, self._asks_at_once = self._asks_at_once, False, False
-        return {host: self.server_of(host) for host in self.projection.hosts} if at_once else {}
+        # Those too that the log forgot: what they said first of all is lost.
+        known = {**(self._known_before or {}), **{name: host.server for name, host in self.projection.hosts.items()}}
+        at_once, self._wants_reports, self._known_before = self._known_before is not None, False, None
+        self.missing_reports.want(known)
+        return {host: known[host] for host in sorted(self.missing_reports.hosts)} if at_once else {}
 
     def server_of(self, host: str) -> str | None:
         """Where the agent of a host answers, as its last report says; None for a host that is not known."""

@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections import deque
 
-from nova_sched.process.snapshot_store import check_fits
+from nova_sched.process.snapshot_store import check_fits, proven_by_marks
 from nova_sched.projection import snapshot
 from nova_sched.projection.beginning import Beginning
 from rpc_api import concurrency, errors
@@ -74,6 +74,8 @@ class CellLog:
         self._store = store
         self._reads_snapshots = store is not None
         self._looked_at = 0.0
+        #: The thread that keeps a snapshot or looks for one; a store that hangs holds it for as long.
+        self._storing = None
         self._log = None
         self._appender = None
         self._producer = None
@@ -128,13 +130,20 @@ class CellLog:
         now = self._clock.monotonic()
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
-            concurrency.start_or_report(
-                threading.Thread(target=self._look_for_snapshot, name=f"snapshot of {self.cell}", daemon=True)
-            )
+            self._in_thread(self._look_for_snapshot)
+
+    def _in_thread(self, function):
+        """Call a function of the store in a thread of its own, one at a time; returns whether there is none before it
+        that still waits for the store."""
+        if self._storing is not None and self._storing.is_alive():
+            return False
+        self._storing = threading.Thread(target=function, name=f"snapshot of {self.cell}", daemon=True)
+        concurrency.start_or_report(self._storing)
+        return True
 
     def _look_for_snapshot(self):
         try:
-            fits = fitting(self._store, self.cell, self._appender.epoch, self._log)[0] is not None
+            fits = fitting(self._store, self.cell, self._appender.epoch, self._log, False)[0] is not None
         except errors.NovaSchedError as fault:
             LOG.debug("no snapshot of %s can be looked for: %s", self.cell, fault)
             return
@@ -184,7 +193,10 @@ class CellLog:
             except errors.NovaSchedError as fault:
                 LOG.warning("the snapshot of %s is not kept: %s", self.cell, fault)
 
-        concurrency.start_or_report(threading.Thread(target=save, name=f"snapshot of {self.cell}", daemon=True))
+        if not self._in_thread(save):
+            LOG.warning(
+                "the snapshot of %s is not kept, as the store has not answered since the last one; see to it", self.cell
+            )
 
     # --- in the follower's thread --------------------------------------------------------------------------------
 
@@ -239,7 +251,7 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
     record. ``known`` (a ReadBefore or None) and the snapshot show whether the log lost its last records.
     """
     opening = ensure_open(log, cell, producer_name, clock, new_uuid)
-    packed, loss = fitting(store, cell, opening.epoch, log)
+    packed, loss = fitting(store, cell, opening.epoch, log, opening.whole)
     bounds = log.bounds()
     if known is not None:
         loss = known.lost(log, bounds, opening.epoch) or loss
@@ -265,9 +277,13 @@ def find_beginning(log, cell: str, producer_name: str, clock, store, new_uuid=uu
     )
 
 
-def fitting(store, cell: str, epoch: str, log):
+def fitting(store, cell: str, epoch: str, log, whole: bool = True):
     """(The newest snapshot of a store if it proves to be of a log of this epoch, else None; the Loss of the log that
-    the snapshot shows, else None). Raises as the log's readers do."""
+    the snapshot shows, else None). Raises as the log's readers do.
+
+    A snapshot of a version that made no proofs is used only for a log that is not ``whole``, whose state would be lost
+    without it, and only if its marks agree with the log.
+    """
     if store is None:
         return None, None
     try:
@@ -278,12 +294,30 @@ def fitting(store, cell: str, epoch: str, log):
     except errors.NovaSchedError as fault:
         LOG.warning("no snapshot of %s is used: %s", cell, fault)
         return None, None
+    if not whole and not head.proof and head.epoch == epoch:
+        proven = _proven_by_marks(packed, cell, log)
+        packed, head = (packed, head) if proven is None else (proven, snapshot.head_of(proven))
     try:
         check_fits(head, epoch, log)
         return packed, None
     except errors.SnapshotMismatch as fault:
         LOG.warning("no snapshot of %s is used: %s", cell, fault)
     return None, proving.lost(log, log.bounds(), head.proof) if head.epoch == epoch else None
+
+
+def _proven_by_marks(packed, cell, log):
+    try:
+        proven = proven_by_marks(packed, log)
+    except errors.SnapshotMismatch as fault:
+        LOG.warning("the snapshot of %s cannot be loaded: %s", cell, fault)
+        return None
+    if proven is not None:
+        LOG.warning(
+            "the snapshot of %s was kept by a version that made no proofs; it is used, as the log does not "
+            "begin with its first record and has the same marks of producers",
+            cell,
+        )
+    return proven
 
 
 def keep_newest(store, cell: str, packed: bytes, log) -> bool:

@@ -342,8 +342,8 @@ class Process:
         try:
             self._read_again()
             self._service.reload()
-        except errors.NovaSchedError as fault:
-            LOG.error("the configuration is not taken over: %s", fault)
+        except (errors.NovaSchedError, TimeoutError) as fault:
+            LOG.error("the configuration is not taken over: %s", fault if str(fault) else "it took too long; try again")
         else:
             before, self._in_force = self._in_force, values_of(self._conf)
             names = sorted(

@@ -8,9 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nova_sched.projection import snapshot
-from rpc_api import errors
+from rpc_api import codec, errors
 from rpc_api.log import proving
 from rpc_api.log.checks import mask_password
+from rpc_api.proof import record_digest
 
 PREFIX = "nova_sched:snapshot:"
 _CELL = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -61,6 +62,30 @@ def check_fits(head: snapshot.Head, epoch: str | None, log, in_one_file: bool = 
             f"of this log, which holds {bounds.first} to {bounds.last}: {wrong}; take a "
             "newer snapshot, or fold the log"
         )
+
+
+def proven_by_marks(packed: bytes, log) -> bytes | None:
+    """A snapshot of a version that made no proofs, with a proof, if the marks of the producers in its state are those
+    of the last records of the log up to its position; else None. Raises SnapshotMismatch where it cannot be loaded, and
+    as the log's readers do.
+
+    A log that has lost records and grown again has other records there, whose marks the state does not have. Only in
+    what order several producers came is not seen: use it only where the state cannot be had in another way.
+    """
+    state = snapshot.load(packed)
+    records = proving.records_up_to(log, log.bounds(), state.position)
+    marks = {}
+    for record in records:
+        found = codec.decode_record(record.payload, record.account)
+        for event in found.events if found.epoch == state.epoch else ():
+            if type(event) is not codec.Event:
+                continue
+            if event.name == "LogRebased":
+                marks.clear()  # the state has forgotten those before it
+            marks[event.producer] = max(marks.get(event.producer, (0, 0)), (event.producer_epoch, event.sequence))
+    if not marks or any(state.producers.get(name) != mark for name, mark in marks.items()):
+        return None
+    return snapshot.with_proof(packed, tuple((one.position, record_digest(one.payload)) for one in records))
 
 
 def _checked(cell):

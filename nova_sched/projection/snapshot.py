@@ -87,6 +87,13 @@ def dump(projection: Projection) -> bytes:
     return msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body))) + body
 
 
+def with_proof(packed: bytes, proof: tuple) -> bytes:
+    """A snapshot of a version that made no proofs, with a proof that was found in another way."""
+    parts, body = _split(packed)
+    body += _packed_proof(proof)
+    return msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body))) + body
+
+
 def _packed_proof(proof):
     packed = msgpack.packb(proof)
     return packed + len(packed).to_bytes(4, "big") + _PROOF_END

@@ -35,10 +35,12 @@ class CellStates:
         self._headless = {}
         #: Cell -> since when it is closed (monotonic), of those of which the log says so.
         self._said = {}
-        #: Cells whose logs lost records, until they are folded again.
-        self._lost = set()
-        #: Cell -> (since when, MissingReports) of those whose hosts are to report.
+        #: Cell -> hosts that were known before, of those whose logs lost records, until they are folded again.
+        self._lost = {}
+        #: Cell -> the MissingReports of its hosts, until they have come after a loss.
         self._missing = {}
+        #: Cell -> since when those are waited for.
+        self._missing_since = {}
 
     # --- what is asked -------------------------------------------------------------------------------------------
 
@@ -85,12 +87,16 @@ class CellStates:
         self._behind[cell] = None
         self._table.cell_closed[cell] = True
 
-    def begin(self, cell, beginning):
-        """A log is read from its beginning (a Beginning)."""
+    def begin(self, cell, beginning, hosts=()):
+        """A log is read from its beginning (a Beginning); ``hosts`` are the names of those that were known to run in
+        its cell before."""
         self._behind[cell] = beginning.catch_up
         self._firsts[cell] = beginning.first
-        if beginning.kept is not None:
-            self._lost.add(cell)
+        if beginning.begun_anew:
+            self._wait_no_longer(cell)
+        elif beginning.kept is not None:
+            self._lost.setdefault(cell, set()).update(hosts)
+            self._missing.setdefault(cell, MissingReports()).count_after(beginning.kept)
         if not self._table.cell_closed.get(cell):
             self.close(cell, "its log is read again")
 
@@ -111,10 +117,10 @@ class CellStates:
         del self._behind[cell]
         self._headless.pop(cell, None)
         if cell in self._lost:
-            self._lost.discard(cell)
-            missing = MissingReports()
-            missing.want(name for name, host in projection.hosts.items() if not host.lost)
-            self._missing[cell] = self._clock.monotonic(), missing
+            # Those too that the log forgot: what they said first of all is lost.
+            forgotten = {name for name in self._lost.pop(cell) if name not in projection.hosts}
+            self._missing[cell].want(forgotten.union(name for name, host in projection.hosts.items() if not host.lost))
+            self._missing_since[cell] = self._clock.monotonic()
         self._look_for_reports(cell)
         self._open(cell)
         return True
@@ -122,7 +128,7 @@ class CellStates:
     def see(self, cell, records):
         """Records of a cell's log were folded: reports may be among them that its hosts are to make."""
         if cell in self._missing:
-            self._missing[cell][1].see(records)
+            self._missing[cell].see(records)
             self._look_for_reports(cell)
 
     def look_for_reports(self):
@@ -131,21 +137,27 @@ class CellStates:
             self._look_for_reports(cell)
 
     def _look_for_reports(self, cell):
-        since, missing = self._missing.get(cell, (0.0, None))
-        if missing is None:
+        since = self._missing_since.get(cell)
+        if since is None or cell in self._lost:
             return
+        hosts = self._missing[cell].hosts
         late = self._clock.monotonic() - since >= REPORTS_WITHIN
-        if missing.hosts and late:
+        if hosts and late:
             LOG.warning(
                 "%d hosts of %s did not report within %.0f s after its log lost records: what they run may be "
                 "unknown until they do",
-                len(missing.hosts),
+                len(hosts),
                 cell,
                 REPORTS_WITHIN,
             )
-        if late or not missing.hosts:
-            del self._missing[cell]
+        if late or not hosts:
+            self._wait_no_longer(cell)
             self._open(cell)
+
+    def _wait_no_longer(self, cell):
+        self._lost.pop(cell, None)
+        self._missing.pop(cell, None)
+        self._missing_since.pop(cell, None)
 
     def fault(self, cell, fault, way):
         """A log cannot be read (or appended to) now, or can be again (None)."""

@@ -192,11 +192,12 @@ class Engine:
         if cell == CELL0 and (beginning.begun_anew or not beginning.whole or beginning.kept is not None):
             # Only then: what is missing in a log that is merely read again was deleted there.
             self._remembered = (*self._remembered, *before.aggregates.values())
+        hosts = [name for name, host in before.hosts.items() if not host.lost]
         before.forget()
         self.cloud.projections[cell] = Projection(cell, self.cloud.table, False)
         self.cloud.projections[cell] = projection_of(cell, beginning, self.cloud.table, bool(self.account_rule.wanted))
         self.cloud.in_flight.count_again()
-        self.states.begin(cell, beginning)
+        self.states.begin(cell, beginning, hosts)
         if cell == CELL0:
             self.account_rule.begin()
         if beginning.begun_anew:
@@ -216,6 +217,8 @@ class Engine:
             # A snapshot may stand behind claims of ours that we have not seen coming back.
             self._settle_lost(cell)
             self._end_waits(cell, self.cloud.projections[cell].producers.get(self.name, NEVER))
+            if beginning.kept is not None:
+                self._emptied[cell] = self.clock.monotonic()
             if self.in_flight.get(cell) or beginning.kept is not None:
                 # Or behind a LogRebased, with which the log forgot how far we had come, or it lost what we said and was
                 # confirmed: what is said now will tell.

@@ -9,8 +9,9 @@ does not wait, ``fanout`` reaches all of them.
   that both sides never share an object.
 
 An endpoint is any object; its attribute ``RPC_METHODS``, if it has one, names the methods that may be called, else
-all of its public ones may. A method may answer with a Future. What it raises arrives as the same class if it is one
-of ``EXPECTED``, else as a NovaSchedError: the text travels, a traceback never does.
+all of its public ones may; those in ``RPC_AT_ONCE`` do not wait behind calls that last. A method may answer with a
+Future. What it raises arrives as the same class if it is one of ``EXPECTED``, else as a NovaSchedError: the text
+travels, a traceback never does.
 """
 
 from rpc_api.bus.local import LocalBus

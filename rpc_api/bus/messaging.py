@@ -94,6 +94,7 @@ class MessagingBus:
             access_policy=self._messaging.DefaultRPCAccessPolicy,
             server_cls=server_class(self._messaging),
         )
+        rpc_server.at_once = frozenset((PING, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
         try:
             rpc_server.start()
         except self._messaging.MessageDeliveryFailure as fault:

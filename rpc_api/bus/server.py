@@ -24,6 +24,8 @@ LOG = logging.getLogger(__name__)
 
 #: For a server that answers nothing any more to stop; a broker that is away keeps it longer.
 STOP_SECONDS = 5.0
+#: Threads for what must not wait behind calls that last.
+QUICK_THREADS = 8
 REPLY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -35,12 +37,14 @@ def server_class(messaging):
     class AnsweringServer(RPCServer):
         def __init__(self, transport, target, dispatcher, executor=None):
             super().__init__(transport, target, _Dispatcher(dispatcher), executor)
+            #: Methods that must not wait behind calls that last.
+            self.at_once = frozenset()
             # RuntimeError where there is not even one thread: then the service does not start.
             self.pool = None
             self._executor_cls = self._make_pool
 
         def _make_pool(self, max_workers):
-            self.pool = concurrency.DaemonPool(max_workers, f"answer {self._target.topic}")
+            self.pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
             return self.pool
 
         def _process_incoming(self, incoming):
@@ -49,6 +53,29 @@ def server_class(messaging):
             super()._process_incoming(incoming)
 
     return AnsweringServer
+
+
+class _Pools:
+    """The threads that answer: most of them may be taken up by calls that last, as builds do. A beat that waited behind
+    those would make its hosts count as lost, and a ping its service as silent."""
+
+    def __init__(self, threads, name, at_once):
+        self._at_once = at_once
+        self._calls = concurrency.DaemonPool(threads, name)
+        self._quick = concurrency.DaemonPool(min(threads, QUICK_THREADS), f"{name} at once")
+
+    def submit(self, function, incoming):
+        quick = incoming[0].message.get("method") in self._at_once
+        return (self._quick if quick else self._calls).submit(function, incoming)
+
+    def wait(self, timeout=None):
+        """Wait until all calls are answered; False when they are not in time."""
+        return self._calls.wait(timeout) and self._quick.wait(timeout)
+
+    def shutdown(self, wait=True):
+        """Take nothing more."""
+        self._quick.shutdown(wait)
+        self._calls.shutdown(wait)
 
 
 class _Dispatcher:

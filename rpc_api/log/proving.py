@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from rpc_api import errors
-from rpc_api.proof import record_digest
+from rpc_api.proof import RECORDS, record_digest
 
 #: Seconds in which a record must come that is in the log.
 TIMEOUT = 10.0
@@ -48,7 +48,7 @@ def lost(log, bounds, known, digest=record_digest) -> Loss | None:
     if not known or known[-1][0] < bounds.first:
         return None
     last = known[-1][0]
-    found = _found(log, bounds, known[0][0], min(last, bounds.last), digest)
+    found = _found(log, bounds, known[0][0], bounds.last if _ends_before(log, bounds, last) else last, digest)
     kept = None
     for position, expected in known:
         if position < bounds.first:
@@ -60,9 +60,33 @@ def lost(log, bounds, known, digest=record_digest) -> Loss | None:
     return None
 
 
+def _ends_before(log, bounds, last):
+    """Whether a log has no record at the position ``last``. A reader says so for certain, or that it cannot be known
+    now (LogUnavailable): the bounds are those of the nodes of a cluster that could be asked."""
+    if bounds.last >= last:
+        return False
+    try:
+        log.read_from(last + 1).close()
+    except errors.PositionAhead:
+        return True
+    return False
+
+
+def records_up_to(log, bounds, last) -> list:
+    """The records that a proof of the state at the position ``last`` would name; [] where the log has none there."""
+    if not bounds.first <= last <= bounds.last:
+        return []
+    return _read(log, max(bounds.first, last - RECORDS + 1), last)
+
+
 def _found(log, bounds, first, last, digest):
     """Position -> digest of the records of a log from one position to another, as far as it has them."""
-    position, found = max(first, bounds.first), {}
+    return {record.position: digest(record.payload) for record in _read(log, max(first, bounds.first), last)}
+
+
+def _read(log, position, last):
+    """The records of a log from one position to another."""
+    found = []
     if position > last:
         return found
     with log.read_from(position) as reader:
@@ -72,5 +96,5 @@ def _found(log, bounds, first, last, digest):
                 raise errors.LogUnavailable(
                     f"the record {reader.position} of {log.url} did not come within {TIMEOUT:.0f} s; see to its broker"
                 )
-            found.update((record.position, digest(record.payload)) for record in records if record.position <= last)
+            found.extend(record for record in records if record.position <= last)
     return found

@@ -12,7 +12,7 @@ from dataclasses import replace
 from rpc_api import errors
 from rpc_api.log.port import Bounds
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session, open_session
+from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session, has_no_replica, open_session
 
 #: How long an empty stream is given to turn out not to be one.
 EMPTY_GRACE_SECONDS = 0.1
@@ -85,7 +85,13 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
     A node knows what its own replica has. One that is added, or comes back, catches up from behind, and one without a
     replica knows nothing. Raises LogUnavailable when no host answers.
     """
-    found, fault = [], None
+    return max(bounds_by_node(address, doing)[0], key=lambda bounds: bounds.last)
+
+
+def bounds_by_node(address: RabbitAddress, doing: str) -> tuple[list[Bounds], int]:
+    """Return the bounds of the stream by each host of the address that has a replica, and how many hosts answered, with
+    a replica or without. Raises LogUnavailable when none has one."""
+    found, answered, fault = [], 0, None
 
     def look(session: Session) -> None:
         found.append(find_bounds(session))
@@ -93,12 +99,14 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
     for host in address.hosts:
         try:
             open_session(replace(address, hosts=(host,)), "bounds", doing, look).close()
+            answered += 1
         except errors.LogUnavailable as exc:
+            answered += has_no_replica(exc.__cause__)
             # That our account may not is no matter of the node; whether another one is away is.
             fault = fault if isinstance(fault, errors.LogForbidden) else exc
     if not found:
         raise fault
-    return max(found, key=lambda bounds: bounds.last)
+    return found, answered
 
 
 def _synchronize(channel) -> None:

@@ -11,7 +11,7 @@ from rpc_api import errors, faults
 from rpc_api.log import checks
 from rpc_api.log.port import Bounds, LogReader, Record
 from rpc_api.log.rabbit_address import RabbitAddress
-from rpc_api.log.rabbit_bounds import OFFSET_HEADER, consume, find_bounds, newest_bounds
+from rpc_api.log.rabbit_bounds import OFFSET_HEADER, bounds_by_node, consume, find_bounds
 from rpc_api.log.rabbit_elsewhere import Elsewhere
 from rpc_api.log.rabbit_session import (
     BROKEN,
@@ -252,6 +252,12 @@ class RabbitReader(LogReader):
             bounds = find_bounds(session)
         self._check_position(bounds)
         self._verified = self._expected <= bounds.first
+        if self._verified and self._last_payload is not None:
+            raise errors.PositionTruncated(
+                f"cannot read the log {self._address.url} on from position {self._expected}: its first record is "
+                f"{bounds.first}, and the one before it, which would show that the log is the same, was removed; "
+                "rebuild from a snapshot that fits it"
+            )
         self._unacked = 0
         self._beyond.clear()
         start = self._expected if self._verified else self._expected - 1
@@ -259,12 +265,19 @@ class RabbitReader(LogReader):
         consume(session.channel, self._address.stream, start, self._on_message)
 
     def _check_position(self, bounds: Bounds) -> None:
-        """Raise LogGap unless ``bounds`` have what comes next, and ReplicaBehind where only this node has it not."""
+        """Raise LogGap unless ``bounds`` have what comes next, and ReplicaBehind where only this node has it not, or
+        that is not known: what is confirmed is on most nodes, so a node that is cut off with us from them proves no
+        loss."""
         try:
             checks.check_position(self._expected, bounds, self._address.url)
         except errors.PositionAhead:
-            if len(self._address.hosts) > 1 and newest_bounds(self._address, "read").last + 1 >= self._expected:
-                raise ReplicaBehind(f"its replica ends at {bounds.last}, wanted {self._expected - 1}") from None
+            nodes = len(self._address.hosts)
+            found, answered = bounds_by_node(self._address, "read") if nodes > 1 else ([bounds], 1)
+            behind = f"its replica ends at {bounds.last}, wanted {self._expected - 1}"
+            if max(one.last for one in found) + 1 >= self._expected:
+                raise ReplicaBehind(behind) from None
+            if 2 * answered < nodes:
+                raise ReplicaBehind(f"{behind}, and {answered} of {nodes} nodes answer") from None
             raise
 
     def _lose(self, outage: errors.LogUnavailable) -> None:

@@ -79,6 +79,11 @@ def is_gone(exc: BaseException | None) -> bool:
     return isinstance(exc, amqp.NotFound) and not faults.may_pass(exc)
 
 
+def has_no_replica(exc: BaseException | None) -> bool:
+    """Whether a node answers that it has no replica of the stream that runs."""
+    return isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in (exc.reply_text or "")
+
+
 def _is_login(exc: amqp.AccessRefused) -> bool:
     """Whether the broker refuses the user, and not what it wants to do."""
     text = exc.reply_text or ""

@@ -1,7 +1,9 @@
 """What an agent says of a host, and that the fold of it is what the host is."""
 
 import itertools
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -234,4 +236,39 @@ def test_beats_go_to_the_cells_conductors(log, drivers):
         assert heard[0] == ["h1", "h2"]
         assert folded(log)[0].counts["divergence"] == 0
     finally:
+        agent.stop()
+
+
+class Slow(SimulatedDriver):
+    """Takes its time to start an instance."""
+
+    def __init__(self, inventory):
+        super().__init__(inventory)
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def spawn(self, consumer):
+        self.begun.set()
+        assert self.may_end.wait(SECONDS_MAX)
+        super().spawn(consumer)
+
+
+def test_whoever_asks_for_reports_does_not_wait_for_a_slow_start(log):
+    """A conductor asks at each beat: its calls would take up all threads of the agent, one after the other."""
+    driver = Slow(inventory_of("h1", 8, 8192, 100))
+    agent = Agent("a", "cell1", log.url, LocalBus(), {"h1": driver}, report_interval=3600.0).start(SECONDS_MAX)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            building = pool.submit(agent.build_instance, {}, claim({"h1": driver}))
+            assert driver.begun.wait(SECONDS_MAX)
+            for _ in range(3):
+                agent.report({}, "h1", agent.epoch, 0)  # would never come back
+            reports = [one for one in said(log, agent)[1] if one.name == "HostReported"]
+            assert len(reports) == 1
+            driver.may_end.set()
+            assert building.result(SECONDS_MAX).started
+        assert agent.hosts["h1"].report_change() and not agent.hosts["h1"].report_change()
+        reports = [one.data for one in said(log, agent)[1] if one.name == "HostReported"]
+        assert len(reports) == 2 and reports[1].consumers != reports[0].consumers
+    finally:
+        driver.may_end.set()
         agent.stop()

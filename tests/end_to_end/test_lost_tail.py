@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import uuid
 
+import msgpack
 import pytest
 
 from nova_sched.cli.main import main
@@ -128,6 +129,62 @@ def test_a_snapshot_of_a_lost_tail_is_not_used(tmp_path, kind, grown, caplog):
     with open_log(story.url) as log:
         assert keep_newest(story.store, "cell1", right, log), "the diverged one is not newer, whatever its position"
     assert story.store.load("cell1") == right == story.begin().snapshot
+
+
+def without_proof(packed):
+    """A snapshot as the version before made it."""
+    parts, body = snapshot._split(packed)
+    state = body[: body.rindex(snapshot._packed_proof(snapshot.head_of(packed).proof))]
+    return msgpack.packb((*parts[:6], snapshot._checksum(snapshot.Head(*parts[2:6]), state))) + state
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize(
+    "what, is_used",
+    [
+        ("first records removed", True),
+        ("rebased", True),
+        ("whole", False),
+        ("diverged", False),
+        ("damaged", False),
+        ("another log", False),
+        ("its record removed", False),
+    ],
+)
+def test_a_snapshot_of_the_version_before_is_used_where_the_state_would_be_lost_without_it(
+    tmp_path, kind, what, is_used, caplog
+):
+    """Law 10. cell0's aggregates, which nobody reports again, would go with a rebase."""
+    story = Story(tmp_path, kind)
+    if what == "rebased":
+        story.append(Voice("conductor/c"), events.LogRebased("cell1", 0))
+        story.append(Voice("compute_agent/h", 2), report("h"))
+    story.release(1, 2, 3, 4)
+    projection = fold(story.url)
+    if what == "another log":
+        projection.epoch = str(uuid.uuid4())
+    old = without_proof(snapshot.dump(projection))
+    story.store.save("cell1", old[:-1] if what == "damaged" else old)
+    if what == "diverged":
+        cut(story.url, story.begun)
+        story.append(Voice("scheduler/t"), *(claim(f"later-{number}", "h", of("h", 1)) for number in range(9)))
+    if what != "whole":
+        with open_log(story.url) as log:
+            log.truncate_before(log.bounds().last - (0 if what == "its record removed" else 2))
+            if what == "its record removed":
+                story.release(5)
+                log.truncate_before(log.bounds().last)
+    beginning = story.begin()
+    assert (beginning.snapshot is not None, beginning.whole) == (is_used, is_used or what == "whole")
+    if is_used:
+        assert snapshot.head_of(beginning.snapshot).proof
+        late = snapshot.load(beginning.snapshot)
+        assert state_digest(late) == state_digest(projection)
+        story.release(5)
+        late.fold([one for one in records_of(story.url) if one[0] > late.position])
+        with open_log(story.url) as log:
+            assert keep_newest(story.store, "cell1", snapshot.dump(late), log)
+        assert story.begin().snapshot == story.store.load("cell1")
 
 
 def test_a_snapshot_that_is_kept_while_a_log_begins_is_not_taken_for_a_loss(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ class Endpoint:
     """Answers with what it was called with, or with an error."""
 
     RPC_METHODS = ("echo", "who", "later", "fail", "note", "never")
+    RPC_AT_ONCE = ("note",)
 
     def __init__(self, name=""):
         self.name = name
@@ -79,6 +80,16 @@ class BusContract:
 
     #: Whether a call to nobody is noticed at once.
     NOTICES_NOBODY = True
+
+    @pytest.fixture
+    def one_thread(self, bus):
+        """A server of this bus has one thread for calls."""
+        from oslo_messaging import server
+
+        conf_of().register_opts(server._pool_opts)
+        conf_of().set_override("executor_thread_pool_size", 1)
+        yield
+        conf_of().clear_override("executor_thread_pool_size")
 
     @pytest.fixture
     def topic(self):
@@ -190,6 +201,21 @@ class BusContract:
         client.cast(CONTEXT, "fail", fault="usage", text="nobody hears")
         client.cast(CONTEXT, "note", value=1)
         assert endpoint.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+
+    def test_pings_and_beats_do_not_wait_behind_calls_that_last(self, bus, topic, one_thread):
+        endpoint = Endpoint()
+        server = bus.serve(topic, "one", [endpoint], VERSION)
+        client = bus.client(topic, VERSION)
+        try:
+            asked = [client.call_async(CONTEXT, "never", timeout=ANSWER_SECONDS_MAX) for _ in range(3)]
+            assert endpoint.heard.acquire(timeout=ANSWER_SECONDS_MAX)
+            client.ping(ANSWER_SECONDS_MAX)
+            client.cast(CONTEXT, "note", value=1)
+            assert endpoint.heard.acquire(timeout=ANSWER_SECONDS_MAX), "it waits behind the calls"
+        finally:
+            endpoint.silent.set_result("done")
+            server.stop()
+        assert [one.result(ANSWER_SECONDS_MAX) for one in asked] == ["done"] * 3
 
     def test_stop_lets_what_is_being_answered_come_to_its_end(self, bus, topic):
         endpoint = Endpoint()

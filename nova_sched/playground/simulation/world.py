@@ -139,15 +139,33 @@ class SimLog:
         return [(one, self._decoded[one]) for one in range(position, min(position + most, bounds.last + 1))]
 
     def truncate(self, keep):
-        """Remove all but the last ``keep`` records."""
-        bounds = self.log.bounds()
-        self.log.truncate_before(bounds.last + 1 - keep)
+        """Remove all but the last ``keep`` records, or a few more."""
+        self.look()
+        self.log.truncate_before(self._known_from(self.log.bounds().last + 1 - keep))
+
+    def _readable(self):
+        """(Position, epoch) of the records that events can be read of."""
+        return [
+            (position, record.epoch)
+            for position, record in self._decoded.items()
+            if any(type(event) is codec.Event for event in record.events)
+        ]
+
+    def _known_from(self, position):
+        """``position``, or an earlier one, if the first event from there on is not of this log: a reader knows a log
+        without its first records by the first event that it can read (docs/design/0010-simulation.md)."""
+        readable = self._readable()
+        epoch = readable[0][1] if readable else None
+        following = next((of for one, of in readable if one >= position), None)
+        return position if following == epoch else max(one for one, of in readable if one <= position and of == epoch)
 
     def lose_tail(self, count):
         """Lose the last records, confirmed ones too, and keep the epoch: the power of the broker failed. Whoever reads
         looks then whether the log goes on where it was, as a reader does that connects again."""
         self.look()
-        self.log.lose_tail(count)
+        first, last = self.log.bounds()
+        known_by = next((one for one, _ in self._readable() if one >= first), last)
+        self.log.lose_tail(min(count, last - known_by))
         last = self.log.bounds().last
         self._seen = last + 1
         for position in [one for one in self._decoded if one > last]:
@@ -318,9 +336,10 @@ class SimCellLog:
         try:
             if self._begun_on is not self._sim_log.log:
                 raise errors.LogGap("the log was re-created")
-            if not self._connected and self._read_before.lost(
-                self._sim_log.log, self._sim_log.log.bounds(), self.appender.epoch
-            ):
+            bounds = self._sim_log.log.bounds()
+            if not self._connected and 0 < self._position <= bounds.first:
+                raise errors.LogGap("the record that was read last was removed: it cannot be known again")
+            if not self._connected and self._read_before.lost(self._sim_log.log, bounds, self.appender.epoch):
                 raise errors.LogGap("the log lost records")
             self._connected = True
             records = self._sim_log.records(self._position, self._world.chance.randint(1, RECORDS_A_READ))

@@ -12,7 +12,8 @@ import pytest
 
 from rpc_api import codec, errors, events
 from rpc_api.feed.publisher import Appender
-from rpc_api.log import Bounds, open_log, rabbit_bounds
+from rpc_api.log import Bounds, open_log, proving, rabbit_bounds
+from rpc_api.proof import record_digest
 from rpc_api.waiting import until_it_passes
 from tests.faults.proxy import Proxy
 from tests.rpc_api.log.contract import PATIENCE_SECONDS, EventLogContract, assert_hidden, bare, payloads, read_all
@@ -253,6 +254,20 @@ def test_a_reader_that_retention_overtakes_gets_a_gap(rabbit_server, stream, cha
                     read += reader.read(timeout=PATIENCE_SECONDS)
             numbers = [int(record.payload.split()[0]) for record in read]
             assert numbers == list(range(len(numbers)))
+
+
+def test_a_reader_whose_last_record_was_removed_does_not_go_on(rabbit_server, log, monkeypatch):
+    """The log may have lost its last records and have grown up to there again, with others in front."""
+    log.append(payloads(3))
+    with log.read_from(0) as reader:
+        assert len(read_all(reader, 3)) == 3
+        monkeypatch.setattr("rpc_api.log.rabbit_reader.find_bounds", lambda session: Bounds(3, 3))
+        reader._session.interrupt()
+        log.append([b"next"])
+        with pytest.raises(
+            errors.PositionTruncated, match="from position 3: its first record is 3, and the one before"
+        ):
+            reader.read(timeout=PATIENCE_SECONDS)
 
 
 def declare_in_small_segments(channel, stream: str, arguments: dict | None = None) -> None:
@@ -600,3 +615,19 @@ def test_a_reader_leaves_a_node_that_others_are_ahead_of(rabbit_server, stream, 
             assert reader._session.place[1] == rabbit_server.port
             # And does not leave one that nobody is ahead of.
             assert reader.read(timeout=1.5) == [] and reader._session.place[1] == rabbit_server.port
+
+
+@pytest.mark.parametrize("away, is_certain", [(0, True), (1, True), (2, False), (3, False)])
+def test_a_loss_is_certain_where_half_of_the_nodes_say_so(rabbit_server, stream, away, is_certain):
+    """Whoever is cut off from most nodes, together with one that is behind, must not take its end for the log's."""
+    up = f"{rabbit_server.host}:{rabbit_server.port}"
+    places = [up, *(f"127.0.0.1:{free_port()}" for _ in range(away))]
+    with open_log(rabbit_server.url(stream).replace(up, ",".join(places))) as log:
+        log.append(payloads(3))
+        known = [(position, record_digest(payload)) for position, payload in enumerate(payloads(5))]
+        assert proving.lost(log, log.bounds(), known[:3]) is None
+        if is_certain:
+            assert proving.lost(log, log.bounds(), known) == (2, 2, True)
+            return
+        with pytest.raises(errors.LogUnavailable, match=f"ends at 2, wanted 4, and 1 of {away + 1} nodes answer"):
+            proving.lost(log, log.bounds(), known)
