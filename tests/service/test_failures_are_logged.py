@@ -137,16 +137,41 @@ def test_an_agent_whose_conductors_are_gone(caplog, drivers, url):
     assert "answers again, after" in said[-1]
 
 
-def test_an_agent_that_cannot_beat_says_so_once(caplog, drivers, url):
+class Beats:
+    """The intervals of an agent that stops after some of them."""
+
+    def __init__(self, clock, count):
+        self._clock, self._left = clock, count
+
+    def wait(self, seconds):
+        self._clock.seconds += 10.0
+        self._left -= 1
+        return self._left < 0
+
+    def is_set(self):
+        return False
+
+    def set(self):
+        """It has stopped by itself."""
+
+
+def test_an_agent_that_cannot_beat_says_so_once(caplog, drivers, url, monkeypatch):
     clock = HandClock()
     agent = Agent("a", "cell1", url, LocalBus(), drivers, clock)
-    for fault in (AWAY, AWAY, OSError("another"), None, None):
-        agent._note_fault(fault)
-        clock.seconds += 10.0
+    monkeypatch.setattr(agent, "_stopped", Beats(clock, 6))
+    faults = [AWAY, AWAY, OSError("another"), AWAY, None, None]
+
+    def beat(*arguments):
+        fault = faults.pop(0)
+        if fault is not None:
+            raise fault
+
+    monkeypatch.setattr(agent._conductors, "beat", beat)
+    agent._run()
     assert warnings(caplog) == [
         "the agent a could not beat or report, and tries again: the broker is away",
         "the agent a could not beat or report, and tries again: another",
-        "the agent a beats and reports again, after 30 s",
+        "the agent a beats and reports again, after 40 s",
     ]
     agent.stop()
 
