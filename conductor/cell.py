@@ -75,8 +75,8 @@ class CellConductor:
         self._losses = HostLosses(cell)
         #: Name of a count -> how high it was when it was told.
         self._told = {}
-        #: Whether the log can be read now.
-        self._readable = True
+        #: Since when the log cannot be read (monotonic); None while it can.
+        self._unreadable_since = None
         self._stopped = threading.Event()
         #: Why it could not start, or cannot go on.
         self.fault = None
@@ -91,6 +91,10 @@ class CellConductor:
     def producer(self):
         """Its voice in the cell's log."""
         return self._log.producer
+
+    @property
+    def _readable(self):
+        return self._unreadable_since is None
 
     def start(self, timeout=60.0):
         """Fold what the log holds. A log that cannot be read now is waited for without end, which does not count for
@@ -196,7 +200,11 @@ class CellConductor:
 
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""
-        self._readable = fault is None
+        with self._lock:
+            now, since = self._clock.monotonic(), self._unreadable_since
+            self._unreadable_since = None if fault is None else now if since is None else since
+            if fault is None and since is not None:
+                self.engine.monitor.heard_nothing_for(now - since, now)
         if fault is not None and not self._started and not faults.may_pass(fault):
             self.fault = fault
             self._current.set()
@@ -285,7 +293,7 @@ class CellConductor:
     def tick(self):
         """Say what time has brought."""
         with self._lock:
-            self.engine.on_tick(self._clock.monotonic())
+            self.engine.on_tick(self._clock.monotonic(), self._readable)
             counts = {name: count for name, count in self.projection.counts.items() if name.startswith(TOLD)}
             # While the log is read again its hosts are not known.
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()

@@ -179,9 +179,10 @@ class CellEngine:
             if epoch != self.projection.epoch or host not in self.projection.hosts or host in missing
         ]
 
-    def on_tick(self, now: float) -> None:
+    def on_tick(self, now: float, readable: bool = True) -> None:
         """Say which hosts are lost or seen again, and which claims were not built in time;
-        and rebase a log of which all is read and the state is not known."""
+        and rebase a log of which all is read and the state is not known. While the log is not ``readable`` it may be
+        that no beat can come either, so nothing is said of hosts."""
         if not self.projection.whole and self._has_read_all and not self._has_rebased:
             self.publish(events.LogRebased(self.cell, self._first, bool(self.account_rule.wanted)))
             self._has_rebased = True
@@ -190,7 +191,7 @@ class CellEngine:
         rule = self.account_rule.due(self.projection)
         said = [
             *rule,
-            *self.monitor.changes(self.projection.hosts, now),
+            *(self.monitor.changes(self.projection.hosts, now) if readable else ()),
             *self.reaper.expired(self.projection.consumers, self.building, now),
         ]
         if said:

@@ -20,6 +20,12 @@ class Monitor:
         for host in hosts:
             self._heard_at[host] = now
 
+    def heard_nothing_for(self, seconds: float, now: float) -> None:
+        """For some seconds up to ``now`` no beat could come, as our own way to the broker was cut: that time does not
+        count."""
+        for host, at in self._heard_at.items():
+            self._heard_at[host] = min(at + seconds, now)
+
     def changes(self, hosts, now: float):
         """HostLost and HostSeen events for what differs from the projection's ``hosts`` (name -> Host)."""
         said = []

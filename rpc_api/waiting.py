@@ -18,7 +18,8 @@ REMEDY_AFTER = 30.0
 
 
 class Outage:
-    """Says what cannot be done now: at once, every ``REPEAT`` seconds while it lasts, and when it is over.
+    """Says what cannot be done now: at once, every ``REPEAT`` seconds while it lasts, and when it is over. A fault of
+    another class than those before is told at once, too.
 
     ``what`` is the start of the lines, as in "scheduler/a waits for the log of cell1".
     """
@@ -28,20 +29,23 @@ class Outage:
         self.what = what
         self._clock = clock
         self._log = log
-        self._began_at = self._said_at = self._stuck_since = self._remedy_at = None
+        self._began_at = self._stuck_since = self._remedy_at = None
+        #: Class of a fault -> when one of them was told.
+        self._said = {}
 
     @property
     def lasts(self) -> bool:
         """Whether there is one."""
-        return self._said_at is not None
+        return self._began_at is not None
 
     def met(self, fault: Exception) -> None:
         """It cannot be done, for the reason that ``fault`` gives."""
         now = self._clock.monotonic()
         if self._began_at is None:
             self._began_at = now
-        if self._said_at is None or now - self._said_at >= REPEAT:
-            self._said_at = now
+        said_at = self._said.get(type(fault))
+        if said_at is None or now - said_at >= REPEAT:
+            self._said[type(fault)] = now
             self._log.warning("%s: %s", self.what, fault)
         self._look_for_remedy(fault, now)
 
@@ -60,7 +64,8 @@ class Outage:
         """It can be done again, as ``text`` says; logged with how long it could not."""
         if self._began_at is not None:
             self._log.warning("%s, after %s", text, spelled(self._clock.monotonic() - self._began_at))
-        self._began_at = self._said_at = self._stuck_since = None
+        self._began_at = self._stuck_since = None
+        self._said.clear()
 
 
 def until_it_passes(what: str, function: Callable, seconds: float | None = None, clock=SYSTEM, pause=time.sleep):

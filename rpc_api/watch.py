@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from rpc_api import errors
+from rpc_api import concurrency, errors
 from rpc_api.clock import SYSTEM, spelled
 
 LOG = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ class Watch:
         #: Since when nobody answers, as far as that was logged; None while somebody does.
         self.silent_since = None
         self._lock = threading.Lock()
+        #: The thread that asks; a broker that is away may hold it for as long as it is.
+        self._asking = None
         self._stopped = threading.Event()
 
     def start(self) -> "Watch":
@@ -43,7 +45,16 @@ class Watch:
 
     def _run(self):
         while not self._stopped.wait(self._interval):
-            self.ask()
+            self.ask_beside()
+
+    def ask_beside(self) -> None:
+        """Ask in yet another thread, unless the last question is still under way: that counts as one that was
+        missed."""
+        if self._asking is not None and self._asking.is_alive():
+            self.missed(errors.NoAnswer("a question to it is held up; see to the broker"))
+            return
+        self._asking = threading.Thread(target=self.ask, name=f"ask {self._who}", daemon=True)
+        concurrency.start_or_report(self._asking)
 
     def ask(self) -> None:
         """Ask once, and note what comes of it."""
@@ -61,9 +72,9 @@ class Watch:
         """One of the servers answered, this question or any other call."""
         with self._lock:
             self._heard_at = self._clock.monotonic()
-            since, self.silent_since = self.silent_since, None
-        if since is not None:
-            LOG.warning("%s answers again, after %s", self._who, spelled(self._heard_at - since))
+            if self.silent_since is not None:
+                LOG.warning("%s answers again, after %s", self._who, spelled(self._heard_at - self.silent_since))
+            self.silent_since = None
 
     def missed(self, fault) -> None:
         """Nobody answered. A server that has much to do may miss a question: only a topic without any server is
@@ -73,5 +84,5 @@ class Watch:
             enough = self._interval if isinstance(fault, errors.NoSuchServer) else MISSES * self._interval
             if self._stopped.is_set() or self.silent_since is not None or silent < enough:
                 return
+            LOG.warning("%s has not answered for %s (%s): %s", self._who, spelled(silent), fault, self._so)
             self.silent_since = self._heard_at
-        LOG.warning("%s has not answered for %s (%s): %s", self._who, spelled(silent), fault, self._so)

@@ -1,5 +1,7 @@
 """The claims of a scheduler that a log accepted, as far back as a log may lose them."""
 
+from collections import OrderedDict
+
 from nova_sched.projection.ledger import CLAIMED
 
 #: Claims that are remembered of each cell.
@@ -10,7 +12,7 @@ class AcceptedClaims:
     """ClaimProposed by claim uuid, for each of ``cells``."""
 
     def __init__(self, cells):
-        self._accepted = {cell: {} for cell in cells}
+        self._accepted = {cell: OrderedDict() for cell in cells}
         #: Cell -> those that the log has perhaps lost, until it is folded again.
         self._lost = {}
         #: Claim uuid -> what was claimed again and has not come back yet.
@@ -21,7 +23,7 @@ class AcceptedClaims:
         accepted = self._accepted[cell]
         accepted[claim.claim_uuid] = claim
         if len(accepted) > KEPT:
-            del accepted[next(iter(accepted))]
+            accepted.popitem(last=False)
 
     def drop(self, cell, claim) -> None:
         """A claim is given back."""
@@ -56,8 +58,9 @@ class AcceptedClaims:
         self._again[claim.claim_uuid] = claim
 
     def came_back(self, cell, outcome):
-        """The claim that was published again whose Outcome this is; None for another."""
-        claim = self._again.pop(outcome.claim_uuid, None)
+        """The claim that was published again whose Outcome this is; None for another. A claim that was noted as lost
+        may also be in the log again as its append was made again: whatever becomes of it there, it is not missing."""
+        claim = self._again.pop(outcome.claim_uuid, None) or self._lost.get(cell, {}).pop(outcome.claim_uuid, None)
         if claim is not None and outcome.reason is None:
             self.add(cell, claim)
         return claim

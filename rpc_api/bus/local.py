@@ -44,7 +44,7 @@ class LocalBus:
             endpoints = servers.get(server)
         if endpoints is None:
             raise errors.NoSuchServer(
-                f"no server {f'{server} ' if server else ''}answers the topic {topic}; start that service"
+                f"no server{f' {server}' if server else ''} answers the topic {topic}; start that service"
             )
         return invoke(
             endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}

@@ -23,6 +23,7 @@ from rpc_api.bus.port import (
 )
 from rpc_api.bus.server import Serving, server_class
 from rpc_api.serializer import RpcSerializer
+from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
@@ -180,6 +181,8 @@ class _MessagingClient:
     def __init__(self, client, topic, messaging, pool, silence_max):
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
         self._silence_max = silence_max
+        self._outage = Outage(f"casts to {topic} cannot be sent, and are given up", log=LOG)
+        self._outage_lock = threading.Lock()
         # The broker says so at once when there is no queue that a call could go to.
         self._options = messaging.TransportOptions(at_least_once=True)
 
@@ -207,7 +210,7 @@ class _MessagingClient:
             raise no_answer(self._topic, server, method, timeout if in_full else self._silence_max) from None
         except messaging.MessageUndeliverable:
             raise errors.NoSuchServer(
-                f"no server {f'{server} ' if server else ''}answers the topic {self._topic}; start that service"
+                f"no server{f' {server}' if server else ''} answers the topic {self._topic}; start that service"
             ) from None
         except messaging.MessageDeliveryFailure as fault:
             raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
@@ -234,13 +237,19 @@ class _MessagingClient:
         )
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer; one that cannot be sent is logged and given up."""
+        """Call without an answer; one that cannot be sent is given up, and that is logged, rarely."""
         try:
             self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
                 ctxt, method, **arguments
             )
         except self._messaging.MessageDeliveryFailure as fault:
-            LOG.warning("cast %s to %s could not be sent: %s", method, self._topic, fault)
+            LOG.debug("cast %s to %s could not be sent: %s", method, self._topic, fault)
+            with self._outage_lock:
+                self._outage.met(fault)
+        else:
+            if self._outage.lasts:
+                with self._outage_lock:
+                    self._outage.over(f"casts to {self._topic} can be sent again")
 
 
 def _local(fault):

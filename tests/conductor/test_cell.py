@@ -11,7 +11,7 @@ from nova_sched.projection.ledger import CLAIMED, RUNNING
 from rpc_api import events, messages
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.contracts import agent as agent_rpc
-from rpc_api.errors import NoAnswer
+from rpc_api.errors import LogUnavailable, NoAnswer
 from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.servers import wait_until
 
@@ -330,3 +330,22 @@ def test_a_conductor_that_starts_again_folds_all(cell):
     second = CellConductor("d", "cell1", cell.url, cell.bus, cell.clock).start(SECONDS_MAX)
     assert second.projection.consumers[request.instance_uuid][0].state is RUNNING
     assert second.stop()
+
+
+def test_a_broker_that_was_away_makes_no_host_count_as_lost():
+    """No beat can come while it is, for longer than service_down_time."""
+    with Cell(LocalBus()) as cell:
+        conductor, clock = cell.conductor, cell.clock
+        cell.settled()
+        conductor.tick()
+        conductor._on_log("fault", LogUnavailable("the broker is away"))
+        clock.seconds += 90.0
+        conductor.tick()
+        conductor._on_log("fault", None)
+        conductor.tick()
+        cell.settled()
+        assert not cell.events("HostLost")
+        clock.seconds += 60.0
+        conductor.tick()
+        cell.settled()
+        assert len(cell.events("HostLost")) == 3, "it is the time that could be heard that counts"

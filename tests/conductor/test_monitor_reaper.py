@@ -37,6 +37,24 @@ def test_monitor(beats, lost, now, said):
     assert monitor.changes({"h": Host(lost)}, now) == said
 
 
+#: a beat (host, time), lost by the log, how long nothing could be heard up to the look at 200 s, what is said.
+DEAF = [
+    (("h", 100.0), False, 0.0, [events.HostLost("h", "not heard of for 100 s")]),
+    (("h", 100.0), False, 90.0, []),
+    (("h", 100.0), False, 30.0, [events.HostLost("h", "not heard of for 70 s")]),
+    (("h", 100.0), True, 30.0, []),
+    (("h", 190.0), False, 90.0, []),
+]
+
+
+@pytest.mark.parametrize("beat, lost, deaf, said", DEAF)
+def test_time_in_which_no_beat_could_come_does_not_count(beat, lost, deaf, said):
+    monitor = Monitor(DOWN_TIME)
+    monitor.heard([beat[0]], beat[1])
+    monitor.heard_nothing_for(deaf, 200.0)
+    assert monitor.changes({"h": Host(lost)}, 200.0) == said
+
+
 def test_monitor_forgets_hosts_that_are_gone():
     monitor = Monitor(DOWN_TIME)
     monitor.changes({"h": Host(False)}, 0.0)

@@ -137,23 +137,43 @@ def test_an_agent_whose_conductors_are_gone(caplog, drivers, url):
     assert "answers again, after" in said[-1]
 
 
+class Beats:
+    """The intervals of an agent that stops after some of them."""
+
+    def __init__(self, clock, count):
+        self._clock, self._left = clock, count
+
+    def wait(self, seconds):
+        self._clock.seconds += 10.0
+        self._left -= 1
+        return self._left < 0
+
+    def is_set(self):
+        return False
+
+    def set(self):
+        """It has stopped by itself."""
+
+
 def test_an_agent_that_cannot_beat_says_so_once(caplog, drivers, url, monkeypatch):
-    left = [AWAY] * 5
+    clock = HandClock()
+    agent = Agent("a", "cell1", url, LocalBus(), drivers, clock)
+    monkeypatch.setattr(agent, "_stopped", Beats(clock, 6))
+    faults = [AWAY, AWAY, OSError("another"), AWAY, None, None]
 
-    def beat(*_):
-        if left:
-            raise left.pop()
+    def beat(*arguments):
+        fault = faults.pop(0)
+        if fault is not None:
+            raise fault
 
-    agent = Agent("a", "cell1", url, LocalBus(), drivers, report_interval=0.01)
     monkeypatch.setattr(agent._conductors, "beat", beat)
-    agent.start(SECONDS_MAX)
-    try:
-        wait_until(lambda: "beats and reports again" in caplog.text, SECONDS_MAX, "it is not over")
-    finally:
-        agent.stop()
-    said = [one for one in warnings(caplog) if one.startswith("the agent a")]
-    assert said[0] == "the agent a could not beat or report, and tries again: the broker is away"
-    assert len(said) == 2 and said[1].startswith("the agent a beats and reports again, after ")
+    agent._run()
+    assert warnings(caplog) == [
+        "the agent a could not beat or report, and tries again: the broker is away",
+        "the agent a could not beat or report, and tries again: another",
+        "the agent a beats and reports again, after 40 s",
+    ]
+    agent.stop()
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_reader_whose_replica_is_deleted_goes_on_elsewhere(cluster, stream, lo
         assert len(read_all(reader, 10)) == 10
         cluster.nodes[0].rabbitmq_streams("delete_replica", stream, node.node)
         append_at_last(log, [b"10"])
-        assert read_all(reader, 1, max_records=1) == [(10, b"10")]
+        assert [one[:2] for one in read_all(reader, 1, max_records=1)] == [(10, b"10")]
 
 
 def test_a_replica_that_is_behind_is_passed_over(cluster, stream, log, bare):

@@ -365,3 +365,29 @@ def test_brokers_of_a_transport_url_without_a_user_have_that_of_the_first():
 def test_the_exchange_is_novas_by_default():
     bus = MessagingBus(conf_of(), "fake://")
     assert bus._exchange == "nova"
+
+
+def test_casts_that_cannot_be_sent_are_told_once_and_when_it_is_over(monkeypatch, caplog):
+    """An agent casts every few seconds, for as long as its broker is away."""
+    bus = MessagingBus(conf_of(), "fake://", "test")
+    topic = "nobody"
+    client = bus.client(topic, VERSION)
+    away, failure = True, bus._messaging.MessageDeliveryFailure
+
+    class Prepared:
+        def cast(self, ctxt, method, **arguments):
+            if away:
+                raise failure("the broker is away")
+
+    monkeypatch.setattr(client._client, "prepare", lambda **options: Prepared())
+    for _ in range(5):
+        client.cast(CONTEXT, "note", value=1)
+    away = False
+    for _ in range(2):
+        client.cast(CONTEXT, "note", value=1)
+    bus.close()
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told == [
+        f"casts to {topic} cannot be sent, and are given up: the broker is away",
+        f"casts to {topic} can be sent again, after 0.0 s",
+    ]

@@ -1,6 +1,7 @@
 """Whether anybody answers a topic: what is logged of it, and when."""
 
 import logging
+import threading
 
 import pytest
 
@@ -127,3 +128,26 @@ def test_every_service_answers(endpoint):
 )
 def test_durations(seconds, text):
     assert spelled(seconds) == text
+
+
+def test_a_question_that_is_held_up_counts_as_missed(caplog):
+    """As by a broker that is away: the library waits for it without end."""
+    clock, gate, asked = Clock(), threading.Event(), threading.Semaphore(0)
+
+    def ping(timeout):
+        asked.release()
+        assert gate.wait(20)
+
+    watch = Watch(ping, "peers", "nothing works", 10.0, clock)
+    for _ in range(4):
+        clock.seconds += 10.0
+        watch.ask_beside()
+    assert asked.acquire(timeout=20) and not asked.acquire(blocking=False), "one question at a time"
+    held_up = "a question to it is held up; see to the broker"
+    assert [one.getMessage() for one in caplog.records] == [LOST.format("30 s", held_up)]
+    assert watch.silent_since == 0.0
+    gate.set()
+    watch._asking.join(20)
+    assert watch.silent_since is None and "peers answers again, after 40 s" in caplog.text
+    watch.ask_beside()
+    assert asked.acquire(timeout=20)

@@ -94,6 +94,34 @@ def test_a_log_that_was_begun_anew_meanwhile_is_not_waited_for():
     assert cloud.is_open
 
 
+@pytest.mark.parametrize("then, again", [("nothing", 1), ("appended again", 0), ("appended again and released", 0)])
+def test_a_lost_claim_is_made_again_unless_its_append_was(then, again):
+    """An append that was not confirmed is made again with the same bytes; what others did with it since counts."""
+    cloud = LostTail(3)
+    cloud.begin_again()
+    cloud.host("a", vcpus=2)
+    cloud.host("b", vcpus=2)
+    cloud.settle()
+    kept = len(cloud.logs["cell1"])
+    ask = cloud.ask(cloud.one, "vm")
+    cloud.settle()
+    (claim,) = [
+        payload
+        for payload in cloud.logs["cell1"][kept:]
+        if codec.decode_record(payload).events[0].name == "ClaimProposed"
+    ]
+    placed = ask.future.result(0)[0][0]
+    del cloud.logs["cell1"][kept:]
+    cloud.keep = kept
+    if then != "nothing":
+        cloud.logs["cell1"].append(claim)
+    if then == "appended again and released":
+        cloud.append("cell1", "conductor/c", events.ClaimReleased(placed.instance_uuid, placed.claim_uuid, "gone"))
+    cloud.begin_again()
+    made = [one.claim_uuid for one in cloud.events("cell1", "ClaimProposed")]
+    assert made == [placed.claim_uuid] * (again + (then != "nothing"))
+
+
 # --- the conductor -----------------------------------------------------------------------------------------------
 
 
