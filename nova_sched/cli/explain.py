@@ -150,11 +150,8 @@ def _attempts(decisions, fates):
 
 def _said_of(one, fates):
     if not one.is_selected:
-        return {
-            "code": "cells-unreachable" if one.unreachable else "no-valid-host",
-            "said": one.decision.reason,
-            "lost_to": [],
-        }
+        code = "cells-unreachable" if one.unreachable else "no-valid-host"
+        return {"code": code, "said": one.decision.reason, "lost_to": []}
     fate = fates.get(one.decision.claim_uuid)
     host = one.decision.hosts[0] if one.decision.hosts else "no host"
     if fate is None or fate.verdict == story.UNKNOWN:

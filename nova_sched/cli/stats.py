@@ -183,7 +183,10 @@ class Stats(ReplayCommand):
         if stats.unreachable:
             yield f"            {stats.unreachable} of the refused because a cell could not be reached"
         if stats.turned_away:
-            yield f"requests    {stats.turned_away} refused for a reason that no decision has (see tail --type RequestRefused)"
+            yield (
+                f"requests    {stats.turned_away} refused for a reason that no decision has "
+                "(see tail --type RequestRefused)"
+            )
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
         timings = [

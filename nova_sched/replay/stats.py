@@ -63,8 +63,8 @@ class Stats:
         self.knowledge_lag = Histogram()
         self.build_time = Histogram()
         self.final_failures = 0
-        #: Of the decisions that found no host: those that were answered as a service that is unavailable, as a cell that
-        #: might have one could not be reached.
+        #: Decisions that found no host because a cell that might have one could not be reached: the conductor was told
+        #: that the service is unavailable.
         self.unreachable = 0
         #: Requests that were refused for a reason that no decision has.
         self.turned_away = 0

@@ -102,7 +102,7 @@ def breaks_named(group, claim, position, entries_of) -> bool:
 
 
 def _hosts_of_group(group, entries):
-    """Where an affinity group is. Of claims only the first one counts: one on another host is about to be given back."""
+    """Where an affinity group is. Of claims only the first counts: one on another host is about to be given back."""
     first = min(entries, key=lambda entry: entry.position)
     return {first.host, *group.hosts, *(entry.host for entry in entries if entry.state is RUNNING)}
 

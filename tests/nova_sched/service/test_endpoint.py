@@ -315,11 +315,12 @@ def pinned(scheduler, instance, policies=("dedicated",), networks=None, as_objec
     )
     if networks:
         asked.network_metadata = NetworkMetadata(physnets=networks, tunneled=False)
-    return (
+    (answer,) = (
         SchedulerEndpoint(scheduler)
         .select_destinations(CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=as_objects)
-        .result(20)[0][0]
+        .result(20)
     )
+    return answer[0] if as_objects else answer
 
 
 def test_a_selection_says_the_limits_of_its_numa_topology(numa_scheduler):
