@@ -83,9 +83,7 @@ def test_a_refusal_of_an_earlier_request_says_nothing_of_a_later_one():
 
 @pytest.mark.parametrize("key", [uuid_of("vm"), uuid_of("vm")[:8]])
 def test_a_request_of_which_no_decision_was_made_is_told_of_with_its_reason(key):
-    with pytest.raises(
-        NovaSchedError, match=r"no decision was made for .*: it was refused \(cell0 1\): claims of req-vm"
-    ):
+    with pytest.raises(NovaSchedError, match=r"no decision was made .*: it was refused \(cell0 1\): claims of req-vm"):
         find(Source(Written(REFUSED, cell="cell0")), key)
 
 

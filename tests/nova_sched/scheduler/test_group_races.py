@@ -14,6 +14,7 @@ from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
 
 #: Decisions for each instance, those included that lose a race.
 DECISIONS_MAX = 4
+SEEDS = [pytest.param(range(60), id="60"), pytest.param(range(60, 2000), id="2000", marks=pytest.mark.long)]
 FORMS = ("with uuid", "without uuid", "either")
 
 
@@ -110,9 +111,7 @@ class Race:
 
 @pytest.mark.parametrize("cells", [("cell1",), ("cell1", "cell2")], ids=["one cell", "two cells"])
 @pytest.mark.parametrize("form", FORMS[:2])
-@pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(60, 2000), marks=pytest.mark.long)], ids=["60", "2000"]
-)
+@pytest.mark.parametrize("seeds", SEEDS)
 def test_groups_in_one_form(form, cells, seeds):
     for seed in seeds:
         race = Race(seed, form, cells).run()
@@ -120,9 +119,7 @@ def test_groups_in_one_form(form, cells, seeds):
         race.check_policies()
 
 
-@pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(60, 2000), marks=pytest.mark.long)], ids=["60", "2000"]
-)
+@pytest.mark.parametrize("seeds", SEEDS)
 def test_groups_in_both_forms_are_answered(seeds):
     """A request that does not name a later member cannot know it by another name: see docs/design/0018."""
     for seed in seeds:
