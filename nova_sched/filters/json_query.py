@@ -276,7 +276,7 @@ class _Evaluation:
     def _compared(self, term):
         """Where a comparison holds (boolean array)."""
         values = [self._value(one) for one in term.arguments]
-        if all(type(value) is np.ndarray or (type(value) is Constant and _is_exact(value.value)) for value in values):
+        if all([type(value) is np.ndarray or (type(value) is Constant and _is_exact(value.value)) for value in values]):
             return self._compared_numbers(term.operator, values)
         varied = [value for value in values if not isinstance(value, Constant)]
         if not varied:
@@ -331,6 +331,6 @@ def _compare(name, values):
         return False
     first, others = values[0], values[1:]
     try:
-        return first in others if name == "in" else all(COMPARISONS[name](first, other) for other in others)
+        return first in others if name == "in" else all([COMPARISONS[name](first, other) for other in others])
     except (TypeError, RecursionError):
         return None

@@ -87,10 +87,10 @@ def _group_refusal_of(table, tree, group):
     has, root, usable = table.row_has_trait, tree[0], tree
     serving = tree if group.suffix or group.resources else tree[:1]
     for trait in group.required_traits:
-        if not any(has(trait, row) for row in serving):
+        if not any([has(trait, row) for row in serving]):
             return f"trait {trait}"
     for traits in group.any_traits:
-        if not any(has(trait, row) for row in serving for trait in traits):
+        if not any([has(trait, row) for row in serving for trait in traits]):
             return "trait " + " or ".join(traits)
     restricted = _keeps_out(group)
     if restricted or (group.suffix and (group.required_traits or group.any_traits)):

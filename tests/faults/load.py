@@ -242,7 +242,7 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
     """Cell -> (position, digest) in the text of a Guru Meditation Report."""
     found = re.findall(r"^ *digest = (\w+)$(?:\n.*?)*?^ *position = (-?\d+)$", report, re.MULTILINE)
     names = re.findall(rf"^ *({'|'.join(map(re.escape, cells))}) =", report, re.MULTILINE) if len(cells) > 1 else cells
-    return {name: (int(position), digest) for name, (digest, position) in zip(names, found, strict=True)}
+    return {name: (int(position), digest) for name, (digest, position) in zip(names, found, strict=False)}
 
 
 # --- the load ----------------------------------------------------------------------------------------------------

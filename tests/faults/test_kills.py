@@ -81,7 +81,7 @@ def killed(what, directory, rabbit, vhost, names, times, loads=(False,), rate=40
         if AGENT in names:
             check_registered(cloud, tap, killed_at_ns)
         found = [audit(cloud, load, {"cell1": tap}) for load in running]
-        for load, findings in zip(running, found, strict=True):
+        for load, findings in zip(running, found, strict=False):
             print(findings.row(f"{what}{', builds' if load.builds else ''}"))
         print(
             f"seed {SEED}; {times} kills in {load.faulty[1] - began:.0f} s; claims had expired {expired:.1f} s after "
