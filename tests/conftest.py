@@ -5,6 +5,7 @@ from rpc_api import concurrency
 concurrency.setup()  # before anything that the tests import brings oslo's libraries
 
 
+import logging
 import os
 import uuid
 
@@ -21,6 +22,14 @@ def pytest_collection_modifyitems(items):
     items.sort(
         key=lambda item: next((place for place, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST))
     )
+
+
+@pytest.fixture(autouse=True)
+def no_log_handlers_left():
+    """Remove the handlers that a command added while it ran in the test: their stream ends with the test."""
+    yield
+    for handler in [handler for handler in logging.root.handlers if type(handler).__module__.startswith("oslo_log")]:
+        logging.root.removeHandler(handler)
 
 
 def running(server_class):
