@@ -14,6 +14,8 @@ from tests.end_to_end.processes import ROOT, Release
 COMMIT = "35fdbc05aca585b12935196d4aadbc16fb9e3c82"
 MODULES = {"scheduler": "nova_sched.service.main", "conductor": "conductor.main", "agent": "compute_agent.main"}
 
+RUN_SECONDS_MAX = 600.0
+
 
 def check_out(directory: Path) -> Release:
     """Lay the previous release into a directory, with an environment that has it and the libraries of this one.
@@ -39,14 +41,14 @@ def check_out(directory: Path) -> Release:
     return Release(str(environment / "bin" / "python"), source, MODULES)
 
 
-def run_python(release: Release, code: str, *args: str) -> str:
-    """Run code in the previous release's environment; returns what it printed."""
+def run_script(release: Release, script: Path, *args) -> str:
+    """Run a script in the environment of a release; returns what it printed."""
     done = subprocess.run(
-        [release.python, "-W", "ignore", "-c", code, *args],
+        [release.python, "-W", "ignore", str(script), *map(str, args)],
         cwd=release.root,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=RUN_SECONDS_MAX,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
