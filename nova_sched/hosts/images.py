@@ -39,7 +39,7 @@ class ImageCounts:
     def renew(self, projections) -> None:
         """Count again where something changed; ``projections`` are those of all cells."""
         table = self.table
-        rows = table.touched_since(self._version)
+        rows = table.touched.since(self._version)
         if (
             rows is None
             or len(projections) != len(self._projections)
@@ -55,7 +55,7 @@ class ImageCounts:
             rows.update(range(len(self._uuids), table.count))
         if self._topology_version != table.topology_version:
             self._uuids = list(table.uuids)
-        self._projections, self._version = list(projections), table.version
+        self._projections, self._version = list(projections), table.touched.version
         self._topology_version = table.topology_version
         by_cell = {projection.cell_index: projection for projection in projections}
         for row in rows:

@@ -10,6 +10,7 @@ from nova_sched.projection.devices import checked_guest, guest_of
 from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
 from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.provider_columns import sum_tree
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
 from rpc_api.digest import inventory_digest
@@ -49,13 +50,13 @@ def host_reported(projection, position, event, noted):
         inventories.write(projection, host, tree)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
         count_all_use(projection, host)
-        projection.table.sum_tree(host.root)
+        sum_tree(projection.table, host.root)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
-    projection.table.touch(host.root)
+    projection.table.touched.touch(host.root)
     return None
 
 
@@ -95,7 +96,7 @@ def _set_lost(projection, name, lost):
     if host is not None and host.lost != lost:
         host.lost = lost
         inventories.write_status(projection.table, host)
-        projection.table.touch(host.root)
+        projection.table.touched.touch(host.root)
 
 
 def host_removed(projection, position, event, noted):
@@ -124,8 +125,8 @@ def instances_tracked(projection, position, event, noted):
         before = projection.tracked.get(one.instance_uuid)
         projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
         if before is not None:
-            projection.table.touch(projection.hosts[before.host].root)
-    projection.table.touch(host.root)
+            projection.table.touched.touch(projection.hosts[before.host].root)
+    projection.table.touched.touch(host.root)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def add_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest + entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch_use(host.root)
+    table.touched.touch_use(host.root)
 
 
 def remove_entry(projection, host, entry) -> None:
@@ -48,7 +48,7 @@ def remove_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest - entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch_use(host.root)
+    table.touched.touch_use(host.root)
 
 
 def _count_use(table, host, allocations, sign):
@@ -168,7 +168,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     if same:
         entry.state, entry.hash = RUNNING, hash_
         host.running_digest = (host.running_digest + hash_) & MASK
-        projection.table.touch_use(host.root)
+        projection.table.touched.touch_use(host.root)
         return
     _diverges(
         projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed"

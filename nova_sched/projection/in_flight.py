@@ -56,7 +56,7 @@ class InFlight:
         table = self.table
         for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
-            table.touch_use(int(table.root[row]))
+            table.touched.touch_use(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
         if table.held_guests:
@@ -73,13 +73,13 @@ class InFlight:
             guest = guest_of(entry.guest)
             if guest.numa or guest.pci:
                 self.table.held_guests.setdefault(root, {})[entry.claim_uuid] = guest
-                self.table.touch_use(root)
+                self.table.touched.touch_use(root)
 
     def _let_go_of_guest(self, entry):
         held = self.table.held_guests
         root = self.table.row_of_host.get(entry.host)
         if root in held and held[root].pop(entry.claim_uuid, None) is not None:
-            self.table.touch_use(root)
+            self.table.touched.touch_use(root)
             if not held[root]:
                 del held[root]
 
@@ -101,7 +101,7 @@ class InFlight:
         row = self.table.row_of_host.get(host)
         if row is not None:
             self.table.held_claims[row] = self._hosts[host]
-            self.table.touch_use(row)
+            self.table.touched.touch_use(row)
 
     def _set(self, provider_uuid, resource_class, held):
         table = self.table
@@ -110,4 +110,4 @@ class InFlight:
             # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
             index = table.class_index(resource_class)
             table.hold(row, index, held - int(table.held[index, row]))
-            table.touch_use(int(table.root[row]))
+            table.touched.touch_use(int(table.root[row]))

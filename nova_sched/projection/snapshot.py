@@ -19,6 +19,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table_rows import Rows, taken_out
 from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
@@ -233,7 +234,7 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
         if host.status.metrics:
-            projection.table.set_metrics(host.root, host.status.metrics)
+            set_metrics(projection.table, host.root, host.status.metrics)
         for entry in host.entries.values():
             others = projection.consumers.get(entry.consumer_uuid, ())
             projection.consumers[entry.consumer_uuid] = (*others, entry)

@@ -8,6 +8,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
+from nova_sched.projection.provider_columns import sum_trees
 from nova_sched.projection.table import ALL_BITS, NONE, Profile
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
@@ -185,7 +186,7 @@ class Rows:
             table.trees[tree[0]] = tree
             table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip
             table.row_of_host[name] = tree[0]
-        table.sum_trees(trees)
+        sum_trees(table, trees)
         return trees
 
 

@@ -18,6 +18,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import is_breach
 from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.topology import zone_names
 from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
 from nova_sched.scheduler.accepted_claims import AcceptedClaims
 from nova_sched.scheduler.cell_states import CellStates
@@ -816,7 +817,7 @@ class Engine:
             candidate.host,
             table.node_names[row],
             table.uuids[row],
-            table.zone_names(self.policy.default_availability_zone)[row],
+            zone_names(table, self.policy.default_availability_zone)[row],
             candidate.assignment.allocations,
             candidate.assignment.mappings,
             rule,

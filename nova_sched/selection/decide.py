@@ -13,6 +13,7 @@ from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
+from nova_sched.projection.topology import domains
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.host_fit import Fitted, fit_on
@@ -226,7 +227,7 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
     if group is None:
         return None
     if group.policy == "fault-domain":
-        domain = table.domains(group.scope)[candidate.row]
+        domain = domains(table, group.scope)[candidate.row]
         return events.GroupRule(group.uuid, SPREAD, domain, group.partition or instance_uuid, group.limit)
     policy = {"anti-affinity": SPREAD, "affinity": TOGETHER}.get(group.policy, MEMBER)
     limit = group.limit if policy == SPREAD else 0
