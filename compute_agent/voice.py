@@ -136,7 +136,7 @@ class HostVoice:
             return messages.BuildAnswer(True, ""), self._started(claim, consumer)
 
     def _runs(self, instance_uuid):
-        return any(one.instance_uuid == instance_uuid for one in self.driver.running())
+        return any(consumer.instance_uuid == instance_uuid for consumer in self.driver.running())
 
     def _started(self, claim, consumer):
         self._claims[claim.instance_uuid] = claim.claim_uuid

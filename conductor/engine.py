@@ -102,9 +102,9 @@ class CellEngine:
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
                 settle(outcome.reason)
-        for one in [one for one in self.waiting if one[0] <= self.projection.position]:
-            self.waiting.remove(one)
-            one[1]()
+        for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
+            self.waiting.remove(waiting)
+            waiting[1]()
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}

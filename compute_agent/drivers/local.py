@@ -161,8 +161,10 @@ class LocalDriver(Driver):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             entries = json.loads(self._file.read_text()) if self._file.exists() else []
             return {
-                one["instance_uuid"]: events.from_object(events.TABLE["Consumer"].obj_from_primitive(one["consumer"]))
-                for one in entries
+                entry["instance_uuid"]: events.from_object(
+                    events.TABLE["Consumer"].obj_from_primitive(entry["consumer"])
+                )
+                for entry in entries
             }
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise errors.UsageError(

@@ -75,7 +75,7 @@ def _cores(topology, cpus):
 
 def _pages(path, memory_kb):
     """HostPages of a node: the small ones are what the huge ones leave."""
-    huge = {int(one.name[10:-2]): _number(one / "nr_hugepages") or 0 for one in path.glob("hugepages-*kB")}
+    huge = {int(pages.name[10:-2]): _number(pages / "nr_hugepages") or 0 for pages in path.glob("hugepages-*kB")}
     small_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     left_kb = max(memory_kb - sum(size * total for size, total in huge.items()), 0)
     return tuple(

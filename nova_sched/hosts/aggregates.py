@@ -21,12 +21,12 @@ class Metadata:
 
     def __init__(self, aggregates):
         self.aggregates = aggregates
-        self.keys = frozenset(key for one in aggregates for key in one.metadata)
+        self.keys = frozenset(key for aggregate in aggregates for key in aggregate.metadata)
         self._words = {}
 
     def values(self, key: str) -> set[str]:
         """What stands under a key, as it stands there."""
-        return {one.metadata[key] for one in self.aggregates if key in one.metadata}
+        return {aggregate.metadata[key] for aggregate in self.aggregates if key in aggregate.metadata}
 
     def words(self, key: str) -> set[str]:
         """The values of a key with lists (parted by commas) taken apart."""
@@ -69,7 +69,7 @@ class HostAggregates:
         for row, uuids in uuids_of.items():
             self.column[row] = numbers.setdefault(tuple(dict.fromkeys(uuids)), len(numbers))
         self.metadata = [Metadata([table.aggregates[uuid] for uuid in uuids]) for uuids in numbers]
-        self.keys = frozenset().union(*(one.keys for one in self.metadata))
+        self.keys = frozenset().union(*(metadata.keys for metadata in self.metadata))
 
 
 def host_aggregates(table) -> HostAggregates:

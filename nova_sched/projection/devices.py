@@ -97,7 +97,7 @@ class HostDevices:
             self._key = msgpack.packb(
                 (
                     self.capacity.key,
-                    [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages) for one in self.cell_uses],
+                    [(use.shared_cpus, sorted(use.pinned), use.memory_mb, use.pages) for use in self.cell_uses],
                     self.pool_uses,
                 )
             )
@@ -198,7 +198,7 @@ def pages_of(cell, use) -> tuple[int, int] | None:
         if number is None:
             return None
     else:
-        number = min(range(len(cell.pages)), key=lambda one: cell.pages[one].size_kb)
+        number = min(range(len(cell.pages)), key=lambda index: cell.pages[index].size_kb)
     return number, -(-use.memory_mb * 1024 // max(cell.pages[number].size_kb, 1))
 
 

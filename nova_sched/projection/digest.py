@@ -29,8 +29,8 @@ def _parts(projection):
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
     yield [
-        (one.uuid, one.name, one.hosts, sorted(one.metadata.items()))
-        for _, one in sorted(projection.aggregates.items())
+        (aggregate.uuid, aggregate.name, aggregate.hosts, sorted(aggregate.metadata.items()))
+        for _, aggregate in sorted(projection.aggregates.items())
     ]
 
 

@@ -121,9 +121,9 @@ def instances_tracked(projection, position, event, noted):
         return
     for instance_uuid in data.gone:
         projection.tracked.drop(data.host, instance_uuid)
-    for one in data.instances:
-        before = projection.tracked.get(one.instance_uuid)
-        projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
+    for tracked in data.instances:
+        before = projection.tracked.get(tracked.instance_uuid)
+        projection.tracked.put(data.host, tracked.instance_uuid, tracked.image_properties)
         if before is not None:
             projection.table.touched.touch(projection.hosts[before.host].root)
     projection.table.touched.touch(host.root)

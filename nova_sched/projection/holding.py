@@ -35,7 +35,7 @@ def remove_entry(projection, host, entry) -> None:
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
-    rest = tuple([one for one in projection.consumers[consumer_uuid] if one is not entry])
+    rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
     if rest:
         projection.consumers[consumer_uuid] = rest
     else:
@@ -98,7 +98,7 @@ def start(projection, host, consumer, position, noted) -> None:
     entry = host.entries.get(consumer.instance_uuid)
     if entry is None or entry.instance_uuid != consumer.instance_uuid:
         entry = _best_entry(
-            [one for one in host.entries.values() if one.instance_uuid == consumer.instance_uuid], consumer
+            [other for other in host.entries.values() if other.instance_uuid == consumer.instance_uuid], consumer
         )
     if entry is not None:
         _start_entry(projection, host, entry, consumer, position, noted)
@@ -118,11 +118,11 @@ def reconcile(projection, host, consumers, position, noted) -> None:
 def _reconcile(projection, host, consumers, position, noted):
     first_report = not host.entries
     reported = {consumer.instance_uuid: consumer for consumer in consumers}
-    for entry in [one for one in host.entries.values() if one.consumer_uuid in reported]:
+    for entry in [other for other in host.entries.values() if other.consumer_uuid in reported]:
         if entry.instance_uuid != entry.consumer_uuid:
             _displace(projection, host, entry, position, noted)
     held = {}
-    for entry in sorted(host.entries.values(), key=lambda one: (one.instance_uuid, one.consumer_uuid)):
+    for entry in sorted(host.entries.values(), key=lambda other: (other.instance_uuid, other.consumer_uuid)):
         held.setdefault(entry.instance_uuid, []).append(entry)
     for instance_uuid, entries in held.items():
         consumer = reported.pop(instance_uuid, None)
@@ -151,7 +151,7 @@ def _best_entry(entries, consumer):
     return min(
         entries,
         default=None,
-        key=lambda one: (sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid),
+        key=lambda other: (sorted(other.allocations) != wanted, other.state is not RUNNING, other.consumer_uuid),
     )
 
 

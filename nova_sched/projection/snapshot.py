@@ -112,7 +112,7 @@ def _proof_of(body, position):
         places = [place for place, digest in proof if type(place) is int and type(digest) is bytes]
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return ()
-    rise = all(one < following for one, following in itertools.pairwise(places))
+    rise = all(place < following for place, following in itertools.pairwise(places))
     return proof if rise and len(places) == len(proof) and places[-1:] == [position] else ()
 
 
@@ -126,7 +126,7 @@ def _devices_of(table, hosts):
             capacity = devices.capacity
             place = capacities.setdefault(capacity.key, (len(capacities), capacity))[0]
             of_hosts.append((number, place))
-    return [(one.cells, one.pools) for _, one in capacities.values()], of_hosts
+    return [(capacity.cells, capacity.pools) for _, capacity in capacities.values()], of_hosts
 
 
 def _checksum(head, body):
@@ -209,12 +209,12 @@ def _unpacked(state):
 
 def _load_state(projection, facts, rows, devices, producers, anchors, fences, aggregates, accounts_required, tracked):
     """Read and check everything first: what cannot be is met before the table is written."""
-    hosts = [_host(projection.cell, *one) for one in facts]
+    hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
         raise ValueError("a host stands there twice, or whether accounts are required is no boolean")
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
-    aggregates = [_thawed("AggregateUpdated", one) for one in aggregates]
+    aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
     projection.producers = {name: _mark(name, *mark) for name, mark in producers}
     for group_uuid, anchor in anchors:
         projection.anchors[group_uuid] = _thawed("GroupAnchored", (group_uuid, *anchor))[1:]
@@ -224,8 +224,8 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
         _thawed("InstancesTracked", (host, [(uuid, dict(properties)) for uuid, properties in instances], []))
         for uuid, properties in instances:
             projection.tracked.put(host, uuid, dict(properties))
-    for one in aggregates:
-        projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
+    for aggregate in aggregates:
+        projection.aggregates[aggregate.uuid] = projection.table.aggregates[aggregate.uuid] = aggregate
     trees = rows.put_into(projection.table, projection.cell_index, [host.name for host in hosts])
     uuids = projection.table.uuids
     for host, tree in zip(hosts, trees, strict=True):
@@ -248,10 +248,10 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
 def _devices(hosts, capacities, of_hosts):
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
     capacities = [
-        (tuple(_thawed("HostNUMACell", one) for one in cells), tuple(_thawed("PCIPool", one) for one in pools))
+        (tuple(_thawed("HostNUMACell", cell) for cell in cells), tuple(_thawed("PCIPool", pool) for pool in pools))
         for cells, pools in capacities
     ]
-    if any(type(one) is not int or one < 0 for pair in of_hosts for one in pair):
+    if any(type(number) is not int or number < 0 for pair in of_hosts for number in pair):
         raise ValueError("the number of a host or of its devices is none")
     return [(hosts[number], capacities[place]) for number, place in of_hosts]
 

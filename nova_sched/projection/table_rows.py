@@ -79,7 +79,7 @@ class Rows:
         self.starts = [0, *accumulate(sizes)][:-1]
         self.parents = np.frombuffer(parents, "<i4")
         self.classes, self.traits, self.zones = classes, traits, zones
-        self.profiles = [Profile(*one) for one in profiles]
+        self.profiles = [Profile(*fields) for fields in profiles]
         self.amounts = {
             name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)
         }

@@ -33,8 +33,8 @@ class TrackedInstances:
         if known is not None:
             self.drop(known.host, instance_uuid)
             image_properties = image_properties or known.image_properties
-        one = self._by_uuid[instance_uuid] = Tracked(host, instance_uuid, image_properties)
-        self.by_host.setdefault(host, {})[instance_uuid] = one
+        tracked = self._by_uuid[instance_uuid] = Tracked(host, instance_uuid, image_properties)
+        self.by_host.setdefault(host, {})[instance_uuid] = tracked
 
     def drop(self, host: str, instance_uuid: str) -> None:
         """Forget an instance, if it is said to be on this host."""
@@ -52,6 +52,12 @@ class TrackedInstances:
     def facts(self):
         """All of it in one order (for digests and snapshots)."""
         return [
-            (host, [(one.instance_uuid, sorted(one.image_properties.items())) for _, one in sorted(of_host.items())])
+            (
+                host,
+                [
+                    (tracked.instance_uuid, sorted(tracked.image_properties.items()))
+                    for _, tracked in sorted(of_host.items())
+                ],
+            )
             for host, of_host in sorted(self.by_host.items())
         ]

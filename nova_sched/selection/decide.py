@@ -200,7 +200,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     chosen = list(first)[draw(seed + 1, attempt, len(first)) if len(first) > 1 else 0]
     cell = table.cell[first[chosen].row]
     picked = {chosen: first.pop(chosen)}
-    picked.update((index, one) for index, one in first.items() if table.cell[one.row] == cell)
+    picked.update((index, candidate) for index, candidate in first.items() if table.cell[candidate.row] == cell)
     picked = dict(list(picked.items())[: alternates + 1])
     while len(picked) <= alternates:
         index = next(ranking, None)

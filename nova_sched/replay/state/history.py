@@ -194,8 +194,8 @@ class History:
         """The state of a log without its beginning where it says itself that it begins anew, by a
         position; else None."""
         projection = Projection(cell, table, whole=False)
-        for one, record in decoded_records(self.logs[cell], None, position):
-            projection.fold([(one, record)])
+        for at, record in decoded_records(self.logs[cell], None, position):
+            projection.fold([(at, record)])
             if projection.whole:
                 return projection
         return None
@@ -212,7 +212,7 @@ class History:
                 continue  # (A LogGap: the records that would prove it are damaged.)
             if head.cell == cell and head.position <= position:
                 found.append((head.position, packed))
-        for _, packed in sorted(found, key=lambda one: one[0], reverse=not first):
+        for _, packed in sorted(found, key=lambda found_snapshot: found_snapshot[0], reverse=not first):
             try:
                 with collector_paused():
                     return snapshot.load(packed, table)
@@ -225,14 +225,16 @@ class History:
         keeps some the last one up to a position (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
         if self.cache is not None:
-            kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
+            kept = [
+                kept_snapshot for kept_snapshot in self.cache.kept(cell, log.url) if kept_snapshot.position <= position
+            ]
             packed = next(
                 filter(
                     _has_proof,
                     (
-                        self.cache.read(one)
-                        for one in (kept if first else reversed(kept))
-                        if one.record == _record_at(log, one.position)[1]
+                        self.cache.read(kept_snapshot)
+                        for kept_snapshot in (kept if first else reversed(kept))
+                        if kept_snapshot.record == _record_at(log, kept_snapshot.position)[1]
                     ),
                 ),
                 None,
@@ -252,7 +254,8 @@ class History:
                 self.cache is not None
                 and projection.whole
                 and projection.epoch
-                and projection.position not in [one.position for one in self.cache.kept(cell, self.logs[cell].url)]
+                and projection.position
+                not in [kept_snapshot.position for kept_snapshot in self.cache.kept(cell, self.logs[cell].url)]
             ):
                 self._keep(projection)
 
@@ -269,11 +272,11 @@ class History:
         first = max(projection.position + 1, bounds.first)
         total = max(0, min(position, bounds.last) - first + 1)
         kept_at = events = 0
-        for done, (one, record) in enumerate(decoded_records(log, first, position), 1):
-            outcomes, noted = projection.fold([(one, record)])
+        for done, (at, record) in enumerate(decoded_records(log, first, position), 1):
+            outcomes, noted = projection.fold([(at, record)])
             events += len(record.events)
             if watch is not None:
-                watch(one, record, outcomes, noted)
+                watch(at, record, outcomes, noted)
             holders = len(projection.hosts) + len(projection.consumers)
             if (
                 self.cache is not None
