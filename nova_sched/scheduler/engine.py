@@ -14,17 +14,16 @@ from typing import NamedTuple
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
-from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import is_breach
 from nova_sched.projection.projection import Outcome, Projection
-from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import zone_names
+from nova_sched.projection.world import World
 from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
 from nova_sched.scheduler.accepted_claims import AcceptedClaims
 from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.evidence import decision_event, positions_of
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide, rule_of, unreachable_cells
+from nova_sched.selection.decide import decide, rule_of, unreachable_cells
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.limits import NUMALimits, numa_limits
 from rpc_api import errors, events, log_context
@@ -153,9 +152,8 @@ class Engine:
         self.claim_timeout = claim_timeout
         self.cell_down_after = cell_down_after
         self.rebase_after = rebase_after
-        table = HostTable()
-        projections = {cell: Projection(cell, table) for cell in (CELL0, *self.cells)}
-        self.cloud = Cloud(table, projections, InFlight(table), FilterChain(table, policy))
+        self.cloud = World.empty(dict.fromkeys((CELL0, *self.cells), True))
+        self.chain = FilterChain(self.cloud.table, policy)
         self.counts = Counter()
         self._pending = {}
         self._abandoned = set()
@@ -166,7 +164,7 @@ class Engine:
         self._asks = {}
         #: Cell -> (its oldest claim in flight, since when it is that or something was said after it).
         self._oldest = {}
-        self.states = CellStates(table, clock, {CELL0})
+        self.states = CellStates(self.cloud.table, clock, {CELL0})
         self.account_rule = AccountRule(require_accounts)
         #: Instances that found no host while it is not known what hosts there are.
         self._unplaced = []
@@ -391,7 +389,7 @@ class Engine:
     def set_policy(self, policy):
         """Decide by another policy from here on; requests that are under way go on under it."""
         self.policy = policy
-        self.cloud = self.cloud._replace(chain=FilterChain(self.cloud.table, policy))
+        self.chain = FilterChain(self.cloud.table, policy)
 
     def on_fault(self, cell, fault, way="read"):
         """A cell's log cannot be read (or appended to) now (``fault`` says why), or can be again (None)."""
@@ -484,7 +482,7 @@ class Engine:
         positions = self._positions()
         started = self.clock.monotonic()
         decision = decide(
-            self.cloud, request, instance.uuid, self.policy, instance.seed, instance.attempt, ask.alternates
+            self.cloud, self.chain, request, instance.uuid, self.policy, instance.seed, instance.attempt, ask.alternates
         )
         instance.decision = decision
         self.counts["decisions"] += 1
@@ -586,7 +584,9 @@ class Engine:
         """A rebuild: the host must pass the filters; nothing is claimed."""
         placed = []
         for instance in ask.instances:
-            decision = decide(self.cloud, ask.request._replace(groups=()), instance.uuid, self.policy, instance.seed)
+            decision = decide(
+                self.cloud, self.chain, ask.request._replace(groups=()), instance.uuid, self.policy, instance.seed
+            )
             instance.decision = decision
             if not decision.candidates:
                 self._refuse(instance, ask.request, self._positions(), 0)
@@ -795,6 +795,7 @@ class Engine:
         request = _without(request._replace(target_cell=instance.cell), (*instance.excluded, *placed))
         others = decide(
             self.cloud,
+            self.chain,
             request,
             instance.uuid,
             self.policy,

@@ -16,6 +16,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.world import World
 from nova_sched.replay.logs.reading import TIMEOUT, decoded_records
 from nova_sched.replay.logs.times import peeked_time
 from rpc_api import errors
@@ -27,15 +28,6 @@ EVERY = 20_000
 EVERY_A_HOLDER = 0.2
 #: Of all snapshots in the cache; the ones that were not used for longest go first.
 CACHE_BYTES = 1 << 30
-
-
-class World(NamedTuple):
-    """The state of several logs: one ``table``, cell -> Projection, and claims in flight (none until
-    some are added)."""
-
-    table: HostTable
-    projections: dict
-    in_flight: InFlight
 
 
 class Kept(NamedTuple):
