@@ -14,6 +14,7 @@ from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
 from nova_sched.process.cell_log import CellLog
+from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
@@ -75,8 +76,6 @@ class CellConductor:
         self._losses = HostLosses(cell)
         #: Name of a count -> how high it was when it was told.
         self._told = {}
-        #: Since when the log cannot be read (monotonic); None while it can.
-        self._unreadable_since = None
         self._stopped = threading.Event()
         #: Why it could not start, or cannot go on.
         self.fault = None
@@ -94,7 +93,7 @@ class CellConductor:
 
     @property
     def _readable(self):
-        return self._unreadable_since is None
+        return not self.engine.log_state.is_down(READ)
 
     def start(self, timeout=60.0):
         """Fold what the log holds. A log that cannot be read now is waited for without end, which does not count for
@@ -201,10 +200,10 @@ class CellConductor:
     def _on_fault(self, fault):
         """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""
         with self._lock:
-            now, since = self._clock.monotonic(), self._unreadable_since
-            self._unreadable_since = None if fault is None else now if since is None else since
-            if fault is None and since is not None:
-                self.engine.monitor.heard_nothing_for(now - since, now)
+            now = self._clock.monotonic()
+            was_down_for = self.engine.log_state.fault(fault, READ, now)
+            if was_down_for is not None:
+                self.engine.monitor.heard_nothing_for(was_down_for, now)
         if fault is not None and not self._started and not faults.may_pass(fault):
             self.fault = fault
             self._current.set()

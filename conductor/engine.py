@@ -9,6 +9,7 @@ from conductor import build
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
 from nova_sched.process.account_rule import AccountRule
+from nova_sched.process.log_state import LogState
 from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
@@ -17,6 +18,8 @@ from rpc_api import events
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
+#: A conductor rebases its log once each time that it reads it: seconds until it does so again.
+NEVER_AGAIN = float("inf")
 
 
 class BuildState:
@@ -38,9 +41,8 @@ class CellEngine:
         self.name = name
         self.publish = publish
         self.projection = Projection(cell)
-        #: The position that is to be folded before the state counts as current, and the first one of the log.
-        self._catch_up = self._first = None
-        self._has_rebased = False
+        self.log_state = LogState()
+        self.log_state.expect()
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
@@ -78,24 +80,22 @@ class CellEngine:
             self.missing_reports.count_after(beginning.kept)
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
+        self.log_state.expect()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
-        self._catch_up = beginning.catch_up
-        self._first, self._has_rebased = beginning.first, False
+        self.log_state.begin(beginning)
+        self.log_state.folded(self.projection)
         self.account_rule.begin()
 
     @property
     def is_current(self) -> bool:
         """Whether all is folded that the log held when it was begun."""
-        return self.projection.whole and self._has_read_all
-
-    @property
-    def _has_read_all(self):
-        return self._catch_up is not None and self.projection.position >= self._catch_up
+        return not self.log_state.is_behind
 
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
         outcomes, noted = self.projection.fold(records)
+        self.log_state.folded(self.projection)
         self.missing_reports.see(records)
         for outcome in outcomes:
             # A claim of another under a uuid of ours says nothing of ours.
@@ -183,9 +183,9 @@ class CellEngine:
         """Say which hosts are lost or seen again, and which claims were not built in time;
         and rebase a log of which all is read and the state is not known. While the log is not ``readable`` it may be
         that no beat can come either, so nothing is said of hosts."""
-        if not self.projection.whole and self._has_read_all and not self._has_rebased:
-            self.publish(events.LogRebased(self.cell, self._first, bool(self.account_rule.wanted)))
-            self._has_rebased = True
+        if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
+            self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
+            self.log_state.rebase_asked(now)
         if not self.is_current:
             return
         rule = self.account_rule.due(self.projection)
