@@ -162,23 +162,37 @@ class Agent:
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
         while not self._stopped.wait(self._report_interval if self.epoch else min(self._report_interval, FIRST_BEAT)):
-            try:
-                if self._appender.fault:
-                    self._open_again()
-                self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch or "")
-                for voice in self.hosts.values():
-                    voice.report_change()
-                if self._clock.monotonic() >= next_confirm:
-                    next_confirm = self._clock.monotonic() + self._confirm_interval
-                    for voice in self.hosts.values():
-                        voice.confirm()
+            steps = [self._beat, self._report_changes]
+            if self._appender.fault:
+                steps.insert(0, self._open_again)
+            if self._clock.monotonic() >= next_confirm:
+                next_confirm = self._clock.monotonic() + self._confirm_interval
+                steps.append(self._confirm)
+            if all([self._is_done(step) for step in steps]):
                 self._outage.over(f"the agent {self.server} beats and reports again")
-            except Exception as fault:
-                # A broker that is away must not end the agent: it is tried again at the next interval.
-                concurrency.report_if_out_of_threads(fault)
-                if self._stopped.is_set():
-                    return
+
+    def _is_done(self, step):
+        """Do one step of a round; whether it was done. What hinders one step must not hinder the others, nor end the
+        agent: it is tried again in the next round."""
+        try:
+            step()
+        except Exception as fault:
+            concurrency.report_if_out_of_threads(fault)
+            if not self._stopped.is_set():
                 self._outage.met(fault)
+            return False
+        return True
+
+    def _beat(self):
+        self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch or "")
+
+    def _report_changes(self):
+        for voice in self.hosts.values():
+            voice.report_change()
+
+    def _confirm(self):
+        for voice in self.hosts.values():
+            voice.confirm()
 
     def _open_again(self, told=None):
         """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told.

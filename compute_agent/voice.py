@@ -46,20 +46,27 @@ class HostVoice:
         return self._inventory[1], self._inventory[2], self.driver.status()
 
     def _report(self):
+        # First of all: what is asked for from now on is not in this report.
         self._asked = False
         packed, _, status = self._state()
         consumers = self.driver.running()
-        self._said = (packed, status)
-        return self.producer.publish(
-            events.HostReported(
-                self.name,
-                self._server,
-                packed,
-                status,
-                pack(events.HostConsumers(consumers)),
-                digest.consumers_digest(consumers),
+        try:
+            ticket = self.producer.publish(
+                events.HostReported(
+                    self.name,
+                    self._server,
+                    packed,
+                    status,
+                    pack(events.HostConsumers(consumers)),
+                    digest.consumers_digest(consumers),
+                )
             )
-        )
+        except errors.NovaSchedError:
+            # It could not be queued: the next round makes it.
+            self._asked = True
+            raise
+        self._said = (packed, status)
+        return ticket
 
     def report(self) -> int:
         """Publish the whole state; returns the ticket."""

@@ -22,6 +22,7 @@ from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts.agent import AgentAPI
+from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class CellConductor:
         self._current = threading.Event()
         self._started = False
         self._losses = HostLosses(cell)
+        self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
         #: Name of a count -> how high it was when it was told.
         self._told = {}
         self._stopped = threading.Event()
@@ -183,7 +185,13 @@ class CellConductor:
             if server:
                 LOG.info("host %s is asked for a full report", host)
                 known, _ = self.projection.producers.get(f"compute_agent/{host}", (0, 0))
-                self._agents.report({}, server, host, self.projection.epoch, known)
+                try:
+                    self._agents.report({}, server, host, self.projection.epoch, known)
+                except errors.NovaSchedError as fault:
+                    # A broker that refuses one cast refuses all. The next beats ask for the reports again.
+                    self._asking.met(fault)
+                    return
+                self._asking.over(f"{self.name} can ask for reports again")
 
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():

@@ -7,6 +7,7 @@ import time
 from concurrent import futures
 from importlib import import_module
 
+import amqp
 from oslo_config import cfg
 
 from rpc_api import broker_url, concurrency, errors, faults, log_context
@@ -29,8 +30,7 @@ LOG = logging.getLogger(__name__)
 
 #: How often a cast is tried again on a broker that is away, before it is given up.
 CAST_RETRIES = 2
-
-
+SEE_TO_BROKER = "see to the broker and to the permissions of the user in transport_url"
 #: For the connections of a bus to be closed.
 CLOSE_SECONDS = 3.0
 
@@ -42,6 +42,7 @@ class MessagingBus:
         import oslo_messaging
 
         self._messaging = oslo_messaging
+        self._transport_faults = _transport_faults(oslo_messaging)
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
         try:
@@ -98,19 +99,18 @@ class MessagingBus:
         rpc_server.at_once = frozenset((PING, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
         try:
             rpc_server.start()
-        except self._messaging.MessageDeliveryFailure as fault:
+        except self._transport_faults as fault:
             kind = errors.LogUnavailable if faults.may_pass(fault) else errors.LogRefused
-            raise kind(
-                f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
-                "and to the permissions of the user in transport_url"
-            ) from None
+            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; {SEE_TO_BROKER}") from None
         return Serving(rpc_server)
 
     def client(self, topic: str, version: str):
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
-        return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
+        return _MessagingClient(
+            client, topic, self._messaging, self._transport_faults, self._pool, self._conf.rpc_response_timeout
+        )
 
     def close(self):
         """Give back the connections. Those of a broker that does not answer are left to the end of the process."""
@@ -118,6 +118,15 @@ class MessagingBus:
         closing = threading.Thread(target=self._transport.cleanup, name="close the RPC connections", daemon=True)
         if concurrency.start_or_report(closing):
             closing.join(CLOSE_SECONDS)
+
+
+def _transport_faults(messaging):
+    """What is raised when the broker cannot be used: by oslo.messaging on a connection that was there, by kombu and
+    amqp while there never was one."""
+    # kombu may only be imported once the concurrency mode is chosen.
+    from kombu.exceptions import OperationalError
+
+    return messaging.MessageDeliveryFailure, OperationalError, amqp.AMQPError, OSError
 
 
 def _register_all(conf):
@@ -178,8 +187,9 @@ class _Answering:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, pool, silence_max):
+    def __init__(self, client, topic, messaging, transport_faults, pool, silence_max):
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
+        self._transport_faults = transport_faults
         self._silence_max = silence_max
         self._outage = Outage(f"casts to {topic} cannot be sent, and are given up", log=LOG)
         self._outage_lock = threading.Lock()
@@ -212,10 +222,12 @@ class _MessagingClient:
             raise errors.NoSuchServer(
                 f"no server{f' {server}' if server else ''} answers the topic {self._topic}; start that service"
             ) from None
-        except messaging.MessageDeliveryFailure as fault:
-            raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
             raise _local(fault) from None
+        except self._transport_faults as fault:
+            raise errors.NoAnswer(
+                f"{method} could not be sent to {self._topic} ({_masked(fault)}); see to the broker"
+            ) from None
 
     def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
@@ -237,12 +249,17 @@ class _MessagingClient:
         )
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer; one that cannot be sent is given up, and that is logged, rarely."""
+        """Call without an answer. A cast that cannot be sent now is given up, and that is logged, rarely; LogRefused
+        if a person must change something before casts can be sent."""
         try:
             self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
                 ctxt, method, **arguments
             )
-        except self._messaging.MessageDeliveryFailure as fault:
+        except self._transport_faults as fault:
+            if not faults.may_pass(fault):
+                raise errors.LogRefused(
+                    f"{method} cannot be sent to {self._topic}: {_masked(fault)}; {SEE_TO_BROKER}"
+                ) from None
             LOG.debug("cast %s to %s could not be sent: %s", method, self._topic, fault)
             with self._outage_lock:
                 self._outage.met(fault)
