@@ -12,7 +12,7 @@ def scheduler_facts(scheduler) -> dict:
             "policy": engine.policy.digest,
             "options of the policy": engine.policy.to_json(),
             "requests in flight": len(engine.open_asks()),
-            "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
+            "claims in flight": {cell: engine.claims.under_way_count(cell) for cell in engine.cells},
             "closed cells": ", ".join(closed) or "none",
             "counts": dict(sorted(engine.counts.items())),
             **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},

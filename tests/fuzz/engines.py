@@ -123,8 +123,7 @@ class Engines(Cloud):
             not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims,
             "claims stay held",
             self.scheduler.cloud.in_flight.claims,
-            self.scheduler.in_flight,
-            self.scheduler._abandoned,
+            self.scheduler.claims.unfinished(),
             [(cell, one.producers.get("scheduler/one")) for cell, one in self.scheduler.cloud.projections.items()],
         )
         hold(
@@ -145,7 +144,7 @@ class Tools(Cloud):
         cloud.host("a")
         cloud.host("b")
         engine = cloud.engine("one")
-        engine._say_policy()
+        engine.publish_policy()
         for name in ("vm-1", "vm-2"):
             cloud.ask(engine, name, alternates=1)
         cloud.settle()

@@ -235,7 +235,7 @@ def test_an_anchor_that_comes_to_nothing_is_not_asked_for_without_end(muted):
     cloud.settle()
     assert ask.future.done() and len(cloud.logs[CELL0]) < 30
     if muted == "by another in its name":
-        with pytest.raises(errors.NovaSchedError, match="came to nothing in the log of cell0; see its quarantine"):
+        with pytest.raises(errors.NovaSchedError, match="had no effect in the log of cell0; see its quarantine"):
             ask.future.result(0)
 
 
@@ -266,7 +266,7 @@ def test_a_claim_of_another_under_our_uuid_says_nothing_of_ours():
     )
     cloud.append("cell2", "conductor/x", ours._replace(host="elsewhere"))
     cloud.deliver("one", "cell2")
-    assert engine.in_flight["cell1"] and int(engine.cloud.table.held.sum()) == 2
+    assert engine.claims.under_way("cell1") and int(engine.cloud.table.held.sum()) == 2
     cloud.settle()
     assert hosts_of(ask) == ["a"] and not engine.cloud.table.held.any()
 
@@ -280,7 +280,7 @@ def decided():
     cloud = TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")
-    engine._say_policy()
+    engine.publish_policy()
     cloud.ask(engine, "vm")
     cloud.settle()
     return cloud

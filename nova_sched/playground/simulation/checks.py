@@ -258,7 +258,7 @@ class Checks:
             engine = scheduler.engine
             self._agrees(scheduler.name, engine.cloud.projections)
             held = int(engine.cloud.table.held.sum()) + len(engine.cloud.table.held_guests)
-            if engine.open_asks() or held or any(engine.in_flight.values()):
+            if engine.open_asks() or held or any(map(engine.claims.under_way_count, engine.cells)):
                 raise Broken(f"{scheduler.name} still has {len(engine.open_asks())} requests and holds {held}")
             closed = [cell for cell in cloud.cells if engine.cloud.table.cell_closed.get(cell)]
             if closed:

@@ -98,6 +98,7 @@ class SchedulerNode(Node):
             CELL_DOWN_AFTER,
             REBASE_AFTER,
             cloud.require_accounts,
+            strict=True,
         )
         self._silent = set()
         self.logs = {}

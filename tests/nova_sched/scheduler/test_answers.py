@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from nova_sched.scheduler.endpoint import allocation_request
-from nova_sched.scheduler.engine import Placed
+from nova_sched.scheduler.placing import Placed
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events, nova_exception
 from rpc_api.contracts.scheduler import WITH_TERMS

@@ -69,7 +69,7 @@ def test_an_instance_that_holds_resources_is_not_tried_again_and_again():
     cloud.settle()
     with pytest.raises(errors.NoHostFound) as refused:
         again.future.result(0)
-    assert refused.value.summary == "no host can mend it: the consumer holds resources already"
+    assert refused.value.summary == "no host can fix it: the consumer holds resources already"
     assert len(cloud.logs["cell1"]) - before <= 4
 
 
@@ -130,7 +130,7 @@ def test_a_fault_of_our_own_is_one_requests_affair(monkeypatch):
     cloud = TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")
-    monkeypatch.setattr(engine, "_anchored", lambda instance: 1 / 0)
+    monkeypatch.setattr(engine.anchors, "anchored", lambda instance: 1 / 0)
     ask = cloud.ask(engine, "vm")
     with pytest.raises(errors.NovaSchedError, match="met a fault of the scheduler .ZeroDivisionError"):
         ask.future.result(0)
@@ -150,7 +150,7 @@ def test_a_claim_that_the_readers_set_aside_is_let_go():
     cloud.settle()
     with pytest.raises(errors.NovaSchedError):
         ask.future.result(0)
-    assert held(engine) == 0 and not engine.in_flight["cell1"]
+    assert held(engine) == 0 and not engine.claims.under_way("cell1")
     assert hosts_of_settled(cloud, cloud.ask(engine, "vm2", vcpus=4)) == ["a"]
 
 
@@ -191,7 +191,7 @@ def test_claims_in_a_log_that_was_begun_anew_are_decided_again():
     engine.on_begin("cell1", Beginning(None, 0, 0, True, True))
     cloud.deliver("one", "cell2")
     assert hosts_of(ask) == ["small"]
-    assert not engine.in_flight["cell1"]
+    assert not engine.claims.under_way("cell1")
 
 
 def test_nobody_is_refused_while_a_log_is_read_anew():
@@ -355,7 +355,7 @@ def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
     cloud._read["one", "cell1"] = len(cloud.logs["cell1"])
     engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
     cloud.settle()
-    assert held(engine) == 0 and not engine.in_flight["cell1"]
+    assert held(engine) == 0 and not engine.claims.under_way("cell1")
 
 
 def test_the_number_of_an_anchor_counts_on_its_host_alone():
