@@ -9,8 +9,8 @@ _OF_AGGREGATES = (events.AggregateUpdated, events.AggregateDeleted)
 
 
 class Aggregates:
-    """``publish(cell, *data)``, ``outbox``, ``projections`` (cell -> Projection), ``table`` and ``name`` (the producer) are
-    those of the engine."""
+    """``publish(cell, *data)``, ``outbox``, ``projections`` (cell -> Projection), ``table`` and ``name`` (the producer)
+    are those of the engine."""
 
     def __init__(self, publish, outbox, projections, table, name):
         self._publish = publish

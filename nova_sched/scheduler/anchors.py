@@ -1,8 +1,8 @@
 """Affinity groups in a cloud of several cells: one host is the anchor of a group, by an event in the log of cell0.
 
 One cell's log does not know the members of a group in another cell, so a group gets an anchor before its first claim.
-An anchor moves when its host has no room and no member is left in its cell: GroupFenced closes that cell's log to claims
-under anchors up to a number. See docs/design/0004.
+An anchor moves when its host has no room and no member is left in its cell: GroupFenced closes that cell's log to
+claims under anchors up to a number. See docs/design/0004.
 """
 
 from collections import deque
@@ -15,8 +15,8 @@ MAX_WAITS = 10
 
 
 class Anchors:
-    """``cells`` (their names, without cell0), ``projections`` (cell -> Projection) and ``publish(cell, *data)`` are those
-    of the engine."""
+    """``cells`` (their names, without cell0), ``projections`` (cell -> Projection) and ``publish(cell, *data)`` are
+    those of the engine."""
 
     def __init__(self, cells, projections, publish):
         self._cells = cells

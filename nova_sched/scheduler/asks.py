@@ -76,8 +76,8 @@ class Instance:
         self.cell = None
         #: Number of the anchor of its group that is known to be fenced off.
         self.fenced = 0
-        #: The Placed of the decision, as they were when it was made: until the answer, rows of the table may pass to other
-        #: hosts.
+        #: The Placed of the decision, as they were when it was made: until the answer, rows of the table may pass to
+        #: other hosts.
         self.placed = ()
         #: How often it waited for an event of its group.
         self.waits = 0
@@ -97,8 +97,8 @@ class Setbacks:
     __slots__ = ("breaches", "holds_already", "lost")
 
     def __init__(self):
-        #: How often a claim was refused because the instance holds resources already. The first time, an earlier claim of
-        #: this scheduler may be the reason, whose release comes between the two in the log.
+        #: How often a claim was refused because the instance holds resources already. The first time, an earlier claim
+        #: of this scheduler may be the reason, whose release comes between the two in the log.
         self.holds_already = 0
         #: How often the log passed a claim without accepting or refusing it.
         self.lost = 0

@@ -7,7 +7,6 @@ from nova_sched.request.server_group import breaks_named
 from nova_sched.scheduler.aggregates import NEVER
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import ENDS, Action, Event, State
-from rpc_api import events
 
 LOG = logging.getLogger(__name__)
 
@@ -103,11 +102,10 @@ class ClaimDriver:
         for claim in under_way:
             self.happened(claim, Event.REBASED)
 
-    def release_after_rebase(self, cell) -> None:
+    def release_after_rebase(self) -> None:
         """Release what was given up at a rebase."""
-        self.after_rebase = []
-        for claim in self._engine.claims.under_way(cell):
-            release = events.ClaimReleased(claim.proposed.consumer_uuid, claim.uuid, "the log was rebased")
+        releases, self.after_rebase = self.after_rebase, []
+        for cell, release in releases:
             self._engine.outbox.post(cell, release)
 
     def tail_was_lost(self, cell, before, kept) -> None:

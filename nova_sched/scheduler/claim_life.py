@@ -1,8 +1,8 @@
 """The life of a claim: its states, what may happen to it, and what the scheduler then does.
 
 Everything that changes the state of a claim is in this file. ``TRANSITIONS`` has one cell for each event that may
-happen in a state: the next state, and the action. The table is pure. claims.py keeps the claims, claim_driver.py reports
-the events, and claim_actions.py does the actions. The page docs/reference/claim-life.md is written from this table.
+happen in a state: the next state, and the action. The table is pure. claims.py keeps the claims, claim_driver.py
+reports the events, and claim_actions.py does the actions. docs/reference/claim-life.md is written from this table.
 """
 
 import enum

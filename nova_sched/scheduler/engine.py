@@ -178,7 +178,7 @@ class Engine:
             self.publish_policy()
         self.claim_driver.log_was_rebased(cell, [claim for claim, outcome in read_back if outcome.position <= position])
         self._end_waits(cell)
-        self.claim_driver.release_after_rebase(cell)
+        self.claim_driver.release_after_rebase()
         for instance in undecided:
             self.requests.decide_again(instance)
 
@@ -261,8 +261,8 @@ class Engine:
         return self.requests.open()
 
     def is_unsettled(self) -> bool:
-        """Whether hosts may be missing from the table: a log is being read again, or forgot its hosts a moment ago. Then
-        it is too early to refuse a request; not so for cells that are away for long."""
+        """Whether hosts may be missing from the table: a log is being read again, or forgot its hosts a moment ago.
+        Then it is too early to refuse a request; not so for cells that are away for long."""
         closed = {cell for cell, is_closed in self.cloud.table.cell_closed.items() if is_closed}
         now = self.clock.monotonic()
         return not closed <= set(self.states.down_for(self.cell_down_after)) or any(

@@ -5,8 +5,8 @@ from rpc_api.packing import pack
 
 
 def positions_of(projections, claims, closed):
-    """A CellPosition for each cell: its folded position, the range of ``claims`` (a Claims) that were under way in it, and
-    whether it is closed."""
+    """A CellPosition for each cell: its folded position, the range of ``claims`` (a Claims) that were under way in it,
+    and whether it is closed."""
     positions = []
     for cell, projection in projections.items():
         marks = claims.marks(cell)

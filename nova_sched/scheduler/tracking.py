@@ -10,7 +10,8 @@ LOG = logging.getLogger(__name__)
 def tracked_changes(projections, host, instances, gone=(), all_of_them=False):
     """(cell, InstancesTracked) with what the log of the host's cell does not know yet; None without any.
 
-    ``instances`` maps an instance uuid to the properties of its image, ``gone`` names instances that left the host. With ``all_of_them`` those that are not in ``instances`` are gone.
+    ``instances`` maps an instance uuid to the properties of its image, ``gone`` names instances that left the host.
+    With ``all_of_them`` those that are not in ``instances`` are gone.
     """
     cell = next((cell for cell, projection in projections.items() if host in projection.hosts), None)
     if cell is None:
