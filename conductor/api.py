@@ -23,7 +23,7 @@ WATCH_INTERVAL = 10.0
 
 
 class ApiConductor:
-    """``cell_buses`` are the RPC buses of the cells, by name (in nova each cell has a message queue of its own)."""
+    """``cell_buses`` are the RPC buses of the cells, by name (in Nova each cell has its own message queue)."""
 
     RPC_METHODS = ("schedule_and_build_instances", "delete_instance")
 
@@ -74,14 +74,14 @@ class ApiConductor:
         self._lock = threading.Lock()
 
     def watch(self):
-        """Begin to ask whether schedulers and the conductors of the cells answer; the log says when none does."""
+        """Start to ask whether schedulers and the conductors of the cells answer; it is logged when none does."""
         for watch in self._watches.values():
             watch.start()
         return self
 
     @property
     def silent(self) -> dict:
-        """Whether somebody answers: the schedulers and each cell -> since when not (monotonic), None: they do."""
+        """ "schedulers" and each cell -> since when none of its servers answers (monotonic); None while one does."""
         return {name or "schedulers": watch.silent_since for name, watch in self._watches.items()}
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
@@ -189,7 +189,7 @@ class ApiConductor:
         if cell not in self._cells:
             raise errors.UsageError(
                 f"there is no cell {cell} here, wanted one of {', '.join(sorted(self._cells))}; "
-                "mend [cells] enabled of the conductor or of the scheduler"
+                "fix [cells] enabled of the conductor or of the scheduler"
             )
         return self._cells[cell]
 
@@ -198,8 +198,7 @@ class ApiConductor:
         return self._cell(cell).delete_instance(context, host, instance_uuid)
 
     def close(self, timeout: float | None = None) -> bool:
-        """Let builds that run come to their end, for at most ``timeout`` seconds, and start no more; True when none
-        was left."""
+        """Wait for running builds, for at most ``timeout`` seconds, and start no more; True if none is left."""
         for watch in self._watches.values():
             watch.stop()
         return self._pool.shutdown(timeout=timeout)

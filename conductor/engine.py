@@ -1,6 +1,6 @@
-"""What the conductor of a cell knows and decides, without a thread, a clock or a log of its own.
+"""What the conductor of a cell knows and decides. It has no thread, no clock and no log.
 
-Whoever owns it calls it from one thread at a time, and gives it the way to publish.
+Its owner calls it from one thread at a time, and gives it the way to publish.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class CellEngine:
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
         self.settled = {}
-        #: (position, function) of whoever waits until the log is folded so far.
+        #: (position, function): called when the log is folded to the position.
         self.waiting = []
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
@@ -64,7 +64,7 @@ class CellEngine:
         self._deleted = {}
 
     def on_begin(self, beginning) -> None:
-        """The log is read from its beginning or a snapshot (a Beginning); what was known is forgotten.
+        """The log is read from its beginning or a snapshot (a Beginning); the state is forgotten.
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
@@ -98,7 +98,7 @@ class CellEngine:
         self.log_state.folded(self.projection)
         self.missing_reports.see(records)
         for outcome in outcomes:
-            # A claim of another under a uuid of ours says nothing of ours.
+            # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
                 settle(outcome.reason)
@@ -115,7 +115,7 @@ class CellEngine:
         have lost before, they are asked when they beat."""
         if not self.is_current or not self._wants_reports:
             return {}
-        # Those too that the log forgot: what they said first of all is lost.
+        # Those too that the log forgot: their reports are lost first of all.
         known = {**(self._known_before or {}), **{name: host.server for name, host in self.projection.hosts.items()}}
         at_once, self._wants_reports, self._known_before = self._known_before is not None, False, None
         self.missing_reports.want(known)
@@ -167,8 +167,8 @@ class CellEngine:
         return build.steps(self, request)
 
     def on_beat(self, hosts, epoch: str, now: float) -> list:
-        """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are
-        to report in full: the log does not know them, or may have lost what they said, or they speak in another."""
+        """Hosts are alive at ``now`` (monotonic), and report in the log's incarnation ``epoch``. Returns those that
+        must report in full: the log does not know them, may have lost their reports, or they use another incarnation."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
@@ -180,21 +180,20 @@ class CellEngine:
         ]
 
     def on_tick(self, now: float, readable: bool = True) -> None:
-        """Say which hosts are lost or seen again, and which claims were not built in time;
-        and rebase a log of which all is read and the state is not known. While the log is not ``readable`` it may be
-        that no beat can come either, so nothing is said of hosts."""
+        """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
+        While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
         if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
             self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
             self.log_state.rebase_asked(now)
         if not self.is_current:
             return
         rule = self.account_rule.due(self.projection)
-        said = [
+        due = [
             *rule,
             *(self.monitor.changes(self.projection.hosts, now) if readable else ()),
             *self.reaper.expired(self.projection.consumers, self.building, now),
         ]
-        if said:
-            self.publish(*said)
+        if due:
+            self.publish(*due)
         if rule:
             self.account_rule.said()

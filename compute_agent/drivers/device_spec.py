@@ -62,7 +62,7 @@ def specs_of(texts) -> tuple[DeviceSpec, ...]:
             found = json.loads(text)
             specs += map(_spec, found if isinstance(found, list) else [found])
         except (ValueError, TypeError, AttributeError, re.error) as fault:
-            raise errors.UsageError(f"[pci] device_spec has {text[:200]!r}, which is none ({fault}); mend it") from None
+            raise errors.UsageError(f"[pci] device_spec has {text[:200]!r}, which is none ({fault}); fix it") from None
     return tuple(specs)
 
 

@@ -75,13 +75,13 @@ def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
         if missing:
             raise errors.UsageError(
                 f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it "
-                f"(it has {', '.join(map(str, sorted(usable)))}); mend it"
+                f"(it has {', '.join(map(str, sorted(usable)))}); fix it"
             )
     both = sorted(sets["cpu_shared_set"] & sets["cpu_dedicated_set"])
     if both:
         raise errors.UsageError(
             f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each "
-            "in one of them; mend them"
+            "in one of them; fix them"
         )
     if not any(sets.values()):
         return CPUs(frozenset(usable), frozenset())
@@ -167,9 +167,7 @@ class LocalDriver(Driver):
                 for entry in entries
             }
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise errors.UsageError(
-                f"the state file {self._file} cannot be read ({fault}); mend or remove it"
-            ) from None
+            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); fix or remove it") from None
 
     def _write(self):
         entries = [

@@ -31,7 +31,7 @@ def cpus_in(text: str, whose: str) -> set[int]:
     for rule in filter(None, map(str.strip, text.split(","))):
         match = re.fullmatch(r"(\^?)([0-9]{1,5})(?:-([0-9]{1,5}))?", rule)
         if not match or int(match[3] or match[2]) < int(match[2]):
-            raise errors.UsageError(f"{whose} is {text!r}, wanted numbers and ranges of CPUs such as 0-3,8,^2; mend it")
+            raise errors.UsageError(f"{whose} is {text!r}, wanted numbers and ranges of CPUs such as 0-3,8,^2; fix it")
         (excluded if match[1] else cpus).update(range(int(match[2]), int(match[3] or match[2]) + 1))
     return cpus - excluded
 

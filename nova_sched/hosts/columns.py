@@ -1,4 +1,4 @@
-"""What a HostState says of one host, of many hosts at once: numbers as columns, the rest by its distinct values.
+"""The attributes of HostState for many hosts at once: numbers as columns, the rest by its distinct values.
 
 ``hosts`` is a :class:`nova_sched.hosts.view.HostView` everywhere; arrays have the shape [hosts in view].
 """
@@ -18,7 +18,7 @@ OF_PROFILE = {
     "supported_instances": lambda profile: [list(supported) for supported in profile.supported_instances],
     "stats": lambda profile: dict(profile.stats),
 }
-#: Attributes of HostState under the names of nova's, less those that are for the classes of deployers only.
+#: Attributes of HostState under the names of nova's, without those that are for the classes of deployers only.
 NAMES = frozenset(
     name for name, member in vars(HostState).items() if isinstance(member, property) and not name.startswith("_")
 ) - {"cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}

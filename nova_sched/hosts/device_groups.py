@@ -1,5 +1,5 @@
 """Which hosts are in one state of NUMA nodes and PCI devices: of thousands of hosts there are few,
-and one verdict serves all."""
+so one verdict serves many."""
 
 from collections import OrderedDict
 

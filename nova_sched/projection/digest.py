@@ -1,7 +1,7 @@
 """The digest of a projection: equal states have equal digests, wherever and however they were folded.
 
 It covers the state and not its layout: rows, classes and interned ids are
-replaced by what they stand for, in sorted order.
+replaced by their values, in sorted order.
 """
 
 from hashlib import blake2b

@@ -22,18 +22,18 @@ CELL0 = "cell0"
 
 
 def host_reported(projection, position, event, noted):
-    """The host is as it says: its inventory and status are written, its consumers are brought in line."""
+    """Write the inventory and status that a host reports, and bring its consumers in line."""
     data = event.data
     if projection.cell == CELL0:
         return SetAside(
             "wrong-log",
-            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; mend the cell of its agent",
+            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; fix the cell of its agent",
             b"",
         )
     host = projection.hosts.get(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
-            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; mend its agent", b""
+            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
         )
     tree = consumers = None
     try:
@@ -61,17 +61,17 @@ def host_reported(projection, position, event, noted):
 
 
 def _consumers(data):
-    """What a report says that its host runs; InvalidEvent when that cannot be."""
+    """The consumers that a report lists; InvalidEvent if the list cannot be right."""
     consumers = events.thaw("HostConsumers", data.consumers).consumers
     if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
-        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; mend its agent")
+        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; fix its agent")
     for consumer in consumers:
         checked_guest(consumer.guest, f"the agent of {data.host}")
     return consumers
 
 
 def host_confirmed(projection, position, event, noted):
-    """Compare digests; a host that the log does not know, or knows otherwise, is to report in full."""
+    """Compare digests; a host that is not known, or not as it is in the log, must report in full."""
     host = projection.hosts.get(event.data.host)
     if host is None:
         noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
@@ -82,12 +82,12 @@ def host_confirmed(projection, position, event, noted):
 
 
 def host_lost(projection, position, event, noted):
-    """No instance goes to a host that is not heard of; what it runs stays counted."""
+    """A host is unreachable: it gets no instances, and what it runs stays counted."""
     return _set_lost(projection, event.data.host, True)
 
 
 def host_seen(projection, position, event, noted):
-    """A lost host is heard again."""
+    """A lost host is reachable again."""
     return _set_lost(projection, event.data.host, False)
 
 
@@ -114,7 +114,7 @@ def host_removed(projection, position, event, noted):
 
 
 def instances_tracked(projection, position, event, noted):
-    """Note where instances are said to be; of a host that the log does not know nothing is noted."""
+    """Note where nova-compute reports instances; hosts that the log does not know are ignored."""
     data = event.data
     host = projection.hosts.get(data.host)
     if host is None:
@@ -131,7 +131,7 @@ def instances_tracked(projection, position, event, noted):
 
 # --- claims ------------------------------------------------------------------------------------------------------
 
-#: Refusals that no other host would mend.
+#: Refusals that no other host would fix.
 HOLDS_ALREADY = "the consumer holds resources already"
 MALFORMED = "malformed"
 
@@ -217,7 +217,7 @@ def _rule_refusal(projection, rule):
 
 
 def fits(table, row, index, amount) -> bool:
-    """Whether an amount fits what the log says is left of a class on a row (in-flight claims do not count)."""
+    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
     return (
         table.used[index, row] + amount <= table.capacity[index, row]
         and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
@@ -268,7 +268,7 @@ def instance_deleted(projection, position, event, noted):
 
 
 def allocation_moved(projection, position, event, noted):
-    """What one consumer holds on a host passes to another, unless the other holds something already."""
+    """Pass what one consumer holds on a host to another, unless that holds something already."""
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
@@ -292,23 +292,23 @@ def allocation_moved(projection, position, event, noted):
 
 
 def log_opened(projection, position, event, noted):
-    """The beginning of a log; its epoch stands in each record."""
+    """The first event of a log; its epoch is in each record."""
 
 
 def log_rebased(projection, position, event, noted):
-    """Forget everything, as somebody who begins to read here knows nothing."""
+    """Forget everything: a reader that starts here knows nothing of what was before."""
     projection.forget()
     projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
 
 
 def accounts_required(projection, position, event, noted):
-    """From here on events count only with the accounts of their producers, or with any."""
+    """From this position on, events count only with the accounts of their producers, or with any account."""
     projection.accounts_required = event.data.required
 
 
 def counted(projection, position, event, noted):
-    """Evidence: kept by the log, counted here, no state."""
+    """Evidence: it stays in the log, is counted here, and changes no state."""
 
 
 def aggregate_updated(projection, position, event, noted):

@@ -1,7 +1,7 @@
 """Entries on hosts: put on, taken off, started, and brought in line with what a host reports.
 
-Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
-consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
+All that holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
+consumers and that of server groups always agree. Nothing here checks whether a claim is allowed.
 """
 
 from contextlib import contextmanager
@@ -52,7 +52,7 @@ def remove_entry(projection, host, entry) -> None:
 
 
 def _count_use(table, host, allocations, sign):
-    """Count allocations on the providers of a host; what it has no inventory of (any more) is counted nowhere."""
+    """Count allocations on the providers of a host; what it has no inventory of is counted nowhere."""
     rows = host.rows
     for provider_uuid, resource_class, amount in allocations:
         row = rows.get(provider_uuid)
@@ -63,7 +63,7 @@ def _count_use(table, host, allocations, sign):
 
 
 def count_devices(table, host) -> None:
-    """Count what the guests of a host have of its NUMA nodes and PCI pools, anew from all of them."""
+    """Count what the guests of a host use of its NUMA nodes and PCI pools, from all of them."""
     devices = table.row_devices[host.root]
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
@@ -72,7 +72,7 @@ def count_devices(table, host) -> None:
 
 @contextmanager
 def devices_counted_once(table, host):
-    """Count devices when all entries that come and go at once have done so: each counting looks at all guests."""
+    """Count devices once, when all entries have come and gone: each count looks at all guests."""
     devices = table.row_devices[host.root]
     table.set_devices(host.root, None)
     yield
@@ -88,7 +88,7 @@ def count_all_use(projection, host) -> None:
 
 
 def _diverges(projection, host, position, noted, kind, detail):
-    """The log and the host said different things."""
+    """Count and note that the log and the host do not agree."""
     projection.counts["divergence"] += 1
     noted.append(Noted(position, kind, host.name, detail))
 
@@ -146,7 +146,7 @@ def _reconcile(projection, host, consumers, position, noted):
 
 
 def _best_entry(entries, consumer):
-    """Of the entries of one instance on one host (it may be resized in place) the one that runs; None of none."""
+    """Of the entries of one instance on one host (it may be resized in place) the one that runs; None without any."""
     wanted = sorted(consumer.allocations)
     return min(
         entries,
@@ -157,7 +157,7 @@ def _best_entry(entries, consumer):
 
 def _start_entry(projection, host, entry, consumer, position, noted):
     """Turn an entry into the host's own use, as its agent reports it."""
-    # An agent that says nothing of the guest does not know it.
+    # An agent that reports no guest does not know it.
     guest = entry.guest if consumer.guest is None else consumer.guest
     same = guest == entry.guest and (
         entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations)
@@ -194,7 +194,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
 
 
 def _add_running(projection, host, consumer, position, noted):
-    """Put on what runs without an entry."""
+    """Add an entry for what runs without one."""
     other = host.entries.get(consumer.instance_uuid)
     if other is not None:
         _displace(projection, host, other, position, noted)
@@ -218,7 +218,7 @@ def _add_running(projection, host, consumer, position, noted):
 
 
 def _displace(projection, host, entry, position, noted):
-    """Take off what is held for one instance under the uuid of another that runs here: that cannot be right."""
+    """Remove what is held for one instance under the uuid of another instance that runs here: it cannot be right."""
     _diverges(
         projection,
         host,

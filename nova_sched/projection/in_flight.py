@@ -1,4 +1,4 @@
-"""What this process has claimed and not read back from the log yet.
+"""The claims of this process that are not read back from the log yet.
 
 Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
@@ -44,7 +44,7 @@ class InFlight:
         self._count(entry, +1)
 
     def remove(self, claim_uuid: str) -> None:
-        """Let go of a claim that was read back, or given up; unknown ones are no matter."""
+        """Drop a claim that was read back, or given up. Unknown claims are ignored."""
         entry = self.claims.pop(claim_uuid, None)
         if entry is not None:
             self.groups.remove(entry)
@@ -52,7 +52,7 @@ class InFlight:
             self._count(entry, -1)
 
     def count_again(self) -> None:
-        """Set the column anew, after rows were dropped and made again, or a uuid passed to another row."""
+        """Write the columns again, after rows were dropped and added, or a uuid passed to another row."""
         table = self.table
         for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
@@ -107,7 +107,7 @@ class InFlight:
         table = self.table
         row = table.row_of_uuid.get(provider_uuid)
         if row is not None:
-            # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
+            # The row may be another one by now, so the column is set, not added to.
             index = table.class_index(resource_class)
             table.hold(row, index, held - int(table.held[index, row]))
             table.touched.touch_use(int(table.root[row]))

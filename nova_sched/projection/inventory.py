@@ -23,7 +23,7 @@ def checked(projection, host_name: str, packed: bytes):
     tree = events.thaw("HostInventory", packed)
     fault = _fault(projection, host_name, tree)
     if fault:
-        raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; mend its agent")
+        raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; fix its agent")
     return tree
 
 

@@ -3,8 +3,8 @@
 The bytes are a head of one msgpack array, the packed state and a proof. The
 head names the log that the state belongs to; its checksum covers all three, so
 damage is found before anything is built. The proof (:mod:`rpc_api.proof`) names
-the last records folded. Versions that do not know it pass over it, as it comes
-after the end of the compressed state; a snapshot of theirs has none.
+the last records folded. Versions that do not know the proof ignore it, as it comes
+after the end of the compressed state; their snapshots have none.
 """
 
 import itertools
@@ -185,7 +185,7 @@ def load(packed: bytes, table=None) -> Projection:
         if state_digest(projection) != head.digest:
             raise ValueError("its digest is another")
     except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:
-        # The table may be one that others use too.
+        # Others may use the same table.
         projection.forget()
         raise errors.SnapshotMismatch(
             f"the snapshot of {head.cell} at position {head.position} does not give the "
@@ -211,7 +211,7 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
     """Read and check everything first: what cannot be is met before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
-        raise ValueError("a host stands there twice, or whether accounts are required is no boolean")
+        raise ValueError("a host is there twice, or accounts_required is not a boolean")
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
     aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]

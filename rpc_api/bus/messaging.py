@@ -50,20 +50,18 @@ class MessagingBus:
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
         except broker_url.WrongURL as wrong:
-            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
+            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; fix transport_url") from None
         except oslo_messaging.DriverLoadFailure as fault:
-            raise errors.UsageError(
-                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url"
-            ) from None
+            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); fix transport_url") from None
         except cfg.NoSuchOptError as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
-                "options of [oslo_messaging_rabbit]; mend transport_url"
+                "options of [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         except ValueError:
             raise errors.UsageError(
                 "the transport URL cannot be used: an option in it has a wrong value, wanted "
-                "one as in [oslo_messaging_rabbit]; mend transport_url"
+                "one as in [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
@@ -145,7 +143,7 @@ def _masked(fault):
 
 
 class _Answering:
-    """Endpoints as oslo.messaging wants them: waits for Futures; what is raised is an answer, not an accident."""
+    """Endpoints as oslo.messaging wants them. They wait for Futures, and what is raised is an answer."""
 
     def __init__(self, endpoints, messaging, version, serializer):
         self._endpoints = endpoints
@@ -158,7 +156,7 @@ class _Answering:
             raise AttributeError(method)
 
         def answer(ctxt, **arguments):
-            # A context that is made stays the thread's own, whose next call is of somebody else.
+            # A context stays set in its thread, whose next call is another caller's.
             with log_context.of(None):
                 try:
                     context, unread = self._context(ctxt)
@@ -197,11 +195,11 @@ class _MessagingClient:
         self._options = messaging.TransportOptions(at_least_once=True)
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when no server is there.
 
-        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
-        it: else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for
-        long for its turn, as a server is not heard before that.
+        A ``monitored`` call is also given up if no server sent a heartbeat for it during ``[DEFAULT]
+        rpc_response_timeout``: else a server that went down with a broker would be waited for until ``timeout``. Only
+        for calls that do not wait long for their turn, as a server sends none before that.
         """
         prepared = self._client.prepare(
             server=server,

@@ -104,11 +104,11 @@ class SnapshotCache:
 
 
 class History:
-    """The state of some logs at positions of theirs.
+    """The state of some logs at given positions.
 
     ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their
     snapshots (a :class:`nova_sched.process.snapshot_store.SnapshotStore`) or None. ``progress(cell, done, total)`` is
-    told how many records of a stretch are folded.
+    called with the number of records that are folded.
     """
 
     def __init__(self, logs, cache=None, store=None, progress=lambda cell, done, total: None):
@@ -183,8 +183,8 @@ class History:
         )
 
     def _rebased(self, cell, position, table):
-        """The state of a log without its beginning where it says itself that it begins anew, by a
-        position; else None."""
+        """The state of a log without its beginning, if a LogRebased up to the position starts it again; else
+        None."""
         projection = Projection(cell, table, whole=False)
         for at, record in decoded_records(self.logs[cell], None, position):
             projection.fold([(at, record)])
@@ -288,7 +288,7 @@ def _has_proof(packed):
 
 
 def _record_at(log, position):
-    """(Time, digest) of the record at a position: a log that was made anew or changed has another one there, mostly.
+    """(Time, digest) of the record at a position: a log that was recreated or changed mostly has another one there.
     (None, "") where it holds none."""
     bounds = log.bounds()
     if not bounds.first <= position <= bounds.last:

@@ -198,7 +198,7 @@ def test_a_child_moves_to_another_host_once_its_first_one_lets_it_go():
     with unchanged_by(cell):
         assert cell.say(taken) == "invalid"
     assert cell.projection.quarantine[-1].reason.endswith(
-        f"provider {uuid_of('numa1')} belongs to host host; mend its agent"
+        f"provider {uuid_of('numa1')} belongs to host host; fix its agent"
     )
     cell.say(nested(NUMA[0]))
     assert cell.say(taken) == "sequence-gap"
