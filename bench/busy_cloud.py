@@ -11,8 +11,7 @@ from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
-from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud
+from nova_sched.projection.world import World
 from rpc_api import codec, digest, events
 from rpc_api.packing import pack
 
@@ -120,8 +119,8 @@ def aggregates_of(hosts) -> list[dict]:
 # --- the hosts as events -------------------------------------------------------------------------------------------
 
 
-def cloud_of(hosts, aggregates, policy) -> Cloud:
-    """The cloud that the agents of some hosts report, and operators divide into aggregates."""
+def world_of(hosts, aggregates) -> World:
+    """The world that the agents of some hosts report, and operators divide into aggregates."""
     table = HostTable()
     projections = {name: Projection(name, table) for name in ("cell0", *CELLS)}
     said = {name: [] for name in projections}
@@ -137,7 +136,7 @@ def cloud_of(hosts, aggregates, policy) -> Cloud:
         )
     for name, items in said.items():
         fold(projections[name], items)
-    return Cloud(table, projections, InFlight(table), FilterChain(table, policy))
+    return World(table, projections, InFlight(table))
 
 
 def fold(projection, items) -> None:

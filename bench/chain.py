@@ -26,7 +26,6 @@ from bench.busy_cloud import (
     ASK,
     CELLS,
     aggregates_of,
-    cloud_of,
     device_hosts_of,
     facts_of,
     fold,
@@ -36,6 +35,7 @@ from bench.busy_cloud import (
     pci_of,
     request_of,
     uuid_of,
+    world_of,
 )
 from nova_sched import filters, weighers
 from nova_sched.filters import HostView
@@ -146,7 +146,8 @@ class Chain:
         self.state = state
         self.clouds = clouds
         self.cloud_name = cloud
-        self.cloud = clouds.ours[cloud]._replace(chain=FilterChain(clouds.ours[cloud].table, policy))
+        self.world = clouds.ours[cloud]
+        self.chain = FilterChain(self.world.table, policy)
         self.ask = ask
         self.policy = policy
         self.turns = 0
@@ -163,7 +164,14 @@ class Chain:
                 self._parts(request, instance)
             started = now()
             decision = decide(
-                self.cloud, request, instance, self.policy, seed_of(request.request_id, instance), 0, ALTERNATES
+                self.world,
+                self.chain,
+                request,
+                instance,
+                self.policy,
+                seed_of(request.request_id, instance),
+                0,
+                ALTERNATES,
             )
             took_ms = (now() - started) * 1e3
             if not number % 2:
@@ -182,10 +190,10 @@ class Chain:
 
     def _parts(self, request, instance):
         started = now()
-        scope = Scope(self.cloud.table, list(self.cloud.projections.values()), self.cloud.in_flight, request, instance)
-        filtered = self.cloud.chain.run(request, scope)
+        scope = Scope(self.world.table, list(self.world.projections.values()), self.world.in_flight, request, instance)
+        filtered = self.chain.run(request, scope)
         between = now()
-        weigh(self.cloud.table, filtered.rows, request, scope, self.policy, filtered.kept)
+        weigh(self.world.table, filtered.rows, request, scope, self.policy, filtered.kept)
         ended = now()
         self.took["filters"].append((between - started) * 1e3)
         self.took["weighers"].append((ended - between) * 1e3)
@@ -238,7 +246,7 @@ class Clouds:
             *((f"{states} states", device_hosts_of(options.hosts, states, options.seed)) for states in STATES),
         ):
             aggregates = aggregates_of(hosts)
-            self.hosts[name], self.ours[name] = hosts, cloud_of(hosts, aggregates, Policy())
+            self.hosts[name], self.ours[name] = hosts, world_of(hosts, aggregates)
             if peer:
                 some = hosts[: options.nova_device_hosts] if hosts[0]["devices"] else hosts
                 self.ask_nova("cloud", name, list(map(facts_of, some)), aggregates, make_of_hosts())
@@ -258,7 +266,7 @@ class Clouds:
 
     def claim(self, name, chosen, request, instance) -> None:
         """Put the claim of a decision in flight, and fold it from the log of its cell as a scheduler does."""
-        cloud = self.ours[name]
+        world = self.ours[name]
         claim = events.ClaimProposed(
             instance,
             instance,
@@ -267,15 +275,15 @@ class Clouds:
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(cloud.table, chosen, request, instance),
+            rule_of(world.table, chosen, request, instance),
             False,
             chosen.guest,
         )
-        cloud.in_flight.add(claim)
-        cell = cloud.table.cells.values[cloud.table.cell[chosen.row]]
+        world.in_flight.add(claim)
+        cell = world.table.cells.values[world.table.cell[chosen.row]]
         sequence = self._sequences[name, cell] = self._sequences.get((name, cell), 0) + 1
-        fold(cloud.projections[cell], [("scheduler/bench", sequence, claim)])
-        cloud.in_flight.remove(claim.claim_uuid)
+        fold(world.projections[cell], [("scheduler/bench", sequence, claim)])
+        world.in_flight.remove(claim.claim_uuid)
 
 
 # --- one filter, one weigher ---------------------------------------------------------------------------------------
@@ -299,15 +307,15 @@ class Alone:
         self.cloud_name = cloud
         self.ask = ask
         self.policy = policy
-        self.cloud = clouds.ours[cloud]
+        self.world = clouds.ours[cloud]
         self.request = request_of(0, ask)
         self.asked = 0
         self.took = {"all": [], "touched": []}
         self.nova = []
 
     def _scope(self):
-        cloud = self.cloud
-        return Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, self.request, uuid_of("new"))
+        world = self.world
+        return Scope(world.table, list(world.projections.values()), world.in_flight, self.request, uuid_of("new"))
 
     def _new_request(self):
         """A guest that nobody asked for yet: what is known of hosts in one state is no help."""
@@ -317,7 +325,7 @@ class Alone:
         )
 
     def _filter(self, rows):
-        table, costly = self.cloud.table, self.one.costly
+        table, costly = self.world.table, self.one.costly
         requests = iter([self._new_request() if costly else self.request for _ in range(self.times)])
         if len(rows) == 1:
             return lambda: self.one.refusal_of(table, int(rows[0]), next(requests), self.policy)
@@ -326,8 +334,8 @@ class Alone:
     def _weigh(self, rows):
         policy = Policy(**{**vars(self.policy), "weighers": ((self.one.name, self.one.default_multiplier or 1.0),)})
         if len(rows) > 1:
-            return lambda: weigh(self.cloud.table, rows, self.request, self._scope(), policy)
-        table, scope = self.cloud.table, self._scope()
+            return lambda: weigh(self.world.table, rows, self.request, self._scope(), policy)
+        table, scope = self.world.table, self._scope()
         kept = KeptScores(table, table.roots(), self.request, policy, scope)
 
         def renew():
@@ -339,7 +347,7 @@ class Alone:
     def turn(self, times):
         """So many times all hosts, and one."""
         self.times = times = min(times, TIMES_MAX)
-        roots = self.cloud.table.roots()
+        roots = self.world.table.roots()
         step = self._filter if isinstance(self.one, filters.Filter) else self._weigh
         self.took["all"] += _timed_ms(step(roots), times)
         if self.one.static:

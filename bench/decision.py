@@ -14,8 +14,9 @@ import uuid
 
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide, rule_of
+from nova_sched.selection.decide import decide, rule_of
 from nova_sched.selection.draw import seed_of
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, digest, events
@@ -67,7 +68,7 @@ def report(name, vcpus, numa):
     )
 
 
-def cloud_of(hosts, numa, rng):
+def world_of(hosts, numa, rng):
     projection = Projection("cell1")
     made = [
         codec.make_event(report(f"h{number}", rng.choice(SIZES_VCPUS), numa), f"compute_agent/h{number}", 1, 1, 5)
@@ -75,9 +76,7 @@ def cloud_of(hosts, numa, rng):
     ]
     records = codec.encode_records("epoch", codec.encode_events(made))
     projection.fold([(position, codec.decode_record(record)) for position, record in enumerate(records)])
-    return Cloud(
-        projection.table, {"cell1": projection}, InFlight(projection.table), FilterChain(projection.table, Policy())
-    )
+    return World(projection.table, {"cell1": projection}, InFlight(projection.table))
 
 
 def request_for(number, vcpus, numa):
@@ -113,12 +112,14 @@ def request_for(number, vcpus, numa):
     )
 
 
-def decide_once(cloud, policy, request, instance_uuid):
+def decide_once(world, chain, policy, request, instance_uuid):
     """One decision and its claim in flight; returns the seconds that it took."""
     started = time.perf_counter()
-    decision = decide(cloud, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid), 0, ALTERNATES)
+    decision = decide(
+        world, chain, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid), 0, ALTERNATES
+    )
     chosen = decision.candidates[0]
-    cloud.in_flight.add(
+    world.in_flight.add(
         events.ClaimProposed(
             instance_uuid,
             instance_uuid,
@@ -127,7 +128,7 @@ def decide_once(cloud, policy, request, instance_uuid):
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(cloud.table, chosen, request, instance_uuid),
+            rule_of(world.table, chosen, request, instance_uuid),
             False,
         )
     )
@@ -142,10 +143,11 @@ def main(argv=None):
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     rng = random.Random(options.seed)
-    cloud, policy, took_ms = cloud_of(options.hosts, options.numa, rng), Policy(), []
+    world, policy, took_ms = world_of(options.hosts, options.numa, rng), Policy(), []
+    chain = FilterChain(world.table, policy)
     for number in range(WARM_UP + options.requests):
         request = request_for(number, rng.choice(FLAVORS_VCPUS), options.numa)
-        took_ms.append(decide_once(cloud, policy, request, uuid_of(f"instance {number}")) * 1e3)
+        took_ms.append(decide_once(world, chain, policy, request, uuid_of(f"instance {number}")) * 1e3)
     took_ms = sorted(took_ms[WARM_UP:])
     median_ms, p95_ms = statistics.median(took_ms), took_ms[int(len(took_ms) * 0.95)]
     print(

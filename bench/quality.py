@@ -16,9 +16,10 @@ from nova_sched.playground.specs import request_id_of, spec_of
 from nova_sched.playground.workload import huawei
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.world import World
 from nova_sched.request.from_spec import request_from
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Candidate, Cloud, candidate_of, decide, rule_of
+from nova_sched.selection.decide import Candidate, candidate_of, decide, rule_of
 from nova_sched.selection.draw import draw, seed_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
@@ -28,8 +29,8 @@ from rpc_api.packing import pack
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "huawei-topology"
 
 
-def cloud_of(workload, policy):
-    """A cloud of one cell with the hosts and racks of a workload."""
+def world_of(workload):
+    """The world of one cell with the hosts and racks of a workload."""
     projection = Projection("cell1")
     said = [
         codec.make_event(
@@ -56,27 +57,25 @@ def cloud_of(workload, policy):
             for position, payload in enumerate(codec.encode_records(EPOCH, codec.encode_events(said)))
         ]
     )
-    return Cloud(
-        projection.table, {"cell1": projection}, InFlight(projection.table), FilterChain(projection.table, policy)
-    )
+    return World(projection.table, {"cell1": projection}, InFlight(projection.table))
 
 
-def by_chain(cloud, request, instance_uuid, policy):
+def by_chain(world, chain, request, instance_uuid, policy):
     """Our decision."""
-    decision = decide(cloud, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid))
+    decision = decide(world, chain, request, instance_uuid, policy, seed_of(request.request_id, instance_uuid))
     return decision.candidates[0] if decision.candidates else None
 
 
 def naive(order):
     """A policy that takes the first host that fits, in the order that ``order(table, rows, seed)`` puts them in."""
 
-    def choose(cloud, request, instance_uuid, policy):
-        scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
-        rows = cloud.chain.run(request, scope).rows
+    def choose(world, chain, request, instance_uuid, policy):
+        scope = Scope(world.table, list(world.projections.values()), world.in_flight, request, instance_uuid)
+        rows = chain.run(request, scope).rows
         if not len(rows):
             return None
-        for row in order(cloud.table, rows, seed_of(request.request_id, instance_uuid)):
-            candidate = candidate_of(cloud.table, int(row), request, policy)
+        for row in order(world.table, rows, seed_of(request.request_id, instance_uuid)):
+            candidate = candidate_of(world.table, int(row), request, policy)
             if isinstance(candidate, Candidate):
                 return candidate
         return None
@@ -99,16 +98,17 @@ NAIVE = {
 
 def play(workload, choose, policy):
     """(built, hosts used, stranded VCPU share, seconds) of one run."""
-    cloud, used, built, started = cloud_of(workload, policy), set(), 0, time.perf_counter()
+    world, used, built, started = world_of(workload), set(), 0, time.perf_counter()
+    chain = FilterChain(world.table, policy)
     for wanted in workload.requests:
         request = request_from(spec_of(wanted), request_id_of(wanted))
-        candidate = choose(cloud, request, wanted.instance_uuid, policy)
+        candidate = choose(world, chain, request, wanted.instance_uuid, policy)
         if candidate is None:
             continue
         built += 1
         used.add(candidate.host)
         uuid = wanted.instance_uuid
-        cloud.in_flight.add(
+        world.in_flight.add(
             events.ClaimProposed(
                 uuid,
                 uuid,
@@ -117,11 +117,11 @@ def play(workload, choose, policy):
                 None,
                 candidate.host,
                 candidate.assignment.allocations,
-                rule_of(cloud.table, candidate, request, uuid),
+                rule_of(world.table, candidate, request, uuid),
                 False,
             )
         )
-    return built, len(used), stranded_share(cloud.table, workload), time.perf_counter() - started
+    return built, len(used), stranded_share(world.table, workload), time.perf_counter() - started
 
 
 def stranded_share(table, workload):

@@ -60,10 +60,10 @@ def scheduler_process(number, case, urls, pipe):
     count = pipe.recv()
     pipe.send(_decide(scheduler, number, count, case))
     position = pipe.recv()
-    while scheduler.call(lambda engine: engine.cloud.projections["cell1"].position).result(SECONDS_MAX) < position:
+    while scheduler.call(lambda engine: engine.world.projections["cell1"].position).result(SECONDS_MAX) < position:
         time.sleep(0.01)
     pipe.send(
-        scheduler.call(lambda engine: (state_digest(engine.cloud.projections["cell1"]), dict(engine.counts))).result(
+        scheduler.call(lambda engine: (state_digest(engine.world.projections["cell1"]), dict(engine.counts))).result(
             SECONDS_MAX
         )
     )

@@ -57,7 +57,7 @@ def child(directory, use_snapshot):
     ).start()
     scheduler.wait_ready(600)
     took = time.monotonic() - started
-    hosts = scheduler.call(lambda engine: len(engine.cloud.table.roots())).result(60)
+    hosts = scheduler.call(lambda engine: len(engine.world.table.roots())).result(60)
     print(json.dumps([took, hosts]), flush=True)
     scheduler.stop()
 

@@ -1,8 +1,7 @@
-"""The compute agent: one process that speaks for one or several hosts.
+"""The compute agent: one process that reports for one or several hosts.
 
-For each host it says what is true, in the order in which it became true: the
-whole state on start, on change and when asked; what starts and ends; and from
-time to time the digest of it all.
+For each host it publishes facts in the order in which they became true: the whole state at the start, on change and
+when asked; what starts and ends; and from time to time the digest of the state.
 """
 
 import logging
@@ -27,7 +26,7 @@ APPEND_TIMEOUT = 30.0
 WAIT_STEP = 0.5
 #: For a beat that is under way when the agent stops.
 BEAT_SECONDS = 2.0
-#: Seconds between two beats of an agent that waits to be told the epoch of its log.
+#: Seconds between two beats of an agent that waits for the epoch of its log.
 FIRST_BEAT = 1.0
 #: Beats between two questions whether a conductor of the cell is there: a beat itself is not answered.
 WATCH_BEATS = 6
@@ -67,7 +66,7 @@ class Agent:
         self._watch = Watch(
             self._conductors.ping,
             f"the topic {topic} of the conductors of {cell}",
-            f"nobody takes the beats of this agent ({server}), and nobody notices when its hosts are lost; see to the "
+            f"no conductor takes the beats of this agent ({server}) or notices when its hosts are lost; see to the "
             "nova-sched-conductor of the cell and to the broker",
             WATCH_BEATS * report_interval,
             clock,
@@ -80,7 +79,7 @@ class Agent:
 
     @property
     def epoch(self) -> str | None:
-        """The incarnation of the log that it appends to; None as long as nobody told us, who may not read it."""
+        """The incarnation of the log that it appends to; None while it is unknown, as we may not read the log."""
         return self._appender.epoch
 
     def _open(self):
@@ -102,7 +101,7 @@ class Agent:
             ticket = voice.report()
         if self.epoch is None:
             LOG.info(
-                "the agent %s may not read %s, and waits for a conductor of %s to tell its epoch",
+                "the agent %s may not read %s, and waits for the epoch from a conductor of %s",
                 self.server,
                 self._log.url,
                 self._cell,
@@ -121,7 +120,7 @@ class Agent:
             if self.epoch is None:
                 outage.met(
                     errors.LogUnavailable(
-                        f"we may not read it, and no conductor of {self._cell} says what its epoch is; start one"
+                        f"we may not read it, and no conductor of {self._cell} sends its epoch; start one"
                     )
                 )
             elif self._appender.fault is None and self._clock.monotonic() >= deadline:
@@ -142,7 +141,7 @@ class Agent:
         return drained
 
     def facts(self) -> dict:
-        """What a person wants to know of it now."""
+        """Facts for the report of the process."""
         return {
             "server": self.server,
             "log": self._log.url,
@@ -162,38 +161,50 @@ class Agent:
     def _run(self):
         next_confirm = self._clock.monotonic() + self._confirm_interval
         while not self._stopped.wait(self._report_interval if self.epoch else min(self._report_interval, FIRST_BEAT)):
-            try:
-                if self._appender.fault:
-                    self._open_again()
-                self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch or "")
-                for voice in self.hosts.values():
-                    voice.report_change()
-                if self._clock.monotonic() >= next_confirm:
-                    next_confirm = self._clock.monotonic() + self._confirm_interval
-                    for voice in self.hosts.values():
-                        voice.confirm()
+            steps = [self._beat, self._report_changes]
+            if self._appender.fault:
+                steps.insert(0, self._open_again)
+            if self._clock.monotonic() >= next_confirm:
+                next_confirm = self._clock.monotonic() + self._confirm_interval
+                steps.append(self._confirm)
+            if all([self._is_done(step) for step in steps]):
                 self._outage.over(f"the agent {self.server} beats and reports again")
-            except Exception as fault:
-                # A broker that is away must not end the agent: it is tried again at the next interval.
-                concurrency.report_if_out_of_threads(fault)
-                if self._stopped.is_set():
-                    return
-                self._outage.met(fault)
 
-    def _open_again(self, told=None):
-        """Open the log again: it cannot be appended to, or others have another one, whose epoch we were told.
-        Everything is said anew in a log that was begun anew."""
+    def _is_done(self, step):
+        """Do one step of a round; whether it was done. What hinders one step must not hinder the others, nor end the
+        agent: it is tried again in the next round."""
+        try:
+            step()
+        except Exception as fault:
+            concurrency.report_if_out_of_threads(fault)
+            if not self._stopped.is_set():
+                self._outage.met(fault)
+            return False
+        return True
+
+    def _beat(self):
+        self._conductors.beat({}, self.server, sorted(self.hosts), self.epoch or "")
+
+    def _report_changes(self):
+        for voice in self.hosts.values():
+            voice.report_change()
+
+    def _confirm(self):
+        for voice in self.hosts.values():
+            voice.confirm()
+
+    def _open_again(self, sent_epoch=None):
+        """Open the log again: it cannot be appended to, or a conductor has another one, whose epoch it sent. In a log
+        that was recreated everything is reported again."""
         with self._opening:
             log, epoch = self._open()
-            epoch = epoch or told or self.epoch
+            epoch = epoch or sent_epoch or self.epoch
             before, self._log = self._log, log
             begun_anew = self.epoch not in (None, epoch)
             self._appender.use(log, epoch, self._begin_anew if begun_anew else lambda: None)
             before.close()
         if begun_anew:
-            LOG.warning(
-                "the log of %s was begun anew: its epoch is %s; all hosts are reported again", self._cell, epoch
-            )
+            LOG.warning("the log of %s was recreated: its epoch is %s; all hosts are reported again", self._cell, epoch)
             for voice in self.hosts.values():
                 voice.report_soon()
 
@@ -204,7 +215,7 @@ class Agent:
     # --- RPC ---------------------------------------------------------------------------------------------------
 
     def build_instance(self, context, claim):
-        """Start the instance of a claim; its start is durable in the log when the answer is given."""
+        """Start the instance of a claim; its start is durable in the log before the answer."""
         voice = self._voice(claim.host)
         answer, ticket = voice.build(claim)
         if ticket is not None and not voice.producer.wait(ticket, APPEND_TIMEOUT):
@@ -212,21 +223,20 @@ class Agent:
         return answer
 
     def cancel_build(self, context, host, claim_uuid, instance_uuid):
-        """Let an instance not run under a claim, now or later; True when that is so, and in the log."""
+        """See that an instance does not run under a claim, now or later; True when that is certain, and in the log."""
         voice = self._voice(host)
         ticket = voice.cancel(claim_uuid, instance_uuid)
         return ticket is None or voice.producer.wait(ticket, APPEND_TIMEOUT)
 
     def delete_instance(self, context, host, instance_uuid, claim_uuids=()):
-        """End an instance, and let nothing start under its claims;
-        its end is durable in the log when the answer is given."""
+        """End an instance, and let nothing start under its claims; its end is durable in the log before the answer."""
         voice = self._voice(host)
         if not voice.producer.wait(voice.delete(instance_uuid, claim_uuids), APPEND_TIMEOUT):
             LOG.warning("%s ended on %s, which is not in the log yet", instance_uuid, host)
 
     def report(self, context, host, epoch, after):
         """Report a host in full; where the log has another ``epoch`` than we know, all of them, in that one. A producer
-        epoch before ``after`` is left behind: the clock went back, and the log does not count what is said in it."""
+        epoch before ``after`` is left: the clock went back, and the log ignores what is published in it."""
         voice = self._voice(host)
         before = self.epoch
         if voice.producer.epoch < after:
@@ -240,6 +250,6 @@ class Agent:
         voice = self.hosts.get(host)
         if voice is None:
             raise errors.UsageError(
-                f"the agent {self.server} does not speak for host {host}; its hosts are named in its configuration"
+                f"the agent {self.server} does not report for host {host}; its hosts are named in its configuration"
             )
         return voice

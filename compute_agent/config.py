@@ -30,7 +30,7 @@ COMPUTE_GROUP = cfg.OptGroup("compute", "CPUs of the machine")
 def list_opts():
     """All options of the agent and of its own drivers, for oslo-config-generator."""
     return [
-        (agent_rpc.GROUP, [*OPTS, *(option for one in drivers.BUILT_IN.values() for option in one.OPTS)]),
+        (agent_rpc.GROUP, [*OPTS, *(option for driver in drivers.BUILT_IN.values() for option in driver.OPTS)]),
         (COMPUTE_GROUP, drivers.local.COMPUTE_OPTS),
         (PCI_GROUP, drivers.local.PCI_OPTS),
     ]

@@ -1,7 +1,6 @@
-"""One host as its agent knows it: its driver, and the producer that speaks for it.
+"""One host as its agent knows it: its driver, and its producer in the log.
 
-What becomes of the host's instances is decided here, one thing after the
-other: every start and end is done and said under one lock.
+Starts and ends of the host's instances happen here, one after the other: each is done and published under one lock.
 """
 
 import logging
@@ -36,7 +35,7 @@ class HostVoice:
         #: Uuids of claims under which nothing may start any more, oldest first (a dictionary for its order).
         self._cancelled = {}
 
-    # --- what is said of the whole host ------------------------------------------------------------------------
+    # --- reports on the whole host -----------------------------------------------------------------------------
 
     def _state(self):
         inventory = self.driver.inventory()
@@ -46,20 +45,27 @@ class HostVoice:
         return self._inventory[1], self._inventory[2], self.driver.status()
 
     def _report(self):
+        # First of all: what is asked for from now on is not in this report.
         self._asked = False
         packed, _, status = self._state()
         consumers = self.driver.running()
-        self._said = (packed, status)
-        return self.producer.publish(
-            events.HostReported(
-                self.name,
-                self._server,
-                packed,
-                status,
-                pack(events.HostConsumers(consumers)),
-                digest.consumers_digest(consumers),
+        try:
+            ticket = self.producer.publish(
+                events.HostReported(
+                    self.name,
+                    self._server,
+                    packed,
+                    status,
+                    pack(events.HostConsumers(consumers)),
+                    digest.consumers_digest(consumers),
+                )
             )
-        )
+        except errors.NovaSchedError:
+            # It could not be queued: the next round makes it.
+            self._asked = True
+            raise
+        self._said = (packed, status)
+        return ticket
 
     def report(self) -> int:
         """Publish the whole state; returns the ticket."""
@@ -68,17 +74,17 @@ class HostVoice:
 
     def report_soon(self) -> None:
         """Publish the whole state now, or with the next :meth:`report_change` where an instance is starting right now:
-        whoever is asked again and again meanwhile must not wait in one thread for each time."""
+        an agent that is asked again and again meanwhile must not hold one thread for each time."""
         self._asked = True
         self.report_change()
 
     def begin_anew(self, after: int) -> None:
-        """Speak in an incarnation later than ``after``."""
+        """Publish in an incarnation later than ``after``."""
         with self.lock:
             self.producer.begin_anew(after)
 
     def report_change(self) -> bool:
-        """Publish the whole state if inventory or status changed since it was last said, or it was asked for. A host
+        """Publish the whole state if inventory or status changed since the last report, or if it was asked for. A host
         that is starting an instance right now is left for the next time: one slow start must not silence the agent's
         other hosts."""
         if not self.lock.acquire(blocking=False):
@@ -113,7 +119,7 @@ class HostVoice:
     def build(self, claim):
         """Start the instance of a claim; returns a BuildAnswer, and the ticket of its start or None.
 
-        Raises NovaSchedError when it cannot be said whether the instance runs.
+        Raises NovaSchedError if it is not known whether the instance runs.
         """
         consumer = events.Consumer(claim.instance_uuid, claim.project_id, claim.allocations, claim.rule, claim.guest)
         with self.lock:
@@ -136,14 +142,14 @@ class HostVoice:
             return messages.BuildAnswer(True, ""), self._started(claim, consumer)
 
     def _runs(self, instance_uuid):
-        return any(one.instance_uuid == instance_uuid for one in self.driver.running())
+        return any(consumer.instance_uuid == instance_uuid for consumer in self.driver.running())
 
     def _started(self, claim, consumer):
         self._claims[claim.instance_uuid] = claim.claim_uuid
         return self.producer.publish(events.InstanceStarted(claim.host, consumer))
 
     def _failed(self, claim, fault):
-        """A driver failed in a way of its own: what it may have left is taken away, else nobody knows."""
+        """A driver failed unexpectedly: what it may have left is removed, else nothing is known of it."""
         LOG.error("the driver of %s failed to start %s: %r", self.name, claim.instance_uuid, fault)
         LOG.debug("the fault of the driver", exc_info=fault)
         try:

@@ -23,7 +23,7 @@ WATCH_INTERVAL = 10.0
 
 
 class ApiConductor:
-    """``cell_buses`` are the RPC buses of the cells, by name (in nova each cell has a message queue of its own)."""
+    """``cell_buses`` are the RPC buses of the cells, by name (in Nova each cell has its own message queue)."""
 
     RPC_METHODS = ("schedule_and_build_instances", "delete_instance")
 
@@ -74,15 +74,15 @@ class ApiConductor:
         self._lock = threading.Lock()
 
     def watch(self):
-        """Begin to ask whether schedulers and the conductors of the cells answer; the log says when none does."""
-        for one in self._watches.values():
-            one.start()
+        """Start to ask whether schedulers and the conductors of the cells answer; it is logged when none does."""
+        for watch in self._watches.values():
+            watch.start()
         return self
 
     @property
     def silent(self) -> dict:
-        """Whether somebody answers: the schedulers and each cell -> since when not (monotonic), None: they do."""
-        return {name or "schedulers": one.silent_since for name, one in self._watches.items()}
+        """ "schedulers" and each cell -> since when none of its servers answers (monotonic); None while one does."""
+        return {name or "schedulers": watch.silent_since for name, watch in self._watches.items()}
 
     def schedule_and_build_instances(self, context, spec_obj, instance_uuids):
         """Place and build; a Future of one BuildOutcome for each instance, in order, whatever goes wrong.
@@ -120,14 +120,18 @@ class ApiConductor:
                     instance_uuids, errors.NovaSchedError("the conductor is stopping; ask another one"), done
                 )
         elif isinstance(fault, NoValidHost):
-            done.set_result([_not_built(one, messages.NO_VALID_HOST, fault) for one in instance_uuids])
+            done.set_result(
+                [_not_built(instance_uuid, messages.NO_VALID_HOST, fault) for instance_uuid in instance_uuids]
+            )
         else:
             self._unavailable(instance_uuids, fault, done)
 
     @staticmethod
     def _unavailable(instance_uuids, fault, done):
         LOG.warning("%s cannot be built now: %s", ", ".join(instance_uuids), fault)
-        done.set_result([_not_built(one, messages.SERVICE_UNAVAILABLE, fault) for one in instance_uuids])
+        done.set_result(
+            [_not_built(instance_uuid, messages.SERVICE_UNAVAILABLE, fault) for instance_uuid in instance_uuids]
+        )
 
     def _build_all(self, selections, context, spec_obj, instance_uuids, done):
         with log_context.of(context):
@@ -137,7 +141,7 @@ class ApiConductor:
         try:
             builds = self._builds(selections, context, spec_obj, instance_uuids)
             started = [(build.instance_uuid, cell, self._begin(context, cell, build)) for cell, build in builds]
-            done.set_result([self._outcome(*one) for one in started])
+            done.set_result([self._outcome(*build) for build in started])
         except Exception as fault:
             self._unavailable(instance_uuids, expected(fault), done)
 
@@ -151,9 +155,9 @@ class ApiConductor:
             )
         request_id = getattr(context, "global_request_id", None) or context.request_id
         builds = []
-        for instance_uuid, one in zip(instance_uuids, selections, strict=True):
+        for instance_uuid, selection in zip(instance_uuids, selections, strict=True):
             cell, claims, position = claims_of(
-                one, instance_uuid, request_id, spec_obj.project_id, lambda: str(uuid.uuid4())
+                selection, instance_uuid, request_id, spec_obj.project_id, lambda: str(uuid.uuid4())
             )
             self._cell(cell)
             builds.append((cell, messages.BuildRequest(instance_uuid, request_id, claims, self.max_attempts, position)))
@@ -185,7 +189,7 @@ class ApiConductor:
         if cell not in self._cells:
             raise errors.UsageError(
                 f"there is no cell {cell} here, wanted one of {', '.join(sorted(self._cells))}; "
-                "mend [cells] enabled of the conductor or of the scheduler"
+                "fix [cells] enabled of the conductor or of the scheduler"
             )
         return self._cells[cell]
 
@@ -194,10 +198,9 @@ class ApiConductor:
         return self._cell(cell).delete_instance(context, host, instance_uuid)
 
     def close(self, timeout: float | None = None) -> bool:
-        """Let builds that run come to their end, for at most ``timeout`` seconds, and start no more; True when none
-        was left."""
-        for one in self._watches.values():
-            one.stop()
+        """Wait for running builds, for at most ``timeout`` seconds, and start no more; True if none is left."""
+        for watch in self._watches.values():
+            watch.stop()
         return self._pool.shutdown(timeout=timeout)
 
 

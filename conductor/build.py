@@ -5,7 +5,7 @@ A build is a generator: it yields what it waits for (:class:`Folded`,
 run in a thread that waits and in a simulation that does not.
 
 A claim is only given back when it is certain that the instance does not and
-will not run under it. When an agent does not answer, nobody knows; it is asked
+will not run under it. When an agent does not answer, that is not known; it is asked
 to cancel, and where it does not confirm that, the claim stays and the build
 ends: whatever becomes of it, the room is not given away twice.
 """
@@ -62,7 +62,7 @@ def steps(cell, build):
             if refused is not None:
                 reasons.append(f"{claim.host}: claim refused: {refused}")
                 final = last or state.deleted or not number
-                # Released whether it holds or not: nobody is going to build on it.
+                # Released whether it holds or not: no build is going to use it.
                 cell.publish(
                     events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused),
                     _failure(build, claim, attempts, f"claim refused: {refused}", final),

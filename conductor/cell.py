@@ -14,6 +14,7 @@ from conductor.build import Call, ReadBack
 from conductor.engine import CellEngine
 from conductor.losses import HostLosses
 from nova_sched.process.cell_log import CellLog
+from nova_sched.process.log_state import READ
 from nova_sched.process.report import log_facts, projection_facts
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
@@ -21,12 +22,13 @@ from rpc_api import concurrency, errors, faults
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts.agent import AgentAPI
+from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
 TICK = 1.0
-#: Counts of a projection that an operator is told of.
-TOLD = ("set-aside:", "divergence")
+#: Counts of a projection that are logged for the operator.
+LOGGED = ("set-aside:", "divergence")
 READ_BACK_TIMEOUT = 30.0
 #: Seconds between two looks at what the start waits for.
 WAIT_STEP = 0.25
@@ -64,19 +66,18 @@ class CellConductor:
         self._log = CellLog(cell, log_url, self.name, self._on_log, clock, store)
         self._store = store
         self._snapshot_interval = snapshot_interval
-        #: Whoever calls the engine, or looks at its projection, holds it.
+        #: Held while the engine is called, or its projection is read.
         self._lock = threading.Lock()
         self.engine = CellEngine(
             cell, self.name, lambda *data: self.producer.publish(*data), service_down_time, claim_ttl, require_accounts
         )
-        #: Whether the state is as the log has it: not at first, and not while the log is read anew.
+        #: Whether the state is that of the log: not at first, and not while the log is read again.
         self._current = threading.Event()
         self._started = False
         self._losses = HostLosses(cell)
-        #: Name of a count -> how high it was when it was told.
-        self._told = {}
-        #: Since when the log cannot be read (monotonic); None while it can.
-        self._unreadable_since = None
+        self._asking = Outage(f"{self.name} cannot ask the agents of hosts for full reports", clock, LOG)
+        #: Name of a count -> its value when it was logged last.
+        self._logged = {}
         self._stopped = threading.Event()
         #: Why it could not start, or cannot go on.
         self.fault = None
@@ -84,17 +85,17 @@ class CellConductor:
 
     @property
     def projection(self):
-        """The state of the cell. Others than the owner of the lock may only look at what does not change."""
+        """The state of the cell. Without the lock, only what does not change may be read."""
         return self.engine.projection
 
     @property
     def producer(self):
-        """Its voice in the cell's log."""
+        """Its producer in the cell's log."""
         return self._log.producer
 
     @property
     def _readable(self):
-        return self._unreadable_since is None
+        return not self.engine.log_state.is_down(READ)
 
     def start(self, timeout=60.0):
         """Fold what the log holds. A log that cannot be read now is waited for without end, which does not count for
@@ -115,7 +116,7 @@ class CellConductor:
         return self
 
     def stop(self, timeout=5.0) -> bool:
-        """Append what is waiting and end the threads; True when nothing was left."""
+        """Append what is waiting and end the threads; True if nothing is left."""
         deadline = self._clock.monotonic() + timeout
         self._stopped.set()
         if self._ticker.is_alive():
@@ -123,7 +124,7 @@ class CellConductor:
         return self._log.close(max(0.0, deadline - self._clock.monotonic()))
 
     def report(self) -> dict:
-        """What a person wants to know of it now."""
+        """Facts for the report of the process."""
         with self._lock:
             facts = {"builds in flight": len(self.engine.building), **projection_facts(self.projection)}
         return {
@@ -149,10 +150,10 @@ class CellConductor:
             self._current.set()
         except Exception as fault:
             concurrency.report_if_out_of_threads(fault)
-            # Whatever it is, the state is not to be trusted any more: the process ends, and another begins.
-            LOG.error("%s met a fault of its own: %r", self.name, fault)
+            # Whatever it is, the state cannot be trusted any more: the process ends, and another one starts.
+            LOG.error("%s met an internal fault: %r", self.name, fault)
             LOG.debug("the fault of the conductor", exc_info=True)
-            self.fault = errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log")
+            self.fault = errors.NovaSchedError(f"{self.name} met an internal fault ({fault!r}); see its log")
             self._current.set()
 
     def _on_begin(self, beginning):
@@ -171,7 +172,7 @@ class CellConductor:
             with self._lock:
                 asked = self.engine.on_records(records)
         except errors.LogGap as gap:
-            LOG.warning("the log of %s is read anew: %s", self.cell, gap)
+            LOG.warning("the log of %s is read again: %s", self.cell, gap)
             self._log.begin_anew()
         self._log.taken()
         self._look_how_far()
@@ -184,7 +185,13 @@ class CellConductor:
             if server:
                 LOG.info("host %s is asked for a full report", host)
                 known, _ = self.projection.producers.get(f"compute_agent/{host}", (0, 0))
-                self._agents.report({}, server, host, self.projection.epoch, known)
+                try:
+                    self._agents.report({}, server, host, self.projection.epoch, known)
+                except errors.NovaSchedError as fault:
+                    # A broker that refuses one cast refuses all. The next beats ask for the reports again.
+                    self._asking.met(fault)
+                    return
+                self._asking.over(f"{self.name} can ask for reports again")
 
     def _look_how_far(self):
         if self.engine.is_current and not self._current.is_set():
@@ -193,18 +200,18 @@ class CellConductor:
                 asked = self.engine.hosts_to_ask()
             self._current.set()
             if asked:
-                # In a thread of its own: asking thousands takes a while, and the log is to be folded meanwhile.
+                # In its own thread: asking thousands takes a while, and the log must be folded meanwhile.
                 threading.Thread(
                     target=self._ask_to_report, args=(asked,), name=f"{self.name} asks", daemon=True
                 ).start()
 
     def _on_fault(self, fault):
-        """A log that does not go on is read anew, one that is away is waited for; what lasts ends the start."""
+        """A log that does not go on is read again, an unreachable one is waited for; a lasting fault ends the start."""
         with self._lock:
-            now, since = self._clock.monotonic(), self._unreadable_since
-            self._unreadable_since = None if fault is None else now if since is None else since
-            if fault is None and since is not None:
-                self.engine.monitor.heard_nothing_for(now - since, now)
+            now = self._clock.monotonic()
+            was_down_for = self.engine.log_state.fault(fault, READ, now)
+            if was_down_for is not None:
+                self.engine.monitor.heard_nothing_for(was_down_for, now)
         if fault is not None and not self._started and not faults.may_pass(fault):
             self.fault = fault
             self._current.set()
@@ -212,10 +219,10 @@ class CellConductor:
     # --- RPC ---------------------------------------------------------------------------------------------------
 
     def build_instance(self, context, build):
-        """Build an instance (a BuildRequest) on its first claim or, one after the other, its alternates."""
+        """Build an instance (a BuildRequest) on its first claim, or else on its alternates in their order."""
         if not self._current.wait(READ_BACK_TIMEOUT):
             raise errors.LogUnavailable(
-                f"the log of {self.cell} is being read anew for more than {READ_BACK_TIMEOUT} s; see to it"
+                f"the log of {self.cell} is being read again for more than {READ_BACK_TIMEOUT} s; see to it"
             )
         steps = self.engine.build(build)
         answer = fault = None
@@ -263,14 +270,14 @@ class CellConductor:
         return self._agents.delete_instance(context, server, host, instance_uuid, claims)
 
     def beat(self, context, hosts, agent, epoch):
-        """Hosts are alive; the agent that answers at ``agent`` speaks for them in the log's incarnation ``epoch``."""
+        """Hosts are alive; the agent that answers at ``agent`` reports for them in the log's incarnation ``epoch``."""
         with self._lock:
             unknown = self.engine.on_beat(hosts, epoch, self._clock.monotonic())
         if self._readable:
-            # Else the log may be another one by now, and the agent right.
+            # Else the log may be another one by now, and the agent may be right.
             self._ask_to_report(dict.fromkeys(unknown, agent))
 
-    # --- what time brings --------------------------------------------------------------------------------------
+    # --- ticks --------------------------------------------------------------------------------------------------
 
     def _tick_all(self):
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
@@ -284,29 +291,29 @@ class CellConductor:
                 next_snapshot = self._clock.monotonic() + self._snapshot_interval
 
     def keep_snapshot(self):
-        """Keep the state as it is now, for whoever starts later."""
+        """Keep the state as a snapshot, for services that start later."""
         with self._lock:
             packed = snapshot.dump(self.projection) if self.engine.is_current else None
         if packed is not None:
             self._log.keep(packed)
 
     def tick(self):
-        """Say what time has brought."""
+        """Publish and log what follows from the time that has passed."""
         with self._lock:
             self.engine.on_tick(self._clock.monotonic(), self._readable)
-            counts = {name: count for name, count in self.projection.counts.items() if name.startswith(TOLD)}
+            counts = {name: count for name, count in self.projection.counts.items() if name.startswith(LOGGED)}
             # While the log is read again its hosts are not known.
             lines = self._losses.look(self.projection.hosts, self._clock.monotonic()) if self.engine.is_current else ()
         for line in lines:
             LOG.warning("%s", line)
-        self._tell(counts)
+        self._log_counts(counts)
 
-    def _tell(self, counts):
-        """Warn of what an operator should look at: for the first time, and when it has doubled."""
+    def _log_counts(self, counts):
+        """Warn about counts that an operator should look at: when they appear, and when they have doubled."""
         for name, count in sorted(counts.items()):
-            told = self._told.get(name, 0)
-            if count < told or count >= 2 * told:
-                self._told[name] = count
+            logged = self._logged.get(name, 0)
+            if count < logged or count >= 2 * logged:
+                self._logged[name] = count
                 LOG.warning(
                     "the log of %s: %d times %s; %s",
                     self.cell,
@@ -314,5 +321,5 @@ class CellConductor:
                     name.replace(":", ", "),
                     "see nova-sched-replay quarantine"
                     if name.startswith("set-aside")
-                    else "a host and the log said different things, and the host was believed",
+                    else "a host and the log did not agree, and the host was believed",
                 )

@@ -69,5 +69,5 @@ def check(conf) -> None:
     if options.claim_ttl <= options.build_timeout:
         raise errors.UsageError(
             f"[conductor] claim_ttl is {options.claim_ttl:g} s, wanted more than build_timeout, "
-            f"which is {options.build_timeout:g} s; mend one of them"
+            f"which is {options.build_timeout:g} s; fix one of them"
         )

@@ -1,6 +1,6 @@
-"""What the conductor of a cell knows and decides, without a thread, a clock or a log of its own.
+"""What the conductor of a cell knows and decides. It has no thread, no clock and no log.
 
-Whoever owns it calls it from one thread at a time, and gives it the way to publish.
+Its owner calls it from one thread at a time, and gives it the way to publish.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ from conductor import build
 from conductor.monitor import Monitor
 from conductor.reaper import Reaper
 from nova_sched.process.account_rule import AccountRule
+from nova_sched.process.log_state import LogState
 from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.ledger import CLAIMED
@@ -17,6 +18,8 @@ from rpc_api import events
 
 #: Claims of deleted instances that are remembered.
 DELETED_KEPT = 1000
+#: A conductor rebases its log once each time that it reads it: seconds until it does so again.
+NEVER_AGAIN = float("inf")
 
 
 class BuildState:
@@ -38,9 +41,8 @@ class CellEngine:
         self.name = name
         self.publish = publish
         self.projection = Projection(cell)
-        #: The position that is to be folded before the state counts as current, and the first one of the log.
-        self._catch_up = self._first = None
-        self._has_rebased = False
+        self.log_state = LogState()
+        self.log_state.expect()
         self.monitor = Monitor(service_down_time)
         self.reaper = Reaper(claim_ttl)
         self.account_rule = AccountRule(require_accounts)
@@ -54,7 +56,7 @@ class CellEngine:
         self.building = set()
         #: Claim uuid -> function of its outcome (None, or why it was refused), called when it was folded.
         self.settled = {}
-        #: (position, function) of whoever waits until the log is folded so far.
+        #: (position, function): called when the log is folded to the position.
         self.waiting = []
         self._builds = set()
         #: Uuids of claims whose instances were deleted, oldest first (a dictionary for its order):
@@ -62,7 +64,7 @@ class CellEngine:
         self._deleted = {}
 
     def on_begin(self, beginning) -> None:
-        """The log is read from its beginning or a snapshot (a Beginning); what was known is forgotten.
+        """The log is read from its beginning or a snapshot (a Beginning); the state is forgotten.
 
         Raises a NovaSchedError for a snapshot that cannot be used.
         """
@@ -78,33 +80,31 @@ class CellEngine:
             self.missing_reports.count_after(beginning.kept)
         elif self._wants_reports and self._known_before is None:
             self.missing_reports.count_after(beginning.catch_up)
+        self.log_state.expect()
         self.projection = Projection(self.cell, whole=False)
         self.projection = projection_of(self.cell, beginning, accounts_required=bool(self.account_rule.wanted))
-        self._catch_up = beginning.catch_up
-        self._first, self._has_rebased = beginning.first, False
+        self.log_state.begin(beginning)
+        self.log_state.folded(self.projection)
         self.account_rule.begin()
 
     @property
     def is_current(self) -> bool:
         """Whether all is folded that the log held when it was begun."""
-        return self.projection.whole and self._has_read_all
-
-    @property
-    def _has_read_all(self):
-        return self._catch_up is not None and self.projection.position >= self._catch_up
+        return not self.log_state.is_behind
 
     def on_records(self, records) -> dict:
         """Fold records of the log. Returns the hosts whose agents are to report in full, and where those answer."""
         outcomes, noted = self.projection.fold(records)
+        self.log_state.folded(self.projection)
         self.missing_reports.see(records)
         for outcome in outcomes:
-            # A claim of another under a uuid of ours says nothing of ours.
+            # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
                 settle(outcome.reason)
-        for one in [one for one in self.waiting if one[0] <= self.projection.position]:
-            self.waiting.remove(one)
-            one[1]()
+        for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
+            self.waiting.remove(waiting)
+            waiting[1]()
         if any(note.kind == "rebased" for note in noted):
             self.account_rule.begin()
         return {note.host: self.server_of(note.host) for note in noted if note.resync and note.host}
@@ -115,7 +115,7 @@ class CellEngine:
         have lost before, they are asked when they beat."""
         if not self.is_current or not self._wants_reports:
             return {}
-        # Those too that the log forgot: what they said first of all is lost.
+        # Those too that the log forgot: their reports are lost first of all.
         known = {**(self._known_before or {}), **{name: host.server for name, host in self.projection.hosts.items()}}
         at_once, self._wants_reports, self._known_before = self._known_before is not None, False, None
         self.missing_reports.want(known)
@@ -167,8 +167,8 @@ class CellEngine:
         return build.steps(self, request)
 
     def on_beat(self, hosts, epoch: str, now: float) -> list:
-        """Hosts are alive at ``now`` (monotonic), and speak in the log's incarnation ``epoch``. Returns those that are
-        to report in full: the log does not know them, or may have lost what they said, or they speak in another."""
+        """Hosts are alive at ``now`` (monotonic), and report in the log's incarnation ``epoch``. Returns those that
+        must report in full: the log does not know them, may have lost their reports, or they use another incarnation."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
@@ -180,21 +180,20 @@ class CellEngine:
         ]
 
     def on_tick(self, now: float, readable: bool = True) -> None:
-        """Say which hosts are lost or seen again, and which claims were not built in time;
-        and rebase a log of which all is read and the state is not known. While the log is not ``readable`` it may be
-        that no beat can come either, so nothing is said of hosts."""
-        if not self.projection.whole and self._has_read_all and not self._has_rebased:
-            self.publish(events.LogRebased(self.cell, self._first, bool(self.account_rule.wanted)))
-            self._has_rebased = True
+        """Publish which hosts are lost or seen again, and which claims were not built in time; rebase a headless log.
+        While the log is not ``readable``, beats may not come either, so nothing is published about hosts."""
+        if self.log_state.is_rebase_due(now, 0.0, NEVER_AGAIN):
+            self.publish(events.LogRebased(self.cell, self.log_state.first, bool(self.account_rule.wanted)))
+            self.log_state.rebase_asked(now)
         if not self.is_current:
             return
         rule = self.account_rule.due(self.projection)
-        said = [
+        due = [
             *rule,
             *(self.monitor.changes(self.projection.hosts, now) if readable else ()),
             *self.reaper.expired(self.projection.consumers, self.building, now),
         ]
-        if said:
-            self.publish(*said)
+        if due:
+            self.publish(*due)
         if rule:
             self.account_rule.said()

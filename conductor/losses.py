@@ -2,7 +2,7 @@
 
 from rpc_api.clock import spelled
 
-#: Seconds without a further change after which changes are told, and seconds after which they are told in any case: the
+#: Seconds without a further change after which changes are logged, and after which they are logged in any case: the
 #: hosts of a rack are found lost within one report interval of each other.
 SETTLED, AT_MOST = 2.0, 15.0
 #: Hosts that a line names.
@@ -17,7 +17,7 @@ class HostLosses:
         #: Lost host -> since when, None where it was lost when it was first looked at.
         self._since = {}
         self._begun = False
-        #: Changes that were not told yet: hosts lost, seen again and removed, name -> seconds (None: unknown).
+        #: Changes that are not logged yet: hosts lost, seen again and removed, name -> seconds (None: unknown).
         self._lost, self._seen, self._removed = {}, {}, {}
         self._first_at = self._last_at = None
 
@@ -70,7 +70,7 @@ def _are(some):
 
 
 def _after(gone):
-    """How long hosts were lost. Of those that were lost when this process began nobody here knows."""
+    """How long hosts were lost; unknown for those that were lost when this process started."""
     known = sorted(seconds for seconds in gone.values() if seconds is not None)
     if not known:
         return ", lost since before this conductor started"

@@ -1,8 +1,8 @@
-"""Which hosts are heard of: from beats to HostLost and HostSeen."""
+"""Which hosts are alive: from beats to HostLost and HostSeen."""
 
 from rpc_api import events
 
-#: Seconds after which what was said, and is not to be seen in the log, is said again.
+#: Seconds after which an event is published again if it is not in the log.
 SAY_AGAIN = 30.0
 
 
@@ -12,7 +12,7 @@ class Monitor:
     def __init__(self, service_down_time: float):
         self.service_down_time = service_down_time
         self._heard_at = {}
-        #: Host -> (lost or not, when that was said).
+        #: Host -> (lost or not, when that was published).
         self._said = {}
 
     def heard(self, hosts, now: float) -> None:

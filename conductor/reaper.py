@@ -1,4 +1,4 @@
-"""Claims that nobody builds: from this process's clock to ClaimExpired."""
+"""Claims that are not built: from the clock of this process to ClaimExpired."""
 
 from conductor.monitor import SAY_AGAIN
 from nova_sched.projection.ledger import CLAIMED

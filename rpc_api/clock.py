@@ -1,4 +1,11 @@
-"""The one place where the project reads a clock. Whatever needs time is given one of these."""
+"""The clock of a service. These rules hold for the whole project, and tests/test_layers.py checks them:
+
+- Only this module reads the wall clock.
+- The pure packages and the engines read no clock: their owner gives them a Clock or the time.
+- Services and commands take a Clock; :data:`SYSTEM` is its default.
+- A wait for input or output (a log's back-end, the bus, the end of a process) may read ``time.monotonic`` itself, for
+  its timeout only.
+"""
 
 import time
 

@@ -51,7 +51,14 @@ class TinyCloud:
             return 1, self.append(cell, f"scheduler/{name}", *data)
 
         engine = Engine(
-            self.cells, self.policy, f"scheduler/{name}", publish, lambda: next(self._uuids), self.clock, **self.options
+            self.cells,
+            self.policy,
+            f"scheduler/{name}",
+            publish,
+            lambda: next(self._uuids),
+            self.clock,
+            strict=True,
+            **self.options,
         )
         self.engines[name] = engine
         for cell in self.logs:

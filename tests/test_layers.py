@@ -67,6 +67,21 @@ IMPURE_MODULES = {
     "multiprocessing",
     "eventlet",
 }
+#: Where time.monotonic and time.sleep may be used: for the timeout of a wait, and to show how long a command took.
+WAITS = (
+    "nova_sched.playground",
+    "nova_sched.process.process",
+    "nova_sched.replay.archive.log",
+    "rpc_api.bus",
+    "rpc_api.clock",
+    "rpc_api.log",
+    "rpc_api.waiting",
+)
+#: What a wait needs of the module time. Everything else there is, or shows, the wall clock.
+MONOTONIC = {"monotonic", "sleep"}
+WALL_CLOCK = "rpc_api.clock"
+#: The engines, which their owner gives the time, with all that they import.
+ENGINES = ("nova_sched.scheduler.engine", "conductor.engine")
 IMPURE_CALLS = {"open", "input", "print", "id", "hash"}
 IMPURE_ATTRIBUTES = {("uuid", "uuid1"), ("uuid", "uuid4"), ("np", "random"), ("numpy", "random"), ("sys", "argv")}
 
@@ -159,6 +174,56 @@ def impurities(path):
             yield f"{path}:{node.lineno} uses {node.value.id}.{node.attr}"
 
 
+def clock_reads(path):
+    """(line, what) of every use of a clock of the machine."""
+    tree = ast.parse(path.read_text())
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "time"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            if isinstance(node.value, ast.Name) and node.value.id in names:
+                yield node.lineno, node.attr
+            elif node.attr in ("now", "utcnow", "today") and ast.unparse(node.value).split(".")[-1] in (
+                "date",
+                "datetime",
+            ):
+                yield node.lineno, f"{ast.unparse(node.value)}.{node.attr}"
+
+
+def clock_faults(path, name):
+    """What a module reads of the machine's clocks and may not."""
+    for line, what in clock_reads(path):
+        if what not in MONOTONIC and name != WALL_CLOCK:
+            yield f"{path}:{line} reads the wall clock ({what}); take a Clock of rpc_api.clock"
+        elif what in MONOTONIC and not f"{name}.".startswith(tuple(f"{package}." for package in WAITS)):
+            yield f"{path}:{line} uses time.{what}; take a Clock of rpc_api.clock, or name the wait in WAITS"
+
+
+def engine_modules(modules):
+    """The engines and all modules above rpc_api that they import, directly or not."""
+    found, waiting = set(), list(ENGINES)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not name.startswith("rpc_api"):
+            found.add(name)
+            waiting += filter(None, (module_of(imported, modules) for _, imported in imports(modules[name])))
+    return found
+
+
+def own_clocks(path):
+    """Where a module brings a clock instead of being given one."""
+    for line, name in imports(path):
+        if name.split(".")[0] in ("time", "datetime") or name == "rpc_api.clock.SYSTEM":
+            yield f"{path}:{line} imports {name}; the owner of the engine gives it the time"
+
+
 @pytest.mark.parametrize("package", RANKS)
 def test_imports_only_go_down(package):
     modules = sources()
@@ -226,3 +291,59 @@ def test_the_check_sees_an_upward_import(tmp_path, source, package):
 
 def test_the_check_sees_a_circle():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_wall_clock_is_read_in_one_place_and_waits_are_named():
+    modules = sources()
+    found = [fault for name, path in modules.items() for fault in clock_faults(path, name)]
+    assert not found, "\n".join(found)
+    assert {what for _, what in clock_reads(modules[WALL_CLOCK])} == {"monotonic", "time_ns"}
+
+
+def test_each_named_wait_needs_to_be_named():
+    modules = sources()
+    for package in WAITS:
+        reads = [
+            read for name, path in modules.items() if f"{name}.".startswith(f"{package}.") for read in clock_reads(path)
+        ]
+        assert reads, f"{package} reads no clock; take it out of WAITS"
+
+
+def test_the_engines_are_given_the_time():
+    modules = sources()
+    engines = engine_modules(modules)
+    found = [fault for name in sorted(engines) for fault in own_clocks(modules[name])]
+    assert not found, "\n".join(found)
+    assert {"nova_sched.process.log_state", "conductor.monitor", "nova_sched.scheduler.cell_states"} <= engines
+
+
+@pytest.mark.parametrize(
+    "source, name, faults",
+    [
+        ("import time\ntime.time()\n", "conductor.api", 1),
+        ("import time\ntime.time_ns()\n", "rpc_api.log.rabbit", 1),
+        ("import time\ntime.monotonic()\n", "conductor.api", 1),
+        ("import time\ntime.monotonic()\n", "rpc_api.log.rabbit", 0),
+        ("import time\ntime.monotonic()\n", "rpc_api.logs", 1),
+        ("import time as machine\nmachine.time_ns()\n", "conductor.api", 1),
+        ("def stop(time):\n    time.left()\n", "conductor.api", 0),
+        ("from time import time_ns\n", "nova_sched.cli.top", 1),
+        ("from datetime import datetime\ndatetime.now()\n", "nova_sched.cli.top", 1),
+        ("import datetime\ndatetime.datetime.now()\n", "nova_sched.cli.top", 1),
+        ("from datetime import datetime\ndatetime.fromisoformat('2026')\n", "nova_sched.cli.top", 0),
+    ],
+)
+def test_the_check_sees_clocks(tmp_path, source, name, faults):
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert len(list(clock_faults(path, name))) == faults
+
+
+@pytest.mark.parametrize("source", ["import time\n", "from rpc_api.clock import SYSTEM, spelled\n"])
+def test_the_check_sees_an_engine_with_a_clock_of_its_own(tmp_path, source):
+    path = tmp_path / "engine.py"
+    path.write_text(source)
+    assert list(own_clocks(path))

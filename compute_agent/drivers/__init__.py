@@ -26,10 +26,10 @@ def load(name: str):
         raise errors.UsageError(
             f"there is no driver {name!r}, wanted one of "
             f"{', '.join(sorted({*BUILT_IN, *others}))}; "
-            "mend [compute_agent] driver in the configuration"
+            "fix [compute_agent] driver in the configuration"
         ) from None
     except Exception as fault:
         # Whatever the module of somebody else raises when it is imported.
         raise errors.UsageError(
-            f"the driver {name!r} cannot be imported ({fault!r}); mend its package, or [compute_agent] driver"
+            f"the driver {name!r} cannot be imported ({fault!r}); fix its package, or [compute_agent] driver"
         ) from None

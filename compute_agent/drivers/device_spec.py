@@ -62,7 +62,7 @@ def specs_of(texts) -> tuple[DeviceSpec, ...]:
             found = json.loads(text)
             specs += map(_spec, found if isinstance(found, list) else [found])
         except (ValueError, TypeError, AttributeError, re.error) as fault:
-            raise errors.UsageError(f"[pci] device_spec has {text[:200]!r}, which is none ({fault}); mend it") from None
+            raise errors.UsageError(f"[pci] device_spec has {text[:200]!r}, which is none ({fault}); fix it") from None
     return tuple(specs)
 
 
@@ -119,7 +119,7 @@ def pools_of(devices, specs) -> tuple:
     """PCIPool records of the devices that some specs choose, in the order of their addresses."""
     counts, types = {}, {device.address: device.dev_type for device in devices}
     for device in devices:
-        spec = next((one for one in specs if one.chooses(device, types)), None)
+        spec = next((device_spec for device_spec in specs if device_spec.chooses(device, types)), None)
         if spec is not None:
             key = device.vendor_id, device.product_id, device.numa_node, tuple(sorted(_tags(device, spec).items()))
             counts[key] = counts.get(key, 0) + 1

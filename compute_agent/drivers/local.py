@@ -75,13 +75,13 @@ def cpus_of(dedicated: str | None, shared: str | None, usable) -> CPUs:
         if missing:
             raise errors.UsageError(
                 f"[compute] {name} is {text!r}, and this machine has no CPU {missing[0]} for it "
-                f"(it has {', '.join(map(str, sorted(usable)))}); mend it"
+                f"(it has {', '.join(map(str, sorted(usable)))}); fix it"
             )
     both = sorted(sets["cpu_shared_set"] & sets["cpu_dedicated_set"])
     if both:
         raise errors.UsageError(
             f"CPU {both[0]} is in [compute] cpu_shared_set and in cpu_dedicated_set, wanted each "
-            "in one of them; mend them"
+            "in one of them; fix them"
         )
     if not any(sets.values()):
         return CPUs(frozenset(usable), frozenset())
@@ -161,13 +161,13 @@ class LocalDriver(Driver):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             entries = json.loads(self._file.read_text()) if self._file.exists() else []
             return {
-                one["instance_uuid"]: events.from_object(events.TABLE["Consumer"].obj_from_primitive(one["consumer"]))
-                for one in entries
+                entry["instance_uuid"]: events.from_object(
+                    events.TABLE["Consumer"].obj_from_primitive(entry["consumer"])
+                )
+                for entry in entries
             }
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise errors.UsageError(
-                f"the state file {self._file} cannot be read ({fault}); mend or remove it"
-            ) from None
+            raise errors.UsageError(f"the state file {self._file} cannot be read ({fault}); fix or remove it") from None
 
     def _write(self):
         entries = [

@@ -98,7 +98,7 @@ def drivers(conf, host: str) -> dict:
     except (KeyError, IndexError, ValueError) as fault:
         raise errors.UsageError(
             f"[compute_agent] simulated_name is {options.simulated_name!r} ({fault!r}), wanted a "
-            "name with {host} and {number}; mend it"
+            "name with {host} and {number}; fix it"
         ) from None
     if len(set(names)) < len(names):
         raise errors.UsageError(
@@ -115,7 +115,7 @@ def drivers(conf, host: str) -> dict:
     fault = fault_of(made[names[0]])
     if fault:
         raise errors.UsageError(
-            f"the simulated hosts cannot be: {fault}; mend [compute_agent] simulated_huge_pages and simulated_pci"
+            f"the simulated hosts cannot be: {fault}; fix [compute_agent] simulated_huge_pages and simulated_pci"
         )
     return {name: SimulatedDriver(inventory) for name, inventory in made.items()}
 
@@ -125,12 +125,12 @@ def _cells(options):
     nodes, vcpus, memory_mb = options.simulated_numa_nodes, options.simulated_vcpus, options.simulated_memory_mb
     if not nodes and (options.simulated_dedicated_cpus != "0" or options.simulated_huge_pages):
         raise errors.UsageError(
-            "[compute_agent] simulated_numa_nodes is 0, wanted at least 1 for dedicated CPUs or huge pages; mend it"
+            "[compute_agent] simulated_numa_nodes is 0, wanted at least 1 for dedicated CPUs or huge pages; fix it"
         )
     if nodes > min(vcpus, memory_mb):
         raise errors.UsageError(
             f"[compute_agent] simulated_numa_nodes is {nodes}, wanted at most as many as the "
-            f"{vcpus} simulated_vcpus and the {memory_mb} simulated_memory_mb; mend it"
+            f"{vcpus} simulated_vcpus and the {memory_mb} simulated_memory_mb; fix it"
         )
     cpus = [range(node * vcpus // nodes, (node + 1) * vcpus // nodes) for node in range(nodes)]
     dedicated = _dedicated(options.simulated_dedicated_cpus, cpus)
@@ -161,7 +161,7 @@ def _dedicated(text, cpus):
         dedicated = cpus_in(text, whose)
         fits = max(dedicated, default=0) < known
     if not fits:
-        raise errors.UsageError(f"{whose} is {text!r}, wanted none but the {known} simulated_vcpus; mend it")
+        raise errors.UsageError(f"{whose} is {text!r}, wanted none but the {known} simulated_vcpus; fix it")
     return dedicated
 
 
@@ -172,14 +172,14 @@ def _pages(settings, memory_mb):
         match = re.fullmatch(r"\s*([0-9]{1,9}):([0-9]{1,9})\s*", setting)
         if not match:
             raise errors.UsageError(
-                f"[compute_agent] simulated_huge_pages has {setting!r}, wanted size in KiB:number; mend it"
+                f"[compute_agent] simulated_huge_pages has {setting!r}, wanted size in KiB:number; fix it"
             )
         sizes.append((int(match[1]), int(match[2])))
         left_kb -= sizes[-1][0] * sizes[-1][1]
     if left_kb < 0:
         raise errors.UsageError(
             f"[compute_agent] simulated_huge_pages are {','.join(settings)}, wanted no more than "
-            f"the {memory_mb} MB of memory of a NUMA node; mend it"
+            f"the {memory_mb} MB of memory of a NUMA node; fix it"
         )
     return tuple(events.HostPages(size, total, 0) for size, total in sorted([(SMALL_KB, left_kb // SMALL_KB), *sizes]))
 
@@ -191,7 +191,7 @@ def _pool(setting):
     if not match:
         raise errors.UsageError(
             f"[compute_agent] simulated_pci has {setting!r}, wanted vendor:product:number:NUMA "
-            "node and then :tag=value; mend it"
+            "node and then :tag=value; fix it"
         )
     vendor_id, product_id, count, node, tags = match.groups()
     tags = dict(tag.split("=", 1) for tag in tags.split(":")[1:])

@@ -31,7 +31,7 @@ def cpus_in(text: str, whose: str) -> set[int]:
     for rule in filter(None, map(str.strip, text.split(","))):
         match = re.fullmatch(r"(\^?)([0-9]{1,5})(?:-([0-9]{1,5}))?", rule)
         if not match or int(match[3] or match[2]) < int(match[2]):
-            raise errors.UsageError(f"{whose} is {text!r}, wanted numbers and ranges of CPUs such as 0-3,8,^2; mend it")
+            raise errors.UsageError(f"{whose} is {text!r}, wanted numbers and ranges of CPUs such as 0-3,8,^2; fix it")
         (excluded if match[1] else cpus).update(range(int(match[2]), int(match[3] or match[2]) + 1))
     return cpus - excluded
 
@@ -75,7 +75,7 @@ def _cores(topology, cpus):
 
 def _pages(path, memory_kb):
     """HostPages of a node: the small ones are what the huge ones leave."""
-    huge = {int(one.name[10:-2]): _number(one / "nr_hugepages") or 0 for one in path.glob("hugepages-*kB")}
+    huge = {int(pages.name[10:-2]): _number(pages / "nr_hugepages") or 0 for pages in path.glob("hugepages-*kB")}
     small_kb = os.sysconf("SC_PAGE_SIZE") // 1024
     left_kb = max(memory_kb - sum(size * total for size, total in huge.items()), 0)
     return tuple(

@@ -7,6 +7,7 @@ from nova_sched.cli.command import ReplayCommand
 from nova_sched.cli.output import aligned
 from nova_sched.cli.state import add_at, class_order, fold_lines, world_of
 from nova_sched.process.text import one_line
+from nova_sched.projection.topology import zone_names
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
 from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
@@ -112,7 +113,7 @@ class Capacity(ReplayCommand):
 
     def _groups(self, world, policy, answers, by):
         """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""
-        zones = world.table.zone_names(policy.default_availability_zone)
+        zones = zone_names(world.table, policy.default_availability_zone)
         names = aggregates_by_host(world.table)
         groups = {}
         for one in answers:

@@ -26,7 +26,7 @@ class Filter(abc.ABC):
 
     ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
     requests of which that is the same, and only renewed where the log touched a host.
-    One that looks at nothing of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``,
+    One that looks at nothing of a host that is :data:`~nova_sched.projection.touched.USE` does not ``follow_use``,
     and is not asked again where a claim touched a host; :meth:`follows` says it of one request. Others may look at
     ``scope``, the :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown the
     hosts only that no filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is

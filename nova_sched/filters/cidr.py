@@ -74,13 +74,13 @@ class _Addresses:
         self.version = np.zeros(table.count, np.uint8)
         self.high, self.low = np.zeros(table.count, np.uint64), np.zeros(table.count, np.uint64)
         self.texts = [None] * table.count
-        self._seen = table.version
+        self._seen = table.touched.version
         self._read(table.roots().tolist())
 
     def renewed(self):
         """The same after looking again at hosts that were touched."""
-        touched = self.table.touched_since(self._seen)
-        self._seen = self.table.version
+        touched = self.table.touched.since(self._seen)
+        self._seen = self.table.touched.version
         roots = self.table.roots().tolist() if touched is None else [row for row in touched if self.table.is_root[row]]
         self._read([row for row in roots if self.table.host_ips[row] != self.texts[row]])
         return self

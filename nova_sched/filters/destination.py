@@ -1,6 +1,7 @@
 """Where a request may go at all: named hosts, zones, aggregates and cells."""
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection.topology import in_zone
 
 
 class DestinationFilter(Filter):
@@ -77,5 +78,5 @@ class AvailabilityZoneFilter(Filter):
         if request.availability_zone:
             yield Refusal(
                 "availability zone",
-                ~hosts.table.in_zone(request.availability_zone, policy.default_availability_zone)[hosts.index],
+                ~in_zone(hosts.table, request.availability_zone, policy.default_availability_zone)[hosts.index],
             )

@@ -1,6 +1,7 @@
 """The filters of the hard server group policies: anti-affinity, affinity, fault domains."""
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.projection import topology
 
 
 class ServerGroupAntiAffinityFilter(Filter):
@@ -52,7 +53,7 @@ class ServerGroupFaultDomainFilter(Filter):
         group = request.server_group
         if group is None or group.policy != "fault-domain":
             return
-        domains = hosts.table.domains(group.scope)
+        domains = topology.domains(hosts.table, group.scope)
         taken = scope.taken_domains()
         yield Refusal(f"no {group.scope}", ~hosts.in_rows(domains))
         yield Refusal("fault domain", hosts.in_rows(row for row, domain in domains.items() if domain in taken))

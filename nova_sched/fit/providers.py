@@ -10,6 +10,7 @@ the search go on.
 
 from typing import NamedTuple
 
+from nova_sched.projection.topology import aggregate_rows
 from rpc_api import events
 
 MAX_STEPS = 10_000
@@ -105,7 +106,7 @@ def allowed(table, row: int, root: int, group) -> bool:
     ):
         return False
     for uuid in group.forbidden_aggregates:
-        members = table.aggregate_rows(uuid)
+        members = aggregate_rows(table, uuid)
         if members[row] or (not single and members[root]):
             return False
     return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
@@ -113,7 +114,7 @@ def allowed(table, row: int, root: int, group) -> bool:
 
 def _in_all(table, row, member_of):
     """Whether one provider is in an aggregate of each list."""
-    return all(any(table.aggregate_rows(uuid)[row] for uuid in uuids) for uuids in member_of)
+    return all(any(aggregate_rows(table, uuid)[row] for uuid in uuids) for uuids in member_of)
 
 
 class _Search:

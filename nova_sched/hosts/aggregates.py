@@ -1,8 +1,8 @@
-"""The host aggregates of each host, and what they say in their metadata.
+"""The host aggregates of each host, and their metadata.
 
 Hosts of the same aggregates share one :class:`Metadata`, so that a filter asks once for each distinct set of
-aggregates and not once for each host. A host is in an aggregate that lists its name, as in nova; what providers say of
-themselves (Placement's aggregates) does not count here.
+aggregates and not once for each host. A host is in an aggregate that lists its name, as in Nova; the
+aggregates that providers report (Placement's) do not count here.
 """
 
 import numpy as np
@@ -21,22 +21,22 @@ class Metadata:
 
     def __init__(self, aggregates):
         self.aggregates = aggregates
-        self.keys = frozenset(key for one in aggregates for key in one.metadata)
+        self.keys = frozenset(key for aggregate in aggregates for key in aggregate.metadata)
         self._words = {}
 
     def values(self, key: str) -> set[str]:
-        """What stands under a key, as it stands there."""
-        return {one.metadata[key] for one in self.aggregates if key in one.metadata}
+        """The values of a key, unchanged."""
+        return {aggregate.metadata[key] for aggregate in self.aggregates if key in aggregate.metadata}
 
     def words(self, key: str) -> set[str]:
-        """The values of a key with lists (parted by commas) taken apart."""
+        """The values of a key, split at commas."""
         words = self._words.get(key)
         if words is None:
             words = self._words[key] = {word.strip() for value in self.values(key) for word in value.split(",")}
         return words
 
     def words_under(self, prefix: str) -> set[str]:
-        """The words of all keys that begin with a prefix; empty where there is no such key."""
+        """The words of all keys that begin with a prefix; empty if there is no such key."""
         # No key has a prefix in this form.
         words = self._words.get((prefix,))
         if words is None:
@@ -46,7 +46,7 @@ class Metadata:
         return words
 
     def least(self, key: str, default: int) -> int:
-        """The least whole number under a key; ``default`` where there is none, or one of them is no whole number."""
+        """The lowest whole number under a key; ``default`` if there is none, or if one value is not a whole number."""
         try:
             least = min(map(int, self.values(key)), default=default)
         except ValueError:
@@ -69,7 +69,7 @@ class HostAggregates:
         for row, uuids in uuids_of.items():
             self.column[row] = numbers.setdefault(tuple(dict.fromkeys(uuids)), len(numbers))
         self.metadata = [Metadata([table.aggregates[uuid] for uuid in uuids]) for uuids in numbers]
-        self.keys = frozenset().union(*(one.keys for one in self.metadata))
+        self.keys = frozenset().union(*(metadata.keys for metadata in self.metadata))
 
 
 def host_aggregates(table) -> HostAggregates:
@@ -81,7 +81,7 @@ def _number_fault(key, value):
     try:
         int(value)
     except ValueError:
-        return f"{key} is {value[:80]!r}, wanted a whole number; until that is mended the option {key} counts there"
+        return f"{key} is {value[:80]!r}, wanted a whole number; until that is fixed the option {key} is used there"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a HostState says of one host, of many hosts at once: numbers as columns, the rest by its distinct values.
+"""The attributes of HostState for many hosts at once: numbers as columns, the rest by its distinct values.
 
 ``hosts`` is a :class:`nova_sched.hosts.view.HostView` everywhere; arrays have the shape [hosts in view].
 """
@@ -15,12 +15,12 @@ FEW = 16
 OF_PROFILE = {
     "hypervisor_type": lambda profile: profile.hypervisor_type,
     "cpu_info": lambda profile: profile.cpu_info,
-    "supported_instances": lambda profile: [list(one) for one in profile.supported_instances],
+    "supported_instances": lambda profile: [list(supported) for supported in profile.supported_instances],
     "stats": lambda profile: dict(profile.stats),
 }
-#: Attributes of HostState under the names of nova's, less those that are for the classes of deployers only.
+#: Attributes of HostState under the names of nova's, without those that are for the classes of deployers only.
 NAMES = frozenset(
-    name for name, one in vars(HostState).items() if isinstance(one, property) and not name.startswith("_")
+    name for name, member in vars(HostState).items() if isinstance(member, property) and not name.startswith("_")
 ) - {"cell", "cell_uuid", "updated", "instances", "numa_topology", "pci_stats", "allocation_candidates"}
 
 #: Those of them that change with what instances and claims take of a host, and those that may.

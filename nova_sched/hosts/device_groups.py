@@ -1,5 +1,5 @@
 """Which hosts are in one state of NUMA nodes and PCI devices: of thousands of hosts there are few,
-and one verdict serves all."""
+so one verdict serves many."""
 
 from collections import OrderedDict
 
@@ -24,16 +24,16 @@ class DeviceStates:
         self.values = []
         self._number_of = {}
         self._known = OrderedDict()
-        self._version = table.version
+        self._version = table.touched.version
         self._read([row for row, devices in enumerate(table.row_devices) if devices is not None])
 
     def renewed(self) -> "DeviceStates":
         """The same after looking again at hosts that were touched."""
-        touched = self.table.touched_since(self._version)
+        touched = self.table.touched.since(self._version)
         if touched is None or len(self.values) > 2 * self.table.count + MAX_LEFT:
             self._begin()
         elif touched:
-            self._version = self.table.version
+            self._version = self.table.touched.version
             self._read(touched)
         return self
 

@@ -39,23 +39,25 @@ class ImageCounts:
     def renew(self, projections) -> None:
         """Count again where something changed; ``projections`` are those of all cells."""
         table = self.table
-        rows = table.touched_since(self._version)
+        rows = table.touched.since(self._version)
         if (
             rows is None
             or len(projections) != len(self._projections)
-            or any(one is not other for one, other in zip(projections, self._projections, strict=True))
+            or any(projection is not other for projection, other in zip(projections, self._projections, strict=True))
         ):
             self._images.clear()
             self._columns.clear()
             rows = set(table.roots().tolist())
         elif self._topology_version != table.topology_version:
             rows.update(
-                row for row, (one, other) in enumerate(zip(table.uuids, self._uuids, strict=False)) if one is not other
+                row
+                for row, (uuid, other) in enumerate(zip(table.uuids, self._uuids, strict=False))
+                if uuid is not other
             )
             rows.update(range(len(self._uuids), table.count))
         if self._topology_version != table.topology_version:
             self._uuids = list(table.uuids)
-        self._projections, self._version = list(projections), table.version
+        self._projections, self._version = list(projections), table.touched.version
         self._topology_version = table.topology_version
         by_cell = {projection.cell_index: projection for projection in projections}
         for row in rows:
@@ -89,7 +91,8 @@ def _images_on(table, by_cell, row):
     if host is None or host.root != row:
         return ()
     images = {
-        one.instance_uuid: tuple(one.image_properties.items()) for one in projection.tracked.of(host.name).values()
+        tracked.instance_uuid: tuple(tracked.image_properties.items())
+        for tracked in projection.tracked.of(host.name).values()
     }
     images.update(
         [

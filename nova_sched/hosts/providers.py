@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nova_sched.projection.topology import aggregate_rows
+
 
 class Providers:
     """The providers of the hosts in view: their rows, and the host (its number in the view) of each."""
@@ -52,7 +54,7 @@ class Providers:
         """Which providers are in an aggregate of each list (``with_root``: or have a root that is)."""
         own, of_root = self.all(), self.all()
         for uuids in lists:
-            member = np.logical_or.reduce([self.table.aggregate_rows(uuid) for uuid in uuids])
+            member = np.logical_or.reduce([aggregate_rows(self.table, uuid) for uuid in uuids])
             own &= member[self.rows]
             of_root &= member[self.table.root[self.rows]]
         return own | of_root if with_root else own

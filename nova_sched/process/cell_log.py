@@ -1,4 +1,4 @@
-"""A cell's log as a service uses it: it appends, it follows, and it begins anew where the log does not go on."""
+"""A cell's log as a service uses it: it appends, it follows, and it reads the log again if that does not go on."""
 
 import functools
 import logging
@@ -21,14 +21,14 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two looks for a snapshot that is wanted.
 LOOK_PAUSE = 5.0
-#: For a read that is under way when the service stops. One of a broker that hangs is left to the close of the log.
+#: Seconds for a read that is under way when the service stops. The close of the log ends one from a hanging broker.
 READ_SECONDS = 2.0
-#: Records that a reader knows again when it reads its log anew: of a longer loss it says that it is at least so long.
+#: Records by which a reader knows its log when it reads it again. A longer loss is reported as at least so long.
 LOOK_BACK = 10_000
 
 
 class ReadBefore:
-    """The last records that this process knows of a log, by which it knows the log again. ``hash`` of a payload is
+    """The last records that this process knows of a log, by which it recognises the log. ``hash`` of a payload is
     enough within one process, and costs next to nothing for each record."""
 
     def __init__(self):
@@ -61,7 +61,7 @@ class ReadBefore:
 
 
 class CellLog:
-    """Calls ``deliver(kind, content)`` from a thread of its own, with ``"begin"`` and a Beginning, ``"records"``
+    """Calls ``deliver(kind, content)`` from its own thread, with ``"begin"`` and a Beginning, ``"records"``
     and a list of (position, DecodedRecord) (then call :meth:`taken`), or ``"fault"`` and a NovaSchedError or None: see
     :class:`~rpc_api.feed.follower.Follower`. ``store`` is a SnapshotStore or None.
     """
@@ -84,7 +84,7 @@ class CellLog:
         self._follower = Follower(self._begin, self._take, lambda fault: deliver("fault", fault), cell)
 
     def start(self):
-        """Begin to open, read and follow; what comes of it is delivered."""
+        """Start to open, read and follow; the results are delivered."""
         self._follower.start()
         return self
 
@@ -104,36 +104,35 @@ class CellLog:
 
     def speak_after(self, known) -> None:
         """``known`` is what the fold knows of our producer, (epoch, sequence) or None: in an earlier epoch, which a
-        clock that went back gives, nothing of what we say would count."""
+        clock that went back gives, none of our events would count."""
         if known is not None and self.producer.epoch < known[0]:
             self._appender.use(self._log, self._appender.epoch, lambda: self._producer.begin_anew(known[0]))
 
     def check_heard(self, known) -> None:
         """NameTaken if the fold knows our producer in a later epoch than ours, ``known`` as for :meth:`speak_after`:
-        another process that took our name is heard from then on, and nothing of what we say counts."""
+        another process took our name, only its events count from then on, and ours do not."""
         if known is not None and self.producer.epoch < known[0]:
             raise errors.NameTaken(
-                f"another process speaks as {self._producer_name} in the log of {self.cell} by now, and only what it "
-                f"says counts; give each its own [{self._producer_name.partition('/')[0]}] name, "
+                f"another process publishes as {self._producer_name} in the log of {self.cell} by now, and only its "
+                f"events count; give each its own [{self._producer_name.partition('/')[0]}] name, "
                 "and start this one again"
             )
 
     def refuse_snapshot(self) -> None:
-        """The snapshot that was delivered is of no use: read the log anew, without one.
+        """The snapshot that was delivered cannot be used: read the log again, without one.
         New ones are kept all the same."""
         self._reads_snapshots = False
         self._follower.begin_anew()
 
     def look_for_snapshot(self) -> None:
-        """Read the log anew as soon as there is a snapshot that fits it; looks every few seconds,
-        in a thread of its own."""
+        """Read the log again as soon as a snapshot fits it; looks every few seconds, in its own thread."""
         now = self._clock.monotonic()
         if self._reads_snapshots and now - self._looked_at >= LOOK_PAUSE:
             self._looked_at = now
             self._in_thread(self._look_for_snapshot)
 
     def _in_thread(self, function):
-        """Call a function of the store in a thread of its own, one at a time; returns whether there is none before it
+        """Call a function of the store in its own thread, one at a time; returns whether there is none before it
         that still waits for the store."""
         if self._storing is not None and self._storing.is_alive():
             return False
@@ -151,7 +150,7 @@ class CellLog:
             self._follower.begin_anew()
 
     def begin_anew(self) -> None:
-        """Records came that cannot follow those before them: read the log anew."""
+        """Records came that cannot follow those before them: read the log again."""
         self._follower.begin_anew()
 
     @property
@@ -161,7 +160,7 @@ class CellLog:
 
     @property
     def producer(self) -> Producer:
-        """The voice of this service in the log; LogUnavailable while the log was never there."""
+        """The producer of this service in the log; LogUnavailable until the log was there once."""
         if self._producer is None:
             raise errors.LogUnavailable(f"the log of {self.cell} was not there since this service started; see to it")
         return self._producer
@@ -178,9 +177,9 @@ class CellLog:
         return self._log.bounds()
 
     def keep(self, packed: bytes) -> None:
-        """Keep a snapshot in the store, unless there is a newer one; in a thread of its own: a store that is away holds
-        nobody up. One that the log does not go on from is not kept, and the log is read anew: it lost records that we
-        folded."""
+        """Keep a snapshot in the store, unless there is a newer one; in its own thread: a store that is away must
+        not hold up the service. A snapshot that the log does not continue is not kept, and the log is read again: it
+        lost records that we folded."""
 
         def save():
             try:
@@ -234,7 +233,7 @@ class CellLog:
         self._appender.use(log, epoch, self._producer.begin_anew if begun_anew else lambda: None)
         before.close()
         if begun_anew:
-            LOG.warning("the log of %s was begun anew: its epoch is %s", self.cell, epoch)
+            LOG.warning("the log of %s was recreated: its epoch is %s", self.cell, epoch)
         return begun_anew
 
 

@@ -9,9 +9,9 @@ from nova_sched.projection.projection import Projection
 class Beginning(NamedTuple):
     """From where a log is read: the bytes of a ``snapshot`` that fits it, or None and from its first record.
 
-    ``first`` is its first position and ``catch_up`` the one that it ends at now. ``whole`` is False where neither
-    a snapshot nor the first record says what stood in front of the log. ``begun_anew``: what was appended to the
-    log that we knew is not in this one. ``kept`` is None, or the log lost its records after that position, keeps its
+    ``first`` is its first position and ``catch_up`` the one that it ends at now. ``whole`` is False if neither
+    a snapshot nor the first record tells the state before the log. ``begun_anew``: what was appended to the log that
+    we knew is not in this one. ``kept`` is None, or the log lost its records after that position, keeps its
     epoch, and has perhaps grown again.
     """
 
@@ -27,7 +27,7 @@ def projection_of(cell: str, beginning: Beginning, table=None, accounts_required
     """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``.
 
     ``accounts_required`` is what is configured: it holds for a log that is not whole,
-    until a LogRebased says what the log does.
+    until a LogRebased tells what holds for the log.
     """
     if beginning.snapshot is not None:
         return snapshot.load(beginning.snapshot, table)

@@ -1,8 +1,7 @@
-"""NUMA nodes and PCI pools of one host: what there is, and what its guests have of it.
+"""NUMA nodes and PCI pools of one host: what it has, and what its guests use.
 
-What is used is always counted anew from all guests of a host: reports may
-contradict each other, and then a CPU that two guests claim to have is not
-free when one of them goes.
+Use is always counted again from all guests of a host. Reports may contradict each other, and a CPU that two guests
+have must not become free when one of them goes.
 """
 
 from functools import lru_cache
@@ -16,17 +15,17 @@ from rpc_api.digest import pool_key
 
 MAX_CELLS = 64
 MAX_POOLS = 1024
-#: Fields of a pool that a tag cannot stand for.
+#: Fields of a pool that cannot be tags.
 _NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
 
 
 def capacity_key(cells, pools) -> bytes:
-    """What is the same for hosts with the same NUMA nodes and PCI pools."""
+    """A digest of NUMA nodes and PCI pools: hosts with the same ones have the same key."""
     return blake2b(msgpack.packb((cells, pools)), digest_size=16).digest()
 
 
 class CellUse(NamedTuple):
-    """What guests have of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory,
+    """What guests use of a NUMA node: how many CPUs run unpinned, the host CPUs that are taken, memory,
     and the pages of each size (in the order of the node's ``pages``)."""
 
     shared_cpus: int
@@ -36,10 +35,10 @@ class CellUse(NamedTuple):
 
 
 class Node:
-    """What a HostNUMACell comes to: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and the dedicated ones of
-    each (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for pinned
-    and unpinned guests (``legacy``), all of its ``cpus``, and ``pages``: (size_kb, number among the cell's pages), the
-    largest first."""
+    """A HostNUMACell as fits need it: its ``dedicated`` CPUs, the CPUs of each of its ``cores`` and which of these are
+    dedicated (``pinnable``; both ascending), how many ``threads`` the largest core has, whether the same CPUs are for
+    pinned and unpinned guests (``legacy``), all of its ``cpus``, and ``pages``: (size_kb, number among the cell's
+    pages), the largest first."""
 
     __slots__ = ("cores", "cpus", "dedicated", "legacy", "pages", "pinnable", "threads")
 
@@ -54,7 +53,7 @@ class Node:
 
 
 class Capacity:
-    """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts of one make share one."""
+    """NUMA nodes (HostNUMACell records) and PCI pools (PCIPool records) of a host; hosts with the same share one."""
 
     __slots__ = ("__weakref__", "_nodes", "cells", "key", "keys", "pools")
 
@@ -97,7 +96,7 @@ class HostDevices:
             self._key = msgpack.packb(
                 (
                     self.capacity.key,
-                    [(one.shared_cpus, sorted(one.pinned), one.memory_mb, one.pages) for one in self.cell_uses],
+                    [(use.shared_cpus, sorted(use.pinned), use.memory_mb, use.pages) for use in self.cell_uses],
                     self.pool_uses,
                 )
             )
@@ -114,7 +113,7 @@ class HostDevices:
         return self.capacity.pools
 
     def free_in_pool(self, number: int) -> int:
-        """How many devices of a pool nobody has (below 0 where reports contradict each other)."""
+        """How many devices of a pool are free (below 0 if reports contradict each other)."""
         return self.capacity.pools[number].count - self.pool_uses[number]
 
     def with_guests(self, guests) -> "HostDevices":
@@ -198,7 +197,7 @@ def pages_of(cell, use) -> tuple[int, int] | None:
         if number is None:
             return None
     else:
-        number = min(range(len(cell.pages)), key=lambda one: cell.pages[one].size_kb)
+        number = min(range(len(cell.pages)), key=lambda index: cell.pages[index].size_kb)
     return number, -(-use.memory_mb * 1024 // max(cell.pages[number].size_kb, 1))
 
 
@@ -290,4 +289,4 @@ def checked_guest(packed: bytes | None, whose: str) -> None:
         try:
             guest_of(packed)
         except errors.InvalidEvent as broken:
-            raise errors.InvalidEvent(f"what {whose} says of a guest cannot be read ({broken}); mend it") from None
+            raise errors.InvalidEvent(f"what {whose} reports about a guest cannot be read ({broken}); fix it") from None

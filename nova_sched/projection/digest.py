@@ -1,7 +1,7 @@
 """The digest of a projection: equal states have equal digests, wherever and however they were folded.
 
 It covers the state and not its layout: rows, classes and interned ids are
-replaced by what they stand for, in sorted order.
+replaced by their values, in sorted order.
 """
 
 from hashlib import blake2b
@@ -29,8 +29,8 @@ def _parts(projection):
     yield sorted(projection.anchors.items())
     yield sorted(projection.fences.items())
     yield [
-        (one.uuid, one.name, one.hosts, sorted(one.metadata.items()))
-        for _, one in sorted(projection.aggregates.items())
+        (aggregate.uuid, aggregate.name, aggregate.hosts, sorted(aggregate.metadata.items()))
+        for _, aggregate in sorted(projection.aggregates.items())
     ]
 
 

@@ -10,6 +10,7 @@ from nova_sched.projection.devices import checked_guest, guest_of
 from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
 from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.provider_columns import sum_tree
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
 from rpc_api.digest import inventory_digest
@@ -21,18 +22,18 @@ CELL0 = "cell0"
 
 
 def host_reported(projection, position, event, noted):
-    """The host is as it says: its inventory and status are written, its consumers are brought in line."""
+    """Write the inventory and status that a host reports, and bring its consumers in line."""
     data = event.data
     if projection.cell == CELL0:
         return SetAside(
             "wrong-log",
-            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; mend the cell of its agent",
+            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; fix the cell of its agent",
             b"",
         )
     host = projection.hosts.get(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
-            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; mend its agent", b""
+            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
         )
     tree = consumers = None
     try:
@@ -49,28 +50,28 @@ def host_reported(projection, position, event, noted):
         inventories.write(projection, host, tree)
         host.inventory, host.inventory_digest = data.inventory, inventory_digest(data.inventory)
         count_all_use(projection, host)
-        projection.table.sum_tree(host.root)
+        sum_tree(projection.table, host.root)
     if tree is not None or host.lost or host.status != data.status:
         host.status, host.lost = data.status, False
         inventories.write_status(projection.table, host)
     if consumers is not None:
         reconcile(projection, host, consumers, position, noted)
-    projection.table.touch(host.root)
+    projection.table.touched.touch(host.root)
     return None
 
 
 def _consumers(data):
-    """What a report says that its host runs; InvalidEvent when that cannot be."""
+    """The consumers that a report lists; InvalidEvent if the list cannot be right."""
     consumers = events.thaw("HostConsumers", data.consumers).consumers
     if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
-        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; mend its agent")
+        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; fix its agent")
     for consumer in consumers:
         checked_guest(consumer.guest, f"the agent of {data.host}")
     return consumers
 
 
 def host_confirmed(projection, position, event, noted):
-    """Compare digests; a host that the log does not know, or knows otherwise, is to report in full."""
+    """Compare digests; a host that is not known, or not as it is in the log, must report in full."""
     host = projection.hosts.get(event.data.host)
     if host is None:
         noted.append(Noted(position, "unknown-host", event.data.host, "confirmed before it was reported", True))
@@ -81,12 +82,12 @@ def host_confirmed(projection, position, event, noted):
 
 
 def host_lost(projection, position, event, noted):
-    """No instance goes to a host that is not heard of; what it runs stays counted."""
+    """A host is unreachable: it gets no instances, and what it runs stays counted."""
     return _set_lost(projection, event.data.host, True)
 
 
 def host_seen(projection, position, event, noted):
-    """A lost host is heard again."""
+    """A lost host is reachable again."""
     return _set_lost(projection, event.data.host, False)
 
 
@@ -95,7 +96,7 @@ def _set_lost(projection, name, lost):
     if host is not None and host.lost != lost:
         host.lost = lost
         inventories.write_status(projection.table, host)
-        projection.table.touch(host.root)
+        projection.table.touched.touch(host.root)
 
 
 def host_removed(projection, position, event, noted):
@@ -113,24 +114,24 @@ def host_removed(projection, position, event, noted):
 
 
 def instances_tracked(projection, position, event, noted):
-    """Note where instances are said to be; of a host that the log does not know nothing is noted."""
+    """Note where nova-compute reports instances; hosts that the log does not know are ignored."""
     data = event.data
     host = projection.hosts.get(data.host)
     if host is None:
         return
     for instance_uuid in data.gone:
         projection.tracked.drop(data.host, instance_uuid)
-    for one in data.instances:
-        before = projection.tracked.get(one.instance_uuid)
-        projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
+    for tracked in data.instances:
+        before = projection.tracked.get(tracked.instance_uuid)
+        projection.tracked.put(data.host, tracked.instance_uuid, tracked.image_properties)
         if before is not None:
-            projection.table.touch(projection.hosts[before.host].root)
-    projection.table.touch(host.root)
+            projection.table.touched.touch(projection.hosts[before.host].root)
+    projection.table.touched.touch(host.root)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------
 
-#: Refusals that no other host would mend.
+#: Refusals that no other host would fix.
 HOLDS_ALREADY = "the consumer holds resources already"
 MALFORMED = "malformed"
 
@@ -216,7 +217,7 @@ def _rule_refusal(projection, rule):
 
 
 def fits(table, row, index, amount) -> bool:
-    """Whether an amount fits what the log says is left of a class on a row (in-flight claims do not count)."""
+    """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
     return (
         table.used[index, row] + amount <= table.capacity[index, row]
         and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
@@ -267,7 +268,7 @@ def instance_deleted(projection, position, event, noted):
 
 
 def allocation_moved(projection, position, event, noted):
-    """What one consumer holds on a host passes to another, unless the other holds something already."""
+    """Pass what one consumer holds on a host to another, unless that holds something already."""
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
@@ -291,23 +292,23 @@ def allocation_moved(projection, position, event, noted):
 
 
 def log_opened(projection, position, event, noted):
-    """The beginning of a log; its epoch stands in each record."""
+    """The first event of a log; its epoch is in each record."""
 
 
 def log_rebased(projection, position, event, noted):
-    """Forget everything, as somebody who begins to read here knows nothing."""
+    """Forget everything: a reader that starts here knows nothing of what was before."""
     projection.forget()
     projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
 
 
 def accounts_required(projection, position, event, noted):
-    """From here on events count only with the accounts of their producers, or with any."""
+    """From this position on, events count only with the accounts of their producers, or with any account."""
     projection.accounts_required = event.data.required
 
 
 def counted(projection, position, event, noted):
-    """Evidence: kept by the log, counted here, no state."""
+    """Evidence: it stays in the log, is counted here, and changes no state."""
 
 
 def aggregate_updated(projection, position, event, noted):

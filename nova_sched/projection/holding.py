@@ -1,7 +1,7 @@
 """Entries on hosts: put on, taken off, started, and brought in line with what a host reports.
 
-Whatever holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
-consumers and that of server groups always say the same. Nothing here checks whether a claim is allowed.
+All that holds resources goes through :func:`add_entry` and :func:`remove_entry`, so that the columns, the index of
+consumers and that of server groups always agree. Nothing here checks whether a claim is allowed.
 """
 
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def add_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest + entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch_use(host.root)
+    table.touched.touch_use(host.root)
 
 
 def remove_entry(projection, host, entry) -> None:
@@ -35,7 +35,7 @@ def remove_entry(projection, host, entry) -> None:
     table = projection.table
     consumer_uuid = entry.consumer_uuid
     del host.entries[consumer_uuid]
-    rest = tuple([one for one in projection.consumers[consumer_uuid] if one is not entry])
+    rest = tuple([other for other in projection.consumers[consumer_uuid] if other is not entry])
     if rest:
         projection.consumers[consumer_uuid] = rest
     else:
@@ -48,11 +48,11 @@ def remove_entry(projection, host, entry) -> None:
     if entry.state is RUNNING:
         host.running_digest = (host.running_digest - entry.hash) & MASK
     table.num_instances[host.root] = len(host.entries)
-    table.touch_use(host.root)
+    table.touched.touch_use(host.root)
 
 
 def _count_use(table, host, allocations, sign):
-    """Count allocations on the providers of a host; what it has no inventory of (any more) is counted nowhere."""
+    """Count allocations on the providers of a host; what it has no inventory of is counted nowhere."""
     rows = host.rows
     for provider_uuid, resource_class, amount in allocations:
         row = rows.get(provider_uuid)
@@ -63,7 +63,7 @@ def _count_use(table, host, allocations, sign):
 
 
 def count_devices(table, host) -> None:
-    """Count what the guests of a host have of its NUMA nodes and PCI pools, anew from all of them."""
+    """Count what the guests of a host use of its NUMA nodes and PCI pools, from all of them."""
     devices = table.row_devices[host.root]
     if devices is not None:
         guests = [guest_of(entry.guest) for entry in host.entries.values() if entry.guest is not None]
@@ -72,7 +72,7 @@ def count_devices(table, host) -> None:
 
 @contextmanager
 def devices_counted_once(table, host):
-    """Count devices when all entries that come and go at once have done so: each counting looks at all guests."""
+    """Count devices once, when all entries have come and gone: each count looks at all guests."""
     devices = table.row_devices[host.root]
     table.set_devices(host.root, None)
     yield
@@ -88,7 +88,7 @@ def count_all_use(projection, host) -> None:
 
 
 def _diverges(projection, host, position, noted, kind, detail):
-    """The log and the host said different things."""
+    """Count and note that the log and the host do not agree."""
     projection.counts["divergence"] += 1
     noted.append(Noted(position, kind, host.name, detail))
 
@@ -98,7 +98,7 @@ def start(projection, host, consumer, position, noted) -> None:
     entry = host.entries.get(consumer.instance_uuid)
     if entry is None or entry.instance_uuid != consumer.instance_uuid:
         entry = _best_entry(
-            [one for one in host.entries.values() if one.instance_uuid == consumer.instance_uuid], consumer
+            [other for other in host.entries.values() if other.instance_uuid == consumer.instance_uuid], consumer
         )
     if entry is not None:
         _start_entry(projection, host, entry, consumer, position, noted)
@@ -118,11 +118,11 @@ def reconcile(projection, host, consumers, position, noted) -> None:
 def _reconcile(projection, host, consumers, position, noted):
     first_report = not host.entries
     reported = {consumer.instance_uuid: consumer for consumer in consumers}
-    for entry in [one for one in host.entries.values() if one.consumer_uuid in reported]:
+    for entry in [other for other in host.entries.values() if other.consumer_uuid in reported]:
         if entry.instance_uuid != entry.consumer_uuid:
             _displace(projection, host, entry, position, noted)
     held = {}
-    for entry in sorted(host.entries.values(), key=lambda one: (one.instance_uuid, one.consumer_uuid)):
+    for entry in sorted(host.entries.values(), key=lambda other: (other.instance_uuid, other.consumer_uuid)):
         held.setdefault(entry.instance_uuid, []).append(entry)
     for instance_uuid, entries in held.items():
         consumer = reported.pop(instance_uuid, None)
@@ -146,18 +146,18 @@ def _reconcile(projection, host, consumers, position, noted):
 
 
 def _best_entry(entries, consumer):
-    """Of the entries of one instance on one host (it may be resized in place) the one that runs; None of none."""
+    """Of the entries of one instance on one host (it may be resized in place) the one that runs; None without any."""
     wanted = sorted(consumer.allocations)
     return min(
         entries,
         default=None,
-        key=lambda one: (sorted(one.allocations) != wanted, one.state is not RUNNING, one.consumer_uuid),
+        key=lambda other: (sorted(other.allocations) != wanted, other.state is not RUNNING, other.consumer_uuid),
     )
 
 
 def _start_entry(projection, host, entry, consumer, position, noted):
     """Turn an entry into the host's own use, as its agent reports it."""
-    # An agent that says nothing of the guest does not know it.
+    # An agent that reports no guest does not know it.
     guest = entry.guest if consumer.guest is None else consumer.guest
     same = guest == entry.guest and (
         entry.allocations == consumer.allocations or sorted(entry.allocations) == sorted(consumer.allocations)
@@ -168,7 +168,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     if same:
         entry.state, entry.hash = RUNNING, hash_
         host.running_digest = (host.running_digest + hash_) & MASK
-        projection.table.touch_use(host.root)
+        projection.table.touched.touch_use(host.root)
         return
     _diverges(
         projection, host, position, noted, "differs", f"{consumer.instance_uuid} uses other resources than were claimed"
@@ -194,7 +194,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
 
 
 def _add_running(projection, host, consumer, position, noted):
-    """Put on what runs without an entry."""
+    """Add an entry for what runs without one."""
     other = host.entries.get(consumer.instance_uuid)
     if other is not None:
         _displace(projection, host, other, position, noted)
@@ -218,7 +218,7 @@ def _add_running(projection, host, consumer, position, noted):
 
 
 def _displace(projection, host, entry, position, noted):
-    """Take off what is held for one instance under the uuid of another that runs here: that cannot be right."""
+    """Remove what is held for one instance under the uuid of another instance that runs here: it cannot be right."""
     _diverges(
         projection,
         host,

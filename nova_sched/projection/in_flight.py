@@ -1,4 +1,4 @@
-"""What this process has claimed and not read back from the log yet.
+"""The claims of this process that are not read back from the log yet.
 
 Decisions count these claims as if they were accepted, so that a scheduler
 does not collide with itself; the fold does not look at them.
@@ -44,7 +44,7 @@ class InFlight:
         self._count(entry, +1)
 
     def remove(self, claim_uuid: str) -> None:
-        """Let go of a claim that was read back, or given up; unknown ones are no matter."""
+        """Drop a claim that was read back, or given up. Unknown claims are ignored."""
         entry = self.claims.pop(claim_uuid, None)
         if entry is not None:
             self.groups.remove(entry)
@@ -52,11 +52,11 @@ class InFlight:
             self._count(entry, -1)
 
     def count_again(self) -> None:
-        """Set the column anew, after rows were dropped and made again, or a uuid passed to another row."""
+        """Write the columns again, after rows were dropped and added, or a uuid passed to another row."""
         table = self.table
         for index, row in zip(*(places.tolist() for places in table.held.nonzero()), strict=True):
             table.hold(row, index, -int(table.held[index, row]))
-            table.touch_use(int(table.root[row]))
+            table.touched.touch_use(int(table.root[row]))
         for (provider_uuid, resource_class), held in self._held.items():
             self._set(provider_uuid, resource_class, held)
         if table.held_guests:
@@ -73,13 +73,13 @@ class InFlight:
             guest = guest_of(entry.guest)
             if guest.numa or guest.pci:
                 self.table.held_guests.setdefault(root, {})[entry.claim_uuid] = guest
-                self.table.touch_use(root)
+                self.table.touched.touch_use(root)
 
     def _let_go_of_guest(self, entry):
         held = self.table.held_guests
         root = self.table.row_of_host.get(entry.host)
         if root in held and held[root].pop(entry.claim_uuid, None) is not None:
-            self.table.touch_use(root)
+            self.table.touched.touch_use(root)
             if not held[root]:
                 del held[root]
 
@@ -101,13 +101,13 @@ class InFlight:
         row = self.table.row_of_host.get(host)
         if row is not None:
             self.table.held_claims[row] = self._hosts[host]
-            self.table.touch_use(row)
+            self.table.touched.touch_use(row)
 
     def _set(self, provider_uuid, resource_class, held):
         table = self.table
         row = table.row_of_uuid.get(provider_uuid)
         if row is not None:
-            # The row may have been dropped and made again meanwhile, so the column is set, not counted on.
+            # The row may be another one by now, so the column is set, not added to.
             index = table.class_index(resource_class)
             table.hold(row, index, held - int(table.held[index, row]))
-            table.touch_use(int(table.root[row]))
+            table.touched.touch_use(int(table.root[row]))

@@ -3,7 +3,9 @@
 import re
 
 from nova_sched.projection.devices import HostDevices, fault_of
-from nova_sched.projection.table import Profile, service_version
+from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits
+from nova_sched.projection.table import Profile
+from nova_sched.projection.topology import service_version
 from rpc_api import errors, events
 
 MAX_PROVIDERS = 4096
@@ -21,7 +23,7 @@ def checked(projection, host_name: str, packed: bytes):
     tree = events.thaw("HostInventory", packed)
     fault = _fault(projection, host_name, tree)
     if fault:
-        raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; mend its agent")
+        raise errors.InvalidEvent(f"the inventory of {host_name} is refused: {fault}; fix its agent")
     return tree
 
 
@@ -102,15 +104,15 @@ def write(projection, host, tree) -> None:
 
 
 def _write_provider(table, row, provider, parent):
-    table.clear_provider(row)
+    clear_provider(table, row)
     table.provider_names[row] = provider.name
     table.parent[row] = parent
     if table.row_aggregates[row] != provider.aggregates:
         table.row_aggregates[row] = provider.aggregates
         table.topology_version += 1
     for inventory in provider.inventories:
-        table.set_inventory(row, inventory)
-    table.set_traits(row, provider.traits)
+        set_inventory(table, row, inventory)
+    set_traits(table, row, provider.traits)
 
 
 def _write_host(table, root, tree):
@@ -153,7 +155,7 @@ def write_status(table, host) -> None:
     table.num_io_ops[host.root] = min(status.num_io_ops, 2**31 - 1)
     table.failed_builds[host.root] = min(status.failed_builds, 2**31 - 1)
     if status.metrics or table.metrics:
-        table.set_metrics(host.root, status.metrics)
+        set_metrics(table, host.root, status.metrics)
 
 
 def erase(projection, host) -> None:

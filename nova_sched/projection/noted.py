@@ -1,13 +1,13 @@
-"""What a fold has to say beside the state."""
+"""What a fold returns beside the state."""
 
 from typing import NamedTuple
 
 
 class Noted(NamedTuple):
-    """Something a person or a conductor should know; ``host`` is None where it is about no host.
+    """Something that an operator or a conductor should know; ``host`` is None if it is not about a host.
 
     ``kind`` is stable: a divergence (``vanished``, ``unclaimed-start``, ...), ``digest-mismatch``, ``unknown-host``,
-    ``sequence-gap``, ``stale-epoch``, ``rebased``; ``resync`` says that the host's agent should report in full.
+    ``sequence-gap``, ``stale-epoch``, ``rebased``; ``resync``: the agent of the host should report in full.
     """
 
     position: int

@@ -28,7 +28,7 @@ AGENT = "compute_agent"
 
 
 class Outcome(NamedTuple):
-    """What a ClaimProposed came to at its position; ``reason`` is None when it was accepted."""
+    """The outcome of a ClaimProposed at its position; ``reason`` is None when it was accepted."""
 
     position: int
     producer: str
@@ -48,7 +48,7 @@ class Quarantined(NamedTuple):
 
 
 def _requires(event):
-    """Whether an event makes the rule that it must keep itself."""
+    """Whether an event makes a rule that it must keep itself."""
     return (event.name == "AccountsRequired" and event.data.required) or (
         event.name == "LogRebased" and event.data.accounts_required
     )
@@ -58,8 +58,8 @@ class Projection:
     """State of one log.
 
     ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
-    ``quarantine`` keep the last ``kept`` of their kind (None: all, for whoever takes them out again) and ``counts``
-    counts all; none of the three is state.
+    ``quarantine`` keep the last ``kept`` of their kind (None: all, for a caller that takes them out again), and
+    ``counts`` counts all; none of the three is state.
     """
 
     def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True, kept: int | None = MAX_KEPT):
@@ -78,7 +78,7 @@ class Projection:
         self.counts = Counter()
 
     def _begin(self):
-        """The state of a log that says nothing yet."""
+        """The state of an empty log."""
         self.hosts = {}
         #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
         self.consumers = {}
@@ -89,13 +89,13 @@ class Projection:
         self.aggregates = {}
         #: Provider uuid -> name of the host that reports it.
         self.provider_hosts = {}
-        #: Where nova-compute says that instances are.
+        #: Where nova-compute reports instances.
         self.tracked = TrackedInstances()
         #: Affinity group -> (cell, host, number): see GroupAnchored.
         self.anchors = {}
         #: Affinity group -> the highest anchor under which nothing may be claimed here.
         self.fences = {}
-        #: Whether an event only counts with an account that may speak for its producer.
+        #: Whether an event only counts with an account that belongs to its producer.
         self.accounts_required = False
 
     def forget(self) -> None:
@@ -110,7 +110,7 @@ class Projection:
         self._begin()
 
     def instances(self, uuid: str):
-        """Where an instance holds resources, or is said to run: records with a ``host``."""
+        """Where an instance holds resources, or nova-compute reports it: records with a ``host``."""
         tracked = self.tracked.get(uuid)
         held = self.consumers.get(uuid, ())
         return held if tracked is None else (*held, tracked)
@@ -146,12 +146,12 @@ class Projection:
         goes into the two lists."""
         if record.epoch is not None:
             if self.epoch is None:
-                # A record of which nothing can be read says nothing of the log either.
+                # A record that cannot be read does not tell the epoch of the log either.
                 if any(type(event) is not SetAside for event in record.events):
                     self.epoch = record.epoch
             elif record.epoch != self.epoch:
                 if [getattr(event, "name", None) for event in record.events] == ["LogOpened"]:
-                    # Of several who began it at once, one who was not the first: no more than a duplicate.
+                    # Several services opened the log at once, and this one was not the first: a duplicate.
                     self.counts["duplicate"] += 1
                     return
                 self._set_aside(
@@ -167,7 +167,7 @@ class Projection:
                 if self.whole:
                     self._set_aside(position, index, *event)
             elif event.name == "LogRebased":
-                # Also as a duplicate: for somebody who begins to read behind the first one it is none.
+                # Also if it is a duplicate: it is new for a reader that starts after the first one.
                 if self._may_speak(position, index, event, record.account):
                     self._fold_event(position, index, event, outcomes, noted)
             elif (
@@ -178,7 +178,7 @@ class Projection:
                 self._fold_event(position, index, event, outcomes, noted)
 
     def _may_speak(self, position, index, event, account):
-        """Whether the producer may say this, of this host, with this account; it is set aside if not."""
+        """Whether the producer may publish this, for this host, with this account; it is set aside if not."""
         role, _, name = event.producer.partition("/")
         if role not in EVENTS[event.name].ROLES:
             self._set_aside(
@@ -227,7 +227,8 @@ class Projection:
         return True
 
     def _count_old(self, position, event, epoch, noted):
-        """Count an event that has no effect; one of an earlier incarnation is shown: its clock may have gone back."""
+        """Count an event that has no effect. One of an earlier incarnation is shown: the producer's clock may have gone
+        back."""
         if event.producer_epoch == epoch:
             self.counts["duplicate"] += 1
         else:

@@ -3,8 +3,8 @@
 The bytes are a head of one msgpack array, the packed state and a proof. The
 head names the log that the state belongs to; its checksum covers all three, so
 damage is found before anything is built. The proof (:mod:`rpc_api.proof`) names
-the last records folded. Versions that do not know it pass over it, as it comes
-after the end of the compressed state; a snapshot of theirs has none.
+the last records folded. Versions that do not know the proof ignore it, as it comes
+after the end of the compressed state; their snapshots have none.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.provider_columns import set_metrics
 from nova_sched.projection.table_rows import Rows, taken_out
 from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
@@ -111,7 +112,7 @@ def _proof_of(body, position):
         places = [place for place, digest in proof if type(place) is int and type(digest) is bytes]
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
         return ()
-    rise = all(one < following for one, following in itertools.pairwise(places))
+    rise = all(place < following for place, following in itertools.pairwise(places))
     return proof if rise and len(places) == len(proof) and places[-1:] == [position] else ()
 
 
@@ -125,7 +126,7 @@ def _devices_of(table, hosts):
             capacity = devices.capacity
             place = capacities.setdefault(capacity.key, (len(capacities), capacity))[0]
             of_hosts.append((number, place))
-    return [(one.cells, one.pools) for _, one in capacities.values()], of_hosts
+    return [(capacity.cells, capacity.pools) for _, capacity in capacities.values()], of_hosts
 
 
 def _checksum(head, body):
@@ -184,7 +185,7 @@ def load(packed: bytes, table=None) -> Projection:
         if state_digest(projection) != head.digest:
             raise ValueError("its digest is another")
     except (errors.NovaSchedError, ValueError, TypeError, LookupError, OverflowError) as fault:
-        # The table may be one that others use too.
+        # Others may use the same table.
         projection.forget()
         raise errors.SnapshotMismatch(
             f"the snapshot of {head.cell} at position {head.position} does not give the "
@@ -208,12 +209,12 @@ def _unpacked(state):
 
 def _load_state(projection, facts, rows, devices, producers, anchors, fences, aggregates, accounts_required, tracked):
     """Read and check everything first: what cannot be is met before the table is written."""
-    hosts = [_host(projection.cell, *one) for one in facts]
+    hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
-        raise ValueError("a host stands there twice, or whether accounts are required is no boolean")
+        raise ValueError("a host is there twice, or accounts_required is not a boolean")
     rows = Rows(*rows)
     devices = _devices(hosts, *devices)
-    aggregates = [_thawed("AggregateUpdated", one) for one in aggregates]
+    aggregates = [_thawed("AggregateUpdated", aggregate) for aggregate in aggregates]
     projection.producers = {name: _mark(name, *mark) for name, mark in producers}
     for group_uuid, anchor in anchors:
         projection.anchors[group_uuid] = _thawed("GroupAnchored", (group_uuid, *anchor))[1:]
@@ -223,8 +224,8 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
         _thawed("InstancesTracked", (host, [(uuid, dict(properties)) for uuid, properties in instances], []))
         for uuid, properties in instances:
             projection.tracked.put(host, uuid, dict(properties))
-    for one in aggregates:
-        projection.aggregates[one.uuid] = projection.table.aggregates[one.uuid] = one
+    for aggregate in aggregates:
+        projection.aggregates[aggregate.uuid] = projection.table.aggregates[aggregate.uuid] = aggregate
     trees = rows.put_into(projection.table, projection.cell_index, [host.name for host in hosts])
     uuids = projection.table.uuids
     for host, tree in zip(hosts, trees, strict=True):
@@ -233,7 +234,7 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
         host.rows = {uuids[row]: row for row in tree}
         projection.provider_hosts.update(dict.fromkeys(host.rows, host.name))
         if host.status.metrics:
-            projection.table.set_metrics(host.root, host.status.metrics)
+            set_metrics(projection.table, host.root, host.status.metrics)
         for entry in host.entries.values():
             others = projection.consumers.get(entry.consumer_uuid, ())
             projection.consumers[entry.consumer_uuid] = (*others, entry)
@@ -247,10 +248,10 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
 def _devices(hosts, capacities, of_hosts):
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
     capacities = [
-        (tuple(_thawed("HostNUMACell", one) for one in cells), tuple(_thawed("PCIPool", one) for one in pools))
+        (tuple(_thawed("HostNUMACell", cell) for cell in cells), tuple(_thawed("PCIPool", pool) for pool in pools))
         for cells, pools in capacities
     ]
-    if any(type(one) is not int or one < 0 for pair in of_hosts for one in pair):
+    if any(type(number) is not int or number < 0 for pair in of_hosts for number in pair):
         raise ValueError("the number of a host or of its devices is none")
     return [(hosts[number], capacities[place]) for number, place in of_hosts]
 

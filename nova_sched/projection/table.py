@@ -1,22 +1,31 @@
-"""The columnar host table: one row a resource provider, one column a fact.
+"""The columns and rows of all hosts: one row for each resource provider, one column for each fact.
 
-Rows of one host form a tree; its root, the compute node, is the row that
-filters and weighers look at (``is_root``). Amounts are ``int64`` arrays of
-shape ``[resource classes, rows]``, so that one class of all hosts is one
-contiguous vector. Several cells share one table: a projection writes only the
-rows of its own cell, and a decision looks at all of them at once.
+Rows of one host form a tree; its root, the compute node, is the row that filters and weighers look at (``is_root``).
+Amounts are ``int64`` arrays of shape ``[resource classes, rows]``, so that one class of all hosts is one contiguous
+vector. Several cells share one table: a projection writes only the rows of its own cell, and a decision looks at all
+of them at once.
 
-Nothing here knows events; :mod:`nova_sched.projection.fold` is the only writer.
+The table does not know events. Its writers are:
+
+- the fold: :mod:`~nova_sched.projection.inventory` and :mod:`~nova_sched.projection.provider_columns` (rows and what
+  hosts report), :mod:`~nova_sched.projection.holding` (what entries use), :mod:`~nova_sched.projection.fold`
+  (aggregates);
+- a snapshot that is loaded: :mod:`~nova_sched.projection.table_rows`;
+- :class:`~nova_sched.projection.in_flight.InFlight`: ``held``, ``held_claims`` and ``held_guests``;
+- the process that owns the table: ``cell_closed`` and ``cell_uuids``, which no log has.
+
+What follows from aggregates and zones is in :mod:`nova_sched.projection.topology`, which rows changed is in
+:mod:`nova_sched.projection.touched`.
 """
 
 import heapq
-import math
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from nova_sched.projection.devices import Capacity, capacity_key
+from nova_sched.projection.touched import TouchedRows
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -46,40 +55,16 @@ FACTS = {
     "pci_free": (np.int32, 0),
     "held_claims": (np.int32, 0),
 }
-#: What changes with the instances and claims on a host, and with nothing else unless the host reports.
-USE = frozenset(
-    {
-        "used",
-        "held",
-        "free",
-        "tree_taken",
-        "num_instances",
-        "held_claims",
-        "pci_free",
-        "row_devices",
-        "held_guests",
-        "image_counts",
-    }
-)
-#: Numbers of aggregates that are beyond it count as none: what is reckoned with them stays a number.
-GREATEST = 1e300
 
 
 class Profile(NamedTuple):
-    """What a host says of its hypervisor; hosts of one make share one profile."""
+    """What a host reports about its hypervisor; hosts of the same kind share one profile."""
 
     hypervisor_type: str
     hypervisor_version: int
     cpu_info: str
     stats: tuple
     supported_instances: tuple
-
-
-def service_version(profile: Profile) -> int:
-    """The version of nova's compute service that a host of this make reports among its ``stats``;
-    0 where it does not."""
-    version = dict(profile.stats).get("service_version", "")
-    return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
 
 class Interned:
@@ -90,6 +75,7 @@ class Interned:
         self._ids = {}
 
     def id_of(self, value) -> int:
+        """The int of ``value``, which is added if it is new."""
         found = self._ids.get(value)
         if found is None:
             found = self._ids[value] = len(self.values)
@@ -97,17 +83,17 @@ class Interned:
         return found
 
     def get(self, value) -> int:
-        """The int of ``value``, or -1 when no row ever had it."""
+        """The int of ``value``, or -1 if it was never added."""
         return self._ids.get(value, NONE)
 
 
 class HostTable:
-    """The columns, and the ways from names to rows.
+    """The columns, and the rows of hosts and providers by name.
 
-    ``free`` is kept as ``capacity - used - held``: ``used`` follows from the log, ``held`` is what this process has
-    claimed and not read back yet (always zero outside a scheduler). Root rows also hold sums over their tree:
+    ``free`` is kept as ``capacity - used - held``: ``used`` follows from the log, ``held`` is what this process
+    claimed and has not read back yet (always zero outside a scheduler). Root rows also hold sums over their tree:
     ``tree_base`` (total - reserved), ``tree_scaled`` (total * ratio - reserved) and ``tree_taken`` (used + held),
-    from which weighers get what is left of a host. ``trees[root]`` are the rows of a tree, the root first.
+    from which weighers compute what is left on a host. ``trees[root]`` are the rows of a tree, the root first.
     """
 
     def __init__(self):
@@ -126,28 +112,26 @@ class HostTable:
         self.provider_names = []
         self.row_aggregates = []
         self.host_ips = []
-        #: HostDevices of root rows, as the log has them; None where a host has neither NUMA nodes nor PCI pools.
+        #: HostDevices of root rows, as the log has them; None for a host without NUMA nodes and PCI pools.
         self.row_devices = []
-        #: Root row -> claim uuid -> Guest of what this process has claimed there and not read back yet.
+        #: Root row -> claim uuid -> Guest of the claims of this process that are not read back yet.
         self.held_guests = {}
         self._capacities = WeakValueDictionary()
-        #: ImageCounts, once someone asked for them.
+        #: ImageCounts (nova_sched.hosts.images), made when a weigher needs them; None before.
         self.image_counts = None
         #: Metric -> its column (float64, NaN where a host does not report it).
         self.metrics = {}
         self.trees = {}
         self.aggregates = {}
         self.cell_closed = {}
-        #: Cell -> uuid of its CellMapping, as far as this process was told: no log has them.
+        #: Cell -> uuid of its CellMapping, as far as this process knows it: no log has them.
         self.cell_uuids = {}
-        #: Rises with every change of which providers, aggregates or zones there are.
+        #: Rises with every change of the set of providers, of aggregates, of zones and of closed cells.
         self.topology_version = 0
         self._derived = {}
         self._derived_version = -1
-        self._touched = []
-        self._touched_base = 0
-        #: The version at which anything but its use was last touched, by root row.
-        self._said_at = np.zeros(FIRST_ROWS, np.int64)
+        #: Which hosts changed; each writer notes it.
+        self.touched = TouchedRows(FIRST_ROWS)
         self._unused = []
         self._rows = FIRST_ROWS
         for name in AMOUNTS:
@@ -157,7 +141,7 @@ class HostTable:
         self.tree_taken = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64)
         self.tree_scaled = np.zeros((FIRST_CLASSES, FIRST_ROWS), np.float64)
         self.trait_words = np.zeros((1, FIRST_ROWS), np.uint64)
-        #: Largest min_unit and step_size that any provider ever had, by class: where they are 1, nobody need compare.
+        #: Largest min_unit and step_size of any provider ever, by class: where they are 1, none need be compared.
         self.largest_min_unit = np.ones(FIRST_CLASSES, np.int64)
         self.largest_step_size = np.ones(FIRST_CLASSES, np.int64)
         for name, (kind, unused) in FACTS.items():
@@ -188,7 +172,7 @@ class HostTable:
         return row
 
     def take_rows(self, count: int) -> np.ndarray:
-        """Take unused rows for ``count`` providers (int64, shape [count]); the caller writes all that is in them."""
+        """Take unused rows for ``count`` providers (int64, shape [count]); the caller writes all their columns."""
         rows = [heapq.heappop(self._unused) for _ in range(min(count, len(self._unused)))]
         fresh = count - len(rows)
         rows += range(self.count, self.count + fresh)
@@ -201,8 +185,8 @@ class HostTable:
         return np.array(rows, np.int64)
 
     def drop_row(self, row: int) -> None:
-        """Give a provider's row back, all its columns cleared."""
-        # Another cell may have reported the same uuid: then the later one is found by it.
+        """Give a provider's row back and clear all its columns."""
+        # Another cell may have reported the same uuid later: then the uuid leads to that row.
         if self.row_of_uuid.get(self.uuids[row]) == row:
             del self.row_of_uuid[self.uuids[row]]
         self.nested_rows -= not self.is_root[row]
@@ -219,7 +203,7 @@ class HostTable:
         self.topology_version += 1
 
     def _lists(self):
-        """What is kept in lists of one value a row, None where the row is unused."""
+        """The lists with one value for each row, None for an unused row."""
         return (
             self.host_names,
             self.node_names,
@@ -234,7 +218,7 @@ class HostTable:
         self._rows *= 2
         for name, old in self.metrics.items():
             self.metrics[name] = np.concatenate([old, np.full(self._rows - len(old), np.nan)])
-        self._said_at = np.concatenate([self._said_at, np.zeros(self._rows - len(self._said_at), np.int64)])
+        self.touched.grow(self._rows)
         for name in (*AMOUNTS, *TREE_SUMS, "ratio", "trait_words"):
             old = getattr(self, name)
             new = np.zeros((old.shape[0], self._rows), old.dtype)
@@ -247,7 +231,7 @@ class HostTable:
             setattr(self, name, new)
 
     def class_index(self, resource_class: str) -> int:
-        """The index of a resource class, made when it is new."""
+        """The index of a resource class, which is added if it is new."""
         index = self.classes.id_of(resource_class)
         while index >= len(self.used):
             for name in (*AMOUNTS, *TREE_SUMS, "ratio"):
@@ -257,44 +241,10 @@ class HostTable:
             self.largest_step_size = np.concatenate([self.largest_step_size, np.ones_like(self.largest_step_size)])
         return index
 
-    # --- inventories and traits ------------------------------------------------------------------------------
-
-    def set_inventory(self, row: int, inventory) -> None:
-        """Write one Inventory record of a provider; use of the row is left as it is."""
-        index = self.class_index(inventory.resource_class)
-        self.total[index, row] = inventory.total
-        self.reserved[index, row] = inventory.reserved
-        self.min_unit[index, row] = inventory.min_unit
-        self.max_unit[index, row] = inventory.max_unit
-        self.step_size[index, row] = inventory.step_size
-        self.ratio[index, row] = inventory.allocation_ratio
-        self.largest_min_unit[index] = max(self.largest_min_unit[index], inventory.min_unit)
-        self.largest_step_size[index] = max(self.largest_step_size[index], inventory.step_size)
-        capacity = (inventory.total - inventory.reserved) * inventory.allocation_ratio
-        # used + amount <= capacity holds for integers exactly when it holds for the whole part of the capacity.
-        self.capacity[index, row] = int(min(max(capacity, 0.0), float(MAX_CAPACITY)))
-        self.free[index, row] = self.capacity[index, row] - self.used[index, row] - self.held[index, row]
-
-    def clear_provider(self, row: int) -> None:
-        """Forget inventories, use and traits of a row (its place in the tree stays)."""
-        for name in AMOUNTS:
-            if name != "held":
-                getattr(self, name)[:, row] = 0
-        self.free[:, row] = -self.held[:, row]
-        self.ratio[:, row] = 0
-        self.trait_words[:, row] = 0
-
-    def set_traits(self, row: int, traits) -> None:
-        """Write the traits of a provider as bits."""
-        bits = 0
-        for trait in traits:
-            bits |= 1 << self.traits.id_of(trait)
-        self.widen_traits()
-        for word in range(len(self.trait_words)):
-            self.trait_words[word, row] = bits >> 64 * word & ALL_BITS
+    # --- traits and room ------------------------------------------------------------------------------
 
     def widen_traits(self) -> None:
-        """Make room for all traits that are known."""
+        """Make room for all known traits."""
         while len(self.traits.values) > 64 * len(self.trait_words):
             self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words)])
 
@@ -311,41 +261,9 @@ class HostTable:
         index = self.traits.get(trait)
         return index >= 0 and bool(self.trait_words.item(index >> 6, row) >> (index & 63) & 1)
 
-    def sum_tree(self, root: int) -> None:
-        """Recompute the sums over the tree of ``root``."""
-        classes = len(self.classes.values)
-        rows = self.trees[root]
-        if len(rows) == 1:
-            # A view is taken in a tenth of the time of a copy, and most trees are of one provider.
-            total, reserved, ratio, used, held = (
-                column[:classes, root] for column in (self.total, self.reserved, self.ratio, self.used, self.held)
-            )
-            self.tree_base[:classes, root] = total - reserved
-            self.tree_scaled[:classes, root] = total * ratio - reserved
-            self.tree_taken[:classes, root] = used + held
-            return
-        rows = list(rows)
-        total, reserved = self.total[:classes, rows], self.reserved[:classes, rows]
-        self.tree_base[:classes, root] = (total - reserved).sum(axis=1)
-        self.tree_scaled[:classes, root] = (total * self.ratio[:classes, rows] - reserved).sum(axis=1)
-        self.tree_taken[:classes, root] = (self.used[:classes, rows] + self.held[:classes, rows]).sum(axis=1)
-
-    def sum_trees(self, trees) -> None:
-        """As :meth:`sum_tree` for many trees (tuples of rows, the root first)."""
-        alone = np.array([tree[0] for tree in trees if len(tree) == 1], np.int64)
-        classes = len(self.classes.values)
-        for index in range(classes):
-            total, reserved = self.total[index, alone], self.reserved[index, alone]
-            self.tree_base[index, alone] = total - reserved
-            self.tree_scaled[index, alone] = total * self.ratio[index, alone] - reserved
-            self.tree_taken[index, alone] = self.used[index, alone] + self.held[index, alone]
-        for tree in trees:
-            if len(tree) > 1:
-                self.sum_tree(tree[0])
-
     def room(self, index: int, amount: int, rows=slice(None)) -> np.ndarray:
         """Boolean vector over ``rows``: which providers have room for ``amount`` of class ``index``, in-flight claims
-        counted, in a size that they hand out."""
+        counted, and allow this amount by their units."""
         fits = self.free[index, : self.count][rows] >= amount
         fits &= self.max_unit[index, : self.count][rows] >= amount
         if self.largest_min_unit[index] > 1:
@@ -365,23 +283,13 @@ class HostTable:
 
     # --- metrics and devices ---------------------------------------------------------------------------------
 
-    def set_metrics(self, root: int, metrics) -> None:
-        """Write the metrics of a host: those that it does not name (any more), or that are no finite numbers,
-        are NaN."""
-        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        for name, column in self.metrics.items():
-            column[root] = metrics.get(name, np.nan)
-        for name in metrics.keys() - self.metrics.keys():
-            self.metrics[name] = np.full(self._rows, np.nan)
-            self.metrics[name][root] = metrics[name]
-
     def metric(self, name: str) -> np.ndarray:
-        """A metric of all rows (float64, NaN where it is not reported)."""
+        """A metric of all rows (float64, NaN for hosts that do not report it)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[: self.count]
 
     def capacity_of(self, cells, pools) -> Capacity:
-        """The one Capacity of all hosts with the same NUMA nodes and PCI pools."""
+        """The Capacity that all hosts with the same NUMA nodes and PCI pools share."""
         key = capacity_key(cells, pools)
         known = self._capacities.get(key)
         if known is None:
@@ -389,12 +297,12 @@ class HostTable:
         return known
 
     def set_devices(self, root: int, devices) -> None:
-        """Write the HostDevices of a host, as the log has them; None where it has none."""
+        """Write the HostDevices of a host, as the log has them; None if it has none."""
         self.row_devices[root] = devices
         self.pci_free[root] = 0 if devices is None else _pci_free(devices)
 
     def free_devices(self, rows: np.ndarray) -> np.ndarray:
-        """How many PCI devices of some hosts nobody has, those in flight counted as taken (int32, shape [hosts])."""
+        """How many PCI devices of some hosts are free; claims in flight count as taken (int32, shape [hosts])."""
         free = self.pci_free.take(rows)
         for root in self.held_guests:
             place = int(np.searchsorted(rows, root))
@@ -403,12 +311,12 @@ class HostTable:
         return free
 
     def devices(self, root: int):
-        """The HostDevices of a host with the claims of this process in flight; None where it has none."""
+        """The HostDevices of a host with the claims of this process in flight; None if it has none."""
         devices, held = self.row_devices[root], self.held_guests.get(root)
         return devices.with_guests(held.values()) if held and devices is not None else devices
 
     def ratio_of(self, root: int, resource_class: str) -> float:
-        """The allocation ratio of a class on the first provider of a host's tree that has it; 1.0 where none has."""
+        """The allocation ratio of a class on the first provider of a host's tree that has it; 1.0 if none has it."""
         index = self.classes.get(resource_class)
         if index >= 0:
             for row in self.trees[root]:
@@ -436,38 +344,7 @@ class HostTable:
         self.free[index, row] -= amount
         self.tree_taken[index, self.root[row]] += amount
 
-    # --- what was touched ------------------------------------------------------------------------------------
-
-    @property
-    def version(self) -> int:
-        """Rises with every touch of a host; see :meth:`touched_since`."""
-        return self._touched_base + len(self._touched)
-
-    def touch(self, root: int) -> None:
-        """Note that something of a host changed, whatever it is."""
-        self.touch_use(root)
-        self._said_at[root] = self.version
-
-    def touch_use(self, root: int) -> None:
-        """Note that nothing of a host changed but :data:`USE`: what instances and claims have of it."""
-        self._touched.append(root)
-        if len(self._touched) > 4 * max(self.count, 1024):
-            cut = len(self._touched) // 2
-            del self._touched[:cut]
-            self._touched_base += cut
-
-    def touched_since(self, version: int) -> set[int] | None:
-        """Root rows touched since :attr:`version` was ``version``; None when that is too long ago to tell."""
-        if version < self._touched_base:
-            return None
-        return set(self._touched[version - self._touched_base :])
-
-    def said_since(self, version: int, roots: np.ndarray) -> np.ndarray:
-        """Of which hosts more than :data:`USE` was touched since :attr:`version` was ``version`` (bool, shape
-        [roots])."""
-        return self._said_at.take(roots) > version
-
-    # --- what follows from the topology, computed once for each version of it ---------------------------------
+    # --- results that are kept until the topology changes ---------------------------------
 
     def derived(self, key, compute):
         """``compute()``, kept under ``key`` until the topology changes."""
@@ -481,123 +358,6 @@ class HostTable:
     def roots(self) -> np.ndarray:
         """Root rows in ascending order: the hosts, as decisions number them (int64, shape [hosts])."""
         return self.derived("roots", lambda: np.flatnonzero(self.is_root[: self.count]))
-
-    def aggregate_rows(self, uuid: str) -> np.ndarray:
-        """Boolean vector over all rows: providers in an aggregate, by their own report or their host's name."""
-        return self.derived(("aggregate", uuid), lambda: self._aggregate_rows(uuid))
-
-    def _aggregate_rows(self, uuid):
-        rows = np.zeros(self.count, bool)
-        for row in self.derived("aggregate rows", self._rows_by_aggregate).get(uuid, ()):
-            rows[row] = True
-        return rows
-
-    def _rows_by_aggregate(self):
-        by_aggregate = {}
-        for row in range(self.count):
-            for uuid in self.row_aggregates[row] or ():
-                by_aggregate.setdefault(uuid, []).append(row)
-        for uuid, aggregate in self.aggregates.items():
-            by_aggregate.setdefault(uuid, []).extend(
-                self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host
-            )
-        return by_aggregate
-
-    def domains(self, kind: str) -> dict[int, str]:
-        """Root row -> uuid of the aggregate whose metadata key ``domain`` is ``kind`` (the least uuid of several)."""
-        return self.derived(("domains", kind), lambda: self._domains(kind))
-
-    def _domains(self, kind):
-        by_row, rows = {}, self.derived("aggregate rows", self._rows_by_aggregate)
-        for uuid in sorted(self.aggregates, reverse=True):
-            if self.aggregates[uuid].metadata.get("domain") == kind:
-                by_row.update((int(self.root[row]), uuid) for row in rows.get(uuid, ()))
-        return by_row
-
-    def in_zone(self, zone: str, default: str) -> np.ndarray:
-        """Boolean vector over all rows: hosts of an availability zone. Of one that aggregates put in several, it is any
-        of them; one that they put in none is where it reports to be, else in ``default``."""
-        return self.derived(("in zone", zone, default), lambda: self._in_zone(zone, default))
-
-    def _in_zone(self, zone, default):
-        found, placed = np.zeros(self.count, bool), np.zeros(self.count, bool)
-        rows = self.derived("aggregate rows", self._rows_by_aggregate)
-        for uuid, aggregate in self.aggregates.items():
-            of_aggregate = aggregate.metadata.get("availability_zone")
-            if of_aggregate:
-                roots = [self.root[row] for row in rows.get(uuid, ())]
-                placed[roots] = True
-                if of_aggregate == zone:
-                    found[roots] = True
-        for row in np.flatnonzero(self.is_root[: self.count] & ~placed).tolist():
-            reported = self.zones.values[self.zone[row]] if self.zone[row] >= 0 else None
-            found[row] = (reported or default) == zone
-        return found
-
-    def zone_names(self, default: str) -> dict[int, str]:
-        """Root row -> availability zone: of an aggregate, else as the host reports it, else ``default``."""
-        return self.derived(("zones", default), lambda: self._zone_names(default))
-
-    def _zone_names(self, default):
-        by_row = {}
-        for row in self.roots():
-            reported = self.zones.values[self.zone[row]] if self.zone[row] >= 0 else None
-            by_row[int(row)] = reported or default
-        rows = self.derived("aggregate rows", self._rows_by_aggregate)
-        for uuid in sorted(self.aggregates, reverse=True):
-            zone = self.aggregates[uuid].metadata.get("availability_zone")
-            if zone:
-                by_row.update((int(self.root[row]), zone) for row in rows.get(uuid, ()))
-        return by_row
-
-    def aggregates_with(self, kind: str, pairs):
-        """What the metadata of aggregates say, by what is looked for: key -> uuids of aggregates, ascending.
-
-        ``pairs(aggregate)`` yields the keys of one aggregate; ``kind`` names it.
-        """
-        return self.derived(("aggregates", kind), lambda: self._aggregates_with(pairs))
-
-    def _aggregates_with(self, pairs):
-        found = {}
-        for uuid in sorted(self.aggregates):
-            for key in pairs(self.aggregates[uuid]):
-                uuids = found.setdefault(key, [])
-                if uuid not in uuids:
-                    uuids.append(uuid)
-        return {key: tuple(uuids) for key, uuids in found.items()}
-
-    def least_service_version(self) -> int:
-        """The least version of nova-compute that a host reports; 0 while one reports none,
-        and where there is no host."""
-        return self.derived(
-            "service version",
-            lambda: min(
-                (service_version(self.profiles.values[profile]) for profile in np.unique(self.profile[self.roots()])),
-                default=0,
-            ),
-        )
-
-    def aggregate_numbers(self, key: str) -> dict[int, float]:
-        """Root row -> least number that an aggregate of the host has in its metadata under ``key``; hosts of which
-        an aggregate has something else there are left out."""
-        return self.derived(("numbers", key), lambda: self._aggregate_numbers(key))
-
-    def _aggregate_numbers(self, key):
-        by_row, unreadable = {}, set()
-        for aggregate in self.aggregates.values():
-            if key not in aggregate.metadata:
-                continue
-            # As in nova, where what providers say of themselves (Placement's aggregates) does not count here.
-            roots = {self.row_of_host[host] for host in aggregate.hosts if host in self.row_of_host}
-            try:
-                number = float(aggregate.metadata[key])
-            except ValueError:
-                number = math.nan
-            if not abs(number) <= GREATEST:
-                unreadable |= roots
-            for root in roots:
-                by_row[root] = min(number, by_row.get(root, number))
-        return {root: number for root, number in by_row.items() if root not in unreadable}
 
 
 def _pci_free(devices):

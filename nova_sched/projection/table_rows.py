@@ -1,13 +1,14 @@
 """The rows of some hosts as plain values and bytes, and back into a table: what a snapshot keeps of the columns.
 
-Only what follows from the log is taken: nothing of what a process holds by itself (``held``), and nothing that is the
-table's own affair (the numbers of rows, of classes, of traits).
+Only what follows from the log is taken: not what a process claims (``held``), and not the layout of the table (the
+numbers of rows, classes and traits).
 """
 
 from itertools import accumulate, chain
 
 import numpy as np
 
+from nova_sched.projection.provider_columns import sum_trees
 from nova_sched.projection.table import ALL_BITS, NONE, Profile
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
@@ -27,7 +28,7 @@ def taken_out(table, hosts) -> tuple:
     """The rows of ``hosts`` (Host records), tree by tree in their order."""
     trees = [table.trees[host.root] for host in hosts]
     rows = np.fromiter(chain.from_iterable(trees), np.int64)
-    place = np.full(table.count + 1, NONE, np.int64)  # the last is that of no row: -1
+    place = np.full(table.count + 1, NONE, np.int64)  # the last place is for -1, no row
     place[rows] = np.arange(len(rows))
     classes = len(table.classes.values)
     return (
@@ -50,8 +51,7 @@ def taken_out(table, hosts) -> tuple:
 
 
 class Rows:
-    """What :func:`taken_out` gave, read and checked against itself:
-    raises ValueError or TypeError where it cannot be."""
+    """What :func:`taken_out` returned, read and checked; raises ValueError or TypeError if it cannot be right."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Rows:
         self.starts = [0, *accumulate(sizes)][:-1]
         self.parents = np.frombuffer(parents, "<i4")
         self.classes, self.traits, self.zones = classes, traits, zones
-        self.profiles = [Profile(*one) for one in profiles]
+        self.profiles = [Profile(*fields) for fields in profiles]
         self.amounts = {
             name: self._of_classes(packed, "<i8") for name, packed in zip(KEPT_AMOUNTS, amounts, strict=True)
         }
@@ -101,24 +101,24 @@ class Rows:
             raise ValueError("its parts do not have the same number of rows")
         for texts in (uuids, provider_names, node_names, classes, traits):
             if any(type(text) is not str for text in texts):
-                raise ValueError("a name in it is no text")
+                raise ValueError("a name in it is not text")
         if any(type(text) not in (str, type(None)) for text in (*zones, *host_ips)):
-            raise ValueError("a zone or an address in it is no text")
+            raise ValueError("a zone or an address in it is not text")
         if (
             len(set(uuids)) < self.count
             or len(set(classes)) < len(classes)
             or any(type(aggregates) is not tuple for aggregates in row_aggregates)
         ):
-            raise ValueError("a provider or a class stands there twice, or aggregates are no list")
+            raise ValueError("a provider or a class is there twice, or aggregates are not a list")
         if np.any(self.parents >= np.arange(self.count)) or np.any(self.parents[self.starts] != NONE):
-            raise ValueError("a provider stands before its parent, or a root has one")
+            raise ValueError("a provider comes before its parent, or a root has a parent")
         for values, end in (
             (self.parents, self.count),
             (self.facts["profile"], len(profiles)),
             (self.facts["zone"], len(zones)),
         ):
             if self.count and not NONE <= values.min() <= values.max() < end:
-                raise ValueError("a number in it points to nothing")
+                raise ValueError("a number in it is out of range")
 
     def _of_classes(self, packed, kind):
         return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
@@ -128,7 +128,7 @@ class Rows:
         Returns the rows of each tree."""
         if len(names) != len(self.sizes):
             raise ValueError(f"it has {len(names)} hosts and {len(self.sizes)} trees of rows")
-        # Before any row is taken: a value that cannot be a key leaves no trace.
+        # Before any row is taken: a value that cannot be a key must change nothing.
         facts = {
             **self.facts,
             "profile": _as_known(self.facts["profile"], self.profiles, table.profiles),
@@ -185,7 +185,7 @@ class Rows:
             table.trees[tree[0]] = tree
             table.host_names[tree[0]], table.node_names[tree[0]], table.host_ips[tree[0]] = name, node_name, host_ip
             table.row_of_host[name] = tree[0]
-        table.sum_trees(trees)
+        sum_trees(table, trees)
         return trees
 
 

@@ -1,4 +1,4 @@
-"""Where nova-compute says that instances are, beside what the agents of the hosts report."""
+"""Where nova-compute reports instances, beside what the agents of the hosts report."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Tracked(NamedTuple):
 
 
 class TrackedInstances:
-    """Instances by host and by uuid; an instance is where it was said to be last."""
+    """Instances by host and by uuid; the last report about an instance counts."""
 
     def __init__(self):
         #: Host -> instance uuid -> Tracked.
@@ -20,7 +20,7 @@ class TrackedInstances:
         self._by_uuid = {}
 
     def get(self, instance_uuid: str) -> Tracked | None:
-        """Where an instance is said to be."""
+        """Where an instance was reported; None if it was not."""
         return self._by_uuid.get(instance_uuid)
 
     def of(self, host: str) -> dict:
@@ -28,16 +28,16 @@ class TrackedInstances:
         return self.by_host.get(host, {})
 
     def put(self, host: str, instance_uuid: str, image_properties) -> None:
-        """Note an instance on a host. What is said of it without its image leaves what was known of that."""
+        """Note an instance on a host. A report without image properties keeps the known ones."""
         known = self._by_uuid.get(instance_uuid)
         if known is not None:
             self.drop(known.host, instance_uuid)
             image_properties = image_properties or known.image_properties
-        one = self._by_uuid[instance_uuid] = Tracked(host, instance_uuid, image_properties)
-        self.by_host.setdefault(host, {})[instance_uuid] = one
+        tracked = self._by_uuid[instance_uuid] = Tracked(host, instance_uuid, image_properties)
+        self.by_host.setdefault(host, {})[instance_uuid] = tracked
 
     def drop(self, host: str, instance_uuid: str) -> None:
-        """Forget an instance, if it is said to be on this host."""
+        """Forget an instance, if it was last reported on this host."""
         of_host = self.by_host.get(host, {})
         if of_host.pop(instance_uuid, None) is not None:
             del self._by_uuid[instance_uuid]
@@ -52,6 +52,12 @@ class TrackedInstances:
     def facts(self):
         """All of it in one order (for digests and snapshots)."""
         return [
-            (host, [(one.instance_uuid, sorted(one.image_properties.items())) for _, one in sorted(of_host.items())])
+            (
+                host,
+                [
+                    (tracked.instance_uuid, sorted(tracked.image_properties.items()))
+                    for _, tracked in sorted(of_host.items())
+                ],
+            )
             for host, of_host in sorted(self.by_host.items())
         ]

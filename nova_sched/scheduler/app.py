@@ -54,7 +54,7 @@ class SchedulerService(Service):
         return self._conf.scheduler.placement_endpoint == config.NOVA_SCHED
 
     def serves(self):
-        hosts = len(self.scheduler.engine.cloud.table.row_of_host)
+        hosts = len(self.scheduler.engine.world.table.row_of_host)
         return (
             f"{self.scheduler.name} answers the topic {self._conf.scheduler.rpc_topic} for "
             f"{', '.join(name for name in self.scheduler.cells)} with {hosts} hosts"

@@ -2,7 +2,9 @@
 and are folded to where they were begun."""
 
 import logging
+from collections import defaultdict
 
+from nova_sched.process.log_state import READ, LogState
 from nova_sched.process.missing_reports import MissingReports
 from rpc_api import errors
 from rpc_api.clock import spelled
@@ -17,24 +19,15 @@ REPORTS_WITHIN = 15.0
 
 
 class CellStates:
-    """Says so in the ``cell_closed`` of a HostTable. ``always`` names logs that are needed in any case (cell0's)."""
+    """The LogState of each cell, which decide ``cell_closed`` of a HostTable. ``always`` names logs that are needed in
+    any case (cell0's)."""
 
     def __init__(self, table, clock, always):
         self._table = table
         self._clock = clock
         self._always = always
-        #: Cell -> the position that is to be folded before it counts, of those that are not so far yet.
-        self._behind = {}
-        #: Cell -> first position of its log.
-        self._firsts = {}
-        #: (Cell, "read" or "append") -> since when that cannot be done.
-        self._down_since = {}
-        #: Cell -> why its log could not be read, or appended to, last.
-        self._why = {}
-        #: Cells of which all records are read and the state is not known -> since when.
-        self._headless = {}
-        #: Cell -> since when it is closed (monotonic), of those of which the log says so.
-        self._said = {}
+        #: Cell -> LogState, in the order in which they were first expected.
+        self._logs = defaultdict(LogState)
         #: Cell -> hosts that were known before, of those whose logs lost records, until they are folded again.
         self._lost = {}
         #: Cell -> the MissingReports of its hosts, until they have come after a loss.
@@ -47,51 +40,51 @@ class CellStates:
     @property
     def waiting_for(self):
         """Cells whose logs are not folded yet and can be: neither unreadable nor headless."""
-        return [cell for cell in self._behind if (cell, "read") not in self._down_since and cell not in self._headless]
+        return [
+            cell for cell, log in self._logs.items() if log.is_behind and not log.is_down(READ) and not log.is_headless
+        ]
 
     def is_behind(self, cell) -> bool:
         """Whether the log of a cell is not folded to where it ended when it was begun."""
-        return cell in self._behind
+        return self._logs[cell].is_behind
 
     @property
     def headless(self):
         """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""
-        return list(self._headless)
+        return [cell for cell, log in self._logs.items() if log.is_headless]
 
     @property
     def unreadable(self):
         """Cells whose logs cannot be read now."""
-        return [cell for cell, way in self._down_since if way == "read"]
+        return [cell for cell, log in self._logs.items() if log.is_down(READ)]
 
     def down_for(self, seconds: float):
         """Cells whose logs cannot be read, or not appended to, for so long."""
         now = self._clock.monotonic()
-        return sorted({cell for (cell, _), since in self._down_since.items() if now - since >= seconds})
+        return sorted(cell for cell, log in self._logs.items() if log.is_down() and log.down_for(now) >= seconds)
 
     def headless_for(self, seconds: float):
-        """(cell, first position of its log) of cells that are headless for so long, once in that time;
-        of what is needed in any case sooner."""
-        now = self._clock.monotonic()
-        found = [
-            cell
-            for cell, since in self._headless.items()
-            if now - since >= (min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds)
-        ]
-        self._headless.update(dict.fromkeys(found, now))
-        return [(cell, self._firsts[cell]) for cell in found]
+        """(cell, first position of its log) of cells that are headless for so long, once in that time; of what is
+        needed in any case sooner."""
+        now, found = self._clock.monotonic(), []
+        for cell, log in self._logs.items():
+            wait = min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds
+            if log.is_rebase_due(now, wait, wait):
+                log.rebase_asked(now)
+                found.append((cell, log.first))
+        return found
 
     # --- what happens --------------------------------------------------------------------------------------------
 
     def expect(self, cell):
         """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
-        self._behind[cell] = None
+        self._logs[cell].expect()
         self._table.cell_closed[cell] = True
 
     def begin(self, cell, beginning, hosts=()):
         """A log is read from its beginning (a Beginning); ``hosts`` are the names of those that were known to run in
         its cell before."""
-        self._behind[cell] = beginning.catch_up
-        self._firsts[cell] = beginning.first
+        self._logs[cell].begin(beginning)
         if beginning.begun_anew:
             self._wait_no_longer(cell)
         elif beginning.kept is not None:
@@ -102,20 +95,16 @@ class CellStates:
 
     def folded(self, cell, projection) -> bool:
         """A log was folded so far. Returns True when it has come to where it was begun, and is known."""
-        wanted = self._behind.get(cell)
-        if wanted is None or projection.position < wanted:
-            return False
-        if not projection.whole:
-            if cell not in self._headless:
-                self._headless[cell] = self._clock.monotonic()
+        log = self._logs[cell]
+        was_headless = log.is_headless
+        if not log.folded(projection, self._clock.monotonic()):
+            if log.is_headless and not was_headless:
                 LOG.warning(
                     "records were removed in front of the log of %s, and no snapshot says what they held: "
                     "nothing is scheduled there until there is one, or the log is rebased",
                     cell,
                 )
             return False
-        del self._behind[cell]
-        self._headless.pop(cell, None)
         if cell in self._lost:
             # Those too that the log forgot: what they said first of all is lost.
             forgotten = {name for name in self._lost.pop(cell) if name not in projection.hosts}
@@ -161,43 +150,37 @@ class CellStates:
 
     def fault(self, cell, fault, way):
         """A log cannot be read (or appended to) now, or can be again (None)."""
-        if fault is None:
-            if self._down_since.pop((cell, way), None) is not None:
-                self._open(cell)
-            return
-        self._down_since.setdefault((cell, way), self._clock.monotonic())
-        self._why[cell] = str(fault)
-        if way == "read" and not isinstance(fault, errors.LogUnavailable) and not self._table.cell_closed.get(cell):
+        was_down_for = self._logs[cell].fault(fault, way, self._clock.monotonic())
+        if was_down_for is not None:
+            self._open(cell)
+        if (
+            fault is not None
+            and way == READ
+            and not isinstance(fault, errors.LogUnavailable)
+            and not self._table.cell_closed.get(cell)
+        ):
             # What is known is not what the log says: not one more decision on it.
             self.close(cell)
 
     def close(self, cell, why=None):
         """Let nothing be scheduled to a cell, and log it, also of one that was never open."""
-        if cell not in self._said:
+        log = self._logs[cell]
+        if log.close(self._clock.monotonic()):
             LOG.warning(
                 "cell %s is closed, and gets no instances: %s",
                 cell,
-                why or self._why.get(cell, "its log cannot be read or appended to"),
+                why or log.why or "its log cannot be read or appended to",
             )
-            now = self._clock.monotonic()
-            self._said[cell] = min((since for (one, _), since in self._down_since.items() if one == cell), default=now)
         if not self._table.cell_closed.get(cell):
             self._set(cell, True)
 
     def _open(self, cell):
-        if (
-            not self._table.cell_closed.get(cell)
-            or cell in self._behind
-            or cell in self._missing
-            or (cell, "read") in self._down_since
-            or (cell, "append") in self._down_since
-        ):
+        log = self._logs[cell]
+        if not self._table.cell_closed.get(cell) or log.is_behind or cell in self._missing or log.is_down():
             return
-        since = self._said.pop(cell, None)
-        if since is not None:
-            LOG.warning(
-                "cell %s is open again, after %s: its log is folded", cell, spelled(self._clock.monotonic() - since)
-            )
+        was_closed_for = log.open(self._clock.monotonic())
+        if was_closed_for is not None:
+            LOG.warning("cell %s is open again, after %s: its log is folded", cell, spelled(was_closed_for))
         self._set(cell, False)
 
     def _set(self, cell, closed):

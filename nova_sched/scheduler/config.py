@@ -5,7 +5,7 @@ import math
 from oslo_config import cfg
 
 from nova_sched import weighers
-from nova_sched.projection.table import GREATEST
+from nova_sched.projection.topology import GREATEST
 from nova_sched.scheduler import neutron, plugins
 from nova_sched.scheduler.service import Cell, cell0_of
 from nova_sched.selection.policy import DEFAULT_FILTERS, Policy

@@ -181,7 +181,7 @@ class SchedulerEndpoint:
         """Whether a host is known to be down: its agent is not heard of, or it is forced down."""
         known = [
             projection.hosts[host]
-            for projection in list(self._scheduler.engine.cloud.projections.values())
+            for projection in list(self._scheduler.engine.world.projections.values())
             if host in projection.hosts
         ]
         return any(one.lost or (one.status is not None and one.status.forced_down) for one in known)

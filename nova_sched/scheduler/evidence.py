@@ -4,23 +4,21 @@ from rpc_api import events
 from rpc_api.packing import pack
 
 
-def positions_of(projections, in_flight, closed):
-    """How far each cell's log was folded, the range of own claims that were under way in it,
+def positions_of(projections, claims, closed):
+    """A CellPosition for each cell: its folded position, the range of ``claims`` (a Claims) that were under way in it,
     and whether it is closed."""
     positions = []
     for cell, projection in projections.items():
-        marks = in_flight.get(cell)
-        first = last = 0
-        if marks:
-            (_, first), (_, last) = next(iter(marks.values())), next(reversed(marks.values()))
+        marks = claims.marks(cell)
+        (_, first), (_, last) = marks if marks is not None else ((0, 0), (0, 0))
         positions.append(
             events.CellPosition(cell, projection.epoch or "", projection.position, first, last, bool(closed.get(cell)))
         )
     return tuple(positions)
 
 
-def decision_event(policy, instance, request, positions, took_ns):
-    """The DecisionMade of one instance."""
+def decision_event(policy, instance, request, positions, took_ns, claim_uuid=None):
+    """The DecisionMade of one instance; ``claim_uuid`` is that of its claim, None where no host was found."""
     decision = instance.decision
     evidence = events.Evidence(
         request,
@@ -39,7 +37,7 @@ def decision_event(policy, instance, request, positions, took_ns):
         instance.attempt,
         "selected" if decision.candidates else "no_valid_host",
         decision.summary,
-        instance.claim.claim_uuid if decision.candidates and instance.claim else None,
+        claim_uuid,
         tuple(candidate.host for candidate in decision.candidates),
         took_ns,
         pack(evidence),

@@ -7,15 +7,15 @@ def scheduler_facts(scheduler) -> dict:
     """How a scheduler is: the engine's part is asked in the thread that owns it."""
 
     def of_engine(engine):
-        closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
+        closed = [cell for cell, closed in engine.world.table.cell_closed.items() if closed]
         return {
             "policy": engine.policy.digest,
             "options of the policy": engine.policy.to_json(),
             "requests in flight": len(engine.open_asks()),
-            "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
+            "claims in flight": {cell: engine.claims.under_way_count(cell) for cell in engine.cells},
             "closed cells": ", ".join(closed) or "none",
             "counts": dict(sorted(engine.counts.items())),
-            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},
+            **{cell: projection_facts(one) for cell, one in engine.world.projections.items()},
         }
 
     said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}

@@ -94,7 +94,7 @@ class Scheduler:
             REBASE_AFTER_ALONE if store is None else REBASE_AFTER + 2 * snapshot_interval,
             require_accounts,
         )
-        self.engine.cloud.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
+        self.engine.world.table.cell_uuids.update((cell.name, cell.uuid) for cell in cells)
         self._thread = concurrency.vital_thread(self._run, self.name)
 
     def start(self):
@@ -269,7 +269,7 @@ class Scheduler:
     def _keep_snapshot(self):
         """Keep the state of cell0's log, once it is known; the other logs have conductors, who see to it."""
         if not self.engine.states.is_behind(CELL0):
-            self._logs[CELL0].keep(snapshot.dump(self.engine.cloud.projections[CELL0]))
+            self._logs[CELL0].keep(snapshot.dump(self.engine.world.projections[CELL0]))
 
     def _next_batch(self, timeout):
         try:
@@ -307,7 +307,7 @@ class Scheduler:
         self._logs[cell].taken()
         self._learn_to_speak(cell)
         if cell not in self._silent:
-            self._logs[cell].check_heard(self.engine.cloud.projections[cell].producers.get(self.name))
+            self._logs[cell].check_heard(self.engine.world.projections[cell].producers.get(self.name))
         if noted and self._on_noted:
             self._on_noted(cell, noted)
         if not self._ready.is_set():
@@ -317,7 +317,7 @@ class Scheduler:
         """What the log knows of an earlier process of our name bounds how we may speak; before we say anything."""
         if cell in self._silent and not self.engine.states.is_behind(cell):
             self._silent.discard(cell)
-            self._logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
+            self._logs[cell].speak_after(self.engine.world.projections[cell].producers.get(self.name))
 
     def _note_fault(self, cell, fault):
         if fault is None:

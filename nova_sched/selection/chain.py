@@ -174,12 +174,12 @@ class FilterChain:
         touched = None
         # A class that is new to the table may be one that a weigher found nowhere.
         if kept.topology_version == table.topology_version and kept.classes == len(table.classes.values):
-            touched = table.touched_since(kept.version)
+            touched = table.touched.since(kept.version)
         if touched is None or len(touched) > len(roots) // 8:
             self._renew_all(kept, request, roots)
         elif touched:
             self._renew(kept, request, roots, np.array(sorted(touched), np.int64))
-        kept.version = table.version
+        kept.version = table.touched.version
         kept.topology_version = table.topology_version
         kept.classes = len(table.classes.values)
         return kept
@@ -191,7 +191,7 @@ class FilterChain:
         kept.settle(roots)
 
     def _renew(self, kept, request, roots, rows):
-        places, said = roots.searchsorted(rows), self.table.said_since(kept.version, rows)
+        places, said = roots.searchsorted(rows), self.table.touched.beyond_use_since(kept.version, rows)
         were = kept.codes[places]
         # Of a host that passed, and of which only the use changed, all other filters would say what they said.
         anew = said | (were != 0)

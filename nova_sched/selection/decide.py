@@ -11,8 +11,9 @@ import numpy as np
 
 from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
-from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
+from nova_sched.projection.topology import domains
+from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.host_fit import Fitted, fit_on
@@ -25,15 +26,6 @@ from rpc_api import events
 SCORES_KEPT = 3
 #: How many scores are looked for one by one, best first, before all hosts are sorted.
 ROUNDS = 8
-
-
-class Cloud(NamedTuple):
-    """All that a decision looks at: one table, the projection of each cell, the claims in flight, the filter chain."""
-
-    table: object
-    projections: dict
-    in_flight: InFlight
-    chain: FilterChain
 
 
 class Candidate(NamedTuple):
@@ -90,26 +82,34 @@ def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
 
 
 def decide(
-    cloud: Cloud, request, instance_uuid: str, policy, seed: int, attempt: int = 0, alternates: int = 0
+    world: World,
+    chain: FilterChain,
+    request,
+    instance_uuid: str,
+    policy,
+    seed: int,
+    attempt: int = 0,
+    alternates: int = 0,
 ) -> Decision:
-    """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell."""
-    request = prefiltered(request, cloud.table, policy)
+    """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell. ``chain`` is the
+    filter chain of the policy over the table of the world."""
+    request = prefiltered(request, world.table, policy)
     if isinstance(request, Refused):
-        total = len(cloud.table.roots())
+        total = len(world.table.roots())
         return Decision((), [(*request, total)], total, 0, 0, ())
-    scope = Scope(cloud.table, list(cloud.projections.values()), cloud.in_flight, request, instance_uuid)
-    filtered = cloud.chain.run(request, scope)
-    scores, parts = weigh(cloud.table, filtered.rows, request, scope, policy, filtered.kept)
+    scope = Scope(world.table, list(world.projections.values()), world.in_flight, request, instance_uuid)
+    filtered = chain.run(request, scope)
+    scores, parts = weigh(world.table, filtered.rows, request, scope, policy, filtered.kept)
     refusals = filtered.refusals
     if not len(scores):
         return Decision((), refusals, filtered.total, 0, 0, ())
     greatest = scores.max()
     if np.isnan(greatest):
-        refusals.append(_unweighed(cloud.table, filtered.rows, parts, policy))
+        refusals.append(_unweighed(world.table, filtered.rows, parts, policy))
         return Decision((), refusals, filtered.total, 0, 0, ())
     best = np.flatnonzero(scores == greatest)
-    ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(cloud.table)[filtered.rows[tied]], seed, attempt))
-    picked, unfit = _pick(cloud.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
+    ranking = _Ranking(ranked(scores, best, lambda tied: host_keys(world.table)[filtered.rows[tied]], seed, attempt))
+    picked, unfit = _pick(world.table, filtered.rows, request, policy, ranking, seed, attempt, alternates)
     refusals += [(*refusal, hosts) for refusal, hosts in unfit.items()]
     shown = list(dict.fromkeys([*picked, *ranking.first(1 + SCORES_KEPT)]))[: 1 + SCORES_KEPT] if picked else ()
     return Decision(
@@ -118,7 +118,7 @@ def decide(
         filtered.total,
         len(filtered.rows) - unfit.total(),
         len(best),
-        tuple(_score_of(cloud.table, filtered.rows, scores, parts, index) for index in shown),
+        tuple(_score_of(world.table, filtered.rows, scores, parts, index) for index in shown),
     )
 
 
@@ -199,7 +199,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     chosen = list(first)[draw(seed + 1, attempt, len(first)) if len(first) > 1 else 0]
     cell = table.cell[first[chosen].row]
     picked = {chosen: first.pop(chosen)}
-    picked.update((index, one) for index, one in first.items() if table.cell[one.row] == cell)
+    picked.update((index, candidate) for index, candidate in first.items() if table.cell[candidate.row] == cell)
     picked = dict(list(picked.items())[: alternates + 1])
     while len(picked) <= alternates:
         index = next(ranking, None)
@@ -226,7 +226,7 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
     if group is None:
         return None
     if group.policy == "fault-domain":
-        domain = table.domains(group.scope)[candidate.row]
+        domain = domains(table, group.scope)[candidate.row]
         return events.GroupRule(group.uuid, SPREAD, domain, group.partition or instance_uuid, group.limit)
     policy = {"anti-affinity": SPREAD, "affinity": TOGETHER}.get(group.policy, MEMBER)
     limit = group.limit if policy == SPREAD else 0

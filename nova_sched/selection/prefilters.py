@@ -9,6 +9,7 @@ nova's request filters are filters of ours, because they need no more of a host 
 
 from typing import NamedTuple
 
+from nova_sched.projection.topology import aggregates_with, least_service_version
 from rpc_api import events
 
 TENANT_KEY = "filter_tenant_id"
@@ -153,7 +154,7 @@ def _require_tenant_aggregate(request, table, policy, added):
     """A project goes to its own aggregates, where some name it."""
     if not policy.limit_tenants_to_placement_aggregate:
         return None
-    uuids = table.aggregates_with("project", _projects).get(request.project_id)
+    uuids = aggregates_with(table, "project", _projects).get(request.project_id)
     if uuids:
         added.member_of.append(uuids)
     elif policy.placement_aggregate_required_for_tenants:
@@ -177,7 +178,7 @@ def _isolate_aggregates(request, table, policy, added):
     """An aggregate with required traits takes nobody who does not ask for all of them."""
     if policy.enable_isolated_aggregate_filtering:
         asked = {trait for group in request.groups for trait in group.required_traits}
-        for trait, uuids in table.aggregates_with("trait", _required_traits).items():
+        for trait, uuids in aggregates_with(table, "trait", _required_traits).items():
             if trait not in asked:
                 added.forbidden_aggregates.extend(uuids)
 
@@ -219,7 +220,7 @@ def aggregates_of_segment(table, segment: str) -> tuple:
     nova finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
     row = table.row_of_uuid.get(segment)
     of_provider = table.row_aggregates[row] if row is not None else ()
-    return (*of_provider, *table.aggregates_with("segment", _segments).get(segment, ()))
+    return (*of_provider, *aggregates_with(table, "segment", _segments).get(segment, ()))
 
 
 def _segments(aggregate):
@@ -229,7 +230,7 @@ def _segments(aggregate):
 
 def _owner_nova(request, table, policy, added):
     """A host must be nova's own, once all hosts can say so."""
-    if OWNER_TRAIT not in request.root_required and table.least_service_version() >= OWNER_VERSION:
+    if OWNER_TRAIT not in request.root_required and least_service_version(table) >= OWNER_VERSION:
         added.root_required.append(OWNER_TRAIT)
 
 

@@ -4,6 +4,8 @@ import abc
 
 import numpy as np
 
+from nova_sched.projection.topology import aggregate_numbers
+
 
 class Weigher(abc.ABC):
     """Base of the weighers: a weigher is a column, and higher is better.
@@ -80,7 +82,7 @@ def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):
     """The weigher's multiplier: one number, or a vector where aggregates have numbers of their own."""
     if weigher.zero_is_off and not configured:
         return 0.0
-    numbers = table.aggregate_numbers(weigher.key or weigher.option)
+    numbers = aggregate_numbers(table, weigher.key or weigher.option)
     if not numbers:
         return weigher.direction * configured
     column = np.full(table.count, configured, float)

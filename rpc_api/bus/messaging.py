@@ -7,6 +7,7 @@ import time
 from concurrent import futures
 from importlib import import_module
 
+import amqp
 from oslo_config import cfg
 
 from rpc_api import broker_url, concurrency, errors, faults, log_context
@@ -29,8 +30,7 @@ LOG = logging.getLogger(__name__)
 
 #: How often a cast is tried again on a broker that is away, before it is given up.
 CAST_RETRIES = 2
-
-
+SEE_TO_BROKER = "see to the broker and to the permissions of the user in transport_url"
 #: For the connections of a bus to be closed.
 CLOSE_SECONDS = 3.0
 
@@ -42,6 +42,7 @@ class MessagingBus:
         import oslo_messaging
 
         self._messaging = oslo_messaging
+        self._transport_faults = _transport_faults(oslo_messaging)
         oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
         _register_all(conf)
         try:
@@ -49,20 +50,18 @@ class MessagingBus:
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
         except broker_url.WrongURL as wrong:
-            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
+            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; fix transport_url") from None
         except oslo_messaging.DriverLoadFailure as fault:
-            raise errors.UsageError(
-                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url"
-            ) from None
+            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); fix transport_url") from None
         except cfg.NoSuchOptError as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
-                "options of [oslo_messaging_rabbit]; mend transport_url"
+                "options of [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         except ValueError:
             raise errors.UsageError(
                 "the transport URL cannot be used: an option in it has a wrong value, wanted "
-                "one as in [oslo_messaging_rabbit]; mend transport_url"
+                "one as in [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
@@ -98,19 +97,18 @@ class MessagingBus:
         rpc_server.at_once = frozenset((PING, *getattr(endpoints[0], "RPC_AT_ONCE", ())))
         try:
             rpc_server.start()
-        except self._messaging.MessageDeliveryFailure as fault:
+        except self._transport_faults as fault:
             kind = errors.LogUnavailable if faults.may_pass(fault) else errors.LogRefused
-            raise kind(
-                f"the topic {topic} cannot be answered: {_masked(fault)}; see to the broker "
-                "and to the permissions of the user in transport_url"
-            ) from None
+            raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; {SEE_TO_BROKER}") from None
         return Serving(rpc_server)
 
     def client(self, topic: str, version: str):
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
-        return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
+        return _MessagingClient(
+            client, topic, self._messaging, self._transport_faults, self._pool, self._conf.rpc_response_timeout
+        )
 
     def close(self):
         """Give back the connections. Those of a broker that does not answer are left to the end of the process."""
@@ -118,6 +116,15 @@ class MessagingBus:
         closing = threading.Thread(target=self._transport.cleanup, name="close the RPC connections", daemon=True)
         if concurrency.start_or_report(closing):
             closing.join(CLOSE_SECONDS)
+
+
+def _transport_faults(messaging):
+    """What is raised when the broker cannot be used: by oslo.messaging on a connection that was there, by kombu and
+    amqp while there never was one."""
+    # kombu may only be imported once the concurrency mode is chosen.
+    from kombu.exceptions import OperationalError
+
+    return messaging.MessageDeliveryFailure, OperationalError, amqp.AMQPError, OSError
 
 
 def _register_all(conf):
@@ -136,7 +143,7 @@ def _masked(fault):
 
 
 class _Answering:
-    """Endpoints as oslo.messaging wants them: waits for Futures; what is raised is an answer, not an accident."""
+    """Endpoints as oslo.messaging wants them. They wait for Futures, and what is raised is an answer."""
 
     def __init__(self, endpoints, messaging, version, serializer):
         self._endpoints = endpoints
@@ -149,7 +156,7 @@ class _Answering:
             raise AttributeError(method)
 
         def answer(ctxt, **arguments):
-            # A context that is made stays the thread's own, whose next call is of somebody else.
+            # A context stays set in its thread, whose next call is another caller's.
             with log_context.of(None):
                 try:
                     context, unread = self._context(ctxt)
@@ -178,8 +185,9 @@ class _Answering:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, pool, silence_max):
+    def __init__(self, client, topic, messaging, transport_faults, pool, silence_max):
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
+        self._transport_faults = transport_faults
         self._silence_max = silence_max
         self._outage = Outage(f"casts to {topic} cannot be sent, and are given up", log=LOG)
         self._outage_lock = threading.Lock()
@@ -187,11 +195,11 @@ class _MessagingClient:
         self._options = messaging.TransportOptions(at_least_once=True)
 
     def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when no server is there.
 
-        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
-        it: else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for
-        long for its turn, as a server is not heard before that.
+        A ``monitored`` call is also given up if no server sent a heartbeat for it during ``[DEFAULT]
+        rpc_response_timeout``: else a server that went down with a broker would be waited for until ``timeout``. Only
+        for calls that do not wait long for their turn, as a server sends none before that.
         """
         prepared = self._client.prepare(
             server=server,
@@ -212,10 +220,12 @@ class _MessagingClient:
             raise errors.NoSuchServer(
                 f"no server{f' {server}' if server else ''} answers the topic {self._topic}; start that service"
             ) from None
-        except messaging.MessageDeliveryFailure as fault:
-            raise errors.NoAnswer(f"{method} could not be sent to {self._topic} ({fault}); see to the broker") from None
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
             raise _local(fault) from None
+        except self._transport_faults as fault:
+            raise errors.NoAnswer(
+                f"{method} could not be sent to {self._topic} ({_masked(fault)}); see to the broker"
+            ) from None
 
     def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
@@ -237,12 +247,17 @@ class _MessagingClient:
         )
 
     def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer; one that cannot be sent is given up, and that is logged, rarely."""
+        """Call without an answer. A cast that cannot be sent now is given up, and that is logged, rarely; LogRefused
+        if a person must change something before casts can be sent."""
         try:
             self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
                 ctxt, method, **arguments
             )
-        except self._messaging.MessageDeliveryFailure as fault:
+        except self._transport_faults as fault:
+            if not faults.may_pass(fault):
+                raise errors.LogRefused(
+                    f"{method} cannot be sent to {self._topic}: {_masked(fault)}; {SEE_TO_BROKER}"
+                ) from None
             LOG.debug("cast %s to %s could not be sent: %s", method, self._topic, fault)
             with self._outage_lock:
                 self._outage.met(fault)

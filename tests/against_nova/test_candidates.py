@@ -9,7 +9,7 @@ import pytest
 
 from nova_sched.request.from_spec import request_from
 from nova_sched.scheduler.endpoint import allocation_request
-from nova_sched.scheduler.engine import Placed
+from nova_sched.scheduler.placing import Placed
 from rpc_api import errors
 from rpc_api.objects.request_group import RequestGroup, RequestLevelParams
 from tests.against_nova.conftest import running_peer

@@ -12,6 +12,7 @@ import pytest
 from nova_sched.filters import HostView
 from nova_sched.filters.compute import ComputeStatusFilter
 from nova_sched.filters.destination import AvailabilityZoneFilter, DestinationFilter
+from nova_sched.projection.provider_columns import set_traits
 from nova_sched.projection.table import HostTable, Profile
 from nova_sched.request.from_spec import request_from
 from nova_sched.request.networks import Networks, Port, with_networks
@@ -276,7 +277,7 @@ class World:
             table.host_names[row] = table.node_names[row] = name
             table.profile[row] = table.profiles.id_of(Profile("QEMU", 1, "", (("service_version", str(version)),), ()))
             table.disabled[row] = disabled == "status"
-            table.set_traits(row, ["COMPUTE_STATUS_DISABLED"] if disabled == "trait" else [])
+            set_traits(table, row, ["COMPUTE_STATUS_DISABLED"] if disabled == "trait" else [])
         for number, one in enumerate(world["aggregates"]):
             named, metadata = "any", dict(one["metadata"])
             if one["segment"] and number % 2:

@@ -63,7 +63,7 @@ class TestLocal:
     @pytest.mark.parametrize("text", ["{", "[1]", '[{"instance_uuid": "x"}]', '{"a": 1}'])
     def test_a_state_file_that_is_broken(self, tmp_path, text):
         (tmp_path / "instances.json").write_text(text)
-        with pytest.raises(errors.UsageError, match="instances.json cannot be read.*mend or remove it"):
+        with pytest.raises(errors.UsageError, match="instances.json cannot be read.*fix or remove it"):
             LocalDriver("me", tmp_path)
 
     def test_a_state_that_cannot_be_written_refuses_the_build(self, tmp_path):
@@ -154,7 +154,7 @@ class TestConfiguration:
         ],
     )
     def test_simulated_hosts_that_cannot_be(self, options, fault):
-        with pytest.raises(errors.UsageError, match="mend") as raised:
+        with pytest.raises(errors.UsageError, match="fix") as raised:
             config.drivers_of(conf_of(driver="simulated", host="s", **options))
         assert fault in str(raised.value)
 
@@ -185,7 +185,7 @@ class TestConfiguration:
         monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         assert list(config.drivers_of(conf_of(driver="third"))) == ["third"]
-        with pytest.raises(errors.UsageError, match="the driver 'broken' cannot be imported.*thirdparty_missing.*mend"):
+        with pytest.raises(errors.UsageError, match="the driver 'broken' cannot be imported.*thirdparty_missing.*fix"):
             drivers.load("broken")
         with pytest.raises(errors.UsageError, match="no driver 'fourth'.*local, simulated, third"):
             drivers.load("fourth")

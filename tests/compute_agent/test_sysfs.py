@@ -197,7 +197,7 @@ def test_pools(machine):
     ],
 )
 def test_specs_that_make_no_sense(text, fault):
-    with pytest.raises(errors.UsageError, match=r"^\[pci\] device_spec has .*mend it") as raised:
+    with pytest.raises(errors.UsageError, match=r"^\[pci\] device_spec has .*fix it") as raised:
         specs_of([text])
     assert fault in str(raised.value)
 

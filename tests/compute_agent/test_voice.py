@@ -175,7 +175,7 @@ def test_a_driver_that_leaves_something_gives_no_answer(log):
     ],
 )
 def test_a_host_that_is_not_its_own(agent, drivers, call):
-    with pytest.raises(errors.UsageError, match="the agent a does not speak for host elsewhere"):
+    with pytest.raises(errors.UsageError, match="the agent a does not report for host elsewhere"):
         call(agent, claim(drivers)._replace(host="elsewhere"))
 
 

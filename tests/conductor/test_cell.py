@@ -8,7 +8,7 @@ import pytest
 from oslo_config import cfg
 
 from nova_sched.projection.ledger import CLAIMED, RUNNING
-from rpc_api import events, messages
+from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.errors import LogUnavailable, NoAnswer
@@ -320,6 +320,21 @@ def test_a_host_that_confirms_otherwise_is_asked_to_report(cell):
     cell.agent.hosts["h1"].producer.wait(cell.agent.hosts["h1"].producer.sequence, SECONDS_MAX)
     wait_until(lambda: not cell.settled().consumers, SECONDS_MAX, "the host was not asked to report")
     assert len(cell.events("HostReported")) == 4
+
+
+def test_a_conductor_whose_broker_refuses_casts_goes_on(cell, caplog, monkeypatch):
+    def refuse(*arguments, **more):
+        raise errors.LogRefused("the broker refuses our account")
+
+    monkeypatch.setattr(cell.conductor._agents._client, "cast", refuse)
+    for _ in range(3):
+        cell.conductor.beat({}, ["nobody-knows-it"], "agent", cell.conductor.projection.epoch)
+        cell.agent.hosts["h1"].producer.publish(events.HostConfirmed("h1", 1))
+        cell.settled()
+    assert cell.conductor.fault is None
+    assert [one.getMessage() for one in caplog.records if "full reports" in one.getMessage()] == [
+        "conductor/c cannot ask the agents of hosts for full reports: the broker refuses our account"
+    ]
 
 
 def test_a_conductor_that_starts_again_folds_all(cell):

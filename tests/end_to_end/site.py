@@ -113,7 +113,7 @@ class Site:
         """Give back what the instances hold."""
 
         def publish(engine):
-            held = engine.cloud.projections[CELL].consumers.values()
+            held = engine.world.projections[CELL].consumers.values()
             gone = [
                 events.ClaimReleased(one.consumer_uuid, one.claim_uuid, "tested")
                 for of_one in held
@@ -130,7 +130,7 @@ class Site:
         wait_until(
             lambda: self.scheduler.call(
                 lambda engine: (
-                    engine.cloud.projections[cell].producers.get(self.scheduler.name, (0, 0))[1]
+                    engine.world.projections[cell].producers.get(self.scheduler.name, (0, 0))[1]
                     >= self.scheduler.logs[cell].producer.sequence
                 )
             ).result(20),

@@ -12,7 +12,7 @@ from oslo_log import log as oslo_log
 
 from conductor.api import ApiConductor
 from nova_sched.scheduler.endpoint import SchedulerEndpoint
-from nova_sched.scheduler.engine import Engine
+from nova_sched.scheduler.requests import Requests
 from nova_sched.scheduler.service import Cell, Scheduler, cell0_of
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, events, log_context
@@ -127,7 +127,7 @@ def test_a_fault_of_the_scheduler(scheduler, lines, monkeypatch):
     def fail(*_):
         raise ValueError("a fault")
 
-    monkeypatch.setattr(Engine, "_decide_now", fail)
+    monkeypatch.setattr(Requests, "_decide_now", fail)
     bus = LocalBus()
     bus.serve("t", "s", [SchedulerEndpoint(scheduler)], "4.5")
     for number, ids in enumerate(IDS):

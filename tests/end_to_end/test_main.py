@@ -66,7 +66,7 @@ WRONG = [
     ("agent", (), {"compute_agent": {"simulated_name": "same"}}, 2, "several hosts one name"),
     ("agent", (), {"compute_agent": {"cell": "cell9"}}, 2, "the cell 'cell9' is not enabled"),
     ("agent", (), {"cells": {"enabled": "cell1,cell2"}}, 2, r"\[compute_agent\] cell is not set.*cell1, cell2"),
-    ("scheduler", (), {"DEFAULT": {"transport_url": "pigeon://coop/"}}, 2, "mend transport_url"),
+    ("scheduler", (), {"DEFAULT": {"transport_url": "pigeon://coop/"}}, 2, "fix transport_url"),
     ("scheduler", (), {"cells": {"cell0_log": "sqlite:////proc/no/such.db"}}, 3, "/proc/no/such.db"),
 ]
 
@@ -290,7 +290,7 @@ def test_a_log_that_is_replaced_while_it_is_read_is_begun_anew(tmp_path, service
     with started(tmp_path, service, *args) as process:
         process.wait_ready()
         os.remove(tmp_path / "cell1.db")
-        process.wait_for("the log of cell1 was begun anew")
+        process.wait_for("the log of cell1 was recreated")
         process.wait_for("the log of cell1 can be read again")
         assert process.stop() == 0
         assert "Traceback" not in process.stderr

@@ -100,7 +100,7 @@ def state_of(scheduler):
     """(position, digest) of a scheduler's projection of the cell."""
 
     def look(engine):
-        projection = engine.cloud.projections["cell1"]
+        projection = engine.world.projections["cell1"]
         return projection.position, state_digest(projection)
 
     return scheduler.call(look).result(SECONDS_MAX)
@@ -110,10 +110,10 @@ def knows(scheduler, hosts, running):
     """Whether a scheduler knows these hosts, running so many instances, and schedules to them."""
 
     def look(engine):
-        projection = engine.cloud.projections["cell1"]
+        projection = engine.world.projections["cell1"]
         return (
             set(projection.hosts) == set(hosts)
-            and not engine.cloud.table.cell_closed.get("cell1")
+            and not engine.world.table.cell_closed.get("cell1")
             and sum(len(host.entries) for host in projection.hosts.values()) == running
         )
 
@@ -231,7 +231,7 @@ def test_a_scheduler_starts_without_a_cell_and_takes_it_when_it_comes(tmp_path):
         assert scheduler.call(lambda engine: engine.states.unreadable).result(SECONDS_MAX) == ["cell2"]
         os.mkdir(tmp_path / "later")
         wait_until(
-            lambda: not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell2"]).result(SECONDS_MAX),
+            lambda: not scheduler.call(lambda engine: engine.world.table.cell_closed["cell2"]).result(SECONDS_MAX),
             SECONDS_MAX,
             "cell2 was not taken",
         )
@@ -336,7 +336,7 @@ def test_a_scheduler_that_does_not_know_any_cell_is_not_ready_yet(tmp_path):
         log.truncate_before(log.bounds().last)
         log.close()
         scheduler = site.scheduler()
-        assert not scheduler.call(lambda engine: engine.cloud.table.cell_closed["cell1"]).result(SECONDS_MAX)
+        assert not scheduler.call(lambda engine: engine.world.table.cell_closed["cell1"]).result(SECONDS_MAX)
         assert built(site.serve(scheduler), 1) in ("h1", "h2")
         assert conductor.projection.counts["LogRebased"] == 1
 
@@ -359,7 +359,7 @@ def test_a_scheduler_whose_name_another_process_took_ends_and_says_so(tmp_path):
         first, second = site.scheduler("s"), site.scheduler("s")
         wait_until(lambda: first.fault, SECONDS_MAX, "the first does not notice")
         assert first.fault.exit_code == errors.EXIT_USAGE
-        assert "another process speaks as scheduler/s in the log of cell0" in str(first.fault)
+        assert "another process publishes as scheduler/s in the log of cell0" in str(first.fault)
         assert "[scheduler] name" in str(first.fault)
         with pytest.raises(errors.NameTaken):
             first.select(request("req-1", 1), [uuid_of("vm")], 0).result(SECONDS_MAX)
@@ -373,5 +373,5 @@ def test_a_conductor_whose_name_another_process_took_ends_and_says_so(tmp_path):
         site.agent()
         second.producer.publish(events.HostLost("h1", "it is silent"))
         wait_until(lambda: first.fault, SECONDS_MAX, "the first does not notice")
-        assert "another process speaks as conductor/c in the log of cell1" in str(first.fault)
+        assert "another process publishes as conductor/c in the log of cell1" in str(first.fault)
         assert second.fault is None

@@ -48,7 +48,7 @@ def _decided():
     cloud = engines.TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")
-    engine._say_policy()
+    engine.publish_policy()
     cloud.ask(engine, "vm", group=engines.server_group("anti-affinity"))
     cloud.settle()
     decoded = [

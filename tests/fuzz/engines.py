@@ -117,18 +117,17 @@ class Engines(Cloud):
             fault = ask.future.exception()
             hold(fault is None or isinstance(fault, errors.NovaSchedError), "an answer of another kind", fault)
             hold("fault of the scheduler" not in str(fault), "a fault of the scheduler", fault)
-        for projection in (*self.scheduler.cloud.projections.values(), self.conductor.projection):
+        for projection in (*self.scheduler.world.projections.values(), self.conductor.projection):
             invariants.check(projection)
         hold(
-            not self.scheduler.cloud.table.held.any() and not self.scheduler.cloud.in_flight.claims,
+            not self.scheduler.world.table.held.any() and not self.scheduler.world.in_flight.claims,
             "claims stay held",
-            self.scheduler.cloud.in_flight.claims,
-            self.scheduler.in_flight,
-            self.scheduler._abandoned,
-            [(cell, one.producers.get("scheduler/one")) for cell, one in self.scheduler.cloud.projections.items()],
+            self.scheduler.world.in_flight.claims,
+            self.scheduler.claims.unfinished(),
+            [(cell, one.producers.get("scheduler/one")) for cell, one in self.scheduler.world.projections.items()],
         )
         hold(
-            self.conductor.projection.position == self.scheduler.cloud.projections["cell1"].position,
+            self.conductor.projection.position == self.scheduler.world.projections["cell1"].position,
             "not all is folded",
         )
 
@@ -145,7 +144,7 @@ class Tools(Cloud):
         cloud.host("a")
         cloud.host("b")
         engine = cloud.engine("one")
-        engine._say_policy()
+        engine.publish_policy()
         for name in ("vm-1", "vm-2"):
             cloud.ask(engine, name, alternates=1)
         cloud.settle()

@@ -215,7 +215,7 @@ def test_a_host_in_the_log_of_no_cell_is_no_host():
     ask = cloud.ask(engine, "vm")
     cloud.settle()
     assert hosts_of(ask) == ["a"]
-    assert [one.code for one in engine.cloud.projections[CELL0].quarantine] == ["wrong-log"]
+    assert [one.code for one in engine.world.projections[CELL0].quarantine] == ["wrong-log"]
 
 
 @pytest.mark.parametrize("muted", ["by another in its name", "by a rebase"])
@@ -235,7 +235,7 @@ def test_an_anchor_that_comes_to_nothing_is_not_asked_for_without_end(muted):
     cloud.settle()
     assert ask.future.done() and len(cloud.logs[CELL0]) < 30
     if muted == "by another in its name":
-        with pytest.raises(errors.NovaSchedError, match="came to nothing in the log of cell0; see its quarantine"):
+        with pytest.raises(errors.NovaSchedError, match="had no effect in the log of cell0; see its quarantine"):
             ask.future.result(0)
 
 
@@ -248,8 +248,8 @@ def test_what_is_held_of_a_uuid_that_passes_to_another_row_is_let_go():
     cloud.deliver("one", "cell2")
     cloud.settle()
     assert hosts_of(ask) == ["a"]
-    assert not engine.cloud.table.held.any()
-    for projection in engine.cloud.projections.values():
+    assert not engine.world.table.held.any()
+    for projection in engine.world.projections.values():
         invariants.check(projection)
 
 
@@ -266,9 +266,9 @@ def test_a_claim_of_another_under_our_uuid_says_nothing_of_ours():
     )
     cloud.append("cell2", "conductor/x", ours._replace(host="elsewhere"))
     cloud.deliver("one", "cell2")
-    assert engine.in_flight["cell1"] and int(engine.cloud.table.held.sum()) == 2
+    assert engine.claims.under_way("cell1") and int(engine.world.table.held.sum()) == 2
     cloud.settle()
-    assert hosts_of(ask) == ["a"] and not engine.cloud.table.held.any()
+    assert hosts_of(ask) == ["a"] and not engine.world.table.held.any()
 
 
 # --- tools ---------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def decided():
     cloud = TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")
-    engine._say_policy()
+    engine.publish_policy()
     cloud.ask(engine, "vm")
     cloud.settle()
     return cloud

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from nova_sched.projection import fold, snapshot
+from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.engine import Engine
 from rpc_api import codec
 from rpc_api.events import primitive, schema
@@ -150,7 +151,7 @@ def plant_a_name_that_is_no_text(patch):
 
 
 def plant_a_request_that_nobody_answers(patch):
-    patch.setattr(Engine, "_settle_lost", lambda self, cell: None)
+    patch.setattr(ClaimDriver, "look_for_passed", lambda self, cell: None)
     patch.setattr(Engine, "on_tick", lambda self: None)
 
 

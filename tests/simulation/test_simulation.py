@@ -18,7 +18,9 @@ from nova_sched.playground.simulation.script import NO_FAULTS, Faults, Stimulus,
 from nova_sched.playground.simulation.shrink import shrink
 from nova_sched.projection import fold
 from nova_sched.projection.projection import Projection
-from nova_sched.scheduler.engine import Engine
+from nova_sched.scheduler.claim_actions import ACTIONS
+from nova_sched.scheduler.claim_life import Action
+from nova_sched.scheduler.requests import Requests
 
 SEEDS = 1000
 STEPS = 30
@@ -90,14 +92,14 @@ def plant_duplicates_count(patch):
 
 
 def plant_answer_before_read_back(patch):
-    decide = Engine._decide_now
+    decide = Requests._decide_now
 
     def hasty(self, instance):
         decide(self, instance)
         if instance.claim is not None and not instance.ask.over and len(instance.ask.instances) == 1:
             self._finish(instance.ask, [instance.placed])
 
-    patch.setattr(Engine, "_decide_now", hasty)
+    patch.setattr(Requests, "_decide_now", hasty)
 
 
 def plant_no_reaper(patch):
@@ -107,7 +109,8 @@ def plant_no_reaper(patch):
 
 
 def plant_release_forgotten(patch):
-    patch.setattr(Engine, "_release", lambda self, instance: None)
+    for action in (Action.RELEASE, Action.RELEASE_AND_DECIDE_ELSEWHERE):
+        patch.setitem(ACTIONS, action, ACTIONS[Action.NOTHING])
     from conductor.reaper import Reaper
 
     patch.setattr(Reaper, "expired", lambda *arguments: [])

@@ -256,11 +256,11 @@ class Checks:
                 )
         for scheduler in cloud.schedulers:
             engine = scheduler.engine
-            self._agrees(scheduler.name, engine.cloud.projections)
-            held = int(engine.cloud.table.held.sum()) + len(engine.cloud.table.held_guests)
-            if engine.open_asks() or held or any(engine.in_flight.values()):
+            self._agrees(scheduler.name, engine.world.projections)
+            held = int(engine.world.table.held.sum()) + len(engine.world.table.held_guests)
+            if engine.open_asks() or held or any(map(engine.claims.under_way_count, engine.cells)):
                 raise Broken(f"{scheduler.name} still has {len(engine.open_asks())} requests and holds {held}")
-            closed = [cell for cell in cloud.cells if engine.cloud.table.cell_closed.get(cell)]
+            closed = [cell for cell in cloud.cells if engine.world.table.cell_closed.get(cell)]
             if closed:
                 raise Broken(f"{scheduler.name} schedules nothing to {closed[0]}")
         for conductor in cloud.conductors:

@@ -98,6 +98,7 @@ class SchedulerNode(Node):
             CELL_DOWN_AFTER,
             REBASE_AFTER,
             cloud.require_accounts,
+            strict=True,
         )
         self._silent = set()
         self.logs = {}
@@ -134,12 +135,12 @@ class SchedulerNode(Node):
         for part in self.cloud.checks.parts(cell, records):
             self.engine.on_records(cell, part)
             self._learn_to_speak(cell)
-            self.cloud.checks.folded(self.name, cell, self.engine.cloud.projections[cell])
+            self.cloud.checks.folded(self.name, cell, self.engine.world.projections[cell])
 
     def _learn_to_speak(self, cell):
         if cell in self._silent and not self.engine.states.is_behind(cell):
             self._silent.discard(cell)
-            self.logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
+            self.logs[cell].speak_after(self.engine.world.projections[cell].producers.get(self.name))
 
     def _tick(self):
         for cell, one in self.logs.items():
@@ -151,7 +152,7 @@ class SchedulerNode(Node):
 
     def _snapshot(self):
         if not self.engine.states.is_behind(CELL0):
-            self.cloud.keep(snapshot.dump(self.engine.cloud.projections[CELL0]), CELL0)
+            self.cloud.keep(snapshot.dump(self.engine.world.projections[CELL0]), CELL0)
 
     def partition(self, seconds):
         self.logs[self.world.chance.choice(sorted(self.logs))].partition(seconds)

@@ -14,6 +14,7 @@ from nova_sched.fit import pci
 from nova_sched.fit import providers as fit
 from nova_sched.hosts.aggregates import HostAggregates
 from nova_sched.projection.devices import guest_of
+from nova_sched.projection.topology import domains, zone_names
 from nova_sched.replay.decisions.causes import Cause, event_at, since
 from nova_sched.selection.scope import Scope
 
@@ -460,7 +461,7 @@ def cell(look, reason):
 
 def zone(look, reason):
     """Availability zones."""
-    has = look.table.zone_names(look.scene.policy.default_availability_zone).get(look.row)
+    has = zone_names(look.table, look.scene.policy.default_availability_zone).get(look.row)
     uuids = [one.uuid for one in _aggregates(look) if "availability_zone" in one.metadata]
     return Finding(
         f"the host is in {has}, {look.request.availability_zone} asked",
@@ -529,7 +530,7 @@ def metrics(look, reason):
 def group(look, reason):
     """Members of the request's server group on the host, or in its domain."""
     wanted, scope = look.request.server_group, look.scope
-    domain = look.table.domains(wanted.scope).get(look.row) if wanted.policy == "fault-domain" else None
+    domain = domains(look.table, wanted.scope).get(look.row) if wanted.policy == "fault-domain" else None
     entries = [
         entry
         for entry in scope.members

@@ -2,11 +2,8 @@
 
 from typing import NamedTuple
 
-from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.projection import Projection
-from nova_sched.projection.table import HostTable
+from nova_sched.projection.world import World
 from nova_sched.replay.logs.reading import decoded
-from nova_sched.replay.state.history import World
 from rpc_api import errors
 
 ACCEPTED, REFUSED, NOT_KNOWN, NO_EFFECT = "accepted", "refused", "not known", "no effect"
@@ -93,5 +90,4 @@ class Outcomes:
             return self._history.world_at({cell: position - 1})
         except errors.LogGap as gap:
             self.unknown.setdefault(cell, gap)
-            table = HostTable()
-            return World(table, {cell: Projection(cell, table, whole=False)}, InFlight(table))
+            return World.empty({cell: False})

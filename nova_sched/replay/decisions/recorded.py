@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 from nova_sched.projection.fold import CELL0
+from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.reading import holding
-from nova_sched.replay.state.history import World
 from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide, unreachable_cells
+from nova_sched.selection.decide import decide, unreachable_cells
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from rpc_api.codec import Event
@@ -171,7 +171,7 @@ class Scene:
         self.recorded = recorded
         self.world = world
         self.policy = policy
-        self.cloud = Cloud(world.table, world.projections, world.in_flight, chain)
+        self.chain = chain
         #: (cell, position, ClaimProposed) of the claims in flight; the position is None where it is not known.
         self.held = held
         self.adopted = adopted
@@ -203,7 +203,8 @@ class Scene:
         a deployer falls."""
         decision, evidence = self.recorded.decision, self.recorded.evidence
         return decide(
-            self.cloud,
+            self.world,
+            self.chain,
             evidence.request,
             decision.instance_uuid,
             self.policy,

@@ -99,7 +99,7 @@ def standing(scene, row: int) -> Standing | None:
         request,
         scene.recorded.decision.instance_uuid,
     )
-    filtered = scene.cloud.chain.run(request, scope)
+    filtered = scene.chain.run(request, scope)
     scores, parts = weigh(scene.table, filtered.rows, request, scope, scene.policy, filtered.kept)
     places = np.flatnonzero(filtered.rows == row)
     if not len(places) or np.isnan(scores).any():

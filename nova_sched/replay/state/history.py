@@ -16,6 +16,7 @@ from nova_sched.projection import snapshot
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.world import World
 from nova_sched.replay.logs.reading import TIMEOUT, decoded_records
 from nova_sched.replay.logs.times import peeked_time
 from rpc_api import errors
@@ -27,15 +28,6 @@ EVERY = 20_000
 EVERY_A_HOLDER = 0.2
 #: Of all snapshots in the cache; the ones that were not used for longest go first.
 CACHE_BYTES = 1 << 30
-
-
-class World(NamedTuple):
-    """The state of several logs: one ``table``, cell -> Projection, and claims in flight (none until
-    some are added)."""
-
-    table: HostTable
-    projections: dict
-    in_flight: InFlight
 
 
 class Kept(NamedTuple):
@@ -112,11 +104,11 @@ class SnapshotCache:
 
 
 class History:
-    """The state of some logs at positions of theirs.
+    """The state of some logs at given positions.
 
     ``logs`` is cell -> EventLog, ``cache`` a :class:`SnapshotCache` or None, ``store`` where schedulers keep their
     snapshots (a :class:`nova_sched.process.snapshot_store.SnapshotStore`) or None. ``progress(cell, done, total)`` is
-    told how many records of a stretch are folded.
+    called with the number of records that are folded.
     """
 
     def __init__(self, logs, cache=None, store=None, progress=lambda cell, done, total: None):
@@ -191,11 +183,11 @@ class History:
         )
 
     def _rebased(self, cell, position, table):
-        """The state of a log without its beginning where it says itself that it begins anew, by a
-        position; else None."""
+        """The state of a log without its beginning, if a LogRebased up to the position starts it again; else
+        None."""
         projection = Projection(cell, table, whole=False)
-        for one, record in decoded_records(self.logs[cell], None, position):
-            projection.fold([(one, record)])
+        for at, record in decoded_records(self.logs[cell], None, position):
+            projection.fold([(at, record)])
             if projection.whole:
                 return projection
         return None
@@ -212,7 +204,7 @@ class History:
                 continue  # (A LogGap: the records that would prove it are damaged.)
             if head.cell == cell and head.position <= position:
                 found.append((head.position, packed))
-        for _, packed in sorted(found, key=lambda one: one[0], reverse=not first):
+        for _, packed in sorted(found, key=lambda found_snapshot: found_snapshot[0], reverse=not first):
             try:
                 with collector_paused():
                     return snapshot.load(packed, table)
@@ -225,14 +217,16 @@ class History:
         keeps some the last one up to a position (or the ``first``), and all of an exported file."""
         log = self.logs[cell]
         if self.cache is not None:
-            kept = [one for one in self.cache.kept(cell, log.url) if one.position <= position]
+            kept = [
+                kept_snapshot for kept_snapshot in self.cache.kept(cell, log.url) if kept_snapshot.position <= position
+            ]
             packed = next(
                 filter(
                     _has_proof,
                     (
-                        self.cache.read(one)
-                        for one in (kept if first else reversed(kept))
-                        if one.record == _record_at(log, one.position)[1]
+                        self.cache.read(kept_snapshot)
+                        for kept_snapshot in (kept if first else reversed(kept))
+                        if kept_snapshot.record == _record_at(log, kept_snapshot.position)[1]
                     ),
                 ),
                 None,
@@ -252,7 +246,8 @@ class History:
                 self.cache is not None
                 and projection.whole
                 and projection.epoch
-                and projection.position not in [one.position for one in self.cache.kept(cell, self.logs[cell].url)]
+                and projection.position
+                not in [kept_snapshot.position for kept_snapshot in self.cache.kept(cell, self.logs[cell].url)]
             ):
                 self._keep(projection)
 
@@ -269,11 +264,11 @@ class History:
         first = max(projection.position + 1, bounds.first)
         total = max(0, min(position, bounds.last) - first + 1)
         kept_at = events = 0
-        for done, (one, record) in enumerate(decoded_records(log, first, position), 1):
-            outcomes, noted = projection.fold([(one, record)])
+        for done, (at, record) in enumerate(decoded_records(log, first, position), 1):
+            outcomes, noted = projection.fold([(at, record)])
             events += len(record.events)
             if watch is not None:
-                watch(one, record, outcomes, noted)
+                watch(at, record, outcomes, noted)
             holders = len(projection.hosts) + len(projection.consumers)
             if (
                 self.cache is not None
@@ -293,7 +288,7 @@ def _has_proof(packed):
 
 
 def _record_at(log, position):
-    """(Time, digest) of the record at a position: a log that was made anew or changed has another one there, mostly.
+    """(Time, digest) of the record at a position: a log that was recreated or changed mostly has another one there.
     (None, "") where it holds none."""
     bounds = log.bounds()
     if not bounds.first <= position <= bounds.last:

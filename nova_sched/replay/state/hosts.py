@@ -7,6 +7,7 @@ import numpy as np
 
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.digest import state_digest
+from nova_sched.projection.topology import zone_names
 from rpc_api import errors, events
 
 UP, DISABLED, DOWN = "up", "disabled", "down"
@@ -134,7 +135,7 @@ class Sums:
 
 def rows_of(world, hosts, default_zone: str = "nova"):
     """Yield the :class:`HostRow` of each of some (cell, Host)."""
-    sums, zones, names = Sums(world.table), world.table.zone_names(default_zone), aggregates_by_host(world.table)
+    sums, zones, names = Sums(world.table), zone_names(world.table, default_zone), aggregates_by_host(world.table)
     for cell, host in hosts:
         tracked = world.projections[cell].tracked.of(host.name)
         held = {entry.instance_uuid for entry in host.entries.values()}

@@ -16,15 +16,13 @@ import uuid
 from collections import Counter, deque
 from typing import NamedTuple
 
-from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.projection import Projection
-from nova_sched.projection.table import HostTable
+from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyMissing
 from nova_sched.replay.decisions.recorded import recorded_of, set_closed
 from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide, rule_of
+from nova_sched.selection.decide import decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
 
@@ -108,9 +106,8 @@ class _Scheduler:
 
     def __init__(self, producer, whole, upcoming):
         self.producer = producer
-        self.table = HostTable()
-        self.projections = {cell: Projection(cell, self.table, is_whole) for cell, is_whole in whole.items()}
-        self.in_flight = InFlight(self.table)
+        self.world = World.empty(whole)
+        self.table, self.projections, self.in_flight = self.world
         #: Cell -> how many records were read.
         self.read = dict.fromkeys(whole, 0)
         self.pending = {}
@@ -119,11 +116,11 @@ class _Scheduler:
         self._passed = set()
         self._next = next(upcoming, None)
 
-    def cloud(self, policy):
-        """The Cloud to decide on by a policy."""
+    def chain(self, policy):
+        """The filter chain of a policy over this scheduler's world."""
         if policy.digest not in self.chains:
             self.chains[policy.digest] = FilterChain(self.table, policy)
-        return Cloud(self.table, self.projections, self.in_flight, self.chains[policy.digest])
+        return self.chains[policy.digest]
 
     def has_passed(self, recorded):
         """A recorded decision lies behind; the world may go on to where the next one knew the logs."""
@@ -163,8 +160,7 @@ class Run:
         self.label = label
         self.progress = progress
         whole = whole_of(logs)
-        self.table = HostTable()
-        self.truth = {cell: Projection(cell, self.table, is_whole) for cell, is_whole in whole.items()}
+        self.table, self.truth, _ = World.empty(whole)
         self._whole = whole
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
@@ -436,7 +432,13 @@ class Run:
         try:
             policy = self._policy(recorded)
             decision = decide(
-                scheduler.cloud(policy), request, instance.uuid, policy, recorded.evidence.seed, pending.attempt
+                scheduler.world,
+                scheduler.chain(policy),
+                request,
+                instance.uuid,
+                policy,
+                recorded.evidence.seed,
+                pending.attempt,
             )
         except (PolicyMissing, errors.PluginFault) as fault:
             self.tally.missing[str(fault)] += 1

@@ -259,7 +259,7 @@ def test_a_policy_that_changes_on_the_way(capsys):
     cloud.ask(engine, "vm-1")
     cloud.settle()
     engine.set_policy(Policy(host_subset_size=5))
-    engine._say_policy()
+    engine.publish_policy()
     cloud.ask(engine, "vm-2")
     cloud.settle()
     with Logs(cloud) as logs:

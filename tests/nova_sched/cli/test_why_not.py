@@ -177,8 +177,8 @@ def one_of_two_nodes_is_taken(cloud, engine):
 def closed(cloud, engine):
     reported(cloud, "a")
     cloud.settle()
-    engine.cloud.table.cell_closed["cell1"] = True
-    engine.cloud.table.topology_version += 1
+    engine.world.table.cell_closed["cell1"] = True
+    engine.world.table.topology_version += 1
     engine.states.down_for = lambda seconds: ["cell1"]
     return {}
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nova_sched.projection import topology
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
@@ -54,12 +55,12 @@ def test_aggregates_are_those_of_their_log_and_the_table_has_all():
     aggregate = events.AggregateUpdated(uuid_of("agg"), "agg", ("host",), {"domain": "rack"})
     one.say(aggregate)
     other.say(report("host"))
-    assert table.domains("rack") == {0: uuid_of("agg")}
+    assert topology.domains(table, "rack") == {0: uuid_of("agg")}
     assert state_digest(other.projection) == state_digest(Cell(report("host"), cell="cell2").projection)
     other.say(events.AggregateDeleted(uuid_of("agg")))
     assert table.aggregates == one.projection.aggregates == {uuid_of("agg"): aggregate}
     one.say(events.AggregateDeleted(uuid_of("agg")))
-    assert table.domains("rack") == table.aggregates == {}
+    assert topology.domains(table, "rack") == table.aggregates == {}
 
 
 # --- claims in flight ----------------------------------------------------------------------------------------------
@@ -156,29 +157,29 @@ TOUCHING = [
 def test_who_keeps_what_it_computed_is_told_what_changed(data, touched, topology):
     cell = Cell(report("host"), report("other"), claim("vm", "host"))
     table = cell.projection.table
-    version, before = table.version, table.topology_version
+    version, before = table.touched.version, table.topology_version
     cell.say(data)
-    assert table.touched_since(version) == touched
+    assert table.touched.since(version) == touched
     assert (table.topology_version != before) == topology
 
 
 def test_other_aggregates_of_a_provider_change_the_topology():
     cell = Cell(report("host", inventory=tree("host", provider("x", parent=0))))
     table = cell.projection.table
-    assert table.aggregate_rows(uuid_of("agg")).tolist() == [False, False]
+    assert topology.aggregate_rows(table, uuid_of("agg")).tolist() == [False, False]
     for aggregates, rows in ((["agg"], [False, True]), ([], [False, False])):
         cell.say(report("host", inventory=tree("host", provider("x", parent=0, aggregates=aggregates))))
-        assert table.aggregate_rows(uuid_of("agg")).tolist() == rows
+        assert topology.aggregate_rows(table, uuid_of("agg")).tolist() == rows
 
 
 def test_too_long_ago_to_tell():
     cell = Cell(report("host"))
     table = cell.projection.table
-    first = table.version
+    first = table.touched.version
     for _ in range(5000):
-        table.touch(0)
-    assert table.touched_since(first) is None
-    assert table.touched_since(table.version) == set()
-    recent = table.version
-    table.touch(7)
-    assert table.touched_since(recent) == {7}
+        table.touched.touch(0)
+    assert table.touched.since(first) is None
+    assert table.touched.since(table.touched.version) == set()
+    recent = table.touched.version
+    table.touched.touch(7)
+    assert table.touched.since(recent) == {7}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nova_sched.projection import inventory
+from nova_sched.projection import inventory, topology
 from rpc_api import events
 from rpc_api.packing import pack
 from tests.builders import (
@@ -139,10 +139,10 @@ def test_zone_and_profile_are_written_and_shared():
         report("c", inventory=tree("c", availability_zone="az1", hypervisor_version=9)),
     )
     table = cell.projection.table
-    assert table.zone_names("nova") == {0: "az1", 1: "nova", 2: "az1"}
+    assert topology.zone_names(table, "nova") == {0: "az1", 1: "nova", 2: "az1"}
     assert column(cell, "profile", "a") == column(cell, "profile", "b") != column(cell, "profile", "c")
     cell.say(report("a", inventory=tree("a", availability_zone="az2")))
-    assert table.zone_names("nova") == {0: "az2", 1: "nova", 2: "az1"}
+    assert topology.zone_names(table, "nova") == {0: "az2", 1: "nova", 2: "az1"}
 
 
 # --- trees -------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_tree_is_written():
     assert class_column(cell, "tree_base", "VCPU") == 16
     assert (table.nested_rows, column(cell, "children"), table.count) == (3, 3, 4)
     assert table.has_trait("HW_NUMA_ROOT").tolist() == [False, True, False, False]
-    assert table.aggregate_rows(uuid_of("agg")).tolist() == [False, False, True, False]
+    assert topology.aggregate_rows(table, uuid_of("agg")).tolist() == [False, False, True, False]
 
 
 def test_a_provider_gets_another_parent():
@@ -198,7 +198,7 @@ def test_a_child_moves_to_another_host_once_its_first_one_lets_it_go():
     with unchanged_by(cell):
         assert cell.say(taken) == "invalid"
     assert cell.projection.quarantine[-1].reason.endswith(
-        f"provider {uuid_of('numa1')} belongs to host host; mend its agent"
+        f"provider {uuid_of('numa1')} belongs to host host; fix its agent"
     )
     cell.say(nested(NUMA[0]))
     assert cell.say(taken) == "sequence-gap"

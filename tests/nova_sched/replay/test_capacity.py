@@ -8,7 +8,7 @@ from nova_sched.projection.in_flight import InFlight
 from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
 from nova_sched.replay.state.history import History
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide
+from nova_sched.selection.decide import decide
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from tests import builders
@@ -38,15 +38,15 @@ def world_of(*said):
 
 def really_claimed(world, asked, policy):
     """Host -> how many decisions place there until one finds no host."""
-    cloud = Cloud(world.table, world.projections, InFlight(world.table), FilterChain(world.table, policy))
+    there, chain = world._replace(in_flight=InFlight(world.table)), FilterChain(world.table, policy)
     placed = {}
     for number in range(10_000):
-        found = decide(cloud, asked, uuid_of(f"new-{number}"), policy, seed=number)
+        found = decide(there, chain, asked, uuid_of(f"new-{number}"), policy, seed=number)
         if not found.candidates:
             return placed
         one = found.candidates[0]
         placed[one.host] = placed.get(one.host, 0) + 1
-        cloud.in_flight.add(
+        there.in_flight.add(
             events.ClaimProposed(
                 uuid_of(f"claim-{number}"),
                 uuid_of(f"new-{number}"),

@@ -54,7 +54,7 @@ class Logs:
 def deciding(cloud: TinyCloud, name="one"):
     """A new engine of a cloud, which has recorded its policy."""
     engine = cloud.engine(name)
-    engine._say_policy()
+    engine.publish_policy()
     cloud.settle()
     return engine
 

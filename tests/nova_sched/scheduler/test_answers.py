@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from nova_sched.scheduler.endpoint import allocation_request
-from nova_sched.scheduler.engine import Placed
+from nova_sched.scheduler.placing import Placed
 from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events, nova_exception
 from rpc_api.contracts.scheduler import WITH_TERMS
@@ -214,7 +214,7 @@ def test_cells_that_are_down(down, known, vcpus, kind):
                 ),
                 cell="cell2",
             )
-            hosts = world.scheduler.engine.cloud.projections["cell2"].hosts
+            hosts = world.scheduler.engine.world.projections["cell2"].hosts
             wait_until(lambda: "large" in hosts, SECONDS_MAX, "the report is not read")
 
         def take_down(engine):

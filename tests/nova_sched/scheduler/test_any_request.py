@@ -365,7 +365,7 @@ def known(site):
     """Aggregates, and instances that are tracked on a."""
     site.folded("cell0"), site.folded(CELL)
     return site.scheduler.call(
-        lambda engine: (sorted(engine.cloud.table.aggregates), sorted(engine.cloud.projections[CELL].tracked.of("a")))
+        lambda engine: (sorted(engine.world.table.aggregates), sorted(engine.world.projections[CELL].tracked.of("a")))
     ).result(20)
 
 

@@ -92,7 +92,7 @@ def decided():
     """A cloud in which decisions were made by classes of a deployer, and its policy was recorded."""
     cloud = cloud_of([Few(9)], [Free(), Crowded()])
     engine = cloud.engine("one")
-    engine._say_policy()
+    engine.publish_policy()
     asks = [cloud.ask(engine, f"vm-{number}", f"vm-{number}b", alternates=1) for number in range(4)]
     cloud.settle()
     assert {host for ask in asks for host in hosts_of(ask)} == {"a", "b", "c"}

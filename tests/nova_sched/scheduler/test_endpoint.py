@@ -103,7 +103,7 @@ def folded(scheduler, cell):
     """The projection of a cell when all that the scheduler said there is folded."""
     for _ in range(1000):
         done, known = scheduler.call(
-            lambda engine: (scheduler.logs[cell].producer.sequence, engine.cloud.projections[cell])
+            lambda engine: (scheduler.logs[cell].producer.sequence, engine.world.projections[cell])
         ).result(20)
         if known.producers.get(scheduler.name, (0, 0))[1] >= done:
             return known

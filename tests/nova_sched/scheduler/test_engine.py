@@ -11,7 +11,7 @@ RELEASED = "ClaimReleased"
 
 def used(engine, host):
     """VCPUs that the fold counts as used on a host."""
-    table = engine.cloud.table
+    table = engine.world.table
     return int(table.used[table.classes.get("VCPU"), table.row_of_host[host]])
 
 
@@ -205,13 +205,13 @@ def test_a_claim_under_an_old_anchor_is_refused_after_the_fence():
     group = server_group("affinity")
     cloud.append("cell0", "scheduler/other", events.GroupAnchored(group.uuid, "cell1", "a", 0))
     cloud.settle()
-    number = slow.cloud.projections["cell0"].anchors[group.uuid][2]
+    number = slow.world.projections["cell0"].anchors[group.uuid][2]
     cloud.append("cell1", "scheduler/quick", events.GroupFenced(group.uuid, number))
     late = cloud.ask(slow, "vm1", group=group)
     claim = cloud.events("cell1", "ClaimProposed")[-1]
     assert claim.rule.limit == number
     cloud.deliver("quick", "cell1")
-    assert quick.cloud.projections["cell1"].counts["claim-refused"] == 1
+    assert quick.world.projections["cell1"].counts["claim-refused"] == 1
     assert not late.future.done() or late.future.exception()
 
 
@@ -315,7 +315,7 @@ def test_an_aggregate_is_appended_once():
     engine.on_aggregate_deleted(aggregate.uuid)
     cloud.settle()
     engine.on_aggregate_deleted(aggregate.uuid)
-    assert len(cloud.events("cell0", "AggregateDeleted")) == 1 and not engine.cloud.table.aggregates
+    assert len(cloud.events("cell0", "AggregateDeleted")) == 1 and not engine.world.table.aggregates
 
 
 # --- aggregates ----------------------------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_an_aggregate_is_as_was_said_last(before, said, available):
         engine.on_aggregate_deleted(uuid_of("aggregate")) if one is GONE else engine.on_aggregate(one)
     engine.on_tick()
     tiny.settle()
-    assert engine.cloud.table.aggregates.get(uuid_of("aggregate")) == said[-1]
+    assert engine.world.table.aggregates.get(uuid_of("aggregate")) == said[-1]
     told = len(tiny.logs["cell0"])
     engine.on_aggregate_deleted(uuid_of("aggregate")) if said[-1] is GONE else engine.on_aggregate(said[-1])
     assert len(tiny.logs["cell0"]) == told, "what is known already is not said again"

@@ -14,7 +14,7 @@ GONE = events.HostRemoved
 
 def held(engine):
     """What the engine holds for claims in flight."""
-    return int(engine.cloud.table.held.sum())
+    return int(engine.world.table.held.sum())
 
 
 class Away:
@@ -69,7 +69,7 @@ def test_an_instance_that_holds_resources_is_not_tried_again_and_again():
     cloud.settle()
     with pytest.raises(errors.NoHostFound) as refused:
         again.future.result(0)
-    assert refused.value.summary == "no host can mend it: the consumer holds resources already"
+    assert refused.value.summary == "no host can fix it: the consumer holds resources already"
     assert len(cloud.logs["cell1"]) - before <= 4
 
 
@@ -130,7 +130,7 @@ def test_a_fault_of_our_own_is_one_requests_affair(monkeypatch):
     cloud = TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")
-    monkeypatch.setattr(engine, "_anchored", lambda instance: 1 / 0)
+    monkeypatch.setattr(engine.anchors, "anchored", lambda instance: 1 / 0)
     ask = cloud.ask(engine, "vm")
     with pytest.raises(errors.NovaSchedError, match="met a fault of the scheduler .ZeroDivisionError"):
         ask.future.result(0)
@@ -150,7 +150,7 @@ def test_a_claim_that_the_readers_set_aside_is_let_go():
     cloud.settle()
     with pytest.raises(errors.NovaSchedError):
         ask.future.result(0)
-    assert held(engine) == 0 and not engine.in_flight["cell1"]
+    assert held(engine) == 0 and not engine.claims.under_way("cell1")
     assert hosts_of_settled(cloud, cloud.ask(engine, "vm2", vcpus=4)) == ["a"]
 
 
@@ -163,11 +163,11 @@ def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
         cloud.host(f"{cell}-host", cell)
     engine = cloud.engine("one")
     engine.on_begin("cell1", Beginning(None, 0, 0, True, False))
-    assert engine.states.waiting_for == ["cell1"] and engine.cloud.table.cell_closed["cell1"]
+    assert engine.states.waiting_for == ["cell1"] and engine.world.table.cell_closed["cell1"]
     assert hosts_of_settled_only(cloud, engine, "cell2", cloud.ask(engine, "vm1")) == ["cell2-host"]
     cloud._read["one", "cell1"] = 0
     cloud.settle()
-    assert not engine.states.waiting_for and not engine.cloud.table.cell_closed["cell1"]
+    assert not engine.states.waiting_for and not engine.world.table.cell_closed["cell1"]
     assert {hosts_of_settled(cloud, cloud.ask(engine, f"vm{number}"))[0] for number in (2, 3, 4)} == {
         "cell1-host",
         "cell2-host",
@@ -191,7 +191,7 @@ def test_claims_in_a_log_that_was_begun_anew_are_decided_again():
     engine.on_begin("cell1", Beginning(None, 0, 0, True, True))
     cloud.deliver("one", "cell2")
     assert hosts_of(ask) == ["small"]
-    assert not engine.in_flight["cell1"]
+    assert not engine.claims.under_way("cell1")
 
 
 def test_nobody_is_refused_while_a_log_is_read_anew():
@@ -275,7 +275,7 @@ def test_aggregates_that_cell0s_log_forgot_are_appended_again():
     cloud.append(CELL0, "scheduler/other", events.LogRebased(CELL0, 0))
     cloud.settle()
     assert [one.name for one in cloud.events(CELL0, "AggregateUpdated")] == ["one", "one"]
-    assert uuid_of("one") in engine.cloud.table.aggregates
+    assert uuid_of("one") in engine.world.table.aggregates
     assert [one.digest for one in cloud.events(CELL0, "PolicyAdopted")] == [engine.policy.digest]
 
 
@@ -287,7 +287,7 @@ def test_an_aggregate_that_was_deleted_meanwhile_does_not_come_back():
     engine.on_begin(CELL0, Beginning(None, 0, len(cloud.logs[CELL0]) - 1, True, False))
     cloud._read["one", CELL0] = 0
     cloud.settle()
-    assert set(engine.cloud.table.aggregates) == {uuid_of("two")}
+    assert set(engine.world.table.aggregates) == {uuid_of("two")}
     assert len(cloud.events(CELL0, "AggregateUpdated")) == 2
 
 
@@ -300,7 +300,7 @@ def test_what_a_re_created_log_of_cell0_lacks_is_appended():
     engine.on_begin(CELL0, Beginning(None, 0, -1, True, True))
     cloud._read["one", CELL0] = 0
     cloud.settle()
-    assert uuid_of("one") in engine.cloud.table.aggregates
+    assert uuid_of("one") in engine.world.table.aggregates
 
 
 def test_a_claim_that_a_rebase_wiped_is_not_answered():
@@ -323,7 +323,7 @@ def test_a_claim_that_a_rebase_wiped_is_not_answered():
         cloud.clock.seconds += 1.0
         engine.on_tick()
         cloud.settle()
-    projection = engine.cloud.projections["cell1"]
+    projection = engine.world.projections["cell1"]
     answered = {placed.claim_uuid for (placed, *_) in ask.future.result(0)}
     assert answered == {entry.claim_uuid for entries in projection.consumers.values() for entry in entries}
     assert held(engine) == 0
@@ -355,7 +355,7 @@ def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
     cloud._read["one", "cell1"] = len(cloud.logs["cell1"])
     engine.on_begin("cell1", Beginning(snapshot.dump(other), 0, other.position, True, False))
     cloud.settle()
-    assert held(engine) == 0 and not engine.in_flight["cell1"]
+    assert held(engine) == 0 and not engine.claims.under_way("cell1")
 
 
 def test_the_number_of_an_anchor_counts_on_its_host_alone():
@@ -367,7 +367,7 @@ def test_the_number_of_an_anchor_counts_on_its_host_alone():
     cloud.append("cell0", "scheduler/quick", events.GroupAnchored(group.uuid, "cell1", "a", 0))
     engine = cloud.engine("one")
     stale = events.GroupRule(group.uuid, "together", "b", uuid_of("old"), 1)
-    engine.cloud.in_flight.add(
+    engine.world.in_flight.add(
         events.ClaimProposed(
             uuid_of("stale"),
             uuid_of("old"),

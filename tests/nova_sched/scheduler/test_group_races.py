@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from nova_sched.request.server_group import name_of_members
-from nova_sched.scheduler.engine import MAX_BREACHES
+from nova_sched.scheduler.asks import MAX_BREACHES
 from rpc_api import events
 from rpc_api.errors import NoHostFound
 from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
@@ -80,7 +80,7 @@ class Race:
         held = {
             entry.instance_uuid: entry.host
             for cell in self.tiny.cells
-            for host in self.engines[0].cloud.projections[cell].hosts.values()
+            for host in self.engines[0].world.projections[cell].hosts.values()
             for entry in host.entries.values()
         }
         answered = {}

@@ -93,7 +93,7 @@ def test_the_log_ends_without_what_was_given_back():
     assert hosts_of(asks[0]) != hosts_of(asks[1])
     held = {
         entry.instance_uuid: entry.host
-        for host in first.cloud.projections["cell1"].hosts.values()
+        for host in first.world.projections["cell1"].hosts.values()
         for entry in host.entries.values()
     }
     assert held == {uuid_of("vm-2"): hosts_of(asks[0])[0], uuid_of("vm-0"): hosts_of(asks[1])[0]}

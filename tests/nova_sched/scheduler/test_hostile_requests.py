@@ -139,15 +139,15 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
     scheduler.call(
         lambda engine: engine.publish(
             "cell1",
-            *[release(entry) for entries in engine.cloud.projections["cell1"].consumers.values() for entry in entries],
+            *[release(entry) for entries in engine.world.projections["cell1"].consumers.values() for entry in entries],
         )
     ).result(20)
     wait_until(
-        lambda: not scheduler.call(lambda engine: len(engine.cloud.projections["cell1"].consumers)).result(20),
+        lambda: not scheduler.call(lambda engine: len(engine.world.projections["cell1"].consumers)).result(20),
         20,
         "the claim was not released",
     )
-    assert scheduler.call(lambda engine: int(engine.cloud.table.held.sum())).result(20) == 0
+    assert scheduler.call(lambda engine: int(engine.world.table.held.sum())).result(20) == 0
 
 
 def release(entry):

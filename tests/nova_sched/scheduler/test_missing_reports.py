@@ -31,7 +31,7 @@ class LostTail(TinyCloud):
 
     @property
     def is_open(self):
-        return not self.one.cloud.table.cell_closed["cell1"]
+        return not self.one.world.table.cell_closed["cell1"]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3], ids=["no host is left", "one host is left", "both are left"])

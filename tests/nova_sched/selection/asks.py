@@ -3,8 +3,9 @@
 from nova_sched.filters import HostView
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import HostTable
+from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.decide import Cloud, decide
+from nova_sched.selection.decide import decide
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from rpc_api import events
@@ -107,5 +108,5 @@ class Asked:
         return self.names(self.run(asked, instance).rows)
 
     def decide(self, asked, instance="vm-new", seed=1, attempt=0, alternates=0, policy=None):
-        cloud = Cloud(self.table, self.projections, self.in_flight, self.chain)
-        return decide(cloud, asked, uuid_of(instance), policy or self.policy, seed, attempt, alternates)
+        world = World(self.table, self.projections, self.in_flight)
+        return decide(world, self.chain, asked, uuid_of(instance), policy or self.policy, seed, attempt, alternates)

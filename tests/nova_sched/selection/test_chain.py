@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from nova_sched import filters
 from nova_sched.filters import HostView, Refusal
 from nova_sched.hosts import columns as host_columns
-from nova_sched.projection.table import USE, HostTable
+from nova_sched.projection.table import HostTable
+from nova_sched.projection.touched import USE
 from nova_sched.selection import chain as chains
 from nova_sched.selection.catalogue import Catalogue
 from nova_sched.selection.chain import FilterChain, filters_for, seers_of, shape_of

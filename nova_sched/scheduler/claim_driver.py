@@ -1,0 +1,144 @@
+"""Reports to each claim what happens to it, and does what the table of its life says."""
+
+import logging
+
+from nova_sched.projection.projection import Outcome
+from nova_sched.request.server_group import breaks_named
+from nova_sched.scheduler.aggregates import NEVER
+from nova_sched.scheduler.claim_actions import ACTIONS
+from nova_sched.scheduler.claim_life import ENDS, Action, Event, State
+
+LOG = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 100
+
+
+class ClaimDriver:
+    """``engine`` is the Engine whose claims these are."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        #: ClaimReleased records that follow a rebase, after what is decided again: (cell, record).
+        self.after_rebase = []
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def happened(self, claim, event, outcome=None) -> None:
+        """Something happened to a claim; ``outcome`` is its Outcome if it was read back."""
+        instance = claim.instance
+        ACTIONS[self._engine.claims.event(claim, event)](self._engine, claim, instance, outcome)
+
+    def read_back(self, claim, outcome) -> None:
+        """A claim came back from its log with an Outcome. One that has ended meanwhile is not looked at."""
+        if claim.state in ENDS:
+            return
+        if outcome.reason is not None:
+            event = Event.REFUSED
+        elif claim.state is State.PROPOSED and self._breaks_group(claim, outcome):
+            event = Event.BREAKS_GROUP
+        else:
+            event = Event.ACCEPTED
+        self.happened(claim, event, outcome)
+
+    def _breaks_group(self, claim, outcome):
+        """Whether an accepted claim breaks the policy of its group, of which the log may know other members by other
+        names."""
+        group = claim.instance.ask.request.server_group
+        consumers = self._engine.world.projections[claim.cell].consumers
+        return group is not None and breaks_named(
+            group, claim.proposed, outcome.position, lambda member: consumers.get(member, ())
+        )
+
+    def look_for_passed(self, cell) -> None:
+        """Claims that the log has passed without an outcome that we have seen: the state shows whether they hold."""
+        engine = self._engine
+        projection = engine.world.projections[cell]
+        folded = projection.producers.get(engine.name, NEVER)
+        while (claim := engine.claims.passed(cell, folded)) is not None:
+            consumer_uuid = claim.proposed.consumer_uuid
+            entries = projection.consumers.get(consumer_uuid, ())
+            position = next((entry.position for entry in entries if entry.claim_uuid == claim.uuid), None)
+            if position is None:
+                self.happened(claim, Event.PASSED)
+            else:
+                self.read_back(claim, Outcome(position, engine.name, claim.uuid, consumer_uuid, None))
+
+    def cell_is_down(self, cell) -> None:
+        """Claims in a cell are not waited for any longer."""
+        for claim in self._engine.claims.under_way(cell):
+            self.happened(claim, Event.CELL_DOWN)
+
+    def log_was_recreated(self, cell) -> None:
+        """The log of a cell holds nothing of what it held."""
+        engine = self._engine
+        undecided = self.forget_accepted(cell, Event.RECREATED)
+        for claim in engine.claims.under_way(cell):
+            self.happened(claim, Event.RECREATED)
+        engine.claims.recreated(cell)
+        for instance in undecided:
+            engine.requests.decide_again(instance)
+
+    def forget_accepted(self, cell, event) -> list:
+        """A log forgot what it had accepted (``event`` is RECREATED or REBASED). Returns the instances of open requests
+        that hold nothing any more and are to be decided again."""
+        claims, undecided = self._engine.claims, []
+        for claim in self._engine.requests.accepted_claims(cell):
+            instance = claim.instance
+            if claims.event(claim, event) is Action.DECIDE:
+                undecided.append(instance)
+        for claim in claims.kept(cell):
+            claims.event(claim, event)
+        return undecided
+
+    def log_was_rebased(self, cell, read_before) -> None:
+        """A log forgot everything. Which of the claims under way come before the rebase is not known: all are given up,
+        and are released after it, so that those do not hold that come after it. ``read_before`` are claims that were
+        read back with the rebase, and come before it."""
+        # Not those that are published from here on: they come after the rebase.
+        under_way = self._engine.claims.under_way(cell)
+        for claim in read_before:
+            if claim.state not in ENDS:
+                self.happened(claim, Event.READ_BEFORE_REBASE)
+        for claim in under_way:
+            self.happened(claim, Event.REBASED)
+
+    def release_after_rebase(self) -> None:
+        """Release what was given up at a rebase."""
+        releases, self.after_rebase = self.after_rebase, []
+        for cell, release in releases:
+            self._engine.outbox.post(cell, release)
+
+    def tail_was_lost(self, cell, before, kept) -> None:
+        """The log of a cell lost its records after the position ``kept``; ``before`` is the Projection with them."""
+        for claim in self._engine.claims.held_after(cell, before, kept):
+            self.happened(claim, Event.TAIL_LOST)
+
+    def look_for_missing(self, cell) -> None:
+        """The log of a cell is folded: accepted claims that it lost are claimed again. Those of requests that are not
+        answered are decided again, the others were promised, and are published as they were."""
+        engine = self._engine
+        consumers, missing, undecided = engine.world.projections[cell].consumers, 0, []
+        for claim in engine.claims.in_doubt(cell):
+            entries = consumers.get(claim.proposed.consumer_uuid, ())
+            if any(entry.claim_uuid == claim.uuid for entry in entries):
+                self.happened(claim, Event.FOUND)
+                continue
+            missing += 1
+            if claim.instance is not None:
+                undecided.append(claim.instance)
+                engine.claims.event(claim, Event.MISSING)
+            else:
+                self.happened(claim, Event.MISSING)
+        if not missing:
+            return
+        LOG.warning(
+            "%d accepted claims are not in the log of %s any more: %d that were answered are claimed again, %d "
+            "are decided again",
+            missing,
+            cell,
+            missing - len(undecided),
+            len(undecided),
+        )
+        engine.counts["claims_lost_by_the_log"] += missing
+        for instance in undecided:
+            engine.requests.decide_again(instance)

@@ -1,0 +1,80 @@
+"""The hosts of an answer: the chosen host and the alternates of each instance."""
+
+from typing import NamedTuple
+
+from nova_sched.projection.topology import zone_names
+from nova_sched.scheduler.anchors import without
+from nova_sched.selection.decide import decide, rule_of
+from nova_sched.selection.limits import NUMALimits, numa_limits
+
+
+class Placed(NamedTuple):
+    """A host for an instance. ``claim_uuid`` is that of the accepted claim, None for an alternate; ``position`` is
+    the position of the claim in the cell's log; ``guest`` the packed Guest of the claim."""
+
+    instance_uuid: str
+    cell: str
+    host: str
+    nodename: str
+    root_uuid: str
+    availability_zone: str
+    allocations: tuple
+    mappings: dict
+    rule: object
+    claim_uuid: str | None
+    position: int | None = None
+    guest: bytes | None = None
+    numa_limits: NUMALimits | None = None
+
+
+def placed(world, policy, instance, candidate, rule, claim_uuid) -> Placed:
+    """A candidate as it is now."""
+    table, row = world.table, candidate.row
+    return Placed(
+        instance.uuid,
+        table.cells.values[table.cell[row]],
+        candidate.host,
+        table.node_names[row],
+        table.uuids[row],
+        zone_names(table, policy.default_availability_zone)[row],
+        candidate.assignment.allocations,
+        candidate.assignment.mappings,
+        rule,
+        claim_uuid,
+        guest=candidate.guest,
+        numa_limits=numa_limits(table, row, instance.ask.request, policy),
+    )
+
+
+def all_placed(world, policy, instance, rule, claim_uuid) -> list[Placed]:
+    """The chosen host of an instance's decision, which is claimed, and the alternates."""
+    chosen, *others = instance.decision.candidates
+    return [
+        placed(world, policy, instance, chosen, rule, claim_uuid),
+        *(_alternate(world, policy, instance, other) for other in others),
+    ]
+
+
+def answer_of(world, chain, policy, ask) -> list[list[Placed]]:
+    """The answer to a request all of whose claims are accepted.
+
+    If it has several instances, alternates are chosen now: they are free beside all of them, and the host of none.
+    """
+    if len(ask.instances) == 1 or not ask.alternates:
+        return [list(instance.placed) for instance in ask.instances]
+    return [[instance.placed[0], *_alternates(world, chain, policy, instance)] for instance in ask.instances]
+
+
+def _alternate(world, policy, instance, other):
+    rule = rule_of(world.table, other, instance.ask.request, instance.uuid)
+    return placed(world, policy, instance, other, rule, None)
+
+
+def _alternates(world, chain, policy, instance):
+    request = instance.ask.request
+    chosen = dict.fromkeys(each.claim.proposed.host for each in instance.ask.instances)
+    request = without(request._replace(target_cell=instance.cell), (*instance.excluded, *chosen))
+    others = decide(
+        world, chain, request, instance.uuid, policy, instance.seed, instance.attempt, instance.ask.alternates - 1
+    ).candidates
+    return [_alternate(world, policy, instance, other) for other in others]

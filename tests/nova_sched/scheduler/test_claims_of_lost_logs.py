@@ -1,0 +1,100 @@
+"""Claims that are under way when their log is recreated or rebased: none is kept for ever, none is lost."""
+
+import pytest
+
+from nova_sched.projection.beginning import Beginning
+from rpc_api import events
+from tests.engines import TinyCloud, hosts_of, uuid_of
+
+
+def unfinished(engine):
+    """How many claims the engine keeps whose end it does not know."""
+    return len(engine.claims.unfinished())
+
+
+def recreate(cloud, engine, name):
+    """The log of cell1 is recreated: it is empty, and producers speak in a new incarnation."""
+    cloud.logs["cell1"] = []
+    cloud._read[name, "cell1"] = 0
+    engine.on_begin("cell1", Beginning(None, 0, -1, True, True))
+
+
+@pytest.fixture
+def cloud():
+    cloud = TinyCloud(cells=("cell1", "cell2"))
+    cloud.host("a", "cell1", vcpus=8)
+    return cloud
+
+
+def report_b(cloud):
+    """There is another host, in the other cell."""
+    cloud.host("b", "cell2", vcpus=4)
+    cloud.deliver("one", "cell2")
+
+
+def test_abandoned_claims_are_forgotten_after_their_log_was_recreated(cloud):
+    engine = cloud.engine("one")
+    asks = [cloud.ask(engine, f"vm-{number}") for number in range(2)]
+    report_b(cloud)
+    recreate(cloud, engine, "one")
+    cloud.deliver("one", "cell2")
+    assert [hosts_of(ask) for ask in asks] == [["b"], ["b"]]
+    assert unfinished(engine) == 2, "the new log may still get them"
+    cloud.host("a", "cell1", vcpus=8)
+    cloud.settle()
+    later = cloud.ask(engine, "later", target_cell="cell1")
+    cloud.settle()
+    assert hosts_of(later) == ["a"] and unfinished(engine) == 0
+
+
+def test_abandoned_claims_are_forgotten_after_their_log_was_rebased(cloud):
+    engine = cloud.engine("one")
+    for number in range(2):
+        cloud.ask(engine, f"vm-{number}", vcpus=1)
+    # All of it is read at once: the claims, which the rebase wipes out, and the rebase.
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    cloud.settle()
+    assert unfinished(engine) == 0
+
+
+def test_claims_under_way_at_a_rebase_are_released_and_forgotten(cloud):
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm", target_cell="cell1")
+    late = cloud.logs["cell1"][cloud._read["one", "cell1"] :]
+    del cloud.logs["cell1"][cloud._read["one", "cell1"] :]
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    cloud.host("a", "cell1", vcpus=8)
+    cloud.settle()
+    cloud.logs["cell1"] += late
+    cloud.settle()
+    assert hosts_of(ask) == ["a"] and unfinished(engine) == 0
+
+
+def test_a_claim_that_reaches_the_recreated_log_is_released(cloud):
+    """What waits to be appended when a log is recreated goes to the new one."""
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm")
+    (claim,) = cloud.events("cell1", "ClaimProposed")
+    late = cloud.logs["cell1"][cloud._read["one", "cell1"] :]
+    report_b(cloud)
+    recreate(cloud, engine, "one")
+    cloud.deliver("one", "cell2")
+    assert hosts_of(ask) == ["b"]
+    cloud.host("a", "cell1", vcpus=8)
+    cloud.logs["cell1"] += late
+    cloud.settle()
+    assert [release.claim_uuid for release in cloud.events("cell1", "ClaimReleased")] == [claim.claim_uuid]
+    assert uuid_of("vm") not in engine.world.projections["cell1"].consumers and unfinished(engine) == 0
+
+
+def test_a_claim_that_is_made_after_a_rebase_is_not_released(cloud):
+    """The hosts report in the batch of the rebase, so what is decided again goes to the same log at once."""
+    engine = cloud.engine("one")
+    ask = cloud.ask(engine, "vm", target_cell="cell1")
+    cloud.append("cell1", "conductor/c", events.LogRebased("cell1", 0))
+    cloud.host("a", "cell1", vcpus=8)
+    cloud.settle()
+    answered = ask.future.result(0)[0][0].claim_uuid
+    entries = engine.world.projections["cell1"].consumers.get(uuid_of("vm"), ())
+    assert {entry.claim_uuid for entry in entries} == {answered}
+    assert not cloud.events("cell1", "ClaimReleased")
