@@ -4,10 +4,17 @@ oslo.messaging takes some wrong URLs for right ones: a password with a bare ``/`
 one with a bare ``,`` becomes a broker. These are refused here. A broker without a user has that of the first one.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import re
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg, types
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportHost, TransportURL
 
 FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost"
 ENCODED = "these percent-encoded"
@@ -22,12 +29,12 @@ _NO_PLACE = (
 class WrongURL(Exception):
     """A URL that names no broker. The texts never quote the URL: a piece of it may be a piece of the password."""
 
-    def __init__(self, found: str, wanted: str = FORM):
+    def __init__(self, found: str, wanted: str = FORM) -> None:
         super().__init__(f"{found}, wanted {wanted}")
         self.found, self.wanted = found, wanted
 
 
-def parse(url: str, conf=None):
+def parse(url: str, conf: cfg.ConfigOpts | None = None) -> TransportURL:
     """Return oslo.messaging's TransportURL for ``url``, each of its hosts with a user; raises WrongURL.
 
     ``conf``: the configuration that the TransportURL is for; its own values are not looked at.
@@ -38,7 +45,7 @@ def parse(url: str, conf=None):
     scheme, found, rest = url.partition("://")
     if not found:
         raise WrongURL("it has no scheme")
-    places = re.match(r"[^/?#]*", rest).group()
+    places = re.split(r"[/?#]", rest, maxsplit=1)[0]
     tail = rest[len(places) :]
     if "@" in tail or "#" in tail:
         raise WrongURL("it has a bare @, / or # in the user, the password or the vhost", ENCODED)
@@ -51,7 +58,7 @@ def parse(url: str, conf=None):
     return TransportURL(conf, parsed[0].transport, parsed[0].virtual_host, hosts, parsed[0].query)
 
 
-def uses_tls(url) -> bool:
+def uses_tls(url: TransportURL) -> bool:
     """Whether the option ``ssl`` of a TransportURL asks for TLS; raises WrongURL for a value that is no switch."""
     try:
         return types.Boolean()(url.query.get("ssl", "0"))
@@ -59,7 +66,7 @@ def uses_tls(url) -> bool:
         raise WrongURL("its option 'ssl' is neither true nor false", "ssl=1 or ssl=0") from None
 
 
-def _parse_one(conf, scheme, place, tail):
+def _parse_one(conf: cfg.ConfigOpts, scheme: str, place: str, tail: str) -> TransportURL:
     from oslo_messaging import InvalidTransportURL, TransportURL
 
     try:
@@ -74,7 +81,7 @@ def _parse_one(conf, scheme, place, tail):
     return parsed
 
 
-def _check_place(text, port):
+def _check_place(text: str, port: int | None) -> None:
     """Raise WrongURL unless ``text`` is a host, host:port, [IPv6]:port or an IPv6 address."""
     known = _PLACE.fullmatch(text)
     bracketed = known and text.startswith("[") and text[1:].partition("]")[0]
@@ -87,9 +94,11 @@ def _check_place(text, port):
         raise WrongURL("a port in it is not one", f"1 to {_PORT_MAX}")
 
 
-def _share_login(hosts):
+def _share_login(hosts: list[TransportHost]) -> None:
     """Give hosts without a user that of the first one."""
-    first = hosts[0] if hosts else None
+    if not hosts:
+        return
+    first = hosts[0]
     for host in hosts[1:]:
         if host.username or host.password:
             if not first.username:

@@ -9,14 +9,14 @@ event is either an :class:`Event` or a :class:`SetAside` with its reason.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
 from rpc_api import errors, events
-from rpc_api.events.schema import thaw_fields
+from rpc_api.events.schema import FrozenRecord, thaw_fields
 from rpc_api.log.port import MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
@@ -44,7 +44,7 @@ class Event(NamedTuple):
     producer_epoch: int
     sequence: int
     at_ns: int
-    data: tuple
+    data: FrozenRecord
 
 
 class SetAside(NamedTuple):
@@ -61,12 +61,12 @@ class DecodedRecord(NamedTuple):
     :mod:`rpc_api.proof`)."""
 
     epoch: str | None
-    events: list
+    events: list[Event | SetAside]
     account: str | None = None
     payload: bytes | None = None
 
 
-def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
+def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
     """Wrap a frozen record into an event of its producer."""
     schema = data.schema
     return Event(schema.__name__, schema.VERSION, producer, producer_epoch, sequence, at_ns, data)
@@ -98,7 +98,9 @@ def encode_events(batch: Iterable[Event]) -> list[bytes]:
 
 def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
     """Put packed events, in order, into as few records as their limits allow."""
-    records, batch, size = [], [], 0
+    records: list[bytes] = []
+    batch: list[bytes] = []
+    size = 0
     for one in packed_events:
         if batch and (size + len(one) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
             records.append(_record(epoch, batch))
@@ -110,13 +112,14 @@ def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
     return records
 
 
-def _record(epoch, batch):
+def _record(epoch: str, batch: list[bytes]) -> bytes:
     packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     packer.pack_array_header(3)
     packer.pack(FORMAT)
     packer.pack(epoch)
     packer.pack_array_header(len(batch))
-    return packer.bytes() + b"".join(batch)
+    head: bytes = packer.bytes()
+    return head + b"".join(batch)
 
 
 def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
@@ -131,7 +134,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     """Read a record that was appended with an account. Never raises:
     what cannot be read comes back as :class:`SetAside`."""
     opened = _opened(payload)
-    if type(opened) is DecodedRecord:
+    if isinstance(opened, DecodedRecord):
         return opened
     epoch, batch = opened
     decoded = [_decode_event(raw) for raw in batch]
@@ -142,7 +145,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     return DecodedRecord(epoch, decoded, account, payload)
 
 
-def decode_holding(payload: bytes, groups) -> list:
+def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[tuple[int, Event | SetAside]]:
     """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)],
     each event as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost
     next to nothing."""
@@ -151,7 +154,7 @@ def decode_holding(payload: bytes, groups) -> list:
     if not all(any(map(payload.__contains__, group)) for group in groups):
         return []
     opened = _opened(payload)
-    if type(opened) is DecodedRecord:
+    if isinstance(opened, DecodedRecord):
         return list(enumerate(opened.events))
     sizes = list(event_sizes(payload))
     found = []
@@ -161,7 +164,7 @@ def decode_holding(payload: bytes, groups) -> list:
     return found
 
 
-def _holding(payload, sizes, groups):
+def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes]]) -> list[int]:
     """Indexes of events in whose bytes one of each group stands; ``sizes`` are those of all events of the record."""
     ends = list(accumulate(sizes, initial=len(payload) - sum(sizes)))
     wanted = set(range(len(sizes)))
@@ -182,7 +185,7 @@ def _holding(payload, sizes, groups):
     return sorted(wanted)
 
 
-def _opened(payload):
+def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
     """(epoch, events as they were packed) of a record; the DecodedRecord that says why, of one that cannot be read."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
@@ -200,10 +203,10 @@ def _opened(payload):
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
     if len(record[2]) > MAX_EVENTS_A_RECORD:
         return _aside_record("too-large", f"{len(record[2])} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
-    return record[1:]
+    return record[1], record[2]
 
 
-def event_sizes(payload: bytes):
+def event_sizes(payload: bytes) -> Iterator[int]:
     """Yield how many bytes each event of a readable record has."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)
@@ -216,15 +219,15 @@ def event_sizes(payload: bytes):
         yield unpacker.tell() - before
 
 
-def _too_large(size, raw):
+def _too_large(size: int, raw: object) -> SetAside:
     return SetAside("too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(raw))
 
 
-def _aside_record(code, reason, payload):
+def _aside_record(code: str, reason: str, payload: bytes) -> DecodedRecord:
     return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])], None, payload)
 
 
-def _decode_event(raw):
+def _decode_event(raw: Any) -> Event | SetAside:
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
         if (
@@ -258,9 +261,10 @@ def _decode_event(raw):
     return Event(name, version, producer, producer_epoch, sequence, at_ns, data)
 
 
-def _raw(raw):
+def _raw(raw: object) -> bytes:
     """The bytes of an event that is set aside (its values were unpacked with the record)."""
     try:
-        return msgpack.packb(raw, use_bin_type=True, datetime=False)[:MAX_RAW_BYTES]
+        packed: bytes = msgpack.packb(raw, use_bin_type=True, datetime=False)
     except (ValueError, TypeError, OverflowError):
-        return repr(raw).encode()[:MAX_RAW_BYTES]
+        packed = repr(raw).encode()
+    return packed[:MAX_RAW_BYTES]

@@ -9,11 +9,15 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from rpc_api import errors
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MODES = ("threading", "eventlet")
 VARIABLE = "NOVA_SCHED_CONCURRENCY"
@@ -48,14 +52,14 @@ def setup(mode: str | None = None) -> str:
 class _NoEventlet:
     """Keeps eventlet out of a process of native threads: libraries that would use it find it is not there."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "eventlet" or name.startswith("eventlet."):
             raise ImportError("eventlet is not used in the concurrency mode 'threading'")
         return None
 
 
 #: Why a thread that the service cannot do without has ended, or could not be started; what came first comes first.
-_deaths = []
+_deaths: list[str] = []
 NO_THREAD = (
     "this process cannot start a thread ({fault}); give it more memory or more threads (systemd: TasksMax, "
     "LimitAS, LimitNPROC, MemoryMax), and start it again"
@@ -89,11 +93,11 @@ def report_if_out_of_threads(fault: BaseException) -> None:
         report_death(NO_THREAD.format(fault=fault or type(fault).__name__))
 
 
-def vital_thread(function, name: str) -> threading.Thread:
+def vital_thread(function: Callable[[], object], name: str) -> threading.Thread:
     """A daemon thread, not started, that the process cannot do without: what ends it, but its own return, is reported
     as the death of the process."""
 
-    def run():
+    def run() -> None:
         try:
             function()
         except BaseException as fault:
@@ -115,7 +119,7 @@ def start_or_report(thread: threading.Thread) -> bool:
     return True
 
 
-def settle(answer: Future, function, *args) -> None:
+def settle(answer: Future[Any], function: Callable[..., object], *args: object) -> None:
     """Set ``answer`` to what ``function(*args)`` returns or raises. Callbacks of a Future answer another one with it:
     what they raise is shown to nobody, and whoever waits for the other one would wait for ever."""
     try:
@@ -126,11 +130,11 @@ def settle(answer: Future, function, *args) -> None:
         answer.set_result(result)
 
 
-def side_by_side(functions) -> list:
+def side_by_side(functions: Iterable[Callable[[], T]]) -> list[T]:
     """Call functions, each in a thread of its own where the system gives us one; returns what they return."""
-    answers = []
+    answers: list[Future[T]] = []
     for number, function in enumerate(functions):
-        answer = Future()
+        answer: Future[T] = Future()
         answers.append(answer)
         thread = threading.Thread(target=settle, args=(answer, function), name=f"side by side {number}", daemon=True)
         if not start_or_report(thread):
@@ -138,7 +142,7 @@ def side_by_side(functions) -> list:
     return [answer.result() for answer in answers]
 
 
-def or_fail(answer: Future, function, *args) -> None:
+def or_fail(answer: Future[Any], function: Callable[..., object], *args: object) -> None:
     """Call ``function(*args)``, which is to settle ``answer``; what it raises becomes the answer."""
     try:
         function(*args)
@@ -156,10 +160,10 @@ class DaemonPool:
     no more of them. RuntimeError or MemoryError when there is not even one.
     """
 
-    def __init__(self, threads: int, name: str):
+    def __init__(self, threads: int, name: str) -> None:
         self._threads_max = threads
         self._name = name
-        self._waiting = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any] | None, Any, Any]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._threads = 0
         #: Threads that wait for something to do, less what waits for one of them.
@@ -170,9 +174,9 @@ class DaemonPool:
         self._start_thread()
         self._idle = 1
 
-    def submit(self, function, *args, **kwargs) -> Future:
+    def submit(self, function: Callable[..., T], *args: object, **kwargs: object) -> Future[T]:
         """Call ``function`` in a thread of the pool; returns a Future. RuntimeError after :meth:`close`."""
-        done = Future()
+        done: Future[T] = Future()
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"the pool {self._name} is closed")
@@ -189,7 +193,7 @@ class DaemonPool:
                     report_if_out_of_threads(fault)
         return done
 
-    def _start_thread(self):
+    def _start_thread(self) -> None:
         threading.Thread(target=self._run, name=f"{self._name} {self._threads + 1}", daemon=True).start()
         self._threads += 1
 
@@ -222,7 +226,7 @@ class DaemonPool:
             self._waiting.put((Future(), None, (), {}))
         return done
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             done, function, args, kwargs = self._waiting.get()
             if function is None:
@@ -233,7 +237,7 @@ class DaemonPool:
                 except BaseException as fault:
                     report_if_out_of_threads(fault)
                     done.set_exception(fault)
-            done = function = args = kwargs = None
+            del done, function, args, kwargs  # nothing of it is kept while this thread waits
             with self._changed:
                 self._idle += 1
                 self._undone -= 1

@@ -3,9 +3,12 @@
 Each service reads ``[cells]`` and a section ``[cell:NAME]`` for each cell that it deals with.
 """
 
+from __future__ import annotations
+
 import re
 import uuid
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from oslo_config import cfg
 
@@ -15,6 +18,11 @@ from rpc_api.contracts import agent, conductor, scheduler
 from rpc_api.log.checks import mask_password
 from rpc_api.log.rabbit_address import parse_address
 from rpc_api.waiting import until_it_passes
+
+if TYPE_CHECKING:
+    # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
+    from rpc_api.bus import MessagingBus
+    from rpc_api.bus.server import Serving
 
 CELL0 = "cell0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -88,7 +96,7 @@ class Cell(NamedTuple):
     transport_url: str | None
 
 
-def list_opts():
+def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
     """All options of this package, for oslo-config-generator."""
     return [
         (CELLS_GROUP, CELLS_OPTS),
@@ -109,14 +117,14 @@ def set_defaults() -> None:
     oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
-def register(conf) -> None:
+def register(conf: cfg.ConfigOpts) -> None:
     """Register all options but those of single cells."""
     for group, options in list_opts():
         if group is not CELL_GROUP:
             register_in(conf, group, options)
 
 
-def register_in(conf, group, options) -> None:
+def register_in(conf: cfg.ConfigOpts, group: cfg.OptGroup | None, options: Iterable[cfg.Opt]) -> None:
     """Register options in a group (None: in DEFAULT) by its name.
 
     By the group itself, all configurations of a process would share what was set in it: oslo.config copies a group,
@@ -125,16 +133,16 @@ def register_in(conf, group, options) -> None:
     conf.register_opts(options, group.name if group is not None else None)
 
 
-def cell0_log(conf) -> str:
+def cell0_log(conf: cfg.ConfigOpts) -> str:
     """URL of cell0's log; UsageError when it is not set."""
     if not conf.cells.cell0_log:
         raise errors.UsageError(
             f"[cells] cell0_log is not set, wanted the URL of the API level's log; add it to {_files(conf)}"
         )
-    return conf.cells.cell0_log
+    return str(conf.cells.cell0_log)
 
 
-def check_account(conf, role: str, name: str, *urls: str) -> None:
+def check_account(conf: cfg.ConfigOpts, role: str, name: str, *urls: str) -> None:
     """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
         of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
@@ -148,7 +156,7 @@ def check_account(conf, role: str, name: str, *urls: str) -> None:
             )
 
 
-def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
+def cells_of(conf: cfg.ConfigOpts, uuid_wanted: bool = True) -> list[Cell]:
     """All enabled cells, in the order of the configuration; UsageError for what is missing or wrong."""
     names = conf.cells.enabled
     if not names:
@@ -166,7 +174,7 @@ def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
     return cells
 
 
-def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
+def cell_of(conf: cfg.ConfigOpts, name: str, uuid_wanted: bool = True) -> Cell:
     """One cell by its name; UsageError for what is missing or wrong."""
     if name not in conf.cells.enabled:
         raise errors.UsageError(
@@ -194,35 +202,35 @@ def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
     return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log, options.transport_url)
 
 
-def _uuid(conf, section, text):
+def _uuid(conf: cfg.ConfigOpts, section: str, text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
         raise errors.UsageError(f"[{section}] uuid is {text!r}, wanted a UUID; mend {_files(conf)}") from None
 
 
-def _files(conf):
+def _files(conf: cfg.ConfigOpts) -> str:
     return ", ".join(conf.config_file or ()) or "the configuration (there is no file: name one with --config-file)"
 
 
 class Buses:
     """The RPC buses of a service: one for each transport URL, made when it is first asked for."""
 
-    def __init__(self, conf):
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
-        self._buses = {}
+        self._buses: dict[str | None, MessagingBus] = {}
 
-    def top(self):
+    def top(self) -> MessagingBus:
         """The bus of [DEFAULT] transport_url. A broker that is away is waited for; LogRefused when it does not let us
         in."""
         return self._bus(None)
 
-    def of(self, cell: Cell, checked: bool = True):
+    def of(self, cell: Cell, checked: bool = True) -> MessagingBus:
         """The bus of a cell. If it is to be ``checked``, a broker that is away is waited for; LogRefused when it does
         not let us in."""
         return self._bus(cell.transport_url, checked)
 
-    def _bus(self, url, checked=True):
+    def _bus(self, url: str | None, checked: bool = True) -> MessagingBus:
         from rpc_api.bus import MessagingBus
 
         if url not in self._buses:
@@ -231,11 +239,12 @@ class Buses:
             until_it_passes("this service waits for the RPC broker", self._buses[url].check)
         return self._buses[url]
 
-    def serve(self, bus, topic: str, server: str, endpoint, version: str):
+    def serve(self, bus: MessagingBus, topic: str, server: str, endpoint: object, version: str) -> Serving:
         """Answer a topic on a bus; a broker that goes away meanwhile is waited for."""
-        return until_it_passes(
+        serving: Serving = until_it_passes(
             f"the topic {topic} waits for the RPC broker", lambda: bus.serve(topic, server, [endpoint], version)
         )
+        return serving
 
     def close(self) -> None:
         """Give back all connections."""

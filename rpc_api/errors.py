@@ -52,7 +52,7 @@ class LogStuck(LogUnavailable):
     """The broker answers, and the log's stream does not work. This may be so for a moment; ``remedy`` says what to do
     when it lasts."""
 
-    def __init__(self, message: str, remedy: str = ""):
+    def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy
 
@@ -102,7 +102,7 @@ class TooLarge(InvalidEvent):
 class NoHostFound(NovaSchedError):
     """No host can take an instance now. ``summary`` counts the reasons, for the operator; the text is for anybody."""
 
-    def __init__(self, message: str, summary: str = ""):
+    def __init__(self, message: str, summary: str = "") -> None:
         super().__init__(message)
         self.summary = summary
 

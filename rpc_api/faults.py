@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
     kind: type | tuple[type, ...]
     verdict: bool
-    codes: tuple = ()
+    codes: tuple[int | str, ...] = ()
     texts: tuple[str, ...] = ()
 
 
@@ -138,7 +138,7 @@ def row_of(fault: BaseException) -> Row | None:
     )
 
 
-def _code(fault):
+def _code(fault: BaseException) -> int | str | None:
     if isinstance(fault, ssl.SSLError):
         return getattr(fault, "reason", None)
     if isinstance(fault, sqlite3.Error):
@@ -147,5 +147,5 @@ def _code(fault):
     return getattr(fault, "errno", None)
 
 
-def _text(fault):
+def _text(fault: BaseException) -> str:
     return f"{getattr(fault, 'reply_text', None) or ''} {fault}"

@@ -1,12 +1,17 @@
 """Whose request a thread works on, for its log lines: oslo.log writes the ids of oslo.context's current context."""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 from oslo_context.context import RequestContext, get_current
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @contextlib.contextmanager
-def of(context):
+def of(context: object) -> Iterator[None]:
     """Let log lines of this thread carry the ids of a request meanwhile; no ids if ``context`` is no RequestContext."""
     before = get_current()
     _store(context if isinstance(context, RequestContext) else None)
@@ -16,22 +21,22 @@ def of(context):
         _store(before)
 
 
-def current():
+def current() -> RequestContext | None:
     """The RequestContext that this thread works on; None for none."""
     return get_current()
 
 
-def bound(function):
+def bound(function: Callable[P, T]) -> Callable[P, T]:
     """``function`` for another thread, with the ids of the request that this thread works on."""
     context = get_current()
 
-    def run(*args, **kwargs):
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
         with of(context):
             return function(*args, **kwargs)
 
     return run
 
 
-def _store(context):
+def _store(context: RequestContext | None) -> None:
     # The method of the class also stores None, which there is no other public way to do.
-    RequestContext.update_store(context)
+    RequestContext.update_store(context)  # type: ignore[arg-type]  # None is stored as well: see above

@@ -21,7 +21,7 @@ class NovaException(Exception):
     template = "{reason}"
     code = 500
 
-    def __init__(self, message: str | None = None, **kwargs: Any):
+    def __init__(self, message: str | None = None, **kwargs: Any) -> None:
         self.kwargs = kwargs
         self.kwargs.setdefault("code", self.code)
         # The receiver makes the error from the whole message and the arguments, and so may we when we are one.

@@ -11,6 +11,9 @@ the same bytes again: one record alone may come back at its old position behind 
 from collections import deque
 from hashlib import blake2b
 
+#: (position, digest of the payload) of each record that it names, oldest first.
+Proof = tuple[tuple[int, bytes], ...]
+
 #: Records that a proof names, at most.
 RECORDS = 16
 
@@ -25,15 +28,19 @@ class Trail:
     a state of which it is not known to what log it belongs. A digest is computed when a proof is wanted, not for each
     record."""
 
-    def __init__(self, proof=()):
+    def __init__(self, proof: Proof | None = ()) -> None:
         self._before = proof
-        self._records = deque(maxlen=RECORDS)
+        self._records: deque[tuple[int, bytes | None]] = deque(maxlen=RECORDS)
         #: ``add((position, payload))`` notes the record that was folded last; the payload is None where not known.
         self.add = self._records.append
 
-    def proof(self) -> tuple:
+    def proof(self) -> Proof:
         """(position, digest) of each record, oldest first; () where one is not known."""
-        if self._before is None or any(payload is None for _, payload in self._records):
+        if self._before is None:
             return ()
-        folded = tuple((position, record_digest(payload)) for position, payload in self._records)
+        folded = []
+        for position, payload in self._records:
+            if payload is None:
+                return ()
+            folded.append((position, record_digest(payload)))
         return (*self._before, *folded)[-RECORDS:]

@@ -12,18 +12,19 @@ tests/rpc_api/test_bus.py fails when it does not work with the library's version
 """
 
 import logging
+from typing import Any
 
 LOG = logging.getLogger(__name__)
 
 
-def cancel_consumers(server) -> None:
+def cancel_consumers(server: Any) -> None:
     """Cancel the consumers of a stopped ``MessageHandlingServer``, and hand it what they were given until then.
 
     Does nothing for a driver that has none (``fake://``).
     """
     poller = getattr(server.listener, "_poll_style_listener", None)
     connection = getattr(poller, "conn", None)
-    if connection is None:
+    if poller is None or connection is None:
         return
     try:
         with connection._connection_lock:

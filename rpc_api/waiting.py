@@ -4,11 +4,14 @@ pauses."""
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rpc_api import errors, faults
-from rpc_api.clock import SYSTEM, spelled
+from rpc_api.clock import SYSTEM, Clock, spelled
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: Seconds between two lines that say the same.
@@ -24,14 +27,16 @@ class Outage:
     ``what`` is the start of the lines, as in "scheduler/a waits for the log of cell1".
     """
 
-    def __init__(self, what: str, clock=SYSTEM, log=LOG):
+    def __init__(self, what: str, clock: Clock = SYSTEM, log: logging.Logger = LOG) -> None:
         #: May be changed.
         self.what = what
         self._clock = clock
         self._log = log
-        self._began_at = self._stuck_since = self._remedy_at = None
+        self._began_at: float | None = None
+        self._stuck_since: float | None = None
+        self._remedy_at = 0.0
         #: Class of a fault -> when one of them was told.
-        self._said = {}
+        self._said: dict[type[Exception], float] = {}
 
     @property
     def lasts(self) -> bool:
@@ -49,7 +54,7 @@ class Outage:
             self._log.warning("%s: %s", self.what, fault)
         self._look_for_remedy(fault, now)
 
-    def _look_for_remedy(self, fault, now):
+    def _look_for_remedy(self, fault: Exception, now: float) -> None:
         if not isinstance(fault, errors.LogStuck):
             # While nothing answers, nobody can say whether it is stuck.
             self._stuck_since = None
@@ -68,7 +73,13 @@ class Outage:
         self._said.clear()
 
 
-def until_it_passes(what: str, function: Callable, seconds: float | None = None, clock=SYSTEM, pause=time.sleep):
+def until_it_passes(
+    what: str,
+    function: Callable[[], T],
+    seconds: float | None = None,
+    clock: Clock = SYSTEM,
+    pause: Callable[[float], object] = time.sleep,
+) -> T:
     """Return ``function()``, which is called again for as long as what it raises may pass, at most ``seconds`` (None:
     without end). Raises what lasts. ``what`` is as for :class:`Outage`."""
     outage, wait, began = Outage(what, clock), FIRST_PAUSE, clock.monotonic()

@@ -2,9 +2,10 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from rpc_api import concurrency, errors
-from rpc_api.clock import SYSTEM, spelled
+from rpc_api.clock import SYSTEM, Clock, spelled
 
 LOG = logging.getLogger(__name__)
 
@@ -19,7 +20,9 @@ class Watch:
     ``who`` names the servers and their topic, ``so`` says what follows while they are silent; times are in seconds.
     """
 
-    def __init__(self, ping, who: str, so: str, interval: float, clock=SYSTEM):
+    def __init__(
+        self, ping: Callable[[float], object], who: str, so: str, interval: float, clock: Clock = SYSTEM
+    ) -> None:
         self._ping = ping
         self._who = who
         self._so = so
@@ -27,10 +30,10 @@ class Watch:
         self._clock = clock
         self._heard_at = clock.monotonic()
         #: Since when nobody answers, as far as that was logged; None while somebody does.
-        self.silent_since = None
+        self.silent_since: float | None = None
         self._lock = threading.Lock()
         #: The thread that asks; a broker that is away may hold it for as long as it is.
-        self._asking = None
+        self._asking: threading.Thread | None = None
         self._stopped = threading.Event()
 
     def start(self) -> "Watch":
@@ -43,7 +46,7 @@ class Watch:
         """Ask no more. The thread is not waited for: a broker that is away may hold it."""
         self._stopped.set()
 
-    def _run(self):
+    def _run(self) -> None:
         while not self._stopped.wait(self._interval):
             self.ask_beside()
 
@@ -76,7 +79,7 @@ class Watch:
                 LOG.warning("%s answers again, after %s", self._who, spelled(self._heard_at - self.silent_since))
             self.silent_since = None
 
-    def missed(self, fault) -> None:
+    def missed(self, fault: Exception) -> None:
         """Nobody answered. A server that has much to do may miss a question: only a topic without any server is
         reported at once."""
         with self._lock:

@@ -5,9 +5,17 @@ wrong password. A service that starts wants to say what it waits for, and to end
 with one sentence for what a person must change.
 """
 
+from __future__ import annotations
+
 import socket
+from typing import TYPE_CHECKING
 
 import amqp
+from oslo_config import cfg
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportURL
 
 from rpc_api import errors, faults
 from rpc_api.broker_url import uses_tls
@@ -15,7 +23,7 @@ from rpc_api.broker_url import uses_tls
 DEFAULT_PORT = 5672
 
 
-def check_broker(url, conf, timeout: float) -> None:
+def check_broker(url: TransportURL, conf: cfg.ConfigOpts, timeout: float) -> None:
     """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL
     lets us in within ``timeout`` seconds each.
 
@@ -40,7 +48,7 @@ def check_broker(url, conf, timeout: float) -> None:
     raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or mend transport_url")
 
 
-def _log_in(host, port, user, password, vhost, timeout):
+def _log_in(host: str, port: int, user: str | None, password: str | None, vhost: str, timeout: float) -> None:
     with amqp.Connection(
         f"{host}:{port}",
         user or "guest",
@@ -53,7 +61,7 @@ def _log_in(host, port, user, password, vhost, timeout):
         return
 
 
-def _text(fault):
+def _text(fault: Exception) -> str:
     if isinstance(fault, amqp.AMQPError):
         return f"{type(fault).__name__}: {fault.reply_text or fault}"
-    return fault.strerror or str(fault) or type(fault).__name__
+    return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

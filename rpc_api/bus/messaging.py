@@ -1,11 +1,15 @@
 """The bus over oslo.messaging: rabbit:// in production, fake:// in one process."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
@@ -16,14 +20,20 @@ from rpc_api.bus.port import (
     CHECK_TIMEOUT,
     DEFAULT_EXCHANGE,
     PING,
+    Client,
     answered,
     expected,
     invoke,
     no_answer,
 )
 from rpc_api.bus.server import Serving, server_class
+from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
 from rpc_api.waiting import Outage
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportURL
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +48,9 @@ CLOSE_SECONDS = 3.0
 class MessagingBus:
     """RPC through oslo.messaging; ``url`` None means ``conf.transport_url``, ``exchange`` None ``control_exchange``."""
 
-    def __init__(self, conf, url: str | None = None, exchange: str | None = None, threads: int = 16):
+    def __init__(
+        self, conf: cfg.ConfigOpts, url: str | None = None, exchange: str | None = None, threads: int = 16
+    ) -> None:
         import oslo_messaging
 
         self._messaging = oslo_messaging
@@ -69,7 +81,7 @@ class MessagingBus:
         self._serializer = RpcSerializer()
         self._pool = concurrency.DaemonPool(threads, "rpc call")
 
-    def _parsed(self, conf, url):
+    def _parsed(self, conf: cfg.ConfigOpts, url: str | None) -> TransportURL:
         self._messaging.TransportURL(conf)  # registers transport_url
         return broker_url.parse(url or conf.transport_url, conf)
 
@@ -81,7 +93,7 @@ class MessagingBus:
 
         check_broker(self._url, self._conf, timeout)
 
-    def serve(self, topic: str, server: str, endpoints, version: str):
+    def serve(self, topic: str, server: str, endpoints: Sequence[object], version: str) -> Serving:
         """Answer calls to a topic; returns an object with ``stop(timeout)``, which waits for what is being answered.
 
         Raises LogUnavailable when the broker cannot, and LogRefused when it does not let us.
@@ -106,13 +118,13 @@ class MessagingBus:
             ) from None
         return Serving(rpc_server)
 
-    def client(self, topic: str, version: str):
+    def client(self, topic: str, version: str) -> Client:
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
         return _MessagingClient(client, topic, self._messaging, self._pool, self._conf.rpc_response_timeout)
 
-    def close(self):
+    def close(self) -> None:
         """Give back the connections. Those of a broker that does not answer are left to the end of the process."""
         self._pool.close()
         closing = threading.Thread(target=self._transport.cleanup, name="close the RPC connections", daemon=True)
@@ -120,7 +132,7 @@ class MessagingBus:
             closing.join(CLOSE_SECONDS)
 
 
-def _register_all(conf):
+def _register_all(conf: cfg.ConfigOpts) -> None:
     """Register what oslo.messaging registers on the shared configuration alone,
     and reads from the one that it was given."""
     for name in ("metrics", "tracing"):
@@ -129,7 +141,7 @@ def _register_all(conf):
             conf.register_opts(getattr(client, f"oslo_messaging_{name}"), f"oslo_messaging_{name}")
 
 
-def _masked(fault):
+def _masked(fault: Exception) -> str:
     from rpc_api.log.checks import mask_password
 
     return mask_password(str(fault))
@@ -138,17 +150,17 @@ def _masked(fault):
 class _Answering:
     """Endpoints as oslo.messaging wants them: waits for Futures; what is raised is an answer, not an accident."""
 
-    def __init__(self, endpoints, messaging, version, serializer):
+    def __init__(self, endpoints: Sequence[object], messaging: Any, version: str, serializer: RpcSerializer) -> None:
         self._endpoints = endpoints
         self._messaging = messaging
         self._serializer = serializer
         self.target = messaging.Target(version=version)
 
-    def __getattr__(self, method):
+    def __getattr__(self, method: str) -> Callable[..., Any]:
         if method.startswith(("_", "oslo_")):
             raise AttributeError(method)
 
-        def answer(ctxt, **arguments):
+        def answer(ctxt: Any, **arguments: Any) -> Any:
             # A context that is made stays the thread's own, whose next call is of somebody else.
             with log_context.of(None):
                 try:
@@ -162,14 +174,14 @@ class _Answering:
 
         return answer
 
-    def _context(self, ctxt):
+    def _context(self, ctxt: Any) -> tuple[RequestContext | None, errors.InvalidEvent | None]:
         """The context of a message, or None and why it cannot be read."""
         try:
             return self._serializer.deserialize_context(ctxt), None
         except errors.InvalidEvent as fault:
             return None, fault
 
-    def _refusal(self, fault):
+    def _refusal(self, fault: Exception) -> Any:
         """The fault in the form in which oslo.messaging answers with it and logs nothing; without its traceback."""
         fault.__cause__, fault.__suppress_context__ = None, True
         refusal = self._messaging.ExpectedException()
@@ -178,7 +190,9 @@ class _Answering:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, pool, silence_max):
+    def __init__(
+        self, client: Any, topic: str, messaging: Any, pool: concurrency.DaemonPool, silence_max: float
+    ) -> None:
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
         self._silence_max = silence_max
         self._outage = Outage(f"casts to {topic} cannot be sent, and are given up", log=LOG)
@@ -186,7 +200,15 @@ class _MessagingClient:
         # The broker says so at once when there is no queue that a call could go to.
         self._options = messaging.TransportOptions(at_least_once=True)
 
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+    def call(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Any:
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
 
         A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
@@ -201,7 +223,9 @@ class _MessagingClient:
         )
         return self._call(prepared, ctxt, method, server, timeout, **arguments)
 
-    def _call(self, prepared, ctxt, method, server, timeout, **arguments):
+    def _call(
+        self, prepared: Any, ctxt: object, method: str, server: str | None, timeout: float, **arguments: Any
+    ) -> Any:
         messaging, asked_at = self._messaging, time.monotonic()
         try:
             return prepared.call(ctxt, method, **arguments)
@@ -217,11 +241,19 @@ class _MessagingClient:
         except (messaging.RemoteError, messaging.RPCDispatcherError) as fault:
             raise _local(fault) from None
 
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+    def call_async(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> futures.Future[Any]:
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
         return self._pool.submit(self.call, ctxt, method, server, timeout, monitored, **arguments)
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> None:
         """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does.
 
         In the caller's thread: the pool may be taken up by calls that last.
@@ -236,7 +268,9 @@ class _MessagingClient:
             )
         )
 
-    def cast(self, ctxt, method, server=None, fanout=False, **arguments):
+    def cast(
+        self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
+    ) -> None:
         """Call without an answer; one that cannot be sent is given up, and that is logged, rarely."""
         try:
             self._client.prepare(server=server, fanout=fanout or None, retry=CAST_RETRIES).cast(
@@ -252,7 +286,7 @@ class _MessagingClient:
                     self._outage.over(f"casts to {self._topic} can be sent again")
 
 
-def _local(fault):
+def _local(fault: Exception) -> Exception:
     """The error of this project, or of nova, that an error of the other side was."""
     name = getattr(fault, "exc_type", type(fault).__name__)
     text = str(getattr(fault, "value", fault))

@@ -2,9 +2,13 @@
 
 import inspect
 import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from rpc_api import errors, log_context, nova_exception
 from rpc_api.nova_exception import NovaException
+from rpc_api.objects.serializer import NovaSerializer
 
 LOG = logging.getLogger(__name__)
 
@@ -18,15 +22,73 @@ PING = "ping"
 EXPECTED = (errors.NovaSchedError, NovaException)
 
 
-def _classes_by_name():
+class Client(Protocol):
+    """Calls the servers of one topic. ``ctxt`` is the caller's request context; times are in seconds."""
+
+    def call(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+
+    def call_async(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Future[Any]:
+        """Call, and return a Future of the answer."""
+
+    def cast(
+        self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
+    ) -> None:
+        """Call one server, or all with ``fanout``, without an answer."""
+
+    def ping(self, timeout: float) -> None:
+        """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does."""
+
+
+class Served(Protocol):
+    """A topic that is answered."""
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Take no more calls, and wait for those that were taken; True when they are answered."""
+
+
+class Bus(Protocol):
+    """RPC between services."""
+
+    def client(self, topic: str, version: str) -> Client:
+        """A client of the servers of a topic."""
+
+    def serve(self, topic: str, server: str, endpoints: Sequence[object], version: str) -> Served:
+        """Answer calls to a topic."""
+
+    def check(self, timeout: float = CHECK_TIMEOUT) -> None:
+        """Raise LogUnavailable unless the broker lets us in."""
+
+    def close(self) -> None:
+        """Give back the connections."""
+
+
+def _classes_by_name() -> dict[str, type[Exception]]:
     """Nova's classes come last: of a name that both sides have (ServiceUnavailable), only Nova's is answered with."""
-    found = {}
-    for waiting in ([errors.NovaSchedError], [NovaException]):
+    found: dict[str, type[Exception]] = {}
+    for base in EXPECTED:
+        waiting: list[type[Exception]] = [base]
         while waiting:
-            one = waiting.pop()
-            if one.__module__ in (errors.__name__, nova_exception.MODULE):
-                found[one.__name__] = one
-                waiting.extend(one.__subclasses__())
+            error = waiting.pop()
+            if error.__module__ in (errors.__name__, nova_exception.MODULE):
+                found[error.__name__] = error
+                waiting.extend(error.__subclasses__())
     return found
 
 
@@ -44,7 +106,14 @@ def expected(fault: BaseException) -> Exception:
     return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
 
 
-def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
+def invoke(
+    endpoints: Sequence[object],
+    serializer: NovaSerializer,
+    ctxt: object,
+    method: str,
+    arguments: dict[str, Any],
+    fault: errors.NovaSchedError | None = None,
+) -> Any:
     """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it.
 
     What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
@@ -74,7 +143,13 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
     raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
 
 
-def _read(serializer, target, method, arguments, fault):
+def _read(
+    serializer: NovaSerializer,
+    target: Callable[..., Any],
+    method: str,
+    arguments: dict[str, Any],
+    fault: errors.NovaSchedError | None,
+) -> dict[str, Any]:
     """The arguments of a call as its method takes them; a NovaSchedError says what cannot be read of them."""
     if fault is not None:
         raise fault
@@ -90,7 +165,7 @@ def _read(serializer, target, method, arguments, fault):
     return arguments
 
 
-def answered(call) -> None:
+def answered(call: Callable[[], object]) -> None:
     """Make a call of which only matters whether somebody answers. A service that does not know the method PING, as
     those of the version before do not, answers that it does not."""
     try:
@@ -101,7 +176,7 @@ def answered(call) -> None:
         return
 
 
-def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
+def no_answer(topic: str, server: str | None, method: str, timeout: float) -> errors.NoAnswer:
     """The error of a call that was not answered in time."""
     return errors.NoAnswer(
         f"{method} was not answered by {server or 'any server'} of the topic {topic} within "

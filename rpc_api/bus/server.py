@@ -16,11 +16,16 @@ work with the library's version.
 import logging
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from rpc_api import concurrency
 from rpc_api.stop_consuming import cancel_consumers
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: For a server that answers nothing any more to stop; a broker that is away keeps it longer.
 STOP_SECONDS = 5.0
@@ -29,25 +34,25 @@ QUICK_THREADS = 8
 REPLY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-def server_class(messaging):
+def server_class(messaging: Any) -> type[Any]:
     """The class of the server; a function, as oslo.messaging may only be imported once the concurrency mode is
     chosen."""
     from oslo_messaging.rpc.server import RPCServer
 
-    class AnsweringServer(RPCServer):
-        def __init__(self, transport, target, dispatcher, executor=None):
+    class AnsweringServer(RPCServer):  # type: ignore[misc]  # oslo.messaging has no types
+        def __init__(self, transport: Any, target: Any, dispatcher: Any, executor: Any = None) -> None:
             super().__init__(transport, target, _Dispatcher(dispatcher), executor)
             #: Methods that must not wait behind calls that last.
-            self.at_once = frozenset()
+            self.at_once: frozenset[str] = frozenset()
             # RuntimeError where there is not even one thread: then the service does not start.
-            self.pool = None
+            self.pool: _Pools | None = None
             self._executor_cls = self._make_pool
 
-        def _make_pool(self, max_workers):
-            self.pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
-            return self.pool
+        def _make_pool(self, max_workers: int) -> _Pools:
+            self.pool = pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
+            return pool
 
-        def _process_incoming(self, incoming):
+        def _process_incoming(self, incoming: list[Any]) -> None:
             message = incoming[0]
             message.reply = _Reply(message.reply)
             super()._process_incoming(incoming)
@@ -59,20 +64,20 @@ class _Pools:
     """The threads that answer: most of them may be taken up by calls that last, as builds do. A beat that waited behind
     those would make its hosts count as lost, and a ping its service as silent."""
 
-    def __init__(self, threads, name, at_once):
+    def __init__(self, threads: int, name: str, at_once: frozenset[str]) -> None:
         self._at_once = at_once
         self._calls = concurrency.DaemonPool(threads, name)
         self._quick = concurrency.DaemonPool(min(threads, QUICK_THREADS), f"{name} at once")
 
-    def submit(self, function, incoming):
+    def submit(self, function: Callable[[list[Any]], T], incoming: list[Any]) -> Future[T]:
         quick = incoming[0].message.get("method") in self._at_once
         return (self._quick if quick else self._calls).submit(function, incoming)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: float | None = None) -> bool:
         """Wait until all calls are answered; False when they are not in time."""
         return self._calls.wait(timeout) and self._quick.wait(timeout)
 
-    def shutdown(self, wait=True):
+    def shutdown(self, wait: bool = True) -> None:
         """Take nothing more."""
         self._quick.shutdown(wait)
         self._calls.shutdown(wait)
@@ -82,13 +87,13 @@ class _Dispatcher:
     """A dispatcher of oslo.messaging; that it can start no thread for a call, which is answered with that, is
     reported: the process cannot work."""
 
-    def __init__(self, dispatcher):
+    def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._dispatcher, name)
 
-    def dispatch(self, incoming):
+    def dispatch(self, incoming: Any) -> Any:
         try:
             return self._dispatcher.dispatch(incoming)
         except (RuntimeError, MemoryError) as fault:
@@ -99,10 +104,10 @@ class _Dispatcher:
 class _Reply:
     """``reply`` of a message, tried again where a thread for a new connection is not to be had."""
 
-    def __init__(self, reply):
+    def __init__(self, reply: Callable[..., Any]) -> None:
         self._reply = reply
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for pause in (*REPLY_PAUSES, None):
             try:
                 return self._reply(*args, **kwargs)
@@ -118,7 +123,7 @@ class _Reply:
 class Serving:
     """A server that was started."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self._server = server
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -127,7 +132,7 @@ class Serving:
         deadline = None if timeout is None else time.monotonic() + timeout
         stopping = threading.Thread(target=self._stop, name="stop answering", daemon=True)
         if not concurrency.start_or_report(stopping):
-            return self._server.pool.wait(timeout)
+            return bool(self._server.pool.wait(timeout))
         while stopping.is_alive():
             answered = self._server.pool.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
             stopping.join(
@@ -145,7 +150,7 @@ class Serving:
                 return True
         return True
 
-    def _stop(self):
+    def _stop(self) -> None:
         self._server.stop()
         cancel_consumers(self._server)
         self._server.wait()

@@ -1,6 +1,17 @@
 """The RPC contract of the compute agents. One agent process (``server``) may speak for several hosts."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 from oslo_config import cfg
+
+if TYPE_CHECKING:
+    # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
+    from rpc_api.bus.port import Bus
+    from rpc_api.events import ClaimProposed
+    from rpc_api.messages import BuildAnswer
 
 TOPIC = "nova_sched_agent"
 VERSION = "1.2"
@@ -33,19 +44,30 @@ OPTS = [
 class AgentAPI:
     """Client side; ``server`` is where the host's agent answers, as its HostReported says."""
 
-    def __init__(self, bus, topic: str = TOPIC):
+    def __init__(self, bus: Bus, topic: str = TOPIC) -> None:
         self._client = bus.client(topic, VERSION)
 
-    def build_instance(self, context, server, claim, timeout: float = BUILD_TIMEOUT):
+    def build_instance(
+        self, context: object, server: str, claim: ClaimProposed, timeout: float = BUILD_TIMEOUT
+    ) -> BuildAnswer:
         """Start an instance on the host of its claim (a ClaimProposed); returns a BuildAnswer.
 
         UsageError and NoSuchServer say that it was not begun, any other error says nothing.
         """
-        return self._client.call(context, "build_instance", server=server, timeout=timeout, claim=claim)
+        answer: BuildAnswer = self._client.call(context, "build_instance", server=server, timeout=timeout, claim=claim)
+        return answer
 
-    def cancel_build(self, context, server, host, claim_uuid, instance_uuid, timeout: float = CANCEL_TIMEOUT):
+    def cancel_build(
+        self,
+        context: object,
+        server: str,
+        host: str,
+        claim_uuid: str,
+        instance_uuid: str,
+        timeout: float = CANCEL_TIMEOUT,
+    ) -> bool:
         """See to it that an instance does not run, now or later, under a claim; True when that is certain."""
-        return self._client.call(
+        certain: bool = self._client.call(
             context,
             "cancel_build",
             server=server,
@@ -54,8 +76,11 @@ class AgentAPI:
             claim_uuid=claim_uuid,
             instance_uuid=instance_uuid,
         )
+        return certain
 
-    def delete_instance(self, context, server, host, instance_uuid, claim_uuids=()):
+    def delete_instance(
+        self, context: object, server: str, host: str, instance_uuid: str, claim_uuids: Iterable[str] = ()
+    ) -> Any:
         """End an instance, which may not be there; nothing starts any more under the claims of ``claim_uuids``."""
         return self._client.call(
             context,
@@ -66,7 +91,7 @@ class AgentAPI:
             claim_uuids=list(claim_uuids),
         )
 
-    def report(self, context, server, host, epoch, after):
+    def report(self, context: object, server: str, host: str, epoch: str | None, after: int) -> None:
         """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the
         producer epoch that the log knows of the host: in an earlier one nothing that it says counts."""
         self._client.cast(context, "report", server=server, host=host, epoch=epoch, after=after)

@@ -1,8 +1,18 @@
 """The RPC contract of the scheduler: nova's, on the topic ``scheduler``."""
 
+from __future__ import annotations
+
 import socket
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
+
+if TYPE_CHECKING:
+    # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
+    from rpc_api.bus.port import Bus
+    from rpc_api.objects import Aggregate, RequestSpec, Selection
 
 #: What our own conductor sends as ``filter_properties``, an argument of Nova's call that no conductor of Nova 34 sends
 #: and no scheduler reads: the answer is to have the terms of each claim beside Placement's own form
@@ -47,7 +57,7 @@ OPTS = [
 ]
 
 
-def wants_terms(filter_properties) -> bool:
+def wants_terms(filter_properties: object) -> bool:
     """Whether a call asks for the terms of claims."""
     return isinstance(filter_properties, dict) and bool(filter_properties.get("nova_sched_terms"))
 
@@ -55,10 +65,12 @@ def wants_terms(filter_properties) -> bool:
 class SchedulerAPI:
     """Client side, as nova-conductor's own; it asks for the terms of claims, too."""
 
-    def __init__(self, bus, topic: str = TOPIC):
+    def __init__(self, bus: Bus, topic: str = TOPIC) -> None:
         self._client = bus.client(topic, VERSION)
 
-    def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
+    def select_destinations(
+        self, context: object, spec_obj: RequestSpec, instance_uuids: Iterable[str], return_alternates: bool = True
+    ) -> Future[list[list[Selection]]]:
         """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the
         instances cannot all be placed, nova_exception.ServiceUnavailable when the scheduler cannot say so, NoAnswer
         when no scheduler is heard to work on it any more."""
@@ -74,10 +86,10 @@ class SchedulerAPI:
             filter_properties=WITH_TERMS,
         )
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> None:
         """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
         self._client.ping(timeout)
 
-    def update_aggregates(self, context, aggregates):
+    def update_aggregates(self, context: object, aggregates: Iterable[Aggregate]) -> None:
         """Tell all schedulers of host aggregates (Aggregate objects)."""
         self._client.cast(context, "update_aggregates", fanout=True, aggregates=aggregates)

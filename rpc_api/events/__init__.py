@@ -5,9 +5,9 @@
 """
 
 from rpc_api.events import claim, cloud, decision, device, host
-from rpc_api.events.schema import TABLE, from_object, thaw, to_object
+from rpc_api.events.schema import TABLE, FrozenRecord, from_object, thaw, to_object
 
-#: The classes of all events (not of the objects that only stand inside them), by name.
+#: The classes of all events (not of the objects that occur only inside them), by name.
 EVENTS = {
     schema.__name__: schema
     for schema in (
@@ -88,4 +88,4 @@ DecisionMade = decision.DecisionMade.Frozen
 RequestRefused = decision.RequestRefused.Frozen
 PolicyAdopted = decision.PolicyAdopted.Frozen
 
-__all__ = ["EVENTS", "TABLE", "from_object", "thaw", "to_object", *EVENTS]
+__all__ = ["EVENTS", "TABLE", "FrozenRecord", "from_object", "thaw", "to_object", *EVENTS]

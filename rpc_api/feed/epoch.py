@@ -1,10 +1,11 @@
 """The epoch of a log: its first record says which incarnation of the log this is."""
 
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rpc_api import codec, errors, events
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, Clock
 from rpc_api.log.port import EventLog
 
 OPEN_TIMEOUT = 10.0
@@ -37,14 +38,17 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
                 if found.epoch is None and record.position > 0:
                     continue  # somebody's garbage, which records were removed in front of
                 if found.epoch is None:
+                    why = next(event.reason for event in found.events if isinstance(event, codec.SetAside))
                     raise errors.UnknownSchema(
-                        f"the log {log.url} does not begin with a record of nova_sched ({found.events[0].reason}); "
+                        f"the log {log.url} does not begin with a record of nova_sched ({why}); "
                         "name another log, or upgrade nova_sched"
                     )
-                event = next((one for one in found.events if isinstance(one, codec.Event)), None)
+                event = next((event for event in found.events if isinstance(event, codec.Event)), None)
                 if event is not None:
-                    whole = bounds.first == 0 and event.name == "LogOpened"
-                    return Opening(found.epoch, whole, event.data.cell if whole else None)
+                    opened = event.data
+                    if bounds.first == 0 and isinstance(opened, events.LogOpened):
+                        return Opening(found.epoch, True, opened.cell)
+                    return Opening(found.epoch, False)
             if first is None:
                 raise errors.LogUnavailable(
                     f"the first record of {log.url} did not come within {timeout} s; see to its broker"
@@ -58,7 +62,9 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
     return opening.epoch if opening else None
 
 
-def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=uuid.uuid4) -> Opening:
+def ensure_open(
+    log: EventLog, cell: str, producer: str, clock: Clock = SYSTEM, new_uuid: Callable[[], object] = uuid.uuid4
+) -> Opening:
     """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
     opening = opening_of(log)
     if opening is not None and opening.cell not in (None, cell):

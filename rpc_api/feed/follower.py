@@ -2,8 +2,11 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import Self
 
 from rpc_api import codec, concurrency, errors, faults
+from rpc_api.log.port import EventLog, LogReader, Record
 from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
@@ -13,6 +16,9 @@ MAX_RECORDS = 500
 MAX_AHEAD = 8
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+
+#: Records of a log as they are handed on: (position, record).
+Batch = list[tuple[int, codec.DecodedRecord]]
 
 
 class Follower:
@@ -26,7 +32,13 @@ class Follower:
       that was too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
     """
 
-    def __init__(self, begin, on_records, on_fault, name: str = ""):
+    def __init__(
+        self,
+        begin: Callable[[], tuple[EventLog, int]],
+        on_records: Callable[[Batch], object],
+        on_fault: Callable[[errors.NovaSchedError | None], object],
+        name: str = "",
+    ) -> None:
         self._begin = begin
         self._on_records = on_records
         self._on_fault = on_fault
@@ -34,34 +46,34 @@ class Follower:
         self._ahead = threading.Semaphore(MAX_AHEAD)
         self._stop = threading.Event()
         self._anew = threading.Event()
-        self._reader = None
+        self._reader: LogReader | None = None
         self._down = False
         self._outage = Outage("", log=LOG)
         #: Whether it could be read once: before that, the owner ends for what lasts, and says why.
         self._begun = False
         self._thread = concurrency.vital_thread(self._run, f"follow {name}")
 
-    def start(self):
+    def start(self) -> Self:
         """Begin to follow."""
         self._thread.start()
         return self
 
-    def taken(self):
+    def taken(self) -> None:
         """One batch that was handed on has been folded."""
         self._ahead.release()
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         """What was handed on does not fit together: give up this reader, and begin again."""
         self._anew.set()
 
-    def stop(self, timeout: float = 5.0):
+    def stop(self, timeout: float = 5.0) -> None:
         """End the thread, which is waited for at most ``timeout`` seconds."""
         self._stop.set()
         self._ahead.release()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def _run(self):
+    def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
@@ -94,7 +106,7 @@ class Follower:
             pause = min(2 * pause, LONGEST_PAUSE)
         self._close_reader()
 
-    def _read(self):
+    def _read(self) -> list[Record]:
         if self._anew.is_set():
             self._anew.clear()
             self._close_reader()
@@ -104,7 +116,7 @@ class Follower:
             self._begun = True
         return self._reader.read(MAX_RECORDS, timeout=0.5)
 
-    def _lose(self, fault, text):
+    def _lose(self, fault: errors.NovaSchedError, text: str) -> None:
         if self._stop.is_set():
             return
         if self._begun or faults.may_pass(fault):
@@ -113,7 +125,7 @@ class Follower:
         self._down = True
         self._on_fault(fault)
 
-    def _hand_on(self, records):
+    def _hand_on(self, records: list[Record]) -> None:
         if self._down:
             self._down = False
             self._outage.over(f"the log of {self._name} can be read again")
@@ -123,7 +135,7 @@ class Follower:
             self._ahead.acquire()
             self._on_records(decoded)
 
-    def _close_reader(self):
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None

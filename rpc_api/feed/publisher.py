@@ -2,9 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from rpc_api import codec, concurrency, errors, faults
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, Clock
+from rpc_api.events.schema import FrozenRecord
+from rpc_api.log.port import EventLog
 from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
@@ -27,21 +30,21 @@ class Appender:
     again with the same bytes, for as long as the appender is open: readers drop the duplicates.
     """
 
-    def __init__(self, log, epoch: str | None, name: str = ""):
+    def __init__(self, log: EventLog, epoch: str | None, name: str = "") -> None:
         self.log = log
         self.epoch = epoch
         self.name = name
         self._changed = threading.Condition()
-        self._waiting = []
+        self._waiting: list[bytes] = []
         self._queued = 0
         self._durable = 0
         self._closed = False
-        self._fault = None
+        self._fault: Exception | None = None
         self._outage = Outage(f"{name} cannot append, and keeps trying", log=LOG)
         self._thread = concurrency.vital_thread(self._run, f"append {name}")
         self._thread.start()
 
-    def queue(self, pack_events) -> int:
+    def queue(self, pack_events: Callable[[], list[bytes]]) -> int:
         """Queue the packed events that ``pack_events()`` returns, in the order of the calls; returns a ticket.
 
         Raises LogClosed when the appender is closed, LogUnavailable when more than ``MAX_WAITING`` events wait.
@@ -78,7 +81,7 @@ class Appender:
         met = self._fault
         return met if isinstance(met, errors.NovaSchedError) and not faults.may_pass(met) else None
 
-    def use(self, log, epoch: str, meanwhile=lambda: None) -> None:
+    def use(self, log: EventLog, epoch: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Append to another log from now on: to the one that was begun in the place of the old one, or the same one
         opened again. What is waiting goes there; ``meanwhile()`` is called while nobody can queue anything."""
         with self._changed:
@@ -100,7 +103,7 @@ class Appender:
             LOG.error("%d events were not appended to %s", self._queued - self._durable, self.log.url)
         return self._durable >= self._queued
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -114,7 +117,7 @@ class Appender:
                 self._durable = last
                 self._changed.notify_all()
 
-    def _append(self, batch):
+    def _append(self, batch: list[bytes]) -> bool:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
@@ -134,19 +137,21 @@ class Appender:
                 self._outage.met(fault)
                 self._fault = fault
                 gone = isinstance(fault, errors.LogGone)
-            with self._changed:
-                self._changed.wait_for(
-                    lambda used=log: self._closed or self.log is not used, GONE_PAUSE if gone else pause
-                )
-                if self._closed:
-                    return False
+            if self._wait_for_other_log(log, GONE_PAUSE if gone else pause):
+                return False
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _wait_for_other_log(self, log: EventLog, seconds: float) -> bool:
+        """Wait until another log is used than ``log``, for ``seconds`` at most; True when the appender is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self.log is not log, seconds)
+            return self._closed
 
 
 class Producer:
     """One voice in a log, ``role/name``, in one incarnation: its events are numbered 1, 2, 3 in it."""
 
-    def __init__(self, appender: Appender, name: str, clock=SYSTEM, epoch: int | None = None):
+    def __init__(self, appender: Appender, name: str, clock: Clock = SYSTEM, epoch: int | None = None) -> None:
         self.appender = appender
         self.name = name
         self.epoch = epoch or clock.now_ns()
@@ -160,7 +165,7 @@ class Producer:
         self.epoch = max(self._clock.now_ns(), self.epoch + 1, after + 1)
         self.sequence = 0
 
-    def publish(self, *data) -> int:
+    def publish(self, *data: FrozenRecord) -> int:
         """Queue frozen records as events; returns a ticket for :meth:`wait`.
 
         Raises TooLarge for one over the codec's limit (then none is queued), LogClosed and LogUnavailable.
@@ -171,7 +176,7 @@ class Producer:
         """Wait until what was published up to a ticket is durable; False when it is not in time."""
         return self.appender.wait(ticket, timeout)
 
-    def _packed(self, data):
+    def _packed(self, data: tuple[FrozenRecord, ...]) -> list[bytes]:
         at_ns = self._clock.now_ns()
         packed = codec.encode_events(
             codec.make_event(one, self.name, self.epoch, self.sequence + number, at_ns)

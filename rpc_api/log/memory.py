@@ -17,7 +17,7 @@ from rpc_api.log.port import Bounds, EventLog, LogReader, Record
 class _Store:
     """The records of one name; every field is read and written under ``changed``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.first = 0
         self.payloads: list[bytes] = []
@@ -35,7 +35,7 @@ _stores_lock = threading.Lock()
 class MemoryLog(EventLog):
     """A handle on a named log of this process. Durable means: until the process ends."""
 
-    def __init__(self, url: str, name: str, store: _Store):
+    def __init__(self, url: str, name: str, store: _Store) -> None:
         self.url = url
         self._name = name
         self._store = store
@@ -115,20 +115,20 @@ class MemoryLog(EventLog):
         if self._store.deleted:
             raise errors.LogUnavailable(f"cannot use the log {self.url}: it was deleted; open it again to create it")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<MemoryLog {self.url}>"
 
 
 class MemoryReader(LogReader):
     """Reads a :class:`MemoryLog`; woken at once by an append of any handle on the same name."""
 
-    def __init__(self, log: MemoryLog, position: int):
+    def __init__(self, log: MemoryLog, position: int) -> None:
         self.position = position
         self._log = log
         self._store = log._store
         self._closed = False
         #: The payload of the record before ``position``, where the log holds one.
-        self._previous = None
+        self._previous: bytes | None = None
         with self._store.changed:
             self._check_previous()
 

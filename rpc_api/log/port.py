@@ -15,7 +15,7 @@ Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 MAX_RECORD_BYTES = 1 << 20
 
@@ -40,7 +40,7 @@ class Bounds(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # hides a method of tuple that nobody calls on bounds
         """The number of records, or a little more (a stream leaves positions out)."""
         return self.last - self.first + 1
 
@@ -69,10 +69,10 @@ class LogReader(abc.ABC):
     def close(self) -> None:
         """Give back what the reader holds; a second call does nothing."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
 
@@ -112,8 +112,8 @@ class EventLog(abc.ABC):
     def close(self) -> None:
         """Close the log and its readers; a blocked ``read`` returns or raises LogClosed."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.close()

@@ -1,9 +1,11 @@
 """Compares a log with what was read from it before: see :mod:`rpc_api.proof`."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rpc_api import errors
-from rpc_api.proof import RECORDS, record_digest
+from rpc_api.log.port import Bounds, EventLog, Record
+from rpc_api.proof import RECORDS, Proof, record_digest
 
 #: Seconds in which a record must come that is in the log.
 TIMEOUT = 10.0
@@ -18,11 +20,11 @@ class Loss(NamedTuple):
     positions: int
     certain: bool
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{'' if self.certain else 'at least '}{self.positions} positions, those after {self.kept}"
 
 
-def check(log, bounds, proof) -> str | None:
+def check(log: EventLog, bounds: Bounds, proof: Proof) -> str | None:
     """Why a proof does not hold for a log (an EventLog and its Bounds); None where it holds.
 
     The last record of the proof must be in the log; earlier ones may have been removed in front. LogUnavailable and
@@ -42,7 +44,12 @@ def check(log, bounds, proof) -> str | None:
     return None
 
 
-def lost(log, bounds, known, digest=record_digest) -> Loss | None:
+def lost(
+    log: EventLog,
+    bounds: Bounds,
+    known: Sequence[tuple[int, object]],
+    digest: Callable[[bytes], object] = record_digest,
+) -> Loss | None:
     """What a log has lost at its end of the records that are ``known``: (position, ``digest(payload)``), oldest first.
     None where it has them, or where they were removed in front."""
     if not known or known[-1][0] < bounds.first:
@@ -60,7 +67,7 @@ def lost(log, bounds, known, digest=record_digest) -> Loss | None:
     return None
 
 
-def _ends_before(log, bounds, last):
+def _ends_before(log: EventLog, bounds: Bounds, last: int) -> bool:
     """Whether a log has no record at the position ``last``. A reader says so for certain, or that it cannot be known
     now (LogUnavailable): the bounds are those of the nodes of a cluster that could be asked."""
     if bounds.last >= last:
@@ -72,21 +79,23 @@ def _ends_before(log, bounds, last):
     return False
 
 
-def records_up_to(log, bounds, last) -> list:
+def records_up_to(log: EventLog, bounds: Bounds, last: int) -> list[Record]:
     """The records that a proof of the state at the position ``last`` would name; [] where the log has none there."""
     if not bounds.first <= last <= bounds.last:
         return []
     return _read(log, max(bounds.first, last - RECORDS + 1), last)
 
 
-def _found(log, bounds, first, last, digest):
+def _found(
+    log: EventLog, bounds: Bounds, first: int, last: int, digest: Callable[[bytes], object]
+) -> dict[int, object]:
     """Position -> digest of the records of a log from one position to another, as far as it has them."""
     return {record.position: digest(record.payload) for record in _read(log, max(first, bounds.first), last)}
 
 
-def _read(log, position, last):
+def _read(log: EventLog, position: int, last: int) -> list[Record]:
     """The records of a log from one position to another."""
-    found = []
+    found: list[Record] = []
     if position > last:
         return found
     with log.read_from(position) as reader:

@@ -17,7 +17,7 @@ or missing: then the bounds are those of the node that has most.
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import amqp
@@ -76,7 +76,7 @@ def _write_refusal(session: Session) -> str | None:
         channel.basic_publish(amqp.Message(b"never appended", user_id=session.address.user), name)
         channel.tx_rollback()
     except (amqp.AccessRefused, amqp.NotFound) as refused:
-        return refused.reply_text
+        return str(refused.reply_text)
     channel.close()
     return None
 
@@ -84,7 +84,7 @@ def _write_refusal(session: Session) -> str | None:
 class RabbitLog(EventLog):
     """A handle on a stream. Only :meth:`open` declares it: one that was deleted is not made again behind its users."""
 
-    def __init__(self, address: RabbitAddress, create: bool):
+    def __init__(self, address: RabbitAddress, create: bool) -> None:
         self.url = address.url
         self._address = address
         self._lock = threading.Lock()
@@ -108,9 +108,10 @@ class RabbitLog(EventLog):
     def append(self, payloads: Sequence[bytes]) -> None:
         checks.check_payloads(payloads)
         with self._lock:
-            session = self._ready_session("append to")
+            session, window = self._ready_session("append to"), self._window
+            assert window is not None  # made with the session
             try:
-                publish_all(session, self._window, self._address, payloads)
+                publish_all(session, window, self._address, payloads)
                 self._appended_at = time.monotonic()
             except BROKEN as exc:
                 raise self._lost("append to", exc) from exc
@@ -169,22 +170,25 @@ class RabbitLog(EventLog):
             try:
                 facts = session.server_properties
                 return BrokerFacts(
-                    "{}:{}".format(*session.place),
-                    *(str(facts.get(name, "unknown")) for name in ("product", "version", "cluster_name")),
-                    session.address.user,
-                    _write_refusal(session),
+                    place="{}:{}".format(*session.place),
+                    product=str(facts.get("product", "unknown")),
+                    version=str(facts.get("version", "unknown")),
+                    cluster=str(facts.get("cluster_name", "unknown")),
+                    user=session.address.user,
+                    write_refusal=_write_refusal(session),
                 )
             except BROKEN as exc:
                 raise self._lost(doing, exc) from exc
 
-    def _connect(self, doing: str, setup) -> None:
+    def _connect(self, doing: str, setup: Callable[[Session], None]) -> Session:
         def prepare(session: Session) -> None:
             setup(session)
             self._window = ConfirmWindow(session)
 
         # No heartbeats: nobody would serve them between two appends. TCP keeps the connection alive, a lost one
         # is noticed at the next use, and an unanswered write fails it within a second (TCP_USER_TIMEOUT).
-        self._session = open_session(self._address, "writer", doing, prepare)
+        self._session = session = open_session(self._address, "writer", doing, prepare)
+        return session
 
     def _ready_session(self, doing: str) -> Session:
         """Return the session, connected anew if it was lost, or closed by the broker since the last use."""
@@ -196,7 +200,7 @@ class RabbitLog(EventLog):
             except BROKEN:
                 self._drop_session()  # while it was idle: nothing of ours was on its way
         if self._session is None:
-            self._connect(doing, check_exists)
+            return self._connect(doing, check_exists)
         return self._session
 
     def _lost(self, doing: str, exc: BaseException) -> errors.LogUnavailable:
@@ -211,5 +215,5 @@ class RabbitLog(EventLog):
             self._session.drop()
             self._session = self._window = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<RabbitLog {self.url}>"

@@ -1,12 +1,19 @@
 """The URL of a log on RabbitMQ: hosts, user, vhost, stream and TLS files, checked before anything is connected."""
 
+from __future__ import annotations
+
 import os
 import ssl
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl
 
 from rpc_api import broker_url, errors
 from rpc_api.log import checks
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportHost, TransportURL
 
 DEFAULT_PORTS = {"rabbit": 5672, "rabbits": 5671}
 TLS_OPTIONS = {"ssl_ca_file": "ca_certs", "ssl_cert_file": "certfile", "ssl_key_file": "keyfile"}
@@ -32,24 +39,24 @@ class RabbitAddress:
     stream: str
     tls: tuple[tuple[str, object], ...] | None
     #: ((host, port), (user, password)) of each host.
-    logins: tuple = field(default=(), repr=False)
+    logins: tuple[tuple[tuple[str, int], tuple[str, str]], ...] = field(default=(), repr=False)
 
     @property
     def users(self) -> tuple[str, ...]:
         """The users of all hosts, each once."""
         return tuple(dict.fromkeys((self.user, *(user for _, (user, _) in self.logins))))
 
-    def at(self, place: tuple[str, int]) -> "RabbitAddress":
+    def at(self, place: tuple[str, int]) -> RabbitAddress:
         """The address with the user and the password of one of its hosts."""
         user, password = dict(self.logins).get(place, (self.user, self.password))
         return replace(self, user=user, password=password)
 
-    def after(self, place: tuple[str, int]) -> "RabbitAddress":
+    def after(self, place: tuple[str, int]) -> RabbitAddress:
         """The address with this host and port as the last one that is tried: it has just failed, in whatever way."""
         cut = self.hosts.index(place) + 1
         return replace(self, hosts=self.hosts[cut:] + self.hosts[:cut])
 
-    def ssl_for(self, host: str) -> dict | bool:
+    def ssl_for(self, host: str) -> dict[str, object] | Literal[False]:
         """The ``ssl`` argument of kombu for ``host``: False without TLS; the broker's certificate is verified."""
         if self.tls is None:
             return False
@@ -90,12 +97,12 @@ def parse_address(url: str) -> RabbitAddress:
     )
 
 
-def _place(found, host) -> tuple[str, int]:
+def _place(found: TransportURL, host: TransportHost) -> tuple[str, int]:
     name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     return name, host.port or DEFAULT_PORTS[found.transport]
 
 
-def _login(host) -> tuple[str, str]:
+def _login(host: TransportHost) -> tuple[str, str]:
     """(User, password): as with every AMQP client, without a user the one that a new broker knows, on loopback only."""
     if not host.username and host.password is None:
         return "guest", "guest"
@@ -108,7 +115,7 @@ def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
     )
 
 
-def _options(url: str, secure: bool, found) -> dict[str, str]:
+def _options(url: str, secure: bool, found: TransportURL) -> dict[str, str]:
     """Return the query options: each is known, and is there once and with a value.
 
     Options of TLS without a value are left out, as oslo.messaging does.

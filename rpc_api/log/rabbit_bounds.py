@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from amqp import Channel, Message
+
 from rpc_api import errors
 from rpc_api.log.port import Bounds
 from rpc_api.log.rabbit_address import RabbitAddress
@@ -19,7 +21,7 @@ EMPTY_GRACE_SECONDS = 0.1
 OFFSET_HEADER = "x-stream-offset"
 
 
-def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
+def consume(channel: Channel, stream: str, start: int | str, callback: Callable[[Message], object]) -> str:
     """Start a consumer at an offset or at first, last, next, and return its tag.
 
     The broker may deliver before it answers the consume, and py-amqp rejects what it has no callback for, upon which
@@ -31,7 +33,7 @@ def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
     return tag
 
 
-def _stop(channel, tag: str) -> None:
+def _stop(channel: Channel, tag: str) -> None:
     channel.basic_cancel(tag)
     channel.callbacks[tag] = lambda message: None  # as above, for what was on its way
 
@@ -50,7 +52,7 @@ def find_bounds(session: Session) -> Bounds:
     count = channel.queue_declare(stream, passive=True).message_count
     offsets: dict[str, list[int]] = {"first": [], "last": [], "next": []}
 
-    def collect(place: str) -> Callable:
+    def collect(place: str) -> Callable[[Message], None]:
         return lambda message: offsets[place].append(message.headers[OFFSET_HEADER])
 
     _synchronize(channel)
@@ -71,7 +73,7 @@ def find_bounds(session: Session) -> Bounds:
     return Bounds(0, -1)
 
 
-def _wait(session: Session, offsets: dict, seconds: float) -> None:
+def _wait(session: Session, offsets: dict[str, list[int]], seconds: float) -> None:
     """Wait until the first and the last record have come, for so long at most."""
     deadline = time.monotonic() + seconds
     while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
@@ -91,7 +93,9 @@ def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
 def bounds_by_node(address: RabbitAddress, doing: str) -> tuple[list[Bounds], int]:
     """Return the bounds of the stream by each host of the address that has a replica, and how many hosts answered, with
     a replica or without. Raises LogUnavailable when none has one."""
-    found, answered, fault = [], 0, None
+    found: list[Bounds] = []
+    answered = 0
+    fault: errors.LogUnavailable = errors.LogUnavailable(f"the log {address.url} names no host; mend the log URL")
 
     def look(session: Session) -> None:
         found.append(find_bounds(session))
@@ -109,6 +113,6 @@ def bounds_by_node(address: RabbitAddress, doing: str) -> tuple[list[Bounds], in
     return found, answered
 
 
-def _synchronize(channel) -> None:
+def _synchronize(channel: Channel) -> None:
     """Come back when the broker has sent whatever it sent on this channel before; sets the credit to one chunk."""
     channel.basic_qos(0, 1, False)

@@ -16,7 +16,7 @@ class Elsewhere:
     never does: so each node is asked, over a connection of its own, in a thread that holds up no reading.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.last, self.found_at = -1, 0.0
         self._looking: threading.Thread | None = None
 
@@ -31,7 +31,7 @@ class Elsewhere:
         )
         return concurrency.start_or_report(self._looking)
 
-    def _look(self, address):
+    def _look(self, address: RabbitAddress) -> None:
         for host in address.hosts:
             try:
                 last = newest_bounds(replace(address, hosts=(host,)), "look for the end of").last

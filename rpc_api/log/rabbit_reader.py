@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 import amqp
+from amqp import Message
 
 from rpc_api import errors, faults
 from rpc_api.log import checks
@@ -46,7 +47,7 @@ DELIVERY_SECONDS = 1.0
 class RabbitReader(LogReader):
     """A consumer of the stream with its own connection; ``close`` alone may be called from another thread."""
 
-    def __init__(self, address: RabbitAddress, position: int, appended_at: Callable[[], float] = lambda: 0.0):
+    def __init__(self, address: RabbitAddress, position: int, appended_at: Callable[[], float] = lambda: 0.0) -> None:
         self.position = position
         #: When this process last had an append confirmed, monotonic.
         self._appended_at = appended_at
@@ -84,11 +85,12 @@ class RabbitReader(LogReader):
                 raise checks.closed(self._address.url)
             if not self._arrived and self._fault is not None:
                 raise type(self._fault)(str(self._fault))
-            if self._session is not None:
+            session = self._session
+            if session is not None:
                 try:
-                    self._pull(max_records, deadline)
+                    self._pull(session, max_records, deadline)
                 except BROKEN as exc:
-                    self._lose(unavailable("read", self._address, exc))
+                    self._lose(session, unavailable("read", self._address, exc))
             if self._arrived:
                 return self._take(max_records)
             if self._session is None and not self._closed.is_set():
@@ -106,9 +108,8 @@ class RabbitReader(LogReader):
 
     # Receiving
 
-    def _pull(self, max_records: int, deadline: float) -> None:
+    def _pull(self, session: Session, max_records: int, deadline: float) -> None:
         """Receive until something has arrived or the time is up; then all that is there, up to ``max_records``."""
-        session = self._session
         while True:
             self._drain(session, max_records)
             self._settle_holes(session)
@@ -165,7 +166,7 @@ class RabbitReader(LogReader):
             session.channel.basic_ack(self._last_tag, multiple=True)
             self._unacked = 0
 
-    def _on_message(self, message) -> None:
+    def _on_message(self, message: Message) -> None:
         """Take one delivery; called while frames are received, so it waits for nothing and raises nothing."""
         self._heard_at = time.monotonic()
         self._last_tag = message.delivery_tag
@@ -280,9 +281,9 @@ class RabbitReader(LogReader):
                 raise ReplicaBehind(f"{behind}, and {answered} of {nodes} nodes answer") from None
             raise
 
-    def _lose(self, outage: errors.LogUnavailable) -> None:
-        self._address = self._address.after(self._session.place)
-        self._session.drop()
+    def _lose(self, session: Session, outage: errors.LogUnavailable) -> None:
+        self._address = self._address.after(session.place)
+        session.drop()
         self._session = None
         self._outage = outage
         if time.monotonic() - self._connected_at < BACKOFF_SECONDS_MAX:

@@ -9,9 +9,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import amqp
-from amqp import spec
+from amqp import Channel, spec
 from kombu import Connection
 
 from rpc_api import errors, faults
@@ -130,7 +131,7 @@ class Session:
 
     def __init__(
         self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int, connect_seconds: float
-    ):
+    ) -> None:
         self.address = address
         #: Its host and port.
         self.place = (host, port)
@@ -165,11 +166,12 @@ class Session:
         self._beat_at = time.monotonic()
 
     @property
-    def server_properties(self) -> dict:
+    def server_properties(self) -> dict[str, Any]:
         """What the broker said of itself when it took the connection."""
-        return self._amqp.server_properties
+        properties: dict[str, Any] = self._amqp.server_properties
+        return properties
 
-    def new_channel(self):
+    def new_channel(self) -> Channel:
         channel = self._connection.channel()
         channel.auto_decode = False  # bodies are bytes, whatever content encoding a stranger sets
         return channel
@@ -235,14 +237,14 @@ class Session:
         """Give the connection up without a word, after an error."""
         self._connection.collect()
 
-    def _on_blocked(self, _reason) -> None:
+    def _on_blocked(self, _reason: object) -> None:
         self.blocked = True
 
     def _on_unblocked(self) -> None:
         self.blocked = False
 
 
-def _read_ahead(transport) -> None:
+def _read_ahead(transport: Any) -> None:
     """Let py-amqp's transport ask the socket for 8 KiB at a time instead of for each field of each frame.
 
     It keeps what it does not need yet in its buffer anyway. Nine system calls a message become a fraction of one:

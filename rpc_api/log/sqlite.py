@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -52,7 +52,7 @@ PAGE = "SELECT position, payload FROM records WHERE position >= ? ORDER BY posit
 class _Signal:
     """Wakes the readers of one file in this process; ``appends`` tells whether one was missed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.appends = 0
 
@@ -97,7 +97,7 @@ def parse_url(url: str) -> tuple[str, str]:
 class _File:
     """Where the log is, how it is opened, and what its errors are called."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str) -> None:
         self.url = url
         path, self.synchronous = parse_url(url)
         self.path = os.path.realpath(path)
@@ -105,7 +105,7 @@ class _File:
         self.inode: tuple[int, int] | None = None
 
     @contextmanager
-    def translating(self, doing: str):
+    def translating(self, doing: str) -> Iterator[None]:
         """Turn SQLite's errors into ours: what was done, what SQLite found, where to mend it."""
         try:
             yield
@@ -241,7 +241,7 @@ class _File:
 class SqliteLog(EventLog):
     """A handle on a log file; appends and bounds share one connection under a lock, each reader has its own."""
 
-    def __init__(self, file: _File):
+    def __init__(self, file: _File) -> None:
         self.url = file.url
         self._file = file
         self._lock = threading.Lock()
@@ -295,7 +295,7 @@ class SqliteLog(EventLog):
         return count
 
     @contextmanager
-    def _transaction(self, doing: str):
+    def _transaction(self, doing: str) -> Iterator[None]:
         """Run the block as one transaction, all or none, that keeps other writers out from its start."""
         with self._file.translating(doing):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -364,14 +364,14 @@ class SqliteLog(EventLog):
                 "open the log again"
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<SqliteLog {self.url}>"
 
 
 class SqliteReader(LogReader):
     """Reads and follows a log file with a connection of its own."""
 
-    def __init__(self, file: _File, position: int):
+    def __init__(self, file: _File, position: int) -> None:
         self.position = position
         self._file = file
         self._lock = threading.Lock()
@@ -410,11 +410,13 @@ class SqliteReader(LogReader):
         """Changes whenever another connection, of whatever process, has committed to the file."""
         if self._closed:
             raise checks.closed(self._file.url)
-        return self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     def _next(self, max_records: int) -> list[Record]:
         """Return what follows ``position`` and step over it; raise when the log no longer holds it."""
-        records, size, position, record = [], 0, self.position, None
+        records: list[Record] = []
+        size, position, record = 0, self.position, None
         # With the record before it: whether the log still goes on where we are.
         cursor = self._connection.execute(PAGE, (position - 1, max_records + 1))
         for row in cursor:

@@ -15,6 +15,7 @@ class Aggregate(base.PersistentObject, base.NovaObject):
         "hosts": fields.ListOfStringsField(nullable=True),
         "metadata": fields.DictOfStringsField(nullable=True),
     }
+    metadata: dict[str, str] | None
     obj_extra_fields = ["availability_zone"]
     ADDED_IN = {"uuid": (1, 2)}
 

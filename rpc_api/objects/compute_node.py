@@ -4,6 +4,8 @@ On the wire of a request only ``host`` and ``hypervisor_hostname`` are set;
 the rest of the class is there because it is the object's schema.
 """
 
+from typing import Any
+
 from rpc_api.objects import base, fields
 
 
@@ -14,10 +16,10 @@ class HVSpec(base.NovaObject):
     VERSION = "1.2"
     fields = {"arch": fields.ArchitectureField(), "hv_type": fields.HVTypeField(), "vm_mode": fields.VMModeField()}
 
-    def obj_make_compatible(self, primitive, target_version):
+    def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         super().obj_make_compatible(primitive, target_version)
         # Virtuozzo was called Parallels before it had a value of its own.
-        if base.parse_version(target_version) < (1, 1) and primitive.get("hv_type") == "vz":
+        if base.known_version(target_version) < (1, 1) and primitive.get("hv_type") == "vz":
             primitive["hv_type"] = "parallels"
 
 

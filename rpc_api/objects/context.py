@@ -25,9 +25,9 @@ class RequestContext(context.RequestContext):
         remote_address: str | None = None,
         timestamp: str | None = None,
         quota_class: str | None = None,
-        service_catalog: list[dict] | None = None,
+        service_catalog: list[dict[str, Any]] | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.read_deleted = read_deleted
         self.remote_address = remote_address
@@ -50,7 +50,7 @@ class RequestContext(context.RequestContext):
         """The context of a message. Keys that we do not know are of no use to us, and left out."""
         nova = {name: values.get(name, default) for name, default in NOVA_KEYS.items()}
         user_id = values.get("user_id", values.get("user"))
-        return super().from_dict(values, **{"user_id": user_id, **nova, **kwargs})
+        return super().from_dict(dict(values), **{"user_id": user_id, **nova, **kwargs})
 
     def __repr__(self) -> str:
         # Says by name what it shows, so that nothing secret can slip in.

@@ -19,6 +19,8 @@ class Destination(base.NovaObject):
         "allow_cross_cell_move": fields.BooleanField(default=False),
         "forbidden_aggregates": fields.SetOfStringsField(nullable=True, default=None),
     }
+    aggregates: list[str] | None
+    forbidden_aggregates: set[str] | None
     LAZY = {"aggregates": lambda: None, "allow_cross_cell_move": lambda: False, "forbidden_aggregates": lambda: None}
     ADDED_IN = {"cell": (1, 1), "aggregates": (1, 2), "allow_cross_cell_move": (1, 3), "forbidden_aggregates": (1, 4)}
 

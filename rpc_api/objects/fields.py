@@ -11,8 +11,10 @@ Where Nova accepts more than one spelling of a value (``amd64`` for
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from oslo_versionedobjects import fields as ovo
+from oslo_versionedobjects.base import VersionedObject
 from oslo_versionedobjects.fields import (
     BaseEnumField,
     BooleanField,
@@ -100,36 +102,36 @@ CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a
 class UUID(ovo.UUID):
     """As oslo's, which swaps the process-wide warning filters for each value: slow, and a race between threads."""
 
-    def coerce(self, obj, attr, value):
+    def coerce(self, obj: VersionedObject | None, attr: str, value: Any) -> str:
         if type(value) is str and CANONICAL_UUID.fullmatch(value):
             return value
         return super().coerce(obj, attr, value)
 
 
-class Set(ovo.Set):
+class Set(ovo.Set[Any]):
     """As oslo's, but written in sorted order: equal objects give equal bytes under every PYTHONHASHSEED."""
 
-    def to_primitive(self, obj, attr, value):
+    def to_primitive(self, obj: VersionedObject, attr: str, value: set[Any]) -> tuple[Any, ...]:
         return tuple(sorted(super().to_primitive(obj, attr, value)))
 
 
-class UUIDField(ovo.AutoTypedField):
+class UUIDField(ovo.AutoTypedField[str]):
     AUTO_TYPE = UUID()
 
 
-class ListOfUUIDField(ovo.AutoTypedField):
+class ListOfUUIDField(ovo.AutoTypedField[list[str]]):
     AUTO_TYPE = ovo.List(UUID())
 
 
-class SetOfStringsField(ovo.AutoTypedField):
+class SetOfStringsField(ovo.AutoTypedField[set[str]]):
     AUTO_TYPE = Set(ovo.String())
 
 
-class SetOfIntegersField(ovo.AutoTypedField):
+class SetOfIntegersField(ovo.AutoTypedField[set[int]]):
     AUTO_TYPE = Set(ovo.Integer())
 
 
-class ListOfSetsOfIntegersField(ovo.AutoTypedField):
+class ListOfSetsOfIntegersField(ovo.AutoTypedField[list[set[int]]]):
     AUTO_TYPE = ovo.List(Set(ovo.Integer()))
 
 
@@ -138,7 +140,7 @@ class SpelledEnum(ovo.Enum):
 
     aliases: Mapping[str, str] = {}
 
-    def coerce(self, obj, attr, value):
+    def coerce(self, obj: VersionedObject | None, attr: str, value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError(f"{type(self).__name__} in field {attr} must be a string, not a {type(value).__name__}")
         folded = value.lower()

@@ -1,5 +1,7 @@
 """InstanceGroup: a server group, its policy, its members and the hosts that they are on."""
 
+from typing import Any
+
 from oslo_versionedobjects import base as ovo
 
 from rpc_api.objects import base, fields
@@ -24,8 +26,9 @@ class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectD
         # All strings on the wire; `rules` gives them their types.
         "_rules": fields.DictOfStringsField(),
     }
+    _rules: dict[str, str]
 
-    def __init__(self, context=None, **kwargs):
+    def __init__(self, context: Any = None, **kwargs: Any) -> None:
         if "rules" in kwargs:
             kwargs["_rules"] = kwargs.pop("rules")
         super().__init__(context, **kwargs)
@@ -36,11 +39,11 @@ class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectD
         rules = self._rules if "_rules" in self else {}
         return {name: int(rules[name]) for name in ("max_server_per_host",) if name in rules}
 
-    def obj_make_compatible(self, primitive, target_version):
+    def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         super().obj_make_compatible(primitive, target_version)
-        if base.parse_version(target_version) < (1, 11):
+        if base.known_version(target_version) < (1, 11):
             policy = primitive.pop("policy", None)
             primitive["policies"] = [policy] if policy else []
             primitive.pop("_rules", None)
-        if base.parse_version(target_version) < (1, 10):
+        if base.known_version(target_version) < (1, 10):
             primitive.pop("hosts", None)

@@ -12,6 +12,8 @@ The containers are oslo's coercing ones, so later changes to them are checked
 as ever.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -33,27 +35,27 @@ Build = Callable[[Any, str, Any], Any]
 
 #: How one field is loaded: the attribute that it is stored in, the types of value that need nothing, what builds
 #: the others, and the field. A plain tuple, because unpacking a named one is several times slower.
-Plan = tuple[str, frozenset[type], Build, ovo.Field]
+Plan = tuple[str, frozenset[type], Build, "ovo.Field[Any]"]
 
 
-def plan(name: str, field: ovo.Field, load_object: Callable[[dict, Any], Any]) -> Plan:
+def plan(name: str, field: ovo.Field[Any], load_object: Callable[[dict[str, Any], Any], Any]) -> Plan:
     """Work out how the field ``name`` is loaded; ``load_object`` makes an object of its primitive and a context."""
     return f"_obj_{name}", _as_is(field), _builder(field, load_object), field
 
 
-def slowly(field: ovo.Field, obj: Any, name: str, value: Any) -> Any:
+def slowly(field: ovo.Field[Any], obj: Any, name: str, value: Any) -> Any:
     """Load the value in oslo's own two passes."""
     return field.coerce(obj, name, field.from_primitive(obj, name, value))
 
 
-def _as_is(field: ovo.Field) -> frozenset[type]:
+def _as_is(field: ovo.Field[Any]) -> frozenset[type]:
     types = {AS_IS[type(field._type)]} if type(field._type) in AS_IS else set()
     if field.nullable:
         types.add(NONE_TYPE)
     return frozenset(types)
 
 
-def _builder(field: ovo.Field, load_object: Callable[[dict, Any], Any]) -> Build:
+def _builder(field: ovo.Field[Any], load_object: Callable[[dict[str, Any], Any], Any]) -> Build:
     """The function that builds a value of the field's type from ``(object, attribute, primitive)``."""
     kind = field._type
     if isinstance(kind, ovo.Enum):
@@ -62,9 +64,9 @@ def _builder(field: ovo.Field, load_object: Callable[[dict, Any], Any]) -> Build
         return _uuid
     if type(kind) is ovo.Object and not kind._subclasses:
         return _object(kind._obj_name, load_object)
-    if type(kind) in (ovo.List, ovo.Dict, Set):
+    shape = _SHAPES.get(type(kind))
+    if shape is not None and isinstance(kind, ovo.CompoundFieldType):
         element = kind._element_type
-        shape = {ovo.List: _list, ovo.Dict: _dict, Set: _set}[type(kind)]
         return shape(element, _as_is(element), _builder(element, load_object))
     return _no_fast_way
 
@@ -86,7 +88,7 @@ def _enum(kind: ovo.Enum) -> Build:
     return build
 
 
-def _object(name: str, load_object: Callable[[dict, Any], Any]) -> Build:
+def _object(name: str, load_object: Callable[[dict[str, Any], Any], Any]) -> Build:
     def build(obj: Any, attribute: str, value: Any) -> Any:
         if type(value) is not dict:
             return SLOW
@@ -96,7 +98,7 @@ def _object(name: str, load_object: Callable[[dict, Any], Any]) -> Build:
     return build
 
 
-def _list(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> Build:
+def _list(element: ovo.Field[Any], as_is: frozenset[type], build_element: Build) -> Build:
     def build(obj: Any, attribute: str, value: Any) -> Any:
         if type(value) is not list:
             return SLOW
@@ -117,7 +119,7 @@ def _list(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> B
     return build
 
 
-def _dict(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> Build:
+def _dict(element: ovo.Field[Any], as_is: frozenset[type], build_element: Build) -> Build:
     def build(obj: Any, attribute: str, value: Any) -> Any:
         if type(value) is not dict:
             return SLOW
@@ -134,7 +136,7 @@ def _dict(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> B
     return build
 
 
-def _set(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> Build:
+def _set(element: ovo.Field[Any], as_is: frozenset[type], build_element: Build) -> Build:
     def build(obj: Any, attribute: str, value: Any) -> Any:
         if type(value) not in (list, tuple, set):
             return SLOW
@@ -148,3 +150,11 @@ def _set(element: ovo.Field, as_is: frozenset[type], build_element: Build) -> Bu
         return result
 
     return build
+
+
+#: Containers whose elements are built in one pass.
+_SHAPES: dict[type[ovo.FieldType[Any]], Callable[[ovo.Field[Any], frozenset[type], Build], Build]] = {
+    ovo.List: _list,
+    ovo.Dict: _dict,
+    Set: _set,
+}

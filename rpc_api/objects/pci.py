@@ -30,6 +30,8 @@ class InstancePCIRequest(base.NovaObject):
     }
     ADDED_IN = {"request_id": (1, 1), "numa_policy": (1, 2), "requester_id": (1, 3)}
 
+    alias_name: str | None
+
     FLAVOR_ALIAS = 0
     NEUTRON_PORT = 1
 

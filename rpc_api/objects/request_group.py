@@ -22,6 +22,8 @@ class RequestGroup(base.EphemeralObject):
         "provider_uuids": fields.ListOfUUIDField(default=[]),
         "in_tree": fields.UUIDField(nullable=True, default=None),
     }
+    requester_id: str | None
+    provider_uuids: list[str]
     ADDED_IN = {"requester_id": (1, 1), "provider_uuids": (1, 1), "in_tree": (1, 2), "forbidden_aggregates": (1, 3)}
 
 
@@ -35,5 +37,8 @@ class RequestLevelParams(base.NovaObject):
         "root_forbidden": fields.SetOfStringsField(default=set()),
         "same_subtree": fields.ListOfListsOfStringsField(default=[]),
     }
+    root_required: set[str]
+    root_forbidden: set[str]
+    same_subtree: list[list[str]]
     LAZY = {"root_required": set, "root_forbidden": set, "same_subtree": list}
     ADDED_IN = {"same_subtree": (1, 1)}

@@ -3,8 +3,9 @@
 from typing import Any
 
 from rpc_api.objects import base, fields
+from rpc_api.objects.flavor import Flavor
 from rpc_api.objects.network import NetworkMetadata, NetworkRequestList
-from rpc_api.objects.request_group import RequestLevelParams
+from rpc_api.objects.request_group import RequestGroup, RequestLevelParams
 from rpc_api.objects.security_group import SecurityGroupList
 
 
@@ -51,6 +52,10 @@ class RequestSpec(base.NovaObject):
         "request_level_params": fields.ObjectField("RequestLevelParams"),
         "requested_networks": fields.ObjectField("NetworkRequestList"),
     }
+    flavor: Flavor
+    scheduler_hints: dict[str, list[str]] | None
+    requested_resources: list[RequestGroup] | None
+    request_level_params: RequestLevelParams
     LAZY = {
         "requested_destination": lambda: None,
         "security_groups": lambda: SecurityGroupList(objects=[]),

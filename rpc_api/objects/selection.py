@@ -50,4 +50,6 @@ class Selection(base.NovaObject, ovo.ComparableVersionedObject):
         # Without it the cell conductor would ask the API database.
         "availability_zone": fields.StringField(nullable=True),
     }
+    service_host: str
+    allocation_request: str | None
     ADDED_IN = {"availability_zone": (1, 1)}

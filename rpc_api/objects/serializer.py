@@ -14,7 +14,7 @@ from rpc_api.objects.context import RequestContext
 PASS_THROUGH = frozenset({"InstanceList", "Instance"})
 
 
-class NovaSerializer(oslo_messaging.Serializer):
+class NovaSerializer(oslo_messaging.Serializer):  # type: ignore[misc]  # oslo.messaging has no types
     """Objects by our own table, contexts as :class:`~rpc_api.objects.context.RequestContext`."""
 
     def serialize_entity(self, ctxt: Any, entity: Any) -> Any:
