@@ -11,7 +11,7 @@ event is either an :class:`Event` or a :class:`SetAside` with its reason.
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import msgpack
 
@@ -28,6 +28,7 @@ MAX_NAME = 255
 MAX_RAW_BYTES = 16 * 1024
 
 
+@final
 class Event(NamedTuple):
     """One event of the log.
 
@@ -47,6 +48,7 @@ class Event(NamedTuple):
     data: FrozenRecord
 
 
+@final
 class SetAside(NamedTuple):
     """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its first bytes."""
 

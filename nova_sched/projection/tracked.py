@@ -1,5 +1,6 @@
 """Where nova-compute says that instances are, beside what the agents of the hosts report."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -8,26 +9,26 @@ class Tracked(NamedTuple):
 
     host: str
     instance_uuid: str
-    image_properties: dict
+    image_properties: Mapping[str, str]
 
 
 class TrackedInstances:
     """Instances by host and by uuid; an instance is where it was said to be last."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         #: Host -> instance uuid -> Tracked.
-        self.by_host = {}
-        self._by_uuid = {}
+        self.by_host: dict[str, dict[str, Tracked]] = {}
+        self._by_uuid: dict[str, Tracked] = {}
 
     def get(self, instance_uuid: str) -> Tracked | None:
         """Where an instance is said to be."""
         return self._by_uuid.get(instance_uuid)
 
-    def of(self, host: str) -> dict:
+    def of(self, host: str) -> dict[str, Tracked]:
         """Instance uuid -> Tracked of one host."""
         return self.by_host.get(host, {})
 
-    def put(self, host: str, instance_uuid: str, image_properties) -> None:
+    def put(self, host: str, instance_uuid: str, image_properties: Mapping[str, str]) -> None:
         """Note an instance on a host. What is said of it without its image leaves what was known of that."""
         known = self._by_uuid.get(instance_uuid)
         if known is not None:
@@ -49,7 +50,7 @@ class TrackedInstances:
         for instance_uuid in list(self.of(host)):
             self.drop(host, instance_uuid)
 
-    def facts(self):
+    def facts(self) -> list[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
         """All of it in one order (for digests and snapshots)."""
         return [
             (host, [(one.instance_uuid, sorted(one.image_properties.items())) for _, one in sorted(of_host.items())])
