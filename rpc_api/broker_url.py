@@ -1,7 +1,7 @@
 """URLs of RabbitMQ brokers: one parser, oslo.messaging's, for ``transport_url`` and for the logs.
 
-oslo.messaging takes some wrong URLs for right ones: a password with a bare ``/`` or ``#`` ends the list of brokers, and
-one with a bare ``,`` becomes a broker. These are refused here. A broker without a user has that of the first one.
+oslo.messaging accepts some wrong URLs: a bare ``/`` or ``#`` in a password ends the list of brokers, and a bare ``,``
+starts another broker. This module refuses them. A broker without a user gets the user of the first broker.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ FORM = "rabbit://user:password@host:port[,user:password@host:port…]/vhost"
 ENCODED = "these percent-encoded"
 _PLACE = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*)(:[0-9]+)?")
 _PORT_MAX = 65535
-_NO_PLACE = (
-    "a host or port in it is not one, or its user or password has a bare , : / ? [ or ]",
-    f"{FORM} with {ENCODED}",
-)
+_NO_PLACE = ("it has a wrong host or port, or its user or password has a bare , : / ? [ or ]", f"{FORM} with {ENCODED}")
 
 
 class WrongURL(Exception):
-    """A URL that names no broker. The texts never quote the URL: a piece of it may be a piece of the password."""
+    """A URL that names no broker. The texts never quote the URL, because a part of it may be a part of the password."""
 
     def __init__(self, found: str, wanted: str = FORM) -> None:
         super().__init__(f"{found}, wanted {wanted}")
@@ -37,7 +34,7 @@ class WrongURL(Exception):
 def parse(url: str, conf: cfg.ConfigOpts | None = None) -> TransportURL:
     """Return oslo.messaging's TransportURL for ``url``, each of its hosts with a user; raises WrongURL.
 
-    ``conf``: the configuration that the TransportURL is for; its own values are not looked at.
+    ``conf``: the configuration that the TransportURL is made for; its values are not read.
     """
     from oslo_messaging import TransportURL
 
@@ -49,17 +46,17 @@ def parse(url: str, conf: cfg.ConfigOpts | None = None) -> TransportURL:
     tail = rest[len(places) :]
     if "@" in tail or "#" in tail:
         raise WrongURL("it has a bare @, / or # in the user, the password or the vhost", ENCODED)
-    # Each broker alone: newer versions of Python refuse a list of them with an IPv6 address in it.
+    # Each broker is parsed alone: newer versions of Python refuse a list of brokers that has an IPv6 address in it.
     parsed = [
         _parse_one(conf, scheme, place.strip().removesuffix(":"), tail) for place in places.split(",") if place
     ] or [_parse_one(conf, scheme, "", tail)]
-    hosts = [host for one in parsed for host in one.hosts]
+    hosts = [host for url_of_broker in parsed for host in url_of_broker.hosts]
     _share_login(hosts)
     return TransportURL(conf, parsed[0].transport, parsed[0].virtual_host, hosts, parsed[0].query)
 
 
 def uses_tls(url: TransportURL) -> bool:
-    """Whether the option ``ssl`` of a TransportURL asks for TLS; raises WrongURL for a value that is no switch."""
+    """Whether the option ``ssl`` of a TransportURL asks for TLS; raises WrongURL for a value that is not a boolean."""
     try:
         return types.Boolean()(url.query.get("ssl", "0"))
     except ValueError:
@@ -74,7 +71,7 @@ def _parse_one(conf: cfg.ConfigOpts, scheme: str, place: str, tail: str) -> Tran
     except InvalidTransportURL:
         raise WrongURL("it has no scheme") from None
     except ValueError:
-        # Its text quotes what it found where a host or a port belongs.
+        # The text of the error quotes a part of the URL.
         raise WrongURL(*_NO_PLACE) from None
     if place:
         _check_place(place.rpartition("@")[2], parsed.hosts[0].port)
@@ -91,11 +88,11 @@ def _check_place(text: str, port: int | None) -> None:
         except ValueError:
             raise WrongURL(*_NO_PLACE) from None
     if port is not None and not 1 <= port <= _PORT_MAX:
-        raise WrongURL("a port in it is not one", f"1 to {_PORT_MAX}")
+        raise WrongURL("it has a wrong port", f"1 to {_PORT_MAX}")
 
 
 def _share_login(hosts: list[TransportHost]) -> None:
-    """Give hosts without a user that of the first one."""
+    """Give the user of the first host to the hosts without one."""
     if not hosts:
         return
     first = hosts[0]

@@ -4,8 +4,8 @@ A record is the msgpack array ``[FORMAT, epoch, [event, ...]]``: the epoch of
 the log that it was written for, and a batch of events. An event is the array
 ``[name, version, producer, producer_epoch, sequence, at_ns, [field, ...]]``.
 
-Reading is total: whatever the bytes are, the answer is a list in which each
-event is either an :class:`Event` or a :class:`SetAside` with its reason.
+Reading never fails: for any bytes, the result is a list in which each event is either an :class:`Event` or a
+:class:`SetAside` with its reason.
 """
 
 from bisect import bisect_right
@@ -24,7 +24,7 @@ FORMAT = 1
 MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
-#: Of an event that is set aside so many bytes are kept; its position says where all of it is.
+#: Bytes that are kept of an event that is set aside; the whole event is in the log at its position.
 MAX_RAW_BYTES = 16 * 1024
 
 
@@ -32,11 +32,9 @@ MAX_RAW_BYTES = 16 * 1024
 class Event(NamedTuple):
     """One event of the log.
 
-    ``producer`` is ``role/name`` and speaks in the incarnation
-    ``producer_epoch`` (a nanosecond time); its events are numbered
-    ``sequence`` = 1, 2, 3 in it. ``at_ns`` is the producer's wall clock
-    (nanoseconds since 1970, for people: nothing is decided by it). ``data``
-    is the frozen record of the class ``name``.
+    ``producer`` is ``role/name``; ``producer_epoch`` (a time in nanoseconds) is its incarnation, in which its events
+    are numbered ``sequence`` = 1, 2, 3. ``at_ns`` is the producer's wall clock (nanoseconds since 1970, for people: no
+    decision depends on it). ``data`` is the frozen record of the class ``name``.
     """
 
     name: str
@@ -58,7 +56,7 @@ class SetAside(NamedTuple):
 
 
 class DecodedRecord(NamedTuple):
-    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order; the
+    """The content of a record: the ``epoch`` that it was written for (None if unreadable) and its events in order; the
     ``account`` that it was appended with (see :mod:`rpc_api.accounts`), and its bytes, if they are known (see
     :mod:`rpc_api.proof`)."""
 
@@ -77,24 +75,24 @@ def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence:
 def encode_events(batch: Iterable[Event]) -> list[bytes]:
     """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``.
 
-    An event that its readers would set aside is not packed: InvalidEvent says what is wrong with it.
+    Raises InvalidEvent for an event that readers would set aside.
     """
     packed, pack = [], msgpack.Packer(use_bin_type=True).pack
     for event in batch:
         thaw_fields(event.data.schema, event.data)
         try:
-            one = pack(event)
+            encoded = pack(event)
         except (ValueError, OverflowError) as fault:
             raise errors.InvalidEvent(
-                f"a {event.name} event cannot be packed ({fault}); mend the text or number in it "
-                "that msgpack does not take"
+                f"a {event.name} event cannot be packed ({fault}); fix the text or number in it "
+                "that msgpack does not accept"
             ) from None
-        if len(one) > MAX_EVENT_BYTES:
+        if len(encoded) > MAX_EVENT_BYTES:
             raise errors.TooLarge(
-                f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "
-                "split what it reports or shorten its texts"
+                f"a {event.name} event has {len(encoded)} bytes, wanted at most {MAX_EVENT_BYTES}; "
+                "split its content, or shorten its texts"
             )
-        packed.append(one)
+        packed.append(encoded)
     return packed
 
 
@@ -103,12 +101,12 @@ def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
     records: list[bytes] = []
     batch: list[bytes] = []
     size = 0
-    for one in packed_events:
-        if batch and (size + len(one) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
+    for event in packed_events:
+        if batch and (size + len(event) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
             records.append(_record(epoch, batch))
             batch, size = [], 0
-        batch.append(one)
-        size += len(one)
+        batch.append(event)
+        size += len(event)
     if batch:
         records.append(_record(epoch, batch))
     return records
@@ -148,9 +146,9 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
 
 
 def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[tuple[int, Event | SetAside]]:
-    """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)],
-    each event as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost
-    next to nothing."""
+    """Read the events of a record whose bytes contain at least one byte string of each group: [(index, event)], each
+    event as :func:`decode_record` returns it. This makes a search for a few events fast: the other events are not
+    decoded."""
     if not groups:
         return list(enumerate(decode_record(payload).events))
     if not all(any(map(payload.__contains__, group)) for group in groups):
@@ -167,7 +165,8 @@ def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[
 
 
 def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes]]) -> list[int]:
-    """Indexes of events in whose bytes one of each group stands; ``sizes`` are those of all events of the record."""
+    """Indexes of the events whose bytes contain at least one byte string of each group; ``sizes`` are those of all
+    events of the record."""
     ends = list(accumulate(sizes, initial=len(payload) - sum(sizes)))
     wanted = set(range(len(sizes)))
     for group in groups:
@@ -179,7 +178,7 @@ def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes
                 if index < 0:
                     place = payload.find(needle, place + 1)
                     continue
-                # (One that reaches over the end of an event stands in none.)
+                # (A match that reaches over the end of an event is in no event.)
                 if place + len(needle) <= ends[index + 1]:
                     found.add(index)
                 place = payload.find(needle, max(place + 1, ends[index + 1] - len(needle) + 1))
@@ -188,7 +187,7 @@ def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes
 
 
 def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
-    """(epoch, events as they were packed) of a record; the DecodedRecord that says why, of one that cannot be read."""
+    """(epoch, events as unpacked values) of a record; for an unreadable one the DecodedRecord that says why."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload
@@ -209,7 +208,7 @@ def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
 
 
 def event_sizes(payload: bytes) -> Iterator[int]:
-    """Yield how many bytes each event of a readable record has."""
+    """Yield the size of each event of a readable record, in bytes."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)
     unpacker.read_array_header()
@@ -264,7 +263,7 @@ def _decode_event(raw: Any) -> Event | SetAside:
 
 
 def _raw(raw: object) -> bytes:
-    """The bytes of an event that is set aside (its values were unpacked with the record)."""
+    """The first bytes of an event that is set aside, packed again from its values."""
     try:
         packed: bytes = msgpack.packb(raw, use_bin_type=True, datetime=False)
     except (ValueError, TypeError, OverflowError):

@@ -1,4 +1,4 @@
-"""Whose request a thread works on, for its log lines: oslo.log writes the ids of oslo.context's current context."""
+"""The request that a thread works on, for its log lines: oslo.log writes the ids of oslo.context's current context."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,7 +12,8 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def of(context: object) -> Iterator[None]:
-    """Let log lines of this thread carry the ids of a request meanwhile; no ids if ``context`` is no RequestContext."""
+    """Within the block, log lines of this thread have the ids of a request; no ids if ``context`` is not a
+    RequestContext."""
     before = get_current()
     _store(context if isinstance(context, RequestContext) else None)
     try:
@@ -22,12 +23,12 @@ def of(context: object) -> Iterator[None]:
 
 
 def current() -> RequestContext | None:
-    """The RequestContext that this thread works on; None for none."""
+    """The RequestContext of this thread; None without one."""
     return get_current()
 
 
 def bound(function: Callable[P, T]) -> Callable[P, T]:
-    """``function`` for another thread, with the ids of the request that this thread works on."""
+    """``function`` for another thread, with the ids of the request of this thread."""
     context = get_current()
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,5 +39,5 @@ def bound(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _store(context: RequestContext | None) -> None:
-    # The method of the class also stores None, which there is no other public way to do.
+    # The method of the class also stores None; no other public function can do that.
     RequestContext.update_store(context)  # type: ignore[arg-type]  # None is stored as well: see above

@@ -8,7 +8,7 @@ from rpc_api.events.schema import SchemaObject
 class BuildRequest(NamedTuple):
     """Build one instance in a cell: ``claims[0]`` is accepted already, the others are its alternates in order.
 
-    ``max_attempts`` bounds how many of them are tried. ``position`` is where the first one stands in the cell's log.
+    ``max_attempts`` is the largest number of builds. ``position`` is that of the first claim in the cell's log.
     """
 
     instance_uuid: str
@@ -22,10 +22,10 @@ class BuildRequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class BuildOutcome(NamedTuple):
-    """What became of a build: ``outcome`` built, no_valid_host, max_retries_exceeded or service_unavailable (nobody
-    can say whether there is a host, or whether it was built), after ``attempts``.
+    """The result of a build: ``outcome`` built, no_valid_host, max_retries_exceeded or service_unavailable (it is not
+    known whether there is a host, or whether the instance was built), after ``attempts``.
 
-    ``reason`` is for the operator and empty when it is built.
+    ``reason`` is for the operator, and empty if the instance was built.
     """
 
     instance_uuid: str
@@ -40,7 +40,7 @@ class BuildOutcome(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class BuildAnswer(NamedTuple):
-    """What an agent says of one build: ``reason`` is empty when the instance runs."""
+    """The answer of an agent about one build: ``reason`` is empty if the instance runs."""
 
     started: bool
     reason: str

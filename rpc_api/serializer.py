@@ -1,4 +1,4 @@
-"""The serializer of all RPC of the project: nova's objects, and our own versioned objects in their frozen form."""
+"""The serializer of all RPC of the project: Nova's objects, and our own versioned objects in their frozen form."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rpc_api.objects.serializer import NovaSerializer
 
 
 class RpcSerializer(NovaSerializer):
-    """Frozen records of ``rpc_api.events`` and ``rpc_api.messages`` travel as versioned objects' primitives."""
+    """Sends frozen records of ``rpc_api.events`` and ``rpc_api.messages`` as primitives of versioned objects."""
 
     def serialize_entity(self, ctxt: object, entity: object) -> Any:
         if is_frozen(entity):
@@ -22,4 +22,4 @@ class RpcSerializer(NovaSerializer):
                 return from_primitive(entity)
             return super().deserialize_entity(ctxt, entity)
         except RecursionError:
-            raise errors.InvalidEvent("a message is nested too deeply to be read; mend its sender") from None
+            raise errors.InvalidEvent("a message is nested too deeply to be read; fix its sender") from None

@@ -1,8 +1,7 @@
-"""Whether a broker lets us in, asked once and answered soon.
+"""Whether a broker accepts our login, with an answer after a short time.
 
-oslo.messaging connects again and again, for ever and in silence, also with a
-wrong password. A service that starts wants to say what it waits for, and to end
-with one sentence for what a person must change.
+oslo.messaging connects again and again without a log line, even with a wrong password. A service that starts must log
+what it waits for, and must end with one sentence if a person has to change something.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ DEFAULT_PORT = 5672
 
 
 def check_broker(url: TransportURL, conf: cfg.ConfigOpts, timeout: float) -> None:
-    """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL
-    lets us in within ``timeout`` seconds each.
+    """Raise LogUnavailable (LogRefused if a person must change something) unless a host of a ``rabbit://`` TransportURL
+    accepts the login; ``timeout`` seconds for each host.
 
-    With TLS, only that a host takes connections is looked at.
+    With TLS, this checks only that a host accepts connections.
     """
     tls = uses_tls(url) if "ssl" in url.query else conf.oslo_messaging_rabbit.ssl
     found, passing = [], False
@@ -43,9 +42,9 @@ def check_broker(url: TransportURL, conf: cfg.ConfigOpts, timeout: float) -> Non
             found.append(f"{name}:{port}: {_text(fault)}")
             passing = passing or faults.may_pass(fault)
     if not url.hosts:
-        raise errors.UsageError("the transport URL names no host; mend transport_url")
+        raise errors.UsageError("the transport URL names no host; fix transport_url")
     kind = errors.LogUnavailable if passing else errors.LogRefused
-    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or mend transport_url")
+    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or fix transport_url")
 
 
 def _log_in(host: str, port: int, user: str | None, password: str | None, vhost: str, timeout: float) -> None:

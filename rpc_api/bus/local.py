@@ -55,11 +55,11 @@ class LocalBus:
         )
 
     def packed(self, value: object) -> Any:
-        """A value as it travels."""
+        """A value in the form in which it is sent."""
         return self._serializer.serialize_entity(None, value)
 
     def unpacked(self, value: object) -> Any:
-        """A value that travelled, as it arrives."""
+        """The value of what was sent."""
         return self._serializer.deserialize_entity(None, value)
 
     def passed(self, value: object) -> Any:
@@ -67,7 +67,7 @@ class LocalBus:
         return self.unpacked(self.packed(value))
 
     def context(self, packed: dict[str, Any]) -> RequestContext:
-        """A context that travelled, as it arrives."""
+        """The context of what was sent."""
         return self._serializer.deserialize_context(packed)
 
     def servers(self, topic: str) -> list[str]:
@@ -75,10 +75,10 @@ class LocalBus:
             return sorted(self._servers.get(topic, {}))
 
     def check(self, timeout: float = CHECK_TIMEOUT) -> None:
-        """Nothing that could be away."""
+        """Do nothing: this bus has no broker."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: this bus has no connections."""
 
 
 class _LocalServer:
@@ -103,7 +103,7 @@ class _LocalClient:
         monitored: bool = False,
         **arguments: Any,
     ) -> futures.Future[Any]:
-        """Call, and return a Future of the answer: calls made in order arrive in order."""
+        """Call, and return a Future of the answer; calls arrive in the order in which they were made."""
         answered: futures.Future[Any] = futures.Future()
         try:
             answer = self._bus.dispatch(self._topic, server, ctxt, method, arguments)
@@ -131,7 +131,7 @@ class _LocalClient:
         monitored: bool = False,
         **arguments: Any,
     ) -> Any:
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+        """Call, and wait for the answer; NoAnswer if it does not arrive in time, NoSuchServer if no server is there."""
         try:
             return self.call_async(ctxt, method, server, **arguments).result(timeout)
         except TimeoutError:
@@ -144,9 +144,10 @@ class _LocalClient:
     def cast(
         self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
     ) -> None:
-        """Call without an answer; what goes wrong on the other side is its own affair."""
-        for one in self._bus.servers(self._topic) if fanout else [server]:
-            answer = self.call_async(ctxt, method, one, **arguments)
+        """Call without an answer; a fault of the server is only logged."""
+        targets: list[str | None] = [*self._bus.servers(self._topic)] if fanout else [server]
+        for target in targets:
+            answer = self.call_async(ctxt, method, target, **arguments)
             answer.add_done_callback(lambda done: self._report(method, done))
 
     def _report(self, method: str, done: futures.Future[Any]) -> None:

@@ -61,20 +61,18 @@ class MessagingBus:
             # No module is allowed for remote errors: they come as a RemoteError, and BY_NAME makes them what they were.
             self._transport = oslo_messaging.get_rpc_transport(conf, url=self._url, allowed_remote_exmods=[])
         except broker_url.WrongURL as wrong:
-            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; mend transport_url") from None
+            raise errors.UsageError(f"the transport URL cannot be used: {wrong}; fix transport_url") from None
         except oslo_messaging.DriverLoadFailure as fault:
-            raise errors.UsageError(
-                f"the transport URL cannot be used ({_masked(fault)}); mend transport_url"
-            ) from None
+            raise errors.UsageError(f"the transport URL cannot be used ({_masked(fault)}); fix transport_url") from None
         except cfg.NoSuchOptError as fault:
             raise errors.UsageError(
                 f"the transport URL cannot be used: it has the option {fault.opt_name!r}, wanted "
-                "options of [oslo_messaging_rabbit]; mend transport_url"
+                "options of [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         except ValueError:
             raise errors.UsageError(
                 "the transport URL cannot be used: an option in it has a wrong value, wanted "
-                "one as in [oslo_messaging_rabbit]; mend transport_url"
+                "one as in [oslo_messaging_rabbit]; fix transport_url"
             ) from None
         self._conf = conf
         self._exchange = exchange or conf.control_exchange
@@ -211,9 +209,9 @@ class _MessagingClient:
     ) -> Any:
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there.
 
-        A ``monitored`` call is given up too when for ``[DEFAULT] rpc_response_timeout`` no server was heard to work on
-        it: else one that went down with a broker would be waited for until ``timeout``. Only for what does not wait for
-        long for its turn, as a server is not heard before that.
+        A ``monitored`` call is also given up when for ``[DEFAULT] rpc_response_timeout`` no server reported that it
+        works on it: otherwise a call that was lost with a broker would wait until ``timeout``. Only for calls that
+        start soon, because a server reports nothing before that.
         """
         prepared = self._client.prepare(
             server=server,

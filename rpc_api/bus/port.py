@@ -1,4 +1,5 @@
-"""What both buses share: which faults travel, how an endpoint is called, and the errors of calls."""
+"""What both buses share: their interface, the faults that are sent, how an endpoint is called, and the errors of
+calls."""
 
 import inspect
 import logging
@@ -16,9 +17,9 @@ CALL_TIMEOUT = 60
 #: Seconds that :meth:`MessagingBus.check` gives each server of the broker.
 CHECK_TIMEOUT = 5.0
 DEFAULT_EXCHANGE = "nova"
-#: Method that does nothing: whoever calls it learns whether anybody answers a topic.
+#: A method that does nothing: its caller learns whether a server answers the topic.
 PING = "ping"
-#: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
+#: Errors that an endpoint may answer with: the project's, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
 
 
@@ -34,7 +35,7 @@ class Client(Protocol):
         monitored: bool = False,
         **arguments: Any,
     ) -> Any:
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+        """Call, and wait for the answer; NoAnswer if it does not arrive in time, NoSuchServer if no server is there."""
 
     def call_async(
         self,
@@ -57,10 +58,10 @@ class Client(Protocol):
 
 
 class Served(Protocol):
-    """A topic that is answered."""
+    """A server of a topic."""
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Take no more calls, and wait for those that were taken; True when they are answered."""
+        """Accept no more calls, and wait for the accepted ones; True if they are answered."""
 
 
 class Bus(Protocol):
@@ -73,14 +74,14 @@ class Bus(Protocol):
         """Answer calls to a topic."""
 
     def check(self, timeout: float = CHECK_TIMEOUT) -> None:
-        """Raise LogUnavailable unless the broker lets us in."""
+        """Raise LogUnavailable unless the broker accepts the login."""
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
 
 
 def _classes_by_name() -> dict[str, type[Exception]]:
-    """Nova's classes come last: of a name that both sides have (ServiceUnavailable), only Nova's is answered with."""
+    """Nova's classes come last: if both have a name (ServiceUnavailable), endpoints answer with Nova's class only."""
     found: dict[str, type[Exception]] = {}
     for base in EXPECTED:
         waiting: list[type[Exception]] = [base]
@@ -92,18 +93,18 @@ def _classes_by_name() -> dict[str, type[Exception]]:
     return found
 
 
-#: The errors that keep their class on the way, by its name.
+#: The errors whose class is sent, by its name.
 BY_NAME = _classes_by_name()
 
 
 def expected(fault: BaseException) -> Exception:
-    """What is answered in place of a fault: itself if it is EXPECTED, else a NovaSchedError (its traceback is logged
-    for debugging)."""
+    """The answer for a fault: the fault if it is EXPECTED, else a NovaSchedError (the traceback is logged for
+    debugging)."""
     if isinstance(fault, EXPECTED):
         return fault
-    LOG.error("an RPC endpoint met a fault of its own: %r", fault)
+    LOG.error("an RPC endpoint failed: %r", fault)
     LOG.debug("the fault of the RPC endpoint", exc_info=fault)
-    return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
+    return errors.NovaSchedError(f"the service failed ({fault!r}); see its log")
 
 
 def invoke(
@@ -114,10 +115,11 @@ def invoke(
     arguments: dict[str, Any],
     fault: errors.NovaSchedError | None = None,
 ) -> Any:
-    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it.
+    """Call the first endpoint that has the method; ``arguments`` are in the form in which they are sent. UsageError if
+    no endpoint has the method.
 
-    What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
-    fault)`` answers in its own way, for others it is logged and raised. ``fault`` says why the context cannot be read.
+    An unreadable call is never lost silently: an endpoint with ``unreadable(ctxt, method, arguments, fault)`` answers
+    in its own way, for other endpoints the error is logged and raised. ``fault`` is why the context cannot be read.
     """
     if method == PING:
         return None
@@ -127,12 +129,12 @@ def invoke(
         if target is None or method.startswith("_") or (allowed is not None and method not in allowed):
             continue
         if not getattr(endpoint, "TAKES_PRIMITIVES", False):
-            # An endpoint that hands calls on to another process wants them as they travel.
+            # An endpoint that forwards calls to another process takes the arguments in the form in which they are sent.
             try:
                 arguments = _read(serializer, target, method, arguments, fault)
             except errors.NovaSchedError as unread:
                 if not hasattr(endpoint, "unreadable"):
-                    LOG.warning("a call of %s is not done: %s", method, unread)
+                    LOG.warning("a call of %s is not executed: %s", method, unread)
                     raise
                 with log_context.of(ctxt):
                     return endpoint.unreadable(ctxt, method, arguments, unread)
@@ -150,7 +152,7 @@ def _read(
     arguments: dict[str, Any],
     fault: errors.NovaSchedError | None,
 ) -> dict[str, Any]:
-    """The arguments of a call as its method takes them; a NovaSchedError says what cannot be read of them."""
+    """The arguments of a call in the form that its method takes; NovaSchedError if they cannot be read."""
     if fault is not None:
         raise fault
     try:
@@ -166,8 +168,8 @@ def _read(
 
 
 def answered(call: Callable[[], object]) -> None:
-    """Make a call of which only matters whether somebody answers. A service that does not know the method PING, as
-    those of the version before do not, answers that it does not."""
+    """Make a call to learn only whether a server answers. A service of an older version does not know the method PING,
+    and answers with an error, which is an answer, too."""
     try:
         call()
     except (errors.NoAnswer, errors.NoSuchServer):
@@ -180,5 +182,5 @@ def no_answer(topic: str, server: str | None, method: str, timeout: float) -> er
     """The error of a call that was not answered in time."""
     return errors.NoAnswer(
         f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
-        f"{timeout} s; see to that service and to the broker"
+        f"{timeout} s; check that service and the broker"
     )

@@ -1,4 +1,4 @@
-"""The RPC contract of the compute agents. One agent process (``server``) may speak for several hosts."""
+"""The RPC contract of the compute agents. One agent process (``server``) may serve several hosts."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ OPTS = [
         default=CONFIRM_INTERVAL,
         min=0.01,
         help="Seconds between two digests of what the hosts run: one that does not match the log brings a "
-        "full report. The replay tool takes an agent for silent that published nothing for two of them "
-        "and service_down_time.",
+        "full report. The replay tool calls an agent silent if it published nothing for two of them and "
+        "service_down_time.",
     ),
 ]
 
 
 class AgentAPI:
-    """Client side; ``server`` is where the host's agent answers, as its HostReported says."""
+    """Client side; ``server`` is the RPC server of the host's agent, from its HostReported."""
 
     def __init__(self, bus: Bus, topic: str = TOPIC) -> None:
         self._client = bus.client(topic, VERSION)
@@ -52,7 +52,7 @@ class AgentAPI:
     ) -> BuildAnswer:
         """Start an instance on the host of its claim (a ClaimProposed); returns a BuildAnswer.
 
-        UsageError and NoSuchServer say that it was not begun, any other error says nothing.
+        UsageError and NoSuchServer mean that the build was not started; with any other error this is not known.
         """
         answer: BuildAnswer = self._client.call(context, "build_instance", server=server, timeout=timeout, claim=claim)
         return answer
@@ -66,7 +66,7 @@ class AgentAPI:
         instance_uuid: str,
         timeout: float = CANCEL_TIMEOUT,
     ) -> bool:
-        """See to it that an instance does not run, now or later, under a claim; True when that is certain."""
+        """Make sure that an instance does not run, now or later, under a claim; True if that is certain."""
         certain: bool = self._client.call(
             context,
             "cancel_build",
@@ -81,7 +81,7 @@ class AgentAPI:
     def delete_instance(
         self, context: object, server: str, host: str, instance_uuid: str, claim_uuids: Iterable[str] = ()
     ) -> Any:
-        """End an instance, which may not be there; nothing starts any more under the claims of ``claim_uuids``."""
+        """Delete an instance, if it is there; no build under ``claim_uuids`` starts any more."""
         return self._client.call(
             context,
             "delete_instance",
@@ -92,6 +92,6 @@ class AgentAPI:
         )
 
     def report(self, context: object, server: str, host: str, epoch: str | None, after: int) -> None:
-        """Ask for a full report of a host. ``epoch`` is that of the log, as whoever asks reads it; ``after`` is the
-        producer epoch that the log knows of the host: in an earlier one nothing that it says counts."""
+        """Ask for a full report of a host. ``epoch`` is that of the log, as the caller reads it; ``after`` is the last
+        producer epoch of the host in the log: events of an earlier one would not count."""
         self._client.cast(context, "report", server=server, host=host, epoch=epoch, after=after)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from rpc_api import messages  # noqa: F401  (what is answered is in its classes)
+from rpc_api import messages  # noqa: F401  (registers the classes of the answers)
 
 if TYPE_CHECKING:
     # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
@@ -34,20 +34,20 @@ OPTS = [
         "service_down_time",
         default=SERVICE_DOWN_TIME,
         min=0.1,
-        help="Seconds after which a host that is not heard of takes no instances. Several times "
-        "[compute_agent] report_interval.",
+        help="Seconds after which an unreachable host takes no instances. Several times [compute_agent] "
+        "report_interval.",
     ),
 ]
 
 
 def cell_topic(cell: str, topic: str = TOPIC) -> str:
     """The topic of the conductors of a cell."""
-    # Not just topic.cell: RabbitMQ's queue of one server of the API level is topic.server.
+    # Not only topic.cell, because the RabbitMQ queue of one server of the API level is topic.server.
     return f"{topic}.cell.{cell}"
 
 
 class ConductorAPI:
-    """The API level's conductor. A build is waited for ``timeout`` seconds."""
+    """The API level's conductor; ``timeout`` is that of a build, in seconds."""
 
     def __init__(self, bus: Bus, topic: str = TOPIC, timeout: float = LONG_TIMEOUT) -> None:
         self._client = bus.client(topic, VERSION)
@@ -81,8 +81,8 @@ class CellConductorAPI:
         self._client = bus.client(cell_topic(cell, topic), VERSION)
 
     def build_instance(self, context: object, build: BuildRequest) -> Future[BuildOutcome]:
-        """Build one instance on its claimed host or an alternate (a BuildRequest); a Future of a BuildOutcome, or
-        NoAnswer when no conductor is heard to work on it any more."""
+        """Build one instance on its claimed host or an alternate (a BuildRequest). Returns a Future of a BuildOutcome,
+        or of NoAnswer when no conductor reports any more that it works on it."""
         return self._client.call_async(context, "build_instance", timeout=LONG_TIMEOUT, monitored=True, build=build)
 
     def delete_instance(self, context: object, host: str, instance_uuid: str) -> Future[None]:
@@ -94,6 +94,6 @@ class CellConductorAPI:
         self._client.ping(timeout)
 
     def beat(self, context: object, agent: str, hosts: Iterable[str], epoch: str | None) -> None:
-        """Hosts are alive; every conductor of the cell hears it. ``agent`` is the server at which their agent answers,
+        """Report to every conductor of the cell that hosts are alive. ``agent`` is the RPC server of their agent,
         ``epoch`` that of the log that it appends to."""
         self._client.cast(context, "beat", fanout=True, agent=agent, hosts=list(hosts), epoch=epoch)

@@ -15,7 +15,7 @@ def claims_of(
     new_uuid: Callable[[], str],
 ) -> tuple[str | None, tuple[events.ClaimProposed, ...], int]:
     """(cell, tuple of ClaimProposed, position) of one instance's selections: the accepted claim, then its alternates,
-    and where the accepted one stands in the cell's log."""
+    and the position of the accepted claim in the cell's log (-1: not known)."""
     claims, cell, position = [], None, None
     for selection in selections:
         try:

@@ -1,7 +1,7 @@
-"""The event language: every event that may stand in a log, by its name.
+"""The event language: every event that a log may contain, by its name.
 
-``events.ClaimProposed(...)`` makes the frozen record of the class in
-``rpc_api.events.claim``; ``EVENTS`` holds the classes themselves.
+``events.ClaimProposed(...)`` makes the frozen record of the class in ``rpc_api.events.claim``; ``EVENTS`` has the
+classes themselves.
 """
 
 from rpc_api.events import claim, cloud, decision, device, host

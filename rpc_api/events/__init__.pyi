@@ -16,7 +16,7 @@ from rpc_api.events.schema import to_object as to_object
 EVENTS: dict[str, type[SchemaObject]]
 
 class HostPages(NamedTuple):
-    """Pages of one size in a NUMA node: how many there are, and how many of them the host keeps for itself."""
+    """Pages of one size in a NUMA node: their number, and how many of them the host reserves for itself."""
 
     size_kb: int
     total: int
@@ -30,8 +30,8 @@ class HostNUMACell(NamedTuple):
     """A NUMA node of a host, without what is used of it.
 
     ``shared_cpus`` run the unpinned CPUs of guests, ``dedicated_cpus`` the pinned ones; ``siblings`` are the CPUs that
-    share a core, one list a core. ``physnets`` are the physical networks whose NICs belong to the node,
-    ``tunneled`` says the same of tunneled networks.
+    share a core, one list per core. ``physnets`` are the physical networks whose NICs belong to the node, ``tunneled``
+    is true if the NICs of tunneled networks do.
     """
 
     id: int
@@ -51,8 +51,8 @@ class HostNUMACell(NamedTuple):
 class PCIPool(NamedTuple):
     """Equal PCI devices of a host: ``count`` of them in all, used or not.
 
-    ``tags`` are nova's (``dev_type``, ``physical_network``, ``rp_uuid``, ...). Two pools of a host differ in something
-    else than their count.
+    ``tags`` are Nova's (``dev_type``, ``physical_network``, ``rp_uuid``, ...). Two pools of a host differ in more than
+    their count.
     """
 
     vendor_id: str
@@ -66,10 +66,10 @@ class PCIPool(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class NUMACellRequest(NamedTuple):
-    """A NUMA node of the guest that is asked for.
+    """A requested NUMA node of a guest.
 
     ``shared_cpus`` and ``dedicated_cpus`` are CPUs of the guest. ``page_kb`` is a size, -1 (small), -2 (large), -3
-    (any) or None; ``threads`` the number of threads a core that the guest was promised, 0 for none.
+    (any) or None; ``threads`` the promised number of threads per core of the guest, 0 for no promise.
     """
 
     id: int
@@ -86,7 +86,7 @@ class NUMACellRequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class NUMARequest(NamedTuple):
-    """The NUMA topology of a guest, and the networks that its nodes should be near to."""
+    """The NUMA topology of a guest, and the networks to which its nodes should be near."""
 
     cells: tuple[NUMACellRequest, ...]
     emulator_threads_policy: str | None
@@ -99,7 +99,7 @@ class NUMARequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class PCIRequest(NamedTuple):
-    """``count`` devices, each of which fits one of ``spec``; nova's InstancePCIRequest."""
+    """``count`` devices, each of which fits one of ``spec``; Nova's InstancePCIRequest."""
 
     count: int  # type: ignore[assignment]  # hides a method of tuple
     spec: tuple[dict[str, str | None], ...]
@@ -113,11 +113,11 @@ class PCIRequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class NUMAUse(NamedTuple):
-    """What the node ``guest_cell`` of a guest has of the node ``cell`` of its host.
+    """The use of the node ``cell`` of a host by the node ``guest_cell`` of a guest.
 
-    ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` says that the
-    other threads of their cores stay idle. ``shared_cpus`` is how many CPUs are not pinned. ``page_kb`` is the size of
-    the pages that were asked for, 0 where none was: its memory is then made of the smallest that there are.
+    ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` means that
+    the other threads of their cores stay idle. ``shared_cpus`` is the number of CPUs that are not pinned. ``page_kb``
+    is the requested size of pages, 0 without a request: then the memory has the smallest pages of the node.
     """
 
     cell: int
@@ -145,8 +145,8 @@ class PCIUse(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class Guest(NamedTuple):
-    """What is known of an instance beside its allocations: its NUMA nodes, its PCI devices, the properties of its image
-    (as text)."""
+    """The facts of an instance beside its allocations: its NUMA nodes, its PCI devices, the properties of its image (as
+    text)."""
 
     numa: tuple[NUMAUse, ...]
     pci: tuple[PCIUse, ...]
@@ -157,7 +157,7 @@ class Guest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class Inventory(NamedTuple):
-    """What a provider has of one resource class, in Placement's terms (total in the class's own unit)."""
+    """The inventory of one resource class of a provider, in Placement's terms (total in the class's own unit)."""
 
     resource_class: str
     total: int
@@ -186,11 +186,12 @@ class Provider(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostInventory(NamedTuple):
-    """What seldom changes of a host: its hypervisor and its tree of providers (the root, the compute node, first).
+    """The part of a host that seldom changes: its hypervisor and its tree of providers (the root, the compute node,
+    first).
 
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
-    ``capabilities:`` extra specs may ask for beside the named fields. ``numa_cells`` and ``pci_pools`` are what the
-    host has, used or not: what is used follows from its consumers.
+    ``capabilities:`` extra specs may name beside the other fields. ``numa_cells`` and ``pci_pools`` are those of the
+    host, used or not: the use follows from its consumers.
     """
 
     nodename: str
@@ -210,7 +211,7 @@ class HostInventory(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostStatus(NamedTuple):
-    """What often changes of a host and is not use: whether it takes instances, and its load."""
+    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
 
     disabled: bool
     disabled_reason: str | None
@@ -235,12 +236,12 @@ class Allocation(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class GroupRule(NamedTuple):
-    """The part of a server group that one claim must keep.
+    """The rule of a server group for one claim.
 
     * ``spread``: at most ``limit`` distinct partitions of the group in ``domain``. Anti-affinity has the host as
       domain and the instance as partition; fault domains have the rack as domain and the number as partition.
     * ``together``: all members of the group are in one ``domain`` (affinity).
-    * ``member``: nothing is refused, the membership is recorded (the soft policies).
+    * ``member``: nothing is refused; only the membership is recorded (the soft policies).
     """
 
     group_uuid: str
@@ -254,7 +255,7 @@ class GroupRule(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class Consumer(NamedTuple):
-    """An instance that a host runs, and what it uses there."""
+    """An instance that a host runs, and its use of the host."""
 
     instance_uuid: str
     project_id: str | None
@@ -276,10 +277,10 @@ class HostConsumers(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostReported(NamedTuple):
-    """The whole state of a host, as its agent sees it: on start, on change, and when it is asked for.
+    """The whole state of a host, from its agent: on start, on change, and on request.
 
-    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader whose own is the
-    same need not unpack them. ``server`` is where the host's agent answers RPC.
+    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader with the same digest does
+    not need to unpack them. ``server`` is the RPC server of the host's agent.
     """
 
     host: str
@@ -294,7 +295,7 @@ class HostReported(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostConfirmed(NamedTuple):
-    """A host says that nothing changed: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
+    """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
 
     host: str
     digest: int
@@ -304,7 +305,7 @@ class HostConfirmed(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostLost(NamedTuple):
-    """A cell conductor has not heard of a host for longer than ``service_down_time``."""
+    """A cell conductor has received no beat of a host for longer than ``service_down_time``."""
 
     host: str
     reason: str
@@ -314,7 +315,7 @@ class HostLost(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostSeen(NamedTuple):
-    """A cell conductor hears a lost host again."""
+    """A cell conductor receives beats of a lost host again."""
 
     host: str
     @property
@@ -323,7 +324,7 @@ class HostSeen(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostRemoved(NamedTuple):
-    """A host is gone for good: its providers and what it runs are forgotten."""
+    """A host was removed: its providers and its instances are forgotten."""
 
     host: str
     reason: str
@@ -333,7 +334,7 @@ class HostRemoved(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class TrackedInstance(NamedTuple):
-    """An instance that nova-compute says to have, and the properties of its image (as text)."""
+    """An instance that nova-compute reports, and the properties of its image (as text)."""
 
     instance_uuid: str
     image_properties: dict[str, str]
@@ -343,10 +344,11 @@ class TrackedInstance(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class InstancesTracked(NamedTuple):
-    """What nova-compute casts to all schedulers about the instances of its host, appended by one that did not know it.
+    """The instances of a host, which nova-compute casts to all schedulers; a scheduler to which they are new appends
+    them.
 
-    It says where instances are and nothing of what they use: that is for the host's agent to report. ``gone`` are those
-    that the host does not have any more.
+    It shows where instances are, not what they use: the host's agent reports that. ``gone`` are instances that the host
+    does not have any more.
     """
 
     host: str
@@ -358,12 +360,12 @@ class InstancesTracked(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class ClaimProposed(NamedTuple):
-    """Resources of one host are wanted for one consumer.
+    """Claim resources of one host for one consumer.
 
-    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation
-    fits what its provider has left, and ``rule`` holds; otherwise it changes nothing. ``claim_uuid`` names this
-    attempt: a release or expiry of another attempt of the same consumer does not touch it. The CPUs,
-    pages and devices that ``guest`` names must be free, too.
+    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation fits
+    what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
+    changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
+    not affect it.
     """
 
     claim_uuid: str
@@ -382,7 +384,7 @@ class ClaimProposed(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class ClaimReleased(NamedTuple):
-    """A claim is given back by whoever held it (a build failed, a request was refused as a whole)."""
+    """The holder of a claim gives it back (a build failed, or a request was refused as a whole)."""
 
     consumer_uuid: str
     claim_uuid: str
@@ -393,7 +395,7 @@ class ClaimReleased(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class ClaimExpired(NamedTuple):
-    """A claim was not built in time: the cell conductor's clock says so, once, for every reader."""
+    """A claim was not built in time, by the clock of the cell conductor; so all readers agree."""
 
     consumer_uuid: str
     claim_uuid: str
@@ -403,7 +405,7 @@ class ClaimExpired(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class InstanceStarted(NamedTuple):
-    """An instance runs on a host: its claim there becomes the host's own use, in one step."""
+    """An instance runs on a host: its claim there becomes use of the host, in one step."""
 
     host: str
     consumer: Consumer
@@ -423,7 +425,8 @@ class InstanceDeleted(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class AllocationMoved(NamedTuple):
-    """What a consumer holds on a host is now held by another consumer (an instance's migration, and back)."""
+    """The allocations of a consumer on a host now belong to another consumer (from an instance to its migration, and
+    back)."""
 
     host: str
     from_consumer_uuid: str
@@ -434,8 +437,8 @@ class AllocationMoved(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class BuildFailed(NamedTuple):
-    """A build did not succeed on a host; ``final`` when no alternate is left to try. ``attempt`` counts the builds that
-    were tried for the instance, from 1; where the claim was refused none was tried on this host."""
+    """A build failed on a host; ``final`` if no alternate is left. ``attempt`` counts the builds of the instance, from
+    1; if the claim was refused, there was no build on this host."""
 
     instance_uuid: str
     request_id: str
@@ -449,7 +452,7 @@ class BuildFailed(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class LogOpened(NamedTuple):
-    """The first event of a log; ``epoch`` is what every record of this incarnation of the log carries."""
+    """The first event of a log; every record of this incarnation of the log has its ``epoch``."""
 
     cell: str
     epoch: str
@@ -459,11 +462,11 @@ class LogOpened(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class LogRebased(NamedTuple):
-    """The state of this log is empty from here on, whatever stood in front of it.
+    """The state of this log is empty from here on; the records before it do not count.
 
-    Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could
-    know the state that others have. From here on all have the same one again; the hosts are asked to report in full.
-    One with ``accounts_required`` keeps that rule itself, as :class:`AccountsRequired` does.
+    Records were removed in front of the log and no snapshot has their effect, so a new reader could not get the state
+    of the other readers. From here on all readers have the same state again; the hosts are asked for full reports. If
+    it has ``accounts_required``, it must keep that rule itself, as :class:`AccountsRequired` must.
     """
 
     cell: str
@@ -475,9 +478,9 @@ class LogRebased(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class AccountsRequired(NamedTuple):
-    """From here on (``required``) an event counts only if it was appended with an account that may speak for its
-    producer: see :mod:`rpc_api.accounts`. One that does not keep this rule itself changes nothing, so it shuts nobody
-    out of a log that knows no accounts."""
+    """From here on (``required``) an event counts only if it was appended with an account that may publish for its
+    producer: see :mod:`rpc_api.accounts`. This event must keep the rule itself, so in a log without accounts it has no
+    effect and excludes no producer."""
 
     required: bool
     @property
@@ -486,7 +489,8 @@ class AccountsRequired(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class AggregateUpdated(NamedTuple):
-    """A host aggregate as it is now: its hosts by name, and its metadata (``availability_zone``, ``domain``, ...)."""
+    """The present state of a host aggregate: the names of its hosts, and its metadata (``availability_zone``,
+    ``domain``, ...)."""
 
     uuid: str
     name: str
@@ -498,7 +502,7 @@ class AggregateUpdated(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class AggregateDeleted(NamedTuple):
-    """A host aggregate is gone."""
+    """A host aggregate was deleted."""
 
     uuid: str
     @property
@@ -509,8 +513,8 @@ class AggregateDeleted(NamedTuple):
 class GroupAnchored(NamedTuple):
     """An affinity group of a cloud of several cells belongs to ``host`` of ``cell`` (in cell0's log).
 
-    It takes effect if the group's anchor is then still ``replaces`` (0: it has none); the number of an anchor is
-    the position of the record that set it, plus one.
+    It takes effect if the number of the group's anchor is ``replaces`` at its position (0: no anchor). The number of an
+    anchor is the position of its record, plus one.
     """
 
     group_uuid: str
@@ -523,8 +527,9 @@ class GroupAnchored(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class GroupFenced(NamedTuple):
-    """No member of an affinity group may be claimed in this cell any more under anchors up to ``anchor`` (in the
-    cell's log). It takes effect if no member is claimed or runs in the cell then; the group may be anchored anew."""
+    """In the log of a cell: no member of an affinity group may be claimed in this cell any more under anchors up to
+    ``anchor``. It takes effect if no member is claimed or runs in the cell at its position; then the group may get
+    another anchor."""
 
     group_uuid: str
     anchor: int
@@ -534,7 +539,7 @@ class GroupFenced(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class ResourceAmount(NamedTuple):
-    """An amount of a resource class that is asked for."""
+    """A requested amount of a resource class."""
 
     resource_class: str
     amount: int
@@ -546,8 +551,9 @@ class ResourceAmount(NamedTuple):
 class ResourceGroup(NamedTuple):
     """A group of the request, in Placement's terms.
 
-    With the ``suffix`` "" its resources may come from several providers of one tree; any other group is satisfied
-    by a single provider. ``any_traits`` and ``member_of`` are lists of alternatives, of which each list must be met.
+    With the ``suffix`` "" its resources may come from several providers of one tree; a single provider must satisfy any
+    other group. ``any_traits`` and ``member_of`` are lists of lists of alternatives: one of each inner list must be
+    met.
     """
 
     suffix: str
@@ -569,7 +575,7 @@ class ServerGroupRequest(NamedTuple):
     ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
     largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
     kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
-    knew of the group; what the log knows is added to it.
+    knew of the group; the members in the logs are added.
     """
 
     uuid: str
@@ -585,12 +591,12 @@ class ServerGroupRequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class SchedulingRequest(NamedTuple):
-    """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
+    """The parts of a RequestSpec that a decision depends on (no credentials, no image locations).
 
-    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for
-    nothing else. ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
-    ``disk_format`` is that of the image. ``segments`` are what Neutron said of the requested networks: a host
-    must be on one segment of each list.
+    ``fallback_groups`` are requested if there is no room for ``groups`` (VCPU in place of PCPU); empty without such
+    groups. ``preferred_cell`` is the present cell of a server that may move to another cell. ``disk_format`` is that of
+    the image. ``segments`` are those of the requested networks, from Neutron: a host must be on one segment of each
+    list.
     """
 
     request_id: str
@@ -635,8 +641,8 @@ class SchedulingRequest(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class CellPosition(NamedTuple):
-    """How far a decision knew a cell's log, and which of its own claims (by sequence) were under way beyond it;
-    ``closed`` when the cell's log could not be read then, so that nothing was placed there."""
+    """The last position of a cell's log that a decision knew, and those of its own claims (by sequence) that were in
+    flight then; ``closed`` if the log of the cell was unreadable, so that nothing was placed there."""
 
     cell: str
     epoch: str
@@ -650,7 +656,7 @@ class CellPosition(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class RefusalCount(NamedTuple):
-    """How many hosts one filter refused for one reason."""
+    """The number of hosts that one filter refused for one reason."""
 
     filter: str
     reason: str
@@ -661,7 +667,7 @@ class RefusalCount(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class WeigherScore(NamedTuple):
-    """What one weigher gave a host: its raw value, and what it added to the host's score."""
+    """The result of one weigher for a host: its raw value, and what it added to the host's score."""
 
     weigher: str
     raw: float
@@ -672,7 +678,7 @@ class WeigherScore(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class HostScore(NamedTuple):
-    """The score of a host, weigher by weigher; the first of a list is the chosen one."""
+    """The score of a host, weigher by weigher; the first host of a list is the chosen one."""
 
     host: str
     score: float
@@ -683,10 +689,10 @@ class HostScore(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class Evidence(NamedTuple):
-    """Why a decision was made as it was: all that a replay needs to make it again.
+    """The evidence of a decision: all that a replay needs to make it again.
 
-    ``hosts_total`` hosts were considered; each one is counted once in ``refusals`` or is one of the ``survivors``.
-    ``seed`` and ``attempt`` give the draw among equals; ``equals`` is the number of hosts that shared the best score.
+    ``hosts_total`` hosts were considered; each is counted once, in ``refusals`` or in ``survivors``. The draw among
+    equals follows from ``seed`` and ``attempt``; ``equals`` is the number of hosts with the best score.
     """
 
     request: SchedulingRequest
@@ -704,9 +710,9 @@ class Evidence(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class DecisionMade(NamedTuple):
-    """A decision for one instance: ``outcome`` selected or no_valid_host; then hosts[0] is claimed, the rest are
-    alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is the time
-    from the request's arrival at the scheduler to the decision."""
+    """A decision for one instance: ``outcome`` is selected or no_valid_host. If selected, hosts[0] is claimed and the
+    rest are alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is
+    the time from the request's arrival at the scheduler to the decision."""
 
     request_id: str
     instance_uuid: str
@@ -723,8 +729,8 @@ class DecisionMade(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class RequestRefused(NamedTuple):
-    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed
-    on the way. ``reason`` is the sentence that the caller is told, or the operator."""
+    """A request failed without a decision: it contradicts itself, or there was a fault. ``reason`` is the text for the
+    caller or the operator."""
 
     request_id: str
     instances: tuple[str, ...]
@@ -735,7 +741,7 @@ class RequestRefused(NamedTuple):
     def may_hold_maps(self) -> bool: ...
 
 class PolicyAdopted(NamedTuple):
-    """A scheduler decides by this policy from here on: the options behind the digest that its decisions record.
+    """A scheduler uses this policy from here on: the options whose digest its decisions record.
 
     ``options`` are JSON, by name.
     """

@@ -1,8 +1,7 @@
-"""Frozen records as the primitives of versioned objects, straight: what RPC carries.
+"""Frozen records to and from the primitives of versioned objects, in which RPC sends them.
 
-The same dictionaries as ``to_object(frozen).obj_to_primitive()`` gives (but
-for the list of changes, which nobody here reads), without an object in
-between: that is some thirty times quicker, and a build carries a dozen of them.
+The dictionaries are those of ``to_object(frozen).obj_to_primitive()`` (except the list of changes, which no code here
+reads), but without an object in between: that is some thirty times faster, and a build sends a dozen of them.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def _plain(value: Any) -> Any:
 def from_primitive(primitive: dict[Any, Any]) -> FrozenRecord:
     """The frozen record of a primitive.
 
-    Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that break the schema.
+    Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that do not fit the schema.
     """
     name, version = primitive.get(NAME), primitive.get(VERSION)
     cls = TABLE.get(name) if type(name) is str else None
@@ -60,7 +59,7 @@ def from_primitive(primitive: dict[Any, Any]) -> FrozenRecord:
         )
     data = primitive.get(DATA)
     if type(data) is not dict or type(version) is not str:
-        raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; mend its sender")
+        raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; fix its sender")
     values = []
     for name, field in cls.fields.items():
         if name not in data:
@@ -76,7 +75,7 @@ def _frozen_of(field: ovo_fields.Field[Any], value: object) -> Any:
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
         raise errors.InvalidEvent(
-            f"a {field.objname} came as {type(value).__name__}, wanted the object; mend its sender"
+            f"a {field.objname} came as {type(value).__name__}, wanted the object; fix its sender"
         )
     return pack(frozen)
 

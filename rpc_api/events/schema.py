@@ -1,15 +1,12 @@
-"""How a versioned object becomes a frozen record, and how one is checked.
+"""How a versioned object becomes a frozen record, and how records are checked.
 
-The classes of ``rpc_api.events`` are oslo versioned objects: they hold the
-fields and the version of everything that the log carries. Their instances
-would cost some 100 µs each to build and read, which a fold of 100,000 events
-a second cannot pay. So each class has a frozen form, ``Class.Frozen``: a named
-tuple with the same field names in the same order. The frozen form is what
-travels (as a msgpack array) and what the fold reads; the object form is for
-people and for tools (``to_object``, ``from_object``).
+The classes of ``rpc_api.events`` are oslo versioned objects: they have the fields and the version of everything in a
+log. To build and read an instance would cost some 100 µs, too much for a fold of 100,000 events per second. So each
+class has a frozen form, ``Class.Frozen``: a named tuple with the same field names in the same order. The frozen form is
+sent (as a msgpack array) and folded; the object form is for people and for tools (``to_object``, ``from_object``).
 
-Fields may only be appended in a new minor version, with a default: then an
-older event, or an older object inside an event, is a shorter array.
+A new minor version may only append fields, with defaults: an older event, or an older object inside an event, is then a
+shorter array.
 """
 
 from __future__ import annotations
@@ -28,13 +25,13 @@ from rpc_api.packing import pack, unpack
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
-#: As in Placement; sums of amounts then stay far inside 64 bits.
+#: As in Placement; sums of amounts then stay far below 64 bits.
 MAX_AMOUNT = 2**31 - 1
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 
-#: Every schema class by its name: our own table, because oslo's registry is one a process and nova's classes
-#: may be in it too.
+#: Every schema class by its name. Our own table, because oslo's registry exists once per process and may have Nova's
+#: classes in it, too.
 TABLE: dict[str, type[SchemaObject]] = {}
 
 
@@ -43,7 +40,7 @@ class AmountField(ovo_fields.AutoTypedField[int]):
 
     class _Amount(ovo_fields.NonNegativeInteger):
         def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: Any) -> int:
-            # A static method in older versions of the library, not in newer ones.
+            # A static method in older versions of the library.
             amount: int = super().coerce(obj, attr, value)
             if amount > MAX_AMOUNT:
                 raise ValueError(f"{attr} is {amount}, wanted at most {MAX_AMOUNT}")
@@ -53,10 +50,10 @@ class AmountField(ovo_fields.AutoTypedField[int]):
 
 
 class PackedObjectField(ovo_fields.Field[bytes]):
-    """A nested object that travels as its own msgpack bytes and is unpacked only where it is looked at.
+    """A nested object in the form of its own msgpack bytes, which are unpacked only when they are read.
 
-    ``objname`` names its class. Equal objects have equal bytes, so whoever has
-    seen the bytes before need not unpack them again.
+    ``objname`` names its class. Equal objects have equal bytes, so a reader that knows the bytes does not unpack them
+    again.
     """
 
     def __init__(self, objname: str, **kwargs: Any) -> None:
@@ -106,7 +103,7 @@ Check = Callable[[Any], Any]
 
 
 class _Refused(Exception):
-    """A value breaks its field; the text says what is wanted."""
+    """A value is wrong for its field; the text says what is wanted."""
 
 
 S = TypeVar("S", bound="SchemaObject")
@@ -117,7 +114,7 @@ class SchemaObject(ovo_base.VersionedObject):
 
     OBJ_SERIAL_NAMESPACE = "nova_sched_object"
     OBJ_PROJECT_NAMESPACE = "nova_sched"
-    #: Roles whose producers may append it; empty for an object that only stands inside others.
+    #: Roles whose producers may append it; empty for an object that occurs only inside others.
     ROLES: ClassVar[frozenset[str]] = frozenset()
     #: Set by :func:`register`: the named tuple, and its check.
     Frozen: ClassVar[type[Any]]
@@ -135,7 +132,7 @@ class SchemaObject(ovo_base.VersionedObject):
 
 
 def register(cls: type[S]) -> type[S]:
-    """Put ``cls`` into the table, with its frozen form and its check."""
+    """Enter ``cls`` in the table, with its frozen form and its check."""
     ovo_base.VersionedObjectRegistry.objectify(cls)
     defaults = []
     for field in cls.fields.values():
@@ -156,7 +153,7 @@ def register(cls: type[S]) -> type[S]:
 
 
 def _may_hold_maps(field: ovo_fields.Field[Any]) -> bool:
-    """Whether a map may stand in a field, at any depth: packing must put maps in order."""
+    """Whether a field may contain a map, at any depth: packing must sort maps."""
     kind = field._type
     if isinstance(kind, ovo_fields.List):
         return _may_hold_maps(kind._element_type)
@@ -165,7 +162,7 @@ def _may_hold_maps(field: ovo_fields.Field[Any]) -> bool:
     return type(kind) not in _SIMPLE
 
 
-# --- checks: one function a field, compiled once ---------------------------------------------------------------
+# --- checks: one function per field, compiled once ---------------------------------------------------------------
 
 
 def _string(value: object) -> str:
@@ -201,7 +198,7 @@ def _amount(value: object) -> int:
 def _float(value: Any) -> float:
     if type(value) not in (float, int) or not math.isfinite(value):
         raise _Refused("a finite number")
-    return float(value) + 0.0  # (of -0.0 too this is 0.0: equal numbers have equal bytes)
+    return float(value) + 0.0  # (-0.0 becomes 0.0: equal numbers have equal bytes)
 
 
 def _boolean(value: object) -> bool:
@@ -226,7 +223,7 @@ _SIMPLE: dict[type[ovo_fields.FieldType[Any]], Check] = {
     ovo_fields.Boolean: _boolean,
     _PackedObject: _bytes,
 }
-#: When a value needs no check, as an expression: see :func:`_reader`.
+#: An expression that is true for a value that needs no further check: see :func:`_reader`.
 _SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
     ovo_fields.UUID: "type({0}) is str and is_uuid({0})",
     ovo_fields.String: f"type({{0}}) is str and len({{0}}) <= {MAX_STRING}",
@@ -274,9 +271,9 @@ def _dict_check(check: Check) -> Check:
 
 
 def _object_check(cls: type[SchemaObject]) -> Check:
-    """The check of an object: an array of its fields' values in order -> its frozen form.
+    """The check of an object: an array of the values of its fields, in order -> its frozen form.
 
-    Values that an older version did not have yet are missing at the end: they get their defaults.
+    Values that an older version does not have are missing at the end: they get their defaults.
     """
     names = list(cls.fields)
     checks = [_check_of(field) for field in cls.fields.values()]
@@ -300,9 +297,9 @@ def _object_check(cls: type[SchemaObject]) -> Check:
 
 
 def _reader(cls: type[SchemaObject], checks: list[Check]) -> Check:
-    """Compile, as namedtuple does, the function that checks exactly one value a field and returns the frozen form.
+    """Compile, as namedtuple does, the function that checks exactly one value per field and returns the frozen form.
 
-    A loop over ``checks`` would say the same in twice the time, and a reader of the log spends half of its time here.
+    A loop over ``checks`` would take twice the time, and a reader of the log spends half of its time here.
     """
     scope: dict[str, Any] = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
     names, parts = [], []
@@ -329,22 +326,22 @@ def _breaks(check: Check, value: object) -> bool:
 def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None) -> Any:
     """Check an array of field values of ``cls`` and return its frozen form.
 
-    ``version`` is the version that the values were written in. Raises
-    :class:`~rpc_api.errors.UnknownSchema` for a newer or another major
-    version and :class:`~rpc_api.errors.InvalidEvent` for values that break the schema.
+    ``version`` is the version in which the values were written. Raises :class:`~rpc_api.errors.UnknownSchema` for a
+    newer minor or another major version and :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the
+    schema.
     """
     if version is not None and version != cls.VERSION:
         _check_version(cls, version)
     try:
         return cls.thaw(values)
     except _Refused as refused:
-        raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; mend its producer") from None
+        raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 
 
 def _check_version(cls: type[SchemaObject], version: str) -> None:
     written = _VERSION.fullmatch(version)
     if not written:
-        raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; mend its producer")
+        raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; fix its producer")
     major, minor = (int(part) for part in cls.VERSION.split("."))
     if int(written[1]) != major or int(written[2]) > minor:
         raise errors.UnknownSchema(
@@ -358,7 +355,7 @@ def _check_version(cls: type[SchemaObject], version: str) -> None:
 def thaw(name: str, packed: bytes) -> Any:
     """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``.
 
-    Raises InvalidEvent when they are not that.
+    Raises InvalidEvent if they are not that.
     """
     return thaw_fields(TABLE[name], unpack(packed))
 
@@ -383,7 +380,7 @@ def _objects_in(value: Any) -> Any:
 
 
 def from_object(obj: SchemaObject) -> Any:
-    """Return the frozen record of a versioned object; InvalidEvent when a field is not set."""
+    """Return the frozen record of a versioned object; InvalidEvent if a field is not set."""
     values = []
     for name in type(obj).fields:
         if not obj.obj_attr_is_set(name):

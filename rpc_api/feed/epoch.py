@@ -12,13 +12,13 @@ OPEN_TIMEOUT = 10.0
 
 
 class Opening(NamedTuple):
-    """How a log begins: its ``epoch``, and whether it is ``whole``: whether it still holds its first
-    record, or records were removed in front of it. (A LogRebased that stands in front then is for the fold
-    to judge: it knows who may say so.)"""
+    """How a log begins: its ``epoch``, and whether it is ``whole``, that is, whether it still has its first record. If
+    records were removed in front and a LogRebased is the first one, the fold decides whether it counts: it knows which
+    producers may publish it."""
 
     epoch: str
     whole: bool
-    #: The cell that its first record names; None where that record was removed.
+    #: The cell that its first record names; None if that record was removed.
     cell: str | None = None
 
 
@@ -36,7 +36,7 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
             for record in reader.read(1, timeout):
                 first, found = first or record, codec.decode_record(record.payload)
                 if found.epoch is None and record.position > 0:
-                    continue  # somebody's garbage, which records were removed in front of
+                    continue  # not a record of ours, and not the first record of the log
                 if found.epoch is None:
                     why = next(event.reason for event in found.events if isinstance(event, codec.SetAside))
                     raise errors.UnknownSchema(
@@ -65,14 +65,15 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
 def ensure_open(
     log: EventLog, cell: str, producer: str, clock: Clock = SYSTEM, new_uuid: Callable[[], object] = uuid.uuid4
 ) -> Opening:
-    """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
+    """How a log begins; an empty log gets its first record. If several processes do so at once, the first record
+    counts."""
     opening = opening_of(log)
     if opening is not None and opening.cell not in (None, cell):
         raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
     if opening is None:
         mine = str(new_uuid())
-        # Before any incarnation in which the same producer speaks later:
-        # its first event must not be taken for this one.
+        # Earlier than any later incarnation of the same producer: its first event must not look like a duplicate of
+        # this one.
         opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns() - 1, 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)

@@ -1,4 +1,4 @@
-"""A reader's way out of a log: a thread that decodes what comes and hands it on, and says when nothing can come."""
+"""Follow a log: a thread that decodes its records and hands them on, and reports when the log cannot be read."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ from rpc_api.waiting import Outage
 LOG = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
-#: Batches handed on and not taken yet: the follower waits when its reader is that far behind.
+#: Batches that were handed on and not taken yet, at most: then the follower waits for its reader.
 MAX_AHEAD = 8
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -24,12 +24,13 @@ Batch = list[tuple[int, codec.DecodedRecord]]
 class Follower:
     """Follows a log in a thread of its own.
 
-    * ``begin()`` returns (EventLog, position to read from). It is called at first, and again whenever the log does not
-      go on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
+    * ``begin()`` returns (EventLog, position to read from). It is called first, and again whenever the log does not
+      continue at the reader's position (a gap, a truncated or recreated log). If it raises a NovaSchedError it is
+      called again.
     * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
-    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or
-      whatever else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again. A reader
-      that was too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
+    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not continue at the reader's position
+      (LogGap, or another error). The follower tries again without end. ``on_fault(None)``: the log can be read again.
+      If the reader was too slow for the log's retention (PositionTruncated), only ``begin()`` is called again.
     """
 
     def __init__(
@@ -45,16 +46,16 @@ class Follower:
         self._name = name
         self._ahead = threading.Semaphore(MAX_AHEAD)
         self._stop = threading.Event()
-        self._anew = threading.Event()
+        self._again = threading.Event()
         self._reader: LogReader | None = None
         self._down = False
         self._outage = Outage("", log=LOG)
-        #: Whether it could be read once: before that, the owner ends for what lasts, and says why.
+        #: Whether the log could be read once: before that, the owner ends for a lasting fault, and reports it.
         self._begun = False
         self._thread = concurrency.vital_thread(self._run, f"follow {name}")
 
     def start(self) -> Self:
-        """Begin to follow."""
+        """Start to follow."""
         self._thread.start()
         return self
 
@@ -63,11 +64,11 @@ class Follower:
         self._ahead.release()
 
     def begin_anew(self) -> None:
-        """What was handed on does not fit together: give up this reader, and begin again."""
-        self._anew.set()
+        """The records that were handed on do not fit together: drop this reader, and call ``begin()`` again."""
+        self._again.set()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the thread, which is waited for at most ``timeout`` seconds."""
+        """End the thread, and wait for it for ``timeout`` seconds at most."""
         self._stop.set()
         self._ahead.release()
         if self._thread.is_alive():
@@ -79,23 +80,24 @@ class Follower:
             try:
                 records = self._read()
             except errors.PositionTruncated as fault:
-                # Where the log begins now is for begin() to find; it may have moved on even since it last did.
-                LOG.warning("the log of %s does not go on where it was, and is read anew: %s", self._name, fault)
+                # begin() finds the present first position of the log.
+                LOG.warning(
+                    "the log of %s does not continue at our position, and is opened again: %s", self._name, fault
+                )
                 self._close_reader()
             except errors.LogUnavailable as fault:
                 # The reader, if there is one, resumes at its own position.
                 self._lose(fault, "cannot be read, and is tried again")
             except errors.NovaSchedError as fault:
-                self._lose(fault, "does not go on where it was, and is read anew")
+                self._lose(fault, "does not continue at our position, and is opened again")
                 self._close_reader()
             except Exception as fault:
                 LOG.debug("the fault of the follower", exc_info=True)
                 self._lose(
                     errors.NovaSchedError(
-                        f"reading the log of {self._name} met a fault of its own ({fault!r}); "
-                        "see the log of this service"
+                        f"reading the log of {self._name} failed ({fault!r}); see the log of this service"
                     ),
-                    "is read anew",
+                    "cannot be read, and is opened again",
                 )
                 self._close_reader()
             else:
@@ -107,8 +109,8 @@ class Follower:
         self._close_reader()
 
     def _read(self) -> list[Record]:
-        if self._anew.is_set():
-            self._anew.clear()
+        if self._again.is_set():
+            self._again.clear()
             self._close_reader()
         if self._reader is None:
             log, position = self._begin()

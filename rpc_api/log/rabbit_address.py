@@ -29,7 +29,7 @@ NAME_BYTES_MAX = 255
 
 @dataclass(frozen=True)
 class RabbitAddress:
-    """Where a log is. ``url`` is without the passwords, which no text or repr shows."""
+    """The address of a log. ``url`` has no passwords, and no text or repr shows them."""
 
     url: str
     hosts: tuple[tuple[str, int], ...]
@@ -52,7 +52,7 @@ class RabbitAddress:
         return replace(self, user=user, password=password)
 
     def after(self, place: tuple[str, int]) -> RabbitAddress:
-        """The address with this host and port as the last one that is tried: it has just failed, in whatever way."""
+        """The address with this host and port as the last one to try, because it has just failed."""
         cut = self.hosts.index(place) + 1
         return replace(self, hosts=self.hosts[cut:] + self.hosts[:cut])
 
@@ -74,9 +74,9 @@ def parse_address(url: str) -> RabbitAddress:
     except broker_url.WrongURL as wrong:
         raise _wrong(url, wrong.found, wrong.wanted) from None
     if found.transport not in DEFAULT_PORTS:
-        raise _wrong(url, "its scheme is another one", " or ".join(f"{scheme}://" for scheme in DEFAULT_PORTS))
+        raise _wrong(url, "it has an unknown scheme", " or ".join(f"{scheme}://" for scheme in DEFAULT_PORTS))
     if not all(host.hostname for host in found.hosts) or not found.hosts:
-        raise _wrong(url, "a host or port in it is not one", FORM)
+        raise _wrong(url, "it has a wrong host or port", FORM)
     if found.transport == "rabbits":
         if "ssl" in found.query and not secure:
             raise _wrong(url, "it has rabbits:// and ssl=0", "one of rabbits:// for TLS and rabbit:// without")
@@ -103,7 +103,8 @@ def _place(found: TransportURL, host: TransportHost) -> tuple[str, int]:
 
 
 def _login(host: TransportHost) -> tuple[str, str]:
-    """(User, password): as with every AMQP client, without a user the one that a new broker knows, on loopback only."""
+    """(User, password). Without a user it is guest, as in every AMQP client; a new broker accepts guest on loopback
+    only."""
     if not host.username and host.password is None:
         return "guest", "guest"
     return host.username or "guest", host.password or ""
@@ -111,14 +112,14 @@ def _login(host: TransportHost) -> tuple[str, str]:
 
 def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
     return errors.UsageError(
-        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; mend the log URL"
+        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; fix the log URL"
     )
 
 
 def _options(url: str, secure: bool, found: TransportURL) -> dict[str, str]:
-    """Return the query options: each is known, and is there once and with a value.
+    """Return the query options; each must be known, and must occur once and with a value.
 
-    Options of TLS without a value are left out, as oslo.messaging does.
+    Skips options of TLS without a value, as oslo.messaging does.
     """
     tls = ("ssl_version", *TLS_OPTIONS)
     known = ("stream", "ssl", *tls) if secure else ("stream", "ssl")
@@ -129,7 +130,9 @@ def _options(url: str, secure: bool, found: TransportURL) -> dict[str, str]:
         if name not in known:
             raise _wrong(url, f"it has the option {name!r}", f"only {', '.join(known)}")
         if name in options or not value:
-            raise _wrong(url, f"the option {name!r} is {'there twice' if name in options else 'empty'}", "it once")
+            raise _wrong(
+                url, f"the option {name!r} is {'repeated' if name in options else 'empty'}", "it once, with a value"
+            )
         options[name] = value
     return options
 
@@ -148,11 +151,11 @@ def _stream(url: str, options: dict[str, str]) -> str:
 
 
 def _tls(url: str, options: dict[str, str]) -> tuple[tuple[str, object], ...]:
-    """Return kombu's names and the values: paths of the TLS files, each of them readable, and the version."""
+    """Return kombu's names and the values: the paths of the TLS files, which must be readable, and the version."""
     for name in TLS_OPTIONS:
         path = options.get(name)
         if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
-            raise _wrong(url, f"{name} is {path!r}, which is no readable file", "the path of a PEM file")
+            raise _wrong(url, f"{name} is {path!r}, which is not a readable file", "the path of a PEM file")
     if ("ssl_key_file" in options) and ("ssl_cert_file" not in options):
         raise _wrong(url, "it has ssl_key_file without ssl_cert_file", "both or ssl_cert_file alone")
     made = [(TLS_OPTIONS[name], path) for name, path in options.items() if name in TLS_OPTIONS]

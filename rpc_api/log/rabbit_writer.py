@@ -8,9 +8,9 @@ import amqp
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotConfirmed, NotTaken, Session, StreamGone
 
-#: So many messages may be on their way without a confirm.
+#: Messages that may be unconfirmed at once.
 WINDOW_MESSAGES_MAX = 1000
-#: So many are sent at once: half a window, so that the other half is confirmed meanwhile.
+#: Messages that are sent at once: half a window, so that the other half is confirmed meanwhile.
 BURST_MESSAGES = WINDOW_MESSAGES_MAX // 2
 
 
@@ -67,7 +67,7 @@ def publish_all(session: Session, window: ConfirmWindow, address: RabbitAddress,
 
 
 def _drain(session: Session, window: ConfirmWindow, in_flight_max: int) -> None:
-    """Wait until at most ``in_flight_max`` messages are unconfirmed; each frame that comes buys more time."""
+    """Wait until at most ``in_flight_max`` messages are unconfirmed; each frame that arrives extends the time."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while window.in_flight > in_flight_max and window.fault is None:
         if session.receive(max(0.0, deadline - time.monotonic())):

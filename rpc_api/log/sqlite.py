@@ -1,9 +1,8 @@
 """The log in a SQLite file: durable, for several processes on one machine, without a server.
 
-The file is in WAL mode, so readers never wait for a writer. An append is one
-transaction. A reader is woken at once by an append of its own process; what
-other processes append it sees by asking ``PRAGMA data_version``, which costs
-some microseconds, every ``POLL_SECONDS``.
+The file is in WAL mode, so readers never wait for a writer. An append is one transaction. An append of the same process
+wakes a reader at once; for the appends of other processes it reads ``PRAGMA data_version``, which costs some
+microseconds, every ``POLL_SECONDS``.
 """
 
 import sqlite3
@@ -25,7 +24,7 @@ PAGE = "SELECT position, payload FROM records WHERE position >= ? ORDER BY posit
 
 
 class SqliteLog(EventLog):
-    """A handle on a log file; appends and bounds share one connection under a lock, each reader has its own."""
+    """A handle on a log file. Appends and bounds share one connection under a lock; each reader has its own."""
 
     def __init__(self, file: SqliteFile) -> None:
         self.url = file.url
@@ -58,10 +57,10 @@ class SqliteLog(EventLog):
         self._file.signal.notify()
 
     def restore(self, records: Iterable[Record]) -> int:
-        """Write records of another log at their own positions, which rise and may leave some out; returns how many.
-        All or none are written. UsageError unless this log is new and empty.
+        """Write the records of another log at their own positions, which rise and may have holes; returns their number.
+        Writes all or none. UsageError unless this log is new and empty.
 
-        What vouched for their accounts does not come with them.
+        The accounts of the records are lost.
         """
         with self._lock:
             self._check_usable()
@@ -69,7 +68,7 @@ class SqliteLog(EventLog):
                 if self._connection.execute(LAST).fetchone() != (-1,):
                     raise errors.UsageError(
                         f"cannot write records into the log {self.url} at their positions: "
-                        "it was begun already; name a new one"
+                        "it has records already; name a new log"
                     )
                 count, expected = 0, None
                 for record in records:
@@ -82,14 +81,14 @@ class SqliteLog(EventLog):
 
     @contextmanager
     def _transaction(self, doing: str) -> Iterator[None]:
-        """Run the block as one transaction, all or none, that keeps other writers out from its start."""
+        """Run the block as one transaction, all or none, which excludes other writers from its start."""
         with self._file.translating(doing):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
-                # SQLite has rolled back by itself after some errors (a full disk), not after others.
+                # SQLite rolls back after some errors (a full disk), but not after others.
                 if self._connection.in_transaction:
                     self._connection.rollback()
                 raise
@@ -100,7 +99,9 @@ class SqliteLog(EventLog):
             with self._file.translating("read the bounds of"):
                 first, last = self._connection.execute(BOUNDS).fetchone()
         if last is None:
-            raise errors.LogGap(f"the log {self.url} has lost the count of its records; remove the file, or restore it")
+            raise errors.LogGap(
+                f"the log {self.url} has no count of its records any more; remove the file, or restore it"
+            )
         if first is not None and not 0 <= first <= last:
             raise errors.LogGap(
                 f"the log {self.url} is damaged: its first record is {first}, and its last one {last}; restore the file"
@@ -112,7 +113,7 @@ class SqliteLog(EventLog):
         reader = SqliteReader(self._file, position)
         try:
             with self._lock:
-                self._check_usable()  # again: it may have been closed, or the file replaced, in between
+                self._check_usable()  # again: the log may have been closed, or the file replaced, meanwhile
                 self._readers.add(reader)
         except errors.NovaSchedError:
             reader.close()
@@ -120,7 +121,7 @@ class SqliteLog(EventLog):
         return reader
 
     def truncate_before(self, position: int) -> None:
-        """Delete the records before ``position``, and never the last one: it says which log this is."""
+        """Delete the records before ``position``, but never the last one, which has the epoch of the log."""
         with self._lock:
             self._check_usable()
             with self._transaction("truncate"):
@@ -144,7 +145,7 @@ class SqliteLog(EventLog):
         if self._closed:
             raise checks.closed(self.url)
         if self._file.stat() != self._file.inode:
-            # Our connection still writes into the file that is no longer there: nobody would ever read it.
+            # Our connection would write into the removed file, which no process reads.
             raise errors.LogUnavailable(
                 f"cannot use the log {self.url}: {self._file.path} was removed or replaced while it was open; "
                 "open the log again"
@@ -155,14 +156,14 @@ class SqliteLog(EventLog):
 
 
 class SqliteReader(LogReader):
-    """Reads and follows a log file with a connection of its own."""
+    """Reads and follows a log file with its own connection."""
 
     def __init__(self, file: SqliteFile, position: int) -> None:
         self.position = position
         self._file = file
         self._lock = threading.Lock()
         self._closed = False
-        #: The payload of the record before ``position``, once we have seen it.
+        #: The payload of the record before ``position``, if it was read.
         self._previous: bytes | None = None
         self._connection = file.connect()
 
@@ -193,17 +194,18 @@ class SqliteReader(LogReader):
                 self._check_same_file()
 
     def _data_version(self) -> int:
-        """Changes whenever another connection, of whatever process, has committed to the file."""
+        """Changes when another connection, of any process, has committed to the file."""
         if self._closed:
             raise checks.closed(self._file.url)
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
     def _next(self, max_records: int) -> list[Record]:
-        """Return what follows ``position`` and step over it; raise when the log no longer holds it."""
+        """Return the records from ``position`` on, and move the position past them; raise if the log does not have them
+        any more."""
         records: list[Record] = []
         size, position, record = 0, self.position, None
-        # With the record before it: whether the log still goes on where we are.
+        # With the record before it, to check that the log is still the same.
         cursor = self._connection.execute(PAGE, (position - 1, max_records + 1))
         for row in cursor:
             record = Record(*row)
@@ -230,7 +232,7 @@ class SqliteReader(LogReader):
         return records
 
     def _is_hole(self, position: int, following: int) -> bool:
-        """Whether the log never had the positions from one to before another."""
+        """Whether the log never had the positions from ``position`` to before ``following``."""
         try:
             row = self._connection.execute(HOLE, (position,)).fetchone()
         except sqlite3.OperationalError:
@@ -238,7 +240,8 @@ class SqliteReader(LogReader):
         return row is not None and row[0] == following
 
     def _check_no_gap(self, following: Record | None) -> None:
-        """Raise unless ``position`` may still come; ``following`` is a record found beyond it."""
+        """Raise unless the record at ``position`` may still be appended; ``following`` is a record after it that was
+        found."""
         first, last = self._connection.execute(BOUNDS).fetchone()
         checks.check_position(self.position, Bounds(last + 1 if first is None else first, last), self._file.url)
         if following is not None:
@@ -260,7 +263,7 @@ class SqliteReader(LogReader):
         self._release_if_closed()
 
     def _release_if_closed(self) -> None:
-        """Close the connection unless a read is using it: that read then does so when it ends."""
+        """Close the connection unless a read uses it: then that read closes it when it ends."""
         if self._closed and self._lock.acquire(blocking=False):
             try:
                 self._connection.close()

@@ -21,13 +21,13 @@ class Aggregate(base.PersistentObject, base.NovaObject):
 
     @property
     def availability_zone(self) -> str | None:
-        """The zone that the aggregate makes of its hosts, if it makes one."""
+        """The availability zone of the aggregate, if it is one."""
         return (self.metadata or {}).get("availability_zone")
 
 
 @base.register
 class AggregateList(base.ObjectListBase, base.NovaObject):
-    """Some aggregates: nova-api sends a list of one, and nova's scheduler takes this object, too."""
+    """A list of aggregates: nova-api sends a list of one, and Nova's scheduler accepts this object, too."""
 
     VERSION = "1.3"
     fields = {"objects": fields.ListOfObjectsField("Aggregate")}

@@ -1,14 +1,12 @@
-"""The base of Nova's objects on our side, and the table in which their classes are found.
+"""The base of Nova's objects on our side, and the table of their classes.
 
-oslo.versionedobjects keeps one registry a process, and the last class that
-registers a name and a version wins. Filters of a deployer may import Nova's
-own classes into our process. So the classes here are never put there: a
-class gets its properties from oslo, and :data:`CLASSES` is where names are
-looked up, for nested objects, for lists of objects and for version manifests.
+oslo.versionedobjects has one registry per process, and the last class that registers a name and a version wins. Filters
+of a deployer may import Nova's own classes into our process. So the classes here are never registered there: a class
+gets its properties from oslo, and names are looked up in :data:`CLASSES`, for nested objects, for lists of objects and
+for version manifests.
 
-Versions: an object of our major version and of our minor version or an older
-one loads (what the older one did not have stays unset); any other raises
-:class:`~rpc_api.errors.UnknownSchema`. A third part, which Nova's stable
+Versions: an object of our major version and of our minor version or an older one loads (fields that the older one did
+not have stay unset); any other raises :class:`~rpc_api.errors.UnknownSchema`. A third part, which Nova's stable
 branches use, is ignored.
 """
 
@@ -31,22 +29,23 @@ VERSION = "nova_object.version"
 DATA = "nova_object.data"
 CHANGES = "nova_object.changes"
 
-#: Every class by the name that it has on the wire. Filled by :func:`register` alone.
+#: Every class by the name that it has on the wire. Only :func:`register` fills it.
 Version = tuple[int, int]
 Fields = MutableMapping[str, "ovo_fields.Field[Any]"]
 
 CLASSES: dict[str, type[NovaObject]] = {}
 
-#: Every (name, version) that loads as it stands, so that the usual case is one look-up.
+#: Every (name, version) that can be loaded, so that the usual case is one look-up.
 LOADABLE: dict[tuple[str, str], type[NovaObject]] = {}
 
 
 class FieldNotSet(errors.InvalidEvent, NotImplementedError):
-    """A field was read that the sender did not set. oslo raises NotImplementedError here, and callers may catch it."""
+    """A field was read that the sender did not set. oslo raises NotImplementedError here, and callers may catch
+    that."""
 
 
 def parse_version(version: str) -> Version | None:
-    """``"1.15"`` or ``"1.15.2"`` as ``(1, 15)``; None for what is no version."""
+    """``"1.15"`` or ``"1.15.2"`` as ``(1, 15)``; None for a text that is not a version."""
     match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})(\.[0-9]{1,9})?", version, re.ASCII)
     return (int(match[1]), int(match[2])) if match else None
 
@@ -78,7 +77,8 @@ def class_for(name: Any, version: Any) -> tuple[type[NovaObject], str]:
 
 
 def manifest(name: str) -> dict[str, str]:
-    """Versions of the object ``name`` and of all that it may contain, as ``object_backport_versions`` wants them."""
+    """Versions of the object ``name`` and of all objects that it may contain, in the form of
+    ``object_backport_versions``."""
     versions: dict[str, str] = {}
     todo = [name]
     while todo:
@@ -93,19 +93,19 @@ def manifest(name: str) -> dict[str, str]:
 
 
 class NovaObject(ovo.VersionedObject):
-    """One of Nova's objects: what a subclass declares is its version, its fields, and what the fields were before."""
+    """One of Nova's objects. A subclass declares its version, its fields, and the history of its fields."""
 
     OBJ_SERIAL_NAMESPACE = "nova_object"
     OBJ_PROJECT_NAMESPACE = "nova"
 
-    #: Fields that may be read while unset, with what then becomes their value.
+    #: Fields that may be read while unset, and functions that make their values then.
     LAZY: Mapping[str, Callable[[], Any]] = {}
-    #: The version in which a field was added, where that was after 1.0: older receivers do not get it.
+    #: The version in which a field was added, if that was after 1.0: older receivers do not get the field.
     ADDED_IN: Mapping[str, Version] = {}
-    #: Values by the field and the version that added them: an older receiver cannot be sent them.
+    #: Values by the field and the version that added them: they cannot be sent to an older receiver.
     VALUES_ADDED_IN: Mapping[tuple[str, Version], tuple[str, ...]] = {}
 
-    #: Worked out by :func:`register`.
+    #: Set by :func:`register`.
     _plans: Mapping[str, Plan] = {}
     _object_attributes: tuple[tuple[str, str], ...] = ()
     _set_at_birth: frozenset[str] = frozenset()
@@ -118,24 +118,24 @@ class NovaObject(ovo.VersionedObject):
 
     @classmethod
     def to_json_schema(cls) -> dict[str, Any]:
-        # oslo's looks the nested classes up in the registry of the process, where a foreign class may stand.
+        # oslo's method looks up the nested classes in the registry of the process, which may have foreign classes.
         raise NotImplementedError("rpc_api.objects gives no JSON schema")
 
     # ---- from the wire
 
     @classmethod
     def obj_from_primitive(cls, primitive: dict[str, Any], context: Any = None) -> NovaObject:
-        """Make the object that ``primitive`` names; its class need not be this one."""
+        """Make the object that ``primitive`` names, which may be of another class."""
         try:
             name, version, namespace = primitive[NAME], primitive[VERSION], primitive[NAMESPACE]
             found = LOADABLE.get((name, version))
         except (KeyError, TypeError) as error:
             got = f"a {type(primitive).__name__}"
             if isinstance(primitive, dict):
-                got += f" without {error}" if isinstance(error, KeyError) else " whose name or version is no text"
+                got += f" without {error}" if isinstance(error, KeyError) else " whose name or version is not a text"
             raise errors.InvalidEvent(
                 f"cannot load an object from {got}: wanted a dictionary with {NAME}, {NAMESPACE}, {VERSION} and "
-                f"{DATA}; mend the sender"
+                f"{DATA}; fix the sender"
             ) from error
         if namespace != cls.OBJ_PROJECT_NAMESPACE:
             raise errors.UnknownSchema(
@@ -148,19 +148,19 @@ class NovaObject(ovo.VersionedObject):
 
     @classmethod
     def _obj_from_primitive(cls, context: Any, objver: str, primitive: dict[str, Any]) -> NovaObject:
-        """Does what oslo's does, with the same result, in about a seventh of the time: see ``loading``."""
+        """Same result as oslo's method, in about a seventh of the time: see ``loading``."""
         data = primitive.get(DATA)
         if type(data) is not dict:
             raise errors.InvalidEvent(
                 f"cannot load the object {cls.__name__}: {DATA} is {type(data).__name__}, wanted a dictionary of "
-                f"fields; mend the sender"
+                f"fields; fix the sender"
             )
         obj = cls.__new__(cls)
         state = obj.__dict__
         state["_context"] = context
         state["VERSION"] = objver
         if not cls._set_at_birth <= data.keys():
-            # What the sender did not set keeps the value that a new object has: let oslo fill that in.
+            # A field that the sender did not set keeps the value of a new object, which oslo sets.
             obj.__init__(context)  # type: ignore[misc]  # each subclass takes a context alone
         plans = cls._plans
         name = CHANGES
@@ -180,7 +180,7 @@ class NovaObject(ovo.VersionedObject):
             raise type(error)(f"in {cls.__name__}.{name}: {error}") from error
         except Exception as error:
             raise errors.InvalidEvent(
-                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; mend the sender"
+                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; fix the sender"
             ) from error
         return obj
 
@@ -189,7 +189,8 @@ class NovaObject(ovo.VersionedObject):
     def obj_to_primitive(
         self, target_version: str | None = None, version_manifest: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """The object as a dictionary, fields and changes in the order of ``fields``: equal objects, equal bytes."""
+        """The object as a dictionary. Fields and changes are in the order of ``fields``, so equal objects have equal
+        bytes."""
         target = target_version or self.VERSION
         if target != self.VERSION and (parse_version(target) or (0, 0)) > known_version(self.VERSION):
             raise errors.UnknownSchema(
@@ -253,7 +254,7 @@ class NovaObject(ovo.VersionedObject):
 
 
 class EphemeralObject(NovaObject):
-    """An object that no database row stands behind: a new one has all its defaults set."""
+    """An object without a database row: a new one has all its defaults set."""
 
     def __init__(self, context: Any = None, **kwargs: Any) -> None:
         super().__init__(context, **kwargs)
@@ -265,7 +266,7 @@ class ObjectListBase(ovo.ObjectListBase[Any]):
 
 
 class TimestampedObject:
-    """Mix-in: when the row behind the object was made and changed."""
+    """Mix-in: when the database row of the object was created and changed."""
 
     fields: Fields = {
         "created_at": fields.DateTimeField(nullable=True),
@@ -288,7 +289,7 @@ N = TypeVar("N", bound=NovaObject)
 
 
 def register(cls: type[N]) -> type[N]:
-    """Class decorator: give the class its properties and enter it in :data:`CLASSES`."""
+    """Class decorator: give the class its properties, and enter it in :data:`CLASSES`."""
     ovo.VersionedObjectRegistry.objectify(cls)
     cls._plans = {name: plan(name, field, NovaObject.obj_from_primitive) for name, field in cls.fields.items()}
     cls._object_attributes = tuple(
@@ -305,7 +306,7 @@ def register(cls: type[N]) -> type[N]:
 
 
 def _getter(name: str) -> Callable[[NovaObject], Any]:
-    """A getter for the field: oslo's builds the attribute's name and looks it up twice at every reading."""
+    """A getter for the field. oslo's getter builds the attribute's name, and looks it up twice, at every read."""
     attribute = f"_obj_{name}"
 
     def get(self: NovaObject) -> Any:

@@ -1,7 +1,6 @@
 """ComputeNode and its supported guests: the retry list of a request names hosts in this form.
 
-On the wire of a request only ``host`` and ``hypervisor_hostname`` are set;
-the rest of the class is there because it is the object's schema.
+In a request only ``host`` and ``hypervisor_hostname`` are set; the other fields are a part of the object's schema.
 """
 
 from typing import Any
@@ -25,7 +24,7 @@ class HVSpec(base.NovaObject):
 
 @base.register
 class ComputeNode(base.PersistentObject, base.NovaObject):
-    """A hypervisor: what it has and what of that is used."""
+    """A hypervisor: its resources and their use."""
 
     VERSION = "1.19"
     fields = {

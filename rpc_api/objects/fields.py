@@ -1,12 +1,11 @@
 """Field types of Nova's objects: the plain ones of oslo, and Nova's enumerations.
 
-The *names* of the type classes and the order of the values are part of an
-object's fingerprint (``oslo_versionedobjects.fixture.ObjectVersionChecker``
-hashes ``repr(field)``), so neither may be tidied up: the tests compare them
-with Nova's.
+The *names* of the type classes and the order of the values are a part of an object's fingerprint
+(``oslo_versionedobjects.fixture.ObjectVersionChecker`` hashes ``repr(field)``), so neither may change: the tests
+compare them with Nova's.
 
-Where Nova accepts more than one spelling of a value (``amd64`` for
-``x86_64``, any case), :func:`enum_field` gets the table of the other spellings.
+If Nova accepts more than one spelling of a value (``amd64`` for ``x86_64``, any case), :func:`enum_field` gets a table
+of the other spellings.
 """
 
 import re
@@ -100,7 +99,8 @@ CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a
 
 
 class UUID(ovo.UUID):
-    """As oslo's, which swaps the process-wide warning filters for each value: slow, and a race between threads."""
+    """Like oslo's type, but without its change of the process-wide warning filters for each value, which is slow, and a
+    race between threads."""
 
     def coerce(self, obj: VersionedObject | None, attr: str, value: Any) -> str:
         if type(value) is str and CANONICAL_UUID.fullmatch(value):
@@ -109,7 +109,7 @@ class UUID(ovo.UUID):
 
 
 class Set(ovo.Set[Any]):
-    """As oslo's, but written in sorted order: equal objects give equal bytes under every PYTHONHASHSEED."""
+    """Like oslo's type, but written in sorted order: equal objects have equal bytes under every PYTHONHASHSEED."""
 
     def to_primitive(self, obj: VersionedObject, attr: str, value: set[Any]) -> tuple[Any, ...]:
         return tuple(sorted(super().to_primitive(obj, attr, value)))
@@ -136,7 +136,7 @@ class ListOfSetsOfIntegersField(ovo.AutoTypedField[list[set[int]]]):
 
 
 class SpelledEnum(ovo.Enum):
-    """An enumeration that folds case and knows other spellings; ``aliases`` maps them to the valid values."""
+    """An enumeration that ignores case and knows other spellings; ``aliases`` maps them to the valid values."""
 
     aliases: Mapping[str, str] = {}
 
@@ -154,8 +154,7 @@ ENUM_FIELDS: dict[str, type[BaseEnumField]] = {}
 def enum_field(name: str, *values: str, aliases: Mapping[str, str] | None = None) -> type[BaseEnumField]:
     """Make the field class for the enumeration ``name`` with ``values`` in Nova's order.
 
-    With ``aliases`` (an empty mapping will do) values are folded to lower
-    case first and then looked up there.
+    With ``aliases`` (which may be empty) values are changed to lower case first and then looked up there.
     """
     if aliases is None:
         enum_type = type(name, (ovo.Enum,), {"__doc__": f"Nova's enumeration {name}."})

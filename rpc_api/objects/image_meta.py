@@ -189,7 +189,7 @@ class ImageMetaProps(base.NovaObject):
 
     def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         super().obj_make_compatible(primitive, target_version)
-        # To have no watchdog is what leaving it out means.
+        # A missing property means that there is no watchdog.
         if base.known_version(target_version) < (1, 16) and primitive.get("hw_watchdog_action") == "disabled":
             del primitive["hw_watchdog_action"]
 

@@ -9,7 +9,7 @@ from rpc_api.objects import base, fields
 
 @base.register
 class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectDictCompat):
-    """A server group as the conductor fills it in before it asks: ``hosts`` are those of the members."""
+    """A server group as the conductor sends it; ``hosts`` are those of the members."""
 
     VERSION = "1.11"
     fields = {
@@ -18,12 +18,12 @@ class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectD
         "project_id": fields.StringField(nullable=True),
         "uuid": fields.UUIDField(),
         "name": fields.StringField(nullable=True),
-        # What `policy` was before 1.11: a list that never had more than one entry.
+        # The form of `policy` before 1.11: a list that never had more than one entry.
         "policies": fields.ListOfStringsField(nullable=True, read_only=True),
         "members": fields.ListOfStringsField(nullable=True),
         "hosts": fields.ListOfStringsField(nullable=True),
         "policy": fields.StringField(nullable=True),
-        # All strings on the wire; `rules` gives them their types.
+        # All values are strings here; `rules` has their types.
         "_rules": fields.DictOfStringsField(),
     }
     _rules: dict[str, str]
@@ -35,7 +35,7 @@ class InstanceGroup(base.PersistentObject, base.NovaObject, ovo.VersionedObjectD
 
     @property
     def rules(self) -> dict[str, int]:
-        """The rules of the policy: ``max_server_per_host`` is the only one that there is."""
+        """The rules of the policy; the only rule is ``max_server_per_host``."""
         rules = self._rules if "_rules" in self else {}
         return {name: int(rules[name]) for name in ("max_server_per_host",) if name in rules}
 

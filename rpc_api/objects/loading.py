@@ -1,15 +1,12 @@
 """From the primitive of a field to its value, quickly.
 
-oslo loads a field in two passes (``from_primitive``, then ``coerce``), each
-of which asks the type of every element through several calls. Nearly always
-the primitive is already what both passes would return, a ``str`` for a string
-field for instance. :func:`plan` works that out once a class: it gives the
-types that a value may have to be taken as it is, and for the rest a function
-that either builds the value in one pass or says :data:`SLOW`, upon which the
-caller goes oslo's way. So every error and every conversion is oslo's own.
+oslo loads a field in two passes (``from_primitive``, then ``coerce``). Each pass checks the type of every element
+through several calls. Nearly always the primitive is already the result of both passes, for instance a ``str`` for a
+string field. :func:`plan` finds this out once per class: it returns the types of values that are used as they are, and
+for other values a function that either builds the value in one pass or returns :data:`SLOW`. Then the caller uses
+oslo's two passes. So every error and every conversion is oslo's own.
 
-The containers are oslo's coercing ones, so later changes to them are checked
-as ever.
+The containers are oslo's coercing ones, so later changes of them are checked as usual.
 """
 
 from __future__ import annotations
@@ -22,24 +19,24 @@ from oslo_versionedobjects.fields import CoercedDict, CoercedList, CoercedSet
 
 from rpc_api.objects.fields import CANONICAL_UUID, UUID, Set
 
-#: Says that a value is not of the usual form, or that its type has no fast way.
+#: The value is not of the usual form, or its type has no fast way.
 SLOW = object()
 
 NONE_TYPE = type(None)
 
-#: Field types for which a value of this very type comes out of oslo as it went in.
+#: Field types for which oslo returns a value of exactly this type unchanged.
 AS_IS = {ovo.String: str, ovo.Integer: int, ovo.Float: float, ovo.Boolean: bool, ovo.FlexibleBoolean: bool}
 
 Build = Callable[[Any, str, Any], Any]
 
 
-#: How one field is loaded: the attribute that it is stored in, the types of value that need nothing, what builds
-#: the others, and the field. A plain tuple, because unpacking a named one is several times slower.
+#: How one field is loaded: the attribute that stores it, the types of values that are used as they are, the function
+#: that builds other values, and the field. A plain tuple, because a named one is unpacked several times slower.
 Plan = tuple[str, frozenset[type], Build, "ovo.Field[Any]"]
 
 
 def plan(name: str, field: ovo.Field[Any], load_object: Callable[[dict[str, Any], Any], Any]) -> Plan:
-    """Work out how the field ``name`` is loaded; ``load_object`` makes an object of its primitive and a context."""
+    """Find out how the field ``name`` is loaded; ``load_object`` makes an object from its primitive and a context."""
     return f"_obj_{name}", _as_is(field), _builder(field, load_object), field
 
 
@@ -141,7 +138,7 @@ def _set(element: ovo.Field[Any], as_is: frozenset[type], build_element: Build) 
         if type(value) not in (list, tuple, set):
             return SLOW
         for item in value:
-            # The sets of Nova's objects hold strings and integers only: anything else goes oslo's way.
+            # The sets of Nova's objects have only strings and integers: other values use oslo's two passes.
             if type(item) not in as_is:
                 return SLOW
         result = CoercedSet.__new__(CoercedSet)

@@ -1,4 +1,4 @@
-"""NUMA: the topology that a guest asks for, and the limits under which it was fitted to a host."""
+"""NUMA: the requested topology of a guest, and the limits with which it was fitted to a host."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,14 +25,14 @@ class VirtCPUTopology(base.NovaObject):
 
 @base.register
 class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
-    """One NUMA node of a guest: its CPUs (shared ones and pinned ones), its memory, and where they are pinned."""
+    """One NUMA node of a guest: its CPUs (shared and pinned), its memory, and the host CPUs of the pinned ones."""
 
     VERSION = "1.6"
     fields = {
         "id": fields.IntegerField(),
         "cpuset": fields.SetOfIntegersField(),
         "pcpuset": fields.SetOfIntegersField(),
-        # Host CPUs that the hypervisor itself takes for this guest.
+        # Host CPUs that the hypervisor itself uses for this guest.
         "cpuset_reserved": fields.SetOfIntegersField(nullable=True, default=None),
         "memory": fields.IntegerField(),
         "pagesize": fields.IntegerField(nullable=True, default=None),
@@ -82,10 +82,10 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         return base.known_version(self.VERSION) >= (1, 3)
 
     def asked_cpus(self) -> tuple[list[int], list[int]]:
-        """Guest CPUs that are not pinned, and those that are, in the meaning of the node's version.
+        """Guest CPUs that are not pinned, and those that are, by the rules of the node's version.
 
-        Before 1.5 a node had one set of CPUs, and its policy said what they are: nova moves it to ``pcpuset`` when it
-        loads a 1.4. Raises UnknownSchema for a pinned node of which nobody can say which CPUs it pins.
+        Before 1.5 a node had one set of CPUs, which its policy made shared or pinned: Nova moves it to ``pcpuset`` when
+        it loads a 1.4. Raises UnknownSchema for a pinned node whose pinned CPUs are not known.
         """
         version, policy = base.known_version(self.VERSION), self.cpu_policy if "cpu_policy" in self else None
         shared: Iterable[int] = self.cpuset
@@ -105,7 +105,7 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
     def _unclear(self, what: str) -> errors.UnknownSchema:
         return errors.UnknownSchema(
             f"an InstanceNUMACell of version {self.VERSION} has {what}, wanted pcpuset, which "
-            "names its pinned CPUs; resize the server, so that nova makes its topology again"
+            "names its pinned CPUs; resize the server, so that Nova makes its topology again"
         )
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
     def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         pinned = primitive.get("pcpuset")
         super().obj_make_compatible(primitive, target_version)
-        # Before 1.5 a node had one set of CPUs, and its policy said what they were.
+        # Before 1.5 a node had one set of CPUs, which its policy made shared or pinned.
         if (
             base.known_version(target_version) < (1, 5)
             and primitive.get("cpu_policy", self.get("cpu_policy", None)) == "dedicated"
@@ -145,7 +145,7 @@ class InstanceNUMATopology(base.NovaObject, ovo.VersionedObjectDictCompat):
 
     @property
     def cpuset_reserved(self) -> set[int]:
-        """Host CPUs that the hypervisor takes for this guest."""
+        """Host CPUs that the hypervisor uses for this guest."""
         return {cpu for cell in self.cells if cell.cpuset_reserved for cpu in cell.cpuset_reserved}
 
     @property
@@ -159,7 +159,7 @@ class InstanceNUMATopology(base.NovaObject, ovo.VersionedObjectDictCompat):
 
 @base.register
 class NUMATopologyLimits(base.NovaObject):
-    """Over-commitment under which the topology was fitted; the compute host checks with the same figures."""
+    """The over-commitment with which the topology was fitted; the compute host checks with the same ratios."""
 
     VERSION = "1.1"
     fields = {
