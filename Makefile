@@ -31,10 +31,11 @@ $(NOVA_VENV)/.installed: $(NOVA_VENV)/.nova $(VENV)/.installed
 	$(NOVA_VENV)/bin/python $(PIP_INSTALL) --editable .
 	touch $@
 
-# What needs seconds: the form of the code, and documents that build without a warning.
+# What needs seconds: the form of the code, its types, and documents that build without a warning.
 check: setup
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
 	$(MAKE) --no-print-directory docs
 
 docs: setup
@@ -80,8 +81,9 @@ fuzz: setup $(VENV)/.atheris
 test-long: test-setup $(VENV)/.atheris
 	$(BIN)/python -m pytest -m 'long or not long'
 
-# docs/reference/*.md and the sample configuration from the code; a test says when that is due.
+# docs/reference/*.md, the type stubs of the events and the sample configuration from the code; a test says when that is due.
 reference: setup
+	$(BIN)/python -W ignore -m rpc_api.stubs
 	$(BIN)/python docs/reference/generate.py
 	$(BIN)/oslo-config-generator --config-file etc/nova_sched/config-generator.conf
 
@@ -89,4 +91,4 @@ bench: setup
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) $(NOVA_VENV) out build *.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NOVA_VENV) out build *.egg-info .pytest_cache .hypothesis .mypy_cache

@@ -26,7 +26,7 @@ SYSTEM = Clock()
 
 
 def spelled(seconds: float) -> str:
-    """A duration as people say it, in two units at most: ``93 s``, ``25 min 10 s``, ``3 h 2 min``, ``2 d 5 h``."""
+    """A duration for people, in two units at most: ``93 s``, ``25 min 10 s``, ``3 h 2 min``, ``2 d 5 h``."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     whole = round(seconds)

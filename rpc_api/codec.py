@@ -4,19 +4,19 @@ A record is the msgpack array ``[FORMAT, epoch, [event, ...]]``: the epoch of
 the log that it was written for, and a batch of events. An event is the array
 ``[name, version, producer, producer_epoch, sequence, at_ns, [field, ...]]``.
 
-Reading is total: whatever the bytes are, the answer is a list in which each
-event is either an :class:`Event` or a :class:`SetAside` with its reason.
+Reading never fails: for any bytes, the result is a list in which each event is either an :class:`Event` or a
+:class:`SetAside` with its reason.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple, final
 
 import msgpack
 
 from rpc_api import errors, events
-from rpc_api.events.schema import thaw_fields
+from rpc_api.events.schema import FrozenRecord, thaw_fields
 from rpc_api.log.port import MAX_RECORD_BYTES
 from rpc_api.packing import unpack
 
@@ -24,18 +24,17 @@ FORMAT = 1
 MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS_A_RECORD = 10_000
 MAX_NAME = 255
-#: Of an event that is set aside so many bytes are kept; its position says where all of it is.
+#: Bytes that are kept of an event that is set aside; the whole event is in the log at its position.
 MAX_RAW_BYTES = 16 * 1024
 
 
+@final
 class Event(NamedTuple):
     """One event of the log.
 
-    ``producer`` is ``role/name`` and speaks in the incarnation
-    ``producer_epoch`` (a nanosecond time); its events are numbered
-    ``sequence`` = 1, 2, 3 in it. ``at_ns`` is the producer's wall clock
-    (nanoseconds since 1970, for people: nothing is decided by it). ``data``
-    is the frozen record of the class ``name``.
+    ``producer`` is ``role/name``; ``producer_epoch`` (a time in nanoseconds) is its incarnation, in which its events
+    are numbered ``sequence`` = 1, 2, 3. ``at_ns`` is the producer's wall clock (nanoseconds since 1970, for people: no
+    decision depends on it). ``data`` is the frozen record of the class ``name``.
     """
 
     name: str
@@ -44,9 +43,10 @@ class Event(NamedTuple):
     producer_epoch: int
     sequence: int
     at_ns: int
-    data: tuple
+    data: FrozenRecord
 
 
+@final
 class SetAside(NamedTuple):
     """An event (or a whole record) that cannot be used: a stable ``code``, a ``reason`` for people, its first bytes."""
 
@@ -56,17 +56,17 @@ class SetAside(NamedTuple):
 
 
 class DecodedRecord(NamedTuple):
-    """What a record holds: the ``epoch`` it was written for (None when unreadable) and its events in order; the
+    """The content of a record: the ``epoch`` that it was written for (None if unreadable) and its events in order; the
     ``account`` that it was appended with (see :mod:`rpc_api.accounts`), and its bytes, if they are known (see
     :mod:`rpc_api.proof`)."""
 
     epoch: str | None
-    events: list
+    events: list[Event | SetAside]
     account: str | None = None
     payload: bytes | None = None
 
 
-def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
+def make_event(data: FrozenRecord, producer: str, producer_epoch: int, sequence: int, at_ns: int) -> Event:
     """Wrap a frozen record into an event of its producer."""
     schema = data.schema
     return Event(schema.__name__, schema.VERSION, producer, producer_epoch, sequence, at_ns, data)
@@ -75,48 +75,51 @@ def make_event(data, producer: str, producer_epoch: int, sequence: int, at_ns: i
 def encode_events(batch: Iterable[Event]) -> list[bytes]:
     """Pack each event; raises TooLarge for one over ``MAX_EVENT_BYTES``.
 
-    An event that its readers would set aside is not packed: InvalidEvent says what is wrong with it.
+    Raises InvalidEvent for an event that readers would set aside.
     """
     packed, pack = [], msgpack.Packer(use_bin_type=True).pack
     for event in batch:
         thaw_fields(event.data.schema, event.data)
         try:
-            one = pack(event)
+            encoded = pack(event)
         except (ValueError, OverflowError) as fault:
             raise errors.InvalidEvent(
-                f"a {event.name} event cannot be packed ({fault}); mend the text or number in it "
-                "that msgpack does not take"
+                f"a {event.name} event cannot be packed ({fault}); fix the text or number in it "
+                "that msgpack does not accept"
             ) from None
-        if len(one) > MAX_EVENT_BYTES:
+        if len(encoded) > MAX_EVENT_BYTES:
             raise errors.TooLarge(
-                f"a {event.name} event has {len(one)} bytes, wanted at most {MAX_EVENT_BYTES}; "
-                "split what it reports or shorten its texts"
+                f"a {event.name} event has {len(encoded)} bytes, wanted at most {MAX_EVENT_BYTES}; "
+                "split its content, or shorten its texts"
             )
-        packed.append(one)
+        packed.append(encoded)
     return packed
 
 
 def encode_records(epoch: str, packed_events: Sequence[bytes]) -> list[bytes]:
     """Put packed events, in order, into as few records as their limits allow."""
-    records, batch, size = [], [], 0
-    for one in packed_events:
-        if batch and (size + len(one) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
+    records: list[bytes] = []
+    batch: list[bytes] = []
+    size = 0
+    for event in packed_events:
+        if batch and (size + len(event) > MAX_RECORD_BYTES - 1024 or len(batch) == MAX_EVENTS_A_RECORD):
             records.append(_record(epoch, batch))
             batch, size = [], 0
-        batch.append(one)
-        size += len(one)
+        batch.append(event)
+        size += len(event)
     if batch:
         records.append(_record(epoch, batch))
     return records
 
 
-def _record(epoch, batch):
+def _record(epoch: str, batch: list[bytes]) -> bytes:
     packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     packer.pack_array_header(3)
     packer.pack(FORMAT)
     packer.pack(epoch)
     packer.pack_array_header(len(batch))
-    return packer.bytes() + b"".join(batch)
+    head: bytes = packer.bytes()
+    return head + b"".join(batch)
 
 
 def encode_record(epoch: str, batch: Iterable[Event]) -> bytes:
@@ -131,7 +134,7 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     """Read a record that was appended with an account. Never raises:
     what cannot be read comes back as :class:`SetAside`."""
     opened = _opened(payload)
-    if type(opened) is DecodedRecord:
+    if isinstance(opened, DecodedRecord):
         return opened
     epoch, batch = opened
     decoded = [_decode_event(raw) for raw in batch]
@@ -142,16 +145,16 @@ def decode_record(payload: bytes, account: str | None = None) -> DecodedRecord:
     return DecodedRecord(epoch, decoded, account, payload)
 
 
-def decode_holding(payload: bytes, groups) -> list:
-    """Read those events of a record in whose bytes one of each group of byte strings stands: [(index, event)],
-    each event as :func:`decode_record` gives it. For whoever looks for a few events among many: the others cost
-    next to nothing."""
+def decode_holding(payload: bytes, groups: Sequence[Collection[bytes]]) -> list[tuple[int, Event | SetAside]]:
+    """Read the events of a record whose bytes contain at least one byte string of each group: [(index, event)], each
+    event as :func:`decode_record` returns it. This makes a search for a few events fast: the other events are not
+    decoded."""
     if not groups:
         return list(enumerate(decode_record(payload).events))
     if not all(any(map(payload.__contains__, group)) for group in groups):
         return []
     opened = _opened(payload)
-    if type(opened) is DecodedRecord:
+    if isinstance(opened, DecodedRecord):
         return list(enumerate(opened.events))
     sizes = list(event_sizes(payload))
     found = []
@@ -161,8 +164,9 @@ def decode_holding(payload: bytes, groups) -> list:
     return found
 
 
-def _holding(payload, sizes, groups):
-    """Indexes of events in whose bytes one of each group stands; ``sizes`` are those of all events of the record."""
+def _holding(payload: bytes, sizes: list[int], groups: Sequence[Collection[bytes]]) -> list[int]:
+    """Indexes of the events whose bytes contain at least one byte string of each group; ``sizes`` are those of all
+    events of the record."""
     ends = list(accumulate(sizes, initial=len(payload) - sum(sizes)))
     wanted = set(range(len(sizes)))
     for group in groups:
@@ -174,7 +178,7 @@ def _holding(payload, sizes, groups):
                 if index < 0:
                     place = payload.find(needle, place + 1)
                     continue
-                # (One that reaches over the end of an event stands in none.)
+                # (A match that reaches over the end of an event is in no event.)
                 if place + len(needle) <= ends[index + 1]:
                     found.add(index)
                 place = payload.find(needle, max(place + 1, ends[index + 1] - len(needle) + 1))
@@ -182,8 +186,8 @@ def _holding(payload, sizes, groups):
     return sorted(wanted)
 
 
-def _opened(payload):
-    """(epoch, events as they were packed) of a record; the DecodedRecord that says why, of one that cannot be read."""
+def _opened(payload: bytes) -> DecodedRecord | tuple[str, tuple[Any, ...]]:
+    """(epoch, events as unpacked values) of a record; for an unreadable one the DecodedRecord that says why."""
     if len(payload) > MAX_RECORD_BYTES:
         return _aside_record(
             "too-large", f"a record of {len(payload)} bytes, wanted at most {MAX_RECORD_BYTES}", payload
@@ -200,11 +204,11 @@ def _opened(payload):
         return _aside_record("undecodable", "a record whose epoch is not a short string or events not a list", payload)
     if len(record[2]) > MAX_EVENTS_A_RECORD:
         return _aside_record("too-large", f"{len(record[2])} events, wanted at most {MAX_EVENTS_A_RECORD}", payload)
-    return record[1:]
+    return record[1], record[2]
 
 
-def event_sizes(payload: bytes):
-    """Yield how many bytes each event of a readable record has."""
+def event_sizes(payload: bytes) -> Iterator[int]:
+    """Yield the size of each event of a readable record, in bytes."""
     unpacker = msgpack.Unpacker(max_buffer_size=MAX_RECORD_BYTES)
     unpacker.feed(payload)
     unpacker.read_array_header()
@@ -216,15 +220,15 @@ def event_sizes(payload: bytes):
         yield unpacker.tell() - before
 
 
-def _too_large(size, raw):
+def _too_large(size: int, raw: object) -> SetAside:
     return SetAside("too-large", f"an event of {size} bytes, wanted at most {MAX_EVENT_BYTES}", _raw(raw))
 
 
-def _aside_record(code, reason, payload):
+def _aside_record(code: str, reason: str, payload: bytes) -> DecodedRecord:
     return DecodedRecord(None, [SetAside(code, reason, payload[:MAX_RAW_BYTES])], None, payload)
 
 
-def _decode_event(raw):
+def _decode_event(raw: Any) -> Event | SetAside:
     try:
         name, version, producer, producer_epoch, sequence, at_ns, values = raw
         if (
@@ -258,9 +262,10 @@ def _decode_event(raw):
     return Event(name, version, producer, producer_epoch, sequence, at_ns, data)
 
 
-def _raw(raw):
-    """The bytes of an event that is set aside (its values were unpacked with the record)."""
+def _raw(raw: object) -> bytes:
+    """The first bytes of an event that is set aside, packed again from its values."""
     try:
-        return msgpack.packb(raw, use_bin_type=True, datetime=False)[:MAX_RAW_BYTES]
+        packed: bytes = msgpack.packb(raw, use_bin_type=True, datetime=False)
     except (ValueError, TypeError, OverflowError):
-        return repr(raw).encode()[:MAX_RAW_BYTES]
+        packed = repr(raw).encode()
+    return packed[:MAX_RAW_BYTES]

@@ -1,4 +1,4 @@
-"""Native threads or eventlet: chosen once, before anything that oslo.service or oslo.messaging bring is imported.
+"""Native threads or eventlet: chosen once, before oslo.service and oslo.messaging are imported.
 
 Every console script calls :func:`setup` first. ``threading`` is the default;
 ``eventlet`` is a legacy mode that goes away when oslo drops it.
@@ -9,11 +9,15 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from rpc_api import errors
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MODES = ("threading", "eventlet")
 VARIABLE = "NOVA_SCHED_CONCURRENCY"
@@ -26,7 +30,7 @@ def setup(mode: str | None = None) -> str:
     """
     mode = mode or os.environ.get(VARIABLE) or "threading"
     if mode not in MODES:
-        raise errors.UsageError(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; mend {VARIABLE}")
+        raise errors.UsageError(f"the concurrency mode is {mode!r}, wanted one of {', '.join(MODES)}; fix {VARIABLE}")
     if mode == "eventlet":
         import eventlet
 
@@ -39,23 +43,23 @@ def setup(mode: str | None = None) -> str:
     try:
         backend.init_backend(wanted)
     except backend.exceptions.BackendAlreadySelected:
-        # Said before in this process; another choice than the first one is an error of the program.
+        # This process has chosen already; another choice than the first one is an error in the program.
         if backend.get_backend_type() != wanted:
             raise
     return mode
 
 
 class _NoEventlet:
-    """Keeps eventlet out of a process of native threads: libraries that would use it find it is not there."""
+    """Hides eventlet in a process of native threads, so that libraries do not use it."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "eventlet" or name.startswith("eventlet."):
             raise ImportError("eventlet is not used in the concurrency mode 'threading'")
         return None
 
 
-#: Why a thread that the service cannot do without has ended, or could not be started; what came first comes first.
-_deaths = []
+#: Why a thread that the service needs has ended, or could not be started; the first report comes first.
+_deaths: list[str] = []
 NO_THREAD = (
     "this process cannot start a thread ({fault}); give it more memory or more threads (systemd: TasksMax, "
     "LimitAS, LimitNPROC, MemoryMax), and start it again"
@@ -63,23 +67,23 @@ NO_THREAD = (
 
 
 def death() -> str | None:
-    """Why this process cannot go on working: the first report of :func:`report_death`; None while it can."""
+    """Why this process cannot work any longer: the first report of :func:`report_death`; None while it can."""
     return _deaths[0] if _deaths else None
 
 
 def report_death(text: str) -> None:
-    """This process cannot go on working; whoever runs it looks at :func:`death` and ends it."""
+    """Report that this process cannot work any longer. The service looks at :func:`death`, and ends."""
     LOG.error("%s", text)
     _deaths.append(text)
 
 
 def forget_deaths() -> None:
-    """Begin again, for tests and for processes that run several services one after the other."""
+    """Forget all reports, for tests and for processes that run several services one after the other."""
     _deaths.clear()
 
 
 def is_out_of_threads(fault: BaseException) -> bool:
-    """Whether ``fault`` says that the system gives us no more threads (or no memory for one)."""
+    """Whether ``fault`` means that the system gives this process no more threads (or no memory for a thread)."""
     return isinstance(fault, MemoryError) or (isinstance(fault, RuntimeError) and "start new thread" in str(fault))
 
 
@@ -89,22 +93,22 @@ def report_if_out_of_threads(fault: BaseException) -> None:
         report_death(NO_THREAD.format(fault=fault or type(fault).__name__))
 
 
-def vital_thread(function, name: str) -> threading.Thread:
-    """A daemon thread, not started, that the process cannot do without: what ends it, but its own return, is reported
-    as the death of the process."""
+def vital_thread(function: Callable[[], object], name: str) -> threading.Thread:
+    """A daemon thread, not started, that the process needs. If it ends by an exception, this is reported as the death
+    of the process."""
 
-    def run():
+    def run() -> None:
         try:
             function()
         except BaseException as fault:
             LOG.debug("the fault of the thread %s", name, exc_info=True)
-            report_death(f"the thread {name} met a fault of its own ({fault!r}); see the log of this service")
+            report_death(f"the thread {name} failed ({fault!r}); see the log of this service")
 
     return threading.Thread(target=run, name=name, daemon=True)
 
 
 def start_or_report(thread: threading.Thread) -> bool:
-    """Start a thread for something that can be left out; False when the system gives us none, which is reported."""
+    """Start a thread for optional work; False if the system gives this process no thread, which is reported."""
     try:
         thread.start()
     except (RuntimeError, MemoryError) as fault:
@@ -115,9 +119,9 @@ def start_or_report(thread: threading.Thread) -> bool:
     return True
 
 
-def settle(answer: Future, function, *args) -> None:
-    """Set ``answer`` to what ``function(*args)`` returns or raises. Callbacks of a Future answer another one with it:
-    what they raise is shown to nobody, and whoever waits for the other one would wait for ever."""
+def settle(answer: Future[Any], function: Callable[..., object], *args: object) -> None:
+    """Set ``answer`` to what ``function(*args)`` returns or raises. A callback of one Future sets another Future with
+    it: an exception in a callback is lost, and the caller who waits for the other Future would wait for ever."""
     try:
         result = function(*args)
     except Exception as fault:
@@ -126,11 +130,11 @@ def settle(answer: Future, function, *args) -> None:
         answer.set_result(result)
 
 
-def side_by_side(functions) -> list:
-    """Call functions, each in a thread of its own where the system gives us one; returns what they return."""
-    answers = []
+def side_by_side(functions: Iterable[Callable[[], T]]) -> list[T]:
+    """Call functions, each in a thread of its own if the system gives one; returns their results."""
+    answers: list[Future[T]] = []
     for number, function in enumerate(functions):
-        answer = Future()
+        answer: Future[T] = Future()
         answers.append(answer)
         thread = threading.Thread(target=settle, args=(answer, function), name=f"side by side {number}", daemon=True)
         if not start_or_report(thread):
@@ -138,8 +142,8 @@ def side_by_side(functions) -> list:
     return [answer.result() for answer in answers]
 
 
-def or_fail(answer: Future, function, *args) -> None:
-    """Call ``function(*args)``, which is to settle ``answer``; what it raises becomes the answer."""
+def or_fail(answer: Future[Any], function: Callable[..., object], *args: object) -> None:
+    """Call ``function(*args)``, which must settle ``answer``; an exception becomes the answer."""
     try:
         function(*args)
     except Exception as fault:
@@ -150,29 +154,29 @@ def or_fail(answer: Future, function, *args) -> None:
 
 
 class DaemonPool:
-    """A pool of up to ``threads`` threads that do not hold up the end of the process, whatever they wait for.
+    """A pool of up to ``threads`` threads that do not delay the end of the process, even if they wait for something.
 
-    It has one thread from its beginning, so that what is submitted is always done, if slowly, where the system gives it
-    no more of them. RuntimeError or MemoryError when there is not even one.
+    It starts one thread at once, so submitted calls are always done, if slowly, even if the system gives no more
+    threads. RuntimeError or MemoryError if there is not even one thread.
     """
 
-    def __init__(self, threads: int, name: str):
+    def __init__(self, threads: int, name: str) -> None:
         self._threads_max = threads
         self._name = name
-        self._waiting = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any] | None, Any, Any]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._threads = 0
-        #: Threads that wait for something to do, less what waits for one of them.
+        #: Idle threads minus waiting calls.
         self._idle = 0
-        #: What was submitted and is not done.
+        #: Calls that were submitted and are not done.
         self._undone = 0
         self._closed = False
         self._start_thread()
         self._idle = 1
 
-    def submit(self, function, *args, **kwargs) -> Future:
+    def submit(self, function: Callable[..., T], *args: object, **kwargs: object) -> Future[T]:
         """Call ``function`` in a thread of the pool; returns a Future. RuntimeError after :meth:`close`."""
-        done = Future()
+        done: Future[T] = Future()
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"the pool {self._name} is closed")
@@ -184,17 +188,17 @@ class DaemonPool:
                 try:
                     self._start_thread()
                 except (RuntimeError, MemoryError) as fault:
-                    # It is done by one of those that there are.
+                    # One of the present threads will do it.
                     self._idle -= 1
                     report_if_out_of_threads(fault)
         return done
 
-    def _start_thread(self):
+    def _start_thread(self) -> None:
         threading.Thread(target=self._run, name=f"{self._name} {self._threads + 1}", daemon=True).start()
         self._threads += 1
 
     def close(self) -> None:
-        """Start nothing more; what waits is cancelled, what runs goes on."""
+        """Start no more calls: waiting calls are cancelled, running calls continue."""
         with self._changed:
             self._closed = True
             threads = self._threads
@@ -209,12 +213,12 @@ class DaemonPool:
             self._waiting.put((Future(), None, (), {}))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all that was submitted is done; False when it is not in time."""
+        """Wait until all submitted calls are done; False if they are not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: self._undone <= 0, timeout)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> bool:
-        """Take nothing more; what was submitted is done, and waited for if ``wait``. True when nothing was left."""
+        """Accept no more calls. Submitted calls are done, and waited for if ``wait``. True if all were done."""
         with self._changed:
             self._closed = True
         done = self.wait(timeout) if wait else False
@@ -222,7 +226,7 @@ class DaemonPool:
             self._waiting.put((Future(), None, (), {}))
         return done
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             done, function, args, kwargs = self._waiting.get()
             if function is None:
@@ -233,7 +237,7 @@ class DaemonPool:
                 except BaseException as fault:
                     report_if_out_of_threads(fault)
                     done.set_exception(fault)
-            done = function = args = kwargs = None
+            del done, function, args, kwargs  # so that an idle thread keeps no call alive
             with self._changed:
                 self._idle += 1
                 self._undone -= 1

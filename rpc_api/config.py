@@ -1,11 +1,14 @@
 """Configuration that all services share: the cells, their logs and message queues, and the RPC topics.
 
-Each service reads ``[cells]`` and a section ``[cell:NAME]`` for each cell that it deals with.
+Each service reads ``[cells]``, and a section ``[cell:NAME]`` for each of its cells.
 """
+
+from __future__ import annotations
 
 import re
 import uuid
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from oslo_config import cfg
 
@@ -15,6 +18,11 @@ from rpc_api.contracts import agent, conductor, scheduler
 from rpc_api.log.checks import mask_password
 from rpc_api.log.rabbit_address import parse_address
 from rpc_api.waiting import until_it_passes
+
+if TYPE_CHECKING:
+    # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
+    from rpc_api.bus import MessagingBus
+    from rpc_api.bus.server import Serving
 
 CELL0 = "cell0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -33,20 +41,18 @@ CELLS_OPTS = [
         "require_accounts",
         help="Whether events in the logs count only if they were appended with the RabbitMQ account ROLE.NAME "
         "(or ROLE) of their producer ROLE/NAME. Without it, "
-        "each log stays as it is. The same for all services.",
+        "each log keeps its present rule. Must be the same for all services.",
     ),
     cfg.IntOpt(
         "catch_up_timeout",
         default=600,
         min=1,
-        help="Seconds that a service may take on its start to read what the logs hold. A log or a broker that "
-        "is away is waited for without end, which does not count.",
+        help="Seconds that a service may take on its start to read the logs. The time in which a log or a broker is "
+        "unreachable does not count: a service waits for it without end.",
     ),
 ]
 
-SNAPSHOTS_GROUP = cfg.OptGroup(
-    "snapshots", "Where the state of logs is kept, so that a start need not read all of them"
-)
+SNAPSHOTS_GROUP = cfg.OptGroup("snapshots", "Where the state of logs is kept, so that a start does not read whole logs")
 SNAPSHOTS_OPTS = [
     cfg.StrOpt(
         "url",
@@ -58,8 +64,8 @@ SNAPSHOTS_OPTS = [
         "interval",
         default=600.0,
         min=1.0,
-        help="Seconds between two snapshots of a log: a cell's conductors keep that of the cell, schedulers "
-        "that of cell0. Keep a multiple of it in the logs.",
+        help="Seconds between two snapshots of a log. The conductors of a cell write those of the cell, schedulers "
+        "those of cell0. The retention of the logs must be several times this.",
     ),
 ]
 
@@ -73,14 +79,15 @@ CELL_OPTS = [
     cfg.StrOpt(
         "transport_url",
         secret=True,
-        help="Message queue of the cell, in oslo.messaging's form. Without it, it is that of [DEFAULT].",
+        help="Message queue of the cell, in oslo.messaging's form. The default is that of [DEFAULT].",
     ),
-    cfg.StrOpt("uuid", help="UUID of the cell's CellMapping in nova. A compute agent does without."),
+    cfg.StrOpt("uuid", help="UUID of the cell's CellMapping in Nova. A compute agent does not need it."),
 ]
 
 
 class Cell(NamedTuple):
-    """A cell as configured; ``uuid`` is None where it may be left out, ``transport_url`` None for [DEFAULT]'s."""
+    """A cell as configured. ``uuid`` is None if it is optional and not set; ``transport_url`` is None for that of
+    [DEFAULT]."""
 
     name: str
     uuid: str | None
@@ -88,7 +95,7 @@ class Cell(NamedTuple):
     transport_url: str | None
 
 
-def list_opts():
+def list_opts() -> list[tuple[cfg.OptGroup, Sequence[cfg.Opt]]]:
     """All options of this package, for oslo-config-generator."""
     return [
         (CELLS_GROUP, CELLS_OPTS),
@@ -101,7 +108,7 @@ def list_opts():
 
 
 def set_defaults() -> None:
-    """Give options of libraries the defaults that they have here, for oslo-config-generator."""
+    """Set our defaults of library options, for oslo-config-generator."""
     import oslo_messaging
 
     from rpc_api.bus import DEFAULT_EXCHANGE
@@ -109,74 +116,74 @@ def set_defaults() -> None:
     oslo_messaging.set_transport_defaults(DEFAULT_EXCHANGE)
 
 
-def register(conf) -> None:
-    """Register all options but those of single cells."""
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register all options except those of single cells."""
     for group, options in list_opts():
         if group is not CELL_GROUP:
             register_in(conf, group, options)
 
 
-def register_in(conf, group, options) -> None:
+def register_in(conf: cfg.ConfigOpts, group: cfg.OptGroup | None, options: Iterable[cfg.Opt]) -> None:
     """Register options in a group (None: in DEFAULT) by its name.
 
-    By the group itself, all configurations of a process would share what was set in it: oslo.config copies a group,
-    and not the table of its options.
+    By its name, because oslo.config copies a group but not the table of its options: all configurations of a process
+    would share the values that were set in the group.
     """
     conf.register_opts(options, group.name if group is not None else None)
 
 
-def cell0_log(conf) -> str:
+def cell0_log(conf: cfg.ConfigOpts) -> str:
     """URL of cell0's log; UsageError when it is not set."""
     if not conf.cells.cell0_log:
         raise errors.UsageError(
             f"[cells] cell0_log is not set, wanted the URL of the API level's log; add it to {_files(conf)}"
         )
-    return conf.cells.cell0_log
+    return str(conf.cells.cell0_log)
 
 
-def check_account(conf, role: str, name: str, *urls: str) -> None:
-    """UsageError where accounts are required, and that of one of the logs' URLs could not speak for ROLE/NAME."""
+def check_account(conf: cfg.ConfigOpts, role: str, name: str, *urls: str) -> None:
+    """UsageError if accounts are required and the account in one of the URLs may not publish for ROLE/NAME."""
     for url in urls if conf.cells.require_accounts else ():
         of_broker = url.lower().startswith(("rabbit://", "rabbits://"))
         for user in parse_address(url).users if of_broker else (None,):
             if speaks_for(user, f"{role}/{name}"):
                 continue
             raise errors.UsageError(
-                f"[cells] require_accounts is set, and the log {mask_password(url)} would be appended to with "
+                f"[cells] require_accounts is set, and this service would append to the log {mask_password(url)} with "
                 f"{f'the account {user}' if user else 'no account'}, wanted {role}.{name} or {role} of a RabbitMQ "
-                f"broker; mend one of them in {_files(conf)}"
+                f"broker; fix one of them in {_files(conf)}"
             )
 
 
-def cells_of(conf, uuid_wanted: bool = True) -> list[Cell]:
+def cells_of(conf: cfg.ConfigOpts, uuid_wanted: bool = True) -> list[Cell]:
     """All enabled cells, in the order of the configuration; UsageError for what is missing or wrong."""
     names = conf.cells.enabled
     if not names:
-        raise errors.UsageError(f"[cells] enabled names no cell, wanted at least one; mend {_files(conf)}")
+        raise errors.UsageError(f"[cells] enabled names no cell, wanted at least one; fix {_files(conf)}")
     if len(set(names)) < len(names):
-        raise errors.UsageError(f"[cells] enabled names a cell twice ({', '.join(names)}); mend {_files(conf)}")
+        raise errors.UsageError(f"[cells] enabled names a cell twice ({', '.join(names)}); fix {_files(conf)}")
     cells = [cell_of(conf, name, uuid_wanted) for name in names]
     logs = {conf.cells.cell0_log: CELL0}
     for cell in cells:
         if cell.log in logs:
             raise errors.UsageError(
-                f"{cell.name} and {logs[cell.log]} have the same log, wanted one each; mend {_files(conf)}"
+                f"{cell.name} and {logs[cell.log]} have the same log, wanted one each; fix {_files(conf)}"
             )
         logs[cell.log] = cell.name
     return cells
 
 
-def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
+def cell_of(conf: cfg.ConfigOpts, name: str, uuid_wanted: bool = True) -> Cell:
     """One cell by its name; UsageError for what is missing or wrong."""
     if name not in conf.cells.enabled:
         raise errors.UsageError(
             f"the cell {name!r} is not enabled, wanted one of "
-            f"{', '.join(conf.cells.enabled) or '(none)'}; mend [cells] enabled in {_files(conf)}"
+            f"{', '.join(conf.cells.enabled) or '(none)'}; fix [cells] enabled in {_files(conf)}"
         )
     if not _NAME.fullmatch(name) or name == CELL0:
         raise errors.UsageError(
             f"{name!r} cannot be the name of a cell, wanted letters, digits, '_', '.' and '-', and "
-            f"not {CELL0}; mend [cells] enabled in {_files(conf)}"
+            f"not {CELL0}; fix [cells] enabled in {_files(conf)}"
         )
     section = f"cell:{name}"
     conf.register_opts(CELL_OPTS, section)
@@ -188,41 +195,41 @@ def cell_of(conf, name: str, uuid_wanted: bool = True) -> Cell:
     if uuid_wanted and not options.uuid:
         raise errors.UsageError(
             f"[{section}] uuid is not set, wanted that of the cell's CellMapping "
-            "(nova-manage cell_v2 list_cells; without a nova any UUID will do); "
+            "(nova-manage cell_v2 list_cells; without Nova any UUID will do); "
             f"add it to {_files(conf)}"
         )
     return Cell(name, _uuid(conf, section, options.uuid) if options.uuid else None, options.log, options.transport_url)
 
 
-def _uuid(conf, section, text):
+def _uuid(conf: cfg.ConfigOpts, section: str, text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise errors.UsageError(f"[{section}] uuid is {text!r}, wanted a UUID; mend {_files(conf)}") from None
+        raise errors.UsageError(f"[{section}] uuid is {text!r}, wanted a UUID; fix {_files(conf)}") from None
 
 
-def _files(conf):
+def _files(conf: cfg.ConfigOpts) -> str:
     return ", ".join(conf.config_file or ()) or "the configuration (there is no file: name one with --config-file)"
 
 
 class Buses:
     """The RPC buses of a service: one for each transport URL, made when it is first asked for."""
 
-    def __init__(self, conf):
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
-        self._buses = {}
+        self._buses: dict[str | None, MessagingBus] = {}
 
-    def top(self):
-        """The bus of [DEFAULT] transport_url. A broker that is away is waited for; LogRefused when it does not let us
-        in."""
+    def top(self) -> MessagingBus:
+        """The bus of [DEFAULT] transport_url. Waits for an unreachable broker; LogRefused if the broker refuses the
+        login."""
         return self._bus(None)
 
-    def of(self, cell: Cell, checked: bool = True):
-        """The bus of a cell. If it is to be ``checked``, a broker that is away is waited for; LogRefused when it does
-        not let us in."""
+    def of(self, cell: Cell, checked: bool = True) -> MessagingBus:
+        """The bus of a cell. With ``checked`` it waits for an unreachable broker; LogRefused if the broker refuses the
+        login."""
         return self._bus(cell.transport_url, checked)
 
-    def _bus(self, url, checked=True):
+    def _bus(self, url: str | None, checked: bool = True) -> MessagingBus:
         from rpc_api.bus import MessagingBus
 
         if url not in self._buses:
@@ -231,13 +238,14 @@ class Buses:
             until_it_passes("this service waits for the RPC broker", self._buses[url].check)
         return self._buses[url]
 
-    def serve(self, bus, topic: str, server: str, endpoint, version: str):
-        """Answer a topic on a bus; a broker that goes away meanwhile is waited for."""
-        return until_it_passes(
+    def serve(self, bus: MessagingBus, topic: str, server: str, endpoint: object, version: str) -> Serving:
+        """Answer a topic on a bus; waits for a broker that goes away meanwhile."""
+        serving: Serving = until_it_passes(
             f"the topic {topic} waits for the RPC broker", lambda: bus.serve(topic, server, [endpoint], version)
         )
+        return serving
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         concurrency.side_by_side([bus.close for bus in self._buses.values()])
         self._buses.clear()

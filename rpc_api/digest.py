@@ -1,14 +1,15 @@
-"""Digests that two processes compare: what a host runs, and what it is.
+"""Digests that two processes compare: of the instances of a host, and of its report.
 
-A digest of a set is the sum of its members' hashes, so that it follows one
-change in one step on either side. All are 52-bit non-negative integers (they
-travel as msgpack and JSON integers).
+The digest of a set is the sum of its members' hashes, so one change of the set is one step. All are non-negative
+integers of 52 bits (msgpack and JSON integers carry them exactly).
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import msgpack
 
+from rpc_api.events import Allocation, Consumer, HostStatus, PCIPool
 from rpc_api.packing import pack
 
 MASK = 2**52 - 1
@@ -18,19 +19,22 @@ def _number(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") & MASK
 
 
-def consumer_hash(instance_uuid: str, allocations, guest: bytes | None = None) -> int:
-    """Hash of one running instance: its uuid and what it uses, in any order of its allocations."""
+def consumer_hash(instance_uuid: str, allocations: Iterable[Allocation], guest: bytes | None = None) -> int:
+    """Hash of one running instance: its uuid and its use, in any order of its allocations."""
     of = (instance_uuid, sorted(allocations))
     return _number(msgpack.packb(of if guest is None else (*of, guest)))
 
 
-def consumers_digest(consumers) -> int:
+def consumers_digest(consumers: Iterable[Consumer]) -> int:
     """Digest of all instances that a host runs, in any order."""
-    return sum(consumer_hash(one.instance_uuid, one.allocations, one.guest) for one in consumers) & MASK
+    return (
+        sum(consumer_hash(consumer.instance_uuid, consumer.allocations, consumer.guest) for consumer in consumers)
+        & MASK
+    )
 
 
-def pool_key(pool) -> str:
-    """What names a PCIPool of a host: 16 hex digits over all of it but its count."""
+def pool_key(pool: PCIPool) -> str:
+    """The key of a PCIPool of a host: 16 hex digits over all of its fields except the count."""
     return blake2b(pack(pool._replace(count=0)), digest_size=8).hexdigest()
 
 
@@ -39,8 +43,8 @@ def inventory_digest(packed: bytes) -> int:
     return _number(packed)
 
 
-def host_digest(inventory: int, status, consumers: int) -> int:
+def host_digest(inventory: int, status: HostStatus, consumers: int) -> int:
     """Digest of a host's whole report from the digest of its inventory, its status and the digest of its consumers."""
-    # As the status is after it travelled: its metrics are floats.
+    # After the transport all metrics are floats, so they must be floats here.
     metrics = {name: value + 0.0 for name, value in status.metrics.items()}
     return _number(pack((inventory, status._replace(metrics=metrics), consumers)))

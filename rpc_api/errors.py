@@ -1,8 +1,7 @@
 """The one error tree of the project.
 
-Every error that a user can meet is a :class:`NovaSchedError`. It says in one
-sentence what happened, what was found and what was wanted, and where to mend
-it; it carries the exit code with which a command ends.
+Every error that a user can meet is a :class:`NovaSchedError`. Its text is one sentence: what happened, what was found
+and what was wanted, what to do. It also has the exit code of a command that ends with it.
 
 Exit codes: 0 ok, 1 negative finding, 2 usage, 3 broker or log unreachable,
 4 gap or partial data, 5 unknown schema.
@@ -17,7 +16,7 @@ EXIT_SCHEMA = 5
 
 
 class NovaSchedError(Exception):
-    """Base of the tree: a command that meets one prints it and exits with ``exit_code``."""
+    """Base of the tree: a command prints it and exits with ``exit_code``."""
 
     exit_code = EXIT_NEGATIVE
 
@@ -29,58 +28,57 @@ class UsageError(NovaSchedError):
 
 
 class NameTaken(NovaSchedError):
-    """Another process speaks under the name of this one, which is not heard any more."""
+    """Another process publishes under the name of this one, and the events of this one have no effect any more."""
 
     exit_code = EXIT_USAGE
 
 
 class LogUnavailable(NovaSchedError):
-    """The broker or the log file cannot be reached, or refuses us."""
+    """The broker or the log file is unreachable, or refuses access."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class LogRefused(LogUnavailable):
-    """The log cannot be used before a person changes something: trying again is of no use (see rpc_api.faults)."""
+    """The log cannot be used until a person changes something: another attempt would fail too (see rpc_api.faults)."""
 
 
 class LogForbidden(LogRefused):
-    """The broker does not let our account do that with the log."""
+    """Our account does not have the permission for this use of the log."""
 
 
 class LogStuck(LogUnavailable):
-    """The broker answers, and the log's stream does not work. This may be so for a moment; ``remedy`` says what to do
-    when it lasts."""
+    """The broker answers, but the log's stream does not work. This may pass; ``remedy`` says what to do if it lasts."""
 
-    def __init__(self, message: str, remedy: str = ""):
+    def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy
 
 
 class LogClosed(LogUnavailable):
-    """The log was closed by this process while it was in use."""
+    """This process closed the log while it was in use."""
 
 
 class LogGone(LogUnavailable):
-    """The log was deleted under us: it must be opened again."""
+    """The log was deleted while it was in use: it must be opened again."""
 
 
 class LogGap(NovaSchedError):
-    """The log does not hold what should follow: it was truncated or re-created."""
+    """The log does not have the next records: it was truncated or recreated."""
 
     exit_code = EXIT_GAP
 
 
 class PositionTruncated(LogGap):
-    """The position asked for lies before the first record that the log still holds."""
+    """The requested position is before the first record of the log."""
 
 
 class PositionAhead(LogGap):
-    """The position asked for lies past the end of the log: the log was re-created."""
+    """The requested position is after the end of the log: the log was recreated."""
 
 
 class SnapshotMismatch(LogGap):
-    """A snapshot does not fit the log that it is to be used with."""
+    """A snapshot does not fit the log."""
 
 
 class UnknownSchema(NovaSchedError):
@@ -100,42 +98,44 @@ class TooLarge(InvalidEvent):
 
 
 class NoHostFound(NovaSchedError):
-    """No host can take an instance now. ``summary`` counts the reasons, for the operator; the text is for anybody."""
+    """No host can take an instance now. ``summary`` counts the reasons, for the operator; the text may be shown to
+    users."""
 
-    def __init__(self, message: str, summary: str = ""):
+    def __init__(self, message: str, summary: str = "") -> None:
         super().__init__(message)
         self.summary = summary
 
 
 class CellsUnreachable(NovaSchedError):
-    """No host can take an instance now, and hosts that might are in cells whose logs cannot be read or appended to."""
+    """No host can take an instance now, but there are cells whose logs cannot be read or appended to; their hosts may
+    have room."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class ClaimTimeout(NovaSchedError):
-    """A claim was not read back from its log in time, so nobody can say whether it holds."""
+    """A claim was not read back from its log in time, so its outcome is not known."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class PluginFault(NovaSchedError):
-    """A class that a deployer brought failed; ``__cause__`` is what it raised."""
+    """A class of a deployer failed; ``__cause__`` is its exception."""
 
 
 class NoSuchServer(NovaSchedError):
-    """An RPC call reached no server: what was asked for has not been done."""
+    """An RPC call reached no server, so it was not executed."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class NoAnswer(NovaSchedError):
-    """No answer to an RPC call came in time: nobody can say whether what was asked for was done, or will be."""
+    """An RPC call was not answered in time, so it is not known whether it was or will be executed."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class ServiceUnavailable(NovaSchedError):
-    """Another service of the cloud that must be asked cannot be reached, refuses us, or answers what makes no sense."""
+    """Another service of the cloud is unreachable, refuses a request, or gives a wrong answer."""
 
     exit_code = EXIT_UNREACHABLE

@@ -1,7 +1,8 @@
-"""Which faults may pass by themselves, and which last until a person changes something: one table for all of them.
+"""Which faults may pass without help, and which last until a person changes something: one table for all faults.
 
-A service tries again what may pass, with growing pauses, and ends for what lasts. The first row of ``ROWS`` that fits a
-fault counts. A fault that no row names may pass: to try once too often costs less than to end.
+After a fault that may pass a service tries again, with growing pauses; it ends for a fault that lasts. The first row of
+``ROWS`` that fits a fault counts. A fault without a row may pass: an attempt too many costs less than a service that
+ends.
 """
 
 import errno
@@ -19,35 +20,36 @@ PASSES, LASTS = True, False
 
 class Row(NamedTuple):
     """``codes`` are errno of an OSError, the reason of an SSLError, the primary result code of a sqlite3.Error;
-    ``texts`` are parts of the text. One of each that is given must fit."""
+    ``texts`` are parts of the text. At least one of the codes, if there are any, and one of the texts, if there are
+    any, must fit."""
 
     kind: type | tuple[type, ...]
     verdict: bool
-    codes: tuple = ()
+    codes: tuple[int | str, ...] = ()
     texts: tuple[str, ...] = ()
 
 
 ROWS = (
-    # Our own errors say it by their class.
+    # For our own errors the class decides.
     Row((errors.LogRefused, errors.LogClosed), LASTS),
     Row((errors.LogUnavailable, errors.NoAnswer, errors.NoSuchServer, errors.ServiceUnavailable), PASSES),
     Row(errors.NovaSchedError, LASTS),
     # AMQP. 403: the password, or rights.
     Row(amqp.AccessRefused, LASTS),
-    # 404: a broker that starts, or a cluster that elects a leader, says it of a stream that is there.
+    # 404: also the answer for an existing stream while a broker starts or a cluster elects a leader.
     Row(amqp.NotFound, PASSES, texts=("down or inaccessible",)),
     Row(amqp.NotFound, LASTS),
-    # 406: said of a stream that was declared a moment ago, and while replicas move.
+    # 406: also the answer for a stream that was just declared, and while replicas move.
     Row(amqp.PreconditionFailed, PASSES, texts=("on the local node", "timed out")),
     Row(amqp.PreconditionFailed, LASTS),
-    # 530: no such vhost, or no access to it; but a vhost that starts, or too many connections, pass.
+    # 530: no such vhost, or no access to it. A vhost that starts, or too many connections, may pass.
     Row(amqp.NotAllowed, PASSES, texts=("is down", "limit")),
     Row(amqp.NotAllowed, LASTS),
     # 540: a broker without streams.
     Row((amqp.AMQPNotImplementedError, amqp.exceptions.ContentTooLarge), LASTS),
-    # 541, 506, 405, 320, 313, 50x, and what the network does to frames.
+    # 541, 506, 405, 320, 313, 50x, and frames that the network damages.
     Row(amqp.AMQPError, PASSES),
-    # TLS. "Not yet valid" is what a clock says that is not set yet, as early at boot.
+    # TLS. "Not yet valid" passes when the clock is set, which may be late in the boot.
     Row(ssl.SSLCertVerificationError, PASSES, texts=("not yet valid",)),
     Row(ssl.SSLCertVerificationError, LASTS),
     Row(
@@ -72,7 +74,7 @@ ROWS = (
     ),
     Row(ssl.SSLError, LASTS, texts=("PEM lib",)),
     Row(ssl.SSLError, PASSES),
-    # DNS. Names of containers are known only while those run, so an unknown name may pass too.
+    # DNS. The name of a container is known only while it runs, so an unknown name may pass too.
     Row(
         socket.gaierror, LASTS, codes=(socket.EAI_SERVICE, socket.EAI_SOCKTYPE, socket.EAI_FAMILY, socket.EAI_BADFLAGS)
     ),
@@ -115,7 +117,7 @@ ROWS = (
 
 
 def may_pass(fault: BaseException) -> bool:
-    """Whether ``fault`` may pass by itself. A fault of kombu or oslo.messaging is judged by what it was made of."""
+    """Whether ``fault`` may pass without help. For a fault of kombu or oslo.messaging its cause decides."""
     row = row_of(fault)
     if row is not None:
         return row.verdict
@@ -124,7 +126,7 @@ def may_pass(fault: BaseException) -> bool:
 
 
 def row_of(fault: BaseException) -> Row | None:
-    """The row that counts for ``fault``; None where none fits."""
+    """The row that counts for ``fault``; None if no row fits."""
     code, text = _code(fault), _text(fault)
     return next(
         (
@@ -138,14 +140,14 @@ def row_of(fault: BaseException) -> Row | None:
     )
 
 
-def _code(fault):
+def _code(fault: BaseException) -> int | str | None:
     if isinstance(fault, ssl.SSLError):
         return getattr(fault, "reason", None)
     if isinstance(fault, sqlite3.Error):
         code = getattr(fault, "sqlite_errorcode", None)
-        return None if code is None else code & 0xFF  # the rest of it says more of the same
+        return None if code is None else code & 0xFF  # without the extended code
     return getattr(fault, "errno", None)
 
 
-def _text(fault):
+def _text(fault: BaseException) -> str:
     return f"{getattr(fault, 'reply_text', None) or ''} {fault}"

@@ -1,8 +1,8 @@
-"""What crosses a process boundary by RPC beside nova's own objects: versioned objects in the namespace nova_sched."""
+"""RPC messages beside Nova's own objects: versioned objects in the namespace nova_sched."""
 
 from oslo_versionedobjects import fields
 
-from rpc_api.events import claim  # noqa: F401  (its classes must be in the table before they are named below)
+from rpc_api.events import claim  # noqa: F401  (registers the classes that are named below)
 from rpc_api.events.schema import SchemaObject, register
 
 
@@ -10,7 +10,7 @@ from rpc_api.events.schema import SchemaObject, register
 class BuildRequest(SchemaObject):
     """Build one instance in a cell: ``claims[0]`` is accepted already, the others are its alternates in order.
 
-    ``max_attempts`` bounds how many of them are tried. ``position`` is where the first one stands in the cell's log.
+    ``max_attempts`` is the largest number of builds. ``position`` is that of the first claim in the cell's log.
     """
 
     VERSION = "1.2"  # 1.1: position; 1.2: ClaimProposed 1.1
@@ -25,10 +25,10 @@ class BuildRequest(SchemaObject):
 
 @register
 class BuildOutcome(SchemaObject):
-    """What became of a build: ``outcome`` built, no_valid_host, max_retries_exceeded or service_unavailable (nobody
-    can say whether there is a host, or whether it was built), after ``attempts``.
+    """The result of a build: ``outcome`` built, no_valid_host, max_retries_exceeded or service_unavailable (it is not
+    known whether there is a host, or whether the instance was built), after ``attempts``.
 
-    ``reason`` is for the operator and empty when it is built.
+    ``reason`` is for the operator, and empty if the instance was built.
     """
 
     VERSION = "1.0"
@@ -44,7 +44,7 @@ class BuildOutcome(SchemaObject):
 
 @register
 class BuildAnswer(SchemaObject):
-    """What an agent says of one build: ``reason`` is empty when the instance runs."""
+    """The answer of an agent about one build: ``reason`` is empty if the instance runs."""
 
     VERSION = "1.0"
     fields = {"started": fields.BooleanField(), "reason": fields.StringField()}

@@ -1,13 +1,13 @@
-"""What libraries log that tells a person nothing: it is expected, or said by us as well, once and shorter."""
+"""Log lines of libraries that do not help a person: they are expected, or our own log has them in a shorter form."""
 
 import logging
 
 #: Prefix of a logger's name -> texts of its messages.
 _NOISE = {
     "oslo.messaging": ("NOT_FOUND - no exchange",),
-    # The bound of calls under way is ours, see rpc_api.bus; oslo.messaging warns from ten on.
+    # This project bounds the running calls, see rpc_api.bus; oslo.messaging warns from ten on.
     "oslo_messaging": ("Number of call queues is",),
-    # Of every cancellation that crosses the closing of a channel.
+    # Logged for every cancellation during the close of a channel.
     "amqp": ("during closing channel",),
 }
 

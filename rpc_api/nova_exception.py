@@ -1,12 +1,10 @@
 """The errors that a nova-conductor understands.
 
-oslo.messaging sends an error as the names of its module and its class, its
-arguments and its ``kwargs``, and the receiver makes it again if it allows
-that module. A nova-conductor allows ``nova.exception`` alone, so that is what
-these classes say their module is; from any other module it would see a
-``RemoteError``, and would not put a server back into its former state.
+oslo.messaging sends an error as the names of its module and its class, its arguments and its ``kwargs``. The receiver
+recreates it if it allows that module. A nova-conductor allows only ``nova.exception``, so these classes have that
+module. For another module it would get a ``RemoteError``, and would not put a server back into its former state.
 
-The text of ``reason`` ends up in the fault of the server: its user reads it.
+The text of ``reason`` becomes the fault of the server, which its user reads.
 """
 
 from typing import Any
@@ -15,16 +13,16 @@ MODULE = "nova.exception"
 
 
 class NovaException(Exception):
-    """Base: the message is ``template`` filled with the keyword arguments, which travel along as ``kwargs``."""
+    """Base: the message is ``template`` filled with the keyword arguments, which are sent as ``kwargs``."""
 
     __module__ = MODULE
     template = "{reason}"
     code = 500
 
-    def __init__(self, message: str | None = None, **kwargs: Any):
+    def __init__(self, message: str | None = None, **kwargs: Any) -> None:
         self.kwargs = kwargs
         self.kwargs.setdefault("code", self.code)
-        # The receiver makes the error from the whole message and the arguments, and so may we when we are one.
+        # The receiver passes the whole message and the arguments; this process may be a receiver, too.
         super().__init__(message if message is not None else self.template.format(**kwargs))
 
 
@@ -36,28 +34,28 @@ class NoValidHost(NovaException):
 
 
 class MaxRetriesExceeded(NoValidHost):
-    """The request was tried as often as it may be."""
+    """The request was tried the allowed number of times."""
 
     __module__ = MODULE
     template = "Exceeded maximum number of retries. {reason}"
 
 
 class ServiceUnavailable(NovaException):
-    """The scheduler cannot say now whether there is a host: a log, Neutron or the scheduler itself fails. The conductor
-    puts a server that was to be built into error, and leaves one that was to be moved where it is."""
+    """The scheduler cannot decide now: a log, Neutron or the scheduler itself fails. The conductor puts a new server
+    into error, and leaves a server that should move where it is."""
 
     __module__ = MODULE
     template = "Service is unavailable at this time. {reason}"
 
 
 class ComputeServiceUnavailable(ServiceUnavailable):
-    """The same, as a live migration must be told: of another class it puts the running server into error."""
+    """The same for a live migration: an error of another class would put the running server into error."""
 
     __module__ = MODULE
 
 
 class RequestFilterFailed(NovaException):
-    """The request contradicts itself, or what it needs cannot be worked out."""
+    """The request contradicts itself, or its resources cannot be determined."""
 
     __module__ = MODULE
     template = "Scheduling failed: {reason}"
@@ -72,7 +70,7 @@ class UnsupportedPolicyException(NovaException):
 
 
 class AllocationUpdateFailed(NovaException):
-    """Someone else changed the allocation of the same consumer; a move of the server gives up."""
+    """Another process changed the allocation of the same consumer; a move of the server is given up."""
 
     __module__ = MODULE
     template = "Failed to update allocations for consumer {consumer_uuid}. Error: {error}"

@@ -1,28 +1,31 @@
 """msgpack as the project uses it: canonical when packed, checked when unpacked."""
 
+from typing import Any
+
 import msgpack
 
 from rpc_api import errors
 
 
-def pack(value) -> bytes:
+def pack(value: object) -> bytes:
     """Pack one value canonically: tuples as arrays, maps in the order of their keys.
 
-    Raises InvalidEvent for a text or a number that msgpack does not take.
+    Raises InvalidEvent for a text or a number that msgpack does not accept.
     """
     try:
-        return msgpack.packb(_sorted(value), use_bin_type=True)
+        packed: bytes = msgpack.packb(_sorted(value), use_bin_type=True)
     except (ValueError, OverflowError) as fault:
         raise errors.InvalidEvent(
-            f"a value cannot be packed ({fault}); mend the text or number in it that msgpack does not take"
+            f"a value cannot be packed ({fault}); fix the text or number in it that msgpack does not accept"
         ) from None
+    return packed
 
 
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
-def _sorted(value):
-    # A record of a class of which no field can hold a map (see rpc_api.events.schema) is packed as it is.
+def _sorted(value: Any) -> Any:
+    # A record without maps in its fields (see rpc_api.events.schema) is packed as it is.
     if type(value) in _PLAIN or not getattr(value, "may_hold_maps", True):
         return value
     if type(value) is dict:
@@ -33,16 +36,18 @@ def _sorted(value):
 
 
 def printable(text: str, most: int = 4096) -> str:
-    """A text from elsewhere as it can stand in an event: what cannot be encoded is replaced, and it has an end."""
+    """A foreign text in a form that an event may contain: characters that cannot be encoded are replaced, and it is cut
+    off after ``most`` characters."""
     return text.encode("utf-8", "replace").decode()[:most]
 
 
-def unpack(packed: bytes):
-    """Unpack one value; arrays become tuples. Raises InvalidEvent for anything that is not msgpack of our kind."""
+def unpack(packed: bytes) -> Any:
+    """Unpack one value; arrays become tuples. Raises InvalidEvent for bytes that are not msgpack, or have map keys that
+    are not strings."""
     try:
         return msgpack.unpackb(packed, use_list=False, raw=False, strict_map_key=True)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as broken:
         raise errors.InvalidEvent(
             f"{len(packed)} bytes cannot be read as msgpack ({broken.__class__.__name__}: {str(broken)[:80]}); "
-            "mend their producer"
+            "fix their producer"
         ) from None

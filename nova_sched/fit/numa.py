@@ -6,10 +6,17 @@ Each pair of a guest's node and a host's node is judged by itself, from the requ
 under names that it changes on the way, see docs/differences.
 """
 
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from nova_sched.projection.devices import CellUse, HostDevices, Node
 from rpc_api import events
+
+#: Says whether the PCI requests of a guest can be served if its nodes are on these nodes of the host.
+FitsPCI = Callable[[tuple[int, ...]], bool]
+#: (guest node, Capacity's key, host node, its CellUse) -> the NUMAUse, or the reason why it does not fit.
+Known = dict[tuple[int, bytes, int, CellUse], events.NUMAUse | str]
 
 #: Page sizes of a request that name no size.
 SMALL, LARGE, ANY = -1, -2, -3
@@ -45,12 +52,18 @@ REASONS = (
 class Place(NamedTuple):
     """``uses`` are NUMAUse records, one for each node of the guest; None where it does not fit, for ``reason``."""
 
-    uses: tuple | None
+    uses: tuple[events.NUMAUse, ...] | None
     reason: str | None = None
 
 
 def place(
-    devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False, known=None
+    devices: HostDevices,
+    request: events.NUMARequest,
+    cpu_ratio: float,
+    ram_ratio: float,
+    fits_pci: FitsPCI | None = None,
+    packed: bool = False,
+    known: Known | None = None,
 ) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
@@ -67,12 +80,19 @@ def place(
     return _Search(devices, request, cpu_ratio, ram_ratio, fits_pci, packed, known).run()
 
 
-def fit(devices, request, cpu_ratio: float, ram_ratio: float, fits_pci=None, packed: bool = False) -> tuple | None:
+def fit(
+    devices: HostDevices,
+    request: events.NUMARequest,
+    cpu_ratio: float,
+    ram_ratio: float,
+    fits_pci: FitsPCI | None = None,
+    packed: bool = False,
+) -> tuple[events.NUMAUse, ...] | None:
     """The ``uses`` of :func:`place`."""
     return place(devices, request, cpu_ratio, ram_ratio, fits_pci, packed).uses
 
 
-def _order(devices, request, with_pci, packed):
+def _order(devices: HostDevices, request: events.NUMARequest, with_pci: bool, packed: bool) -> Sequence[int]:
     """Numbers of the host's nodes in the order in which they are tried.
 
     Nodes with PCI devices come first for guests that ask for some and last for others; then counts how many CPUs of the
@@ -81,12 +101,13 @@ def _order(devices, request, with_pci, packed):
     numbers = range(len(devices.cells))
     if len(devices.cells) == len(request.cells):
         return numbers
-    sign, devices_on = -1 if packed else 1, {}
+    sign = -1 if packed else 1
+    devices_on: dict[int | None, int] = {}
     for number, pool in enumerate(devices.pools):
         devices_on[pool.numa_node] = devices_on.get(pool.numa_node, 0) + max(devices.free_in_pool(number), 0)
     pinned = _is_pinned(request)
 
-    def place_of(number):
+    def place_of(number: int) -> tuple[int, int, int]:
         cell, used = devices.cells[number], devices.cell_uses[number]
         cpus = len(devices.capacity.nodes[number].dedicated - used.pinned) if pinned else -used.shared_cpus
         near = devices_on.get(cell.id, 0)
@@ -95,14 +116,23 @@ def _order(devices, request, with_pci, packed):
     return sorted(numbers, key=place_of)
 
 
-def _is_pinned(request):
+def _is_pinned(request: events.NUMARequest) -> bool:
     return request.cells[0].cpu_policy in ("dedicated", "mixed")
 
 
 class _Search:
     """One guest on one host."""
 
-    def __init__(self, devices, request, cpu_ratio, ram_ratio, fits_pci, packed, known=None):
+    def __init__(
+        self,
+        devices: HostDevices,
+        request: events.NUMARequest,
+        cpu_ratio: float,
+        ram_ratio: float,
+        fits_pci: FitsPCI | None,
+        packed: bool,
+        known: Known | None = None,
+    ) -> None:
         self.devices = devices
         self.request = request
         self.guests = request.cells
@@ -115,24 +145,25 @@ class _Search:
         self.order = _order(devices, request, fits_pci is not None, packed)
         self.networks = _networks(devices.cells, request)
         #: (guest node, host node), by number -> its NUMAUse, or the reason why not.
-        self.pairs = {}
+        self.pairs: dict[tuple[int, int], events.NUMAUse | str] = {}
         #: The same of all hosts that were tried: (guest node, Capacity's key, host node, its CellUse).
-        self.known = {} if known is None else known
+        self.known: Known = {} if known is None else known
         #: Set of host nodes -> why a guest cannot be on just these, None where it can.
-        self.sets = {}
-        self.rejected = set()
+        self.sets: dict[frozenset[int], str | None] = {}
+        self.rejected: set[str] = set()
         self.careful = False
         self.steps = MAX_STEPS
 
-    def run(self):
+    def run(self) -> Place:
         chosen = self._extend(())
         if chosen is None:
             return Place(None, self._reason())
-        return Place(tuple(self._pair(*pair) for pair in enumerate(chosen)))
+        uses = [self._pair(*pair) for pair in enumerate(chosen)]
+        return Place(tuple(use for use in uses if not isinstance(use, str)))
 
     # --- arrangements ----------------------------------------------------------------------------------------
 
-    def _extend(self, chosen):
+    def _extend(self, chosen: tuple[int, ...]) -> tuple[int, ...] | None:
         """The first whole arrangement that begins with the host nodes ``chosen``; None where there is none."""
         guest = len(chosen)
         if guest == len(self.guests):
@@ -153,7 +184,7 @@ class _Search:
         self.careful = True
         return None
 
-    def _can_be_completed(self, chosen):
+    def _can_be_completed(self, chosen: tuple[int, ...]) -> bool:
         """Whether the rest of the guest finds nodes, and may find those of its networks."""
         left = [number for number in self.order if number not in chosen]
         options = [
@@ -167,36 +198,37 @@ class _Search:
             return False
         return True
 
-    def _is_allowed(self, chosen):
+    def _is_allowed(self, chosen: tuple[int, ...]) -> bool:
         nodes = frozenset(chosen)
         if nodes not in self.sets:
             if self.fits_pci is not None:
                 self.steps -= len(self.devices.pools) // POOLS_A_STEP
             self.sets[nodes] = self._fault_of(chosen)
-        if self.sets[nodes] is None:
-            return True
-        self.rejected.add(self.sets[nodes])
-        return False
+        fault = self.sets[nodes]
+        if fault is not None:
+            self.rejected.add(fault)
+        return fault is None
 
-    def _fault_of(self, chosen):
+    def _fault_of(self, chosen: tuple[int, ...]) -> str | None:
         if self.fits_pci is not None and not self.fits_pci(tuple(self.devices.cells[number].id for number in chosen)):
             return PCI_DEVICES
         return NETWORKS if any(nodes.isdisjoint(chosen) for nodes in self.networks) else None
 
-    def _reason(self):
+    def _reason(self) -> str:
         """Why nothing was found: one rule, if it is the same everywhere."""
         for guest in range(len(self.guests)):
-            reasons = {self._pair(guest, number) for number in self.order if not self._fits(guest, number)}
-            if len(reasons) == 1 and not any(self._fits(guest, number) for number in self.order):
+            pairs = [self._pair(guest, number) for number in self.order]
+            reasons = {pair for pair in pairs if isinstance(pair, str)}
+            if len(reasons) == 1 and all(isinstance(pair, str) for pair in pairs):
                 return reasons.pop()
         return self.rejected.pop() if len(self.rejected) == 1 and self.steps >= 0 else TOPOLOGY
 
     # --- one node of the guest on one of the host ------------------------------------------------------------
 
-    def _fits(self, guest, number):
+    def _fits(self, guest: int, number: int) -> bool:
         return not isinstance(self._pair(guest, number), str)
 
-    def _pair(self, guest, number):
+    def _pair(self, guest: int, number: int) -> events.NUMAUse | str:
         found = self.pairs.get((guest, number))
         if found is None:
             key = guest, self.devices.capacity.key, number, self.devices.cell_uses[number]
@@ -206,18 +238,19 @@ class _Search:
             self.pairs[guest, number] = found
         return found
 
-    def _reserved(self, guest):
+    def _reserved(self, guest: int) -> int:
         """Host CPUs that the emulator gets for itself: one, beside the first node of the guest."""
         return int(guest == 0 and self.request.emulator_threads_policy == "isolate")
 
-    def _judge(self, guest, number, reserved):
+    def _judge(self, guest: events.NUMACellRequest, number: int, reserved: int) -> events.NUMAUse | str:
         """The NUMAUse of a guest's node on a host's, or the reason why it does not fit."""
         cell, used = self.devices.cells[number], self.devices.cell_uses[number]
         shared = len(guest.shared_cpus) if self.shared else 0
         page_kb = self._page_size(guest, cell, used, self.devices.capacity.nodes[number])
         if page_kb is None:
             return MEMORY if not guest.page_kb else _PAGES.get(guest.page_kb) or f"NUMA pages {guest.page_kb} KiB"
-        pins, own = (), ()
+        pins: tuple[tuple[int, ...], ...] = ()
+        own: tuple[int, ...] = ()
         if self.pinned:
             node = self.devices.capacity.nodes[number]
             free = node.dedicated - used.pinned
@@ -245,13 +278,15 @@ class _Search:
             page_kb,
         )
 
-    def _page_size(self, guest, cell, used, node):
+    def _page_size(
+        self, guest: events.NUMACellRequest, cell: events.HostNUMACell, used: CellUse, node: Node
+    ) -> int | None:
         """The size of the pages that a guest's node gets of those it asked for, 0 where it asked for none; None where
         there is not enough memory of that kind."""
         if guest.page_kb:
             sizes = {SMALL: node.pages[-1:], LARGE: node.pages[:-1], ANY: node.pages}.get(guest.page_kb)
             if sizes is None:
-                sizes = [one for one in node.pages if one[0] == guest.page_kb]
+                sizes = tuple(size for size in node.pages if size[0] == guest.page_kb)
             return next(
                 (size for size, number in sizes if _in_pages(guest, size, _free_pages(cell, used, number))), None
             )
@@ -262,16 +297,16 @@ class _Search:
         return 0 if guest.memory_mb <= cell.memory_mb - (used.memory_mb if self.pinned else 0) else None
 
 
-def _free_pages(cell, used, number):
+def _free_pages(cell: events.HostNUMACell, used: CellUse, number: int) -> int:
     return cell.pages[number].total - cell.pages[number].reserved - used.pages[number]
 
 
-def _in_pages(guest, size_kb, pages):
+def _in_pages(guest: events.NUMACellRequest, size_kb: int, pages: int) -> bool:
     """Whether the memory of a guest's node is whole pages of a size, and not too many."""
     return guest.memory_mb * 1024 <= pages * size_kb and not guest.memory_mb * 1024 % size_kb
 
 
-def _networks(cells, request):
+def _networks(cells: Sequence[events.HostNUMACell], request: events.NUMARequest) -> list[set[int]]:
     """For each network of a request that is near to some of a host's nodes, these nodes, by number."""
     near = [{number for number, cell in enumerate(cells) if physnet in cell.physnets} for physnet in request.physnets]
     if request.tunneled:
@@ -279,11 +314,11 @@ def _networks(cells, request):
     return [nodes for nodes in near if nodes]
 
 
-def _match(options):
+def _match(options: Sequence[Sequence[int]]) -> bool:
     """Whether each of some guest nodes can have another one of the host nodes that it has options on."""
-    taken = {}
+    taken: dict[int, int] = {}
 
-    def settle(guest, seen):
+    def settle(guest: int, seen: set[int]) -> bool:
         for number in options[guest]:
             if number not in seen:
                 seen.add(number)
@@ -298,7 +333,7 @@ def _match(options):
 # --- which CPUs ----------------------------------------------------------------------------------------------------
 
 
-def _pin(node, free, guest, reserved):
+def _pin(node: Node, free: frozenset[int], guest: events.NUMACellRequest, reserved: int) -> list[int] | None:
     """Host CPUs for the pinned CPUs of a guest's node, in their order, and then for its emulator; None where the thread
     policy cannot be kept."""
     wanted = len(guest.dedicated_cpus)
@@ -306,11 +341,11 @@ def _pin(node, free, guest, reserved):
         return _pin_cores(node, free, wanted, reserved)
     cores = node.pinnable
     if len(free) < len(node.dedicated):
-        cores = [core if free.issuperset(core) else [cpu for cpu in core if cpu in free] for core in cores]
+        cores = tuple(core if free.issuperset(core) else tuple(cpu for cpu in core if cpu in free) for core in cores)
     return _pin_threads(cores, wanted, reserved, guest.thread_policy == "require")
 
 
-def _pin_cores(node, free, wanted, reserved):
+def _pin_cores(node: Node, free: frozenset[int], wanted: int, reserved: int) -> list[int] | None:
     """One thread of each of some whole cores, whose other threads stay idle: only where these are not shared CPUs."""
     if not wanted or (node.threads > 1 and not node.legacy):
         return None
@@ -320,7 +355,7 @@ def _pin_cores(node, free, wanted, reserved):
     return [core[0] for core in cores] + rest if len(cores) == wanted and len(rest) == reserved else None
 
 
-def _pin_threads(cores, wanted, reserved, require):
+def _pin_threads(cores: Sequence[Sequence[int]], wanted: int, reserved: int, require: bool) -> list[int] | None:
     """As many threads of each core as there can be, the same number of all, at least two with ``require``; without it
     single threads if need be."""
     most = max(map(len, cores), default=0)

@@ -10,19 +10,30 @@ devices must come from the very providers that serve the groups of the request.
 """
 
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from oslo_utils import strutils
 
+from nova_sched.projection.devices import HostDevices
 from rpc_api import events
+from rpc_api.events import PCIPool, PCIRequest
+
+#: Suffix of a group -> the providers that serve it.
+Mappings = Mapping[str, Sequence[str]]
 
 #: What a spec may name that Placement has looked at, or that is no property of a device.
 _IGNORED = frozenset({"resource_class", "traits", "rp_uuids", "rp_uuid"})
 #: The mappings of an assignment that binds no PCI request to a provider.
-UNBOUND = {"": ()}
+UNBOUND: Mappings = {"": ()}
 _FIELDS = ("vendor_id", "product_id", "numa_node", "count")
 
 
-def place(devices, requests, cells=None, mappings=None):
+def place(
+    devices: HostDevices | None,
+    requests: Sequence[PCIRequest],
+    cells: Iterable[int] | None = None,
+    mappings: Mappings | None = None,
+) -> tuple[events.PCIUse, ...] | None:
     """PCIUse records that serve all PCIRequest records of an instance on a host, None where they do not fit.
 
     ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the NUMA nodes that the guest is to
@@ -32,12 +43,22 @@ def place(devices, requests, cells=None, mappings=None):
     return place_or_name(devices, requests, cells, mappings)[0]
 
 
-def supports(devices, requests, cells=None, mappings=None) -> bool:
+def supports(
+    devices: HostDevices | None,
+    requests: Sequence[PCIRequest],
+    cells: Iterable[int] | None = None,
+    mappings: Mappings | None = None,
+) -> bool:
     """Whether :func:`place` finds devices for all requests."""
     return place(devices, requests, cells, mappings) is not None
 
 
-def place_or_name(devices, requests, cells=None, mappings=None):
+def place_or_name(
+    devices: HostDevices | None,
+    requests: Sequence[PCIRequest],
+    cells: Iterable[int] | None = None,
+    mappings: Mappings | None = None,
+) -> tuple[tuple[events.PCIUse, ...] | None, PCIRequest | None]:
     """(uses, None) as :func:`place`, or (None, the first PCIRequest that finds too few devices)."""
     if not requests:
         return (), None
@@ -55,20 +76,24 @@ def place_or_name(devices, requests, cells=None, mappings=None):
     return tuple(uses), None
 
 
-def serving(devices, requests):
+def serving(devices: HostDevices | None, requests: Sequence[PCIRequest]) -> Callable[[str, str], bool] | None:
     """``serves(suffix, provider uuid)`` for :func:`nova_sched.fit.providers.allocate`: whether a provider has free
     devices for the PCI request that a group belongs to; always true of groups of others. None without PCI requests."""
     if not requests:
         return None
-    uuids = {request.request_id: _uuids_for(devices, request) for request in requests if _of_alias(request)}
+    uuids = {
+        request.request_id: _uuids_for(devices, request)
+        for request in requests
+        if _of_alias(request) and request.request_id
+    }
 
-    def serves(suffix, uuid):
+    def serves(suffix: str, uuid: str) -> bool:
         return all(uuid in of for request_id, of in uuids.items() if suffix.startswith(request_id))
 
     return serves
 
 
-def _uuids_for(devices, request):
+def _uuids_for(devices: HostDevices | None, request: PCIRequest) -> set[str | None]:
     if devices is None:
         return set()
     chooses = choosing(request)
@@ -79,7 +104,7 @@ def _uuids_for(devices, request):
     }
 
 
-def name_of(request) -> str:
+def name_of(request: PCIRequest) -> str:
     """What a person calls a PCIRequest: its alias, else vendor:product, else its physical network."""
     spec = request.spec[0] if request.spec else {}
     if request.alias_name:
@@ -89,23 +114,24 @@ def name_of(request) -> str:
     return spec.get("physical_network") or "device"
 
 
-def is_assigned(request, suffixes) -> bool:
+def is_assigned(request: PCIRequest, suffixes: Iterable[str]) -> bool:
     """Whether groups with some of these suffixes ask Placement for the devices of a PCIRequest."""
-    return _of_alias(request) and any(suffix.startswith(request.request_id) for suffix in suffixes)
+    request_id = request.request_id
+    return bool(_of_alias(request) and request_id and any(suffix.startswith(request_id) for suffix in suffixes))
 
 
-def choosing(request):
+def choosing(request: PCIRequest) -> Callable[[PCIPool], bool]:
     """A predicate on pools: whether a PCIRequest can be given their devices wherever its guest runs."""
     fits, usable = _fits(request), _usable(request)
     return lambda pool: fits(pool) and usable(pool)
 
 
-def in_order(pools):
+def in_order(pools: Sequence[PCIPool]) -> list[int]:
     """Numbers of pools in nova's order: those that say least of their devices come first."""
     return sorted(range(len(pools)), key=lambda number: len(pools[number].tags))
 
 
-def _fits(request):
+def _fits(request: PCIRequest) -> Callable[[PCIPool], bool]:
     """A predicate on pools: whether their devices have all properties of one of the specs;
     letters' case is no matter."""
     specs = [
@@ -113,7 +139,7 @@ def _fits(request):
         for spec in request.spec
     ]
 
-    def fits(pool):
+    def fits(pool: PCIPool) -> bool:
         for spec in specs:
             for name, wanted, is_field in spec:
                 # Numbers of a pool are never the text of a spec: no spec can ask for a NUMA node, as in nova.
@@ -126,15 +152,15 @@ def _fits(request):
     return fits
 
 
-def _lower(value):
+def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _of_alias(request):
+def _of_alias(request: PCIRequest) -> bool:
     return request.alias_name is not None and bool(request.request_id)
 
 
-def _providers(request, mappings):
+def _providers(request: PCIRequest, mappings: Mappings | None) -> Counter[str]:
     """The provider of each device of a request, by uuid and as often as devices come from it; {} where it is free."""
     if request.alias_name is None:
         return Counter()
@@ -144,7 +170,14 @@ def _providers(request, mappings):
     return Counter(uuids[0] for suffix, uuids in mappings.items() if is_assigned(request, (suffix,)))
 
 
-def _take(devices, order, free, request, cells, providers):
+def _take(
+    devices: HostDevices,
+    order: list[int],
+    free: list[int],
+    request: PCIRequest,
+    cells: Iterable[int] | None,
+    providers: Counter[str],
+) -> list[tuple[int, int]] | None:
     """[(pool number, count), ...] that serve one request; None where there are too few devices."""
     pools = devices.pools
     fits = _fits(request)
@@ -164,7 +197,9 @@ def _take(devices, order, free, request, cells, providers):
     return None if wanted or not fitting else taken
 
 
-def _take_assigned(pools, free, fitting, request, providers):
+def _take_assigned(
+    pools: Sequence[PCIPool], free: list[int], fitting: list[int], request: PCIRequest, providers: Counter[str]
+) -> list[tuple[int, int]] | None:
     """As many devices of each provider as its groups stand for; a provider is one pool."""
     known = [
         pool.tags["rp_uuid"]
@@ -183,10 +218,13 @@ def _take_assigned(pools, free, fitting, request, providers):
 # --- near to the guest -----------------------------------------------------------------------------------------------
 
 
-def _near(devices, free, fitting, request, cells):
+def _near(
+    devices: HostDevices, free: list[int], fitting: list[int], request: PCIRequest, cells: Iterable[int]
+) -> list[int]:
     """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
     policy = request.numa_policy or "legacy"
-    wanted, nodes = request.count, set(cells)
+    wanted = request.count
+    nodes: set[int | None] = set(cells)
     near = _on(devices.pools, fitting, nodes)
     if policy == "required" or sum(free[number] for number in near) >= wanted:
         return near
@@ -200,11 +238,11 @@ def _near(devices, free, fitting, request, cells):
     return near + [number for number in fitting if devices.pools[number].numa_node not in nodes]
 
 
-def _on(pools, numbers, nodes):
+def _on(pools: Sequence[PCIPool], numbers: Iterable[int], nodes: Collection[int | None]) -> list[int]:
     return [number for number in numbers if pools[number].numa_node in nodes]
 
 
-def _nodes_of_sockets(host_cells, nodes):
+def _nodes_of_sockets(host_cells: Sequence[events.HostNUMACell], nodes: Collection[int | None]) -> set[int | None]:
     """All nodes of the sockets that some nodes belong to; none where the host does not know its sockets."""
     if any(cell.socket is None for cell in host_cells):
         return set()
@@ -215,7 +253,7 @@ def _nodes_of_sockets(host_cells, nodes):
 # --- devices that only go to who asks for them -----------------------------------------------------------------------
 
 
-def _usable(request):
+def _usable(request: PCIRequest) -> Callable[[PCIPool], bool]:
     """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and
     whether a device can be migrated live must be as it is wanted."""
     kinds = {spec.get("dev_type") for spec in request.spec}
@@ -224,7 +262,7 @@ def _usable(request):
     movable = {spec.get("live_migratable") for spec in request.spec}
     wanted = next(iter(movable)) if movable in ({"true"}, {"false"}) else None
 
-    def usable(pool):
+    def usable(pool: PCIPool) -> bool:
         tags = pool.tags
         return (
             tags.get("dev_type") not in unwanted
@@ -235,6 +273,6 @@ def _usable(request):
     return usable
 
 
-def _is_remote(tags):
+def _is_remote(tags: Mapping[str, str | None]) -> bool:
     value = tags.get("remote_managed")
     return value is not None and strutils.bool_from_string(value)

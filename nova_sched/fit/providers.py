@@ -8,10 +8,13 @@ assignment (which PCI devices or NUMA nodes follow from it) accepts it or has
 the search go on.
 """
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import aggregate_rows
 from rpc_api import events
+from rpc_api.events import ResourceGroup, SchedulingRequest
 
 MAX_STEPS = 10_000
 
@@ -19,8 +22,15 @@ MAX_STEPS = 10_000
 class Assignment(NamedTuple):
     """``allocations`` are Allocation records; ``mappings`` say which providers serve each group, by its suffix."""
 
-    allocations: tuple
-    mappings: dict
+    allocations: tuple[events.Allocation, ...]
+    mappings: dict[str, list[str]]
+
+
+#: Whether an assignment will do; whether a provider may serve the group with a suffix.
+Accept = Callable[[Assignment], bool]
+Serves = Callable[[str, str], bool]
+#: (class index, amount) of each resource.
+Amounts = list[tuple[int, int]]
 
 
 class _Slot(NamedTuple):
@@ -31,12 +41,14 @@ class _Slot(NamedTuple):
     """
 
     suffix: str
-    resources: tuple
-    options: list
+    resources: Amounts
+    options: list[int]
     twin: int
 
 
-def allocate(table, root: int, request, accept=None, serves=None) -> Assignment | None:
+def allocate(
+    table: HostTable, root: int, request: SchedulingRequest, accept: Accept | None = None, serves: Serves | None = None
+) -> Assignment | None:
     """Assign all groups of a request to providers of the tree of ``root``, or the groups to fall back on; None where
     neither fit together.
 
@@ -57,9 +69,10 @@ def allocate(table, root: int, request, accept=None, serves=None) -> Assignment 
     return found
 
 
-def _allocate_on(table, row, request):
+def _allocate_on(table: HostTable, row: int, request: SchedulingRequest) -> Assignment | None:
     """As :func:`allocate` for a tree of one provider, where there is nothing to search for."""
-    sums, mappings = {}, {}
+    sums: dict[str, int] = {}
+    mappings: dict[str, list[str]] = {}
     for group in request.groups:
         if not allowed(table, row, row, group) or (not group.suffix and not _has_traits(table, (row,), group)):
             return None
@@ -80,12 +93,12 @@ def _allocate_on(table, row, request):
     return Assignment(tuple(events.Allocation(uuid, name, amount) for name, amount in sorted(sums.items())), mappings)
 
 
-def _room_for_sum(table, row, index, amount):
+def _room_for_sum(table: HostTable, row: int, index: int, amount: int) -> bool:
     """Whether amounts that fit one by one do so together, as the one allocation that they become."""
-    return amount <= table.free[index, row] and amount <= table.max_unit[index, row]
+    return bool(amount <= table.free[index, row] and amount <= table.max_unit[index, row])
 
 
-def _has_traits(table, rows, group):
+def _has_traits(table: HostTable, rows: Sequence[int], group: ResourceGroup) -> bool:
     """Whether some providers have the required traits of a group between them."""
     return all(
         any(table.row_has_trait(trait, row) for row in rows for trait in traits)
@@ -93,7 +106,7 @@ def _has_traits(table, rows, group):
     )
 
 
-def allowed(table, row: int, root: int, group) -> bool:
+def allowed(table: HostTable, row: int, root: int, group: ResourceGroup) -> bool:
     """Whether a group may use a provider at all: its aggregates, tree and traits (required ones of suffixed groups)."""
     has, single = table.row_has_trait, group.suffix != ""
     for trait in group.forbidden_traits:
@@ -112,38 +125,47 @@ def allowed(table, row: int, root: int, group) -> bool:
     return not group.in_tree or table.row_of_uuid.get(group.in_tree) in table.trees[root]
 
 
-def _in_all(table, row, member_of):
+def _in_all(table: HostTable, row: int, member_of: Iterable[Sequence[str]]) -> bool:
     """Whether one provider is in an aggregate of each list."""
     return all(any(aggregate_rows(table, uuid)[row] for uuid in uuids) for uuids in member_of)
 
 
 class _Search:
-    def __init__(self, table, root, request, accept=None, serves=None):
+    def __init__(
+        self,
+        table: HostTable,
+        root: int,
+        request: SchedulingRequest,
+        accept: Accept | None = None,
+        serves: Serves | None = None,
+    ) -> None:
         self.table = table
         self.root = root
         self.request = request
         self.accept = accept
         self.serves = serves
-        self.accepted = None
+        self.accepted: Assignment | None = None
         self.tree = table.trees[root]
         self.isolate = request.group_policy == "isolate"
-        self.slots = []
+        self.slots: list[_Slot] = []
         #: The row of each slot that is placed, and its place among the slot's options.
-        self.rows = []
-        self.places = []
-        self.taken = {}
+        self.rows: list[int] = []
+        self.places: list[int] = []
+        #: (row, class index) -> amount.
+        self.taken: dict[tuple[int, int], int] = {}
         self.steps = 0
 
-    def run(self):
+    def run(self) -> Assignment | None:
         if not self._make_slots() or not self._place(0):
             return None
         return self.accepted
 
     # --- what is to be placed, and where it could go ---------------------------------------------------------
 
-    def _make_slots(self):
+    def _make_slots(self) -> bool:
         """Fill ``slots``; False where one of them has no option."""
-        suffixed, spread = [], []
+        suffixed: list[tuple[ResourceGroup, Amounts, list[int]]] = []
+        spread: list[_Slot] = []
         for group in self.request.groups:
             rows = [row for row in self.tree if allowed(self.table, row, self.root, group)]
             if group.suffix:
@@ -155,7 +177,7 @@ class _Search:
             elif self.root not in rows:
                 return False
         suffixed.sort(key=lambda made: len(made[2]))
-        last = {}
+        last: dict[tuple[object, ...] | None, int] = {}
         for number, (group, resources, options) in enumerate(suffixed):
             kind = self._kind(group) if len(suffixed) > 1 else None
             self.slots.append(_Slot(group.suffix, resources, options, last.get(kind, -1)))
@@ -163,7 +185,7 @@ class _Search:
         self.slots += spread
         return all(slot.options for slot in self.slots)
 
-    def _kind(self, group):
+    def _kind(self, group: ResourceGroup) -> tuple[object, ...]:
         """Groups of one kind can change places."""
         whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
         return (
@@ -172,9 +194,10 @@ class _Search:
             tuple(group.suffix in suffixes for suffixes in self.request.same_subtree),
         )
 
-    def _options(self, resources, rows):
+    def _options(self, resources: Iterable[events.ResourceAmount], rows: list[int]) -> tuple[Amounts, list[int]]:
         """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
-        table, indexed = self.table, []
+        table = self.table
+        indexed: Amounts = []
         for resource_class, amount in resources:
             index = table.classes.get(resource_class)
             rows = [row for row in rows if table.row_has_room(row, index, amount)] if index >= 0 else []
@@ -185,7 +208,7 @@ class _Search:
 
     # --- the search: each level places one slot and then tries the next --------------------------------------
 
-    def _place(self, number):
+    def _place(self, number: int) -> bool:
         if number == len(self.slots):
             return self._traits_together() and self._accepted()
         slot = self.slots[number]
@@ -207,10 +230,10 @@ class _Search:
                 self._give_back(row, slot.resources)
         return False
 
-    def _serves_a_group(self, row):
+    def _serves_a_group(self, row: int) -> bool:
         return any(other == row and slot.suffix for slot, other in zip(self.slots, self.rows, strict=False))
 
-    def _take(self, row, resources):
+    def _take(self, row: int, resources: Amounts) -> bool:
         """Count amounts on a row; False (and nothing counted) where they do not fit with what is there already."""
         table, taken = self.table, self.taken
         for index, amount in resources:
@@ -222,22 +245,22 @@ class _Search:
             taken[row, index] = taken.get((row, index), 0) + amount
         return True
 
-    def _give_back(self, row, resources):
+    def _give_back(self, row: int, resources: Amounts) -> None:
         for index, amount in resources:
             self.taken[row, index] -= amount
 
-    def _traits_together(self):
+    def _traits_together(self) -> bool:
         """Providers that serve the unsuffixed group must have its traits between them."""
         return all(
             group.suffix or _has_traits(self.table, self._rows_of({""}) or (self.root,), group)
             for group in self.request.groups
         )
 
-    def _rows_of(self, suffixes):
+    def _rows_of(self, suffixes: Collection[str]) -> list[int]:
         """Rows that serve some groups, as far as these are placed."""
         return [row for slot, row in zip(self.slots, self.rows, strict=False) if slot.suffix in suffixes]
 
-    def _same_subtrees(self, placed):
+    def _same_subtrees(self, placed: str) -> bool:
         """Each set of groups must lie under one of its own providers; looked at when all of the set are placed."""
         for suffixes in self.request.same_subtree:
             if placed in suffixes:
@@ -246,21 +269,21 @@ class _Search:
                     return False
         return True
 
-    def _under(self, row, top):
+    def _under(self, row: int, top: int) -> bool:
         while row >= 0:
             if row == top:
                 return True
             row = int(self.table.parent[row])
         return False
 
-    def _accepted(self):
+    def _accepted(self) -> bool:
         assignment = self._answer()
         if self.accept is not None and not self.accept(assignment):
             return False
         self.accepted = assignment
         return True
 
-    def _answer(self):
+    def _answer(self) -> Assignment:
         uuids, classes = self.table.uuids, self.table.classes.values
         allocations = tuple(
             sorted(
@@ -269,7 +292,7 @@ class _Search:
                 if amount
             )
         )
-        serving = {}
+        serving: dict[str, set[str]] = {}
         for slot, row in zip(self.slots, self.rows, strict=True):
             serving.setdefault(slot.suffix, set()).add(uuids[row])
         return Assignment(allocations, {suffix: sorted(of) for suffix, of in serving.items()})

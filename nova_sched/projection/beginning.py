@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from nova_sched.projection import snapshot
 from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
 
 
 class Beginning(NamedTuple):
@@ -23,7 +24,9 @@ class Beginning(NamedTuple):
     kept: int | None = None
 
 
-def projection_of(cell: str, beginning: Beginning, table=None, accounts_required: bool = False) -> Projection:
+def projection_of(
+    cell: str, beginning: Beginning, table: HostTable | None = None, accounts_required: bool = False
+) -> Projection:
     """The projection into which a log is folded on, in ``table`` if that is given; raises as ``snapshot.load``.
 
     ``accounts_required`` is what is configured: it holds for a log that is not whole,

@@ -4,6 +4,7 @@ Use is always counted again from all guests of a host. Reports may contradict ea
 have must not become free when one of them goes.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import msgpack
 
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
+from rpc_api.events import Guest, HostInventory, HostNUMACell, NUMAUse, PCIPool
 
 MAX_CELLS = 64
 MAX_POOLS = 1024
@@ -19,7 +21,7 @@ MAX_POOLS = 1024
 _NO_TAGS = frozenset({"vendor_id", "product_id", "numa_node", "count"})
 
 
-def capacity_key(cells, pools) -> bytes:
+def capacity_key(cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> bytes:
     """A digest of NUMA nodes and PCI pools: hosts with the same ones have the same key."""
     return blake2b(msgpack.packb((cells, pools)), digest_size=16).digest()
 
@@ -29,9 +31,9 @@ class CellUse(NamedTuple):
     and the pages of each size (in the order of the node's ``pages``)."""
 
     shared_cpus: int
-    pinned: frozenset
+    pinned: frozenset[int]
     memory_mb: int
-    pages: tuple
+    pages: tuple[int, ...]
 
 
 class Node:
@@ -42,7 +44,7 @@ class Node:
 
     __slots__ = ("cores", "cpus", "dedicated", "legacy", "pages", "pinnable", "threads")
 
-    def __init__(self, cell):
+    def __init__(self, cell: HostNUMACell) -> None:
         self.dedicated = frozenset(cell.dedicated_cpus)
         self.cores = tuple(tuple(sorted(core)) for core in cell.siblings)
         self.pinnable = tuple(tuple(cpu for cpu in core if cpu in self.dedicated) for core in self.cores)
@@ -57,16 +59,16 @@ class Capacity:
 
     __slots__ = ("__weakref__", "_nodes", "cells", "key", "keys", "pools")
 
-    def __init__(self, cells, pools):
+    def __init__(self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> None:
         self.cells = cells
         self.pools = pools
         #: Pool key -> its number.
         self.keys = {pool_key(pool): number for number, pool in enumerate(pools)}
         self.key = capacity_key(cells, pools)
-        self._nodes = None
+        self._nodes: tuple[Node, ...] | None = None
 
     @property
-    def nodes(self):
+    def nodes(self) -> tuple[Node, ...]:
         """A :class:`Node` for each NUMA cell, made when it is first asked for."""
         if self._nodes is None:
             self._nodes = tuple(map(Node, self.cells))
@@ -79,7 +81,9 @@ class HostDevices:
 
     __slots__ = ("_key", "capacity", "cell_uses", "pool_uses")
 
-    def __init__(self, capacity, cell_uses=None, pool_uses=None):
+    def __init__(
+        self, capacity: Capacity, cell_uses: tuple[CellUse, ...] | None = None, pool_uses: tuple[int, ...] | None = None
+    ) -> None:
         self.capacity = capacity
         self.cell_uses = (
             cell_uses
@@ -87,7 +91,7 @@ class HostDevices:
             else tuple(CellUse(0, frozenset(), 0, (0,) * len(cell.pages)) for cell in capacity.cells)
         )
         self.pool_uses = pool_uses if pool_uses is not None else (0,) * len(capacity.pools)
-        self._key = None
+        self._key: bytes | None = None
 
     @property
     def key(self) -> bytes:
@@ -103,12 +107,12 @@ class HostDevices:
         return self._key
 
     @property
-    def cells(self):
+    def cells(self) -> tuple[HostNUMACell, ...]:
         """HostNUMACell records, in their order."""
         return self.capacity.cells
 
     @property
-    def pools(self):
+    def pools(self) -> tuple[PCIPool, ...]:
         """PCIPool records, in their order."""
         return self.capacity.pools
 
@@ -116,7 +120,7 @@ class HostDevices:
         """How many devices of a pool are free (below 0 if reports contradict each other)."""
         return self.capacity.pools[number].count - self.pool_uses[number]
 
-    def with_guests(self, guests) -> "HostDevices":
+    def with_guests(self, guests: Iterable[Guest]) -> "HostDevices":
         """The same host with what some Guest records have counted as used; nodes and pools that it has not
         are passed over.
 
@@ -131,13 +135,13 @@ class HostDevices:
                     cells[number] = _used_more(self.capacity.cells[number], cells[number], use)
                 if use.pins or use.reserved_cpus:
                     self._pin_elsewhere(cells, use, number)
-            for use in guest.pci:
-                number = self.capacity.keys.get(use.pool)
+            for taken in guest.pci:
+                number = self.capacity.keys.get(taken.pool)
                 if number is not None:
-                    pools[number] += use.count
+                    pools[number] += taken.count
         return HostDevices(self.capacity, tuple(cells), tuple(pools))
 
-    def _pin_elsewhere(self, cells, use, named):
+    def _pin_elsewhere(self, cells: list[CellUse], use: NUMAUse, named: int | None) -> None:
         """Take the CPUs of a NUMAUse that are on other nodes than the one that it names."""
         own = _own_cpus(use)
         for number, node in enumerate(self.capacity.nodes):
@@ -145,7 +149,7 @@ class HostDevices:
                 taken = node.cpus & taken_cpus(self.capacity.cells[number], use)
                 cells[number] = cells[number]._replace(pinned=cells[number].pinned | taken)
 
-    def breach(self, guest, cpu_ratio: float, ram_ratio: float) -> str | None:
+    def breach(self, guest: Guest, cpu_ratio: float, ram_ratio: float) -> str | None:
         """Why a Guest does not fit what is left, None when it does;
         the ratios are those of unpinned CPUs and memory."""
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
@@ -164,19 +168,19 @@ class HostDevices:
             if reason:
                 return reason
             uses[number] = _used_more(cell, uses[number], use)
-        left = {}
-        for use in guest.pci:
-            number = self.capacity.keys.get(use.pool)
+        left: dict[int, int] = {}
+        for taken in guest.pci:
+            number = self.capacity.keys.get(taken.pool)
             if number is None:
-                return f"unknown PCI pool {use.pool[:16]}"
-            left[number] = left.get(number, self.free_in_pool(number)) - use.count
+                return f"unknown PCI pool {taken.pool[:16]}"
+            left[number] = left.get(number, self.free_in_pool(number)) - taken.count
             if left[number] < 0:
                 pool = self.capacity.pools[number]
                 return f"PCI {pool.vendor_id}:{pool.product_id}"
         return None
 
 
-def taken_cpus(cell, use) -> frozenset:
+def taken_cpus(cell: HostNUMACell, use: NUMAUse) -> frozenset[int]:
     """Host CPUs that a NUMAUse takes of its node, with the idle threads beside them where it is isolated."""
     cpus = _own_cpus(use)
     if use.isolated:
@@ -184,11 +188,11 @@ def taken_cpus(cell, use) -> frozenset:
     return cpus
 
 
-def _own_cpus(use):
+def _own_cpus(use: NUMAUse) -> frozenset[int]:
     return frozenset(host for _, host in use.pins) | frozenset(use.reserved_cpus)
 
 
-def pages_of(cell, use) -> tuple[int, int] | None:
+def pages_of(cell: HostNUMACell, use: NUMAUse) -> tuple[int, int] | None:
     """(number among the node's page sizes, pages) that a NUMAUse takes; None where the node knows no such size."""
     if not cell.pages:
         return None
@@ -201,7 +205,7 @@ def pages_of(cell, use) -> tuple[int, int] | None:
     return number, -(-use.memory_mb * 1024 // max(cell.pages[number].size_kb, 1))
 
 
-def _used_more(cell, used, use):
+def _used_more(cell: HostNUMACell, used: CellUse, use: NUMAUse) -> CellUse:
     pages = list(used.pages)
     taken = pages_of(cell, use)
     if taken is not None:
@@ -214,7 +218,7 @@ def _used_more(cell, used, use):
     )
 
 
-def _cell_breach(cell, used, use, pinned):
+def _cell_breach(cell: HostNUMACell, used: CellUse, use: NUMAUse, pinned: bool) -> str | None:
     """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked
     for, and all memory of a guest with pinned CPUs. No guest may have more than there is."""
     taken = taken_cpus(cell, use)
@@ -239,7 +243,7 @@ def _cell_breach(cell, used, use, pinned):
     return None
 
 
-def _over_ratio(cell, used, use, cpu_ratio, ram_ratio):
+def _over_ratio(cell: HostNUMACell, used: CellUse, use: NUMAUse, cpu_ratio: float, ram_ratio: float) -> str | None:
     """The same for what guests share: unpinned CPUs, and the memory of guests that have some."""
     if used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio:
         return f"shared CPUs of NUMA node {cell.id}"
@@ -249,12 +253,12 @@ def _over_ratio(cell, used, use, cpu_ratio, ram_ratio):
 
 
 @lru_cache(8192)
-def guest_of(packed: bytes):
+def guest_of(packed: bytes) -> Guest:
     """The Guest of its bytes; InvalidEvent where they are none. Most guests of one image are alike."""
     return events.thaw("Guest", packed)
 
 
-def fault_of(inventory) -> str | None:
+def fault_of(inventory: HostInventory) -> str | None:
     """What the schema cannot say of the nodes and pools of a HostInventory: the first fault, or None."""
     cells, pools = inventory.numa_cells, inventory.pci_pools
     if len(cells) > MAX_CELLS or len(pools) > MAX_POOLS:
@@ -270,9 +274,9 @@ def fault_of(inventory) -> str | None:
     return _cpu_fault(cells)
 
 
-def _cpu_fault(cells):
+def _cpu_fault(cells: Iterable[HostNUMACell]) -> str | None:
     """A CPU is on one node, in one core and once in a list, or it could be given away twice."""
-    node_of = {}
+    node_of: dict[int, int] = {}
     for cell in cells:
         for cpus in (cell.shared_cpus, cell.dedicated_cpus, [cpu for core in cell.siblings for cpu in core]):
             if len(set(cpus)) < len(cpus) or min(cpus, default=0) < 0:

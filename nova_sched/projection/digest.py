@@ -4,13 +4,21 @@ It covers the state and not its layout: rows, classes and interned ids are
 replaced by their values, in sorted order.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 
 import msgpack
 import numpy as np
 
+from nova_sched.projection.ledger import Host
+from nova_sched.projection.state import State
+from nova_sched.projection.table import HostTable
 
-def state_digest(projection) -> str:
+#: Root row -> (provider uuid, resource class, amount) of what is used there.
+Used = dict[int, list[tuple[str, str, int]]]
+
+
+def state_digest(projection: State) -> str:
     """32 hex digits over everything that later events could see."""
     state = blake2b(digest_size=16)
     pack = msgpack.Packer(use_bin_type=True).pack
@@ -19,7 +27,7 @@ def state_digest(projection) -> str:
     return state.hexdigest()
 
 
-def _parts(projection):
+def _parts(projection: State) -> Iterator[object]:
     yield projection.epoch, projection.accounts_required
     used = _used(projection.table, len(projection.hosts))
     for name in sorted(projection.hosts):
@@ -34,9 +42,9 @@ def _parts(projection):
     ]
 
 
-def _used(table, hosts):
+def _used(table: HostTable, hosts: int) -> Used:
     """Root row -> [(provider uuid, resource class, amount), ...] of what is used there, in no order."""
-    used = {}
+    used: Used = {}
     if hosts:
         indices, rows = np.nonzero(table.used[: len(table.classes.values), : table.count])
         for index, row, root, amount in zip(
@@ -46,7 +54,7 @@ def _used(table, hosts):
     return used
 
 
-def _host(host, used):
+def _host(host: Host, used: Used) -> tuple[object, ...]:
     status = host.status
     return (
         host.name,

@@ -5,6 +5,9 @@ A handler checks everything before it changes anything. It returns None, a
 that must not count); in both cases the state is as it was.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.devices import checked_guest, guest_of
 from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
@@ -341,7 +344,7 @@ def group_fenced(projection, position, event, noted):
         projection.fences[data.group_uuid] = max(data.anchor, projection.fences.get(data.group_uuid, 0))
 
 
-HANDLERS = {
+HANDLERS: dict[str, Callable[..., Any]] = {
     "LogOpened": log_opened,
     "LogRebased": log_rebased,
     "AccountsRequired": accounts_required,

@@ -4,15 +4,19 @@ All that holds resources goes through :func:`add_entry` and :func:`remove_entry`
 consumers and that of server groups always agree. Nothing here checks whether a claim is allowed.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from nova_sched.projection.devices import HostDevices, guest_of
-from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry
+from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.noted import Noted
+from nova_sched.projection.state import State
+from nova_sched.projection.table import HostTable
 from rpc_api.digest import MASK, consumer_hash
+from rpc_api.events import Allocation, Consumer
 
 
-def add_entry(projection, host, entry) -> None:
+def add_entry(projection: State, host: Host, entry: Entry) -> None:
     """Put an entry on its host and count it."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
@@ -30,7 +34,7 @@ def add_entry(projection, host, entry) -> None:
     table.touched.touch_use(host.root)
 
 
-def remove_entry(projection, host, entry) -> None:
+def remove_entry(projection: State, host: Host, entry: Entry) -> None:
     """Take an entry off its host and give back what it held."""
     table = projection.table
     consumer_uuid = entry.consumer_uuid
@@ -51,7 +55,7 @@ def remove_entry(projection, host, entry) -> None:
     table.touched.touch_use(host.root)
 
 
-def _count_use(table, host, allocations, sign):
+def _count_use(table: HostTable, host: Host, allocations: Iterable[Allocation], sign: int) -> None:
     """Count allocations on the providers of a host; what it has no inventory of is counted nowhere."""
     rows = host.rows
     for provider_uuid, resource_class, amount in allocations:
@@ -62,7 +66,7 @@ def _count_use(table, host, allocations, sign):
                 table.take(row, index, sign * amount)
 
 
-def count_devices(table, host) -> None:
+def count_devices(table: HostTable, host: Host) -> None:
     """Count what the guests of a host use of its NUMA nodes and PCI pools, from all of them."""
     devices = table.row_devices[host.root]
     if devices is not None:
@@ -71,7 +75,7 @@ def count_devices(table, host) -> None:
 
 
 @contextmanager
-def devices_counted_once(table, host):
+def devices_counted_once(table: HostTable, host: Host) -> Iterator[None]:
     """Count devices once, when all entries have come and gone: each count looks at all guests."""
     devices = table.row_devices[host.root]
     table.set_devices(host.root, None)
@@ -80,20 +84,20 @@ def devices_counted_once(table, host):
     count_devices(table, host)
 
 
-def count_all_use(projection, host) -> None:
+def count_all_use(projection: State, host: Host) -> None:
     """Count every entry of a host again, after its providers were cleared."""
     for entry in host.entries.values():
         _count_use(projection.table, host, entry.allocations, +1)
     count_devices(projection.table, host)
 
 
-def _diverges(projection, host, position, noted, kind, detail):
+def _diverges(projection: State, host: Host, position: int, noted: list[Noted], kind: str, detail: str) -> None:
     """Count and note that the log and the host do not agree."""
     projection.counts["divergence"] += 1
     noted.append(Noted(position, kind, host.name, detail))
 
 
-def start(projection, host, consumer, position, noted) -> None:
+def start(projection: State, host: Host, consumer: Consumer, position: int, noted: list[Noted]) -> None:
     """An instance runs on a host: what is held for it there becomes the host's own use."""
     entry = host.entries.get(consumer.instance_uuid)
     if entry is None or entry.instance_uuid != consumer.instance_uuid:
@@ -109,19 +113,19 @@ def start(projection, host, consumer, position, noted) -> None:
         _add_running(projection, host, consumer, position, noted)
 
 
-def reconcile(projection, host, consumers, position, noted) -> None:
+def reconcile(projection: State, host: Host, consumers: Iterable[Consumer], position: int, noted: list[Noted]) -> None:
     """Bring the running entries of a host in line with what it reports; claims that it does not run yet stay."""
     with devices_counted_once(projection.table, host):
         _reconcile(projection, host, consumers, position, noted)
 
 
-def _reconcile(projection, host, consumers, position, noted):
+def _reconcile(projection: State, host: Host, consumers: Iterable[Consumer], position: int, noted: list[Noted]) -> None:
     first_report = not host.entries
     reported = {consumer.instance_uuid: consumer for consumer in consumers}
     for entry in [other for other in host.entries.values() if other.consumer_uuid in reported]:
         if entry.instance_uuid != entry.consumer_uuid:
             _displace(projection, host, entry, position, noted)
-    held = {}
+    held: dict[str, list[Entry]] = {}
     for entry in sorted(host.entries.values(), key=lambda other: (other.instance_uuid, other.consumer_uuid)):
         held.setdefault(entry.instance_uuid, []).append(entry)
     for instance_uuid, entries in held.items():
@@ -131,7 +135,7 @@ def _reconcile(projection, host, consumers, position, noted):
             if entry is not started and entry.state is RUNNING:
                 _diverges(projection, host, position, noted, "vanished", f"{instance_uuid} does not run here any more")
                 remove_entry(projection, host, entry)
-        if started is not None:
+        if consumer is not None and started is not None:
             if started.state is CLAIMED:
                 _diverges(
                     projection, host, position, noted, "started-unseen", f"{instance_uuid} runs, its start was not seen"
@@ -145,7 +149,7 @@ def _reconcile(projection, host, consumers, position, noted):
         _add_running(projection, host, consumer, position, noted)
 
 
-def _best_entry(entries, consumer):
+def _best_entry(entries: Iterable[Entry], consumer: Consumer) -> Entry | None:
     """Of the entries of one instance on one host (it may be resized in place) the one that runs; None without any."""
     wanted = sorted(consumer.allocations)
     return min(
@@ -155,7 +159,9 @@ def _best_entry(entries, consumer):
     )
 
 
-def _start_entry(projection, host, entry, consumer, position, noted):
+def _start_entry(
+    projection: State, host: Host, entry: Entry, consumer: Consumer, position: int, noted: list[Noted]
+) -> None:
     """Turn an entry into the host's own use, as its agent reports it."""
     # An agent that reports no guest does not know it.
     guest = entry.guest if consumer.guest is None else consumer.guest
@@ -193,7 +199,7 @@ def _start_entry(projection, host, entry, consumer, position, noted):
     )
 
 
-def _add_running(projection, host, consumer, position, noted):
+def _add_running(projection: State, host: Host, consumer: Consumer, position: int, noted: list[Noted]) -> None:
     """Add an entry for what runs without one."""
     other = host.entries.get(consumer.instance_uuid)
     if other is not None:
@@ -217,7 +223,7 @@ def _add_running(projection, host, consumer, position, noted):
     )
 
 
-def _displace(projection, host, entry, position, noted):
+def _displace(projection: State, host: Host, entry: Entry, position: int, noted: list[Noted]) -> None:
     """Remove what is held for one instance under the uuid of another instance that runs here: it cannot be right."""
     _diverges(
         projection,

@@ -8,22 +8,25 @@ from collections import Counter
 
 from nova_sched.projection.devices import guest_of
 from nova_sched.projection.ledger import CLAIMED, Entry, GroupIndex
+from nova_sched.projection.table import HostTable
+from rpc_api.events import ClaimProposed
 
 
 class InFlight:
     """Claims on their way through the log, held in the table's ``held`` and ``held_claims`` columns
     and in a group index of their own."""
 
-    def __init__(self, table):
+    def __init__(self, table: HostTable) -> None:
         self.table = table
-        self.claims = {}
+        #: Claim uuid -> its entry.
+        self.claims: dict[str, Entry] = {}
         self.groups = GroupIndex()
         #: (provider uuid, resource class) -> amount held.
-        self._held = {}
+        self._held: dict[tuple[str, str], int] = {}
         #: Host -> number of claims held.
-        self._hosts = Counter()
+        self._hosts: Counter[str] = Counter()
 
-    def add(self, claim) -> None:
+    def add(self, claim: ClaimProposed) -> None:
         """Hold the resources of a ClaimProposed."""
         entry = Entry(
             claim.consumer_uuid,
@@ -67,7 +70,7 @@ class InFlight:
         for host in self._hosts:
             self._set_claims(host)
 
-    def _hold_guest(self, entry):
+    def _hold_guest(self, entry: Entry) -> None:
         root = self.table.row_of_host.get(entry.host)
         if entry.guest is not None and root is not None:
             guest = guest_of(entry.guest)
@@ -75,15 +78,15 @@ class InFlight:
                 self.table.held_guests.setdefault(root, {})[entry.claim_uuid] = guest
                 self.table.touched.touch_use(root)
 
-    def _let_go_of_guest(self, entry):
+    def _let_go_of_guest(self, entry: Entry) -> None:
         held = self.table.held_guests
         root = self.table.row_of_host.get(entry.host)
-        if root in held and held[root].pop(entry.claim_uuid, None) is not None:
+        if root is not None and root in held and held[root].pop(entry.claim_uuid, None) is not None:
             self.table.touched.touch_use(root)
             if not held[root]:
                 del held[root]
 
-    def _count(self, entry, sign):
+    def _count(self, entry: Entry, sign: int) -> None:
         for provider_uuid, resource_class, amount in entry.allocations:
             key = (provider_uuid, resource_class)
             held = self._held.get(key, 0) + sign * amount
@@ -97,13 +100,13 @@ class InFlight:
             del self._hosts[entry.host]
         self._set_claims(entry.host)
 
-    def _set_claims(self, host):
+    def _set_claims(self, host: str) -> None:
         row = self.table.row_of_host.get(host)
         if row is not None:
             self.table.held_claims[row] = self._hosts[host]
             self.table.touched.touch_use(row)
 
-    def _set(self, provider_uuid, resource_class, held):
+    def _set(self, provider_uuid: str, resource_class: str, held: int) -> None:
         table = self.table
         row = table.row_of_uuid.get(provider_uuid)
         if row is not None:

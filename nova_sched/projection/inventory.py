@@ -3,10 +3,13 @@
 import re
 
 from nova_sched.projection.devices import HostDevices, fault_of
+from nova_sched.projection.ledger import Host
 from nova_sched.projection.provider_columns import clear_provider, set_inventory, set_metrics, set_traits
-from nova_sched.projection.table import Profile
+from nova_sched.projection.state import State
+from nova_sched.projection.table import HostTable, Profile
 from nova_sched.projection.topology import service_version
 from rpc_api import errors, events
+from rpc_api.events import HostInventory, Provider
 
 MAX_PROVIDERS = 4096
 #: Each distinct class costs the table a row of all its columns, so no host may bring more.
@@ -18,7 +21,7 @@ _RESOURCE_CLASS = re.compile(r"[A-Z0-9_]{1,255}")
 _TRAIT = re.compile(r"[A-Z0-9_]{1,255}")
 
 
-def checked(projection, host_name: str, packed: bytes):
+def checked(projection: State, host_name: str, packed: bytes) -> HostInventory:
     """Unpack a HostInventory and check what the schema cannot say; InvalidEvent names the first fault."""
     tree = events.thaw("HostInventory", packed)
     fault = _fault(projection, host_name, tree)
@@ -27,7 +30,7 @@ def checked(projection, host_name: str, packed: bytes):
     return tree
 
 
-def _fault(projection, host_name, tree):
+def _fault(projection: State, host_name: str, tree: HostInventory) -> str | None:
     providers = tree.providers
     if not providers or providers[0].parent != -1 or len(providers) > MAX_PROVIDERS:
         return f"{len(providers)} providers, wanted 1 to {MAX_PROVIDERS} of which the first is the root (parent -1)"
@@ -53,7 +56,7 @@ def _fault(projection, host_name, tree):
     return fault_of(tree)
 
 
-def _inventory_fault(provider):
+def _inventory_fault(provider: Provider) -> str | None:
     classes = [inventory.resource_class for inventory in provider.inventories]
     if len(set(classes)) != len(classes):
         return f"provider {provider.name} has two inventories of one resource class"
@@ -70,7 +73,7 @@ def _inventory_fault(provider):
     return None
 
 
-def write(projection, host, tree) -> None:
+def write(projection: State, host: Host, tree: HostInventory) -> None:
     """Write a checked inventory into the table. Use is cleared; the caller counts it again."""
     table = projection.table
     uuids = {provider.uuid for provider in tree.providers}
@@ -89,7 +92,7 @@ def write(projection, host, tree) -> None:
         table.row_of_host[host.name] = host.root
         table.cell[host.root] = projection.cell_index
         table.num_instances[host.root] = len(host.entries)
-    rows = []
+    rows: list[int] = []
     for provider in tree.providers:
         row = host.rows.get(provider.uuid)
         parent = rows[provider.parent] if provider.parent >= 0 else -1
@@ -103,7 +106,7 @@ def write(projection, host, tree) -> None:
     _write_host(table, host.root, tree)
 
 
-def _write_provider(table, row, provider, parent):
+def _write_provider(table: HostTable, row: int, provider: Provider, parent: int) -> None:
     clear_provider(table, row)
     table.provider_names[row] = provider.name
     table.parent[row] = parent
@@ -115,7 +118,7 @@ def _write_provider(table, row, provider, parent):
     set_traits(table, row, provider.traits)
 
 
-def _write_host(table, root, tree):
+def _write_host(table: HostTable, root: int, tree: HostInventory) -> None:
     table.node_names[root] = tree.nodename
     table.host_ips[root] = tree.host_ip
     table.set_devices(
@@ -147,7 +150,7 @@ def _write_host(table, root, tree):
         table.topology_version += 1
 
 
-def write_status(table, host) -> None:
+def write_status(table: HostTable, host: Host) -> None:
     """Write whether a host takes instances, and its load."""
     status = host.status
     table.disabled[host.root] = status.disabled
@@ -158,7 +161,7 @@ def write_status(table, host) -> None:
         set_metrics(table, host.root, status.metrics)
 
 
-def erase(projection, host) -> None:
+def erase(projection: State, host: Host) -> None:
     """Drop all rows of a host."""
     table = projection.table
     del table.trees[host.root]

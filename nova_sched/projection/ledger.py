@@ -6,7 +6,10 @@ is counted in the table's ``used`` for as long as it is here, so room that was
 given away is gone whatever its state.
 """
 
+from typing import Any
+
 from rpc_api.digest import host_digest
+from rpc_api.events import Allocation, GroupRule, HostStatus
 
 CLAIMED = "claimed"
 RUNNING = "running"
@@ -17,6 +20,9 @@ MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
 #: How the reasons begin that :meth:`GroupIndex.breach` gives.
 _BREACHES = _ELSEWHERE, _FULL = "affinity: the group is on", "anti-affinity:"
+
+#: What names a member of a group: (consumer, host, claim).
+Member = tuple[str, str, str | None]
 
 
 class Entry:
@@ -38,18 +44,18 @@ class Entry:
 
     def __init__(
         self,
-        consumer_uuid,
-        instance_uuid,
-        project_id,
-        host,
-        allocations,
-        rule,
-        claim_uuid,
-        state,
-        position,
-        hash_,
-        guest=None,
-    ):
+        consumer_uuid: str,
+        instance_uuid: str,
+        project_id: str | None,
+        host: str,
+        allocations: tuple[Allocation, ...],
+        rule: GroupRule | None,
+        claim_uuid: str | None,
+        state: str,
+        position: int,
+        hash_: int,
+        guest: bytes | None = None,
+    ) -> None:
         self.consumer_uuid = consumer_uuid
         self.instance_uuid = instance_uuid
         self.project_id = project_id
@@ -63,7 +69,7 @@ class Entry:
         #: Bytes of its Guest, None where there is nothing to say of it.
         self.guest = guest
 
-    def facts(self):
+    def facts(self) -> tuple[Any, ...]:
         """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
         return (
             self.consumer_uuid,
@@ -97,22 +103,23 @@ class Host:
         "status",
     )
 
-    def __init__(self, name, server, cell):
+    def __init__(self, name: str, server: str, cell: str) -> None:
         self.name = name
         self.server = server
         self.cell = cell
         self.root = -1
         self.inventory = b""
         self.inventory_digest = 0
-        self.status = None
+        self.status: HostStatus = None  # type: ignore[assignment]  # set by the first report, before it is read
         self.lost = False
         #: Provider uuid -> row of the table.
-        self.rows = {}
+        self.rows: dict[str, int] = {}
         #: Consumer uuid -> Entry.
-        self.entries = {}
+        self.entries: dict[str, Entry] = {}
         #: Sum of the hashes of the running entries (see rpc_api.digest).
         self.running_digest = 0
-        self._digest = self._digest_of = None
+        self._digest = 0
+        self._digest_of: tuple[object, ...] | None = None
 
     def digest(self) -> int:
         """The digest that the host's agent confirms while the host is as the log has it.
@@ -132,11 +139,11 @@ class GroupIndex:
     ``domains[group][domain][partition]`` counts members; an empty dict is never kept.
     """
 
-    def __init__(self):
-        self.domains = {}
-        self.members = {}
+    def __init__(self) -> None:
+        self.domains: dict[str, dict[str, dict[str, int]]] = {}
+        self.members: dict[str, dict[Member, Entry]] = {}
 
-    def add(self, entry) -> None:
+    def add(self, entry: Entry) -> None:
         """Count a member; an entry without a rule belongs to no group."""
         rule = entry.rule
         if rule is None:
@@ -145,7 +152,7 @@ class GroupIndex:
         partitions[rule.partition] = partitions.get(rule.partition, 0) + 1
         self.members.setdefault(rule.group_uuid, {})[_member(entry)] = entry
 
-    def remove(self, entry) -> None:
+    def remove(self, entry: Entry) -> None:
         """Take a member out again."""
         rule = entry.rule
         if rule is None:
@@ -177,7 +184,7 @@ class GroupIndex:
         return f"{_FULL} {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"
 
 
-def _member(entry):
+def _member(entry: Entry) -> Member:
     """What names a member: one consumer may have several claims in flight for one host."""
     return entry.consumer_uuid, entry.host, entry.claim_uuid
 

@@ -7,17 +7,19 @@ same state (see :mod:`nova_sched.projection.digest`).
 """
 
 from collections import Counter, deque
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.fold import HANDLERS
-from nova_sched.projection.ledger import GroupIndex
+from nova_sched.projection.ledger import Entry, GroupIndex
 from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
-from nova_sched.projection.tracked import TrackedInstances
+from nova_sched.projection.tracked import Tracked, TrackedInstances
 from rpc_api import errors
 from rpc_api.accounts import speaks_for
-from rpc_api.codec import DecodedRecord, SetAside
+from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.events import EVENTS
 from rpc_api.proof import Trail
 
@@ -41,20 +43,20 @@ class Quarantined(NamedTuple):
     """An event that was set aside: where, why, and its bytes."""
 
     position: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuple
     code: str
     reason: str
     raw: bytes
 
 
-def _requires(event):
+def _requires(event: Event) -> bool:
     """Whether an event makes a rule that it must keep itself."""
     return (event.name == "AccountsRequired" and event.data.required) or (
         event.name == "LogRebased" and event.data.accounts_required
     )
 
 
-class Projection:
+class Projection(State):
     """State of one log.
 
     ``position`` is that of the last record folded (-1 before any); ``epoch`` is the log's. ``noted`` and
@@ -62,7 +64,9 @@ class Projection:
     ``counts`` counts all; none of the three is state.
     """
 
-    def __init__(self, cell: str, table: HostTable | None = None, whole: bool = True, kept: int | None = MAX_KEPT):
+    def __init__(
+        self, cell: str, table: HostTable | None = None, whole: bool = True, kept: int | None = MAX_KEPT
+    ) -> None:
         self.cell = cell
         self.table = table if table is not None else HostTable()
         self.cell_index = self.table.cells.id_of(cell)
@@ -73,11 +77,11 @@ class Projection:
         #: The last records folded: they prove of which log this is the state.
         self.trail = Trail()
         self._begin()
-        self.noted = deque(maxlen=kept)
-        self.quarantine = deque(maxlen=kept)
+        self.noted: deque[Noted] = deque(maxlen=kept)
+        self.quarantine: deque[Quarantined] = deque(maxlen=kept)
         self.counts = Counter()
 
-    def _begin(self):
+    def _begin(self) -> None:
         """The state of an empty log."""
         self.hosts = {}
         #: Consumer uuid -> tuple of its entries (more than one only while reports contradict each other).
@@ -109,13 +113,13 @@ class Projection:
         self.whole = True
         self._begin()
 
-    def instances(self, uuid: str):
+    def instances(self, uuid: str) -> tuple[Entry | Tracked, ...]:
         """Where an instance holds resources, or nova-compute reports it: records with a ``host``."""
         tracked = self.tracked.get(uuid)
         held = self.consumers.get(uuid, ())
         return held if tracked is None else (*held, tracked)
 
-    def fold(self, records) -> tuple[list[Outcome], list[Noted]]:
+    def fold(self, records: Iterable[tuple[int, DecodedRecord]]) -> tuple[list[Outcome], list[Noted]]:
         """Fold ``(position, DecodedRecord)`` pairs that follow each other in the log.
 
         Positions rise, and may leave some out: whether a record is missing is for the log's reader to know.
@@ -124,7 +128,8 @@ class Projection:
         :class:`~rpc_api.errors.LogGap` for a record from before the last one
         (the log was re-created); the state is then that of the records before it.
         """
-        outcomes, noted = [], []
+        outcomes: list[Outcome] = []
+        noted: list[Noted] = []
         for position, record in records:
             if position <= self.position:
                 raise errors.LogGap(
@@ -136,12 +141,12 @@ class Projection:
         self.noted.extend(noted)
         return outcomes, noted
 
-    def passed(self, position, payload) -> None:
+    def passed(self, position: int, payload: bytes | None) -> None:
         """All of a record was folded."""
         self.position = position
         self.trail.add((position, payload))
 
-    def fold_record(self, position, record: DecodedRecord, outcomes, noted):
+    def fold_record(self, position: int, record: DecodedRecord, outcomes: list[Outcome], noted: list[Noted]) -> None:
         """Fold a record, or a part of one, without moving on to its position (:meth:`passed` does); what comes of it
         goes into the two lists."""
         if record.epoch is not None:
@@ -177,17 +182,16 @@ class Projection:
             ):
                 self._fold_event(position, index, event, outcomes, noted)
 
-    def _may_speak(self, position, index, event, account):
+    def _may_speak(self, position: int, index: int, event: Event, account: str | None) -> bool:
         """Whether the producer may publish this, for this host, with this account; it is set aside if not."""
         role, _, name = event.producer.partition("/")
+        data: Any = event.data
         if role not in EVENTS[event.name].ROLES:
             self._set_aside(
                 position, index, "not-allowed", f"a {event.name} of {event.producer}, whose role may not", b""
             )
-        elif role == AGENT and getattr(event.data, "host", name) != name:
-            self._set_aside(
-                position, index, "not-its-host", f"a {event.name} for {event.data.host} by {event.producer}", b""
-            )
+        elif role == AGENT and getattr(data, "host", name) != name:
+            self._set_aside(position, index, "not-its-host", f"a {event.name} for {data.host} by {event.producer}", b"")
         elif (self.accounts_required or _requires(event)) and not speaks_for(account, event.producer):
             self._set_aside(
                 position,
@@ -200,7 +204,7 @@ class Projection:
             return True
         return False
 
-    def _is_next(self, position, event, noted):
+    def _is_next(self, position: int, event: Event, noted: list[Noted]) -> bool:
         """Whether an event is new, by its producer's count; a gap is noted and the event still counts."""
         known = self.producers.get(event.producer)
         if known is None:
@@ -226,7 +230,7 @@ class Projection:
             )
         return True
 
-    def _count_old(self, position, event, epoch, noted):
+    def _count_old(self, position: int, event: Event, epoch: int, noted: list[Noted]) -> None:
         """Count an event that has no effect. One of an earlier incarnation is shown: the producer's clock may have gone
         back."""
         if event.producer_epoch == epoch:
@@ -243,7 +247,7 @@ class Projection:
                 )
             )
 
-    def _fold_event(self, position, index, event, outcomes, noted):
+    def _fold_event(self, position: int, index: int, event: Event, outcomes: list[Outcome], noted: list[Noted]) -> None:
         self.counts[event.name] += 1
         answer = HANDLERS[event.name](self, position, event, noted)
         if type(answer) is SetAside:
@@ -253,9 +257,10 @@ class Projection:
         if event.name == "ClaimProposed":
             reason = str(answer) if type(answer) is Refusal else None
             self.counts["claim-refused" if reason else "claim-accepted"] += 1
-            outcomes.append(Outcome(position, event.producer, event.data.claim_uuid, event.data.consumer_uuid, reason))
+            claim: Any = event.data
+            outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, reason))
 
-    def _set_aside(self, position, index, code, reason, raw):
+    def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
         self.counts["set-aside"] += 1
         self.counts["set-aside:" + code] += 1
         self.quarantine.append(Quarantined(position, index, code, reason[:MAX_REASON], raw))

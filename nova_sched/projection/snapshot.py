@@ -10,22 +10,24 @@ after the end of the compressed state; their snapshots have none.
 import itertools
 import zlib
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
-from nova_sched.projection.devices import HostDevices, guest_of
+from nova_sched.projection.devices import Capacity, HostDevices, guest_of
 from nova_sched.projection.digest import state_digest
 from nova_sched.projection.holding import count_devices
 from nova_sched.projection.ledger import CLAIMED, RUNNING, Entry, Host
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.provider_columns import set_metrics
+from nova_sched.projection.table import HostTable
 from nova_sched.projection.table_rows import Rows, taken_out
 from rpc_api import errors, events
 from rpc_api.digest import MASK, inventory_digest
+from rpc_api.events import HostNUMACell, PCIPool
 from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import unpack
-from rpc_api.proof import Trail
+from rpc_api.proof import Proof, Trail
 
 MAGIC = "nova_sched snapshot"
 FORMAT = 4
@@ -37,16 +39,20 @@ MAX_STATE_BYTES = 1 << 30
 #: The last bytes of a snapshot that has a proof; the four before them are its length.
 _PROOF_END = b"nova_sched proof"
 
+#: NUMA nodes and PCI pools of a host.
+Devices = tuple[tuple[HostNUMACell, ...], tuple[PCIPool, ...]]
+
 
 class Head(NamedTuple):
     """What a snapshot is of: the log (``cell``, ``epoch``), the last record folded, the digest of the state, and the
     ``proof`` that it is of this log (see :mod:`rpc_api.proof`; () of a version that made none)."""
 
     cell: str
-    epoch: str
+    #: None of a log that was never begun.
+    epoch: str | None
     position: int
     digest: str
-    proof: tuple = ()
+    proof: Proof = ()
 
 
 def dump(projection: Projection) -> bytes:
@@ -85,22 +91,24 @@ def dump(projection: Projection) -> bytes:
     )
     head = Head(projection.cell, projection.epoch, projection.position, state_digest(projection))
     body = state + _packed_proof(projection.trail.proof())
-    return msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body))) + body
+    packed: bytes = msgpack.packb((MAGIC, FORMAT, *head[:4], _checksum(head, body)))
+    return packed + body
 
 
-def with_proof(packed: bytes, proof: tuple) -> bytes:
+def with_proof(packed: bytes, proof: Proof) -> bytes:
     """A snapshot of a version that made no proofs, with a proof that was found in another way."""
     parts, body = _split(packed)
     body += _packed_proof(proof)
-    return msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body))) + body
+    head: bytes = msgpack.packb((*parts[:6], _checksum(Head(*parts[2:6]), body)))
+    return head + body
 
 
-def _packed_proof(proof):
-    packed = msgpack.packb(proof)
+def _packed_proof(proof: Proof) -> bytes:
+    packed: bytes = msgpack.packb(proof)
     return packed + len(packed).to_bytes(4, "big") + _PROOF_END
 
 
-def _proof_of(body, position):
+def _proof_of(body: bytes, position: int) -> Proof:
     """The proof at the end of a snapshot of the state at a position; () where there is none that can be read."""
     end = len(body) - len(_PROOF_END) - 4
     size = int.from_bytes(body[end : end + 4], "big") if end >= 0 and body.endswith(_PROOF_END) else 0
@@ -116,10 +124,11 @@ def _proof_of(body, position):
     return proof if rise and len(places) == len(proof) and places[-1:] == [position] else ()
 
 
-def _devices_of(table, hosts):
+def _devices_of(table: HostTable, hosts: list[Host]) -> tuple[list[Devices], list[tuple[int, int]]]:
     """The distinct NUMA nodes and PCI pools of hosts that have some, and (number of the host, number of these)
     for each."""
-    capacities, of_hosts = {}, []
+    capacities: dict[bytes, tuple[int, Capacity]] = {}
+    of_hosts: list[tuple[int, int]] = []
     for number, host in enumerate(hosts):
         devices = table.row_devices[host.root]
         if devices is not None:
@@ -129,11 +138,11 @@ def _devices_of(table, hosts):
     return [(capacity.cells, capacity.pools) for _, capacity in capacities.values()], of_hosts
 
 
-def _checksum(head, body):
+def _checksum(head: Head, body: bytes) -> str:
     return blake2b(msgpack.packb(head[:4]) + body, digest_size=16).hexdigest()
 
 
-def _split(packed: bytes):
+def _split(packed: bytes) -> tuple[tuple[Any, ...], bytes]:
     unpacker = msgpack.Unpacker(max_buffer_size=_MAX_HEAD_BYTES, use_list=False)
     unpacker.feed(packed[:_MAX_HEAD_BYTES])
     try:
@@ -150,8 +159,9 @@ def _split(packed: bytes):
     return head, packed[unpacker.tell() :]
 
 
-def _head(parts, body):
-    return Head(*parts[2:6], _proof_of(body, parts[4]))
+def _head(parts: tuple[Any, ...], body: bytes) -> Head:
+    cell, epoch, position, digest = parts[2:6]
+    return Head(cell, epoch, position, digest, _proof_of(body, position))
 
 
 def head_of(packed: bytes) -> Head:
@@ -171,7 +181,7 @@ def check(packed: bytes) -> Head:
     return head
 
 
-def load(packed: bytes, table=None) -> Projection:
+def load(packed: bytes, table: HostTable | None = None) -> Projection:
     """Build the projection of a snapshot, in ``table`` if that is given.
 
     Raises UnknownSchema for bytes of another form and SnapshotMismatch for damaged ones; nothing is built then.
@@ -195,7 +205,7 @@ def load(packed: bytes, table=None) -> Projection:
     return projection
 
 
-def _unpacked(state):
+def _unpacked(state: bytes) -> Any:
     """The parts of a packed state; ValueError or InvalidEvent where the bytes are not that."""
     unzip = zlib.decompressobj()
     try:
@@ -207,7 +217,18 @@ def _unpacked(state):
     return unpack(plain)
 
 
-def _load_state(projection, facts, rows, devices, producers, anchors, fences, aggregates, accounts_required, tracked):
+def _load_state(
+    projection: Projection,
+    facts: Any,
+    rows: Any,
+    devices: Any,
+    producers: Any,
+    anchors: Any,
+    fences: Any,
+    aggregates: Any,
+    accounts_required: Any,
+    tracked: Any,
+) -> None:
     """Read and check everything first: what cannot be is met before the table is written."""
     hosts = [_host(projection.cell, *host_facts) for host_facts in facts]
     if len({host.name for host in hosts}) < len(hosts) or type(accounts_required) is not bool:
@@ -245,7 +266,7 @@ def _load_state(projection, facts, rows, devices, producers, anchors, fences, ag
         count_devices(projection.table, host)
 
 
-def _devices(hosts, capacities, of_hosts):
+def _devices(hosts: list[Host], capacities: Any, of_hosts: Any) -> list[tuple[Host, Devices]]:
     """(Host, (NUMA nodes, PCI pools)) of what :func:`_devices_of` gave."""
     capacities = [
         (tuple(_thawed("HostNUMACell", cell) for cell in cells), tuple(_thawed("PCIPool", pool) for pool in pools))
@@ -256,17 +277,17 @@ def _devices(hosts, capacities, of_hosts):
     return [(hosts[number], capacities[place]) for number, place in of_hosts]
 
 
-def _thawed(name, values):
+def _thawed(name: str, values: object) -> Any:
     return thaw_fields(events.TABLE[name], values)
 
 
-def _mark(name, epoch, sequence):
+def _mark(name: object, epoch: Any, sequence: Any) -> tuple[int, int]:
     if not (type(name) is str and type(epoch) is type(sequence) is int):
         raise ValueError("a producer is no text, or its mark no two integers")
     return epoch, sequence
 
 
-def _host(cell, name, server, inventory, status, lost, entries):
+def _host(cell: str, name: Any, server: Any, inventory: Any, status: Any, lost: Any, entries: Any) -> Host:
     if not (type(name) is type(server) is str and type(inventory) is bytes and type(lost) is bool):
         raise ValueError("a host's facts are of other types")
     host = Host(name, server, cell)
@@ -281,8 +302,19 @@ def _host(cell, name, server, inventory, status, lost, entries):
 
 
 def _entry(
-    host, consumer_uuid, instance_uuid, project_id, _, allocations, rule, claim_uuid, state, guest, position, hash_
-):
+    host: str,
+    consumer_uuid: Any,
+    instance_uuid: Any,
+    project_id: Any,
+    _: object,
+    allocations: Any,
+    rule: Any,
+    claim_uuid: Any,
+    state: object,
+    guest: Any,
+    position: Any,
+    hash_: Any,
+) -> Entry:
     allocations = tuple(map(_new_allocation, allocations))
     for provider_uuid, resource_class, amount in allocations:
         if not (type(provider_uuid) is type(resource_class) is str and type(amount) is int):

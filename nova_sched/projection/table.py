@@ -23,6 +23,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from nova_sched.projection.devices import Capacity, capacity_key
 from nova_sched.projection.touched import TouchedRows
@@ -55,6 +56,8 @@ FACTS = {
     "pci_free": (np.int32, 0),
     "held_claims": (np.int32, 0),
 }
+
+Amounts = npt.NDArray[np.int64]
 
 
 class Profile(NamedTuple):
@@ -146,6 +149,32 @@ class HostTable:
         self.largest_step_size = np.ones(FIRST_CLASSES, np.int64)
         for name, (kind, unused) in FACTS.items():
             setattr(self, name, np.full(FIRST_ROWS, unused, kind))
+
+    # The columns of AMOUNTS and FACTS, which are set by name.
+    total: Amounts
+    reserved: Amounts
+    min_unit: Amounts
+    max_unit: Amounts
+    step_size: Amounts
+    capacity: Amounts
+    used: Amounts
+    held: Amounts
+    free: Amounts
+    is_root: npt.NDArray[np.bool_]
+    root: npt.NDArray[np.int32]
+    parent: npt.NDArray[np.int32]
+    cell: npt.NDArray[np.int16]
+    disabled: npt.NDArray[np.bool_]
+    down: npt.NDArray[np.bool_]
+    profile: npt.NDArray[np.int32]
+    zone: npt.NDArray[np.int32]
+    num_io_ops: npt.NDArray[np.int32]
+    failed_builds: npt.NDArray[np.int32]
+    num_instances: npt.NDArray[np.int32]
+    children: npt.NDArray[np.int32]
+    hypervisor_version: npt.NDArray[np.int64]
+    pci_free: npt.NDArray[np.int32]
+    held_claims: npt.NDArray[np.int32]
 
     # --- rows ------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Where nova-compute reports instances, beside what the agents of the hosts report."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -8,26 +9,26 @@ class Tracked(NamedTuple):
 
     host: str
     instance_uuid: str
-    image_properties: dict
+    image_properties: Mapping[str, str]
 
 
 class TrackedInstances:
     """Instances by host and by uuid; the last report about an instance counts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         #: Host -> instance uuid -> Tracked.
-        self.by_host = {}
-        self._by_uuid = {}
+        self.by_host: dict[str, dict[str, Tracked]] = {}
+        self._by_uuid: dict[str, Tracked] = {}
 
     def get(self, instance_uuid: str) -> Tracked | None:
         """Where an instance was reported; None if it was not."""
         return self._by_uuid.get(instance_uuid)
 
-    def of(self, host: str) -> dict:
+    def of(self, host: str) -> dict[str, Tracked]:
         """Instance uuid -> Tracked of one host."""
         return self.by_host.get(host, {})
 
-    def put(self, host: str, instance_uuid: str, image_properties) -> None:
+    def put(self, host: str, instance_uuid: str, image_properties: Mapping[str, str]) -> None:
         """Note an instance on a host. A report without image properties keeps the known ones."""
         known = self._by_uuid.get(instance_uuid)
         if known is not None:
@@ -49,7 +50,7 @@ class TrackedInstances:
         for instance_uuid in list(self.of(host)):
             self.drop(host, instance_uuid)
 
-    def facts(self):
+    def facts(self) -> list[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
         """All of it in one order (for digests and snapshots)."""
         return [
             (

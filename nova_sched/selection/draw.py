@@ -1,13 +1,20 @@
 """Chance as an input: draws that follow from the request alone, so that a replay draws the same."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
+
+from nova_sched.projection.table import HostTable
 
 _MASK = 2**64 - 1
 #: How many are drawn one by one before all that is left is sorted.
 FEW = 8
+
+#: Numbers of hosts in all draws.
+Keys = npt.NDArray[np.uint64]
 
 
 def seed_of(request_id: str, instance_uuid: str) -> int:
@@ -22,9 +29,12 @@ def key_of(uuid: str) -> int:
     return int.from_bytes(blake2b(uuid.encode(), digest_size=8).digest(), "big")
 
 
-def host_keys(table) -> np.ndarray:
+def host_keys(table: HostTable) -> Keys:
     """:func:`key_of` each provider (uint64, shape [rows]); 0 for unused rows."""
-    return table.derived("keys", lambda: np.array([key_of(uuid) if uuid else 0 for uuid in table.uuids], np.uint64))
+    keys: Keys = table.derived(
+        "keys", lambda: np.array([key_of(uuid) if uuid else 0 for uuid in table.uuids], np.uint64)
+    )
+    return keys
 
 
 def draw(seed: int, attempt: int, count: int) -> int:
@@ -32,7 +42,7 @@ def draw(seed: int, attempt: int, count: int) -> int:
     return _mixed(seed, attempt) % count
 
 
-def _mixed(seed, attempt):
+def _mixed(seed: int, attempt: int) -> int:
     """64 bits that look like chance (splitmix64)."""
     state = (seed + (attempt + 1) * 0x9E3779B97F4A7C15) & _MASK
     state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -40,7 +50,7 @@ def _mixed(seed, attempt):
     return state ^ (state >> 31)
 
 
-def drawn(keys: np.ndarray, seed: int, attempt: int):
+def drawn(keys: Keys, seed: int, attempt: int) -> Iterator[int]:
     """Yield the places of ``keys`` (uint64) in an order that is drawn anew for each seed and attempt."""
     left = len(keys)
     if left == 1:

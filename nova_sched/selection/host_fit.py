@@ -5,8 +5,11 @@ from typing import NamedTuple
 
 from nova_sched.fit import numa, pci
 from nova_sched.fit.providers import Assignment, allocate
+from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import filters_for
+from nova_sched.selection.policy import Policy
 from rpc_api import events
+from rpc_api.events import NUMAUse, PCIUse, SchedulingRequest
 from rpc_api.packing import pack
 
 TOGETHER = "ResourceFilter", "request groups together"
@@ -18,10 +21,10 @@ class Fitted(NamedTuple):
 
     assignment: Assignment | None
     guest: bytes | None = None
-    refusal: tuple | None = None
+    refusal: tuple[str, str] | None = None
 
 
-def fit_on(table, row: int, request, policy) -> Fitted:
+def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Fitted:
     """Fit a request on the host of the root ``row``.
 
     Devices that are asked for where no filter of the policy sees to them are counted if they are to be had, and are no
@@ -41,7 +44,7 @@ def fit_on(table, row: int, request, policy) -> Fitted:
     return Fitted(assignment, _packed(*close.found, request))
 
 
-def _packed(numa_uses, pci_uses, request):
+def _packed(numa_uses: tuple[NUMAUse, ...], pci_uses: tuple[PCIUse, ...], request: SchedulingRequest) -> bytes | None:
     if not (numa_uses or pci_uses or request.image_properties):
         return None
     return pack(events.Guest(numa_uses, pci_uses, request.image_properties))
@@ -50,18 +53,18 @@ def _packed(numa_uses, pci_uses, request):
 class _Devices:
     """Looks for NUMA nodes and PCI devices that go with an assignment."""
 
-    def __init__(self, table, row, request, policy):
+    def __init__(self, table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> None:
         self.request = request
         self.devices = table.devices(row)
         self.ratios = table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB")
         self.packed = policy.packing_host_numa_cells_allocation_strategy
-        names = {one.name for one in filters_for(policy, request)}
+        names = {used.name for used in filters_for(policy, request)}
         self.sees_numa, self.sees_pci = "NUMATopologyFilter" in names, "PciPassthroughFilter" in names
         #: (NUMAUse records, PCIUse records) of the assignment that was accepted.
-        self.found = (), ()
-        self.refusal = None
+        self.found: tuple[tuple[NUMAUse, ...], tuple[PCIUse, ...]] = (), ()
+        self.refusal: tuple[str, str] | None = None
 
-    def accept(self, assignment) -> bool:
+    def accept(self, assignment: Assignment) -> bool:
         """Whether there are devices for all that the request asks for, given which providers serve its groups."""
         nodes = self._nodes(assignment.mappings)
         if nodes is None:
@@ -69,19 +72,19 @@ class _Devices:
         taken, lacking = pci.place_or_name(
             self.devices, self.request.pci, [use.cell for use in nodes] or None, assignment.mappings
         )
-        if taken is None and self.sees_pci:
+        if lacking is not None and self.sees_pci:
             self.refusal = "PciPassthroughFilter", f"PCI {pci.name_of(lacking)}"
             return False
         self.found = nodes, taken or ()
         return True
 
-    def _nodes(self, mappings):
+    def _nodes(self, mappings: pci.Mappings) -> tuple[NUMAUse, ...] | None:
         request, devices = self.request, self.devices
         if request.numa is None or devices is None or not devices.cells:
             return ()
         fits_pci = (lambda cells: pci.supports(devices, request.pci, cells, mappings)) if request.pci else None
         place = numa.place(devices, request.numa, *self.ratios, fits_pci, self.packed)
         if place.uses is None and self.sees_numa:
-            self.refusal = "NUMATopologyFilter", place.reason
+            self.refusal = "NUMATopologyFilter", place.reason or numa.TOPOLOGY
             return None
         return place.uses or ()

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import filters_for
+from nova_sched.selection.policy import Policy
+from rpc_api.events import SchedulingRequest
 
 
 class NUMALimits(NamedTuple):
@@ -12,14 +15,14 @@ class NUMALimits(NamedTuple):
     cpu_ratio: float
     ram_ratio: float
     networks: bool
-    physnets: tuple
+    physnets: tuple[str, ...]
     tunneled: bool
 
 
-def numa_limits(table, row: int, request, policy) -> NUMALimits | None:
+def numa_limits(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> NUMALimits | None:
     """The NUMALimits of a request on the host of a root row; None where the NUMATopologyFilter did not look at it, or
     had nothing to look at."""
-    if not request.numa or not any(one.name == "NUMATopologyFilter" for one in filters_for(policy, request)):
+    if not request.numa or not any(used.name == "NUMATopologyFilter" for used in filters_for(policy, request)):
         return None
     devices, asked = table.row_devices[row], request.numa
     if devices is None or not devices.cells:

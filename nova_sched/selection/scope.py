@@ -1,13 +1,20 @@
 """What one request can see beside the table: its server group and the instances on hosts in every cell,
 accepted and in flight, and hosts one by one."""
 
+from collections.abc import Collection, Sequence
 from functools import cached_property
+from typing import Any
 
 from nova_sched.fit.providers import allocate
 from nova_sched.hosts.images import ImageCounts
 from nova_sched.nova_compat.host_state import HostState
 from nova_sched.nova_compat.read_only import ReadOnlyDict, ReadOnlyList
 from nova_sched.nova_compat.request_spec import spec_of
+from nova_sched.projection.in_flight import InFlight
+from nova_sched.projection.ledger import Entry, Member
+from nova_sched.projection.projection import Projection
+from nova_sched.projection.table import HostTable
+from rpc_api.events import SchedulingRequest
 
 
 class Scope:
@@ -17,45 +24,55 @@ class Scope:
     ``projections`` are those of all cells, ``in_flight`` is this process's own claims under way.
     """
 
-    def __init__(self, table, projections, in_flight, request, instance_uuid):
+    def __init__(
+        self,
+        table: HostTable,
+        projections: Sequence[Projection],
+        in_flight: InFlight,
+        request: SchedulingRequest,
+        instance_uuid: str,
+    ) -> None:
         self.table = table
         self.projections = projections
         self.in_flight = in_flight
         self.request = request
         self.group = request.server_group
         self.instance_uuid = instance_uuid
-        self._host_states = {}
+        self._host_states: dict[int, HostState] = {}
 
     @cached_property
-    def members(self):
-        """Entries of the group: by the log's own index, and those of the conductor's list of members."""
-        entries = {}
+    def members(self) -> list[Entry]:
+        """Entries of the group: by the log's own index, and those of the conductor's list of members. Empty without a
+        group."""
+        if self.group is None:
+            return []
+        entries: dict[Member, Entry] = {}
         for index in (*(projection.groups for projection in self.projections), self.in_flight.groups):
             for key, entry in index.members.get(self.group.uuid, {}).items():
                 entries[key] = entry
         for projection in self.projections:
             for member in self.group.members:
                 for entry in projection.consumers.get(member, ()):
-                    entries[entry.consumer_uuid, entry.host] = entry
+                    entries[entry.consumer_uuid, entry.host, entry.claim_uuid] = entry
         named = frozenset(self.group.members)
         for entry in self.in_flight.claims.values():
             # A claim of ours may name the group differently: one of a request whose group had no uuid.
             if entry.instance_uuid in named:
-                entries[entry.consumer_uuid, entry.host] = entry
+                entries[entry.consumer_uuid, entry.host, entry.claim_uuid] = entry
         return list(entries.values())
 
     def members_by_row(self) -> dict[int, set[str]]:
         """Root row -> instances of the group on that host."""
         if self.group is None:
             return {}
-        by_row = {}
+        by_row: dict[int, set[str]] = {}
         for entry in self.members:
             row = self.table.row_of_host.get(entry.host)
             if row is not None:
                 by_row.setdefault(row, set()).add(entry.instance_uuid)
         return by_row
 
-    def image_counts(self):
+    def image_counts(self) -> ImageCounts:
         """How many instances of each host have an image with some property: the
         :class:`~nova_sched.hosts.images.ImageCounts` of the table, up to date."""
         if self.table.image_counts is None:
@@ -63,7 +80,7 @@ class Scope:
         self.table.image_counts.renew(self.projections)
         return self.table.image_counts
 
-    def rows_of_instances(self, uuids) -> set[int]:
+    def rows_of_instances(self, uuids: Collection[str]) -> set[int]:
         """Root rows of the hosts that run one of some instances, or are to run it."""
         hosts = {
             entry.host for projection in (*self.projections,) for uuid in uuids for entry in projection.instances(uuid)
@@ -74,27 +91,29 @@ class Scope:
     def affinity_rows(self) -> list[int] | None:
         """Root rows of the group's hosts; None while the group has no host."""
         hosts = {entry.host for entry in self.members if entry.instance_uuid != self.instance_uuid}
-        hosts.update(self.group.hosts)
+        if self.group is not None:
+            hosts.update(self.group.hosts)
         if not hosts:
             return None
         return [self.table.row_of_host[host] for host in hosts if host in self.table.row_of_host]
 
     def taken_domains(self) -> set[str]:
         """Domains in which one more partition would break the rule for this instance's partition."""
-        partitions = {}
+        group = self.group
+        if group is None:
+            return set()
+        partitions: dict[str, set[str]] = {}
         for entry in self.members:
             if entry.rule is not None and entry.instance_uuid != self.instance_uuid:
                 partitions.setdefault(entry.rule.domain, set()).add(entry.rule.partition)
         return {
-            domain
-            for domain, taken in partitions.items()
-            if self.group.partition not in taken and len(taken) >= self.group.limit
+            domain for domain, taken in partitions.items() if group.partition not in taken and len(taken) >= group.limit
         }
 
     # --- for the classes of deployers --------------------------------------------------------------------------
 
     @cached_property
-    def spec(self):
+    def spec(self) -> Any:
         """The request as a :class:`~nova_sched.nova_compat.request_spec.SpecView`."""
         return spec_of(self.request, self)
 
@@ -115,12 +134,12 @@ class Scope:
         return instances
 
     @cached_property
-    def _by_cell(self):
+    def _by_cell(self) -> dict[int, Projection]:
         return {projection.cell_index: projection for projection in self.projections}
 
     @cached_property
-    def _in_flight_on(self):
-        by_host = {}
+    def _in_flight_on(self) -> dict[str, list[Entry]]:
+        by_host: dict[str, list[Entry]] = {}
         for entry in self.in_flight.claims.values():
             by_host.setdefault(entry.host, []).append(entry)
         return by_host
@@ -130,7 +149,7 @@ class Scope:
         assignment = allocate(self.table, row, self.request)
         if assignment is None:
             return ReadOnlyList()
-        amounts = {}
+        amounts: dict[str, dict[str, int]] = {}
         for provider_uuid, resource_class, amount in assignment.allocations:
             amounts.setdefault(provider_uuid, {})[resource_class] = amount
         return ReadOnlyList(

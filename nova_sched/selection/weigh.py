@@ -8,24 +8,39 @@ rest are still theirs, unless a greatest or least value went with the refused.
 Those of the other weighers are added to them, request by request.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+
+from nova_sched.projection.table import HostTable
+from nova_sched.selection.policy import Policy
+from nova_sched.selection.scope import Scope
+from nova_sched.weighers.base import Weigher
+from rpc_api.events import SchedulingRequest
 
 #: Up to how many hosts are weighed again one by one, which is as exact and faster than column by column.
 FEW = 16
 #: Whose scores a change of some hosts changed.
 NOTHING, THESE, ALL = range(3)
 
+#: One value per host; places of hosts, or their rows; a multiplier, or one per host.
+Values = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+Factor = float | Values
+
 
 class Part(NamedTuple):
     """What one weigher gave: ``raw`` values and what they added to the scores (float64, shape [hosts])."""
 
     name: str
-    raw: np.ndarray
-    weighed: np.ndarray
+    raw: Values
+    weighed: Values
 
-    def at(self, index):
+    def at(self, index: int) -> tuple[float, float]:
         """Both of one host."""
         return self.raw.item(index), self.weighed.item(index)
 
@@ -33,7 +48,7 @@ class Part(NamedTuple):
 class PartOf:
     """Some hosts of a :class:`Part`, by their places in it, looked at when they are asked for."""
 
-    def __init__(self, part, places):
+    def __init__(self, part: Part, places: Places) -> None:
         self.name = part.name
         self._part = part
         self._places = places
@@ -41,12 +56,19 @@ class PartOf:
     raw = property(lambda self: self._part.raw.take(self._places))
     weighed = property(lambda self: self._part.weighed.take(self._places))
 
-    def at(self, index):
+    def at(self, index: int) -> tuple[float, float]:
         """As :meth:`Part.at`."""
         return self._part.at(self._places.item(index))
 
 
-def weigh(table, rows, request, scope, policy, kept=None):
+def weigh(
+    table: HostTable,
+    rows: Places,
+    request: SchedulingRequest,
+    scope: Scope,
+    policy: Policy,
+    kept: KeptScores | SelectedScores | None = None,
+) -> tuple[Values, Sequence[Part | PartOf]]:
     """Scores of the survivors (float64, shape [hosts]) and a :class:`Part` for each weigher that told hosts apart:
     first the static ones, in the order of the policy, then the others. Do not write into the result.
 
@@ -56,7 +78,7 @@ def weigh(table, rows, request, scope, policy, kept=None):
     scores, parts = kept.renewed(scope)
     for weigher, factor in kept.others:
         raw = weigher.raw(table, rows, request, policy, scope)
-        if raw is not None and weigher.costly:
+        if raw is not None and weigher.costly and isinstance(factor, float):
             factor = weigher.multipliers(table, rows, factor, request, scope)
         column = raw if raw is None else _Column(weigher, factor, raw)
         if column is not None and not column.level:
@@ -71,21 +93,24 @@ class KeptScores:
     ``others`` are the weighers that look at more, each with its multiplier.
     """
 
-    def __init__(self, table, rows, request, policy, scope):
+    def __init__(
+        self, table: HostTable, rows: Places, request: SchedulingRequest, policy: Policy, scope: Scope
+    ) -> None:
         self.table = table
         self.rows = rows
         self.request = request
         self.policy = policy
-        self.columns = []
-        self.others = []
+        self.columns: list[_Column] = []
+        self.others: list[tuple[Weigher, Factor]] = []
         if len(rows) >= 2:
             for weigher, multiplier in policy.weighing:
                 self._take(weigher, multiplier, scope)
         #: Survivors to be weighed again; by weighers too that do not follow their use.
-        self._stale, self._said = set(), set()
+        self._stale: set[int] = set()
+        self._said: set[int] = set()
         self._add_up()
 
-    def _take(self, weigher, multiplier, scope):
+    def _take(self, weigher: Weigher, multiplier: float, scope: Scope) -> None:
         if weigher.costly:
             self.others.append((weigher, multiplier))
             return
@@ -99,13 +124,13 @@ class KeptScores:
         if raw is not None:
             self.columns.append(_Column(weigher, factor, raw))
 
-    def touch(self, rows, said) -> None:
+    def touch(self, rows: Iterable[int], said: Iterable[int]) -> None:
         """Note that something of some of the survivors changed; of those that are ``said`` (some of them) not their use
         alone."""
         self._stale.update(rows)
         self._said.update(said)
 
-    def renewed(self, scope):
+    def renewed(self, scope: Scope) -> tuple[Values, list[Part]]:
         """Scores and parts with the hosts that were touched looked at again. Do not write into the result."""
         if self._stale:
             stale, said = [
@@ -119,7 +144,8 @@ class KeptScores:
                 rows, places = stale if column.weigher.follows_use else said
                 if len(rows):
                     values = column.weigher.raw(self.table, rows, self.request, self.policy, scope)
-                    change = max(change, column.renew(values, places))
+                    if values is not None:
+                        change = max(change, column.renew(values, places))
             if change == ALL:
                 self._add_up()
             elif change == THESE:
@@ -131,11 +157,11 @@ class KeptScores:
                     self.scores[place] = score
         return self.scores, self.parts
 
-    def selected(self, passes) -> "SelectedScores":
+    def selected(self, passes: npt.NDArray[np.bool_]) -> SelectedScores:
         """The same for two or more of the hosts (bool, shape [hosts])."""
         return SelectedScores(self, passes)
 
-    def _add_up(self):
+    def _add_up(self) -> None:
         self.parts = [column.part for column in self.columns if not column.level]
         self.scores = _sum_of(self.parts, len(self.rows))
 
@@ -144,7 +170,7 @@ class SelectedScores:
     """Some hosts of :class:`KeptScores`, equal to what would be kept of them alone: ``places`` are the places that they
     have in it, ``refused`` those of the others."""
 
-    def __init__(self, kept, passes):
+    def __init__(self, kept: KeptScores, passes: npt.NDArray[np.bool_]) -> None:
         self.kept = kept
         self.refused = (~passes).nonzero()[0]
         self.places = places = self.of(np.arange(len(passes)))
@@ -157,7 +183,7 @@ class SelectedScores:
             if weigher.costly or _weighs(factor)
         ]
 
-    def of(self, values):
+    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Some column without the values of the hosts that were refused."""
         refused = self.refused
         if len(refused) > FEW:
@@ -166,7 +192,7 @@ class SelectedScores:
         starts, ends = [0, *(refused + 1).tolist()], [*refused.tolist(), len(values)]
         return np.concatenate([values[start:end] for start, end in zip(starts, ends, strict=True)])
 
-    def renewed(self, scope):
+    def renewed(self, scope: Scope) -> tuple[Values, list[PartOf]]:
         """As :meth:`KeptScores.renewed`."""
         kept, places = self.kept, self.places
         scores, parts = kept.renewed(scope)
@@ -177,12 +203,12 @@ class SelectedScores:
         return self.of(scores), [PartOf(part, places) for part in parts]
 
 
-def _weighs(factor):
+def _weighs(factor: Factor) -> bool:
     """Whether a multiplier, or one of several, is not 0."""
     return factor != 0.0 if isinstance(factor, float) else bool(factor.any())
 
 
-def _sum_of(parts, count):
+def _sum_of(parts: Iterable[Part], count: int) -> Values:
     """Add up weighers, in their order: floating point adds up differently in another one."""
     scores = np.zeros(count)
     for part in parts:
@@ -194,20 +220,22 @@ class _Column:
     """What one weigher gave, and the bounds of its values that this holds for. ``level`` where all hosts are alike, and
     so weigh nothing. How many hosts are at each bound is counted when that is first asked for."""
 
-    def __init__(self, weigher, factor, raw, within=None):
+    def __init__(
+        self, weigher: Weigher, factor: Factor, raw: Values, within: tuple[float, float] | None = None
+    ) -> None:
         self.weigher = weigher
         self.factor = factor
         self._weigh(raw, weigher.bounds(raw) if within is None else within)
 
-    def _weigh(self, raw, within):
+    def _weigh(self, raw: Values, within: tuple[float, float]) -> None:
         self.bounds = low, high = within
         self.level = low == high
-        self._at_bounds = None
+        self._at_bounds: list[int] | None = None
         weighed = self.weigher.normalized(raw, low, high)
         weighed *= self.factor
         self.part = Part(self.weigher.name, raw, weighed)
 
-    def renew(self, values, places):
+    def renew(self, values: Values, places: Places) -> int:
         """Take new raw values of some hosts. Returns whose scores that changed: :data:`NOTHING`, :data:`THESE`, or
         :data:`ALL` where the bounds moved."""
         raw, weighed, (low, high) = self.part.raw, self.part.weighed, self.bounds
@@ -245,14 +273,14 @@ class _Column:
         self._weigh(raw, found)
         return ALL
 
-    def _stands(self, at_low, at_high):
+    def _stands(self, at_low: int, at_high: int) -> bool:
         """Whether the bounds are what they are with so many hosts at them."""
         return at_high > 0 and (self.weigher.floor is not None or at_low > 0)
 
-    def _counted(self):
-        return [np.count_nonzero(self.part.raw == bound) for bound in self.bounds]
+    def _counted(self) -> list[int]:
+        return [int(np.count_nonzero(self.part.raw == bound)) for bound in self.bounds]
 
-    def selected(self, places, refused):
+    def selected(self, places: Places, refused: Places) -> Part | None:
         """The part as it is without the ``refused`` hosts: where that is another one it is made anew, and says
         nothing of those; None where the others are all alike."""
         if not isinstance(self.factor, float) and not self.factor.take(places).any():

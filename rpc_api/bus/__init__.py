@@ -1,17 +1,15 @@
 """RPC between the services, over oslo.messaging or, inside one process, directly.
 
-A bus has clients and servers. A topic names a kind of service, a server one
-of them. ``call`` waits for the answer of one server of the topic, ``cast``
-does not wait, ``fanout`` reaches all of them.
+A bus has clients and servers. A topic is the name of a service with one or more servers. ``call`` waits for the answer
+of one server of the topic, ``cast`` does not wait, ``fanout`` reaches all of them.
 
 * :class:`MessagingBus`: ``rabbit://`` in production, ``fake://`` in one process.
-* :class:`LocalBus`: calls the endpoint in the caller's thread. What is passed still goes through the serializer, so
-  that both sides never share an object.
+* :class:`LocalBus`: calls the endpoint in the caller's thread. Arguments and answers still go through the serializer,
+  so that both sides never share an object.
 
-An endpoint is any object; its attribute ``RPC_METHODS``, if it has one, names the methods that may be called, else
-all of its public ones may; those in ``RPC_AT_ONCE`` do not wait behind calls that last. A method may answer with a
-Future. What it raises arrives as the same class if it is one of ``EXPECTED``, else as a NovaSchedError: the text
-travels, a traceback never does.
+An endpoint is any object. Its attribute ``RPC_METHODS`` names the methods that may be called (the default is all public
+methods), ``RPC_AT_ONCE`` those that do not wait for long calls. A method may answer with a Future. An exception arrives
+as the same class if it is one of ``EXPECTED``, else as a NovaSchedError: the text is sent, a traceback never is.
 """
 
 from rpc_api.bus.local import LocalBus

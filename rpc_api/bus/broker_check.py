@@ -1,13 +1,20 @@
-"""Whether a broker lets us in, asked once and answered soon.
+"""Whether a broker accepts our login, with an answer after a short time.
 
-oslo.messaging connects again and again, for ever and in silence, also with a
-wrong password. A service that starts wants to say what it waits for, and to end
-with one sentence for what a person must change.
+oslo.messaging connects again and again without a log line, even with a wrong password. A service that starts must log
+what it waits for, and must end with one sentence if a person has to change something.
 """
 
+from __future__ import annotations
+
 import socket
+from typing import TYPE_CHECKING
 
 import amqp
+from oslo_config import cfg
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportURL
 
 from rpc_api import errors, faults
 from rpc_api.broker_url import uses_tls
@@ -15,11 +22,11 @@ from rpc_api.broker_url import uses_tls
 DEFAULT_PORT = 5672
 
 
-def check_broker(url, conf, timeout: float) -> None:
-    """Raise LogUnavailable (LogRefused for what a person must change) unless a host of a ``rabbit://`` TransportURL
-    lets us in within ``timeout`` seconds each.
+def check_broker(url: TransportURL, conf: cfg.ConfigOpts, timeout: float) -> None:
+    """Raise LogUnavailable (LogRefused if a person must change something) unless a host of a ``rabbit://`` TransportURL
+    accepts the login; ``timeout`` seconds for each host.
 
-    With TLS, only that a host takes connections is looked at.
+    With TLS, this checks only that a host accepts connections.
     """
     tls = uses_tls(url) if "ssl" in url.query else conf.oslo_messaging_rabbit.ssl
     found, passing = [], False
@@ -35,12 +42,12 @@ def check_broker(url, conf, timeout: float) -> None:
             found.append(f"{name}:{port}: {_text(fault)}")
             passing = passing or faults.may_pass(fault)
     if not url.hosts:
-        raise errors.UsageError("the transport URL names no host; mend transport_url")
+        raise errors.UsageError("the transport URL names no host; fix transport_url")
     kind = errors.LogUnavailable if passing else errors.LogRefused
-    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or mend transport_url")
+    raise kind(f"the RPC broker cannot be used ({'; '.join(found)}); start it, or fix transport_url")
 
 
-def _log_in(host, port, user, password, vhost, timeout):
+def _log_in(host: str, port: int, user: str | None, password: str | None, vhost: str, timeout: float) -> None:
     with amqp.Connection(
         f"{host}:{port}",
         user or "guest",
@@ -53,7 +60,7 @@ def _log_in(host, port, user, password, vhost, timeout):
         return
 
 
-def _text(fault):
+def _text(fault: Exception) -> str:
     if isinstance(fault, amqp.AMQPError):
         return f"{type(fault).__name__}: {fault.reply_text or fault}"
-    return fault.strerror or str(fault) or type(fault).__name__
+    return getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

@@ -3,10 +3,13 @@
 import itertools
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import Any
 
 from rpc_api import concurrency, errors
-from rpc_api.bus.port import CALL_TIMEOUT, CHECK_TIMEOUT, PING, answered, expected, invoke, no_answer
+from rpc_api.bus.port import CALL_TIMEOUT, CHECK_TIMEOUT, PING, Client, Served, answered, expected, invoke, no_answer
+from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
 
 LOG = logging.getLogger(__name__)
@@ -15,33 +18,34 @@ LOG = logging.getLogger(__name__)
 class LocalBus:
     """RPC inside one process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._serializer = RpcSerializer()
-        self._servers = {}
+        #: Topic -> server -> its endpoints.
+        self._servers: dict[str, dict[str, Sequence[object]]] = {}
         self._turn = itertools.count()
         self._lock = threading.Lock()
 
-    def serve(self, topic: str, server: str, endpoints, version: str):
+    def serve(self, topic: str, server: str, endpoints: Sequence[object], version: str) -> Served:
         """Answer calls to a topic; returns an object with ``stop()``."""
         with self._lock:
             self._servers.setdefault(topic, {})[server] = endpoints
         return _LocalServer(self, topic, server)
 
-    def remove(self, topic, server):
+    def remove(self, topic: str, server: str) -> None:
         with self._lock:
             self._servers.get(topic, {}).pop(server, None)
 
-    def client(self, topic: str, version: str):
+    def client(self, topic: str, version: str) -> Client:
         """A client of the servers of a topic."""
         return _LocalClient(self, topic)
 
-    def dispatch(self, topic, server, ctxt, method, arguments):
+    def dispatch(self, topic: str, server: str | None, ctxt: object, method: str, arguments: dict[str, Any]) -> Any:
         """Call one server's endpoint; the answer may be a Future."""
         with self._lock:
             servers = self._servers.get(topic, {})
             if server is None and servers:
                 server = sorted(servers)[next(self._turn) % len(servers)]
-            endpoints = servers.get(server)
+            endpoints = None if server is None else servers.get(server)
         if endpoints is None:
             raise errors.NoSuchServer(
                 f"no server{f' {server}' if server else ''} answers the topic {topic}; start that service"
@@ -50,35 +54,35 @@ class LocalBus:
             endpoints, self._serializer, ctxt, method, {name: self.packed(value) for name, value in arguments.items()}
         )
 
-    def packed(self, value):
-        """A value as it travels."""
+    def packed(self, value: object) -> Any:
+        """A value in the form in which it is sent."""
         return self._serializer.serialize_entity(None, value)
 
-    def unpacked(self, value):
-        """A value that travelled, as it arrives."""
+    def unpacked(self, value: object) -> Any:
+        """The value of what was sent."""
         return self._serializer.deserialize_entity(None, value)
 
-    def passed(self, value):
+    def passed(self, value: object) -> Any:
         """A value as it arrives on the other side."""
         return self.unpacked(self.packed(value))
 
-    def context(self, packed):
-        """A context that travelled, as it arrives."""
+    def context(self, packed: dict[str, Any]) -> RequestContext:
+        """The context of what was sent."""
         return self._serializer.deserialize_context(packed)
 
-    def servers(self, topic):
+    def servers(self, topic: str) -> list[str]:
         with self._lock:
             return sorted(self._servers.get(topic, {}))
 
-    def check(self, timeout: float = CHECK_TIMEOUT):
-        """Nothing that could be away."""
+    def check(self, timeout: float = CHECK_TIMEOUT) -> None:
+        """Do nothing: this bus has no broker."""
 
-    def close(self):
-        """Nothing to give back."""
+    def close(self) -> None:
+        """Do nothing: this bus has no connections."""
 
 
 class _LocalServer:
-    def __init__(self, bus, topic, server):
+    def __init__(self, bus: LocalBus, topic: str, server: str) -> None:
         self._bus, self._topic, self._server = bus, topic, server
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -87,12 +91,20 @@ class _LocalServer:
 
 
 class _LocalClient:
-    def __init__(self, bus, topic):
+    def __init__(self, bus: LocalBus, topic: str) -> None:
         self._bus, self._topic = bus, topic
 
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and return a Future of the answer: calls made in order arrive in order."""
-        answered = futures.Future()
+    def call_async(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> futures.Future[Any]:
+        """Call, and return a Future of the answer; calls arrive in the order in which they were made."""
+        answered: futures.Future[Any] = futures.Future()
         try:
             answer = self._bus.dispatch(self._topic, server, ctxt, method, arguments)
         except Exception as fault:
@@ -104,30 +116,42 @@ class _LocalClient:
             concurrency.settle(answered, self._passed, lambda: answer)
         return answered
 
-    def _passed(self, result):
+    def _passed(self, result: Callable[[], object]) -> Any:
         try:
             return self._bus.passed(result())
         except Exception as fault:
             raise expected(fault) from None
 
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
-        """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when nobody is there."""
+    def call(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """Call, and wait for the answer; NoAnswer if it does not arrive in time, NoSuchServer if no server is there."""
         try:
             return self.call_async(ctxt, method, server, **arguments).result(timeout)
         except TimeoutError:
             raise no_answer(self._topic, server, method, timeout) from None
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> None:
         """Return when a server of the topic answers: see :meth:`_MessagingClient.ping`."""
         answered(lambda: self.call({}, PING, timeout=timeout))
 
-    def cast(self, ctxt, method, server=None, fanout=False, **arguments):
-        """Call without an answer; what goes wrong on the other side is its own affair."""
-        for one in self._bus.servers(self._topic) if fanout else [server]:
-            answer = self.call_async(ctxt, method, one, **arguments)
-            answer.add_done_callback(
-                lambda done: (
-                    done.exception() is None
-                    or LOG.warning("cast %s to %s failed: %s", method, self._topic, done.exception())
-                )
-            )
+    def cast(
+        self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
+    ) -> None:
+        """Call without an answer; a fault of the server is only logged."""
+        targets: list[str | None] = [*self._bus.servers(self._topic)] if fanout else [server]
+        for target in targets:
+            answer = self.call_async(ctxt, method, target, **arguments)
+            answer.add_done_callback(lambda done: self._report(method, done))
+
+    def _report(self, method: str, done: futures.Future[Any]) -> None:
+        """Log why a cast failed, if it did."""
+        fault = done.exception()
+        if fault is not None:
+            LOG.warning("cast %s to %s failed: %s", method, self._topic, fault)

@@ -1,11 +1,15 @@
 """The bus over oslo.messaging: rabbit:// in production, fake:// in one process."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import amqp
 from oslo_config import cfg
@@ -17,14 +21,20 @@ from rpc_api.bus.port import (
     CHECK_TIMEOUT,
     DEFAULT_EXCHANGE,
     PING,
+    Client,
     answered,
     expected,
     invoke,
     no_answer,
 )
 from rpc_api.bus.server import Serving, server_class
+from rpc_api.objects.context import RequestContext
 from rpc_api.serializer import RpcSerializer
 from rpc_api.waiting import Outage
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportURL
 
 LOG = logging.getLogger(__name__)
 
@@ -38,7 +48,9 @@ CLOSE_SECONDS = 3.0
 class MessagingBus:
     """RPC through oslo.messaging; ``url`` None means ``conf.transport_url``, ``exchange`` None ``control_exchange``."""
 
-    def __init__(self, conf, url: str | None = None, exchange: str | None = None, threads: int = 16):
+    def __init__(
+        self, conf: cfg.ConfigOpts, url: str | None = None, exchange: str | None = None, threads: int = 16
+    ) -> None:
         import oslo_messaging
 
         self._messaging = oslo_messaging
@@ -68,7 +80,7 @@ class MessagingBus:
         self._serializer = RpcSerializer()
         self._pool = concurrency.DaemonPool(threads, "rpc call")
 
-    def _parsed(self, conf, url):
+    def _parsed(self, conf: cfg.ConfigOpts, url: str | None) -> TransportURL:
         self._messaging.TransportURL(conf)  # registers transport_url
         return broker_url.parse(url or conf.transport_url, conf)
 
@@ -80,7 +92,7 @@ class MessagingBus:
 
         check_broker(self._url, self._conf, timeout)
 
-    def serve(self, topic: str, server: str, endpoints, version: str):
+    def serve(self, topic: str, server: str, endpoints: Sequence[object], version: str) -> Serving:
         """Answer calls to a topic; returns an object with ``stop(timeout)``, which waits for what is being answered.
 
         Raises LogUnavailable when the broker cannot, and LogRefused when it does not let us.
@@ -102,7 +114,7 @@ class MessagingBus:
             raise kind(f"the topic {topic} cannot be answered: {_masked(fault)}; {SEE_TO_BROKER}") from None
         return Serving(rpc_server)
 
-    def client(self, topic: str, version: str):
+    def client(self, topic: str, version: str) -> Client:
         """A client of the servers of a topic."""
         target = self._messaging.Target(exchange=self._exchange, topic=topic, version=version)
         client = self._messaging.get_rpc_client(self._transport, target, serializer=self._serializer)
@@ -110,7 +122,7 @@ class MessagingBus:
             client, topic, self._messaging, self._transport_faults, self._pool, self._conf.rpc_response_timeout
         )
 
-    def close(self):
+    def close(self) -> None:
         """Give back the connections. Those of a broker that does not answer are left to the end of the process."""
         self._pool.close()
         closing = threading.Thread(target=self._transport.cleanup, name="close the RPC connections", daemon=True)
@@ -118,7 +130,7 @@ class MessagingBus:
             closing.join(CLOSE_SECONDS)
 
 
-def _transport_faults(messaging):
+def _transport_faults(messaging: Any) -> tuple[type[Exception], ...]:
     """What is raised when the broker cannot be used: by oslo.messaging on a connection that was there, by kombu and
     amqp while there never was one."""
     # kombu may only be imported once the concurrency mode is chosen.
@@ -127,7 +139,7 @@ def _transport_faults(messaging):
     return messaging.MessageDeliveryFailure, OperationalError, amqp.AMQPError, OSError
 
 
-def _register_all(conf):
+def _register_all(conf: cfg.ConfigOpts) -> None:
     """Register what oslo.messaging registers on the shared configuration alone,
     and reads from the one that it was given."""
     for name in ("metrics", "tracing"):
@@ -136,7 +148,7 @@ def _register_all(conf):
             conf.register_opts(getattr(client, f"oslo_messaging_{name}"), f"oslo_messaging_{name}")
 
 
-def _masked(fault):
+def _masked(fault: Exception) -> str:
     from rpc_api.log.checks import mask_password
 
     return mask_password(str(fault))
@@ -145,17 +157,17 @@ def _masked(fault):
 class _Answering:
     """Endpoints as oslo.messaging wants them. They wait for Futures, and what is raised is an answer."""
 
-    def __init__(self, endpoints, messaging, version, serializer):
+    def __init__(self, endpoints: Sequence[object], messaging: Any, version: str, serializer: RpcSerializer) -> None:
         self._endpoints = endpoints
         self._messaging = messaging
         self._serializer = serializer
         self.target = messaging.Target(version=version)
 
-    def __getattr__(self, method):
+    def __getattr__(self, method: str) -> Callable[..., Any]:
         if method.startswith(("_", "oslo_")):
             raise AttributeError(method)
 
-        def answer(ctxt, **arguments):
+        def answer(ctxt: Any, **arguments: Any) -> Any:
             # A context stays set in its thread, whose next call is another caller's.
             with log_context.of(None):
                 try:
@@ -169,14 +181,14 @@ class _Answering:
 
         return answer
 
-    def _context(self, ctxt):
+    def _context(self, ctxt: Any) -> tuple[RequestContext | None, errors.InvalidEvent | None]:
         """The context of a message, or None and why it cannot be read."""
         try:
             return self._serializer.deserialize_context(ctxt), None
         except errors.InvalidEvent as fault:
             return None, fault
 
-    def _refusal(self, fault):
+    def _refusal(self, fault: Exception) -> Any:
         """The fault in the form in which oslo.messaging answers with it and logs nothing; without its traceback."""
         fault.__cause__, fault.__suppress_context__ = None, True
         refusal = self._messaging.ExpectedException()
@@ -185,7 +197,15 @@ class _Answering:
 
 
 class _MessagingClient:
-    def __init__(self, client, topic, messaging, transport_faults, pool, silence_max):
+    def __init__(
+        self,
+        client: Any,
+        topic: str,
+        messaging: Any,
+        transport_faults: tuple[type[Exception], ...],
+        pool: concurrency.DaemonPool,
+        silence_max: float,
+    ) -> None:
         self._client, self._topic, self._messaging, self._pool = client, topic, messaging, pool
         self._transport_faults = transport_faults
         self._silence_max = silence_max
@@ -194,7 +214,15 @@ class _MessagingClient:
         # The broker says so at once when there is no queue that a call could go to.
         self._options = messaging.TransportOptions(at_least_once=True)
 
-    def call(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+    def call(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Any:
         """Call, and wait for the answer; NoAnswer when it does not come in time, NoSuchServer when no server is there.
 
         A ``monitored`` call is also given up if no server sent a heartbeat for it during ``[DEFAULT]
@@ -209,7 +237,9 @@ class _MessagingClient:
         )
         return self._call(prepared, ctxt, method, server, timeout, **arguments)
 
-    def _call(self, prepared, ctxt, method, server, timeout, **arguments):
+    def _call(
+        self, prepared: Any, ctxt: object, method: str, server: str | None, timeout: float, **arguments: Any
+    ) -> Any:
         messaging, asked_at = self._messaging, time.monotonic()
         try:
             return prepared.call(ctxt, method, **arguments)
@@ -227,11 +257,19 @@ class _MessagingClient:
                 f"{method} could not be sent to {self._topic} ({_masked(fault)}); see to the broker"
             ) from None
 
-    def call_async(self, ctxt, method, server=None, timeout=CALL_TIMEOUT, monitored=False, **arguments):
+    def call_async(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> futures.Future[Any]:
         """Call, and return a Future of the answer (from a pool: the order of arrival is not kept)."""
         return self._pool.submit(self.call, ctxt, method, server, timeout, monitored, **arguments)
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> None:
         """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does.
 
         In the caller's thread: the pool may be taken up by calls that last.
@@ -246,7 +284,9 @@ class _MessagingClient:
             )
         )
 
-    def cast(self, ctxt, method, server=None, fanout=False, **arguments):
+    def cast(
+        self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
+    ) -> None:
         """Call without an answer. A cast that cannot be sent now is given up, and that is logged, rarely; LogRefused
         if a person must change something before casts can be sent."""
         try:
@@ -267,7 +307,7 @@ class _MessagingClient:
                     self._outage.over(f"casts to {self._topic} can be sent again")
 
 
-def _local(fault):
+def _local(fault: Exception) -> Exception:
     """The error of this project, or of nova, that an error of the other side was."""
     name = getattr(fault, "exc_type", type(fault).__name__)
     text = str(getattr(fault, "value", fault))

@@ -1,10 +1,15 @@
-"""What both buses share: which faults travel, how an endpoint is called, and the errors of calls."""
+"""What both buses share: their interface, the faults that are sent, how an endpoint is called, and the errors of
+calls."""
 
 import inspect
 import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from rpc_api import errors, log_context, nova_exception
 from rpc_api.nova_exception import NovaException
+from rpc_api.objects.serializer import NovaSerializer
 
 LOG = logging.getLogger(__name__)
 
@@ -12,43 +17,109 @@ CALL_TIMEOUT = 60
 #: Seconds that :meth:`MessagingBus.check` gives each server of the broker.
 CHECK_TIMEOUT = 5.0
 DEFAULT_EXCHANGE = "nova"
-#: Method that does nothing: whoever calls it learns whether anybody answers a topic.
+#: A method that does nothing: its caller learns whether a server answers the topic.
 PING = "ping"
-#: What an endpoint may answer with: the project's errors, and those that a nova-conductor knows.
+#: Errors that an endpoint may answer with: the project's, and those that a nova-conductor knows.
 EXPECTED = (errors.NovaSchedError, NovaException)
 
 
-def _classes_by_name():
-    """Nova's classes come last: of a name that both sides have (ServiceUnavailable), only Nova's is answered with."""
-    found = {}
-    for waiting in ([errors.NovaSchedError], [NovaException]):
+class Client(Protocol):
+    """Calls the servers of one topic. ``ctxt`` is the caller's request context; times are in seconds."""
+
+    def call(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Any:
+        """Call, and wait for the answer; NoAnswer if it does not arrive in time, NoSuchServer if no server is there."""
+
+    def call_async(
+        self,
+        ctxt: object,
+        method: str,
+        server: str | None = None,
+        timeout: float = CALL_TIMEOUT,
+        monitored: bool = False,
+        **arguments: Any,
+    ) -> Future[Any]:
+        """Call, and return a Future of the answer."""
+
+    def cast(
+        self, ctxt: object, method: str, server: str | None = None, fanout: bool = False, **arguments: Any
+    ) -> None:
+        """Call one server, or all with ``fanout``, without an answer."""
+
+    def ping(self, timeout: float) -> None:
+        """Return when a server of the topic answers; NoAnswer or NoSuchServer when none does."""
+
+
+class Served(Protocol):
+    """A server of a topic."""
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Accept no more calls, and wait for the accepted ones; True if they are answered."""
+
+
+class Bus(Protocol):
+    """RPC between services."""
+
+    def client(self, topic: str, version: str) -> Client:
+        """A client of the servers of a topic."""
+
+    def serve(self, topic: str, server: str, endpoints: Sequence[object], version: str) -> Served:
+        """Answer calls to a topic."""
+
+    def check(self, timeout: float = CHECK_TIMEOUT) -> None:
+        """Raise LogUnavailable unless the broker accepts the login."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+def _classes_by_name() -> dict[str, type[Exception]]:
+    """Nova's classes come last: if both have a name (ServiceUnavailable), endpoints answer with Nova's class only."""
+    found: dict[str, type[Exception]] = {}
+    for base in EXPECTED:
+        waiting: list[type[Exception]] = [base]
         while waiting:
-            one = waiting.pop()
-            if one.__module__ in (errors.__name__, nova_exception.MODULE):
-                found[one.__name__] = one
-                waiting.extend(one.__subclasses__())
+            error = waiting.pop()
+            if error.__module__ in (errors.__name__, nova_exception.MODULE):
+                found[error.__name__] = error
+                waiting.extend(error.__subclasses__())
     return found
 
 
-#: The errors that keep their class on the way, by its name.
+#: The errors whose class is sent, by its name.
 BY_NAME = _classes_by_name()
 
 
 def expected(fault: BaseException) -> Exception:
-    """What is answered in place of a fault: itself if it is EXPECTED, else a NovaSchedError (its traceback is logged
-    for debugging)."""
+    """The answer for a fault: the fault if it is EXPECTED, else a NovaSchedError (the traceback is logged for
+    debugging)."""
     if isinstance(fault, EXPECTED):
         return fault
-    LOG.error("an RPC endpoint met a fault of its own: %r", fault)
+    LOG.error("an RPC endpoint failed: %r", fault)
     LOG.debug("the fault of the RPC endpoint", exc_info=fault)
-    return errors.NovaSchedError(f"the service met a fault of its own ({fault!r}); see its log")
+    return errors.NovaSchedError(f"the service failed ({fault!r}); see its log")
 
 
-def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
-    """Call the first endpoint that has the method; ``arguments`` are as they travel. UsageError when none has it.
+def invoke(
+    endpoints: Sequence[object],
+    serializer: NovaSerializer,
+    ctxt: object,
+    method: str,
+    arguments: dict[str, Any],
+    fault: errors.NovaSchedError | None = None,
+) -> Any:
+    """Call the first endpoint that has the method; ``arguments`` are in the form in which they are sent. UsageError if
+    no endpoint has the method.
 
-    What cannot be read is never lost without a word: an endpoint that has ``unreadable(ctxt, method, arguments,
-    fault)`` answers in its own way, for others it is logged and raised. ``fault`` says why the context cannot be read.
+    An unreadable call is never lost silently: an endpoint with ``unreadable(ctxt, method, arguments, fault)`` answers
+    in its own way, for other endpoints the error is logged and raised. ``fault`` is why the context cannot be read.
     """
     if method == PING:
         return None
@@ -58,12 +129,12 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
         if target is None or method.startswith("_") or (allowed is not None and method not in allowed):
             continue
         if not getattr(endpoint, "TAKES_PRIMITIVES", False):
-            # An endpoint that hands calls on to another process wants them as they travel.
+            # An endpoint that forwards calls to another process takes the arguments in the form in which they are sent.
             try:
                 arguments = _read(serializer, target, method, arguments, fault)
             except errors.NovaSchedError as unread:
                 if not hasattr(endpoint, "unreadable"):
-                    LOG.warning("a call of %s is not done: %s", method, unread)
+                    LOG.warning("a call of %s is not executed: %s", method, unread)
                     raise
                 with log_context.of(ctxt):
                     return endpoint.unreadable(ctxt, method, arguments, unread)
@@ -74,8 +145,14 @@ def invoke(endpoints, serializer, ctxt, method, arguments, fault=None):
     raise errors.UsageError(f"no endpoint has the method {method}; use a client of the same version")
 
 
-def _read(serializer, target, method, arguments, fault):
-    """The arguments of a call as its method takes them; a NovaSchedError says what cannot be read of them."""
+def _read(
+    serializer: NovaSerializer,
+    target: Callable[..., Any],
+    method: str,
+    arguments: dict[str, Any],
+    fault: errors.NovaSchedError | None,
+) -> dict[str, Any]:
+    """The arguments of a call in the form that its method takes; NovaSchedError if they cannot be read."""
     if fault is not None:
         raise fault
     try:
@@ -90,9 +167,9 @@ def _read(serializer, target, method, arguments, fault):
     return arguments
 
 
-def answered(call) -> None:
-    """Make a call of which only matters whether somebody answers. A service that does not know the method PING, as
-    those of the version before do not, answers that it does not."""
+def answered(call: Callable[[], object]) -> None:
+    """Make a call to learn only whether a server answers. A service of an older version does not know the method PING,
+    and answers with an error, which is an answer, too."""
     try:
         call()
     except (errors.NoAnswer, errors.NoSuchServer):
@@ -101,9 +178,9 @@ def answered(call) -> None:
         return
 
 
-def no_answer(topic, server, method, timeout) -> errors.NoAnswer:
+def no_answer(topic: str, server: str | None, method: str, timeout: float) -> errors.NoAnswer:
     """The error of a call that was not answered in time."""
     return errors.NoAnswer(
         f"{method} was not answered by {server or 'any server'} of the topic {topic} within "
-        f"{timeout} s; see to that service and to the broker"
+        f"{timeout} s; check that service and the broker"
     )

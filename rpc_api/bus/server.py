@@ -2,52 +2,58 @@
 
 oslo.messaging (18.3) loses calls, and hangs, in these ways:
 
-* It hands each call to an executor that starts threads as they are needed. Where the system gives it no more of them,
-  the call has been acknowledged and is dropped: whoever called waits for the whole timeout. A pool of ours does it.
-* An answer may need a connection, and a connection a thread. Where there is none the answer is dropped. It is sent
-  again here, as other answers give their connections back.
-* While its broker is away, the thread that polls connects again and again, and looks at nothing else: ``stop`` waits
-  for it for ever. We wait for the calls that are being answered, and a little longer.
+* It gives each call to an executor that starts threads when they are needed. If the system gives no more threads, the
+  call, which is acknowledged already, is dropped, and the caller waits for the whole timeout. A pool of our own calls
+  the endpoint instead.
+* An answer may need a connection, and a connection a thread. Without a thread the answer is dropped. It is sent again
+  here, because other answers release their connections meanwhile.
+* While its broker is unreachable, the thread that polls only connects again and again, so ``stop`` would wait for it
+  for ever. Here ``stop`` waits for the running calls, and a little longer.
 
-It reaches into oslo.messaging, which has no way of its own for that; tests/rpc_api/test_bus.py fails when it does not
-work with the library's version.
+It uses private attributes of oslo.messaging, which has no public way; tests/rpc_api/test_bus.py fails if it does not
+work with the installed version.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from rpc_api import concurrency
 from rpc_api.stop_consuming import cancel_consumers
 
 LOG = logging.getLogger(__name__)
 
-#: For a server that answers nothing any more to stop; a broker that is away keeps it longer.
+T = TypeVar("T")
+
+#: Seconds for an idle server to stop; with an unreachable broker it takes longer.
 STOP_SECONDS = 5.0
-#: Threads for what must not wait behind calls that last.
+#: Threads for methods that must not wait for long calls.
 QUICK_THREADS = 8
 REPLY_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-def server_class(messaging):
-    """The class of the server; a function, as oslo.messaging may only be imported once the concurrency mode is
-    chosen."""
+def server_class(messaging: Any) -> type[Any]:
+    """Make the class of the server. This is a function because oslo.messaging may only be imported after the
+    concurrency mode is chosen."""
     from oslo_messaging.rpc.server import RPCServer
 
-    class AnsweringServer(RPCServer):
-        def __init__(self, transport, target, dispatcher, executor=None):
+    class AnsweringServer(RPCServer):  # type: ignore[misc]  # oslo.messaging has no types
+        def __init__(self, transport: Any, target: Any, dispatcher: Any, executor: Any = None) -> None:
             super().__init__(transport, target, _Dispatcher(dispatcher), executor)
-            #: Methods that must not wait behind calls that last.
-            self.at_once = frozenset()
-            # RuntimeError where there is not even one thread: then the service does not start.
-            self.pool = None
+            #: Methods that must not wait for long calls.
+            self.at_once: frozenset[str] = frozenset()
+            # RuntimeError if there is not even one thread: then the service does not start.
+            self.pool: _Pools | None = None
             self._executor_cls = self._make_pool
 
-        def _make_pool(self, max_workers):
-            self.pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
-            return self.pool
+        def _make_pool(self, max_workers: int) -> _Pools:
+            self.pool = pool = _Pools(max_workers, f"answer {self._target.topic}", self.at_once)
+            return pool
 
-        def _process_incoming(self, incoming):
+        def _process_incoming(self, incoming: list[Any]) -> None:
             message = incoming[0]
             message.reply = _Reply(message.reply)
             super()._process_incoming(incoming)
@@ -56,39 +62,39 @@ def server_class(messaging):
 
 
 class _Pools:
-    """The threads that answer: most of them may be taken up by calls that last, as builds do. A beat that waited behind
-    those would make its hosts count as lost, and a ping its service as silent."""
+    """The threads that answer. Long calls, such as builds, may occupy most of them; if a beat waited for these, its
+    hosts would count as lost, and if a ping did, its service would count as silent."""
 
-    def __init__(self, threads, name, at_once):
+    def __init__(self, threads: int, name: str, at_once: frozenset[str]) -> None:
         self._at_once = at_once
         self._calls = concurrency.DaemonPool(threads, name)
         self._quick = concurrency.DaemonPool(min(threads, QUICK_THREADS), f"{name} at once")
 
-    def submit(self, function, incoming):
+    def submit(self, function: Callable[[list[Any]], T], incoming: list[Any]) -> Future[T]:
         quick = incoming[0].message.get("method") in self._at_once
         return (self._quick if quick else self._calls).submit(function, incoming)
 
-    def wait(self, timeout=None):
-        """Wait until all calls are answered; False when they are not in time."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all calls are answered; False if they are not in time."""
         return self._calls.wait(timeout) and self._quick.wait(timeout)
 
-    def shutdown(self, wait=True):
-        """Take nothing more."""
+    def shutdown(self, wait: bool = True) -> None:
+        """Accept no more calls."""
         self._quick.shutdown(wait)
         self._calls.shutdown(wait)
 
 
 class _Dispatcher:
-    """A dispatcher of oslo.messaging; that it can start no thread for a call, which is answered with that, is
-    reported: the process cannot work."""
+    """A dispatcher of oslo.messaging. If it cannot start a thread, that is the answer of the call, and is reported: the
+    process cannot work."""
 
-    def __init__(self, dispatcher):
+    def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._dispatcher, name)
 
-    def dispatch(self, incoming):
+    def dispatch(self, incoming: Any) -> Any:
         try:
             return self._dispatcher.dispatch(incoming)
         except (RuntimeError, MemoryError) as fault:
@@ -97,12 +103,12 @@ class _Dispatcher:
 
 
 class _Reply:
-    """``reply`` of a message, tried again where a thread for a new connection is not to be had."""
+    """``reply`` of a message, tried again if there is no thread for a new connection."""
 
-    def __init__(self, reply):
+    def __init__(self, reply: Callable[..., Any]) -> None:
         self._reply = reply
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for pause in (*REPLY_PAUSES, None):
             try:
                 return self._reply(*args, **kwargs)
@@ -118,16 +124,16 @@ class _Reply:
 class Serving:
     """A server that was started."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self._server = server
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Take no more calls, and wait until those that were taken are answered, for at most ``timeout`` seconds; True
-        when they are."""
+        """Accept no more calls, and wait for at most ``timeout`` seconds until the accepted calls are answered; True if
+        they are."""
         deadline = None if timeout is None else time.monotonic() + timeout
         stopping = threading.Thread(target=self._stop, name="stop answering", daemon=True)
         if not concurrency.start_or_report(stopping):
-            return self._server.pool.wait(timeout)
+            return bool(self._server.pool.wait(timeout))
         while stopping.is_alive():
             answered = self._server.pool.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
             stopping.join(
@@ -137,15 +143,15 @@ class Serving:
                 LOG.warning("calls of the topic %s are not answered within %s s", self._server._target.topic, timeout)
                 return False
             if stopping.is_alive() and self._server.pool.wait(0):
-                # The broker is away: it gives what was not acknowledged to others by itself.
+                # The broker is unreachable: it delivers unacknowledged calls to other servers without our help.
                 LOG.info(
-                    "the topic %s is left without a word to its broker, which does not answer",
+                    "the topic %s is given up without telling its broker, which does not answer",
                     self._server._target.topic,
                 )
                 return True
         return True
 
-    def _stop(self):
+    def _stop(self) -> None:
         self._server.stop()
         cancel_consumers(self._server)
         self._server.wait()

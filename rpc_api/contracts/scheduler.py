@@ -1,12 +1,22 @@
 """The RPC contract of the scheduler: nova's, on the topic ``scheduler``."""
 
+from __future__ import annotations
+
 import socket
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-#: What our own conductor sends as ``filter_properties``, an argument of Nova's call that no conductor of Nova 34 sends
-#: and no scheduler reads: the answer is to have the terms of each claim beside Placement's own form
-#: (:mod:`rpc_api.contracts.selections`). A scheduler that does not know this sends them in any case.
+if TYPE_CHECKING:
+    # The bus brings oslo.messaging, which may only be imported once the concurrency mode is chosen.
+    from rpc_api.bus.port import Bus
+    from rpc_api.objects import Aggregate, RequestSpec, Selection
+
+#: Our own conductor sends this as ``filter_properties``, an argument of Nova's call that no conductor of Nova 34 sends
+#: and no Nova scheduler reads. It asks for the terms of each claim in the answer, beside Placement's form
+#: (:mod:`rpc_api.contracts.selections`). An older scheduler of this project always sends the terms.
 WITH_TERMS = {"nova_sched_terms": True}
 
 TOPIC = "scheduler"
@@ -21,8 +31,8 @@ OPTS = [
         "name",
         default=socket.gethostname(),
         sample_default="<the host's name>",
-        help="Name of this scheduler in the logs and on the RPC bus. Two that run at the same time must have "
-        "different ones.",
+        help="Name of this scheduler in the logs and on the RPC bus. Two schedulers that run at the same time must "
+        "have different names.",
     ),
     cfg.StrOpt(
         "rpc_topic",
@@ -35,7 +45,7 @@ OPTS = [
         "cell_down_after",
         default=CELL_DOWN_AFTER,
         min=0.0,
-        help="Seconds that a cell's log may not be readable before nothing is scheduled to the cell.",
+        help="Seconds for which the log of a cell may be unreadable before nothing is scheduled to the cell.",
     ),
     cfg.IntOpt(
         "max_attempts",
@@ -47,21 +57,23 @@ OPTS = [
 ]
 
 
-def wants_terms(filter_properties) -> bool:
+def wants_terms(filter_properties: object) -> bool:
     """Whether a call asks for the terms of claims."""
     return isinstance(filter_properties, dict) and bool(filter_properties.get("nova_sched_terms"))
 
 
 class SchedulerAPI:
-    """Client side, as nova-conductor's own; it asks for the terms of claims, too."""
+    """Client side, like that of nova-conductor; it also asks for the terms of claims."""
 
-    def __init__(self, bus, topic: str = TOPIC):
+    def __init__(self, bus: Bus, topic: str = TOPIC) -> None:
         self._client = bus.client(topic, VERSION)
 
-    def select_destinations(self, context, spec_obj, instance_uuids, return_alternates=True):
-        """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost when the
-        instances cannot all be placed, nova_exception.ServiceUnavailable when the scheduler cannot say so, NoAnswer
-        when no scheduler is heard to work on it any more."""
+    def select_destinations(
+        self, context: object, spec_obj: RequestSpec, instance_uuids: Iterable[str], return_alternates: bool = True
+    ) -> Future[list[list[Selection]]]:
+        """Ask for hosts; returns a Future of one list of Selection objects for each instance. NoValidHost if not all
+        instances can be placed, nova_exception.ServiceUnavailable if the scheduler cannot decide that, NoAnswer if no
+        scheduler reports any more that it works on it."""
         return self._client.call_async(
             context,
             "select_destinations",
@@ -74,10 +86,10 @@ class SchedulerAPI:
             filter_properties=WITH_TERMS,
         )
 
-    def ping(self, timeout):
+    def ping(self, timeout: float) -> None:
         """Return when a scheduler answers; NoAnswer or NoSuchServer when none does in time."""
         self._client.ping(timeout)
 
-    def update_aggregates(self, context, aggregates):
-        """Tell all schedulers of host aggregates (Aggregate objects)."""
+    def update_aggregates(self, context: object, aggregates: Iterable[Aggregate]) -> None:
+        """Send host aggregates (Aggregate objects) to all schedulers."""
         self._client.cast(context, "update_aggregates", fanout=True, aggregates=aggregates)

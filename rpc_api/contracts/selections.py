@@ -1,17 +1,25 @@
 """From the Selection objects that a scheduler returns to the claims that a cell conductor works with."""
 
 import json
+from collections.abc import Callable, Iterable
 
 from rpc_api import errors, events
+from rpc_api.objects import Selection
 
 
-def claims_of(selections, instance_uuid: str, request_id: str, project_id, new_uuid):
+def claims_of(
+    selections: Iterable[Selection],
+    instance_uuid: str,
+    request_id: str,
+    project_id: str | None,
+    new_uuid: Callable[[], str],
+) -> tuple[str | None, tuple[events.ClaimProposed, ...], int]:
     """(cell, tuple of ClaimProposed, position) of one instance's selections: the accepted claim, then its alternates,
-    and where the accepted one stands in the cell's log."""
+    and the position of the accepted claim in the cell's log (-1: not known)."""
     claims, cell, position = [], None, None
     for selection in selections:
         try:
-            asked = json.loads(selection.allocation_request)
+            asked = json.loads(selection.allocation_request or "null")
             own = asked["nova_sched"]
         except (TypeError, ValueError, KeyError):
             raise errors.UsageError(

@@ -1,13 +1,13 @@
-"""The event language: every event that may stand in a log, by its name.
+"""The event language: every event that a log may contain, by its name.
 
-``events.ClaimProposed(...)`` makes the frozen record of the class in
-``rpc_api.events.claim``; ``EVENTS`` holds the classes themselves.
+``events.ClaimProposed(...)`` makes the frozen record of the class in ``rpc_api.events.claim``; ``EVENTS`` has the
+classes themselves.
 """
 
 from rpc_api.events import claim, cloud, decision, device, host
-from rpc_api.events.schema import TABLE, from_object, thaw, to_object
+from rpc_api.events.schema import TABLE, FrozenRecord, from_object, thaw, to_object
 
-#: The classes of all events (not of the objects that only stand inside them), by name.
+#: The classes of all events (not of the objects that occur only inside them), by name.
 EVENTS = {
     schema.__name__: schema
     for schema in (
@@ -88,4 +88,4 @@ DecisionMade = decision.DecisionMade.Frozen
 RequestRefused = decision.RequestRefused.Frozen
 PolicyAdopted = decision.PolicyAdopted.Frozen
 
-__all__ = ["EVENTS", "TABLE", "from_object", "thaw", "to_object", *EVENTS]
+__all__ = ["EVENTS", "TABLE", "FrozenRecord", "from_object", "thaw", "to_object", *EVENTS]

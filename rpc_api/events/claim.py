@@ -10,12 +10,12 @@ SCHEDULER = frozenset({"scheduler"})
 
 @register
 class ClaimProposed(SchemaObject):
-    """Resources of one host are wanted for one consumer.
+    """Claim resources of one host for one consumer.
 
-    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation
-    fits what its provider has left, and ``rule`` holds; otherwise it changes nothing. ``claim_uuid`` names this
-    attempt: a release or expiry of another attempt of the same consumer does not touch it. The CPUs,
-    pages and devices that ``guest`` names must be free, too.
+    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation fits
+    what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
+    changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
+    not affect it.
     """
 
     VERSION = "1.1"  # 1.1: guest
@@ -36,7 +36,7 @@ class ClaimProposed(SchemaObject):
 
 @register
 class ClaimReleased(SchemaObject):
-    """A claim is given back by whoever held it (a build failed, a request was refused as a whole)."""
+    """The holder of a claim gives it back (a build failed, or a request was refused as a whole)."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER | CONDUCTOR
@@ -45,7 +45,7 @@ class ClaimReleased(SchemaObject):
 
 @register
 class ClaimExpired(SchemaObject):
-    """A claim was not built in time: the cell conductor's clock says so, once, for every reader."""
+    """A claim was not built in time, by the clock of the cell conductor; so all readers agree."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR
@@ -54,7 +54,7 @@ class ClaimExpired(SchemaObject):
 
 @register
 class InstanceStarted(SchemaObject):
-    """An instance runs on a host: its claim there becomes the host's own use, in one step."""
+    """An instance runs on a host: its claim there becomes use of the host, in one step."""
 
     VERSION = "1.1"  # 1.1: Consumer 1.1
     ROLES = AGENT
@@ -72,7 +72,8 @@ class InstanceDeleted(SchemaObject):
 
 @register
 class AllocationMoved(SchemaObject):
-    """What a consumer holds on a host is now held by another consumer (an instance's migration, and back)."""
+    """The allocations of a consumer on a host now belong to another consumer (from an instance to its migration, and
+    back)."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR
@@ -85,8 +86,8 @@ class AllocationMoved(SchemaObject):
 
 @register
 class BuildFailed(SchemaObject):
-    """A build did not succeed on a host; ``final`` when no alternate is left to try. ``attempt`` counts the builds that
-    were tried for the instance, from 1; where the claim was refused none was tried on this host."""
+    """A build failed on a host; ``final`` if no alternate is left. ``attempt`` counts the builds of the instance, from
+    1; if the claim was refused, there was no build on this host."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR

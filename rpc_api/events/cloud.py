@@ -1,4 +1,4 @@
-"""What belongs to a log itself or to the whole cloud: its beginning, aggregates, the host of an affinity group."""
+"""Events of a log itself or of the whole cloud: its beginning, aggregates, the host of an affinity group."""
 
 from oslo_versionedobjects import fields
 
@@ -11,7 +11,7 @@ ANYONE = frozenset({"scheduler", "conductor", "compute_agent", "operator"})
 
 @register
 class LogOpened(SchemaObject):
-    """The first event of a log; ``epoch`` is what every record of this incarnation of the log carries."""
+    """The first event of a log; every record of this incarnation of the log has its ``epoch``."""
 
     VERSION = "1.0"
     ROLES = ANYONE
@@ -20,11 +20,11 @@ class LogOpened(SchemaObject):
 
 @register
 class LogRebased(SchemaObject):
-    """The state of this log is empty from here on, whatever stood in front of it.
+    """The state of this log is empty from here on; the records before it do not count.
 
-    Records were removed in front of the log and no snapshot holds what they said, so nobody who begins to read could
-    know the state that others have. From here on all have the same one again; the hosts are asked to report in full.
-    One with ``accounts_required`` keeps that rule itself, as :class:`AccountsRequired` does.
+    Records were removed in front of the log and no snapshot has their effect, so a new reader could not get the state
+    of the other readers. From here on all readers have the same state again; the hosts are asked for full reports. If
+    it has ``accounts_required``, it must keep that rule itself, as :class:`AccountsRequired` must.
     """
 
     VERSION = "1.1"  # 1.1: accounts_required
@@ -38,9 +38,9 @@ class LogRebased(SchemaObject):
 
 @register
 class AccountsRequired(SchemaObject):
-    """From here on (``required``) an event counts only if it was appended with an account that may speak for its
-    producer: see :mod:`rpc_api.accounts`. One that does not keep this rule itself changes nothing, so it shuts nobody
-    out of a log that knows no accounts."""
+    """From here on (``required``) an event counts only if it was appended with an account that may publish for its
+    producer: see :mod:`rpc_api.accounts`. This event must keep the rule itself, so in a log without accounts it has no
+    effect and excludes no producer."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER | CONDUCTOR | frozenset({"operator"})
@@ -49,7 +49,8 @@ class AccountsRequired(SchemaObject):
 
 @register
 class AggregateUpdated(SchemaObject):
-    """A host aggregate as it is now: its hosts by name, and its metadata (``availability_zone``, ``domain``, ...)."""
+    """The present state of a host aggregate: the names of its hosts, and its metadata (``availability_zone``,
+    ``domain``, ...)."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER | frozenset({"operator"})
@@ -63,7 +64,7 @@ class AggregateUpdated(SchemaObject):
 
 @register
 class AggregateDeleted(SchemaObject):
-    """A host aggregate is gone."""
+    """A host aggregate was deleted."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER | frozenset({"operator"})
@@ -74,8 +75,8 @@ class AggregateDeleted(SchemaObject):
 class GroupAnchored(SchemaObject):
     """An affinity group of a cloud of several cells belongs to ``host`` of ``cell`` (in cell0's log).
 
-    It takes effect if the group's anchor is then still ``replaces`` (0: it has none); the number of an anchor is
-    the position of the record that set it, plus one.
+    It takes effect if the number of the group's anchor is ``replaces`` at its position (0: no anchor). The number of an
+    anchor is the position of its record, plus one.
     """
 
     VERSION = "1.0"
@@ -90,8 +91,9 @@ class GroupAnchored(SchemaObject):
 
 @register
 class GroupFenced(SchemaObject):
-    """No member of an affinity group may be claimed in this cell any more under anchors up to ``anchor`` (in the
-    cell's log). It takes effect if no member is claimed or runs in the cell then; the group may be anchored anew."""
+    """In the log of a cell: no member of an affinity group may be claimed in this cell any more under anchors up to
+    ``anchor``. It takes effect if no member is claimed or runs in the cell at its position; then the group may get
+    another anchor."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER

@@ -1,4 +1,4 @@
-"""A request as the scheduler understands it, and the evidence of each decision."""
+"""A request in the scheduler's form, and the evidence of each decision."""
 
 from oslo_versionedobjects import fields
 
@@ -9,7 +9,7 @@ from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
 @register
 class ResourceAmount(SchemaObject):
-    """An amount of a resource class that is asked for."""
+    """A requested amount of a resource class."""
 
     VERSION = "1.0"
     fields = {"resource_class": fields.StringField(), "amount": fields.NonNegativeIntegerField()}
@@ -19,8 +19,9 @@ class ResourceAmount(SchemaObject):
 class ResourceGroup(SchemaObject):
     """A group of the request, in Placement's terms.
 
-    With the ``suffix`` "" its resources may come from several providers of one tree; any other group is satisfied
-    by a single provider. ``any_traits`` and ``member_of`` are lists of alternatives, of which each list must be met.
+    With the ``suffix`` "" its resources may come from several providers of one tree; a single provider must satisfy any
+    other group. ``any_traits`` and ``member_of`` are lists of lists of alternatives: one of each inner list must be
+    met.
     """
 
     VERSION = "1.0"
@@ -43,7 +44,7 @@ class ServerGroupRequest(SchemaObject):
     ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
     largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
     kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
-    knew of the group; what the log knows is added to it.
+    knew of the group; the members in the logs are added.
     """
 
     VERSION = "1.0"
@@ -60,12 +61,12 @@ class ServerGroupRequest(SchemaObject):
 
 @register
 class SchedulingRequest(SchemaObject):
-    """All that a decision depends on, taken out of a RequestSpec (no credentials, no image locations).
+    """The parts of a RequestSpec that a decision depends on (no credentials, no image locations).
 
-    ``fallback_groups`` are what is asked for where ``groups`` find no room (VCPU in place of PCPU), empty for
-    nothing else. ``preferred_cell`` is the cell that a move which may cross cells would rather stay in.
-    ``disk_format`` is that of the image. ``segments`` are what Neutron said of the requested networks: a host
-    must be on one segment of each list.
+    ``fallback_groups`` are requested if there is no room for ``groups`` (VCPU in place of PCPU); empty without such
+    groups. ``preferred_cell`` is the present cell of a server that may move to another cell. ``disk_format`` is that of
+    the image. ``segments`` are those of the requested networks, from Neutron: a host must be on one segment of each
+    list.
     """
 
     VERSION = "1.1"  # 1.1: user_id and all behind it
@@ -111,8 +112,8 @@ class SchedulingRequest(SchemaObject):
 
 @register
 class CellPosition(SchemaObject):
-    """How far a decision knew a cell's log, and which of its own claims (by sequence) were under way beyond it;
-    ``closed`` when the cell's log could not be read then, so that nothing was placed there."""
+    """The last position of a cell's log that a decision knew, and those of its own claims (by sequence) that were in
+    flight then; ``closed`` if the log of the cell was unreadable, so that nothing was placed there."""
 
     VERSION = "1.0"
     fields = {
@@ -127,7 +128,7 @@ class CellPosition(SchemaObject):
 
 @register
 class RefusalCount(SchemaObject):
-    """How many hosts one filter refused for one reason."""
+    """The number of hosts that one filter refused for one reason."""
 
     VERSION = "1.0"
     fields = {"filter": fields.StringField(), "reason": fields.StringField(), "hosts": fields.NonNegativeIntegerField()}
@@ -135,7 +136,7 @@ class RefusalCount(SchemaObject):
 
 @register
 class WeigherScore(SchemaObject):
-    """What one weigher gave a host: its raw value, and what it added to the host's score."""
+    """The result of one weigher for a host: its raw value, and what it added to the host's score."""
 
     VERSION = "1.0"
     fields = {"weigher": fields.StringField(), "raw": fields.FloatField(), "weighed": fields.FloatField()}
@@ -143,7 +144,7 @@ class WeigherScore(SchemaObject):
 
 @register
 class HostScore(SchemaObject):
-    """The score of a host, weigher by weigher; the first of a list is the chosen one."""
+    """The score of a host, weigher by weigher; the first host of a list is the chosen one."""
 
     VERSION = "1.0"
     fields = {
@@ -155,10 +156,10 @@ class HostScore(SchemaObject):
 
 @register
 class Evidence(SchemaObject):
-    """Why a decision was made as it was: all that a replay needs to make it again.
+    """The evidence of a decision: all that a replay needs to make it again.
 
-    ``hosts_total`` hosts were considered; each one is counted once in ``refusals`` or is one of the ``survivors``.
-    ``seed`` and ``attempt`` give the draw among equals; ``equals`` is the number of hosts that shared the best score.
+    ``hosts_total`` hosts were considered; each is counted once, in ``refusals`` or in ``survivors``. The draw among
+    equals follows from ``seed`` and ``attempt``; ``equals`` is the number of hosts with the best score.
     """
 
     VERSION = "1.1"  # 1.1: SchedulingRequest 1.1
@@ -177,9 +178,9 @@ class Evidence(SchemaObject):
 
 @register
 class DecisionMade(SchemaObject):
-    """A decision for one instance: ``outcome`` selected or no_valid_host; then hosts[0] is claimed, the rest are
-    alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is the time
-    from the request's arrival at the scheduler to the decision."""
+    """A decision for one instance: ``outcome`` is selected or no_valid_host. If selected, hosts[0] is claimed and the
+    rest are alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is
+    the time from the request's arrival at the scheduler to the decision."""
 
     VERSION = "1.1"  # 1.1: Evidence 1.1
     ROLES = SCHEDULER
@@ -198,8 +199,8 @@ class DecisionMade(SchemaObject):
 
 @register
 class RequestRefused(SchemaObject):
-    """A request comes to nothing although no decision says so: it asks for what makes no sense, or something failed
-    on the way. ``reason`` is the sentence that the caller is told, or the operator."""
+    """A request failed without a decision: it contradicts itself, or there was a fault. ``reason`` is the text for the
+    caller or the operator."""
 
     VERSION = "1.0"
     ROLES = SCHEDULER
@@ -208,7 +209,7 @@ class RequestRefused(SchemaObject):
 
 @register
 class PolicyAdopted(SchemaObject):
-    """A scheduler decides by this policy from here on: the options behind the digest that its decisions record.
+    """A scheduler uses this policy from here on: the options whose digest its decisions record.
 
     ``options`` are JSON, by name.
     """

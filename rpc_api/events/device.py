@@ -1,4 +1,4 @@
-"""NUMA nodes and PCI devices: what a host has, what a request asks for, and what a guest was given."""
+"""NUMA nodes and PCI devices: those of a host, those that a request asks for, and those that a guest has."""
 
 from oslo_versionedobjects import fields
 
@@ -12,7 +12,7 @@ _LISTS_OF_INTEGERS = fields.List(fields.List(fields.Integer()))
 
 @register
 class HostPages(SchemaObject):
-    """Pages of one size in a NUMA node: how many there are, and how many of them the host keeps for itself."""
+    """Pages of one size in a NUMA node: their number, and how many of them the host reserves for itself."""
 
     VERSION = "1.0"
     fields = {"size_kb": AmountField(), "total": AmountField(), "reserved": AmountField()}
@@ -23,8 +23,8 @@ class HostNUMACell(SchemaObject):
     """A NUMA node of a host, without what is used of it.
 
     ``shared_cpus`` run the unpinned CPUs of guests, ``dedicated_cpus`` the pinned ones; ``siblings`` are the CPUs that
-    share a core, one list a core. ``physnets`` are the physical networks whose NICs belong to the node,
-    ``tunneled`` says the same of tunneled networks.
+    share a core, one list per core. ``physnets`` are the physical networks whose NICs belong to the node, ``tunneled``
+    is true if the NICs of tunneled networks do.
     """
 
     VERSION = "1.0"
@@ -45,8 +45,8 @@ class HostNUMACell(SchemaObject):
 class PCIPool(SchemaObject):
     """Equal PCI devices of a host: ``count`` of them in all, used or not.
 
-    ``tags`` are nova's (``dev_type``, ``physical_network``, ``rp_uuid``, ...). Two pools of a host differ in something
-    else than their count.
+    ``tags`` are Nova's (``dev_type``, ``physical_network``, ``rp_uuid``, ...). Two pools of a host differ in more than
+    their count.
     """
 
     VERSION = "1.0"
@@ -64,10 +64,10 @@ class PCIPool(SchemaObject):
 
 @register
 class NUMACellRequest(SchemaObject):
-    """A NUMA node of the guest that is asked for.
+    """A requested NUMA node of a guest.
 
     ``shared_cpus`` and ``dedicated_cpus`` are CPUs of the guest. ``page_kb`` is a size, -1 (small), -2 (large), -3
-    (any) or None; ``threads`` the number of threads a core that the guest was promised, 0 for none.
+    (any) or None; ``threads`` the promised number of threads per core of the guest, 0 for no promise.
     """
 
     VERSION = "1.0"
@@ -85,7 +85,7 @@ class NUMACellRequest(SchemaObject):
 
 @register
 class NUMARequest(SchemaObject):
-    """The NUMA topology of a guest, and the networks that its nodes should be near to."""
+    """The NUMA topology of a guest, and the networks to which its nodes should be near."""
 
     VERSION = "1.0"
     fields = {
@@ -93,14 +93,14 @@ class NUMARequest(SchemaObject):
         "emulator_threads_policy": fields.StringField(nullable=True),
         "physnets": fields.ListOfStringsField(),
         "tunneled": fields.BooleanField(),
-        # Whether the request said anything of networks at all: it is then said in the limits of the selection.
+        # Whether the request has network metadata: then the limits of the selection have it, too.
         "networks": fields.BooleanField(default=False),
     }
 
 
 @register
 class PCIRequest(SchemaObject):
-    """``count`` devices, each of which fits one of ``spec``; nova's InstancePCIRequest."""
+    """``count`` devices, each of which fits one of ``spec``; Nova's InstancePCIRequest."""
 
     VERSION = "1.0"
     fields = {
@@ -118,11 +118,11 @@ class PCIRequest(SchemaObject):
 
 @register
 class NUMAUse(SchemaObject):
-    """What the node ``guest_cell`` of a guest has of the node ``cell`` of its host.
+    """The use of the node ``cell`` of a host by the node ``guest_cell`` of a guest.
 
-    ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` says that the
-    other threads of their cores stay idle. ``shared_cpus`` is how many CPUs are not pinned. ``page_kb`` is the size of
-    the pages that were asked for, 0 where none was: its memory is then made of the smallest that there are.
+    ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` means that
+    the other threads of their cores stay idle. ``shared_cpus`` is the number of CPUs that are not pinned. ``page_kb``
+    is the requested size of pages, 0 without a request: then the memory has the smallest pages of the node.
     """
 
     VERSION = "1.0"
@@ -148,8 +148,8 @@ class PCIUse(SchemaObject):
 
 @register
 class Guest(SchemaObject):
-    """What is known of an instance beside its allocations: its NUMA nodes, its PCI devices, the properties of its image
-    (as text)."""
+    """The facts of an instance beside its allocations: its NUMA nodes, its PCI devices, the properties of its image (as
+    text)."""
 
     VERSION = "1.0"
     fields = {

@@ -1,4 +1,4 @@
-"""What agents and cell conductors say about hosts."""
+"""Events of agents and cell conductors about hosts."""
 
 from oslo_versionedobjects import fields
 
@@ -11,7 +11,7 @@ CONDUCTOR = frozenset({"conductor"})
 
 @register
 class Inventory(SchemaObject):
-    """What a provider has of one resource class, in Placement's terms (total in the class's own unit)."""
+    """The inventory of one resource class of a provider, in Placement's terms (total in the class's own unit)."""
 
     VERSION = "1.0"
     fields = {
@@ -42,11 +42,12 @@ class Provider(SchemaObject):
 
 @register
 class HostInventory(SchemaObject):
-    """What seldom changes of a host: its hypervisor and its tree of providers (the root, the compute node, first).
+    """The part of a host that seldom changes: its hypervisor and its tree of providers (the root, the compute node,
+    first).
 
     ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
-    ``capabilities:`` extra specs may ask for beside the named fields. ``numa_cells`` and ``pci_pools`` are what the
-    host has, used or not: what is used follows from its consumers.
+    ``capabilities:`` extra specs may name beside the other fields. ``numa_cells`` and ``pci_pools`` are those of the
+    host, used or not: the use follows from its consumers.
     """
 
     VERSION = "1.1"  # 1.1: numa_cells, pci_pools
@@ -67,7 +68,7 @@ class HostInventory(SchemaObject):
 
 @register
 class HostStatus(SchemaObject):
-    """What often changes of a host and is not use: whether it takes instances, and its load."""
+    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
 
     VERSION = "1.0"
     fields = {
@@ -90,12 +91,12 @@ class Allocation(SchemaObject):
 
 @register
 class GroupRule(SchemaObject):
-    """The part of a server group that one claim must keep.
+    """The rule of a server group for one claim.
 
     * ``spread``: at most ``limit`` distinct partitions of the group in ``domain``. Anti-affinity has the host as
       domain and the instance as partition; fault domains have the rack as domain and the number as partition.
     * ``together``: all members of the group are in one ``domain`` (affinity).
-    * ``member``: nothing is refused, the membership is recorded (the soft policies).
+    * ``member``: nothing is refused; only the membership is recorded (the soft policies).
     """
 
     VERSION = "1.0"
@@ -110,7 +111,7 @@ class GroupRule(SchemaObject):
 
 @register
 class Consumer(SchemaObject):
-    """An instance that a host runs, and what it uses there."""
+    """An instance that a host runs, and its use of the host."""
 
     VERSION = "1.1"  # 1.1: guest
     fields = {
@@ -132,10 +133,10 @@ class HostConsumers(SchemaObject):
 
 @register
 class HostReported(SchemaObject):
-    """The whole state of a host, as its agent sees it: on start, on change, and when it is asked for.
+    """The whole state of a host, from its agent: on start, on change, and on request.
 
-    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader whose own is the
-    same need not unpack them. ``server`` is where the host's agent answers RPC.
+    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader with the same digest does
+    not need to unpack them. ``server`` is the RPC server of the host's agent.
     """
 
     VERSION = "1.1"  # 1.1: HostInventory 1.1, HostConsumers 1.1
@@ -152,7 +153,7 @@ class HostReported(SchemaObject):
 
 @register
 class HostConfirmed(SchemaObject):
-    """A host says that nothing changed: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
+    """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
 
     VERSION = "1.0"
     ROLES = AGENT
@@ -161,7 +162,7 @@ class HostConfirmed(SchemaObject):
 
 @register
 class HostLost(SchemaObject):
-    """A cell conductor has not heard of a host for longer than ``service_down_time``."""
+    """A cell conductor has received no beat of a host for longer than ``service_down_time``."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR
@@ -170,7 +171,7 @@ class HostLost(SchemaObject):
 
 @register
 class HostSeen(SchemaObject):
-    """A cell conductor hears a lost host again."""
+    """A cell conductor receives beats of a lost host again."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR
@@ -179,7 +180,7 @@ class HostSeen(SchemaObject):
 
 @register
 class HostRemoved(SchemaObject):
-    """A host is gone for good: its providers and what it runs are forgotten."""
+    """A host was removed: its providers and its instances are forgotten."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR | AGENT
@@ -188,7 +189,7 @@ class HostRemoved(SchemaObject):
 
 @register
 class TrackedInstance(SchemaObject):
-    """An instance that nova-compute says to have, and the properties of its image (as text)."""
+    """An instance that nova-compute reports, and the properties of its image (as text)."""
 
     VERSION = "1.0"
     fields = {"instance_uuid": fields.UUIDField(), "image_properties": fields.DictOfStringsField()}
@@ -196,10 +197,11 @@ class TrackedInstance(SchemaObject):
 
 @register
 class InstancesTracked(SchemaObject):
-    """What nova-compute casts to all schedulers about the instances of its host, appended by one that did not know it.
+    """The instances of a host, which nova-compute casts to all schedulers; a scheduler to which they are new appends
+    them.
 
-    It says where instances are and nothing of what they use: that is for the host's agent to report. ``gone`` are those
-    that the host does not have any more.
+    It shows where instances are, not what they use: the host's agent reports that. ``gone`` are instances that the host
+    does not have any more.
     """
 
     VERSION = "1.0"

@@ -1,12 +1,17 @@
-"""Frozen records as the primitives of versioned objects, straight: what RPC carries.
+"""Frozen records to and from the primitives of versioned objects, in which RPC sends them.
 
-The same dictionaries as ``to_object(frozen).obj_to_primitive()`` gives (but
-for the list of changes, which nobody here reads), without an object in
-between: that is some thirty times quicker, and a build carries a dozen of them.
+The dictionaries are those of ``to_object(frozen).obj_to_primitive()`` (except the list of changes, which no code here
+reads), but without an object in between: that is some thirty times faster, and a build sends a dozen of them.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from oslo_versionedobjects import fields as ovo_fields
+
 from rpc_api import errors
-from rpc_api.events.schema import TABLE, PackedObjectField, SchemaObject, thaw, thaw_fields
+from rpc_api.events.schema import TABLE, FrozenRecord, PackedObjectField, SchemaObject, is_frozen, thaw, thaw_fields
 from rpc_api.packing import pack
 
 NAME, NAMESPACE, VERSION, DATA = (
@@ -14,7 +19,7 @@ NAME, NAMESPACE, VERSION, DATA = (
 )
 
 
-def to_primitive(frozen) -> dict:
+def to_primitive(frozen: FrozenRecord) -> dict[str, Any]:
     """The primitive of a frozen record; packed parts are unpacked."""
     cls = frozen.schema
     return {
@@ -25,26 +30,26 @@ def to_primitive(frozen) -> dict:
     }
 
 
-def _primitive_of(field, value):
+def _primitive_of(field: ovo_fields.Field[Any], value: Any) -> Any:
     if isinstance(field, PackedObjectField) and value is not None:
         return to_primitive(thaw(field.objname, value))
     return _plain(value)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if type(value) is tuple or type(value) is list:
         return [_plain(item) for item in value]
-    if isinstance(value, tuple):
+    if is_frozen(value):
         return to_primitive(value)
     if type(value) is dict:
         return {key: _plain(item) for key, item in value.items()}
     return value
 
 
-def from_primitive(primitive: dict):
+def from_primitive(primitive: dict[Any, Any]) -> FrozenRecord:
     """The frozen record of a primitive.
 
-    Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that break the schema.
+    Raises UnknownSchema for an unknown name or a newer version and InvalidEvent for fields that do not fit the schema.
     """
     name, version = primitive.get(NAME), primitive.get(VERSION)
     cls = TABLE.get(name) if type(name) is str else None
@@ -54,27 +59,28 @@ def from_primitive(primitive: dict):
         )
     data = primitive.get(DATA)
     if type(data) is not dict or type(version) is not str:
-        raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; mend its sender")
+        raise errors.InvalidEvent(f"{cls.__name__} came without its fields or its version; fix its sender")
     values = []
     for name, field in cls.fields.items():
         if name not in data:
             break
         values.append(_frozen_of(field, data[name]))
-    return thaw_fields(cls, values, version)
+    record: FrozenRecord = thaw_fields(cls, values, version)
+    return record
 
 
-def _frozen_of(field, value):
+def _frozen_of(field: ovo_fields.Field[Any], value: object) -> Any:
     frozen = _frozen(value)
     if not isinstance(field, PackedObjectField) or (frozen is None and field.nullable):
         return frozen
     if not isinstance(frozen, TABLE[field.objname].Frozen):
         raise errors.InvalidEvent(
-            f"a {field.objname} came as {type(value).__name__}, wanted the object; mend its sender"
+            f"a {field.objname} came as {type(value).__name__}, wanted the object; fix its sender"
         )
     return pack(frozen)
 
 
-def _frozen(value):
+def _frozen(value: Any) -> Any:
     if type(value) is dict and NAME in value:
         return from_primitive(value)
     if type(value) is list:

@@ -1,20 +1,21 @@
-"""How a versioned object becomes a frozen record, and how one is checked.
+"""How a versioned object becomes a frozen record, and how records are checked.
 
-The classes of ``rpc_api.events`` are oslo versioned objects: they hold the
-fields and the version of everything that the log carries. Their instances
-would cost some 100 µs each to build and read, which a fold of 100,000 events
-a second cannot pay. So each class has a frozen form, ``Class.Frozen``: a named
-tuple with the same field names in the same order. The frozen form is what
-travels (as a msgpack array) and what the fold reads; the object form is for
-people and for tools (``to_object``, ``from_object``).
+The classes of ``rpc_api.events`` are oslo versioned objects: they have the fields and the version of everything in a
+log. To build and read an instance would cost some 100 µs, too much for a fold of 100,000 events per second. So each
+class has a frozen form, ``Class.Frozen``: a named tuple with the same field names in the same order. The frozen form is
+sent (as a msgpack array) and folded; the object form is for people and for tools (``to_object``, ``from_object``).
 
-Fields may only be appended in a new minor version, with a default: then an
-older event, or an older object inside an event, is a shorter array.
+A new minor version may only append fields, with defaults: an older event, or an older object inside an event, is then a
+shorter array.
 """
+
+from __future__ import annotations
 
 import math
 import re
 from collections import namedtuple
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 from oslo_versionedobjects import base as ovo_base
 from oslo_versionedobjects import fields as ovo_fields
@@ -24,66 +25,88 @@ from rpc_api.packing import pack, unpack
 
 MAX_STRING = 65_536
 MAX_INTEGER = 2**53
-#: As in Placement; sums of amounts then stay far inside 64 bits.
+#: As in Placement; sums of amounts then stay far below 64 bits.
 MAX_AMOUNT = 2**31 - 1
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 
-#: Every schema class by its name: our own table, because oslo's registry is one a process and nova's classes
-#: may be in it too.
-TABLE: dict[str, type["SchemaObject"]] = {}
+#: Every schema class by its name. Our own table, because oslo's registry exists once per process and may have Nova's
+#: classes in it, too.
+TABLE: dict[str, type[SchemaObject]] = {}
 
 
-class AmountField(ovo_fields.AutoTypedField):
+class AmountField(ovo_fields.AutoTypedField[int]):
     """An amount of a resource: 0 to ``MAX_AMOUNT``."""
 
     class _Amount(ovo_fields.NonNegativeInteger):
-        def coerce(self, obj, attr, value):
-            # A static method in older versions of the library, not in newer ones.
-            value = super().coerce(obj, attr, value)
-            if value > MAX_AMOUNT:
-                raise ValueError(f"{attr} is {value}, wanted at most {MAX_AMOUNT}")
-            return value
+        def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: Any) -> int:
+            # A static method in older versions of the library.
+            amount: int = super().coerce(obj, attr, value)
+            if amount > MAX_AMOUNT:
+                raise ValueError(f"{attr} is {amount}, wanted at most {MAX_AMOUNT}")
+            return amount
 
     AUTO_TYPE = _Amount()
 
 
-class PackedObjectField(ovo_fields.Field):
-    """A nested object that travels as its own msgpack bytes and is unpacked only where it is looked at.
+class PackedObjectField(ovo_fields.Field[bytes]):
+    """A nested object in the form of its own msgpack bytes, which are unpacked only when they are read.
 
-    ``objname`` names its class. Equal objects have equal bytes, so whoever has
-    seen the bytes before need not unpack them again.
+    ``objname`` names its class. Equal objects have equal bytes, so a reader that knows the bytes does not unpack them
+    again.
     """
 
-    def __init__(self, objname, **kwargs):
+    def __init__(self, objname: str, **kwargs: Any) -> None:
         self.objname = objname
         super().__init__(_PackedObject(objname), **kwargs)
 
 
-class _PackedObject(ovo_fields.FieldType):
-    def __init__(self, objname):
+class _PackedObject(ovo_fields.FieldType[bytes]):
+    def __init__(self, objname: str) -> None:
         self._obj_name = objname
 
-    def coerce(self, obj, attr, value):
+    def coerce(self, obj: ovo_base.VersionedObject | None, attr: str, value: object) -> bytes:
         if isinstance(value, bytes):
             return value
         raise ValueError(f"{attr} wants the packed bytes of a {self._obj_name}, got {type(value).__name__}")
 
-    def to_primitive(self, obj, attr, value):
+    def to_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: bytes) -> object:
         return to_object(thaw(self._obj_name, value)).obj_to_primitive()
 
-    def from_primitive(self, obj, attr, value):
-        return None if value is None else pack(from_object(obj.obj_from_primitive(value)))
+    def from_primitive(self, obj: ovo_base.VersionedObject, attr: str, value: Any) -> Any:
+        return None if value is None else pack(from_object(SchemaObject.obj_from_primitive(value)))
 
-    def stringify(self, value):
+    def stringify(self, value: bytes) -> str:
         return f"<packed {self._obj_name}, {len(value)} bytes>"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PackedObject({self._obj_name})"
 
 
+class FrozenRecord(Protocol):
+    """What all frozen records have: a named tuple of the values of its schema's fields, in their order."""
+
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+def is_frozen(value: object) -> TypeGuard[FrozenRecord]:
+    """Whether a value is a frozen record."""
+    return isinstance(value, tuple) and hasattr(value, "schema")
+
+
+#: Returns the frozen form of a value of a field, or raises _Refused.
+Check = Callable[[Any], Any]
+
+
 class _Refused(Exception):
-    """A value breaks its field; the text says what is wanted."""
+    """A value is wrong for its field; the text says what is wanted."""
+
+
+S = TypeVar("S", bound="SchemaObject")
 
 
 class SchemaObject(ovo_base.VersionedObject):
@@ -91,12 +114,14 @@ class SchemaObject(ovo_base.VersionedObject):
 
     OBJ_SERIAL_NAMESPACE = "nova_sched_object"
     OBJ_PROJECT_NAMESPACE = "nova_sched"
-    #: Roles whose producers may append it; empty for an object that only stands inside others.
-    ROLES: frozenset = frozenset()
-    Frozen: type = None
+    #: Roles whose producers may append it; empty for an object that occurs only inside others.
+    ROLES: ClassVar[frozenset[str]] = frozenset()
+    #: Set by :func:`register`: the named tuple, and its check.
+    Frozen: ClassVar[type[Any]]
+    thaw: ClassVar[Check]
 
     @classmethod
-    def obj_class_from_name(cls, objname, objver):
+    def obj_class_from_name(cls, objname: str, objver: str) -> type[SchemaObject]:
         known = TABLE.get(objname)
         if known is None or known.VERSION != objver:
             raise errors.UnknownSchema(
@@ -106,8 +131,8 @@ class SchemaObject(ovo_base.VersionedObject):
         return known
 
 
-def register(cls):
-    """Put ``cls`` into the table, with its frozen form and its check."""
+def register(cls: type[S]) -> type[S]:
+    """Enter ``cls`` in the table, with its frozen form and its check."""
     ovo_base.VersionedObjectRegistry.objectify(cls)
     defaults = []
     for field in cls.fields.values():
@@ -115,78 +140,80 @@ def register(cls):
             defaults.append(field.default)
         elif defaults:
             raise TypeError(f"{cls.__name__}: a field without a default follows one with a default")
-    cls.Frozen = namedtuple(cls.__name__, list(cls.fields), defaults=defaults or None)
-    cls.Frozen.__doc__ = cls.__doc__
-    cls.Frozen.__slots__ = ()
-    cls.Frozen.schema = cls
-    cls.Frozen.may_hold_maps = any(map(_may_hold_maps, cls.fields.values()))
+    make_class: Callable[..., Any] = namedtuple
+    frozen = make_class(cls.__name__, list(cls.fields), defaults=defaults or None)
+    frozen.__doc__ = cls.__doc__
+    frozen.__slots__ = ()
+    frozen.schema = cls
+    frozen.may_hold_maps = any(map(_may_hold_maps, cls.fields.values()))
+    cls.Frozen = frozen
     cls.thaw = staticmethod(_object_check(cls))
     TABLE[cls.__name__] = cls
     return cls
 
 
-def _may_hold_maps(field):
-    """Whether a map may stand in a field, at any depth: packing must put maps in order."""
+def _may_hold_maps(field: ovo_fields.Field[Any]) -> bool:
+    """Whether a field may contain a map, at any depth: packing must sort maps."""
     kind = field._type
     if isinstance(kind, ovo_fields.List):
         return _may_hold_maps(kind._element_type)
     if isinstance(kind, ovo_fields.Object):
-        return TABLE[kind._obj_name].Frozen.may_hold_maps
+        return bool(TABLE[kind._obj_name].Frozen.may_hold_maps)
     return type(kind) not in _SIMPLE
 
 
-# --- checks: one function a field, compiled once ---------------------------------------------------------------
+# --- checks: one function per field, compiled once ---------------------------------------------------------------
 
 
-def _string(value):
+def _string(value: object) -> str:
     if type(value) is not str or len(value) > MAX_STRING:
         raise _Refused(f"a string of at most {MAX_STRING} characters")
     return value
 
 
-def _uuid(value):
+def _uuid(value: object) -> str:
     if type(value) is not str or not _is_uuid(value):
         raise _Refused("a lower-case UUID with dashes")
     return value
 
 
-def _integer(value):
+def _integer(value: object) -> int:
     if type(value) is not int or not -MAX_INTEGER <= value <= MAX_INTEGER:
         raise _Refused("an integer within 2**53")
     return value
 
 
-def _natural(value):
+def _natural(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _Refused("an integer of 0 or more, within 2**53")
     return value
 
 
-def _amount(value):
+def _amount(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
         raise _Refused("an amount of 0 or more, below 2**31")
     return value
 
 
-def _float(value):
+def _float(value: Any) -> float:
     if type(value) not in (float, int) or not math.isfinite(value):
         raise _Refused("a finite number")
-    return value + 0.0  # (of -0.0 too this is 0.0: equal numbers have equal bytes)
+    return float(value) + 0.0  # (-0.0 becomes 0.0: equal numbers have equal bytes)
 
 
-def _boolean(value):
+def _boolean(value: object) -> bool:
     if type(value) is not bool:
         raise _Refused("a boolean")
     return value
 
 
-def _bytes(value):
+def _bytes(value: object) -> bytes:
     if type(value) is not bytes:
         raise _Refused("bytes")
     return value
 
 
-_SIMPLE = {
+_SIMPLE: dict[type[ovo_fields.FieldType[Any]], Check] = {
     ovo_fields.UUID: _uuid,
     ovo_fields.String: _string,
     ovo_fields.NonNegativeInteger: _natural,
@@ -196,8 +223,8 @@ _SIMPLE = {
     ovo_fields.Boolean: _boolean,
     _PackedObject: _bytes,
 }
-#: When a value needs no check, as an expression: see :func:`_reader`.
-_SURELY_GOOD = {
+#: An expression that is true for a value that needs no further check: see :func:`_reader`.
+_SURELY_GOOD: dict[type[ovo_fields.FieldType[Any]], str] = {
     ovo_fields.UUID: "type({0}) is str and is_uuid({0})",
     ovo_fields.String: f"type({{0}}) is str and len({{0}}) <= {MAX_STRING}",
     ovo_fields.NonNegativeInteger: f"type({{0}}) is int and 0 <= {{0}} <= {MAX_INTEGER}",
@@ -207,7 +234,7 @@ _SURELY_GOOD = {
 }
 
 
-def _check_of(field):
+def _check_of(field: ovo_fields.Field[Any]) -> Check:
     kind = field._type
     check = _SIMPLE.get(type(kind))
     if check is None and isinstance(kind, ovo_fields.List):
@@ -221,12 +248,12 @@ def _check_of(field):
     return _nullable(check) if field.nullable else check
 
 
-def _nullable(check):
+def _nullable(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
-def _list_check(check):
-    def check_list(value):
+def _list_check(check: Check) -> Check:
+    def check_list(value: Any) -> tuple[Any, ...]:
         if type(value) is not tuple and type(value) is not list:
             raise _Refused("a list")
         return tuple([check(item) for item in value])
@@ -234,8 +261,8 @@ def _list_check(check):
     return check_list
 
 
-def _dict_check(check):
-    def check_dict(value):
+def _dict_check(check: Check) -> Check:
+    def check_dict(value: Any) -> dict[str, Any]:
         if type(value) is not dict:
             raise _Refused("a map")
         return {_string(key): check(item) for key, item in value.items()}
@@ -243,10 +270,10 @@ def _dict_check(check):
     return check_dict
 
 
-def _object_check(cls):
-    """The check of an object: an array of its fields' values in order -> its frozen form.
+def _object_check(cls: type[SchemaObject]) -> Check:
+    """The check of an object: an array of the values of its fields, in order -> its frozen form.
 
-    Values that an older version did not have yet are missing at the end: they get their defaults.
+    Values that an older version does not have are missing at the end: they get their defaults.
     """
     names = list(cls.fields)
     checks = [_check_of(field) for field in cls.fields.values()]
@@ -255,7 +282,7 @@ def _object_check(cls):
     count = len(names)
     least = count - len(defaults)
 
-    def check_object(value):
+    def check_object(value: Any) -> Any:
         if not isinstance(value, (tuple, list)) or not least <= len(value) <= count:
             raise _Refused(f"an array of the {count} fields of {cls.__name__}")
         if len(value) < count:
@@ -269,12 +296,12 @@ def _object_check(cls):
     return check_object
 
 
-def _reader(cls, checks):
-    """Compile, as namedtuple does, the function that checks exactly one value a field and returns the frozen form.
+def _reader(cls: type[SchemaObject], checks: list[Check]) -> Check:
+    """Compile, as namedtuple does, the function that checks exactly one value per field and returns the frozen form.
 
-    A loop over ``checks`` would say the same in twice the time, and a reader of the log spends half of its time here.
+    A loop over ``checks`` would take twice the time, and a reader of the log spends half of its time here.
     """
-    scope = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
+    scope: dict[str, Any] = {"new": tuple.__new__, "frozen": cls.Frozen, "is_uuid": _is_uuid}
     names, parts = [], []
     for name, field, check in zip(cls.fields, cls.fields.values(), checks, strict=True):
         scope[f"check_{name}"] = check
@@ -284,10 +311,11 @@ def _reader(cls, checks):
         names.append(f"_{name}")
         parts.append(f"_{name} if {good} else check_{name}(_{name})")
     exec(f"def read(values):\n    {', '.join(names)}, = values\n    return new(frozen, ({', '.join(parts)},))\n", scope)
-    return scope["read"]
+    read: Check = scope["read"]
+    return read
 
 
-def _breaks(check, value):
+def _breaks(check: Check, value: object) -> bool:
     try:
         check(value)
     except _Refused:
@@ -295,25 +323,25 @@ def _breaks(check, value):
     return False
 
 
-def thaw_fields(cls, values, version=None):
+def thaw_fields(cls: type[SchemaObject], values: object, version: str | None = None) -> Any:
     """Check an array of field values of ``cls`` and return its frozen form.
 
-    ``version`` is the version that the values were written in. Raises
-    :class:`~rpc_api.errors.UnknownSchema` for a newer or another major
-    version and :class:`~rpc_api.errors.InvalidEvent` for values that break the schema.
+    ``version`` is the version in which the values were written. Raises :class:`~rpc_api.errors.UnknownSchema` for a
+    newer minor or another major version and :class:`~rpc_api.errors.InvalidEvent` for values that do not fit the
+    schema.
     """
     if version is not None and version != cls.VERSION:
         _check_version(cls, version)
     try:
         return cls.thaw(values)
     except _Refused as refused:
-        raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; mend its producer") from None
+        raise errors.InvalidEvent(f"{cls.__name__} cannot be read: wanted {refused}; fix its producer") from None
 
 
-def _check_version(cls, version):
+def _check_version(cls: type[SchemaObject], version: str) -> None:
     written = _VERSION.fullmatch(version)
     if not written:
-        raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; mend its producer")
+        raise errors.InvalidEvent(f"{cls.__name__} has version {version[:40]!r}, wanted MAJOR.MINOR; fix its producer")
     major, minor = (int(part) for part in cls.VERSION.split("."))
     if int(written[1]) != major or int(written[2]) > minor:
         raise errors.UnknownSchema(
@@ -324,15 +352,15 @@ def _check_version(cls, version):
 # --- frozen <-> packed bytes <-> object -------------------------------------------------------------------------
 
 
-def thaw(name, packed):
+def thaw(name: str, packed: bytes) -> Any:
     """Unpack bytes of :func:`rpc_api.packing.pack` into the frozen form of the class ``name``.
 
-    Raises InvalidEvent when they are not that.
+    Raises InvalidEvent if they are not that.
     """
     return thaw_fields(TABLE[name], unpack(packed))
 
 
-def to_object(frozen):
+def to_object(frozen: FrozenRecord) -> SchemaObject:
     """Return the versioned object of a frozen record."""
     cls = frozen.schema
     obj = cls()
@@ -341,7 +369,7 @@ def to_object(frozen):
     return obj
 
 
-def _objects_in(value):
+def _objects_in(value: Any) -> Any:
     if hasattr(value, "schema"):
         return to_object(value)
     if isinstance(value, (tuple, list)):
@@ -351,8 +379,8 @@ def _objects_in(value):
     return value
 
 
-def from_object(obj):
-    """Return the frozen record of a versioned object; InvalidEvent when a field is not set."""
+def from_object(obj: SchemaObject) -> Any:
+    """Return the frozen record of a versioned object; InvalidEvent if a field is not set."""
     values = []
     for name in type(obj).fields:
         if not obj.obj_attr_is_set(name):
@@ -361,7 +389,7 @@ def from_object(obj):
     return type(obj).Frozen._make(values)
 
 
-def _frozen_in(value):
+def _frozen_in(value: Any) -> Any:
     if isinstance(value, SchemaObject):
         return from_object(value)
     if isinstance(value, (tuple, list)):

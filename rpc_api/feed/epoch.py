@@ -1,23 +1,24 @@
 """The epoch of a log: its first record says which incarnation of the log this is."""
 
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rpc_api import codec, errors, events
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, Clock
 from rpc_api.log.port import EventLog
 
 OPEN_TIMEOUT = 10.0
 
 
 class Opening(NamedTuple):
-    """How a log begins: its ``epoch``, and whether it is ``whole``: whether it still holds its first
-    record, or records were removed in front of it. (A LogRebased that stands in front then is for the fold
-    to judge: it knows who may say so.)"""
+    """How a log begins: its ``epoch``, and whether it is ``whole``, that is, whether it still has its first record. If
+    records were removed in front and a LogRebased is the first one, the fold decides whether it counts: it knows which
+    producers may publish it."""
 
     epoch: str
     whole: bool
-    #: The cell that its first record names; None where that record was removed.
+    #: The cell that its first record names; None if that record was removed.
     cell: str | None = None
 
 
@@ -35,16 +36,19 @@ def opening_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> Opening | None:
             for record in reader.read(1, timeout):
                 first, found = first or record, codec.decode_record(record.payload)
                 if found.epoch is None and record.position > 0:
-                    continue  # somebody's garbage, which records were removed in front of
+                    continue  # not a record of ours, and not the first record of the log
                 if found.epoch is None:
+                    why = next(event.reason for event in found.events if isinstance(event, codec.SetAside))
                     raise errors.UnknownSchema(
-                        f"the log {log.url} does not begin with a record of nova_sched ({found.events[0].reason}); "
+                        f"the log {log.url} does not begin with a record of nova_sched ({why}); "
                         "name another log, or upgrade nova_sched"
                     )
-                event = next((one for one in found.events if isinstance(one, codec.Event)), None)
+                event = next((event for event in found.events if isinstance(event, codec.Event)), None)
                 if event is not None:
-                    whole = bounds.first == 0 and event.name == "LogOpened"
-                    return Opening(found.epoch, whole, event.data.cell if whole else None)
+                    opened = event.data
+                    if bounds.first == 0 and isinstance(opened, events.LogOpened):
+                        return Opening(found.epoch, True, opened.cell)
+                    return Opening(found.epoch, False)
             if first is None:
                 raise errors.LogUnavailable(
                     f"the first record of {log.url} did not come within {timeout} s; see to its broker"
@@ -58,15 +62,18 @@ def epoch_of(log: EventLog, timeout: float = OPEN_TIMEOUT) -> str | None:
     return opening.epoch if opening else None
 
 
-def ensure_open(log: EventLog, cell: str, producer: str, clock=SYSTEM, new_uuid=uuid.uuid4) -> Opening:
-    """How a log begins, which is begun if it is empty; of several who begin it at once the first one's counts."""
+def ensure_open(
+    log: EventLog, cell: str, producer: str, clock: Clock = SYSTEM, new_uuid: Callable[[], object] = uuid.uuid4
+) -> Opening:
+    """How a log begins; an empty log gets its first record. If several processes do so at once, the first record
+    counts."""
     opening = opening_of(log)
     if opening is not None and opening.cell not in (None, cell):
         raise errors.UsageError(f"{log.url} is the log of {opening.cell}, wanted that of {cell}; name another log")
     if opening is None:
         mine = str(new_uuid())
-        # Before any incarnation in which the same producer speaks later:
-        # its first event must not be taken for this one.
+        # Earlier than any later incarnation of the same producer: its first event must not look like a duplicate of
+        # this one.
         opened = codec.make_event(events.LogOpened(cell, mine), producer, clock.now_ns() - 1, 1, clock.now_ns())
         log.append([codec.encode_record(mine, [opened])])
         opening = opening_of(log)

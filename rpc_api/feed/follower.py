@@ -1,89 +1,103 @@
-"""A reader's way out of a log: a thread that decodes what comes and hands it on, and says when nothing can come."""
+"""Follow a log: a thread that decodes its records and hands them on, and reports when the log cannot be read."""
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import Self
 
 from rpc_api import codec, concurrency, errors, faults
+from rpc_api.log.port import EventLog, LogReader, Record
 from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
 MAX_RECORDS = 500
-#: Batches handed on and not taken yet: the follower waits when its reader is that far behind.
+#: Batches that were handed on and not taken yet, at most: then the follower waits for its reader.
 MAX_AHEAD = 8
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+
+#: Records of a log as they are handed on: (position, record).
+Batch = list[tuple[int, codec.DecodedRecord]]
 
 
 class Follower:
     """Follows a log in a thread of its own.
 
-    * ``begin()`` returns (EventLog, position to read from). It is called at first, and again whenever the log does not
-      go on where it was (a gap, a truncated or re-created log); it may raise a NovaSchedError and is called again then.
+    * ``begin()`` returns (EventLog, position to read from). It is called first, and again whenever the log does not
+      continue at the reader's position (a gap, a truncated or recreated log). If it raises a NovaSchedError it is
+      called again.
     * ``on_records(records)``: ``records`` is a list of (position, DecodedRecord); call :meth:`taken` for each call.
-    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not go on where it was (LogGap, or
-      whatever else is wrong with it). It is tried again and again. ``on_fault(None)``: it can be read again. A reader
-      that was too slow for the log's retention (PositionTruncated) is no fault: only ``begin()`` is called again.
+    * ``on_fault(error)``: the log cannot be read now (LogUnavailable), or does not continue at the reader's position
+      (LogGap, or another error). The follower tries again without end. ``on_fault(None)``: the log can be read again.
+      If the reader was too slow for the log's retention (PositionTruncated), only ``begin()`` is called again.
     """
 
-    def __init__(self, begin, on_records, on_fault, name: str = ""):
+    def __init__(
+        self,
+        begin: Callable[[], tuple[EventLog, int]],
+        on_records: Callable[[Batch], object],
+        on_fault: Callable[[errors.NovaSchedError | None], object],
+        name: str = "",
+    ) -> None:
         self._begin = begin
         self._on_records = on_records
         self._on_fault = on_fault
         self._name = name
         self._ahead = threading.Semaphore(MAX_AHEAD)
         self._stop = threading.Event()
-        self._anew = threading.Event()
-        self._reader = None
+        self._again = threading.Event()
+        self._reader: LogReader | None = None
         self._down = False
         self._outage = Outage("", log=LOG)
-        #: Whether it could be read once: before that, the owner ends for what lasts, and says why.
+        #: Whether the log could be read once: before that, the owner ends for a lasting fault, and reports it.
         self._begun = False
         self._thread = concurrency.vital_thread(self._run, f"follow {name}")
 
-    def start(self):
-        """Begin to follow."""
+    def start(self) -> Self:
+        """Start to follow."""
         self._thread.start()
         return self
 
-    def taken(self):
+    def taken(self) -> None:
         """One batch that was handed on has been folded."""
         self._ahead.release()
 
-    def begin_anew(self):
-        """What was handed on does not fit together: give up this reader, and begin again."""
-        self._anew.set()
+    def begin_anew(self) -> None:
+        """The records that were handed on do not fit together: drop this reader, and call ``begin()`` again."""
+        self._again.set()
 
-    def stop(self, timeout: float = 5.0):
-        """End the thread, which is waited for at most ``timeout`` seconds."""
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the thread, and wait for it for ``timeout`` seconds at most."""
         self._stop.set()
         self._ahead.release()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def _run(self):
+    def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
                 records = self._read()
             except errors.PositionTruncated as fault:
-                # Where the log begins now is for begin() to find; it may have moved on even since it last did.
-                LOG.warning("the log of %s does not go on where it was, and is read anew: %s", self._name, fault)
+                # begin() finds the present first position of the log.
+                LOG.warning(
+                    "the log of %s does not continue at our position, and is opened again: %s", self._name, fault
+                )
                 self._close_reader()
             except errors.LogUnavailable as fault:
                 # The reader, if there is one, resumes at its own position.
                 self._lose(fault, "cannot be read, and is tried again")
             except errors.NovaSchedError as fault:
-                self._lose(fault, "does not go on where it was, and is read anew")
+                self._lose(fault, "does not continue at our position, and is opened again")
                 self._close_reader()
             except Exception as fault:
                 LOG.debug("the fault of the follower", exc_info=True)
                 self._lose(
                     errors.NovaSchedError(
-                        f"reading the log of {self._name} met a fault of its own ({fault!r}); "
-                        "see the log of this service"
+                        f"reading the log of {self._name} failed ({fault!r}); see the log of this service"
                     ),
-                    "is read anew",
+                    "cannot be read, and is opened again",
                 )
                 self._close_reader()
             else:
@@ -94,9 +108,9 @@ class Follower:
             pause = min(2 * pause, LONGEST_PAUSE)
         self._close_reader()
 
-    def _read(self):
-        if self._anew.is_set():
-            self._anew.clear()
+    def _read(self) -> list[Record]:
+        if self._again.is_set():
+            self._again.clear()
             self._close_reader()
         if self._reader is None:
             log, position = self._begin()
@@ -104,7 +118,7 @@ class Follower:
             self._begun = True
         return self._reader.read(MAX_RECORDS, timeout=0.5)
 
-    def _lose(self, fault, text):
+    def _lose(self, fault: errors.NovaSchedError, text: str) -> None:
         if self._stop.is_set():
             return
         if self._begun or faults.may_pass(fault):
@@ -113,7 +127,7 @@ class Follower:
         self._down = True
         self._on_fault(fault)
 
-    def _hand_on(self, records):
+    def _hand_on(self, records: list[Record]) -> None:
         if self._down:
             self._down = False
             self._outage.over(f"the log of {self._name} can be read again")
@@ -123,7 +137,7 @@ class Follower:
             self._ahead.acquire()
             self._on_records(decoded)
 
-    def _close_reader(self):
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None

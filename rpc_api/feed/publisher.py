@@ -1,54 +1,57 @@
-"""The way into a log: producers number their events, one appender a log batches and appends what is waiting."""
+"""Publish to a log: producers number their events, and one appender per log batches and appends waiting events."""
 
 import logging
 import threading
+from collections.abc import Callable
 
 from rpc_api import codec, concurrency, errors, faults
-from rpc_api.clock import SYSTEM
+from rpc_api.clock import SYSTEM, Clock
+from rpc_api.events.schema import FrozenRecord
+from rpc_api.log.port import EventLog
 from rpc_api.waiting import Outage
 
 LOG = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-#: For whoever reads a log that was deleted to begin it anew, and to say so by :meth:`Appender.use`. A record of the old
-#: epoch that came before its beginning would be its first one.
+#: Seconds in which the reader of a deleted log can recreate it, and call :meth:`Appender.use`. If the appender wrote
+#: earlier, a record of the old epoch would be the first one of the new log.
 GONE_PAUSE = 5.0
 MAX_WAITING = 100_000
-#: For a thread that has nothing more to do to end.
+#: Seconds for an idle thread to end.
 CLOSE_SECONDS = 1.0
 
 
 class Appender:
     """Appends to one log, from a thread of its own.
 
-    What is waiting is appended in one batch, so that many small events cost
-    one round trip. Without an ``epoch`` it waits until :meth:`use` names one. A log that cannot be reached is tried
-    again with the same bytes, for as long as the appender is open: readers drop the duplicates.
+    Waiting events are appended in one batch, so that many small events cost one round trip. Without an ``epoch`` it
+    waits until :meth:`use` sets one. While a log is unreachable, the appender tries again with the same bytes: readers
+    drop the duplicates.
     """
 
-    def __init__(self, log, epoch: str | None, name: str = ""):
+    def __init__(self, log: EventLog, epoch: str | None, name: str = "") -> None:
         self.log = log
         self.epoch = epoch
         self.name = name
         self._changed = threading.Condition()
-        self._waiting = []
+        self._waiting: list[bytes] = []
         self._queued = 0
         self._durable = 0
         self._closed = False
-        self._fault = None
+        self._fault: Exception | None = None
         self._outage = Outage(f"{name} cannot append, and keeps trying", log=LOG)
         self._thread = concurrency.vital_thread(self._run, f"append {name}")
         self._thread.start()
 
-    def queue(self, pack_events) -> int:
+    def queue(self, pack_events: Callable[[], list[bytes]]) -> int:
         """Queue the packed events that ``pack_events()`` returns, in the order of the calls; returns a ticket.
 
         Raises LogClosed when the appender is closed, LogUnavailable when more than ``MAX_WAITING`` events wait.
         """
         with self._changed:
             if self._closed:
-                raise errors.LogClosed(f"{self.log.url} is not appended to any more: this service is stopping")
+                raise errors.LogClosed(f"cannot append to {self.log.url}: this service is stopping")
             if len(self._waiting) >= MAX_WAITING:
                 raise errors.LogUnavailable(
                     f"{len(self._waiting)} events wait for {self.log.url}, wanted less than {MAX_WAITING}; "
@@ -61,7 +64,7 @@ class Appender:
             return self._queued
 
     def wait(self, ticket: int, timeout: float | None = None) -> bool:
-        """Wait until all that was queued up to a ticket is durable; False when it is not in time."""
+        """Wait until all events up to a ticket are durable; False if they are not in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._durable >= ticket or not self._thread.is_alive(), timeout)
             return self._durable >= ticket
@@ -78,18 +81,18 @@ class Appender:
         met = self._fault
         return met if isinstance(met, errors.NovaSchedError) and not faults.may_pass(met) else None
 
-    def use(self, log, epoch: str, meanwhile=lambda: None) -> None:
-        """Append to another log from now on: to the one that was begun in the place of the old one, or the same one
-        opened again. What is waiting goes there; ``meanwhile()`` is called while nobody can queue anything."""
+    def use(self, log: EventLog, epoch: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Append to another log from now on: to the recreated log, or to the same log opened again. Waiting events go
+        there; ``meanwhile()`` is called while nothing can be queued."""
         with self._changed:
             self.log, self.epoch = log, epoch
             meanwhile()
             self._changed.notify_all()
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Append what is waiting, for at most ``timeout`` seconds, and stop; True when nothing was left.
+        """Append waiting events, for at most ``timeout`` seconds, and stop; True if all were appended.
 
-        An append that hangs is left to the close of the log, which ends it.
+        An append that hangs ends when the log is closed.
         """
         self.wait(self._queued, timeout)
         with self._changed:
@@ -100,7 +103,7 @@ class Appender:
             LOG.error("%d events were not appended to %s", self._queued - self._durable, self.log.url)
         return self._durable >= self._queued
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -114,7 +117,7 @@ class Appender:
                 self._durable = last
                 self._changed.notify_all()
 
-    def _append(self, batch):
+    def _append(self, batch: list[bytes]) -> bool:
         pause = FIRST_PAUSE
         while True:
             with self._changed:
@@ -128,25 +131,28 @@ class Appender:
                 self._fault = None
                 return True
             except Exception as fault:
-                # Whatever it is, what waits must not be lost, nor this thread: it is tried again.
+                # Any fault: waiting events must not be lost, and this thread must not end, so the append is tried
+                # again.
                 if not isinstance(fault, errors.NovaSchedError):
                     LOG.debug("the fault of the appender", exc_info=True)
                 self._outage.met(fault)
                 self._fault = fault
                 gone = isinstance(fault, errors.LogGone)
-            with self._changed:
-                self._changed.wait_for(
-                    lambda used=log: self._closed or self.log is not used, GONE_PAUSE if gone else pause
-                )
-                if self._closed:
-                    return False
+            if self._wait_for_other_log(log, GONE_PAUSE if gone else pause):
+                return False
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _wait_for_other_log(self, log: EventLog, seconds: float) -> bool:
+        """Wait until another log is used than ``log``, for ``seconds`` at most; True when the appender is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self.log is not log, seconds)
+            return self._closed
 
 
 class Producer:
-    """One voice in a log, ``role/name``, in one incarnation: its events are numbered 1, 2, 3 in it."""
+    """A producer ``role/name`` of a log in one incarnation: its events are numbered 1, 2, 3."""
 
-    def __init__(self, appender: Appender, name: str, clock=SYSTEM, epoch: int | None = None):
+    def __init__(self, appender: Appender, name: str, clock: Clock = SYSTEM, epoch: int | None = None) -> None:
         self.appender = appender
         self.name = name
         self.epoch = epoch or clock.now_ns()
@@ -155,12 +161,12 @@ class Producer:
         self._clock = clock
 
     def begin_anew(self, after: int = 0) -> None:
-        """Speak in a new incarnation, later than ``after``: in a log that was begun anew, or that knows one which is
-        later than our clock. Call it where nobody publishes meanwhile."""
+        """Start a new incarnation, later than ``after``: in a recreated log, or if the log has a later incarnation than
+        our clock. Nothing may be published meanwhile."""
         self.epoch = max(self._clock.now_ns(), self.epoch + 1, after + 1)
         self.sequence = 0
 
-    def publish(self, *data) -> int:
+    def publish(self, *data: FrozenRecord) -> int:
         """Queue frozen records as events; returns a ticket for :meth:`wait`.
 
         Raises TooLarge for one over the codec's limit (then none is queued), LogClosed and LogUnavailable.
@@ -168,14 +174,14 @@ class Producer:
         return self.appender.queue(lambda: self._packed(data))
 
     def wait(self, ticket: int, timeout: float | None = None) -> bool:
-        """Wait until what was published up to a ticket is durable; False when it is not in time."""
+        """Wait until all events up to a ticket are durable; False if they are not in time."""
         return self.appender.wait(ticket, timeout)
 
-    def _packed(self, data):
+    def _packed(self, data: tuple[FrozenRecord, ...]) -> list[bytes]:
         at_ns = self._clock.now_ns()
         packed = codec.encode_events(
-            codec.make_event(one, self.name, self.epoch, self.sequence + number, at_ns)
-            for number, one in enumerate(data, 1)
+            codec.make_event(record, self.name, self.epoch, self.sequence + number, at_ns)
+            for number, record in enumerate(data, 1)
         )
         self.sequence += len(packed)
         return packed

@@ -1,4 +1,4 @@
-"""The event log: port, back-ends, and the way from a URL to a log."""
+"""The event log: its port and its back-ends; ``open_log`` opens the log of a URL."""
 
 from urllib.parse import urlsplit
 
@@ -17,14 +17,13 @@ def open_log(url: str, create: bool = True) -> EventLog:
     * ``memory://NAME``: this process only; the same name is the same log.
     * ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with
       ``?synchronous=normal`` for commits without fsync.
-    * ``rabbit://user:password@host:port/vhost?stream=NAME``: oslo.messaging's form of ``transport_url``, with several
-      brokers if need be, and the stream (``rabbits://`` or ``?ssl=1`` with TLS).
+    * ``rabbit://user:password@host:port/vhost?stream=NAME``: oslo.messaging's form of ``transport_url``, with one or
+      more brokers, and the stream (``rabbits://`` or ``?ssl=1`` with TLS).
 
-    With ``create`` false, a log that is not there is an error and nothing is
-    made or declared: that is what read-only tools use.
+    With ``create`` false, a missing log is an error, and nothing is created or declared. Read-only tools use this.
 
-    Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and
-    :class:`~rpc_api.errors.LogUnavailable` for a log that cannot be reached.
+    Raises :class:`~rpc_api.errors.UsageError` for a URL of another form and :class:`~rpc_api.errors.LogUnavailable` for
+    an unreachable log.
     """
     head, found, _ = url.partition("://")
     scheme = head.lower() if found else ""
@@ -35,10 +34,10 @@ def open_log(url: str, create: bool = True) -> EventLog:
     try:
         urlsplit(url)
     except ValueError:
-        # Its text quotes the URL.
+        # The text of the error quotes the URL.
         raise errors.UsageError(
-            f"cannot open the log {checks.mask_password(url)!r}: it is no URL, wanted one whose "
-            "user and password are percent-encoded; mend the log URL"
+            f"cannot open the log {checks.mask_password(url)!r}: it is not a URL, wanted one whose "
+            "user and password are percent-encoded; fix the log URL"
         ) from None
     if scheme == "memory":
         from rpc_api.log.memory import MemoryLog
@@ -50,5 +49,5 @@ def open_log(url: str, create: bool = True) -> EventLog:
         return SqliteLog.open(url, create)
     raise errors.UsageError(
         f"cannot open the log {checks.mask_password(url)!r}: the scheme is {scheme!r}, "
-        f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; mend the log URL"
+        f"wanted one of {', '.join(s + '://' for s in SCHEMES)}; fix the log URL"
     )

@@ -1,4 +1,4 @@
-"""Checks and texts that all back-ends share, so that each of them refuses the same thing in the same words."""
+"""Checks and texts that all back-ends share, so that all of them refuse the same input with the same text."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rpc_api import errors
 from rpc_api.log.port import MAX_RECORD_BYTES, Bounds
 
-#: A read stops early at about this many bytes, so that a thousand large records do not fill the memory.
+#: A read returns early at about this many bytes, so that a thousand large records do not fill the memory.
 READ_BYTES_MAX = 32 << 20
 
 
@@ -31,7 +31,7 @@ def check_payloads(payloads: Sequence[bytes]) -> Sequence[bytes]:
 
 
 def check_read(max_records: int, timeout: float) -> None:
-    """Raise ValueError for arguments of ``read`` that make no sense."""
+    """Raise ValueError for wrong arguments of ``read``."""
     if max_records < 1:
         raise ValueError(f"max_records is {max_records}, wanted at least 1")
     if not timeout >= 0:
@@ -53,8 +53,8 @@ def check_position(position: int, bounds: Bounds, url: str) -> None:
 
 
 def check_previous(known: bytes | None, found: bytes, position: int, url: str) -> bytes:
-    """Return ``found``, the payload that a log has at ``position`` now, if a reader that goes on after it had read the
-    same there (or nothing: ``known`` is None). LogGap if not: the log lost its last records and has grown again."""
+    """Return ``found``, the payload of a log at ``position``, if it equals ``known``, the payload that the reader read
+    there before (None: not known). LogGap if not: the log lost its last records and has grown again."""
     if known is not None and known != found:
         raise errors.LogGap(
             f"cannot read the log {url} on from position {position + 1}: the record {position} is not the one that was "
@@ -65,11 +65,11 @@ def check_previous(known: bytes | None, found: bytes, position: int, url: str) -
 
 
 def closed(url: str) -> errors.LogClosed:
-    """The error of a log or reader that is used after its close."""
+    """The error of a log or reader that is used after it was closed."""
     return errors.LogClosed(f"the log {url} was closed by this process; open it again to use it")
 
 
-#: A URL whose brokers are all told apart: user:password@host:port, or host:port after the first.
+#: A URL in which each broker can be recognized: user:password@host:port, or host:port after the first.
 _PLACE = r"(?:[^:@/,?#\[\]\s]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 _LOGIN = r"[^:@/,?#\[\]]*:[^@/,?#\[\]]*@"
 _BROKERS = re.compile(rf"([^:@/]*://)({_LOGIN}{_PLACE}(?:,(?:{_LOGIN})?{_PLACE})*)([/?][^@#]*)?")
@@ -78,9 +78,9 @@ _BROKERS = re.compile(rf"([^:@/]*://)({_LOGIN}{_PLACE}(?:,(?:{_LOGIN})?{_PLACE})
 def mask_password(url: str) -> str:
     """Return ``url`` with ``***`` for the password of each broker.
 
-    If it cannot be told which text is a password (one with a bare ``/``, ``,`` or ``@``), all that is between the first
-    ``:`` and the last ``@`` is masked: too much, never too little. So are the values of options that are not ours, and
-    what comes after a ``#``.
+    If it is not clear which text is a password (because it has a bare ``/``, ``,`` or ``@``), all text between the
+    first ``:`` and the last ``@`` is masked: too much, never too little. The values of unknown options, and the text
+    after a ``#``, are masked too.
     """
     brokers = _BROKERS.fullmatch(url)
     if brokers:

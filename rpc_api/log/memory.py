@@ -1,7 +1,6 @@
 """The log in the memory of one process: for tests and simulation.
 
-``memory://NAME`` is the same log wherever it is opened in the process, and it
-stays, as a file would, until :meth:`MemoryLog.delete`.
+``memory://NAME`` is the same log everywhere in the process. Like a file, it exists until :meth:`MemoryLog.delete`.
 """
 
 import threading
@@ -17,7 +16,7 @@ from rpc_api.log.port import Bounds, EventLog, LogReader, Record
 class _Store:
     """The records of one name; every field is read and written under ``changed``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.first = 0
         self.payloads: list[bytes] = []
@@ -33,9 +32,9 @@ _stores_lock = threading.Lock()
 
 
 class MemoryLog(EventLog):
-    """A handle on a named log of this process. Durable means: until the process ends."""
+    """A handle on a named log of this process. Records are kept until the process ends."""
 
-    def __init__(self, url: str, name: str, store: _Store):
+    def __init__(self, url: str, name: str, store: _Store) -> None:
         self.url = url
         self._name = name
         self._store = store
@@ -48,7 +47,7 @@ class MemoryLog(EventLog):
         name = parts.netloc
         if not name or "@" in name or parts.path or parts.query or parts.fragment:
             raise errors.UsageError(
-                f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; mend the log URL"
+                f"cannot open the log {checks.mask_password(url)!r}: wanted memory://NAME and no more; fix the log URL"
             )
         with _stores_lock:
             if name not in _stores:
@@ -77,7 +76,7 @@ class MemoryLog(EventLog):
         return MemoryReader(self, position)
 
     def truncate_before(self, position: int) -> None:
-        """Drop the records before ``position``, and never the last one: what retention does to a real log."""
+        """Drop the records before ``position``, but never the last one, as the retention of a real log does."""
         with self._store.changed:
             self._check_usable()
             first, last = self._store.bounds
@@ -87,8 +86,8 @@ class MemoryLog(EventLog):
             self._store.changed.notify_all()
 
     def lose_tail(self, count: int) -> None:
-        """Drop the last ``count`` records, but not the first one: what a power cut does to a real log. Its readers go
-        on as if their connections had been lost."""
+        """Drop the last ``count`` records, but not the first one, as a power cut does to a real log. Its readers
+        continue as after a lost connection."""
         with self._store.changed:
             self._check_usable()
             keep = max(1, len(self._store.payloads) - count)
@@ -96,7 +95,7 @@ class MemoryLog(EventLog):
             self._store.changed.notify_all()
 
     def delete(self) -> None:
-        """Remove the log from the process: its readers get LogGap, and the name is free for a new one."""
+        """Remove the log from the process: its readers get LogGap, and the name can be used again."""
         with _stores_lock:
             if _stores.get(self._name) is self._store:
                 del _stores[self._name]
@@ -115,20 +114,20 @@ class MemoryLog(EventLog):
         if self._store.deleted:
             raise errors.LogUnavailable(f"cannot use the log {self.url}: it was deleted; open it again to create it")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<MemoryLog {self.url}>"
 
 
 class MemoryReader(LogReader):
-    """Reads a :class:`MemoryLog`; woken at once by an append of any handle on the same name."""
+    """Reads a :class:`MemoryLog`; an append of any handle on the same name wakes it at once."""
 
-    def __init__(self, log: MemoryLog, position: int):
+    def __init__(self, log: MemoryLog, position: int) -> None:
         self.position = position
         self._log = log
         self._store = log._store
         self._closed = False
-        #: The payload of the record before ``position``, where the log holds one.
-        self._previous = None
+        #: The payload of the record before ``position``, if the log has it.
+        self._previous: bytes | None = None
         with self._store.changed:
             self._check_previous()
 
@@ -145,7 +144,7 @@ class MemoryReader(LogReader):
                 self._store.changed.wait(remaining)
 
     def _next(self, max_records: int) -> list[Record]:
-        """Return what follows ``position``, at most ``max_records``, and step over it."""
+        """Return the records from ``position`` on, at most ``max_records``, and move the position past them."""
         start = self.position - self._store.first
         payloads = self._store.payloads[start : start + max_records]
         records = [Record(position, payload) for position, payload in enumerate(payloads, self.position)]

@@ -1,13 +1,13 @@
-"""The port of the event log: what every back-end offers, and no more.
+"""The port of the event log: the interface of every back-end.
 
 A log is an append-only sequence of records. A record is a byte string (the
 codec puts a batch of events into one) and has a position: an integer that
 grows from record to record, and the order of positions is the order that every
-reader sees. Positions are consecutive in memory and SQLite; a RabbitMQ stream
-leaves one out here and there (at the start of a segment), so count records, not
-positions, and go on at ``reader.position``. What is in the bytes is not the log's business.
+reader sees. Positions are consecutive in memory and SQLite; a RabbitMQ stream leaves out a position at the start of
+each segment, so count records, not positions, and continue at ``reader.position``. The log does not look into the
+bytes.
 
-Old records may be removed from the front of a log, but never the last one: an empty log is one that was never begun.
+Old records may be removed from the front of a log, but never the last one: only a log that never had a record is empty.
 
 Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
 (a RabbitMQ stream). All of them pass ``tests/rpc_api/log/contract.py``.
@@ -15,14 +15,14 @@ Back-ends: ``memory`` (one process), ``sqlite`` (one machine), ``rabbit``
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 MAX_RECORD_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
     """One record as a reader gets it: ``position`` in the log, ``payload`` bytes as appended, and the ``account`` that
-    it was appended with, if the back-end vouches for one (see :mod:`rpc_api.accounts`)."""
+    it was appended with, if the back-end knows it for certain (see :mod:`rpc_api.accounts`)."""
 
     position: int
     payload: bytes
@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """Positions of the first and the last record that the log holds.
+    """Positions of the first and the last record of the log.
 
     An empty log has ``last == first - 1``; ``first`` is then the position
     that the next record will get.
@@ -40,8 +40,8 @@ class Bounds(NamedTuple):
     last: int
 
     @property
-    def count(self) -> int:
-        """The number of records, or a little more (a stream leaves positions out)."""
+    def count(self) -> int:  # type: ignore[override]  # hides a method of tuple that nobody calls on bounds
+        """The number of records, or a little more (a stream leaves out positions)."""
         return self.last - self.first + 1
 
 
@@ -61,18 +61,18 @@ class LogReader(abc.ABC):
     def read(self, max_records: int = 1000, timeout: float = 0.0) -> list[Record]:
         """Return the next records, at most ``max_records``.
 
-        Waits up to ``timeout`` seconds for the first record, returns what is
-        there as soon as there is any, and an empty list when nothing came.
+        Waits up to ``timeout`` seconds for the first record, and returns all available records as soon as there is one;
+        an empty list after the timeout.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give back what the reader holds; a second call does nothing."""
+        """Release the resources of the reader; a second call does nothing."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
 
@@ -102,9 +102,8 @@ class EventLog(abc.ABC):
     def read_from(self, position: int) -> LogReader:
         """Open a reader whose first record is the one at ``position``.
 
-        ``position`` may be one past the last record: the reader then waits
-        for what comes. Raises :class:`~rpc_api.errors.PositionTruncated`
-        before the first and :class:`~rpc_api.errors.PositionAhead` further
+        ``position`` may be one past the last record: the reader then waits for the next record. Raises
+        :class:`~rpc_api.errors.PositionTruncated` before the first and :class:`~rpc_api.errors.PositionAhead` further
         past the end.
         """
 
@@ -112,8 +111,8 @@ class EventLog(abc.ABC):
     def close(self) -> None:
         """Close the log and its readers; a blocked ``read`` returns or raises LogClosed."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.close()

@@ -1,23 +1,21 @@
 """The log in a RabbitMQ stream: the back-end for production.
 
 A log NAME is a stream queue NAME bound to a durable fanout exchange NAME.
-Nothing but its type is declared of the stream: retention is left to a policy.
-Records go in by the exchange, confirmed by the broker once a quorum of its
-replicas has them (a broker does not sync to disk before it confirms); they
-come out in stream order, and the offset of the stream is the position.
+Only the type of the stream is declared; a policy of the broker sets the retention. Records are published to the
+exchange, and the broker confirms them when a quorum of the replicas has them (without a sync to disk). They are read in
+stream order, and the offset in the stream is the position.
 
-Positions have holes: the broker begins each segment of a stream (500 MB unless
-a policy says else) with a chunk of its own, which takes one offset.
+Positions have holes: the broker starts each segment of a stream (500 MB, or as a policy sets it) with a chunk of its
+own, which takes one offset.
 
-One connection writes (and looks for the bounds), under a lock; each reader has
-one of its own. In a cluster each node reads its own replica, which may be behind
-or missing: then the bounds are those of the node that has most.
+One connection writes (and finds the bounds), under a lock; each reader has its own connection. In a cluster each node
+reads its own replica, which may be behind or missing: then the bounds are those of the node with the longest replica.
 """
 
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import amqp
@@ -33,8 +31,8 @@ from rpc_api.log.rabbit_writer import ConfirmWindow, publish_all
 
 
 def declare(session: Session) -> None:
-    """Declare exchange, stream and binding, where our user may; else they must be there.
-    Raises errors of ``BROKEN``."""
+    """Declare exchange, stream and binding, if our user has the permission; else they must exist. Raises errors of
+    ``BROKEN``."""
     name, channel = session.address.stream, session.channel
     try:
         channel.exchange_declare(name, "fanout", durable=True, auto_delete=False)
@@ -49,12 +47,12 @@ def declare(session: Session) -> None:
 
 
 def check_exists(session: Session) -> None:
-    """Raise amqp.NotFound unless the stream is there; declares nothing and needs no permission."""
+    """Raise amqp.NotFound unless the stream exists; declares nothing and needs no permission."""
     session.channel.queue_declare(session.address.stream, passive=True)
 
 
 class BrokerFacts(NamedTuple):
-    """A broker as a log met it; ``write_refusal`` is why it takes no record of ``user``, None where it does."""
+    """What a log knows of its broker; ``write_refusal`` is why it accepts no record of ``user``, None if it does."""
 
     place: str
     product: str
@@ -65,10 +63,10 @@ class BrokerFacts(NamedTuple):
 
 
 def _write_refusal(session: Session) -> str | None:
-    """Why the broker takes no record from our user; None where it does.
+    """Why the broker accepts no record from our user; None if it does.
 
-    A message is published in a transaction that is then rolled back: the broker looks at the permission at once, and
-    at the message only when the transaction is committed.
+    Publishes a message in a transaction and rolls it back: the broker checks the permission at once, and appends the
+    message only at the commit.
     """
     channel, name = session.new_channel(), session.address.stream
     try:
@@ -76,15 +74,16 @@ def _write_refusal(session: Session) -> str | None:
         channel.basic_publish(amqp.Message(b"never appended", user_id=session.address.user), name)
         channel.tx_rollback()
     except (amqp.AccessRefused, amqp.NotFound) as refused:
-        return refused.reply_text
+        return str(refused.reply_text)
     channel.close()
     return None
 
 
 class RabbitLog(EventLog):
-    """A handle on a stream. Only :meth:`open` declares it: one that was deleted is not made again behind its users."""
+    """A handle on a stream. Only :meth:`open` declares it: a stream that was deleted is not recreated without the
+    knowledge of its users."""
 
-    def __init__(self, address: RabbitAddress, create: bool):
+    def __init__(self, address: RabbitAddress, create: bool) -> None:
         self.url = address.url
         self._address = address
         self._lock = threading.Lock()
@@ -99,23 +98,24 @@ class RabbitLog(EventLog):
     def open(cls, url: str, create: bool = True) -> "RabbitLog":
         """Connect to the stream that ``url`` names, declared first if ``create``.
 
-        Raises UsageError for the URL and LogUnavailable for the rest. Declaring needs the permission to configure
-        both names; where they are there already, reading needs only ``read`` on the stream and appending ``write`` on
-        the exchange.
+        Raises UsageError for a wrong URL and LogUnavailable for other faults. To declare needs the permission
+        ``configure`` on both names. If both exist, reading needs only ``read`` on the stream, and appending only
+        ``write`` on the exchange.
         """
         return cls(parse_address(url), create)
 
     def append(self, payloads: Sequence[bytes]) -> None:
         checks.check_payloads(payloads)
         with self._lock:
-            session = self._ready_session("append to")
+            session, window = self._ready_session("append to"), self._window
+            assert window is not None  # it is made with the session
             try:
-                publish_all(session, self._window, self._address, payloads)
+                publish_all(session, window, self._address, payloads)
                 self._appended_at = time.monotonic()
             except BROKEN as exc:
                 raise self._lost("append to", exc) from exc
             except BaseException:
-                self._drop_session()  # interrupted: confirms of these messages would be taken for those of others
+                self._drop_session()  # interrupted: their confirms would be counted for other messages
                 raise
 
     def bounds(self) -> Bounds:
@@ -161,42 +161,44 @@ class RabbitLog(EventLog):
             reader.close()
 
     def broker(self) -> BrokerFacts:
-        """What the broker says of itself, and whether it would take a record of ours. Nothing is
-        appended or declared."""
+        """The broker's own facts, and whether it would accept a record. Appends and declares nothing."""
         doing = "look at the broker of"
         with self._lock:
             session = self._ready_session(doing)
             try:
                 facts = session.server_properties
                 return BrokerFacts(
-                    "{}:{}".format(*session.place),
-                    *(str(facts.get(name, "unknown")) for name in ("product", "version", "cluster_name")),
-                    session.address.user,
-                    _write_refusal(session),
+                    place="{}:{}".format(*session.place),
+                    product=str(facts.get("product", "unknown")),
+                    version=str(facts.get("version", "unknown")),
+                    cluster=str(facts.get("cluster_name", "unknown")),
+                    user=session.address.user,
+                    write_refusal=_write_refusal(session),
                 )
             except BROKEN as exc:
                 raise self._lost(doing, exc) from exc
 
-    def _connect(self, doing: str, setup) -> None:
+    def _connect(self, doing: str, setup: Callable[[Session], None]) -> Session:
         def prepare(session: Session) -> None:
             setup(session)
             self._window = ConfirmWindow(session)
 
-        # No heartbeats: nobody would serve them between two appends. TCP keeps the connection alive, a lost one
-        # is noticed at the next use, and an unanswered write fails it within a second (TCP_USER_TIMEOUT).
-        self._session = open_session(self._address, "writer", doing, prepare)
+        # No heartbeats, because no thread would send them between two appends. TCP keeps the connection alive, a lost
+        # connection is noticed at the next use, and an unanswered write fails within a second (TCP_USER_TIMEOUT).
+        self._session = session = open_session(self._address, "writer", doing, prepare)
+        return session
 
     def _ready_session(self, doing: str) -> Session:
-        """Return the session, connected anew if it was lost, or closed by the broker since the last use."""
+        """Return the session; connects again if the session was lost, or closed by the broker, since the last use."""
         if self._closed:
             raise checks.closed(self.url)
         if self._session is not None:
             try:
                 self._session.receive_pending(lambda: False)
             except BROKEN:
-                self._drop_session()  # while it was idle: nothing of ours was on its way
+                self._drop_session()  # lost while idle: no message was under way
         if self._session is None:
-            self._connect(doing, check_exists)
+            return self._connect(doing, check_exists)
         return self._session
 
     def _lost(self, doing: str, exc: BaseException) -> errors.LogUnavailable:
@@ -206,10 +208,11 @@ class RabbitLog(EventLog):
 
     def _drop_session(self) -> None:
         if self._session is not None:
-            # A node may take connections and confirm nothing, cut off from the others: the next one is tried first.
+            # A node that is cut off from the others may accept connections and confirm nothing, so the next node is
+            # tried first.
             self._address = self._address.after(self._session.place)
             self._session.drop()
             self._session = self._window = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<RabbitLog {self.url}>"

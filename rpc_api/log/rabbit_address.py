@@ -1,12 +1,19 @@
 """The URL of a log on RabbitMQ: hosts, user, vhost, stream and TLS files, checked before anything is connected."""
 
+from __future__ import annotations
+
 import os
 import ssl
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl
 
 from rpc_api import broker_url, errors
 from rpc_api.log import checks
+
+if TYPE_CHECKING:
+    # Not before the concurrency mode is chosen.
+    from oslo_messaging import TransportHost, TransportURL
 
 DEFAULT_PORTS = {"rabbit": 5672, "rabbits": 5671}
 TLS_OPTIONS = {"ssl_ca_file": "ca_certs", "ssl_cert_file": "certfile", "ssl_key_file": "keyfile"}
@@ -22,7 +29,7 @@ NAME_BYTES_MAX = 255
 
 @dataclass(frozen=True)
 class RabbitAddress:
-    """Where a log is. ``url`` is without the passwords, which no text or repr shows."""
+    """The address of a log. ``url`` has no passwords, and no text or repr shows them."""
 
     url: str
     hosts: tuple[tuple[str, int], ...]
@@ -32,24 +39,24 @@ class RabbitAddress:
     stream: str
     tls: tuple[tuple[str, object], ...] | None
     #: ((host, port), (user, password)) of each host.
-    logins: tuple = field(default=(), repr=False)
+    logins: tuple[tuple[tuple[str, int], tuple[str, str]], ...] = field(default=(), repr=False)
 
     @property
     def users(self) -> tuple[str, ...]:
         """The users of all hosts, each once."""
         return tuple(dict.fromkeys((self.user, *(user for _, (user, _) in self.logins))))
 
-    def at(self, place: tuple[str, int]) -> "RabbitAddress":
+    def at(self, place: tuple[str, int]) -> RabbitAddress:
         """The address with the user and the password of one of its hosts."""
         user, password = dict(self.logins).get(place, (self.user, self.password))
         return replace(self, user=user, password=password)
 
-    def after(self, place: tuple[str, int]) -> "RabbitAddress":
-        """The address with this host and port as the last one that is tried: it has just failed, in whatever way."""
+    def after(self, place: tuple[str, int]) -> RabbitAddress:
+        """The address with this host and port as the last one to try, because it has just failed."""
         cut = self.hosts.index(place) + 1
         return replace(self, hosts=self.hosts[cut:] + self.hosts[:cut])
 
-    def ssl_for(self, host: str) -> dict | bool:
+    def ssl_for(self, host: str) -> dict[str, object] | Literal[False]:
         """The ``ssl`` argument of kombu for ``host``: False without TLS; the broker's certificate is verified."""
         if self.tls is None:
             return False
@@ -67,9 +74,9 @@ def parse_address(url: str) -> RabbitAddress:
     except broker_url.WrongURL as wrong:
         raise _wrong(url, wrong.found, wrong.wanted) from None
     if found.transport not in DEFAULT_PORTS:
-        raise _wrong(url, "its scheme is another one", " or ".join(f"{scheme}://" for scheme in DEFAULT_PORTS))
+        raise _wrong(url, "it has an unknown scheme", " or ".join(f"{scheme}://" for scheme in DEFAULT_PORTS))
     if not all(host.hostname for host in found.hosts) or not found.hosts:
-        raise _wrong(url, "a host or port in it is not one", FORM)
+        raise _wrong(url, "it has a wrong host or port", FORM)
     if found.transport == "rabbits":
         if "ssl" in found.query and not secure:
             raise _wrong(url, "it has rabbits:// and ssl=0", "one of rabbits:// for TLS and rabbit:// without")
@@ -90,13 +97,14 @@ def parse_address(url: str) -> RabbitAddress:
     )
 
 
-def _place(found, host) -> tuple[str, int]:
+def _place(found: TransportURL, host: TransportHost) -> tuple[str, int]:
     name = f"[{host.hostname}]" if ":" in host.hostname else host.hostname
     return name, host.port or DEFAULT_PORTS[found.transport]
 
 
-def _login(host) -> tuple[str, str]:
-    """(User, password): as with every AMQP client, without a user the one that a new broker knows, on loopback only."""
+def _login(host: TransportHost) -> tuple[str, str]:
+    """(User, password). Without a user it is guest, as in every AMQP client; a new broker accepts guest on loopback
+    only."""
     if not host.username and host.password is None:
         return "guest", "guest"
     return host.username or "guest", host.password or ""
@@ -104,14 +112,14 @@ def _login(host) -> tuple[str, str]:
 
 def _wrong(url: str, found: str, wanted: str) -> errors.UsageError:
     return errors.UsageError(
-        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; mend the log URL"
+        f"cannot open the log {checks.mask_password(url)!r}: {found}, wanted {wanted}; fix the log URL"
     )
 
 
-def _options(url: str, secure: bool, found) -> dict[str, str]:
-    """Return the query options: each is known, and is there once and with a value.
+def _options(url: str, secure: bool, found: TransportURL) -> dict[str, str]:
+    """Return the query options; each must be known, and must occur once and with a value.
 
-    Options of TLS without a value are left out, as oslo.messaging does.
+    Skips options of TLS without a value, as oslo.messaging does.
     """
     tls = ("ssl_version", *TLS_OPTIONS)
     known = ("stream", "ssl", *tls) if secure else ("stream", "ssl")
@@ -122,7 +130,9 @@ def _options(url: str, secure: bool, found) -> dict[str, str]:
         if name not in known:
             raise _wrong(url, f"it has the option {name!r}", f"only {', '.join(known)}")
         if name in options or not value:
-            raise _wrong(url, f"the option {name!r} is {'there twice' if name in options else 'empty'}", "it once")
+            raise _wrong(
+                url, f"the option {name!r} is {'repeated' if name in options else 'empty'}", "it once, with a value"
+            )
         options[name] = value
     return options
 
@@ -141,11 +151,11 @@ def _stream(url: str, options: dict[str, str]) -> str:
 
 
 def _tls(url: str, options: dict[str, str]) -> tuple[tuple[str, object], ...]:
-    """Return kombu's names and the values: paths of the TLS files, each of them readable, and the version."""
+    """Return kombu's names and the values: the paths of the TLS files, which must be readable, and the version."""
     for name in TLS_OPTIONS:
         path = options.get(name)
         if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
-            raise _wrong(url, f"{name} is {path!r}, which is no readable file", "the path of a PEM file")
+            raise _wrong(url, f"{name} is {path!r}, which is not a readable file", "the path of a PEM file")
     if ("ssl_key_file" in options) and ("ssl_cert_file" not in options):
         raise _wrong(url, "it has ssl_key_file without ssl_cert_file", "both or ssl_cert_file alone")
     made = [(TLS_OPTIONS[name], path) for name, path in options.items() if name in TLS_OPTIONS]

@@ -1,29 +1,30 @@
 """The first and last position of a stream, which AMQP 0.9.1 has no method for.
 
-The ``message_count`` of a passive declare is no help: the broker counts every
-five seconds (measured on 3.10.8: 0 after 900 confirmed messages). So two
-consumers are asked, one at the first record and one at the last chunk.
+The ``message_count`` of a passive declare does not help: the broker counts only every five seconds (measured on 3.10.8:
+0 after 900 confirmed messages). So two consumers are started, one at the first record and one at the last chunk.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from amqp import Channel, Message
+
 from rpc_api import errors
 from rpc_api.log.port import Bounds
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_session import ANSWER_SECONDS, Session, has_no_replica, open_session
 
-#: How long an empty stream is given to turn out not to be one.
+#: How long to wait whether a stream that looks empty is not.
 EMPTY_GRACE_SECONDS = 0.1
 OFFSET_HEADER = "x-stream-offset"
 
 
-def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
+def consume(channel: Channel, stream: str, start: int | str, callback: Callable[[Message], object]) -> str:
     """Start a consumer at an offset or at first, last, next, and return its tag.
 
-    The broker may deliver before it answers the consume, and py-amqp rejects what it has no callback for, upon which
-    the broker closes the connection (a stream knows no reject): so the callback is there first.
+    The callback is set first, because the broker may deliver before it answers the consume. py-amqp would reject a
+    delivery without a callback, and then the broker would close the connection (a stream knows no reject).
     """
     tag = f"from {start}"
     channel.callbacks[tag] = callback
@@ -31,26 +32,26 @@ def consume(channel, stream: str, start: int | str, callback: Callable) -> str:
     return tag
 
 
-def _stop(channel, tag: str) -> None:
+def _stop(channel: Channel, tag: str) -> None:
     channel.basic_cancel(tag)
-    channel.callbacks[tag] = lambda message: None  # as above, for what was on its way
+    channel.callbacks[tag] = lambda message: None  # as above, for pending deliveries
 
 
 def find_bounds(session: Session) -> Bounds:
     """Return the bounds of the session's stream now; raises errors of ``BROKEN``.
 
-    When nobody appends the answer is exact; else it was exact a moment ago. Deliveries are asked for by the
-    channel's process in the broker, which handles one thing at a time: the answer to a synchronous method
-    comes after all that the event before it delivered. A consumer's first delivery brings its whole chunk, and the
-    registration of a consumer goes through the stream's writer process after that of the consumer before it: hence
-    the third consumer, which reads nothing, and the closing ``basic_qos``.
+    If nothing is appended the answer is exact; else it was exact a moment ago. In the broker one process per channel
+    asks for deliveries and handles one event at a time, so the answer to a synchronous method comes after all
+    deliveries of the event before it. The first delivery of a consumer brings its whole chunk. The stream's writer
+    process registers consumers one after the other. That is why there is a third consumer, which reads nothing, and a
+    ``basic_qos`` at the end.
     """
     stream = session.address.stream
     channel = session.new_channel()
     count = channel.queue_declare(stream, passive=True).message_count
     offsets: dict[str, list[int]] = {"first": [], "last": [], "next": []}
 
-    def collect(place: str) -> Callable:
+    def collect(place: str) -> Callable[[Message], None]:
         return lambda message: offsets[place].append(message.headers[OFFSET_HEADER])
 
     _synchronize(channel)
@@ -58,8 +59,8 @@ def find_bounds(session: Session) -> Bounds:
     _wait(session, offsets, ANSWER_SECONDS if count else EMPTY_GRACE_SECONDS)
     _synchronize(channel)
     if offsets["first"] or offsets["last"]:
-        _wait(session, offsets, ANSWER_SECONDS)  # not empty, whenever that showed: the other one will come
-    # As they are now: what comes while the consumers are stopped one by one comes to some of them only.
+        _wait(session, offsets, ANSWER_SECONDS)  # not empty, so the other one will arrive
+    # Read now, because later records reach only those consumers that are not stopped yet.
     first, last = offsets["first"][:1], offsets["last"][-1:]
     for tag in tags:
         _stop(channel, tag)
@@ -71,8 +72,8 @@ def find_bounds(session: Session) -> Bounds:
     return Bounds(0, -1)
 
 
-def _wait(session: Session, offsets: dict, seconds: float) -> None:
-    """Wait until the first and the last record have come, for so long at most."""
+def _wait(session: Session, offsets: dict[str, list[int]], seconds: float) -> None:
+    """Wait until the first and the last record have arrived, for ``seconds`` at most."""
     deadline = time.monotonic() + seconds
     while not (offsets["first"] and offsets["last"]) and time.monotonic() < deadline:
         if session.receive(max(0.0, deadline - time.monotonic())) and (offsets["first"] or offsets["last"]):
@@ -80,18 +81,20 @@ def _wait(session: Session, offsets: dict, seconds: float) -> None:
 
 
 def newest_bounds(address: RabbitAddress, doing: str) -> Bounds:
-    """Return the bounds of the stream by that one of the address's hosts which has most of it.
+    """Return the bounds of the stream on that host of the address which has the longest replica.
 
-    A node knows what its own replica has. One that is added, or comes back, catches up from behind, and one without a
-    replica knows nothing. Raises LogUnavailable when no host answers.
+    A node knows only its own replica. A node that is new, or comes back, is behind for some time; a node without a
+    replica knows nothing. Raises LogUnavailable if no host answers.
     """
     return max(bounds_by_node(address, doing)[0], key=lambda bounds: bounds.last)
 
 
 def bounds_by_node(address: RabbitAddress, doing: str) -> tuple[list[Bounds], int]:
-    """Return the bounds of the stream by each host of the address that has a replica, and how many hosts answered, with
-    a replica or without. Raises LogUnavailable when none has one."""
-    found, answered, fault = [], 0, None
+    """Return the bounds of the stream on each host of the address that has a replica, and how many hosts answered, with
+    or without a replica. Raises LogUnavailable if no host has one."""
+    found: list[Bounds] = []
+    answered = 0
+    fault: errors.LogUnavailable = errors.LogUnavailable(f"the log {address.url} names no host; fix the log URL")
 
     def look(session: Session) -> None:
         found.append(find_bounds(session))
@@ -102,13 +105,13 @@ def bounds_by_node(address: RabbitAddress, doing: str) -> tuple[list[Bounds], in
             answered += 1
         except errors.LogUnavailable as exc:
             answered += has_no_replica(exc.__cause__)
-            # That our account may not is no matter of the node; whether another one is away is.
+            # A missing permission is the same on all nodes, so it counts more than an unreachable node.
             fault = fault if isinstance(fault, errors.LogForbidden) else exc
     if not found:
         raise fault
     return found, answered
 
 
-def _synchronize(channel) -> None:
-    """Come back when the broker has sent whatever it sent on this channel before; sets the credit to one chunk."""
+def _synchronize(channel: Channel) -> None:
+    """Return after the broker has sent all pending deliveries of this channel; sets the credit to one chunk."""
     channel.basic_qos(0, 1, False)

@@ -1,4 +1,4 @@
-"""How far the nodes of a cluster have a stream, looked at beside a reader that nothing comes to."""
+"""The newest record of a stream on any node of a cluster, for a reader that receives nothing."""
 
 import threading
 import time
@@ -10,18 +10,18 @@ from rpc_api.log.rabbit_bounds import newest_bounds
 
 
 class Elsewhere:
-    """The newest record that any node of an address was found to have: its position ``last``, found at ``found_at``.
+    """The newest record that was found on any node of an address: its position ``last``, found at ``found_at``.
 
-    A node that is cut off from the others takes connections and says nothing of it for a minute, and one that hangs
-    never does: so each node is asked, over a connection of its own, in a thread that holds up no reading.
+    A node that is cut off from the others accepts connections and does not report it for a minute; a node that hangs
+    never does. So each node is asked over its own connection, in a thread that delays no reading.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.last, self.found_at = -1, 0.0
         self._looking: threading.Thread | None = None
 
     def look(self, address: RabbitAddress, place: tuple[str, int]) -> bool:
-        """Begin to look, ``place`` last; False where there is but one node, or no thread."""
+        """Start to look, at ``place`` last; False if there is only one node, or no thread."""
         if len(address.hosts) < 2:
             return False
         if self._looking is not None and self._looking.is_alive():
@@ -31,11 +31,11 @@ class Elsewhere:
         )
         return concurrency.start_or_report(self._looking)
 
-    def _look(self, address):
+    def _look(self, address: RabbitAddress) -> None:
         for host in address.hosts:
             try:
                 last = newest_bounds(replace(address, hosts=(host,)), "look for the end of").last
             except errors.LogUnavailable:
-                continue  # that one cannot help; the reader says what is wrong with its own
+                continue  # skipped: the reader reports the fault of its own node
             if last >= self.last:
                 self.last, self.found_at = last, time.monotonic()

@@ -1,4 +1,4 @@
-"""Reading a stream from a position and following it, over lost connections, without a skipped record."""
+"""Read a stream from a position and follow it, over lost connections, without skipping a record."""
 
 import threading
 import time
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 import amqp
+from amqp import Message
 
 from rpc_api import errors, faults
 from rpc_api.log import checks
@@ -25,28 +26,28 @@ from rpc_api.log.rabbit_session import (
 )
 
 PREFETCH_MESSAGES = 1000
-#: An acknowledgement is nothing but credit here; one for so many messages doubles the rate.
+#: An acknowledgement only gives credit here; one for so many messages doubles the rate.
 ACK_EVERY_MESSAGES = 100
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.1, 2.0
 CONNECT_SECONDS_MIN = 1.0
-#: A node that we are connected to anew may be a moment behind the one that gave us the last record.
+#: After a reconnect, the new node may be a moment behind the node that delivered the last record.
 AHEAD_GRACE_SECONDS = 0.5
 AHEAD_POLL_SECONDS = 0.05
-#: A reader that nothing came to for so long looks whether there is anything: a consumer may end without a word, as when
-#: its node's replica is deleted, a connection may lead nowhere, and a node may be cut off from the others.
+#: A reader that received nothing for so long checks whether there are records: a consumer may end silently, as when its
+#: node's replica is deleted, a connection may be dead, and a node may be cut off from the others.
 SILENCE_SECONDS = 10.0
-#: The same after an append of this process, which is to come back.
+#: The same after an append of this process, because that record must arrive.
 UNREAD_SECONDS = 2.0
-#: The longest wait for a frame, after which the time for such a look and for heartbeats is looked at.
+#: The longest wait for a frame; then it may be time for such a check, or for a heartbeat.
 LOOK_SECONDS = 1.0
-#: For what is there to come, after such a look.
+#: For existing records to arrive, after such a check.
 DELIVERY_SECONDS = 1.0
 
 
 class RabbitReader(LogReader):
     """A consumer of the stream with its own connection; ``close`` alone may be called from another thread."""
 
-    def __init__(self, address: RabbitAddress, position: int, appended_at: Callable[[], float] = lambda: 0.0):
+    def __init__(self, address: RabbitAddress, position: int, appended_at: Callable[[], float] = lambda: 0.0) -> None:
         self.position = position
         #: When this process last had an append confirmed, monotonic.
         self._appended_at = appended_at
@@ -56,9 +57,9 @@ class RabbitReader(LogReader):
         self._closed = threading.Event()
         self._arrived: deque[Record] = deque()
         self._arrived_bytes = 0
-        self._beyond: deque[Record] = deque()  # deliveries after a hole, until it is known for what it is
+        self._beyond: deque[Record] = deque()  # deliveries after a hole, until its cause is known
         self._expected = position
-        self._last_payload: bytes | None = None  # of the record before ``_expected``, once we have had it
+        self._last_payload: bytes | None = None  # of the record before ``_expected``, if it was read
         self._verified = True
         self._unacked = 0
         self._last_tag = 0
@@ -84,11 +85,12 @@ class RabbitReader(LogReader):
                 raise checks.closed(self._address.url)
             if not self._arrived and self._fault is not None:
                 raise type(self._fault)(str(self._fault))
-            if self._session is not None:
+            session = self._session
+            if session is not None:
                 try:
-                    self._pull(max_records, deadline)
+                    self._pull(session, max_records, deadline)
                 except BROKEN as exc:
-                    self._lose(unavailable("read", self._address, exc))
+                    self._lose(session, unavailable("read", self._address, exc))
             if self._arrived:
                 return self._take(max_records)
             if self._session is None and not self._closed.is_set():
@@ -97,7 +99,7 @@ class RabbitReader(LogReader):
                 return []
 
     def _take(self, max_records: int) -> list[Record]:
-        """Hand out what has arrived, at most ``max_records``, and step over it."""
+        """Return the records that have arrived, at most ``max_records``, and move the position past them."""
         count = min(max_records, len(self._arrived))
         records = [self._arrived.popleft() for _ in range(count)]
         self._arrived_bytes -= sum(len(record.payload) for record in records)
@@ -106,9 +108,9 @@ class RabbitReader(LogReader):
 
     # Receiving
 
-    def _pull(self, max_records: int, deadline: float) -> None:
-        """Receive until something has arrived or the time is up; then all that is there, up to ``max_records``."""
-        session = self._session
+    def _pull(self, session: Session, max_records: int, deadline: float) -> None:
+        """Receive until a record has arrived or the time is up; then take all available records, up to
+        ``max_records``."""
         while True:
             self._drain(session, max_records)
             self._settle_holes(session)
@@ -123,7 +125,7 @@ class RabbitReader(LogReader):
             session.receive(min(remaining, LOOK_SECONDS))
 
     def _look_after_silence(self, session: Session) -> None:
-        """Raise ReplicaBehind or ConsumerCancelled when nothing has come for long and yet there are records."""
+        """Raise ReplicaBehind or ConsumerCancelled if nothing arrived for long although there are records."""
         now, elsewhere = time.monotonic(), self._elsewhere
         if elsewhere.last >= self._expected and self._heard_at < elsewhere.found_at <= now - DELIVERY_SECONDS:
             raise ReplicaBehind(f"its replica does not go on at {self._expected}, others have {elsewhere.last}")
@@ -141,7 +143,7 @@ class RabbitReader(LogReader):
             session.receive(max(0.0, deadline - time.monotonic()))
 
     def _drain(self, session: Session, max_records: int) -> None:
-        """Take in what the socket holds, in rounds, so that the broker gets credit while we still read."""
+        """Take the frames that the socket has, in rounds, so that the broker gets credit while we still read."""
 
         def enough() -> bool:
             return (
@@ -165,12 +167,12 @@ class RabbitReader(LogReader):
             session.channel.basic_ack(self._last_tag, multiple=True)
             self._unacked = 0
 
-    def _on_message(self, message) -> None:
-        """Take one delivery; called while frames are received, so it waits for nothing and raises nothing."""
+    def _on_message(self, message: Message) -> None:
+        """Take one delivery. Called while frames are received, so it must not wait and must not raise."""
         self._heard_at = time.monotonic()
         self._last_tag = message.delivery_tag
         self._unacked += 1
-        # Of a message without a body py-amqp says '', a text.
+        # The body of an empty message is a str in py-amqp.
         record = Record(message.headers[OFFSET_HEADER], message.body or b"", message.properties.get("user_id"))
         if self._beyond:
             self._beyond.append(record)
@@ -178,9 +180,9 @@ class RabbitReader(LogReader):
             self._accept(record)
 
     def _accept(self, record: Record) -> None:
-        """Queue the record that was expected; hold one from beyond it; check or leave one from before."""
+        """Queue the expected record; hold a later one; check or ignore an earlier one."""
         if record.position >= self._expected and not self._verified and self._last_payload is None:
-            self._verified = True  # the position before it is one that the broker took for itself
+            self._verified = True  # the broker took the position before it for itself
         if record.position > self._expected:
             self._beyond.append(record)
         elif record.position == self._expected and self._verified:
@@ -198,10 +200,11 @@ class RabbitReader(LogReader):
                 self._fault = gap
 
     def _settle_holes(self, session: Session) -> None:
-        """Step over an offset that the broker took for itself; end this reader where records were removed.
+        """Skip an offset that the broker took for itself; end this reader if records were removed.
 
-        The broker begins each segment of a stream but the first with a chunk of its own, which takes an offset. A
-        stream loses records at its front only, so while its first one is not beyond what we expect, none is missing.
+        The broker starts each segment of a stream except the first with a chunk of its own, which takes an offset. A
+        stream loses records only at its front, so no record is missing while its first record is not later than the
+        expected one.
         """
         while self._beyond and self._fault is None:
             bounds = find_bounds(session)
@@ -234,15 +237,15 @@ class RabbitReader(LogReader):
         """Open a session that consumes from ``_expected``; raises LogUnavailable and LogGap."""
         self._session = open_session(self._address, "reader", doing, self._consume, HEARTBEAT_SECONDS, connect_seconds)
         self._connected_at = self._heard_at = time.monotonic()
-        if self._closed.is_set():  # a close came while there was nothing yet that it could interrupt
+        if self._closed.is_set():  # closed meanwhile, before there was a session to interrupt
             self._session.interrupt()
 
     def _consume(self, session: Session) -> None:
-        """Check that the stream still holds what comes next, then start a consumer there.
+        """Check that the stream still has the next record, then start a consumer there.
 
-        It starts one record earlier, to know that record, and after a lost connection to see whether it is still the
-        same: a stream that was deleted and re-created, or lost its last records, and has grown past our position, looks
-        the same from its bounds.
+        It starts one record earlier, to remember that record, and after a lost connection to check that it is still the
+        same: a stream that was recreated, or lost its last records, and has grown past our position, has bounds that
+        look right.
         """
         bounds = find_bounds(session)
         grace_ends = time.monotonic() + AHEAD_GRACE_SECONDS
@@ -265,8 +268,8 @@ class RabbitReader(LogReader):
         consume(session.channel, self._address.stream, start, self._on_message)
 
     def _check_position(self, bounds: Bounds) -> None:
-        """Raise LogGap unless ``bounds`` have what comes next, and ReplicaBehind where only this node has it not, or
-        that is not known: what is confirmed is on most nodes, so a node that is cut off with us from them proves no
+        """Raise LogGap unless the next record is within ``bounds``, or ReplicaBehind if only this node lacks it, or if
+        that is not known: most nodes have every confirmed record, so a node that is cut off from them does not prove a
         loss."""
         try:
             checks.check_position(self._expected, bounds, self._address.url)
@@ -274,19 +277,19 @@ class RabbitReader(LogReader):
             nodes = len(self._address.hosts)
             found, answered = bounds_by_node(self._address, "read") if nodes > 1 else ([bounds], 1)
             behind = f"its replica ends at {bounds.last}, wanted {self._expected - 1}"
-            if max(one.last for one in found) + 1 >= self._expected:
+            if max(of_node.last for of_node in found) + 1 >= self._expected:
                 raise ReplicaBehind(behind) from None
             if 2 * answered < nodes:
                 raise ReplicaBehind(f"{behind}, and {answered} of {nodes} nodes answer") from None
             raise
 
-    def _lose(self, outage: errors.LogUnavailable) -> None:
-        self._address = self._address.after(self._session.place)
-        self._session.drop()
+    def _lose(self, session: Session, outage: errors.LogUnavailable) -> None:
+        self._address = self._address.after(session.place)
+        session.drop()
         self._session = None
         self._outage = outage
         if time.monotonic() - self._connected_at < BACKOFF_SECONDS_MAX:
-            self._back_off()  # a broker that takes us and throws us out again is not to be run against
+            self._back_off()  # so that a broker that accepts us and closes at once is not flooded
         else:
             self._retry_at = 0.0
             self._backoff_seconds = BACKOFF_SECONDS_MIN
@@ -296,7 +299,8 @@ class RabbitReader(LogReader):
         self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
     def _reconnect(self, deadline: float) -> None:
-        """Try once, when it is time to; raises LogUnavailable when that is after ``deadline`` or trying is no use."""
+        """Try once, when it is time to; raises LogUnavailable if that is after ``deadline``, or if another attempt
+        would fail too."""
         now = time.monotonic()
         if self._retry_at > now:
             self._closed.wait(min(self._retry_at, max(deadline, now)) - now)
@@ -327,7 +331,7 @@ class RabbitReader(LogReader):
         self._release_if_closed()
 
     def _release_if_closed(self) -> None:
-        """Close the session unless a read is using it: that read then does so when it ends."""
+        """Close the session unless a read uses it: then that read closes it when it ends."""
         if self._closed.is_set() and self._lock.acquire(blocking=False):
             try:
                 if self._session is not None:

@@ -1,55 +1,55 @@
 """One connection to RabbitMQ with one channel, and what its errors mean to a user.
 
-kombu opens and closes the connection; frames are read and written with the
-methods of py-amqp underneath, because kombu neither windows the confirms nor
-reads a batch of deliveries without a system call for each timeout.
+kombu opens and closes the connection. Frames are read and written with the methods of py-amqp, because kombu has no
+window for confirms, and needs a system call for the timeout of each delivery.
 """
 
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import amqp
-from amqp import spec
+from amqp import Channel, spec
 from kombu import Connection
 
 from rpc_api import errors, faults
 from rpc_api.log.rabbit_address import RabbitAddress
 
 CONNECT_SECONDS = 4.0
-#: For an answer to a synchronous method, and for a write that the broker does not take.
+#: For an answer to a synchronous method, and for a write that the broker does not accept.
 ANSWER_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
-#: For readers. The broker drops a reader that is silent for two of these; a dead broker is noticed as late.
+#: For readers. The broker drops a reader after two intervals without a heartbeat; a dead broker is noticed as late.
 HEARTBEAT_SECONDS = 20
 READ_AHEAD_BYTES = 8192
 
 
 class NotTaken(Exception):
-    """The broker answered, and did not take a message; the text says why."""
+    """The broker answered, and did not accept a message; the text says why."""
 
 
 class NotConfirmed(NotTaken):
-    """The broker took a message, has not blocked publishers, and says nothing of the message."""
+    """The broker accepted a message, has not blocked publishers, and does not confirm the message."""
 
 
 class StreamGone(NotTaken):
-    """The broker has nowhere to put a message."""
+    """The broker has no stream for a message."""
 
 
 class ReplicaBehind(Exception):
-    """The node's replica does not have yet what comes next; others have it."""
+    """The node's replica does not have the next record yet; other nodes have it."""
 
 
-#: What a connection or channel raises when it cannot be used any further.
+#: Errors after which a connection or channel cannot be used any more.
 BROKEN = (amqp.AMQPError, OSError, NotTaken, ReplicaBehind)
 
-#: A broker that starts, or a cluster that elects a leader, says 404 with this of a stream that is there.
+#: Text of the 404 for an existing stream while a broker starts, or a cluster elects a leader.
 _RECOVERING = "down or inaccessible"
-#: What a node says of a stream that it may append to and cannot read.
+#: Text of a node that can append to a stream and cannot read it.
 _NO_REPLICA = "on the local node"
-#: What to do about a stream that does not work while its broker does (RabbitMQ 3.10 has no command for one stream).
+#: What to do if a stream does not work but its broker does (RabbitMQ 3.10 has no command for a single stream).
 REMEDY = (
     "the broker answers and the stream {stream} does not work. Its writer may have died, as it does on a full "
     "disk: free space on the broker's disk, then type on the broker's node (in a cluster, on each in turn): "
@@ -58,9 +58,9 @@ REMEDY = (
 
 
 def unavailable(doing: str, address: RabbitAddress, exc: BaseException) -> errors.LogUnavailable:
-    """Return the LogUnavailable for ``exc``: what was done, what was found, where to mend it."""
-    found, mend = _explain(address, exc)
-    return _error(address, exc, f"cannot {doing} the log {address.url}: {found}; {mend}")
+    """Return the LogUnavailable for ``exc``: what was done, what was found, what to do."""
+    found, remedy = _explain(address, exc)
+    return _error(address, exc, f"cannot {doing} the log {address.url}: {found}; {remedy}")
 
 
 def _error(address: RabbitAddress, exc: BaseException, text: str) -> errors.LogUnavailable:
@@ -75,27 +75,27 @@ def _error(address: RabbitAddress, exc: BaseException, text: str) -> errors.LogU
 
 
 def is_gone(exc: BaseException | None) -> bool:
-    """Whether the broker says that the stream is not there."""
+    """Whether the broker answers that the stream does not exist."""
     return isinstance(exc, amqp.NotFound) and not faults.may_pass(exc)
 
 
 def has_no_replica(exc: BaseException | None) -> bool:
-    """Whether a node answers that it has no replica of the stream that runs."""
+    """Whether a node answers that it has no running replica of the stream."""
     return isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in (exc.reply_text or "")
 
 
 def _is_login(exc: amqp.AccessRefused) -> bool:
-    """Whether the broker refuses the user, and not what it wants to do."""
+    """Whether the broker refuses the login, and not only a permission."""
     text = exc.reply_text or ""
     return "Login was refused" in text or "authentication" in text.lower()
 
 
 def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
-    """Return (what was found, where to mend it)."""
+    """Return (what was found, what to do)."""
     text = getattr(exc, "reply_text", None) or str(exc) or type(exc).__name__
     if isinstance(exc, amqp.AccessRefused):
         if _is_login(exc):
-            return f"the broker refuses the user {address.user!r} or its password", "mend them in the log URL"
+            return f"the broker refuses the user {address.user!r} or its password", "fix them in the log URL"
         return text, f"give the user {address.user!r} that permission (rabbitmqctl set_permissions)"
     if isinstance(exc, amqp.NotAllowed):
         return text, "check the vhost in the log URL, and the user's permissions in it"
@@ -103,8 +103,8 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
         if _RECOVERING in text:
             return text, "the broker is recovering it or a node is down, so try again"
         return (
-            f"the stream {address.stream!r} or its exchange is not there ({text})",
-            "create the log again, or mend the name in its URL",
+            f"the stream {address.stream!r} or its exchange does not exist ({text})",
+            "create the log again, or fix the name in its URL",
         )
     if isinstance(exc, amqp.PreconditionFailed) and _NO_REPLICA in text:
         return text, "add one (rabbitmq-streams add_replica), or name nodes that have one in the log URL"
@@ -119,18 +119,18 @@ def _explain(address: RabbitAddress, exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, ssl.SSLError):
         return f"TLS failed ({text})", "check the certificates and ssl_ca_file in the log URL"
     if isinstance(exc, TimeoutError):
-        return "the broker did not answer in time", "check the broker and the way to it, then try again"
+        return "the broker did not answer in time", "check the broker and the network, then try again"
     if isinstance(exc, OSError):
         return text, "check that the broker runs, and host and port in the log URL"
-    return text, "look into the broker's log, then try again"
+    return text, "read the broker's log, then try again"
 
 
 class Session:
-    """A connection and its channel. After an error of ``BROKEN`` it is dropped, never used again."""
+    """A connection and its channel. After an error of ``BROKEN`` it is dropped and never used again."""
 
     def __init__(
         self, address: RabbitAddress, host: str, port: int, role: str, heartbeat_seconds: int, connect_seconds: float
-    ):
+    ) -> None:
         self.address = address
         #: Its host and port.
         self.place = (host, port)
@@ -165,21 +165,22 @@ class Session:
         self._beat_at = time.monotonic()
 
     @property
-    def server_properties(self) -> dict:
-        """What the broker said of itself when it took the connection."""
-        return self._amqp.server_properties
+    def server_properties(self) -> dict[str, Any]:
+        """The facts that the broker sent when it accepted the connection."""
+        properties: dict[str, Any] = self._amqp.server_properties
+        return properties
 
-    def new_channel(self):
+    def new_channel(self) -> Channel:
         channel = self._connection.channel()
-        channel.auto_decode = False  # bodies are bytes, whatever content encoding a stranger sets
+        channel.auto_decode = False  # bodies are bytes, even with the content encoding of another program
         return channel
 
     def publish(self, exchange: str, bodies: Sequence[bytes]) -> None:
-        """Send persistent, mandatory messages in one go, in our user's name, which the broker checks;
-        what becomes of them comes by :meth:`receive`.
+        """Send persistent, mandatory messages at once, with the name of our user, which the broker checks. The confirms
+        come with :meth:`receive`.
 
-        As ``basic_publish`` does it, without its look for incoming frames at each message: half the CPU. Corked,
-        because the broker is woken by each segment otherwise: three times the rate (7,000/s to 22,000/s).
+        Like ``basic_publish``, but without the check for incoming frames at each message, which takes half of the CPU.
+        Corked, because each segment would wake the broker: three times the rate (7,000/s to 22,000/s).
         """
         cork = len(bodies) > 1 and hasattr(socket, "TCP_CORK")
         if cork:
@@ -187,11 +188,11 @@ class Session:
         for body in bodies:
             message = amqp.Message(body, delivery_mode=2, user_id=self.address.user)
             self.channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, "", True, False), message)
-        if cork:  # after an error above the session is dropped, cork and all
+        if cork:  # after an error above the session is dropped, with its cork
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
     def receive(self, timeout: float) -> bool:
-        """Take in one frame, waiting up to ``timeout`` seconds for it; False when none came."""
+        """Receive one frame, waiting up to ``timeout`` seconds for it; False if none arrived."""
         try:
             self._amqp.blocking_read(timeout)
         except TimeoutError:
@@ -199,13 +200,13 @@ class Session:
         return True
 
     def receive_pending(self, enough: Callable[[], bool]) -> None:
-        """Take in the frames that have arrived, without waiting, until ``enough()``."""
+        """Receive the frames that have arrived, without waiting, until ``enough()``."""
         self._socket.settimeout(0)
         try:
             while not enough():
                 self._amqp.blocking_read(None)
         except TimeoutError:
-            pass  # that was all; any other error leaves a session that nobody uses again
+            pass  # no more frames; after any other error the session is not used again
         self._socket.settimeout(ANSWER_SECONDS)
 
     def beat(self) -> None:
@@ -218,13 +219,13 @@ class Session:
     def interrupt(self) -> None:
         """End a wait of another thread in this session with an error; the session is broken by that."""
         try:
-            # The plain socket's method: that of an SSL socket would take its state away under the waiting thread.
+            # The method of the plain socket: that of an SSL socket would remove the state that the waiting thread uses.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
-            pass  # it has no connection any more, so nothing waits for it
+            pass  # without a connection no thread waits for it
 
     def close(self) -> None:
-        """Take leave of the broker, within ``CLOSE_SECONDS``."""
+        """Close the connection with the broker's knowledge, within ``CLOSE_SECONDS``."""
         try:
             self._socket.settimeout(CLOSE_SECONDS)
         except OSError:
@@ -232,21 +233,21 @@ class Session:
         self._connection.release()
 
     def drop(self) -> None:
-        """Give the connection up without a word, after an error."""
+        """Drop the connection without telling the broker, after an error."""
         self._connection.collect()
 
-    def _on_blocked(self, _reason) -> None:
+    def _on_blocked(self, _reason: object) -> None:
         self.blocked = True
 
     def _on_unblocked(self) -> None:
         self.blocked = False
 
 
-def _read_ahead(transport) -> None:
-    """Let py-amqp's transport ask the socket for 8 KiB at a time instead of for each field of each frame.
+def _read_ahead(transport: Any) -> None:
+    """Let py-amqp's transport read 8 KiB at a time from the socket, not each field of each frame.
 
-    It keeps what it does not need yet in its buffer anyway. Nine system calls a message become a fraction of one:
-    32 us of CPU a message instead of 49. The attribute is private to py-amqp, so without it we go on without this.
+    The transport keeps unused bytes in its buffer anyway. Nine system calls per message become a fraction of one: 32 us
+    of CPU per message instead of 49. The attribute is private to py-amqp; without it the transport stays as it is.
     """
     receive = getattr(transport, "_quick_recv", None)
     if receive is not None:
@@ -261,10 +262,10 @@ def open_session(
     heartbeat_seconds: int = 0,
     connect_seconds: float | None = None,
 ) -> Session:
-    """Return a session, with ``setup`` done on it, on the first host of the address that gives one.
+    """Return a session, after ``setup`` ran on it, on the first host of the address that accepts one.
 
-    The setup counts as part of the attempt because a node of a cluster may be up and have no replica of the stream.
-    Raises LogUnavailable with the failure of each host (its cause is the one that counts), and what ``setup`` raises.
+    The setup is a part of the attempt, because a node of a cluster may be up and have no replica of the stream. Raises
+    LogUnavailable with the failure of each host (its cause is the one that counts), and what ``setup`` raises.
     """
     failures, met = [], []
     for host, port in address.hosts:
@@ -285,7 +286,8 @@ def open_session(
         if session is not None:
             session.drop()
     found = ", ".join(f"{place}: {found}" for place, found, _ in failures)
-    # All nodes know which streams there are. Else what may pass on one host counts more than what lasts on others.
+    # All nodes know which streams exist. Otherwise a fault that may pass on one host counts more than lasting faults on
+    # others.
     counts = next(filter(is_gone, met), None) or next(filter(faults.may_pass, met), met[-1])
-    mend = failures[met.index(counts)][2]
-    raise _error(address, counts, f"cannot {doing} the log {address.url}: {found}; {mend}") from counts
+    remedy = failures[met.index(counts)][2]
+    raise _error(address, counts, f"cannot {doing} the log {address.url}: {found}; {remedy}") from counts

@@ -3,19 +3,21 @@
 import time
 from collections.abc import Sequence
 
+import amqp
+
 from rpc_api.log.rabbit_address import RabbitAddress
 from rpc_api.log.rabbit_session import ANSWER_SECONDS, NotConfirmed, NotTaken, Session, StreamGone
 
-#: So many messages may be on their way without a confirm.
+#: Messages that may be unconfirmed at once.
 WINDOW_MESSAGES_MAX = 1000
-#: So many are sent at once: half a window, so that the other half is confirmed meanwhile.
+#: Messages that are sent at once: half a window, so that the other half is confirmed meanwhile.
 BURST_MESSAGES = WINDOW_MESSAGES_MAX // 2
 
 
 class ConfirmWindow:
     """Counts which messages of a session the broker has confirmed, nacked or returned."""
 
-    def __init__(self, session: Session):
+    def __init__(self, session: Session) -> None:
         self._published = 0
         self._confirmed_up_to = 0
         self._confirmed_beyond: set[int] = set()
@@ -47,7 +49,7 @@ class ConfirmWindow:
     def _on_nack(self, tag: int, multiple: bool) -> None:
         self.fault = NotTaken("the broker could not write a message to the stream (nack)")
 
-    def _on_return(self, exc, exchange, routing_key, message) -> None:
+    def _on_return(self, exc: amqp.AMQPError, exchange: str, routing_key: str, message: amqp.Message) -> None:
         self.fault = StreamGone(
             f"the exchange {exchange!r} has no stream bound to it ({exc.reply_text}): "
             "the stream was deleted, so create the log again"
@@ -65,7 +67,7 @@ def publish_all(session: Session, window: ConfirmWindow, address: RabbitAddress,
 
 
 def _drain(session: Session, window: ConfirmWindow, in_flight_max: int) -> None:
-    """Wait until at most ``in_flight_max`` messages are unconfirmed; each frame that comes buys more time."""
+    """Wait until at most ``in_flight_max`` messages are unconfirmed; each frame that arrives extends the time."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while window.in_flight > in_flight_max and window.fault is None:
         if session.receive(max(0.0, deadline - time.monotonic())):

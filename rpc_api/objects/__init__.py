@@ -1,8 +1,7 @@
-"""Nova's versioned objects as they stand on the wire (``nova_object.*``, namespace ``nova``).
+"""Nova's versioned objects as Nova sends them (``nova_object.*``, namespace ``nova``).
 
-These are the objects that an unmodified nova-conductor sends with a request,
-and those that it expects back. Importing the package fills the table in which
-they are found by name (:data:`rpc_api.objects.base.CLASSES`).
+These are the objects that an unmodified nova-conductor sends with a request, and those that it expects back. The import
+of the package fills the table of the classes by name (:data:`rpc_api.objects.base.CLASSES`).
 """
 
 from rpc_api.objects.aggregate import Aggregate, AggregateList

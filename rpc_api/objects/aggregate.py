@@ -15,18 +15,19 @@ class Aggregate(base.PersistentObject, base.NovaObject):
         "hosts": fields.ListOfStringsField(nullable=True),
         "metadata": fields.DictOfStringsField(nullable=True),
     }
+    metadata: dict[str, str] | None
     obj_extra_fields = ["availability_zone"]
     ADDED_IN = {"uuid": (1, 2)}
 
     @property
     def availability_zone(self) -> str | None:
-        """The zone that the aggregate makes of its hosts, if it makes one."""
+        """The availability zone of the aggregate, if it is one."""
         return (self.metadata or {}).get("availability_zone")
 
 
 @base.register
 class AggregateList(base.ObjectListBase, base.NovaObject):
-    """Some aggregates: nova-api sends a list of one, and nova's scheduler takes this object, too."""
+    """A list of aggregates: nova-api sends a list of one, and Nova's scheduler accepts this object, too."""
 
     VERSION = "1.3"
     fields = {"objects": fields.ListOfObjectsField("Aggregate")}

@@ -1,20 +1,20 @@
-"""The base of Nova's objects on our side, and the table in which their classes are found.
+"""The base of Nova's objects on our side, and the table of their classes.
 
-oslo.versionedobjects keeps one registry a process, and the last class that
-registers a name and a version wins. Filters of a deployer may import Nova's
-own classes into our process. So the classes here are never put there: a
-class gets its properties from oslo, and :data:`CLASSES` is where names are
-looked up, for nested objects, for lists of objects and for version manifests.
+oslo.versionedobjects has one registry per process, and the last class that registers a name and a version wins. Filters
+of a deployer may import Nova's own classes into our process. So the classes here are never registered there: a class
+gets its properties from oslo, and names are looked up in :data:`CLASSES`, for nested objects, for lists of objects and
+for version manifests.
 
-Versions: an object of our major version and of our minor version or an older
-one loads (what the older one did not have stays unset); any other raises
-:class:`~rpc_api.errors.UnknownSchema`. A third part, which Nova's stable
+Versions: an object of our major version and of our minor version or an older one loads (fields that the older one did
+not have stay unset); any other raises :class:`~rpc_api.errors.UnknownSchema`. A third part, which Nova's stable
 branches use, is ignored.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, TypeVar
 
 from oslo_versionedobjects import base as ovo
 from oslo_versionedobjects import fields as ovo_fields
@@ -29,26 +29,36 @@ VERSION = "nova_object.version"
 DATA = "nova_object.data"
 CHANGES = "nova_object.changes"
 
-#: Every class by the name that it has on the wire. Filled by :func:`register` alone.
-CLASSES: dict[str, type["NovaObject"]] = {}
-
-#: Every (name, version) that loads as it stands, so that the usual case is one look-up.
-LOADABLE: dict[tuple[str, str], type["NovaObject"]] = {}
-
+#: Every class by the name that it has on the wire. Only :func:`register` fills it.
 Version = tuple[int, int]
+Fields = MutableMapping[str, "ovo_fields.Field[Any]"]
+
+CLASSES: dict[str, type[NovaObject]] = {}
+
+#: Every (name, version) that can be loaded, so that the usual case is one look-up.
+LOADABLE: dict[tuple[str, str], type[NovaObject]] = {}
 
 
 class FieldNotSet(errors.InvalidEvent, NotImplementedError):
-    """A field was read that the sender did not set. oslo raises NotImplementedError here, and callers may catch it."""
+    """A field was read that the sender did not set. oslo raises NotImplementedError here, and callers may catch
+    that."""
 
 
 def parse_version(version: str) -> Version | None:
-    """``"1.15"`` or ``"1.15.2"`` as ``(1, 15)``; None for what is no version."""
+    """``"1.15"`` or ``"1.15.2"`` as ``(1, 15)``; None for a text that is not a version."""
     match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})(\.[0-9]{1,9})?", version, re.ASCII)
     return (int(match[1]), int(match[2])) if match else None
 
 
-def class_for(name: Any, version: Any) -> tuple[type["NovaObject"], str]:
+def known_version(version: str) -> Version:
+    """The version of a class, or one that a class was asked to write; UnknownSchema for what is not a version."""
+    parsed = parse_version(version)
+    if parsed is None:
+        raise errors.UnknownSchema(f"the version {version!r:.40} cannot be read, wanted X.Y; fix the caller")
+    return parsed
+
+
+def class_for(name: Any, version: Any) -> tuple[type[NovaObject], str]:
     """The class that loads the object ``name`` of ``version``, and the version in two parts."""
     cls = CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
@@ -56,7 +66,7 @@ def class_for(name: Any, version: Any) -> tuple[type["NovaObject"], str]:
             f"cannot load the object {name!r:.80} {version!s:.40}: no class of that name, wanted one of {len(CLASSES)} "
             f"names in rpc_api.objects; add the class there if a scheduler needs it"
         )
-    wanted = parse_version(cls.VERSION)
+    wanted = known_version(cls.VERSION)
     got = parse_version(version) if isinstance(version, str) else None
     if got is None or got[0] != wanted[0] or got > wanted:
         raise errors.UnknownSchema(
@@ -67,7 +77,8 @@ def class_for(name: Any, version: Any) -> tuple[type["NovaObject"], str]:
 
 
 def manifest(name: str) -> dict[str, str]:
-    """Versions of the object ``name`` and of all that it may contain, as ``object_backport_versions`` wants them."""
+    """Versions of the object ``name`` and of all objects that it may contain, in the form of
+    ``object_backport_versions``."""
     versions: dict[str, str] = {}
     todo = [name]
     while todo:
@@ -82,19 +93,19 @@ def manifest(name: str) -> dict[str, str]:
 
 
 class NovaObject(ovo.VersionedObject):
-    """One of Nova's objects: what a subclass declares is its version, its fields, and what the fields were before."""
+    """One of Nova's objects. A subclass declares its version, its fields, and the history of its fields."""
 
     OBJ_SERIAL_NAMESPACE = "nova_object"
     OBJ_PROJECT_NAMESPACE = "nova"
 
-    #: Fields that may be read while unset, with what then becomes their value.
+    #: Fields that may be read while unset, and functions that make their values then.
     LAZY: Mapping[str, Callable[[], Any]] = {}
-    #: The version in which a field was added, where that was after 1.0: older receivers do not get it.
+    #: The version in which a field was added, if that was after 1.0: older receivers do not get the field.
     ADDED_IN: Mapping[str, Version] = {}
-    #: Values by the field and the version that added them: an older receiver cannot be sent them.
+    #: Values by the field and the version that added them: they cannot be sent to an older receiver.
     VALUES_ADDED_IN: Mapping[tuple[str, Version], tuple[str, ...]] = {}
 
-    #: Worked out by :func:`register`.
+    #: Set by :func:`register`.
     _plans: Mapping[str, Plan] = {}
     _object_attributes: tuple[tuple[str, str], ...] = ()
     _set_at_birth: frozenset[str] = frozenset()
@@ -102,29 +113,29 @@ class NovaObject(ovo.VersionedObject):
     # ---- classes by name
 
     @classmethod
-    def obj_class_from_name(cls, objname: str, objver: str) -> type["NovaObject"]:
+    def obj_class_from_name(cls, objname: str, objver: str) -> type[NovaObject]:
         return class_for(objname, objver)[0]
 
     @classmethod
     def to_json_schema(cls) -> dict[str, Any]:
-        # oslo's looks the nested classes up in the registry of the process, where a foreign class may stand.
+        # oslo's method looks up the nested classes in the registry of the process, which may have foreign classes.
         raise NotImplementedError("rpc_api.objects gives no JSON schema")
 
     # ---- from the wire
 
     @classmethod
-    def obj_from_primitive(cls, primitive: dict[str, Any], context: Any = None) -> "NovaObject":
-        """Make the object that ``primitive`` names; its class need not be this one."""
+    def obj_from_primitive(cls, primitive: dict[str, Any], context: Any = None) -> NovaObject:
+        """Make the object that ``primitive`` names, which may be of another class."""
         try:
             name, version, namespace = primitive[NAME], primitive[VERSION], primitive[NAMESPACE]
             found = LOADABLE.get((name, version))
         except (KeyError, TypeError) as error:
             got = f"a {type(primitive).__name__}"
             if isinstance(primitive, dict):
-                got += f" without {error}" if isinstance(error, KeyError) else " whose name or version is no text"
+                got += f" without {error}" if isinstance(error, KeyError) else " whose name or version is not a text"
             raise errors.InvalidEvent(
                 f"cannot load an object from {got}: wanted a dictionary with {NAME}, {NAMESPACE}, {VERSION} and "
-                f"{DATA}; mend the sender"
+                f"{DATA}; fix the sender"
             ) from error
         if namespace != cls.OBJ_PROJECT_NAMESPACE:
             raise errors.UnknownSchema(
@@ -136,21 +147,21 @@ class NovaObject(ovo.VersionedObject):
         return found._obj_from_primitive(context, version, primitive)
 
     @classmethod
-    def _obj_from_primitive(cls, context: Any, objver: str, primitive: dict[str, Any]) -> "NovaObject":
-        """Does what oslo's does, with the same result, in about a seventh of the time: see ``loading``."""
+    def _obj_from_primitive(cls, context: Any, objver: str, primitive: dict[str, Any]) -> NovaObject:
+        """Same result as oslo's method, in about a seventh of the time: see ``loading``."""
         data = primitive.get(DATA)
         if type(data) is not dict:
             raise errors.InvalidEvent(
                 f"cannot load the object {cls.__name__}: {DATA} is {type(data).__name__}, wanted a dictionary of "
-                f"fields; mend the sender"
+                f"fields; fix the sender"
             )
         obj = cls.__new__(cls)
         state = obj.__dict__
         state["_context"] = context
         state["VERSION"] = objver
         if not cls._set_at_birth <= data.keys():
-            # What the sender did not set keeps the value that a new object has: let oslo fill that in.
-            obj.__init__(context)
+            # A field that the sender did not set keeps the value of a new object, which oslo sets.
+            obj.__init__(context)  # type: ignore[misc]  # each subclass takes a context alone
         plans = cls._plans
         name = CHANGES
         try:
@@ -169,7 +180,7 @@ class NovaObject(ovo.VersionedObject):
             raise type(error)(f"in {cls.__name__}.{name}: {error}") from error
         except Exception as error:
             raise errors.InvalidEvent(
-                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; mend the sender"
+                f"cannot load the object {cls.__name__}: {name} does not fit: {error!s:.300}; fix the sender"
             ) from error
         return obj
 
@@ -178,9 +189,10 @@ class NovaObject(ovo.VersionedObject):
     def obj_to_primitive(
         self, target_version: str | None = None, version_manifest: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """The object as a dictionary, fields and changes in the order of ``fields``: equal objects, equal bytes."""
+        """The object as a dictionary. Fields and changes are in the order of ``fields``, so equal objects have equal
+        bytes."""
         target = target_version or self.VERSION
-        if target != self.VERSION and (parse_version(target) or (0, 0)) > parse_version(self.VERSION):
+        if target != self.VERSION and (parse_version(target) or (0, 0)) > known_version(self.VERSION):
             raise errors.UnknownSchema(
                 f"cannot write the object {self.obj_name()} as version {target}: it is of version {self.VERSION}; "
                 f"ask for that version or an older one"
@@ -242,27 +254,30 @@ class NovaObject(ovo.VersionedObject):
 
 
 class EphemeralObject(NovaObject):
-    """An object that no database row stands behind: a new one has all its defaults set."""
+    """An object without a database row: a new one has all its defaults set."""
 
-    def __init__(self, context: Any = None, **kwargs: Any):
+    def __init__(self, context: Any = None, **kwargs: Any) -> None:
         super().__init__(context, **kwargs)
         self.obj_set_defaults()
 
 
-class ObjectListBase(ovo.ObjectListBase):
+class ObjectListBase(ovo.ObjectListBase[Any]):
     """A list of objects; comes before :class:`NovaObject` among the bases."""
 
 
 class TimestampedObject:
-    """Mix-in: when the row behind the object was made and changed."""
+    """Mix-in: when the database row of the object was created and changed."""
 
-    fields = {"created_at": fields.DateTimeField(nullable=True), "updated_at": fields.DateTimeField(nullable=True)}
+    fields: Fields = {
+        "created_at": fields.DateTimeField(nullable=True),
+        "updated_at": fields.DateTimeField(nullable=True),
+    }
 
 
 class PersistentObject:
     """Mix-in: the columns that most of Nova's tables have."""
 
-    fields = {
+    fields: Fields = {
         "created_at": fields.DateTimeField(nullable=True),
         "updated_at": fields.DateTimeField(nullable=True),
         "deleted_at": fields.DateTimeField(nullable=True),
@@ -270,8 +285,11 @@ class PersistentObject:
     }
 
 
-def register(cls: type[NovaObject]) -> type[NovaObject]:
-    """Class decorator: give the class its properties and enter it in :data:`CLASSES`."""
+N = TypeVar("N", bound=NovaObject)
+
+
+def register(cls: type[N]) -> type[N]:
+    """Class decorator: give the class its properties, and enter it in :data:`CLASSES`."""
     ovo.VersionedObjectRegistry.objectify(cls)
     cls._plans = {name: plan(name, field, NovaObject.obj_from_primitive) for name, field in cls.fields.items()}
     cls._object_attributes = tuple(
@@ -282,13 +300,13 @@ def register(cls: type[NovaObject]) -> type[NovaObject]:
     newborn = cls()
     cls._set_at_birth = frozenset(name for name in cls.fields if newborn.obj_attr_is_set(name))
     CLASSES[cls.__name__] = cls
-    major, minor = parse_version(cls.VERSION)
+    major, minor = known_version(cls.VERSION)
     LOADABLE.update({(cls.__name__, f"{major}.{older}"): cls for older in range(minor + 1)})
     return cls
 
 
 def _getter(name: str) -> Callable[[NovaObject], Any]:
-    """A getter for the field: oslo's builds the attribute's name and looks it up twice at every reading."""
+    """A getter for the field. oslo's getter builds the attribute's name, and looks it up twice, at every read."""
     attribute = f"_obj_{name}"
 
     def get(self: NovaObject) -> Any:

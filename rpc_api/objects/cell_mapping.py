@@ -1,4 +1,4 @@
-"""CellMapping: which cell, and, on Nova's wire, the credentials of its database and its broker."""
+"""CellMapping: a cell, and in Nova's messages the credentials of its database and its broker."""
 
 from rpc_api.objects import base, fields
 
@@ -7,8 +7,7 @@ from rpc_api.objects import base, fields
 class CellMapping(base.TimestampedObject, base.NovaObject):
     """One cell. Its two URLs hold passwords: they never appear in a representation of the object.
 
-    They do appear in the primitive, which is what the wire wants; so the
-    object belongs in no event and in no log.
+    They are in the primitive, because Nova needs them there; so the object must never be in an event or a log.
     """
 
     VERSION = "1.1"

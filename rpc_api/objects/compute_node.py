@@ -1,8 +1,9 @@
 """ComputeNode and its supported guests: the retry list of a request names hosts in this form.
 
-On the wire of a request only ``host`` and ``hypervisor_hostname`` are set;
-the rest of the class is there because it is the object's schema.
+In a request only ``host`` and ``hypervisor_hostname`` are set; the other fields are a part of the object's schema.
 """
+
+from typing import Any
 
 from rpc_api.objects import base, fields
 
@@ -14,16 +15,16 @@ class HVSpec(base.NovaObject):
     VERSION = "1.2"
     fields = {"arch": fields.ArchitectureField(), "hv_type": fields.HVTypeField(), "vm_mode": fields.VMModeField()}
 
-    def obj_make_compatible(self, primitive, target_version):
+    def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         super().obj_make_compatible(primitive, target_version)
         # Virtuozzo was called Parallels before it had a value of its own.
-        if base.parse_version(target_version) < (1, 1) and primitive.get("hv_type") == "vz":
+        if base.known_version(target_version) < (1, 1) and primitive.get("hv_type") == "vz":
             primitive["hv_type"] = "parallels"
 
 
 @base.register
 class ComputeNode(base.PersistentObject, base.NovaObject):
-    """A hypervisor: what it has and what of that is used."""
+    """A hypervisor: its resources and their use."""
 
     VERSION = "1.19"
     fields = {

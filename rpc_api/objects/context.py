@@ -5,7 +5,7 @@ from typing import Any
 
 from oslo_context import context
 
-#: What Nova adds to the keys of oslo.context, with what Nova takes when a key is missing.
+#: The keys that Nova adds to those of oslo.context, with Nova's defaults.
 NOVA_KEYS: Mapping[str, Any] = {
     "read_deleted": "no",
     "remote_address": None,
@@ -16,7 +16,7 @@ NOVA_KEYS: Mapping[str, Any] = {
 
 
 class RequestContext(context.RequestContext):
-    """Who asks, and under which request id. Keeps the token for the way back, and never shows it."""
+    """The user and the request id of a call. Keeps the token for answers, and never shows it."""
 
     def __init__(
         self,
@@ -25,13 +25,13 @@ class RequestContext(context.RequestContext):
         remote_address: str | None = None,
         timestamp: str | None = None,
         quota_class: str | None = None,
-        service_catalog: list[dict] | None = None,
+        service_catalog: list[dict[str, Any]] | None = None,
         **kwargs: Any,
-    ):
+    ) -> None:
         super().__init__(**kwargs)
         self.read_deleted = read_deleted
         self.remote_address = remote_address
-        # A text as it came: nothing here computes with it.
+        # Kept as text: nothing here computes with it.
         self.timestamp = timestamp
         self.quota_class = quota_class
         self.service_catalog = service_catalog or []
@@ -47,11 +47,11 @@ class RequestContext(context.RequestContext):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], **kwargs: Any) -> "RequestContext":
-        """The context of a message. Keys that we do not know are of no use to us, and left out."""
+        """The context of a message, without the keys that we do not know."""
         nova = {name: values.get(name, default) for name, default in NOVA_KEYS.items()}
         user_id = values.get("user_id", values.get("user"))
-        return super().from_dict(values, **{"user_id": user_id, **nova, **kwargs})
+        return super().from_dict(dict(values), **{"user_id": user_id, **nova, **kwargs})
 
     def __repr__(self) -> str:
-        # Says by name what it shows, so that nothing secret can slip in.
+        # Names each shown attribute, so that no secret can be shown by accident.
         return f"<RequestContext {self.request_id} user {self.user_id} project {self.project_id}>"

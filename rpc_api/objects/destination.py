@@ -1,4 +1,4 @@
-"""Destination: where a request must go, or must not go."""
+"""Destination: the hosts that a request may, or must not, use."""
 
 from collections.abc import Iterable
 
@@ -14,18 +14,20 @@ class Destination(base.NovaObject):
         "host": fields.StringField(),
         "node": fields.StringField(nullable=True),
         "cell": fields.ObjectField("CellMapping", nullable=True),
-        # Each entry is a comma separated list, any one of which will do; all the entries must hold.
+        # Each entry is a comma separated list: the host must be in one aggregate of each entry.
         "aggregates": fields.ListOfStringsField(nullable=True, default=None),
         "allow_cross_cell_move": fields.BooleanField(default=False),
         "forbidden_aggregates": fields.SetOfStringsField(nullable=True, default=None),
     }
+    aggregates: list[str] | None
+    forbidden_aggregates: set[str] | None
     LAZY = {"aggregates": lambda: None, "allow_cross_cell_move": lambda: False, "forbidden_aggregates": lambda: None}
     ADDED_IN = {"cell": (1, 1), "aggregates": (1, 2), "allow_cross_cell_move": (1, 3), "forbidden_aggregates": (1, 4)}
 
     def require_aggregates(self, aggregates: Iterable[str]) -> None:
-        """Demand that the host be in one of ``aggregates``, in addition to what was demanded before."""
+        """Require the host to be in one of ``aggregates``, in addition to earlier requirements."""
         self.aggregates = [*(self.aggregates or ()), ",".join(aggregates)]
 
     def append_forbidden_aggregates(self, aggregates: Iterable[str]) -> None:
-        """Demand that the host be in none of ``aggregates``."""
+        """Require the host to be in none of ``aggregates``."""
         self.forbidden_aggregates = {*(self.forbidden_aggregates or ()), *aggregates}

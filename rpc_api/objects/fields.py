@@ -1,18 +1,19 @@
 """Field types of Nova's objects: the plain ones of oslo, and Nova's enumerations.
 
-The *names* of the type classes and the order of the values are part of an
-object's fingerprint (``oslo_versionedobjects.fixture.ObjectVersionChecker``
-hashes ``repr(field)``), so neither may be tidied up: the tests compare them
-with Nova's.
+The *names* of the type classes and the order of the values are a part of an object's fingerprint
+(``oslo_versionedobjects.fixture.ObjectVersionChecker`` hashes ``repr(field)``), so neither may change: the tests
+compare them with Nova's.
 
-Where Nova accepts more than one spelling of a value (``amd64`` for
-``x86_64``, any case), :func:`enum_field` gets the table of the other spellings.
+If Nova accepts more than one spelling of a value (``amd64`` for ``x86_64``, any case), :func:`enum_field` gets a table
+of the other spellings.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from oslo_versionedobjects import fields as ovo
+from oslo_versionedobjects.base import VersionedObject
 from oslo_versionedobjects.fields import (
     BaseEnumField,
     BooleanField,
@@ -98,47 +99,48 @@ CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a
 
 
 class UUID(ovo.UUID):
-    """As oslo's, which swaps the process-wide warning filters for each value: slow, and a race between threads."""
+    """Like oslo's type, but without its change of the process-wide warning filters for each value, which is slow, and a
+    race between threads."""
 
-    def coerce(self, obj, attr, value):
+    def coerce(self, obj: VersionedObject | None, attr: str, value: Any) -> str:
         if type(value) is str and CANONICAL_UUID.fullmatch(value):
             return value
         return super().coerce(obj, attr, value)
 
 
-class Set(ovo.Set):
-    """As oslo's, but written in sorted order: equal objects give equal bytes under every PYTHONHASHSEED."""
+class Set(ovo.Set[Any]):
+    """Like oslo's type, but written in sorted order: equal objects have equal bytes under every PYTHONHASHSEED."""
 
-    def to_primitive(self, obj, attr, value):
+    def to_primitive(self, obj: VersionedObject, attr: str, value: set[Any]) -> tuple[Any, ...]:
         return tuple(sorted(super().to_primitive(obj, attr, value)))
 
 
-class UUIDField(ovo.AutoTypedField):
+class UUIDField(ovo.AutoTypedField[str]):
     AUTO_TYPE = UUID()
 
 
-class ListOfUUIDField(ovo.AutoTypedField):
+class ListOfUUIDField(ovo.AutoTypedField[list[str]]):
     AUTO_TYPE = ovo.List(UUID())
 
 
-class SetOfStringsField(ovo.AutoTypedField):
+class SetOfStringsField(ovo.AutoTypedField[set[str]]):
     AUTO_TYPE = Set(ovo.String())
 
 
-class SetOfIntegersField(ovo.AutoTypedField):
+class SetOfIntegersField(ovo.AutoTypedField[set[int]]):
     AUTO_TYPE = Set(ovo.Integer())
 
 
-class ListOfSetsOfIntegersField(ovo.AutoTypedField):
+class ListOfSetsOfIntegersField(ovo.AutoTypedField[list[set[int]]]):
     AUTO_TYPE = ovo.List(Set(ovo.Integer()))
 
 
 class SpelledEnum(ovo.Enum):
-    """An enumeration that folds case and knows other spellings; ``aliases`` maps them to the valid values."""
+    """An enumeration that ignores case and knows other spellings; ``aliases`` maps them to the valid values."""
 
     aliases: Mapping[str, str] = {}
 
-    def coerce(self, obj, attr, value):
+    def coerce(self, obj: VersionedObject | None, attr: str, value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError(f"{type(self).__name__} in field {attr} must be a string, not a {type(value).__name__}")
         folded = value.lower()
@@ -152,8 +154,7 @@ ENUM_FIELDS: dict[str, type[BaseEnumField]] = {}
 def enum_field(name: str, *values: str, aliases: Mapping[str, str] | None = None) -> type[BaseEnumField]:
     """Make the field class for the enumeration ``name`` with ``values`` in Nova's order.
 
-    With ``aliases`` (an empty mapping will do) values are folded to lower
-    case first and then looked up there.
+    With ``aliases`` (which may be empty) values are changed to lower case first and then looked up there.
     """
     if aliases is None:
         enum_type = type(name, (ovo.Enum,), {"__doc__": f"Nova's enumeration {name}."})

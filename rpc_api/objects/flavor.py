@@ -27,6 +27,11 @@ class Flavor(base.PersistentObject, base.NovaObject, ovo.VersionedObjectDictComp
         "projects": fields.ListOfStringsField(),
         "description": fields.StringField(nullable=True),
     }
+    vcpus: int
+    memory_mb: int
+    root_gb: int
+    ephemeral_gb: int
+    swap: int
     #: No decision depends on the name: it is there for the texts of errors.
     LAZY = {"name": lambda: None}
     ADDED_IN = {"description": (1, 2)}

@@ -187,10 +187,10 @@ class ImageMetaProps(base.NovaObject):
         """The properties that the image has."""
         return {name: getattr(self, name) for name in self.fields if name in self}
 
-    def obj_make_compatible(self, primitive, target_version):
+    def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         super().obj_make_compatible(primitive, target_version)
-        # To have no watchdog is what leaving it out means.
-        if base.parse_version(target_version) < (1, 16) and primitive.get("hw_watchdog_action") == "disabled":
+        # A missing property means that there is no watchdog.
+        if base.known_version(target_version) < (1, 16) and primitive.get("hw_watchdog_action") == "disabled":
             del primitive["hw_watchdog_action"]
 
 

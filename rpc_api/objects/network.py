@@ -1,11 +1,12 @@
-"""The networks of a request: what it attaches to, and what that says about the host's NICs."""
+"""The networks of a request, and what they need of the host's NICs."""
 
 from rpc_api.objects import base, fields
 
 
 @base.register
 class NetworkMetadata(base.NovaObject):
-    """The physical networks that are needed, and whether any tunnelled one is: it decides the NUMA node of the NIC."""
+    """The required physical networks, and whether a tunnelled network is required: they decide the NUMA node of the
+    NIC."""
 
     VERSION = "1.0"
     fields = {"physnets": fields.SetOfStringsField(), "tunneled": fields.BooleanField()}
@@ -17,7 +18,7 @@ def _nothing() -> None:
 
 @base.register
 class NetworkRequest(base.NovaObject):
-    """One network or port that the server asks for; whatever is unset reads as None."""
+    """One network or port that the server asks for; unset fields read as None."""
 
     VERSION = "1.3"
     fields = {

@@ -1,4 +1,7 @@
-"""NUMA: the topology that a guest asks for, and the limits under which it was fitted to a host."""
+"""NUMA: the requested topology of a guest, and the limits with which it was fitted to a host."""
+
+from collections.abc import Iterable
+from typing import Any
 
 from oslo_versionedobjects import base as ovo
 from oslo_versionedobjects import fields as ovo_fields
@@ -17,18 +20,19 @@ class VirtCPUTopology(base.NovaObject):
         "cores": fields.IntegerField(nullable=True, default=1),
         "threads": fields.IntegerField(nullable=True, default=1),
     }
+    threads: int | None
 
 
 @base.register
 class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
-    """One NUMA node of a guest: its CPUs (shared ones and pinned ones), its memory, and where they are pinned."""
+    """One NUMA node of a guest: its CPUs (shared and pinned), its memory, and the host CPUs of the pinned ones."""
 
     VERSION = "1.6"
     fields = {
         "id": fields.IntegerField(),
         "cpuset": fields.SetOfIntegersField(),
         "pcpuset": fields.SetOfIntegersField(),
-        # Host CPUs that the hypervisor itself takes for this guest.
+        # Host CPUs that the hypervisor itself uses for this guest.
         "cpuset_reserved": fields.SetOfIntegersField(nullable=True, default=None),
         "memory": fields.IntegerField(),
         "pagesize": fields.IntegerField(nullable=True, default=None),
@@ -37,6 +41,12 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
         "cpu_policy": fields.CPUAllocationPolicyField(nullable=True, default=None),
         "cpu_thread_policy": fields.CPUThreadAllocationPolicyField(nullable=True, default=None),
     }
+    cpuset: set[int]
+    pcpuset: set[int]
+    cpuset_reserved: set[int] | None
+    cpu_topology: VirtCPUTopology | None
+    cpu_pinning_raw: dict[str, int] | None
+    cpu_policy: str | None
     ADDED_IN = {
         "pagesize": (1, 1),
         "cpu_pinning_raw": (1, 2),
@@ -69,16 +79,17 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
     @property
     def can_say_policy(self) -> bool:
         """Whether nodes of this version have a CPU policy."""
-        return base.parse_version(self.VERSION) >= (1, 3)
+        return base.known_version(self.VERSION) >= (1, 3)
 
     def asked_cpus(self) -> tuple[list[int], list[int]]:
-        """Guest CPUs that are not pinned, and those that are, in the meaning of the node's version.
+        """Guest CPUs that are not pinned, and those that are, by the rules of the node's version.
 
-        Before 1.5 a node had one set of CPUs, and its policy said what they are: nova moves it to ``pcpuset`` when it
-        loads a 1.4. Raises UnknownSchema for a pinned node of which nobody can say which CPUs it pins.
+        Before 1.5 a node had one set of CPUs, which its policy made shared or pinned: Nova moves it to ``pcpuset`` when
+        it loads a 1.4. Raises UnknownSchema for a pinned node whose pinned CPUs are not known.
         """
-        version, policy = base.parse_version(self.VERSION), self.cpu_policy if "cpu_policy" in self else None
-        shared, pinned = self.cpuset, self.pcpuset if "pcpuset" in self else None
+        version, policy = base.known_version(self.VERSION), self.cpu_policy if "cpu_policy" in self else None
+        shared: Iterable[int] = self.cpuset
+        pinned: Iterable[int] | None = self.pcpuset if "pcpuset" in self else None
         if not self.can_say_policy and "cpu_pinning_raw" in self and self.cpu_pinning_raw is not None:
             raise self._unclear("cpu_pinning_raw without a policy")
         if version < (1, 5) and policy == "dedicated" and not pinned:
@@ -91,21 +102,21 @@ class InstanceNUMACell(base.EphemeralObject, ovo.VersionedObjectDictCompat):
             raise self._unclear(f"the policy {policy} without pcpuset")
         return sorted(shared), sorted(pinned)
 
-    def _unclear(self, what):
+    def _unclear(self, what: str) -> errors.UnknownSchema:
         return errors.UnknownSchema(
             f"an InstanceNUMACell of version {self.VERSION} has {what}, wanted pcpuset, which "
-            "names its pinned CPUs; resize the server, so that nova makes its topology again"
+            "names its pinned CPUs; resize the server, so that Nova makes its topology again"
         )
 
     def __len__(self) -> int:
         return len(self.total_cpus)
 
-    def obj_make_compatible(self, primitive, target_version):
+    def obj_make_compatible(self, primitive: dict[str, Any], target_version: str) -> None:
         pinned = primitive.get("pcpuset")
         super().obj_make_compatible(primitive, target_version)
-        # Before 1.5 a node had one set of CPUs, and its policy said what they were.
+        # Before 1.5 a node had one set of CPUs, which its policy made shared or pinned.
         if (
-            base.parse_version(target_version) < (1, 5)
+            base.known_version(target_version) < (1, 5)
             and primitive.get("cpu_policy", self.get("cpu_policy", None)) == "dedicated"
         ):
             primitive["cpuset"] = pinned
@@ -122,16 +133,19 @@ class InstanceNUMATopology(base.NovaObject, ovo.VersionedObjectDictCompat):
         "cells": fields.ListOfObjectsField("InstanceNUMACell"),
         "emulator_threads_policy": fields.CPUEmulatorThreadsPolicyField(nullable=True),
     }
+    cells: list[InstanceNUMACell]
+    emulator_threads_policy: str | None
     ADDED_IN = {"emulator_threads_policy": (1, 3)}
 
     @property
     def cpu_pinning(self) -> set[int]:
         """Host CPUs that the guest is pinned to."""
-        return {cpu for cell in self.cells if cell.cpu_pinning for cpu in cell.cpu_pinning.values()}
+        pinnings = (cell.cpu_pinning for cell in self.cells)
+        return {cpu for pinning in pinnings if isinstance(pinning, dict) for cpu in pinning.values()}
 
     @property
     def cpuset_reserved(self) -> set[int]:
-        """Host CPUs that the hypervisor takes for this guest."""
+        """Host CPUs that the hypervisor uses for this guest."""
         return {cpu for cell in self.cells if cell.cpuset_reserved for cpu in cell.cpuset_reserved}
 
     @property
@@ -145,7 +159,7 @@ class InstanceNUMATopology(base.NovaObject, ovo.VersionedObjectDictCompat):
 
 @base.register
 class NUMATopologyLimits(base.NovaObject):
-    """Over-commitment under which the topology was fitted; the compute host checks with the same figures."""
+    """The over-commitment with which the topology was fitted; the compute host checks with the same ratios."""
 
     VERSION = "1.1"
     fields = {

@@ -1,4 +1,4 @@
-"""PCI: the devices that a server asks for, and the pools of equal devices that a host offers."""
+"""PCI: the devices that a server asks for, and the pools of equal devices of a host."""
 
 from rpc_api.objects import base, fields
 
@@ -9,7 +9,7 @@ def _nothing() -> None:
 
 @base.register
 class InstancePCIRequest(base.NovaObject):
-    """``count`` devices, each of which fits one of ``spec``; whatever may be None reads as None when unset."""
+    """``count`` devices, each of which fits one of ``spec``; unset fields that may be None read as None."""
 
     VERSION = "1.4"
     fields = {
@@ -30,12 +30,14 @@ class InstancePCIRequest(base.NovaObject):
     }
     ADDED_IN = {"request_id": (1, 1), "numa_policy": (1, 2), "requester_id": (1, 3)}
 
+    alias_name: str | None
+
     FLAVOR_ALIAS = 0
     NEUTRON_PORT = 1
 
     @property
     def source(self) -> int:
-        """Who asks: an alias in the flavor, or a port (which has no alias)."""
+        """The source of the request: an alias in the flavor, or a port (which has no alias)."""
         return self.NEUTRON_PORT if self.alias_name is None else self.FLAVOR_ALIAS
 
 
@@ -49,7 +51,7 @@ class InstancePCIRequests(base.NovaObject):
 
 @base.register
 class PciDevicePool(base.NovaObject):
-    """``count`` free devices that nothing tells apart."""
+    """``count`` equal free devices."""
 
     VERSION = "1.1"
     fields = {

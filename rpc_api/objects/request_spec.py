@@ -1,16 +1,17 @@
-"""RequestSpec: everything that a request to be scheduled says."""
+"""RequestSpec: all facts of a scheduling request."""
 
 from typing import Any
 
 from rpc_api.objects import base, fields
+from rpc_api.objects.flavor import Flavor
 from rpc_api.objects.network import NetworkMetadata, NetworkRequestList
-from rpc_api.objects.request_group import RequestLevelParams
+from rpc_api.objects.request_group import RequestGroup, RequestLevelParams
 from rpc_api.objects.security_group import SecurityGroupList
 
 
 @base.register
 class SchedulerRetries(base.NovaObject):
-    """How often the request was tried before, and on which hosts."""
+    """The earlier attempts of the request: their number and their hosts."""
 
     VERSION = "1.1"
     fields = {"num_attempts": fields.IntegerField(), "hosts": fields.ObjectField("ComputeNodeList")}
@@ -20,8 +21,8 @@ class SchedulerRetries(base.NovaObject):
 class RequestSpec(base.NovaObject):
     """One request for ``num_instances`` equal servers.
 
-    The fields in :attr:`LAZY` may be left out by the sender and then read as
-    empty; reading any other field that is unset is an error.
+    The sender may leave out the fields in :attr:`LAZY`, which then read as empty; to read any other unset field is an
+    error.
     """
 
     VERSION = "1.15"
@@ -51,6 +52,10 @@ class RequestSpec(base.NovaObject):
         "request_level_params": fields.ObjectField("RequestLevelParams"),
         "requested_networks": fields.ObjectField("NetworkRequestList"),
     }
+    flavor: Flavor
+    scheduler_hints: dict[str, list[str]] | None
+    requested_resources: list[RequestGroup] | None
+    request_level_params: RequestLevelParams
     LAZY = {
         "requested_destination": lambda: None,
         "security_groups": lambda: SecurityGroupList(objects=[]),
@@ -104,17 +109,17 @@ class RequestSpec(base.NovaObject):
 
     @property
     def maps_requested_resources(self) -> bool:
-        """Whether the answer must say which provider serves which group."""
+        """Whether the answer must name the provider of each group."""
         return bool(self.requested_resources)
 
     def get_scheduler_hint(self, hint_name: str, default: Any = None) -> Any:
-        """The hint, or ``default``. A list of one item is that item: users rarely mean a list."""
+        """The hint, or ``default``. A list of one item returns that item, because users rarely mean a list."""
         hints = self.scheduler_hints if "scheduler_hints" in self else None
         hint = (hints or {}).get(hint_name, default)
         return hint[0] if isinstance(hint, list) and len(hint) == 1 else hint
 
     def get_request_group_mapping(self) -> dict[str | None, list[str]] | None:
-        """Providers of each group by its requester; None if the request has no groups of its own."""
+        """Providers of each group by its requester; None if the request has no requested groups."""
         if self.requested_resources is None:
             return None
         return {group.requester_id: group.provider_uuids for group in self.requested_resources}

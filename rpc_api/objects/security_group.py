@@ -1,4 +1,4 @@
-"""SecurityGroup: carried by a request, read by no scheduler; here because a request does not load without it."""
+"""SecurityGroup: a part of a request that no scheduler reads; without it a request could not be loaded."""
 
 from rpc_api.objects import base, fields
 

@@ -1,4 +1,4 @@
-"""Selection: the answer to a request, one host with all that a conductor needs to build there."""
+"""Selection: the answer to a request, one host with all facts that a conductor needs for a build there."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from rpc_api.objects import base, fields
 
 @base.register
 class SchedulerLimits(base.NovaObject):
-    """How far the compute host may over-commit itself for this server.
+    """How far the compute host may be over-committed for this server.
 
-    A conductor calls :meth:`to_dict` on what we return, and Nova's fails on
-    an unset field: make one with :meth:`from_dict`, which sets all of them.
+    A conductor calls :meth:`to_dict` on the answer, and Nova's method fails on an unset field: use :meth:`from_dict`,
+    which sets all fields.
     """
 
     VERSION = "1.0"
@@ -25,11 +25,11 @@ class SchedulerLimits(base.NovaObject):
 
     @classmethod
     def from_dict(cls, limits: dict[str, Any]) -> "SchedulerLimits":
-        """Limits with every field set: what ``limits`` does not name is None."""
+        """Limits with every field set: a field that is not in ``limits`` is None."""
         return cls(**{name: limits.get(name) for name in cls.fields})
 
     def to_dict(self) -> dict[str, Any]:
-        """The limits that there are; unset is as good as None."""
+        """The limits that are set and not None."""
         return {name: getattr(self, name) for name in self.fields if name in self and getattr(self, name) is not None}
 
 
@@ -44,10 +44,12 @@ class Selection(base.NovaObject, ovo.ComparableVersionedObject):
         "nodename": fields.StringField(),
         "cell_uuid": fields.UUIDField(),
         "limits": fields.ObjectField("SchedulerLimits", nullable=True),
-        # A JSON text. Null means to a conductor that it need not claim an alternate itself.
+        # A JSON text. Null means that the conductor does not need to claim an alternate itself.
         "allocation_request": fields.StringField(nullable=True),
         "allocation_request_version": fields.StringField(nullable=True),
         # Without it the cell conductor would ask the API database.
         "availability_zone": fields.StringField(nullable=True),
     }
+    service_host: str
+    allocation_request: str | None
     ADDED_IN = {"availability_zone": (1, 1)}

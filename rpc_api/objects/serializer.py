@@ -10,12 +10,12 @@ from rpc_api import errors
 from rpc_api.objects.base import NAME, NovaObject
 from rpc_api.objects.context import RequestContext
 
-#: Objects that stay the dictionary that they came as: their tree of 35 classes is not ours, and we read a few fields.
+#: Objects that stay dictionaries: we do not have their tree of 35 classes, and we read only a few fields.
 PASS_THROUGH = frozenset({"InstanceList", "Instance"})
 
 
-class NovaSerializer(oslo_messaging.Serializer):
-    """Objects by our own table, contexts as :class:`~rpc_api.objects.context.RequestContext`."""
+class NovaSerializer(oslo_messaging.Serializer):  # type: ignore[misc]  # oslo.messaging has no types
+    """Uses our own table for objects, and :class:`~rpc_api.objects.context.RequestContext` for contexts."""
 
     def serialize_entity(self, ctxt: Any, entity: Any) -> Any:
         if isinstance(entity, VersionedObject):
@@ -36,15 +36,15 @@ class NovaSerializer(oslo_messaging.Serializer):
         try:
             return RequestContext.from_dict(ctxt)
         except Exception as error:
-            # Without the text of the error: it might quote the context, and that holds a token.
+            # Without the text of the error, which might quote the context, and so a token.
             raise errors.InvalidEvent(
                 f"cannot read the context of a message: it is a {type(ctxt).__name__}, wanted a dictionary of "
-                f"_context_ keys; mend the sender"
+                f"_context_ keys; fix the sender"
             ) from error
 
 
 def _each(entity: Any, act: Callable[[Any], Any]) -> Any:
-    """Do ``act`` to every element of a container; anything else is returned as it is. A set becomes a list."""
+    """Apply ``act`` to every element of a container, and return any other value as it is. A set becomes a list."""
     if isinstance(entity, dict):
         return {key: act(value) for key, value in entity.items()}
     if isinstance(entity, tuple):

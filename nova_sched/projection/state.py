@@ -1,0 +1,45 @@
+"""What the writers of a projection see of it: the attributes that the state of one log consists of."""
+
+from collections import Counter
+
+from nova_sched.projection.ledger import Entry, GroupIndex, Host
+from nova_sched.projection.table import HostTable
+from nova_sched.projection.tracked import TrackedInstances
+from rpc_api.events import AggregateUpdated
+from rpc_api.proof import Trail
+
+
+class State:
+    """Base of the projection, which sets these."""
+
+    cell: str
+    table: HostTable
+    cell_index: int
+    #: False where records were removed in front of the log: then nothing counts until a LogRebased.
+    whole: bool
+    #: None until the first record is folded.
+    epoch: str | None
+    #: Of the last record folded, -1 before any.
+    position: int
+    #: The last records folded: they prove to which log the state belongs.
+    trail: Trail
+    hosts: dict[str, Host]
+    #: Consumer uuid -> its entries (more than one only while reports contradict each other).
+    consumers: dict[str, tuple[Entry, ...]]
+    groups: GroupIndex
+    #: Producer -> (epoch, sequence) of its last event.
+    producers: dict[str, tuple[int, int]]
+    #: Aggregate uuid -> AggregateUpdated, as this log has it (the table has those of all logs).
+    aggregates: dict[str, AggregateUpdated]
+    #: Provider uuid -> name of the host that reports it.
+    provider_hosts: dict[str, str]
+    #: Where nova-compute reports instances.
+    tracked: TrackedInstances
+    #: Affinity group -> (cell, host, number): see GroupAnchored.
+    anchors: dict[str, tuple[str, str, int]]
+    #: Affinity group -> the highest anchor under which nothing may be claimed here.
+    fences: dict[str, int]
+    #: Whether an event only counts with an account that may publish for its producer.
+    accounts_required: bool
+    #: Counts by kind; not a part of the state.
+    counts: Counter[str]

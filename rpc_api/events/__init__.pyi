@@ -1,0 +1,765 @@
+"""Written by `make reference` from the schemas: change those, never this file."""
+
+from typing import Any, Literal, NamedTuple, overload
+
+from rpc_api.events import claim as claim
+from rpc_api.events import cloud as cloud
+from rpc_api.events import decision as decision
+from rpc_api.events import device as device
+from rpc_api.events import host as host
+from rpc_api.events.schema import TABLE as TABLE
+from rpc_api.events.schema import FrozenRecord as FrozenRecord
+from rpc_api.events.schema import SchemaObject
+from rpc_api.events.schema import from_object as from_object
+from rpc_api.events.schema import to_object as to_object
+
+EVENTS: dict[str, type[SchemaObject]]
+
+class HostPages(NamedTuple):
+    """Pages of one size in a NUMA node: their number, and how many of them the host reserves for itself."""
+
+    size_kb: int
+    total: int
+    reserved: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostNUMACell(NamedTuple):
+    """A NUMA node of a host, without what is used of it.
+
+    ``shared_cpus`` run the unpinned CPUs of guests, ``dedicated_cpus`` the pinned ones; ``siblings`` are the CPUs that
+    share a core, one list per core. ``physnets`` are the physical networks whose NICs belong to the node, ``tunneled``
+    is true if the NICs of tunneled networks do.
+    """
+
+    id: int
+    socket: int | None
+    shared_cpus: tuple[int, ...]
+    dedicated_cpus: tuple[int, ...]
+    siblings: tuple[tuple[int, ...], ...]
+    memory_mb: int
+    pages: tuple[HostPages, ...]
+    physnets: tuple[str, ...] = ()
+    tunneled: bool = False
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class PCIPool(NamedTuple):
+    """Equal PCI devices of a host: ``count`` of them in all, used or not.
+
+    ``tags`` are Nova's (``dev_type``, ``physical_network``, ``rp_uuid``, ...). Two pools of a host differ in more than
+    their count.
+    """
+
+    vendor_id: str
+    product_id: str
+    numa_node: int | None
+    tags: dict[str, str | None]
+    count: int  # type: ignore[assignment]  # hides a method of tuple
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class NUMACellRequest(NamedTuple):
+    """A requested NUMA node of a guest.
+
+    ``shared_cpus`` and ``dedicated_cpus`` are CPUs of the guest. ``page_kb`` is a size, -1 (small), -2 (large), -3
+    (any) or None; ``threads`` the promised number of threads per core of the guest, 0 for no promise.
+    """
+
+    id: int
+    shared_cpus: tuple[int, ...]
+    dedicated_cpus: tuple[int, ...]
+    memory_mb: int
+    page_kb: int | None
+    cpu_policy: str | None
+    thread_policy: str | None
+    threads: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class NUMARequest(NamedTuple):
+    """The NUMA topology of a guest, and the networks to which its nodes should be near."""
+
+    cells: tuple[NUMACellRequest, ...]
+    emulator_threads_policy: str | None
+    physnets: tuple[str, ...]
+    tunneled: bool
+    networks: bool = False
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class PCIRequest(NamedTuple):
+    """``count`` devices, each of which fits one of ``spec``; Nova's InstancePCIRequest."""
+
+    count: int  # type: ignore[assignment]  # hides a method of tuple
+    spec: tuple[dict[str, str | None], ...]
+    alias_name: str | None
+    request_id: str | None
+    requester_id: str | None
+    numa_policy: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class NUMAUse(NamedTuple):
+    """The use of the node ``cell`` of a host by the node ``guest_cell`` of a guest.
+
+    ``pins`` are [guest CPU, host CPU], ``reserved_cpus`` host CPUs for the guest's emulator; ``isolated`` means that
+    the other threads of their cores stay idle. ``shared_cpus`` is the number of CPUs that are not pinned. ``page_kb``
+    is the requested size of pages, 0 without a request: then the memory has the smallest pages of the node.
+    """
+
+    cell: int
+    guest_cell: int
+    shared_cpus: int
+    pins: tuple[tuple[int, ...], ...]
+    reserved_cpus: tuple[int, ...]
+    isolated: bool
+    memory_mb: int
+    page_kb: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class PCIUse(NamedTuple):
+    """``count`` devices of the pool with the key ``pool`` (:func:`rpc_api.digest.pool_key`), for a PCIRequest."""
+
+    pool: str
+    count: int  # type: ignore[assignment]  # hides a method of tuple
+    request_id: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Guest(NamedTuple):
+    """The facts of an instance beside its allocations: its NUMA nodes, its PCI devices, the properties of its image (as
+    text)."""
+
+    numa: tuple[NUMAUse, ...]
+    pci: tuple[PCIUse, ...]
+    image_properties: dict[str, str]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Inventory(NamedTuple):
+    """The inventory of one resource class of a provider, in Placement's terms (total in the class's own unit)."""
+
+    resource_class: str
+    total: int
+    reserved: int
+    min_unit: int
+    max_unit: int
+    step_size: int
+    allocation_ratio: float
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Provider(NamedTuple):
+    """One resource provider of a host's tree; ``parent`` is its parent's index in the list, -1 for the root."""
+
+    uuid: str
+    name: str
+    parent: int
+    inventories: tuple[Inventory, ...]
+    traits: tuple[str, ...]
+    aggregates: tuple[str, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostInventory(NamedTuple):
+    """The part of a host that seldom changes: its hypervisor and its tree of providers (the root, the compute node,
+    first).
+
+    ``supported_instances`` are ``[architecture, hypervisor type, vm mode]``; ``stats`` are what a flavor's
+    ``capabilities:`` extra specs may name beside the other fields. ``numa_cells`` and ``pci_pools`` are those of the
+    host, used or not: the use follows from its consumers.
+    """
+
+    nodename: str
+    availability_zone: str | None
+    host_ip: str | None
+    hypervisor_type: str
+    hypervisor_version: int
+    cpu_info: str
+    supported_instances: tuple[tuple[str, ...], ...]
+    stats: dict[str, str]
+    providers: tuple[Provider, ...]
+    numa_cells: tuple[HostNUMACell, ...] = ()
+    pci_pools: tuple[PCIPool, ...] = ()
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostStatus(NamedTuple):
+    """The part of a host that often changes, except its use: whether it takes instances, and its load."""
+
+    disabled: bool
+    disabled_reason: str | None
+    forced_down: bool
+    num_io_ops: int
+    failed_builds: int
+    metrics: dict[str, float]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Allocation(NamedTuple):
+    """An amount of one resource class of one provider."""
+
+    provider_uuid: str
+    resource_class: str
+    amount: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class GroupRule(NamedTuple):
+    """The rule of a server group for one claim.
+
+    * ``spread``: at most ``limit`` distinct partitions of the group in ``domain``. Anti-affinity has the host as
+      domain and the instance as partition; fault domains have the rack as domain and the number as partition.
+    * ``together``: all members of the group are in one ``domain`` (affinity).
+    * ``member``: nothing is refused; only the membership is recorded (the soft policies).
+    """
+
+    group_uuid: str
+    policy: str
+    domain: str
+    partition: str
+    limit: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Consumer(NamedTuple):
+    """An instance that a host runs, and its use of the host."""
+
+    instance_uuid: str
+    project_id: str | None
+    allocations: tuple[Allocation, ...]
+    rule: GroupRule | None
+    guest: bytes | None = None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostConsumers(NamedTuple):
+    """All instances that a host runs."""
+
+    consumers: tuple[Consumer, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostReported(NamedTuple):
+    """The whole state of a host, from its agent: on start, on change, and on request.
+
+    ``consumers_digest`` is :func:`rpc_api.digest.consumers_digest` of ``consumers``: a reader with the same digest does
+    not need to unpack them. ``server`` is the RPC server of the host's agent.
+    """
+
+    host: str
+    server: str
+    inventory: bytes
+    status: HostStatus
+    consumers: bytes
+    consumers_digest: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostConfirmed(NamedTuple):
+    """Nothing changed on a host: the digest of what it would report (:func:`rpc_api.digest.host_digest`)."""
+
+    host: str
+    digest: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostLost(NamedTuple):
+    """A cell conductor has received no beat of a host for longer than ``service_down_time``."""
+
+    host: str
+    reason: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostSeen(NamedTuple):
+    """A cell conductor receives beats of a lost host again."""
+
+    host: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostRemoved(NamedTuple):
+    """A host was removed: its providers and its instances are forgotten."""
+
+    host: str
+    reason: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class TrackedInstance(NamedTuple):
+    """An instance that nova-compute reports, and the properties of its image (as text)."""
+
+    instance_uuid: str
+    image_properties: dict[str, str]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class InstancesTracked(NamedTuple):
+    """The instances of a host, which nova-compute casts to all schedulers; a scheduler to which they are new appends
+    them.
+
+    It shows where instances are, not what they use: the host's agent reports that. ``gone`` are instances that the host
+    does not have any more.
+    """
+
+    host: str
+    instances: tuple[TrackedInstance, ...]
+    gone: tuple[str, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClaimProposed(NamedTuple):
+    """Claim resources of one host for one consumer.
+
+    It takes effect if, at its position, the host is known and takes instances (or ``forced``), each allocation fits
+    what its provider has left, ``rule`` holds, and the CPUs, pages and devices in ``guest`` are free; otherwise it
+    changes nothing. ``claim_uuid`` names this attempt: a release or expiry of another attempt of the same consumer does
+    not affect it.
+    """
+
+    claim_uuid: str
+    consumer_uuid: str
+    instance_uuid: str
+    request_id: str
+    project_id: str | None
+    host: str
+    allocations: tuple[Allocation, ...]
+    rule: GroupRule | None
+    forced: bool = False
+    guest: bytes | None = None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClaimReleased(NamedTuple):
+    """The holder of a claim gives it back (a build failed, or a request was refused as a whole)."""
+
+    consumer_uuid: str
+    claim_uuid: str
+    reason: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ClaimExpired(NamedTuple):
+    """A claim was not built in time, by the clock of the cell conductor; so all readers agree."""
+
+    consumer_uuid: str
+    claim_uuid: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class InstanceStarted(NamedTuple):
+    """An instance runs on a host: its claim there becomes use of the host, in one step."""
+
+    host: str
+    consumer: Consumer
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class InstanceDeleted(NamedTuple):
+    """An instance does not run on a host any more."""
+
+    host: str
+    instance_uuid: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AllocationMoved(NamedTuple):
+    """The allocations of a consumer on a host now belong to another consumer (from an instance to its migration, and
+    back)."""
+
+    host: str
+    from_consumer_uuid: str
+    to_consumer_uuid: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class BuildFailed(NamedTuple):
+    """A build failed on a host; ``final`` if no alternate is left. ``attempt`` counts the builds of the instance, from
+    1; if the claim was refused, there was no build on this host."""
+
+    instance_uuid: str
+    request_id: str
+    host: str
+    attempt: int
+    reason: str
+    final: bool
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class LogOpened(NamedTuple):
+    """The first event of a log; every record of this incarnation of the log has its ``epoch``."""
+
+    cell: str
+    epoch: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class LogRebased(NamedTuple):
+    """The state of this log is empty from here on; the records before it do not count.
+
+    Records were removed in front of the log and no snapshot has their effect, so a new reader could not get the state
+    of the other readers. From here on all readers have the same state again; the hosts are asked for full reports. If
+    it has ``accounts_required``, it must keep that rule itself, as :class:`AccountsRequired` must.
+    """
+
+    cell: str
+    first: int
+    accounts_required: bool = False
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AccountsRequired(NamedTuple):
+    """From here on (``required``) an event counts only if it was appended with an account that may publish for its
+    producer: see :mod:`rpc_api.accounts`. This event must keep the rule itself, so in a log without accounts it has no
+    effect and excludes no producer."""
+
+    required: bool
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AggregateUpdated(NamedTuple):
+    """The present state of a host aggregate: the names of its hosts, and its metadata (``availability_zone``,
+    ``domain``, ...)."""
+
+    uuid: str
+    name: str
+    hosts: tuple[str, ...]
+    metadata: dict[str, str]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class AggregateDeleted(NamedTuple):
+    """A host aggregate was deleted."""
+
+    uuid: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class GroupAnchored(NamedTuple):
+    """An affinity group of a cloud of several cells belongs to ``host`` of ``cell`` (in cell0's log).
+
+    It takes effect if the number of the group's anchor is ``replaces`` at its position (0: no anchor). The number of an
+    anchor is the position of its record, plus one.
+    """
+
+    group_uuid: str
+    cell: str
+    host: str
+    replaces: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class GroupFenced(NamedTuple):
+    """In the log of a cell: no member of an affinity group may be claimed in this cell any more under anchors up to
+    ``anchor``. It takes effect if no member is claimed or runs in the cell at its position; then the group may get
+    another anchor."""
+
+    group_uuid: str
+    anchor: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ResourceAmount(NamedTuple):
+    """A requested amount of a resource class."""
+
+    resource_class: str
+    amount: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ResourceGroup(NamedTuple):
+    """A group of the request, in Placement's terms.
+
+    With the ``suffix`` "" its resources may come from several providers of one tree; a single provider must satisfy any
+    other group. ``any_traits`` and ``member_of`` are lists of lists of alternatives: one of each inner list must be
+    met.
+    """
+
+    suffix: str
+    resources: tuple[ResourceAmount, ...]
+    required_traits: tuple[str, ...]
+    forbidden_traits: tuple[str, ...]
+    any_traits: tuple[tuple[str, ...], ...]
+    member_of: tuple[tuple[str, ...], ...]
+    forbidden_aggregates: tuple[str, ...]
+    in_tree: str | None
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class ServerGroupRequest(NamedTuple):
+    """The server group of a request.
+
+    ``policy`` is one of affinity, anti-affinity, soft-affinity, soft-anti-affinity, fault-domain. ``limit`` is the
+    largest number of members (fault-domain: of distinct ``partition``) in one ``scope``, which is "host" or the
+    kind of an aggregate (its metadata key ``domain``, e.g. "rack"). ``members`` and ``hosts`` are what the conductor
+    knew of the group; the members in the logs are added.
+    """
+
+    uuid: str
+    policy: str
+    limit: int
+    scope: str
+    partition: str | None
+    members: tuple[str, ...]
+    hosts: tuple[str, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class SchedulingRequest(NamedTuple):
+    """The parts of a RequestSpec that a decision depends on (no credentials, no image locations).
+
+    ``fallback_groups`` are requested if there is no room for ``groups`` (VCPU in place of PCPU); empty without such
+    groups. ``preferred_cell`` is the present cell of a server that may move to another cell. ``disk_format`` is that of
+    the image. ``segments`` are those of the requested networks, from Neutron: a host must be on one segment of each
+    list.
+    """
+
+    request_id: str
+    project_id: str | None
+    flavor_name: str
+    extra_specs: dict[str, str]
+    image_properties: dict[str, str]
+    groups: tuple[ResourceGroup, ...]
+    group_policy: str
+    same_subtree: tuple[tuple[str, ...], ...]
+    root_required: tuple[str, ...]
+    root_forbidden: tuple[str, ...]
+    availability_zone: str | None
+    force_hosts: tuple[str, ...]
+    force_nodes: tuple[str, ...]
+    ignore_hosts: tuple[str, ...]
+    target_host: str | None
+    target_node: str | None
+    target_cell: str | None
+    server_group: ServerGroupRequest | None
+    check_only: bool = False
+    user_id: str | None = None
+    flavor_id: str | None = None
+    vcpus: int = 0
+    memory_mb: int = 0
+    root_gb: int = 0
+    ephemeral_gb: int = 0
+    swap_mb: int = 0
+    is_bfv: bool = False
+    image_id: str | None = None
+    has_image: bool = True
+    scheduler_hints: dict[str, tuple[str, ...]] = {}
+    numa: NUMARequest | None = None
+    pci: tuple[PCIRequest, ...] = ()
+    fallback_groups: tuple[ResourceGroup, ...] = ()
+    preferred_cell: str | None = None
+    disk_format: str | None = None
+    segments: tuple[tuple[str, ...], ...] = ()
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class CellPosition(NamedTuple):
+    """The last position of a cell's log that a decision knew, and those of its own claims (by sequence) that were in
+    flight then; ``closed`` if the log of the cell was unreadable, so that nothing was placed there."""
+
+    cell: str
+    epoch: str
+    position: int
+    first_in_flight: int
+    last_in_flight: int
+    closed: bool = False
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class RefusalCount(NamedTuple):
+    """The number of hosts that one filter refused for one reason."""
+
+    filter: str
+    reason: str
+    hosts: int
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class WeigherScore(NamedTuple):
+    """The result of one weigher for a host: its raw value, and what it added to the host's score."""
+
+    weigher: str
+    raw: float
+    weighed: float
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class HostScore(NamedTuple):
+    """The score of a host, weigher by weigher; the first host of a list is the chosen one."""
+
+    host: str
+    score: float
+    weighers: tuple[WeigherScore, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class Evidence(NamedTuple):
+    """The evidence of a decision: all that a replay needs to make it again.
+
+    ``hosts_total`` hosts were considered; each is counted once, in ``refusals`` or in ``survivors``. The draw among
+    equals follows from ``seed`` and ``attempt``; ``equals`` is the number of hosts with the best score.
+    """
+
+    request: SchedulingRequest
+    positions: tuple[CellPosition, ...]
+    policy_digest: str
+    seed: int
+    hosts_total: int
+    survivors: int
+    equals: int
+    refusals: tuple[RefusalCount, ...]
+    scores: tuple[HostScore, ...]
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class DecisionMade(NamedTuple):
+    """A decision for one instance: ``outcome`` is selected or no_valid_host. If selected, hosts[0] is claimed and the
+    rest are alternates. ``attempt`` counts the decisions for the instance from 0 (tools show it from 1). ``took_ns`` is
+    the time from the request's arrival at the scheduler to the decision."""
+
+    request_id: str
+    instance_uuid: str
+    attempt: int
+    outcome: str
+    reason: str
+    claim_uuid: str | None
+    hosts: tuple[str, ...]
+    took_ns: int
+    evidence: bytes
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class RequestRefused(NamedTuple):
+    """A request failed without a decision: it contradicts itself, or there was a fault. ``reason`` is the text for the
+    caller or the operator."""
+
+    request_id: str
+    instances: tuple[str, ...]
+    reason: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+class PolicyAdopted(NamedTuple):
+    """A scheduler uses this policy from here on: the options whose digest its decisions record.
+
+    ``options`` are JSON, by name.
+    """
+
+    digest: str
+    options: str
+    @property
+    def schema(self) -> type[SchemaObject]: ...
+    @property
+    def may_hold_maps(self) -> bool: ...
+
+@overload
+def thaw(name: Literal["Evidence"], packed: bytes) -> Evidence: ...
+@overload
+def thaw(name: Literal["Guest"], packed: bytes) -> Guest: ...
+@overload
+def thaw(name: Literal["HostConsumers"], packed: bytes) -> HostConsumers: ...
+@overload
+def thaw(name: Literal["HostInventory"], packed: bytes) -> HostInventory: ...
+@overload
+def thaw(name: str, packed: bytes) -> Any: ...
