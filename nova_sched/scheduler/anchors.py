@@ -2,7 +2,7 @@
 
 One cell's log does not know the members of a group in another cell, so a group gets an anchor before its first claim.
 An anchor moves when its host has no room and no member is left in its cell: GroupFenced closes that cell's log to
-claims under anchors up to a number. See docs/design/0004.
+claims under anchors up to a number, and from then on no request of the group follows them. See docs/design/0004.
 """
 
 from collections import deque
@@ -32,9 +32,16 @@ class Anchors:
         if not self._needs_one(group):
             return request, None
         anchor = self._projections[CELL0].anchors.get(group.uuid)
-        if anchor is None or anchor[2] <= instance.fenced:
+        if anchor is None or self._is_fenced(instance, group, anchor):
             return request, None
         return request._replace(server_group=group._replace(hosts=(*group.hosts, anchor[1]))), anchor
+
+    def _is_fenced(self, instance, group, anchor):
+        """Whether no claim under an anchor can hold any more: a fence of any request is folded in its cell."""
+        cell, _, number = anchor
+        if cell in self._projections and self._projections[cell].fences.get(group.uuid, 0) >= number:
+            instance.fenced = max(instance.fenced, number)
+        return number <= instance.fenced
 
     def _needs_one(self, group):
         return group is not None and group.policy == "affinity" and len(self._cells) > 1
@@ -47,9 +54,9 @@ class Anchors:
         self._wait_for(instance, CELL0, events.GroupAnchored(group.uuid, instance.cell, host, instance.fenced))
         return True
 
-    def waits_for_fence(self, instance, anchor, decide) -> bool:
-        """The anchored host has no room: fence the group off there, if it is empty. Returns whether the instance is
-        decided again, now by ``decide(instance)`` or later."""
+    def waits_for_fence(self, instance, anchor) -> bool:
+        """The anchored host has no room: fence the group off there, if it is empty. Returns whether the instance waits
+        for that."""
         if anchor is None or instance.fenced:
             return False
         cell, _, number = anchor
@@ -57,10 +64,6 @@ class Anchors:
         projection = self._projections.get(cell)
         if projection is None or group.uuid in projection.groups.members:
             return False
-        if projection.fences.get(group.uuid, 0) >= number:
-            instance.fenced = number
-            decide(instance)
-            return True
         self._wait_for(instance, cell, events.GroupFenced(group.uuid, number))
         return True
 

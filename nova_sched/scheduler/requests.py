@@ -101,7 +101,7 @@ class Requests:
             if engine.is_unsettled():
                 instance.cell = None
                 self._unplaced.append(instance)
-            elif not engine.anchors.waits_for_fence(instance, anchor, self.decide):
+            elif not engine.anchors.waits_for_fence(instance, anchor):
                 self._refuse(instance, request, positions, took_ns)
             return
         table, chosen = engine.world.table, decision.candidates[0]

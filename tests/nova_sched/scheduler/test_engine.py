@@ -215,6 +215,27 @@ def test_a_claim_under_an_old_anchor_is_refused_after_the_fence():
     assert not late.future.done() or late.future.exception()
 
 
+def test_a_fence_that_is_folded_counts_for_every_request_of_the_group():
+    """Two requests come after a third one fenced the group off and before it has a new anchor: the anchored host has
+    room again, but no claim under the old anchor would hold there."""
+    cloud = TinyCloud(cells=("cell1", "cell2"))
+    cloud.host("a", cell="cell1", vcpus=4)
+    cloud.host("b", cell="cell2", vcpus=4)
+    group = server_group("affinity")
+    cloud.append("cell0", "scheduler/other", events.GroupAnchored(group.uuid, "cell1", "a", 0))
+    engine = cloud.engine("one")
+    number = engine.cloud.projections["cell0"].anchors[group.uuid][2]
+    cloud.append("cell1", "scheduler/other", events.GroupFenced(group.uuid, number))
+    cloud.settle()
+    asks = [cloud.ask(engine, f"vm{each}", group=group, vcpus=1) for each in range(2)]
+    assert not cloud.events("cell1", "ClaimProposed"), "a claim under the old anchor is refused in any case"
+    assert {anchor.replaces for anchor in cloud.events("cell0", "GroupAnchored")[1:]} == {number}
+    cloud.settle()
+    (host,) = {hosts_of(ask)[0] for ask in asks}
+    assert cloud.engines["one"].counts["conflicts"] == 0
+    assert engine.cloud.projections["cell0"].anchors[group.uuid][1] == host
+
+
 def test_a_full_anchored_group_with_members_is_not_moved():
     cloud = TinyCloud(cells=("cell1", "cell2"))
     cloud.host("a", cell="cell1", vcpus=2)
