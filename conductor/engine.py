@@ -168,7 +168,7 @@ class CellEngine:
 
     def on_beat(self, hosts, epoch: str, now: float) -> list:
         """Hosts are alive at ``now`` (monotonic), and report in the log's incarnation ``epoch``. Returns those that
-        must report in full: the log does not know them, may have lost their reports, or they report in another one."""
+        must report in full: the log does not know them, may have lost their reports, or use another incarnation."""
         self.monitor.heard(hosts, now)
         if not self.is_current:
             return []
