@@ -66,7 +66,7 @@ WRONG = [
     ("agent", (), {"compute_agent": {"simulated_name": "same"}}, 2, "several hosts one name"),
     ("agent", (), {"compute_agent": {"cell": "cell9"}}, 2, "the cell 'cell9' is not enabled"),
     ("agent", (), {"cells": {"enabled": "cell1,cell2"}}, 2, r"\[compute_agent\] cell is not set.*cell1, cell2"),
-    ("scheduler", (), {"DEFAULT": {"transport_url": "pigeon://coop/"}}, 2, "mend transport_url"),
+    ("scheduler", (), {"DEFAULT": {"transport_url": "pigeon://coop/"}}, 2, "fix transport_url"),
     ("scheduler", (), {"cells": {"cell0_log": "sqlite:////proc/no/such.db"}}, 3, "/proc/no/such.db"),
 ]
 
@@ -91,7 +91,7 @@ def test_a_wrong_concurrency_mode(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "nova-sched-agent: the concurrency mode is 'fibres', wanted one of threading, eventlet; "
-        "mend NOVA_SCHED_CONCURRENCY\n"
+        "fix NOVA_SCHED_CONCURRENCY\n"
     )
 
 
