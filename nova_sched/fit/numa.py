@@ -1,9 +1,9 @@
-"""Which NUMA nodes, CPUs and pages of a host a guest gets: nova's rules and nova's choice, so that the compute host,
-which chooses again by itself, comes to the same.
+"""Choose the NUMA nodes, CPUs and pages of a host for a guest. Rules and choice are Nova's, because the compute host
+chooses again by itself and must get the same result.
 
-Nodes of the host are tried in an order (:func:`_order`), and the first arrangement that keeps every rule is taken.
-Each pair of a guest's node and a host's node is judged by itself, from the request as it came: nova remembers verdicts
-under names that it changes on the way, see docs/differences.
+Nodes of the host are tried in an order (:func:`_order`), and the first arrangement that keeps every rule is used. Each
+pair of a guest node and a host node is checked alone, against the unchanged request. (Nova caches results by keys that
+it changes meanwhile, see docs/differences.)
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,7 @@ Known = dict[tuple[int, bytes, int, CellUse], events.NUMAUse | str]
 
 #: Page sizes of a request that name no size.
 SMALL, LARGE, ANY = -1, -2, -3
-#: Places that are tried for one guest on one host, before it is given up; so many PCI pools are looked at in the time
-#: of one.
+#: Steps of the search for one guest on one host, at most; so many PCI pools are checked in the time of one step.
 MAX_STEPS = 20_000
 POOLS_A_STEP = 8
 
@@ -50,7 +49,7 @@ REASONS = (
 
 
 class Place(NamedTuple):
-    """``uses`` are NUMAUse records, one for each node of the guest; None where it does not fit, for ``reason``."""
+    """``uses`` are NUMAUse records, one for each node of the guest; None if it does not fit, because of ``reason``."""
 
     uses: tuple[events.NUMAUse, ...] | None
     reason: str | None = None
@@ -67,11 +66,11 @@ def place(
 ) -> Place:
     """Place the nodes of a NUMARequest on those of a host's HostDevices.
 
-    The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` says whether the PCI requests of the
-    guest can be served if its nodes are on these nodes of the host, in whatever order; None: it has no such requests.
-    ``packed`` prefers the nodes with least left to those with most ([compute]
-    packing_host_numa_cells_allocation_strategy). ``known`` is a dict for what is found out about nodes, to be shared by
-    the hosts that are tried with one request and these ratios: what fits a node follows from its own use alone.
+    The ratios are those of unpinned CPUs and of memory. ``fits_pci(cell ids)`` returns whether the PCI requests of the
+    guest can be served if its nodes are on these nodes of the host, in any order; None without such requests.
+    ``packed`` prefers nodes with little room left ([compute] packing_host_numa_cells_allocation_strategy). ``known`` is
+    a cache of results, which all hosts that are tried with one request and these ratios may share: what fits a node
+    depends only on its own use.
     """
     if not request.cells:
         return Place(())
@@ -95,8 +94,8 @@ def fit(
 def _order(devices: HostDevices, request: events.NUMARequest, with_pci: bool, packed: bool) -> Sequence[int]:
     """Numbers of the host's nodes in the order in which they are tried.
 
-    Nodes with PCI devices come first for guests that ask for some and last for others; then counts how many CPUs of the
-    guest's kind are left, then memory. Where the guest takes all nodes they stay as they are.
+    Nodes with PCI devices come first for guests that ask for devices and last for other guests. Then the number of free
+    CPUs of the guest's kind decides, then memory. If the guest uses all nodes they stay in the order of the host.
     """
     numbers = range(len(devices.cells))
     if len(devices.cells) == len(request.cells):
@@ -146,9 +145,9 @@ class _Search:
         self.networks = _networks(devices.cells, request)
         #: (guest node, host node), by number -> its NUMAUse, or the reason why not.
         self.pairs: dict[tuple[int, int], events.NUMAUse | str] = {}
-        #: The same of all hosts that were tried: (guest node, Capacity's key, host node, its CellUse).
+        #: The same for all hosts that were tried: see Known.
         self.known: Known = {} if known is None else known
-        #: Set of host nodes -> why a guest cannot be on just these, None where it can.
+        #: Set of host nodes -> why a guest cannot be on exactly these nodes, None if it can.
         self.sets: dict[frozenset[int], str | None] = {}
         self.rejected: set[str] = set()
         self.careful = False
@@ -164,7 +163,7 @@ class _Search:
     # --- arrangements ----------------------------------------------------------------------------------------
 
     def _extend(self, chosen: tuple[int, ...]) -> tuple[int, ...] | None:
-        """The first whole arrangement that begins with the host nodes ``chosen``; None where there is none."""
+        """The first complete arrangement that begins with the host nodes ``chosen``; None if there is none."""
         guest = len(chosen)
         if guest == len(self.guests):
             return chosen if self._is_allowed(chosen) else None
@@ -180,12 +179,12 @@ class _Search:
             found = self._extend(longer)
             if found is not None:
                 return found
-        # Most guests are placed at once: only where one was not is it worthwhile to look ahead.
+        # Most guests are placed at once, so looking ahead pays only after a failed attempt.
         self.careful = True
         return None
 
     def _can_be_completed(self, chosen: tuple[int, ...]) -> bool:
-        """Whether the rest of the guest finds nodes, and may find those of its networks."""
+        """Whether there are nodes for the rest of the guest, and perhaps those of its networks."""
         left = [number for number in self.order if number not in chosen]
         options = [
             [number for number in left if self._fits(guest, number)] for guest in range(len(chosen), len(self.guests))
@@ -215,7 +214,7 @@ class _Search:
         return NETWORKS if any(nodes.isdisjoint(chosen) for nodes in self.networks) else None
 
     def _reason(self) -> str:
-        """Why nothing was found: one rule, if it is the same everywhere."""
+        """Why nothing was found: one rule, if it is the same for all nodes."""
         for guest in range(len(self.guests)):
             pairs = [self._pair(guest, number) for number in self.order]
             reasons = {pair for pair in pairs if isinstance(pair, str)}
@@ -239,7 +238,7 @@ class _Search:
         return found
 
     def _reserved(self, guest: int) -> int:
-        """Host CPUs that the emulator gets for itself: one, beside the first node of the guest."""
+        """The number of host CPUs for the emulator alone: one, with the first node of the guest."""
         return int(guest == 0 and self.request.emulator_threads_policy == "isolate")
 
     def _judge(self, guest: events.NUMACellRequest, number: int, reserved: int) -> events.NUMAUse | str:
@@ -262,7 +261,7 @@ class _Search:
             pins = tuple(zip(sorted(guest.dedicated_cpus), cpus, strict=False))
             own = tuple(cpus[len(pins) :])
         if self.shared:
-            # No guest may over-commit a node by itself.
+            # A single guest must not over-commit a node.
             if shared > len(cell.shared_cpus) or used.shared_cpus + shared > len(cell.shared_cpus) * self.cpu_ratio:
                 return SHARED_CPUS
             if used.memory_mb + guest.memory_mb > cell.memory_mb * self.ram_ratio:
@@ -281,8 +280,8 @@ class _Search:
     def _page_size(
         self, guest: events.NUMACellRequest, cell: events.HostNUMACell, used: CellUse, node: Node
     ) -> int | None:
-        """The size of the pages that a guest's node gets of those it asked for, 0 where it asked for none; None where
-        there is not enough memory of that kind."""
+        """The size of the pages for a guest's node that asked for pages, 0 for one that did not; None if there is not
+        enough memory of that kind."""
         if guest.page_kb:
             sizes = {SMALL: node.pages[-1:], LARGE: node.pages[:-1], ANY: node.pages}.get(guest.page_kb)
             if sizes is None:
@@ -302,12 +301,12 @@ def _free_pages(cell: events.HostNUMACell, used: CellUse, number: int) -> int:
 
 
 def _in_pages(guest: events.NUMACellRequest, size_kb: int, pages: int) -> bool:
-    """Whether the memory of a guest's node is whole pages of a size, and not too many."""
+    """Whether the memory of a guest's node is a whole number of pages of a size, and not too many."""
     return guest.memory_mb * 1024 <= pages * size_kb and not guest.memory_mb * 1024 % size_kb
 
 
 def _networks(cells: Sequence[events.HostNUMACell], request: events.NUMARequest) -> list[set[int]]:
-    """For each network of a request that is near to some of a host's nodes, these nodes, by number."""
+    """For each network of a request that is near to some nodes of a host, the numbers of these nodes."""
     near = [{number for number, cell in enumerate(cells) if physnet in cell.physnets} for physnet in request.physnets]
     if request.tunneled:
         near.append({number for number, cell in enumerate(cells) if cell.tunneled})
@@ -315,7 +314,7 @@ def _networks(cells: Sequence[events.HostNUMACell], request: events.NUMARequest)
 
 
 def _match(options: Sequence[Sequence[int]]) -> bool:
-    """Whether each of some guest nodes can have another one of the host nodes that it has options on."""
+    """Whether each guest node can get a host node of its own among its options."""
     taken: dict[int, int] = {}
 
     def settle(guest: int, seen: set[int]) -> bool:
@@ -334,7 +333,7 @@ def _match(options: Sequence[Sequence[int]]) -> bool:
 
 
 def _pin(node: Node, free: frozenset[int], guest: events.NUMACellRequest, reserved: int) -> list[int] | None:
-    """Host CPUs for the pinned CPUs of a guest's node, in their order, and then for its emulator; None where the thread
+    """Host CPUs for the pinned CPUs of a guest's node, in their order, and then for its emulator; None if the thread
     policy cannot be kept."""
     wanted = len(guest.dedicated_cpus)
     if guest.thread_policy == "isolate":
@@ -346,7 +345,7 @@ def _pin(node: Node, free: frozenset[int], guest: events.NUMACellRequest, reserv
 
 
 def _pin_cores(node: Node, free: frozenset[int], wanted: int, reserved: int) -> list[int] | None:
-    """One thread of each of some whole cores, whose other threads stay idle: only where these are not shared CPUs."""
+    """One thread of each of some free cores, whose other threads stay idle; only if these are not shared CPUs."""
     if not wanted or (node.threads > 1 and not node.legacy):
         return None
     whole = [core for core in node.cores if core and free.issuperset(core)]
@@ -356,11 +355,11 @@ def _pin_cores(node: Node, free: frozenset[int], wanted: int, reserved: int) -> 
 
 
 def _pin_threads(cores: Sequence[Sequence[int]], wanted: int, reserved: int, require: bool) -> list[int] | None:
-    """As many threads of each core as there can be, the same number of all, at least two with ``require``; without it
-    single threads if need be."""
+    """The largest possible number of threads per core, the same on all cores, at least two with ``require``; without it
+    also single threads."""
     most = max(map(len, cores), default=0)
     if not wanted:
-        # A node of a mixed guest may have no pinned CPUs; nova then still wants a free core for "require".
+        # A node of a mixed guest may have no pinned CPUs; Nova then still needs a free core for "require".
         return None if reserved or (require and most < 2) else []
     for threads in range(most, int(require), -1):
         usable = [core for core in cores if len(core) >= threads]

@@ -1,12 +1,10 @@
-"""Which PCI devices of a host an instance gets: the pools that fit each of its requests, in the order of nova.
+"""Choose the PCI devices of a host for an instance: the pools that fit each of its requests, in Nova's order.
 
-A request of a flavor's alias and one of a port look alike here: nova-api turns
-``[pci] alias`` into specs, and ports into specs with a physical network, before
-it calls the scheduler. With ``[filter_scheduler] pci_in_placement`` nova-api and
-the conductor also add a resource group for each device of an alias, with the
-suffix ``<request_id>-<number>``; the scheduler takes these as it takes any
-requested group, and what is left to do here is to follow its assignment: the
-devices must come from the very providers that serve the groups of the request.
+Requests from a flavor's alias and from a port look the same here: nova-api turns ``[pci] alias`` into specs, and ports
+into specs with a physical network, before it calls the scheduler. With ``[filter_scheduler] pci_in_placement`` nova-api
+and the conductor also add a resource group for each device of an alias, with the suffix ``<request_id>-<number>``. The
+scheduler treats these like any requested group, and this module follows the assignment: the devices must come from the
+providers that serve the groups of the request.
 """
 
 from collections import Counter
@@ -21,7 +19,7 @@ from rpc_api.events import PCIPool, PCIRequest
 #: Suffix of a group -> the providers that serve it.
 Mappings = Mapping[str, Sequence[str]]
 
-#: What a spec may name that Placement has looked at, or that is no property of a device.
+#: Keys of a spec that Placement has checked, or that are not a property of a device.
 _IGNORED = frozenset({"resource_class", "traits", "rp_uuids", "rp_uuid"})
 #: The mappings of an assignment that binds no PCI request to a provider.
 UNBOUND: Mappings = {"": ()}
@@ -34,11 +32,11 @@ def place(
     cells: Iterable[int] | None = None,
     mappings: Mappings | None = None,
 ) -> tuple[events.PCIUse, ...] | None:
-    """PCIUse records that serve all PCIRequest records of an instance on a host, None where they do not fit.
+    """PCIUse records that serve all PCIRequest records of an instance on a host, None if they do not fit.
 
-    ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the NUMA nodes that the guest is to
-    run on (none: it has no NUMA topology), ``mappings`` group suffix -> provider uuids of the assignment. Requests take
-    one after the other of what the earlier ones left.
+    ``devices`` are the HostDevices (None: the host has none), ``cells`` the ids of the guest's NUMA nodes on the host
+    (none: it has no NUMA topology), ``mappings`` group suffix -> provider uuids of the assignment. Each request takes
+    from what the earlier ones left.
     """
     return place_or_name(devices, requests, cells, mappings)[0]
 
@@ -59,7 +57,7 @@ def place_or_name(
     cells: Iterable[int] | None = None,
     mappings: Mappings | None = None,
 ) -> tuple[tuple[events.PCIUse, ...] | None, PCIRequest | None]:
-    """(uses, None) as :func:`place`, or (None, the first PCIRequest that finds too few devices)."""
+    """(uses, None) as :func:`place`, or (None, the first PCIRequest for which there are too few devices)."""
     if not requests:
         return (), None
     if devices is None:
@@ -78,7 +76,7 @@ def place_or_name(
 
 def serving(devices: HostDevices | None, requests: Sequence[PCIRequest]) -> Callable[[str, str], bool] | None:
     """``serves(suffix, provider uuid)`` for :func:`nova_sched.fit.providers.allocate`: whether a provider has free
-    devices for the PCI request that a group belongs to; always true of groups of others. None without PCI requests."""
+    devices for the PCI request that a group belongs to; always true for other groups. None without PCI requests."""
     if not requests:
         return None
     uuids = {
@@ -105,7 +103,7 @@ def _uuids_for(devices: HostDevices | None, request: PCIRequest) -> set[str | No
 
 
 def name_of(request: PCIRequest) -> str:
-    """What a person calls a PCIRequest: its alias, else vendor:product, else its physical network."""
+    """The name of a PCIRequest for people: its alias, else vendor:product, else its physical network."""
     spec = request.spec[0] if request.spec else {}
     if request.alias_name:
         return request.alias_name
@@ -121,19 +119,19 @@ def is_assigned(request: PCIRequest, suffixes: Iterable[str]) -> bool:
 
 
 def choosing(request: PCIRequest) -> Callable[[PCIPool], bool]:
-    """A predicate on pools: whether a PCIRequest can be given their devices wherever its guest runs."""
+    """A predicate on pools: whether a PCIRequest can use their devices, on any NUMA node."""
     fits, usable = _fits(request), _usable(request)
     return lambda pool: fits(pool) and usable(pool)
 
 
 def in_order(pools: Sequence[PCIPool]) -> list[int]:
-    """Numbers of pools in nova's order: those that say least of their devices come first."""
+    """Numbers of pools in Nova's order: pools with few tags come first."""
     return sorted(range(len(pools)), key=lambda number: len(pools[number].tags))
 
 
 def _fits(request: PCIRequest) -> Callable[[PCIPool], bool]:
-    """A predicate on pools: whether their devices have all properties of one of the specs;
-    letters' case is no matter."""
+    """A predicate on pools: whether their devices have all properties of one of the specs. Ignores upper and lower
+    case."""
     specs = [
         [(name, _lower(wanted), name in _FIELDS) for name, wanted in spec.items() if name not in _IGNORED]
         for spec in request.spec
@@ -142,7 +140,7 @@ def _fits(request: PCIRequest) -> Callable[[PCIPool], bool]:
     def fits(pool: PCIPool) -> bool:
         for spec in specs:
             for name, wanted, is_field in spec:
-                # Numbers of a pool are never the text of a spec: no spec can ask for a NUMA node, as in nova.
+                # A number of a pool never equals the text of a spec, so a spec cannot ask for a NUMA node, as in Nova.
                 if _lower(getattr(pool, name) if is_field else pool.tags.get(name)) != wanted:
                     break
             else:
@@ -161,7 +159,7 @@ def _of_alias(request: PCIRequest) -> bool:
 
 
 def _providers(request: PCIRequest, mappings: Mappings | None) -> Counter[str]:
-    """The provider of each device of a request, by uuid and as often as devices come from it; {} where it is free."""
+    """Provider uuid -> the number of devices of a request that must come from it; {} if any provider may serve it."""
     if request.alias_name is None:
         return Counter()
     if not mappings:
@@ -178,7 +176,7 @@ def _take(
     cells: Iterable[int] | None,
     providers: Counter[str],
 ) -> list[tuple[int, int]] | None:
-    """[(pool number, count), ...] that serve one request; None where there are too few devices."""
+    """[(pool number, count), ...] that serve one request; None if there are too few devices."""
     pools = devices.pools
     fits = _fits(request)
     fitting = [number for number in order if free[number] > 0 and fits(pools[number])]
@@ -200,7 +198,7 @@ def _take(
 def _take_assigned(
     pools: Sequence[PCIPool], free: list[int], fitting: list[int], request: PCIRequest, providers: Counter[str]
 ) -> list[tuple[int, int]] | None:
-    """As many devices of each provider as its groups stand for; a provider is one pool."""
+    """The number of devices from each provider that its groups require; a provider is one pool."""
     known = [
         pool.tags["rp_uuid"]
         for pool, left in zip(pools, free, strict=True)
@@ -215,13 +213,14 @@ def _take_assigned(
     return sorted(taken)
 
 
-# --- near to the guest -----------------------------------------------------------------------------------------------
+# --- near the guest --------------------------------------------------------------------------------------------------
 
 
 def _near(
     devices: HostDevices, free: list[int], fitting: list[int], request: PCIRequest, cells: Iterable[int]
 ) -> list[int]:
-    """Pools by the NUMA policy of a request: the strictest place that has enough devices, as far as the policy goes."""
+    """Pools by the NUMA policy of a request: the nearest pools with enough devices, as far away as the policy
+    allows."""
     policy = request.numa_policy or "legacy"
     wanted = request.count
     nodes: set[int | None] = set(cells)
@@ -230,7 +229,7 @@ def _near(
         return near
     if policy == "socket":
         return _on(devices.pools, fitting, _nodes_of_sockets(devices.cells, nodes))
-    # Devices that do not say where they are may be near.
+    # Devices without a NUMA node may be near.
     nodes.add(None)
     near = _on(devices.pools, fitting, nodes)
     if policy == "legacy" or sum(free[number] for number in near) >= wanted:
@@ -243,19 +242,19 @@ def _on(pools: Sequence[PCIPool], numbers: Iterable[int], nodes: Collection[int 
 
 
 def _nodes_of_sockets(host_cells: Sequence[events.HostNUMACell], nodes: Collection[int | None]) -> set[int | None]:
-    """All nodes of the sockets that some nodes belong to; none where the host does not know its sockets."""
+    """All nodes of the sockets that some nodes belong to; none if the host does not report its sockets."""
     if any(cell.socket is None for cell in host_cells):
         return set()
     sockets = {cell.socket for cell in host_cells if cell.id in nodes}
     return {cell.id for cell in host_cells if cell.socket in sockets}
 
 
-# --- devices that only go to who asks for them -----------------------------------------------------------------------
+# --- devices that serve only requests that ask for them --------------------------------------------------------------
 
 
 def _usable(request: PCIRequest) -> Callable[[PCIPool], bool]:
-    """A predicate on pools: physical functions, VDPA and remote managed devices only go to who asks for them, and
-    whether a device can be migrated live must be as it is wanted."""
+    """A predicate on pools: physical functions, VDPA and remote managed devices serve only requests that ask for them,
+    and a request may require devices that can, or cannot, be migrated live."""
     kinds = {spec.get("dev_type") for spec in request.spec}
     unwanted = {kind for kind in ("type-PF", "vdpa") if kind not in kinds}
     remote = any(map(_is_remote, request.spec))

@@ -1,11 +1,9 @@
-"""The close look at one host: which of its providers take which group of the request.
+"""Look closely at one host: which of its providers serve which group of the request.
 
-:func:`allocate` finds an assignment of groups to providers by backtracking
-in a fixed order: the group with the fewest possible providers first, and of
-those the one with least left first, so that what is left stays in large
-pieces. In-flight claims count as taken. Whoever has more to say about an
-assignment (which PCI devices or NUMA nodes follow from it) accepts it or has
-the search go on.
+:func:`allocate` finds an assignment of groups to providers by backtracking in a fixed order: the group with the fewest
+possible providers first, and of these the provider with the least room first, so that the rest stays in large pieces.
+In-flight claims count as taken. A caller with further conditions (PCI devices, NUMA nodes) accepts an assignment, or
+lets the search continue.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -34,10 +32,10 @@ Amounts = list[tuple[int, int]]
 
 
 class _Slot(NamedTuple):
-    """What goes on one provider: a suffixed group, or one class of the unsuffixed group.
+    """A part of the request that one provider serves: a suffixed group, or one class of the unsuffixed group.
 
-    ``resources`` are (class index, amount), ``options`` the rows that could take it if nothing else went there,
-    ``twin`` the number of an earlier slot that asks for the very same (-1: none).
+    ``resources`` are (class index, amount), ``options`` the rows with room for it alone, ``twin`` the number of an
+    earlier slot with the same request (-1: none).
     """
 
     suffix: str
@@ -49,13 +47,13 @@ class _Slot(NamedTuple):
 def allocate(
     table: HostTable, root: int, request: SchedulingRequest, accept: Accept | None = None, serves: Serves | None = None
 ) -> Assignment | None:
-    """Assign all groups of a request to providers of the tree of ``root``, or the groups to fall back on; None where
-    neither fit together.
+    """Assign all groups of a request to providers of the tree of ``root``, or else its fallback groups; None if neither
+    fit together.
 
-    ``accept(assignment)`` says whether an assignment will do; the first one that does is returned. It may tell groups
-    apart by what stands before the last "-" of their suffix, and by what they ask for, but not by what is behind it:
-    ``<request>-0`` and ``<request>-1`` that ask for the same are the same to it. ``serves(suffix, provider uuid)`` may
-    say beforehand that no assignment with this provider for a suffixed group will do. The search ends after MAX_STEPS.
+    ``accept(assignment)`` returns whether an assignment is good; the first good one is returned. It must treat groups
+    as equal that request the same and have the same text before the last "-" of their suffix, such as ``<request>-0``
+    and ``<request>-1``. ``serves(suffix, provider uuid)`` may exclude a provider for a suffixed group beforehand. The
+    search ends after MAX_STEPS.
     """
     if len(table.trees[root]) == 1:
         found = _allocate_on(table, root, request)
@@ -70,7 +68,7 @@ def allocate(
 
 
 def _allocate_on(table: HostTable, row: int, request: SchedulingRequest) -> Assignment | None:
-    """As :func:`allocate` for a tree of one provider, where there is nothing to search for."""
+    """Like :func:`allocate`, for a tree of one provider, which needs no search."""
     sums: dict[str, int] = {}
     mappings: dict[str, list[str]] = {}
     for group in request.groups:
@@ -94,12 +92,12 @@ def _allocate_on(table: HostTable, row: int, request: SchedulingRequest) -> Assi
 
 
 def _room_for_sum(table: HostTable, row: int, index: int, amount: int) -> bool:
-    """Whether amounts that fit one by one do so together, as the one allocation that they become."""
+    """Whether amounts that fit one by one also fit as one allocation."""
     return bool(amount <= table.free[index, row] and amount <= table.max_unit[index, row])
 
 
 def _has_traits(table: HostTable, rows: Sequence[int], group: ResourceGroup) -> bool:
-    """Whether some providers have the required traits of a group between them."""
+    """Whether some providers together have the required traits of a group."""
     return all(
         any(table.row_has_trait(trait, row) for row in rows for trait in traits)
         for traits in (*zip(group.required_traits), *group.any_traits)
@@ -160,7 +158,7 @@ class _Search:
             return None
         return self.accepted
 
-    # --- what is to be placed, and where it could go ---------------------------------------------------------
+    # --- the slots, and their options --------------------------------------------------------------------------------
 
     def _make_slots(self) -> bool:
         """Fill ``slots``; False where one of them has no option."""
@@ -186,7 +184,7 @@ class _Search:
         return all(slot.options for slot in self.slots)
 
     def _kind(self, group: ResourceGroup) -> tuple[object, ...]:
-        """Groups of one kind can change places."""
+        """The kind of a group: groups of one kind can be exchanged."""
         whose = group.suffix.rpartition("-")[0] if self.accept is not None else ""
         return (
             group._replace(suffix=""),
@@ -195,7 +193,8 @@ class _Search:
         )
 
     def _options(self, resources: Iterable[events.ResourceAmount], rows: list[int]) -> tuple[Amounts, list[int]]:
-        """Class indices with amounts, and the rows with room for them, the one with least left of the first first."""
+        """Class indices with amounts, and the rows with room for them; the row with the least room of the first class
+        is the first."""
         table = self.table
         indexed: Amounts = []
         for resource_class, amount in resources:
@@ -206,7 +205,7 @@ class _Search:
             rows = sorted(rows, key=table.free[indexed[0][0]].__getitem__)
         return indexed, rows
 
-    # --- the search: each level places one slot and then tries the next --------------------------------------
+    # --- the search: each level places one slot and then tries the next ----------------------------------------------
 
     def _place(self, number: int) -> bool:
         if number == len(self.slots):
@@ -234,11 +233,11 @@ class _Search:
         return any(other == row and slot.suffix for slot, other in zip(self.slots, self.rows, strict=False))
 
     def _take(self, row: int, resources: Amounts) -> bool:
-        """Count amounts on a row; False (and nothing counted) where they do not fit with what is there already."""
+        """Count amounts on a row; False (and nothing is counted) if they do not fit with the counted amounts."""
         table, taken = self.table, self.taken
         for index, amount in resources:
             before = taken.get((row, index), 0)
-            # Alone it fits: its options are so.
+            # Alone it fits, because the row is one of its options.
             if before and not _room_for_sum(table, row, index, before + amount):
                 return False
         for index, amount in resources:
@@ -250,7 +249,7 @@ class _Search:
             self.taken[row, index] -= amount
 
     def _traits_together(self) -> bool:
-        """Providers that serve the unsuffixed group must have its traits between them."""
+        """Providers that serve the unsuffixed group must together have its traits."""
         return all(
             group.suffix or _has_traits(self.table, self._rows_of({""}) or (self.root,), group)
             for group in self.request.groups
@@ -261,7 +260,7 @@ class _Search:
         return [row for slot, row in zip(self.slots, self.rows, strict=False) if slot.suffix in suffixes]
 
     def _same_subtrees(self, placed: str) -> bool:
-        """Each set of groups must lie under one of its own providers; looked at when all of the set are placed."""
+        """Each set of groups must be under one of its own providers; checked when all groups of the set are placed."""
         for suffixes in self.request.same_subtree:
             if placed in suffixes:
                 rows = self._rows_of(suffixes)

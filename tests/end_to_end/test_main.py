@@ -91,7 +91,7 @@ def test_a_wrong_concurrency_mode(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "nova-sched-agent: the concurrency mode is 'fibres', wanted one of threading, eventlet; "
-        "mend NOVA_SCHED_CONCURRENCY\n"
+        "fix NOVA_SCHED_CONCURRENCY\n"
     )
 
 

@@ -26,7 +26,7 @@ RETENTION = {"max-length-bytes": 1_500_000, "stream-max-segment-size-bytes": 100
 FILLING_BYTES = 1000
 #: A reader that hangs is sent so many records all the same (its prefetch), and what its segment holds.
 SENT_AHEAD = 1500
-READ_ANEW = "the log of cell1 does not go on where it was, and is read anew"
+READ_ANEW = "the log of cell1 does not continue at our position, and is opened again"
 OPEN_AGAIN = "cell cell1 is open again"
 
 

@@ -78,7 +78,7 @@ def test_a_vital_thread_that_dies_is_the_death_of_the_process(fault):
     thread = vital_thread(run, "heart")
     thread.start()
     thread.join(PATIENCE)
-    assert "the thread heart met a fault of its own" in concurrency.death()
+    assert "the thread heart failed" in concurrency.death()
 
 
 def test_a_vital_thread_that_returns_is_none():

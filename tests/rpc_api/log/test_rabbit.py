@@ -370,7 +370,7 @@ def test_a_user_who_may_only_append(rabbit_server, log, stream):
 
 @pytest.mark.parametrize("user, password", [("", "wr/ong@:%"), ("nobody", "wr/ong@:%")], ids=["password", "user"])
 def test_refused_credentials_show_no_password(rabbit_server, stream, user, password):
-    with pytest.raises(errors.LogUnavailable, match="refuses the user .* mend them in the log URL") as caught:
+    with pytest.raises(errors.LogUnavailable, match="refuses the user .* fix them in the log URL") as caught:
         open_log(rabbit_server.url(stream, user=user, password=password))
     assert_hidden(caught.value, "wr", "ong")
 

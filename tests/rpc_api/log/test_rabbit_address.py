@@ -89,32 +89,32 @@ def test_tls_as_in_a_transport_url(monkeypatch, options, tls):
     [
         ("rabbit://u:secret@h/", "names no stream"),
         ("rabbit://u:secret@h/?stream=", "'stream' is empty"),
-        ("rabbit://u:secret@h/?stream=a&stream=b", "'stream' is there twice"),
+        ("rabbit://u:secret@h/?stream=a&stream=b", "'stream' is repeated"),
         ("rabbit://u:secret@h/?stream=amq.x", "starts with amq."),
         ("rabbit://u:secret@h/?stream=a&heartbeat=1", "the option 'heartbeat', wanted only stream"),
         ("rabbit://u:secret@h/?stream=a&ssl_ca_file=x", "the option 'ssl_ca_file', wanted only stream"),
         ("rabbits://u:secret@h/?stream=a&ssl_ca_file=/none", "ssl_ca_file is '/none', which is no readable file"),
         ("rabbits://u:secret@h/?stream=a&ssl_key_file=/dev/null", "readable|without ssl_cert_file"),
-        ("rabbit://u:secret@h:port/?stream=a", "a host or port in it is not one"),
-        ("rabbit://u:secret@/?stream=a", "a host or port in it is not one"),
+        ("rabbit://u:secret@h:port/?stream=a", "it has a wrong host or port"),
+        ("rabbit://u:secret@/?stream=a", "it has a wrong host or port"),
         ("rabbit://u:sec/ret@h/?stream=a", "percent-encoded"),
-        ("rabbit://u:sec@ret@h:x/?stream=a", "a host or port in it is not one"),
+        ("rabbit://u:sec@ret@h:x/?stream=a", "it has a wrong host or port"),
         ("rabbit://u:sec?ret@h/?stream=a", "percent-encoded"),
         ("rabbit://u:sec#ret@h/?stream=a", "percent-encoded"),
-        ("rabbit://u:secret@[h/?stream=a", "a host or port in it is not one"),
-        ("rabbit://u:se[cr]et@h/?stream=a", "a host or port in it is not one"),
-        ("rabbit://u:se\u2100ret@h/?stream=a", "a host or port in it is not one"),
-        ("rabbit://u:sec,ret@h/?stream=a", "a host or port in it is not one"),
+        ("rabbit://u:secret@[h/?stream=a", "it has a wrong host or port"),
+        ("rabbit://u:se[cr]et@h/?stream=a", "it has a wrong host or port"),
+        ("rabbit://u:se\u2100ret@h/?stream=a", "it has a wrong host or port"),
+        ("rabbit://u:sec,ret@h/?stream=a", "it has a wrong host or port"),
         ("rabbit://u:12,ret@h/?stream=a", "first broker has no user and another has one"),
         ("rabbit://h1,u:secret@h2/?stream=a", "first broker has no user and another has one"),
-        ("rabbit://u:secret@h1:5672,u:secret@h2:port/?stream=a", "a host or port in it is not one"),
+        ("rabbit://u:secret@h1:5672,u:secret@h2:port/?stream=a", "it has a wrong host or port"),
         ("rabbit://u:secret@h1,u:se/cret@h2/?stream=a", "percent-encoded"),
         ("rabbit://u:secret@h1/v@x?stream=a", "percent-encoded"),
         ("rabbit://u:secret@h:0/?stream=a", "wanted 1 to 65535"),
         ("rabbit://u:secret@h:70000/?stream=a", "wanted 1 to 65535"),
-        ("rabbit://u:secret@h:1:2/?stream=a", "a host or port in it is not one"),
-        ("rabbit://u:secret@[::1]5672/?stream=a", "a host or port in it is not one"),
-        ("rabbit:///?stream=a", "a host or port in it is not one"),
+        ("rabbit://u:secret@h:1:2/?stream=a", "it has a wrong host or port"),
+        ("rabbit://u:secret@[::1]5672/?stream=a", "it has a wrong host or port"),
+        ("rabbit:///?stream=a", "it has a wrong host or port"),
         ("rabbit://u:secret@h/?stream=a&ssl=maybe", "'ssl' is neither true nor false"),
         ("rabbits://u:secret@h/?stream=a&ssl=0", "it has rabbits:// and ssl=0"),
         ("rabbit://u:secret@h/?stream=a&ssl=1&ssl_version=SSLv9", "ssl_version is 'SSLv9', wanted one of tlsv1"),
@@ -123,7 +123,7 @@ def test_tls_as_in_a_transport_url(monkeypatch, options, tls):
 def test_wrong_urls_are_usage_errors_without_the_password(url, said):
     with pytest.raises(errors.UsageError, match=said) as caught:
         open_log(url)
-    assert "mend the log URL" in str(caught.value)
+    assert "fix the log URL" in str(caught.value)
     assert_hidden(caught.value, "sec", "ret")
 
 

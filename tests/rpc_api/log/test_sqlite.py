@@ -215,7 +215,7 @@ def test_positions_survive_the_process(url):
 
 
 def test_a_missing_directory(tmp_path):
-    with pytest.raises(errors.LogUnavailable, match=f"{tmp_path}/none is no directory; make it"):
+    with pytest.raises(errors.LogUnavailable, match=f"{tmp_path}/none is not a directory; create it"):
         open_log(f"sqlite:///{tmp_path}/none/events.db")
 
 
@@ -312,7 +312,7 @@ def test_a_path_with_signs_of_its_own(tmp_path):
 )
 def test_urls_of_another_form(tmp_path, monkeypatch, wrong):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.UsageError, match="mend the log URL"):
+    with pytest.raises(errors.UsageError, match="fix the log URL"):
         open_log(wrong)
     assert not list(tmp_path.iterdir())
 
@@ -329,7 +329,7 @@ def test_synchronous_is_what_the_url_says(url, option, level):
     [
         (lambda path: path.write_bytes(b"x"), "a file of another kind"),
         (lambda path: path.write_bytes(b"SQLite format 2\0" * 600), "is not a log of nova_sched"),
-        (lambda path: os.mkfifo(path), "it is no file"),
+        (lambda path: os.mkfifo(path), "it is not a file"),
     ],
 )
 @pytest.mark.parametrize("create", [True, False])

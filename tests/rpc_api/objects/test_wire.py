@@ -146,7 +146,7 @@ def test_equal_selections_are_equal():
         (lambda wire: wire.pop(base.DATA), "RequestSpec.*data"),
         (lambda wire: wire.update({base.DATA: []}), "RequestSpec.*data is list"),
         (lambda wire: wire.update({base.CHANGES: 7}), "RequestSpec.*changes"),
-        (lambda wire: wire.update({base.NAME: ["RequestSpec"]}), "dict whose name or version is no text"),
+        (lambda wire: wire.update({base.NAME: ["RequestSpec"]}), "dict whose name or version is not a text"),
         (lambda wire: wire[base.DATA].update(num_instances="many"), "RequestSpec.*num_instances.*many"),
         (lambda wire: wire[base.DATA].update(flavor=None), "RequestSpec.*flavor"),
         (lambda wire: wire[base.DATA].update(flavor="m1"), "RequestSpec.*flavor"),
