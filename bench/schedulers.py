@@ -78,7 +78,7 @@ def _decide(scheduler, number, count, case):
     from bench.cloud import uuid_of
     from nova_sched.request.from_spec import request_from
     from rpc_api import errors
-    from tests.end_to_end.specs import spec
+    from tests.builders import request_spec
 
     free, answers, lock = threading.Semaphore(case.window), [], threading.Lock()
     over = threading.Event()
@@ -93,7 +93,9 @@ def _decide(scheduler, number, count, case):
 
     for one in range(count):
         instance = uuid_of(f"instance {number} {one}")
-        request = request_from(spec(instance, vcpus=case.vcpus, memory_mb=case.vcpus * 4000), f"req-{number}-{one}")
+        request = request_from(
+            request_spec(instance, vcpus=case.vcpus, memory_mb=case.vcpus * 4000), f"req-{number}-{one}"
+        )
         free.acquire()
         asked_at = time.monotonic()
         scheduler.select(request, [instance], 0).add_done_callback(

@@ -1,14 +1,16 @@
-"""Short ways to say events, their producers and their records: what the tests of the language and of the fold share.
+"""Builders: one for each thing that tests make, and the only place where tests make it. ``tests/README.md`` lists them.
 
-Uuids follow from short names (``uuid_of("vm-1")``), so that a test row can be read; a :class:`Voice` numbers its
-events as a producer does; :func:`fold_all` folds events as records of one event each.
+Uuids follow from short names (``uuid_of("vm-1")``), so that a row of a test table can be read. A :class:`Voice` numbers
+its events as a producer does. A :class:`Cell` folds each event as a record of its own and checks the whole state.
 """
 
+import itertools
 import uuid
 
 from nova_sched.projection.projection import Projection
-from rpc_api import codec, digest, events
+from rpc_api import codec, digest, events, objects
 from rpc_api.codec import DecodedRecord
+from rpc_api.objects.context import RequestContext
 from rpc_api.packing import pack
 from tests import invariants
 
@@ -22,9 +24,27 @@ def uuid_of(name: str) -> str:
 
 
 EPOCH = uuid_of("epoch")
+#: Of a request that Nova's conductor makes.
+CONTEXT = RequestContext.from_dict(
+    {"request_id": "req-11111111-aaaa-4aaa-8aaa-000000000001", "project_id": "p", "user_id": "u", "is_admin": True}
+)
 
 
-# --- what hosts say ----------------------------------------------------------------------------------------------
+class HandClock:
+    """A clock that a test moves; each reading of ``now_ns`` is later than the one before."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+        self._readings = itertools.count()
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now_ns(self) -> int:
+        return AT_NS + int(self.seconds * 1e9) + next(self._readings)
+
+
+# --- reports of hosts --------------------------------------------------------------------------------------------
 
 
 def inventory_of(resource_class="VCPU", total=8, reserved=0, min_unit=1, max_unit=None, step_size=1, ratio=1.0):
@@ -36,12 +56,20 @@ def inventory_of(resource_class="VCPU", total=8, reserved=0, min_unit=1, max_uni
 def provider(name, *inventories, parent=-1, traits=(), aggregates=()):
     """A provider whose uuid is that of its name."""
     return events.Provider(
-        uuid_of(name), name, parent, tuple(inventories), tuple(traits), tuple(uuid_of(one) for one in aggregates)
+        uuid_of(name),
+        name,
+        parent,
+        tuple(inventories),
+        tuple(traits),
+        tuple(uuid_of(aggregate) for aggregate in aggregates),
     )
 
 
 def tree(host, *children, inventories=None, root=None, **facts):
-    """A HostInventory: a root provider with 8 VCPU and 16384 MEMORY_MB unless told otherwise, and its children."""
+    """A HostInventory: a root provider with ``inventories`` (8 VCPU and 16384 MEMORY_MB by default) and its children.
+
+    ``root`` is the short name of the root provider if it is not the host's; ``facts`` are the other fields.
+    """
     if inventories is None:
         inventories = (inventory_of(), inventory_of("MEMORY_MB", 16384))
     facts = {
@@ -53,9 +81,10 @@ def tree(host, *children, inventories=None, root=None, **facts):
         "cpu_info": "{}",
         "supported_instances": (),
         "stats": {},
+        "providers": (provider(root or host, *inventories), *children),
         **facts,
     }
-    return events.HostInventory(**facts, providers=(provider(root or host, *inventories), *children))
+    return events.HostInventory(**facts)
 
 
 def pool(count, vendor_id="8086", product_id="1520", numa_node=None, **tags):
@@ -64,7 +93,7 @@ def pool(count, vendor_id="8086", product_id="1520", numa_node=None, **tags):
 
 
 def status(disabled=False, forced_down=False, num_io_ops=0, failed_builds=0, metrics=None):
-    """A HostStatus; a quiet, enabled host unless told otherwise."""
+    """A HostStatus; by default of an enabled host without load."""
     return events.HostStatus(
         disabled, "maintenance" if disabled else None, forced_down, num_io_ops, failed_builds, metrics or {}
     )
@@ -78,7 +107,7 @@ def consumer(name, *allocations, rule=None):
 def report(host, *consumers, inventory=None, server=None, consumers_digest=None, **facts):
     """A HostReported of a host that runs ``consumers``; ``facts`` are those of :func:`status`.
 
-    ``inventory`` is a HostInventory, or bytes; ``consumers_digest`` is the true one unless it is given.
+    ``inventory`` is a HostInventory, or bytes; ``consumers_digest`` is by default the correct one.
     """
     if not isinstance(inventory, bytes):
         inventory = pack(inventory or tree(host))
@@ -93,10 +122,11 @@ def report(host, *consumers, inventory=None, server=None, consumers_digest=None,
     )
 
 
-def confirmation(said) -> tuple:
+def confirmation(reported) -> tuple:
     """The HostConfirmed that is true after a HostReported."""
+    inventory_digest = digest.inventory_digest(reported.inventory)
     return events.HostConfirmed(
-        said.host, digest.host_digest(digest.inventory_digest(said.inventory), said.status, said.consumers_digest)
+        reported.host, digest.host_digest(inventory_digest, reported.status, reported.consumers_digest)
     )
 
 
@@ -114,7 +144,7 @@ def rule(group="group", policy="spread", domain="host", partition="", limit=1):
 
 
 def claim(name, host, *allocations, attempt="", instance=None, rule=None, forced=False):
-    """A ClaimProposed of the consumer ``name`` (its instance unless another is given); 1 VCPU if nothing is said."""
+    """A ClaimProposed of the consumer ``name`` (its instance unless another is given); it uses 1 VCPU by default."""
     return events.ClaimProposed(
         uuid_of(f"claim of {name}{attempt}"),
         uuid_of(name),
@@ -129,17 +159,17 @@ def claim(name, host, *allocations, attempt="", instance=None, rule=None, forced
 
 
 def released(name, attempt=""):
-    """A ClaimReleased of the claim that :func:`claim` makes with the same words."""
+    """A ClaimReleased of the claim that :func:`claim` makes with the same arguments."""
     return events.ClaimReleased(uuid_of(name), uuid_of(f"claim of {name}{attempt}"), "changed its mind")
 
 
 def expired(name, attempt=""):
-    """A ClaimExpired of the claim that :func:`claim` makes with the same words."""
+    """A ClaimExpired of the claim that :func:`claim` makes with the same arguments."""
     return events.ClaimExpired(uuid_of(name), uuid_of(f"claim of {name}{attempt}"))
 
 
 def started(name, host, *allocations, rule=None):
-    """An InstanceStarted; it uses 1 VCPU if nothing is said."""
+    """An InstanceStarted; it uses 1 VCPU by default."""
     return events.InstanceStarted(host, consumer(name, *(allocations or (of(host, 1),)), rule=rule))
 
 
@@ -151,6 +181,139 @@ def deleted(name, host):
 def moved(host, source, destination):
     """An AllocationMoved from one consumer to another."""
     return events.AllocationMoved(host, uuid_of(source), uuid_of(destination))
+
+
+# --- requests ----------------------------------------------------------------------------------------------------
+
+
+def group(
+    suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None, **resources
+):
+    """A ResourceGroup; aggregates and the tree by the short names of their uuids."""
+    return events.ResourceGroup(
+        suffix,
+        tuple(events.ResourceAmount(*item) for item in resources.items()),
+        tuple(required),
+        tuple(forbidden),
+        tuple(any_traits),
+        tuple(tuple(uuid_of(name) for name in names) for names in member_of),
+        tuple(uuid_of(name) for name in not_member_of),
+        in_tree and uuid_of(in_tree),
+    )
+
+
+def pci(count=1, alias="nic", request_id="r", numa_policy=None, **spec):
+    """A PCIRequest with one spec, of a flavor's alias unless ``alias`` is None."""
+    return events.PCIRequest(count, (spec,), alias, request_id and uuid_of(request_id), None, numa_policy)
+
+
+def server_group(policy, limit=1, scope="host", partition=None, *, name="group", members=(), hosts=()):
+    """A ServerGroupRequest; the group and its members by the short names of their uuids."""
+    return events.ServerGroupRequest(
+        uuid_of(name), policy, limit, scope, partition, tuple(uuid_of(member) for member in members), tuple(hosts)
+    )
+
+
+def request(*groups, **fields):
+    """A SchedulingRequest for 1 VCPU, unless groups are given; ``fields`` are its other fields."""
+    values = {
+        "request_id": "req-1",
+        "project_id": "project",
+        "flavor_name": "m1",
+        "extra_specs": {},
+        "image_properties": {},
+        "groups": groups or (group(VCPU=1),),
+        "group_policy": "",
+        "same_subtree": (),
+        "root_required": (),
+        "root_forbidden": (),
+        "availability_zone": None,
+        "force_hosts": (),
+        "force_nodes": (),
+        "ignore_hosts": (),
+        "target_host": None,
+        "target_node": None,
+        "target_cell": None,
+        "server_group": None,
+        "check_only": False,
+    }
+    return events.SchedulingRequest(**(values | fields))
+
+
+def flavor_of(vcpus=2, memory_mb=512, root_gb=1, extra_specs=None, **fields):
+    """Nova's Flavor."""
+    values = {
+        "id": 1,
+        "flavorid": "t",
+        "name": "t",
+        "vcpus": vcpus,
+        "memory_mb": memory_mb,
+        "root_gb": root_gb,
+        "ephemeral_gb": 0,
+        "swap": 0,
+        "rxtx_factor": 1.0,
+        "vcpu_weight": 0,
+        "disabled": False,
+        "is_public": True,
+        "extra_specs": extra_specs or {},
+    }
+    return objects.Flavor(**(values | fields))
+
+
+def request_spec(instance_uuid=None, vcpus=2, memory_mb=512, disk_gb=1, **fields):
+    """Nova's RequestSpec for one instance of this size, from which ``request_from`` makes a SchedulingRequest.
+
+    ``fields`` are its other fields; a ``flavor`` in them replaces the size.
+    """
+    values = {
+        "instance_uuid": instance_uuid or uuid_of("vm"),
+        "project_id": "p",
+        "user_id": "u",
+        "flavor": None if "flavor" in fields else flavor_of(vcpus, memory_mb, disk_gb),
+        "image": None,
+        "num_instances": 1,
+        "availability_zone": None,
+        "numa_topology": None,
+        "pci_requests": None,
+        "ignore_hosts": None,
+        "force_hosts": None,
+        "force_nodes": None,
+        "retry": None,
+        "limits": None,
+        "scheduler_hints": None,
+        "is_bfv": False,
+        "instance_group": None,
+    }
+    return objects.RequestSpec(**(values | fields))
+
+
+def decision(name, *hosts, known=0, cell="cell1", cells=None, refusals=(), took_ns=2_000_000, attempt=0, asked=None):
+    """A DecisionMade for the instance of a name; without hosts one that found none.
+
+    It knew ``cell`` up to the position ``known``, or the CellPositions ``cells``.
+    """
+    evidence = events.Evidence(
+        asked or request(request_id=f"req-{name}"),
+        cells or (events.CellPosition(cell, EPOCH, known, 0, 0),),
+        "0" * 16,
+        1,
+        4,
+        1 if hosts else 0,
+        1,
+        tuple(events.RefusalCount(*refusal) for refusal in refusals),
+        (),
+    )
+    return events.DecisionMade(
+        f"req-{name}",
+        uuid_of(name),
+        attempt,
+        "selected" if hosts else "no_valid_host",
+        "1/4 hosts",
+        uuid_of(f"claim of {name}") if hosts else None,
+        tuple(hosts),
+        took_ns,
+        pack(evidence),
+    )
 
 
 # --- producers and records ---------------------------------------------------------------------------------------
@@ -179,15 +342,15 @@ AGENT, CONDUCTOR, SCHEDULER, OPERATOR = "compute_agent", "conductor", "scheduler
 
 
 class Cell:
-    """A projection and the producers that speak to it: each event is a record, folded at once, and all is checked."""
+    """A projection and its producers: each event is a record, folded at once, and the whole state is checked."""
 
-    def __init__(self, *said, cell="cell1", table=None):
+    def __init__(self, *published, cell="cell1", table=None):
         self.projection = Projection(cell, table)
         self.voices = {}
         self.records = []
         self.outcomes = []
         self.noted = []
-        for data in said:
+        for data in published:
             self.say(data)
 
     def voice(self, name) -> Voice:
@@ -195,11 +358,11 @@ class Cell:
         return self.voices.setdefault(name, Voice(name))
 
     def say(self, data, by=None, account=None):
-        """Append and fold one event; returns :func:`result` of it. ``by`` is whoever may say it unless given."""
+        """Append and fold one event; returns its :func:`result`. ``by`` is by default :func:`speaker_of` the event."""
         return self.append([self.voice(speaker_of(data) if by is None else by).say(data)], account=account)
 
     def append(self, batch, epoch=EPOCH, account=None):
-        """Append and fold one record of events with an account; returns :func:`result` of it."""
+        """Append and fold one record of events with an account; returns its :func:`result`."""
         before = len(self.projection.quarantine)
         self.records.append((len(self.records), DecodedRecord(epoch, list(batch), account)))
         outcomes, noted = self.projection.fold(self.records[-1:])
@@ -219,7 +382,7 @@ class Cell:
         return int(table.free[table.classes.get(resource_class), table.row_of_uuid[uuid_of(provider_name)]])
 
     def holdings(self) -> dict:
-        """(host, consumer uuid) -> state of what is held."""
+        """(host, consumer uuid) -> state of the entry."""
         return {
             (host.name, entry.consumer_uuid): entry.state
             for host in self.projection.hosts.values()
@@ -228,13 +391,13 @@ class Cell:
 
 
 def result(outcomes, noted, quarantined):
-    """What became of a record in one word or a few: a claim's reason or "accepted", a SetAside's code, kinds noted."""
-    words = [one.reason or "accepted" for one in outcomes] + [one.code for one in quarantined]
-    return ", ".join(words + [one.kind for one in noted]) or "ok"
+    """The outcome of a record in a few words: a claim's reason or "accepted", a SetAside's code, the kinds of notes."""
+    words = [outcome.reason or "accepted" for outcome in outcomes] + [set_aside.code for set_aside in quarantined]
+    return ", ".join(words + [note.kind for note in noted]) or "ok"
 
 
 def speaker_of(data) -> str:
-    """A producer that may say this: of a host its agent, else the least role that may."""
+    """A producer that may publish this: the host's agent if it may, else a conductor, else the first role that may."""
     roles = data.schema.ROLES
     host = getattr(data, "host", None)
     if AGENT in roles and host is not None:

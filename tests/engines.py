@@ -1,33 +1,11 @@
-"""Schedulers' engines over logs that are lists: every record is delivered when the test says so, to whom it says."""
+"""Engines of schedulers over logs that are lists: a test decides when which records are delivered to which engine."""
 
 import itertools
-import uuid
 
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
 from nova_sched.selection.policy import Policy
-from rpc_api import codec, digest, events
-from rpc_api.packing import pack
-
-EPOCH = "0d3b2f34-94a1-4e0b-8f0e-6f6f9d1d0001"
-UP = events.HostStatus(False, None, False, 0, 0, {})
-
-
-def uuid_of(text):
-    """A uuid that follows from a text."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, str(text)))
-
-
-class HandClock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self):
-        self.seconds = 100.0
-
-    def monotonic(self):
-        return self.seconds
-
-    def now_ns(self):
-        return int(self.seconds * 1e9)
+from rpc_api import codec
+from tests.builders import HandClock, Voice, group, inventory_of, record_of, report, request, tree, uuid_of
 
 
 class TinyCloud:
@@ -41,7 +19,7 @@ class TinyCloud:
         self.options = options
         self.engines = {}
         self._read = {}
-        self._sequences = {}
+        self.voices = {}
         self._uuids = (uuid_of(f"claim {number}") for number in itertools.count())
 
     def engine(self, name):
@@ -67,32 +45,18 @@ class TinyCloud:
         return engine
 
     def append(self, cell, producer, *data):
-        """Append records of one producer; returns its last sequence in that log."""
-        for one in data:
-            sequence = self._sequences[cell, producer] = self._sequences.get((cell, producer), 0) + 1
-            event = codec.make_event(one, producer, 1, sequence, 0)
-            self.logs[cell].append(codec.encode_record(EPOCH, [event]))
-        return self._sequences[cell, producer]
+        """Append a record for each event of one producer; returns its last sequence in that log."""
+        voice = self.voices.setdefault((cell, producer), Voice(producer))
+        self.logs[cell].extend(record_of(voice.say(event)) for event in data)
+        return voice.sequence
 
-    def host(self, name, cell="cell1", vcpus=4, status=UP, consumers=()):
-        """A host reports."""
-        root = events.Provider(uuid_of(name), name, -1, (events.Inventory("VCPU", vcpus, 0, 1, vcpus, 1, 1.0),), (), ())
-        inventory = events.HostInventory(name, None, None, "QEMU", 1, "{}", (), {}, (root,))
-        self.append(
-            cell,
-            f"compute_agent/{name}",
-            events.HostReported(
-                name,
-                "agents",
-                pack(inventory),
-                status,
-                pack(events.HostConsumers(consumers)),
-                digest.consumers_digest(consumers),
-            ),
-        )
+    def host(self, name, cell="cell1", vcpus=4, consumers=(), **facts):
+        """A host with only VCPUs reports; ``facts`` are those of its status."""
+        inventory = tree(name, inventories=(inventory_of("VCPU", vcpus),))
+        self.append(cell, f"compute_agent/{name}", report(name, *consumers, inventory=inventory, **facts))
 
     def deliver(self, name, cell, records=None):
-        """Give an engine the next records of a log, by default all that are there."""
+        """Give an engine the next records of a log, by default all of them."""
         start = self._read[name, cell]
         batch = self.logs[cell][start : None if records is None else start + records]
         self._read[name, cell] += len(batch)
@@ -102,7 +66,7 @@ class TinyCloud:
             )
 
     def settle(self, *names):
-        """Deliver everything to everybody until nothing comes any more."""
+        """Deliver all records to these engines, by default to all, until none is left."""
         while any(
             self._read[name, cell] < len(log) for name in names or self.engines for cell, log in self.logs.items()
         ):
@@ -120,10 +84,10 @@ class TinyCloud:
         ]
 
     def ask(self, engine, *instances, vcpus=2, group=None, alternates=0, **fields):
-        """Ask an engine for hosts; returns the Ask."""
+        """Ask an engine for hosts for instances; returns the Ask. ``group`` is their server group."""
         ask = Ask(
-            request(f"req-{instances[0]}", vcpus, group, **fields),
-            [uuid_of(one) for one in instances],
+            request(_vcpus(vcpus), request_id=f"req-{instances[0]}", server_group=group, **fields),
+            [uuid_of(name) for name in instances],
             alternates,
             self.clock.monotonic(),
         )
@@ -131,20 +95,10 @@ class TinyCloud:
         return ask
 
 
-def request(request_id, vcpus, group=None, **fields):
-    """A SchedulingRequest for some VCPUs."""
-    groups = (events.ResourceGroup("", (events.ResourceAmount("VCPU", vcpus),), (), (), (), (), (), None),)
-    plain = events.SchedulingRequest(
-        request_id, "project", "small", {}, {}, groups, "", (), (), (), None, (), (), (), None, None, None, group, False
-    )
-    return plain._replace(**fields)
-
-
-def server_group(policy, name="group", limit=1, members=(), hosts=()):
-    """A ServerGroupRequest."""
-    return events.ServerGroupRequest(uuid_of(name), policy, limit, "host", None, tuple(members), tuple(hosts))
+def _vcpus(count):
+    return group(VCPU=count)
 
 
 def hosts_of(ask):
-    """The hosts that an Ask got, by instance: the chosen one."""
-    return [one[0].host for one in ask.future.result(0)]
+    """The chosen host of each instance of an Ask."""
+    return [candidates[0].host for candidates in ask.future.result(0)]

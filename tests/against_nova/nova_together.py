@@ -83,8 +83,7 @@ def said():
 
 def requests():
     """Requests in whose answers nova's filters differ."""
-    from tests.builders import uuid_of
-    from tests.nova_sched.selection.asks import request, server_group
+    from tests.builders import request, server_group, uuid_of
 
     yield request()
     yield request(image_properties={"hw_architecture": "x86_64", "os_type": "linux"})
@@ -105,7 +104,7 @@ def requests():
 def decisions(policy):
     """What each request comes to, each filter and weigher asked alone: name -> for each request, hosts that pass or
     scores; and what the first one comes to with all of them."""
-    from tests.nova_sched.selection.asks import Asked
+    from tests.asked import Asked
 
     cloud = Asked(*said(), policy=policy)
     rows, names = cloud.table.roots(), cloud.table.host_names

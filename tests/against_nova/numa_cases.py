@@ -4,7 +4,7 @@ from nova_sched.fit import numa
 from nova_sched.projection.devices import Capacity, HostDevices
 from rpc_api import events, objects
 from rpc_api.packing import pack
-from tests.against_nova.clouds import inventory, reported, uuid_of
+from tests.builders import consumer, flavor_of, inventory_of, report, request_spec, tree, uuid_of
 
 PAGES = ((), (4,), (4, 2048), (2048, 4), (4, 2048, 1048576), (64, 2048), (2048,))
 PHYSNETS = ("p1", "p2", "p3")
@@ -275,19 +275,10 @@ def random_asked(rng):
 
 def spec_of(asked):
     """The RequestSpec of a request of a case."""
-    spec = objects.RequestSpec(
-        flavor=objects.Flavor(
-            name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0, extra_specs=asked["specs"]
-        ),
+    spec = request_spec(
+        uuid_of("new"),
+        flavor=flavor_of(1, 1, 0, asked["specs"], name="m1"),
         image=objects.ImageMeta(properties=objects.ImageMetaProps(**asked["image"])),
-        project_id="p",
-        availability_zone=None,
-        num_instances=1,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
-        instance_group=None,
-        instance_uuid=uuid_of("new"),
         scheduler_hints={},
         numa_topology=_topology_of(asked["guest"]),
         pci_requests=objects.InstancePCIRequests(
@@ -330,23 +321,23 @@ def _topology_of(guest):
 
 def report_of(name, host):
     """The (producer, HostReported) of a host."""
-    root, capacity = uuid_of(name), capacity_of(host["cells"])
+    capacity = capacity_of(host["cells"])
     inventories = (
-        inventory("VCPU", 64, ratio=host["cpu_ratio"]),
-        inventory("MEMORY_MB", 65536, ratio=host["ram_ratio"]),
+        inventory_of("VCPU", 64, ratio=host["cpu_ratio"]),
+        inventory_of("MEMORY_MB", 65536, ratio=host["ram_ratio"]),
     )
-    consumers = (
-        (events.Consumer(uuid_of(f"{name} vm"), "p", (), None, pack(guest_of(host["uses"]))),) if host["uses"] else ()
-    )
-    said = reported(name, [events.Provider(root, name, -1, inventories, (), ())], consumers)
-    tree = events.thaw("HostInventory", said.inventory)._replace(
+    consumers = [consumer(f"{name} vm")._replace(guest=pack(guest_of(host["uses"])))] if host["uses"] else []
+    inventory = tree(
+        name,
+        inventories=inventories,
+        supported_instances=(("x86_64", "kvm", "hvm"),),
         numa_cells=capacity.cells,
         pci_pools=tuple(
             events.PCIPool("8086", product, node, {"dev_type": "type-PCI"}, count)
             for node, product, count in host["pools"]
         ),
     )
-    return f"compute_agent/{name}", said._replace(inventory=pack(tree))
+    return f"compute_agent/{name}", report(name, *consumers, inventory=inventory)
 
 
 def facts_of(host):

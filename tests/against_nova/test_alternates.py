@@ -6,7 +6,8 @@ import pytest
 
 from nova_sched.selection.policy import Policy
 from tests.against_nova.conftest import running_peer
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 
 pytestmark = pytest.mark.nova
 

@@ -10,8 +10,7 @@ from rpc_api import errors
 from rpc_api.contracts.scheduler import WITH_TERMS
 from rpc_api.objects.instance_group import InstanceGroup
 from tests.against_nova.conftest import running_peer
-from tests.builders import uuid_of
-from tests.end_to_end.specs import spec
+from tests.builders import request_spec, uuid_of
 from tests.nova_sched.scheduler.answering import HOSTS, World, with_extra, with_group
 
 pytestmark = pytest.mark.nova
@@ -30,7 +29,7 @@ def on_the_wire(told):
 
 def asked_by(caller):
     """What a scheduler tells a caller: its spec and the rest of its call are as the caller's."""
-    asked = spec(uuid_of("vm"))
+    asked = request_spec(uuid_of("vm"))
     if caller == "rebuild":
         asked.scheduler_hints = {"_nova_check_type": ["rebuild"]}
     elif caller in ("live migrate", "evacuate"):
@@ -106,7 +105,7 @@ def grouped(asked, policy):
     ],
 )
 def test_placement_takes_what_a_conductor_claims_of_each_selection(conductor, world, name, make):
-    (selections,) = world.selected(make(spec(uuid_of(f"vm {name}"), vcpus=1, memory_mb=16, disk_gb=0)))
+    (selections,) = world.selected(make(request_spec(uuid_of(f"vm {name}"), vcpus=1, memory_mb=16, disk_gb=0)))
     assert len(selections) == (1 if name == "providers of groups" else 3)
     for one in selections:
         answer = conductor.ask("claimed", one.allocation_request, one.allocation_request_version)["answer"]
@@ -120,6 +119,6 @@ def test_placement_takes_what_a_conductor_claims_of_each_selection(conductor, wo
 
 
 def test_the_schema_refuses_terms(conductor, world):
-    ((selection, *_),) = world.selected(spec(uuid_of("vm terms"), disk_gb=0), filter_properties=WITH_TERMS)
+    ((selection, *_),) = world.selected(request_spec(uuid_of("vm terms"), disk_gb=0), filter_properties=WITH_TERMS)
     answer = conductor.ask("claimed", selection.allocation_request, selection.allocation_request_version)["answer"]
     assert "Additional properties are not allowed ('nova_sched' was unexpected)" in answer["wrong"]

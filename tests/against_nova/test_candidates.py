@@ -14,8 +14,7 @@ from rpc_api import errors
 from rpc_api.objects.request_group import RequestGroup, RequestLevelParams
 from tests.against_nova.conftest import running_peer
 from tests.against_nova.test_fit import AGGREGATES, CLASSES, TRAITS, assignments, random_cloud
-from tests.builders import uuid_of
-from tests.end_to_end.specs import spec
+from tests.builders import request_spec, uuid_of
 
 pytestmark = pytest.mark.nova
 
@@ -34,7 +33,7 @@ def peer():
 
 
 def random_spec(draw, number):
-    asked = spec(uuid_of(f"vm {number}"), draw.choice((0, 1, 1, 2)), draw.choice((0, 1, 1, 2)), 0)
+    asked = request_spec(uuid_of(f"vm {number}"), draw.choice((0, 1, 1, 2)), draw.choice((0, 1, 1, 2)), 0)
     asked.scheduler_hints, asked.requested_resources = {}, []
     extra = {}
     for suffix in draw.sample(("", "1", "_A", "-b_2"), draw.choice((0, 0, 1, 1, 2))):

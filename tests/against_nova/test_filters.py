@@ -19,11 +19,10 @@ from nova_sched.request.from_spec import request_from
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from rpc_api import errors, events, objects
-from rpc_api.digest import consumers_digest
-from rpc_api.packing import pack
-from tests.against_nova.clouds import fold, inventory, uuid_of
+from tests.against_nova.clouds import fold
 from tests.against_nova.conftest import running_peer
 from tests.against_nova.shrink import shrink
+from tests.builders import flavor_of, inventory_of, report, request_spec, tree, uuid_of
 
 pytestmark = pytest.mark.nova
 
@@ -374,44 +373,36 @@ def random_cloud(rng):
 
 
 def report_of(host):
-    facts = host["attributes"]
+    """The HostReported of a host."""
+    facts, service = host["attributes"], host["attributes"]["service"]
+    inventories = (
+        inventory_of("VCPU", facts["vcpus_total"], ratio=facts["cpu_allocation_ratio"]),
+        inventory_of("MEMORY_MB", facts["total_usable_ram_mb"], 512),
+        inventory_of("DISK_GB", facts["total_usable_disk_gb"]),
+    )
+    root = events.Provider(facts["uuid"], facts["host"], -1, inventories, (), ())
+    inventory = tree(
+        facts["host"],
+        nodename=facts["nodename"],
+        host_ip=facts["host_ip"],
+        hypervisor_type=facts["hypervisor_type"],
+        hypervisor_version=facts["hypervisor_version"],
+        cpu_info=facts["cpu_info"],
+        supported_instances=tuple(map(tuple, facts["supported_instances"])),
+        stats=facts["stats"],
+        providers=(root,),
+    )
     used = {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": host["disk_used"]}
-    root = events.Provider(
-        facts["uuid"],
-        facts["host"],
-        -1,
-        (
-            inventory("VCPU", facts["vcpus_total"], ratio=facts["cpu_allocation_ratio"]),
-            inventory("MEMORY_MB", facts["total_usable_ram_mb"], 512),
-            inventory("DISK_GB", facts["total_usable_disk_gb"]),
-        ),
-        (),
-        (),
-    )
-    tree = events.HostInventory(
-        facts["nodename"],
-        None,
-        facts["host_ip"],
-        facts["hypervisor_type"],
-        facts["hypervisor_version"],
-        facts["cpu_info"],
-        tuple(map(tuple, facts["supported_instances"])),
-        facts["stats"],
-        (root,),
-    )
     allocations = tuple(events.Allocation(facts["uuid"], name, amount) for name, amount in used.items())
-    consumers = tuple(events.Consumer(instance, "p", allocations, None) for instance in host["instances"])
-    service = facts["service"]
-    status = events.HostStatus(
-        service["disabled"], None, not service["up"], facts["num_io_ops"], facts["failed_builds"], host["metrics"]
-    )
-    return events.HostReported(
+    return report(
         facts["host"],
-        facts["host"],
-        pack(tree),
-        status,
-        pack(events.HostConsumers(consumers)),
-        consumers_digest(consumers),
+        *(events.Consumer(instance, "p", allocations, None) for instance in host["instances"]),
+        inventory=inventory,
+        disabled=service["disabled"],
+        forced_down=not service["up"],
+        num_io_ops=facts["num_io_ops"],
+        failed_builds=facts["failed_builds"],
+        metrics=host["metrics"],
     )
 
 
@@ -425,29 +416,17 @@ def projection_of(cloud):
 
 
 def spec_of(request):
+    """The RequestSpec of a request."""
     group, image = request.get("group"), request.get("image")
-    return objects.RequestSpec(
-        flavor=objects.Flavor(
-            name=request.get("flavor", ""),
-            vcpus=1,
-            memory_mb=1,
-            root_gb=0,
-            ephemeral_gb=0,
-            swap=0,
-            extra_specs=request.get("extra_specs", {}),
-        ),
-        image=None
-        if image is None
-        else objects.ImageMeta(
+    return request_spec(
+        request.get("instance"),
+        flavor=flavor_of(1, 1, 0, request.get("extra_specs"), name=request.get("flavor", "")),
+        image=image
+        and objects.ImageMeta(
             **({"id": image["id"]} if image.get("id") else {}),
             properties=objects.ImageMetaProps(**image.get("properties", {})),
         ),
         project_id=request.get("project"),
-        availability_zone=None,
-        num_instances=1,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
         instance_group=group
         and objects.InstanceGroup(
             uuid=group["uuid"],
@@ -456,10 +435,7 @@ def spec_of(request):
             hosts=group["hosts"],
             _rules=group["rules"],
         ),
-        instance_uuid=request.get("instance"),
         scheduler_hints=request.get("hints", {}),
-        numa_topology=None,
-        pci_requests=None,
     )
 
 

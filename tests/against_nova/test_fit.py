@@ -10,7 +10,8 @@ from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
 from rpc_api import events
-from tests.against_nova.clouds import fold, inventory, reported, uuid_of
+from tests.against_nova.clouds import fold
+from tests.builders import consumer, inventory_of, report, tree, uuid_of
 
 pytestmark = pytest.mark.nova
 
@@ -28,7 +29,7 @@ AGGREGATES = tuple(uuid_of(f"aggregate{number}") for number in range(3))
 def random_inventory(rng, resource_class):
     total = rng.randrange(1, 9)
     max_unit = rng.choice((total, total, rng.randrange(1, total + 1)))
-    return inventory(
+    return inventory_of(
         resource_class,
         total,
         rng.choice((0, 0, rng.randrange(total))),
@@ -82,8 +83,10 @@ def random_cloud(rng):
         allocations = tuple(
             events.Allocation(uuid, key, amount) for uuid, of in used.items() for key, amount in of.items()
         )
-        consumers = (events.Consumer(uuid_of(f"{name}/instance"), "p", allocations, None),) if allocations else ()
-        said.append((f"compute_agent/{name}", reported(name, providers, consumers)))
+        consumers = [consumer(f"{name}/instance", *allocations)] if allocations else []
+        said.append(
+            (f"compute_agent/{name}", report(name, *consumers, inventory=tree(name, providers=tuple(providers))))
+        )
         for provider in providers:
             facts.append(
                 {

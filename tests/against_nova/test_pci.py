@@ -20,9 +20,10 @@ from nova_sched.request.from_spec import request_from
 from nova_sched.selection.policy import Policy
 from rpc_api import events, objects
 from rpc_api.digest import pool_key
-from tests.against_nova.clouds import fold, inventory, reported, uuid_of
+from tests.against_nova.clouds import fold
 from tests.against_nova.conftest import running_peer
 from tests.against_nova.shrink import shrink
+from tests.builders import consumer, flavor_of, group, inventory_of, report, request, request_spec, tree, uuid_of
 
 pytestmark = pytest.mark.nova
 
@@ -247,7 +248,7 @@ def test_devices_are_taken_as_nova_takes_them(nova_pci):
 
 
 def provider(uuid, parent, total):
-    return events.Provider(uuid, uuid, parent, (inventory("CUSTOM_NIC", total),) if total else (), (), ())
+    return events.Provider(uuid, uuid, parent, (inventory_of("CUSTOM_NIC", total),) if total else (), (), ())
 
 
 def random_cloud(rng):
@@ -265,9 +266,11 @@ def random_cloud(rng):
             # What Placement and the host say of a NIC need not agree.
             used[uuid] = mine[0]["used"] if mine and rng.random() < 0.8 else rng.randrange(totals[uuid] + 1)
         allocations = tuple(events.Allocation(uuid, "CUSTOM_NIC", amount) for uuid, amount in used.items() if amount)
-        consumers = (events.Consumer(uuid_of(f"{name} runs"), "p", allocations, None),) if allocations else ()
+        consumers = [consumer(f"{name} runs", *allocations)] if allocations else []
         providers = [provider(uuid_of(name), -1, 0), *(provider(uuid, 0, total) for uuid, total in totals.items())]
-        said.append((f"compute_agent/{name}", reported(name, providers, consumers)))
+        said.append(
+            (f"compute_agent/{name}", report(name, *consumers, inventory=tree(name, providers=tuple(providers))))
+        )
         hosts.append({"name": name, "pools": pools, "free": {uuid: totals[uuid] - used[uuid] for uuid in uuids}})
     table = fold("c1", said).table
     for host in hosts:
@@ -310,35 +313,12 @@ def candidates_of(ask, host):
 
 def scheduling_request(ask):
     groups = tuple(
-        events.ResourceGroup(
-            f"{one['id']}-{number}", (events.ResourceAmount("CUSTOM_NIC", 1),), (), (), (), (), (), None
-        )
-        for one in ask["requests"]
-        if one["alias"] and ask["assigned"]
-        for number in range(one["count"])
+        group(f"{device['id']}-{number}", CUSTOM_NIC=1)
+        for device in ask["requests"]
+        if device["alias"] and ask["assigned"]
+        for number in range(device["count"])
     )
-    return events.SchedulingRequest(
-        "req-1",
-        "p",
-        "m1",
-        {},
-        {},
-        groups,
-        "none",
-        (),
-        (),
-        (),
-        None,
-        (),
-        (),
-        (),
-        None,
-        None,
-        None,
-        None,
-        False,
-        pci=requests_of(ask),
-    )
+    return request(groups=groups, group_policy="none", pci=requests_of(ask))
 
 
 def passed(table, request):
@@ -424,29 +404,12 @@ def random_request_spec(rng):
         )
         for number in range(rng.randrange(1, 4))
     ]
-    return objects.RequestSpec(
-        flavor=objects.Flavor(
-            name="m1",
-            vcpus=1,
-            memory_mb=1,
-            root_gb=1,
-            ephemeral_gb=0,
-            swap=0,
-            extra_specs=rng.choice(({}, {"group_policy": "isolate"})),
-        ),
+    return request_spec(
+        uuid_of("new"),
+        flavor=flavor_of(1, 1, 1, rng.choice(({}, {"group_policy": "isolate"})), name="m1"),
         image=objects.ImageMeta(properties=objects.ImageMetaProps()),
-        project_id="p",
-        availability_zone=None,
-        num_instances=1,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
-        instance_group=None,
-        instance_uuid=uuid_of("new"),
         scheduler_hints={},
-        numa_topology=None,
         requested_resources=[],
-        is_bfv=False,
         pci_requests=objects.InstancePCIRequests(instance_uuid=uuid_of("new"), requests=requests),
     )
 

@@ -21,9 +21,9 @@ from nova_sched.selection.prefilters import DEVICE_TRAITS, DISK_FORMATS, Refused
 from rpc_api import errors, events, objects
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList
-from tests.against_nova.clouds import uuid_of
 from tests.against_nova.conftest import running_peer
 from tests.against_nova.shrink import shrink
+from tests.builders import flavor_of, request, request_spec, uuid_of
 
 pytestmark = pytest.mark.nova
 
@@ -298,21 +298,15 @@ class World:
 
 def spec_of(case):
     image, destination = case["image"], case["destination"]
-    spec = objects.RequestSpec(
-        flavor=objects.Flavor(**{"name": "m1", "extra_specs": {}, **case["flavor"]}),
+    spec = request_spec(
+        flavor=flavor_of(**case["flavor"]),
         image=objects.ImageMeta(
             name="i", disk_format=image["disk_format"], properties=ImageMetaProps(**image["properties"])
         ),
         project_id=case["project"],
         availability_zone=case["zone"],
-        num_instances=1,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
-        instance_group=None,
         scheduler_hints={},
         is_bfv=case["is_bfv"],
-        numa_topology=None,
         requested_destination=destination
         and objects.Destination(
             aggregates=destination["aggregates"] or None, forbidden_aggregates=set(destination["forbidden"]) or None
@@ -553,30 +547,16 @@ def narrowed(case):
     for host, node in case["hosts"]:
         row = table.add_row(uuid_of(node), node, None, -1)
         table.row_of_host[host], table.host_names[row], table.node_names[row] = row, host, node
-    request = events.SchedulingRequest(
-        "req-1",
-        "p",
-        "m1",
-        {},
-        {},
-        (),
-        "",
-        (),
-        (),
-        (),
-        None,
-        tuple(case["force_hosts"] or ()),
-        tuple(case["force_nodes"] or ()),
-        tuple(case["ignore_hosts"] or ()),
-        case["target_host"],
-        case["target_node"],
-        None,
-        None,
-        False,
+    asked = request(
+        force_hosts=tuple(case["force_hosts"] or ()),
+        force_nodes=tuple(case["force_nodes"] or ()),
+        ignore_hosts=tuple(case["ignore_hosts"] or ()),
+        target_host=case["target_host"],
+        target_node=case["target_node"],
     )
     hosts = HostView(table, table.roots())
     refused = set()
-    for refusal in DestinationFilter().refusals(hosts, request, Policy(), None):
+    for refusal in DestinationFilter().refusals(hosts, asked, Policy(), None):
         refused.update(hosts.rows[refusal.hosts].tolist())
     return sorted(table.node_names[row] for row in hosts.rows.tolist() if row not in refused)
 

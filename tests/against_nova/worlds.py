@@ -18,8 +18,9 @@ from nova_sched.weighers.base import multipliers
 from rpc_api import digest, events, objects
 from rpc_api.packing import pack
 from tests.against_nova import numa_cases
-from tests.against_nova.clouds import fold, inventory, uuid_of
+from tests.against_nova.clouds import fold
 from tests.against_nova.shrink import shrink
+from tests.builders import inventory_of, report, tree, uuid_of
 
 CELLS = ("c1", "c2")
 METRICS = ("cpu", "io", "heat")
@@ -248,7 +249,7 @@ def random_options(rng, weighers, filters):
 # --- our side ------------------------------------------------------------------------------------------------------
 
 
-def said_of(host):
+def report_of(host):
     """The HostReported of a host."""
     name = host["name"]
     root = uuid_of(name)
@@ -278,33 +279,31 @@ def said_of(host):
         )
         guest = events.Guest((), (), {})
     amounts = (
-        inventory("VCPU", host["vcpus"], ratio=host["ratio"]),
-        inventory("MEMORY_MB", host["ram"], host["reserved"]),
-        inventory("DISK_GB", host["disk"]),
+        inventory_of("VCPU", host["vcpus"], ratio=host["ratio"]),
+        inventory_of("MEMORY_MB", host["ram"], host["reserved"]),
+        inventory_of("DISK_GB", host["disk"]),
     )
-    tree = events.HostInventory(
+    inventory = tree(
         name,
-        None,
-        host["ip"],
-        host["type"],
-        host["version"],
-        host["cpu_info"],
-        tuple(map(tuple, host["supported"])),
-        host["stats"],
-        (events.Provider(root, name, -1, amounts, (), ()),),
-        numa_cases.capacity_of(host["numa"]).cells,
-        pools,
+        inventories=amounts,
+        host_ip=host["ip"],
+        hypervisor_type=host["type"],
+        hypervisor_version=host["version"],
+        cpu_info=host["cpu_info"],
+        supported_instances=tuple(map(tuple, host["supported"])),
+        stats=host["stats"],
+        numa_cells=numa_cases.capacity_of(host["numa"]).cells,
+        pci_pools=pools,
     )
-    status = events.HostStatus(
-        host["disabled"],
-        None,
-        host["down"],
-        host["io"],
-        host["failed"],
-        {metric: float(value) for metric, value in host["metrics"].items()},
-    )
-    return events.HostReported(
-        name, name, pack(tree), status, pack(events.HostConsumers(tuple(consumers))), digest.consumers_digest(consumers)
+    return report(
+        name,
+        *consumers,
+        inventory=inventory,
+        disabled=host["disabled"],
+        forced_down=host["down"],
+        num_io_ops=host["io"],
+        failed_builds=host["failed"],
+        metrics={metric: float(value) for metric, value in host["metrics"].items()},
     )
 
 
@@ -377,7 +376,7 @@ class World:
         self.table = HostTable()
         cells = {}
         for host in world["hosts"]:
-            cells.setdefault(host["cell"], []).append((f"compute_agent/{host['name']}", said_of(host)))
+            cells.setdefault(host["cell"], []).append((f"compute_agent/{host['name']}", report_of(host)))
         zero = [
             (
                 "scheduler/s",

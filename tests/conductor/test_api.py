@@ -21,9 +21,8 @@ from rpc_api.log import open_log
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
 from rpc_api.objects.pci import InstancePCIRequest, InstancePCIRequests
-from tests.builders import pool, uuid_of
+from tests.builders import CONTEXT, pool, request_spec, uuid_of
 from tests.conductor.cells import SECONDS_MAX, Cell
-from tests.end_to_end.specs import CONTEXT, spec
 
 FILTERS = (
     "ComputeFilter",
@@ -107,7 +106,7 @@ def site():
 
 
 def plain(name):
-    return spec(uuid_of(name), disk_gb=0)
+    return request_spec(uuid_of(name), disk_gb=0)
 
 
 def pinned_with_device(name):

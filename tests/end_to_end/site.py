@@ -10,9 +10,8 @@ from rpc_api.bus import LocalBus
 from rpc_api.contracts.scheduler import TOPIC, VERSION
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
-from tests.builders import EPOCH, Voice, inventory_of, pool, provider, report, tree, uuid_of
+from tests.builders import CONTEXT, EPOCH, Voice, inventory_of, pool, provider, report, tree, uuid_of
 from tests.end_to_end.every_field import CELL, UNSET
-from tests.end_to_end.specs import CONTEXT
 from tests.servers import wait_until
 
 CPUS = tuple(range(256))

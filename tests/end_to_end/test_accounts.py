@@ -12,8 +12,8 @@ from rpc_api import codec, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.conductor import ConductorAPI
 from rpc_api.log import open_log
+from tests.builders import CONTEXT, request_spec
 from tests.end_to_end.processes import ROOT, ServiceProcess, config_text, run, sections_for
-from tests.end_to_end.specs import CONTEXT, spec
 from tests.end_to_end.test_end_to_end import folded
 from tests.servers import wait_until
 
@@ -157,7 +157,12 @@ def built(site):
     bus = MessagingBus(cfg.CONF, site.server.url(vhost=site.vhost))
     try:
         one = str(uuid.uuid4())
-        return ConductorAPI(bus).schedule_and_build_instances(CONTEXT, spec(one), [one]).result(SECONDS_MAX)[0].outcome
+        return (
+            ConductorAPI(bus)
+            .schedule_and_build_instances(CONTEXT, request_spec(one), [one])
+            .result(SECONDS_MAX)[0]
+            .outcome
+        )
     finally:
         bus.close()
 

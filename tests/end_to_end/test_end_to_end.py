@@ -12,8 +12,8 @@ from rpc_api import codec, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.conductor import ConductorAPI
 from rpc_api.log import open_log
+from tests.builders import CONTEXT, request_spec
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
-from tests.end_to_end.specs import CONTEXT, spec
 
 BUILD_SECONDS_MAX = 60.0
 
@@ -98,7 +98,7 @@ def folded(url):
 
 def build(conductor, count):
     uuids = [str(uuid.uuid4()) for _ in range(count)]
-    return {one: conductor.schedule_and_build_instances(CONTEXT, spec(one), [one]) for one in uuids}
+    return {one: conductor.schedule_and_build_instances(CONTEXT, request_spec(one), [one]) for one in uuids}
 
 
 def outcomes(asked):

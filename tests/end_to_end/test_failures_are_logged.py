@@ -17,7 +17,8 @@ from rpc_api.contracts.conductor import cell_topic
 from rpc_api.contracts.scheduler import TOPIC
 from rpc_api.feed.follower import Follower
 from rpc_api.feed.publisher import Appender
-from tests.conductor.cells import SECONDS_MAX, Cell, HandClock
+from tests.builders import HandClock
+from tests.conductor.cells import SECONDS_MAX, Cell
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
 from tests.servers import wait_until
 

@@ -21,8 +21,8 @@ from rpc_api.log import open_log
 from rpc_api.messages import SERVICE_UNAVAILABLE
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.objects.context import RequestContext
-from tests.end_to_end.specs import spec
-from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.builders import EPOCH, request_spec, uuid_of
+from tests.engines import TinyCloud
 
 SECONDS_MAX = 30
 IDS = [
@@ -79,7 +79,7 @@ def scheduler(request):
 
 
 def ask(client, ids, instance, vcpus):
-    wanted = spec(uuid_of(instance), vcpus=vcpus, memory_mb=0, disk_gb=0)
+    wanted = request_spec(uuid_of(instance), vcpus=vcpus, memory_mb=0, disk_gb=0)
     return client.call(
         context_of(ids),
         "select_destinations",
@@ -112,7 +112,7 @@ def bus(request):
 
 
 def test_a_scheduler_s_lines_about_a_request(scheduler, lines, bus):
-    topic = f"t{uuid_of(scheduler)}"
+    topic = f"t{uuid_of(str(scheduler))}"
     server = bus.serve(topic, "s", [SchedulerEndpoint(scheduler)], "4.5")
     client = bus.client(topic, "4.5")
     for number, ids in enumerate(IDS):
@@ -137,7 +137,7 @@ def test_a_fault_of_the_scheduler(scheduler, lines, monkeypatch):
 
 
 def test_a_request_that_cannot_be_read(scheduler, lines, bus):
-    topic = f"t{uuid_of(scheduler)}"
+    topic = f"t{uuid_of(str(scheduler))}"
     server = bus.serve(topic, "s", [SchedulerEndpoint(scheduler)], "4.5")
     for ids in IDS:
         with pytest.raises(NoValidHost):
@@ -145,7 +145,7 @@ def test_a_request_that_cannot_be_read(scheduler, lines, bus):
                 context_of(ids),
                 "select_destinations",
                 timeout=SECONDS_MAX,
-                spec_obj=spec(uuid_of("x")),
+                spec_obj=request_spec(uuid_of("x")),
                 instance_uuids=["none"],
                 return_objects=True,
             )
@@ -180,7 +180,9 @@ def test_the_api_conductor_s_builds(lines):
     bus.serve("scheduler", "s", [Answers()], "4.5")
     conductor = ApiConductor(bus, {}, 3, 1)
     for number, ids in enumerate(IDS):
-        asked = conductor.schedule_and_build_instances(context_of(ids), spec(uuid_of(number)), [uuid_of(number)])
+        asked = conductor.schedule_and_build_instances(
+            context_of(ids), request_spec(uuid_of(f"{number}")), [uuid_of(f"{number}")]
+        )
         (outcome,) = asked.result(SECONDS_MAX)
         assert outcome.outcome == SERVICE_UNAVAILABLE
     conductor.close()
@@ -195,7 +197,7 @@ def test_an_endpoint_s_lines_in_whatever_service(lines, bus):
         def fail(self, context):
             raise KeyError("x")
 
-    topic = f"t{uuid_of(bus)}"
+    topic = f"t{uuid_of(str(bus))}"
     server, client = bus.serve(topic, "s", [Endpoint()], "1.0"), bus.client(topic, "1.0")
     for ids in IDS:
         client.call(context_of(ids), "note", timeout=SECONDS_MAX)

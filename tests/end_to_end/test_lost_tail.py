@@ -341,7 +341,7 @@ def test_a_conductor_that_never_saw_what_a_log_lost_asks_all_agents(tmp_path):
 
 def test_claims_that_were_answered_are_claimed_again(tmp_path):
     """Their builds have not begun: no agent knows of them."""
-    from tests.engines import request, uuid_of
+    from tests.builders import request, uuid_of
 
     with Site(tmp_path, "sqlite") as site:
         conductor = site.conductor()
@@ -350,7 +350,7 @@ def test_claims_that_were_answered_are_claimed_again(tmp_path):
         wait_until(lambda: knows(scheduler, ("h1", "h2"), 0), SECONDS_MAX, "the hosts were not reported")
         keep = site.log().bounds().last + 1
         answers = [
-            scheduler.select(request(f"req-{number}", 1), [uuid_of(f"vm{number}")], 0).result(SECONDS_MAX)
+            scheduler.select(request(request_id=f"req-{number}"), [uuid_of(f"vm{number}")], 0).result(SECONDS_MAX)
             for number in range(10)
         ]
         wait_until(lambda: settled(site.urls["cell1"], conductor), SECONDS_MAX, "the log was not folded")

@@ -9,8 +9,8 @@ from oslo_config import cfg
 
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts.scheduler import TOPIC, VERSION
+from tests.builders import CONTEXT, request_spec
 from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
-from tests.end_to_end.specs import CONTEXT, spec
 
 pytestmark = pytest.mark.rabbit
 
@@ -44,7 +44,7 @@ def client(rabbit_server, vhost):
 
 def keys(client):
     """The keys of the allocation requests of a selection and its alternates, as nova's conductor asks for them."""
-    asked = spec(str(uuid.uuid4()))
+    asked = request_spec(str(uuid.uuid4()))
     (selections,) = client.call(
         CONTEXT,
         "select_destinations",

@@ -12,9 +12,9 @@ from nova_sched.scheduler import config, plugins
 from nova_sched.selection.policy import Policy
 from nova_sched.weighers import BUILT_IN as WEIGHERS
 from rpc_api import errors, events
-from tests.builders import claim, of, report, uuid_of
+from tests.asked import Asked
+from tests.builders import claim, group, of, report, request, uuid_of
 from tests.end_to_end.test_config import conf_of
-from tests.nova_sched.selection.asks import Asked, group, request
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/operating/custom-filters.md"
 ALL = "nova.scheduler.filters.all_filters"

@@ -20,8 +20,7 @@ from rpc_api.bus import LocalBus
 from rpc_api.contracts import agent as agent_rpc
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.log import open_log
-from tests.end_to_end.specs import CONTEXT, spec
-from tests.engines import request, uuid_of
+from tests.builders import CONTEXT, request, request_spec, uuid_of
 from tests.servers import wait_until
 
 SECONDS_MAX = 30.0
@@ -90,7 +89,7 @@ class Site:
 def built(api, number):
     """Build one instance, and say on which host."""
     (outcome,) = api.schedule_and_build_instances(
-        CONTEXT, spec(instance_uuid=uuid_of(f"vm{number}")), [uuid_of(f"vm{number}")]
+        CONTEXT, request_spec(instance_uuid=uuid_of(f"vm{number}")), [uuid_of(f"vm{number}")]
     ).result(SECONDS_MAX)
     assert outcome.outcome == messages.BUILT, outcome.reason
     return outcome.host
@@ -362,7 +361,7 @@ def test_a_scheduler_whose_name_another_process_took_ends_and_says_so(tmp_path):
         assert "another process publishes as scheduler/s in the log of cell0" in str(first.fault)
         assert "[scheduler] name" in str(first.fault)
         with pytest.raises(errors.NameTaken):
-            first.select(request("req-1", 1), [uuid_of("vm")], 0).result(SECONDS_MAX)
+            first.select(request(), [uuid_of("vm")], 0).result(SECONDS_MAX)
         built(site.serve(second), 1)
         assert second.fault is None and site.scheduler("other").fault is None
 

@@ -26,9 +26,8 @@ from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.context import RequestContext
 from rpc_api.objects.destination import Destination
 from rpc_api.serializer import RpcSerializer
-from tests.end_to_end.specs import spec
+from tests.builders import request_spec, uuid_of
 from tests.end_to_end.test_recovery import SECONDS_MAX, Site, knows
-from tests.engines import uuid_of
 from tests.servers import wait_until
 
 MARK = "s3cr3t"
@@ -66,7 +65,7 @@ def mapping(**fields):
 
 def secret_spec(name):
     """A request whose destination carries the mapping of its cell."""
-    made = spec(uuid_of(name))
+    made = request_spec(uuid_of(name))
     made.requested_destination = Destination(cell=mapping())
     return made
 

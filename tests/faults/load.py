@@ -38,8 +38,8 @@ from rpc_api.contracts.selections import claims_of
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
+from tests.builders import request_spec
 from tests.end_to_end.processes import PRESENT, Release, ServiceProcess, config_text, sections_for
-from tests.end_to_end.specs import spec
 from tests.servers import ServerFailed, wait_until
 
 CELL0 = "cell0"
@@ -374,7 +374,7 @@ class Load:
         with self._lock:
             asked_at = self._asked[one] = time.monotonic()
         asks = self._conductor.schedule_and_build_instances if self._conductor else self._scheduler.select_destinations
-        asked = asks(context, spec(one, vcpus=1), [one])
+        asked = asks(context, request_spec(one, vcpus=1), [one])
         asked.add_done_callback(lambda done: self._answered(one, asked_at, done))
 
     def _answered(self, one, asked_at, done):

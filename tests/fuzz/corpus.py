@@ -49,7 +49,7 @@ def _decided():
     cloud.host("a")
     engine = cloud.engine("one")
     engine.publish_policy()
-    cloud.ask(engine, "vm", group=engines.server_group("anti-affinity"))
+    cloud.ask(engine, "vm", group=builders.server_group("anti-affinity"))
     cloud.settle()
     decoded = [
         event.data for log in cloud.logs.values() for payload in log for event in codec.decode_record(payload).events
@@ -126,4 +126,4 @@ def primitives() -> list:
         *_decided(),
         *_reports(),
     ]
-    return [samples.CAPTURED, samples.request_spec(), context, *map(to_primitive, ours)]
+    return [samples.CAPTURED, samples.captured_request_spec(), context, *map(to_primitive, ours)]

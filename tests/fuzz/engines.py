@@ -40,9 +40,7 @@ class Cloud(Target):
 
     def make(self):
         if self.rng.random() < 0.5:
-            payload = super().make()
-            # The records of this cloud are for another epoch.
-            return payload.replace(builders.EPOCH.encode(), engines.EPOCH.encode())
+            return super().make()
         own = self.rng.choice(self.own)
         chance = self.rng.random()
         if chance < 0.3:
@@ -83,9 +81,9 @@ class Engines(Cloud):
         group = self.rng.choice(
             (
                 None,
-                engines.server_group("affinity"),
-                engines.server_group("anti-affinity"),
-                engines.server_group("soft-affinity"),
+                builders.server_group("affinity"),
+                builders.server_group("anti-affinity"),
+                builders.server_group("soft-affinity"),
             )
         )
         self.asks.append(self.cloud.ask(self.scheduler, name, f"{name}-b", group=group, alternates=2))

@@ -19,8 +19,8 @@ from rpc_api import codec, errors, events
 from rpc_api.events.primitive import DATA, NAME, VERSION
 from rpc_api.log import open_log
 from rpc_api.serializer import RpcSerializer
-from tests import engines, invariants
-from tests.builders import Cell, Voice, claim, consumer, of, report, uuid_of
+from tests import invariants
+from tests.builders import EPOCH, Cell, Voice, claim, consumer, of, report, server_group, uuid_of
 from tests.engines import TinyCloud, hosts_of
 
 # --- snapshots -----------------------------------------------------------------------------------------------------
@@ -227,10 +227,10 @@ def test_an_anchor_that_comes_to_nothing_is_not_asked_for_without_end(muted):
     engine = cloud.engine("one")
     if muted == "by another in its name":
         said = codec.make_event(events.GroupAnchored(uuid_of("x"), "cell1", "a", 0), "scheduler/one", 2, 1, 0)
-        cloud.logs[CELL0].append(codec.encode_record(engines.EPOCH, [said]))
-        ask = cloud.ask(engine, "vm", group=engines.server_group("affinity"))
+        cloud.logs[CELL0].append(codec.encode_record(EPOCH, [said]))
+        ask = cloud.ask(engine, "vm", group=server_group("affinity"))
     else:
-        ask = cloud.ask(engine, "vm", group=engines.server_group("affinity"))
+        ask = cloud.ask(engine, "vm", group=server_group("affinity"))
         ask.instances[0].fenced = 5
     cloud.settle()
     assert ask.future.done() and len(cloud.logs[CELL0]) < 30

@@ -1,12 +1,16 @@
 """The buses: one contract for LocalBus, oslo.messaging in one process, and oslo.messaging over RabbitMQ."""
 
+import errno
 import logging
 import threading
 import uuid
 from concurrent.futures import Future
 
+import amqp
 import pytest
+from kombu.exceptions import OperationalError
 from oslo_config import cfg
+from oslo_messaging import MessageDeliveryFailure
 
 from rpc_api import errors, events, messages
 from rpc_api.bus import LocalBus, MessagingBus
@@ -332,7 +336,7 @@ class TestRabbit(BusContract):
 
 
 def test_a_broker_that_is_away():
-    with pytest.raises(errors.LogUnavailable, match="127.0.0.1:1: Connection refused.*fix transport_url"):
+    with pytest.raises(errors.LogUnavailable, match="127.0.0.1:1: Connection refused.*mend transport_url"):
         MessagingBus(conf_of(), "rabbit://u:secret@127.0.0.1:1/", "test").check()
 
 
@@ -341,7 +345,7 @@ def test_a_broker_that_is_away():
     [
         ("carrier-pigeon://coop/", "carrier-pigeon"),
         ("rabbit//", "has no scheme"),
-        ("rabbit://u:secret@h:port/", "it has a wrong host or port"),
+        ("rabbit://u:secret@h:port/", "a host or port in it is not one"),
         ("rabbit://u:12#secret@h/", "percent-encoded"),
         ("rabbit://u:12/secret@h/", "percent-encoded"),
         ("rabbit://u:secret@h/?stream=s", "the option 'stream', wanted options of .oslo_messaging_rabbit"),
@@ -350,7 +354,7 @@ def test_a_broker_that_is_away():
     ],
 )
 def test_a_transport_url_that_cannot_be_used(url, said):
-    with pytest.raises(errors.UsageError, match=f"{said}.*fix transport_url") as met:
+    with pytest.raises(errors.UsageError, match=f"{said}.*(fix|mend) transport_url") as met:
         MessagingBus(conf_of(), url, "test")
     assert "secret" not in str(met.value)
 
@@ -395,3 +399,92 @@ def test_casts_that_cannot_be_sent_are_told_once_and_when_it_is_over(monkeypatch
         f"casts to {topic} cannot be sent",
         f"casts to {topic} can be sent again",
     ]
+
+
+def caused(fault, cause):
+    """A fault that was made of another, as kombu and oslo.messaging make theirs."""
+    fault.__cause__ = cause
+    return fault
+
+
+PASSING = [
+    caused(OperationalError("[Errno 111] Connection refused"), ConnectionRefusedError(111, "Connection refused")),
+    amqp.ConnectionForced("closed by a person"),
+    ConnectionResetError(104, "Connection reset by peer"),
+    MessageDeliveryFailure("the broker is away"),
+]
+LASTING = [
+    amqp.AccessRefused("ACCESS_REFUSED: login refused"),
+    caused(OperationalError("refused"), amqp.AccessRefused("ACCESS_REFUSED: login refused")),
+    caused(MessageDeliveryFailure("refused"), amqp.NotAllowed("vhost away not found")),
+    OSError(errno.EACCES, "Permission denied"),
+]
+
+
+class Failing:
+    """What oslo.messaging gives for a client or a server, of a broker that cannot be used."""
+
+    at_once = None
+
+    def __init__(self, fault):
+        self._fault = fault
+
+    def fail(self, *arguments, **more):
+        raise self._fault
+
+    cast = call = start = fail
+
+
+@pytest.fixture
+def fake_bus():
+    bus = MessagingBus(conf_of(), "fake://", "test")
+    yield bus
+    bus.close()
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=repr)
+def test_a_cast_that_may_pass_is_given_up_and_logged_once(fake_bus, fault, monkeypatch, caplog):
+    client = fake_bus.client("away", VERSION)
+    monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
+    for _ in range(3):
+        client.cast(CONTEXT, "note", value=1)
+    assert [one.getMessage() for one in caplog.records if "casts to away " in one.getMessage()] == [
+        f"casts to away cannot be sent, and are given up: {fault}"
+    ]
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=repr)
+def test_a_cast_that_cannot_be_sent_before_a_person_changes_something(fake_bus, fault, monkeypatch):
+    client = fake_bus.client("away", VERSION)
+    monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
+    with pytest.raises(errors.LogRefused, match="note cannot be sent to away: .*; see to the broker and to the perm"):
+        client.cast(CONTEXT, "note", value=1)
+
+
+@pytest.mark.parametrize("fault", PASSING + LASTING, ids=repr)
+def test_a_call_or_a_ping_that_cannot_be_sent(fake_bus, fault, monkeypatch):
+    client = fake_bus.client("away", VERSION)
+    monkeypatch.setattr(client._client, "prepare", lambda **options: Failing(fault))
+    for ask in (lambda: client.call(CONTEXT, "who"), lambda: client.ping(1.0)):
+        with pytest.raises(NoAnswer, match="could not be sent to away .*; see to the broker"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "fault, kind",
+    [*((fault, errors.LogUnavailable) for fault in PASSING), *((fault, errors.LogRefused) for fault in LASTING)],
+    ids=repr,
+)
+def test_a_topic_that_cannot_be_answered(fake_bus, fault, kind, monkeypatch):
+    monkeypatch.setattr(fake_bus._messaging, "get_rpc_server", lambda *arguments, **more: Failing(fault))
+    with pytest.raises(errors.LogUnavailable, match="the topic away cannot be answered: .*; see to the broker") as met:
+        fake_bus.serve("away", "one", [Endpoint()], VERSION)
+    assert type(met.value) is kind
+
+
+def test_a_cast_to_a_broker_that_was_never_there(monkeypatch, caplog):
+    monkeypatch.setattr("rpc_api.bus.messaging.CAST_RETRIES", 0)
+    bus = MessagingBus(conf_of(), f"rabbit://u:secret@127.0.0.1:{free_port()}/", "test")
+    bus.client("away", VERSION).cast(CONTEXT, "note", value=1)
+    assert any("casts to away cannot be sent, and are given up" in one.getMessage() for one in caplog.records)
+    bus.close()

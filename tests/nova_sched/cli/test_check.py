@@ -16,8 +16,7 @@ from nova_sched.replay.health.log_check import Producer
 from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.log import open_log
-from rpc_api.packing import pack
-from tests.builders import AT_NS, EPOCH, Voice, claim, confirmation, record_of, report, uuid_of
+from tests.builders import AT_NS, EPOCH, Voice, claim, confirmation, decision, record_of, report
 from tests.servers import wait_until
 
 _names = itertools.count()
@@ -131,12 +130,7 @@ def test_a_scheduler_that_does_not_follow(log, capsys):
     """It decided at 20 s and knew nothing of what was said at 5 s."""
     agent, scheduler = Voice("compute_agent/a"), Voice("scheduler/slow")
     log.append([record_of(agent.say(report("a"))._replace(at_ns=AT_NS + 5 * SECOND))])
-    request = events.SchedulingRequest(
-        "req", None, "f", {}, {}, (), "none", (), (), (), None, (), (), (), None, None, None, None
-    )
-    evidence = events.Evidence(request, (events.CellPosition("cell1", EPOCH, 0, 0, 0),), "0" * 16, 1, 0, 0, 0, (), ())
-    made = events.DecisionMade("req", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
-    log.append([record_of(scheduler.say(made)._replace(at_ns=AT_NS + 20 * SECOND))])
+    log.append([record_of(scheduler.say(decision("vm"))._replace(at_ns=AT_NS + 20 * SECOND))])
     code, rows = checked(capsys, log, "--silent", "10s")
     row = rows["reader scheduler/slow"]
     assert (code, row["state"], row["count"]) == (1, "wrong", 2) and "15000 ms behind" in row["found"]

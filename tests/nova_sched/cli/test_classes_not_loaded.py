@@ -6,12 +6,14 @@ from hashlib import blake2b
 import pytest
 
 from nova_sched.replay.decisions.policies import PolicyBook, PolicyMissing
+from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.packing import pack
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.logs import Written
-from tests.nova_sched.replay.tiny import CELL0, Logs, deciding
+from tests.nova_sched.replay.tiny import Logs, deciding
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
 
 #: The classes as an operator's configuration loads them.

@@ -13,8 +13,7 @@ from rpc_api import codec, events
 from rpc_api.clock import SYSTEM
 from rpc_api.contracts import agent
 from rpc_api.log import open_log
-from tests.builders import EPOCH, Voice, claim, confirmation, consumer, of, record_of, report, started
-from tests.nova_sched.replay.logs import decision
+from tests.builders import EPOCH, Voice, claim, confirmation, consumer, decision, of, record_of, report, started
 
 _names = itertools.count()
 SECOND, MINUTE, HOUR = 10**9, 60 * 10**9, 3600 * 10**9

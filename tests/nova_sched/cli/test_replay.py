@@ -6,13 +6,14 @@ import re
 import pytest
 
 from nova_sched.cli.main import replay
+from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import Policy
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.builders import Voice, record_of, report
-from tests.engines import TinyCloud, uuid_of
-from tests.nova_sched.replay.tiny import CELL0, Logs, deciding
+from tests.builders import Voice, of, record_of, report, uuid_of
+from tests.engines import TinyCloud
+from tests.nova_sched.replay.tiny import Logs, deciding
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_a_faulty_fold_is_seen(cloud, monkeypatch, capsys):
             claim_uuid=uuid_of("one more"),
             consumer_uuid=uuid_of("more"),
             instance_uuid=uuid_of("more"),
-            allocations=(events.Allocation(uuid_of("a"), "VCPU", 4),),
+            allocations=(of("a", 4),),
         ),
     )
     with Logs(cloud) as logs:

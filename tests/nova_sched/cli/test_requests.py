@@ -10,8 +10,8 @@ from nova_sched.cli.main import replay
 from rpc_api import events
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.builders import Voice
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import Voice, server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 

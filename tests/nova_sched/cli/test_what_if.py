@@ -7,7 +7,8 @@ import pytest
 from nova_sched.cli import what_if_picture
 from nova_sched.cli.main import replay
 from rpc_api import events
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import consumer, of, server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 
@@ -165,7 +166,7 @@ def test_who_leaves_makes_room_for_who_comes(capsys):
     cloud.ask(engine, "vm-1")
     cloud.settle()
     claim = cloud.events("cell1", "ClaimProposed")[0]
-    runs = events.Consumer(uuid_of("vm-1"), "project", claim.allocations, None)
+    runs = consumer("vm-1", *claim.allocations)
     cloud.append("cell1", "compute_agent/a", events.InstanceStarted("a", runs))
     cloud.host("a", vcpus=2, consumers=(runs,))
     cloud.append("cell1", "compute_agent/a", events.InstanceDeleted("a", uuid_of("vm-1")))
@@ -180,7 +181,7 @@ def test_who_leaves_makes_room_for_who_comes(capsys):
 
 def test_what_ran_before_the_log_began_stays(capsys):
     cloud = TinyCloud()
-    before = events.Consumer(uuid_of("before"), "project", (events.Allocation(uuid_of("a"), "VCPU", 3),), None)
+    before = consumer("before", of("a", 3))
     cloud.host("a", vcpus=4, consumers=(before,))
     engine = deciding(cloud)
     cloud.ask(engine, "vm-1")
@@ -229,9 +230,7 @@ def test_an_affinity_group_goes_where_its_first_one_goes_here(capsys):
     engine = deciding(cloud)
     for number in range(3):
         cloud.ask(
-            engine,
-            f"vm-{number}",
-            group=server_group("affinity", members=[uuid_of(f"vm-{one}") for one in range(number)]),
+            engine, f"vm-{number}", group=server_group("affinity", members=[f"vm-{member}" for member in range(number)])
         )
         cloud.settle()
     recorded, again, changed = columns(cloud, capsys, "--drop-host", "a")

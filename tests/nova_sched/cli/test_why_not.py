@@ -5,9 +5,8 @@ import pytest
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from tests.builders import consumer, inventory_of, of, pool, provider, report, tree
-from tests.builders import uuid_of as built_uuid
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import consumer, group, inventory_of, of, pci, pool, provider, report, server_group, tree, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 FILTERS = Policy().enabled_filters
@@ -22,9 +21,8 @@ def traits(*names):
 
 
 def group_of(amount=2, **fields):
-    """The unsuffixed group of a request, with more asked of it."""
-    plain = events.ResourceGroup("", (events.ResourceAmount("VCPU", amount),), (), (), (), (), (), None)
-    return (plain._replace(**fields),)
+    """The unsuffixed group of a request; ``fields`` are its other fields."""
+    return (group(VCPU=amount)._replace(**fields),)
 
 
 # --- each case: what the log says, and what is asked; then the filter, the reason, words of the text and of the cause
@@ -72,14 +70,14 @@ def trait_forbidden(cloud, engine):
 
 def not_in_aggregate(cloud, engine):
     reported(cloud, "a")
-    cloud.append(CELL0, "operator/o", events.AggregateUpdated(built_uuid("fast"), "fast", (), {}))
-    return {"groups": group_of(member_of=((built_uuid("fast"),),))}
+    cloud.append(CELL0, "operator/o", events.AggregateUpdated(uuid_of("fast"), "fast", (), {}))
+    return {"groups": group_of(member_of=((uuid_of("fast"),),))}
 
 
 def other_zone(cloud, engine):
     reported(cloud, "a")
     cloud.append(
-        CELL0, "operator/o", events.AggregateUpdated(built_uuid("west"), "west", ("a",), {"availability_zone": "west"})
+        CELL0, "operator/o", events.AggregateUpdated(uuid_of("west"), "west", ("a",), {"availability_zone": "west"})
     )
     return {"availability_zone": "east"}
 
@@ -97,7 +95,7 @@ def other_cell(cloud, engine):
 def others_project(cloud, engine):
     reported(cloud, "a")
     cloud.append(
-        CELL0, "operator/o", events.AggregateUpdated(built_uuid("mine"), "mine", ("a",), {"filter_tenant_id": "they"})
+        CELL0, "operator/o", events.AggregateUpdated(uuid_of("mine"), "mine", ("a",), {"filter_tenant_id": "they"})
     )
     return {}
 
@@ -131,7 +129,7 @@ def no_domain(cloud, engine):
 
 def no_device(cloud, engine):
     reported(cloud, "a", inventory=tree("a", pci_pools=(pool(1),)))
-    return {"pci": (events.PCIRequest(2, ({"vendor_id": "8086"},), "nic", None, None, None),)}
+    return {"pci": (pci(2, request_id=None, vendor_id="8086"),)}
 
 
 def no_numa(cloud, engine):
@@ -149,19 +147,7 @@ def nodes(cloud, *sizes, used=()):
 
 
 def numbered(*suffixes):
-    return tuple(
-        events.ResourceGroup(
-            suffix,
-            (events.ResourceAmount("MEMORY_MB", 1024), events.ResourceAmount("VCPU", 4)),
-            (),
-            (),
-            (),
-            (),
-            (),
-            None,
-        )
-        for suffix in suffixes
-    )
+    return tuple(group(suffix, MEMORY_MB=1024, VCPU=4) for suffix in suffixes)
 
 
 def no_provider_has_both(cloud, engine):
@@ -196,7 +182,7 @@ CASES = {
     lost: ("ComputeFilter", "down", "not heard of", "lost"),
     trait_missing: ("ResourceFilter", "trait CUSTOM_SSD", "none of its providers has CUSTOM_SSD", "reported so"),
     trait_forbidden: ("ResourceFilter", "forbidden trait CUSTOM_SSD", "it has CUSTOM_SSD", "reported so"),
-    not_in_aggregate: ("ResourceFilter", "traits or aggregates", built_uuid("fast"), "aggregate fast"),
+    not_in_aggregate: ("ResourceFilter", "traits or aggregates", uuid_of("fast"), "aggregate fast"),
     other_zone: (
         "AvailabilityZoneFilter",
         "availability zone",
@@ -237,7 +223,7 @@ CASES = {
         "ResourceFilter",
         "MEMORY_MB+VCPU on 2 providers",
         "asked on each of 2 providers, free: a_0 4096 MEMORY_MB 8 VCPU; a_1 4096 MEMORY_MB 2 VCPU",
-        f"last taken by instance {built_uuid('old')}",
+        f"last taken by instance {uuid_of('old')}",
     ),
     closed: ("ComputeFilter", "cell unreachable", "the log of cell1 could not be read", None),
 }

@@ -11,8 +11,8 @@ from nova_sched.selection.policy import DEFAULT_FILTERS, Policy
 from rpc_api import errors, events
 from rpc_api.objects import fields
 from rpc_api.objects.image_meta import ImageMetaProps
-from tests.builders import claim, consumer, inventory_of, of, provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request
+from tests.asked import Asked
+from tests.builders import claim, consumer, group, inventory_of, of, provider, report, request, tree, uuid_of
 
 NAMED = filters.BUILT_IN
 IMAGE, OTHER_IMAGE = uuid_of("image"), uuid_of("other image")

@@ -7,9 +7,24 @@ from nova_sched.selection.chain import filters_for
 from nova_sched.selection.policy import Policy
 from rpc_api import events
 from rpc_api.packing import pack
-from tests.builders import claim, consumer, inventory_of, of, pool, provider, report, rule, tree, uuid_of
+from tests.asked import Asked
+from tests.builders import (
+    claim,
+    consumer,
+    group,
+    inventory_of,
+    of,
+    pci,
+    pool,
+    provider,
+    report,
+    request,
+    rule,
+    server_group,
+    tree,
+    uuid_of,
+)
 from tests.nova_sched.filters import test_cheap_filters
-from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
 
 NAMED = {one.name: one for one in (*filters.ALWAYS, *filters.BUILT_IN.values())}
 CPU = '{"features": ["avx", "aes"], "vendor": "AMD", "maxphysaddr": {"mode": "passthrough", "bits": 46}}'

@@ -13,8 +13,8 @@ from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
 from tests.against_nova.numa_cases import asked_of, capacity_of, guest_of, random_cells, random_request, random_uses
-from tests.builders import consumer, inventory_of, pool, report, tree
-from tests.nova_sched.selection.asks import Asked, pci, request
+from tests.asked import Asked
+from tests.builders import consumer, inventory_of, pci, pool, report, request, tree
 
 SMALL, LARGE, HUGE = 4, 2048, 1048576
 PAGES = ((SMALL, 524288), (LARGE, 512), (HUGE, 1))

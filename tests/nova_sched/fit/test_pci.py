@@ -10,8 +10,7 @@ from nova_sched.fit.providers import allocate
 from nova_sched.projection.devices import Capacity, HostDevices, fault_of
 from rpc_api import events
 from rpc_api.digest import pool_key
-from tests.builders import Cell, inventory_of, pool, provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import group, pci, request
+from tests.builders import Cell, group, inventory_of, pci, pool, provider, report, request, tree, uuid_of
 
 R = uuid_of("r")
 

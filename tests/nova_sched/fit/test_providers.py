@@ -5,8 +5,7 @@ import pytest
 from nova_sched.fit import providers as fit
 from nova_sched.fit.providers import allocate
 from rpc_api import events
-from tests.builders import Cell, claim, inventory_of, of, provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import group, request
+from tests.builders import Cell, claim, group, inventory_of, of, provider, report, request, tree, uuid_of
 
 AGGREGATES = [
     events.AggregateUpdated(uuid_of(name), name, hosts, {}) for name, hosts in (("left", ()), ("of-host", ("h",)))

@@ -6,8 +6,8 @@ from nova_sched.filters import HostView
 from nova_sched.hosts import columns as host_columns
 from nova_sched.nova_compat.host_state import HostState
 from rpc_api import events
+from tests.asked import Asked
 from tests.builders import claim, consumer, inventory_of, of, provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked
 
 FLAT = [
     report(

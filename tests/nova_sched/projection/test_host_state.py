@@ -6,8 +6,8 @@ import pytest
 
 from nova_sched.nova_compat.host_state import HostState
 from rpc_api import events
-from tests.builders import claim, consumer, inventory_of, of, report, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request
+from tests.asked import Asked
+from tests.builders import claim, consumer, group, inventory_of, of, report, request, tree, uuid_of
 
 HOST_STATE = """host nodename uuid cell_uuid total_usable_ram_mb total_usable_disk_gb disk_mb_used free_ram_mb
     free_disk_mb vcpus_total vcpus_used pci_stats numa_topology num_instances num_io_ops failed_builds host_ip

@@ -12,9 +12,8 @@ from nova_sched.selection.decide import decide
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 from tests import builders
-from tests.builders import claim, inventory_of, of, pool, report, tree, uuid_of
-from tests.nova_sched.replay.logs import Written, decision, request
-from tests.nova_sched.selection import asks
+from tests.builders import claim, decision, group, inventory_of, of, pool, report, request, server_group, tree, uuid_of
+from tests.nova_sched.replay.logs import Written
 
 CELLS = tuple(
     events.HostNUMACell(
@@ -122,7 +121,7 @@ def nested_hosts(rng):
         )
 
 
-GPU = asks.pci(vendor_id="8086", product_id="1520")
+GPU = builders.pci(vendor_id="8086", product_id="1520")
 CASES = {
     "amounts": (flat_hosts, request_for({"VCPU": 2, "MEMORY_MB": 1000, "DISK_GB": 10}), Policy()),
     "one class": (flat_hosts, request_for({"MEMORY_MB": 512}), Policy()),
@@ -143,23 +142,23 @@ CASES = {
     ),
     "groups of resources": (
         nested_hosts,
-        request(groups=(asks.group(VCPU=1), asks.group("_1", VCPU=2, MEMORY_MB=1000))),
+        request(groups=(group(VCPU=1), group("_1", VCPU=2, MEMORY_MB=1000))),
         Policy(),
     ),
     "children": (nested_hosts, request_for({"VCPU": 1, "MEMORY_MB": 700, "DISK_GB": 3}), Policy()),
     "NUMA nodes": (
         device_hosts,
-        request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED),
+        request(groups=(group(PCPU=2, MEMORY_MB=1024),), numa=PINNED),
         Policy(enabled_filters=("NUMATopologyFilter",)),
     ),
     "PCI devices": (
         device_hosts,
-        request(groups=(asks.group(VCPU=1, MEMORY_MB=256),), pci=(GPU,)),
+        request(groups=(group(VCPU=1, MEMORY_MB=256),), pci=(GPU,)),
         Policy(enabled_filters=("PciPassthroughFilter",)),
     ),
     "nodes and devices": (
         device_hosts,
-        request(groups=(asks.group(PCPU=2, MEMORY_MB=1024),), numa=PINNED, pci=(GPU,)),
+        request(groups=(group(PCPU=2, MEMORY_MB=1024),), numa=PINNED, pci=(GPU,)),
         Policy(enabled_filters=("NUMATopologyFilter", "PciPassthroughFilter")),
     ),
 }
@@ -207,7 +206,7 @@ def test_what_runs_out_and_what_is_left_there():
 
 def test_a_request_that_takes_nothing_has_no_answer():
     with pytest.raises(errors.UsageError, match="takes nothing"):
-        capacity(world_of(report("a")), request(groups=(asks.group(required=()),)))
+        capacity(world_of(report("a")), request(groups=(group(required=()),)))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +233,7 @@ def test_amounts_that_make_no_sense(text):
 def test_requests_and_policies_are_found_in_the_logs():
     policy = Policy(max_attempts=7)
     asked = request(
-        request_id="req-vm", flavor_name="m1.a", availability_zone="east", server_group=asks.server_group("affinity")
+        request_id="req-vm", flavor_name="m1.a", availability_zone="east", server_group=server_group("affinity")
     )
     written = Written(events.PolicyAdopted(policy.digest, policy.to_json()), decision("vm", "a", asked=asked))
     logs, positions = {"cell1": written.log}, {"cell1": 2}

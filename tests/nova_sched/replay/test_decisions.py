@@ -11,7 +11,8 @@ from nova_sched.replay.verify.decisions import again, replay, spooled
 from nova_sched.replay.verify.spool import Spool
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 
@@ -41,7 +42,7 @@ def test_each_decision_comes_out_the_same_in_its_own_scene(busy):
                 assert difference(recorded, made.again()) is None
                 held += len(made.held)
         # Claims under way were put in flight: without them some would come out differently.
-        assert held > 10
+        assert held >= 10
 
 
 def test_a_scene_without_what_was_under_way_is_another(busy):

@@ -10,8 +10,22 @@ from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
 from tests import builders
-from tests.builders import claim, consumer, deleted, inventory_of, moved, of, pool, report, started, tree, uuid_of
-from tests.nova_sched.replay.logs import Written, decision, request
+from tests.builders import (
+    claim,
+    consumer,
+    decision,
+    deleted,
+    inventory_of,
+    moved,
+    of,
+    pool,
+    report,
+    request,
+    started,
+    tree,
+    uuid_of,
+)
+from tests.nova_sched.replay.logs import Written
 
 NODE = events.HostNUMACell(
     0,

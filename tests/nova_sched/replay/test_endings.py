@@ -7,9 +7,8 @@ from nova_sched.replay.decisions.recorded import find
 from nova_sched.replay.statistics.totals import Stats
 from rpc_api import events
 from rpc_api.errors import NovaSchedError
-from rpc_api.packing import pack
-from tests.builders import EPOCH, uuid_of
-from tests.nova_sched.replay.logs import Written, decision, records_of, request
+from tests.builders import EPOCH, decision, request, uuid_of
+from tests.nova_sched.replay.logs import Written, records_of
 
 REFUSED = events.RequestRefused("req-vm", (uuid_of("vm"),), "claims of req-vm in cell1 were not read back within 30 s")
 
@@ -21,22 +20,12 @@ class Source:
 
 def no_host(*cells, refusals=(), target=None):
     """A DecisionMade that found no host; ``cells`` are (name, position, closed)."""
-    asked = request(request_id="req-vm")._replace(target_cell=target)
-    evidence = events.Evidence(
-        asked,
-        tuple(
-            events.CellPosition(name, EPOCH, position, 0, 0, closed)
-            for name, position, closed in (("cell0", 1, False), *cells)
-        ),
-        "0" * 16,
-        1,
-        4,
-        0,
-        1,
-        tuple(events.RefusalCount(*one) for one in refusals),
-        (),
+    positions = tuple(
+        events.CellPosition(name, EPOCH, position, 0, 0, closed)
+        for name, position, closed in (("cell0", 1, False), *cells)
     )
-    return events.DecisionMade("req-vm", uuid_of("vm"), 0, "no_valid_host", "0/4 hosts", None, (), 1, pack(evidence))
+    asked = request(request_id="req-vm", target_cell=target)
+    return decision("vm", cells=positions, refusals=refusals, asked=asked)
 
 
 def ending_of(*said):

@@ -3,8 +3,8 @@
 import pytest
 
 from nova_sched.replay.what_if.measures import Use, stranded_in, use_of
+from tests.asked import Asked
 from tests.builders import claim, inventory_of, of, report, tree
-from tests.nova_sched.selection.asks import Asked
 
 
 def cloud():

@@ -22,22 +22,24 @@ from rpc_api import codec, digest, errors, events
 from rpc_api.events import EVENTS
 from rpc_api.log import Record, open_log
 from rpc_api.packing import pack
+from tests.asked import Asked
 from tests.builders import (
     EPOCH,
     Voice,
     claim,
     confirmation,
     consumer,
+    decision,
     of,
     record_of,
     released,
     report,
+    request,
     started,
     tree,
     uuid_of,
 )
 from tests.nova_sched.filters.test_cheap_filters import ROWS
-from tests.nova_sched.selection.asks import Asked, request
 
 _names = itertools.count()
 PROJECT, USER, SECRET = uuid.UUID(int=7).hex, "ada@example.org", "tops3cret"
@@ -124,7 +126,7 @@ def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
         events.RefusalCount("F", reason, 1) for reason in (f"extra spec {key} of the aggregate", "extra spec of_9")
     )
     evidence = events.Evidence(asked, (), "0" * 16, 1, 2, 0, 0, refusals, ())
-    made = decision()._replace(evidence=pack(evidence), reason=summarize(0, 2, refusals))
+    made = private_decision()._replace(evidence=pack(evidence), reason=summarize(0, 2, refusals))
     shown = redactor.data("DecisionMade", made)
     again = events.thaw("Evidence", shown.evidence)
     assert (
@@ -223,31 +225,15 @@ def private(name, *allocations):
     return consumer(name, *(allocations or (of("a", 1),)))._replace(project_id=PROJECT, guest=guest())
 
 
-def decision():
-    request = events.SchedulingRequest(
-        "req-1",
-        PROJECT,
-        "small",
-        {"aggregate_instance_extra_specs:rack": PROJECT},
-        {"img_owner_id": PROJECT, "note": SECRET},
-        (),
-        "none",
-        (),
-        (),
-        (),
-        None,
-        (),
-        (),
-        (),
-        None,
-        None,
-        None,
-        None,
+def private_decision():
+    asked = request(
+        project_id=PROJECT,
         user_id=USER,
+        extra_specs={"aggregate_instance_extra_specs:rack": PROJECT},
+        image_properties={"img_owner_id": PROJECT, "note": SECRET},
         scheduler_hints={"color": (SECRET,), "build_near_host_ip": ("10.1.2.3",)},
     )
-    evidence = events.Evidence(request, (), "0" * 16, 1, 0, 0, 0, (), ())
-    return events.DecisionMade("req-1", uuid_of("vm"), 1, "no_valid_host", "0/0 hosts: ", None, (), 5, pack(evidence))
+    return decision("vm", asked=asked)
 
 
 def said():
@@ -270,7 +256,10 @@ def said():
         agent.say(confirmation(later)),
     )
     yield record_of(agent.say(later._replace(consumers_digest=99)), agent.say(events.HostConfirmed("a", 77)))
-    yield record_of(scheduler.say(decision()), scheduler.say(decision()._replace(evidence=b"\xc1" + SECRET.encode())))
+    yield record_of(
+        scheduler.say(private_decision()),
+        scheduler.say(private_decision()._replace(evidence=b"\xc1" + SECRET.encode())),
+    )
     yield record_of(
         scheduler.say(
             events.AggregateUpdated(

@@ -18,8 +18,8 @@ from nova_sched.replay.statistics.live import NO_DECISION, Live
 from nova_sched.replay.statistics.totals import Stats, gather
 from rpc_api import codec, errors, events
 from rpc_api.log import open_log
-from tests.builders import claim, deleted, of, released, report, started, uuid_of
-from tests.nova_sched.replay.logs import BEGAN_NS, SECOND_NS, Written, decision, records_of
+from tests.builders import claim, decision, deleted, of, released, report, started, uuid_of
+from tests.nova_sched.replay.logs import BEGAN_NS, SECOND_NS, Written, records_of
 
 
 def said():

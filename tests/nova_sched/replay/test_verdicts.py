@@ -4,7 +4,8 @@ from nova_sched.replay.decisions import verdicts
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.decisions.recorded import find, scene
 from nova_sched.replay.state.history import History
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
 

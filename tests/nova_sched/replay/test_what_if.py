@@ -10,7 +10,8 @@ from nova_sched.replay.what_if.run import Run
 from nova_sched.replay.what_if.traffic import traffic_of
 from rpc_api import errors
 from tests import invariants
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 from tests.nova_sched.replay.tiny import Logs, deciding
 
 CHANGES = {
@@ -33,7 +34,10 @@ def busy():
         policy = ("affinity", "anti-affinity")[number % 2]
         for member in range(3):
             cloud.ask(
-                engines[member % 2], f"vm-{number}-{member}", vcpus=1, group=server_group(policy, f"group-{number}")
+                engines[member % 2],
+                f"vm-{number}-{member}",
+                vcpus=1,
+                group=server_group(policy, name=f"group-{number}"),
             )
         cloud.settle()
     return cloud

@@ -1,4 +1,4 @@
-"""Logs of a tiny cloud as the replay tool reads them, and its command line run in this process."""
+"""The logs of a TinyCloud as the replay tool reads them, and the tool's commands in this process."""
 
 import contextlib
 import itertools
@@ -6,7 +6,6 @@ import json
 
 from nova_sched.cli.main import replay
 from nova_sched.replay.logs.source import Source
-from nova_sched.scheduler.engine import CELL0
 from rpc_api.log import open_log
 from tests.engines import TinyCloud
 
@@ -34,7 +33,7 @@ class Logs:
 
     @property
     def names(self):
-        """What --log is given."""
+        """The values of the options ``--log``."""
         return [f"{cell}={url}" for cell, url in self.urls.items()]
 
     def source(self):
@@ -46,7 +45,7 @@ class Logs:
         return replay([*(word for name in self.names for word in ("--log", name)), "--no-cache", *command])
 
     def json(self, capsys, *command):
-        """(exit code, what the command says in JSON)."""
+        """(exit code, the JSON that the command prints)."""
         code = self.run(*command, "-o", "json")
         return code, json.loads(capsys.readouterr().out)
 
@@ -57,6 +56,3 @@ def deciding(cloud: TinyCloud, name="one"):
     engine.publish_policy()
     cloud.settle()
     return engine
-
-
-__all__ = ["CELL0", "Logs", "deciding"]

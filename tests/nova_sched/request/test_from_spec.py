@@ -6,7 +6,7 @@ from nova_sched.request.from_spec import request_from
 from nova_sched.request.resource_groups import MAX_GROUPS
 from rpc_api import errors, objects
 from rpc_api.objects.cell_mapping import CellMapping
-from tests.builders import uuid_of
+from tests.builders import flavor_of, request_spec, uuid_of
 
 PLAIN = {"VCPU": 4, "MEMORY_MB": 2048, "DISK_GB": 13}
 
@@ -14,24 +14,9 @@ PLAIN = {"VCPU": 4, "MEMORY_MB": 2048, "DISK_GB": 13}
 def spec(extra_specs=None, image=None, flavor=None, **facts):
     """A RequestSpec; ``image`` are its properties."""
     size = {"name": "m1", "vcpus": 4, "memory_mb": 2048, "root_gb": 10, "ephemeral_gb": 1, "swap": 1025}
-    values = {
-        "project_id": "project",
-        "availability_zone": None,
-        "ignore_hosts": None,
-        "force_hosts": None,
-        "force_nodes": None,
-        "instance_group": None,
-        "scheduler_hints": {},
-        "num_instances": 1,
-        "numa_topology": None,
-        "pci_requests": None,
-        "image": objects.ImageMeta(disk_format="raw", properties=objects.ImageMetaProps(**image))
-        if image is not None
-        else None,
-    }
-    return objects.RequestSpec(
-        flavor=objects.Flavor(**(size | (flavor or {})), extra_specs=extra_specs or {}), **(values | facts)
-    )
+    if image is not None:
+        facts.setdefault("image", objects.ImageMeta(disk_format="raw", properties=objects.ImageMetaProps(**image)))
+    return request_spec(flavor=flavor_of(extra_specs=extra_specs, **(size | (flavor or {}))), **facts)
 
 
 def asked(*arguments, **facts):
@@ -376,7 +361,7 @@ def test_the_rest():
     )
     assert (request.request_id, request.project_id, request.flavor_name, request.check_only) == (
         "req-1",
-        "project",
+        "p",
         "m1",
         True,
     )

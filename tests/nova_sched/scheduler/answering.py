@@ -6,9 +6,18 @@ from nova_sched.selection.policy import Policy
 from rpc_api import codec, events
 from rpc_api.log import open_log
 from rpc_api.objects.request_group import RequestGroup
-from tests.builders import Voice, inventory_of, provider, report, speaker_of, tree, uuid_of
-from tests.end_to_end.specs import CONTEXT, spec
-from tests.engines import EPOCH
+from tests.builders import (
+    CONTEXT,
+    EPOCH,
+    Voice,
+    inventory_of,
+    provider,
+    report,
+    request_spec,
+    speaker_of,
+    tree,
+    uuid_of,
+)
 
 NIC = provider("nic", inventory_of("NET_BW_EGR_KILOBIT_PER_SEC", 1000), parent=0, traits=("CUSTOM_NET",))
 #: Two more with the same inventories, and one with a child.
@@ -54,7 +63,7 @@ class World:
 
     def ask(self, asked=None, instances=None, alternates=True, **more):
         """A Future of the answer to a call as Nova's conductor makes it."""
-        asked = asked or spec(uuid_of("vm"), disk_gb=0)
+        asked = asked or request_spec(uuid_of("vm"), disk_gb=0)
         return self.endpoint.select_destinations(
             CONTEXT,
             spec_obj=asked,

@@ -11,8 +11,7 @@ from nova_sched.scheduler.unavailable import told_of
 from rpc_api import errors, events, nova_exception
 from rpc_api.contracts.scheduler import WITH_TERMS
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
-from tests.builders import inventory_of, of, report, tree, uuid_of
-from tests.end_to_end.specs import spec
+from tests.builders import inventory_of, of, report, request_spec, tree, uuid_of
 from tests.nova_sched.scheduler.answering import HOSTS, SECONDS_MAX, World, with_extra, with_group
 from tests.servers import wait_until
 
@@ -30,7 +29,7 @@ FLAT = {"allocations": {uuid_of("a"): {"resources": {"VCPU": 2, "MEMORY_MB": 512
 
 
 def test_it_is_what_placement_takes(world):
-    asked = spec(uuid_of("vm flat"), disk_gb=0)
+    asked = request_spec(uuid_of("vm flat"), disk_gb=0)
     asked.force_hosts = ["a"]
     ((selection,),) = world.selected(asked)
     assert json.loads(selection.allocation_request) == FLAT
@@ -38,7 +37,7 @@ def test_it_is_what_placement_takes(world):
 
 
 def test_groups_say_which_provider_serves_them(world):
-    ((selection,),) = world.selected(with_group(spec(uuid_of("vm group"), disk_gb=0)))
+    ((selection,),) = world.selected(with_group(request_spec(uuid_of("vm group"), disk_gb=0)))
     assert json.loads(selection.allocation_request) == {
         "allocations": {
             uuid_of("tree"): {"resources": {"VCPU": 2, "MEMORY_MB": 512}},
@@ -55,7 +54,7 @@ def test_no_mappings_are_left_out():
 
 
 def test_alternates_have_the_same_form(world):
-    (one,) = world.selected(spec(uuid_of("vm alternates"), disk_gb=0))
+    (one,) = world.selected(request_spec(uuid_of("vm alternates"), disk_gb=0))
     assert len(one) == 3
     for selection in one:
         request = json.loads(selection.allocation_request)
@@ -77,14 +76,14 @@ def test_alternates_have_the_same_form(world):
 )
 def test_terms_are_given_to_whoever_asks_and_where_our_api_takes_them(world, gives, asks, has):
     world.endpoint.gives_terms = gives
-    for one in world.selected(spec(uuid_of(f"vm {gives} {asks}"), disk_gb=0), filter_properties=asks)[0]:
+    for one in world.selected(request_spec(uuid_of(f"vm {gives} {asks}"), disk_gb=0), filter_properties=asks)[0]:
         request = json.loads(one.allocation_request)
         assert ("nova_sched" in request) is has and request.keys() - {"nova_sched"} == {"allocations", "mappings"}
     world.endpoint.gives_terms = False
 
 
 def test_a_rebuild_claims_nothing(world):
-    asked = spec(uuid_of("vm rebuild"), disk_gb=0)
+    asked = request_spec(uuid_of("vm rebuild"), disk_gb=0)
     asked.scheduler_hints = {"_nova_check_type": ["rebuild"]}
     ((selection,),) = world.selected(asked, alternates=False)
     assert (selection.allocation_request, selection.allocation_request_version) == (None, None)
@@ -95,7 +94,9 @@ def test_a_rebuild_claims_nothing(world):
     [{}, {"resources:VCPU": "0"}, {"resources:MEMORY_MB": "1"}, {"resources_A:VCPU": "1", "group_policy": "none"}],
 )
 def test_amounts_are_whole_numbers_from_one(world, extra_specs):
-    asked = with_extra(spec(uuid_of(f"vm {sorted(extra_specs)}"), vcpus=1, memory_mb=16, disk_gb=0), **extra_specs)
+    asked = with_extra(
+        request_spec(uuid_of(f"vm {sorted(extra_specs)}"), vcpus=1, memory_mb=16, disk_gb=0), **extra_specs
+    )
     for selection in world.selected(asked)[0]:
         request = json.loads(selection.allocation_request)
         for held in request["allocations"].values():
@@ -162,7 +163,7 @@ def test_a_configuration_that_is_wrong_does_not_blame_the_request():
 
 def test_an_answer_that_cannot_be_made(world, monkeypatch):
     monkeypatch.setattr("nova_sched.scheduler.endpoint.allocation_request", lambda *_: 1 / 0)
-    assert "the scheduler met a fault of its own" in refused(world.ask(spec(uuid_of("vm answer"), disk_gb=0)))
+    assert "the scheduler met a fault of its own" in refused(world.ask(request_spec(uuid_of("vm answer"), disk_gb=0)))
 
 
 def test_a_fault_before_the_request_is_queued(world, monkeypatch):
@@ -176,7 +177,7 @@ def test_a_log_that_cannot_be_appended_to(world, monkeypatch):
         raise errors.LogUnavailable(f"the log {world.url(cell)} is full")
 
     monkeypatch.setattr(world.scheduler.engine, "publish", publish)
-    assert "cannot read or append to a log" in refused(world.ask(spec(uuid_of("vm full"), disk_gb=0)))
+    assert "cannot read or append to a log" in refused(world.ask(request_spec(uuid_of("vm full"), disk_gb=0)))
 
 
 def test_claims_that_are_not_read_back():
@@ -224,7 +225,7 @@ def test_cells_that_are_down(down, known, vcpus, kind):
             engine.cell_down_after = 0.0
 
         world.scheduler.call(take_down).result(SECONDS_MAX)
-        asked = world.ask(spec(uuid_of("vm"), vcpus=vcpus, disk_gb=0))
+        asked = world.ask(request_spec(uuid_of("vm"), vcpus=vcpus, disk_gb=0))
         if kind is NoValidHost:
             with pytest.raises(NoValidHost, match="There are not enough hosts available"):
                 asked.result(SECONDS_MAX)
@@ -255,7 +256,7 @@ def test_a_host_that_is_down_is_lost():
     ],
 )
 def test_the_class_follows_from_the_caller(fields, alternates, name):
-    asked = spec(uuid_of("vm"))
+    asked = request_spec(uuid_of("vm"))
     for field, value in fields.items():
         setattr(asked, field, value)
     told = told_of(errors.LogUnavailable("x"), "req-1", asked, alternates, lambda host: host == "down")

@@ -18,10 +18,9 @@ from rpc_api.contracts.scheduler import VERSION
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects import base
 from rpc_api.objects.context import RequestContext
-from tests.builders import uuid_of
+from tests.builders import CONTEXT, uuid_of
 from tests.end_to_end.every_field import CELL, UNSET, paths, spoilt, whole
 from tests.end_to_end.site import Site
-from tests.end_to_end.specs import CONTEXT
 from tests.servers import wait_until
 
 #: What a field may hold beside what it should.

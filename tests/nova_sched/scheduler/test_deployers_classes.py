@@ -14,7 +14,8 @@ from nova_sched.selection.catalogue import BUILT_IN
 from rpc_api import errors, events
 from rpc_api.log import open_log
 from rpc_api.packing import pack
-from tests.engines import TinyCloud, hosts_of, uuid_of
+from tests.builders import uuid_of
+from tests.engines import TinyCloud, hosts_of
 from tests.nova_sched.selection.test_deployers_classes import Few, Free, policy_of
 
 

@@ -18,9 +18,8 @@ from rpc_api.objects.cell_mapping import CellMapping
 from rpc_api.objects.destination import Destination
 from rpc_api.objects.network import NetworkMetadata
 from rpc_api.objects.numa import InstanceNUMACell, InstanceNUMATopology
-from tests.builders import inventory_of, report, tree
-from tests.end_to_end.specs import CONTEXT, spec
-from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.builders import CONTEXT, EPOCH, inventory_of, report, request_spec, tree, uuid_of
+from tests.engines import TinyCloud
 
 CELLS = ("cell1", "cell2")
 #: More VCPUs are better, so that hosts of cell2 are.
@@ -48,7 +47,7 @@ def scheduler():
 
 def selected(scheduler, instance, destination=None):
     """The hosts of the answer, the claimed one first."""
-    asked = spec(uuid_of(instance), vcpus=1, memory_mb=0, disk_gb=0)
+    asked = request_spec(uuid_of(instance), vcpus=1, memory_mb=0, disk_gb=0)
     asked.requested_destination = destination
     answer = SchedulerEndpoint(scheduler).select_destinations(
         CONTEXT, spec_obj=asked, instance_uuids=[uuid_of(instance)], return_objects=True, return_alternates=True
@@ -236,7 +235,7 @@ def test_an_aggregate_that_cannot_be_noted_keeps_no_other_from_it(scheduler):
 )
 def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, caplog, name, hints, reason):
     scheduler.set_policy(Policy(enabled_filters=(name,))).result(20)
-    asked = spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked = request_spec(uuid_of(f"vm of {name}"), vcpus=1, memory_mb=0, disk_gb=0)
     asked.scheduler_hints = hints
     answer = SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked)
     with caplog.at_level("INFO"), pytest.raises(NoValidHost, match=reason):
@@ -250,7 +249,7 @@ def test_a_hint_that_makes_no_sense_to_a_filter_refuses_the_request(scheduler, c
 
 
 def test_a_request_that_cannot_be_read_is_on_record(scheduler):
-    asked = spec(uuid_of("vm of FOO"), vcpus=1, memory_mb=0, disk_gb=0)
+    asked = request_spec(uuid_of("vm of FOO"), vcpus=1, memory_mb=0, disk_gb=0)
     asked.flavor.extra_specs = {"resources:FOO": "many"}
     with pytest.raises(NoValidHost, match="resources:FOO"):
         SchedulerEndpoint(scheduler).select_destinations(CONTEXT, spec_obj=asked).result(20)
@@ -303,7 +302,7 @@ def numa_scheduler():
 
 
 def pinned(scheduler, instance, policies=("dedicated",), networks=None, as_objects=True):
-    asked = spec(uuid_of(instance), vcpus=2, memory_mb=512, disk_gb=0)
+    asked = request_spec(uuid_of(instance), vcpus=2, memory_mb=512, disk_gb=0)
     asked.flavor.extra_specs = {"hw:cpu_policy": "dedicated"}
     asked.numa_topology = InstanceNUMATopology(
         cells=[

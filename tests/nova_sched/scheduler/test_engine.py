@@ -4,7 +4,8 @@ import pytest
 
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
-from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud, hosts_of
 
 RELEASED = "ClaimReleased"
 
@@ -117,7 +118,7 @@ def test_an_alternate_is_the_host_of_no_instance_of_the_request(hosts, instances
     engine = cloud.engine("one")
     ask = cloud.ask(
         engine,
-        *range(instances),
+        *(f"vm{number}" for number in range(instances)),
         vcpus=8,
         alternates=alternates,
         target_cell="cell1",
@@ -315,7 +316,7 @@ def test_every_decision_is_recorded_with_its_evidence():
 def test_a_rebuild_is_checked_and_claims_nothing():
     """Only the image may have changed: a full or disabled host is no matter, one that cannot run the image is."""
     cloud = TinyCloud()
-    cloud.host("a", vcpus=1, status=events.HostStatus(True, None, False, 0, 0, {}))
+    cloud.host("a", vcpus=1, disabled=True)
     engine = cloud.engine("one")
     rebuild = {"vcpus": 2, "check_only": True, "force_hosts": ("a",)}
     passes = cloud.ask(engine, "vm", **rebuild)

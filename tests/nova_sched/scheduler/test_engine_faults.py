@@ -7,7 +7,8 @@ from nova_sched.projection.beginning import Beginning
 from nova_sched.projection.projection import Projection
 from nova_sched.scheduler.engine import CELL0, Ask
 from rpc_api import codec, errors, events
-from tests.engines import TinyCloud, hosts_of, request, uuid_of
+from tests.builders import claim, group, request, server_group, uuid_of
+from tests.engines import TinyCloud, hosts_of
 
 GONE = events.HostRemoved
 
@@ -142,7 +143,9 @@ def test_a_claim_that_the_readers_set_aside_is_let_go():
     cloud = TinyCloud()
     cloud.host("a", vcpus=4)
     engine = cloud.engine("one")
-    ask = Ask(request("req", 4), ["ABCDEF00-0000-4000-8000-000000000000"], 0, cloud.clock.monotonic())
+    ask = Ask(
+        request(group(VCPU=4), request_id="req"), ["ABCDEF00-0000-4000-8000-000000000000"], 0, cloud.clock.monotonic()
+    )
     cloud.check = False
     engine.on_ask(ask)
     cloud.settle()
@@ -296,7 +299,7 @@ def test_what_a_re_created_log_of_cell0_lacks_is_appended():
     cloud.append(CELL0, "operator/x", aggregate("one"))
     engine = cloud.engine("one")
     cloud.logs[CELL0] = []
-    cloud._sequences.clear()
+    cloud.voices.clear()
     engine.on_begin(CELL0, Beginning(None, 0, -1, True, True))
     cloud._read["one", CELL0] = 0
     cloud.settle()
@@ -363,23 +366,11 @@ def test_the_number_of_an_anchor_counts_on_its_host_alone():
     cloud = TinyCloud(cells=("cell1", "cell2"))
     cloud.host("a", "cell1", vcpus=2)
     cloud.host("b", "cell2", vcpus=8)
-    group = events.ServerGroupRequest(uuid_of("group"), "affinity", 1, "host", None, (), ())
+    group = server_group("affinity")
     cloud.append("cell0", "scheduler/quick", events.GroupAnchored(group.uuid, "cell1", "a", 0))
     engine = cloud.engine("one")
     stale = events.GroupRule(group.uuid, "together", "b", uuid_of("old"), 1)
-    engine.world.in_flight.add(
-        events.ClaimProposed(
-            uuid_of("stale"),
-            uuid_of("old"),
-            uuid_of("old"),
-            "req-old",
-            "project",
-            "b",
-            (events.Allocation(uuid_of("b"), "VCPU", 1),),
-            stale,
-            False,
-        )
-    )
+    engine.world.in_flight.add(claim("old", "b", rule=stale))
     cloud.ask(engine, "vm", vcpus=4, group=group)
-    (claim,) = cloud.events("cell2", "ClaimProposed")
-    assert (claim.host, claim.rule.limit) == ("b", 0)
+    (proposed,) = cloud.events("cell2", "ClaimProposed")
+    assert (proposed.host, proposed.rule.limit) == ("b", 0)

@@ -8,9 +8,9 @@ import pytest
 
 from nova_sched.request.server_group import name_of_members
 from nova_sched.scheduler.asks import MAX_BREACHES
-from rpc_api import events
 from rpc_api.errors import NoHostFound
-from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
+from tests.builders import consumer, of, server_group
+from tests.engines import TinyCloud, hosts_of
 
 #: Decisions for each instance, those included that lose a race.
 DECISIONS_MAX = 4
@@ -20,8 +20,8 @@ FORMS = ("with uuid", "without uuid", "either")
 
 def unnamed(policy, *names, limit=1):
     """A group without uuid, as it is read from a request."""
-    members = tuple(map(uuid_of, names))
-    return server_group(policy, limit=limit, members=members)._replace(uuid=name_of_members(members))
+    named = server_group(policy, limit, members=names)
+    return named._replace(uuid=name_of_members(named.members))
 
 
 class Race:
@@ -70,7 +70,7 @@ class Race:
     def _said(self, name, policy, limit, members):
         has_uuid = self.form == FORMS[0] or (self.form == FORMS[2] and self.draw.random() < 0.5)
         return (
-            server_group(policy, f"{self.seed} {name}", limit, map(uuid_of, members))
+            server_group(policy, limit, name=f"{self.seed} {name}", members=members)
             if has_uuid
             else unnamed(policy, *members, limit=limit)
         )
@@ -177,7 +177,7 @@ def test_a_host_that_is_named_by_force_and_breaks_the_policy_is_not_claimed_agai
     tiny = TinyCloud()
     for host in range(2):
         tiny.host(f"h{host}")
-    engine, group = tiny.engine("s"), server_group(policy, limit=limit, members=map(uuid_of, members))
+    engine, group = tiny.engine("s"), server_group(policy, limit, members=members)
     assert hosts_of(_settled(tiny, tiny.ask(engine, "a", group=group, force_hosts=("h0",)))) == ["h0"]
     refused = _settled(tiny, tiny.ask(engine, "b", group=group, force_hosts=hosts))
     assert isinstance(refused.future.exception(0), NoHostFound)
@@ -187,12 +187,11 @@ def test_a_host_that_is_named_by_force_and_breaks_the_policy_is_not_claimed_agai
 def test_an_affinity_group_whose_hosts_the_log_and_the_filters_see_differently():
     """A member that runs without a claim is on a host where the log lets no other member go."""
     tiny = TinyCloud()
-    group = server_group("affinity", members=map(uuid_of, ("runs", "claimed")))
+    group = server_group("affinity", members=("runs", "claimed"))
     tiny.host("h0")
     engine = tiny.engine("s")
     assert hosts_of(_settled(tiny, tiny.ask(engine, "claimed", group=group))) == ["h0"]
-    allocation = (events.Allocation(uuid_of("h1"), "VCPU", 1),)
-    tiny.host("h1", vcpus=100, consumers=(events.Consumer(uuid_of("runs"), "project", allocation, None),))
+    tiny.host("h1", vcpus=100, consumers=(consumer("runs", of("h1", 1)),))
     tiny.settle()
     asks = [_settled(tiny, tiny.ask(engine, f"new {number}", group=group, vcpus=1)) for number in range(4)]
     assert [hosts_of(ask) for ask in asks[:2]] == [["h0"]] * 2

@@ -11,15 +11,16 @@ import pytest
 from nova_sched.request.server_group import name_of_members
 from rpc_api import events
 from rpc_api.errors import NoHostFound
-from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud, hosts_of
 
 POLICIES = (("anti-affinity", False), ("affinity", True))
 
 
 def unnamed(policy, *members, hosts=(), limit=1):
     """A group without uuid, as it is read from a request."""
-    uuids = tuple(uuid_of(one) for one in members)
-    return server_group(policy, limit=limit, members=uuids, hosts=hosts)._replace(uuid=name_of_members(uuids))
+    named = server_group(policy, limit, members=members, hosts=hosts)
+    return named._replace(uuid=name_of_members(named.members))
 
 
 def cloud(hosts=4, **options):
@@ -63,7 +64,7 @@ def test_a_group_grows_and_nobody_has_read_what_others_claimed(policy, same, ord
 def test_a_member_that_was_claimed_with_the_uuid_gives_the_group_its_name(policy, same):
     tiny = cloud()
     first, second = tiny.engine("s1"), tiny.engine("s2")
-    named = server_group(policy, members=[uuid_of("a")])
+    named = server_group(policy, members=["a"])
     host = placed(tiny, first, "a", named)
     assert (placed(tiny, second, "b", unnamed(policy, "b", "a")) == host) == same
     rules = [claim.rule.group_uuid for claim in tiny.events("cell1", "ClaimProposed")]
@@ -75,7 +76,7 @@ def test_a_member_that_was_claimed_with_the_uuid_gives_the_group_its_name(policy
 def test_claims_of_one_scheduler_under_way_count_under_both_names(policy, same, first_has_uuid):
     tiny = cloud()
     engine, members = tiny.engine("s"), ("a", "b")
-    with_uuid, without = server_group(policy, members=[uuid_of(one) for one in members]), unnamed(policy, *members)
+    with_uuid, without = server_group(policy, members=members), unnamed(policy, *members)
     groups = (with_uuid, without) if first_has_uuid else (without, with_uuid)
     asks = [tiny.ask(engine, name, group=group) for name, group in zip(members, groups, strict=True)]
     tiny.settle()

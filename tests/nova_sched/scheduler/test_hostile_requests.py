@@ -13,8 +13,8 @@ from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.instance_group import InstanceGroup
 from rpc_api.objects.request_group import RequestGroup
-from tests.end_to_end.specs import CONTEXT, spec
-from tests.engines import EPOCH, TinyCloud, uuid_of
+from tests.builders import CONTEXT, EPOCH, request_spec, uuid_of
+from tests.engines import TinyCloud
 from tests.servers import wait_until
 
 VM = uuid_of("vm")
@@ -28,20 +28,20 @@ def group(**fields):
 
 def with_(**fields):
     """A spec with other fields."""
-    made = spec(VM)
+    made = request_spec(VM)
     for name, value in fields.items():
         setattr(made, name, value)
     return made
 
 
 def with_extra(**extra_specs):
-    made = spec(VM)
+    made = request_spec(VM)
     made.flavor.extra_specs = extra_specs
     return made
 
 
 def with_flavor(**fields):
-    made = spec(VM)
+    made = request_spec(VM)
     for name, value in fields.items():
         setattr(made.flavor, name, value)
     return made
@@ -53,7 +53,10 @@ HOSTILE = {
     "a limit that is no number": (with_(instance_group=group(_rules={"max_server_per_host": "many"})), [VM]),
     "a limit beyond amounts": (with_(instance_group=group(_rules={"max_server_per_host": str(2**60)})), [VM]),
     "a group whose uuid is none": (with_(instance_group=group(uuid="ABCDEF00-0000-4000-8000-00000000000G")), [VM]),
-    "a group of 20,000": (with_(instance_group=group(members=[uuid_of(n) for n in range(20_000)])), [VM]),
+    "a group of 20,000": (
+        with_(instance_group=group(members=[uuid_of(f"{number}") for number in range(20_000)])),
+        [VM],
+    ),
     "half a character in the project": (with_(project_id="\ud800"), [VM]),
     "half a character in the flavor": (with_flavor(name="\ud800"), [VM]),
     "half a character in an extra spec": (with_extra(a="\ud800"), [VM]),
@@ -64,13 +67,13 @@ HOSTILE = {
     "a project of 70,000 letters": (with_(project_id="p" * 70_000), [VM]),
     "more than there can be": (with_flavor(vcpus=2**62), [VM]),
     "less than nothing": (with_flavor(vcpus=-1), [VM]),
-    "an instance that is no uuid": (spec(VM), ["vm"]),
-    "an instance that is a number": (spec(VM), [7]),
-    "an instance that is nothing": (spec(VM), [None]),
-    "an instance twice": (spec(VM), [VM, VM]),
-    "instances that are a map": (spec(VM), {"a": VM}),
-    "instances that are a number": (spec(VM), 7),
-    "instances that are a truth": (spec(VM), True),
+    "an instance that is no uuid": (request_spec(VM), ["vm"]),
+    "an instance that is a number": (request_spec(VM), [7]),
+    "an instance that is nothing": (request_spec(VM), [None]),
+    "an instance twice": (request_spec(VM), [VM, VM]),
+    "instances that are a map": (request_spec(VM), {"a": VM}),
+    "instances that are a number": (request_spec(VM), 7),
+    "instances that are a truth": (request_spec(VM), True),
     "a group in one of no aggregates": (
         with_(
             requested_resources=[
@@ -86,7 +89,7 @@ HOSTILE = {
         ),
         [VM],
     ),
-    "5,000 instances": (spec(VM), [uuid_of(n) for n in range(5_000)]),
+    "5,000 instances": (request_spec(VM), [uuid_of(f"{number}") for number in range(5_000)]),
     "a spec that is a map": ({"flavor": {}}, [VM]),
     "a spec that is a text": ("RequestSpec", [VM]),
     "no spec": (None, [VM]),
@@ -133,7 +136,7 @@ def test_it_is_refused_and_the_next_one_is_served(asked, wrong):
     assert scheduler.fault is None
     (good,) = {f"good {wrong}"}
     selected = api.select_destinations(
-        CONTEXT, spec(uuid_of(good), vcpus=4, memory_mb=0, disk_gb=0), [uuid_of(good)]
+        CONTEXT, request_spec(uuid_of(good), vcpus=4, memory_mb=0, disk_gb=0), [uuid_of(good)]
     ).result(20)
     assert selected[0][0].service_host == "a"
     scheduler.call(

@@ -7,8 +7,8 @@ from nova_sched.process.missing_reports import MissingReports
 from nova_sched.projection.beginning import Beginning
 from nova_sched.scheduler.cell_states import REPORTS_WITHIN
 from rpc_api import codec, events
-from tests.builders import Voice, record_of, report
-from tests.engines import TinyCloud, hosts_of, uuid_of
+from tests.builders import Voice, record_of, report, uuid_of
+from tests.engines import TinyCloud, hosts_of
 
 
 class LostTail(TinyCloud):

@@ -20,9 +20,8 @@ from nova_sched.selection.policy import Policy
 from rpc_api import errors
 from rpc_api.nova_exception import NoValidHost, ServiceUnavailable
 from rpc_api.objects.network import NetworkRequest, NetworkRequestList
-from tests.builders import uuid_of
+from tests.builders import CONTEXT, request_spec, uuid_of
 from tests.end_to_end.processes import config_text
-from tests.end_to_end.specs import CONTEXT, spec
 
 NET, SUBNET, PORT, SEGMENT = (uuid_of(name) for name in ("net", "subnet", "port", "segment"))
 PASSWORD = "the password of nova"
@@ -409,7 +408,7 @@ class Asked(NotConfigured):
 
 
 def with_networks_of(*wanted, networks, routed=True, **hints):
-    made = spec(uuid_of("vm"))
+    made = request_spec(uuid_of("vm"))
     made.requested_networks = NetworkRequestList(objects=[NetworkRequest(**one) for one in wanted])
     made.scheduler_hints = hints
     return with_networks(request_from(made, "req-1"), made, networks, routed)
@@ -480,7 +479,7 @@ class Decided:
 
 
 def select(policy, networks, *wanted):
-    decided, made = Decided(policy), spec(uuid_of("vm"))
+    decided, made = Decided(policy), request_spec(uuid_of("vm"))
     made.requested_networks = NetworkRequestList(objects=[NetworkRequest(**one) for one in wanted])
     return decided, SchedulerEndpoint(decided, networks).select_destinations(CONTEXT, spec_obj=made)
 

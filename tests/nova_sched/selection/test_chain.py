@@ -21,8 +21,23 @@ from nova_sched.weighers.nova_style import NovaStyleWeigher
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
-from tests.builders import claim, consumer, inventory_of, of, provider, released, report, rule, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, pci, request, server_group
+from tests.asked import Asked
+from tests.builders import (
+    claim,
+    consumer,
+    group,
+    inventory_of,
+    of,
+    pci,
+    provider,
+    released,
+    report,
+    request,
+    rule,
+    server_group,
+    tree,
+    uuid_of,
+)
 
 HOSTS = 24
 NAMES = [f"h{number}" for number in range(HOSTS)]

@@ -9,8 +9,8 @@ from nova_sched.selection.decide import ROUNDS, ranked, rule_of, summarize
 from nova_sched.selection.draw import FEW, draw, drawn, key_of, seed_of
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
-from tests.builders import claim, inventory_of, of, provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request, server_group
+from tests.asked import Asked
+from tests.builders import claim, group, inventory_of, of, provider, report, request, server_group, tree, uuid_of
 
 
 def host(name, vcpus=8, **facts):

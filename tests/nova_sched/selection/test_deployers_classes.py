@@ -8,8 +8,8 @@ from nova_sched.selection.catalogue import BUILT_IN, Catalogue
 from nova_sched.selection.policy import Policy
 from nova_sched.weighers.nova_style import NovaStyleWeigher
 from rpc_api import errors
-from tests.builders import claim, consumer, inventory_of, of, report, tree
-from tests.nova_sched.selection.asks import Asked, group, request
+from tests.asked import Asked
+from tests.builders import claim, consumer, group, inventory_of, of, report, request, tree
 
 HOSTS = [
     report(

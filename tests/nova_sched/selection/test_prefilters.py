@@ -6,8 +6,8 @@ from nova_sched.selection import prefilters
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.prefilters import Refused, aggregates_of_segment, prefiltered
 from rpc_api import events
-from tests.builders import provider, report, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request
+from tests.asked import Asked
+from tests.builders import group, provider, report, request, tree, uuid_of
 
 SEGMENT = uuid_of("segment")
 

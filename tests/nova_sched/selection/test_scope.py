@@ -4,8 +4,8 @@ import pytest
 
 from nova_sched.selection.policy import Policy
 from rpc_api import events
-from tests.builders import claim, deleted, of, released, report, rule, started, uuid_of
-from tests.nova_sched.selection.asks import Asked, request, server_group
+from tests.asked import Asked
+from tests.builders import claim, deleted, of, released, report, request, rule, server_group, started, uuid_of
 
 CELLS = {"cell1": [report("a"), report("b")], "cell2": [report("c")]}
 

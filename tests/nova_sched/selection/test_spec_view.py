@@ -4,13 +4,13 @@ import pytest
 
 from nova_sched.request.from_spec import request_from
 from rpc_api import events, objects
-from tests.builders import claim, of, report, rule, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request, server_group
+from tests.asked import Asked
+from tests.builders import claim, group, of, pci, report, request, request_spec, rule, server_group, uuid_of
 
 NUMA = events.NUMARequest(
     (events.NUMACellRequest(0, (0,), (1,), 512, 2048, "mixed", "isolate", 0),), "share", ("physnet1",), True, True
 )
-PCI = events.PCIRequest(2, ({"vendor_id": "8086"},), "nic", uuid_of("pci"), None, "required")
+PCI = pci(2, request_id="pci", numa_policy="required", vendor_id="8086")
 ASKED = request(
     group(VCPU=2),
     flavor_name="m1.large",
@@ -196,13 +196,7 @@ def test_image_properties_come_back_as_they_were_sent():
         img_mappings=[{"a": None}],
         hw_machine_type="q35",
     )
-    spec = objects.RequestSpec(
-        flavor=objects.Flavor(name="m1", vcpus=1, memory_mb=1, root_gb=0, ephemeral_gb=0, swap=0, extra_specs={}),
-        image=objects.ImageMeta(properties=sent),
-        project_id="p",
-        num_instances=1,
-        instance_uuid=uuid_of("vm-1"),
-    )
+    spec = request_spec(uuid_of("vm-1"), image=objects.ImageMeta(properties=sent))
     found = spec_of(request_from(spec, "req-1")).image.properties
     assert {name: getattr(found, name) for name in sent.obj_fields if sent.obj_attr_is_set(name)} == {
         name: getattr(sent, name) for name in sent.obj_fields if sent.obj_attr_is_set(name)

@@ -13,8 +13,23 @@ from nova_sched.weighers.base import bounds, normalized
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
-from tests.builders import Cell, claim, consumer, deleted, inventory_of, of, provider, report, rule, tree, uuid_of
-from tests.nova_sched.selection.asks import Asked, group, request, server_group
+from tests.asked import Asked
+from tests.builders import (
+    Cell,
+    claim,
+    consumer,
+    deleted,
+    group,
+    inventory_of,
+    of,
+    provider,
+    report,
+    request,
+    rule,
+    server_group,
+    tree,
+    uuid_of,
+)
 
 NORMALIZED = [
     # raw, floor, normalized

@@ -22,8 +22,8 @@ FACTS = HERE.parents[3] / "shared" / "nova" / "objects_compact.txt"
 CAPTURED = json.loads((HERE / "captured.json").read_text())
 
 
-def request_spec() -> dict:
-    """A fresh copy of the captured request."""
+def captured_request_spec() -> dict:
+    """A copy of the captured RequestSpec, as a primitive."""
     return json.loads(json.dumps(CAPTURED["select_destinations"]["args"]["spec_obj"]))
 
 

@@ -6,12 +6,12 @@ import rpc_api.objects as ours
 from rpc_api import errors
 from rpc_api.objects import base
 from rpc_api.objects.base import NovaObject
-from tests.rpc_api.objects.samples import request_spec
+from tests.rpc_api.objects.samples import captured_request_spec
 
 
 @pytest.fixture
 def spec():
-    return NovaObject.obj_from_primitive(request_spec())
+    return NovaObject.obj_from_primitive(captured_request_spec())
 
 
 # ---- RequestSpec
@@ -194,7 +194,7 @@ def test_copy_is_apart(spec):
 
 
 def test_change_inside_is_a_change():
-    wire = request_spec()
+    wire = captured_request_spec()
     for part in (wire, wire[base.DATA]["flavor"]):
         del part[base.CHANGES]
     spec = NovaObject.obj_from_primitive(wire)

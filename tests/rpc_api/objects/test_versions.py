@@ -8,7 +8,7 @@ import rpc_api.objects as ours
 from rpc_api import errors
 from rpc_api.objects import base
 from rpc_api.objects.base import NovaObject
-from tests.rpc_api.objects.samples import request_spec
+from tests.rpc_api.objects.samples import captured_request_spec
 
 
 def envelope(name="Selection", version="1.1", namespace="nova", **data):
@@ -49,14 +49,14 @@ def test_object_that_is_not_ours(wire, says):
 
 
 def test_nested_newer_version_is_refused():
-    wire = request_spec()
+    wire = captured_request_spec()
     wire[base.DATA]["image"][base.DATA]["properties"][base.VERSION] = "1.45"
     with pytest.raises(errors.UnknownSchema, match="ImageMetaProps.*1.45.*1.44"):
         NovaObject.obj_from_primitive(wire)
 
 
 def test_what_an_older_sender_lacks_stays_unset():
-    wire = request_spec()
+    wire = captured_request_spec()
     wire[base.VERSION] = "1.10"
     del wire[base.DATA]["is_bfv"]
     spec = NovaObject.obj_from_primitive(wire)
@@ -212,7 +212,7 @@ def test_none_of_ours_is_in_the_registry_of_the_process():
 
 
 def test_foreign_classes_do_not_disturb_ours(foreign):
-    spec = NovaObject.obj_from_primitive(request_spec())
+    spec = NovaObject.obj_from_primitive(captured_request_spec())
     inside = [spec, spec.flavor, spec.image.properties, spec.requested_resources[0], spec.requested_networks]
     assert all(type(obj) is base.CLASSES[obj.obj_name()] for obj in inside)
     assert NovaObject.obj_class_from_name("Flavor", "1.2") is ours.Flavor

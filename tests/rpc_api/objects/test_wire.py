@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from rpc_api import errors
 from rpc_api.objects import RequestGroup, Selection, base
 from rpc_api.objects.base import NovaObject
-from tests.rpc_api.objects.samples import CAPTURED, objects, oslos_way, request_spec, state, through_json, without_order
+from tests.rpc_api.objects.samples import (
+    CAPTURED,
+    captured_request_spec,
+    objects,
+    oslos_way,
+    state,
+    through_json,
+    without_order,
+)
 
 CAPTURED_OBJECTS = {
     "request spec": CAPTURED["select_destinations"]["args"]["spec_obj"],
@@ -74,9 +82,9 @@ JSON = st.recursive(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(sorted(paths(request_spec()), key=str)), JSON)
+@given(st.sampled_from(sorted(paths(captured_request_spec()), key=str)), JSON)
 def test_spoiled_request_loads_as_oslo_loads_it_or_fails_clearly(path, value):
-    spoiled = request_spec()
+    spoiled = captured_request_spec()
     *way, last = path
     inner = spoiled
     for key in way:
@@ -95,7 +103,7 @@ def test_spoiled_request_loads_as_oslo_loads_it_or_fails_clearly(path, value):
 
 
 def test_containers_still_check_what_is_put_in():
-    spec = NovaObject.obj_from_primitive(request_spec())
+    spec = NovaObject.obj_from_primitive(captured_request_spec())
     spec.force_hosts = ["c1"]
     spec.force_hosts.append(7)
     assert spec.force_hosts == ["c1", "7"]
@@ -113,7 +121,7 @@ def test_default_of_an_ephemeral_object_stays_when_the_sender_is_older():
 
 
 def test_field_that_the_class_does_not_have_is_left_out():
-    wire = request_spec()
+    wire = captured_request_spec()
     wire[base.DATA]["colour"] = "red"
     wire[base.CHANGES].append("colour")
     loaded = NovaObject.obj_from_primitive(wire)
@@ -160,7 +168,7 @@ def test_equal_selections_are_equal():
     ],
 )
 def test_malformed_object_says_what_is_wrong(spoil, says):
-    wire = request_spec()
+    wire = captured_request_spec()
     spoil(wire)
     with pytest.raises(errors.InvalidEvent, match=says):
         NovaObject.obj_from_primitive(wire)

@@ -1,4 +1,4 @@
-"""Short ways to say requests, and to ask a cloud of cells: what the tests of filters, weighers and selection share."""
+"""A cloud of folded cells that can be asked for a decision, without engines or logs."""
 
 from nova_sched.filters import HostView
 from nova_sched.projection.in_flight import InFlight
@@ -8,70 +8,16 @@ from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import decide
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.scope import Scope
-from rpc_api import events
 from tests.builders import Cell, uuid_of
 
 
-def group(
-    suffix="", required=(), forbidden=(), any_traits=(), member_of=(), not_member_of=(), in_tree=None, **resources
-):
-    """A request group; aggregates and the tree by the short names of their uuids."""
-    return events.ResourceGroup(
-        suffix,
-        tuple(events.ResourceAmount(*item) for item in resources.items()),
-        tuple(required),
-        tuple(forbidden),
-        tuple(any_traits),
-        tuple(tuple(uuid_of(one) for one in names) for names in member_of),
-        tuple(uuid_of(one) for one in not_member_of),
-        in_tree and uuid_of(in_tree),
-    )
-
-
-def pci(count=1, alias="nic", request_id="r", numa_policy=None, **spec):
-    """A PCIRequest with one spec, of a flavor's alias unless ``alias`` is None."""
-    return events.PCIRequest(count, (spec,), alias, request_id and uuid_of(request_id), None, numa_policy)
-
-
-def server_group(policy, limit=1, scope="host", partition=None, members=(), hosts=()):
-    return events.ServerGroupRequest(
-        uuid_of("group"), policy, limit, scope, partition, tuple(uuid_of(one) for one in members), tuple(hosts)
-    )
-
-
-def request(*groups, **facts):
-    """A SchedulingRequest for 1 VCPU, unless groups are given; ``facts`` are its other fields."""
-    values = {
-        "request_id": "req-1",
-        "project_id": "project",
-        "flavor_name": "m1",
-        "extra_specs": {},
-        "image_properties": {},
-        "groups": groups or (group(VCPU=1),),
-        "group_policy": "",
-        "same_subtree": (),
-        "root_required": (),
-        "root_forbidden": (),
-        "availability_zone": None,
-        "force_hosts": (),
-        "force_nodes": (),
-        "ignore_hosts": (),
-        "target_host": None,
-        "target_node": None,
-        "target_cell": None,
-        "server_group": None,
-        "check_only": False,
-    }
-    return events.SchedulingRequest(**(values | facts))
-
-
 class Asked:
-    """A cloud of cells over one table that can be asked; ``cells`` map a cell's name to what was said in it."""
+    """Cells over one table, and what decides on them; ``cells`` map a cell's name to the events of its log."""
 
-    def __init__(self, *said, cells=None, policy=None):
+    def __init__(self, *published, cells=None, policy=None):
         self.table = HostTable()
         self.cells = {
-            name: Cell(*data, cell=name, table=self.table) for name, data in (cells or {"cell1": said}).items()
+            name: Cell(*data, cell=name, table=self.table) for name, data in (cells or {"cell1": published}).items()
         }
         self.policy = policy or Policy()
         self.in_flight = InFlight(self.table)
