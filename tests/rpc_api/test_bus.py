@@ -336,7 +336,7 @@ class TestRabbit(BusContract):
 
 
 def test_a_broker_that_is_away():
-    with pytest.raises(errors.LogUnavailable, match="127.0.0.1:1: Connection refused.*mend transport_url"):
+    with pytest.raises(errors.LogUnavailable, match="127.0.0.1:1: Connection refused.*fix transport_url"):
         MessagingBus(conf_of(), "rabbit://u:secret@127.0.0.1:1/", "test").check()
 
 
@@ -345,7 +345,7 @@ def test_a_broker_that_is_away():
     [
         ("carrier-pigeon://coop/", "carrier-pigeon"),
         ("rabbit//", "has no scheme"),
-        ("rabbit://u:secret@h:port/", "a host or port in it is not one"),
+        ("rabbit://u:secret@h:port/", "it has a wrong host or port"),
         ("rabbit://u:12#secret@h/", "percent-encoded"),
         ("rabbit://u:12/secret@h/", "percent-encoded"),
         ("rabbit://u:secret@h/?stream=s", "the option 'stream', wanted options of .oslo_messaging_rabbit"),
@@ -354,7 +354,7 @@ def test_a_broker_that_is_away():
     ],
 )
 def test_a_transport_url_that_cannot_be_used(url, said):
-    with pytest.raises(errors.UsageError, match=f"{said}.*(fix|mend) transport_url") as met:
+    with pytest.raises(errors.UsageError, match=f"{said}.*fix transport_url") as met:
         MessagingBus(conf_of(), url, "test")
     assert "secret" not in str(met.value)
 
