@@ -91,11 +91,12 @@ def findings(path: str, text: str):
     if path.endswith(".py"):
         text = texts_of(text)
     for match in PATTERN.finditer(text):
-        if match[0].lower().startswith(("is no", "are no")) and re.search(
-            r"\bthere[\s#]+$", text[: match.start()], re.I
+        phrase = " ".join(match[0].replace("#", " ").split()).lower()
+        if phrase.startswith(("is no ", "are no ")) and re.search(
+            r"\bthere[\s#]+$", text[: match.start()], re.IGNORECASE
         ):
             continue  # "there is no file" is plain English, "it is no file" is not.
-        yield text.count("\n", 0, match.start()) + 1, " ".join(match[0].replace("#", " ").split()).lower()
+        yield text.count("\n", 0, match.start()) + 1, phrase
 
 
 def searched() -> list[str]:
