@@ -65,7 +65,7 @@ class Capacity(ReplayCommand):
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
-        positions = {one.cell: one.position for one in folds}
+        positions = {fold.cell: fold.position for fold in folds}
         named = arguments.flavor if amounts is None else None
         recorded = recorded_in(source.logs, positions, named, arguments.like)
         if amounts is None and recorded.request is None:
@@ -86,7 +86,7 @@ class Capacity(ReplayCommand):
         (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
         if self.unknown or lacking:
             return errors.EXIT_GAP
-        return errors.EXIT_OK if any(one.fits for one in answers) else errors.EXIT_NEGATIVE
+        return errors.EXIT_OK if any(answer.fits for answer in answers) else errors.EXIT_NEGATIVE
 
     def _policy(self, recorded, arguments):
         """(The policy to ask, its name in words, the filters of it that are not loaded in words)."""
@@ -115,15 +115,19 @@ class Capacity(ReplayCommand):
         zones = world.table.zone_names(policy.default_availability_zone)
         names = aggregates_by_host(world.table)
         groups = {}
-        for one in answers:
-            of_host = {"cell": [one.cell], "az": [zones[one.row]], "aggregate": names.get(one.host) or ["(none)"]}[by]
+        for answer in answers:
+            of_host = {
+                "cell": [answer.cell],
+                "az": [zones[answer.row]],
+                "aggregate": names.get(answer.host) or ["(none)"],
+            }[by]
             for name in of_host:
                 fits, room, hosts = groups.get(name, (0, 0, 0))
-                groups[name] = fits + one.fits, room + (one.fits > 0), hosts + 1
+                groups[name] = fits + answer.fits, room + (answer.fits > 0), hosts + 1
         return [(name, *groups[name]) for name in sorted(groups)]
 
     def _as_json(self, answers, asked, request, groups, arguments):
-        total = sum(one.fits for one in answers)
+        total = sum(answer.fits for answer in answers)
         self.out.write(
             json.dumps(
                 {
@@ -131,7 +135,7 @@ class Capacity(ReplayCommand):
                     "flavor": request.flavor_name or None,
                     "fits": total,
                     "hosts": len(answers),
-                    "hosts_with_room": sum(one.fits > 0 for one in answers),
+                    "hosts_with_room": sum(answer.fits > 0 for answer in answers),
                     "by": {
                         "what": arguments.by,
                         "groups": [
@@ -146,14 +150,14 @@ class Capacity(ReplayCommand):
                     "stranded": stranded(answers, asked),
                     "top": [
                         {
-                            "cell": one.cell,
-                            "host": one.host,
-                            "fits": one.fits,
-                            "filter": one.filter,
-                            "reason": one.reason,
-                            "left": one.left,
+                            "cell": answer.cell,
+                            "host": answer.host,
+                            "fits": answer.fits,
+                            "filter": answer.filter,
+                            "reason": answer.reason,
+                            "left": answer.left,
                         }
-                        for one in _top(answers, arguments.top)
+                        for answer in _top(answers, arguments.top)
                     ],
                 },
                 indent=2,
@@ -162,7 +166,7 @@ class Capacity(ReplayCommand):
         )
 
     def _as_text(self, answers, asked, request, groups, arguments):
-        total, room = sum(one.fits for one in answers), sum(one.fits > 0 for one in answers)
+        total, room = sum(answer.fits for answer in answers), sum(answer.fits > 0 for answer in answers)
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
         lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
@@ -183,13 +187,13 @@ class Capacity(ReplayCommand):
                     ("cell", "host", "fits", "then", "left"),
                     [
                         (
-                            one.cell,
-                            one.host,
-                            one.fits,
-                            one.reason,
-                            ",".join(f"{name}={one.left.get(name, 0)}" for name in asked),
+                            answer.cell,
+                            answer.host,
+                            answer.fits,
+                            answer.reason,
+                            ",".join(f"{name}={answer.left.get(name, 0)}" for name in asked),
                         )
-                        for one in top
+                        for answer in top
                     ],
                     ("fits",),
                 ),
@@ -198,9 +202,9 @@ class Capacity(ReplayCommand):
 
 
 def _top(answers, count):
-    return sorted((one for one in answers if one.fits), key=lambda one: (-one.fits, one.cell, one.host))[
-        : max(0, count)
-    ]
+    return sorted(
+        (answer for answer in answers if answer.fits), key=lambda answer: (-answer.fits, answer.cell, answer.host)
+    )[: max(0, count)]
 
 
 def _asked_amounts(request):

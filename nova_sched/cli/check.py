@@ -94,14 +94,17 @@ def _of_log(check):
     for gap in check.damage:
         yield row("readable", GAP, None, str(gap))
     yield _incidents(
-        check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}", ": see nova-sched-replay quarantine"
+        check,
+        checking.SET_ASIDE,
+        lambda code, incident: f"{incident.count} {code}",
+        ": see nova-sched-replay quarantine",
     )
     yield _incidents(
         check,
         checking.GAPS,
-        lambda name, one: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
+        lambda name, incident: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
     )
-    twice = {name: one.duplicates for name, one in producers.items() if one.duplicates}
+    twice = {name: producer.duplicates for name, producer in producers.items() if producer.duplicates}
     yield row(
         "duplicates",
         NOTE if twice else OK,
@@ -109,12 +112,14 @@ def _of_log(check):
         _named(twice, lambda name: f"{name}: {twice[name]}") or "none",
     )
     yield _incidents(
-        check, checking.STALE, lambda name, one: f"{name}: {one.count} of an earlier start: its clock went back"
+        check,
+        checking.STALE,
+        lambda name, incident: f"{name}: {incident.count} of an earlier start: its clock went back",
     )
     yield _incidents(
         check,
         checking.CLOCKS,
-        lambda name, one: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
+        lambda name, incident: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
         none="none ran backwards",
     )
     yield row(
@@ -128,7 +133,7 @@ def _of_log(check):
     told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
     for kind in sorted(kind for kind in check.incidents if kind not in told):
         yield _incidents(
-            check, kind, lambda host, one: f"{host}, {one.count} times", ": a host is not as the log had it"
+            check, kind, lambda host, incident: f"{host}, {incident.count} times", ": a host is not as the log had it"
         )
     if check.contradictions:
         yield row(
@@ -147,16 +152,19 @@ def _incidents(check, kind, text, more="", none="none"):
         return check.cell, kind, OK, 0, none
     shown = lasting or every
     found = (
-        _named({subject: one.count for subject, one in shown.items()}, lambda subject: text(subject, shown[subject]))
+        _named(
+            {subject: incident.count for subject, incident in shown.items()},
+            lambda subject: text(subject, shown[subject]),
+        )
         + more
     )
     over = len(every) - len(lasting)
     if lasting:
         found += f"; {over} more are over" if over else ""
     else:
-        last_ns = max((one.last_ns for one in every.values() if one.last_ns is not None), default=None)
+        last_ns = max((incident.last_ns for incident in every.values() if incident.last_ns is not None), default=None)
         found = f"over, the last at {stamp(last_ns)}: {found}"
-    return (check.cell, kind, WRONG if lasting else ENDED, sum(one.count for one in shown.values()), found)
+    return (check.cell, kind, WRONG if lasting else ENDED, sum(incident.count for incident in shown.values()), found)
 
 
 def _of_hosts(check):
@@ -171,7 +179,7 @@ def _of_hosts(check):
             f"{text}; lost: " + _named(dict.fromkeys(since, 0), lambda host: f"{host} since {stamp(since[host])}"),
         )
     if lost:
-        last_ns = max(one.last_ns for one in lost.values())
+        last_ns = max(incident.last_ns for incident in lost.values())
         return (
             check.cell,
             "hosts",
@@ -222,8 +230,8 @@ def _of_readers(checks, intervals):
             or f"none of {len(check.hosts - check.lost)} agents for more than {limit}",
         )
         others = {
-            name: check.end_ns - one.at_ns
-            for name, one in check.producers.items()
+            name: check.end_ns - producer.at_ns
+            for name, producer in check.producers.items()
             if name.startswith(("scheduler/", "conductor/"))
         }
         yield (

@@ -30,7 +30,12 @@ def found(program: str = PROGRAM) -> list[str]:
     directories = cfg.find_config_dirs(PROJECT, program)
     return [
         *cfg.find_config_files(PROJECT, program),
-        *(os.path.join(one, name) for one in directories for name in sorted(os.listdir(one)) if name.endswith(".conf")),
+        *(
+            os.path.join(directory, name)
+            for directory in directories
+            for name in sorted(os.listdir(directory))
+            if name.endswith(".conf")
+        ),
     ]
 
 

@@ -21,7 +21,7 @@ class Complete(Command):
 def words_of(app) -> dict[str, list[str]]:
     """Command, "" for none -> the commands and options that may follow it."""
     found = {}
-    for name in sorted({one for one, _ in app.command_manager}):
+    for name in sorted({name for name, _ in app.command_manager}):
         factory, _, _ = app.command_manager.find_command([name])
         nested = getattr(factory, "APP", None)
         if nested is not None:
@@ -34,4 +34,4 @@ def words_of(app) -> dict[str, list[str]]:
 
 
 def _options(parser):
-    return [one for action in parser._actions for one in action.option_strings]
+    return [option for action in parser._actions for option in action.option_strings]

@@ -95,7 +95,7 @@ class CreateLog(Command):
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
             raise errors.UsageError(
-                f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; mend it"
+                f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; fix it"
             )
         log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer), arguments.wait)
         with log:

@@ -46,24 +46,24 @@ class Diff(ReplayCommand):
             for pattern in arguments.hosts if not changes else ():
                 self._check_known(history, last, pattern)
         if arguments.hosts_only:
-            changes = [one for one in changes if one.kind in OF_HOSTS]
+            changes = [change for change in changes if change.kind in OF_HOSTS]
         structured = arguments.output in ("json", "ndjson")
         rows = Rows(self.out, arguments.output, COLUMNS, (), self.paint)
-        for one in changes:
+        for change in changes:
             rows.write(
                 {
-                    "cell": one.cell,
-                    "host": one.host,
-                    "change": one.kind,
-                    "what": one.what,
-                    "before": one.before,
-                    "after": one.after,
-                    "causes": _causes(one.causes, structured),
+                    "cell": change.cell,
+                    "host": change.host,
+                    "change": change.kind,
+                    "what": change.what,
+                    "before": change.before,
+                    "after": change.after,
+                    "causes": _causes(change.causes, structured),
                 }
             )
         rows.end()
-        counts = Counter(one.kind for one in changes)
-        hosts = len({(one.cell, one.host) for one in changes})
+        counts = Counter(change.kind for change in changes)
+        hosts = len({(change.cell, change.host) for change in changes})
         self.say("; ".join(_positions(cell, first[cell] + 1, last[cell]) for cell in sorted(first)))
         self.say(
             f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
@@ -75,7 +75,7 @@ class Diff(ReplayCommand):
     def _check_known(self, history, positions, pattern):
         """A name that means no host is a slip of the pen, and not a host of which nothing changed."""
         world = history.world_at(positions)
-        if not any(wanted(name, [pattern]) for one in world.projections.values() for name in one.hosts):
+        if not any(wanted(name, [pattern]) for projection in world.projections.values() for name in projection.hosts):
             raise errors.NovaSchedError(
                 f"there is no host {pattern!r} at either moment; name another host, or a glob like 'host-*'"
             )
@@ -87,5 +87,5 @@ def _positions(cell, first, last):
 
 def _causes(causes, structured):
     if structured:
-        return [{**one._asdict(), "at_ns": stamp(one.at_ns)} for one in causes]
-    return ", ".join(f"{one.name}@{one.position} {stamp(one.at_ns)[11:-1]}" for one in causes) or None
+        return [{**cause._asdict(), "at_ns": stamp(cause.at_ns)} for cause in causes]
+    return ", ".join(f"{cause.name}@{cause.position} {stamp(cause.at_ns)[11:-1]}" for cause in causes) or None

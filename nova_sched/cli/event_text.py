@@ -169,8 +169,8 @@ def _short(value):
 
 def _amounts(allocations):
     totals = {}
-    for one in allocations:
-        totals[one.resource_class] = totals.get(one.resource_class, 0) + one.amount
+    for allocation in allocations:
+        totals[allocation.resource_class] = totals.get(allocation.resource_class, 0) + allocation.amount
     return " ".join(f"{name}={amount}" for name, amount in sorted(totals.items())) or "nothing"
 
 
@@ -184,7 +184,7 @@ def _reported(data):
     try:
         words.append(f"{len(events.thaw('HostConsumers', data.consumers).consumers)} instances")
         root = events.thaw("HostInventory", data.inventory).providers[0]
-        words.append(" ".join(f"{one.resource_class}={one.total}" for one in root.inventories))
+        words.append(" ".join(f"{inventory.resource_class}={inventory.total}" for inventory in root.inventories))
     except (errors.InvalidEvent, IndexError):
         words.append("a report that cannot be read as a whole")
     return " ".join(

@@ -70,10 +70,10 @@ class Instances(ReplayCommand):
         if column not in SORTS or order not in ("", "asc", "desc"):
             raise errors.UsageError(
                 f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, and :desc "
-                "behind it for the greatest first; mend --sort"
+                "behind it for the greatest first; fix --sort"
             )
         if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         self.partial = False
         with self.history(source, arguments) as history:
             rows, as_of = self._known(source, arguments, history)

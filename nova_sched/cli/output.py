@@ -25,7 +25,7 @@ class Paint:
         """The text in some styles (``bold``, ``dim`` or a colour)."""
         if not self.on or not styles:
             return text
-        return f"\x1b[{';'.join(str(_CODES[one]) for one in styles)}m{text}\x1b[0m"
+        return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
 
 
 def aligned(heads, rows, right=(), paint=None) -> list[str]:

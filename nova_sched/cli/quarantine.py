@@ -46,7 +46,7 @@ class Quarantine(ReplayCommand):
         unknown = [code for code in arguments.code or () if code not in CODES]
         if unknown:
             raise errors.UsageError(
-                f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; mend --code"
+                f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; fix --code"
             )
         rows = Rows(
             self.out,
@@ -60,17 +60,17 @@ class Quarantine(ReplayCommand):
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
             try:
                 end_ns = end_of(source.logs[cell], source.logs[cell].bounds().last)
-                for one in set_aside(cell, source.logs[cell]):
-                    if not arguments.code or one.code in arguments.code:
-                        over = None not in (one.at_ns, end_ns) and end_ns - one.at_ns > silent_ns
-                        (counts if over else lasting)[one.code] += 1
+                for event in set_aside(cell, source.logs[cell]):
+                    if not arguments.code or event.code in arguments.code:
+                        over = None not in (event.at_ns, end_ns) and end_ns - event.at_ns > silent_ns
+                        (counts if over else lasting)[event.code] += 1
                         rows.write(
                             {
                                 "cell": cell,
-                                **one._asdict(),
-                                "time": stamp(one.at_ns),
+                                **event._asdict(),
+                                "time": stamp(event.at_ns),
                                 "state": ENDED if over else WRONG,
-                                "raw": one.raw[:RAW_BYTES].hex(),
+                                "raw": event.raw[:RAW_BYTES].hex(),
                             }
                         )
             except errors.LogGap as fault:

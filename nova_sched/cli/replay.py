@@ -130,10 +130,10 @@ class Replay(ReplayCommand):
             found.impossible(f"{cell} {position}: the evidence cannot be read: {why}")
         for cell, position, instance in spool.without_claim():
             found.broken(f"{cell} {position}: the claim of the decision for {instance} is in no log")
-        for one in again(
+        for replayed in again(
             history, spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only
         ):
-            found.decision(one)
+            found.decision(replayed)
         found.end("decisions")
 
 
@@ -176,15 +176,15 @@ class _Findings:
     def impossible(self, sentence):
         self._note("impossible", sentence)
 
-    def decision(self, one):
+    def decision(self, replayed):
         """A :class:`~nova_sched.replay.verify.decisions.Replayed`."""
-        self._counts["made"] += one.again is not None
-        if not one.same:
-            decision = one.recorded.decision
+        self._counts["made"] += replayed.again is not None
+        if not replayed.same:
+            decision = replayed.recorded.decision
             self._note(
-                "impossible" if one.again is None else "different",
-                f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}",
+                "impossible" if replayed.again is None else "different",
+                f"{replayed.recorded.cell} {replayed.recorded.position}: instance {decision.instance_uuid}, "
+                f"attempt {attempt_of(decision)} ({replayed.difference.code}): {replayed.difference.text}",
             )
 
     def end(self, what, more=None):

@@ -32,8 +32,8 @@ class RequestCommand(ReplayCommand):
         policies = PolicyBook(catalogue(arguments))
         found = find(source, arguments.key, policies)
         by_instance = {}
-        for one in found:
-            by_instance.setdefault(one.decision.instance_uuid, []).append(one)
+        for recorded in found:
+            by_instance.setdefault(recorded.decision.instance_uuid, []).append(recorded)
         with self.history(source, arguments) as history:
             return self.tell(source, history, policies, by_instance, arguments)
 
@@ -67,10 +67,10 @@ def only_attempt(decisions, wanted):
     """The decision of an attempt, counted from 1 as they are shown (None: the last); UsageError where there is none."""
     if wanted is None:
         return decisions[-1]
-    found = [one for one in decisions if attempt_of(one.decision) == wanted]
+    found = [decision for decision in decisions if attempt_of(decision.decision) == wanted]
     if not found:
-        attempts = ", ".join(str(attempt_of(one.decision)) for one in decisions)
-        raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; mend --attempt")
+        attempts = ", ".join(str(attempt_of(decision.decision)) for decision in decisions)
+        raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; fix --attempt")
     return found[-1]
 
 

@@ -47,7 +47,8 @@ def world_of(command, source, arguments, history):
     if command.unknown and not world.projections:
         raise next(iter(command.unknown.values()))
     at = {
-        cell: times_of(source.logs[cell], [one.position]).get(one.position) for cell, one in world.projections.items()
+        cell: times_of(source.logs[cell], [projection.position]).get(projection.position)
+        for cell, projection in world.projections.items()
     }
     return world, folds_of(world, at)
 
@@ -55,8 +56,8 @@ def world_of(command, source, arguments, history):
 def fold_lines(folds) -> list[str]:
     """A line of each cell: to where it was folded."""
     return [
-        f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}"
-        for one in folds
+        f"{fold.cell}: position {fold.position}, {stamp(fold.at_ns)}, {fold.hosts} hosts, digest {fold.digest}"
+        for fold in folds
     ]
 
 
@@ -85,7 +86,7 @@ class State(ReplayCommand):
 
     def run_on(self, source, arguments):
         if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         found = named_hosts(world, arguments.hosts)
@@ -145,7 +146,7 @@ class State(ReplayCommand):
         unknown = [name for name in columns if name not in FIXED and name not in classes]
         if unknown:
             raise errors.UsageError(
-                f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; mend --columns"
+                f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; fix --columns"
             )
         return columns
 
@@ -154,7 +155,7 @@ class State(ReplayCommand):
     def _show_one(self, source, world, folds, cell, host, form):
         times = times_of(source.logs[cell], [entry.position for entry in host.entries.values()])
         details = details_of(world, cell, host, times)
-        fold = next(one for one in folds if one.cell == cell)
+        fold = next(fold for fold in folds if fold.cell == cell)
         if form == "table":
             self.out.write("".join(f"{one_line(line)}\n" for line in _lines(details, fold)))
             return
@@ -162,8 +163,8 @@ class State(ReplayCommand):
             raise errors.UsageError(
                 "everything of one host does not fit a table; use -o table or json, or name --columns"
             )
-        for one in details["instances"]:
-            one["since"] = stamp(one["since"])
+        for instance in details["instances"]:
+            instance["since"] = stamp(instance["since"])
         whole = {
             "cell": cell,
             "position": fold.position,
@@ -198,7 +199,7 @@ def _sorted_rows(rows, sort, classes):
     if (name not in FIXED and name not in classes and rows) or order not in ("", "asc", "desc"):
         raise errors.UsageError(
             f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
-            "behind it for the greatest first; mend --sort"
+            "behind it for the greatest first; fix --sort"
         )
 
     def key(row):
@@ -233,23 +234,27 @@ def _lines(details, fold):
         ),
         ("agent", details["server"]),
         ("zone", details["zone"]),
-        ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"]) or "none"),
+        (
+            "aggregates",
+            ", ".join(aggregate["name"] + _braced(aggregate["metadata"]) for aggregate in details["aggregates"])
+            or "none",
+        ),
         ("digest", f"{details['digest']} of the host, {fold.digest} of the cell"),
     ]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
-    for _number, one in enumerate(details["providers"]):
-        depth = depths[one["uuid"]] = depths[one["parent"]] + 1
+    for _number, provider in enumerate(details["providers"]):
+        depth = depths[provider["uuid"]] = depths[provider["parent"]] + 1
         yield ""
-        yield f"{'  ' * depth}provider {one['name']} {one['uuid']}"
-        if one["traits"]:
-            yield f"{'  ' * depth}  traits {', '.join(one['traits'])}"
-        if one["aggregates"]:
-            yield f"{'  ' * depth}  aggregates {', '.join(one['aggregates'])}"
+        yield f"{'  ' * depth}provider {provider['name']} {provider['uuid']}"
+        if provider["traits"]:
+            yield f"{'  ' * depth}  traits {', '.join(provider['traits'])}"
+        if provider["aggregates"]:
+            yield f"{'  ' * depth}  aggregates {', '.join(provider['aggregates'])}"
         heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
         table = [
             (*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
-            for item in one["inventories"]
+            for item in provider["inventories"]
         ]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
@@ -264,14 +269,15 @@ def _lines(details, fold):
                 heads,
                 [
                     (
-                        one["instance"],
-                        one["state"] + (" as " + one["consumer"] if one["consumer"] != one["instance"] else ""),
-                        stamp(one["since"]),
-                        one["since_position"],
-                        one["project"] or "-",
-                        resources(one["resources"]),
+                        instance["instance"],
+                        instance["state"]
+                        + (" as " + instance["consumer"] if instance["consumer"] != instance["instance"] else ""),
+                        stamp(instance["since"]),
+                        instance["since_position"],
+                        instance["project"] or "-",
+                        resources(instance["resources"]),
                     )
-                    for one in details["instances"]
+                    for instance in details["instances"]
                 ],
                 ("position",),
             )
@@ -290,15 +296,15 @@ def _device_lines(details):
             heads,
             [
                 (
-                    one["node"],
-                    f"{len(one['pinned'])}/{len(one['dedicated_cpus'])}",
-                    _ranges(one["free_cpus"]) or "none",
-                    f"{one['shared_used']}/{one['shared_cpus']}",
-                    f"{one['memory_used_mb']}/{one['memory_mb']}",
-                    ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in one["pages"])
+                    numa_node["node"],
+                    f"{len(numa_node['pinned'])}/{len(numa_node['dedicated_cpus'])}",
+                    _ranges(numa_node["free_cpus"]) or "none",
+                    f"{numa_node['shared_used']}/{numa_node['shared_cpus']}",
+                    f"{numa_node['memory_used_mb']}/{numa_node['memory_mb']}",
+                    ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in numa_node["pages"])
                     or "-",
                 )
-                for one in details["numa_nodes"]
+                for numa_node in details["numa_nodes"]
             ],
         )
     if details["pci_pools"]:
@@ -308,14 +314,14 @@ def _device_lines(details):
             heads,
             [
                 (
-                    f"{one['vendor_id']}:{one['product_id']}",
-                    "-" if one["numa_node"] is None else one["numa_node"],
-                    one["used"],
-                    one["free"],
-                    one["total"],
-                    " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-",
+                    f"{pci_pool['vendor_id']}:{pci_pool['product_id']}",
+                    "-" if pci_pool["numa_node"] is None else pci_pool["numa_node"],
+                    pci_pool["used"],
+                    pci_pool["free"],
+                    pci_pool["total"],
+                    " ".join(f"{name}={value}" for name, value in pci_pool["tags"].items()) or "-",
                 )
-                for one in details["pci_pools"]
+                for pci_pool in details["pci_pools"]
             ],
             ("used", "free", "total"),
         )

@@ -80,8 +80,8 @@ class Stats(ReplayCommand):
     def _bounds(self, source, arguments):
         bounds = {cell: log.bounds() for cell, log in source.logs.items()}
         first, last = (
-            {cell: one.first for cell, one in bounds.items()},
-            {cell: one.last for cell, one in bounds.items()},
+            {cell: bound.first for cell, bound in bounds.items()},
+            {cell: bound.last for cell, bound in bounds.items()},
         )
         if arguments.range is not None:
             begin, end = parse_range(arguments.range, self.now_ns)
@@ -224,10 +224,10 @@ def _rate(count, seconds):
 
 
 def _intervals(stats):
-    for start, one in sorted(stats.intervals.items()):
-        p95 = one.latency.facts(1e6)["p95"]
+    for start, interval in sorted(stats.intervals.items()):
+        p95 = interval.latency.facts(1e6)["p95"]
         yield {
             "time": stamp(start),
             "latency_p95_ms": p95,
-            **{name: getattr(one, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")},
+            **{name: getattr(interval, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")},
         }

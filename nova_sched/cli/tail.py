@@ -170,11 +170,11 @@ class Tail(ReplayCommand):
     # --- what is wanted ----------------------------------------------------------------------------------------------
 
     def _match(self, source, arguments):
-        excluded = [(key, value) for key, _, value in (one.partition("=") for one in arguments.exclude)]
+        excluded = [(key, value) for key, _, value in (text.partition("=") for text in arguments.exclude)]
         for key, value in excluded:
             if key not in KEYS or not value:
                 raise errors.UsageError(
-                    f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; mend it"
+                    f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; fix it"
                 )
         for cell in (*arguments.cell, *(value for key, value in excluded if key == "cell")):
             source.one(cell, "--cell")
@@ -183,7 +183,7 @@ class Tail(ReplayCommand):
             try:
                 pattern = re.compile(arguments.grep)
             except re.error as fault:
-                raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
+                raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); fix it") from None
             # Most lines match, or do not, without what takes a fold.
             tried = (Notes(source.logs, None, arguments.full), self._notes)[self._outcomes is None :]
 
@@ -207,7 +207,7 @@ class Tail(ReplayCommand):
             )
         if arguments.follow and ends[1] is not None:
             raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
-        return ends, *(None if one is None else one.at_ns for one in ends)
+        return ends, *(None if end is None else end.at_ns for end in ends)
 
     def _start(self, cell, log, found):
         """Begin a cell's span where the cursor stands; returns (position, index of the first event not shown)."""
@@ -302,8 +302,8 @@ class _Ending:
 
     def _end(self, number, frame):
         self.come = True
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for signal_number, handler in self._before.items():
+            signal.signal(signal_number, handler)
         if self._stop is not None:
             self._stop()
 
@@ -385,7 +385,7 @@ def _templated(template, notes):
         ) from None
     for name in named:
         if name not in event_text.FIELDS:
-            raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; mend it")
+            raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; fix it")
 
     def shown(*of):
         fields = {
@@ -395,6 +395,6 @@ def _templated(template, notes):
         try:
             return template.format(**fields)
         except (ValueError, TypeError) as fault:
-            raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); mend it") from None
+            raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); fix it") from None
 
     return shown

@@ -48,7 +48,7 @@ class Top(ReplayCommand):
         refresh_s = duration(arguments.refresh, "--refresh") / SECOND_NS
         if arguments.replay is not None and not 0 < arguments.replay <= 1e6:
             raise errors.UsageError(
-                f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; mend it"
+                f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; fix it"
             )
         live = Live([*source.logs, *source.down], window_s)
         for cell, fault in source.down.items():

@@ -40,14 +40,14 @@ def cell_lines(view, paint=None) -> list[str]:
         ("cell", "position", "lag", "events/s", "decisions/s", "state"),
         [
             (
-                one.cell,
-                "-" if one.position is None else one.position,
-                "-" if one.down else one.lag,
-                f"{one.events_s:.1f}",
-                f"{one.decisions_s:.1f}",
-                f"DOWN: {one.down}" if one.down else "ok",
+                cell.cell,
+                "-" if cell.position is None else cell.position,
+                "-" if cell.down else cell.lag,
+                f"{cell.events_s:.1f}",
+                f"{cell.decisions_s:.1f}",
+                f"DOWN: {cell.down}" if cell.down else "ok",
             )
-            for one in view.cells
+            for cell in view.cells
         ],
         ("position", "lag", "events/s", "decisions/s"),
         paint,
@@ -65,7 +65,7 @@ def reason_lines(view, paint=None) -> list[str]:
 
 def host_lines(view, paint=None, by_name=False) -> list[str]:
     """The hosts on which most happens, by that or by name."""
-    hosts = sorted(view.hosts, key=lambda one: (one[1], one[0])) if by_name else view.hosts
+    hosts = sorted(view.hosts, key=lambda host: (host[1], host[0])) if by_name else view.hosts
     return (
         aligned(
             ("hottest host", "cell", "claims, builds, deletes"),
@@ -85,13 +85,13 @@ def scheduler_lines(view, paint=None) -> list[str]:
             ("scheduler", "decisions", "refused", "p50 ms", "lag"),
             [
                 (
-                    one_line(one.name),
-                    one.decisions,
-                    one.refused,
-                    "-" if one.latency_ms is None else f"{one.latency_ms:g}",
-                    "-" if one.lag is None else one.lag,
+                    one_line(scheduler.name),
+                    scheduler.decisions,
+                    scheduler.refused,
+                    "-" if scheduler.latency_ms is None else f"{scheduler.latency_ms:g}",
+                    "-" if scheduler.lag is None else scheduler.lag,
                 )
-                for one in view.schedulers
+                for scheduler in view.schedulers
             ],
             ("decisions", "refused", "p50 ms", "lag"),
             paint,

@@ -80,6 +80,6 @@ class TopApp(App):
 
     def action_next_cell(self):
         """All cells, then each by itself."""
-        cells = [None, *(one.cell for one in self.live.view(self.clock()).cells)]
+        cells = [None, *(cell.cell for cell in self.live.view(self.clock()).cells)]
         self.cell = cells[(cells.index(self.cell) + 1) % len(cells)]
         self.draw(self.clock())

@@ -155,26 +155,26 @@ def _changes(arguments, known):
     options, policy = {}, None
     if arguments.policy:
         options, policy = _policy_of(arguments.policy, known)
-    options = {**options, **dict(_option(one) for one in arguments.options)}
+    options = {**options, **dict(_option(text) for text in arguments.options)}
     weighers = {}
-    for one in arguments.weighers:
-        name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
+    for text in arguments.weighers:
+        name, multiplier = _pair(text, "--weigher", "NAME=MULTIPLIER")
         if name not in known.weighers:
             raise errors.UsageError(
-                f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher"
+                f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; fix --weigher"
             )
         try:
             weighers[name] = float(multiplier)
         except ValueError:
-            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
+            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; fix it") from None
     ratios = {
-        name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)
+        name: ratio_of(ratio) for name, ratio in (_pair(text, "--ratio", "CLASS=RATIO") for text in arguments.ratios)
     }
     added = {}
-    for one in arguments.added:
-        number, like = _pair(one, "--add-host", "N=LIKE_HOST")
+    for text in arguments.added:
+        number, like = _pair(text, "--add-host", "N=LIKE_HOST")
         if not number.isdigit() or not 0 < int(number) <= 100_000:
-            raise errors.UsageError(f"--add-host has {number!r}, wanted how many hosts from 1 to 100000; mend it")
+            raise errors.UsageError(f"--add-host has {number!r}, wanted how many hosts from 1 to 100000; fix it")
         added[like] = added.get(like, 0) + int(number)
     return Changes(options, policy, weighers, ratios, frozenset(arguments.dropped), added)
 
@@ -182,7 +182,7 @@ def _changes(arguments, known):
 def _pair(text, option, wanted):
     name, found, value = text.partition("=")
     if not found or not name or not value:
-        raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; mend it")
+        raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; fix it")
     return name, value
 
 
@@ -204,7 +204,7 @@ def _policy_of(path, known):
         try:
             return json.loads(text), None
         except ValueError as fault:
-            raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
+            raise errors.UsageError(f"--policy {path} is no JSON ({fault}); fix it") from None
     from nova_sched.cli import command_config
     from nova_sched.scheduler import config
 
@@ -215,7 +215,7 @@ def _with_hosts(changes, hosts):
     """The changes with the hosts that globs mean; a name that means none would compare nothing."""
     for pattern in sorted((*changes.dropped, *changes.added)):
         if pattern not in hosts and (pattern in changes.added or not fnmatch.filter(hosts, pattern)):
-            raise errors.UsageError(f"no host {pattern!r} is in the logs; mend --drop-host or --add-host")
+            raise errors.UsageError(f"no host {pattern!r} is in the logs; fix --drop-host or --add-host")
     return changes._replace(
         dropped=frozenset(
             host
@@ -249,54 +249,56 @@ def _question(arguments):
 def _facts(tallies):
     return {
         name: {
-            "asked": one.asked,
-            "placed": len(one.placed),
-            "built": len(one.built),
-            "refused": sum(one.refused.values()),
-            "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
-            "hosts_used": one.hosts_used,
-            "conflicts": one.conflicts,
-            "vcpu_fill_at_end": round(one.fill, 4),
-            "stranded": one.stranded,
-            "placed_elsewhere": _elsewhere(one, other),
+            "asked": tally.asked,
+            "placed": len(tally.placed),
+            "built": len(tally.built),
+            "refused": sum(tally.refused.values()),
+            "refused_for": dict(sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))),
+            "hosts_used": tally.hosts_used,
+            "conflicts": tally.conflicts,
+            "vcpu_fill_at_end": round(tally.fill, 4),
+            "stranded": tally.stranded,
+            "placed_elsewhere": _elsewhere(tally, other),
         }
-        for name, one, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
+        for name, tally, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
     }
 
 
-def _elsewhere(one, other):
+def _elsewhere(tally, other):
     """Instances that both placed, and not on the same host."""
-    return sum(host != other.placed[uuid] for uuid, host in one.placed.items() if uuid in other.placed)
+    return sum(host != other.placed[uuid] for uuid, host in tally.placed.items() if uuid in other.placed)
 
 
 def _rows(facts):
     def row(title, value):
         return title, *(value(facts[name]) for name in COLUMNS)
 
-    yield row("instances asked", lambda one: one["asked"])
-    yield row("placed", lambda one: one["placed"])
-    yield row("built", lambda one: one["built"])
-    yield row("refused", lambda one: one["refused"])
+    yield row("instances asked", lambda column: column["asked"])
+    yield row("placed", lambda column: column["placed"])
+    yield row("built", lambda column: column["built"])
+    yield row("refused", lambda column: column["refused"])
     totals = {}
-    for one in facts.values():
-        for reason, count in one["refused_for"].items():
+    for column in facts.values():
+        for reason, count in column["refused_for"].items():
             totals[reason] = totals.get(reason, 0) + count
     reasons = sorted(totals, key=lambda reason: (-totals[reason], reason))
     for reason in reasons[:REASONS]:
-        yield row(f"  {reason}", lambda one, reason=reason: one["refused_for"].get(reason, 0))
+        yield row(f"  {reason}", lambda column, reason=reason: column["refused_for"].get(reason, 0))
     if len(reasons) > REASONS:
-        yield row("  other reasons", lambda one: sum(one["refused_for"].get(reason, 0) for reason in reasons[REASONS:]))
-    yield row("hosts used", lambda one: one["hosts_used"])
-    yield row("VCPUs in use at the end", lambda one: f"{100 * one['vcpu_fill_at_end']:.1f} %")
-    for name in sorted({name for one in facts.values() for name in one["stranded"]}):
+        yield row(
+            "  other reasons", lambda column: sum(column["refused_for"].get(reason, 0) for reason in reasons[REASONS:])
+        )
+    yield row("hosts used", lambda column: column["hosts_used"])
+    yield row("VCPUs in use at the end", lambda column: f"{100 * column['vcpu_fill_at_end']:.1f} %")
+    for name in sorted({name for column in facts.values() for name in column["stranded"]}):
         yield row(
             f"stranded {name}",
-            lambda one, name=name: (
-                f"{one['stranded'].get(name, {}).get('amount', 0)} "
-                f"({100 * one['stranded'].get(name, {}).get('share', 0):.1f} %)"
+            lambda column, name=name: (
+                f"{column['stranded'].get(name, {}).get('amount', 0)} "
+                f"({100 * column['stranded'].get(name, {}).get('share', 0):.1f} %)"
             ),
         )
-    yield row("conflicts (claims refused)", lambda one: one["conflicts"])
+    yield row("conflicts (claims refused)", lambda column: column["conflicts"])
     yield (
         "placed elsewhere than",
         "",

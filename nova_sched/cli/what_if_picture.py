@@ -37,7 +37,7 @@ def draw(path, question: str, tallies: dict) -> None:
     """Write the picture of the Tally of each column; UsageError where the file cannot be written."""
     plots = pyplot()
     figure, axes = plots.subplots(2, 2, figsize=(13, 8), layout="constrained", sharex=True)
-    times = [one.at_ns for tally in tallies.values() for one in tally.samples]
+    times = [sample.at_ns for tally in tallies.values() for sample in tally.samples]
     first, unit = min(times, default=0), unit_of(max(times, default=0) - min(times, default=0))
     for panel, of_panel in zip(axes.flat, PANELS, strict=True):
         _draw_panel(panel, of_panel, tallies, first, unit)
@@ -66,8 +66,8 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
     for name, tally in tallies.items():
         colour, style, width = LINES[name]
         panel.plot(
-            [(one.at_ns - first) / unit[0] for one in tally.samples],
-            [getattr(one, field) for one in tally.samples],
+            [(sample.at_ns - first) / unit[0] for sample in tally.samples],
+            [getattr(sample, field) for sample in tally.samples],
             style,
             color=colour,
             linewidth=width,

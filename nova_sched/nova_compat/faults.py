@@ -17,7 +17,7 @@ def blamed(what: str, request_id: str):
     except BaseException as fault:
         # Also what is no Exception: sys.exit() in a filter is not meant for the thread that decides.
         raise errors.PluginFault(
-            f"{what} fell over request {request_id} ({_told(fault)}); mend its package, "
+            f"{what} fell over request {request_id} ({_told(fault)}); fix its package, "
             "or take it out of the configuration"
         ) from fault
 

@@ -54,7 +54,7 @@ class HostState:
     hypervisor_version = property(lambda self: self._profile.hypervisor_version)
     cpu_info = property(lambda self: self._profile.cpu_info)
     supported_instances = property(
-        lambda self: ReadOnlyList(ReadOnlyList(one) for one in self._profile.supported_instances)
+        lambda self: ReadOnlyList(ReadOnlyList(supported) for supported in self._profile.supported_instances)
     )
     host_ip = property(lambda self: self._table.host_ips[self._row])
     stats = property(lambda self: ReadOnlyDict(self._profile.stats))
@@ -141,15 +141,15 @@ class HostState:
 def _aggregates_by_host(table):
     by_host = {}
     for uuid in sorted(table.aggregates):
-        one = table.aggregates[uuid]
+        aggregate = table.aggregates[uuid]
         facts = Facts(
             "Aggregate",
             uuid=uuid,
-            name=one.name,
-            hosts=ReadOnlyList(one.hosts),
-            metadata=ReadOnlyDict(one.metadata),
-            availability_zone=one.metadata.get("availability_zone"),
+            name=aggregate.name,
+            hosts=ReadOnlyList(aggregate.hosts),
+            metadata=ReadOnlyDict(aggregate.metadata),
+            availability_zone=aggregate.metadata.get("availability_zone"),
         )
-        for host in one.hosts:
+        for host in aggregate.hosts:
             by_host.setdefault(host, []).append(facts)
     return by_host

@@ -99,7 +99,7 @@ class AllInOne(Command):
         if outcome.host is None:
             print(f"{outcome.outcome}: {outcome.reason}", file=self.app.stdout)
             return errors.EXIT_NEGATIVE
-        held = ", ".join(f"{one.amount} {one.resource_class}" for one in outcome.allocations)
+        held = ", ".join(f"{allocation.amount} {allocation.resource_class}" for allocation in outcome.allocations)
         print(
             f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
             "and deleted again",

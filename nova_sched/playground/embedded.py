@@ -117,7 +117,7 @@ class Embedded:
         """Why a service cannot go on; None while all of them can."""
         if concurrency.death() is not None:
             return errors.NovaSchedError(f"all-in-one cannot go on: {concurrency.death()}")
-        return next((one.fault for one in self._services if one.fault is not None), None)
+        return next((service.fault for service in self._services if service.fault is not None), None)
 
     def _drivers(self, cell):
         if self._hosts is None:

@@ -27,7 +27,7 @@ def cell_log_url(base: str, cell: str) -> str:
         return f"{base.partition('?')[0]}?{urlencode(query)}"
     raise errors.UsageError(
         f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
-        f"{', '.join(one + '://' for one in SCHEMES)}; mend --log"
+        f"{', '.join(scheme + '://' for scheme in SCHEMES)}; fix --log"
     )
 
 

@@ -141,12 +141,12 @@ class Cloud:
             )
             for name in names
         ]
-        for end in [one.stop for one in remote] + [one.ask_to_stop for one in remote]:
+        for end in [scheduler.stop for scheduler in remote] + [scheduler.ask_to_stop for scheduler in remote]:
             wiring.callback(end)
-        for one in remote:
-            one.wait_ready()
+        for scheduler in remote:
+            scheduler.wait_ready()
             if transport is None:
-                wiring.serve(wiring.bus, wiring.scheduler_topic, one.name, one, scheduler_rpc.VERSION)
+                wiring.serve(wiring.bus, wiring.scheduler_topic, scheduler.name, scheduler, scheduler_rpc.VERSION)
 
 
 def _check_empty(log):

@@ -53,7 +53,7 @@ def providers_text(allocations, names) -> str:
         + "="
         + ",".join(
             f"{resource_class}:{amount}"
-            for resource_class, amount in sorted(held, key=lambda one: (one[0] != "VCPU", one[0]))
+            for resource_class, amount in sorted(held, key=lambda amount: (amount[0] != "VCPU", amount[0]))
         )
         for name, held in sorted(by_provider.items())
     )
@@ -73,8 +73,8 @@ def percentiles(values, scale=1.0) -> dict:
 def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> dict:
     """The figures of a play; latencies in milliseconds."""
     results = player.results.values()
-    built = [one for one in results if one.outcome.outcome == messages.BUILT]
-    outcomes = Counter(one.outcome.outcome for one in results)
+    built = [result for result in results if result.outcome.outcome == messages.BUILT]
+    outcomes = Counter(result.outcome.outcome for result in results)
     return {
         "workload": workload.name,
         "logs": {cell: masked(url) for cell, url in urls.items()},
@@ -96,12 +96,12 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
         "decisions_per_s": round(audit.counts["decisions"] / seconds, 1) if seconds else None,
         "decision_ms": percentiles(audit.decision_ns, 1e-6),
         "claim_ms": percentiles(player.cloud.claim_seconds, 1e3),
-        "build_ms": percentiles([one.seconds for one in built], 1e3),
+        "build_ms": percentiles([result.seconds for result in built], 1e3),
         "conflicts": audit.counts["conflicts"],
         "alternates_refused": audit.counts["alternates_refused"],
-        "retries": sum(max(one.outcome.attempts - 1, 0) for one in results),
+        "retries": sum(max(result.outcome.attempts - 1, 0) for result in results),
         "hosts": len(workload.inventories),
-        "hosts_used": len({one.outcome.host for one in built}),
+        "hosts_used": len({result.outcome.host for result in built}),
         "stranded": stranded_at_end(workload, audit),
         "events": audit.counts["events"],
         "set_aside": audit.counts["set_aside"],
@@ -193,7 +193,7 @@ def draw_fill(path: Path, history: FillHistory, audit: Audit, title: str) -> Non
 def _columns(history, audit):
     """One column a sample: the fill of all hosts of all cells, in one order;
     cells are aligned by their own progress."""
-    ends = {cell: [*history.samples.get(cell, []), history.fill(one)] for cell, one in audit.cells.items()}
+    ends = {cell: [*history.samples.get(cell, []), history.fill(summed)] for cell, summed in audit.cells.items()}
     ends = {cell: samples for cell, samples in ends.items() if samples[-1]}
     longest = max(len(samples) for samples in ends.values())
     columns = []

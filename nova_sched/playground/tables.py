@@ -156,7 +156,7 @@ def _first_header(path, lines, columns):
 
 def _best_header(line):
     """(Separator, names) of a line as a header, by the separator that makes most names of it."""
-    return max(((one, _names(line, one)) for one in SEPARATORS), key=lambda found: len(found[1]))
+    return max(((separator, _names(line, separator)) for separator in SEPARATORS), key=lambda found: len(found[1]))
 
 
 def _names(line, separator):

@@ -23,8 +23,8 @@ class Wiring(contextlib.ExitStack):
         self.bus = bus
         self.cell_bus = cell_bus
         self.scheduler_topic = scheduler_topic
-        for one in {bus, cell_bus}:
-            self.callback(one.close)
+        for bus_ in {bus, cell_bus}:
+            self.callback(bus_.close)
 
     def serve(self, bus, topic, server, endpoint, version):
         """Answer a topic until the end."""

@@ -182,8 +182,8 @@ def azure(trace: str, hosts: int, host_cores: int | None, host_ram: int | None, 
         )
     if not wanted:
         raise errors.UsageError(f"{trace} holds no instances; name a trace of azure-packing")
-    wanted.sort(key=lambda one: one[:2])
-    size = (host_cores or max(one[2] for one in wanted), host_ram or max(one[3] for one in wanted))
+    wanted.sort(key=lambda row: row[:2])
+    size = (host_cores or max(row[2] for row in wanted), host_ram or max(row[3] for row in wanted))
     inventories = {f"host-{number}": _inventory(f"host-{number}", [], [size]) for number in range(hosts)}
     requests = [
         Request(
@@ -215,7 +215,7 @@ def generated(hosts: int, requests: int, seed: int) -> Workload:
     for number in range(hosts):
         name = f"host-{number}"
         cpus = [chance.choice((16, 32, 36, 48, 64)) for _ in (0, 1)]
-        inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], [(one, one * 2048) for one in cpus])
+        inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], [(cpu, cpu * 2048) for cpu in cpus])
         racks[name] = uuid_of("rack", number // 4)
     wanted, seq, groups = [], 0, 0
     while seq < requests:

@@ -49,8 +49,8 @@ def script(program: str, words: dict[str, list[str]]) -> str:
 def asked(argv) -> bool:
     """Whether a command line asks for the script, in whatever place."""
     argv = list(argv)
-    return any(one == OPTION and after in SHELLS for one, after in itertools.pairwise(argv)) or any(
-        one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv
+    return any(argument == OPTION and after in SHELLS for argument, after in itertools.pairwise(argv)) or any(
+        argument in [f"{OPTION}={shell}" for shell in SHELLS] for argument in argv
     )
 
 
@@ -61,4 +61,6 @@ def of_options(conf, program: str, **names) -> str:
         conf(["--help"], prog=program, default_config_files=[], default_config_dirs=[], **names)
     # Only the lines that begin with an option list options.
     listed = re.findall(r"^\s{1,4}(-.*?)(?:\s{2}|$)", said.getvalue(), re.MULTILINE)
-    return script(program, {"": sorted({one for text in listed for one in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})})
+    return script(
+        program, {"": sorted({option for text in listed for option in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})}
+    )

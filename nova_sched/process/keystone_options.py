@@ -7,7 +7,7 @@ def named_in(section: str, values) -> list:
     Only the service that logs in to Keystone registers these options, and other services may share its file.
     """
     named = values(section, "auth_type") + values(section, "auth_plugin")
-    sections = [section, *(one.lower() for one in values(section, "auth_section"))]
+    sections = [section, *(value.lower() for value in values(section, "auth_section"))]
     named += [plugin for other in sections[1:] for plugin in values(other, "auth_type")]
     if not named:
         return []
@@ -20,4 +20,4 @@ def named_in(section: str, values) -> list:
         except exceptions.NoMatchingPlugin:
             # The service refuses it.
             continue
-    return [(one, options) for one in sections]
+    return [(section, options) for section in sections]

@@ -163,7 +163,7 @@ def parse(conf, program: str, argv) -> None:
         raise errors.UsageError(_one_line(fault)) from None
     except OSError as fault:
         raise errors.UsageError(
-            f"the configuration file {fault.filename} cannot be read ({fault.strerror}); mend --config-file"
+            f"the configuration file {fault.filename} cannot be read ({fault.strerror}); fix --config-file"
         ) from None
 
 
@@ -199,7 +199,7 @@ def values_of(conf) -> dict:
 
 def _one_line(fault):
     text = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r"\1", " ".join(str(fault).split()))
-    return f"the configuration is wrong: {text.rstrip('.')}; mend it"
+    return f"the configuration is wrong: {text.rstrip('.')}; fix it"
 
 
 def _set_up_log(conf, program):
@@ -211,7 +211,7 @@ def _set_up_log(conf, program):
     try:
         log.setup(conf, program, version())
     except (log.LogConfigError, OSError) as fault:
-        raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
+        raise errors.UsageError(f"the log cannot be opened ({fault}); fix the log options") from None
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
         if isinstance(handler.formatter, formatters.ContextFormatter):

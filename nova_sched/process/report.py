@@ -72,8 +72,8 @@ def projection_facts(projection) -> dict:
         "consumers": len(projection.consumers),
         "counts": dict(sorted(projection.counts.items())),
         "last set aside": {
-            f"{one.position}.{one.index}": f"{one.code}: {one.reason}"
-            for one in list(projection.quarantine)[-LAST_SET_ASIDE:]
+            f"{event.position}.{event.index}": f"{event.code}: {event.reason}"
+            for event in list(projection.quarantine)[-LAST_SET_ASIDE:]
         }
         or "none",
     }

@@ -86,8 +86,11 @@ def unread(conf, paths=None) -> Iterator[str]:
 
 def files_of(conf) -> list[str]:
     """The paths of the configuration files that ``conf`` has read, in their order."""
-    directories = [Path(one).expanduser() for one in conf.config_dir or ()]
-    return [*(conf.config_file or ()), *(str(path) for one in directories for path in sorted(one.glob("*.conf")))]
+    directories = [Path(directory).expanduser() for directory in conf.config_dir or ()]
+    return [
+        *(conf.config_file or ()),
+        *(str(path) for directory in directories for path in sorted(directory.glob("*.conf"))),
+    ]
 
 
 def _parsed(path):
@@ -161,7 +164,7 @@ class _Known:
                 [
                     cfg.StrOpt("driver"),
                     cfg.StrOpt("uri"),
-                    *(cfg.StrOpt(one) for one in ("ca_path", "client_cert", "client_key", "timeout")),
+                    *(cfg.StrOpt(name) for name in ("ca_path", "client_cert", "client_key", "timeout")),
                 ],
             )
 
@@ -228,11 +231,11 @@ class _Known:
             )
             return
         known = self._own[CELL_GROUP.name.lower()]
-        for one in options:
-            if one not in known:
+        for option in options:
+            if option not in known:
                 yield (
-                    f"[{section}] {one} is read by no service"
-                    f"{_nearest_text(one, known, f'[{section}] ')}; fix or remove it"
+                    f"[{section}] {option} is read by no service"
+                    f"{_nearest_text(option, known, f'[{section}] ')}; fix or remove it"
                 )
 
     def _of_option(self, section, lowered, name):

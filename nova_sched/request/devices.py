@@ -14,7 +14,7 @@ def numa_of(spec):
     if len(policies) > 1:
         raise errors.UsageError(
             f"the NUMA nodes of the request have the CPU policies {', '.join(policies)}, wanted "
-            "the same for all; mend its numa_topology"
+            "the same for all; fix its numa_topology"
         )
     networks = spec.network_metadata if spec.obj_attr_is_set("network_metadata") else None
     policy = topology.emulator_threads_policy if topology.obj_attr_is_set("emulator_threads_policy") else None

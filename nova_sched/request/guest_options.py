@@ -64,7 +64,7 @@ class _Options:
         if value and value not in known:
             raise errors.UsageError(
                 f"{prefix}:{name} of the flavor {self.flavor.name} or {prefix}_{name} of the image "
-                f"is {value!r}, wanted one of {', '.join(known)}; mend it"
+                f"is {value!r}, wanted one of {', '.join(known)}; fix it"
             )
         return value
 
@@ -105,7 +105,7 @@ def _cpus(options, wishes):
     if emulator_policy and emulator_policy not in _EMULATOR_POLICIES:
         raise errors.UsageError(
             f"hw:emulator_threads_policy of the flavor {options.flavor.name} is "
-            f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor"
+            f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; fix the flavor"
         )
     if policy in ("dedicated", "mixed"):
         vcpus = options.flavor.vcpus
@@ -125,7 +125,7 @@ def _cpu_policy(options):
     if ours and ours not in _CPU_POLICIES:
         raise errors.UsageError(
             f"hw:cpu_policy of the flavor {options.flavor.name} is {ours!r}, "
-            f"wanted one of {', '.join(_CPU_POLICIES)}; mend the flavor"
+            f"wanted one of {', '.join(_CPU_POLICIES)}; fix the flavor"
         )
     # An image may pin less than its flavor, never more.
     if ours and images and _CPU_POLICIES.index(images) < _CPU_POLICIES.index(ours):
@@ -139,7 +139,7 @@ def _thread_policy(options):
     if ours and ours not in _THREAD_TRAITS:
         raise errors.UsageError(
             f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
-            f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor"
+            f"wanted one of {', '.join(_THREAD_TRAITS)}; fix the flavor"
         )
     if ours not in (None, "prefer") and images and images != ours:
         raise options.conflict("cpu_thread_policy", ours, images)
@@ -154,7 +154,7 @@ def _dedicated_cpus(options, emulator_policy):
     if mask and not 0 < dedicated < vcpus:
         raise errors.UsageError(
             f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some "
-            f"of its {vcpus} CPUs and not all; mend the flavor"
+            f"of its {vcpus} CPUs and not all; fix the flavor"
         )
     realtime = _realtime_cpus(options, emulator_policy)
     return dedicated or realtime
@@ -170,7 +170,7 @@ def _realtime_cpus(options, emulator_policy):
     if not realtime or (realtime == vcpus and not emulator_policy):
         raise errors.UsageError(
             f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} "
-            "CPUs and not all without a hw:emulator_threads_policy; mend it"
+            "CPUs and not all without a hw:emulator_threads_policy; fix it"
         )
     return realtime
 
@@ -195,7 +195,7 @@ def cpus_of(mask: str, flavor) -> set[int]:
 def _wrong_mask(mask, what, flavor):
     return errors.UsageError(
         f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names "
-        f"{what!s:.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; mend it"
+        f"{what!s:.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; fix it"
     )
 
 
@@ -253,13 +253,13 @@ def _tpm(options, wishes):
     if (model, version) == ("tpm-crb", "1.2"):
         raise errors.UsageError(
             f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the "
-            "tpm_version '1.2', wanted version '2.0' for it; mend it"
+            "tpm_version '1.2', wanted version '2.0' for it; fix it"
         )
     security = options.of_flavor("tpm_secret_security") or "user"
     if security not in _TPM_SECRETS:
         raise errors.UsageError(
             f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "
-            f"wanted one of {', '.join(_TPM_SECRETS)}; mend the flavor"
+            f"wanted one of {', '.join(_TPM_SECRETS)}; fix the flavor"
         )
     wishes.required += [_TPM_VERSIONS[version], _TPM_MODELS[model]]
     wishes.root_required.append(_TPM_SECRETS[security])

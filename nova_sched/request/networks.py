@@ -80,11 +80,11 @@ def with_networks(request, spec, networks: Networks, routed: bool):
             f"the request names {len(wanted)} networks and ports, wanted at most {MAX_NETWORKS}; name fewer"
         )
     segments, remote_managed = [], False
-    for one in wanted:
-        port = networks.port(one.port_id) if one.port_id else None
+    for network in wanted:
+        port = networks.port(network.port_id) if network.port_id else None
         remote_managed |= port is not None and port.vnic_type == REMOTE_MANAGED
         if routed:
-            segments.append(tuple(sorted(set(_segments(one, port, networks)))))
+            segments.append(tuple(sorted(set(_segments(network, port, networks)))))
     segments = tuple(dict.fromkeys(filter(None, segments)))
     required = {REMOTE_MANAGED_TRAIT} if remote_managed else set()
     if not segments and not required:

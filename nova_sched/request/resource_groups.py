@@ -36,7 +36,7 @@ class _Group:
             if not 0 <= amount <= MAX_AMOUNT:
                 raise errors.UsageError(
                     f"the request asks for {amount} of {name} in the group {self.suffix!r}, "
-                    f"wanted 0 to {MAX_AMOUNT}; mend the flavor or the port"
+                    f"wanted 0 to {MAX_AMOUNT}; fix the flavor or the port"
                 )
         return events.ResourceGroup(
             self.suffix,
@@ -69,7 +69,7 @@ def asked_of(spec, extra_specs, properties, wishes) -> Asked:
             raise errors.UsageError(
                 f"the extra spec {key!r:.120} names no resource class or trait of a group, wanted "
                 "resources[SUFFIX]:CLASS or trait[SUFFIX]:TRAIT with a suffix of at most 64 letters, digits, "
-                "'_' and '-'; mend the flavor"
+                "'_' and '-'; fix the flavor"
             )
     of_flavor = len(groups) - 1
     unsuffixed = groups[""]
@@ -94,21 +94,21 @@ def _check_subtrees(spec, suffixes):
         if unknown:
             raise errors.UsageError(
                 f"same_subtree of the request names the resource group {unknown[0]!r}, wanted "
-                "suffixed groups that ask for something; mend the device profile or the port"
+                "suffixed groups that ask for something; fix the device profile or the port"
             )
 
 
 def _add_extra_spec(group, kind, name, key, value):
     if kind == "resources":
         if not re.fullmatch(r"\s*\+?[0-9]{1,10}\s*", value, re.ASCII):
-            raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted a whole number; mend the flavor")
+            raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted a whole number; fix the flavor")
         group.resources[name] = int(value)
     elif value == "required":
         group.required.append(name)
     elif value == "forbidden":
         group.forbidden.append(name)
     else:
-        raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted 'required' or 'forbidden'; mend the flavor")
+        raise errors.UsageError(f"the extra spec {key} is {value!r}, wanted 'required' or 'forbidden'; fix the flavor")
 
 
 def _add_requested(groups, requested):
@@ -117,18 +117,18 @@ def _add_requested(groups, requested):
     if not suffix or suffix in groups:
         raise errors.UsageError(
             f"a requested resource group has the requester_id {suffix!r}, wanted one that no other "
-            "group of the request has; mend the port or the device profile"
+            "group of the request has; fix the port or the device profile"
         )
     if not all(requested.aggregates):
         raise errors.UsageError(
             f"the resource group of {suffix} wants to be in one of no aggregates, wanted some in "
-            "each list; mend the port or the device profile"
+            "each list; fix the port or the device profile"
         )
     group = groups[suffix] = _Group(suffix)
     group.resources.update(sorted(requested.resources.items()))
     group.required.extend(requested.required_traits)
     group.forbidden.extend(requested.forbidden_traits)
-    group.member_of.extend(tuple(one) for one in requested.aggregates)
+    group.member_of.extend(tuple(aggregate) for aggregate in requested.aggregates)
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
     if group.empty:
@@ -155,7 +155,7 @@ def _add_flavor(groups, spec):
 def _add_destination(group, destination):
     if destination is not None:
         if destination.aggregates:
-            group.member_of = [tuple(one.split(",")) for one in destination.aggregates]
+            group.member_of = [tuple(aggregate.split(",")) for aggregate in destination.aggregates]
         group.forbidden_aggregates.extend(destination.forbidden_aggregates or ())
 
 
@@ -166,7 +166,7 @@ def _group_policy(flavor, extra_specs, groups, of_flavor):
     if policy not in ("", "none", "isolate") or (suffixed > 1 and of_flavor > 1 and not policy):
         raise errors.UsageError(
             f"the flavor {flavor.name} has group_policy {policy!r}, wanted 'none' or 'isolate' "
-            "where it has several request groups; mend its extra specs"
+            "where it has several request groups; fix its extra specs"
         )
     if suffixed > MAX_GROUPS:
         raise errors.UsageError(f"the request has {suffixed} resource groups, wanted at most {MAX_GROUPS}; split it")

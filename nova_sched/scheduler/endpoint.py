@@ -184,7 +184,7 @@ class SchedulerEndpoint:
             for projection in list(self._scheduler.engine.cloud.projections.values())
             if host in projection.hosts
         ]
-        return any(one.lost or (one.status is not None and one.status.forced_down) for one in known)
+        return any(host_.lost or (host_.status is not None and host_.status.forced_down) for host_ in known)
 
     def _answer(self, request_id, done, answered, return_objects, with_terms):
         fault = done.exception()
@@ -197,8 +197,8 @@ class SchedulerEndpoint:
             # A filter found that what the request asks of it makes no sense.
             LOG.info("request %s cannot be placed: %s", request_id, fault)
         try:
-            selections = [[self._selection(placed, with_terms) for placed in one] for one in done.result()]
-            answered.set_result(selections if return_objects else [_legacy(one[0]) for one in selections])
+            selections = [[self._selection(placed, with_terms) for placed in chosen] for chosen in done.result()]
+            answered.set_result(selections if return_objects else [_legacy(selection[0]) for selection in selections])
         except Exception as failed:
             # Of the request, or of making the answer: a Future passes over what its callbacks raise.
             answered.set_exception(failed)
@@ -225,11 +225,13 @@ class SchedulerEndpoint:
         aggregates = [aggregates] if isinstance(aggregates, Aggregate) else aggregates
         if not isinstance(aggregates, (list, tuple, AggregateList)):
             raise TypeError(f"aggregates are a {type(aggregates).__name__}")
-        updated = [_aggregate(one) for one in aggregates]
-        for fault in (fault for one in updated for fault in metadata_faults(one)):
+        updated = [_aggregate(aggregate) for aggregate in aggregates]
+        for fault in (fault for aggregate in updated for fault in metadata_faults(aggregate)):
             LOG.warning("%s", fault)
-        for one in updated:
-            self._tell(f"the aggregate {one.name}", lambda engine, one=one: engine.on_aggregate(one))
+        for aggregate in updated:
+            self._tell(
+                f"the aggregate {aggregate.name}", lambda engine, aggregate=aggregate: engine.on_aggregate(aggregate)
+            )
 
     @_cast
     def delete_aggregate(self, context, aggregate):
@@ -250,19 +252,19 @@ class SchedulerEndpoint:
     @_cast
     def sync_instance_info(self, context, host_name, instance_uuids):
         """Note that these and no others are the instances of a host."""
-        self._note_instances(host_name, {one: {} for one in instance_uuids}, (), True)
+        self._note_instances(host_name, {instance_uuid: {} for instance_uuid in instance_uuids}, (), True)
 
     def _note_instances(self, host, instances, gone, all_of_them=False):
         try:
-            instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
-            gone = [str(uuid.UUID(one)) for one in gone]
+            instances = {str(uuid.UUID(instance)): properties for instance, properties in instances.items()}
+            gone = [str(uuid.UUID(instance_uuid)) for instance_uuid in gone]
         except (ValueError, AttributeError, TypeError):
             raise errors.UsageError(
-                f"what {host} casts of its instances names one by what is no UUID; mend the nova-compute that casts it"
+                f"what {host} casts of its instances names one by what is no UUID; fix the nova-compute that casts it"
             ) from None
         if not isinstance(host, str):
             raise errors.UsageError(
-                f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it"
+                f"a host has the name {host!r:.80}, wanted a text; fix the nova-compute that casts it"
             )
         self._tell(
             f"what {host} has of instances", lambda engine: engine.on_instances(host, instances, gone, all_of_them)
@@ -280,8 +282,8 @@ class SchedulerEndpoint:
 def _instances(instance_info):
     """Instance uuid -> image properties of the primitive of an InstanceList."""
     found = {}
-    for one in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
-        data = _data(one, "Instance", (2, 8))
+    for item in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
+        data = _data(item, "Instance", (2, 8))
         said = {
             name.removeprefix("image_"): value
             for name, value in (data.get("system_metadata") or {}).items()
@@ -316,7 +318,7 @@ def _properties(said):
 
 def _line(text, most=4096) -> str:
     """A text from elsewhere as it can stand in one line of a log."""
-    return "".join(one if one.isprintable() else "?" for one in str(text)[:most])
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:most])
 
 
 def _request_id(context) -> str:
@@ -352,7 +354,7 @@ def _checked(instance_uuids):
             f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; ask in parts"
         )
     try:
-        checked = [str(uuid.UUID(one)) for one in instance_uuids]
+        checked = [str(uuid.UUID(instance_uuid)) for instance_uuid in instance_uuids]
     except (ValueError, AttributeError, TypeError):
         raise errors.UsageError(
             "an instance of the request is named by what is no UUID; use a conductor that speaks scheduler RPC 4.5"

@@ -77,7 +77,7 @@ def _configured(conf):
             conf, GROUP.name, session=session, connect_retries=conf.neutron.http_retries
         )
     except (exceptions.ClientException, cfg.Error, ValueError, TypeError) as fault:
-        raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; mend it") from None
+        raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; fix it") from None
     return Neutron(adapter, conf.neutron.extension_sync_interval)
 
 
@@ -161,7 +161,7 @@ class Neutron(Networks):
 
 def _list_of(answer, name, what):
     found = answer.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise _wrong(f"without {name}", what)
     return found
 

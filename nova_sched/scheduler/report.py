@@ -15,7 +15,7 @@ def scheduler_facts(scheduler) -> dict:
             "claims in flight": {cell: len(claims) for cell, claims in engine.in_flight.items()},
             "closed cells": ", ".join(closed) or "none",
             "counts": dict(sorted(engine.counts.items())),
-            **{cell: projection_facts(one) for cell, one in engine.cloud.projections.items()},
+            **{cell: projection_facts(projection) for cell, projection in engine.cloud.projections.items()},
         }
 
     said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}

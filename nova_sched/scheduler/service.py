@@ -109,8 +109,8 @@ class Scheduler:
                 self._clock,
                 self._store,
             )
-        for one in self._logs.values():
-            one.start()
+        for log in self._logs.values():
+            log.start()
         self._thread.start()
         return self
 

@@ -178,7 +178,7 @@ WRONG = [
     (
         {"available": ["deployer_nowhere.Filter"]},
         "the filter deployer_nowhere.Filter cannot be loaded "
-        "(ModuleNotFoundError: No module named 'deployer_nowhere'); mend its package, "
+        "(ModuleNotFoundError: No module named 'deployer_nowhere'); fix its package, "
         "or [filter_scheduler] available_filters",
     ),
     ({"available": ["deployer_a.Nowhere"]}, "the filter deployer_a.Nowhere cannot be loaded (AttributeError: "),
@@ -242,7 +242,7 @@ def test_a_name_that_is_nowhere_is_told_as_ever(tmp_path):
     conf = conf_of(tmp_path, {"filter_scheduler": {"enabled_filters": "ComputeFilter,Nobody"}})
     with pytest.raises(
         errors.UsageError,
-        match=r"no filter 'Nobody', wanted one of .*; mend \[filter_scheduler\] enabled_filters or av",
+        match=r"no filter 'Nobody', wanted one of .*; fix \[filter_scheduler\] enabled_filters or av",
     ):
         config.policy_of(conf)
 

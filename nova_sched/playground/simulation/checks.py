@@ -111,19 +111,19 @@ class Checks:
     def _check_room(self, oracle, position, claim):
         """What all hold on the providers of this claim is no more than there is."""
         host = oracle.hosts[claim.host]
-        wanted = {(one.provider_uuid, one.resource_class) for one in claim.allocations}
+        wanted = {(allocation.provider_uuid, allocation.resource_class) for allocation in claim.allocations}
         held = Counter()
         for entry in host.entries.values():
             for provider_uuid, resource_class, amount in entry.allocations:
                 held[provider_uuid, resource_class] += amount
         for provider in events.thaw("HostInventory", host.inventory).providers:
-            for one in provider.inventories:
-                if (provider.uuid, one.resource_class) in wanted:
-                    capacity = int((one.total - one.reserved) * one.allocation_ratio)
-                    if held[provider.uuid, one.resource_class] > capacity:
+            for inventory in provider.inventories:
+                if (provider.uuid, inventory.resource_class) in wanted:
+                    capacity = int((inventory.total - inventory.reserved) * inventory.allocation_ratio)
+                    if held[provider.uuid, inventory.resource_class] > capacity:
                         raise Broken(
                             f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
-                            f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}"
+                            f"{held[provider.uuid, inventory.resource_class]} {inventory.resource_class} of {capacity}"
                         )
 
     def _check_guest(self, oracle, position, claim):
@@ -144,10 +144,10 @@ class Checks:
             cell = next(cell for cell in there.numa_cells if cell.id == use.cell)
             for pages in cell.pages:
                 held = sum(
-                    -(-one.memory_mb * 1024 // pages.size_kb)
+                    -(-node.memory_mb * 1024 // pages.size_kb)
                     for guest in guests.values()
-                    for one in guest.numa
-                    if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb)
+                    for node in guest.numa
+                    if (node.cell, node.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb)
                 )
                 if pages.size_kb == (use.page_kb or cell.pages[0].size_kb) and held > pages.total - pages.reserved:
                     raise Broken(
@@ -156,7 +156,10 @@ class Checks:
                     )
         for use in own.pci:
             count = next(pool.count for pool in there.pci_pools if pool_key(pool) == use.pool)
-            if sum(one.count for guest in guests.values() for one in guest.pci if one.pool == use.pool) > count:
+            if (
+                sum(device.count for guest in guests.values() for device in guest.pci if device.pool == use.pool)
+                > count
+            ):
                 raise Broken(
                     f"{oracle.cell} {position}: a claim on {claim.host} was accepted for a PCI device too many"
                 )
@@ -174,11 +177,11 @@ class Checks:
             # Those that were claimed: what runs without a claim is on no scheduler's account.
             hosts = {
                 entry.host
-                for one in self.oracles.values()
-                for entry in one.groups.members.get(rule.group_uuid, {}).values()
+                for oracle in self.oracles.values()
+                for entry in oracle.groups.members.get(rule.group_uuid, {}).values()
                 if entry.claim_uuid is not None
             }
-            if len(hosts) > 1 and any(one.has_forgotten for one in self.oracles.values()):
+            if len(hosts) > 1 and any(oracle.has_forgotten for oracle in self.oracles.values()):
                 # A log that was begun anew or rebased has lost its fences: see docs/design/0009-recovery.md.
                 self.counts["groups split by a lost log"] += 1
             elif len(hosts) > 1:
@@ -192,9 +195,9 @@ class Checks:
     def parts(cell, records):
         """Parts of a batch that end where digests are compared."""
         part = []
-        for one in records:
-            part.append(one)
-            if one[0] % SAMPLE == SAMPLE - 1:
+        for record in records:
+            part.append(record)
+            if record[0] % SAMPLE == SAMPLE - 1:
                 yield part
                 part = []
         if part:
@@ -213,11 +216,12 @@ class Checks:
         self.counts["selections"] += len(selections)
         empty = not all(selections)
         wrong = [
-            one[0]
-            for one in selections
-            if one
-            and (one[0].cell, one[0].position) not in self._accepted.get(one[0].claim_uuid, {}).values()
-            and (one[0].claim_uuid, one[0].cell, one[0].position) not in self._lost
+            selection[0]
+            for selection in selections
+            if selection
+            and (selection[0].cell, selection[0].position)
+            not in self._accepted.get(selection[0].claim_uuid, {}).values()
+            and (selection[0].claim_uuid, selection[0].cell, selection[0].position) not in self._lost
         ]
 
         def look():
@@ -282,7 +286,7 @@ class Checks:
             host = oracle.hosts.get(name)
             if host is None or host.lost:
                 raise Broken(f"{agent.cell}: {name} is {'lost' if host else 'unknown'}, and its agent is well")
-            runs = {one.instance_uuid for one in driver.running()}
+            runs = {consumer.instance_uuid for consumer in driver.running()}
             said = {entry.instance_uuid for entry in host.entries.values() if entry.state is RUNNING}
             if runs != said:
                 raise Broken(

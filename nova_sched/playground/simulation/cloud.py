@@ -77,7 +77,7 @@ class SimCloud:
         self.agents = []
         for cell in CELLS:
             for number in range(AGENTS_A_CELL):
-                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
+                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + index}" for index in range(HOSTS_AN_AGENT)]
                 self.agents.append(
                     AgentNode(self, f"agent-{cell}-{number}", cell, {host: _inventory(host, number) for host in hosts})
                 )
@@ -99,7 +99,7 @@ class SimCloud:
         return chance.uniform(-300.0, 300.0) if chance.random() < self.world.faults.skewed else 0.0
 
     def conductors_of(self, cell):
-        return [one for one in self.conductors if one.cell == cell]
+        return [conductor for conductor in self.conductors if conductor.cell == cell]
 
     def call(self, server, method, host, *arguments):
         """A call that has reached an agent's queue: nobody hears it while the agent is away."""

@@ -114,8 +114,8 @@ class SchedulerNode(Node):
                 lambda records, cell=cell: self._on_records(cell, records),
                 lambda gap, cell=cell: self.engine.on_fault(cell, gap),
             )
-        for one in self.logs.values():
-            one.start()
+        for log in self.logs.values():
+            log.start()
         self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
 
@@ -142,8 +142,8 @@ class SchedulerNode(Node):
             self.logs[cell].speak_after(self.engine.cloud.projections[cell].producers.get(self.name))
 
     def _tick(self):
-        for cell, one in self.logs.items():
-            self.engine.on_fault(cell, one.appender.fault, "append")
+        for cell, log in self.logs.items():
+            self.engine.on_fault(cell, log.appender.fault, "append")
         for cell in self.engine.states.headless:
             self.logs[cell].look_for_snapshot()
         self.engine.on_tick()
@@ -419,7 +419,7 @@ class Client:
         self.built = {}
 
     def ask(self, request, instance_uuids, alternates):
-        schedulers = [one for one in self.cloud.schedulers if one.alive]
+        schedulers = [scheduler for scheduler in self.cloud.schedulers if scheduler.alive]
         if schedulers:
             scheduler = self.world.chance.choice(schedulers)
             self.world.send(
@@ -433,9 +433,9 @@ class Client:
     def _selected(self, request, selections):
         for placed in selections:
             cell = placed[0].cell
-            conductors = [one for one in self.cloud.conductors_of(cell) if one.alive]
+            conductors = [conductor for conductor in self.cloud.conductors_of(cell) if conductor.alive]
             if conductors:
-                claims = tuple(self.cloud.claim_of(one, request) for one in placed)
+                claims = tuple(self.cloud.claim_of(selection, request) for selection in placed)
                 conductor = self.world.chance.choice(conductors)
                 self.world.send(
                     conductor.guard(conductor.build),

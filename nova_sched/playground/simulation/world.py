@@ -136,7 +136,7 @@ class SimLog:
         bounds = self.log.bounds()
         if position < bounds.first or position > bounds.last + 1:
             raise errors.LogGap(f"position {position} is not in {bounds}")
-        return [(one, self._decoded[one]) for one in range(position, min(position + most, bounds.last + 1))]
+        return [(number, self._decoded[number]) for number in range(position, min(position + most, bounds.last + 1))]
 
     def truncate(self, keep):
         """Remove all but the last ``keep`` records, or a few more."""
@@ -156,19 +156,23 @@ class SimLog:
         without its first records by the first event that it can read (docs/design/0010-simulation.md)."""
         readable = self._readable()
         epoch = readable[0][1] if readable else None
-        following = next((of for one, of in readable if one >= position), None)
-        return position if following == epoch else max(one for one, of in readable if one <= position and of == epoch)
+        following = next((of for position_, of in readable if position_ >= position), None)
+        return (
+            position
+            if following == epoch
+            else max(position_ for position_, of in readable if position_ <= position and of == epoch)
+        )
 
     def lose_tail(self, count):
         """Lose the last records, confirmed ones too, and keep the epoch: the power of the broker failed. Whoever reads
         looks then whether the log goes on where it was, as a reader does that connects again."""
         self.look()
         first, last = self.log.bounds()
-        known_by = next((one for one, _ in self._readable() if one >= first), last)
+        known_by = next((position for position, _ in self._readable() if position >= first), last)
         self.log.lose_tail(min(count, last - known_by))
         last = self.log.bounds().last
         self._seen = last + 1
-        for position in [one for one in self._decoded if one > last]:
+        for position in [known for known in self._decoded if known > last]:
             del self._decoded[position]
         self._on_lost(self.cell, last, sorted(self._decoded.items()))
         for reader in self.readers:
@@ -247,7 +251,7 @@ class SimAppender:
         self.fault = None
         self._durable = last
         ready = [function for ticket, function in self._tickets if ticket <= last]
-        self._tickets = [one for one in self._tickets if one[0] > last]
+        self._tickets = [ticket for ticket in self._tickets if ticket[0] > last]
         for function in ready:
             function()
         self._busy = bool(self._waiting)
@@ -275,7 +279,7 @@ class SimCellLog:
         self.wake = guard(self._wake)
 
     def start(self):
-        self._sim_log.readers = [one for one in self._sim_log.readers if one._name != self._name] + [self]
+        self._sim_log.readers = [reader for reader in self._sim_log.readers if reader._name != self._name] + [self]
         self._begin()
         self._wake()
 

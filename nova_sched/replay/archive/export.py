@@ -45,8 +45,8 @@ def export(
     done = Exported()
     redactor = Redactor(secrets.token_bytes(32), _known(source, ranges, progress)) if redact else None
     writer = Writer(file, Header(redact, made_ns, metadata.version("nova_sched"), tuple(ranges)))
-    for one in ranges:
-        _Cell(source.logs[one.cell], one, redactor, writer, done, progress).write()
+    for range_ in ranges:
+        _Cell(source.logs[range_.cell], range_, redactor, writer, done, progress).write()
     writer.end()
     done.size = writer.size
     return done

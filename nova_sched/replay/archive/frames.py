@@ -251,8 +251,8 @@ class Reader:
         head = next((frame.head for frame in self.frames if frame.kind == HEADER), None)
         try:
             redacted, made_ns, version, ranges, _ = head
-            ranges = tuple(Range(*one) for one in ranges)
-            if not all(map(_is_range, ranges)) or len({one.cell for one in ranges}) < len(ranges):
+            ranges = tuple(Range(*range_) for range_ in ranges)
+            if not all(map(_is_range, ranges)) or len({range_.cell for range_ in ranges}) < len(ranges):
                 raise ValueError
             return Header(redacted, made_ns, version, ranges)
         except (TypeError, ValueError):
@@ -273,7 +273,7 @@ class Reader:
             return None
         try:
             # An index says less of a frame than the frame itself, so none is longer than its file.
-            frames = [Frame(*one) for one in unpack(zlib.decompressobj().decompress(body, self._size))]
+            frames = [Frame(*frame) for frame in unpack(zlib.decompressobj().decompress(body, self._size))]
         except (zlib.error, errors.InvalidEvent, TypeError):
             return None
         if not all(_is_frame(frame) and self._holds(frame) for frame in frames):
@@ -348,17 +348,17 @@ def _can_be(kind, head):
             first <= last
             and count > 0
             and follows >= -1
-            and all(0 <= one < _END_OF_NUMBERS for one in (first, last, *facts, follows + 1))
+            and all(0 <= number < _END_OF_NUMBERS for number in (first, last, *facts, follows + 1))
         )
     return kind != SNAPSHOT or 0 <= head[1] < _END_OF_NUMBERS
 
 
-def _is_range(one):
+def _is_range(range_):
     return (
-        type(one.cell) is str
-        and type(one.epoch) in (str, type(None))
-        and type(one.first) is type(one.last) is int
-        and 0 <= one.first <= one.last + 1 <= _END_OF_NUMBERS
+        type(range_.cell) is str
+        and type(range_.epoch) in (str, type(None))
+        and type(range_.first) is type(range_.last) is int
+        and 0 <= range_.first <= range_.last + 1 <= _END_OF_NUMBERS
     )
 
 
@@ -372,15 +372,15 @@ def _are_records(records, head):
     if type(records) is not tuple or len(records) != head.count or not records:
         return False
     position = head.first - 1
-    for one in records:
+    for record in records:
         if (
-            type(one) is not tuple
-            or len(one) != 3
-            or type(one[0]) is not int
-            or type(one[1]) is not bytes
-            or not (one[2] is None or type(one[2]) is str)
-            or one[0] <= position
+            type(record) is not tuple
+            or len(record) != 3
+            or type(record[0]) is not int
+            or type(record[1]) is not bytes
+            or not (record[2] is None or type(record[2]) is str)
+            or record[0] <= position
         ):
             return False
-        position = one[0]
+        position = record[0]
     return records[0][0] == head.first and position == head.last

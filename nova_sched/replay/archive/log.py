@@ -28,7 +28,7 @@ def is_archive(path) -> bool:
 def open_archive(path) -> list:
     """(Cell, :class:`ArchiveLog`) of each cell of an exported file. Raises UnknownSchema for one of a later format."""
     shared = _Shared(Reader(path))
-    ranges = {one.cell: one for one in shared.reader.header.ranges}
+    ranges = {range_.cell: range_ for range_ in shared.reader.header.ranges}
     cells = dict.fromkeys([*ranges, *(frame.head.cell for frame in shared.reader.frames if frame.kind == CHUNK)])
     if not cells:
         shared.reader.close()
@@ -195,7 +195,7 @@ class ArchiveReader(LogReader):
         if number != self._number:
             self._records, self._number = self._log._load(number), number
         begin = bisect_left(self._records, self.position, key=itemgetter(0))
-        records = [Record(*one) for one in self._records[begin : begin + max_records]]
+        records = [Record(*record) for record in self._records[begin : begin + max_records]]
         self.position = records[-1].position + 1
         return records
 

@@ -72,7 +72,7 @@ class Known:
 
     def _see_report(self, data):
         consumers = _thawed("HostConsumers", data.consumers)
-        self.ids.update(one.project_id for one in (consumers.consumers if consumers else ()))
+        self.ids.update(consumer.project_id for consumer in (consumers.consumers if consumers else ()))
 
 
 _SEE = {
@@ -160,7 +160,9 @@ class Redactor:
     def account(self, account: str | None, producers) -> str | None:
         """An account: it stays where it says no more than its role, or a producer's name."""
         if account is None or account in {
-            one for producer in producers for one in (producer.partition("/")[0], producer.replace("/", ".", 1))
+            account_
+            for producer in producers
+            for account_ in (producer.partition("/")[0], producer.replace("/", ".", 1))
         }:
             return account
         return self.text(account)
@@ -267,7 +269,7 @@ class Redactor:
         hidden = evidence._replace(
             request=self.request(evidence.request),
             policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
-            refusals=tuple(one._replace(reason=self.key(one.reason)) for one in evidence.refusals),
+            refusals=tuple(refusal._replace(reason=self.key(refusal.reason)) for refusal in evidence.refusals),
         )
         genuine = data.reason == _summary(evidence)
         return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
@@ -278,7 +280,8 @@ class Redactor:
     def _tracked(self, data):
         return data._replace(
             instances=tuple(
-                one._replace(image_properties=self.properties(one.image_properties)) for one in data.instances
+                instance._replace(image_properties=self.properties(instance.image_properties))
+                for instance in data.instances
             )
         )
 

@@ -63,7 +63,7 @@ def _version(name):
 
 def of_down(cell: str, fault):
     """Findings about a log that cannot be opened."""
-    yield Finding(cell, "reachable", FAIL, str(fault), "see to the broker or file, or mend the URL")
+    yield Finding(cell, "reachable", FAIL, str(fault), "see to the broker or file, or fix the URL")
 
 
 def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state=None):
@@ -199,7 +199,7 @@ def _of_schemas(cell, recent, intervals):
 
 def _of_clocks(cell, recent, now_ns):
     ahead = {name: at_ns - now_ns for name, at_ns in recent.last_of.items() if at_ns - now_ns > SKEW_NS}
-    behind = {name: median(one) for name, one in recent.behind.items() if median(one) > SKEW_NS}
+    behind = {name: median(delays) for name, delays in recent.behind.items() if median(delays) > SKEW_NS}
     for what, found in (("ahead of this machine's clock", ahead), ("behind the others", behind)):
         if found:
             worst = sorted(found, key=lambda name: -found[name])

@@ -133,7 +133,11 @@ class LogCheck:
     def lasting(self, kind) -> dict:
         """Subject -> Incident of a kind, of those that are not over at the end of the log."""
         end_ns, silent_ns = self.end_ns, self.intervals.silent_ns
-        return {subject: one for subject, one in self.incidents.get(kind, {}).items() if one.lasts(end_ns, silent_ns)}
+        return {
+            subject: incident
+            for subject, incident in self.incidents.get(kind, {}).items()
+            if incident.lasts(end_ns, silent_ns)
+        }
 
     def _happened(self, kind, subject, mended=False):
         incident = self.incidents.setdefault(kind, {}).setdefault(subject, Incident())
@@ -169,9 +173,9 @@ class LogCheck:
 
     def _take(self, said, noted, projection):
         """Take in what the fold found in a record."""
-        for one in projection.quarantine:
-            self._happened(SET_ASIDE, one.code)
-        wrong = {one.host for one in noted if one.kind in _UNTIL_REPORT}
+        for aside in projection.quarantine:
+            self._happened(SET_ASIDE, aside.code)
+        wrong = {note.host for note in noted if note.kind in _UNTIL_REPORT}
         for event in said:
             name, host = getattr(event, "name", None), getattr(getattr(event, "data", None), "host", None)
             if name in ("HostReported", "HostRemoved") or (name == "HostConfirmed" and host not in wrong):
@@ -181,13 +185,13 @@ class LogCheck:
                 self._happened(LOST, host)
             elif name in ("HostReported", "HostSeen", "HostRemoved"):
                 self._mend(host, LOST)
-        for one in noted:
-            if one.kind == "rebased":
+        for note in noted:
+            if note.kind == "rebased":
                 self.rebased += 1
                 self.whole = True
-            elif one.kind not in ("sequence-gap", "stale-epoch"):
+            elif note.kind not in ("sequence-gap", "stale-epoch"):
                 # (Those are noted by producer.) A host that reported otherwise was believed: that is over at once.
-                self._happened(one.kind, one.host, one.kind not in _UNTIL_REPORT)
+                self._happened(note.kind, note.host, note.kind not in _UNTIL_REPORT)
 
     def _see(self, position, epoch, event):
         self.events += 1
@@ -236,7 +240,7 @@ def lags(checks: dict) -> list[Lag]:
     last = {}
     for check in checks.values():
         for reader, decision in check.decisions.items():
-            last[reader] = max(last.get(reader, decision), decision, key=lambda one: one[0])
+            last[reader] = max(last.get(reader, decision), decision, key=lambda decision_: decision_[0])
     found = []
     for reader, (at_ns, evidence) in sorted(last.items()):
         for known in evidence.positions:

@@ -55,7 +55,7 @@ def set_aside(cell: str, log):
         events = [event for event in record.events if isinstance(event, Event)]
         first = first or next((event.name for event in events), None)
         projection.fold([(position, record)])
-        aside = {one.index for one in projection.quarantine}
+        aside = {aside_event.index for aside_event in projection.quarantine}
         at_ns = next(
             (
                 event.at_ns
@@ -64,8 +64,8 @@ def set_aside(cell: str, log):
             ),
             at_ns,
         )
-        for one in projection.quarantine:
-            yield _told(one, record.events[one.index] if record.events else None)._replace(at_ns=at_ns)
+        for aside_event in projection.quarantine:
+            yield _told(aside_event, record.events[aside_event.index] if record.events else None)._replace(at_ns=at_ns)
         projection.quarantine.clear()
         projection.noted.clear()
     if bounds.first > 0 and first != "LogRebased":
@@ -75,11 +75,13 @@ def set_aside(cell: str, log):
         )
 
 
-def _told(one, event):
+def _told(aside, event):
     if isinstance(event, Event):
-        return SetAsideEvent(one.position, one.index, one.code, one.reason, event.producer, msgpack.packb(event))
+        return SetAsideEvent(
+            aside.position, aside.index, aside.code, aside.reason, event.producer, msgpack.packb(event)
+        )
     raw = event.raw if event else b""
-    return SetAsideEvent(one.position, one.index, one.code, one.reason, _producer_in(raw), raw)
+    return SetAsideEvent(aside.position, aside.index, aside.code, aside.reason, _producer_in(raw), raw)
 
 
 def _producer_in(raw):

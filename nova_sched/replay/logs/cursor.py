@@ -38,8 +38,8 @@ class Cursor:
             if kept["format"] != FORMAT:
                 raise ValueError
             self.places = {
-                cell: Place(str(one["epoch"]), int(one["position"]), int(one["index"]))
-                for cell, one in kept["cells"].items()
+                cell: Place(str(place["epoch"]), int(place["position"]), int(place["index"]))
+                for cell, place in kept["cells"].items()
             }
         except (ValueError, TypeError, LookupError, AttributeError):
             raise errors.UsageError(
@@ -78,7 +78,7 @@ class Cursor:
         try:
             with open(fresh, "w") as file:
                 json.dump(
-                    {"format": FORMAT, "cells": {cell: one._asdict() for cell, one in sorted(self.places.items())}},
+                    {"format": FORMAT, "cells": {cell: place._asdict() for cell, place in sorted(self.places.items())}},
                     file,
                 )
                 file.flush()

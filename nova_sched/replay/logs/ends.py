@@ -25,7 +25,7 @@ class LastHeard:
 
     def end_ns(self) -> int | None:
         """The time of the last event whose clock nothing speaks against; None where there is no event."""
-        newest = sorted(self.of.values(), key=lambda one: one[1], reverse=True)
+        newest = sorted(self.of.values(), key=lambda end: end[1], reverse=True)
         for number, at_ns in newest:
             witnesses = sum(other > number and time < at_ns - SKEW_NS for other, time in newest)
             if witnesses < WITNESSES:

@@ -29,7 +29,7 @@ def last_time(logs) -> int | None:
         if bounds.count > 0:
             with log.read_from(bounds.last) as reader:
                 times += [time_of(record.events) for _, record in decoded_records(log, bounds.last, reader.position)]
-    return max((one for one in times if one is not None), default=None)
+    return max((at_ns for at_ns in times if at_ns is not None), default=None)
 
 
 class Following:

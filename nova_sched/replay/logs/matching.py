@@ -42,7 +42,7 @@ _SUBJECTS = {
     "HostSeen": _of_host,
     "HostRemoved": _of_host,
     "InstancesTracked": lambda data: Subjects(
-        (data.host,), (*(one.instance_uuid for one in data.instances), *data.gone)
+        (data.host,), (*(instance.instance_uuid for instance in data.instances), *data.gone)
     ),
     "ClaimProposed": lambda data: Subjects(
         (data.host,),
@@ -93,7 +93,7 @@ class Named:
 
     def __init__(self, patterns):
         self.patterns = tuple(patterns)
-        self._matches = re.compile("|".join(f"(?:{fnmatch.translate(one)})" for one in self.patterns)).fullmatch
+        self._matches = re.compile("|".join(f"(?:{fnmatch.translate(pattern)})" for pattern in self.patterns)).fullmatch
 
     def __contains__(self, name):
         return self._matches(name) is not None
@@ -101,7 +101,7 @@ class Named:
     @property
     def needles(self):
         """For each pattern its longest part that stands in a name as it is; None where a pattern has none."""
-        parts = [max(re.split(r"\[[^]]*\]|[*?]", one), key=len).encode() for one in self.patterns]
+        parts = [max(re.split(r"\[[^]]*\]|[*?]", pattern), key=len).encode() for pattern in self.patterns]
         return parts if all(parts) else None
 
 
@@ -118,7 +118,7 @@ class Trail:
     @property
     def needles(self):
         """The names, and all that was found to belong to them."""
-        return [one.encode() for one in (*self.names, *self.found)]
+        return [name.encode() for name in (*self.names, *self.found)]
 
     def leads_to(self, of: Subjects) -> bool:
         """Whether an event belongs to what is looked for; learns from one that does."""
@@ -148,12 +148,12 @@ class Match:
         self.projects = frozenset(projects)
         self.types = frozenset(types)
         self.also = also
-        self.excluded = {key: [value for one, value in excluded if one == key] for key in KEYS}
-        unknown = [one for one in (*types, *self.excluded["type"]) if one not in EVENTS and one != SET_ASIDE]
+        self.excluded = {key: [value for name, value in excluded if name == key] for key in KEYS}
+        unknown = [type_ for type_ in (*types, *self.excluded["type"]) if type_ not in EVENTS and type_ != SET_ASIDE]
         if unknown:
             raise errors.UsageError(
                 f"there is no event type {unknown[0]!r}, wanted one of {SET_ASIDE}, "
-                f"{', '.join(sorted(EVENTS))}; mend --type or --exclude"
+                f"{', '.join(sorted(EVENTS))}; fix --type or --exclude"
             )
         self._unwanted_hosts = Named(self.excluded["host"]) if self.excluded["host"] else ()
 
@@ -163,9 +163,9 @@ class Match:
         if self.hosts is not None and self.hosts.needles:
             groups.append(self.hosts.needles)
         if self.projects:
-            groups.append([one.encode() for one in self.projects])
+            groups.append([project.encode() for project in self.projects])
         if self.types and SET_ASIDE not in self.types:
-            groups.append([one.encode() for one in self.types])
+            groups.append([type_.encode() for type_ in self.types])
         return groups
 
     def events_of(self, payload: bytes, cell: str, position: int) -> list:

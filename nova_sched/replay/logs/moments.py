@@ -104,7 +104,7 @@ def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
         )
     first, last = parts
     if first and last and (_both(first.at_ns, last.at_ns) or _both(first.position, last.position)):
-        raise errors.UsageError(f"the range {text} ends before it begins; mend it")
+        raise errors.UsageError(f"the range {text} ends before it begins; fix it")
     return parts
 
 
@@ -120,20 +120,20 @@ def _range_parts(text, times, now_ns):
         if not found or not (found[2] or found[4]):
             return None
         first, last = (found[2], found[4] if found[3] else found[2])
-        return tuple(one and Moment(text, found[1], int(one) if one.isdigit() else one) for one in (first, last))
+        return tuple(end and Moment(text, found[1], int(end) if end.isdigit() else end) for end in (first, last))
     for first, last in [text.split("..", 1)] if ".." in text else _halves(text):
         # (A bare number is seconds since 1970 only where it cannot be an hour.)
         parsed = [
-            _time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns) for one in (first, last)
+            _time_of(f"@{end}" if re.fullmatch(r"\d{9,12}(\.\d+)?", end) else end, now_ns) for end in (first, last)
         ]
-        if (first or last) and all(at is not None or not one for at, one in zip(parsed, (first, last), strict=True)):
+        if (first or last) and all(at is not None or not end for at, end in zip(parsed, (first, last), strict=True)):
             return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
     return None
 
 
 def _halves(text):
     """All ways to cut a text at a colon, and the whole of it as a beginning."""
-    yield from ((text[:place], text[place + 1 :]) for place, one in enumerate(text) if one == ":")
+    yield from ((text[:place], text[place + 1 :]) for place, character in enumerate(text) if character == ":")
     yield text, ""
 
 
@@ -218,9 +218,9 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
     first, last = ends
     named = next(
         (
-            one
-            for one in ends
-            if one is not None and one.at_ns is None and (one.cell is not None or one.position not in ("first", "last"))
+            end
+            for end in ends
+            if end is not None and end.at_ns is None and (end.cell is not None or end.position not in ("first", "last"))
         ),
         None,
     )
@@ -229,7 +229,7 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
     for cell, log in logs.items():
         bounds = log.bounds()
         begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
-        asked = [one.position for one in ends if one is not None and type(one.position) is int]
+        asked = [end.position for end in ends if end is not None and type(end.position) is int]
         for wrong, text in (
             (asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
             (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}"),

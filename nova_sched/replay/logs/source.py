@@ -80,7 +80,7 @@ class Source:
         """(Cell, log) of one cell, by default of the only one (cell0 beside it does not count); UsageError where that
         is not clear: ``what`` needs it."""
         if cell is None:
-            cells = [one for one in self.logs if one != "cell0"] or list(self.logs)
+            cells = [log for log in self.logs if log != "cell0"] or list(self.logs)
             if len(cells) != 1:
                 raise errors.UsageError(
                     f"{what} needs the name of a cell, as there are "
@@ -91,7 +91,7 @@ class Source:
             raise self.down[cell]
         if cell not in self.logs:
             raise errors.UsageError(
-                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
+                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; fix the "
                 "cell's name, or name its log with --log"
             )
         return cell, self.logs[cell]

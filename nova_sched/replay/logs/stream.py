@@ -44,9 +44,9 @@ class Picker:
         """The :class:`Hit` of a record; None where nothing of it is wanted."""
         found = self._match.events_of(record.payload, self.cell, record.position)
         if record.position == self._skip[0]:
-            found = [one for one in found if one[0] >= self._skip[1]]
+            found = [hit for hit in found if hit[0] >= self._skip[1]]
         if found and (self._since is not None or self._until is not None):
-            found = [one for one in found if self._is_in_time(one[1], record)]
+            found = [hit for hit in found if self._is_in_time(hit[1], record)]
         if not found:
             return None
         self._at_ns = max(self._at_ns, time_of(event for _, event in found) or 0)

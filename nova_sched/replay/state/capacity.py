@@ -90,7 +90,7 @@ def amounts_in(text: str) -> dict[str, int] | None:
     if _SIZES.fullmatch(text):
         amounts = dict(zip(_USUAL, map(int, text.split(":")), strict=False))
     elif _AMOUNTS.fullmatch(text):
-        pairs = [one.split("=") for one in text.split(",")]
+        pairs = [pair.split("=") for pair in text.split(",")]
         amounts = {name: int(amount) for name, amount in pairs}
         if len(amounts) < len(pairs):
             raise errors.UsageError(f"{text} names a resource class twice; name each once")
@@ -105,7 +105,7 @@ def amounts_in(text: str) -> dict[str, int] | None:
 def request_for(amounts: dict):
     """A SchedulingRequest for some amounts, and nothing else."""
     group = events.ResourceGroup(
-        "", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (), (), (), (), None
+        "", tuple(events.ResourceAmount(*amount) for amount in sorted(amounts.items())), (), (), (), (), (), None
     )
     return _plain(
         events.SchedulingRequest(
@@ -247,7 +247,8 @@ def _answers(world, roots, counts, refusals, taken):
         np.stack(
             [
                 np.array(
-                    [sum(int(table.free[index, one]) for one in table.trees[row]) for row in roots.tolist()], np.int64
+                    [sum(int(table.free[index, provider]) for provider in table.trees[row]) for row in roots.tolist()],
+                    np.int64,
                 )
                 if table.nested_rows
                 else table.free[index, roots]
@@ -271,7 +272,7 @@ def _answers(world, roots, counts, refusals, taken):
         )
         for place, row in enumerate(roots.tolist())
     ]
-    return sorted(answers, key=lambda one: one[:2])
+    return sorted(answers, key=lambda answer: answer[:2])
 
 
 class _Filling:
@@ -282,10 +283,10 @@ class _Filling:
         self.in_flight = InFlight(world.table)
         self.filters = filters_for(policy, request)
         self.scope = Scope(world.table, list(world.projections.values()), self.in_flight, request, _uuid(0))
-        self.unsteady = [one for one in self.filters if not _is_steady(one, request)]
+        self.unsteady = [filter_ for filter_ in self.filters if not _is_steady(filter_, request)]
         #: Those that must be asked after each claim.
-        self.counting = [one for one in self.unsteady if one.name not in _CLOSE or not _is_own(one)]
-        self.has_likeness = all(one.name in _ALIKE and _is_own(one) for one in self.unsteady) and not any(
+        self.counting = [filter_ for filter_ in self.unsteady if filter_.name not in _CLOSE or not _is_own(filter_)]
+        self.has_likeness = all(filter_.name in _ALIKE and _is_own(filter_) for filter_ in self.unsteady) and not any(
             group.in_tree for group in (*request.groups, *request.fallback_groups)
         )
         self.minds_aggregates = bool(self.counting) or any(
@@ -302,7 +303,7 @@ class _Filling:
             and not request.groups[0].suffix
             and bool(request.groups[0].resources)
             and all(amount for _, amount in request.groups[0].resources)
-            and [one.name for one in self.unsteady] == ["ResourceFilter"]
+            and [filter_.name for filter_ in self.unsteady] == ["ResourceFilter"]
         )
         amounts = request.groups[0].resources if self.is_plain else ()
         self.classes = [name for name, _ in amounts]
@@ -312,13 +313,13 @@ class _Filling:
         """The first (filter, reason) that refuses each host, None where none does, in the order of the chain."""
         found = [None] * len(rows)
         left = np.arange(len(rows))
-        for one in self.filters:
+        for filter_ in self.filters:
             if not len(left):
                 break
             refused = np.zeros(len(left), bool)
-            for refusal in one.refusals(HostView(self.table, rows[left]), self.request, self.policy, self.scope):
+            for refusal in filter_.refusals(HostView(self.table, rows[left]), self.request, self.policy, self.scope):
                 for place in left[refusal.hosts & ~refused].tolist():
-                    found[place] = one.name, refusal.reason
+                    found[place] = filter_.name, refusal.reason
                 refused |= refusal.hosts
             left = left[~refused]
         return found
@@ -345,14 +346,14 @@ class _Filling:
         filters look at."""
         table = self.table
         tree, classes = list(table.trees[row]), len(table.classes.values)
-        places = {one: place for place, one in enumerate(tree)}
+        places = {provider: place for place, provider in enumerate(tree)}
         devices = table.devices(row)
         return (
             *(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
             table.trait_words[:, tree].tobytes(),
-            tuple(places.get(int(table.parent[one]), -1) for one in tree),
+            tuple(places.get(int(table.parent[provider]), -1) for provider in tree),
             None if devices is None else devices.key,
-            (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row]))
+            (tuple(table.row_aggregates[provider] for provider in tree), int(host_aggregates(table).column[row]))
             if self.minds_aggregates
             else None,
             tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
@@ -388,9 +389,9 @@ class _Filling:
         hosts = HostView(self.table, view)
         return next(
             (
-                (one.name, refusal.reason)
-                for one in filters
-                for refusal in one.refusals(hosts, self.request, self.policy, self.scope)
+                (filter_.name, refusal.reason)
+                for filter_ in filters
+                for refusal in filter_.refusals(hosts, self.request, self.policy, self.scope)
                 if refusal.hosts[0]
             ),
             None,
@@ -416,16 +417,16 @@ class _Filling:
         return claim_uuid
 
 
-def _is_own(one):
+def _is_own(filter_):
     """Whether a filter is the project's own, and none of a deployer's with its name."""
-    return one is BUILT_IN.get(one.name) or one in ALWAYS
+    return filter_ is BUILT_IN.get(filter_.name) or filter_ in ALWAYS
 
 
-def _is_steady(one, request):
-    if not _is_own(one):
+def _is_steady(filter_, request):
+    if not _is_own(filter_):
         return False
     # Extra specs may ask for what is left of a host.
-    return one.name in _STEADY or (one.name == "ComputeCapabilitiesFilter" and not request.extra_specs)
+    return filter_.name in _STEADY or (filter_.name == "ComputeCapabilitiesFilter" and not request.extra_specs)
 
 
 def _uuid(number):
@@ -438,9 +439,9 @@ def _uuid(number):
 def by_reason(answers) -> list[tuple[str, int, int]]:
     """(What refuses the next one, hosts, how many fit on them before), most hosts first."""
     hosts, fits = Counter(), Counter()
-    for one in answers:
-        hosts[one.reason] += 1
-        fits[one.reason] += one.fits
+    for answer in answers:
+        hosts[answer.reason] += 1
+        fits[answer.reason] += answer.fits
     return [
         (reason, count, fits[reason]) for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))
     ]
@@ -450,8 +451,8 @@ def stranded(answers, asked) -> dict[str, int]:
     """Resource class -> what is left of it on hosts where another one ran out, so that no more of these instances can
     use it; of the classes that are ``asked`` for."""
     left = Counter()
-    for one in answers:
-        if one.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):
+    for answer in answers:
+        if answer.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):
             for name in asked:
-                left[name] += max(0, one.left.get(name, 0))
+                left[name] += max(0, answer.left.get(name, 0))
     return dict(left)

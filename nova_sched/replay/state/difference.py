@@ -81,11 +81,11 @@ def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
     causes = {cell: _Causes(before[cell], world.projections[cell]) for cell in first}
     for cell in first:
         history.forward(world, cell, last[cell], causes[cell].watch)
-    of_aggregates = {name: kept for one in causes.values() for name, kept in one.aggregates.items()}
+    of_aggregates = {name: kept for cause in causes.values() for name, kept in cause.aggregates.items()}
     changes = []
     for cell in sorted(first):
         found = _changes(cell, before[cell], _facts(world, cell, patterns), causes[cell], of_aggregates)
-        changes += sorted(found, key=lambda one: (KINDS.index(one.kind), one.host, one.what or ""))
+        changes += sorted(found, key=lambda change: (KINDS.index(change.kind), change.host, change.what or ""))
     return changes
 
 
@@ -96,9 +96,9 @@ def _facts(world, cell, patterns):
     """Host -> :class:`_Facts` of a cell."""
     table, projection, sums = world.table, world.projections[cell], Sums(world.table)
     groups = {}
-    for uuid, one in table.aggregates.items():
-        for host in one.hosts:
-            groups.setdefault(host, []).append((uuid, one.name, tuple(sorted(one.metadata.items()))))
+    for uuid, aggregate in table.aggregates.items():
+        for host in aggregate.hosts:
+            groups.setdefault(host, []).append((uuid, aggregate.name, tuple(sorted(aggregate.metadata.items()))))
     return {
         name: _Facts(
             status_of(host),
@@ -135,7 +135,7 @@ class _Causes:
         self._projection = projection
 
     def watch(self, position, record, outcomes, noted):
-        refused = {one.claim_uuid for one in outcomes if one.reason is not None}
+        refused = {outcome.claim_uuid for outcome in outcomes if outcome.reason is not None}
         for event in record.events:
             if not isinstance(event, Event):
                 continue
@@ -216,12 +216,12 @@ def _shown(status):
 def _host_changes(cell, host, was, now, causes, of_aggregates):
     if was.status != now.status:
         yield Change(cell, host, STATUS, None, _shown(was.status), _shown(now.status), causes.of_host(host))
-    for (name, one), (_, other) in zip(was.load, now.load, strict=True):
-        if one != other:
-            yield Change(cell, host, STATUS, name, str(one), str(other), causes.of_host(host))
+    for (name, old), (_, other) in zip(was.load, now.load, strict=True):
+        if old != other:
+            yield Change(cell, host, STATUS, name, str(old), str(other), causes.of_host(host))
     if was.inventory != now.inventory:
-        for what, one, other in _inventory_changes(was.inventory, now.inventory):
-            yield Change(cell, host, INVENTORY, what, one, other, causes.of_host(host))
+        for what, change, other in _inventory_changes(was.inventory, now.inventory):
+            yield Change(cell, host, INVENTORY, what, change, other, causes.of_host(host))
     if was.aggregates != now.aggregates:
         uuids = {uuid for uuid, *_ in {*was.aggregates} ^ {*now.aggregates}}
         yield Change(
@@ -248,8 +248,8 @@ def _groups(aggregates):
 def _entry_changes(cell, before, after, causes):
     was, now = _held(before), _held(after)
     for consumer, instance in was.keys() | now.keys():
-        one, other = was.get((consumer, instance), {}), now.get((consumer, instance), {})
-        gone, come = sorted(one.keys() - other.keys()), sorted(other.keys() - one.keys())
+        old, other = was.get((consumer, instance), {}), now.get((consumer, instance), {})
+        gone, come = sorted(old.keys() - other.keys()), sorted(other.keys() - old.keys())
         named = instance if consumer == instance else f"{instance} as {consumer}"
         for source, target in zip(gone, come, strict=False):
             causes_ = {*causes.of_entry(consumer, instance, source), *causes.of_entry(consumer, instance, target)}
@@ -259,16 +259,16 @@ def _entry_changes(cell, before, after, causes):
                 cell, host, CAME, named, None, " ".join(other[host]), causes.of_entry(consumer, instance, host)
             )
         for host in gone[len(come) :]:
-            yield Change(cell, host, WENT, named, " ".join(one[host]), None, causes.of_entry(consumer, instance, host))
-        for host in one.keys() & other.keys():
-            if one[host] != other[host]:
+            yield Change(cell, host, WENT, named, " ".join(old[host]), None, causes.of_entry(consumer, instance, host))
+        for host in old.keys() & other.keys():
+            if old[host] != other[host]:
                 kind = RUNS if other[host][0] == "running" else CLAIMED_AGAIN
                 yield Change(
                     cell,
                     host,
                     kind,
                     named,
-                    " ".join(one[host]),
+                    " ".join(old[host]),
                     " ".join(other[host]),
                     causes.of_entry(consumer, instance, host),
                 )
@@ -277,15 +277,15 @@ def _entry_changes(cell, before, after, causes):
 def _held(facts):
     """(Consumer, instance) -> host -> (state, resources)."""
     held = {}
-    for host, one in facts.items():
-        for consumer, (instance, state, amounts) in one.entries.items():
+    for host, fact in facts.items():
+        for consumer, (instance, state, amounts) in fact.entries.items():
             held.setdefault((consumer, instance), {})[host] = (state, amounts)
     return held
 
 
-def _inventory_changes(one, other):
+def _inventory_changes(old, other):
     """(What, before, after) of each field that differs of two packed HostInventory records."""
-    was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (one, other))
+    was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (old, other))
     for name in sorted(was.keys() | now.keys()):
         if was.get(name) != now.get(name):
             yield name, was.get(name), now.get(name)
@@ -306,10 +306,10 @@ def _fields(inventory):
     }
     fields |= {f"stats {name}": value for name, value in inventory.stats.items()}
     for provider in inventory.providers:
-        for one in provider.inventories:
+        for inventory_ in provider.inventories:
             fields |= {
-                f"{provider.name} {one.resource_class} {name}": str(value)
-                for name, value in one._asdict().items()
+                f"{provider.name} {inventory_.resource_class} {name}": str(value)
+                for name, value in inventory_._asdict().items()
                 if name != "resource_class"
             }
         fields |= {f"{provider.name} trait {trait}": "yes" for trait in provider.traits}

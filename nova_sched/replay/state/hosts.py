@@ -46,8 +46,8 @@ class CellFold(NamedTuple):
 def folds_of(world, times) -> list[CellFold]:
     """A :class:`CellFold` for each cell; ``times`` has the time of each cell's position."""
     return [
-        CellFold(cell, one.position, times.get(cell), state_digest(one), len(one.hosts))
-        for cell, one in sorted(world.projections.items())
+        CellFold(cell, projection.position, times.get(cell), state_digest(projection), len(projection.hosts))
+        for cell, projection in sorted(world.projections.items())
     ]
 
 
@@ -153,9 +153,9 @@ def rows_of(world, hosts, default_zone: str = "nova"):
 def aggregates_by_host(table) -> dict[str, list[str]]:
     """Host -> names of its aggregates, in their order."""
     by_host = {}
-    for one in table.aggregates.values():
-        for host in one.hosts:
-            by_host.setdefault(host, set()).add(one.name)
+    for aggregate in table.aggregates.values():
+        for host in aggregate.hosts:
+            by_host.setdefault(host, set()).add(aggregate.name)
     return {host: sorted(names) for host, names in by_host.items()}
 
 
@@ -185,19 +185,19 @@ def details_of(world, cell: str, host, times) -> dict:
         "zone": row.zone,
         "hypervisor": {"type": inventory.hypervisor_type, "version": inventory.hypervisor_version},
         "aggregates": [
-            {"uuid": one.uuid, "name": one.name, "metadata": dict(sorted(one.metadata.items()))}
-            for _, one in sorted(table.aggregates.items())
-            if host.name in one.hosts
+            {"uuid": aggregate.uuid, "name": aggregate.name, "metadata": dict(sorted(aggregate.metadata.items()))}
+            for _, aggregate in sorted(table.aggregates.items())
+            if host.name in aggregate.hosts
         ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
         "numa_nodes": _numa_nodes(table.row_devices[host.root]),
         "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [
             _instance(entry, times)
-            for entry in sorted(host.entries.values(), key=lambda one: (one.position, one.consumer_uuid))
+            for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
         ],
         "tracked_only": sorted(
-            projection.tracked.of(host.name).keys() - {one.instance_uuid for one in host.entries.values()}
+            projection.tracked.of(host.name).keys() - {entry.instance_uuid for entry in host.entries.values()}
         ),
         "digest": f"{host.digest():016x}",
     }
@@ -242,13 +242,13 @@ def _numa_nodes(devices):
             "memory_used_mb": use.memory_mb,
             "pages": [
                 {
-                    "size_kb": one.size_kb,
-                    "total": one.total,
-                    "reserved": one.reserved,
+                    "size_kb": page.size_kb,
+                    "total": page.total,
+                    "reserved": page.reserved,
                     "used": used,
-                    "free": one.total - one.reserved - used,
+                    "free": page.total - page.reserved - used,
                 }
-                for one, used in zip(cell.pages, use.pages, strict=True)
+                for page, used in zip(cell.pages, use.pages, strict=True)
             ],
             "physnets": list(cell.physnets),
         }
@@ -293,6 +293,6 @@ def _instance(entry, times):
 def amounts_of(allocations) -> dict[str, int]:
     """Resource class -> amount that some Allocation records sum up to, by class."""
     amounts = {}
-    for _, name, amount in sorted(allocations, key=lambda one: one[1]):
+    for _, name, amount in sorted(allocations, key=lambda allocation: allocation[1]):
         amounts[name] = amounts.get(name, 0) + amount
     return amounts

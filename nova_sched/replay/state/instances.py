@@ -80,19 +80,19 @@ def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
     if packed is not None:
         found.append((store.kept_at_ns(cell), packed))
     known = []
-    for at_ns, one in found:
+    for at_ns, packed_ in found:
         try:
-            head = snapshot.head_of(one)
+            head = snapshot.head_of(packed_)
             if head.cell == cell:
-                known.append((AsOf(snapshot.load(one, HostTable()), at_ns), head))
+                known.append((AsOf(snapshot.load(packed_, HostTable()), at_ns), head))
         except (errors.UnknownSchema, errors.SnapshotMismatch):
             continue
     if not known:
         return None
     if len({head.epoch for _, head in known}) == 1:
-        return max(known, key=lambda one: one[1].position)[0]
+        return max(known, key=lambda item: item[1].position)[0]
     # Of two logs that were made one behind the other, positions say nothing.
-    return max(known, key=lambda one: one[0].at_ns or 0)[0]
+    return max(known, key=lambda item: item[0].at_ns or 0)[0]
 
 
 def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict[str, str]:

@@ -146,7 +146,7 @@ class Live:
         for cell, seconds in self._seconds.items():
             if len(seconds) > self.window_s:
                 self._seconds[cell] = {
-                    at: one for at, one in seconds.items() if at > now_ns // SECOND_NS - self.window_s
+                    at: counts for at, counts in seconds.items() if at > now_ns // SECOND_NS - self.window_s
                 }
 
     def _count(self, second, cell, position, event):
@@ -179,10 +179,10 @@ class Live:
         now, cells = now_ns // SECOND_NS, []
         latency, reasons, hosts, schedulers = Histogram(), Counter(), Counter(), {}
         for cell in sorted(self._seconds):
-            seconds = {at: one for at, one in self._seconds[cell].items() if now - self.window_s < at <= now}
+            seconds = {at: counts for at, counts in self._seconds[cell].items() if now - self.window_s < at <= now}
             # The second that is not over yet is not taken for a slow one.
-            recent = [one for at, one in seconds.items() if now - RATE_S <= at < now]
-            decided = sum(found[0] for one in recent for found in one.schedulers.values())
+            recent = [counts for at, counts in seconds.items() if now - RATE_S <= at < now]
+            decided = sum(found[0] for second in recent for found in second.schedulers.values())
             position, last = self._positions[cell], self._ends[cell]
             cells.append(
                 CellView(
@@ -190,34 +190,34 @@ class Live:
                     position,
                     last,
                     0 if last is None else last - (-1 if position is None else position),
-                    sum(one.events for one in recent) / RATE_S,
+                    sum(second.events for second in recent) / RATE_S,
                     decided / RATE_S,
                     self._down[cell],
                 )
             )
             if only not in (None, cell):
                 continue
-            for one in seconds.values():
-                reasons.update(one.reasons)
-                hosts.update(one.hosts)
-                for name, (made, refused, took) in one.schedulers.items():
+            for second in seconds.values():
+                reasons.update(second.reasons)
+                hosts.update(second.hosts)
+                for name, (made, refused, took) in second.schedulers.items():
                     found = schedulers.setdefault(name, [0, 0, Histogram()])
                     found[0] += made
                     found[1] += refused
                     found[2].merge(took)
                     latency.merge(took)
-        shown = [one for one in cells if only in (None, one.cell)]
+        shown = [cell for cell in cells if only in (None, cell.cell)]
         heard = {}
-        for one in shown:
-            for name, at_ns in self._heard[one.cell].items():
+        for view in shown:
+            for name, at_ns in self._heard[view.cell].items():
                 heard[name] = max(heard.get(name) or 0, at_ns or 0) or None
         made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
         return View(
             now_ns,
             self.window_s,
             tuple(cells),
-            sum(one.events_s for one in shown),
-            sum(one.decisions_s for one in shown),
+            sum(view.events_s for view in shown),
+            sum(view.decisions_s for view in shown),
             made,
             made - refused,
             refused,

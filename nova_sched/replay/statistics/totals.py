@@ -80,7 +80,7 @@ class Stats:
         """Count a record of a cell's log; ``outcomes`` are those of its claims, None where they are not known."""
         self.records += 1
         self.bytes += len(payload)
-        refused = None if outcomes is None else {one.claim_uuid: one.reason for one in outcomes}
+        refused = None if outcomes is None else {outcome.claim_uuid: outcome.reason for outcome in outcomes}
         for event, size in zip(record.events, _sizes(payload, len(record.events)), strict=True):
             read = isinstance(event, Event)
             for counted, key in (
@@ -101,8 +101,8 @@ class Stats:
         self.last_ns = event.at_ns if self.last_ns is None else max(self.last_ns, event.at_ns)
         self.heard.setdefault(cell, LastHeard()).see(event.producer, event.at_ns)
         both = (self.all,) if self.interval_ns is None else (self.all, self._interval(event.at_ns))
-        for one in both:
-            one.events += 1
+        for counts in both:
+            counts.events += 1
         count = getattr(self, f"_{event.name}", None)
         if count is not None:
             count(cell, position, event, refused, both)
@@ -123,12 +123,12 @@ class Stats:
     def _DecisionMade(self, cell, position, event, refused, both):
         data = event.data
         selected = data.outcome == "selected"
-        for one in both:
-            one.decisions += 1
-            one.selected += selected
-            one.refused += not selected
-            one.retried += data.attempt > 0
-            one.latency.add(data.took_ns)
+        for counts in both:
+            counts.decisions += 1
+            counts.selected += selected
+            counts.refused += not selected
+            counts.retried += data.attempt > 0
+            counts.latency.add(data.took_ns)
         try:
             evidence = msgpack.unpackb(data.evidence, use_list=False)
             for known_cell, _, known, *_ in evidence[_POSITIONS]:
@@ -151,9 +151,9 @@ class Stats:
         data = event.data
         if refused is not None and data.claim_uuid in refused:
             accepted = refused[data.claim_uuid] is None
-            for one in both:
-                one.claims_accepted += accepted
-                one.claims_refused += not accepted
+            for counts in both:
+                counts.claims_accepted += accepted
+                counts.claims_refused += not accepted
             if not accepted:
                 return
         self.busy[cell, data.host] += 1
@@ -162,8 +162,8 @@ class Stats:
             self._waiting.popitem(last=False)
 
     def _InstanceStarted(self, cell, position, event, refused, both):
-        for one in both:
-            one.started += 1
+        for counts in both:
+            counts.started += 1
         self.busy[cell, event.data.host] += 1
         claimed_ns = self._waiting.pop(event.data.consumer.instance_uuid, None)
         if claimed_ns is not None:
@@ -178,8 +178,8 @@ class Stats:
     _ClaimExpired = _ClaimReleased
 
     def _BuildFailed(self, cell, position, event, refused, both):
-        for one in both:
-            one.failed += 1
+        for counts in both:
+            counts.failed += 1
         self.final_failures += event.data.final
 
     def seconds(self) -> float:
@@ -189,15 +189,15 @@ class Stats:
     def silent(self, hosts, silence_ns: int) -> list[tuple[str, str, int | None]]:
         """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent
         for so long at the end. (One that was not heard in the stretch may have been heard right before it.)"""
-        ends = [end_ns for one in self.heard.values() if (end_ns := one.end_ns()) is not None]
+        ends = [end_ns for heard_ in self.heard.values() if (end_ns := heard_.end_ns()) is not None]
         if not ends:
             return []
         found = [
             (cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None) for cell, host in hosts
         ]
         return sorted(
-            (one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
-            key=lambda one: (one[2] or 0, one[:2]),
+            (host_ for host_ in found if (self.first_ns if host_[2] is None else host_[2]) + silence_ns <= max(ends)),
+            key=lambda answer: (answer[2] or 0, answer[:2]),
         )
 
 

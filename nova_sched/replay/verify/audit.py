@@ -102,18 +102,20 @@ class CellAudit:
         host = self._write(data.host, data.inventory)
         if host.digest == data.consumers_digest:
             return
-        reported = {one.instance_uuid: one for one in events.thaw("HostConsumers", data.consumers).consumers}
+        reported = {
+            consumer.instance_uuid: consumer for consumer in events.thaw("HostConsumers", data.consumers).consumers
+        }
         kept = {}
         for consumer, held in sorted(host.held.items()):
-            one = reported.get(held.instance_uuid)
-            better = one is not None and _rank(consumer, held, one)
+            running = reported.get(held.instance_uuid)
+            better = running is not None and _rank(consumer, held, running)
             if better and (held.instance_uuid not in kept or better < kept[held.instance_uuid][0]):
                 kept[held.instance_uuid] = better, consumer
         for consumer, held in list(host.held.items()):
             if held.running and kept.get(held.instance_uuid, (None, None))[1] != consumer:
                 self._release(data.host, consumer)
-        for one in reported.values():
-            self._run(data.host, one, kept.get(one.instance_uuid, (None, None))[1])
+        for running in reported.values():
+            self._run(data.host, running, kept.get(running.instance_uuid, (None, None))[1])
 
     def _write(self, name, packed):
         host = self.hosts.get(name)
@@ -125,9 +127,9 @@ class CellAudit:
             host.inventory = packed
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
-                for one in provider.inventories:
-                    self.capacity[provider.uuid, one.resource_class] = int(
-                        (one.total - one.reserved) * one.allocation_ratio
+                for inventory_ in provider.inventories:
+                    self.capacity[provider.uuid, inventory_.resource_class] = int(
+                        (inventory_.total - inventory_.reserved) * inventory_.allocation_ratio
                     )
             host.nodes = {
                 node.id: (
@@ -152,33 +154,33 @@ class CellAudit:
                 self._release(name, consumer)
             self._forget_capacity(self.hosts.pop(name))
 
-    def started(self, name, one):
+    def started(self, name, running):
         """An instance runs on a host: what is held for it becomes the host's own use."""
         host = self.hosts.get(name)
         if host is not None:
             consumer = min(
-                (consumer for consumer, held in host.held.items() if held.instance_uuid == one.instance_uuid),
-                key=lambda consumer: (consumer != one.instance_uuid, _rank(consumer, host.held[consumer], one)),
+                (consumer for consumer, held in host.held.items() if held.instance_uuid == running.instance_uuid),
+                key=lambda consumer: (consumer != running.instance_uuid, _rank(consumer, host.held[consumer], running)),
                 default=None,
             )
-            self._run(name, one, consumer)
+            self._run(name, running, consumer)
 
-    def _run(self, name, one, consumer):
+    def _run(self, name, running, consumer):
         """What runs on a host takes the place of what ``consumer`` holds there (None: of nothing)."""
         before = None if consumer is None else self.hosts[name].held.get(consumer)
         # An agent that says nothing of the guest does not know it.
-        guest = before.guest if before and one.guest is None else _guest(one.guest)
-        rule = before.rule if before and before.rule else one.rule
+        guest = before.guest if before and running.guest is None else _guest(running.guest)
+        rule = before.rule if before and before.rule else running.rule
         self._hold(
             name,
-            consumer or one.instance_uuid,
+            consumer or running.instance_uuid,
             Held(
-                one.instance_uuid,
-                one.allocations,
+                running.instance_uuid,
+                running.allocations,
                 rule,
                 guest,
                 before and before.claim_uuid,
-                consumer_hash(one.instance_uuid, one.allocations, one.guest),
+                consumer_hash(running.instance_uuid, running.allocations, running.guest),
             ),
         )
 
@@ -289,9 +291,9 @@ class CellAudit:
             self.used[provider_uuid, resource_class] += sign * amount
 
 
-def _rank(consumer, held, one):
+def _rank(consumer, held, guest):
     """Of what an instance holds on one host (it may be resized in place) the least is what runs."""
-    return sorted(held.allocations) != sorted(one.allocations), not held.running, consumer
+    return sorted(held.allocations) != sorted(guest.allocations), not held.running, consumer
 
 
 def _guest(packed):
@@ -308,17 +310,17 @@ def _device_faults(host, consumer, guest):
     for use in guest.numa:
         dedicated, pages = host.nodes.get(use.cell, (frozenset(), {}))
         pinned = _cpus(use)
-        taken = pinned & {cpu for other in others for one in other.numa for cpu in _cpus(one)}
+        taken = pinned & {cpu for other in others for node in other.numa for cpu in _cpus(node)}
         if taken:
             yield f"CPU {', '.join(map(str, sorted(taken)))}, which another has,"
         if pinned - dedicated:
             yield f"CPU {', '.join(map(str, sorted(pinned - dedicated)))}, which is none for pinning,"
         if use.page_kb:
             wanted = sum(
-                -(-one.memory_mb * 1024 // use.page_kb)
+                -(-node.memory_mb * 1024 // use.page_kb)
                 for each in (guest, *others)
-                for one in each.numa
-                if (one.cell, one.page_kb) == (use.cell, use.page_kb)
+                for node in each.numa
+                if (node.cell, node.page_kb) == (use.cell, use.page_kb)
             )
             if wanted > pages.get(use.page_kb, 0):
                 yield f"pages of {use.page_kb} kB of NUMA node {use.cell} to {wanted}, of {pages.get(use.page_kb, 0)},"
@@ -437,8 +439,8 @@ def taken_out(projection):
     # What is of another epoch is the whole record.
     numbers = (
         range(MAX_EVENTS_A_RECORD)
-        if any(one.code == "foreign-epoch" for one in found)
-        else {one.index for one in found}
+        if any(aside.code == "foreign-epoch" for aside in found)
+        else {aside.index for aside in found}
     )
     found.clear()
     return numbers

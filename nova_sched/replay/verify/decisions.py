@@ -72,7 +72,7 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
             try:
                 policy = policies.get(digest)
                 check_logs(history.logs, recorded)
-                if walk.go_to({cell: one.position for cell, one in recorded.known.items()}) or chain is None:
+                if walk.go_to({cell: known.position for cell, known in recorded.known.items()}) or chain is None:
                     chain = FilterChain(walk.world.table, policy)
                 set_closed(walk.world.table, recorded)
                 check_positions(walk.world, recorded)
@@ -155,8 +155,8 @@ class Walk:
             return
         if cell not in self._ahead:
             self._ahead[cell] = _Ahead(self.history.logs[cell], projection.position + 1)
-        for one in self._ahead[cell].up_to(position):
-            projection.fold([one])
+        for record in self._ahead[cell].up_to(position):
+            projection.fold([record])
 
 
 class _Ahead:

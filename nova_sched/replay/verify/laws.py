@@ -63,9 +63,9 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             for event in record.events:
                 if type(event) is Event:
                     take(cell, position, event)
-        for one in noted:
-            if one.kind == "sequence-gap" and len(gaps) < KEPT:
-                gaps.append(f"{cell} {one.position}: {one.detail}")
+        for note in noted:
+            if note.kind == "sequence-gap" and len(gaps) < KEPT:
+                gaps.append(f"{cell} {note.position}: {note.detail}")
         projection.noted.clear()
         records += 1
         events_seen += len(record.events)
@@ -79,7 +79,7 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         )
     if audit is not None:
         breaches += [
-            f"{cell} {one}" for one in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
+            f"{cell} {breach}" for breach in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
         ]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
 

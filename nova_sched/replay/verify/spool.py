@@ -44,7 +44,7 @@ class Spool:
             if recorded.evidence is None:
                 self.unreadable.append((cell, position, recorded.fault))
                 return
-            known = sum(one.position for one in recorded.evidence.positions)
+            known = sum(position.position for position in recorded.evidence.positions)
             self._database.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -120,8 +120,8 @@ class Spool:
         """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
         epoch = incarnation(
             [
-                one
-                for (one,) in self._database.execute(
+                epoch_
+                for (epoch_,) in self._database.execute(
                     "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer)
                 )
             ],

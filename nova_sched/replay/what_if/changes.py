@@ -40,7 +40,7 @@ class Changes(NamedTuple):
         if unknown:
             raise errors.UsageError(
                 f"a policy has no option {unknown[0]!r}, wanted one of "
-                f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set"
+                f"{', '.join(sorted(json.loads(base.to_json())))}; fix --policy or --set"
             )
         try:
             weighers = {**dict(options["weighers"]), **self.weighers}
@@ -71,7 +71,7 @@ def ratio_of(text: str) -> float:
     except ValueError:
         ratio = math.nan
     if not 0 < ratio <= MAX_RATIO:
-        raise errors.UsageError(f"the allocation ratio {text!r} is none, wanted a number above 0; mend --ratio")
+        raise errors.UsageError(f"the allocation ratio {text!r} is none, wanted a number above 0; fix --ratio")
     return ratio
 
 
@@ -122,7 +122,7 @@ class HostEvents:
             consumers = events.thaw("HostConsumers", data.consumers).consumers
         except errors.InvalidEvent:
             return ()
-        return tuple(one for one in consumers if not self.is_traffic(one.instance_uuid))
+        return tuple(consumer for consumer in consumers if not self.is_traffic(consumer.instance_uuid))
 
     def _inventory(self, host, packed, number):
         if not number and not self.changes.ratios:
@@ -142,19 +142,23 @@ class HostEvents:
         providers = tuple(
             provider._replace(
                 inventories=tuple(
-                    one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio))
-                    for one in provider.inventories
+                    inventory._replace(
+                        allocation_ratio=ratios.get(inventory.resource_class, inventory.allocation_ratio)
+                    )
+                    for inventory in provider.inventories
                 )
             )
             for provider in inventory.providers
         )
         if not number:
             return inventory._replace(providers=providers)
-        uuids = {one.uuid: str(uuid.uuid5(NAMESPACE, f"{one.uuid}/{number}")) for one in providers}
+        uuids = {provider.uuid: str(uuid.uuid5(NAMESPACE, f"{provider.uuid}/{number}")) for provider in providers}
         name = copy_of(host, number)
         return inventory._replace(
             nodename=name,
-            providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}") for one in providers),
+            providers=tuple(
+                provider._replace(uuid=uuids[provider.uuid], name=f"{provider.name}+{number}") for provider in providers
+            ),
             pci_pools=tuple(
                 pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
                 for pool in inventory.pci_pools

@@ -93,9 +93,9 @@ def traffic_of(spool) -> Traffic:
         for recorded in spool.of_producer(producer):
             amounts = {}
             for group in recorded.evidence.request.groups:
-                for one in group.resources:
-                    if one.resource_class in STRANDED:
-                        amounts.setdefault(one.resource_class, []).append(one.amount)
+                for resource in group.resources:
+                    if resource.resource_class in STRANDED:
+                        amounts.setdefault(resource.resource_class, []).append(resource.amount)
             for name, asked in amounts.items():
                 least[name] = min(least.get(name, min(asked)), *asked)
     return Traffic(producers, least)
@@ -111,8 +111,10 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
     asked, refused, started = set(), {}, set()
     for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
         outcomes, _ = projections[cell].fold([(position, record)])
-        accepted = {one.claim_uuid for one in outcomes if one.reason is None}
-        tally.conflicts += sum(one.reason is not None and one.producer.startswith("scheduler/") for one in outcomes)
+        accepted = {outcome.claim_uuid for outcome in outcomes if outcome.reason is None}
+        tally.conflicts += sum(
+            outcome.reason is not None and outcome.producer.startswith("scheduler/") for outcome in outcomes
+        )
         for event in record.events:
             if not isinstance(event, Event):
                 continue
