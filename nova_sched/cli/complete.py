@@ -6,20 +6,20 @@ from nova_sched.process import completion
 
 
 class Complete(Command):
-    """Print a script that completes this command's command lines, for eval in bash or zsh."""
+    """Print a completion script for this command, for eval in bash or zsh."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--shell", choices=completion.SHELLS, help="shell that it is for (one script is for both)")
+        parser.add_argument("--shell", choices=completion.SHELLS, help="the shell (the script is the same for both)")
         return parser
 
     def take_action(self, parsed):
-        """Print it."""
+        """Print the script."""
         self.app.stdout.write(completion.script(self.app.NAME, words_of(self.app)))
 
 
 def words_of(app) -> dict[str, list[str]]:
-    """Command, "" for none -> the commands and options that may follow it."""
+    """Return command -> the commands and options that may follow it; the key "" is for the start of the line."""
     found = {}
     for name in sorted({name for name, _ in app.command_manager}):
         factory, _, _ = app.command_manager.find_command([name])

@@ -1,4 +1,4 @@
-"""``nova-sched-replay diff``: what changed between two moments, and the events that did it."""
+"""``nova-sched-replay diff``: what changed between two moments, and the events that changed it."""
 
 from collections import Counter
 
@@ -10,12 +10,12 @@ from nova_sched.replay.state.hosts import wanted
 from rpc_api import errors
 
 EPILOG = """\
-A change is: added or removed (a host), status (or its load), inventory (a field of it), aggregates, came, runs,
-moved, went or claimed (an instance), free (amount of a resource class that is left). The last of the events that did
-it are named with their positions and times; what is left of a host follows from the changes above it.
+Changes: added, removed (a host), status (or load), inventory (one field), aggregates, came, runs, moved, went, claimed
+(an instance), free (the free amount of a resource class). Each row names the last events that made the change, with
+their positions and times. The free amounts of a host follow from the changes above them.
 
-exit codes: 0 shown, 1 something changed (with --exit-code only), 2 usage, 3 a log cannot be reached, 4 the state at
-the first moment is not known, as records were removed in front of a log
+exit codes: 0 shown, 1 something changed (only with --exit-code), 2 wrong usage, 3 a log cannot be reached, 4 the state
+at the first moment is not known, because records before it were removed from a log
 
 examples:
   nova-sched-replay diff first last --log out/demo
@@ -27,7 +27,7 @@ COLUMNS = ("cell", "host", "change", "what", "before", "after", "causes")
 
 
 class Diff(ReplayCommand):
-    """Show what changed of hosts and instances between two moments, with the events that did it."""
+    """Show what changed on hosts and instances between two moments, with the events that changed it."""
 
     EPILOG = EPILOG
 
@@ -35,7 +35,7 @@ class Diff(ReplayCommand):
         parser.add_argument("first", metavar="A", help="the earlier moment: a position or a time")
         parser.add_argument("last", metavar="B", help="the later moment")
         parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts, by name or glob")
-        parser.add_argument("--hosts-only", action="store_true", help="nothing of instances")
+        parser.add_argument("--hosts-only", action="store_true", help="leave out instances")
         parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
@@ -73,7 +73,7 @@ class Diff(ReplayCommand):
         return errors.EXIT_NEGATIVE if changes and arguments.exit_code else errors.EXIT_OK
 
     def _check_known(self, history, positions, pattern):
-        """A name that means no host is a slip of the pen, and not a host of which nothing changed."""
+        """Raise NovaSchedError if a name matches no host: that is a typing error, and not "nothing changed"."""
         world = history.world_at(positions)
         if not any(wanted(name, [pattern]) for projection in world.projections.values() for name in projection.hosts):
             raise errors.NovaSchedError(

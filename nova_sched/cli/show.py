@@ -1,4 +1,4 @@
-"""``nova-sched-replay show``: everything that logs say of a decision and of what became of it."""
+"""``nova-sched-replay show``: everything that logs have about a decision and its result."""
 
 import json
 import textwrap
@@ -12,29 +12,29 @@ from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summa
 from nova_sched.replay.logs.plain import plain
 
 EPILOG = """\
-Latencies are differences of the times that the events carry, by the clocks of
-those who said them.
+Latencies are differences between the times of events, by the clocks of their
+producers.
 
 examples:
   nova-sched-replay --log out/demo show $INSTANCE
   nova-sched-replay --log out/demo show $REQUEST -o json
   nova-sched-replay --log out/demo show $INSTANCE --attempt 1
 
-exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a
-log cannot be reached
+exit codes: 0 shown, 1 there is no such decision, 2 wrong usage, or the id is
+ambiguous, 3 a log cannot be reached
 """
-#: Lines of many names are no longer than so many characters.
+#: Longest line of names, in characters.
 WIDTH = 100
 
 
 class Show(RequestCommand):
-    """Show the decisions of a request: what was asked, the funnel of filters, scores, claims, retries, the build,
+    """Show the decisions of a request: what it asked, the funnel of filters, scores, claims, retries, the build,
     latencies."""
 
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, from 1 on (all)")
+        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, counted from 1 (default: all)")
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
@@ -81,7 +81,7 @@ class Show(RequestCommand):
                     end.text,
                 )
             )
-        return aligned(("instance", "attempts", "host", "end", "said"), rows, ("attempts",), self.paint)
+        return aligned(("instance", "attempts", "host", "end", "text"), rows, ("attempts",), self.paint)
 
     # --- a decision ------------------------------------------------------------------------------------------------
 
@@ -139,14 +139,14 @@ class Show(RequestCommand):
         )
         if quiet:
             yield from textwrap.wrap(
-                f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      "
+                f"refused no host: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      "
             )
 
     def _scores(self, recorded):
         evidence, decision = recorded.evidence, recorded.decision
         if not evidence.scores:
             return
-        # Weighers that told none of these hosts apart are not recorded of any.
+        # A weigher that gave all these hosts the same value is not recorded.
         weighers = list(dict.fromkeys(score.weigher for host in evidence.scores for score in host.weighers))
         rows = []
         for number, host in enumerate(evidence.scores):
@@ -170,10 +170,10 @@ class Show(RequestCommand):
             yield f"  claim      {uuid} {story.ABSENT}"
             return
         step = fate.step
-        said = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
+        verdict = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
         yield (
             f"  claim      {uuid} on {one_line(step.data.host)}: "
-            f"{said}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})"
+            f"{verdict}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})"
         )
         for cause in fate.lost_to:
             yield one_line(
@@ -196,7 +196,7 @@ class Show(RequestCommand):
                     step.name,
                     f"{step.cell} {step.position}",
                     step.producer,
-                    _said(step, fates),
+                    _text_of(step, fates),
                 )
             )
             before = step.at_ns
@@ -256,7 +256,7 @@ class Show(RequestCommand):
 
 
 def _known(policies, digest):
-    """What is known of a policy."""
+    """Return what is known of a policy, in words."""
     adopted = policies.adopted.get(digest)
     if adopted is None:
         return policies.why_missing(digest)
@@ -289,7 +289,7 @@ def _knowledge(position):
     return text + (" (closed: its log could not be read)" if position.closed else "")
 
 
-def _said(step, fates):
+def _text_of(step, fates):
     data, parts = step.data, []
     if step.name == "DecisionMade":
         return f"attempt {attempt_of(data)}: {data.outcome}"
@@ -308,7 +308,7 @@ def _said(step, fates):
 
 
 def latencies(decisions, steps, fates):
-    """List of (step, nanoseconds): from one event to the next that matters, by the times of the events."""
+    """Return [(step, nanoseconds)] between the events that matter, by the times of the events."""
     found = [(f"decision {attempt_of(decision.decision)}", decision.decision.took_ns) for decision in decisions]
     accepted = [fate.step for fate in fates.values() if fate.verdict == story.ACCEPTED]
     if accepted:

@@ -1,4 +1,4 @@
-"""``nova-sched-replay state``: what the logs say of hosts at a moment."""
+"""``nova-sched-replay state``: the hosts at a moment."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_h
 from rpc_api import errors
 
 EPILOG = """\
-Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB
-is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
-2026-11-21T12:03:05Z). Without names of hosts it also counts hosts by status, and says when each service was last heard:
-the time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens.
+Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
+MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
+2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
+event of each service to the moment. A scheduler or conductor publishes nothing when nothing happens.
 
-exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment
-is not known, as records were removed in front of its log (the others are shown)
+exit codes: 0 shown, 1 there is no such host, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell at that
+moment is not known, because records before it were removed from its log (the other cells are shown)
 
 examples:
   nova-sched-replay state --log out/demo
@@ -33,12 +33,15 @@ FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates")
 
 def add_at(parser) -> None:
     """Add ``--at``."""
-    parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
+    parser.add_argument(
+        "--at", metavar="MOMENT", default="last", help="a position or a time (default: the end of the logs)"
+    )
 
 
 def world_of(command, source, arguments, history):
-    """(World, CellFold of each cell) at the moment of ``--at``; cells whose state is not known there are said on
-    stderr, and noted in ``command.unknown``."""
+    """Return (World, CellFold of each cell) at the moment of ``--at``.
+
+    Cells whose state is not known there are reported on stderr, and noted in ``command.unknown``."""
     positions = resolve(parse_moment(arguments.at, command.now_ns), source)
     command.unknown = {}
     world = history.world_at(positions, command.unknown)
@@ -54,7 +57,7 @@ def world_of(command, source, arguments, history):
 
 
 def fold_lines(folds) -> list[str]:
-    """A line of each cell: to where it was folded."""
+    """Return one line per cell with its position, time, number of hosts and digest."""
     return [
         f"{fold.cell}: position {fold.position}, {stamp(fold.at_ns)}, {fold.hosts} hosts, digest {fold.digest}"
         for fold in folds
@@ -68,18 +71,16 @@ class State(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument(
-            "hosts", nargs="*", metavar="HOST", help="a host's name, or a glob; one host: everything of it"
+            "hosts", nargs="*", metavar="HOST", help="name of a host, or a glob; one host is shown in all detail"
         )
         add_at(parser)
         parser.add_argument(
             "--sort",
             metavar="COLUMN[:desc]",
             default="host",
-            help="by a column; of a resource class by what is used of its capacity (host)",
+            help="sort by a column; a resource class sorts by the used share of its capacity (default: host)",
         )
-        parser.add_argument(
-            "--columns", metavar="LIST", help="names of columns with commas between them, in this order"
-        )
+        parser.add_argument("--columns", metavar="LIST", help="the columns to show, separated by commas")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
         add_intervals(parser)
@@ -113,12 +114,12 @@ class State(ReplayCommand):
             shown.write({name: _cell(row, name, structured) for name in columns})
         shown.end()
         if not found:
-            self.say("there are no hosts")
+            self.say("there is no host")
         elif len(rows) < len(found):
             self.say(f"{len(rows)} of {len(found)} hosts")
 
     def _show_services(self, source, world, silent_ns):
-        """Count hosts by status, and say when each service was last heard, before the moment that is shown."""
+        """Count hosts by status, and show the time of the last event of each service before the shown moment."""
         for cell, projection in sorted(world.projections.items()):
             log = source.logs[cell]
             at_ns = end_of(log, projection.position)
@@ -161,7 +162,7 @@ class State(ReplayCommand):
             return
         if form == "csv":
             raise errors.UsageError(
-                "everything of one host does not fit a table; use -o table or json, or name --columns"
+                "one host in all detail does not fit into CSV; use -o table or json, or name --columns"
             )
         for instance in details["instances"]:
             instance["since"] = stamp(instance["since"])
@@ -176,7 +177,7 @@ class State(ReplayCommand):
 
 
 def class_order(name):
-    """Resource classes in the order in which people name them."""
+    """Sort key of a resource class: the usual ones first."""
     usual = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB")
     return (usual.index(name) if name in usual else len(usual)), name
 
@@ -195,11 +196,11 @@ def _cell(row, name, structured):
 
 def _sorted_rows(rows, sort, classes):
     name, _, order = sort.partition(":")
-    # (Of a moment before any host was known no resource class is.)
+    # (At a moment without hosts no resource class is known.)
     if (name not in FIXED and name not in classes and rows) or order not in ("", "asc", "desc"):
         raise errors.UsageError(
-            f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
-            "behind it for the greatest first; fix --sort"
+            f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, with :desc "
+            "after it for the greatest first; fix --sort"
         )
 
     def key(row):
@@ -209,7 +210,7 @@ def _sorted_rows(rows, sort, classes):
         value = getattr(row, name)
         return value if value is not None else ""
 
-    # First by name, so that equal ones keep one order.
+    # First by name, so that equal rows always have the same order.
     rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
     if name == "host":
         return rows[::-1] if order == "desc" else rows
@@ -217,7 +218,7 @@ def _sorted_rows(rows, sort, classes):
 
 
 def _natural(name):
-    """A name as people sort it: host-9 before host-10."""
+    """Sort key of a name: host-9 comes before host-10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name[:255])]
 
 
@@ -283,9 +284,7 @@ def _lines(details, fold):
             )
         )
     if details["tracked_only"]:
-        yield (
-            f"{len(details['tracked_only'])} more that nova-compute says to have: {', '.join(details['tracked_only'])}"
-        )
+        yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
 
 
 def _device_lines(details):
@@ -332,7 +331,7 @@ def _braced(metadata):
 
 
 def _ranges(numbers):
-    """Ascending numbers as in ``0-3,6``."""
+    """Return ascending numbers in the form ``0-3,6``."""
     runs = []
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
@@ -343,5 +342,5 @@ def _ranges(numbers):
 
 
 def resources(amounts) -> str:
-    """Resource class -> amount in one word."""
+    """Return amounts in the form ``VCPU=2,MEMORY_MB=512``; ``-`` for none."""
     return ",".join(f"{name}={amount}" for name, amount in amounts.items()) or "-"

@@ -1,5 +1,4 @@
-"""``nova-sched-replay why-not``: why one host was not chosen for a request, filter by filter, and since when
-that is so."""
+"""``nova-sched-replay why-not``: why a host was not chosen for a request, filter by filter, and since when."""
 
 import difflib
 import json
@@ -14,32 +13,32 @@ from nova_sched.replay.decisions.recorded import scene
 from rpc_api import errors
 
 EPILOG = """\
-Each filter says pass, refuse, not applicable (the request asks nothing of it),
-not run (hosts named by force pass over it) or not loaded (name the schedulers'
-configuration with --config-file). A refusal names the values compared, and the
-event that made it so.
+The verdict of each filter is pass, refuse, not applicable (the request asks
+nothing of it), not run (forced hosts skip it) or not loaded (name the
+schedulers' configuration with --config-file). A refusal shows the compared
+values, and the event that caused it.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 1
   nova-sched-replay --log out/demo why-not $REQUEST $HOST -o json
 
-exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it
-was refused, or there is no such decision or host, 2 the id is ambiguous, 3 a
-log cannot be reached, 4 the logs do not hold what the decision was made on, or
-only a filter that is not loaded can have refused the host
+exit codes: 0 the host passed (its rank is shown), 1 it was refused, or there is
+no such decision or host, 2 wrong usage, or the id is ambiguous, 3 a log cannot
+be reached, 4 the logs lack records that the decision knew, or only a filter
+that is not loaded can have refused the host
 """
 
 
 class WhyNot(RequestCommand):
-    """Say why a host was not chosen for a request: what each filter compared on it, and the event that made it so."""
+    """Explain why a host was not chosen for a request: what each filter compared, and the event that caused it."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument("--attempt", type=int, metavar="N", help="at this attempt, from 1 on (the last one)")
-        parser.add_argument("--instance", metavar="UUID", help="the instance, of a request of several")
+        parser.add_argument("--attempt", type=int, metavar="N", help="the attempt, counted from 1 (default: the last)")
+        parser.add_argument("--instance", metavar="UUID", help="the instance, if the request has several")
 
     def add_more(self, parser):
         parser.add_argument("host", metavar="HOST", help="name of the host")
@@ -139,10 +138,10 @@ def _role(decision, host):
 
 def _event_text(cause):
     if cause is None:
-        return "(no event of the logs says since when)"
+        return "(the logs have no event that caused it)"
     where = f"{cause.cell} {cause.position}"
     if cause.at_ns is None:
-        return f"{cause.what} ({where}, which the log does not hold any more)"
+        return f"{cause.what} ({where}, which the log does not have any more)"
     return f"{cause.what} at {stamp(cause.at_ns)} ({where}, by {cause.producer})"
 
 
@@ -152,7 +151,7 @@ def _row_of(re_created, name, recorded):
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
     raise errors.NovaSchedError(
-        f"the scheduler knew no host {name!r} when it decided at {recorded.cell} {recorded.position}, "
+        f"the scheduler knew no host {name!r} at its decision at {recorded.cell} {recorded.position}, "
         f"it knew {len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another"
     )
 
