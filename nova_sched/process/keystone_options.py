@@ -1,8 +1,9 @@
-"""Options of keystoneauth1's plugins, as far as configuration files name them."""
+"""Options of the keystoneauth1 plugins that configuration files name."""
 
 
 def named_in(section: str, values) -> list:
-    """(Section, options) of the plugins that files name in a section; ``values(section, option)`` are what they hold.
+    """Return (section, options) for the plugins that files name in a section; ``values(section, option)`` gives the
+    values in the files.
 
     Only the service that logs in to Keystone registers these options, and other services may share its file.
     """
@@ -18,6 +19,6 @@ def named_in(section: str, values) -> list:
         try:
             options += loading.get_auth_plugin_conf_options(plugin)
         except exceptions.NoMatchingPlugin:
-            # The service refuses it.
+            # The service that uses the plugin refuses it.
             continue
     return [(section, options) for section in sections]
