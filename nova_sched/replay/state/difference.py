@@ -1,7 +1,7 @@
 """What changed between two moments, and the events that did it.
 
-The state is folded to the first moment and what is compared is taken down; then it is folded on to the second one,
-and of the events on the way those are kept that are about something, the last few of each.
+The state is folded to the first moment, and the facts to compare are copied. Then it is folded on to the second moment,
+and the last few events about each host, instance and aggregate are kept.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from nova_sched.replay.state.hosts import Sums, amounts_of, status_of, wanted
 from rpc_api import errors, events
 from rpc_api.codec import Event
 
-#: Of the events about one host or one instance, so many are kept: the last ones.
+#: Number of last events to keep about one host or instance.
 KEPT = 4
-#: Instances whose events are kept, beside some for each that is held at either moment.
+#: Number of instances whose events are kept, in addition to those that are held at either moment.
 MOST = 10_000
 
 ADDED, REMOVED, STATUS, INVENTORY = "added", "removed", "status", "inventory"
@@ -25,13 +25,13 @@ CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = (
     "aggregates",
     "free",
 )
-#: What a change can be, in the order in which they are shown.
+#: The kinds of changes, in the order of the output.
 KINDS = (ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, CAME, RUNS, MOVED, WENT, CLAIMED_AGAIN, FREE)
 OF_HOSTS = frozenset({ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, FREE})
 
 
 class Cause(NamedTuple):
-    """An event that is about what changed."""
+    """An event about a changed host or instance."""
 
     position: int
     at_ns: int
@@ -41,7 +41,7 @@ class Cause(NamedTuple):
 
 class Change(NamedTuple):
     """One change: ``kind`` is one of ``KINDS``, ``what`` the name of a field, a resource class or the uuid of an
-    instance (None where the kind says it all), ``before`` and ``after`` texts (None: there was none)."""
+    instance (None if the kind is enough), ``before`` and ``after`` are texts (None: it did not exist)."""
 
     cell: str
     host: str
@@ -53,7 +53,8 @@ class Change(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What is compared of a host. ``entries``: consumer uuid -> (instance uuid, state, resources as text)."""
+    """The facts of a host that are compared. ``entries``: consumer uuid -> (instance uuid, state, resources as
+    text)."""
 
     status: tuple
     load: tuple
@@ -64,20 +65,20 @@ class _Facts(NamedTuple):
 
 
 def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
-    """The changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns`` are
-    names or globs of hosts.
+    """Return the changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns``
+    are names or globs of hosts.
 
-    Raises UsageError where a cell's first position is behind its last one, and LogGap as ``History.world_at``.
+    Raise UsageError if a cell's first position is after its last one, and LogGap as ``History.world_at``.
     """
     for cell, position in first.items():
         if position > last[cell]:
             raise errors.UsageError(
-                f"the first moment is position {position} of {cell}, behind the second, which is "
+                f"the first moment is position {position} of {cell}, after the second, which is "
                 f"{last[cell]}; name the earlier one first"
             )
     world = history.world_at(first)
     before = {cell: _facts(world, cell, patterns) for cell in first}
-    # (Aggregates stand in one cell's log and say something of hosts in others.)
+    # (An aggregate is in the log of one cell, and may have hosts of other cells.)
     causes = {cell: _Causes(before[cell], world.projections[cell]) for cell in first}
     for cell in first:
         history.forward(world, cell, last[cell], causes[cell].watch)
@@ -161,7 +162,7 @@ class _Causes:
             self._forget_passing()
 
     def _forget_passing(self):
-        """What came and went between the two moments is no difference, and there may be any number of it."""
+        """Forget instances that came and went between the two moments: they are not a difference, and may be many."""
         held = self._projection.consumers
         self.instances = {
             key: kept
@@ -178,7 +179,7 @@ class _Causes:
         return self.hosts.get(host, ())
 
     def of_entry(self, consumer_uuid, instance_uuid, host):
-        """Those about a consumer on a host; those of the host where it was said by a whole report of it."""
+        """Return the events about a consumer on a host; those of the host if a full report of it made the change."""
         found = {
             *self.instances.get((consumer_uuid, host), ()),
             *self.instances.get((instance_uuid, host), ()),
@@ -275,7 +276,7 @@ def _entry_changes(cell, before, after, causes):
 
 
 def _held(facts):
-    """(Consumer, instance) -> host -> (state, resources)."""
+    """Return (consumer, instance) -> host -> (state, resources)."""
     held = {}
     for host, fact in facts.items():
         for consumer, (instance, state, amounts) in fact.entries.items():
@@ -284,7 +285,7 @@ def _held(facts):
 
 
 def _inventory_changes(old, other):
-    """(What, before, after) of each field that differs of two packed HostInventory records."""
+    """Give (what, before, after) for each field that differs between two packed HostInventory records."""
     was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (old, other))
     for name in sorted(was.keys() | now.keys()):
         if was.get(name) != now.get(name):
