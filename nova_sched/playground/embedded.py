@@ -1,7 +1,7 @@
 """A whole cloud in one process: SQLite logs in a directory, RPC over oslo.messaging's fake://.
 
-The services are the same as in processes of their own, and so are the calls
-between them; only the broker is missing.
+The services and the calls between them are the same as in separate processes;
+only the broker is missing.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ NAMESPACE = uuid.UUID("b1b2b5d6-4a52-4f0e-8d35-77a8a2f3b6c9")
 TRANSPORT = "fake://"
 NAME = "all-in-one"
 CHECK_TIMEOUT = 60.0
-#: What the check asks for: little enough for any machine.
+#: The request of the check: small enough for any machine.
 CHECK_SIZE = {"vcpus": 1, "memory_mb": 64, "root_gb": 0}
 
 
@@ -69,7 +69,7 @@ class Embedded:
         self._ending.close()
 
     def describe(self) -> str:
-        """What runs, in one line."""
+        """Return one line about the running services."""
         what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
         cells = ", ".join(cell.name for cell in self.cells)
         return f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}"
@@ -114,9 +114,9 @@ class Embedded:
 
     @property
     def fault(self) -> errors.NovaSchedError | None:
-        """Why a service cannot go on; None while all of them can."""
+        """The reason why a service cannot continue; None if all can."""
         if concurrency.death() is not None:
-            return errors.NovaSchedError(f"all-in-one cannot go on: {concurrency.death()}")
+            return errors.NovaSchedError(f"all-in-one cannot continue: {concurrency.death()}")
         return next((service.fault for service in self._services if service.fault is not None), None)
 
     def _drivers(self, cell):
@@ -141,12 +141,12 @@ class Embedded:
         return outcome
 
     def cell_of(self, host: str) -> str:
-        """The cell of one of the hosts."""
+        """Return the cell of a host."""
         return self.cells[0].name if self._hosts is None else host.partition("-")[0]
 
 
 def _forget(conductor, drivers):
-    """Hosts of an earlier run that this one does not have are gone for good."""
+    """Remove hosts of an earlier run that this one does not have."""
     gone = sorted(set(conductor.projection.hosts) - set(drivers))
     if gone:
         conductor.producer.wait(

@@ -1,4 +1,4 @@
-"""RequestSpecs for the requests of a workload, as a nova-conductor would send them."""
+"""RequestSpecs for the requests of a workload, as nova-conductor sends them."""
 
 from nova_sched.playground.workload import PROJECT
 from rpc_api.objects.context import RequestContext
@@ -8,19 +8,19 @@ from rpc_api.objects.request_spec import RequestSpec
 
 
 def context_of(request) -> RequestContext:
-    """The context of a request, with its request id."""
+    """Return the context of a request, with its request id."""
     return RequestContext.from_dict(
         {"request_id": request_id_of(request), "project_id": PROJECT, "user_id": PROJECT, "is_admin": True}
     )
 
 
 def request_id_of(request) -> str:
-    """The request id: it follows from the instance, so that two plays with one seed draw the same."""
+    """Return the request id. It follows from the instance, so two plays with one seed draw the same hosts."""
     return f"req-{request.instance_uuid}"
 
 
 def spec_of(request, members=()) -> RequestSpec:
-    """The RequestSpec of a request; ``members`` are the instances that its group has so far."""
+    """Return the RequestSpec of a request; ``members`` are the present instances of its group."""
     vcpus = sum(share[0] for share in request.shares)
     memory_mb = sum(share[1] for share in request.shares)
     extra_specs = {}

@@ -1,6 +1,6 @@
 """The processes of a simulated cloud: the real engines and voices, without their threads.
 
-A process has lives: what was to happen in an earlier one does not happen any more.
+A process has lives: after a crash the pending actions of its earlier life do not happen.
 """
 
 import abc
@@ -17,7 +17,7 @@ from rpc_api import errors, messages
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Producer
 
-#: Seconds. All are short, so that a minute of simulated time sees each of them pass.
+#: Seconds. All are short, so that each of them passes within a minute of simulated time.
 TICK = 0.5
 BEAT = 1.0
 CONFIRM = 4.0
@@ -43,7 +43,7 @@ class Node(abc.ABC):
         self.alive = False
 
     def guard(self, function):
-        """The function, for as long as this life lasts."""
+        """Return a function that does nothing after the end of this life."""
         life = self.life
 
         def guarded(*arguments):
@@ -64,7 +64,7 @@ class Node(abc.ABC):
         self.alive = False
 
     def every(self, seconds, function):
-        """Call a function again and again in this life."""
+        """Call a function repeatedly in this life."""
 
         def again():
             if self.world.now >= self.world.silent_from:
@@ -79,7 +79,7 @@ class Node(abc.ABC):
         """Begin a life."""
 
     def partition(self, seconds):
-        """Read nothing for a while."""
+        """Stop reading for a while."""
 
 
 class SchedulerNode(Node):
@@ -164,7 +164,7 @@ class SchedulerNode(Node):
         ask = Ask(request, instance_uuids, alternates, self.clock.monotonic())
 
         def answered(future):
-            # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
+            # Checked now, raised a moment later, because a Future swallows what its callbacks raise.
             try:
                 selections = None if future.exception() else future.result()
                 if selections is not None:
@@ -243,7 +243,7 @@ class ConductorNode(Node):
         self.log.partition(seconds)
 
     def hear(self, method, *arguments):
-        """A message to whoever runs under this name now."""
+        """Return a function that sends a message to the process that has this name at its arrival."""
         if self.alive:
             getattr(self, method)(*arguments)
 
@@ -299,7 +299,7 @@ class ConductorNode(Node):
 
 
 class _Once:
-    """A function that is called once: by the answer, or by the timeout that came before."""
+    """Return a function that is called once: by the answer, or by an earlier timeout."""
 
     def __init__(self, function):
         self._function = function
@@ -324,7 +324,7 @@ class AgentNode(Node):
     def begin(self):
         log = self.cloud.logs[self.cell]
         epoch = self._open(log)
-        # It speaks for several hosts, as whoever has the account of its role.
+        # It publishes for several hosts, so it has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
         self.voices = {
             host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
@@ -363,13 +363,13 @@ class AgentNode(Node):
             voice.producer.begin_anew()
 
     def lose_instances(self):
-        """The machine was rebooted, and its instances are gone."""
+        """Reboot the machine: its instances are gone."""
         for driver in self.drivers.values():
             for consumer in driver.running():
                 driver.destroy(consumer.instance_uuid)
 
     def lie(self):
-        """Run something that nobody has claimed, and say so."""
+        """Run an instance without a claim, and report it."""
         chance = self.world.chance
         host = chance.choice(sorted(self.drivers))
         consumer = self.cloud.unclaimed(host, self.drivers[host].inventory())
@@ -409,13 +409,13 @@ class AgentNode(Node):
 
 
 class Client:
-    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of
-    what does not come back, as a conductor that crashed would."""
+    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It forgets a call
+    without an answer, like a conductor that crashed."""
 
     def __init__(self, cloud):
         self.cloud = cloud
         self.world = cloud.world
-        #: Instance uuid -> (cell, host) of what was built, as far as it was told.
+        #: Instance uuid -> (cell, host) of the builds that were reported to it.
         self.built = {}
 
     def ask(self, request, instance_uuids, alternates):
