@@ -43,8 +43,10 @@ class AllInOne(Command):
             help="directory of the logs; existing logs are continued (default: ./nova_sched-state)",
         )
         parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default: 1)")
-        parser.add_argument("--hosts", metavar="N", type=_count, help="number of simulated hosts per cell (default:
-        10)") parser.add_argument(
+        parser.add_argument(
+            "--hosts", metavar="N", type=_count, help="number of simulated hosts per cell (default: 10)"
+        )
+        parser.add_argument(
             "--driver",
             choices=("simulated", "local"),
             default="simulated",
@@ -64,9 +66,7 @@ class AllInOne(Command):
     def take_action(self, parsed):
         """Run until a signal or the end of the time, and return the exit code."""
         if parsed.driver == "local" and (parsed.hosts or parsed.cells > 1):
-            raise errors.UsageError(
-                "--driver local is this one machine in one cell; leave --hosts and --cells out"
-            )
+            raise errors.UsageError("--driver local is this one machine in one cell; leave --hosts and --cells out")
         from rpc_api import concurrency
 
         concurrency.setup()

@@ -105,13 +105,27 @@ class Play(Command):
             help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
             " or memory://NAME (default: SQLite files in --out)",
         )
-        cloud.add_argument("--cells", type=positive, default=1, metavar="N", help="number of cells to split the hosts
-        over (default: 1)") cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active
-        schedulers (1)") cloud.add_argument("--fail", type=share, default=0.0, metavar="P", help="share of builds that
-        fail, 0 to 1 (default: 0)") cloud.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of all
-        random choices (default: 0)") cloud.add_argument("--rate", type=rate, metavar="N", help="requests per second
-        (default: no limit)") cloud.add_argument(
-            "--in-flight", type=positive, default=32, metavar="N", help="greatest number of requests in flight (default: 32)"
+        cloud.add_argument(
+            "--cells",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="number of cells to split the hosts over (default: 1)",
+        )
+        cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
+        cloud.add_argument(
+            "--fail", type=share, default=0.0, metavar="P", help="share of builds that fail, 0 to 1 (default: 0)"
+        )
+        cloud.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="the seed of all random choices (default: 0)"
+        )
+        cloud.add_argument("--rate", type=rate, metavar="N", help="requests per second (default: no limit)")
+        cloud.add_argument(
+            "--in-flight",
+            type=positive,
+            default=32,
+            metavar="N",
+            help="greatest number of requests in flight (default: 32)",
         )
         policy = parser.add_argument_group("policy")
         policy.add_argument(
@@ -129,7 +143,11 @@ class Play(Command):
             help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN),
         )
         policy.add_argument(
-            "--host-subset-size", type=positive, default=1, metavar="N", help="draw among this many best hosts (default: 1)"
+            "--host-subset-size",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="draw among this many best hosts (default: 1)",
         )
         policy.add_argument(
             "--max-attempts",
@@ -178,7 +196,7 @@ class Play(Command):
         )
         if settings.cells > len(work.inventories):
             raise errors.UsageError(
-                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most one cell per host; lower --cells"
+                f"{settings.cells} cells for {len(work.inventories)} hosts, at most one per host is possible; lower --cells"
             )
         picture = not arguments.no_picture
         figures = self._play(work, settings, out, picture)
