@@ -2,18 +2,15 @@
 
 import os
 
+from nova_sched.cli import command
 from nova_sched.selection.catalogue import BUILT_IN
 
 
 def add_config_file(parser) -> None:
     """Add ``--config-file``, for commands that decide with filters and weighers that are not built in."""
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="config_files",
-        help="configuration file of the schedulers, for filters and weighers that are not built in "
+    command.add_config_file(
+        parser,
+        "configuration file of the schedulers, for filters and weighers that are not built in "
         "(default: the file that the services read, such as /etc/nova_sched/nova_sched.conf)",
     )
 

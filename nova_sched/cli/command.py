@@ -65,6 +65,11 @@ def add_log_options(parser, default=None) -> None:
     )
 
 
+def add_config_file(parser, text: str) -> None:
+    """Add ``--config-file``, with the help ``text``."""
+    parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files", help=text)
+
+
 class ReplayCommand(Command):
     """A command that reads logs. A test runs the examples in its ``EPILOG``."""
 

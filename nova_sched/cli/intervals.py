@@ -1,5 +1,6 @@
 """The intervals of the services, for commands that judge whether an agent is silent or a fault is over."""
 
+from nova_sched.cli.command import add_config_file
 from nova_sched.cli.durations import duration
 from nova_sched.replay.health.intervals import Intervals
 from rpc_api import errors
@@ -8,13 +9,9 @@ from rpc_api.clock import spelled
 
 def add_intervals(parser) -> None:
     """Add ``--config-file`` and ``--silent``."""
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="config_files",
-        help="configuration file of the services; its intervals define what is silent and what is over "
+    add_config_file(
+        parser,
+        "configuration file of the services; its intervals define what is silent and what is over "
         "(default: their usual file if it exists, else the default intervals)",
     )
     parser.add_argument(

@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+from nova_sched.playground.specs import bare_spec, flavor_of
 from nova_sched.playground.wiring import Wiring
 from nova_sched.scheduler.service import Cell, cell0_of
 from nova_sched.selection.policy import Policy
@@ -21,8 +22,6 @@ from rpc_api import concurrency, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.objects.context import RequestContext
-from rpc_api.objects.flavor import Flavor
-from rpc_api.objects.request_spec import RequestSpec
 
 LOG = logging.getLogger(__name__)
 
@@ -30,8 +29,8 @@ NAMESPACE = uuid.UUID("b1b2b5d6-4a52-4f0e-8d35-77a8a2f3b6c9")
 TRANSPORT = "fake://"
 NAME = "all-in-one"
 CHECK_TIMEOUT = 60.0
-#: The request of the check: small enough for any machine.
-CHECK_SIZE = {"vcpus": 1, "memory_mb": 64, "root_gb": 0}
+#: The flavor of the check: small enough for any machine.
+CHECK_FLAVOR = flavor_of("check", vcpus=1, memory_mb=64)
 
 
 class Embedded:
@@ -132,9 +131,8 @@ class Embedded:
         context = RequestContext.from_dict(
             {"request_id": f"req-{uuid.uuid4()}", "project_id": "check", "user_id": "check", "is_admin": True}
         )
-        outcome = self.conductor.schedule_and_build_instances(context, _spec(instance_uuid), [instance_uuid]).result(
-            CHECK_TIMEOUT
-        )[0]
+        spec = bare_spec(instance_uuid, "check", CHECK_FLAVOR)
+        outcome = self.conductor.schedule_and_build_instances(context, spec, [instance_uuid]).result(CHECK_TIMEOUT)[0]
         if outcome.outcome == messages.BUILT:
             cell = self.cell_of(outcome.host)
             self.conductor.delete_instance(context, cell, outcome.host, instance_uuid).result(CHECK_TIMEOUT)
@@ -153,38 +151,3 @@ def _forget(conductor, drivers):
             conductor.producer.publish(*(events.HostRemoved(host, "all-in-one runs without it") for host in gone)),
             CHECK_TIMEOUT,
         )
-
-
-def _spec(instance_uuid):
-    flavor = Flavor(
-        id=1,
-        flavorid="check",
-        name="check",
-        ephemeral_gb=0,
-        swap=0,
-        rxtx_factor=1.0,
-        vcpu_weight=0,
-        disabled=False,
-        is_public=True,
-        extra_specs={},
-        **CHECK_SIZE,
-    )
-    return RequestSpec(
-        instance_uuid=instance_uuid,
-        project_id="check",
-        user_id="check",
-        flavor=flavor,
-        image=None,
-        num_instances=1,
-        availability_zone=None,
-        numa_topology=None,
-        pci_requests=None,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
-        retry=None,
-        limits=None,
-        scheduler_hints=None,
-        is_bfv=False,
-        instance_group=None,
-    )

@@ -196,7 +196,8 @@ class Play(Command):
         )
         if settings.cells > len(work.inventories):
             raise errors.UsageError(
-                f"{settings.cells} cells for {len(work.inventories)} hosts, at most one per host is possible; lower --cells"
+                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted one cell per host at most; "
+                "lower --cells"
             )
         picture = not arguments.no_picture
         figures = self._play(work, settings, out, picture)

@@ -10,6 +10,27 @@ from rpc_api.codec import Event
 _AMOUNTS = re.compile(r"[A-Z0-9_]+=\d{1,15}(,[A-Z0-9_]+=\d{1,15})*")
 _SIZES = re.compile(r"\d{1,15}(:\d{1,15}){0,2}")
 _USUAL = ("VCPU", "MEMORY_MB", "DISK_GB")
+#: The parts of a request that belong to one instance, such as its project, group and forced hosts: a question has none.
+_OF_NO_INSTANCE = {
+    "request_id": "capacity",
+    "project_id": None,
+    "user_id": None,
+    "availability_zone": None,
+    "force_hosts": (),
+    "force_nodes": (),
+    "ignore_hosts": (),
+    "target_host": None,
+    "target_node": None,
+    "target_cell": None,
+    "preferred_cell": None,
+    "server_group": None,
+    "scheduler_hints": {},
+    "image_id": None,
+    "image_properties": {},
+    "check_only": False,
+    "disk_format": None,
+    "segments": (),
+}
 
 
 def amounts_in(text: str) -> dict[str, int] | None:
@@ -35,54 +56,18 @@ def request_for(amounts: dict):
     group = events.ResourceGroup(
         "", tuple(events.ResourceAmount(*amount) for amount in sorted(amounts.items())), (), (), (), (), (), None
     )
-    return _plain(
-        events.SchedulingRequest(
-            request_id="capacity",
-            project_id=None,
-            flavor_name="",
-            extra_specs={},
-            image_properties={},
-            groups=(group,),
-            group_policy="",
-            same_subtree=(),
-            root_required=(),
-            root_forbidden=(),
-            availability_zone=None,
-            force_hosts=(),
-            force_nodes=(),
-            ignore_hosts=(),
-            target_host=None,
-            target_node=None,
-            target_cell=None,
-            server_group=None,
-            vcpus=amounts.get("VCPU", 0) + amounts.get("PCPU", 0),
-            memory_mb=amounts.get("MEMORY_MB", 0),
-            root_gb=amounts.get("DISK_GB", 0),
-        )
-    )
-
-
-def _plain(request):
-    """Return a request without the parts of one instance: forced hosts, project, group and hints."""
-    return request._replace(
-        request_id="capacity",
-        project_id=None,
-        user_id=None,
-        availability_zone=None,
-        force_hosts=(),
-        force_nodes=(),
-        ignore_hosts=(),
-        target_host=None,
-        target_node=None,
-        target_cell=None,
-        preferred_cell=None,
-        server_group=None,
-        scheduler_hints={},
-        image_id=None,
-        image_properties={},
-        check_only=False,
-        disk_format=None,
-        segments=(),
+    return events.SchedulingRequest(
+        **_OF_NO_INSTANCE,
+        flavor_name="",
+        extra_specs={},
+        groups=(group,),
+        group_policy="",
+        same_subtree=(),
+        root_required=(),
+        root_forbidden=(),
+        vcpus=amounts.get("VCPU", 0) + amounts.get("PCPU", 0),
+        memory_mb=amounts.get("MEMORY_MB", 0),
+        root_gb=amounts.get("DISK_GB", 0),
     )
 
 
@@ -122,7 +107,11 @@ def recorded_in(logs, positions, flavor: str | None = None, like: str | None = N
                     if event.at_ns > latest and (like is not None or flavor in (found.flavor_name, found.flavor_id)):
                         request, latest = found, event.at_ns
     if request is not None:
-        request = request._replace(server_group=None, check_only=False) if like is not None else _plain(request)
+        request = (
+            request._replace(server_group=None, check_only=False)
+            if like is not None
+            else request._replace(**_OF_NO_INSTANCE)
+        )
     return Recorded(request, frozenset(flavors), policy, digest, where, at)
 
 
