@@ -1,4 +1,4 @@
-"""Hosts whose full reports are awaited, because their log may have lost events of theirs."""
+"""Hosts whose full reports are awaited, because their log may have lost their events."""
 
 from rpc_api.codec import Event
 

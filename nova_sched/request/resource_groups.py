@@ -1,11 +1,11 @@
-"""What a request asks of resource providers: the groups of flavor, extra specs, image, guest options and ports."""
+"""The resource groups of a request: from flavor, extra specs, image, guest options and ports."""
 
 import re
 from typing import NamedTuple
 
 from rpc_api import errors, events
 
-#: Extra specs that name a resource class or a trait of a group, and those that seem to.
+#: Extra specs that name a resource class or a trait of a group, and extra specs that look like them.
 _GROUPED = re.compile(r"(resources|trait)([a-zA-Z0-9_-]{1,64})?:(.+)", re.DOTALL)
 _NEARLY_GROUPED = re.compile(r"(resources|trait)[^:]*:")
 MAX_GROUPS = 64
@@ -13,7 +13,7 @@ MAX_AMOUNT = 2**31 - 1
 
 
 class _Group:
-    """A request group while it is put together."""
+    """A request group while it is built."""
 
     def __init__(self, suffix):
         self.suffix = suffix
@@ -51,14 +51,14 @@ class _Group:
 
 
 class Asked(NamedTuple):
-    """The groups of one request, the unsuffixed one first; those that ask for nothing are left out."""
+    """Return the groups of one request, the unsuffixed one first. Groups that ask for nothing are left out."""
 
     groups: tuple
     policy: str
 
 
 def asked_of(spec, extra_specs, properties, wishes) -> Asked:
-    """Return what a RequestSpec asks for; UsageError for extra specs and groups that make no sense."""
+    """Return the groups of a RequestSpec; UsageError for extra specs and groups that make no sense."""
     groups = {"": _Group("")}
     for key, value in sorted(extra_specs.items()):
         matched = _GROUPED.fullmatch(key)
@@ -112,7 +112,7 @@ def _add_extra_spec(group, kind, name, key, value):
 
 
 def _add_requested(groups, requested):
-    """Take over the group of a port or a device. Its suffix is who asks, and one provider satisfies it."""
+    """Add the group of a port or a device. Its suffix is the requester, and one provider must satisfy it."""
     suffix = requested.requester_id
     if not suffix or suffix in groups:
         raise errors.UsageError(
@@ -132,7 +132,7 @@ def _add_requested(groups, requested):
     group.forbidden_aggregates.extend(requested.forbidden_aggregates)
     group.in_tree = requested.in_tree
     if group.empty:
-        # Also of amounts of 0: no provider would be named for it, and nova's conductor fails on that.
+        # Also for amounts of 0: no provider would be named for the group, and Nova's conductor fails on that.
         raise errors.UsageError(
             f"the resource group of {suffix} asks for nothing, wanted resources, traits or "
             "aggregates; use another port or device profile"
@@ -140,7 +140,7 @@ def _add_requested(groups, requested):
 
 
 def _add_flavor(groups, spec):
-    """VCPU, MEMORY_MB and DISK_GB of the flavor, each where no group names it, not even with an amount of 0."""
+    """Return VCPU, MEMORY_MB and DISK_GB of the flavor, each only if no group names it (not even with amount 0)."""
     named = {name for group in groups.values() for name in group.resources}
     flavor, resources = spec.flavor, groups[""].resources
     if not named & {"VCPU", "PCPU"}:
@@ -160,13 +160,13 @@ def _add_destination(group, destination):
 
 
 def _group_policy(flavor, extra_specs, groups, of_flavor):
-    """The group policy; several groups of the flavor want one, groups of ports do with none."""
+    """Return the group policy. Several groups of the flavor need one, groups of ports do not."""
     policy = extra_specs.get("group_policy", "")
     suffixed = sum(suffix != "" and not group.empty for suffix, group in groups.items())
     if policy not in ("", "none", "isolate") or (suffixed > 1 and of_flavor > 1 and not policy):
         raise errors.UsageError(
             f"the flavor {flavor.name} has group_policy {policy!r}, wanted 'none' or 'isolate' "
-            "where it has several request groups; fix its extra specs"
+            "if it has several request groups; fix its extra specs"
         )
     if suffixed > MAX_GROUPS:
         raise errors.UsageError(f"the request has {suffixed} resource groups, wanted at most {MAX_GROUPS}; split it")

@@ -1,9 +1,9 @@
-"""Filters and weighers of deployers: loaded when a process starts, as its own configuration says, and by nothing else.
+"""Filters and weighers of deployers. Only the configuration of a process loads them, when it starts.
 
-A class comes by its path, ``[filter_scheduler] available_filters`` and
-``weight_classes``, or by an entry point of the groups ``nova_sched.filters``
-and ``nova_sched.weighers`` whose name is enabled. It is written as for nova's
-scheduler, or as a :class:`~nova_sched.filters.Filter` or
+A class is named by its path in ``[filter_scheduler] available_filters`` or
+``weight_classes``, or by the name of an entry point of the groups
+``nova_sched.filters`` and ``nova_sched.weighers``. It has the form of Nova's
+classes, or is a :class:`~nova_sched.filters.Filter` or
 :class:`~nova_sched.weighers.Weigher` of this project.
 """
 
@@ -22,12 +22,12 @@ ALL_WEIGHERS = "nova.scheduler.weights.all_weighers"
 
 
 class _Kind(NamedTuple):
-    """Filters or weighers: what they are called, where they come from, and what may be one."""
+    """Filters or weighers: their names, sources, and conditions."""
 
     noun: str
     option: str
     entry_points: str
-    #: Paths in here are nova's own classes: those that are built in are not imported.
+    #: Paths that start like this are Nova's own classes: for those the built-in ones are used.
     novas: str
     built_in: dict
     ours: type
@@ -58,7 +58,8 @@ _WEIGHER = _Kind(
 
 
 def load(available_filters, enabled_filters, weight_classes):
-    """(Catalogue, names of the weighers to use) of the options of these names; UsageError for what cannot be loaded."""
+    """Return (catalogue, names of the weighers to use) for the values of the options; UsageError if one cannot be
+    loaded."""
     known = {}
     for path in available_filters:
         known |= filters.BUILT_IN if path == ALL_FILTERS else _at(_FILTER, path, known)
@@ -87,8 +88,7 @@ def _unknown_weigher(name):
 
 
 def _at(kind, path, known):
-    """Name -> filter or weigher of what stands at a path: a class, a module of them,
-    or a function that returns some."""
+    """Return name -> filter or weigher for a path: a class, a module with classes, or a function that returns some."""
     name = path.rpartition(".")[2]
     if path.startswith(kind.novas) and name in kind.built_in:
         return {name: kind.built_in[name]}
@@ -97,8 +97,8 @@ def _at(kind, path, known):
         name = class_.__name__
         if name in kind.built_in:
             raise errors.UsageError(
-                f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are "
-                f"recorded by names; give it another one in [filter_scheduler] {kind.option}"
+                f"the class {name} of {path} has the name of a built-in {kind.noun}, but decisions are "
+                f"recorded by names; rename the class, or remove it from [filter_scheduler] {kind.option}"
             )
         before = getattr(known.get(name), "made_of", class_)
         if before is not class_:
@@ -128,7 +128,7 @@ def _classes(kind, path):
         found = [found]
     if not found or not all(inspect.isclass(entry_point) and _is(kind, entry_point) for entry_point in found):
         raise errors.UsageError(
-            f"{path} is no {kind.noun}, nor a module with one or a function that returns some; "
+            f"{path} is not a {kind.noun}, a module with one or a function that returns some; "
             f"fix [filter_scheduler] {kind.option}"
         )
     return found
@@ -146,18 +146,18 @@ def _answer(kind, path, function):
 
 
 def _imported(kind, path):
-    """What a dotted path names: a module, or something in one."""
+    """Return the object of a dotted path: a module, or something in one."""
     module, _, name = path.rpartition(".")
     try:
         try:
             return import_module(path)
         except ModuleNotFoundError as missing:
-            # Only where it is the path itself that is no module; not where a module misses one that it imports.
+            # Only if the path itself does not exist; not if a module imports another one that does not exist.
             if not module or missing.name is None or not f"{path}.".startswith(f"{missing.name}."):
                 raise
         return getattr(import_module(module), name)
     except Exception as fault:
-        # Whatever the module of somebody else raises when it is imported.
+        # The import of a deployer's module may raise anything.
         raise _broken(kind, path, fault) from fault
 
 
@@ -169,7 +169,7 @@ def _broken(kind, path, fault):
 
 
 def _by_entry_point(kind, name):
-    """Name -> filter or weigher of the entry point of this name; empty where there is none."""
+    """Return name -> filter or weigher of the entry point of this name; empty if there is none."""
     found = list(metadata.entry_points(group=kind.entry_points, name=name))
     if len({entry_point.value for entry_point in found}) > 1:
         raise errors.UsageError(
@@ -184,7 +184,7 @@ def _by_entry_point(kind, name):
     except Exception as fault:
         raise _broken(kind, path, fault) from fault
     if not inspect.isclass(loaded) or not _is(kind, loaded):
-        raise errors.UsageError(f"the entry point {path} of {kind.entry_points} is no {kind.noun}; fix its package")
+        raise errors.UsageError(f"the entry point {path} of {kind.entry_points} is not a {kind.noun}; fix its package")
     return {name: _made(kind, name, loaded, path)}
 
 

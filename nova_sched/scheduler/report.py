@@ -1,10 +1,10 @@
-"""How a scheduler is, for its guru meditation report."""
+"""The facts of a scheduler for its guru meditation report."""
 
 from nova_sched.process.report import TIMEOUT, log_facts, projection_facts
 
 
 def scheduler_facts(scheduler) -> dict:
-    """How a scheduler is: the engine's part is asked in the thread that owns it."""
+    """Return the facts of a scheduler. The engine's part is read in the thread that owns the engine."""
 
     def of_engine(engine):
         closed = [cell for cell, closed in engine.cloud.table.cell_closed.items() if closed]
