@@ -1,5 +1,5 @@
-"""The cliff applications: commands come by the entry points ``nova_sched.cli``, and ``nova_sched.replay`` those of
-the replay tool."""
+"""The cliff applications. Their commands are entry points: group ``nova_sched.cli`` for nova-sched,
+``nova_sched.replay`` for the replay tool."""
 
 import argparse
 import logging
@@ -17,12 +17,13 @@ from nova_sched.process.text import one_line
 from rpc_api import errors, noise
 
 EXIT_CODES = """\
-exit codes: 0 ok, 1 negative finding, 2 usage, 3 broker or log unreachable, 4 gap or partial data, 5 unknown schema
+exit codes: 0 ok, 1 negative finding, 2 wrong usage, 3 broker or log unreachable, 4 gap or partial data, 5 data of a
+newer version
 """
 
 
 class NovaSched(App):
-    """Commands that print to stdout what they are for, and everything else to stderr."""
+    """The commands of nova-sched. Results go to stdout, everything else to stderr."""
 
     CONSOLE_MESSAGE_FORMAT = "%(levelname)s: %(message)s"
     NAME = "nova-sched"
@@ -49,19 +50,19 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         )
 
     def configure_logging(self):
-        """Say warnings, and more with each --verbose: what a command is for goes to stdout."""
+        """Log warnings to stderr, and more with each --verbose."""
         self.options.verbose_level = max(0, self.options.verbose_level - 1)
         super().configure_logging()
         for handler in logging.getLogger().handlers:
             handler.addFilter(noise.is_wanted)
 
     def interact(self):
-        """No command was named: say what there is. (cliff would open a shell of its own.)"""
+        """Print the help if no command was named. (cliff would open its own shell.)"""
         self.parser.print_help(sys.stderr)
         raise SystemExit(errors.EXIT_USAGE)
 
     def run_subcommand(self, argv):
-        """Run one command: an error of the project is one sentence and its exit code."""
+        """Run one command. Print an error of the project as one sentence, and return its exit code."""
         try:
             found = self.command_manager.find_command(argv)
         except ValueError:
@@ -84,17 +85,17 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
             if self.options.debug:
                 raise
             sys.stderr.write(
-                f"{self.NAME} {name}: a fault of nova_sched itself ({fault!r}); "
-                "run it with --debug and report what it says\n"
+                f"{self.NAME} {name}: a fault in nova_sched itself ({fault!r}); "
+                "run the command with --debug and report the traceback\n"
             )
             return errors.EXIT_NEGATIVE
 
 
 class Help(HelpCommand):
-    """Say how a command is used."""
+    """Show how to use a command."""
 
     def take_action(self, parsed_args):
-        """As cliff's, and that of the replay tool's commands; UsageError of a command that is not there."""
+        """Print the help of a command, of the replay tool's commands too; UsageError for an unknown command."""
         try:
             if parsed_args.cmd and self.app.command_manager.find_command(parsed_args.cmd)[0] is Replay:
                 return NovaSchedReplay().run(["help", *parsed_args.cmd[1:]])
@@ -106,18 +107,18 @@ class Help(HelpCommand):
 
 
 class NovaSchedReplay(NovaSched):
-    """The replay tool: ``nova-sched-replay --log URL COMMAND``, or ``nova-sched replay`` and the same."""
+    """The replay tool: ``nova-sched-replay --log URL COMMAND``, or ``nova-sched replay`` with the same arguments."""
 
     NAME = "nova-sched-replay"
     COMMANDS = "nova_sched.replay"
     DESCRIPTION = f"""\
-What the logs of nova_sched say: tail them, explain decisions, look at any moment, ask what another policy would have
-done.
+Read the logs of nova_sched: show events, explain decisions, show the state at any moment, try another policy on the
+recorded requests.
 
 {EXIT_CODES}"""
 
     def build_option_parser(self, description, version, argparse_kwargs=None):
-        """As that of nova-sched, and the logs."""
+        """The options of nova-sched, and those that name logs."""
         parser = super().build_option_parser(description, version, argparse_kwargs)
         add_log_options(parser)
         return parser
@@ -126,11 +127,11 @@ done.
 class Replay(Command):
     """The replay tool: tail, show, explain, why-not, state, diff, what-if and more; see nova-sched replay --help."""
 
-    #: What the words after its name are for.
+    #: The application that parses the words after the command's name.
     APP = NovaSchedReplay
 
     def get_parser(self, prog_name):
-        """What follows the command's name is for the replay tool to parse."""
+        """Leave the arguments to the replay tool."""
         return _PassedOn(prog_name, add_help=False)
 
     def take_action(self, parsed_args):
@@ -140,5 +141,5 @@ class Replay(Command):
 
 class _PassedOn(argparse.ArgumentParser):
     def parse_args(self, arguments):
-        """Parse nothing."""
+        """Return the arguments as they are."""
         return arguments

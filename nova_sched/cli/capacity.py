@@ -1,4 +1,4 @@
-"""``nova-sched-replay capacity``: how many more of a flavor fit, where, and what runs out first."""
+"""``nova-sched-replay capacity``: how many more instances of a flavor fit, where, and which resource runs out first."""
 
 import json
 
@@ -10,20 +10,21 @@ from nova_sched.process.text import one_line
 from nova_sched.projection.topology import zone_names
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD, PolicyBook, PolicyMissing
-from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
+from nova_sched.replay.state.capacity import by_reason, capacity, stranded
+from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for
 from nova_sched.replay.state.hosts import aggregates_by_host
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
 
 EPILOG = """\
-FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of a
-flavor that a recorded request asked for; --like takes all that a recorded request asks for: traits, NUMA nodes, PCI
-devices, zone. Each host is filled with claims, one after the other, by the filters of the policy that was adopted
-last in the logs (--default-policy: by the default ones), until one is refused. Server groups are left out: what
-limits a group limits no flavor.
+FLAVOR is a list of amounts (VCPU=4,MEMORY_MB=8192,DISK_GB=40), VCPUs:MiB:GiB (4:8192:40), or the name or id of the
+flavor of a recorded request. --like takes everything that a recorded request asks for: traits, NUMA nodes, PCI
+devices, zone. The command fills each host with claims until the filters refuse one. It uses the filters of the policy
+that was adopted last in the logs, or with --default-policy the default ones. Server groups are ignored: they limit a
+group and not a flavor.
 
-exit codes: 0 at least one fits, 1 none does, or there is no such flavor or request, 2 usage, 3 a log cannot be
-reached, 4 the state of a cell is not known (the answer is that of the others), or a filter of the policy is not loaded
+exit codes: 0 at least one fits, 1 none fits, or there is no such flavor or request, 2 wrong usage, 3 a log cannot be
+reached, 4 the state of a cell is not known (the answer is for the others), or a filter of the policy is not loaded
 
 examples:
   nova-sched-replay capacity 4:8192:40 --log out/demo
@@ -41,17 +42,21 @@ class Capacity(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("flavor", nargs="?", metavar="FLAVOR", help="amounts, or the name of a recorded flavor")
         parser.add_argument(
-            "--like", metavar="REQUEST|INSTANCE", help="ask for all that this recorded request asked for"
+            "--like", metavar="REQUEST|INSTANCE", help="ask for everything that this recorded request asked for"
         )
         add_at(parser)
         parser.add_argument(
-            "--by", choices=BY, default="cell", help="sum up by cell, availability zone or aggregate (cell)"
+            "--by", choices=BY, default="cell", help="group by cell, availability zone or aggregate (default: cell)"
         )
         parser.add_argument(
-            "--top", type=int, default=10, metavar="N", help="hosts to show, those with most room first (10)"
+            "--top",
+            type=int,
+            default=10,
+            metavar="N",
+            help="number of hosts to show, those with most room first (default: 10)",
         )
         parser.add_argument(
-            "--default-policy", action="store_true", help="by the default filters, whatever was adopted"
+            "--default-policy", action="store_true", help="use the default filters, not those of the adopted policy"
         )
         add_config_file(parser)
         parser.add_argument(
@@ -61,12 +66,13 @@ class Capacity(ReplayCommand):
     def run_on(self, source, arguments):
         if (arguments.flavor is None) == (arguments.like is None):
             raise errors.UsageError(
-                "wanted either a FLAVOR (amounts such as 4:8192:40, or a name) or --like REQUEST; name one of the two"
+                "a FLAVOR (amounts such as 4:8192:40, or a name) or --like REQUEST is needed, and not both; "
+                "name one of the two"
             )
         amounts = amounts_in(arguments.flavor) if arguments.flavor is not None else None
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
-        positions = {one.cell: one.position for one in folds}
+        positions = {fold.cell: fold.position for fold in folds}
         named = arguments.flavor if amounts is None else None
         recorded = recorded_in(source.logs, positions, named, arguments.like)
         if amounts is None and recorded.request is None:
@@ -79,18 +85,18 @@ class Capacity(ReplayCommand):
         self.say(f"by {whose}; server groups are left out")
         if lacking:
             self.say(
-                f"nova-sched-replay capacity: no more than these fit, as {lacking} of the policy is not loaded here "
-                f"and was not asked; {HOW_TO_LOAD}"
+                f"nova-sched-replay capacity: at most these fit: {lacking} of the policy is not loaded here "
+                f"and did not run; {HOW_TO_LOAD}"
             )
         asked = _asked_amounts(request)
         groups = self._groups(world, policy, answers, arguments.by)
         (self._as_json if arguments.output == "json" else self._as_text)(answers, asked, request, groups, arguments)
         if self.unknown or lacking:
             return errors.EXIT_GAP
-        return errors.EXIT_OK if any(one.fits for one in answers) else errors.EXIT_NEGATIVE
+        return errors.EXIT_OK if any(answer.fits for answer in answers) else errors.EXIT_NEGATIVE
 
     def _policy(self, recorded, arguments):
-        """(The policy to ask, its name in words, the filters of it that are not loaded in words)."""
+        """(The policy to use, its name in words, its filters that are not loaded in words)."""
         known = catalogue(arguments)
         if arguments.default_policy or recorded.policy is None:
             return (
@@ -104,7 +110,7 @@ class Capacity(ReplayCommand):
             adopted = book.get_adopted(recorded.digest)
         except PolicyMissing as fault:
             raise errors.UsageError(f"{fault}; or use --default-policy") from None
-        # Weighers have no say in what fits.
+        # Weighers do not decide what fits, so missing ones do not matter.
         return (
             adopted.policy,
             f"the policy {recorded.digest}, adopted last ({recorded.cell} {recorded.position})",
@@ -112,19 +118,23 @@ class Capacity(ReplayCommand):
         )
 
     def _groups(self, world, policy, answers, by):
-        """[(name, how many fit, hosts with room, hosts)] of what is summed up by."""
+        """[(name, how many fit, hosts with room, hosts)] for each cell, zone or aggregate."""
         zones = zone_names(world.table, policy.default_availability_zone)
         names = aggregates_by_host(world.table)
         groups = {}
-        for one in answers:
-            of_host = {"cell": [one.cell], "az": [zones[one.row]], "aggregate": names.get(one.host) or ["(none)"]}[by]
+        for answer in answers:
+            of_host = {
+                "cell": [answer.cell],
+                "az": [zones[answer.row]],
+                "aggregate": names.get(answer.host) or ["(none)"],
+            }[by]
             for name in of_host:
                 fits, room, hosts = groups.get(name, (0, 0, 0))
-                groups[name] = fits + one.fits, room + (one.fits > 0), hosts + 1
+                groups[name] = fits + answer.fits, room + (answer.fits > 0), hosts + 1
         return [(name, *groups[name]) for name in sorted(groups)]
 
     def _as_json(self, answers, asked, request, groups, arguments):
-        total = sum(one.fits for one in answers)
+        total = sum(answer.fits for answer in answers)
         self.out.write(
             json.dumps(
                 {
@@ -132,7 +142,7 @@ class Capacity(ReplayCommand):
                     "flavor": request.flavor_name or None,
                     "fits": total,
                     "hosts": len(answers),
-                    "hosts_with_room": sum(one.fits > 0 for one in answers),
+                    "hosts_with_room": sum(answer.fits > 0 for answer in answers),
                     "by": {
                         "what": arguments.by,
                         "groups": [
@@ -147,14 +157,14 @@ class Capacity(ReplayCommand):
                     "stranded": stranded(answers, asked),
                     "top": [
                         {
-                            "cell": one.cell,
-                            "host": one.host,
-                            "fits": one.fits,
-                            "filter": one.filter,
-                            "reason": one.reason,
-                            "left": one.left,
+                            "cell": answer.cell,
+                            "host": answer.host,
+                            "fits": answer.fits,
+                            "filter": answer.filter,
+                            "reason": answer.reason,
+                            "left": answer.left,
                         }
-                        for one in _top(answers, arguments.top)
+                        for answer in _top(answers, arguments.top)
                     ],
                 },
                 indent=2,
@@ -163,7 +173,7 @@ class Capacity(ReplayCommand):
         )
 
     def _as_text(self, answers, asked, request, groups, arguments):
-        total, room = sum(one.fits for one in answers), sum(one.fits > 0 for one in answers)
+        total, room = sum(answer.fits for answer in answers), sum(answer.fits > 0 for answer in answers)
         what = ", ".join(f"{amount} {name}" for name, amount in asked.items())
         name = f"{request.flavor_name} ({what})" if request.flavor_name else what
         lines = [self.paint(one_line(f"{total} more of {name} fit, on {room} of {len(answers)} hosts"), "bold"), ""]
@@ -184,13 +194,13 @@ class Capacity(ReplayCommand):
                     ("cell", "host", "fits", "then", "left"),
                     [
                         (
-                            one.cell,
-                            one.host,
-                            one.fits,
-                            one.reason,
-                            ",".join(f"{name}={one.left.get(name, 0)}" for name in asked),
+                            answer.cell,
+                            answer.host,
+                            answer.fits,
+                            answer.reason,
+                            ",".join(f"{name}={answer.left.get(name, 0)}" for name in asked),
                         )
-                        for one in top
+                        for answer in top
                     ],
                     ("fits",),
                 ),
@@ -199,9 +209,9 @@ class Capacity(ReplayCommand):
 
 
 def _top(answers, count):
-    return sorted((one for one in answers if one.fits), key=lambda one: (-one.fits, one.cell, one.host))[
-        : max(0, count)
-    ]
+    return sorted(
+        (answer for answer in answers if answer.fits), key=lambda answer: (-answer.fits, answer.cell, answer.host)
+    )[: max(0, count)]
 
 
 def _asked_amounts(request):
@@ -215,12 +225,12 @@ def _asked_amounts(request):
 def _not_found(arguments, recorded):
     if arguments.like is not None:
         return errors.NovaSchedError(
-            f"no decision for {arguments.like} is in the logs named; name another request "
-            "or instance, or the logs that are missing"
+            f"the named logs have no decision for {arguments.like}; name another request "
+            "or instance, or the missing logs"
         )
     names = ", ".join(sorted(recorded.flavors - {""})[:10])
     return errors.NovaSchedError(
         f"no recorded request asks for a flavor {arguments.flavor!r}; "
         + (f"wanted one of {names}, " if names else "no request is recorded at all, ")
-        + "or amounts as 4:8192:40 or VCPU=4,MEMORY_MB=8192"
+        + "or amounts such as 4:8192:40 or VCPU=4,MEMORY_MB=8192"
     )

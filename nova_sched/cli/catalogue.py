@@ -2,26 +2,23 @@
 
 import os
 
+from nova_sched.cli import command
 from nova_sched.selection.catalogue import BUILT_IN
 
 
 def add_config_file(parser) -> None:
-    """Add ``--config-file``, for what decides by filters and weighers that are not built in."""
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="config_files",
-        help="configuration of the schedulers, for filters and weighers that are not built in "
-        "(default: the file that services find, such as /etc/nova_sched/nova_sched.conf)",
+    """Add ``--config-file``, for commands that decide with filters and weighers that are not built in."""
+    command.add_config_file(
+        parser,
+        "configuration file of the schedulers, for filters and weighers that are not built in "
+        "(default: the file that the services read, such as /etc/nova_sched/nova_sched.conf)",
     )
 
 
 def catalogue(arguments):
-    """The filters and weighers of the command's configuration, or of the one that services find.
+    """Return the filters and weighers of the command's configuration, or of the file that the services read.
 
-    The built-in ones if there is none."""
+    Without a readable file these are the built-in ones."""
     from nova_sched.cli import command_config
 
     paths = arguments.config_files

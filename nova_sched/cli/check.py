@@ -1,4 +1,4 @@
-"""``nova-sched-replay check``: whether logs are as they should be, and how far their readers are behind."""
+"""``nova-sched-replay check``: whether logs are healthy, and how far their readers are behind."""
 
 from nova_sched.cli import output
 from nova_sched.cli.command import ReplayCommand
@@ -11,23 +11,24 @@ from rpc_api import errors
 from rpc_api.clock import spelled
 
 EPILOG = """\
-state: ok; note (no fault, or one that readers mend: a duplicate has no effect, a stream leaves positions out); ended
-  (it was wrong and is over: a later event made it good, or it did not happen again for as long as --silent);
-  wrong (it lasts); gap (something of the log is missing, so what follows from it is not known)
-hosts: how many are up, disabled, forced down and lost; silent: agents that published nothing for longer than --silent
-readers: of a scheduler how far it knew each log when it last decided, and by how much the oldest event that it
-  did not know then was older than the decision; heard: the last events of schedulers and conductors, which publish
-  nothing when nothing happens
+state: ok; note (not a fault, or one without effect: a duplicate event, positions that a stream leaves out); ended
+  (there was a fault and it is over: a later event repaired it, or it did not happen again within --silent);
+  wrong (the fault lasts); gap (a part of the log is missing, so its effects are not known)
+hosts: how many are up, disabled, forced down and lost
+silent: agents that published nothing for longer than --silent
+reader: the position up to which a scheduler knew the log at its last decision, and the time between the oldest event
+  that it did not know and that decision
+heard: the last events of schedulers and conductors; they publish nothing when nothing happens
 
 examples:
   nova-sched-replay --log out/demo check
   nova-sched-replay --log out/demo check --cell cell1 --silent 10m -o json
 
-exit codes: 0 nothing is wrong (or it is over), 1 something is wrong, 2 usage, 3 a log cannot be reached, 4 a log is not
-whole
+exit codes: 0 no fault, or all faults are over, 1 a fault lasts, 2 wrong usage, 3 a log cannot be reached, 4 a part of
+a log is missing
 """
 COLUMNS = ("cell", "check", "state", "count", "found")
-#: Producers that are named of each kind.
+#: Number of producers that a row names.
 NAMED = 5
 OK, NOTE, ENDED, WRONG, GAP = "ok", "note", "ended", "wrong", "gap"
 
@@ -61,7 +62,8 @@ class Check(ReplayCommand):
             self.say(
                 f"{wrong} of {len(found)} checks found something wrong{over}"
                 if wrong
-                else f"all {len(found)} checks are well" + (f"; {ended} found something that is over" if ended else "")
+                else f"no problem found in {len(found)} checks"
+                + (f"; {ended} found something that is over" if ended else "")
             )
         return errors.EXIT_GAP if GAP in states else errors.EXIT_NEGATIVE if WRONG in states else errors.EXIT_OK
 
@@ -80,7 +82,7 @@ def _of_log(check):
         f"epoch {check.opening.epoch}, positions {bounds.first} to "
         f"{bounds.last}, {check.records} records, {stamp(check.first_ns)} to {stamp(check.last_ns)}"
         if check.opening
-        else "it is empty, nobody has begun it",
+        else "the log is empty",
     )
     yield row(
         "whole",
@@ -89,19 +91,22 @@ def _of_log(check):
         "from its beginning"
         if bounds.first == 0
         else f"records before {bounds.first} were removed"
-        + (", it was rebased" if check.whole else "; only a snapshot says what they led to"),
+        + (", and the log was rebased" if check.whole else "; only a snapshot has the state before them"),
     )
     for gap in check.damage:
         yield row("readable", GAP, None, str(gap))
     yield _incidents(
-        check, checking.SET_ASIDE, lambda code, one: f"{one.count} {code}", ": see nova-sched-replay quarantine"
+        check,
+        checking.SET_ASIDE,
+        lambda code, incident: f"{incident.count} {code}",
+        ": see nova-sched-replay quarantine",
     )
     yield _incidents(
         check,
         checking.GAPS,
-        lambda name, one: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
+        lambda name, incident: f"{name}: {producers[name].missing} missing in {producers[name].gaps} places",
     )
-    twice = {name: one.duplicates for name, one in producers.items() if one.duplicates}
+    twice = {name: producer.duplicates for name, producer in producers.items() if producer.duplicates}
     yield row(
         "duplicates",
         NOTE if twice else OK,
@@ -109,26 +114,31 @@ def _of_log(check):
         _named(twice, lambda name: f"{name}: {twice[name]}") or "none",
     )
     yield _incidents(
-        check, checking.STALE, lambda name, one: f"{name}: {one.count} of an earlier start: its clock went back"
+        check,
+        checking.STALE,
+        lambda name, incident: f"{name}: {incident.count} events of an earlier start; its clock went back",
     )
     yield _incidents(
         check,
         checking.CLOCKS,
-        lambda name, one: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
-        none="none ran backwards",
+        lambda name, incident: f"{name} went back by {producers[name].backwards_ns / 1e9:.1f} s",
+        none="no clock went backwards",
     )
     yield row(
         "holes",
         NOTE if check.holes else OK,
         check.holes,
-        "positions that were left out, as a stream does at its segments" if check.holes else "none",
+        "positions that the stream left out between its segments" if check.holes else "none",
     )
     if check.rebased:
-        yield row("rebased", NOTE, check.rebased, "the log was begun anew")
+        yield row("rebased", NOTE, check.rebased, "the log starts again from here: earlier records do not count")
     told = (checking.SET_ASIDE, checking.GAPS, checking.STALE, checking.CLOCKS, checking.LOST)
     for kind in sorted(kind for kind in check.incidents if kind not in told):
         yield _incidents(
-            check, kind, lambda host, one: f"{host}, {one.count} times", ": a host is not as the log had it"
+            check,
+            kind,
+            lambda host, incident: f"{host}, {incident.count} times",
+            ": the host reported another state than the log had",
         )
     if check.contradictions:
         yield row(
@@ -141,22 +151,25 @@ def _of_log(check):
 
 
 def _incidents(check, kind, text, more="", none="none"):
-    """The row of a kind of incidents: those that last, and where none does, those that are over."""
+    """The row of a kind of incident: the incidents that last, or if none lasts, those that are over."""
     every, lasting = check.incidents.get(kind, {}), check.lasting(kind)
     if not every:
         return check.cell, kind, OK, 0, none
     shown = lasting or every
     found = (
-        _named({subject: one.count for subject, one in shown.items()}, lambda subject: text(subject, shown[subject]))
+        _named(
+            {subject: incident.count for subject, incident in shown.items()},
+            lambda subject: text(subject, shown[subject]),
+        )
         + more
     )
     over = len(every) - len(lasting)
     if lasting:
         found += f"; {over} more are over" if over else ""
     else:
-        last_ns = max((one.last_ns for one in every.values() if one.last_ns is not None), default=None)
+        last_ns = max((incident.last_ns for incident in every.values() if incident.last_ns is not None), default=None)
         found = f"over, the last at {stamp(last_ns)}: {found}"
-    return (check.cell, kind, WRONG if lasting else ENDED, sum(one.count for one in shown.values()), found)
+    return (check.cell, kind, WRONG if lasting else ENDED, sum(incident.count for incident in shown.values()), found)
 
 
 def _of_hosts(check):
@@ -171,7 +184,7 @@ def _of_hosts(check):
             f"{text}; lost: " + _named(dict.fromkeys(since, 0), lambda host: f"{host} since {stamp(since[host])}"),
         )
     if lost:
-        last_ns = max(one.last_ns for one in lost.values())
+        last_ns = max(incident.last_ns for incident in lost.values())
         return (
             check.cell,
             "hosts",
@@ -184,7 +197,7 @@ def _of_hosts(check):
 
 
 def _named(amounts, text):
-    """The worst producers, worst first."""
+    """Name the worst producers, worst first."""
     worst = sorted(amounts, key=lambda name: (-amounts[name], str(name)))
     more = f", and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
     return "; ".join(text(name) for name in worst[:NAMED]) + more
@@ -200,8 +213,8 @@ def _of_readers(checks, intervals):
             f"reader {lag.reader}",
             ENDED if over else WRONG if behind else OK,
             lag.behind,
-            f"knew it to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind"
-            + (", and has not decided since" if over else ""),
+            f"knew it up to {lag.position} at its last decision {stamp(lag.at_ns)}, {lag.lag_ns / 1e6:.0f} ms behind"
+            + ("; no decision since then" if over else ""),
         )
     for cell, check in checks.items():
         if check.end_ns is None:
@@ -219,11 +232,11 @@ def _of_readers(checks, intervals):
                     + ("longer than the log goes back" if found[host] is None else spelled(found[host] / 1e9))
                 ),
             )
-            or f"none of {len(check.hosts - check.lost)} agents for more than {limit}",
+            or f"none of {len(check.hosts - check.lost)} agents was silent for more than {limit}",
         )
         others = {
-            name: check.end_ns - one.at_ns
-            for name, one in check.producers.items()
+            name: check.end_ns - producer.at_ns
+            for name, producer in check.producers.items()
             if name.startswith(("scheduler/", "conductor/"))
         }
         yield (
@@ -235,5 +248,5 @@ def _of_readers(checks, intervals):
                 {name: -ns for name, ns in others.items()},
                 lambda name, others=others: f"{name} {spelled(others[name] / 1e9)} before the end",
             )
-            or "no scheduler and no conductor",
+            or "no event of a scheduler or conductor",
         )

@@ -1,4 +1,4 @@
-"""What the commands of the replay tool have in common: how logs are named, shown and read."""
+"""The common part of the replay tool's commands: how logs are named, shown and read."""
 
 import abc
 import argparse
@@ -17,16 +17,16 @@ from nova_sched.replay.state.history import History, SnapshotCache
 from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
-#: Names the logs where no option does: as the values of several --log, with blanks between them.
+#: The variable that names the logs if no option does: values as of --log, with blanks between them.
 ENVIRONMENT = "NOVA_SCHED_LOG"
-#: What becomes of a log that cannot be opened: its cell is left out and that is said, it is for the command to show,
-#: or the command does nothing.
+#: What happens if a log cannot be opened: the command leaves its cell out and reports that (SAID), the command shows
+#: the cell as down (SHOWN), or the command fails (REFUSED).
 SAID, SHOWN, REFUSED = "said", "shown", "refused"
 _MINUS_TIME = re.compile(r"-\d.*")
 
 
 def add_log_options(parser, default=None) -> None:
-    """Add the options that name logs and say how to show them: the tool takes them before its command and behind."""
+    """Add the options that name and show logs. They may be written before or after the command's name."""
     group = parser.add_argument_group("logs and output")
     group.add_argument(
         "--log",
@@ -34,15 +34,15 @@ def add_log_options(parser, default=None) -> None:
         default=default,
         metavar="[CELL=]URL|FILE|DIR",
         dest="logs",
-        help="a cell's log, as in cell1=sqlite:///log.cell1.db or rabbit://..., once for each cell; "
-        f"a file of export; or the output directory of a play (default: those in ${ENVIRONMENT}, "
-        "else those that the services' configuration names)",
+        help="the log of a cell, as in cell1=sqlite:///log.cell1.db or rabbit://..., once per cell; "
+        f"a file of export; or the output directory of a play (default: ${ENVIRONMENT}, "
+        "else the logs in the services' configuration)",
     )
     group.add_argument(
         "--snapshots",
         default=default,
         metavar="URL",
-        help="where schedulers keep snapshots, to begin with: file:///DIR or redis://...",
+        help="the schedulers' snapshots, for a faster start: file:///DIR or redis://...",
     )
     group.add_argument(
         "--no-cache",
@@ -50,7 +50,7 @@ def add_log_options(parser, default=None) -> None:
         const=True,
         default=default,
         dest="no_cache",
-        help="keep no snapshots of what is folded for the next command",
+        help="do not cache folded states for the next command",
     )
     group.add_argument(
         "--color", choices=("auto", "always", "never"), default=default, help="colours (auto: on a terminal)"
@@ -61,15 +61,20 @@ def add_log_options(parser, default=None) -> None:
         const=True,
         default=default,
         dest="no_progress",
-        help="draw no progress bars",
+        help="do not draw progress bars",
     )
 
 
+def add_config_file(parser, text: str) -> None:
+    """Add ``--config-file``, with the help ``text``."""
+    parser.add_argument("--config-file", action="append", default=[], metavar="FILE", dest="config_files", help=text)
+
+
 class ReplayCommand(Command):
-    """A command that reads logs. Its ``EPILOG`` ends with worked examples, which a test runs."""
+    """A command that reads logs. A test runs the examples in its ``EPILOG``."""
 
     EPILOG = ""
-    #: What becomes of logs that cannot be opened while others can.
+    #: What the command does if some logs cannot be opened: SAID, SHOWN or REFUSED.
     when_down = SAID
 
     def get_parser(self, prog_name):
@@ -87,7 +92,7 @@ class ReplayCommand(Command):
         """Add the command's own arguments."""
 
     def option(self, arguments, name):
-        """The value of a common option: behind the command, else before it."""
+        """Return the value of a common option: the one after the command's name, else the one before it."""
         found = getattr(arguments, name)
         return getattr(self.app.options, name, None) if found is None else found
 
@@ -101,13 +106,13 @@ class ReplayCommand(Command):
             code = self.run_on(source, arguments)
             if self.when_down == SAID:
                 code = self._say_down(source, arguments) or code
-            # Of an exported file that is not whole everything that there is was shown; that it is not all is said last.
+            # Of a damaged exported file the command has shown what can be read; the damage is reported last.
             for fault in source.faults:
                 self.say(f"{self.app.NAME} {self.cmd_name}: {fault}")
             return errors.EXIT_GAP if source.faults else code
 
     def _say_down(self, source, arguments):
-        """Say which cells are missing in what was shown; the exit code, None where none is."""
+        """Report which cells are missing in the output. Return the exit code, None if no cell is missing."""
         wanted = getattr(arguments, "cell", None) or source.down
         code = None
         for cell in [cell for cell in source.down if cell in wanted]:
@@ -120,14 +125,14 @@ class ReplayCommand(Command):
         names = names or os.environ.get(ENVIRONMENT, "").split() or self._configured(arguments)
         if not names:
             raise errors.UsageError(
-                "no log is named, wanted --log CELL=URL (or URL, a file of export, "
-                f"the directory of a play), ${ENVIRONMENT}, or [cells] in the services' "
+                "no log is named; name one with --log CELL=URL (or URL, a file of export, "
+                f"the directory of a play), with ${ENVIRONMENT}, or in [cells] of the services' "
                 "configuration (/etc/nova_sched/nova_sched.conf)"
             )
         return names
 
     def _configured(self, arguments):
-        """The logs that the services' configuration names; none if there is no configuration."""
+        """Return the logs that the services' configuration names; none if there is no configuration."""
         from nova_sched.cli import command_config
 
         paths = getattr(arguments, "config_files", None) or ()
@@ -137,12 +142,11 @@ class ReplayCommand(Command):
 
     @abc.abstractmethod
     def run_on(self, source, arguments) -> int:
-        """Do it; returns the exit code."""
+        """Run the command on opened logs, and return its exit code."""
 
     @contextmanager
     def history(self, source, arguments):
-        """The :class:`~nova_sched.replay.state.history.History` of the logs, with a progress bar for what takes
-        long."""
+        """Give the :class:`~nova_sched.replay.state.history.History` of the logs. A long fold draws a progress bar."""
         store = self.option(arguments, "snapshots")
         prepare_memory()
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
@@ -154,5 +158,5 @@ class ReplayCommand(Command):
             )
 
     def say(self, text: str) -> None:
-        """Say a sentence beside the data, on stderr. (Names of cells and errors of files come from elsewhere.)"""
+        """Write a sentence to stderr. It may contain names of cells and errors of files, so it is made one line."""
         self.err.write(f"{one_line(text)}\n")

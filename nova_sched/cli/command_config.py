@@ -14,9 +14,9 @@ PROGRAM = "nova-sched"
 
 
 def read(paths=(), program: str = PROGRAM) -> cfg.ConfigOpts:
-    """The configuration in files, by default in those that services find; names on stderr what nobody reads in them.
+    """Read configuration files, by default those of the services. Warn on stderr about options that nothing reads.
 
-    UsageError for what is wrong in them.
+    Raise UsageError if a file is wrong.
     """
     conf = cfg.ConfigOpts()
     config.register(conf)
@@ -26,18 +26,23 @@ def read(paths=(), program: str = PROGRAM) -> cfg.ConfigOpts:
 
 
 def found(program: str = PROGRAM) -> list[str]:
-    """The files that services find without ``--config-file``, those in ``nova_sched.conf.d`` too."""
+    """Return the files that services read without ``--config-file``, including those in ``nova_sched.conf.d``."""
     directories = cfg.find_config_dirs(PROJECT, program)
     return [
         *cfg.find_config_files(PROJECT, program),
-        *(os.path.join(one, name) for one in directories for name in sorted(os.listdir(one)) if name.endswith(".conf")),
+        *(
+            os.path.join(directory, name)
+            for directory in directories
+            for name in sorted(os.listdir(directory))
+            if name.endswith(".conf")
+        ),
     ]
 
 
 def logs(conf) -> list[str]:
-    """CELL=URL of the logs that a configuration names: cell0's, and those of the enabled cells.
+    """Return CELL=URL for each log that a configuration names: that of cell0, and those of the enabled cells.
 
-    UsageError for a cell without a log.
+    Raise UsageError for a cell without a log.
     """
     named = [f"{CELL0}={conf.cells.cell0_log}"] if conf.cells.cell0_log else []
     return named + [f"{name}={cell_of(conf, name, uuid_wanted=False).log}" for name in conf.cells.enabled]

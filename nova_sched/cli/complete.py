@@ -6,22 +6,22 @@ from nova_sched.process import completion
 
 
 class Complete(Command):
-    """Print a script that completes this command's command lines, for eval in bash or zsh."""
+    """Print a completion script for this command, for eval in bash or zsh."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
-        parser.add_argument("--shell", choices=completion.SHELLS, help="shell that it is for (one script is for both)")
+        parser.add_argument("--shell", choices=completion.SHELLS, help="the shell (the script is the same for both)")
         return parser
 
     def take_action(self, parsed):
-        """Print it."""
+        """Print the script."""
         self.app.stdout.write(completion.script(self.app.NAME, words_of(self.app)))
 
 
 def words_of(app) -> dict[str, list[str]]:
-    """Command, "" for none -> the commands and options that may follow it."""
+    """Return command -> the commands and options that may follow it; the key "" is for the start of the line."""
     found = {}
-    for name in sorted({one for one, _ in app.command_manager}):
+    for name in sorted({name for name, _ in app.command_manager}):
         factory, _, _ = app.command_manager.find_command([name])
         nested = getattr(factory, "APP", None)
         if nested is not None:
@@ -34,4 +34,4 @@ def words_of(app) -> dict[str, list[str]]:
 
 
 def _options(parser):
-    return [one for action in parser._actions for one in action.option_strings]
+    return [option for action in parser._actions for option in action.option_strings]

@@ -1,4 +1,4 @@
-"""``nova-sched create-log``: declare a log and begin it, for services whose accounts may not."""
+"""``nova-sched create-log``: create a log, for services whose accounts have no right to."""
 
 import argparse
 import getpass
@@ -21,16 +21,16 @@ examples:
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1
   nova-sched create-log cell1 rabbit://operator:secret@broker:5672/?stream=nova_sched.cell1 --require-accounts
 
-A log that is there already stays as it is. --require-accounts and --allow-any-account say who may speak in it from
-here on (docs/operating/accounts.md); the broker's account must then be "operator" or "operator.NAME".
+An existing log stays as it is. --require-accounts and --allow-any-account publish which accounts count in the log from
+here on (docs/operating/accounts.md). For that the broker's account must be "operator" or "operator.NAME".
 
-exit codes: 0 it is there (and says who may speak), 1 what was said about accounts is not heard, 2 it is another
-cell's log, 3 the log cannot be reached or made, 5 it holds something else
+exit codes: 0 the log exists (and the rule about accounts is published), 1 the rule about accounts does not count,
+2 wrong usage, or the log of another cell, 3 the log cannot be reached or created, 5 it contains something else
 """
 
 
 def _say(log, epoch, producer, data):
-    """Append an event, and see that it counts: that the log vouches for an account which may speak for the producer."""
+    """Append an event, and check that it counts: the log must prove an account that may publish for the producer."""
     now, end = SYSTEM.now_ns(), log.bounds().last
     event = codec.make_event(data, producer, now, 1, now)
     log.append([codec.encode_record(epoch, [event])])
@@ -38,13 +38,13 @@ def _say(log, epoch, producer, data):
         if event in record.events and speaks_for(record.account, producer):
             return
     raise errors.NovaSchedError(
-        f"{producer} is not heard in {log.url}: the log does not say that it was appended "
-        "with the account operator or operator.NAME; use that account of a RabbitMQ broker"
+        f"the event of {producer} does not count in {log.url}: the log does not prove that it was appended "
+        "with the account operator or operator.NAME; use such an account on a RabbitMQ broker"
     )
 
 
 def _made(arguments, producer):
-    """The log, open, and its epoch."""
+    """Return the open log and its epoch."""
     log = open_log(arguments.log)
     try:
         return log, ensure_open(log, arguments.cell, producer).epoch
@@ -54,7 +54,7 @@ def _made(arguments, producer):
 
 
 class CreateLog(Command):
-    """Declare the log of a cell (or of cell0) and begin it, if it is not there; say whether it requires accounts."""
+    """Create the log of a cell (or of cell0) if it does not exist; publish whether it requires accounts."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -67,12 +67,12 @@ class CreateLog(Command):
             metavar="SECONDS",
             type=float,
             default=WAIT_SECONDS,
-            help=f"wait so long for what may pass, as a broker that starts (default {WAIT_SECONDS:.0f}, 0: not at all)",
+            help=f"wait this long for a broker that is starting (default: {WAIT_SECONDS:.0f}; 0: do not wait)",
         )
         parser.add_argument(
             "--name",
             default=getpass.getuser(),
-            help="name under which this is said: operator/NAME (that of the user who runs it)",
+            help="publish as operator/NAME (default: the name of the user who runs the command)",
         )
         accounts = parser.add_mutually_exclusive_group()
         accounts.add_argument(
@@ -80,14 +80,14 @@ class CreateLog(Command):
             dest="required",
             action="store_true",
             default=None,
-            help="from now on events count only with the account of their producer",
+            help="from now on an event counts only if it was appended with the account of its producer",
         )
         accounts.add_argument(
             "--allow-any-account",
             dest="required",
             action="store_false",
             default=None,
-            help="from now on events count with any account",
+            help="from now on an event counts with any account",
         )
         return parser
 
@@ -95,7 +95,7 @@ class CreateLog(Command):
         producer = f"operator/{arguments.name}"
         if not 0 < len(arguments.name) <= MAX_NAME - len("operator/"):
             raise errors.UsageError(
-                f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; mend it"
+                f"--name has {len(arguments.name)} characters, wanted 1 to {MAX_NAME - len('operator/')}; fix it"
             )
         log, epoch = until_it_passes("create-log waits for the log", lambda: _made(arguments, producer), arguments.wait)
         with log:
@@ -103,6 +103,6 @@ class CreateLog(Command):
                 _say(log, epoch, producer, events.AccountsRequired(arguments.required))
             bounds = log.bounds()
         self.app.stdout.write(
-            f"{arguments.cell}: {log.url} is there, epoch {epoch}, positions {bounds.first} to {bounds.last}\n"
+            f"{arguments.cell}: {log.url} exists, epoch {epoch}, positions {bounds.first} to {bounds.last}\n"
         )
         return 0

@@ -1,4 +1,4 @@
-"""``nova-sched-replay diff``: what changed between two moments, and the events that did it."""
+"""``nova-sched-replay diff``: what changed between two moments, and the events that changed it."""
 
 from collections import Counter
 
@@ -10,12 +10,12 @@ from nova_sched.replay.state.hosts import wanted
 from rpc_api import errors
 
 EPILOG = """\
-A change is: added or removed (a host), status (or its load), inventory (a field of it), aggregates, came, runs,
-moved, went or claimed (an instance), free (amount of a resource class that is left). The last of the events that did
-it are named with their positions and times; what is left of a host follows from the changes above it.
+Changes: added, removed (a host), status (or load), inventory (one field), aggregates, came, runs, moved, went, claimed
+(an instance), free (the free amount of a resource class). Each row names the last events that made the change, with
+their positions and times. The free amounts of a host follow from the changes above them.
 
-exit codes: 0 shown, 1 something changed (with --exit-code only), 2 usage, 3 a log cannot be reached, 4 the state at
-the first moment is not known, as records were removed in front of a log
+exit codes: 0 shown, 1 something changed (only with --exit-code), 2 wrong usage, 3 a log cannot be reached, 4 the state
+at the first moment is not known, because records before it were removed from a log
 
 examples:
   nova-sched-replay diff first last --log out/demo
@@ -27,7 +27,7 @@ COLUMNS = ("cell", "host", "change", "what", "before", "after", "causes")
 
 
 class Diff(ReplayCommand):
-    """Show what changed of hosts and instances between two moments, with the events that did it."""
+    """Show what changed on hosts and instances between two moments, with the events that changed it."""
 
     EPILOG = EPILOG
 
@@ -35,7 +35,7 @@ class Diff(ReplayCommand):
         parser.add_argument("first", metavar="A", help="the earlier moment: a position or a time")
         parser.add_argument("last", metavar="B", help="the later moment")
         parser.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts, by name or glob")
-        parser.add_argument("--hosts-only", action="store_true", help="nothing of instances")
+        parser.add_argument("--hosts-only", action="store_true", help="leave out instances")
         parser.add_argument("--exit-code", action="store_true", help="end with 1 if something changed")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
@@ -46,24 +46,24 @@ class Diff(ReplayCommand):
             for pattern in arguments.hosts if not changes else ():
                 self._check_known(history, last, pattern)
         if arguments.hosts_only:
-            changes = [one for one in changes if one.kind in OF_HOSTS]
+            changes = [change for change in changes if change.kind in OF_HOSTS]
         structured = arguments.output in ("json", "ndjson")
         rows = Rows(self.out, arguments.output, COLUMNS, (), self.paint)
-        for one in changes:
+        for change in changes:
             rows.write(
                 {
-                    "cell": one.cell,
-                    "host": one.host,
-                    "change": one.kind,
-                    "what": one.what,
-                    "before": one.before,
-                    "after": one.after,
-                    "causes": _causes(one.causes, structured),
+                    "cell": change.cell,
+                    "host": change.host,
+                    "change": change.kind,
+                    "what": change.what,
+                    "before": change.before,
+                    "after": change.after,
+                    "causes": _causes(change.causes, structured),
                 }
             )
         rows.end()
-        counts = Counter(one.kind for one in changes)
-        hosts = len({(one.cell, one.host) for one in changes})
+        counts = Counter(change.kind for change in changes)
+        hosts = len({(change.cell, change.host) for change in changes})
         self.say("; ".join(_positions(cell, first[cell] + 1, last[cell]) for cell in sorted(first)))
         self.say(
             f"{len(changes)} {'change' if len(changes) == 1 else 'changes'} on {hosts} "
@@ -73,9 +73,9 @@ class Diff(ReplayCommand):
         return errors.EXIT_NEGATIVE if changes and arguments.exit_code else errors.EXIT_OK
 
     def _check_known(self, history, positions, pattern):
-        """A name that means no host is a slip of the pen, and not a host of which nothing changed."""
+        """Raise NovaSchedError if a name matches no host: that is a typing error, and not "nothing changed"."""
         world = history.world_at(positions)
-        if not any(wanted(name, [pattern]) for one in world.projections.values() for name in one.hosts):
+        if not any(wanted(name, [pattern]) for projection in world.projections.values() for name in projection.hosts):
             raise errors.NovaSchedError(
                 f"there is no host {pattern!r} at either moment; name another host, or a glob like 'host-*'"
             )
@@ -87,5 +87,5 @@ def _positions(cell, first, last):
 
 def _causes(causes, structured):
     if structured:
-        return [{**one._asdict(), "at_ns": stamp(one.at_ns)} for one in causes]
-    return ", ".join(f"{one.name}@{one.position} {stamp(one.at_ns)[11:-1]}" for one in causes) or None
+        return [{**cause._asdict(), "at_ns": stamp(cause.at_ns)} for cause in causes]
+    return ", ".join(f"{cause.name}@{cause.position} {stamp(cause.at_ns)[11:-1]}" for cause in causes) or None

@@ -1,4 +1,4 @@
-"""``nova-sched-replay doctor``: what is wrong with a site, and what to do."""
+"""``nova-sched-replay doctor``: what is wrong with a deployment, and what to do."""
 
 from nova_sched.cli import output
 from nova_sched.cli.command import SHOWN, ReplayCommand
@@ -8,24 +8,23 @@ from nova_sched.replay.health import doctor as diagnosis
 from rpc_api import errors
 
 EPILOG = """\
-Looks at brokers (reachable, version, what the account may), logs (there, their bounds, written to, versions of
-their events), hosts (how many are up, disabled, forced down and lost), services (when each was last heard in the log;
-an idle scheduler or conductor publishes nothing, so that only agents can be found silent: --ask asks the others over
-RPC, with the transport_url of the configuration), clocks (against this machine's, and against each other), snapshots
-(with --snapshots) and the versions here. Nothing is written. A log that cannot be reached is shown if its cell is
-named: --log CELL=URL.
+Checks brokers (reachable, version, rights of the account), logs (exist, bounds, last write, versions of their events),
+hosts (how many are up, disabled, forced down and lost), services (the last event of each), clocks (compared with this
+machine and with each other), snapshots (with --snapshots) and the versions on this machine. It writes nothing.
+An idle scheduler or conductor publishes nothing, so only agents can be found silent; --ask asks the other services over
+RPC, with the transport_url of the configuration. To check a log that cannot be reached, name its cell: --log CELL=URL.
 
 examples:
   nova-sched-replay --log out/demo doctor
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 doctor --snapshots file:///var/lib/nova_sched
 
-exit codes: 0 nothing is wrong (or only warnings), 1 something fails, as hosts that are lost, 2 usage,
-3 a log cannot be reached, 4 an exported file is not whole
+exit codes: 0 no problem found, or only warnings, 1 a check fails, such as hosts that are lost, 2 wrong usage,
+3 a log cannot be reached, 4 a part of an exported file is missing
 """
 
 
 class Doctor(ReplayCommand):
-    """Say what is wrong with brokers, accounts, logs, clocks, snapshots and versions, and what to do about it."""
+    """Find problems with brokers, accounts, logs, clocks, snapshots and versions, and show what to do about them."""
 
     EPILOG = EPILOG
     when_down = SHOWN

@@ -6,10 +6,10 @@ from rpc_api import errors
 
 
 def duration(text: str, option: str) -> int:
-    """Nanoseconds of ``10s``, ``500ms``, ``5m``; UsageError for a text that is none."""
+    """Return the nanoseconds of a text such as ``10s``, ``500ms`` or ``5m``; UsageError for any other text."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)(ms|[smhd])", text)
     if not found or not float(found[1]):
-        raise errors.UsageError(f"{option} is {text!r}, wanted a time such as 10s, 500ms or 5m; mend it")
+        raise errors.UsageError(f"{option} is {text!r}, wanted a time such as 10s, 500ms or 5m; fix it")
     return int(float(found[1]) * _UNITS[found[2]])
 
 

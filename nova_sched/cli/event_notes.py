@@ -1,4 +1,4 @@
-"""What the line of an event says that the event alone does not: what a claim came to, what a policy changed."""
+"""Notes for the line of an event, from other events of the log: the outcome of a claim, what a policy changed."""
 
 from nova_sched.cli import event_text
 from nova_sched.replay.decisions.policies import PolicyTrail, differences
@@ -6,9 +6,10 @@ from rpc_api import errors
 
 
 class Notes:
-    """Texts of events in their logs: a policy by what it changes of the one before (with ``full``: its options), and
-    claims with their outcomes (``outcomes``: an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`; None:
-    without)."""
+    """Texts of events in their logs.
+
+    A policy is shown by its differences from the one before, or with ``full`` by its options. Claims have their
+    outcomes if ``outcomes`` (an :class:`~nova_sched.replay.decisions.outcomes.Outcomes`) is not None."""
 
     def __init__(self, logs, outcomes=None, full: bool = False):
         self._trail = PolicyTrail(logs)
@@ -24,7 +25,7 @@ class Notes:
         return text if outcome is None else f"[{outcome}] {text}"
 
     def outcome(self, cell, position, event):
-        """The ClaimOutcome of a ClaimProposed; None of other events, and where outcomes are not wanted."""
+        """Return the ClaimOutcome of a ClaimProposed; None for other events, and if outcomes are not wanted."""
         if self._outcomes is None or event.name != "ClaimProposed":
             return None
         return self._outcomes.of(cell, position, event.data.claim_uuid)

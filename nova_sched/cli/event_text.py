@@ -1,4 +1,4 @@
-"""How an event is shown: in one line for people, as JSON, and by fields for templates and spreadsheets."""
+"""The forms of an event: one line for people, JSON, and fields for templates and spreadsheets."""
 
 from nova_sched.cli.output import stamp
 from nova_sched.process.text import one_line
@@ -9,7 +9,7 @@ from nova_sched.replay.logs.plain import plain
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
 
-#: Of an event's type on a terminal.
+#: Colours of an event type on a terminal.
 COLOURS = {
     "ClaimProposed": ("cyan",),
     "ClaimReleased": ("yellow",),
@@ -43,7 +43,7 @@ FIELDS = (
     "text",
     "outcome",
 )
-#: What a JSON object of an event has.
+#: Keys of the JSON object of an event.
 JSON_FIELDS = (
     "cell",
     "position",
@@ -62,13 +62,13 @@ JSON_FIELDS = (
     "outcome",
 )
 _WIDEST_TYPE = 15
-#: How the reason of a BuildFailed begins of a host on which no build was tried.
+#: Start of the reason of a BuildFailed if no build was tried on the host.
 NOT_TRIED = "claim refused: "
 
 
 def as_line(cell, position, index, event, paint=lambda text, *styles: text, notes=None) -> str:
-    """One line: when, where, what, what about, and who said it. ``notes`` (nova_sched.cli.event_notes.Notes) knows what
-    the event alone does not say."""
+    """Return one line: time, place, type, text and producer. ``notes`` (nova_sched.cli.event_notes.Notes) adds what the
+    event alone does not contain."""
     where = f"{cell} {position}.{index}"
     if isinstance(event, SetAside):
         return " ".join(
@@ -96,7 +96,7 @@ def _text(cell, position, index, event, notes):
 
 
 def as_fields(cell, position, index, event, notes=None) -> dict:
-    """A value for each of ``FIELDS``; None where the event has none."""
+    """Return a value for each of ``FIELDS``; None if the event does not have it."""
     fields = dict.fromkeys(FIELDS)
     fields |= {"cell": cell, "position": position, "index": index}
     if isinstance(event, SetAside):
@@ -113,11 +113,11 @@ def as_fields(cell, position, index, event, notes=None) -> dict:
         "producer": event.producer,
         "sequence": event.sequence,
         "text": _text(cell, position, index, event, notes),
-        "outcome": _said(notes and notes.outcome(cell, position, event)),
+        "outcome": _text_or_none(notes and notes.outcome(cell, position, event)),
     }
 
 
-def _said(outcome):
+def _text_or_none(outcome):
     return None if outcome is None else str(outcome)
 
 
@@ -126,7 +126,7 @@ def _first(names):
 
 
 def as_json(cell, position, index, event, notes=None) -> dict:
-    """A value for each of ``JSON_FIELDS``; packed parts are unpacked, and nothing is left out."""
+    """Return a value for each of ``JSON_FIELDS``. Packed parts are unpacked, and nothing is left out."""
     found = dict.fromkeys(JSON_FIELDS)
     found |= {"cell": cell, "position": position, "index": index}
     if isinstance(event, SetAside):
@@ -149,7 +149,7 @@ def as_json(cell, position, index, event, notes=None) -> dict:
 
 
 def text_of(event) -> str:
-    """What an event says, in a few words, without who said it and when."""
+    """Return the content of an event in a few words, without its producer and time."""
     return _TEXTS.get(event.name, _all_fields)(event.data)
 
 
@@ -169,8 +169,8 @@ def _short(value):
 
 def _amounts(allocations):
     totals = {}
-    for one in allocations:
-        totals[one.resource_class] = totals.get(one.resource_class, 0) + one.amount
+    for allocation in allocations:
+        totals[allocation.resource_class] = totals.get(allocation.resource_class, 0) + allocation.amount
     return " ".join(f"{name}={amount}" for name, amount in sorted(totals.items())) or "nothing"
 
 
@@ -184,9 +184,9 @@ def _reported(data):
     try:
         words.append(f"{len(events.thaw('HostConsumers', data.consumers).consumers)} instances")
         root = events.thaw("HostInventory", data.inventory).providers[0]
-        words.append(" ".join(f"{one.resource_class}={one.total}" for one in root.inventories))
+        words.append(" ".join(f"{inventory.resource_class}={inventory.total}" for inventory in root.inventories))
     except (errors.InvalidEvent, IndexError):
-        words.append("a report that cannot be read as a whole")
+        words.append("a report of which a part cannot be read")
     return " ".join(
         words
         + [f"io_ops={status.num_io_ops}"] * bool(status.num_io_ops)
@@ -204,7 +204,8 @@ def _proposed(data):
 
 
 def build_of(failed) -> str:
-    """Which build failed (a BuildFailed), from 1 on; or that none was tried, where its claim was refused."""
+    """Return which build failed (a BuildFailed), counted from 1, or that no build was tried because the claim was
+    refused."""
     if not failed.reason.startswith(NOT_TRIED):
         return f"build {failed.attempt}"
     return f"not tried after {failed.attempt} {'build' if failed.attempt == 1 else 'builds'}"
@@ -235,18 +236,18 @@ def _adopted(data):
         changed = differences(None, data.options)
     except errors.InvalidEvent as fault:
         return f"{data.digest}: {fault}"
-    return f"{data.digest}: " + (f"{', '.join(changed)}; all else as by default" if changed else "the defaults")
+    return f"{data.digest}: " + (f"{', '.join(changed)}; all others are defaults" if changed else "the defaults")
 
 
 def whole_policy(data) -> str:
-    """All options of a PolicyAdopted."""
+    """Return all options of a PolicyAdopted."""
     return f"{data.digest} {data.options}"
 
 
 _TEXTS = {
     "PolicyAdopted": _adopted,
     "HostReported": _reported,
-    "HostConfirmed": lambda data: f"{data.host} is as it was, digest {data.digest:013x}",
+    "HostConfirmed": lambda data: f"{data.host} is unchanged, digest {data.digest:013x}",
     "HostLost": lambda data: f"{data.host}: {data.reason}",
     "HostSeen": lambda data: data.host,
     "HostRemoved": lambda data: f"{data.host}: {data.reason}",

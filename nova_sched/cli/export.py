@@ -1,4 +1,4 @@
-"""``nova-sched-replay export``: logs into one file that can be kept, sent and read without a broker."""
+"""``nova-sched-replay export``: write logs to one file that can be kept, sent and read without a broker."""
 
 import os
 
@@ -10,11 +10,11 @@ from nova_sched.replay.logs.moments import parse_range, spans
 from rpc_api import errors
 
 EPILOG = """\
-Redaction is on unless --no-redact is given. Equal texts become equal pseudonyms, by a key that is made for each
-export and thrown away, so that decisions made again on the file come out the same.
-hidden: ids of projects and users wherever they stand, IP addresses (with as many common leading bits as before),
-  reasons of failures and of disabled hosts, values of hints, image properties and aggregate metadata that no
-  filter or weigher of nova reads, accounts; events that cannot be read (only why stays)
+Private data are redacted unless --no-redact is given. Equal texts become equal pseudonyms, so decisions that are made
+again from the file have the same result. The key is made for each export and then deleted.
+hidden: ids of projects and users, IP addresses (common leading bits stay common), reasons of failures and of disabled
+  hosts, values of hints, image properties and aggregate metadata that no filter or weigher of Nova reads, accounts,
+  and the bytes of events that cannot be read
 kept: names of hosts, cells, aggregates, zones and flavors, uuids, request ids, extra specs, amounts, times,
   producers
 
@@ -23,13 +23,13 @@ examples:
   nova-sched-replay --log out/demo export cell1:0:20 -o out/demo/begin.nslog --no-redact --force
   nova-sched-replay --log out/demo/incident.nslog tail -n 3
 
-exit codes: 0 written, 2 usage, 3 a log or the file cannot be reached, 4 a log does not hold what was asked for
-(what it holds is written)
+exit codes: 0 written, 2 wrong usage, 3 a log or the file cannot be reached, 4 a log does not have the whole range
+(what it has is written)
 """
 
 
 class Export(ReplayCommand):
-    """Write logs, or a range of them, into one compressed and checksummed file, without private data."""
+    """Write logs, or a range of them, to one compressed file with checksums, without private data."""
 
     EPILOG = EPILOG
     when_down = REFUSED
@@ -37,12 +37,12 @@ class Export(ReplayCommand):
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times, as for tail (all)")
         parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
-        parser.add_argument("--no-redact", action="store_true", help="leave personal and private data in the file")
-        parser.add_argument("--force", action="store_true", help="write over a file that is there")
+        parser.add_argument("--no-redact", action="store_true", help="keep personal and private data in the file")
+        parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
     def run_on(self, source, arguments):
         if os.path.exists(arguments.output) and not arguments.force:
-            raise errors.UsageError(f"{arguments.output} is there already; name another file, or say --force")
+            raise errors.UsageError(f"{arguments.output} exists already; name another file, or add --force")
         ends = (None, None) if arguments.range is None else parse_range(arguments.range, self.now_ns)
         found, gaps = spans(ends, source)
         fresh = f"{arguments.output}.part"
@@ -57,7 +57,7 @@ class Export(ReplayCommand):
             os.replace(fresh, arguments.output)
         except OSError as fault:
             raise errors.LogUnavailable(
-                f"{arguments.output} cannot be written ({fault.strerror}); see to its directory"
+                f"{arguments.output} cannot be written ({fault.strerror}); check its directory"
             ) from None
         finally:
             if os.path.exists(fresh):
@@ -74,11 +74,11 @@ class Export(ReplayCommand):
             f"{done.size} bytes\n"
         )
         if arguments.no_redact:
-            self.out.write("not redacted: it holds ids of projects and users, addresses and free texts\n")
+            self.out.write("not redacted: the file contains ids of projects and users, addresses and free texts\n")
         else:
             self.out.write(
                 "redacted: ids of projects and users, addresses and free texts are pseudonyms "
                 "(--no-redact keeps them)"
-                + f"; {done.removed} events that cannot be read were taken out" * bool(done.removed)
+                + f"; {done.removed} events that cannot be read were removed" * bool(done.removed)
                 + "\n"
             )

@@ -1,4 +1,4 @@
-"""``nova-sched-replay import``: an exported file into logs of its own."""
+"""``nova-sched-replay import``: write an exported file into new logs."""
 
 import re
 
@@ -12,18 +12,18 @@ from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 
 EPILOG = """\
-All checksums are verified before anything is written. A log in SQLite keeps all positions; a RabbitMQ stream gives
-out its own, so only a log that is whole from position 0 on, without holes, goes there.
-{cell} in the URL stands for each cell's name.
+All checksums are verified before anything is written. SQLite keeps the positions of records. A RabbitMQ stream assigns
+positions itself, so only a log from position 0 on and without holes can be written there.
+{cell} in the URL is replaced by the name of each cell.
 
 examples:
   nova-sched-replay --log out/demo/incident.nslog import --to 'sqlite:///out/demo/again.{cell}.db'
 
-exit codes: 0 written, 2 usage (a log that is there and not empty, too), 3 a log cannot be reached, 4 the file is
-damaged (nothing is written), 5 a file of a later version
+exit codes: 0 written, 2 wrong usage, or the new log is not empty, 3 a log cannot be reached, 4 the file is damaged
+(nothing is written), 5 a file of a newer version
 """
-#: Names of cells that may stand in a URL as they are: the file comes from elsewhere, and is not to say where on the
-#: disk is written.
+#: Names of cells that a URL may contain as they are. The file comes from elsewhere: its names must not choose a place
+#: on the disk.
 _PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -38,7 +38,7 @@ class Import(ReplayCommand):
             "--to",
             required=True,
             metavar="URL",
-            help="the new log: sqlite:///FILE or rabbit://...; with {cell} where the file holds several",
+            help="the new log: sqlite:///FILE or rabbit://...; with {cell} if the file has several cells",
         )
         parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log")
 
@@ -46,17 +46,19 @@ class Import(ReplayCommand):
         logs = dict(source.one(cell, "--cell") for cell in arguments.cell) if arguments.cell else source.logs
         for log in logs.values():
             if not isinstance(log, ArchiveLog):
-                raise errors.UsageError(f"{log.url} is no exported file; name one with --log, or use a log as it is")
+                raise errors.UsageError(
+                    f"{log.url} is not an exported file; name one with --log, or read the log itself"
+                )
         if len(logs) > 1 and "{cell}" not in arguments.to:
             raise errors.UsageError(
-                f"--to {mask_password(arguments.to)} is one log, and the file holds "
+                f"--to {mask_password(arguments.to)} is one log, and the file contains "
                 f"{', '.join(sorted(logs))}; "
-                "write {cell} where the name of the cell belongs, or choose one with --cell"
+                "write {cell} in place of the cell's name, or choose one with --cell"
             )
         for cell in logs if "{cell}" in arguments.to else ():
             if not _PLAIN_NAME.fullmatch(cell):
                 raise errors.UsageError(
-                    f"the name of the cell {cell!r} cannot stand in a URL, wanted letters, digits, "
+                    f"the name of the cell {cell!r} cannot be part of a URL, wanted letters, digits, "
                     "_ . and -; choose it with --cell, and write --to without {cell}"
                 )
         with output.progress(self.err, not self.option(arguments, "no_progress")) as update:
@@ -77,7 +79,6 @@ class Import(ReplayCommand):
         position = needs_accounts(log)
         if position is not None:
             raise errors.UsageError(
-                f"the log of {log.cell} wants accounts with its events from position {position} "
-                "on, and a log that is written again vouches for none of them; "
-                "read the file as it is (--log FILE)"
+                f"the log of {log.cell} requires accounts from position {position} on, and a copy cannot prove them; "
+                "read the file itself (--log FILE)"
             )

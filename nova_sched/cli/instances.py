@@ -1,4 +1,4 @@
-"""``nova-sched-replay instances``: every instance of every cell, those that are down included."""
+"""``nova-sched-replay instances``: every instance of every cell, cells that are down included."""
 
 from nova_sched.cli.command import SHOWN, ReplayCommand
 from nova_sched.cli.output import FORMS, Rows, stamp
@@ -10,14 +10,14 @@ from nova_sched.replay.state.instances import flavors_of, instances_of, last_kno
 from rpc_api import errors
 
 EPILOG = """\
-States: claimed (given to a host, not started yet), running, tracked (nova-compute says to have it, its agent does
-not). An instance that moves is there twice, once for each host. "since" is when it was given to its host: by a claim,
-or else by a report of the host. A cell whose log cannot be opened is shown as it was last known, from
---snapshots or from what earlier commands kept (this one does), and marked with the time of that; one of which nothing
-is known is a row without an instance.
+States: claimed (a host was claimed, the instance is not started yet), running, tracked (nova-compute reports the
+instance, our agent does not). An instance that moves has two rows, one per host. "since" is the time of the claim, or
+of the host's report if there is no claim. If the log of a cell cannot be opened, its last known instances are shown and
+marked with their time; they come from --snapshots, or from the cache of earlier commands such as this one. If nothing
+is known of a cell, it has one row without an instance.
 
-exit codes: 0 all instances are known, 2 usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state at
-that moment is not known
+exit codes: 0 all instances are known, 2 wrong usage, 3 a log cannot be reached, 4 partial: a cell is down, or its state
+at that moment is not known
 
 examples:
   nova-sched-replay instances --log out/demo
@@ -25,7 +25,7 @@ examples:
   nova-sched-replay instances --log out/demo --instance $INSTANCE -o json
   nova-sched-replay instances --log out/demo --limit 20 --marker $INSTANCE
 """
-#: Of a cell of whose instances nothing is known: it has a row without an instance.
+#: The mark of a cell whose instances are not known.
 NOTHING = "down, nothing is known"
 COLUMNS = ("instance", "cell", "host", "project", "state", "since", "flavor", "resources", "as_of")
 STATES = ("claimed", "running", TRACKED)
@@ -46,22 +46,22 @@ class Instances(ReplayCommand):
                 action="append",
                 metavar="GLOB",
                 dest=f"{name}s",
-                help=f"only of this {name}, by name or glob; several: any",
+                help=f"only instances of this {name}, by name or glob; repeatable",
             )
         parser.add_argument(
-            "--state", action="append", choices=STATES, dest="states", help="only in this state; several: any"
+            "--state", action="append", choices=STATES, dest="states", help="only instances in this state; repeatable"
         )
         parser.add_argument(
-            "--sort", metavar="COLUMN[:desc]", default="instance", help=f"by one of {', '.join(SORTS)} (instance)"
+            "--sort", metavar="COLUMN[:desc]", default="instance", help=f"one of {', '.join(SORTS)} (default: instance)"
         )
         parser.add_argument(
-            "--limit", type=int, metavar="N", help="a page of N instances; stderr says the next page's marker"
+            "--limit", type=int, metavar="N", help="show at most N instances; stderr has the marker of the next page"
         )
         parser.add_argument(
-            "--marker", metavar="UUID", help="begin behind this instance: the last one of the page before"
+            "--marker", metavar="UUID", help="start after this instance, the last one of the page before"
         )
         parser.add_argument(
-            "--no-flavors", action="store_true", help="do not read the decisions for the names of flavors"
+            "--no-flavors", action="store_true", help="leave out flavors: their names are read from the decisions"
         )
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
 
@@ -69,11 +69,11 @@ class Instances(ReplayCommand):
         column, _, order = arguments.sort.partition(":")
         if column not in SORTS or order not in ("", "asc", "desc"):
             raise errors.UsageError(
-                f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, and :desc "
-                "behind it for the greatest first; mend --sort"
+                f"cannot sort by {arguments.sort!r}, wanted one of {', '.join(SORTS)}, with :desc "
+                "after it for the greatest first; fix --sort"
             )
         if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         self.partial = False
         with self.history(source, arguments) as history:
             rows, as_of = self._known(source, arguments, history)
@@ -82,7 +82,7 @@ class Instances(ReplayCommand):
             flavors = {} if arguments.no_flavors else self._flavors(source, history, page)
         self._show(source, page, arguments, as_of, flavors)
         if not rows:
-            self.say("there are no such instances" + (" that are known" if self.partial else ""))
+            self.say("no instance matches" + (", as far as is known" if self.partial else ""))
         elif len(page) < len(rows):
             self.say(
                 f"{len(page)} of {len(rows)} instances"
@@ -93,7 +93,7 @@ class Instances(ReplayCommand):
     # --- what is known --------------------------------------------------------------------------------------------
 
     def _known(self, source, arguments, history):
-        """All rows, and cell -> text that marks the rows of a cell that is down."""
+        """Return all rows, and cell -> the mark of the rows of a cell that is down."""
         unknown, rows, as_of = {}, [], {}
         self.positions = {}
         if source.logs:
@@ -112,7 +112,7 @@ class Instances(ReplayCommand):
             if known is None:
                 as_of[cell] = NOTHING
                 self.say(
-                    f"{cell}: nothing is known of its instances"
+                    f"{cell}: its instances are not known"
                     + (
                         "; name the store of the schedulers' snapshots with --snapshots"
                         if history.store is None
@@ -127,7 +127,7 @@ class Instances(ReplayCommand):
         return rows, as_of
 
     def _page(self, source, rows, arguments, column, descending):
-        """The rows to show, and the marker of the next page (None: this is the last)."""
+        """Return the rows to show, and the marker of the next page (None: this is the last page)."""
         if column == "since":
             self.times = self._times(source, rows)
             rows = sorted(rows, key=_identity)
@@ -144,7 +144,7 @@ class Instances(ReplayCommand):
                 )
             rows = rows[places[-1] + 1 :]
         page = rows[: arguments.limit]
-        # An instance that is there twice is not parted: the marker names an instance.
+        # The marker names an instance, so the two rows of one instance stay on one page.
         while arguments.limit is not None and len(page) < len(rows) and rows[len(page)].instance == page[-1].instance:
             page.append(rows[len(page)])
         if column != "since":
@@ -164,7 +164,7 @@ class Instances(ReplayCommand):
         }
 
     def _flavors(self, source, history, rows):
-        """Instance -> flavor. A decision that claims stands in the log of the cell that it claims in."""
+        """Return instance -> flavor. A decision with a claim is in the log of the claimed host's cell."""
         flavors = {}
         for cell in sorted({row.cell for row in rows} & source.logs.keys()):
             flavors |= flavors_of(

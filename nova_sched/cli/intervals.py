@@ -1,5 +1,6 @@
-"""The intervals of the services, for commands that judge whether something is silent or over."""
+"""The intervals of the services, for commands that judge whether an agent is silent or a fault is over."""
 
+from nova_sched.cli.command import add_config_file
 from nova_sched.cli.durations import duration
 from nova_sched.replay.health.intervals import Intervals
 from rpc_api import errors
@@ -8,26 +9,22 @@ from rpc_api.clock import spelled
 
 def add_intervals(parser) -> None:
     """Add ``--config-file`` and ``--silent``."""
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="config_files",
-        help="configuration of the services, whose intervals say what is silent and what is over "
-        "(their usual file if it is there, else their defaults)",
+    add_config_file(
+        parser,
+        "configuration file of the services; its intervals define what is silent and what is over "
+        "(default: their usual file if it exists, else the default intervals)",
     )
     parser.add_argument(
         "--silent",
         metavar="TIME",
-        help="take agents for silent that published nothing for so long, as 30m, and what was wrong so "
-        "long ago for over (twice [compute_agent] confirm_interval and [conductor] "
-        f"service_down_time: {spelled(Intervals().silent_ns / 1e9)} by default)",
+        help="an agent is silent if it published nothing for this time, such as 30m, and a fault is over after this "
+        "time (default: twice [compute_agent] confirm_interval plus [conductor] "
+        f"service_down_time: {spelled(Intervals().silent_ns / 1e9)})",
     )
 
 
 def intervals_of(command, arguments) -> Intervals:
-    """What the configuration and ``--silent`` say; UsageError for what is wrong with them."""
+    """Return the intervals of the configuration and of ``--silent``; UsageError if one of them is wrong."""
     found = _configured(command, arguments.config_files)
     if arguments.silent is None:
         return found
@@ -35,7 +32,7 @@ def intervals_of(command, arguments) -> Intervals:
 
 
 def configuration(paths):
-    """What all services share of the configuration in some files, or in their usual one; UsageError if it is wrong."""
+    """Read the options that all services share, from some files or from the usual one; UsageError if they are wrong."""
     from oslo_config import cfg
 
     from nova_sched.process.process import parse
@@ -53,8 +50,8 @@ def _configured(command, paths):
     except errors.UsageError as fault:
         if paths:
             raise
-        # The services' file is not everybody's to read.
-        command.say(f"{command.app.NAME} {command.cmd_name}: the services' defaults are used: {fault}")
+        # The user may have no right to read the services' file.
+        command.say(f"{command.app.NAME} {command.cmd_name}: default intervals are used: {fault}")
         return Intervals()
     return Intervals(
         conf.compute_agent.confirm_interval, conf.conductor.service_down_time, conf.scheduler.cell_down_after

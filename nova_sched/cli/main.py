@@ -1,4 +1,4 @@
-"""``nova-sched`` and ``nova-sched-replay``: the command lines of operators and of those who try it out."""
+"""``nova-sched`` and ``nova-sched-replay``: the entry points of the command lines."""
 
 import logging
 import os
@@ -10,12 +10,12 @@ INTERRUPTED = 130
 
 
 def main(argv=None) -> int:
-    """``nova-sched``: run a command; returns its exit code. A user never sees a traceback (``--debug`` shows one)."""
+    """Run a command of ``nova-sched`` and return its exit code. Only ``--debug`` shows a traceback."""
     return _run("NovaSched", argv)
 
 
 def replay(argv=None) -> int:
-    """``nova-sched-replay``, in the same way."""
+    """Run a command of ``nova-sched-replay`` and return its exit code."""
     return _run("NovaSchedReplay", argv)
 
 
@@ -31,7 +31,7 @@ def _run(name, argv):
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough; the interpreter must not complain about it when it ends.
+        # The reader of our output (such as head) has ended; the interpreter must not complain about that at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.EXIT_OK
     finally:

@@ -1,4 +1,4 @@
-"""How commands show what they found: times, colours, tables, rows in several forms, progress."""
+"""The output of commands: times, colours, tables, rows in several forms, progress."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34,
 
 
 class Paint:
-    """Colours, if they are wanted: ``always``, ``never``, or ``auto``: on a terminal, unless NO_COLOR is set."""
+    """Colours: ``always``, ``never``, or ``auto`` (on a terminal, unless NO_COLOR is set)."""
 
     def __init__(self, when: str, stream):
         self.on = when == "always" or (
@@ -22,14 +22,14 @@ class Paint:
         )
 
     def __call__(self, text: str, *styles: str) -> str:
-        """The text in some styles (``bold``, ``dim`` or a colour)."""
+        """Return the text in some styles (``bold``, ``dim`` or a colour)."""
         if not self.on or not styles:
             return text
-        return f"\x1b[{';'.join(str(_CODES[one]) for one in styles)}m{text}\x1b[0m"
+        return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
 
 
 def aligned(heads, rows, right=(), paint=None) -> list[str]:
-    """Lines of a table: columns as wide as their widest cell, those in ``right`` (names of heads) to the right."""
+    """Return the lines of a table. The columns whose heads are in ``right`` are aligned to the right."""
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     to_right = [head in right for head in heads]
@@ -44,7 +44,7 @@ def aligned(heads, rows, right=(), paint=None) -> list[str]:
 
 
 class Rows:
-    """Rows of one set of columns in one of ``FORMS``: a table is written at the end, the others row by row."""
+    """Rows in one of ``FORMS``. A table is written at the end, the other forms row by row."""
 
     def __init__(self, out, form: str, columns, right=(), paint=None):
         self._out = out
@@ -56,7 +56,7 @@ class Rows:
         self.count = 0
 
     def write(self, row: dict) -> None:
-        """Take a row: a value for each column (None: there is none)."""
+        """Add a row: a value for each column, None if it has none."""
         self.count += 1
         values = [row[name] for name in self._columns]
         if self._form == "table":
@@ -73,7 +73,7 @@ class Rows:
             )
 
     def end(self) -> None:
-        """Write what is left."""
+        """Write the table, or the end of the form."""
         if self._form == "table":
             self._out.write("\n".join(aligned(self._columns, self._rows, self._right, self._paint)) + "\n")
         elif self._form == "csv" and not self.count:
@@ -90,7 +90,7 @@ def _csv_line(values):
 
 @contextmanager
 def progress(stream, wanted: bool = True):
-    """Gives a function ``(label, done, total)`` that draws a bar on a terminal, and does nothing elsewhere."""
+    """Give a function ``(label, done, total)`` that draws a bar on a terminal, and does nothing elsewhere."""
     if not wanted or not stream.isatty():
         yield lambda label, done, total: None
         return

@@ -16,27 +16,30 @@ examples:
 
 codes: {", ".join(sorted(CODES))}
 
-time: that of the last event before it that counts; state: "ended" where the log goes on for as long as --silent behind
-it, else "wrong"
+time: the time of the last event before it that counts
+state: "ended" if the log continues for longer than --silent after the event, else "wrong"
 
-exit codes: 0 nothing was set aside (or it is over), 1 something was, 3 a log cannot be reached, 4 a log is not whole
-(what could be read is shown)
+exit codes: 0 no event was set aside, or that is over, 1 an event was set aside, 3 a log cannot be reached, 4 a part of
+a log is missing (the rest is shown)
 """
 COLUMNS = ("cell", "position", "index", "time", "state", "code", "producer", "reason")
 WRONG, ENDED = "wrong", "ended"
-#: Bytes of an event that --raw shows; nova-sched-replay tail -o json shows up to 16 KiB.
+#: Number of bytes that --raw shows; nova-sched-replay tail -o json shows up to 16 KiB.
 RAW_BYTES = 64
 
 
 class Quarantine(ReplayCommand):
-    """List the events of logs that do not count: where they stand, why they were set aside, and whose they are."""
+    """List the events that were set aside and do not count, with their positions, reasons and producers."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("--cell", action="append", metavar="NAME", help="only this cell's log, of those named")
+        parser.add_argument("--cell", action="append", metavar="NAME", help="only the log of this cell")
         parser.add_argument(
-            "--code", action="append", metavar="CODE", help="only events set aside for this; several: any"
+            "--code",
+            action="append",
+            metavar="CODE",
+            help="only events that were set aside for this reason; repeatable",
         )
         parser.add_argument("--raw", action="store_true", help=f"show the first {RAW_BYTES} bytes as hex")
         add_intervals(parser)
@@ -46,7 +49,7 @@ class Quarantine(ReplayCommand):
         unknown = [code for code in arguments.code or () if code not in CODES]
         if unknown:
             raise errors.UsageError(
-                f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; mend --code"
+                f"there is no code {unknown[0]!r}, wanted one of {', '.join(sorted(CODES))}; fix --code"
             )
         rows = Rows(
             self.out,
@@ -60,17 +63,17 @@ class Quarantine(ReplayCommand):
         for cell in [source.one(cell, "--cell")[0] for cell in arguments.cell or sorted(source.logs)]:
             try:
                 end_ns = end_of(source.logs[cell], source.logs[cell].bounds().last)
-                for one in set_aside(cell, source.logs[cell]):
-                    if not arguments.code or one.code in arguments.code:
-                        over = None not in (one.at_ns, end_ns) and end_ns - one.at_ns > silent_ns
-                        (counts if over else lasting)[one.code] += 1
+                for event in set_aside(cell, source.logs[cell]):
+                    if not arguments.code or event.code in arguments.code:
+                        over = None not in (event.at_ns, end_ns) and end_ns - event.at_ns > silent_ns
+                        (counts if over else lasting)[event.code] += 1
                         rows.write(
                             {
                                 "cell": cell,
-                                **one._asdict(),
-                                "time": stamp(one.at_ns),
+                                **event._asdict(),
+                                "time": stamp(event.at_ns),
                                 "state": ENDED if over else WRONG,
-                                "raw": one.raw[:RAW_BYTES].hex(),
+                                "raw": event.raw[:RAW_BYTES].hex(),
                             }
                         )
             except errors.LogGap as fault:
@@ -78,9 +81,9 @@ class Quarantine(ReplayCommand):
                 self.say(f"nova-sched-replay quarantine: {fault}")
         rows.end()
         for code in sorted({*counts, *lasting}):
-            over = f"{counts[code]} that are over" if counts[code] else ""
+            over = f"{counts[code]} {'more ' if lasting[code] else ''}that are over"
             last = f"{lasting[code]} {code}" if lasting[code] else ""
-            self.say(", and ".join(filter(None, (last, over))) if last else f"{code}: {over}")
+            self.say((f"{last}, and {over}" if counts[code] else last) if last else f"{code}: {over}")
         if not counts and not lasting:
-            self.say("nothing is set aside")
+            self.say("no event is set aside")
         return gap.exit_code if gap else errors.EXIT_NEGATIVE if lasting else errors.EXIT_OK

@@ -19,15 +19,15 @@ from rpc_api import errors
 
 EPILOG = """\
 With --verify the end of each log is folded twice (record by record, and from a
-snapshot taken on the way), an audit of its own arithmetic adds up what was
-given away, and every recorded decision is made again from the logs alone; what
-comes out differently is shown with its first cause:
-  policy    the policy is in no log that is named, or a class of it is not loaded
-  position  a log does not hold what the decision knew
-  plugin    a class of the deployment fell
+snapshot taken on the way), an independent audit adds up all claims, and every
+recorded decision is made again from the logs alone. A decision with another
+result is shown with the first cause:
+  policy    the policy is in none of the logs, or a class of it is not loaded
+  position  a log does not have the records that the decision knew
+  plugin    a class of the deployment raised an error
   hosts     other hosts were chosen
-  counts    the same hosts, other numbers of refusals
-  evidence  the same decision, for other reasons or with other scores than it says
+  counts    the same hosts, but other numbers of refusals
+  evidence  the same decision, but other reasons or scores than recorded
 
 examples:
   nova-sched-replay --log out/demo replay
@@ -35,32 +35,36 @@ examples:
   nova-sched-replay --log out/demo replay --verify --no-decisions
   nova-sched-replay --log out/demo replay --verify --instance $INSTANCE
 
-exit codes: 0 folded (all laws hold, all decisions come out the same), 1 a law
-is broken or a decision differs, or there is none of a named instance, 3 a log
-cannot be reached, 4 a log has a gap, or a decision cannot be made again
+exit codes: 0 folded (with --verify: all laws hold, all decisions are the same),
+1 a law is broken, a decision differs, or a named instance has no decision, 3 a
+log cannot be reached, 4 a log has a gap, or a decision cannot be made again
 """
 
 
 class Replay(ReplayCommand):
-    """Fold logs to their ends and say what state that gives; --verify checks all laws and makes every decision
-    again."""
+    """Fold logs to their ends and show the state; --verify checks all laws and makes every decision again."""
 
     EPILOG = EPILOG
     when_down = REFUSED
 
     def add_arguments(self, parser):
         parser.add_argument("--verify", action="store_true", help="check all laws, and make recorded decisions again")
-        parser.add_argument("--no-decisions", action="store_true", help="with --verify: make no decisions again")
+        parser.add_argument("--no-decisions", action="store_true", help="with --verify: do not make decisions again")
         parser.add_argument(
             "--instance",
             action="append",
             metavar="UUID",
-            help="make only the decisions for this instance again; several: any of them (means --verify)",
+            help="make only the decisions for this instance again (repeatable; implies --verify)",
         )
         parser.add_argument(
-            "--from", dest="begin", metavar="MOMENT", help="begin behind this position or time (the first record)"
+            "--from",
+            dest="begin",
+            metavar="MOMENT",
+            help="start after this position or time (default: the first record)",
         )
-        parser.add_argument("--show", type=int, default=10, metavar="N", help="findings of each kind to show (10)")
+        parser.add_argument(
+            "--show", type=int, default=10, metavar="N", help="number of findings of each kind to show (default: 10)"
+        )
         add_config_file(parser)
 
     def run_on(self, source, arguments):
@@ -104,8 +108,8 @@ class Replay(ReplayCommand):
                 found.gap(sentence)
             if not folded.projection.whole and log.bounds().count:
                 found.gap(
-                    f"{cell}: the log begins at position {log.bounds().first}, and what stood in front of it "
-                    "is not known; name a store of snapshots that holds it with --snapshots"
+                    f"{cell}: the log begins at position {log.bounds().first}, and the state before it "
+                    "is not known; name a store of snapshots that has it with --snapshots"
                 )
         heads = ("cell", "from", "to", "records", "events", "hosts", "set aside", "duplicates", "gaps", "digest")
         self.out.write("\n".join(aligned(heads, rows, heads[1:9], self.paint)) + "\n")
@@ -123,17 +127,17 @@ class Replay(ReplayCommand):
         unknown = only - spool.instances(only)
         if unknown:
             raise errors.NovaSchedError(
-                f"no decision for {min(unknown)} is in {', '.join(sorted(history.logs))}; "
-                "name another instance, or the logs that are missing"
+                f"the logs of {', '.join(sorted(history.logs))} have no decision for {min(unknown)}; "
+                "name another instance, or the missing logs"
             )
         for cell, position, why in spool.unreadable:
             found.impossible(f"{cell} {position}: the evidence cannot be read: {why}")
         for cell, position, instance in spool.without_claim():
             found.broken(f"{cell} {position}: the claim of the decision for {instance} is in no log")
-        for one in again(
+        for replayed in again(
             history, spool, policies, lambda recorded: not only or recorded.decision.instance_uuid in only
         ):
-            found.decision(one)
+            found.decision(replayed)
         found.end("decisions")
 
 
@@ -151,7 +155,7 @@ def _taker(spool, policies):
 
 
 class _Findings:
-    """Shows the first of each kind, and counts all."""
+    """Show the first findings of each kind, and count all."""
 
     def __init__(self, command, shown):
         self._write = command.out.write
@@ -176,19 +180,19 @@ class _Findings:
     def impossible(self, sentence):
         self._note("impossible", sentence)
 
-    def decision(self, one):
+    def decision(self, replayed):
         """A :class:`~nova_sched.replay.verify.decisions.Replayed`."""
-        self._counts["made"] += one.again is not None
-        if not one.same:
-            decision = one.recorded.decision
+        self._counts["made"] += replayed.again is not None
+        if not replayed.same:
+            decision = replayed.recorded.decision
             self._note(
-                "impossible" if one.again is None else "different",
-                f"{one.recorded.cell} {one.recorded.position}: instance {decision.instance_uuid}, "
-                f"attempt {attempt_of(decision)} ({one.difference.code}): {one.difference.text}",
+                "impossible" if replayed.again is None else "different",
+                f"{replayed.recorded.cell} {replayed.recorded.position}: instance {decision.instance_uuid}, "
+                f"attempt {attempt_of(decision)} ({replayed.difference.code}): {replayed.difference.text}",
             )
 
     def end(self, what, more=None):
-        """One line that sums up."""
+        """Write one line with the totals."""
         counts = self._counts
         if what == "decisions":
             self._write(

@@ -1,4 +1,4 @@
-"""What show, explain and why-not have in common: naming a request, and saying what it asked."""
+"""The common part of show, explain and why-not: naming a request, and showing what it asked."""
 
 import abc
 
@@ -17,7 +17,7 @@ class RequestCommand(ReplayCommand):
         parser.add_argument(
             "key",
             metavar="REQUEST|INSTANCE",
-            help="a request id or the uuid of an instance (8 or more characters of its beginning)",
+            help="a request id, or the uuid of an instance (its first 8 or more characters)",
         )
         self.add_more(parser)
         add_config_file(parser)
@@ -26,34 +26,34 @@ class RequestCommand(ReplayCommand):
         )
 
     def add_more(self, parser) -> None:
-        """Add what this command has more."""
+        """Add the arguments of this command."""
 
     def run_on(self, source, arguments):
         policies = PolicyBook(catalogue(arguments))
         found = find(source, arguments.key, policies)
         by_instance = {}
-        for one in found:
-            by_instance.setdefault(one.decision.instance_uuid, []).append(one)
+        for recorded in found:
+            by_instance.setdefault(recorded.decision.instance_uuid, []).append(recorded)
         with self.history(source, arguments) as history:
             return self.tell(source, history, policies, by_instance, arguments)
 
     @abc.abstractmethod
     def tell(self, source, history, policies, by_instance, arguments) -> int:
-        """Show it: ``by_instance`` is instance -> its decisions (Recorded), in the order in which they were made."""
+        """Show the request; ``by_instance`` is instance -> its decisions (Recorded), in their order."""
 
     def lines(self, lines) -> None:
-        """Write lines, of which texts from logs make no more."""
+        """Write lines."""
         for line in lines:
             self.out.write(f"{line}\n")
 
 
 def only_instance(by_instance, wanted):
-    """The decisions of the one instance that is meant; UsageError where that is not clear."""
+    """Return the decisions of the named instance; UsageError if it is not clear which instance is meant."""
     if wanted is not None:
         found = [uuid for uuid in by_instance if uuid.startswith(wanted)]
         if len(found) != 1:
             raise errors.UsageError(
-                f"--instance {wanted} is {'none' if not found else 'several'} of {few(by_instance)}; name one"
+                f"--instance {wanted} matches {'none' if not found else 'several'} of {few(by_instance)}; name one"
             )
         return by_instance[found[0]]
     if len(by_instance) > 1:
@@ -64,18 +64,18 @@ def only_instance(by_instance, wanted):
 
 
 def only_attempt(decisions, wanted):
-    """The decision of an attempt, counted from 1 as they are shown (None: the last); UsageError where there is none."""
+    """Return the decision of an attempt, counted from 1 (None: the last); UsageError if there is no such attempt."""
     if wanted is None:
         return decisions[-1]
-    found = [one for one in decisions if attempt_of(one.decision) == wanted]
+    found = [decision for decision in decisions if attempt_of(decision.decision) == wanted]
     if not found:
-        attempts = ", ".join(str(attempt_of(one.decision)) for one in decisions)
-        raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; mend --attempt")
+        attempts = ", ".join(str(attempt_of(decision.decision)) for decision in decisions)
+        raise errors.UsageError(f"there is no attempt {wanted}, wanted one of {attempts}; fix --attempt")
     return found[-1]
 
 
 def milliseconds(ns: int | None) -> str:
-    """A duration."""
+    """Return a duration in milliseconds, or in seconds from 10 s on; ``-`` for None."""
     if ns is None:
         return "-"
     return f"{ns / 1e9:.2f} s" if abs(ns) >= 10**10 else f"{ns / 1e6:.2f} ms"

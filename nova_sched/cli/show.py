@@ -1,4 +1,4 @@
-"""``nova-sched-replay show``: everything that logs say of a decision and of what became of it."""
+"""``nova-sched-replay show``: everything that logs have about a decision and its result."""
 
 import json
 import textwrap
@@ -12,29 +12,29 @@ from nova_sched.replay.decisions.explanation import asked_for, attempt_of, summa
 from nova_sched.replay.logs.plain import plain
 
 EPILOG = """\
-Latencies are differences of the times that the events carry, by the clocks of
-those who said them.
+Latencies are differences between the times of events, by the clocks of their
+producers.
 
 examples:
   nova-sched-replay --log out/demo show $INSTANCE
   nova-sched-replay --log out/demo show $REQUEST -o json
   nova-sched-replay --log out/demo show $INSTANCE --attempt 1
 
-exit codes: 0 shown, 1 there is no such decision, 2 the id is ambiguous, 3 a
-log cannot be reached
+exit codes: 0 shown, 1 there is no such decision, 2 wrong usage, or the id is
+ambiguous, 3 a log cannot be reached
 """
-#: Lines of many names are no longer than so many characters.
+#: Longest line of names, in characters.
 WIDTH = 100
 
 
 class Show(RequestCommand):
-    """Show the decisions of a request: what was asked, the funnel of filters, scores, claims, retries, the build,
+    """Show the decisions of a request: what it asked, the funnel of filters, scores, claims, retries, the build,
     latencies."""
 
     EPILOG = EPILOG
 
     def add_more(self, parser):
-        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, from 1 on (all)")
+        parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt, counted from 1 (default: all)")
 
     def tell(self, source, history, policies, by_instance, arguments):
         if arguments.output == "json":
@@ -59,8 +59,8 @@ class Show(RequestCommand):
         for uuid, decisions in by_instance.items():
             steps = story.steps_of(history.logs, uuid)
             fates = story.fates(history, steps, decisions)
-            for one in decisions if arguments.attempt is None else [only_attempt(decisions, arguments.attempt)]:
-                self.lines(self._decision(one, decisions, fates, policies, compact))
+            for recorded in decisions if arguments.attempt is None else [only_attempt(decisions, arguments.attempt)]:
+                self.lines(self._decision(recorded, decisions, fates, policies, compact))
             if not compact:
                 self.lines(self._afterwards(decisions, steps, fates))
         return 0
@@ -81,12 +81,12 @@ class Show(RequestCommand):
                     end.text,
                 )
             )
-        return aligned(("instance", "attempts", "host", "end", "said"), rows, ("attempts",), self.paint)
+        return aligned(("instance", "attempts", "host", "end", "text"), rows, ("attempts",), self.paint)
 
     # --- a decision ------------------------------------------------------------------------------------------------
 
-    def _decision(self, one, decisions, fates, policies, compact):
-        decision, evidence = one.decision, one.evidence
+    def _decision(self, recorded, decisions, fates, policies, compact):
+        decision, evidence = recorded.decision, recorded.evidence
         yield self.paint(
             one_line(
                 f"instance {decision.instance_uuid} of {decision.request_id}, attempt "
@@ -94,13 +94,13 @@ class Show(RequestCommand):
             ),
             "bold",
         )
-        yield f"  outcome    {summary_line(one)}"
+        yield f"  outcome    {summary_line(recorded)}"
         yield one_line(
-            f"  decided    {stamp(one.at_ns)} by {one.producer} in {milliseconds(decision.took_ns)} "
-            f"({one.cell} {one.position})"
+            f"  decided    {stamp(recorded.at_ns)} by {recorded.producer} in {milliseconds(decision.took_ns)} "
+            f"({recorded.cell} {recorded.position})"
         )
         if evidence is None:
-            yield one_line(f"  the evidence cannot be read: {one.fault}")
+            yield one_line(f"  the evidence cannot be read: {recorded.fault}")
             return
         yield one_line(
             f"  policy     {evidence.policy_digest} ({_known(policies, evidence.policy_digest)}), seed {evidence.seed}"
@@ -109,9 +109,9 @@ class Show(RequestCommand):
         yield f"  asked      {asked_for(evidence.request)}"
         if not compact:
             yield from self._funnel(evidence, policies)
-            yield from self._scores(one)
+            yield from self._scores(recorded)
         yield f"  candidates {one_line(', '.join(decision.hosts)) or 'none'}"
-        yield from self._claim(one, fates)
+        yield from self._claim(recorded, fates)
         yield ""
 
     def _funnel(self, evidence, policies):
@@ -130,23 +130,23 @@ class Show(RequestCommand):
         adopted = policies.adopted.get(evidence.policy_digest)
         quiet = (
             [
-                one.name
-                for one in adopted.policy.filters
-                if one.name not in {count.filter for count in evidence.refusals}
+                filter_.name
+                for filter_ in adopted.policy.filters
+                if filter_.name not in {count.filter for count in evidence.refusals}
             ]
             if adopted
             else ()
         )
         if quiet:
             yield from textwrap.wrap(
-                f"refused nobody: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      "
+                f"refused no host: {', '.join(quiet)}", WIDTH, initial_indent="    ", subsequent_indent="      "
             )
 
-    def _scores(self, one):
-        evidence, decision = one.evidence, one.decision
+    def _scores(self, recorded):
+        evidence, decision = recorded.evidence, recorded.decision
         if not evidence.scores:
             return
-        # Weighers that told none of these hosts apart are not recorded of any.
+        # A weigher that gave all these hosts the same value is not recorded.
         weighers = list(dict.fromkeys(score.weigher for host in evidence.scores for score in host.weighers))
         rows = []
         for number, host in enumerate(evidence.scores):
@@ -161,8 +161,8 @@ class Show(RequestCommand):
             "  " + line for line in aligned(("  host", "", "score", *weighers), rows, ("score", *weighers), self.paint)
         )
 
-    def _claim(self, one, fates):
-        uuid = one.decision.claim_uuid
+    def _claim(self, recorded, fates):
+        uuid = recorded.decision.claim_uuid
         if uuid is None:
             return
         fate = fates.get(uuid)
@@ -170,10 +170,10 @@ class Show(RequestCommand):
             yield f"  claim      {uuid} {story.ABSENT}"
             return
         step = fate.step
-        said = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
+        verdict = self.paint(fate.verdict, "green" if fate.verdict == story.ACCEPTED else "yellow")
         yield (
             f"  claim      {uuid} on {one_line(step.data.host)}: "
-            f"{said}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})"
+            f"{verdict}{one_line(f': {fate.reason}') if fate.reason else ''} ({step.cell} {step.position})"
         )
         for cause in fate.lost_to:
             yield one_line(
@@ -196,7 +196,7 @@ class Show(RequestCommand):
                     step.name,
                     f"{step.cell} {step.position}",
                     step.producer,
-                    _said(step, fates),
+                    _text_of(step, fates),
                 )
             )
             before = step.at_ns
@@ -215,7 +215,7 @@ class Show(RequestCommand):
             "request": decisions[-1].decision.request_id,
             "end": story.ending(decisions, steps, fates)._asdict(),
             "latency_ns": dict(latencies(decisions, steps, fates)),
-            "decisions": [self._decision_json(one, policies, fates) for one in decisions],
+            "decisions": [self._decision_json(decision, policies, fates) for decision in decisions],
             "events": [
                 {
                     "cell": step.cell,
@@ -231,18 +231,18 @@ class Show(RequestCommand):
             ],
         }
 
-    def _decision_json(self, one, policies, fates):
-        fate = fates.get(one.decision.claim_uuid)
+    def _decision_json(self, recorded, policies, fates):
+        fate = fates.get(recorded.decision.claim_uuid)
         return {
-            "cell": one.cell,
-            "position": one.position,
-            "at_ns": one.at_ns,
-            "scheduler": one.producer,
-            **{name: value for name, value in one.decision._asdict().items() if name != "evidence"},
-            "attempt": attempt_of(one.decision),
-            "evidence": None if one.evidence is None else plain(one.evidence),
-            "fault": one.fault,
-            "policy": None if one.evidence is None else _policy_json(policies, one.evidence.policy_digest),
+            "cell": recorded.cell,
+            "position": recorded.position,
+            "at_ns": recorded.at_ns,
+            "scheduler": recorded.producer,
+            **{name: value for name, value in recorded.decision._asdict().items() if name != "evidence"},
+            "attempt": attempt_of(recorded.decision),
+            "evidence": None if recorded.evidence is None else plain(recorded.evidence),
+            "fault": recorded.fault,
+            "policy": None if recorded.evidence is None else _policy_json(policies, recorded.evidence.policy_digest),
             "claim": None
             if fate is None
             else {
@@ -256,7 +256,7 @@ class Show(RequestCommand):
 
 
 def _known(policies, digest):
-    """What is known of a policy."""
+    """Return what is known of a policy, in words."""
     adopted = policies.adopted.get(digest)
     if adopted is None:
         return policies.why_missing(digest)
@@ -289,7 +289,7 @@ def _knowledge(position):
     return text + (" (closed: its log could not be read)" if position.closed else "")
 
 
-def _said(step, fates):
+def _text_of(step, fates):
     data, parts = step.data, []
     if step.name == "DecisionMade":
         return f"attempt {attempt_of(data)}: {data.outcome}"
@@ -308,8 +308,8 @@ def _said(step, fates):
 
 
 def latencies(decisions, steps, fates):
-    """List of (step, nanoseconds): from one event to the next that matters, by the times of the events."""
-    found = [(f"decision {attempt_of(one.decision)}", one.decision.took_ns) for one in decisions]
+    """Return [(step, nanoseconds)] between the events that matter, by the times of the events."""
+    found = [(f"decision {attempt_of(decision.decision)}", decision.decision.took_ns) for decision in decisions]
     accepted = [fate.step for fate in fates.values() if fate.verdict == story.ACCEPTED]
     if accepted:
         first = min(accepted, key=lambda step: step.at_ns)

@@ -1,4 +1,4 @@
-"""``nova-sched snapshot``: fold logs and keep their state, or check snapshots that are kept and states of services."""
+"""``nova-sched snapshot``: fold logs and write their state, or check written snapshots and states of services."""
 
 import re
 
@@ -20,17 +20,17 @@ examples:
   nova-sched snapshot --log cell1=sqlite:///log.cell1.db --to file:///var/lib/nova_sched/snapshots \\
       --compare cell1:4711=$DIGEST
 
-A service says position and digest of its state of each log in its report (SIGUSR2). --compare folds the log to that
-position. Where the digests differ, the service has folded records that the log lost since: take a new snapshot, and
-start the service again.
+The report of a service (SIGUSR2) has the position and the digest of its state of each log. --compare folds the log to
+that position. If the digests differ, the service has folded records that the log lost later: take a new snapshot, and
+restart the service.
 
-exit codes: 0 kept (or: they fit, they are equal), 1 there is no snapshot to check, 2 usage, 3 log or store unreachable,
-4 a snapshot or a compared state does not fit its log, 5 a snapshot of another form
+exit codes: 0 written (with --check or --compare: they fit), 1 there is no snapshot to check, 2 wrong usage, 3 log or
+store unreachable, 4 a snapshot or a compared state does not fit its log, 5 a snapshot of another version
 """
 
 
 class Snapshot(ReplayCommand):
-    """Keep the state of logs as snapshots; --check and --compare see whether snapshots and services have that state."""
+    """Write the state of logs as snapshots; --check and --compare check snapshots and states of services."""
 
     EPILOG = EPILOG
     when_down = REFUSED
@@ -61,7 +61,7 @@ class Snapshot(ReplayCommand):
         return errors.EXIT_OK
 
     def _compare(self, source, stated, store):
-        """Compare (cell, position, digest) with the states of the logs; EXIT_GAP where one differs."""
+        """Compare (cell, position, digest) with the states of the logs; return EXIT_GAP if one differs."""
         differ = False
         for cell, position, digest in stated:
             log = source.logs[cell]
@@ -76,8 +76,7 @@ class Snapshot(ReplayCommand):
                 + (
                     "the state of the log\n"
                     if found is None
-                    else f"another state, {found}; take a new snapshot without --compare, and start that service "
-                    "again\n"
+                    else f"another state, {found}; take a new snapshot without --compare, and restart that service\n"
                 )
             )
         return errors.EXIT_GAP if differ else errors.EXIT_OK
@@ -117,7 +116,7 @@ class Snapshot(ReplayCommand):
 
 
 def _folded(cell, log, position, store):
-    """The state of a log at a position: from its first record, wherever that is there."""
+    """Return the state of a log at a position, folded from its first record if the log still has it."""
     history = History({cell: log})
     if not history.is_whole(cell):
         history.store = store
@@ -125,7 +124,7 @@ def _folded(cell, log, position, store):
 
 
 def _stated(text, source):
-    """(Cell, position, digest) of CELL:POSITION=DIGEST; UsageError for another form, or a cell that has no log here."""
+    """Parse CELL:POSITION=DIGEST; UsageError for another form, or for a cell whose log is not named."""
     found = re.fullmatch(r"(?P<cell>[^:=]+):(?P<position>\d{1,18})=(?P<digest>[0-9a-f]{32})", text)
     if found is None:
         raise errors.UsageError(

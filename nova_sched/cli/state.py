@@ -1,4 +1,4 @@
-"""``nova-sched-replay state``: what the logs say of hosts at a moment."""
+"""``nova-sched-replay state``: the hosts at a moment."""
 
 import json
 import re
@@ -14,13 +14,13 @@ from nova_sched.replay.state.hosts import counted, details_of, folds_of, named_h
 from rpc_api import errors
 
 EPILOG = """\
-Amounts are used/capacity over all providers of a host; the capacity is (total - reserved) * allocation ratio. MEMORY_MB
-is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
-2026-11-21T12:03:05Z). Without names of hosts it also counts hosts by status, and says when each service was last heard:
-the time from its last event to the moment. A scheduler or conductor publishes nothing when nothing happens.
+Amounts are used/capacity, summed over all providers of a host; the capacity is (total - reserved) * allocation ratio.
+MEMORY_MB is in MiB, DISK_GB in GiB. A moment is a position (1200, cell1:1200, first, last) or a time (12:03:05, -15m,
+2026-11-21T12:03:05Z). Without names of hosts the command also counts hosts by status, and shows the time from the last
+event of each service to the moment. A scheduler or conductor publishes nothing when nothing happens.
 
-exit codes: 0 shown, 1 there is no such host, 2 usage, 3 a log cannot be reached, 4 the state of a cell at that moment
-is not known, as records were removed in front of its log (the others are shown)
+exit codes: 0 shown, 1 there is no such host, 2 wrong usage, 3 a log cannot be reached, 4 the state of a cell at that
+moment is not known, because records before it were removed from its log (the other cells are shown)
 
 examples:
   nova-sched-replay state --log out/demo
@@ -33,12 +33,15 @@ FIXED = ("cell", "host", "status", "reason", "instances", "zone", "aggregates")
 
 def add_at(parser) -> None:
     """Add ``--at``."""
-    parser.add_argument("--at", metavar="MOMENT", default="last", help="a position or a time (the end of the logs)")
+    parser.add_argument(
+        "--at", metavar="MOMENT", default="last", help="a position or a time (default: the end of the logs)"
+    )
 
 
 def world_of(command, source, arguments, history):
-    """(World, CellFold of each cell) at the moment of ``--at``; cells whose state is not known there are said on
-    stderr, and noted in ``command.unknown``."""
+    """Return (World, CellFold of each cell) at the moment of ``--at``.
+
+    Cells whose state is not known there are reported on stderr, and noted in ``command.unknown``."""
     positions = resolve(parse_moment(arguments.at, command.now_ns), source)
     command.unknown = {}
     world = history.world_at(positions, command.unknown)
@@ -47,16 +50,17 @@ def world_of(command, source, arguments, history):
     if command.unknown and not world.projections:
         raise next(iter(command.unknown.values()))
     at = {
-        cell: times_of(source.logs[cell], [one.position]).get(one.position) for cell, one in world.projections.items()
+        cell: times_of(source.logs[cell], [projection.position]).get(projection.position)
+        for cell, projection in world.projections.items()
     }
     return world, folds_of(world, at)
 
 
 def fold_lines(folds) -> list[str]:
-    """A line of each cell: to where it was folded."""
+    """Return one line per cell with its position, time, number of hosts and digest."""
     return [
-        f"{one.cell}: position {one.position}, {stamp(one.at_ns)}, {one.hosts} hosts, digest {one.digest}"
-        for one in folds
+        f"{fold.cell}: position {fold.position}, {stamp(fold.at_ns)}, {fold.hosts} hosts, digest {fold.digest}"
+        for fold in folds
     ]
 
 
@@ -67,25 +71,23 @@ class State(ReplayCommand):
 
     def add_arguments(self, parser):
         parser.add_argument(
-            "hosts", nargs="*", metavar="HOST", help="a host's name, or a glob; one host: everything of it"
+            "hosts", nargs="*", metavar="HOST", help="name of a host, or a glob; one host is shown in all detail"
         )
         add_at(parser)
         parser.add_argument(
             "--sort",
             metavar="COLUMN[:desc]",
             default="host",
-            help="by a column; of a resource class by what is used of its capacity (host)",
+            help="sort by a column; a resource class sorts by the used share of its capacity (default: host)",
         )
-        parser.add_argument(
-            "--columns", metavar="LIST", help="names of columns with commas between them, in this order"
-        )
+        parser.add_argument("--columns", metavar="LIST", help="the columns to show, separated by commas")
         parser.add_argument("--limit", type=int, metavar="N", help="only the first N hosts")
         parser.add_argument("-o", "--output", choices=FORMS, default="table", help="form of the output (table)")
         add_intervals(parser)
 
     def run_on(self, source, arguments):
         if arguments.limit is not None and arguments.limit < 1:
-            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; mend it")
+            raise errors.UsageError(f"--limit is {arguments.limit}, wanted 1 or more; fix it")
         with self.history(source, arguments) as history:
             world, folds = world_of(self, source, arguments, history)
         found = named_hosts(world, arguments.hosts)
@@ -112,12 +114,12 @@ class State(ReplayCommand):
             shown.write({name: _cell(row, name, structured) for name in columns})
         shown.end()
         if not found:
-            self.say("there are no hosts")
+            self.say("there is no host")
         elif len(rows) < len(found):
             self.say(f"{len(rows)} of {len(found)} hosts")
 
     def _show_services(self, source, world, silent_ns):
-        """Count hosts by status, and say when each service was last heard, before the moment that is shown."""
+        """Count hosts by status, and show the time of the last event of each service before the shown moment."""
         for cell, projection in sorted(world.projections.items()):
             log = source.logs[cell]
             at_ns = end_of(log, projection.position)
@@ -145,7 +147,7 @@ class State(ReplayCommand):
         unknown = [name for name in columns if name not in FIXED and name not in classes]
         if unknown:
             raise errors.UsageError(
-                f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; mend --columns"
+                f"there is no column {unknown[0]!r}, wanted some of {', '.join((*FIXED, *classes))}; fix --columns"
             )
         return columns
 
@@ -154,16 +156,16 @@ class State(ReplayCommand):
     def _show_one(self, source, world, folds, cell, host, form):
         times = times_of(source.logs[cell], [entry.position for entry in host.entries.values()])
         details = details_of(world, cell, host, times)
-        fold = next(one for one in folds if one.cell == cell)
+        fold = next(fold for fold in folds if fold.cell == cell)
         if form == "table":
             self.out.write("".join(f"{one_line(line)}\n" for line in _lines(details, fold)))
             return
         if form == "csv":
             raise errors.UsageError(
-                "everything of one host does not fit a table; use -o table or json, or name --columns"
+                "one host in all detail does not fit into CSV; use -o table or json, or name --columns"
             )
-        for one in details["instances"]:
-            one["since"] = stamp(one["since"])
+        for instance in details["instances"]:
+            instance["since"] = stamp(instance["since"])
         whole = {
             "cell": cell,
             "position": fold.position,
@@ -175,7 +177,7 @@ class State(ReplayCommand):
 
 
 def class_order(name):
-    """Resource classes in the order in which people name them."""
+    """Sort key of a resource class: the usual ones first."""
     usual = ("VCPU", "PCPU", "MEMORY_MB", "DISK_GB")
     return (usual.index(name) if name in usual else len(usual)), name
 
@@ -194,11 +196,11 @@ def _cell(row, name, structured):
 
 def _sorted_rows(rows, sort, classes):
     name, _, order = sort.partition(":")
-    # (Of a moment before any host was known no resource class is.)
+    # (At a moment without hosts no resource class is known.)
     if (name not in FIXED and name not in classes and rows) or order not in ("", "asc", "desc"):
         raise errors.UsageError(
-            f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, and :desc "
-            "behind it for the greatest first; mend --sort"
+            f"cannot sort by {sort!r}, wanted one of {', '.join((*FIXED, *classes))}, with :desc "
+            "after it for the greatest first; fix --sort"
         )
 
     def key(row):
@@ -208,7 +210,7 @@ def _sorted_rows(rows, sort, classes):
         value = getattr(row, name)
         return value if value is not None else ""
 
-    # First by name, so that equal ones keep one order.
+    # First by name, so that equal rows always have the same order.
     rows = sorted(rows, key=lambda row: (_natural(row.host), row.cell))
     if name == "host":
         return rows[::-1] if order == "desc" else rows
@@ -216,7 +218,7 @@ def _sorted_rows(rows, sort, classes):
 
 
 def _natural(name):
-    """A name as people sort it: host-9 before host-10."""
+    """Sort key of a name: host-9 comes before host-10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name[:255])]
 
 
@@ -233,23 +235,27 @@ def _lines(details, fold):
         ),
         ("agent", details["server"]),
         ("zone", details["zone"]),
-        ("aggregates", ", ".join(one["name"] + _braced(one["metadata"]) for one in details["aggregates"]) or "none"),
+        (
+            "aggregates",
+            ", ".join(aggregate["name"] + _braced(aggregate["metadata"]) for aggregate in details["aggregates"])
+            or "none",
+        ),
         ("digest", f"{details['digest']} of the host, {fold.digest} of the cell"),
     ]
     yield from (f"  {name:<11} {value}" for name, value in facts)
     depths = {None: -1}
-    for _number, one in enumerate(details["providers"]):
-        depth = depths[one["uuid"]] = depths[one["parent"]] + 1
+    for _number, provider in enumerate(details["providers"]):
+        depth = depths[provider["uuid"]] = depths[provider["parent"]] + 1
         yield ""
-        yield f"{'  ' * depth}provider {one['name']} {one['uuid']}"
-        if one["traits"]:
-            yield f"{'  ' * depth}  traits {', '.join(one['traits'])}"
-        if one["aggregates"]:
-            yield f"{'  ' * depth}  aggregates {', '.join(one['aggregates'])}"
+        yield f"{'  ' * depth}provider {provider['name']} {provider['uuid']}"
+        if provider["traits"]:
+            yield f"{'  ' * depth}  traits {', '.join(provider['traits'])}"
+        if provider["aggregates"]:
+            yield f"{'  ' * depth}  aggregates {', '.join(provider['aggregates'])}"
         heads = ("resource_class", "total", "reserved", "ratio", "capacity", "used", "free")
         table = [
             (*(item[head] for head in heads[:3]), f"{item['allocation_ratio']:g}", *(item[head] for head in heads[4:]))
-            for item in one["inventories"]
+            for item in provider["inventories"]
         ]
         if table:
             yield from (f"{'  ' * depth}  {line}" for line in aligned(heads, table, heads[1:]))
@@ -264,22 +270,21 @@ def _lines(details, fold):
                 heads,
                 [
                     (
-                        one["instance"],
-                        one["state"] + (" as " + one["consumer"] if one["consumer"] != one["instance"] else ""),
-                        stamp(one["since"]),
-                        one["since_position"],
-                        one["project"] or "-",
-                        resources(one["resources"]),
+                        instance["instance"],
+                        instance["state"]
+                        + (" as " + instance["consumer"] if instance["consumer"] != instance["instance"] else ""),
+                        stamp(instance["since"]),
+                        instance["since_position"],
+                        instance["project"] or "-",
+                        resources(instance["resources"]),
                     )
-                    for one in details["instances"]
+                    for instance in details["instances"]
                 ],
                 ("position",),
             )
         )
     if details["tracked_only"]:
-        yield (
-            f"{len(details['tracked_only'])} more that nova-compute says to have: {', '.join(details['tracked_only'])}"
-        )
+        yield (f"{len(details['tracked_only'])} more that nova-compute reports: {', '.join(details['tracked_only'])}")
 
 
 def _device_lines(details):
@@ -290,15 +295,15 @@ def _device_lines(details):
             heads,
             [
                 (
-                    one["node"],
-                    f"{len(one['pinned'])}/{len(one['dedicated_cpus'])}",
-                    _ranges(one["free_cpus"]) or "none",
-                    f"{one['shared_used']}/{one['shared_cpus']}",
-                    f"{one['memory_used_mb']}/{one['memory_mb']}",
-                    ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in one["pages"])
+                    numa_node["node"],
+                    f"{len(numa_node['pinned'])}/{len(numa_node['dedicated_cpus'])}",
+                    _ranges(numa_node["free_cpus"]) or "none",
+                    f"{numa_node['shared_used']}/{numa_node['shared_cpus']}",
+                    f"{numa_node['memory_used_mb']}/{numa_node['memory_mb']}",
+                    ", ".join(f"{page['free']}/{page['total']} of {page['size_kb']} KiB" for page in numa_node["pages"])
                     or "-",
                 )
-                for one in details["numa_nodes"]
+                for numa_node in details["numa_nodes"]
             ],
         )
     if details["pci_pools"]:
@@ -308,14 +313,14 @@ def _device_lines(details):
             heads,
             [
                 (
-                    f"{one['vendor_id']}:{one['product_id']}",
-                    "-" if one["numa_node"] is None else one["numa_node"],
-                    one["used"],
-                    one["free"],
-                    one["total"],
-                    " ".join(f"{name}={value}" for name, value in one["tags"].items()) or "-",
+                    f"{pci_pool['vendor_id']}:{pci_pool['product_id']}",
+                    "-" if pci_pool["numa_node"] is None else pci_pool["numa_node"],
+                    pci_pool["used"],
+                    pci_pool["free"],
+                    pci_pool["total"],
+                    " ".join(f"{name}={value}" for name, value in pci_pool["tags"].items()) or "-",
                 )
-                for one in details["pci_pools"]
+                for pci_pool in details["pci_pools"]
             ],
             ("used", "free", "total"),
         )
@@ -326,7 +331,7 @@ def _braced(metadata):
 
 
 def _ranges(numbers):
-    """Ascending numbers as in ``0-3,6``."""
+    """Return ascending numbers in the form ``0-3,6``."""
     runs = []
     for number in numbers:
         if runs and runs[-1][1] == number - 1:
@@ -337,5 +342,5 @@ def _ranges(numbers):
 
 
 def resources(amounts) -> str:
-    """Resource class -> amount in one word."""
+    """Return amounts in the form ``VCPU=2,MEMORY_MB=512``; ``-`` for none."""
     return ",".join(f"{name}={amount}" for name, amount in amounts.items()) or "-"

@@ -1,4 +1,4 @@
-"""``nova-sched-replay stats``: what went on in a stretch of the logs, in numbers."""
+"""``nova-sched-replay stats``: the numbers of a range of the logs."""
 
 import json
 
@@ -15,13 +15,13 @@ from rpc_api import errors
 from rpc_api.clock import spelled
 
 EPILOG = """\
-RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00); all of the logs without
-one. A latency is the time from a request's arrival at its scheduler to the decision, a build time that from a claim
-to the start of its instance, knowledge lag the records between what a decision knew of its cell's log and where it
-stands there. Rates follow from the times of the events.
+RANGE is positions (100:200, cell1:100:, :200) or times after an @ (@-2h:-1h, @12:00..13:00). Without RANGE all records
+count. Latency is the time from the arrival of a request at its scheduler to the decision. Build time is the time from a
+claim to the start of its instance. Knowledge lag is the number of records between the position that a decision knew of
+its cell's log and the decision's own position. Rates are computed from the times of the events.
 
-exit codes: 0 shown, 2 usage, 3 a log cannot be reached, 4 the state in front of the range is not known, so that
-claims could not be told apart
+exit codes: 0 shown, 2 wrong usage, 3 a log cannot be reached, 4 the state before the range is not known, so accepted
+and refused claims could not be distinguished
 
 examples:
   nova-sched-replay stats --log out/demo
@@ -44,15 +44,17 @@ COLUMNS = (
 
 
 class Stats(ReplayCommand):
-    """Count events, decisions, refusals, claims and builds, with latencies, the busiest hosts and the silent ones."""
+    """Count events, decisions, refusals, claims and builds; show latencies, the busiest hosts and the silent ones."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
         parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times (all)")
-        parser.add_argument("--interval", metavar="TIME", help="a row for each interval of so long (10s, 5m)")
+        parser.add_argument("--interval", metavar="TIME", help="show one row per interval of this length (10s, 5m)")
         add_intervals(parser)
-        parser.add_argument("--top", type=int, default=10, metavar="N", help="reasons and hosts to show (10)")
+        parser.add_argument(
+            "--top", type=int, default=10, metavar="N", help="number of reasons and hosts to show (default: 10)"
+        )
         parser.add_argument(
             "-o", "--output", choices=("table", "json"), default="table", help="form of the output (table)"
         )
@@ -64,7 +66,7 @@ class Stats(ReplayCommand):
         with self.history(source, arguments) as history:
             hosts = gather(history, first, last, stats)
         for gap in stats.unknown.values():
-            self.say(f"{self.app.NAME} stats: {gap}; which claims were accepted there is not counted")
+            self.say(f"{self.app.NAME} stats: {gap}; claims there are not counted as accepted or refused")
         silent = stats.silent(hosts, silence_ns)
         if arguments.output == "json":
             self.out.write(json.dumps(self._facts(stats, silent, first, last, arguments.top), indent=2) + "\n")
@@ -80,14 +82,14 @@ class Stats(ReplayCommand):
     def _bounds(self, source, arguments):
         bounds = {cell: log.bounds() for cell, log in source.logs.items()}
         first, last = (
-            {cell: one.first for cell, one in bounds.items()},
-            {cell: one.last for cell, one in bounds.items()},
+            {cell: bound.first for cell, bound in bounds.items()},
+            {cell: bound.last for cell, bound in bounds.items()},
         )
         if arguments.range is not None:
             begin, end = parse_range(arguments.range, self.now_ns)
             if begin is not None:
                 found = resolve(begin, source)
-                # A position is in the range itself, a time begins behind the last record before it.
+                # The range includes a position itself; a time starts after the last record before it.
                 begin_cell = (
                     None
                     if begin.position is None
@@ -172,12 +174,9 @@ class Stats(ReplayCommand):
             f"{whole.retried} of them retries"
         )
         if stats.unreachable:
-            yield f"            {stats.unreachable} of the refused because a cell could not be reached"
+            yield f"            {stats.unreachable} of the refused ones because a cell could not be reached"
         if stats.turned_away:
-            yield (
-                f"requests    {stats.turned_away} refused for a reason that no decision has "
-                "(see tail --type RequestRefused)"
-            )
+            yield (f"requests    {stats.turned_away} refused without a decision (see tail --type RequestRefused)")
         yield f"claims      {whole.claims_accepted} accepted, {whole.claims_refused} refused"
         yield f"builds      {whole.started} started, {whole.failed} failed, {stats.final_failures} of them for good"
         timings = [
@@ -210,7 +209,7 @@ class Stats(ReplayCommand):
             f"; the agents of {len(silent)} published nothing for {spelled(silence_ns / 1e9)}" if silent else ""
         )
         yield from (
-            f"  {host} in {cell}, last heard {'before the range' if heard is None else stamp(heard)}"
+            f"  {host} in {cell}, last event {'before the range' if heard is None else stamp(heard)}"
             for cell, host, heard in silent[:top]
         )
 
@@ -224,10 +223,10 @@ def _rate(count, seconds):
 
 
 def _intervals(stats):
-    for start, one in sorted(stats.intervals.items()):
-        p95 = one.latency.facts(1e6)["p95"]
+    for start, interval in sorted(stats.intervals.items()):
+        p95 = interval.latency.facts(1e6)["p95"]
         yield {
             "time": stamp(start),
             "latency_p95_ms": p95,
-            **{name: getattr(one, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")},
+            **{name: getattr(interval, name) for name in COLUMNS if name not in ("time", "latency_p95_ms")},
         }

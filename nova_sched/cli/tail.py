@@ -1,4 +1,4 @@
-"""``nova-sched-replay tail``: the events of logs, of a range or as they come."""
+"""``nova-sched-replay tail``: the events of logs, of a range or as they arrive."""
 
 import argparse
 import json
@@ -25,23 +25,23 @@ from rpc_api import errors
 from rpc_api.feed.epoch import epoch_of
 
 FORMS = ("pretty", "json", "ndjson", "csv", "raw", "template")
-#: Of each log, before what comes, where nothing says where to begin.
+#: Number of old events that -f shows first if no start is named.
 BEFORE_FOLLOWING = 10
 SAVE_EVERY = 1000
 EPILOG = f"""\
 RANGE: positions 100:200, 100:, :200 or cell1:100:200, or times @-2h:-1h, @12:00..13:00 (both ends included)
-conditions: the same option again: any of them; different options: all of them. --exclude KEY=VALUE takes out
-  what has that {", ".join(KEYS)} (hosts: * ? [] as in a shell).
-  --request also shows what becomes of the request's instances.
-order: a range is merged by the time of events, each log in its own order; what follows is shown as it comes
+conditions: of one option that is repeated, one value must match; different options must all match.
+  --exclude KEY=VALUE leaves out events with that {", ".join(KEYS)} (hosts: * ? [] as in a shell).
+  --request also shows the later events of the request's instances.
+order: a range is merged by the times of events, each log in its own order; with -f new events are shown as they arrive
 template: fields in braces, as in '{{at}} {{type:<16}} {{host}}':
   {", ".join(event_text.FIELDS)}
-cursor file: what was shown is not shown again, and nothing is left out; what was shown within the last moment before a
-  kill -9 may be shown twice
-raw: one line for each record that holds a wanted event: its bytes as hex
-outcomes: whether a claim was accepted follows from all that stands in front of it. With --type ClaimProposed, and with
-  --outcomes, the logs are folded for that, from the nearest state that is kept; "not known": the log does not hold it
-policies: by what they change of the one that the service adopted before; --full: all options, as -o json has them
+cursor file: no event is shown twice, and none is left out; after a kill -9 the last events may be shown twice
+raw: one line per record with a matching event: its bytes as hex
+outcomes: whether a claim was accepted follows from all records before it. With --type ClaimProposed, and with
+  --outcomes, the logs are folded for that, from the nearest known state; "not known": the log lacks records before it
+policies: a policy is shown by its differences from the one that the service adopted before; --full and -o json show all
+  options
 
 examples:
   nova-sched-replay --log out/demo tail -n 20
@@ -52,8 +52,8 @@ examples:
   nova-sched-replay --log out/demo tail @-1d: --cursor-file out/demo/tail.cursor -o csv
   nova-sched-replay --log cell1=rabbit://replay:secret@broker/%2F?stream=nova_sched.cell1 tail -f --type BuildFailed
 
-exit codes: 0 shown (with -f: ended by ^C), 2 usage, 3 a log cannot be reached, 4 a log does not hold what was
-asked for (what it holds is shown)
+exit codes: 0 shown (with -f: ended by ^C), 2 wrong usage, 3 a log cannot be reached, 4 a log does not have the whole
+range (what it has is shown)
 """
 
 
@@ -64,31 +64,31 @@ def _count(text):
 
 
 class Tail(ReplayCommand):
-    """Show the events of logs: all, those of a range, those about something; and with -f those that come."""
+    """Show the events of logs: all, a range, or those that match; with -f also new ones."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
-        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (all)")
+        parser.add_argument("range", nargs="?", metavar="RANGE", help="positions or times to show (default: all)")
         parser.add_argument(
-            "--since", metavar="TIME", help="only events of this time and later: 12:03, -15m, yesterday, ..."
+            "--since", metavar="TIME", help="only events from this time on: 12:03, -15m, yesterday, ..."
         )
-        parser.add_argument("--until", metavar="TIME", help="only events of this time and before")
+        parser.add_argument("--until", metavar="TIME", help="only events up to this time")
         parser.add_argument(
             "-n",
             "--lines",
             type=_count,
             metavar="N",
             dest="count",
-            help=f"only the last N of the events that match (with -f and no beginning: {BEFORE_FOLLOWING})",
+            help=f"only the last N matching events (with -f and no start: {BEFORE_FOLLOWING})",
         )
-        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+        parser.add_argument("-f", "--follow", action="store_true", help="continue with new events")
         for key, metavar, text in (
             ("cell", "NAME", "only this cell's log"),
             ("host", "NAME", "only events about this host"),
             ("instance", "UUID", "only events about this instance (or migration)"),
             ("request", "ID", "only events about this request"),
-            ("project", "ID", "only events that say to be about this project"),
+            ("project", "ID", "only events about this project"),
             ("type", "NAME", "only events of this type; set-aside: those that cannot be read"),
         ):
             parser.add_argument(f"--{key}", action="append", default=[], metavar=metavar, help=text)
@@ -98,21 +98,18 @@ class Tail(ReplayCommand):
         parser.add_argument(
             "--outcomes",
             action=argparse.BooleanOptionalAction,
-            help="whether each claim was accepted, which takes a fold of the logs (with --type "
-            "ClaimProposed: yes, else: no)",
+            help="show whether each claim was accepted; this folds the logs (default: only with --type ClaimProposed)",
         )
-        parser.add_argument("--full", action="store_true", help="policies with all their options")
+        parser.add_argument("--full", action="store_true", help="show policies with all their options")
         parser.add_argument(
-            "-g", "--grep", metavar="REGEX", help="only events whose line (of -o pretty) has this somewhere"
+            "-g", "--grep", metavar="REGEX", help="only events whose line (as of -o pretty) matches this"
         )
         parser.add_argument(
-            "-o", "--output", choices=FORMS, help="form of the output (pretty; with --template: template)"
+            "-o", "--output", choices=FORMS, help="form of the output (default: pretty; with --template: template)"
         )
-        parser.add_argument("--template", metavar="TEXT", help="for -o template")
+        parser.add_argument("--template", metavar="TEXT", help="the template of -o template")
         parser.add_argument(
-            "--cursor-file",
-            metavar="FILE",
-            help="go on where this file says that the last tail ended, and keep it up to date",
+            "--cursor-file", metavar="FILE", help="continue at the position in this file, and keep the file up to date"
         )
 
     def run_on(self, source, arguments):
@@ -146,7 +143,7 @@ class Tail(ReplayCommand):
         self.out.flush()
         if self._outcomes is not None:
             self._gaps += [
-                f"which claims of {cell} were accepted is not known for all: {gap}"
+                f"the outcome of some claims of {cell} is not known: {gap}"
                 for cell, gap in sorted(self._outcomes.unknown.items())
             ]
         for gap in self._gaps:
@@ -154,7 +151,7 @@ class Tail(ReplayCommand):
         return errors.EXIT_GAP if self._gaps else errors.EXIT_OK
 
     def _outcomes_of(self, source, arguments):
-        """The Outcomes to ask, None where they are not wanted."""
+        """Return the Outcomes of claims, None if they are not wanted."""
         wanted = arguments.outcomes
         if wanted or (wanted is None and "ClaimProposed" in arguments.type):
             store = self.option(arguments, "snapshots")
@@ -170,11 +167,11 @@ class Tail(ReplayCommand):
     # --- what is wanted ----------------------------------------------------------------------------------------------
 
     def _match(self, source, arguments):
-        excluded = [(key, value) for key, _, value in (one.partition("=") for one in arguments.exclude)]
+        excluded = [(key, value) for key, _, value in (text.partition("=") for text in arguments.exclude)]
         for key, value in excluded:
             if key not in KEYS or not value:
                 raise errors.UsageError(
-                    f"--exclude {key}={value} is none, wanted KEY=VALUE with one of {', '.join(KEYS)}; mend it"
+                    f"--exclude is {key}={value}, wanted KEY=VALUE with a key of {', '.join(KEYS)}; fix it"
                 )
         for cell in (*arguments.cell, *(value for key, value in excluded if key == "cell")):
             source.one(cell, "--cell")
@@ -183,8 +180,10 @@ class Tail(ReplayCommand):
             try:
                 pattern = re.compile(arguments.grep)
             except re.error as fault:
-                raise errors.UsageError(f"-g {arguments.grep!r} is no regular expression ({fault}); mend it") from None
-            # Most lines match, or do not, without what takes a fold.
+                raise errors.UsageError(
+                    f"-g {arguments.grep!r} is not a regular expression ({fault}); fix it"
+                ) from None
+            # The line without the outcome is tried first: it needs no fold.
             tried = (Notes(source.logs, None, arguments.full), self._notes)[self._outcomes is None :]
 
             def also(*of):
@@ -195,9 +194,9 @@ class Tail(ReplayCommand):
         )
 
     def _range(self, arguments):
-        """(The ends of the range as moments, first time, last time)."""
+        """Return (the ends of the range as moments, first time, last time)."""
         if arguments.range is not None and (arguments.since or arguments.until):
-            raise errors.UsageError("RANGE and --since or --until say the same twice; leave one out")
+            raise errors.UsageError("RANGE and --since or --until exclude each other; leave one out")
         if arguments.range is not None:
             ends = parse_range(arguments.range, self.now_ns)
         else:
@@ -206,11 +205,11 @@ class Tail(ReplayCommand):
                 for text in (arguments.since, arguments.until)
             )
         if arguments.follow and ends[1] is not None:
-            raise errors.UsageError("-f goes on with what comes, and the range has an end; leave one out")
-        return ends, *(None if one is None else one.at_ns for one in ends)
+            raise errors.UsageError("-f continues with new events, and the range has an end; leave one out")
+        return ends, *(None if end is None else end.at_ns for end in ends)
 
     def _start(self, cell, log, found):
-        """Begin a cell's span where the cursor stands; returns (position, index of the first event not shown)."""
+        """Start the span of a cell at the cursor. Return (position, index of the first event to show)."""
         if self._cursor is None or cell not in self._cursor.places:
             return -1, 0
         self._cursor.check(cell, self._epochs[cell], log.bounds())
@@ -219,15 +218,15 @@ class Tail(ReplayCommand):
         return position, index
 
     def _learn(self, source, match, arguments):
-        """Read the logs once for what belongs to a request or an instance. (Of an instance that is followed, what
-        comes says enough.)"""
+        """Read the logs once for the events that belong to a request or an instance. (An instance that is followed
+        needs only new events.)"""
         if match.trails and not (arguments.follow and not arguments.request):
             for log in source.logs.values():
                 try:
                     for record in records_between(log):
                         match.learn(record.payload)
                 except errors.LogGap:
-                    continue  # what is shown afterwards says where it is damaged
+                    continue  # the output reports where the file is damaged
 
     # --- showing -----------------------------------------------------------------------------------------------------
 
@@ -269,7 +268,7 @@ class Tail(ReplayCommand):
                 if records is None:
                     self.say(f"nova-sched-replay tail: the log of {cell} can be read again")
                 elif isinstance(records, errors.LogUnavailable):
-                    self.say(f"nova-sched-replay tail: {records}; it is tried again")
+                    self.say(f"nova-sched-replay tail: {records}; trying again")
                 else:
                     self._show_batch(cell, source.logs[cell], records, pickers[cell], writer)
 
@@ -287,23 +286,23 @@ class Tail(ReplayCommand):
 
 
 class _Ending:
-    """End quietly, between two batches, with ^C or SIGTERM; a second one ends at once."""
+    """End without a traceback, between two batches, on ^C or SIGTERM; a second signal ends at once."""
 
     def __init__(self):
-        #: Whether the signal has come.
+        #: Whether a signal has arrived.
         self.come = False
         self._stop = self._before = None
 
     def then(self, stop) -> None:
-        """What to call when the signal comes, at once if it has."""
+        """Call ``stop`` when the signal arrives, at once if it has."""
         self._stop = stop
         if self.come:
             stop()
 
     def _end(self, number, frame):
         self.come = True
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for signal_number, handler in self._before.items():
+            signal.signal(signal_number, handler)
         if self._stop is not None:
             self._stop()
 
@@ -323,7 +322,7 @@ class _Ending:
 
 
 class _Lines:
-    """Lines of what ``shown(cell, position, index, event)`` says of each event."""
+    """One line per event: the text that ``shown(cell, position, index, event)`` returns."""
 
     def __init__(self, out, shown):
         self._out = out
@@ -334,7 +333,7 @@ class _Lines:
             self._out.write(self._shown(hit.cell, hit.position, index, event) + "\n")
 
     def end(self) -> None:
-        """There is nothing left."""
+        """Do nothing: all lines are written."""
 
 
 class _Raw(_Lines):
@@ -343,7 +342,7 @@ class _Raw(_Lines):
 
 
 class _Rows:
-    """A row for each event, in a form of :class:`~nova_sched.cli.output.Rows`."""
+    """One row per event, in a form of :class:`~nova_sched.cli.output.Rows`."""
 
     def __init__(self, out, form, columns, values):
         self._rows = output.Rows(out, form, columns)
@@ -375,7 +374,7 @@ def _writer(arguments, out, paint, notes):
 
 
 def _templated(template, notes):
-    """What a template says of an event; UsageError for one that names what is no field."""
+    """Return a function that renders an event by a template; UsageError for a template with an unknown field."""
     known = ", ".join(event_text.FIELDS)
     try:
         named = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
@@ -385,7 +384,7 @@ def _templated(template, notes):
         ) from None
     for name in named:
         if name not in event_text.FIELDS:
-            raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; mend it")
+            raise errors.UsageError(f"--template names the field {name!r}, wanted one of {known}; fix it")
 
     def shown(*of):
         fields = {
@@ -395,6 +394,6 @@ def _templated(template, notes):
         try:
             return template.format(**fields)
         except (ValueError, TypeError) as fault:
-            raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); mend it") from None
+            raise errors.UsageError(f"--template {template!r} cannot show an event ({fault}); fix it") from None
 
     return shown

@@ -1,4 +1,4 @@
-"""``nova-sched-replay top``: what goes on now, as a view that is drawn again and again."""
+"""``nova-sched-replay top``: a live view of cells, decisions, hosts and services."""
 
 import sys
 
@@ -14,14 +14,14 @@ from rpc_api import errors
 from rpc_api.clock import SYSTEM
 
 EPILOG = """\
-Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s,
-everything else is of the last minutes (--window). Lag is how many records of a log were not read yet; that of a
-scheduler is how many records of the cell it did not know at its last decision. Hosts are counted by what they are.
-Services are those that were heard in the logs; one that is idle publishes nothing. A cell that is down is marked,
-with the reason.
+Keys: q quit, p pause, s sort the hosts (by events, by name), c next cell. Rates are those of the last 10 s, all other
+numbers those of --window. The lag of a cell is the number of records that are not read yet; the lag of a scheduler is
+the number of records of the cell that it did not know at its last decision. Hosts are counted by status. Services are
+those with events in the logs; an idle scheduler or conductor publishes nothing. A cell that is down is marked, with the
+reason.
 
-exit codes: 0 ended, 2 usage (textual is not installed: pip install 'nova_sched[top]'), 3 a log cannot be reached, 4 a
-cell is down (with --once)
+exit codes: 0 ended, 2 wrong usage, or textual is not installed (pip install 'nova_sched[top]'), 3 a log cannot be
+reached, 4 a cell is down (with --once)
 
 examples:
   nova-sched-replay top --log out/demo --once
@@ -30,25 +30,25 @@ examples:
 
 
 class Top(ReplayCommand):
-    """Watch cells, decisions, refusals, hosts and schedulers live; or an old log again, at its own or another speed."""
+    """Watch cells, decisions, refusals, hosts and schedulers live, or play an old log at any speed."""
 
     EPILOG = EPILOG
     when_down = SHOWN
 
     def add_arguments(self, parser):
-        parser.add_argument("--once", action="store_true", help="print what there is at the end of the logs, and end")
+        parser.add_argument("--once", action="store_true", help="print the view at the end of the logs, and exit")
         parser.add_argument(
-            "--replay", type=float, metavar="SPEED", help="play the logs from their beginning, so many times as fast"
+            "--replay", type=float, metavar="SPEED", help="play the logs from their beginning, SPEED times as fast"
         )
-        parser.add_argument("--window", default="5m", metavar="TIME", help="count over so long (5m)")
-        parser.add_argument("--refresh", default="1s", metavar="TIME", help="draw so often (1s)")
+        parser.add_argument("--window", default="5m", metavar="TIME", help="count over this time (default: 5m)")
+        parser.add_argument("--refresh", default="1s", metavar="TIME", help="draw again after this time (default: 1s)")
 
     def run_on(self, source, arguments):
         window_s = max(1, duration(arguments.window, "--window") // SECOND_NS)
         refresh_s = duration(arguments.refresh, "--refresh") / SECOND_NS
         if arguments.replay is not None and not 0 < arguments.replay <= 1e6:
             raise errors.UsageError(
-                f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; mend it"
+                f"--replay is {arguments.replay:g}, wanted a speed above 0 and up to 1000000; fix it"
             )
         live = Live([*source.logs, *source.down], window_s)
         for cell, fault in source.down.items():
@@ -57,7 +57,7 @@ class Top(ReplayCommand):
             return self._once(source, live, arguments)
         app = _app_class()
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise errors.UsageError("the live view needs a terminal to draw on, and this is none; use --once")
+            raise errors.UsageError("the live view needs a terminal, and this is not a terminal; use --once")
         feed, clock = self._feed(source, live, arguments)
         feed.start()
         try:
@@ -67,7 +67,7 @@ class Top(ReplayCommand):
         return errors.EXIT_OK
 
     def _begin(self, source, live, arguments, first):
-        """Show what there is in front of the first records that are shown: hosts, and when services were heard."""
+        """Add the state before the first shown record: hosts, and the last events of services."""
         with self.history(source, arguments) as history:
             for cell, position in first.items():
                 log = source.logs[cell]
@@ -82,7 +82,7 @@ class Top(ReplayCommand):
 
     def _once(self, source, live, arguments):
         at_ns = last_time(source.logs) or self.now_ns
-        # The last second of the logs is over then, and counts.
+        # So the last second of the logs is complete, and counts.
         at_ns += SECOND_NS
         positions = first_positions(source.logs, at_ns - live.window_s * SECOND_NS)
         self._begin(source, live, arguments, positions)
@@ -96,7 +96,7 @@ class Top(ReplayCommand):
         return errors.EXIT_GAP if source.down else errors.EXIT_OK
 
     def _feed(self, source, live, arguments):
-        """(What feeds the view, its clock)."""
+        """Return (the feed of the view, its clock)."""
         speed, since_ns = arguments.replay, self.now_ns - live.window_s * SECOND_NS
         if speed is None:
             self._begin(source, live, arguments, first_positions(source.logs, since_ns))
@@ -127,6 +127,3 @@ def _app_class():
     from nova_sched.cli.top_view import TopApp
 
     return TopApp
-
-
-# --- what is shown, as lines -----------------------------------------------------------------------------------------

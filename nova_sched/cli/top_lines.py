@@ -1,4 +1,4 @@
-"""What top shows, as lines of text."""
+"""The view of top as lines of text."""
 
 from nova_sched.cli.output import aligned, stamp
 from nova_sched.process.text import one_line
@@ -7,7 +7,7 @@ from nova_sched.replay.state.hosts import counted
 
 
 def lines_of(view, paint=None, only=None, by_name=False) -> list[str]:
-    """All of a view as lines of text."""
+    """Return the whole view as lines of text."""
     return [
         *head_lines(view, only),
         "",
@@ -23,7 +23,7 @@ def lines_of(view, paint=None, only=None, by_name=False) -> list[str]:
 
 
 def head_lines(view, only=None) -> list[str]:
-    """Rates and latencies."""
+    """Return the lines with rates and latencies."""
     latency = view.latency
     shown = ", ".join(f"{name} {latency[name]:g}" for name in ("p50", "p95", "p99", "max")) if latency["count"] else "-"
     return [
@@ -35,19 +35,19 @@ def head_lines(view, only=None) -> list[str]:
 
 
 def cell_lines(view, paint=None) -> list[str]:
-    """A line a cell; those that are down are marked."""
+    """Return one line per cell; cells that are down are marked."""
     return aligned(
         ("cell", "position", "lag", "events/s", "decisions/s", "state"),
         [
             (
-                one.cell,
-                "-" if one.position is None else one.position,
-                "-" if one.down else one.lag,
-                f"{one.events_s:.1f}",
-                f"{one.decisions_s:.1f}",
-                f"DOWN: {one.down}" if one.down else "ok",
+                cell.cell,
+                "-" if cell.position is None else cell.position,
+                "-" if cell.down else cell.lag,
+                f"{cell.events_s:.1f}",
+                f"{cell.decisions_s:.1f}",
+                f"DOWN: {cell.down}" if cell.down else "ok",
             )
-            for one in view.cells
+            for cell in view.cells
         ],
         ("position", "lag", "events/s", "decisions/s"),
         paint,
@@ -55,7 +55,7 @@ def cell_lines(view, paint=None) -> list[str]:
 
 
 def reason_lines(view, paint=None) -> list[str]:
-    """Why decisions found no host."""
+    """Return the reasons for which decisions found no host."""
     return (
         aligned(("refused for", "decisions"), view.reasons, ("decisions",), paint)
         if view.reasons
@@ -64,8 +64,8 @@ def reason_lines(view, paint=None) -> list[str]:
 
 
 def host_lines(view, paint=None, by_name=False) -> list[str]:
-    """The hosts on which most happens, by that or by name."""
-    hosts = sorted(view.hosts, key=lambda one: (one[1], one[0])) if by_name else view.hosts
+    """Return the busiest hosts, sorted by number of events or by name."""
+    hosts = sorted(view.hosts, key=lambda host: (host[1], host[0])) if by_name else view.hosts
     return (
         aligned(
             ("hottest host", "cell", "claims, builds, deletes"),
@@ -79,19 +79,19 @@ def host_lines(view, paint=None, by_name=False) -> list[str]:
 
 
 def scheduler_lines(view, paint=None) -> list[str]:
-    """A line a scheduler."""
+    """Return one line per scheduler."""
     return (
         aligned(
             ("scheduler", "decisions", "refused", "p50 ms", "lag"),
             [
                 (
-                    one_line(one.name),
-                    one.decisions,
-                    one.refused,
-                    "-" if one.latency_ms is None else f"{one.latency_ms:g}",
-                    "-" if one.lag is None else one.lag,
+                    one_line(scheduler.name),
+                    scheduler.decisions,
+                    scheduler.refused,
+                    "-" if scheduler.latency_ms is None else f"{scheduler.latency_ms:g}",
+                    "-" if scheduler.lag is None else scheduler.lag,
                 )
-                for one in view.schedulers
+                for scheduler in view.schedulers
             ],
             ("decisions", "refused", "p50 ms", "lag"),
             paint,
@@ -102,7 +102,7 @@ def scheduler_lines(view, paint=None) -> list[str]:
 
 
 def service_lines(view) -> list[str]:
-    """A line per cell with its hosts by what they are, and one of the services that were heard."""
+    """Return one line per cell with its hosts by status, and one line with the last events of services."""
     lines = [
         f"{cell}: {'its hosts are not known' if counts is None else counted(counts)}"
         for cell, counts in view.counts.items()

@@ -1,5 +1,4 @@
-"""The terminal view of ``top``: panels of lines that are drawn again and again. What they say is made in
-nova_sched.cli.top_lines."""
+"""The terminal view of ``top``: panels of lines that nova_sched.cli.top_lines makes."""
 
 from textual.app import App
 from textual.containers import Horizontal, VerticalScroll
@@ -9,8 +8,8 @@ from nova_sched.cli import top_lines
 
 
 class TopApp(App):
-    """``live`` is fed by ``feed`` (see nova_sched.replay.logs.feeds) and shown at the time that ``clock()`` says, every
-    ``refresh_s`` seconds."""
+    """The view of ``live``, which ``feed`` fills (see nova_sched.replay.logs.feeds). It is drawn every ``refresh_s``
+    seconds, for the time that ``clock()`` returns."""
 
     CSS = """
     #head { height: auto; padding: 0 1; text-style: bold; }
@@ -69,17 +68,17 @@ class TopApp(App):
             self.query_one(f"#{name}", Static).update("\n".join(lines))
 
     def action_pause(self):
-        """Hold the picture, or go on."""
+        """Pause, or continue."""
         self.paused = not self.paused
         self.sub_title = "paused" if self.paused else ""
 
     def action_sort(self):
-        """Hosts by events, or by name."""
+        """Sort hosts by events, or by name."""
         self.by_name = not self.by_name
         self.draw(self.clock())
 
     def action_next_cell(self):
-        """All cells, then each by itself."""
-        cells = [None, *(one.cell for one in self.live.view(self.clock()).cells)]
+        """Show all cells, then each cell alone."""
+        cells = [None, *(cell.cell for cell in self.live.view(self.clock()).cells)]
         self.cell = cells[(cells.index(self.cell) + 1) % len(cells)]
         self.draw(self.clock())

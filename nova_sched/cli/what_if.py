@@ -1,4 +1,4 @@
-"""``nova-sched-replay what-if``: recorded traffic under another policy, other ratios, with other hosts."""
+"""``nova-sched-replay what-if``: run recorded requests with another policy, other ratios or other hosts."""
 
 import fnmatch
 import json
@@ -19,18 +19,18 @@ from nova_sched.replay.what_if.traffic import as_recorded, traffic_of
 from rpc_api import errors
 
 EPILOG = """\
-The traffic is run twice: by the policies that it was recorded with, so that
-chance and the order of things show, and with what is asked about. Schedulers
-know as little of each other as they did. An instance is placed when a claim of
-it was accepted, and built unless its builds failed for good in the logs, or
-its claim expired there. Instances leave when they left, and one that found a
-host only here stays. Hosts used are those on which an instance was built. What
-is stranded is free on providers that cannot take even the least that anybody
-asked for.
+The recorded requests run twice: with the recorded policies (re-run), which
+shows the effect of chance and order, and with the changes (what-if). Schedulers
+know as little of each other's claims as they did. An instance is placed if a
+claim of it was accepted. It is built unless all its builds failed, or its claim
+expired, in the logs. Instances are deleted at their recorded times; an instance
+that found a host only here stays. Hosts used are hosts on which an instance was
+built. Stranded resources are free on providers that cannot take even the
+smallest amount that a request asked for.
 
---policy FILE is JSON with options as PolicyAdopted has them, which lie over
-the recorded ones, or a configuration file of the schedulers, which stands in
-their place. --set takes values as JSON.
+--policy FILE is either JSON with options as in PolicyAdopted, which change the
+recorded policies, or a configuration file of the schedulers, which replaces
+them. --set takes values as JSON.
 
 examples:
   nova-sched-replay --log out/demo what-if --weigher RAMWeigher=1.0 --weigher CPUWeigher=1.0
@@ -39,11 +39,10 @@ examples:
   nova-sched-replay --log out/demo what-if --add-host 4=$HOST -o json
   nova-sched-replay --log out/demo what-if --set host_subset_size=3
 
-exit codes: 0 compared, 1 there are no decisions, 2 an option cannot be used, 3
-a log cannot be reached, 4 some decisions could not be made, or a log lacks its
-beginning
+exit codes: 0 compared, 1 there are no decisions, 2 wrong usage, 3 a log cannot
+be reached, 4 some decisions could not be made, or a log lacks its beginning
 """
-#: Reasons that a table names.
+#: Number of reasons that the table names.
 REASONS = 5
 COLUMNS = ("recorded", "re-run", "what-if")
 
@@ -56,7 +55,7 @@ class WhatIf(ReplayCommand):
     when_down = REFUSED
 
     def add_arguments(self, parser):
-        parser.add_argument("--policy", metavar="FILE", help="options of the policy as JSON, or a configuration file")
+        parser.add_argument("--policy", metavar="FILE", help="a file with options as JSON, or a configuration file")
         parser.add_argument(
             "--set", action="append", default=[], metavar="OPTION=VALUE", dest="options", help="one option (repeatable)"
         )
@@ -82,7 +81,7 @@ class WhatIf(ReplayCommand):
             default=[],
             metavar="NAME",
             dest="dropped",
-            help="without this host, or those of a glob (repeatable)",
+            help="remove this host, or the hosts that match a glob (repeatable)",
         )
         parser.add_argument(
             "--add-host",
@@ -90,7 +89,7 @@ class WhatIf(ReplayCommand):
             default=[],
             metavar="N=LIKE_HOST",
             dest="added",
-            help="with N more hosts like one that there is (repeatable)",
+            help="add N hosts like an existing one (repeatable)",
         )
         add_config_file(parser)
         parser.add_argument(
@@ -113,7 +112,7 @@ class WhatIf(ReplayCommand):
             spooled(source.logs, spool, policies)
             if not spool.count():
                 raise errors.NovaSchedError(
-                    f"there is no decision in {', '.join(sorted(source.logs))}; name the logs that are missing"
+                    f"the logs of {', '.join(sorted(source.logs))} have no decision; name the missing logs"
                 )
             for policy in policies.policies.values():
                 changes.policy_for(policy)
@@ -142,7 +141,7 @@ class WhatIf(ReplayCommand):
             if log.bounds().first > 0:
                 self.say(
                     f"nova-sched-replay what-if: the log of {cell} begins at position {log.bounds().first}; "
-                    "what stood in front of it is not in this comparison"
+                    "this comparison lacks the records before it"
                 )
                 code = errors.EXIT_GAP
         return code
@@ -155,26 +154,26 @@ def _changes(arguments, known):
     options, policy = {}, None
     if arguments.policy:
         options, policy = _policy_of(arguments.policy, known)
-    options = {**options, **dict(_option(one) for one in arguments.options)}
+    options = {**options, **dict(_option(text) for text in arguments.options)}
     weighers = {}
-    for one in arguments.weighers:
-        name, multiplier = _pair(one, "--weigher", "NAME=MULTIPLIER")
+    for text in arguments.weighers:
+        name, multiplier = _pair(text, "--weigher", "NAME=MULTIPLIER")
         if name not in known.weighers:
             raise errors.UsageError(
-                f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; mend --weigher"
+                f"there is no weigher {name!r}, wanted one of {', '.join(sorted(known.weighers))}; fix --weigher"
             )
         try:
             weighers[name] = float(multiplier)
         except ValueError:
-            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; mend it") from None
+            raise errors.UsageError(f"--weigher has the multiplier {multiplier!r}, wanted a number; fix it") from None
     ratios = {
-        name: ratio_of(ratio) for name, ratio in (_pair(one, "--ratio", "CLASS=RATIO") for one in arguments.ratios)
+        name: ratio_of(ratio) for name, ratio in (_pair(text, "--ratio", "CLASS=RATIO") for text in arguments.ratios)
     }
     added = {}
-    for one in arguments.added:
-        number, like = _pair(one, "--add-host", "N=LIKE_HOST")
+    for text in arguments.added:
+        number, like = _pair(text, "--add-host", "N=LIKE_HOST")
         if not number.isdigit() or not 0 < int(number) <= 100_000:
-            raise errors.UsageError(f"--add-host has {number!r}, wanted how many hosts from 1 to 100000; mend it")
+            raise errors.UsageError(f"--add-host has {number!r}, wanted a number of hosts from 1 to 100000; fix it")
         added[like] = added.get(like, 0) + int(number)
     return Changes(options, policy, weighers, ratios, frozenset(arguments.dropped), added)
 
@@ -182,7 +181,7 @@ def _changes(arguments, known):
 def _pair(text, option, wanted):
     name, found, value = text.partition("=")
     if not found or not name or not value:
-        raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; mend it")
+        raise errors.UsageError(f"{option} has {text!r}, wanted {wanted}; fix it")
     return name, value
 
 
@@ -195,7 +194,7 @@ def _option(text):
 
 
 def _policy_of(path, known):
-    """(Options that lie over the recorded ones, or a whole Policy) of a file."""
+    """Read a file: return (options that change the recorded policies, None), or ({}, a whole Policy)."""
     try:
         text = decoded(Path(path).read_bytes(), f"--policy {path}")
     except OSError as fault:
@@ -204,7 +203,7 @@ def _policy_of(path, known):
         try:
             return json.loads(text), None
         except ValueError as fault:
-            raise errors.UsageError(f"--policy {path} is no JSON ({fault}); mend it") from None
+            raise errors.UsageError(f"--policy {path} is not valid JSON ({fault}); fix it") from None
     from nova_sched.cli import command_config
     from nova_sched.scheduler import config
 
@@ -212,10 +211,10 @@ def _policy_of(path, known):
 
 
 def _with_hosts(changes, hosts):
-    """The changes with the hosts that globs mean; a name that means none would compare nothing."""
+    """Replace globs by the hosts that match; UsageError for a name without a host, which would change nothing."""
     for pattern in sorted((*changes.dropped, *changes.added)):
         if pattern not in hosts and (pattern in changes.added or not fnmatch.filter(hosts, pattern)):
-            raise errors.UsageError(f"no host {pattern!r} is in the logs; mend --drop-host or --add-host")
+            raise errors.UsageError(f"the logs have no host {pattern!r}; fix --drop-host or --add-host")
     return changes._replace(
         dropped=frozenset(
             host
@@ -227,7 +226,7 @@ def _with_hosts(changes, hosts):
 
 
 def _question(arguments):
-    """What is asked, in the words of the options."""
+    """Return the changes in the words of the options."""
     asked = [
         f"{option} {value}"
         for option, values in (
@@ -249,54 +248,56 @@ def _question(arguments):
 def _facts(tallies):
     return {
         name: {
-            "asked": one.asked,
-            "placed": len(one.placed),
-            "built": len(one.built),
-            "refused": sum(one.refused.values()),
-            "refused_for": dict(sorted(one.refused.items(), key=lambda item: (-item[1], item[0]))),
-            "hosts_used": one.hosts_used,
-            "conflicts": one.conflicts,
-            "vcpu_fill_at_end": round(one.fill, 4),
-            "stranded": one.stranded,
-            "placed_elsewhere": _elsewhere(one, other),
+            "asked": tally.asked,
+            "placed": len(tally.placed),
+            "built": len(tally.built),
+            "refused": sum(tally.refused.values()),
+            "refused_for": dict(sorted(tally.refused.items(), key=lambda item: (-item[1], item[0]))),
+            "hosts_used": tally.hosts_used,
+            "conflicts": tally.conflicts,
+            "vcpu_fill_at_end": round(tally.fill, 4),
+            "stranded": tally.stranded,
+            "placed_elsewhere": _elsewhere(tally, other),
         }
-        for name, one, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
+        for name, tally, other in zip(COLUMNS, tallies, (tallies[0], tallies[0], tallies[1]), strict=True)
     }
 
 
-def _elsewhere(one, other):
-    """Instances that both placed, and not on the same host."""
-    return sum(host != other.placed[uuid] for uuid, host in one.placed.items() if uuid in other.placed)
+def _elsewhere(tally, other):
+    """Count the instances that both placed, but on different hosts."""
+    return sum(host != other.placed[uuid] for uuid, host in tally.placed.items() if uuid in other.placed)
 
 
 def _rows(facts):
     def row(title, value):
         return title, *(value(facts[name]) for name in COLUMNS)
 
-    yield row("instances asked", lambda one: one["asked"])
-    yield row("placed", lambda one: one["placed"])
-    yield row("built", lambda one: one["built"])
-    yield row("refused", lambda one: one["refused"])
+    yield row("instances asked", lambda column: column["asked"])
+    yield row("placed", lambda column: column["placed"])
+    yield row("built", lambda column: column["built"])
+    yield row("refused", lambda column: column["refused"])
     totals = {}
-    for one in facts.values():
-        for reason, count in one["refused_for"].items():
+    for column in facts.values():
+        for reason, count in column["refused_for"].items():
             totals[reason] = totals.get(reason, 0) + count
     reasons = sorted(totals, key=lambda reason: (-totals[reason], reason))
     for reason in reasons[:REASONS]:
-        yield row(f"  {reason}", lambda one, reason=reason: one["refused_for"].get(reason, 0))
+        yield row(f"  {reason}", lambda column, reason=reason: column["refused_for"].get(reason, 0))
     if len(reasons) > REASONS:
-        yield row("  other reasons", lambda one: sum(one["refused_for"].get(reason, 0) for reason in reasons[REASONS:]))
-    yield row("hosts used", lambda one: one["hosts_used"])
-    yield row("VCPUs in use at the end", lambda one: f"{100 * one['vcpu_fill_at_end']:.1f} %")
-    for name in sorted({name for one in facts.values() for name in one["stranded"]}):
+        yield row(
+            "  other reasons", lambda column: sum(column["refused_for"].get(reason, 0) for reason in reasons[REASONS:])
+        )
+    yield row("hosts used", lambda column: column["hosts_used"])
+    yield row("VCPUs in use at the end", lambda column: f"{100 * column['vcpu_fill_at_end']:.1f} %")
+    for name in sorted({name for column in facts.values() for name in column["stranded"]}):
         yield row(
             f"stranded {name}",
-            lambda one, name=name: (
-                f"{one['stranded'].get(name, {}).get('amount', 0)} "
-                f"({100 * one['stranded'].get(name, {}).get('share', 0):.1f} %)"
+            lambda column, name=name: (
+                f"{column['stranded'].get(name, {}).get('amount', 0)} "
+                f"({100 * column['stranded'].get(name, {}).get('share', 0):.1f} %)"
             ),
         )
-    yield row("conflicts (claims refused)", lambda one: one["conflicts"])
+    yield row("conflicts (claims refused)", lambda column: column["conflicts"])
     yield (
         "placed elsewhere than",
         "",

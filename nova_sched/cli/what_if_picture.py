@@ -1,4 +1,4 @@
-"""The picture of a what-if: amounts over time, as what is asked may change the capacity that shares would be of."""
+"""The picture of a what-if: amounts over time. Shares would mislead, because a change may change the capacity."""
 
 import textwrap
 
@@ -11,15 +11,15 @@ PANELS = (
     ("refused", "instances refused so far", "instances"),
     ("stranded", "stranded VCPUs", "VCPUs"),
 )
-#: Column -> colour, style and width of its line; the wide one is drawn first, and is seen below the others.
+#: Column -> colour, style and width of its line; the wide line is drawn first and stays visible below the others.
 LINES = {"recorded": ("0.65", "-", 4.0), "re-run": ("tab:blue", "--", 1.6), "what-if": ("tab:red", "-", 1.6)}
-#: (Nanoseconds, name, from how many of the unit before on it is used).
+#: (Nanoseconds, name, the unit is used from this number of it on).
 UNITS = ((86_400 * 10**9, "days", 3), (3_600 * 10**9, "hours", 3), (60 * 10**9, "minutes", 5), (10**9, "seconds", 0))
 WIDTH = 110
 
 
 def pyplot():
-    """matplotlib's pyplot, for files; UsageError where it is not installed."""
+    """Return matplotlib's pyplot, for files; UsageError if it is not installed."""
     try:
         import matplotlib
 
@@ -34,10 +34,10 @@ def pyplot():
 
 
 def draw(path, question: str, tallies: dict) -> None:
-    """Write the picture of the Tally of each column; UsageError where the file cannot be written."""
+    """Write the picture of the Tally of each column; UsageError if the file cannot be written."""
     plots = pyplot()
     figure, axes = plots.subplots(2, 2, figsize=(13, 8), layout="constrained", sharex=True)
-    times = [one.at_ns for tally in tallies.values() for one in tally.samples]
+    times = [sample.at_ns for tally in tallies.values() for sample in tally.samples]
     first, unit = min(times, default=0), unit_of(max(times, default=0) - min(times, default=0))
     for panel, of_panel in zip(axes.flat, PANELS, strict=True):
         _draw_panel(panel, of_panel, tallies, first, unit)
@@ -50,14 +50,14 @@ def draw(path, question: str, tallies: dict) -> None:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as fault:
         raise errors.UsageError(
-            f"--picture {path} cannot be written ({fault}); name another file, as in what-if.png"
+            f"--picture {path} cannot be written ({fault}); name another file, such as what-if.png"
         ) from None
     finally:
         plots.close(figure)
 
 
 def unit_of(span_ns: int):
-    """The (nanoseconds, name, ...) of UNITS that a span is shown in."""
+    """Return the unit of UNITS for a span of time."""
     return next(unit for unit in UNITS if span_ns >= unit[0] * unit[2])
 
 
@@ -66,8 +66,8 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
     for name, tally in tallies.items():
         colour, style, width = LINES[name]
         panel.plot(
-            [(one.at_ns - first) / unit[0] for one in tally.samples],
-            [getattr(one, field) for one in tally.samples],
+            [(sample.at_ns - first) / unit[0] for sample in tally.samples],
+            [getattr(sample, field) for sample in tally.samples],
             style,
             color=colour,
             linewidth=width,
@@ -83,7 +83,7 @@ def _draw_panel(panel, of_panel, tallies, first, unit):
 
 
 def label_of(name: str, tally) -> str:
-    """The line of a column in the legend."""
+    """Return the line of a column in the legend."""
     last = tally.samples[-1]
     return (
         f"{name}: {tally.asked:,} asked, {len(tally.placed):,} placed, {tally.refused.total():,} refused; at the end "

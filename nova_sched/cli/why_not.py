@@ -1,5 +1,4 @@
-"""``nova-sched-replay why-not``: why one host was not chosen for a request, filter by filter, and since when
-that is so."""
+"""``nova-sched-replay why-not``: why a host was not chosen for a request, filter by filter, and since when."""
 
 import difflib
 import json
@@ -14,59 +13,61 @@ from nova_sched.replay.decisions.recorded import scene
 from rpc_api import errors
 
 EPILOG = """\
-Each filter says pass, refuse, not applicable (the request asks nothing of it),
-not run (hosts named by force pass over it) or not loaded (name the schedulers'
-configuration with --config-file). A refusal names the values compared, and the
-event that made it so.
+The verdict of each filter is pass, refuse, not applicable (the request asks
+nothing of it), not run (forced hosts skip it) or not loaded (name the
+schedulers' configuration with --config-file). A refusal shows the compared
+values, and the event that caused it.
 
 examples:
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST
   nova-sched-replay --log out/demo why-not $INSTANCE $HOST --attempt 1
   nova-sched-replay --log out/demo why-not $REQUEST $HOST -o json
 
-exit codes: 0 the host passed (where it stood in the ranking is shown), 1 it
-was refused, or there is no such decision or host, 2 the id is ambiguous, 3 a
-log cannot be reached, 4 the logs do not hold what the decision was made on, or
-only a filter that is not loaded can have refused the host
+exit codes: 0 the host passed (its rank is shown), 1 it was refused, or there is
+no such decision or host, 2 wrong usage, or the id is ambiguous, 3 a log cannot
+be reached, 4 the logs lack records that the decision knew, or only a filter
+that is not loaded can have refused the host
 """
 
 
 class WhyNot(RequestCommand):
-    """Say why a host was not chosen for a request: what each filter compared on it, and the event that made it so."""
+    """Explain why a host was not chosen for a request: what each filter compared, and the event that caused it."""
 
     EPILOG = EPILOG
 
     def add_arguments(self, parser):
         super().add_arguments(parser)
-        parser.add_argument("--attempt", type=int, metavar="N", help="at this attempt, from 1 on (the last one)")
-        parser.add_argument("--instance", metavar="UUID", help="the instance, of a request of several")
+        parser.add_argument("--attempt", type=int, metavar="N", help="the attempt, counted from 1 (default: the last)")
+        parser.add_argument("--instance", metavar="UUID", help="the instance, if the request has several")
 
     def add_more(self, parser):
         parser.add_argument("host", metavar="HOST", help="name of the host")
 
     def tell(self, source, history, policies, by_instance, arguments):
-        one = only_attempt(only_instance(by_instance, arguments.instance), arguments.attempt)
-        re_created = scene(history, one, policies)
-        row = _row_of(re_created, arguments.host, one)
+        recorded = only_attempt(only_instance(by_instance, arguments.instance), arguments.attempt)
+        re_created = scene(history, recorded, policies)
+        row = _row_of(re_created, arguments.host, recorded)
         found = verdicts.of_host(history, re_created, row)
         refusals = [each for each in found if each.verdict == verdicts.REFUSE]
         standing = None if refusals else verdicts.standing(re_created, row)
         causes = {number: each.finding.find() for number, each in enumerate(found) if each.verdict == verdicts.REFUSE}
-        open_ = () if refusals or arguments.host in one.decision.hosts else re_created.silent_filters
+        open_ = () if refusals or arguments.host in recorded.decision.hosts else re_created.silent_filters
         if arguments.output == "json":
-            self.out.write(json.dumps(_as_json(one, arguments.host, found, causes, standing, open_), indent=2) + "\n")
+            self.out.write(
+                json.dumps(_as_json(recorded, arguments.host, found, causes, standing, open_), indent=2) + "\n"
+            )
         else:
-            self.lines(self._text(one, re_created, row, found, causes, standing, open_))
+            self.lines(self._text(recorded, re_created, row, found, causes, standing, open_))
         if open_:
             self.say(
                 f"nova-sched-replay why-not: whether {words_for(open_, ())} refused {arguments.host} is not known: "
-                f"its policy {policies.why_missing(one.evidence.policy_digest)}"
+                f"its policy {policies.why_missing(recorded.evidence.policy_digest)}"
             )
             return errors.EXIT_GAP
         return errors.EXIT_NEGATIVE if refusals else errors.EXIT_OK
 
-    def _text(self, one, re_created, row, found, causes, standing, open_):
-        host, decision = re_created.table.host_names[row], one.decision
+    def _text(self, recorded, re_created, row, found, causes, standing, open_):
+        host, decision = re_created.table.host_names[row], recorded.decision
         refused = [each for each in found if each.verdict == verdicts.REFUSE]
         role = _role(decision, host)
         first = f"{host}: refused for {refused[0].reason} ({refused[0].filter})" if refused else f"{host}: {role}"
@@ -76,10 +77,10 @@ class WhyNot(RequestCommand):
             first += f", and by {', '.join(each.filter for each in refused[1:])}"
         yield self.paint(one_line(first), "bold")
         yield one_line(
-            f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(one.at_ns)}, "
-            f"by {one.producer}: {summary_line(one)}"
+            f"  request  {decision.instance_uuid} attempt {attempt_of(decision)}, {stamp(recorded.at_ns)}, "
+            f"by {recorded.producer}: {summary_line(recorded)}"
         )
-        yield f"  asked    {asked_for(one.evidence.request)}"
+        yield f"  asked    {asked_for(recorded.evidence.request)}"
         for number, each in enumerate(found):
             if each.finding is not None and each.verdict in (verdicts.PASS, verdicts.REFUSE):
                 text = each.finding.text if each.verdict == verdicts.REFUSE or each.finding.values else ""
@@ -88,10 +89,10 @@ class WhyNot(RequestCommand):
                     yield one_line(f"           {_event_text(causes[number])}")
         for each in found:
             if each.verdict == verdicts.NOT_LOADED:
-                hosts = sum(count.hosts for count in one.evidence.refusals if count.filter == each.filter)
+                hosts = sum(count.hosts for count in recorded.evidence.refusals if count.filter == each.filter)
                 yield one_line(
                     f"  not loaded: {each.filter}, which refused {hosts or 'none'} of "
-                    f"{one.evidence.hosts_total} hosts then"
+                    f"{recorded.evidence.hosts_total} hosts then"
                 )
         for verdict in (verdicts.NOT_APPLICABLE, verdicts.NOT_RUN):
             names = [each.filter for each in found if each.verdict == verdict]
@@ -137,32 +138,32 @@ def _role(decision, host):
 
 def _event_text(cause):
     if cause is None:
-        return "(no event of the logs says since when)"
+        return "(the logs have no event that caused it)"
     where = f"{cause.cell} {cause.position}"
     if cause.at_ns is None:
-        return f"{cause.what} ({where}, which the log does not hold any more)"
+        return f"{cause.what} ({where}, which the log does not have any more)"
     return f"{cause.what} at {stamp(cause.at_ns)} ({where}, by {cause.producer})"
 
 
-def _row_of(re_created, name, one):
+def _row_of(re_created, name, recorded):
     table = re_created.table
     if name in table.row_of_host:
         return table.row_of_host[name]
     near = difflib.get_close_matches(name, table.row_of_host, 5, 0.5)
     raise errors.NovaSchedError(
-        f"the scheduler knew no host {name!r} when it decided at {one.cell} {one.position}, "
+        f"the scheduler knew no host {name!r} at its decision at {recorded.cell} {recorded.position}, "
         f"it knew {len(table.row_of_host)}" + (f"; there are {', '.join(near)}" if near else "") + "; name another"
     )
 
 
-def _as_json(one, host, found, causes, standing, open_):
+def _as_json(recorded, host, found, causes, standing, open_):
     return {
         "host": host,
-        "instance": one.decision.instance_uuid,
-        "request": one.decision.request_id,
-        "attempt": attempt_of(one.decision),
-        "cell": one.cell,
-        "position": one.position,
+        "instance": recorded.decision.instance_uuid,
+        "request": recorded.decision.request_id,
+        "attempt": attempt_of(recorded.decision),
+        "cell": recorded.cell,
+        "position": recorded.position,
         "refused": None if open_ else any(each.verdict == verdicts.REFUSE for each in found),
         "verdicts": [
             {

@@ -1,10 +1,10 @@
-"""NUMA nodes and PCI pools of a host under nova's names, for the filters and weighers of deployers."""
+"""NUMA nodes and PCI pools of a host under Nova's names, for the filters and weighers of deployers."""
 
 from nova_sched.nova_compat.read_only import Facts, ReadOnlyDict, ReadOnlyList
 
 
 def numa_topology_of(devices):
-    """As nova's NUMATopology has it, from HostDevices; None without NUMA nodes."""
+    """Return HostDevices in the form of Nova's NUMATopology; None without NUMA nodes."""
     if devices is None or not devices.cells:
         return None
     return Facts("NUMATopology", cells=ReadOnlyList(map(_cell, devices.cells, devices.cell_uses)))
@@ -39,7 +39,7 @@ def _cell(cell, use):
 
 
 def pci_stats_of(devices):
-    """The ``pools`` that nova's PciDeviceStats has, each with the ``count`` that is free; None without PCI pools."""
+    """Return the ``pools`` of Nova's PciDeviceStats, each with the free ``count``; None without PCI pools."""
     if devices is None or not devices.pools:
         return None
     return Facts(

@@ -1,4 +1,4 @@
-"""Whose fault it is: what the class of a deployer raises becomes the error of one request."""
+"""Faults of a deployer's class: they become the error of one request."""
 
 from contextlib import contextmanager
 
@@ -9,20 +9,20 @@ MAX_TEXT = 200
 
 @contextmanager
 def blamed(what: str, request_id: str):
-    """Raise a PluginFault for whatever is raised inside, which is its ``__cause__``; ``what`` names the class."""
+    """Raise a PluginFault for any exception inside, with the exception as ``__cause__``; ``what`` names the class."""
     try:
         yield
     except KeyboardInterrupt:
         raise
     except BaseException as fault:
-        # Also what is no Exception: sys.exit() in a filter is not meant for the thread that decides.
+        # Also BaseException: sys.exit() in a filter must not end the thread that decides.
         raise errors.PluginFault(
-            f"{what} fell over request {request_id} ({_told(fault)}); mend its package, "
+            f"{what} raised an error for request {request_id} ({_text_of(fault)}); fix its package, "
             "or take it out of the configuration"
         ) from fault
 
 
-def _told(fault):
+def _text_of(fault):
     try:
         text = " ".join(str(fault).split())
     except Exception:

@@ -1,11 +1,11 @@
-"""HostState: one host as the filters and weighers of deployers know it, read-only over its row."""
+"""HostState: a read-only view of one host for the filters and weighers of deployers."""
 
 from nova_sched.nova_compat.devices import numa_topology_of, pci_stats_of
 from nova_sched.nova_compat.read_only import Facts, ReadOnlyDict, ReadOnlyList, refuse_to_set
 
 
 class HostState:
-    """A view of one root row under the names that nova's HostState has. Amounts include what is in flight.
+    """A view of one root row under the names of Nova's HostState. Amounts include claims in flight.
 
     ``scope`` is the decision's :class:`~nova_sched.selection.scope.Scope`:
     without one there are no ``instances`` and no ``allocation_candidates``.
@@ -54,7 +54,7 @@ class HostState:
     hypervisor_version = property(lambda self: self._profile.hypervisor_version)
     cpu_info = property(lambda self: self._profile.cpu_info)
     supported_instances = property(
-        lambda self: ReadOnlyList(ReadOnlyList(one) for one in self._profile.supported_instances)
+        lambda self: ReadOnlyList(ReadOnlyList(supported) for supported in self._profile.supported_instances)
     )
     host_ip = property(lambda self: self._table.host_ips[self._row])
     stats = property(lambda self: ReadOnlyDict(self._profile.stats))
@@ -71,14 +71,14 @@ class HostState:
     cpu_allocation_ratio = property(lambda self: self._ratio("VCPU"))
     ram_allocation_ratio = property(lambda self: self._ratio("MEMORY_MB"))
     disk_allocation_ratio = property(lambda self: self._ratio("DISK_GB"))
-    #: What nova's filters hand on to the compute host. Here it follows from the decision.
+    #: Nova's filters pass these to the compute host. Here they follow from the decision.
     limits = property(lambda self: ReadOnlyDict())
-    #: When nova's state was read. This one is that of the log's position, which has no time.
+    #: In Nova the time when the state was read. This state belongs to a position of the log, which has no time.
     updated = property(lambda self: None)
 
     @property
     def cell_uuid(self):
-        """UUID of the cell's CellMapping. It stands in the configuration of the services and in no log."""
+        """UUID of the cell's CellMapping. It is in the configuration of the services, and in no log."""
         uuid = self._table.cell_uuids.get(self.cell)
         if uuid is None:
             raise AttributeError(
@@ -100,7 +100,7 @@ class HostState:
 
     @property
     def service(self):
-        """The host's nova-compute as a dictionary; ``up`` says what asking for its heartbeat would."""
+        """The host's nova-compute as a dictionary; ``up`` replaces the question to the servicegroup API."""
         return ReadOnlyDict(
             host=self.host,
             binary="nova-compute",
@@ -111,17 +111,17 @@ class HostState:
 
     @property
     def numa_topology(self):
-        """Its NUMA nodes as ``cells`` and what is used of them; None where it reports none."""
+        """Its NUMA nodes as ``cells`` with their use; None if it reports none."""
         return numa_topology_of(self._table.devices(self._row))
 
     @property
     def pci_stats(self):
-        """Its free PCI devices as dictionaries in ``pools``; None where it reports none."""
+        """Its free PCI devices as dictionaries in ``pools``; None if it reports none."""
         return pci_stats_of(self._table.devices(self._row))
 
     @property
     def instances(self):
-        """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, of what it runs or is to run."""
+        """Instance uuid -> object with ``uuid``, ``host`` and ``project_id``, for running and claimed instances."""
         return ReadOnlyDict(
             (uuid, Facts("Instance", uuid=uuid, host=self.host, project_id=project_id))
             for uuid, project_id in self._in_scope("instances").instances_on(self._row).items()
@@ -129,7 +129,7 @@ class HostState:
 
     @property
     def allocation_candidates(self):
-        """What would be allocated, in Placement's form: one candidate, or none."""
+        """The allocation of this request in Placement's form: one candidate, or none."""
         return self._in_scope("allocation_candidates").allocation_candidates(self._row)
 
     def _in_scope(self, name):
@@ -141,15 +141,15 @@ class HostState:
 def _aggregates_by_host(table):
     by_host = {}
     for uuid in sorted(table.aggregates):
-        one = table.aggregates[uuid]
+        aggregate = table.aggregates[uuid]
         facts = Facts(
             "Aggregate",
             uuid=uuid,
-            name=one.name,
-            hosts=ReadOnlyList(one.hosts),
-            metadata=ReadOnlyDict(one.metadata),
-            availability_zone=one.metadata.get("availability_zone"),
+            name=aggregate.name,
+            hosts=ReadOnlyList(aggregate.hosts),
+            metadata=ReadOnlyDict(aggregate.metadata),
+            availability_zone=aggregate.metadata.get("availability_zone"),
         )
-        for host in one.hosts:
+        for host in aggregate.hosts:
             by_host.setdefault(host, []).append(facts)
     return by_host

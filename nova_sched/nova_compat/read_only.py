@@ -1,18 +1,18 @@
-"""What the classes of a deployer are given: values to read, under nova's names. Whoever writes into one is told so.
+"""Read-only values under Nova's names for the classes of deployers. A class that writes to one gets an error.
 
-A decision must come out the same when it is made again, so nothing that a
-filter does may change what the next one sees.
+A decision that is made again must have the same result, so a filter must not
+change what the next filter sees.
 """
 
-_WHERE = "keep what is yours in the class that decides, and answer by what it returns"
+_WHERE = "keep your own data in your class, and answer by its return value"
 
 
 def _refused(self, *args, **kwargs):
-    raise TypeError(f"what belongs to a host or a request is read-only, it cannot be changed; copy it, or {_WHERE}")
+    raise TypeError(f"a value of a host or a request is read-only and cannot be changed; copy it, or {_WHERE}")
 
 
 class ReadOnlyDict(dict):
-    """A dictionary that refuses to be changed; a copy of it is a plain one."""
+    """A dictionary that cannot be changed; its copy is a plain dictionary."""
 
     __setitem__ = __delitem__ = __ior__ = _refused
     clear = pop = popitem = setdefault = update = _refused
@@ -22,7 +22,7 @@ class ReadOnlyDict(dict):
 
 
 class ReadOnlyList(list):
-    """A list that refuses to be changed; a copy of it is a plain one."""
+    """A list that cannot be changed; its copy is a plain list."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refused
     append = clear = extend = insert = pop = remove = reverse = sort = _refused
@@ -32,12 +32,12 @@ class ReadOnlyList(list):
 
 
 def refuse_to_set(what: str, name: str):
-    """Raise the error of an attribute that was written to."""
+    """Raise the error for a write to an attribute."""
     raise AttributeError(f"a {what} is read-only, {name!r} cannot be set; {_WHERE}")
 
 
 class Facts:
-    """Attributes to read, as one of nova's objects of the name ``kind`` has them; those that it has not are unset."""
+    """Read-only attributes of Nova's object of the name ``kind``. Reading another attribute is an error."""
 
     __slots__ = ("_facts", "_kind")
 
@@ -73,9 +73,9 @@ class Facts:
         return f"{self._kind}({', '.join(f'{name}={value!r}' for name, value in self._facts.items())})"
 
     def obj_attr_is_set(self, name: str) -> bool:
-        """Whether there is such an attribute."""
+        """Return whether there is such an attribute."""
         return name in self._facts
 
     def get(self, name: str, default=None):
-        """An attribute, or ``default``."""
+        """Return an attribute, or ``default``."""
         return self._facts.get(name, default)

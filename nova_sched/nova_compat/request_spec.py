@@ -1,7 +1,7 @@
-"""The request of a decision under the names of nova's RequestSpec, for the filters and weighers of deployers.
+"""The request of a decision under the names of Nova's RequestSpec, for the filters and weighers of deployers.
 
-It is made of the SchedulingRequest that the decision records, and of nothing
-else that the conductor sent: whoever makes the decision again asks the same.
+It is made from the recorded SchedulingRequest alone, and not from the other
+data of the conductor, so that a replay gives the classes the same request.
 """
 
 import ast
@@ -16,19 +16,19 @@ _COLLECTIONS = (fields.List, fields.Dict, fields.Set)
 
 
 class SpecView(Facts):
-    """A RequestSpec to read. What is not recorded of a request is unset: ``num_instances``, ``retry``, ``limits``,
+    """A read-only RequestSpec. Fields that are not recorded are unset: ``num_instances``, ``retry``, ``limits``,
     ``security_groups``, ``requested_networks``, ``requested_resources``."""
 
     __slots__ = ()
 
     def get_scheduler_hint(self, hint_name: str, default=None):
-        """A scheduler hint: the value itself where there is one, else the list of them."""
+        """Return a scheduler hint: the value if there is one, the list if there are several."""
         values = self.scheduler_hints.get(hint_name)
         return default if values is None else values[0] if len(values) == 1 else values
 
 
 def spec_of(request, scope) -> SpecView:
-    """The :class:`SpecView` of the request of one instance's decision."""
+    """Return the :class:`SpecView` of the request of one instance's decision."""
     amounts = {
         "vcpus": request.vcpus,
         "memory_mb": request.memory_mb,
@@ -93,13 +93,13 @@ def _image(request):
 
 
 def _typed(name, text):
-    """An image property as its field has it; properties are recorded as text."""
+    """Return an image property in the type of its field; properties are recorded as text."""
     field = ImageMetaProps.fields.get(name)
     if field is None:
         return text
     try:
         if isinstance(field.AUTO_TYPE, _COLLECTIONS):
-            # As text, a set of oslo's names its class.
+            # The text of oslo's set contains the name of its class.
             text = ast.literal_eval(re.sub(r"CoercedSet\(({[^}]*})?\)", lambda found: found[1] or "set()", text))
         return field.coerce(None, name, text)
     except (ValueError, TypeError, SyntaxError):
@@ -120,7 +120,7 @@ def _destination(request, scope):
 
 
 def _group(group, scope):
-    """The server group, with the members that the log knows of beside those that the conductor knew."""
+    """Return the server group, with the members that the conductor knew and those that the log knows."""
     if group is None:
         return None
     by_row = scope.members_by_row()

@@ -16,11 +16,11 @@ examples:
   nova-sched all-in-one --cells 3 --hosts 100   three cells of a hundred hosts each
   nova-sched all-in-one --driver local --check  build and delete one instance on this machine, and end
 
-exit codes: 0 ok, 1 the check did not build, 2 usage, 3 a log cannot be reached, 4 gap, 5 unknown schema
+exit codes: 0 ok, 1 the check did not build, 2 wrong usage, 3 a log cannot be reached, 4 gap, 5 data of a newer version
 """
 
 
-#: Seconds between two looks at the services' faults.
+#: Seconds between two checks of the services' faults.
 LOOK_PAUSE = 0.5
 
 
@@ -40,15 +40,17 @@ class AllInOne(Command):
             metavar="DIR",
             type=Path,
             default=Path("nova_sched-state"),
-            help="directory of the logs; what it holds is gone on with (default ./nova_sched-state)",
+            help="directory of the logs; existing logs are continued (default: ./nova_sched-state)",
         )
-        parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default 1)")
-        parser.add_argument("--hosts", metavar="N", type=_count, help="simulated hosts of each cell (default 10)")
+        parser.add_argument("--cells", metavar="N", type=_count, default=1, help="number of cells (default: 1)")
+        parser.add_argument(
+            "--hosts", metavar="N", type=_count, help="number of simulated hosts per cell (default: 10)"
+        )
         parser.add_argument(
             "--driver",
             choices=("simulated", "local"),
             default="simulated",
-            help="hosts: simulated ones, or this machine (default simulated)",
+            help="the hosts: simulated ones, or this machine (default: simulated)",
         )
         end = parser.add_mutually_exclusive_group()
         end.add_argument(
@@ -56,17 +58,15 @@ class AllInOne(Command):
             dest="seconds",
             metavar="SECONDS",
             type=_seconds,
-            help="end by itself after so long (default: at SIGINT or SIGTERM)",
+            help="end after this time (default: at SIGINT or SIGTERM)",
         )
-        end.add_argument("--check", action="store_true", help="build and delete one instance, say where, and end")
+        end.add_argument("--check", action="store_true", help="build and delete one instance, print its host, and exit")
         return parser
 
     def take_action(self, parsed):
-        """Run until it is to end; returns the exit code."""
+        """Run until a signal or the end of the time, and return the exit code."""
         if parsed.driver == "local" and (parsed.hosts or parsed.cells > 1):
-            raise errors.UsageError(
-                "--driver local is this one machine in one cell, got --hosts or --cells; leave them out"
-            )
+            raise errors.UsageError("--driver local is this one machine in one cell; leave --hosts and --cells out")
         from rpc_api import concurrency
 
         concurrency.setup()
@@ -99,7 +99,7 @@ class AllInOne(Command):
         if outcome.host is None:
             print(f"{outcome.outcome}: {outcome.reason}", file=self.app.stdout)
             return errors.EXIT_NEGATIVE
-        held = ", ".join(f"{one.amount} {one.resource_class}" for one in outcome.allocations)
+        held = ", ".join(f"{allocation.amount} {allocation.resource_class}" for allocation in outcome.allocations)
         print(
             f"built on {outcome.host} in {cloud.cell_of(outcome.host)} with build {outcome.attempts} ({held}), "
             "and deleted again",
@@ -109,7 +109,7 @@ class AllInOne(Command):
 
 
 def _wait(asked, seconds, cloud):
-    """Wait for a signal, for the end of its time, or for a service that cannot go on, whose fault is raised."""
+    """Wait for a signal or the end of the time; raise the fault of a service that cannot continue."""
     ends_at = None if seconds is None else time.monotonic() + seconds
     while ends_at is None or time.monotonic() < ends_at:
         try:
@@ -131,5 +131,5 @@ def _count(text):
 def _seconds(text):
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return value

@@ -1,10 +1,10 @@
-"""Chains of weighers with a name."""
+"""Named chains of weighers."""
 
 from nova_sched.selection.policy import DEFAULT_WEIGHERS
 
-#: * ``nova``: nova's default weighers: the emptiest host wins.
-#: * ``growth``: as nova's, but an affinity group starts where it can grow.
-#: * ``pack``: the fullest host that fits wins, so that large hosts stay free for what needs them; an affinity group
+#: * ``nova``: Nova's default weighers: the emptiest host wins.
+#: * ``growth``: as ``nova``, but an affinity group starts where it can grow.
+#: * ``pack``: the fullest host that fits wins, so that large hosts stay free for large requests; an affinity group
 #:   starts where it can grow.
 CHAINS = {
     "nova": DEFAULT_WEIGHERS,

@@ -1,7 +1,7 @@
 """A whole cloud in one process: SQLite logs in a directory, RPC over oslo.messaging's fake://.
 
-The services are the same as in processes of their own, and so are the calls
-between them; only the broker is missing.
+The services and the calls between them are the same as in separate processes;
+only the broker is missing.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from oslo_config import cfg
 
 from compute_agent.drivers.local import LocalDriver
 from compute_agent.drivers.simulated import SimulatedDriver, inventory_of
+from nova_sched.playground.specs import bare_spec, flavor_of
 from nova_sched.playground.wiring import Wiring
 from nova_sched.scheduler.service import Cell, cell0_of
 from nova_sched.selection.policy import Policy
@@ -21,8 +22,6 @@ from rpc_api import concurrency, errors, events, messages
 from rpc_api.bus import MessagingBus
 from rpc_api.contracts import conductor as conductor_rpc
 from rpc_api.objects.context import RequestContext
-from rpc_api.objects.flavor import Flavor
-from rpc_api.objects.request_spec import RequestSpec
 
 LOG = logging.getLogger(__name__)
 
@@ -30,8 +29,8 @@ NAMESPACE = uuid.UUID("b1b2b5d6-4a52-4f0e-8d35-77a8a2f3b6c9")
 TRANSPORT = "fake://"
 NAME = "all-in-one"
 CHECK_TIMEOUT = 60.0
-#: What the check asks for: little enough for any machine.
-CHECK_SIZE = {"vcpus": 1, "memory_mb": 64, "root_gb": 0}
+#: The flavor of the check: small enough for any machine.
+CHECK_FLAVOR = flavor_of("check", vcpus=1, memory_mb=64)
 
 
 class Embedded:
@@ -69,7 +68,7 @@ class Embedded:
         self._ending.close()
 
     def describe(self) -> str:
-        """What runs, in one line."""
+        """Return one line about the running services."""
         what = "this machine" if self._hosts is None else f"{self._hosts} simulated hosts"
         cells = ", ".join(cell.name for cell in self.cells)
         return f"a scheduler, its conductors and {what} in each of {cells}; logs in {self.state_dir}"
@@ -114,10 +113,10 @@ class Embedded:
 
     @property
     def fault(self) -> errors.NovaSchedError | None:
-        """Why a service cannot go on; None while all of them can."""
+        """The reason why a service cannot continue; None if all can."""
         if concurrency.death() is not None:
-            return errors.NovaSchedError(f"all-in-one cannot go on: {concurrency.death()}")
-        return next((one.fault for one in self._services if one.fault is not None), None)
+            return errors.NovaSchedError(f"all-in-one cannot continue: {concurrency.death()}")
+        return next((service.fault for service in self._services if service.fault is not None), None)
 
     def _drivers(self, cell):
         if self._hosts is None:
@@ -132,59 +131,23 @@ class Embedded:
         context = RequestContext.from_dict(
             {"request_id": f"req-{uuid.uuid4()}", "project_id": "check", "user_id": "check", "is_admin": True}
         )
-        outcome = self.conductor.schedule_and_build_instances(context, _spec(instance_uuid), [instance_uuid]).result(
-            CHECK_TIMEOUT
-        )[0]
+        spec = bare_spec(instance_uuid, "check", CHECK_FLAVOR)
+        outcome = self.conductor.schedule_and_build_instances(context, spec, [instance_uuid]).result(CHECK_TIMEOUT)[0]
         if outcome.outcome == messages.BUILT:
             cell = self.cell_of(outcome.host)
             self.conductor.delete_instance(context, cell, outcome.host, instance_uuid).result(CHECK_TIMEOUT)
         return outcome
 
     def cell_of(self, host: str) -> str:
-        """The cell of one of the hosts."""
+        """Return the cell of a host."""
         return self.cells[0].name if self._hosts is None else host.partition("-")[0]
 
 
 def _forget(conductor, drivers):
-    """Hosts of an earlier run that this one does not have are gone for good."""
+    """Remove hosts of an earlier run that this one does not have."""
     gone = sorted(set(conductor.projection.hosts) - set(drivers))
     if gone:
         conductor.producer.wait(
             conductor.producer.publish(*(events.HostRemoved(host, "all-in-one runs without it") for host in gone)),
             CHECK_TIMEOUT,
         )
-
-
-def _spec(instance_uuid):
-    flavor = Flavor(
-        id=1,
-        flavorid="check",
-        name="check",
-        ephemeral_gb=0,
-        swap=0,
-        rxtx_factor=1.0,
-        vcpu_weight=0,
-        disabled=False,
-        is_public=True,
-        extra_specs={},
-        **CHECK_SIZE,
-    )
-    return RequestSpec(
-        instance_uuid=instance_uuid,
-        project_id="check",
-        user_id="check",
-        flavor=flavor,
-        image=None,
-        num_instances=1,
-        availability_zone=None,
-        numa_topology=None,
-        pci_requests=None,
-        ignore_hosts=None,
-        force_hosts=None,
-        force_nodes=None,
-        retry=None,
-        limits=None,
-        scheduler_hints=None,
-        is_bfv=False,
-        instance_group=None,
-    )

@@ -1,4 +1,4 @@
-"""The logs of a cloud: one for each cell and one for the API level, named after one URL."""
+"""The logs of a cloud: one per cell and one for the API level, with names that follow from one URL."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -10,7 +10,7 @@ SHARED = ("sqlite", "rabbit", "rabbits")
 
 
 def cell_log_url(base: str, cell: str) -> str:
-    """The URL of a cell's log: the base with the cell's name in the file's, the stream's or the log's name."""
+    """Return the URL of a cell's log: the base URL with the cell's name in the file's, stream's or log's name."""
     parts = urlsplit(base)
     if parts.scheme == "memory":
         return f"{base}.{cell}"
@@ -27,27 +27,27 @@ def cell_log_url(base: str, cell: str) -> str:
         return f"{base.partition('?')[0]}?{urlencode(query)}"
     raise errors.UsageError(
         f"the log URL {base!r} has the scheme {parts.scheme!r}, wanted one of "
-        f"{', '.join(one + '://' for one in SCHEMES)}; mend --log"
+        f"{', '.join(scheme + '://' for scheme in SCHEMES)}; fix --log"
     )
 
 
 def stream_of(url: str) -> str:
-    """The name of the stream that a URL of RabbitMQ names, or would if it named none."""
+    """Return the stream of a RabbitMQ URL, or the default one."""
     return dict(parse_qsl(urlsplit(url).query)).get("stream", "nova_sched")
 
 
 def masked(url: str) -> str:
-    """A URL that may be shown and kept: its password is three stars."""
+    """Return a URL that may be shown and kept: its password is three stars."""
     return mask_password(url)
 
 
 def is_shared(url: str) -> bool:
-    """Whether processes can share the log."""
+    """Return whether processes can share the log."""
     return urlsplit(url).scheme in SHARED
 
 
 def transport_url(url: str) -> str | None:
-    """The RPC transport on the broker of a log: None where the log has no broker."""
+    """Return the RPC transport on the broker of a log; None if the log has no broker."""
     parts = urlsplit(url)
     if parts.scheme not in ("rabbit", "rabbits"):
         return None

@@ -1,7 +1,7 @@
-"""Play: recorded requests through agents, log, schedulers and conductors, all real, in one go.
+"""Play: feed recorded requests through real agents, logs, schedulers and conductors.
 
 The agents, the conductors and the player are in this process; each scheduler
-is in one of its own wherever processes can share the log.
+is a process of its own if processes can share the log.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from rpc_api.log import open_log
 LOG = logging.getLogger(__name__)
 
 EXCHANGE = "nova_sched_play"
-#: Calls under way at once: oslo.messaging warns when its pool of connections (30) is exceeded.
+#: Greatest number of calls in flight: oslo.messaging warns when its pool of connections (30) is exceeded.
 MAX_CALLS = 28
 
 
 @dataclass(frozen=True)
 class PlaySettings:
-    """``rate`` is requests a second, None for as fast as it goes; ``in_flight`` bounds arrivals and departures under
-    way; ``chain`` is the name of the policy's weighers, for the report."""
+    """The settings of a play: ``rate`` is requests per second, None for no limit; ``in_flight`` is the greatest number
+    of arrivals and departures in flight; ``chain`` is the name of the policy's weighers, for the report."""
 
     log: str
     policy: object
@@ -51,7 +51,7 @@ class PlaySettings:
 
 @dataclass
 class Result:
-    """One request in its final state; ``seconds`` from its submission to its end."""
+    """The final state of a request; ``seconds`` from its submission to its end."""
 
     request: object
     outcome: messages.BuildOutcome
@@ -69,7 +69,7 @@ class Cloud:
             for number in range(1, settings.cells + 1)
         ]
         self.cell0 = cell0_of(cell_log_url(settings.log, "cell0"))
-        #: Seconds from each request's submission to its selection, the claim's way through the log included.
+        #: Seconds from the submission of each request to its selection, including the claim's way through the log.
         self.claim_seconds = []
         self._wiring = self._ending = self.conductor = None
 
@@ -77,7 +77,7 @@ class Cloud:
         with contextlib.ExitStack() as starting:
             for cell in (self.cell0, *self.cells):
                 _check_empty(starting.enter_context(open_log(cell.log)))
-            # A broker may have another cloud on it, even a real one: its calls must not come here, nor ours go there.
+            # The broker may be shared with another cloud, even a real one: no call may cross over.
             topic = f"{stream_of(self.settings.log)}.{scheduler_rpc.TOPIC}"
             # Conductors and agents are all in this process, so their calls need no broker.
             self._wiring = starting.enter_context(Wiring(self._open_bus(), LocalBus(), topic))
@@ -110,7 +110,7 @@ class Cloud:
         return MessagingBus(cfg.CONF, url, EXCHANGE, threads=min(MAX_CALLS, self.settings.in_flight))
 
     def split_hosts(self):
-        """Cell -> its hosts: racks stay whole, and cells get about as many hosts each."""
+        """Return cell -> its hosts. Racks stay whole, and cells get about the same number of hosts."""
         racks = {}
         for host in self.workload.inventories:
             racks.setdefault(self.workload.racks.get(host, host), []).append(host)
@@ -141,24 +141,24 @@ class Cloud:
             )
             for name in names
         ]
-        for end in [one.stop for one in remote] + [one.ask_to_stop for one in remote]:
+        for end in [scheduler.stop for scheduler in remote] + [scheduler.ask_to_stop for scheduler in remote]:
             wiring.callback(end)
-        for one in remote:
-            one.wait_ready()
+        for scheduler in remote:
+            scheduler.wait_ready()
             if transport is None:
-                wiring.serve(wiring.bus, wiring.scheduler_topic, one.name, one, scheduler_rpc.VERSION)
+                wiring.serve(wiring.bus, wiring.scheduler_topic, scheduler.name, scheduler, scheduler_rpc.VERSION)
 
 
 def _check_empty(log):
     count = log.bounds().count
     if count:
         raise errors.UsageError(
-            f"the log {log.url} holds {count} records, wanted an empty one; name another --log or --out, or remove it"
+            f"the log {log.url} has {count} records, wanted an empty one; name another --log or --out, or remove it"
         )
 
 
 def _append_racks(cell0, racks):
-    """Racks are aggregates of the kind "rack", in cell0's log."""
+    """Append the racks to cell0's log, as aggregates with the metadata domain=rack."""
     hosts = {}
     for host, rack in racks.items():
         hosts.setdefault(rack, []).append(host)
@@ -174,11 +174,11 @@ def _append_racks(cell0, racks):
             )
         )
         if not appender.close(60):
-            raise errors.LogUnavailable(f"the racks could not be appended to {log.url} within 60 s; see to its broker")
+            raise errors.LogUnavailable(f"the racks could not be appended to {log.url} within 60 s; check its broker")
 
 
 class Player:
-    """Feeds the requests of a workload to a cloud, in order; ``on_result`` is called for each one that ended."""
+    """Feeds the requests of a workload to a cloud, in order; ``on_result`` is called for each result."""
 
     def __init__(self, cloud: Cloud, on_result=lambda result: None):
         self.cloud = cloud
@@ -193,7 +193,7 @@ class Player:
         self._lock = threading.Lock()
 
     def run(self):
-        """Play everything; returns the results by sequence number."""
+        """Play everything, and return the results by sequence number."""
         started, sent = time.monotonic(), 0
         for kind, request in _timeline(self.cloud.workload.requests):
             self._room.acquire()
@@ -235,7 +235,7 @@ class Player:
         self._room.release()
 
     def _depart(self, request):
-        """Delete an instance that leaves, once its build has ended."""
+        """Delete an instance at its departure, after its build has ended."""
         asked = self._futures.pop(request.seq)
         outcome = None if asked.exception() is not None else asked.result()[0]
         if outcome is not None and outcome.outcome == messages.BUILT:

@@ -22,21 +22,20 @@ examples:
   nova-sched play --trace bernoulli_0.csv.gz --hosts 1000 --schedulers 4 --out out/azure
   nova-sched play --generate 120,600 --log rabbit://guest:guest@localhost:5672/?stream=demo --out out/rabbit
 
-input files: CSV as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or UTF-16, also with a
-byte order mark; gzip), with a header line. Joined traces (each with its header line) are played one after the other,
-joined Azure traces at the same time. Whatever cannot be read is told with its file and line.
+input files: CSV with a header line, as programs, spreadsheets and cat write it (commas, semicolons or tabs; UTF-8 or
+UTF-16, also with a byte order mark; gzip). A file may have several traces, each with its header line: Huawei traces are
+played one after the other, Azure traces at the same time. An error names the file and the line.
 
-files in --out: placements.csv (one row a request), summary.json (figures), fill.png (the hosts over time),
-and, with the default log, the logs themselves: nova-sched-replay reads them.
+files in --out: placements.csv (one row per request), summary.json (figures), fill.png (the hosts over time), and with
+the default log also the logs: nova-sched-replay reads them.
 
-in them: an instance is placed when a claim of it was accepted, and built when it runs; attempts are the builds that
-were tried for it, retries those beyond the first; conflicts are claims of a scheduler that the log refused because
-another came first, alternates_refused the same of a conductor's; claim_ms is the time from a request to its accepted
-claim, build_ms to its running instance. --seed fixes the instances, the
-groups and which builds fail; with several schedulers or requests under way the order of the log, and so the placement,
-still differs from run to run.
+their words: an instance is placed if a claim of it was accepted, and built if it runs. attempts is the number of builds
+that were tried, retries the builds after the first. conflicts are claims of a scheduler that the log refused because
+another came first; alternates_refused are such claims of a conductor. claim_ms is the time from a request to its
+accepted claim, build_ms to its running instance. --seed fixes the instances, the groups and the failing builds. With
+several schedulers or requests in flight the order of the log, and so the placement, differs from run to run.
 
-exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 usage, 3 broker or log unreachable
+exit codes: 0 played, 1 the audit found an over-commitment or a broken group, 2 wrong usage, 3 broker or log unreachable
 """
 
 
@@ -70,7 +69,7 @@ def weigher(text):
 
 
 class Play(Command):
-    """Feed recorded requests through agents, log, schedulers and conductors, and report what came of them."""
+    """Feed recorded requests through agents, logs, schedulers and conductors, and report the results."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -106,21 +105,35 @@ class Play(Command):
             help="sqlite:///PATH, rabbit://USER:PASSWORD@HOST:PORT/VHOST?stream=NAME"
             " or memory://NAME (default: SQLite files in --out)",
         )
-        cloud.add_argument("--cells", type=positive, default=1, metavar="N", help="cells to split the hosts over (1)")
-        cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
-        cloud.add_argument("--fail", type=share, default=0.0, metavar="P", help="share of builds that fail (0)")
-        cloud.add_argument("--seed", type=int, default=0, metavar="N", help="the seed of all chance (0)")
-        cloud.add_argument("--rate", type=rate, metavar="N", help="requests a second (as fast as it goes)")
         cloud.add_argument(
-            "--in-flight", type=positive, default=32, metavar="N", help="requests under way at once (32)"
+            "--cells",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="number of cells to split the hosts over (default: 1)",
+        )
+        cloud.add_argument("--schedulers", type=positive, default=1, metavar="N", help="active schedulers (1)")
+        cloud.add_argument(
+            "--fail", type=share, default=0.0, metavar="P", help="share of builds that fail, 0 to 1 (default: 0)"
+        )
+        cloud.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="the seed of all random choices (default: 0)"
+        )
+        cloud.add_argument("--rate", type=rate, metavar="N", help="requests per second (default: no limit)")
+        cloud.add_argument(
+            "--in-flight",
+            type=positive,
+            default=32,
+            metavar="N",
+            help="greatest number of requests in flight (default: 32)",
         )
         policy = parser.add_argument_group("policy")
         policy.add_argument(
             "--chain",
             choices=sorted(CHAINS),
             default="pack",
-            help="weighers: nova (nova's defaults, spreads), growth (nova's, and affinity groups start "
-            "where they can grow), pack (fills hosts, keeps room for groups) (pack)",
+            help="weighers: nova (Nova's defaults, spreads), growth (the same, but affinity groups start "
+            "where they can grow), pack (fills hosts, keeps room for groups) (default: pack)",
         )
         policy.add_argument(
             "--weigher",
@@ -130,18 +143,22 @@ class Play(Command):
             help="weighers instead of a chain; known: " + ", ".join(weighers.BUILT_IN),
         )
         policy.add_argument(
-            "--host-subset-size", type=positive, default=1, metavar="N", help="draw among this many best hosts (1)"
+            "--host-subset-size",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="draw among this many best hosts (default: 1)",
         )
         policy.add_argument(
             "--max-attempts",
             type=positive,
             default=3,
             metavar="N",
-            help="builds tried for an instance, the first included (3)",
+            help="greatest number of builds per instance, including the first (default: 3)",
         )
         out = parser.add_argument_group("output")
-        out.add_argument("--out", default="out", metavar="DIR", help="directory for the results (out)")
-        out.add_argument("--no-picture", action="store_true", help="leave fill.png out (it needs matplotlib)")
+        out.add_argument("--out", default="out", metavar="DIR", help="directory for the results (default: out)")
+        out.add_argument("--no-picture", action="store_true", help="do not draw fill.png (it needs matplotlib)")
         return parser
 
     def take_action(self, arguments):
@@ -179,7 +196,8 @@ class Play(Command):
         )
         if settings.cells > len(work.inventories):
             raise errors.UsageError(
-                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted at most a cell a host; lower --cells"
+                f"{settings.cells} cells for {len(work.inventories)} hosts, wanted one cell per host at most; "
+                "lower --cells"
             )
         picture = not arguments.no_picture
         figures = self._play(work, settings, out, picture)
@@ -280,5 +298,5 @@ def _workload(arguments):
             arguments.trace, arguments.hosts, arguments.host_cores, arguments.host_ram, arguments.seed
         )
     if not (arguments.servers and arguments.requests):
-        raise errors.UsageError("--servers and --requests belong together; name both files")
+        raise errors.UsageError("--servers and --requests go together; name both files")
     return workload.huawei(arguments.servers, arguments.racks, arguments.requests, arguments.seed)

@@ -1,4 +1,4 @@
-"""What a play leaves in its output directory: placements.csv, summary.json and fill.png."""
+"""The files of a play in its output directory: placements.csv, summary.json and fill.png."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ MAX_PICTURE_ROWS = 400
 
 
 def write_placements(path: Path, workload, results, audit: Audit) -> None:
-    """One row a request in its final state. A reason is the operator's summary where the log has one."""
+    """Write one row per request in its final state. The reason is the operator's summary if the log has one."""
     names = {
         provider.uuid: provider.name for inventory in workload.inventories.values() for provider in inventory.providers
     }
@@ -53,14 +53,14 @@ def providers_text(allocations, names) -> str:
         + "="
         + ",".join(
             f"{resource_class}:{amount}"
-            for resource_class, amount in sorted(held, key=lambda one: (one[0] != "VCPU", one[0]))
+            for resource_class, amount in sorted(held, key=lambda amount: (amount[0] != "VCPU", amount[0]))
         )
         for name, held in sorted(by_provider.items())
     )
 
 
 def percentiles(values, scale=1.0) -> dict:
-    """p50, p95, p99 and the greatest of some durations, in milliseconds (``scale`` milliseconds a unit)."""
+    """Return p50, p95, p99 and the maximum of durations in milliseconds (``scale`` is milliseconds per unit)."""
     if not values:
         return {}
     ordered = sorted(values)
@@ -71,10 +71,10 @@ def percentiles(values, scale=1.0) -> dict:
 
 
 def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> dict:
-    """The figures of a play; latencies in milliseconds."""
+    """Return the figures of a play; latencies in milliseconds."""
     results = player.results.values()
-    built = [one for one in results if one.outcome.outcome == messages.BUILT]
-    outcomes = Counter(one.outcome.outcome for one in results)
+    built = [result for result in results if result.outcome.outcome == messages.BUILT]
+    outcomes = Counter(result.outcome.outcome for result in results)
     return {
         "workload": workload.name,
         "logs": {cell: masked(url) for cell, url in urls.items()},
@@ -96,12 +96,12 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
         "decisions_per_s": round(audit.counts["decisions"] / seconds, 1) if seconds else None,
         "decision_ms": percentiles(audit.decision_ns, 1e-6),
         "claim_ms": percentiles(player.cloud.claim_seconds, 1e3),
-        "build_ms": percentiles([one.seconds for one in built], 1e3),
+        "build_ms": percentiles([result.seconds for result in built], 1e3),
         "conflicts": audit.counts["conflicts"],
         "alternates_refused": audit.counts["alternates_refused"],
-        "retries": sum(max(one.outcome.attempts - 1, 0) for one in results),
+        "retries": sum(max(result.outcome.attempts - 1, 0) for result in results),
         "hosts": len(workload.inventories),
-        "hosts_used": len({one.outcome.host for one in built}),
+        "hosts_used": len({result.outcome.host for result in built}),
         "stranded": stranded_at_end(workload, audit),
         "events": audit.counts["events"],
         "set_aside": audit.counts["set_aside"],
@@ -113,8 +113,8 @@ def summary(settings, workload, player, audit: Audit, urls, seconds: float) -> d
 
 
 def stranded_at_end(workload, audit: Audit) -> dict:
-    """What is stranded at the end (:func:`nova_sched.replay.what_if.measures.stranded`): the smallest share has the
-    least of each class over all requests."""
+    """Return what is stranded at the end (:func:`nova_sched.replay.what_if.measures.stranded`), with the least amount
+    of each class over all requests."""
     shares = [share for request in workload.requests for share in request.shares]
     least = {"VCPU": min(share[0] for share in shares), "MEMORY_MB": min(share[1] for share in shares)}
     free, total = {}, Counter()
@@ -126,7 +126,7 @@ def stranded_at_end(workload, audit: Audit) -> dict:
 
 
 class FillHistory:
-    """The fill of every host over the course of a log, sampled evenly over the changes of each cell."""
+    """The fill of every host over a log, sampled evenly over the changes of each cell."""
 
     def __init__(self, expected_changes: int):
         self.every = max(1, expected_changes // FILL_SAMPLES)
@@ -134,14 +134,14 @@ class FillHistory:
         self._changes = Counter()
 
     def changed(self, cell, audit) -> None:
-        """Called with each change of what a cell's consumers hold."""
+        """Note a change of what the consumers of a cell hold."""
         self._changes[cell] += 1
         if self._changes[cell] % self.every == 0:
             self.samples.setdefault(cell, []).append(self.fill(audit))
 
     @staticmethod
     def fill(audit) -> dict:
-        """Host -> used share of its VCPUs, 0 to 1."""
+        """Return host -> used share of its VCPUs, 0 to 1."""
         filled = {}
         for host, providers in audit.providers.items():
             capacity = sum(audit.capacity.get((uuid, "VCPU"), 0) for uuid in providers)
@@ -191,9 +191,9 @@ def draw_fill(path: Path, history: FillHistory, audit: Audit, title: str) -> Non
 
 
 def _columns(history, audit):
-    """One column a sample: the fill of all hosts of all cells, in one order;
-    cells are aligned by their own progress."""
-    ends = {cell: [*history.samples.get(cell, []), history.fill(one)] for cell, one in audit.cells.items()}
+    """Return the picture's data: one column per sample, with the fill of all hosts of all cells in one order. Cells are
+    aligned by their own progress."""
+    ends = {cell: [*history.samples.get(cell, []), history.fill(summed)] for cell, summed in audit.cells.items()}
     ends = {cell: samples for cell, samples in ends.items() if samples[-1]}
     longest = max(len(samples) for samples in ends.values())
     columns = []
@@ -207,7 +207,7 @@ def _columns(history, audit):
 
 
 def _squeezed(matrix):
-    """At most MAX_PICTURE_ROWS rows: the mean of neighbours."""
+    """Return at most MAX_PICTURE_ROWS rows: means of neighbours."""
     import numpy
 
     if len(matrix) <= MAX_PICTURE_ROWS:
@@ -216,7 +216,7 @@ def _squeezed(matrix):
 
 
 def write_all(out: Path, settings, workload, player, urls, seconds: float, picture: bool) -> dict:
-    """Audit the logs and write the three files; returns the summary."""
+    """Audit the logs, write the three files, and return the summary."""
     history = FillHistory(max(1, 2 * len(player.results) // max(1, settings.cells)))
     audit = Audit(history.changed)
     for cell, url in urls.items():

@@ -12,16 +12,17 @@ from cliff.command import Command
 
 EPILOG = """\
 examples:
-  nova-sched simulate --seed 1                    one cloud, a thousand things done to it
+  nova-sched simulate --seed 1                    one cloud, a thousand random actions
   nova-sched simulate --seed 1 --seeds 100        the seeds 1 to 100, on all cores
   nova-sched simulate --seed 7 --steps 5000 -o json
 
 A simulation is a cloud of two cells in one thread, on a simulated clock: agents, schedulers, conductors, logs. Messages
 and acknowledgements are lost, appends are doubled, processes crash and start again with wrong clocks, readers lag, logs
-are truncated and re-created, agents lie and forget. After every record and every answer the laws are checked (see
-docs/design/0010-simulation.md); the same seed gives the same run.
+are truncated and recreated, agents report wrong states. After every record and every answer the laws are checked (see
+docs/design/0010-simulation.md). The same seed gives the same run.
 
-exit codes: 0 every invariant held, 1 one did not: its seed, step and the shortest history found are printed, 2 usage
+exit codes: 0 every invariant held, 1 an invariant did not hold (its seed, step and the shortest history are printed),
+2 wrong usage
 """
 
 
@@ -33,7 +34,7 @@ def positive(text):
 
 
 class Simulate(Command):
-    """Run whole clouds with every fault that a seed can draw, and check the laws at every step."""
+    """Run whole simulated clouds with random faults, and check the laws at every step."""
 
     def get_parser(self, prog_name):
         parser = super().get_parser(prog_name)
@@ -41,25 +42,25 @@ class Simulate(Command):
         parser.epilog = EPILOG
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first seed (1)")
         parser.add_argument(
-            "--seeds", type=positive, default=1, metavar="N", help="how many seeds, one after the other (1)"
+            "--seeds", type=positive, default=1, metavar="N", help="number of seeds, one after the other (default: 1)"
         )
         parser.add_argument(
             "--steps",
             type=positive,
             default=1000,
             metavar="M",
-            help="things that are done to each cloud: requests, deletions, faults (1000)",
+            help="number of actions per cloud: requests, deletions, faults (default: 1000)",
         )
         parser.add_argument(
             "--jobs",
             type=positive,
             default=os.cpu_count() or 1,
             metavar="N",
-            help="processes that run seeds side by side (one a core)",
+            help="number of processes that run seeds in parallel (default: one per core)",
         )
-        parser.add_argument("--no-shrink", action="store_true", help="do not look for a shorter history that fails")
+        parser.add_argument("--no-shrink", action="store_true", help="do not search for a shorter history that fails")
         parser.add_argument(
-            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (text)"
+            "-o", "--output", choices=("text", "json"), default="text", help="form of the output (default: text)"
         )
         return parser
 
@@ -121,7 +122,7 @@ class Simulate(Command):
 
 
 def _quiet():
-    """What the services would log of simulated faults is no news."""
+    """Drop the services' log lines: the faults are simulated."""
     logging.disable(logging.CRITICAL)
 
 

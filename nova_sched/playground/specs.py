@@ -1,4 +1,4 @@
-"""RequestSpecs for the requests of a workload, as a nova-conductor would send them."""
+"""RequestSpecs for the requests of a workload, as nova-conductor sends them."""
 
 from nova_sched.playground.workload import PROJECT
 from rpc_api.objects.context import RequestContext
@@ -8,19 +8,19 @@ from rpc_api.objects.request_spec import RequestSpec
 
 
 def context_of(request) -> RequestContext:
-    """The context of a request, with its request id."""
+    """Return the context of a request, with its request id."""
     return RequestContext.from_dict(
         {"request_id": request_id_of(request), "project_id": PROJECT, "user_id": PROJECT, "is_admin": True}
     )
 
 
 def request_id_of(request) -> str:
-    """The request id: it follows from the instance, so that two plays with one seed draw the same."""
+    """Return the request id. It follows from the instance, so two plays with one seed draw the same hosts."""
     return f"req-{request.instance_uuid}"
 
 
 def spec_of(request, members=()) -> RequestSpec:
-    """The RequestSpec of a request; ``members`` are the instances that its group has so far."""
+    """Return the RequestSpec of a request; ``members`` are the present instances of its group."""
     vcpus = sum(share[0] for share in request.shares)
     memory_mb = sum(share[1] for share in request.shares)
     extra_specs = {}
@@ -29,30 +29,40 @@ def spec_of(request, members=()) -> RequestSpec:
         for number, (share_vcpus, share_mb) in enumerate(request.shares):
             extra_specs[f"resources_NUMA{number}:VCPU"] = str(share_vcpus)
             extra_specs[f"resources_NUMA{number}:MEMORY_MB"] = str(share_mb)
-    flavor = Flavor(
+    flavor = flavor_of(f"play-{vcpus}-{memory_mb}", vcpus, memory_mb, extra_specs=extra_specs)
+    hints = {}
+    if request.group:
+        hints["group"] = [request.group]
+    if request.partition is not None:
+        hints["fault_domain"] = [request.partition]
+    return bare_spec(request.instance_uuid, PROJECT, flavor, hints or None, _group(request, members))
+
+
+def flavor_of(name: str, vcpus: int, memory_mb: int, root_gb: int = 0, extra_specs: dict | None = None) -> Flavor:
+    """Return a flavor with some amounts and extra specs."""
+    return Flavor(
         id=1,
-        flavorid=f"play-{vcpus}-{memory_mb}",
-        name=f"play-{vcpus}-{memory_mb}",
+        flavorid=name,
+        name=name,
         vcpus=vcpus,
         memory_mb=memory_mb,
-        root_gb=0,
+        root_gb=root_gb,
         ephemeral_gb=0,
         swap=0,
         rxtx_factor=1.0,
         vcpu_weight=0,
         disabled=False,
         is_public=True,
-        extra_specs=extra_specs,
+        extra_specs=extra_specs or {},
     )
-    hints = {}
-    if request.group:
-        hints["group"] = [request.group]
-    if request.partition is not None:
-        hints["fault_domain"] = [request.partition]
+
+
+def bare_spec(instance_uuid: str, project: str, flavor: Flavor, hints=None, group=None) -> RequestSpec:
+    """Return the RequestSpec of one instance of a flavor, with scheduler hints and a server group or without."""
     return RequestSpec(
-        instance_uuid=request.instance_uuid,
-        project_id=PROJECT,
-        user_id=PROJECT,
+        instance_uuid=instance_uuid,
+        project_id=project,
+        user_id=project,
         flavor=flavor,
         image=None,
         num_instances=1,
@@ -64,9 +74,9 @@ def spec_of(request, members=()) -> RequestSpec:
         force_nodes=None,
         retry=None,
         limits=None,
-        scheduler_hints=hints or None,
+        scheduler_hints=hints,
         is_bfv=False,
-        instance_group=_group(request, members),
+        instance_group=group,
     )
 
 

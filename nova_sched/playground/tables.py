@@ -1,8 +1,8 @@
 """Tables in text files as programs, spreadsheets and ``cat`` write them.
 
-These are read: commas, semicolons and tabs between cells, UTF-8 and UTF-16 with or without a byte order mark, any
+The readers accept commas, semicolons and tabs between cells, UTF-8 and UTF-16 with or without a byte order mark, any
 line ends, names of columns in any case, empty lines, empty cells at the end of lines, and files that were joined. Each
-header line starts another part of the table. Everything else is a UsageError that names the file and the line.
+header line starts another part of the table. Everything else is a UsageError with the file and the line.
 """
 
 import csv
@@ -21,7 +21,7 @@ UNLIMITED = 2**31 - 1
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 #: Excel's own line in front of the header.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-#: What is left out of names of columns when they are compared.
+#: Characters that are ignored when names of columns are compared.
 _NO_NAME = str.maketrans("", "", "\ufeff\xa0 \t\r\n_-.\"'")
 _AROUND = "\ufeff\xa0 \t\r\n"
 
@@ -147,7 +147,7 @@ def _content(path):
 
 
 def _first_header(path, lines, columns):
-    """The header of a table: the first line that is not empty, but for Excel's own."""
+    """Return the header of a table: the first line that is not empty, except Excel's ``sep=`` line."""
     for line in lines:
         if line.strip(_AROUND + SEPARATORS) and not _SEPARATOR_LINE.fullmatch(line.strip(_AROUND)):
             return _checked(_best_header(line), f"{path}:{lines.number}", columns)
@@ -155,8 +155,8 @@ def _first_header(path, lines, columns):
 
 
 def _best_header(line):
-    """(Separator, names) of a line as a header, by the separator that makes most names of it."""
-    return max(((one, _names(line, one)) for one in SEPARATORS), key=lambda found: len(found[1]))
+    """Return (separator, names) of a header line, with the separator that gives the most names."""
+    return max(((separator, _names(line, separator)) for separator in SEPARATORS), key=lambda found: len(found[1]))
 
 
 def _names(line, separator):

@@ -13,7 +13,7 @@ from rpc_api.contracts import scheduler as scheduler_rpc
 
 
 class Wiring(contextlib.ExitStack):
-    """Starts services and, when it is left, ends them, the last started first.
+    """Starts services, and ends them on exit, the last started first.
 
     ``bus`` is the API level's RPC bus and ``cell_bus`` that of all cells; both are closed at the end.
     """
@@ -23,15 +23,15 @@ class Wiring(contextlib.ExitStack):
         self.bus = bus
         self.cell_bus = cell_bus
         self.scheduler_topic = scheduler_topic
-        for one in {bus, cell_bus}:
-            self.callback(one.close)
+        for bus_ in {bus, cell_bus}:
+            self.callback(bus_.close)
 
     def serve(self, bus, topic, server, endpoint, version):
-        """Answer a topic until the end."""
+        """Serve a topic until the end."""
         self.callback(bus.serve(topic, server, [endpoint], version).stop)
 
     def cell_conductor(self, cell, name):
-        """Start the conductor of a cell; it has folded its log, and answers, when this returns."""
+        """Start the conductor of a cell. When this returns, the conductor has folded its log and answers."""
         conductor = CellConductor(name, cell.name, cell.log, self.cell_bus)
         self.callback(conductor.stop)
         conductor.start()
@@ -39,15 +39,15 @@ class Wiring(contextlib.ExitStack):
         return conductor
 
     def agent(self, cell, server, drivers):
-        """Start an agent for hosts of a cell, whose conductor runs; they are reported when this returns."""
+        """Start an agent for hosts of a cell whose conductor is running. When this returns, the hosts are reported."""
         agent = Agent(server, cell.name, cell.log, self.cell_bus, drivers)
         self.callback(agent.stop)
-        # Its hosts can be built on as soon as they are reported, so it answers before.
+        # A build may come as soon as the hosts are reported, so the agent answers before that.
         self.serve(self.cell_bus, agent_rpc.TOPIC, server, agent, agent_rpc.VERSION)
         return agent.start()
 
     def scheduler(self, name, cell0, cells, policy):
-        """Start a scheduler; it has folded its logs, and answers, when this returns."""
+        """Start a scheduler. When this returns, the scheduler has folded its logs and answers."""
         scheduler = Scheduler(name, cell0, cells, policy)
         self.callback(scheduler.stop)
         scheduler.start().wait_ready()
@@ -55,7 +55,7 @@ class Wiring(contextlib.ExitStack):
         return scheduler
 
     def api_conductor(self, cells, max_attempts, **options):
-        """Make the API level's conductor (see :class:`~conductor.api.ApiConductor`), for whoever is to call it."""
+        """Return the API level's conductor (see :class:`~conductor.api.ApiConductor`) for direct calls."""
         conductor = ApiConductor(
             self.bus,
             {cell.name: self.cell_bus for cell in cells},

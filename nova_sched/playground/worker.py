@@ -1,8 +1,8 @@
 """A scheduler in a process of its own.
 
-Where the cloud has a broker, the process serves the scheduler's RPC there.
-Where it has none, its parent hands it the calls through a pipe: the parent's
-end is an RPC endpoint like any other (:class:`RemoteScheduler`).
+If the cloud has a broker, the process serves the scheduler's RPC there. If not,
+its parent sends it the calls through a pipe: the parent's end is an RPC endpoint
+like any other (:class:`RemoteScheduler`).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ START_TIMEOUT = 120
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a scheduler process is started with; ``transport`` None means the pipe."""
+    """The settings of a scheduler process; ``transport`` None means the pipe."""
 
     name: str
     cell0: object
@@ -135,11 +135,11 @@ class RemoteScheduler:
 
     @property
     def pid(self):
-        """Process id, for those who measure or kill it."""
+        """The process id, for benchmarks and tests."""
         return self._process.pid
 
     def wait_ready(self, timeout=START_TIMEOUT):
-        """Wait until the process has folded its logs; raises what it met."""
+        """Wait until the process has folded its logs; raise the fault that it met."""
         try:
             said = self._pipe.recv() if self._pipe.poll(timeout) else ("silent",)
         except EOFError:
@@ -153,7 +153,7 @@ class RemoteScheduler:
         self._thread.start()
 
     def select_destinations(self, context, **arguments):
-        """Hand a call on; returns a Future."""
+        """Send a call to the process, and return a Future."""
         answered = Future()
         with self._lock:
             self._number += 1
@@ -188,7 +188,7 @@ class RemoteScheduler:
             )
 
     def ask_to_stop(self):
-        """Let the process begin to end; several of them end side by side so."""
+        """Ask the process to end, without waiting, so that several processes end in parallel."""
         with contextlib.suppress(OSError):
             # It may have ended already.
             self._pipe.send_bytes(pickle.dumps((0, "stop", None, {})))

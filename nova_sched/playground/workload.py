@@ -14,7 +14,7 @@ PROJECT = "play"
 
 
 class Request(NamedTuple):
-    """One instance that is asked for.
+    """One requested instance.
 
     ``shares`` are the resources of each NUMA node that it wants, or of the host (then one share). ``arrives`` and
     ``departs`` are seconds from the start of the recording, ``departs`` None for an instance that stays. ``policy`` is
@@ -45,7 +45,7 @@ class Workload:
 
 
 def uuid_of(*parts) -> str:
-    """A uuid that follows from its parts."""
+    """Return a uuid that is derived from its parts."""
     return str(uuid.uuid5(NAMESPACE, "/".join(str(part) for part in parts)))
 
 
@@ -73,7 +73,7 @@ _REQUEST = ("seq", "vcpus", "ram_gb", "numa_nodes", "policy", "group", "fault_do
 
 
 def huawei(servers: str, racks: str | None, requests: str, seed: int) -> Workload:
-    """Read the three files of ``huawei-topology``; UsageError names the file, the line and what is wrong."""
+    """Read the three files of ``huawei-topology``; UsageError with the file, the line and the fault."""
     rack_of = _racks_in(racks) if racks else {}
     inventories = {}
     for row in rows(servers, _SERVER):
@@ -95,7 +95,7 @@ def huawei(servers: str, racks: str | None, requests: str, seed: int) -> Workloa
 
 
 def _racks_in(path):
-    """Host -> uuid of its rack."""
+    """Return host -> uuid of its rack."""
     found = {}
     for row in rows(path, ("host", "rack")):
         host, rack = row.name("host"), uuid_of("rack", row.name("rack"))
@@ -122,7 +122,7 @@ def _huawei_requests(path, seed):
         part[seq] = row
     wanted, notes, taken = [], [], set()
     for part in parts.values():
-        # A trace that goes on with the numbers of the one before is the rest of it.
+        # A trace that continues the numbers of the one before is the rest of it.
         shift = max(taken) + 1 - min(part) if taken.intersection(part) else 0
         if shift:
             notes.append(
@@ -167,7 +167,7 @@ def _huawei_request(row, seq, seed, trace):
 
 
 def azure(trace: str, hosts: int, host_cores: int | None, host_ram: int | None, seed: int) -> Workload:
-    """Read a trace of ``azure-packing``; hosts are as large as its largest instance, unless told otherwise."""
+    """Read a trace of ``azure-packing``. By default a host is as large as the largest instance."""
     wanted = []
     for row in rows(trace, ("vmId", "cores", "ram", "starttime", "endtime")):
         ends = row.number("endtime")
@@ -182,8 +182,8 @@ def azure(trace: str, hosts: int, host_cores: int | None, host_ram: int | None, 
         )
     if not wanted:
         raise errors.UsageError(f"{trace} holds no instances; name a trace of azure-packing")
-    wanted.sort(key=lambda one: one[:2])
-    size = (host_cores or max(one[2] for one in wanted), host_ram or max(one[3] for one in wanted))
+    wanted.sort(key=lambda row: row[:2])
+    size = (host_cores or max(row[2] for row in wanted), host_ram or max(row[3] for row in wanted))
     inventories = {f"host-{number}": _inventory(f"host-{number}", [], [size]) for number in range(hosts)}
     requests = [
         Request(
@@ -209,13 +209,13 @@ _WEIGHTS = (18, 17, 15, 9, 9, 8, 6, 4, 3)
 
 
 def generated(hosts: int, requests: int, seed: int) -> Workload:
-    """A cloud and requests of the shape of ``huawei-topology``, drawn from ``seed``."""
+    """Return a cloud and requests of the shape of ``huawei-topology``, drawn from ``seed``."""
     chance = random.Random(seed)
     inventories, racks = {}, {}
     for number in range(hosts):
         name = f"host-{number}"
         cpus = [chance.choice((16, 32, 36, 48, 64)) for _ in (0, 1)]
-        inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], [(one, one * 2048) for one in cpus])
+        inventories[name] = _inventory(name, [f"{name}_numa0", f"{name}_numa1"], [(cpu, cpu * 2048) for cpu in cpus])
         racks[name] = uuid_of("rack", number // 4)
     wanted, seq, groups = [], 0, 0
     while seq < requests:

@@ -1,4 +1,4 @@
-"""Brings a log in line with ``[cells] require_accounts``."""
+"""Publishes ``[cells] require_accounts`` in a log."""
 
 import logging
 
@@ -8,9 +8,10 @@ LOG = logging.getLogger(__name__)
 
 
 class AccountRule:
-    """``wanted`` is what is configured: True, False, or None to leave each log as it is.
+    """The rule for one log. ``wanted`` is the option: True, False, or None to leave the log as it is.
 
-    It is said once after each beginning of the log, so that services that are configured differently do not argue.
+    The rule is published once after each start of reading, so that services with different options do not overwrite
+    each other again and again.
     """
 
     def __init__(self, wanted: bool | None):
@@ -18,11 +19,11 @@ class AccountRule:
         self._said = self._warned = False
 
     def begin(self) -> None:
-        """The log is read anew, or was rebased."""
+        """Start again: the log is read from its beginning, or was rebased."""
         self._said = self._warned = False
 
     def due(self, projection) -> tuple:
-        """The events to append now; :meth:`said` is called when they were."""
+        """Return the events to append now. The caller calls :meth:`said` when they are appended."""
         if self.wanted is None or projection.accounts_required == self.wanted:
             return ()
         if not self._said:
@@ -30,12 +31,12 @@ class AccountRule:
         if not self._warned and projection.counts["set-aside:not-its-account"]:
             self._warned = True
             LOG.warning(
-                "[cells] require_accounts is set, and the log of %s does not say that we append with an "
-                "account that may speak for us; give this service the account ROLE.NAME of a RabbitMQ broker",
+                "[cells] require_accounts is set, but the log of %s does not prove that this service appends with its "
+                "own account; give it the account ROLE.NAME of a RabbitMQ broker",
                 projection.cell,
             )
         return ()
 
     def said(self) -> None:
-        """What was due was appended, or will be."""
+        """Note that the events of :meth:`due` are appended, or will be."""
         self._said = True

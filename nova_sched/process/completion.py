@@ -1,7 +1,7 @@
 """Completion of command lines: one script for bash and zsh.
 
-oslo.config's own (``--shell_completion``) needs templates that its package does not ship, and cliff's needs functions
-of the package bash-completion and an expansion that zsh does not have.
+The completion of oslo.config (``--shell_completion``) needs templates that its package does not ship. That of cliff
+needs functions of the package bash-completion, and an expansion that zsh does not have.
 """
 
 import contextlib
@@ -37,9 +37,10 @@ complete -o default -F {function} {program}
 
 
 def script(program: str, words: dict[str, list[str]]) -> str:
-    """The script for ``eval`` in either shell.
+    """Return the script for ``eval`` in either shell.
 
-    ``words``: command, "" for the program itself, with blanks where it has commands of its own -> what may come next.
+    ``words``: command -> the words that may follow it. The key "" is for the program itself; the command of a command
+    is separated by a blank.
     """
     commands = "|".join(f"'{command}'" for command in words if command) or "' '"
     cases = "\n".join(f"    '{command}') words='{' '.join(found)}' ;;" for command, found in words.items())
@@ -47,18 +48,21 @@ def script(program: str, words: dict[str, list[str]]) -> str:
 
 
 def asked(argv) -> bool:
-    """Whether a command line asks for the script, in whatever place."""
+    """Return whether a command line asks for the script anywhere."""
     argv = list(argv)
-    return any(one == OPTION and after in SHELLS for one, after in itertools.pairwise(argv)) or any(
-        one in [f"{OPTION}={shell}" for shell in SHELLS] for one in argv
+    return any(argument == OPTION and after in SHELLS for argument, after in itertools.pairwise(argv)) or any(
+        argument in [f"{OPTION}={shell}" for shell in SHELLS] for argument in argv
     )
 
 
 def of_options(conf, program: str, **names) -> str:
-    """The script for a program whose command line ``conf`` reads; ``names`` as for calling it."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    """Return the script for a program whose command line ``conf`` reads; ``names`` are further arguments of
+    ``conf``."""
+    help_text = io.StringIO()
+    with contextlib.redirect_stdout(help_text), contextlib.suppress(SystemExit):
         conf(["--help"], prog=program, default_config_files=[], default_config_dirs=[], **names)
-    # Only the lines that begin with an option list options.
-    listed = re.findall(r"^\s{1,4}(-.*?)(?:\s{2}|$)", said.getvalue(), re.MULTILINE)
-    return script(program, {"": sorted({one for text in listed for one in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})})
+    # Options are listed only in the lines that begin with one.
+    listed = re.findall(r"^\s{1,4}(-.*?)(?:\s{2}|$)", help_text.getvalue(), re.MULTILINE)
+    return script(
+        program, {"": sorted({option for text in listed for option in re.findall(r"-{1,2}[A-Za-z][\w-]*", text)})}
+    )

@@ -1,13 +1,14 @@
-"""Options of keystoneauth1's plugins, as far as configuration files name them."""
+"""Options of the keystoneauth1 plugins that configuration files name."""
 
 
 def named_in(section: str, values) -> list:
-    """(Section, options) of the plugins that files name in a section; ``values(section, option)`` are what they hold.
+    """Return (section, options) for the plugins that files name in a section; ``values(section, option)`` gives the
+    values in the files.
 
     Only the service that logs in to Keystone registers these options, and other services may share its file.
     """
     named = values(section, "auth_type") + values(section, "auth_plugin")
-    sections = [section, *(one.lower() for one in values(section, "auth_section"))]
+    sections = [section, *(value.lower() for value in values(section, "auth_section"))]
     named += [plugin for other in sections[1:] for plugin in values(other, "auth_type")]
     if not named:
         return []
@@ -18,6 +19,6 @@ def named_in(section: str, values) -> list:
         try:
             options += loading.get_auth_plugin_conf_options(plugin)
         except exceptions.NoMatchingPlugin:
-            # The service refuses it.
+            # The service that uses the plugin refuses it.
             continue
-    return [(one, options) for one in sections]
+    return [(section, options) for section in sections]

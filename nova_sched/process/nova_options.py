@@ -234,5 +234,5 @@ OPTIONS = {(section, name): instead for section, names, instead in _OPTIONS for 
 
 
 def instead_of(section: str, name: str) -> str | None:
-    """What to do instead of setting an option of Nova's; None for what is no option of Nova's without effect here."""
+    """Return what to do instead of setting an option of Nova; None if the option is not one without effect here."""
     return OPTIONS.get((section, name)) or _SECTIONS.get(section)

@@ -1,13 +1,14 @@
-"""What every service process does: options, log, signals, one ready line, and its end.
+"""The common part of all service processes: options, log, signals, the "is ready" line, and the end.
 
 oslo.service's launcher is not used. Its threading back-end runs a service in a
-forked child that it starts again whenever it ends, and drops the child's exit
-code; here a wrong option, a log that is away and a gap each end the process
-with a code of their own, and what starts it again is systemd's business. Its
-options are used where they fit (``graceful_shutdown_timeout``).
+forked child, starts the child again whenever it ends, and drops its exit code.
+Here a wrong option, a log that cannot be reached and a gap each end the process
+with a different exit code, and systemd starts it again. The options of
+oslo.service are used where they fit (``graceful_shutdown_timeout``).
 
 Signals: SIGTERM and SIGINT drain and end (a second SIGINT ends at once),
-SIGHUP reloads what may change, SIGUSR2 prints a Guru Meditation Report.
+SIGHUP reloads the options that may change, SIGUSR2 prints a Guru Meditation
+Report.
 """
 
 import abc
@@ -27,53 +28,54 @@ from rpc_api import concurrency, errors, noise
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks at the service's own fault.
+#: Seconds between two checks of the service's fault.
 LOOK_PAUSE = 0.5
-#: Seconds that a drain may take beyond graceful_shutdown_timeout, for what is only closing.
+#: Seconds that a drain may take beyond graceful_shutdown_timeout, to close connections.
 CLOSING = 5.0
-#: Seconds between two looks whether the system still gives us threads.
+#: Seconds between two checks that the system still gives us threads.
 THREAD_LOOK_PAUSE = 5.0
-OWN_FAULT = "it met a fault of its own ({fault}); run it with --debug and see its log"
+OWN_FAULT = "a fault in nova_sched itself ({fault}); run it with --debug and see its log"
 
 
 class Remaining:
-    """What is left of some seconds, for things that are done one after the other."""
+    """A time limit that several steps share."""
 
     def __init__(self, seconds: float):
         self._ends_at = time.monotonic() + seconds
 
     @property
     def left(self) -> float:
-        """Seconds, at least 0."""
+        """The seconds that are left, at least 0."""
         return max(0.0, self._ends_at - time.monotonic())
 
 
 class Service(abc.ABC):
-    """A service as a process runs it."""
+    """The interface of a service to its process."""
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Start and return when it serves; raises NovaSchedError when it cannot."""
+        """Start, and return when the service serves; NovaSchedError if it cannot."""
 
     @abc.abstractmethod
     def serves(self) -> str:
-        """What it serves, for the line that says it is ready."""
+        """Return what the service serves, for the "is ready" line of the log."""
 
     @abc.abstractmethod
     def drain(self, timeout: float) -> bool:
-        """Take no more calls, finish what is in flight, append what is waiting, in about ``timeout`` seconds; True
-        when nothing was left. Also called for a start that came to nothing."""
+        """Take no more calls, finish calls in flight and append waiting events, in about ``timeout`` seconds.
+
+        Return whether nothing was left. It is also called after a start that failed."""
 
     @abc.abstractmethod
     def report(self) -> dict:
-        """What a person wants to know of it now (may be slow, may raise)."""
+        """Return facts about the present state for the operator (may be slow, may raise)."""
 
     def reload(self) -> None:
-        """Take over options that were changed; raises NovaSchedError and stays as it was when they are wrong."""
+        """Apply changed options. If they are wrong, raise NovaSchedError and keep the old ones."""
 
     @property
     def fault(self) -> errors.NovaSchedError | None:
-        """Why it cannot go on; the process then ends."""
+        """The reason why the service cannot continue (the process then ends), or None."""
         return None
 
 
@@ -122,7 +124,7 @@ def _run(program, argv, app):
         service = app.service(conf)
     except errors.NovaSchedError as met:
         fault = met
-    # After the classes of deployers, which have options of their own; and for a service that cannot be made too, as a
+    # After the classes of deployers are loaded, because they register options. Also if the service cannot be made: a
     # mistyped section may be the reason.
     unread_options.warn(conf)
     if fault is not None:
@@ -145,32 +147,32 @@ def _register(conf, app):
 
 
 def parse(conf, program: str, argv) -> None:
-    """Read command line and files; UsageError in one sentence for whatever is wrong with them."""
+    """Read command line and files; UsageError with one sentence if they are wrong."""
     from oslo_config import cfg
 
-    said = io.StringIO()
+    complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(complaint):
             conf(list(argv), project=PROJECT, prog=program, version=version())
         values_of(conf)
     except SystemExit as end:
         if not end.code:
             raise
-        text = (said.getvalue().strip().splitlines() or ["it cannot be read"])[-1]
+        text = (complaint.getvalue().strip().splitlines() or ["it cannot be read"])[-1]
         text = text.partition("error: ")[2] or text
         raise errors.UsageError(f"the command line is wrong: {text}; see {program} --help") from None
     except cfg.Error as fault:
         raise errors.UsageError(_one_line(fault)) from None
     except OSError as fault:
         raise errors.UsageError(
-            f"the configuration file {fault.filename} cannot be read ({fault.strerror}); mend --config-file"
+            f"the configuration file {fault.filename} cannot be read ({fault.strerror}); fix --config-file"
         ) from None
 
 
 def share(conf) -> None:
-    """Let the configuration that libraries and the classes of deployers share read the same files.
+    """Read the same files into ``cfg.CONF``, which libraries and classes of deployers share.
 
-    Ours is one of its own: nova's modules register options of the same names in the shared one.
+    Our own configuration is another object, because Nova's modules register options of the same names in ``cfg.CONF``.
     """
     from oslo_config import cfg
 
@@ -183,8 +185,9 @@ def share(conf) -> None:
 
 
 def values_of(conf) -> dict:
-    """(Group or None, option) -> value of every option. One of a wrong type is only found when it is looked at,
-    as here: cfg.Error."""
+    """Return (group or None, option) -> value of every option; cfg.Error if a value has the wrong type.
+
+    oslo.config checks the type of a value only when the value is read, as here."""
     from oslo_config import cfg
 
     values = {}
@@ -199,30 +202,30 @@ def values_of(conf) -> dict:
 
 def _one_line(fault):
     text = re.sub(r"LocationInfo\(.*?detail='(.*?)'\)", r"\1", " ".join(str(fault).split()))
-    return f"the configuration is wrong: {text.rstrip('.')}; mend it"
+    return f"the configuration is wrong: {text.rstrip('.')}; fix it"
 
 
 def _set_up_log(conf, program):
     from oslo_log import formatters, log
 
     if not (conf.log_file or conf.log_dir or conf.use_journal):
-        # oslo.log would take stdout, which is for data.
+        # oslo.log would write to stdout, which is for data.
         conf.set_default("use_stderr", True)
     try:
         log.setup(conf, program, version())
     except (log.LogConfigError, OSError) as fault:
-        raise errors.UsageError(f"the log cannot be opened ({fault}); mend the log options") from None
+        raise errors.UsageError(f"the log cannot be opened ({fault}); fix the log options") from None
     for handler in logging.getLogger(None).handlers:
         handler.addFilter(_for_people(conf))
         if isinstance(handler.formatter, formatters.ContextFormatter):
-            handler.setFormatter(_SaidOnce(handler.formatter))
+            handler.setFormatter(_WithoutRepetition(handler.formatter))
     threading.excepthook = _thread_ended
     if conf.log_options:
         conf.log_opt_values(LOG, logging.DEBUG)
 
 
 def _for_people(conf):
-    """A log filter: no noise, and tracebacks only with debug."""
+    """Return a log filter that drops noise, and keeps tracebacks only with debug."""
 
     def keep(record):
         if record.exc_info and record.levelno > logging.DEBUG and not conf.debug:
@@ -232,9 +235,10 @@ def _for_people(conf):
     return keep
 
 
-class _SaidOnce(logging.Formatter):
-    """A formatter of oslo.log's without what that puts behind a warning or an error that is logged where an exception
-    is handled: the exception's text, which what we log says already."""
+class _WithoutRepetition(logging.Formatter):
+    """oslo.log's formatter without the text of a handled exception if the message contains that text already.
+
+    oslo.log appends the text to each warning and error that is logged while an exception is handled."""
 
     def __init__(self, formatter):
         super().__init__()
@@ -243,18 +247,19 @@ class _SaidOnce(logging.Formatter):
     def format(self, record):
         text = self._formatter.format(record)
         summary = getattr(record, "error_summary", "")
-        said = summary.partition(": ")[2]
-        return text.removesuffix(f": {summary}") if said and said in record.getMessage() else text
+        exception_text = summary.partition(": ")[2]
+        repeated = exception_text and exception_text in record.getMessage()
+        return text.removesuffix(f": {summary}") if repeated else text
 
 
 def _others_run() -> bool:
-    """Whether the interpreter would wait for other threads, as for those of libraries that wait for a broker."""
+    """Return whether the interpreter would wait for other threads, such as library threads that wait for a broker."""
     return any(thread is not threading.current_thread() and not thread.daemon for thread in threading.enumerate())
 
 
 def _thread_ended(met):
     concurrency.report_if_out_of_threads(met.exc_value)
-    LOG.error("the thread %s met a fault of its own: %r", met.thread.name if met.thread else "?", met.exc_value)
+    LOG.error("the thread %s ended with a fault: %r", met.thread.name if met.thread else "?", met.exc_value)
     LOG.debug("the fault of the thread", exc_info=(met.exc_type, met.exc_value, met.exc_traceback))
 
 
@@ -291,13 +296,13 @@ class Process:
         try:
             self._service.start()
             settle_memory()
-            # Before it is said: whoever reads it may send a signal at once.
+            # Set before the line is logged: its reader may send a signal at once.
             self._starting, self._ready = False, True
             self._in_force = values_of(self._conf)
             LOG.info("%s %s is ready: %s", self._program, version(), self._service.serves())
             fault = self._watch()
         except _Stopped:
-            LOG.info("%s is stopped before it was ready", self._program)
+            LOG.info("%s was stopped before it was ready", self._program)
         except Exception as met:
             fault = met
         self._starting, self._stopping = False, True
@@ -311,7 +316,7 @@ class Process:
         return errors.EXIT_OK if drained else errors.EXIT_NEGATIVE
 
     def _end_now(self, fault, code):
-        """Threads that hang must not hold up the process: it ends without waiting for them."""
+        """End the process without waiting for threads that hang."""
         if fault is not None:
             code = getattr(fault, "exit_code", errors.EXIT_NEGATIVE)
             _say(self._program, str(fault), code)
@@ -343,7 +348,7 @@ class Process:
             self._read_again()
             self._service.reload()
         except (errors.NovaSchedError, TimeoutError) as fault:
-            LOG.error("the configuration is not taken over: %s", fault if str(fault) else "it took too long; try again")
+            LOG.error("the new configuration is not used: %s", fault if str(fault) else "it took too long; try again")
         else:
             before, self._in_force = self._in_force, values_of(self._conf)
             names = sorted(
@@ -357,7 +362,7 @@ class Process:
         unread_options.warn(self._conf)
 
     def _read_again(self):
-        """Read the configuration files again; UsageError for what is wrong with them."""
+        """Read the configuration files again; UsageError if they are wrong."""
         from oslo_config import cfg
 
         try:
@@ -368,13 +373,13 @@ class Process:
             raise errors.UsageError(_one_line(fault)) from None
 
     def _drain(self):
-        """Drain the service: True or False as it says, None when it does not come to an end."""
+        """Drain the service. Return its answer (True or False), None if it does not finish."""
         timeout = self._conf.graceful_shutdown_timeout
         LOG.log(
             logging.INFO if self._ready else logging.DEBUG,
-            "%s stops; what is in flight has %s",
+            "%s stops; calls in flight have %s to finish",
             self._program,
-            f"{timeout} s" if timeout else "all the time",
+            f"{timeout} s" if timeout else "unlimited time",
         )
         answers = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: answers.put(self._drained(timeout)), name="drain", daemon=True)
@@ -383,7 +388,7 @@ class Process:
         try:
             drained = answers.get(timeout=timeout + CLOSING if timeout else None)
         except queue.Empty:
-            LOG.warning("%s ends with work in flight after %s s", self._program, timeout)
+            LOG.warning("%s ends after %s s with calls still in flight", self._program, timeout)
             return None
         LOG.log(
             logging.INFO if self._ready else logging.DEBUG,

@@ -1,4 +1,4 @@
-"""The Guru Meditation Report (SIGUSR2) of a service, with a section of its own."""
+"""The Guru Meditation Report (SIGUSR2) of a service, with a section for nova_sched."""
 
 import threading
 
@@ -10,14 +10,14 @@ from nova_sched.projection.digest import state_digest
 from rpc_api import concurrency
 
 TITLE = "nova_sched"
-#: Seconds that a service has to say how it is; the report is printed without it after that.
+#: Seconds that a service has to report its facts; after that the report is printed without them.
 TIMEOUT = 5.0
-#: Events that were set aside, shown of each log; nova-sched-replay quarantine shows all of them.
+#: Number of events that were set aside to show per log; nova-sched-replay quarantine shows all of them.
 LAST_SET_ASIDE = 5
 
 
 class _Version:
-    """What oslo.reports asks of a version."""
+    """The version object that oslo.reports wants."""
 
     def __init__(self, program):
         self._program = program
@@ -35,34 +35,35 @@ class _Version:
 
 
 def install(program: str, conf, service) -> None:
-    """Print a report on SIGUSR2, to stderr or as ``[oslo_reports]`` says."""
+    """Print a report on SIGUSR2, to stderr or to the place in ``[oslo_reports]``."""
     report = guru_meditation_report.TextGuruMeditation
     report.register_section(TITLE, lambda: ModelWithDefaultViews(data=facts(service)))
-    # The section "Configuration" of oslo.reports is that of its libraries; without secrets, both.
+    # The section "Configuration" of oslo.reports has only the options of its libraries. Both sections mask secrets.
     report.register_section(f"{TITLE} Configuration", ConfigReportGenerator(conf))
     report.setup_autorun(_Version(program), service_name=program, conf=conf)
 
 
 def facts(service) -> dict:
-    """What the service says of itself; a service that hangs or fails does not keep the report from being made."""
-    said = {}
+    """Return the facts of a service. The report is made even if the service hangs or fails."""
+    known = {}
 
     def ask():
         try:
-            said.update(service.report())
+            known.update(service.report())
         except Exception as fault:
-            said["no answer"] = repr(fault)
+            known["no answer"] = repr(fault)
 
     thread = threading.Thread(target=ask, name="report", daemon=True)
     if not concurrency.start_or_report(thread):
         return {"no answer": concurrency.death()}
     thread.join(TIMEOUT)
-    return dict(said) if said else {"no answer": f"within {TIMEOUT} s"}
+    return dict(known) if known else {"no answer": f"within {TIMEOUT} s"}
 
 
 def projection_facts(projection) -> dict:
-    """What a projection holds: two services at one position of a log have one digest. Call it in the thread, or under
-    the lock, that folds it."""
+    """Return the facts of a projection. Two services at the same position of a log have the same digest.
+
+    Call it in the thread that folds the projection, or under its lock."""
     return {
         "epoch": projection.epoch or "none",
         "position": projection.position,
@@ -72,15 +73,15 @@ def projection_facts(projection) -> dict:
         "consumers": len(projection.consumers),
         "counts": dict(sorted(projection.counts.items())),
         "last set aside": {
-            f"{one.position}.{one.index}": f"{one.code}: {one.reason}"
-            for one in list(projection.quarantine)[-LAST_SET_ASIDE:]
+            f"{event.position}.{event.index}": f"{event.code}: {event.reason}"
+            for event in list(projection.quarantine)[-LAST_SET_ASIDE:]
         }
         or "none",
     }
 
 
 def log_facts(log, position: int) -> dict:
-    """How far a reader at ``position`` is behind the end of its log (a CellLog)."""
+    """Return how far a reader at ``position`` is behind the end of its log (a CellLog), in records."""
     try:
         last = log.bounds().last
     except Exception as fault:

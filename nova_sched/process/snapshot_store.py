@@ -85,7 +85,7 @@ def proven_by_marks(packed: bytes, log) -> bytes | None:
             marks[event.producer] = max(marks.get(event.producer, (0, 0)), (event.producer_epoch, event.sequence))
     if not marks or any(state.producers.get(name) != mark for name, mark in marks.items()):
         return None
-    return snapshot.with_proof(packed, tuple((one.position, record_digest(one.payload)) for one in records))
+    return snapshot.with_proof(packed, tuple((record.position, record_digest(record.payload)) for record in records))
 
 
 def _checked(cell):
@@ -116,7 +116,7 @@ class FileStore(SnapshotStore):
         except OSError as fault:
             raise errors.LogUnavailable(
                 f"the directory of the snapshots {self._directory} cannot be made "
-                f"({fault.strerror}); mend [snapshots] url, "
+                f"({fault.strerror}); fix [snapshots] url, "
                 "or see to its file system"
             ) from None
 
@@ -195,7 +195,7 @@ def open_store(url: str) -> SnapshotStore:
     if parts.scheme == "file" and (parts.netloc or not parts.path):
         raise errors.UsageError(
             f"the snapshot URL {mask_password(url)!r} names no directory from the root on, "
-            "wanted file:///DIRECTORY; mend it"
+            "wanted file:///DIRECTORY; fix it"
         )
     if parts.scheme == "file":
         return FileStore(parts.path)
@@ -212,7 +212,7 @@ def open_store(url: str) -> SnapshotStore:
         except ValueError:
             raise _no_redis() from None
     raise errors.UsageError(
-        f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; mend it"
+        f"the snapshot URL has the scheme {parts.scheme!r}, wanted file:///DIRECTORY or redis://...; fix it"
     )
 
 
@@ -220,7 +220,7 @@ def _no_redis():
     # Without the text of the fault: it quotes what stands where a port was looked for, and that may be of the password.
     return errors.UsageError(
         "the snapshot URL cannot be used, wanted redis://[:PASSWORD@]HOST:PORT/DB and options "
-        "that redis-py knows; mend it, and percent-encode what its password has of @ : / ? #"
+        "that redis-py knows; fix it, and percent-encode what its password has of @ : / ? #"
     )
 
 

@@ -1,19 +1,22 @@
-"""Texts that came from elsewhere: how they are read from files, and shown."""
+"""Reading and showing texts that come from elsewhere."""
 
 from rpc_api import errors
 
 
 def one_line(text: str) -> str:
-    """A text as it can stand in a line of a terminal: what is not printable (a line's end, an escape) by its code."""
+    """Return a text for one line of a terminal: characters that cannot be printed (line end, escape) become codes."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
 
 
 def decoded(content: bytes, path, otherwise: str = "save it as UTF-8") -> str:
-    """The text of a file: UTF-8, or UTF-16 as spreadsheets and PowerShell write it, without byte order marks.
+    """Decode the bytes of a file: UTF-8, or UTF-16 as spreadsheets and PowerShell write it, without byte order marks.
 
-    UsageError, which names the line and ends with ``otherwise``, for bytes that are neither.
+    Raise UsageError for other bytes; it names the line and ends with ``otherwise``.
     """
     encoding = "utf-8"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -23,7 +26,7 @@ def decoded(content: bytes, path, otherwise: str = "save it as UTF-8") -> str:
     elif content[:1] == b"\0" != content[1:2]:
         encoding = "utf-16-be"
     try:
-        # A file that was joined has marks of its parts in the middle, too.
+        # A file that was joined from several has byte order marks in the middle too.
         return content.decode(encoding).replace("\ufeff", "")
     except UnicodeDecodeError as fault:
         line = content[: fault.start].count(b"\n") + 1

@@ -1,7 +1,7 @@
-"""What configuration files hold that nobody reads: mistyped sections and options, and Nova's that have no effect here.
+"""Options in configuration files that nothing reads: typing errors, and options of Nova that have no effect here.
 
-One file serves all services, so what another service or a library reads is known. A list of options is an entry point
-of ``oslo.config.opts``: ours, and those of the libraries that are installed.
+All services may share one file, so the options of the other services and of the libraries are known too. The lists of
+options come from the entry points ``oslo.config.opts`` of nova_sched and of the installed libraries.
 """
 
 import difflib
@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 
 ENTRY_POINTS = "oslo.config.opts"
 OURS = "nova_sched."
-#: Entry points of the libraries that services read options with; what is not installed has nothing to list.
+#: Entry points of the libraries whose options the services read. A library that is not installed lists nothing.
 LISTED = frozenset(
     {
         "oslo.concurrency",
@@ -33,9 +33,9 @@ LISTED = frozenset(
         "oslo.versionedobjects",
     }
 )
-#: Its list brings keystoneauth1 with it, which few need and which takes a quarter of a second.
+#: This list imports keystoneauth1, which takes a quarter of a second; so it is read only if a file has the section.
 NEUTRON, NEUTRON_SECTION = "nova_sched.neutron", "neutron"
-#: Sections of libraries that not every installation has; they may be in a file that serves Nova too.
+#: Sections of libraries that not every installation has. A file that is shared with Nova may have them.
 LIBRARIES = frozenset(
     {
         "cors",
@@ -44,6 +44,7 @@ LIBRARIES = frozenset(
         "oslo_concurrency",
         "oslo_limit",
         "oslo_middleware",
+        "oslo_middleware_tracing",
         "oslo_policy",
         "oslo_reports",
         "oslo_versionedobjects",
@@ -55,25 +56,25 @@ LIBRARIES = frozenset(
 )
 DEFAULT = "DEFAULT"
 CELL = "cell:"
-#: How alike two names must be (0 to 1) for one to be called the nearest of the other.
+#: Similarity (0 to 1) from which on a name is named as the nearest.
 ALIKE_MIN = 0.6
-#: From here on it is a typing error, also where a section may be of somebody else's.
+#: Similarity from which on a name is a typing error, even if a class of a deployer might read the section.
 TYPED_WRONG_MIN = 0.8
-#: Options that name classes of deployers, and what names ours.
+#: Options that name classes of deployers, and the names of the built-in classes.
 _CLASSES = ("available_filters", "enabled_filters", "weight_classes")
 _OURS = {*filters.BUILT_IN, *weighers.BUILT_IN}
 
 
 def warn(conf) -> None:
-    """Log a warning for each option, and each section of Nova's, that the files of ``conf`` hold and nobody reads."""
+    """Log a warning for each option, and each section of Nova, in the files of ``conf`` that nothing reads."""
     for text in unread(conf):
         LOG.warning("%s", text)
 
 
 def unread(conf, paths=None) -> Iterator[str]:
-    """A sentence for each: the file, the section, the option, and what to do. Files that cannot be read have none.
+    """Give a sentence per unread option: the file, the section, the option, and what to do.
 
-    ``paths``: the files, by default those that ``conf`` has read.
+    ``paths``: the files, by default those that ``conf`` has read. Files that cannot be read are skipped.
     """
     files = {
         path: sections
@@ -85,9 +86,12 @@ def unread(conf, paths=None) -> Iterator[str]:
 
 
 def files_of(conf) -> list[str]:
-    """The paths of the configuration files that ``conf`` has read, in their order."""
-    directories = [Path(one).expanduser() for one in conf.config_dir or ()]
-    return [*(conf.config_file or ()), *(str(path) for one in directories for path in sorted(one.glob("*.conf")))]
+    """Return the paths of the configuration files that ``conf`` has read, in their order."""
+    directories = [Path(directory).expanduser() for directory in conf.config_dir or ()]
+    return [
+        *(conf.config_file or ()),
+        *(str(path) for directory in directories for path in sorted(directory.glob("*.conf"))),
+    ]
 
 
 def _parsed(path):
@@ -104,7 +108,7 @@ def _lower(section):
 
 
 class _Known:
-    """Which options are read, by whom does not matter."""
+    """The options that a service or a library reads."""
 
     def __init__(self, conf, files):
         self._files = files
@@ -137,7 +141,7 @@ class _Known:
             try:
                 value = conf[name]
             except cfg.Error:
-                # An option of the shared configuration that has no value.
+                # An option of the shared configuration without a value.
                 value = None
             if isinstance(value, cfg.ConfigOpts.GroupAttr):
                 self._read.setdefault(_lower(name), set()).update(value)
@@ -152,7 +156,7 @@ class _Known:
                 try:
                     yield from entry.load()()
                 except Exception as fault:
-                    # A library whose optional parts are missing lists nothing; what it would read is in LIBRARIES.
+                    # A library without its optional parts cannot list its options; its sections are in LIBRARIES.
                     LOG.debug("the options of %s cannot be listed: %s", entry.name, fault)
         yield from keystone_options.named_in(NEUTRON_SECTION, self._values)
         for name in self._values(DEFAULT, "config_source"):
@@ -161,7 +165,7 @@ class _Known:
                 [
                     cfg.StrOpt("driver"),
                     cfg.StrOpt("uri"),
-                    *(cfg.StrOpt(one) for one in ("ca_path", "client_cert", "client_key", "timeout")),
+                    *(cfg.StrOpt(name) for name in ("ca_path", "client_cert", "client_key", "timeout")),
                 ],
             )
 
@@ -169,7 +173,7 @@ class _Known:
         return any(_lower(found) == section for sections in self._files.values() for found in sections)
 
     def _values(self, section, name):
-        """All values of an option in the files, as they are written."""
+        """Return all values of an option in the files, as they are written."""
         return [
             value
             for sections in self._files.values()
@@ -220,7 +224,7 @@ class _Known:
         name = section[len(CELL) :]
         if name.lower() not in self._cells:
             if not self._cells:
-                # What is wrong then is not the section.
+                # [cells] enabled is wrong, and not this section.
                 return
             yield (
                 f"[{section}] is not read: [cells] enabled names no cell {name!r}"
@@ -228,15 +232,16 @@ class _Known:
             )
             return
         known = self._own[CELL_GROUP.name.lower()]
-        for one in options:
-            if one not in known:
+        for option in options:
+            if option not in known:
                 yield (
-                    f"[{section}] {one} is read by no service"
-                    f"{_nearest_text(one, known, f'[{section}] ')}; fix or remove it"
+                    f"[{section}] {option} is read by no service"
+                    f"{_nearest_text(option, known, f'[{section}] ')}; fix or remove it"
                 )
 
     def _of_option(self, section, lowered, name):
-        """The sentence about an option that nobody is known to read; None if somebody may."""
+        """Return the sentence about an option that nothing is known to read; None if a class of a deployer may read
+        it."""
         if lowered not in self._read:
             near = _nearest(lowered, self._read)
             home = self._home_of(name)
@@ -260,13 +265,13 @@ class _Known:
         )
 
     def _home_of(self, name):
-        """The section that has an option of this name, if only one has."""
+        """Return the section that has an option of this name, if exactly one has."""
         homes = [section for section, names in self._own.items() if name in names and not section.startswith(CELL)]
         return homes[0] if len(homes) == 1 else None
 
 
 def _nearest(name, known):
-    """The nearest of the known names; "" if none is near."""
+    """Return the nearest of the known names; "" if none is similar."""
     found = difflib.get_close_matches(name, sorted(known), 1, ALIKE_MIN)
     return found[0] if found else ""
 

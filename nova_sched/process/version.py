@@ -1,4 +1,4 @@
-"""Which version of nova_sched runs."""
+"""The installed version of nova_sched."""
 
 from importlib import metadata
 
@@ -6,7 +6,7 @@ PROJECT = "nova_sched"
 
 
 def version() -> str:
-    """The version that is installed; "0" in a checkout that is not."""
+    """Return the installed version; "0" in a checkout that is not installed."""
     try:
         return metadata.version(PROJECT)
     except metadata.PackageNotFoundError:

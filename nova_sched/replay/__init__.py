@@ -1,6 +1,5 @@
-"""What logs can be asked afterwards: their events, the state at a moment, why a decision was made, and what another
-policy would have made of it.
+"""Answers from logs: events, the state at a moment, the reasons of a decision, and the result under another policy.
 
-Everything here reads :class:`~rpc_api.log.EventLog` objects, live ones and those of an exported file alike, and
-writes to none. ``nova_sched.cli`` shows what it finds.
+Everything here reads :class:`~rpc_api.log.EventLog` objects, live ones and those of an exported file alike, and never
+writes to them. ``nova_sched.cli`` prints the answers.
 """

@@ -4,8 +4,9 @@ from rpc_api import errors, events
 
 
 def numa_of(spec):
-    """The NUMARequest of a RequestSpec; None where it asks for no NUMA topology.
-    UsageError for nodes of unlike policies, which nova never makes."""
+    """Return the NUMARequest of a RequestSpec; None if it asks for no NUMA topology.
+
+    UsageError for nodes with different policies, which Nova never makes."""
     topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
     if topology is None or not topology.cells:
         return None
@@ -14,7 +15,7 @@ def numa_of(spec):
     if len(policies) > 1:
         raise errors.UsageError(
             f"the NUMA nodes of the request have the CPU policies {', '.join(policies)}, wanted "
-            "the same for all; mend its numa_topology"
+            "the same for all; fix its numa_topology"
         )
     networks = spec.network_metadata if spec.obj_attr_is_set("network_metadata") else None
     policy = topology.emulator_threads_policy if topology.obj_attr_is_set("emulator_threads_policy") else None
@@ -28,7 +29,7 @@ def numa_of(spec):
 
 
 def numa_names_no_policy(spec) -> bool:
-    """Whether a node of the topology is in a form that cannot say whether its CPUs are pinned."""
+    """Return whether a node of the topology has an old form without the field for pinned CPUs."""
     topology = spec.numa_topology if spec.obj_attr_is_set("numa_topology") else None
     return topology is not None and any(not cell.can_say_policy for cell in topology.cells)
 
@@ -53,7 +54,7 @@ def _cell(cell):
 
 
 def pci_of(spec):
-    """The PCIRequest records of a RequestSpec."""
+    """Return the PCIRequest records of a RequestSpec."""
     requests = spec.pci_requests if spec.obj_attr_is_set("pci_requests") else None
     return tuple(map(_device, requests.requests)) if requests is not None else ()
 

@@ -1,7 +1,7 @@
-"""From nova's RequestSpec to the SchedulingRequest that decisions are made on.
+"""From Nova's RequestSpec to the SchedulingRequest that decisions are made on.
 
-Follows nova's rules for what a flavor, its extra specs, the image and the
-ports ask of Placement. Nothing secret is taken over.
+It follows Nova's rules for what a flavor, its extra specs, the image and the
+ports ask of Placement. No secrets are copied.
 """
 
 from nova_sched.request.devices import numa_names_no_policy, numa_of, pci_of
@@ -12,14 +12,14 @@ from rpc_api import errors, events
 from rpc_api.events.schema import thaw_fields
 from rpc_api.packing import pack
 
-#: Of an event of 256 KiB; the rest is for what was decided.
+#: The share of an event of 256 KiB for the request; the rest is for the decision.
 MAX_REQUEST_BYTES = 160 * 1024
 
 
 def request_from(spec, request_id: str, instance_uuids=()):
     """Return the SchedulingRequest of a RequestSpec for some instances.
 
-    UsageError for what makes no sense, InvalidEvent or UnknownSchema for what cannot be read.
+    Raise UsageError for a request that makes no sense, InvalidEvent or UnknownSchema for one that cannot be read.
     """
     flavor = spec.flavor
     extra_specs = dict(_set(flavor, "extra_specs") or {})
@@ -102,7 +102,7 @@ def _text(value):
 
 
 def recordable(request):
-    """The request, if the evidence of a decision can hold it; UsageError says why not."""
+    """Return the request if it fits into the evidence of a decision; UsageError if not."""
     try:
         size = len(pack(request))
         thaw_fields(events.TABLE["SchedulingRequest"], request)
@@ -117,12 +117,12 @@ def recordable(request):
 
 
 def _set(obj, name):
-    """A field of an object; None where it is not set, empty, or where there is no object."""
+    """Return a field of an object; None if the field is unset or empty, or if there is no object."""
     return (getattr(obj, name) or None) if obj is not None and obj.obj_attr_is_set(name) else None
 
 
 def image_properties(properties):
-    """All that an image says of itself, as text."""
+    """Return all properties of an image, as text."""
     if properties is None:
         return {}
     return {

@@ -1,8 +1,8 @@
-"""What the options of a guest ask of its host: CPUs of its own, encryption, a TPM, persistent memory, devices.
+"""The options of a guest that concern its host: dedicated CPUs, encryption, a TPM, persistent memory, devices.
 
-An option stands among the extra specs of the flavor (``hw:tpm_version``) or
-the properties of the image (``hw_tpm_version``). Each becomes an amount of
-the unsuffixed group, a trait of it, or a trait of the host itself, as in nova.
+An option is in the extra specs of the flavor (``hw:tpm_version``) or in the
+properties of the image (``hw_tpm_version``). As in Nova it becomes an amount of
+the unsuffixed group, a trait of that group, or a trait of the host itself.
 """
 
 import re
@@ -32,8 +32,8 @@ _ADDRESS_MODES = {"passthrough": "COMPUTE_ADDRESS_SPACE_PASSTHROUGH", "emulate":
 
 
 class Wishes:
-    """What comes of the options: ``resources``, ``required`` and ``forbidden`` traits of the unsuffixed group, and
-    ``root_required`` traits of the host. ``pinned``: all CPUs of the guest are to be host CPUs of their own."""
+    """The result of the options: ``resources``, ``required`` and ``forbidden`` traits of the unsuffixed group, and
+    ``root_required`` traits of the host. ``pinned``: all CPUs of the guest need dedicated host CPUs."""
 
     def __init__(self):
         self.resources = {}
@@ -42,7 +42,7 @@ class Wishes:
 
 
 class _Options:
-    """The options of one guest, by the part of their name that flavor and image share."""
+    """The options of one guest, by the common part of their names in flavor and image."""
 
     def __init__(self, flavor, extra_specs, properties):
         self.flavor = flavor
@@ -56,7 +56,7 @@ class _Options:
         return self.properties.get(f"{prefix}_{name}") if self.properties is not None else None
 
     def one(self, name, known, prefix="hw"):
-        """The value that flavor or image give, one of ``known``; they must not contradict each other."""
+        """Return the value in the flavor or image, one of ``known``; UsageError if they contradict each other."""
         ours, images = self.of_flavor(name, prefix), self.of_image(name, prefix)
         if ours and images and ours != images:
             raise self.conflict(name, ours, images, prefix)
@@ -64,12 +64,12 @@ class _Options:
         if value and value not in known:
             raise errors.UsageError(
                 f"{prefix}:{name} of the flavor {self.flavor.name} or {prefix}_{name} of the image "
-                f"is {value!r}, wanted one of {', '.join(known)}; mend it"
+                f"is {value!r}, wanted one of {', '.join(known)}; fix it"
             )
         return value
 
     def flag(self, name):
-        """Whether flavor or image ask for something that is on or off; they must not contradict each other."""
+        """Return whether flavor or image turn an option on; UsageError if they contradict each other."""
         ours, images = self.of_flavor(name), self.of_image(name)
         ours = None if ours is None else strutils.bool_from_string(ours)
         if ours is not None and images is not None and ours != images:
@@ -84,9 +84,9 @@ class _Options:
 
 
 def wishes_of(flavor, extra_specs, properties, pinning: bool = True) -> Wishes:
-    """Return the :class:`Wishes` of a guest; UsageError where flavor and image contradict each other.
+    """Return the :class:`Wishes` of a guest; UsageError if flavor and image contradict each other.
 
-    Without ``pinning`` nothing comes of what is said of CPUs: hosts that know no PCPU are asked for VCPU.
+    Without ``pinning`` the options for CPUs have no effect: hosts without PCPU are asked for VCPU.
     """
     options, wishes = _Options(flavor, extra_specs, properties), Wishes()
     for add in (_cpus if pinning else _nothing, _encryption, _persistent_memory, _tpm, _firmware, _addresses, _devices):
@@ -105,7 +105,7 @@ def _cpus(options, wishes):
     if emulator_policy and emulator_policy not in _EMULATOR_POLICIES:
         raise errors.UsageError(
             f"hw:emulator_threads_policy of the flavor {options.flavor.name} is "
-            f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; mend the flavor"
+            f"{emulator_policy!r}, wanted one of {', '.join(_EMULATOR_POLICIES)}; fix the flavor"
         )
     if policy in ("dedicated", "mixed"):
         vcpus = options.flavor.vcpus
@@ -125,7 +125,7 @@ def _cpu_policy(options):
     if ours and ours not in _CPU_POLICIES:
         raise errors.UsageError(
             f"hw:cpu_policy of the flavor {options.flavor.name} is {ours!r}, "
-            f"wanted one of {', '.join(_CPU_POLICIES)}; mend the flavor"
+            f"wanted one of {', '.join(_CPU_POLICIES)}; fix the flavor"
         )
     # An image may pin less than its flavor, never more.
     if ours and images and _CPU_POLICIES.index(images) < _CPU_POLICIES.index(ours):
@@ -134,12 +134,12 @@ def _cpu_policy(options):
 
 
 def _thread_policy(options):
-    """Which list of traits hyperthreading goes to, if any."""
+    """Return the list of traits for the hyperthreading trait, if any."""
     ours, images = options.of_flavor("cpu_thread_policy"), options.of_image("cpu_thread_policy")
     if ours and ours not in _THREAD_TRAITS:
         raise errors.UsageError(
             f"hw:cpu_thread_policy of the flavor {options.flavor.name} is {ours!r}, "
-            f"wanted one of {', '.join(_THREAD_TRAITS)}; mend the flavor"
+            f"wanted one of {', '.join(_THREAD_TRAITS)}; fix the flavor"
         )
     if ours not in (None, "prefer") and images and images != ours:
         raise options.conflict("cpu_thread_policy", ours, images)
@@ -147,21 +147,21 @@ def _thread_policy(options):
 
 
 def _dedicated_cpus(options, emulator_policy):
-    """How many guest CPUs of a mixed policy get host CPUs of their own."""
+    """Return how many guest CPUs of a mixed policy get dedicated host CPUs."""
     vcpus = options.flavor.vcpus
     mask = options.of_flavor("cpu_dedicated_mask")
     dedicated = len(cpus_of(mask, options.flavor)) if mask else 0
     if mask and not 0 < dedicated < vcpus:
         raise errors.UsageError(
             f"hw:cpu_dedicated_mask of the flavor {options.flavor.name} is {mask!r}, wanted some "
-            f"of its {vcpus} CPUs and not all; mend the flavor"
+            f"of its {vcpus} CPUs and not all; fix the flavor"
         )
     realtime = _realtime_cpus(options, emulator_policy)
     return dedicated or realtime
 
 
 def _realtime_cpus(options, emulator_policy):
-    """How many guest CPUs are to run in real time."""
+    """Return how many guest CPUs run in real time."""
     if not strutils.bool_from_string(options.of_flavor("cpu_realtime")):
         return 0
     vcpus = options.flavor.vcpus
@@ -170,13 +170,13 @@ def _realtime_cpus(options, emulator_policy):
     if not realtime or (realtime == vcpus and not emulator_policy):
         raise errors.UsageError(
             f"the flavor {options.flavor.name} or its image has the cpu_realtime_mask {mask!r}, wanted some of {vcpus} "
-            "CPUs and not all without a hw:emulator_threads_policy; mend it"
+            "CPUs and not all without a hw:emulator_threads_policy; fix it"
         )
     return realtime
 
 
 def cpus_of(mask: str, flavor) -> set[int]:
-    """CPUs of a mask such as ``1-4,^3``; one that begins with an exclusion excludes from all of the flavor's."""
+    """Parse a mask such as ``1-4,^3``. A mask that begins with an exclusion starts with all CPUs of the flavor."""
     if mask.strip().startswith("^"):
         mask = f"0-{flavor.vcpus - 1},{mask}"
     cpus, excluded = set(), set()
@@ -195,7 +195,7 @@ def cpus_of(mask: str, flavor) -> set[int]:
 def _wrong_mask(mask, what, flavor):
     return errors.UsageError(
         f"the CPU mask {mask!r:.200} of the flavor {flavor.name} or its image names "
-        f"{what!s:.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; mend it"
+        f"{what!s:.80}, wanted CPUs of 0 to {flavor.vcpus - 1}; fix it"
     )
 
 
@@ -213,7 +213,7 @@ def _encryption(options, wishes):
 
 
 def _check_firmware(options, model):
-    """Memory is only encrypted for guests of a certain firmware and machine."""
+    """Check that the image has the firmware and machine type that memory encryption needs."""
     firmware, machine = options.of_image("firmware_type"), options.of_image("machine_type")
     if firmware != "uefi":
         raise errors.UsageError(
@@ -253,13 +253,13 @@ def _tpm(options, wishes):
     if (model, version) == ("tpm-crb", "1.2"):
         raise errors.UsageError(
             f"the flavor {options.flavor.name} or its image has the tpm_model 'tpm-crb' with the "
-            "tpm_version '1.2', wanted version '2.0' for it; mend it"
+            "tpm_version '1.2', wanted version '2.0' for it; fix it"
         )
     security = options.of_flavor("tpm_secret_security") or "user"
     if security not in _TPM_SECRETS:
         raise errors.UsageError(
             f"hw:tpm_secret_security of the flavor {options.flavor.name} is {security!r}, "
-            f"wanted one of {', '.join(_TPM_SECRETS)}; mend the flavor"
+            f"wanted one of {', '.join(_TPM_SECRETS)}; fix the flavor"
         )
     wishes.required += [_TPM_VERSIONS[version], _TPM_MODELS[model]]
     wishes.root_required.append(_TPM_SECRETS[security])

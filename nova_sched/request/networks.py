@@ -1,10 +1,10 @@
-"""What the networks of a request ask of its host, as Neutron knows it: segments, and ports that another device manages.
+"""The networks of a request, from Neutron: segments, and ports that a remote device manages.
 
-Two of nova's request filters ask Neutron: routed_networks_filter (where
+Two of Nova's request filters ask Neutron: routed_networks_filter (if
 ``query_placement_for_routed_network_aggregates`` is set) and
-remote_managed_ports_filter (for every port that a request names). Neutron is
-asked once, in the thread of the RPC call, before the request is queued; what
-it said is part of the request from then on, so that a replay asks nobody.
+remote_managed_ports_filter (for every port that a request names). Here Neutron
+is asked once, in the thread of the RPC call, before the request is queued. The
+answer becomes a part of the request, so a replay needs no Neutron.
 """
 
 import abc
@@ -15,14 +15,14 @@ from rpc_api import errors
 
 REMOTE_MANAGED = "remote-managed"
 REMOTE_MANAGED_TRAIT = "COMPUTE_REMOTE_MANAGED_PORTS"
-#: What stands in place of a network's uuid where no network is named.
+#: The values in place of a network's uuid if no network is named.
 NO_NETWORKS = ("auto", "none")
-#: Each one is a question to Neutron or two.
+#: Each network or port needs one or two calls of Neutron.
 MAX_NETWORKS = 256
 
 
 class Port(NamedTuple):
-    """A port: the subnet of its first address (None: it has none yet), its network, and the kind of its NIC."""
+    """A port: the subnet of its first address (None: it has no address yet), its network, and the type of its NIC."""
 
     subnet_id: str | None
     network_id: str
@@ -30,24 +30,24 @@ class Port(NamedTuple):
 
 
 class Networks(abc.ABC):
-    """Whom to ask for networks. All methods raise UsageError for what there is not,
-    ServiceUnavailable where nobody answers."""
+    """The source of networks and ports. All methods raise UsageError for an unknown one, ServiceUnavailable if Neutron
+    does not answer."""
 
     @abc.abstractmethod
     def port(self, port_id: str) -> Port:
-        """A port by its uuid."""
+        """Return a port by its uuid."""
 
     @abc.abstractmethod
     def segments_of_network(self, network_id: str) -> list[str]:
-        """Uuids of the segments that the subnets of a network are on; none where it is not a routed one."""
+        """Return the uuids of the segments of a network's subnets; none if the network is not a routed one."""
 
     @abc.abstractmethod
     def segment_of_subnet(self, subnet_id: str) -> str | None:
-        """Uuid of the segment that a subnet is on; None where its network is not a routed one."""
+        """Return the uuid of a subnet's segment; None if its network is not a routed one."""
 
 
 class NotConfigured(Networks):
-    """Nobody can be asked: each question is a UsageError that says who asks it."""
+    """Without Neutron: each question is a UsageError that names its reason."""
 
     def port(self, port_id):
         raise _not_configured(f"the port {port_id}", "its kind decides which hosts can have it")
@@ -70,8 +70,8 @@ def _not_configured(what, why):
 
 
 def with_networks(request, spec, networks: Networks, routed: bool):
-    """The request with what Neutron says of the networks that its RequestSpec names; ``routed``:
-    of their segments, too."""
+    """Return the request with Neutron's answers for the networks that its RequestSpec names; with ``routed`` also for
+    their segments."""
     wanted = spec.requested_networks
     if request.check_only or not wanted:
         return request
@@ -80,11 +80,11 @@ def with_networks(request, spec, networks: Networks, routed: bool):
             f"the request names {len(wanted)} networks and ports, wanted at most {MAX_NETWORKS}; name fewer"
         )
     segments, remote_managed = [], False
-    for one in wanted:
-        port = networks.port(one.port_id) if one.port_id else None
+    for network in wanted:
+        port = networks.port(network.port_id) if network.port_id else None
         remote_managed |= port is not None and port.vnic_type == REMOTE_MANAGED
         if routed:
-            segments.append(tuple(sorted(set(_segments(one, port, networks)))))
+            segments.append(tuple(sorted(set(_segments(network, port, networks)))))
     segments = tuple(dict.fromkeys(filter(None, segments)))
     required = {REMOTE_MANAGED_TRAIT} if remote_managed else set()
     if not segments and not required:
@@ -95,7 +95,7 @@ def with_networks(request, spec, networks: Networks, routed: bool):
 
 
 def _segments(wanted, port, networks):
-    """Segments of which any will do for one network or port."""
+    """Return the segments that fit for one network or port."""
     if port is not None and port.subnet_id:
         segment = networks.segment_of_subnet(port.subnet_id)
         return [segment] if segment else []

@@ -1,7 +1,7 @@
-"""The server group of a RequestSpec, in each form that nova stored or sent, and the name under which the logs know it.
+"""The server group of a RequestSpec, in each form that Nova stored or sent, and its name in the logs.
 
-The rules of a group are kept under its uuid. A group that old services made may have none (nova's bug 1830747). The
-scheduler hint is then the uuid, as for nova's conductor. Without the hint the name follows from the first member
+The logs keep the rules of a group under its uuid. A group of old services may have no uuid (Nova's bug 1830747). Then
+the scheduler hint is the uuid, as for Nova's conductor. Without the hint the name is derived from the first member
 (:func:`name_of_members`), until a log knows a member under another name (:func:`as_known`).
 """
 
@@ -12,15 +12,15 @@ from rpc_api import errors, events
 from rpc_api.events.schema import MAX_AMOUNT
 
 _POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity", "fault-domain")
-#: For these nova counts the members on each host, and fails where it is not said who they are.
+#: For these policies Nova counts the members per host, and fails if the list of members is missing.
 _COUNTED = ("anti-affinity", "soft-affinity", "soft-anti-affinity")
 _NAMESPACE = uuid.UUID("5d1e6c1a-6a57-4d0b-9d0c-0b6b3c1f2a34")
 
 
 def server_group_of(spec, instance_uuids=()):
-    """The ServerGroupRequest of a RequestSpec for some instances; None where no rule is asked for.
+    """Return the ServerGroupRequest of a RequestSpec for some instances; None if it asks for no rule.
 
-    UsageError for a group that nobody could keep.
+    UsageError for a group whose rule cannot be kept.
     """
     group = _set(spec, "instance_group")
     policy = None if group is None else _policy(group)
@@ -36,7 +36,7 @@ def server_group_of(spec, instance_uuids=()):
     if named is None:
         members = members or tuple(instance_uuids)
         named = name_of_members(members)
-    # Not `rules`, which knows only nova's own rule.
+    # Not `rules`, which has only Nova's own rule.
     rules = dict(_set(group, "_rules") or {})
     spreads_domains = policy == "fault-domain"
     partition = spec.get_scheduler_hint("fault_domain")
@@ -52,19 +52,19 @@ def server_group_of(spec, instance_uuids=()):
 
 
 def name_of_members(members) -> str:
-    """The name of a group without uuid: of its first member, because nova lists members in the order in which they came
-    and others only come behind it."""
+    """Return the name of a group without uuid, derived from its first member: Nova appends new members at the end of
+    the list."""
     return str(uuid.uuid5(_NAMESPACE, next(iter(members), "")))
 
 
 def has_no_uuid(request) -> bool:
-    """Whether the group of a request is named by its members."""
+    """Return whether the group of a request is named by its members."""
     group = request.server_group
     return group is not None and group.uuid == name_of_members(group.members)
 
 
 def as_known(request, entries_of):
-    """The request with its group, which has no uuid, under the name that a log knows one of its members by.
+    """Return the request with the name of its group (without uuid) that a log has for one of its members.
 
     ``entries_of(instance uuid)`` are the ledger's entries of an instance.
     """
@@ -78,8 +78,8 @@ def as_known(request, entries_of):
 
 
 def breaks_named(group, claim, position, entries_of) -> bool:
-    """Whether a claim that a log accepted at a position breaks the policy of a ServerGroupRequest towards members that
-    it names and that the log knows by another name of the group: among claims of one name the log settles that.
+    """Return whether an accepted claim at a position breaks the policy of a ServerGroupRequest towards members that the
+    log knows by another name of the group. (Among claims of one name the log checks that itself.)
     """
     if claim.rule is None:
         return False
@@ -102,19 +102,18 @@ def breaks_named(group, claim, position, entries_of) -> bool:
 
 
 def _hosts_of_group(group, entries):
-    """Where an affinity group is. Of claims only the first one counts: one on another host is about to be given
-    back."""
+    """Return the host of an affinity group. Only the first claim counts: a claim on another host will be released."""
     first = min(entries, key=lambda entry: entry.position)
     return {first.host, *group.hosts, *(entry.host for entry in entries if entry.state is RUNNING)}
 
 
 def _set(obj, name):
-    """A field of an object; None where it is not set, or where there is no object."""
+    """Return a field of an object; None if it is unset, or if there is no object."""
     return getattr(obj, name) if obj is not None and obj.obj_attr_is_set(name) else None
 
 
 def _policy(group):
-    """The one policy of a group, which was a list of policies before 1.11; None for a list of none."""
+    """Return the policy of a group (a list of policies before version 1.11); None for an empty list."""
     policy, policies = _set(group, "policy") or None, _set(group, "policies")
     said = {*(policies or ()), *([policy] if policy else ())}
     if not said and (group.obj_attr_is_set("policy") or policies is not None):
@@ -134,7 +133,7 @@ def _policy(group):
 
 
 def _uuid(spec, group):
-    """The uuid of a group, or the one that the request's hint names; None without both."""
+    """Return the uuid of a group, or the uuid in the request's hint; None without both."""
     if group.obj_attr_is_set("uuid"):
         return str(group.uuid)
     hint = spec.get_scheduler_hint("group")

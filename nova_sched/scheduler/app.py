@@ -73,7 +73,7 @@ class SchedulerService(Service):
             raise errors.UsageError(
                 "[scheduler] query_placement_for_routed_network_aggregates is set and [neutron] "
                 "was not configured when the scheduler started; "
-                "configure it and start the scheduler again"
+                "configure it and restart the scheduler"
             )
         if policy != self._policy:
             self.scheduler.set_policy(policy).result(self._conf.scheduler.claim_timeout)

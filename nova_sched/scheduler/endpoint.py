@@ -1,4 +1,4 @@
-"""The RPC endpoint of the scheduler: nova's own interface on the topic ``scheduler``, version 4.5."""
+"""The RPC endpoint of the scheduler: Nova's interface on the topic ``scheduler``, version 4.5."""
 
 import functools
 import json
@@ -26,12 +26,12 @@ from rpc_api.objects.selection import SchedulerLimits, Selection
 LOG = logging.getLogger(__name__)
 
 ALLOCATION_REQUEST_VERSION = "1.36"
-#: More in one request would keep all others waiting for seconds.
+#: A larger request would delay all others for seconds.
 MAX_INSTANCES = 1000
 
 
 def _cast(method):
-    """A cast: nobody hears what it raises, so it is told in the log."""
+    """Decorate a cast: its caller gets no error, so an error is logged."""
 
     @functools.wraps(method)
     def noted(self, context, *arguments, **named):
@@ -42,8 +42,8 @@ def _cast(method):
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as fault:
             wrong = errors.UsageError(
-                f"what is cast as {method.__name__} cannot be read ({str(fault)[:200]}), "
-                "wanted what nova 34 casts; mend whoever casts it"
+                f"the cast {method.__name__} cannot be read ({str(fault)[:200]}), "
+                "wanted the arguments of Nova 34; fix the service that sends it"
             )
             LOG.warning("%s is not noted: %s", method.__name__, wrong)
             raise wrong from None
@@ -52,7 +52,7 @@ def _cast(method):
 
 
 def _call(method):
-    """A call of a conductor: whatever it raises, at once or in its Future, is an error that Nova's conductor knows."""
+    """Decorate a call: any error, raised or in its Future, becomes an error that Nova's conductor knows."""
 
     @functools.wraps(method)
     def called(self, context, *arguments, **named):
@@ -79,11 +79,10 @@ def _call(method):
 
 
 class SchedulerEndpoint:
-    """Answers nova-conductor's calls with what a :class:`~nova_sched.scheduler.service.Scheduler` decides; ``networks``
-    are asked what the ports and networks of a request want of a host.
+    """Answers nova-conductor's calls with the decisions of a :class:`~nova_sched.scheduler.service.Scheduler`.
 
-    ``gives_terms`` says whether ``allocation_request`` has the terms of claims for callers that do not ask for them,
-    too: only nova_sched's own Placement API takes these.
+    ``networks`` is the source of ports and networks. With ``gives_terms`` the ``allocation_request`` always has the
+    terms of the claim, also for callers that do not ask for them: only nova_sched's own Placement API accepts these.
     """
 
     RPC_METHODS = (
@@ -111,11 +110,12 @@ class SchedulerEndpoint:
         return_objects=False,
         return_alternates=False,
     ):
-        """One list of Selection objects for each instance: its claimed host, then alternates of the same cell. Without
-        ``return_objects``, as older conductors ask: one dictionary for each instance. A Future: see rpc_api.bus.
+        """Return one list of Selection objects per instance: its claimed host, then alternates of the same cell.
+        Without ``return_objects`` (older conductors) return one dictionary per instance. The result is a Future: see
+        rpc_api.bus.
 
-        NoValidHost when the instances cannot all be placed, ServiceUnavailable and the like when that is not known (see
-        nova_sched.scheduler.unavailable); the text of both is safe for the end user.
+        NoValidHost if the instances cannot all be placed. ServiceUnavailable or a similar error if that is not known
+        (see nova_sched.scheduler.unavailable). The text of both is safe for the end user.
         """
         request_id = _request_id(context)
         answered, uuids = Future(), ()
@@ -143,7 +143,7 @@ class SchedulerEndpoint:
         return answered
 
     def unreadable(self, context, method, arguments, fault):
-        """Answer a call of which the context or the arguments cannot be read: see rpc_api.bus."""
+        """Answer a call whose context or arguments cannot be read: see rpc_api.bus."""
         if method != "select_destinations":
             LOG.warning("%s is not noted: %s", method, fault)
             raise fault
@@ -154,13 +154,13 @@ class SchedulerEndpoint:
         return self._refused(_request_id(context), uuids, fault)
 
     def _refused(self, request_id, uuids, fault):
-        """Answer a request of which no decision can be made, with the reason on record: NoValidHost, unless a
-        service that was asked about it is away."""
+        """Answer a request that cannot be decided, and record the reason: NoValidHost, unless a service that is needed
+        for the decision cannot be reached."""
         if not isinstance(fault, errors.NovaSchedError):
             LOG.debug("what cannot be read of request %s", request_id, exc_info=fault)
             fault = errors.UsageError(
                 f"the request cannot be read ({type(fault).__name__}: {fault!s:.200}), wanted "
-                "what a conductor of nova 34 sends; use such a conductor"
+                "the arguments of Nova 34; use a conductor of that version"
             )
         reason = _line(fault)
         LOG.info("request %s cannot be placed: %s", request_id, reason)
@@ -170,7 +170,8 @@ class SchedulerEndpoint:
         return answered
 
     def _in_named_cell(self, request):
-        """A RequestSpec names its cell by the uuid of a CellMapping, the logs by name; one of no cell of ours stays."""
+        """Replace the uuid of a CellMapping in a RequestSpec by the name of the cell, as in the logs. The uuid of an
+        unknown cell stays."""
         names = {cell.uuid: cell.name for cell in self._scheduler.cells.values()}
         return request._replace(
             target_cell=names.get(request.target_cell, request.target_cell),
@@ -178,13 +179,13 @@ class SchedulerEndpoint:
         )
 
     def _is_lost(self, host):
-        """Whether a host is known to be down: its agent is not heard of, or it is forced down."""
+        """Return whether a host is known to be down: it is lost, or it is forced down."""
         known = [
             projection.hosts[host]
             for projection in list(self._scheduler.engine.world.projections.values())
             if host in projection.hosts
         ]
-        return any(one.lost or (one.status is not None and one.status.forced_down) for one in known)
+        return any(host_.lost or (host_.status is not None and host_.status.forced_down) for host_ in known)
 
     def _answer(self, request_id, done, answered, return_objects, with_terms):
         fault = done.exception()
@@ -194,17 +195,17 @@ class SchedulerEndpoint:
             answered.set_exception(refusal)
             return
         if isinstance(fault, errors.UsageError):
-            # A filter found that what the request asks of it makes no sense.
+            # A filter found that the request makes no sense.
             LOG.info("request %s cannot be placed: %s", request_id, fault)
         try:
-            selections = [[self._selection(placed, with_terms) for placed in one] for one in done.result()]
-            answered.set_result(selections if return_objects else [_legacy(one[0]) for one in selections])
+            selections = [[self._selection(placed, with_terms) for placed in chosen] for chosen in done.result()]
+            answered.set_result(selections if return_objects else [_legacy(selection[0]) for selection in selections])
         except Exception as failed:
-            # Of the request, or of making the answer: a Future passes over what its callbacks raise.
+            # From the request, or from making the answer: a Future swallows what its callbacks raise.
             answered.set_exception(failed)
 
     def _selection(self, placed, with_terms):
-        # A rebuild claims nothing, and to put nothing would take away what the instance holds.
+        # A rebuild claims nothing, and an empty allocation would remove what the instance holds.
         request = allocation_request(placed, with_terms) if placed.allocations or with_terms else None
         return Selection(
             compute_node_uuid=placed.root_uuid,
@@ -221,55 +222,57 @@ class SchedulerEndpoint:
 
     @_cast
     def update_aggregates(self, context, aggregates):
-        """Put host aggregates into the log; an aggregate that stands there already changes nothing."""
+        """Publish host aggregates. An aggregate that is in the log already changes nothing."""
         aggregates = [aggregates] if isinstance(aggregates, Aggregate) else aggregates
         if not isinstance(aggregates, (list, tuple, AggregateList)):
             raise TypeError(f"aggregates are a {type(aggregates).__name__}")
-        updated = [_aggregate(one) for one in aggregates]
-        for fault in (fault for one in updated for fault in metadata_faults(one)):
+        updated = [_aggregate(aggregate) for aggregate in aggregates]
+        for fault in (fault for aggregate in updated for fault in metadata_faults(aggregate)):
             LOG.warning("%s", fault)
-        for one in updated:
-            self._tell(f"the aggregate {one.name}", lambda engine, one=one: engine.on_aggregate(one))
+        for aggregate in updated:
+            self._tell(
+                f"the aggregate {aggregate.name}", lambda engine, aggregate=aggregate: engine.on_aggregate(aggregate)
+            )
 
     @_cast
     def delete_aggregate(self, context, aggregate):
-        """Take a host aggregate out."""
+        """Publish that a host aggregate was deleted."""
         gone = str(aggregate.uuid)
         self._tell(f"the end of the aggregate {gone}", lambda engine: engine.on_aggregate_deleted(gone))
 
     @_cast
     def update_instance_info(self, context, host_name, instance_info):
-        """Note instances that a host has."""
+        """Publish instances that a host has."""
         self._note_instances(host_name, _instances(instance_info), ())
 
     @_cast
     def delete_instance_info(self, context, host_name, instance_uuid):
-        """Note that a host does not have an instance any more."""
+        """Publish that a host does not have an instance any more."""
         self._note_instances(host_name, {}, [instance_uuid])
 
     @_cast
     def sync_instance_info(self, context, host_name, instance_uuids):
-        """Note that these and no others are the instances of a host."""
-        self._note_instances(host_name, {one: {} for one in instance_uuids}, (), True)
+        """Publish all instances of a host."""
+        self._note_instances(host_name, {instance_uuid: {} for instance_uuid in instance_uuids}, (), True)
 
     def _note_instances(self, host, instances, gone, all_of_them=False):
         try:
-            instances = {str(uuid.UUID(one)): properties for one, properties in instances.items()}
-            gone = [str(uuid.UUID(one)) for one in gone]
+            instances = {str(uuid.UUID(instance)): properties for instance, properties in instances.items()}
+            gone = [str(uuid.UUID(instance_uuid)) for instance_uuid in gone]
         except (ValueError, AttributeError, TypeError):
             raise errors.UsageError(
-                f"what {host} casts of its instances names one by what is no UUID; mend the nova-compute that casts it"
+                f"the instances that {host} casts have an id that is not a UUID; fix the nova-compute that sends it"
             ) from None
         if not isinstance(host, str):
             raise errors.UsageError(
-                f"a host has the name {host!r:.80}, wanted a text; mend the nova-compute that casts it"
+                f"a host has the name {host!r:.80}, wanted a text; fix the nova-compute that sends it"
             )
         self._tell(
-            f"what {host} has of instances", lambda engine: engine.on_instances(host, instances, gone, all_of_them)
+            f"the list of instances of {host}", lambda engine: engine.on_instances(host, instances, gone, all_of_them)
         )
 
     def _tell(self, what, function):
-        """Have the engine do something; where it cannot, say so."""
+        """Run a function of the engine, and log a warning if it fails."""
         self._scheduler.call(function).add_done_callback(
             lambda done: (
                 done.exception() is None or LOG.warning("%s is not noted: %s", what, expected(done.exception()))
@@ -278,10 +281,10 @@ class SchedulerEndpoint:
 
 
 def _instances(instance_info):
-    """Instance uuid -> image properties of the primitive of an InstanceList."""
+    """Return instance uuid -> image properties from the primitive of an InstanceList."""
     found = {}
-    for one in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
-        data = _data(one, "Instance", (2, 8))
+    for item in _data(instance_info, "InstanceList", (2, 6)).get("objects", ()):
+        data = _data(item, "Instance", (2, 8))
         said = {
             name.removeprefix("image_"): value
             for name, value in (data.get("system_metadata") or {}).items()
@@ -292,7 +295,7 @@ def _instances(instance_info):
 
 
 def _data(primitive, name, newest):
-    """The fields of a primitive of nova's; UnknownSchema for another object, or for a version that is not known."""
+    """Return the fields of a primitive of Nova; UnknownSchema for another object or an unknown version."""
     version = parse_version(primitive["nova_object.version"])
     if primitive["nova_object.name"] != name or version is None or not (newest[0], 0) <= version <= newest:
         raise errors.UnknownSchema(
@@ -303,24 +306,24 @@ def _data(primitive, name, newest):
 
 
 def _properties(said):
-    """ImageMetaProps of the texts that an instance keeps of its image; what is none of them is passed over."""
+    """Return the ImageMetaProps of the texts that an instance keeps of its image; unknown ones are skipped."""
     properties = ImageMetaProps()
     for name, value in with_current_names(said).items():
         if name in properties.fields:
             try:
                 setattr(properties, name, value)
             except (ValueError, TypeError):
-                LOG.debug("an instance has %s=%r of its image, which is not noted", name, value)
+                LOG.debug("an instance has %s=%r of its image, which is ignored", name, value)
     return properties
 
 
 def _line(text, most=4096) -> str:
-    """A text from elsewhere as it can stand in one line of a log."""
-    return "".join(one if one.isprintable() else "?" for one in str(text)[:most])
+    """Return a text from elsewhere in a form for one line of the log."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:most])
 
 
 def _request_id(context) -> str:
-    """The id of a request; "req-none" for a context that has none."""
+    """Return the id of a request; "req-none" for a context without one."""
     return _line(getattr(context, "global_request_id", None) or getattr(context, "request_id", None) or "req-none", 255)
 
 
@@ -328,34 +331,34 @@ def _readable(spec_obj):
     if not isinstance(spec_obj, RequestSpec):
         raise errors.UsageError(
             f"select_destinations got {type(spec_obj).__name__} as spec_obj, wanted a "
-            "RequestSpec; use a conductor that speaks scheduler RPC 4.5"
+            "RequestSpec; use a conductor with scheduler RPC 4.5"
         )
     return spec_obj
 
 
 def _instances_of(spec_obj):
-    """The one instance of a RequestSpec that comes without a list of instances."""
+    """Return the one instance of a RequestSpec without a list of instances."""
     number = _readable(spec_obj).num_instances if spec_obj.obj_attr_is_set("num_instances") else 1
     if number != 1:
         raise errors.UsageError(
             f"the request names no instances and asks for {number}, wanted their uuids; use a "
-            "conductor that speaks scheduler RPC 4.5"
+            "conductor with scheduler RPC 4.5"
         )
     return [spec_obj.instance_uuid]
 
 
 def _checked(instance_uuids):
-    """The uuids of a request's instances as texts of the one form that events have; UsageError for others."""
+    """Return the uuids of a request's instances in the form of events; UsageError for others."""
     if not isinstance(instance_uuids, (list, tuple)) or len(instance_uuids) > MAX_INSTANCES:
         got = len(instance_uuids) if hasattr(instance_uuids, "__len__") else type(instance_uuids).__name__
         raise errors.UsageError(
             f"the request names {got} as its instances, wanted a list of at most {MAX_INSTANCES}; ask in parts"
         )
     try:
-        checked = [str(uuid.UUID(one)) for one in instance_uuids]
+        checked = [str(uuid.UUID(instance_uuid)) for instance_uuid in instance_uuids]
     except (ValueError, AttributeError, TypeError):
         raise errors.UsageError(
-            "an instance of the request is named by what is no UUID; use a conductor that speaks scheduler RPC 4.5"
+            "the id of an instance of the request is not a UUID; use a conductor with scheduler RPC 4.5"
         ) from None
     if len(set(checked)) < len(checked):
         raise errors.UsageError("the request names an instance twice; name each once")
@@ -372,9 +375,9 @@ def _aggregate(aggregate):
 
 
 def allocation_request(placed, with_terms: bool = False) -> str:
-    """The JSON of Selection.allocation_request: exactly what Placement's PUT /allocations takes, as it takes no other
-    key and no empty ``mappings``; ``with_terms`` under ``nova_sched`` also what our own conductor needs to claim,
-    release or build it (:mod:`rpc_api.contracts.selections`)."""
+    """Return the JSON of Selection.allocation_request: exactly the form of Placement's PUT /allocations, which refuses
+    any other key and empty ``mappings``. ``with_terms`` adds the key ``nova_sched`` with the data that our own
+    conductor needs to claim, release or build it (:mod:`rpc_api.contracts.selections`)."""
     allocations = {}
     for allocation in placed.allocations:
         allocations.setdefault(allocation.provider_uuid, {"resources": {}})["resources"][allocation.resource_class] = (
@@ -395,7 +398,7 @@ def allocation_request(placed, with_terms: bool = False) -> str:
 
 
 def _numa_limits(limits):
-    """The NUMATopologyLimits of NUMALimits; None for None."""
+    """Return the NUMATopologyLimits of NUMALimits; None for None."""
     if limits is None:
         return None
     said = {"cpu_allocation_ratio": limits.cpu_ratio, "ram_allocation_ratio": limits.ram_ratio}

@@ -6,7 +6,7 @@ from nova_sched.process import process
 
 
 def main(argv=None) -> int:
-    """Run a scheduler; returns the exit code (see rpc_api.errors)."""
+    """Run a scheduler, and return its exit code (see rpc_api.errors)."""
     return process.main("nova-sched-scheduler", argv, _load)
 
 

@@ -1,7 +1,7 @@
-"""Neutron over HTTP, with the account of ``[neutron]``: keystoneauth1's options, under the names that nova has.
+"""Neutron over HTTP, with the account of ``[neutron]``: keystoneauth1's options, under Nova's names.
 
-keystoneauth1 is only imported where ``[neutron]`` is configured, as it takes a
-quarter of a second.
+keystoneauth1 is imported only if ``[neutron]`` is configured, because the import
+takes a quarter of a second.
 """
 
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -22,9 +22,9 @@ OPTS = [
         help="Seconds after which Neutron is asked again which extensions it has.",
     ),
 ]
-#: Without one, a Neutron that hangs would keep a request for as long as its conductor waits.
+#: Without a timeout, a Neutron that hangs would block a request for as long as its conductor waits.
 TIMEOUT_DEFAULT = 10
-#: More pages of subnets of one network are a mistake of whoever serves them.
+#: A Neutron that sends more pages of subnets of one network is faulty.
 MAX_PAGES = 1000
 VNIC_NORMAL = "normal"
 
@@ -43,14 +43,15 @@ def keystone_opts():
 
 
 def list_opts():
-    """All options of ``[neutron]`` for oslo-config-generator, with those of an account that has a password."""
+    """Return all options of ``[neutron]`` for oslo-config-generator, with those of password authentication."""
     from keystoneauth1 import loading
 
     return [(GROUP, [*OPTS, *keystone_opts(), *loading.get_auth_plugin_conf_options("password")])]
 
 
 def networks_of(conf, wanted: bool) -> Networks:
-    """Whom a scheduler asks for networks; UsageError where ``[neutron]`` is wrong, or missing and ``wanted``."""
+    """Return the source of networks for a scheduler; UsageError if ``[neutron]`` is wrong, or missing and
+    ``wanted``."""
     if GROUP.name in conf.list_all_sections():
         found = _configured(conf)
         if found is not None:
@@ -77,7 +78,7 @@ def _configured(conf):
             conf, GROUP.name, session=session, connect_retries=conf.neutron.http_retries
         )
     except (exceptions.ClientException, cfg.Error, ValueError, TypeError) as fault:
-        raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; mend it") from None
+        raise errors.UsageError(f"[neutron] is wrong: {' '.join(str(fault).split()).rstrip('.')}; fix it") from None
     return Neutron(adapter, conf.neutron.extension_sync_interval)
 
 
@@ -96,7 +97,7 @@ class Neutron(Networks):
         found = self._get(f"/v2.0/ports/{_quoted(port_id)}", what, "port")
         network_id = _text_of(found, "network_id", what)
         if not network_id:
-            # Without it nobody knows which hosts can have the port.
+            # Without this extension it is not known which hosts can have the port.
             raise _wrong("without network_id", what)
         first = (_list_of(found, "fixed_ips", what) if found.get("fixed_ips") else [{}])[0]
         return Port(
@@ -104,7 +105,7 @@ class Neutron(Networks):
         )
 
     def segments_of_network(self, network_id):
-        # Only what the subnets say tells a segment of a routed network from one of a provider's network.
+        # Only the subnets show whether a segment belongs to a routed network or to a provider network.
         return [segment for segment in self._segments_of_subnets(network_id) if segment] if self._has_segments() else []
 
     def segment_of_subnet(self, subnet_id):
@@ -123,7 +124,7 @@ class Neutron(Networks):
             following = next((link for link in links if link.get("rel") == "next"), None)
             if following is None:
                 return
-            # Whatever the link says: subnets of other networks are not asked for.
+            # Even if the link is wrong, only subnets of this network are asked for.
             params = {**_query_of(_text_of(following, "href", what), what), **asked}
         raise errors.ServiceUnavailable(
             f"Neutron has more than {MAX_PAGES} pages of subnets of the {what}; see its log"
@@ -138,39 +139,39 @@ class Neutron(Networks):
         return "segment" in known[1]
 
     def _get(self, path, what, name=None, **params):
-        """The JSON object of an answer, or the object ``name`` in it."""
+        """Return the JSON object of an answer, or the object ``name`` in it."""
         from keystoneauth1 import exceptions
 
         try:
             answer = self._adapter.get(path, params=params).json()
         except exceptions.NotFound as fault:
             if path in (fault.url or ""):
-                raise errors.UsageError(f"Neutron knows no {what}; name one that there is") from None
+                raise errors.UsageError(f"Neutron knows no {what}; name an existing one") from None
             raise _unavailable(what, fault) from None
         except Exception as fault:
-            # Beside its own errors keystoneauth1 raises whatever comes of an answer that is not as it expects.
+            # Besides its own errors keystoneauth1 raises any error that an unexpected answer causes.
             raise _unavailable(what, fault) from None
         found = answer.get(name) if name and isinstance(answer, dict) else answer
         if not isinstance(found, dict):
             raise errors.ServiceUnavailable(
-                f"Neutron answered what is no {name or 'JSON object'} when it was asked "
-                f"for the {what}; see that [neutron] leads to it"
+                f"Neutron's answer has no {name or 'JSON object'} when it was asked "
+                f"for the {what}; check that [neutron] leads to Neutron"
             )
         return found
 
 
 def _list_of(answer, name, what):
     found = answer.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise _wrong(f"without {name}", what)
     return found
 
 
 def _text_of(answer, name, what):
-    """A text in an answer, None where it is empty or is not there."""
+    """Return a text in an answer; None if it is empty or missing."""
     found = answer.get(name)
     if found is not None and not isinstance(found, str):
-        raise _wrong(f"with a {name} that is no text", what)
+        raise _wrong(f"with a {name} that is not a text", what)
     return found or None
 
 
@@ -178,7 +179,7 @@ def _query_of(link, what):
     try:
         return dict(parse_qsl(urlsplit(link or "").query))
     except ValueError:
-        raise _wrong("with a link that is none", what) from None
+        raise _wrong("with a link that is not valid", what) from None
 
 
 def _quoted(key):
@@ -190,9 +191,9 @@ def _wrong(how, what):
 
 
 def _unavailable(what, fault):
-    # Not the text of the fault: it may name addresses, and users read this.
+    # Not the text of the fault: it may contain addresses, and users read this.
     status = getattr(fault, "http_status", None)
     return errors.ServiceUnavailable(
         f"Neutron could not be asked for the {what} ({type(fault).__name__}{f', status {status}' if status else ''}); "
-        "see to [neutron], to Keystone and to Neutron"
+        "check [neutron], Keystone and Neutron"
     )

@@ -1,9 +1,9 @@
-"""Filters and weighers of deployers: loaded when a process starts, as its own configuration says, and by nothing else.
+"""Filters and weighers of deployers. Only the configuration of a process loads them, when it starts.
 
-A class comes by its path, ``[filter_scheduler] available_filters`` and
-``weight_classes``, or by an entry point of the groups ``nova_sched.filters``
-and ``nova_sched.weighers`` whose name is enabled. It is written as for nova's
-scheduler, or as a :class:`~nova_sched.filters.Filter` or
+A class is named by its path in ``[filter_scheduler] available_filters`` or
+``weight_classes``, or by the name of an entry point of the groups
+``nova_sched.filters`` and ``nova_sched.weighers``. It has the form of Nova's
+classes, or is a :class:`~nova_sched.filters.Filter` or
 :class:`~nova_sched.weighers.Weigher` of this project.
 """
 
@@ -22,12 +22,12 @@ ALL_WEIGHERS = "nova.scheduler.weights.all_weighers"
 
 
 class _Kind(NamedTuple):
-    """Filters or weighers: what they are called, where they come from, and what may be one."""
+    """Filters or weighers: their names, sources, and conditions."""
 
     noun: str
     option: str
     entry_points: str
-    #: Paths in here are nova's own classes: those that are built in are not imported.
+    #: Paths that start like this are Nova's own classes: for those the built-in ones are used.
     novas: str
     built_in: dict
     ours: type
@@ -58,7 +58,8 @@ _WEIGHER = _Kind(
 
 
 def load(available_filters, enabled_filters, weight_classes):
-    """(Catalogue, names of the weighers to use) of the options of these names; UsageError for what cannot be loaded."""
+    """Return (catalogue, names of the weighers to use) for the values of the options; UsageError if one cannot be
+    loaded."""
     known = {}
     for path in available_filters:
         known |= filters.BUILT_IN if path == ALL_FILTERS else _at(_FILTER, path, known)
@@ -82,31 +83,30 @@ def _unknown_weigher(name):
     raise errors.UsageError(
         f"there is no weigher {name!r}, wanted {ALL_WEIGHERS}, a class path, an entry point of "
         f"{_WEIGHER.entry_points} or some of {', '.join(sorted(weighers.BUILT_IN))}; "
-        "mend [filter_scheduler] weight_classes"
+        "fix [filter_scheduler] weight_classes"
     )
 
 
 def _at(kind, path, known):
-    """Name -> filter or weigher of what stands at a path: a class, a module of them,
-    or a function that returns some."""
+    """Return name -> filter or weigher for a path: a class, a module with classes, or a function that returns some."""
     name = path.rpartition(".")[2]
     if path.startswith(kind.novas) and name in kind.built_in:
         return {name: kind.built_in[name]}
     found = {}
-    for one in _classes(kind, path):
-        name = one.__name__
+    for class_ in _classes(kind, path):
+        name = class_.__name__
         if name in kind.built_in:
             raise errors.UsageError(
-                f"the class {name} of {path} has the name of a {kind.noun} that is built in, and decisions are "
-                f"recorded by names; give it another one in [filter_scheduler] {kind.option}"
+                f"the class {name} of {path} has the name of a built-in {kind.noun}, but decisions are "
+                f"recorded by names; rename the class, or remove it from [filter_scheduler] {kind.option}"
             )
-        before = getattr(known.get(name), "made_of", one)
-        if before is not one:
+        before = getattr(known.get(name), "made_of", class_)
+        if before is not class_:
             raise errors.UsageError(
                 f"{path} and {before.__module__} both have a {kind.noun} {name}, wanted one of a "
-                f"name; mend [filter_scheduler] {kind.option}"
+                f"name; fix [filter_scheduler] {kind.option}"
             )
-        found[name] = _made(kind, name, one, path)
+        found[name] = _made(kind, name, class_, path)
     return found
 
 
@@ -114,28 +114,28 @@ def _classes(kind, path):
     found = _imported(kind, path)
     if inspect.ismodule(found):
         found = [
-            one
-            for name, one in sorted(vars(found).items())
+            class_
+            for name, class_ in sorted(vars(found).items())
             if not name.startswith("_")
-            and inspect.isclass(one)
-            and one.__module__ == found.__name__
-            and not inspect.isabstract(one)
-            and _is(kind, one)
+            and inspect.isclass(class_)
+            and class_.__module__ == found.__name__
+            and not inspect.isabstract(class_)
+            and _is(kind, class_)
         ]
     elif inspect.isfunction(found):
         found = _answer(kind, path, found)
     else:
         found = [found]
-    if not found or not all(inspect.isclass(one) and _is(kind, one) for one in found):
+    if not found or not all(inspect.isclass(entry_point) and _is(kind, entry_point) for entry_point in found):
         raise errors.UsageError(
-            f"{path} is no {kind.noun}, nor a module with one or a function that returns some; "
-            f"mend [filter_scheduler] {kind.option}"
+            f"{path} is not a {kind.noun}, a module with one or a function that returns some; "
+            f"fix [filter_scheduler] {kind.option}"
         )
     return found
 
 
-def _is(kind, one):
-    return issubclass(one, kind.ours) or kind.is_novas(one)
+def _is(kind, class_):
+    return issubclass(class_, kind.ours) or kind.is_novas(class_)
 
 
 def _answer(kind, path, function):
@@ -146,56 +146,56 @@ def _answer(kind, path, function):
 
 
 def _imported(kind, path):
-    """What a dotted path names: a module, or something in one."""
+    """Return the object of a dotted path: a module, or something in one."""
     module, _, name = path.rpartition(".")
     try:
         try:
             return import_module(path)
         except ModuleNotFoundError as missing:
-            # Only where it is the path itself that is no module; not where a module misses one that it imports.
+            # Only if the path itself does not exist; not if a module imports another one that does not exist.
             if not module or missing.name is None or not f"{path}.".startswith(f"{missing.name}."):
                 raise
         return getattr(import_module(module), name)
     except Exception as fault:
-        # Whatever the module of somebody else raises when it is imported.
+        # The import of a deployer's module may raise anything.
         raise _broken(kind, path, fault) from fault
 
 
 def _broken(kind, path, fault):
     return errors.UsageError(
         f"the {kind.noun} {path or repr(path)} cannot be loaded ({type(fault).__name__}: "
-        f"{fault}); mend its package, or [filter_scheduler] {kind.option}"
+        f"{fault}); fix its package, or [filter_scheduler] {kind.option}"
     )
 
 
 def _by_entry_point(kind, name):
-    """Name -> filter or weigher of the entry point of this name; empty where there is none."""
+    """Return name -> filter or weigher of the entry point of this name; empty if there is none."""
     found = list(metadata.entry_points(group=kind.entry_points, name=name))
-    if len({one.value for one in found}) > 1:
+    if len({entry_point.value for entry_point in found}) > 1:
         raise errors.UsageError(
-            f"{' and '.join(sorted(one.value for one in found))} are both the entry point {name} "
+            f"{' and '.join(sorted(entry_point.value for entry_point in found))} are both the entry point {name} "
             f"of {kind.entry_points}, wanted one; uninstall one of their packages"
         )
     if not found:
         return {}
     path = f"{name} ({found[0].value})"
     try:
-        one = found[0].load()
+        loaded = found[0].load()
     except Exception as fault:
         raise _broken(kind, path, fault) from fault
-    if not inspect.isclass(one) or not _is(kind, one):
-        raise errors.UsageError(f"the entry point {path} of {kind.entry_points} is no {kind.noun}; mend its package")
-    return {name: _made(kind, name, one, path)}
+    if not inspect.isclass(loaded) or not _is(kind, loaded):
+        raise errors.UsageError(f"the entry point {path} of {kind.entry_points} is not a {kind.noun}; fix its package")
+    return {name: _made(kind, name, loaded, path)}
 
 
-def _made(kind, name, one, path):
+def _made(kind, name, class_, path):
     try:
-        made = one()
+        made = class_()
         if isinstance(made, kind.ours):
             made.name = name
         else:
             made = kind.adapter(name, made)
     except Exception as fault:
         raise _broken(kind, path, fault) from fault
-    made.made_of = one
+    made.made_of = class_
     return made

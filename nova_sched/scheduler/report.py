@@ -1,10 +1,10 @@
-"""How a scheduler is, for its guru meditation report."""
+"""The facts of a scheduler for its guru meditation report."""
 
 from nova_sched.process.report import TIMEOUT, log_facts, projection_facts
 
 
 def scheduler_facts(scheduler) -> dict:
-    """How a scheduler is: the engine's part is asked in the thread that owns it."""
+    """Return the facts of a scheduler. The engine's part is read in the thread that owns the engine."""
 
     def of_engine(engine):
         closed = [cell for cell, closed in engine.world.table.cell_closed.items() if closed]
@@ -15,7 +15,7 @@ def scheduler_facts(scheduler) -> dict:
             "claims in flight": {cell: engine.claims.under_way_count(cell) for cell in engine.cells},
             "closed cells": ", ".join(closed) or "none",
             "counts": dict(sorted(engine.counts.items())),
-            **{cell: projection_facts(one) for cell, one in engine.world.projections.items()},
+            **{cell: projection_facts(projection) for cell, projection in engine.world.projections.items()},
         }
 
     said = {"name": scheduler.name, "fault": str(scheduler.fault or "none")}

@@ -17,21 +17,22 @@ from rpc_api.clock import SYSTEM
 LOG = logging.getLogger(__name__)
 
 TICK = 0.25
-#: Seconds in which the conductor of a cell may rebase its log, or keep a snapshot of it, before a scheduler rebases it.
+#: Seconds for the conductor of a cell to rebase its log or to keep a snapshot, before a scheduler rebases the log.
 REBASE_AFTER = 30.0
-#: The same where no snapshots are kept: only a conductor that is just starting may rebase it too.
+#: The same without a snapshot store: then only a conductor that is just starting may rebase it.
 REBASE_AFTER_ALONE = 2.0
-#: Inputs taken from the queue before decisions are made on what they brought.
+#: Greatest number of inputs to take from the queue before the next decisions.
 MAX_BATCH = 256
-#: Requests decided before the logs are looked at again: what other schedulers claimed meanwhile need not be tried.
+#: Number of requests to decide before the logs are read again, so that hosts that other schedulers claimed are not
+#: tried.
 ASKS_A_TURN = 4
-#: Seconds between two looks at what the start waits for.
+#: Seconds between two checks of the conditions for the start.
 WAIT_STEP = 0.25
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell as the services know it: ``uuid`` is its CellMapping's, ``log`` the URL of its log."""
+    """A cell: ``uuid`` is that of its CellMapping, ``log`` the URL of its log."""
 
     name: str
     uuid: str
@@ -41,9 +42,9 @@ class Cell:
 class Scheduler:
     """A scheduler over the logs of ``cells`` and of cell0.
 
-    ``start`` opens the logs and folds what they hold; ``select`` may then be called from any thread. ``store`` is the
-    SnapshotStore that it starts from, and keeps the state of cell0's log in every ``snapshot_interval`` seconds.
-    """
+    ``start`` opens and folds the logs; ``select`` may then be called from any thread. The scheduler starts from the
+    snapshots in ``store``, a SnapshotStore, and saves the state of cell0's log there every ``snapshot_interval``
+    seconds."""
 
     def __init__(
         self,
@@ -63,24 +64,24 @@ class Scheduler:
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
         self._inbox = queue.SimpleQueue()
-        #: Requests that were taken from it and not decided yet.
+        #: Requests that were taken from the inbox and are not decided yet.
         self._undecided = deque()
         self._logs = {}
         self._ready = threading.Event()
         self._fault = None
         self._stopping = False
-        #: Whether its thread has ended, and handles nothing more.
+        #: Whether the owner's thread has ended.
         self._ended = False
         self._on_noted = on_noted
         self._store = store
         self._snapshot_interval = snapshot_interval
-        #: Logs that were begun and not folded so far that we can speak in them.
+        #: Logs that are not folded far enough yet for this scheduler to publish in them.
         self._silent = set()
-        #: Log -> why it cannot be read now.
+        #: Log -> the reason why it cannot be read now.
         self._faults = {}
-        #: Whether it cannot start before a log that is away comes.
+        #: Whether the start waits for a log that cannot be read.
         self._waits_for_a_log = False
-        #: What was taken from the inbox and is not handled yet.
+        #: Inputs that were taken from the inbox and are not handled yet.
         self._batch = []
         self.engine = Engine(
             [cell.name for cell in cells],
@@ -98,7 +99,7 @@ class Scheduler:
         self._thread = concurrency.vital_thread(self._run, self.name)
 
     def start(self):
-        """Begin to open and fold the logs: see :meth:`wait_ready`."""
+        """Start to open and fold the logs: see :meth:`wait_ready`."""
         for cell in self.cells.values():
             self.engine.states.expect(cell.name)
             self._logs[cell.name] = CellLog(
@@ -109,22 +110,24 @@ class Scheduler:
                 self._clock,
                 self._store,
             )
-        for one in self._logs.values():
-            one.start()
+        for log in self._logs.values():
+            log.start()
         self._thread.start()
         return self
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Wait until all that the logs held at the start is folded. A cell whose log cannot be read is not waited for,
-        unless there is no other; cell0's is always needed. Raises the fault that prevents it, if that lasts until a
-        person changes something; what may pass is waited for without end, and does not count for ``timeout``."""
+        """Wait until the records that the logs had at the start are folded.
+
+        The log of cell0 is always needed. A cell whose log cannot be read is skipped, unless there is no other cell.
+        Raise a fault that lasts until the operator changes something. For a fault that may pass, wait without end; that
+        time does not count for ``timeout``."""
         waited = 0.0
         while not self._ready.wait(min(WAIT_STEP, timeout)):
             waited = 0.0 if self._waits_for_a_log else waited + WAIT_STEP
             if waited >= timeout:
                 raise errors.LogUnavailable(
                     f"{self.name} did not catch up with its logs within {timeout} s; "
-                    "see to their broker, or give it more time"
+                    "check their broker, or raise the timeout"
                 )
         if self._fault is not None:
             raise self._fault
@@ -132,15 +135,15 @@ class Scheduler:
             LOG.warning("%s starts without %s: %s", self.name, name, fault)
 
     def _look_if_ready(self):
-        """Say so when the logs are folded, or cannot be."""
+        """Signal that the logs are folded, or that they cannot be."""
         if self._ready.is_set() or self.engine.states.waiting_for:
             return
         down = self.engine.states.unreadable
         unknown = self.engine.states.headless
         if CELL0 in unknown:
-            return  # it is going to be rebased
+            return  # the log will be rebased
         if self._store is None and unknown and CELL0 not in down and len({*down, *unknown}) == len(self.cells) - 1:
-            return  # there is nothing that it could answer yet, and the logs are going to be rebased
+            return  # no request can be answered yet, and the logs will be rebased
         wanted = [CELL0] if CELL0 in down else down if len(down) == len(self.cells) - 1 else []
         self._waits_for_a_log = any(faults.may_pass(self._faults[cell]) for cell in wanted)
         if self._waits_for_a_log:
@@ -155,7 +158,7 @@ class Scheduler:
         self._ready.set()
 
     def select(self, request, instance_uuids, alternates):
-        """Ask for hosts; returns a Future of one list of Placed for each instance, chosen first."""
+        """Ask for hosts. Return a Future of one list of Placed per instance; the chosen host is the first of a list."""
         ask = Ask(request, instance_uuids, alternates, self._clock.monotonic(), log_context.current())
         if self._stopping or self._fault is not None:
             ask.future.set_exception(self._why_not())
@@ -166,17 +169,17 @@ class Scheduler:
         return ask.future
 
     def _why_not(self):
-        """Why nothing is decided any more. Not a UsageError, which would blame the request."""
+        """The error for requests after the end. Not a UsageError, which would blame the request."""
         if self._fault is None:
             return errors.LogClosed(f"{self.name} is stopping; ask another scheduler")
         return errors.NovaSchedError(str(self._fault)) if isinstance(self._fault, errors.UsageError) else self._fault
 
     def refuse(self, request_id, instance_uuids, reason) -> None:
-        """Record why a request is not asked for at all."""
+        """Record why a request is refused without a decision."""
         self.call(lambda engine: engine.on_refused(request_id, instance_uuids, reason))
 
     def call(self, function):
-        """Run ``function(engine)`` in the owner's thread; returns a Future of its result (for tools and tests)."""
+        """Run ``function(engine)`` in the owner's thread, and return a Future of its result."""
         from concurrent.futures import Future
 
         done = Future()
@@ -186,7 +189,7 @@ class Scheduler:
         return done
 
     def set_policy(self, policy):
-        """Decide by another policy from now on, and say so in cell0's log; returns a Future."""
+        """Use another policy from now on, and publish it in cell0's log. Return a Future."""
 
         def adopt(engine):
             self._publish(CELL0, events.PolicyAdopted(policy.digest, policy.to_json()))
@@ -196,21 +199,21 @@ class Scheduler:
 
     @property
     def policy(self):
-        """What it decides by now."""
+        """The present policy."""
         return self.engine.policy
 
     @property
     def fault(self):
-        """Why this scheduler stopped deciding for good; None while it decides."""
+        """The fault that ended this scheduler; None while it decides."""
         return self._fault
 
     @property
     def logs(self):
-        """Cell name -> its CellLog, cell0's first."""
+        """Cell name -> its CellLog, cell0 first."""
         return dict(self._logs)
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Stop taking requests, append what is waiting, and end the threads; True when nothing was left."""
+        """Stop taking requests, append waiting events, and end the threads. Return whether nothing was left."""
         deadline = self._clock.monotonic() + timeout
         self._stopping = True
         self._inbox.put(("stop", None, None))
@@ -231,7 +234,7 @@ class Scheduler:
         try:
             while True:
                 self._take(self._next_batch(0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic())))
-                # What the logs brought comes first, so that requests are decided on the newest state.
+                # Records of the logs come first, so that requests are decided on the newest state.
                 for kind, cell, content in self._batch:
                     if kind in _FROM_LOGS:
                         _FROM_LOGS[kind](self, cell, content)
@@ -256,18 +259,18 @@ class Scheduler:
         except errors.NovaSchedError as fault:
             self._give_up(fault)
         except Exception as fault:
-            LOG.exception("%s met a fault of its own", self.name)
-            own = errors.NovaSchedError(f"{self.name} met a fault of its own ({fault!r}); see its log")
+            LOG.exception("%s met an internal fault", self.name)
+            own = errors.NovaSchedError(f"{self.name} met an internal fault ({fault!r}); see its log")
             own.__cause__ = fault
             self._give_up(own)
 
     def _take(self, batch):
-        """Note a batch of the inbox in such a way that none of its requests is forgotten, whatever happens next."""
+        """Note a batch of the inbox, so that each of its requests is answered even after a fault."""
         self._batch = batch
         self._undecided.extend(content for kind, _, content in batch if kind == "ask")
 
     def _keep_snapshot(self):
-        """Keep the state of cell0's log, once it is known; the other logs have conductors, who see to it."""
+        """Save the state of cell0's log, once it is known. The conductors save those of the other logs."""
         if not self.engine.states.is_behind(CELL0):
             self._logs[CELL0].keep(snapshot.dump(self.engine.world.projections[CELL0]))
 
@@ -300,7 +303,7 @@ class Scheduler:
         try:
             noted = self.engine.on_records(cell, records)
         except errors.LogGap as gap:
-            LOG.warning("the log of %s is read anew: %s", cell, gap)
+            LOG.warning("the log of %s is read again from its beginning: %s", cell, gap)
             self.engine.on_fault(cell, gap)
             self._logs[cell].begin_anew()
             noted = ()
@@ -314,7 +317,7 @@ class Scheduler:
             self._look_if_ready()
 
     def _learn_to_speak(self, cell):
-        """What the log knows of an earlier process of our name bounds how we may speak; before we say anything."""
+        """Set our mark from the log's mark of an earlier process with our name, before we publish anything."""
         if cell in self._silent and not self.engine.states.is_behind(cell):
             self._silent.discard(cell)
             self._logs[cell].speak_after(self.engine.world.projections[cell].producers.get(self.name))
@@ -328,7 +331,7 @@ class Scheduler:
         self._look_if_ready()
 
     def _give_up(self, fault):
-        # Before it is ready, whoever waits for that says so.
+        # Before the scheduler is ready, wait_ready raises the fault.
         LOG.log(logging.ERROR if self._ready.is_set() else logging.DEBUG, "%s stops deciding: %s", self.name, fault)
         self._fault = fault
         self._ready.set()
@@ -346,20 +349,20 @@ class Scheduler:
             self._turn_down(kind, content)
 
     def _answer_taken(self):
-        """Answer whatever was taken from the inbox and is not answered yet: nothing is decided any more."""
+        """Answer all requests that were taken from the inbox and have no answer yet, with an error."""
         waiting = [ask.future for ask in (*self.engine.open_asks(), *self._undecided)]
         for future in (*waiting, *(content for kind, _, content in self._batch if kind == "call")):
             if not future.done():
                 future.set_exception(self._why_not())
 
     def _end(self):
-        """Nobody is left to decide: what was asked and is not answered gets an error."""
+        """Answer all open requests with an error: the owner's thread ends."""
         self._answer_taken()
         self._ended = True
         self._answer_rest()
 
     def _answer_rest(self):
-        """Answer what came into the inbox too late; from any thread."""
+        """Answer requests that came into the inbox too late. May be called from any thread."""
         while batch := self._next_batch(0.0):
             for kind, _, content in batch:
                 self._turn_down(kind, content)

@@ -1,8 +1,8 @@
-"""What a conductor is told when it is not known whether there is a host: a log, Neutron or the scheduler itself fails.
+"""The errors for conductors if a log, Neutron or the scheduler itself fails, so that no host can be chosen or refused.
 
-It is never NoValidHost, which says that hosts were looked at and none will do.
-Which class of ``nova.exception`` it is follows from what Nova's conductor does
-with each (docs/design/0019-what-conductors-are-told.md).
+They are never NoValidHost, which means that hosts were examined and none fits.
+The class of ``nova.exception`` is chosen by what Nova's conductor does with it
+(docs/design/0019-what-conductors-are-told.md).
 """
 
 import logging
@@ -20,22 +20,22 @@ from rpc_api.objects.request_spec import RequestSpec
 
 LOG = logging.getLogger(__name__)
 
-#: What end users read in place of an error, whose own text may name addresses; the first that fits. None: its own text,
-#: which is written for them.
+#: The text for end users instead of the text of an error, which may contain addresses. The first class that fits
+#: counts. None: the error's own text, which is written for end users.
 CAUSES = (
     ((errors.ServiceUnavailable, errors.PluginFault), None),
     (errors.CellsUnreachable, "cells where it could go cannot be reached"),
     (errors.ClaimTimeout, "a claim was not confirmed in time"),
     (errors.LogClosed, "the scheduler is stopping"),
     ((errors.LogUnavailable, errors.LogGap), "the scheduler cannot read or append to a log"),
-    (errors.NovaSchedError, "the scheduler met a fault of its own"),
+    (errors.NovaSchedError, "the scheduler met an internal fault"),
 )
 
 
 def told_of(fault, request_id: str, spec, return_alternates: bool, is_lost) -> NovaException:
-    """The error of ``nova.exception`` that a call of ``select_destinations`` is answered with in place of ``fault``.
+    """Return the error of ``nova.exception`` that answers a call of ``select_destinations`` in place of ``fault``.
 
-    ``is_lost(host)`` says whether a host is known to be down.
+    ``is_lost(host)`` returns whether a host is known to be down.
     """
     fault = expected(fault)
     if isinstance(fault, NovaException):
@@ -50,14 +50,14 @@ def told_of(fault, request_id: str, spec, return_alternates: bool, is_lost) -> N
 
 
 def _class_for(spec, return_alternates, is_lost):
-    """The class with which the caller leaves the server in the right state."""
+    """Return the class with which the caller leaves the server in the right state."""
     if return_alternates:
         return ServiceUnavailable  # a build, a resize or a cold migration
     check = (_field(spec, "scheduler_hints") or {}).get("_nova_check_type")
     source = next(iter(_field(spec, "ignore_hosts") or ()), None)
     # An evacuation looks like a live migration, but its source is down. Both ignore the source.
     if check or (source is not None and is_lost(source)):
-        return AllocationUpdateFailed  # a rebuild or an evacuation: of any other class it stays "rebuilding" for ever
+        return AllocationUpdateFailed  # a rebuild or an evacuation: else the server stays "rebuilding" for ever
     return ComputeServiceUnavailable  # a live migration, or unshelve
 
 

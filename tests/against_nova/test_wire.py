@@ -131,12 +131,12 @@ def test_no_valid_host(conductor):
 
 def test_a_request_that_makes_no_sense_is_refused_with_the_reason(conductor):
     reply = conductor.ask("select", ["x"], 1, OBJECTS)
-    assert reply["error"] == "nova.exception.NoValidHost" and "is named by what is no UUID" in reply["message"], reply
+    assert reply["error"] == "nova.exception.NoValidHost" and "is not a UUID" in reply["message"], reply
 
 
 def test_a_filter_that_falls_over_is_an_error_without_a_traceback(conductor):
     reply = conductor.ask("select", [new()], 1, OBJECTS, None, {"seconds": ["many"]})
-    assert "the filter SlowFilter fell over request" in reply["message"], reply
+    assert "the filter SlowFilter raised an error for request" in reply["message"], reply
     assert "could not convert string to float" in reply["message"] and "Traceback" not in reply["message"]
     assert "answer" in conductor.ask("select", [new()], 1, OBJECTS)
 

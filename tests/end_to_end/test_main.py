@@ -177,7 +177,7 @@ class TestReload:
             process.wait_ready()
             write(tmp_path, **changes)
             process.send(signal.SIGHUP)
-            line = process.wait_for(f"ERROR.*the configuration is not taken over: .*{said}.*").group()
+            line = process.wait_for(f"ERROR.*the new configuration is not used: .*{said}.*").group()
             assert "rpc_api.errors" not in line and "oslo_config" not in line, "it is said once"
             assert "Traceback" not in process.stderr
             write(tmp_path, scheduler={"max_attempts": "5"})

@@ -76,6 +76,6 @@ def test_it_changes_with_sighup(tmp_path, write, client):
             assert keys(client) == wanted
         write(placement_endpoint="nova")
         scheduler.send(signal.SIGHUP)
-        scheduler.wait_for(r"ERROR.*the configuration is not taken over: .*placement_endpoint")
+        scheduler.wait_for(r"ERROR.*the new configuration is not used: .*placement_endpoint")
         assert keys(client) == placements
         assert scheduler.stop() == 0 and agent.stop() == 0

@@ -178,12 +178,12 @@ WRONG = [
     (
         {"available": ["deployer_nowhere.Filter"]},
         "the filter deployer_nowhere.Filter cannot be loaded "
-        "(ModuleNotFoundError: No module named 'deployer_nowhere'); mend its package, "
+        "(ModuleNotFoundError: No module named 'deployer_nowhere'); fix its package, "
         "or [filter_scheduler] available_filters",
     ),
     ({"available": ["deployer_a.Nowhere"]}, "the filter deployer_a.Nowhere cannot be loaded (AttributeError: "),
-    ({"available": ["deployer_a.NUMBER"]}, "deployer_a.NUMBER is no filter, nor a module with one"),
-    ({"available": ["deployer_a.Even"]}, "deployer_a.Even is no filter"),
+    ({"available": ["deployer_a.NUMBER"]}, "deployer_a.NUMBER is not a filter, a module with one"),
+    ({"available": ["deployer_a.Even"]}, "deployer_a.Even is not a filter"),
     ({"available": ["deployer_a.none"]}, "the filter deployer_a.none cannot be loaded (LookupError: no list)"),
     ({"available": ["deployer_a.Grumpy"]}, "the filter deployer_a.Grumpy cannot be loaded (RuntimeError: not today)"),
     ({"available": ["deployer_a.Abstract"]}, "the filter deployer_a.Abstract cannot be loaded (TypeError: "),
@@ -193,12 +193,12 @@ WRONG = [
         "the filter deployer_needs.Filter cannot be loaded "
         "(ModuleNotFoundError: No module named 'nothing_of_that_name')",
     ),
-    ({"available": ["deployer_empty"]}, "deployer_empty is no filter"),
+    ({"available": ["deployer_empty"]}, "deployer_empty is not a filter"),
     ({"available": ["word"]}, "the filter word cannot be loaded (ModuleNotFoundError: "),
     ({"available": [""]}, "the filter '' cannot be loaded"),
     (
         {"available": ["deployer_a.ComputeFilter"]},
-        "the class ComputeFilter of deployer_a.ComputeFilter has the name of a filter that is built in",
+        "the class ComputeFilter of deployer_a.ComputeFilter has the name of a built-in filter",
     ),
     (
         {"available": ["deployer_a.Passing", "deployer_c.Passing"]},
@@ -214,14 +214,14 @@ WRONG = [
     ),
     (
         {"available": [], "enabled": ["number"]},
-        "the entry point number (deployer_a:NUMBER) of nova_sched.filters is no filter",
+        "the entry point number (deployer_a:NUMBER) of nova_sched.filters is not a filter",
     ),
     (
         {"weight_classes": ["Nobody"]},
         "there is no weigher 'Nobody', wanted nova.scheduler.weights.all_weighers, a "
         "class path, an entry point of nova_sched.weighers or some of",
     ),
-    ({"weight_classes": ["deployer_a.Passing"]}, "deployer_a.Passing is no weigher"),
+    ({"weight_classes": ["deployer_a.Passing"]}, "deployer_a.Passing is not a weigher"),
     ({"weight_classes": ["deployer_nowhere.W"]}, "the weigher deployer_nowhere.W cannot be loaded"),
 ]
 
@@ -241,8 +241,7 @@ def test_what_cannot_be_loaded(package, wanted, text):
 def test_a_name_that_is_nowhere_is_told_as_ever(tmp_path):
     conf = conf_of(tmp_path, {"filter_scheduler": {"enabled_filters": "ComputeFilter,Nobody"}})
     with pytest.raises(
-        errors.UsageError,
-        match=r"no filter 'Nobody', wanted one of .*; mend \[filter_scheduler\] enabled_filters or av",
+        errors.UsageError, match=r"no filter 'Nobody', wanted one of .*; fix \[filter_scheduler\] enabled_filters or av"
     ):
         config.policy_of(conf)
 

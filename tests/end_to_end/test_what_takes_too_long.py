@@ -67,4 +67,4 @@ def test_a_reload_that_fails_does_not_end_a_service(fault, told, caplog):
         one([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     process = Process("test", conf, Reloaded(fault))
     process._reload()
-    assert f"the configuration is not taken over: {told}" in caplog.text
+    assert f"the new configuration is not used: {told}" in caplog.text

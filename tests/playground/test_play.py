@@ -190,7 +190,7 @@ def test_a_wrong_request_file_is_told_by_line(tmp_path, capsys, requests, told):
         (["--generate", "3,3", "--trace", "x"], 2, "name one workload"),
         (["--trace", "x"], 2, "--hosts N"),
         (["--trace", "/nowhere.csv", "--hosts", "1"], 2, "cannot be read"),
-        (["--servers", "x"], 2, "belong together"),
+        (["--servers", "x"], 2, "go together"),
         (["--generate", "3,3", "--log", "http://x"], 2, "has the scheme 'http'"),
         (["--generate", "3,3", "--log", "rabbit://127.0.0.1:1/?stream=x"], 3, "check that the broker runs"),
         (["--generate", "3,3", "--cells", "4"], 2, "4 cells for 3 hosts"),

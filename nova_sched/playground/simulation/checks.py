@@ -1,5 +1,4 @@
-"""What must hold at every step of a simulation, computed from the logs alone and not
-from what the processes believe."""
+"""The invariants of every step of a simulation, computed from the logs alone and not from the processes' states."""
 
 import contextlib
 from collections import Counter
@@ -11,7 +10,7 @@ from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.errors import NovaSchedError
 
-#: Digests are compared at every so many positions.
+#: Number of positions between two comparisons of digests.
 SAMPLE = 16
 
 
@@ -20,12 +19,12 @@ class Broken(NovaSchedError):
 
 
 class Oracle(Projection):
-    """The fold of a log as it is appended, that calls ``on_accepted`` for each claim at its position."""
+    """The fold of a log while it is appended to; it calls ``on_accepted`` for each accepted claim."""
 
     def __init__(self, cell, on_accepted, has_forgotten=False):
         super().__init__(cell)
         self.on_accepted = on_accepted
-        #: Whether what this log, or the one before it, once held is not known any more.
+        #: Whether this log, or the log before it, lost records.
         self.has_forgotten = has_forgotten
 
     def forget(self):
@@ -57,7 +56,7 @@ class Checks:
     # --- logs ----------------------------------------------------------------------------------------------------
 
     def begun(self, cell):
-        """The log of a cell is another one from now on."""
+        """Note that the log of a cell is another one from now on."""
         self.oracles[cell] = Oracle(cell, self._claim_accepted, has_forgotten=cell in self.oracles)
 
     def lost(self, cell, last, records):
@@ -78,7 +77,7 @@ class Checks:
         self.oracles[cell].on_accepted = self._claim_accepted
 
     def record(self, cell, position, record):
-        """A record was appended."""
+        """Check an appended record."""
         oracle = self.oracles[cell]
         oracle.fold([(position, record)])
         self.counts["events"] += len(record.events)
@@ -87,7 +86,7 @@ class Checks:
 
     @contextlib.contextmanager
     def unchanged(self, oracle):
-        """What is appended meanwhile to the log of an oracle must not count."""
+        """Check that records that are appended inside do not count."""
         before = state_digest(oracle)
         yield
         self.counts["forged records"] += 1
@@ -97,7 +96,7 @@ class Checks:
     def _claim_accepted(self, oracle, position, claim):
         self.counts["claims accepted"] += 1
         accepted = self._accepted.setdefault(claim.claim_uuid, {})
-        # A log that was rebased has forgotten who said what, and may hear it again.
+        # A rebased log has forgotten the marks of producers, and may get an event again.
         incarnation = oracle.epoch, oracle.counts["LogRebased"]
         if incarnation in accepted:
             raise Broken(f"{oracle.cell} {position}: the claim {claim.claim_uuid} was accepted twice")
@@ -109,25 +108,25 @@ class Checks:
             self._check_group(oracle, position, claim.rule)
 
     def _check_room(self, oracle, position, claim):
-        """What all hold on the providers of this claim is no more than there is."""
+        """Check that the providers of this claim are not over-committed."""
         host = oracle.hosts[claim.host]
-        wanted = {(one.provider_uuid, one.resource_class) for one in claim.allocations}
+        wanted = {(allocation.provider_uuid, allocation.resource_class) for allocation in claim.allocations}
         held = Counter()
         for entry in host.entries.values():
             for provider_uuid, resource_class, amount in entry.allocations:
                 held[provider_uuid, resource_class] += amount
         for provider in events.thaw("HostInventory", host.inventory).providers:
-            for one in provider.inventories:
-                if (provider.uuid, one.resource_class) in wanted:
-                    capacity = int((one.total - one.reserved) * one.allocation_ratio)
-                    if held[provider.uuid, one.resource_class] > capacity:
+            for inventory in provider.inventories:
+                if (provider.uuid, inventory.resource_class) in wanted:
+                    capacity = int((inventory.total - inventory.reserved) * inventory.allocation_ratio)
+                    if held[provider.uuid, inventory.resource_class] > capacity:
                         raise Broken(
                             f"{oracle.cell} {position}: a claim on {claim.host} was accepted that makes "
-                            f"{held[provider.uuid, one.resource_class]} {one.resource_class} of {capacity}"
+                            f"{held[provider.uuid, inventory.resource_class]} {inventory.resource_class} of {capacity}"
                         )
 
     def _check_guest(self, oracle, position, claim):
-        """The CPUs, pages and devices of this claim are there, and nobody else's."""
+        """Check that the CPUs, pages and devices of this claim exist, and that no other claim has them."""
         self.counts["claims with devices"] += 1
         host = oracle.hosts[claim.host]
         there = events.thaw("HostInventory", host.inventory)
@@ -144,10 +143,10 @@ class Checks:
             cell = next(cell for cell in there.numa_cells if cell.id == use.cell)
             for pages in cell.pages:
                 held = sum(
-                    -(-one.memory_mb * 1024 // pages.size_kb)
+                    -(-node.memory_mb * 1024 // pages.size_kb)
                     for guest in guests.values()
-                    for one in guest.numa
-                    if (one.cell, one.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb)
+                    for node in guest.numa
+                    if (node.cell, node.page_kb or cell.pages[0].size_kb) == (cell.id, pages.size_kb)
                 )
                 if pages.size_kb == (use.page_kb or cell.pages[0].size_kb) and held > pages.total - pages.reserved:
                     raise Broken(
@@ -156,7 +155,10 @@ class Checks:
                     )
         for use in own.pci:
             count = next(pool.count for pool in there.pci_pools if pool_key(pool) == use.pool)
-            if sum(one.count for guest in guests.values() for one in guest.pci if one.pool == use.pool) > count:
+            if (
+                sum(device.count for guest in guests.values() for device in guest.pci if device.pool == use.pool)
+                > count
+            ):
                 raise Broken(
                     f"{oracle.cell} {position}: a claim on {claim.host} was accepted for a PCI device too many"
                 )
@@ -171,15 +173,15 @@ class Checks:
                     f"{rule.domain}, limit {rule.limit}"
                 )
         elif rule.policy == TOGETHER:
-            # Those that were claimed: what runs without a claim is on no scheduler's account.
+            # Only claimed instances count: a scheduler is not responsible for an instance without a claim.
             hosts = {
                 entry.host
-                for one in self.oracles.values()
-                for entry in one.groups.members.get(rule.group_uuid, {}).values()
+                for oracle in self.oracles.values()
+                for entry in oracle.groups.members.get(rule.group_uuid, {}).values()
                 if entry.claim_uuid is not None
             }
-            if len(hosts) > 1 and any(one.has_forgotten for one in self.oracles.values()):
-                # A log that was begun anew or rebased has lost its fences: see docs/design/0009-recovery.md.
+            if len(hosts) > 1 and any(oracle.has_forgotten for oracle in self.oracles.values()):
+                # A log that was recreated or rebased has lost its fences: see docs/design/0009-recovery.md.
                 self.counts["groups split by a lost log"] += 1
             elif len(hosts) > 1:
                 raise Broken(
@@ -190,18 +192,18 @@ class Checks:
 
     @staticmethod
     def parts(cell, records):
-        """Parts of a batch that end where digests are compared."""
+        """Yield the parts of a batch that end at positions where digests are compared."""
         part = []
-        for one in records:
-            part.append(one)
-            if one[0] % SAMPLE == SAMPLE - 1:
+        for record in records:
+            part.append(record)
+            if record[0] % SAMPLE == SAMPLE - 1:
                 yield part
                 part = []
         if part:
             yield part
 
     def folded(self, name, cell, projection):
-        """A process has folded a log so far."""
+        """Check the state of a process that folded a log up to here."""
         expected = self._digests.get((cell, projection.epoch, projection.position))
         if expected is not None and projection.whole:
             self.counts["digests compared"] += 1
@@ -209,15 +211,16 @@ class Checks:
                 raise Broken(f"{name} has another state of {cell} at {projection.position} than its log")
 
     def acknowledged(self, selections):
-        """A scheduler has answered a request. Returns a function that raises if it should not have."""
+        """Check an answer of a scheduler. Return a function that raises if the answer was wrong."""
         self.counts["selections"] += len(selections)
         empty = not all(selections)
         wrong = [
-            one[0]
-            for one in selections
-            if one
-            and (one[0].cell, one[0].position) not in self._accepted.get(one[0].claim_uuid, {}).values()
-            and (one[0].claim_uuid, one[0].cell, one[0].position) not in self._lost
+            selection[0]
+            for selection in selections
+            if selection
+            and (selection[0].cell, selection[0].position)
+            not in self._accepted.get(selection[0].claim_uuid, {}).values()
+            and (selection[0].claim_uuid, selection[0].cell, selection[0].position) not in self._lost
         ]
 
         def look():
@@ -231,12 +234,12 @@ class Checks:
         return look
 
     def no_faults(self, name, counts):
-        """A process met no fault of its own."""
+        """Check that a process met no internal fault."""
         if counts["faults"]:
             raise Broken(f"{name} met {counts['faults']} faults of its own")
 
     def fault(self, fault):
-        """What an answer came to is no answer."""
+        """Note an answer that cannot be read."""
         raise Broken(f"an answer cannot be read: {fault!r}")
 
     def ended(self, outcome):
@@ -246,7 +249,7 @@ class Checks:
     # --- the end -------------------------------------------------------------------------------------------------
 
     def quiet(self, cloud):
-        """All is repaired, and time enough has passed: nothing is left over, and all agree with what really runs."""
+        """Check the end, after all repairs: no claim is left over, and all states agree with the running instances."""
         for cell, oracle in self.oracles.items():
             left = [entry for entries in oracle.consumers.values() for entry in entries if entry.state is CLAIMED]
             if left:
@@ -281,8 +284,8 @@ class Checks:
         for name, driver in agent.drivers.items():
             host = oracle.hosts.get(name)
             if host is None or host.lost:
-                raise Broken(f"{agent.cell}: {name} is {'lost' if host else 'unknown'}, and its agent is well")
-            runs = {one.instance_uuid for one in driver.running()}
+                raise Broken(f"{agent.cell}: {name} is {'lost' if host else 'unknown'}, and its agent is running")
+            runs = {consumer.instance_uuid for consumer in driver.running()}
             said = {entry.instance_uuid for entry in host.entries.values() if entry.state is RUNNING}
             if runs != said:
                 raise Broken(

@@ -1,4 +1,4 @@
-"""A simulated cloud, its run, and what came of it."""
+"""A simulated cloud, its run, and the outcome."""
 
 import random
 import uuid
@@ -7,7 +7,8 @@ from typing import NamedTuple
 from compute_agent.drivers.simulated import inventory_of
 from nova_sched.playground.simulation import forgery
 from nova_sched.playground.simulation.checks import Broken, Checks
-from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, Client, ConductorNode, SchedulerNode
+from nova_sched.playground.simulation.client import Client
+from nova_sched.playground.simulation.nodes import CLAIM_TTL, AgentNode, ConductorNode, SchedulerNode
 from nova_sched.playground.simulation.script import NO_FAULTS, Faults, write
 from nova_sched.playground.simulation.world import KeptSnapshots, SimLog, World
 from nova_sched.process.cell_log import keep_newest
@@ -23,7 +24,7 @@ AGENTS_A_CELL = 2
 SCHEDULERS = 2
 CONDUCTORS_A_CELL = 2
 GROUPS = 12
-#: Those that tell simulated hosts apart.
+#: Extra specs that distinguish simulated hosts.
 WEIGHERS = tuple(
     (name, 1.0)
     for name in (
@@ -34,14 +35,15 @@ WEIGHERS = tuple(
         "PCIWeigher",
     )
 )
-#: Simulated seconds after the last thing that is done, in which all must come to rest.
+#: Simulated seconds after the last action in which everything must come to rest.
 QUIET = 3 * CLAIM_TTL
-#: The last of them, in which nobody says anything.
+#: The last of these seconds, in which no process publishes anything.
 SILENCE = 3.0
 
 
 class Outcome(NamedTuple):
-    """What came of a run: ``fault`` is None, or what did not hold after ``steps`` steps at ``seconds``."""
+    """The outcome of a run: ``fault`` is None, or the invariant that did not hold after ``steps`` steps at
+    ``seconds``."""
 
     seed: int
     fault: str | None
@@ -52,7 +54,7 @@ class Outcome(NamedTuple):
 
 
 class SimCloud:
-    """Two cells of four hosts each, two conductors a cell, two schedulers, and a client."""
+    """Two cells of four hosts each, two conductors per cell, two schedulers, and a client."""
 
     def __init__(self, seed: int, faults: Faults):
         self.seed = seed
@@ -61,7 +63,7 @@ class SimCloud:
         self.policy = Policy(
             enabled_filters=(*DEFAULT_FILTERS, "NUMATopologyFilter", "PciPassthroughFilter"), weighers=WEIGHERS
         )
-        #: What is configured: half of the clouds require accounts.
+        #: ``[cells] require_accounts``: half of the clouds require accounts.
         self.require_accounts = random.Random(f"accounts {seed}").choice((True, None))
         self.store = KeptSnapshots()
         self.checks = Checks((CELL0, *CELLS))
@@ -77,7 +79,7 @@ class SimCloud:
         self.agents = []
         for cell in CELLS:
             for number in range(AGENTS_A_CELL):
-                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + one}" for one in range(HOSTS_AN_AGENT)]
+                hosts = [f"{cell}-host{number * HOSTS_AN_AGENT + index}" for index in range(HOSTS_AN_AGENT)]
                 self.agents.append(
                     AgentNode(self, f"agent-{cell}-{number}", cell, {host: _inventory(host, number) for host in hosts})
                 )
@@ -94,15 +96,15 @@ class SimCloud:
     # --- what the processes need ---------------------------------------------------------------------------------
 
     def skew(self):
-        """By how many seconds the clock of a process that starts is wrong."""
+        """Return the error of the clock of a process that starts, in seconds."""
         chance = self.world.chance
         return chance.uniform(-300.0, 300.0) if chance.random() < self.world.faults.skewed else 0.0
 
     def conductors_of(self, cell):
-        return [one for one in self.conductors if one.cell == cell]
+        return [conductor for conductor in self.conductors if conductor.cell == cell]
 
     def call(self, server, method, host, *arguments):
-        """A call that has reached an agent's queue: nobody hears it while the agent is away."""
+        """Deliver a call from an agent's queue; it is lost while the agent is down."""
         agent = self._agents[server]
         if agent.alive:
             getattr(agent, method)(host, *arguments)
@@ -114,10 +116,10 @@ class SimCloud:
             try:
                 keep_newest(self.store, cell, packed, self.logs[cell].log)
             except SnapshotMismatch:
-                pass  # it is of records that the log lost, which its process is going to notice
+                pass  # it has records that the log lost; the process will notice that
 
     def claim_of(self, placed, request):
-        """The ClaimProposed of what a scheduler has placed, as rpc_api.contracts.selections makes it."""
+        """Return the ClaimProposed of a placement, as rpc_api.contracts.selections makes it."""
         return events.ClaimProposed(
             placed.claim_uuid or self.world.uuid(),
             placed.instance_uuid,
@@ -132,14 +134,14 @@ class SimCloud:
         )
 
     def unclaimed(self, host, inventory):
-        """A consumer that nobody has claimed."""
+        """Return a consumer without a claim."""
         root = inventory.providers[0].uuid
         return events.Consumer(self.world.uuid(), "stranger", (events.Allocation(root, "VCPU", 1),), None)
 
     # --- what is done to it --------------------------------------------------------------------------------------
 
     def do(self, stimulus):
-        """Do one thing of a script."""
+        """Do one action of a script."""
         chance = random.Random(stimulus.seed)
         if stimulus.kind == "ask":
             request, instances = asked(chance, stimulus.seed)
@@ -179,7 +181,7 @@ class SimCloud:
                 self.logs[cell].append([forgery.record(chance, oracle)], chance.choice(forgery.ACCOUNTS))
 
     def repair(self):
-        """No more faults, and everybody runs."""
+        """End all faults, and start all processes."""
         self.world.faults = NO_FAULTS
         for node in self.nodes:
             node.start()
@@ -208,7 +210,7 @@ def _inventory(host, number):
 
 
 def asked(chance, number):
-    """A SchedulingRequest, and the uuids of its instances."""
+    """Return a SchedulingRequest, and the uuids of its instances."""
     vcpus = chance.choice((1, 1, 2, 2, 3, 4))
     amounts = (events.ResourceAmount("MEMORY_MB", 256 * vcpus), events.ResourceAmount("VCPU", vcpus))
     groups = (events.ResourceGroup("", amounts, (), (), (), (), (), None),)
@@ -243,7 +245,7 @@ def asked(chance, number):
 
 
 def _devices_asked(chance, vcpus):
-    """Of every fourth request: CPUs of its own, in pages of some size, or a PCI device."""
+    """Give every fourth request dedicated CPUs, pages of some size, or a PCI device."""
     if chance.random() < 0.75:
         return {}
     wanted = {}
@@ -274,7 +276,7 @@ def _devices_asked(chance, vcpus):
 
 
 def run(seed: int, steps: int, faults: Faults = Faults(), script=None) -> Outcome:
-    """Run one simulation to its end, or to what does not hold."""
+    """Run one simulation to its end, or to a broken invariant."""
     script = write(seed, steps, faults) if script is None else script
     cloud = SimCloud(seed, faults)
     world, fault = cloud.world, None

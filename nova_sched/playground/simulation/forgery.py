@@ -1,13 +1,13 @@
-"""Records of somebody who may append to a log, and says there what is not his to say."""
+"""Records of a forger: a process that may append to a log, and publishes events that it must not."""
 
 import random
 
 from rpc_api import codec, events
 from rpc_api.packing import pack
 
-#: What the forger's records are vouched for: nobody, a stranger, the agent of a host that is none.
+#: The accounts of the forger's records: none, an unknown one, that of the agent of an unknown host.
 ACCOUNTS = (None, "nova", "compute_agent.forger", "scheduler.forger")
-#: Later than whatever a process of the cloud speaks in: what of this counted would mute it.
+#: A producer epoch that is later than those of all processes: if such an event counted, the real process were ignored.
 EPOCH = 2**62
 
 
@@ -25,7 +25,7 @@ def record(chance: random.Random, projection) -> bytes:
 
 
 def _misplaced(chance, projection):
-    """What no account may make true: the role or the host is another."""
+    """Return events that no account may publish: the role or the host does not fit."""
     host = chance.choice(sorted(projection.hosts) or ["host"])
     return [
         (events.HostRemoved(host, "forged"), "scheduler/s0"),
@@ -37,7 +37,7 @@ def _misplaced(chance, projection):
 
 
 def _forged(chance, projection):
-    """What the right account could say."""
+    """Return events that the right account could publish."""
     found = [
         (events.AccountsRequired(False), "conductor/cell1-0"),
         (events.AccountsRequired(False), "scheduler/s0"),

@@ -1,6 +1,6 @@
 """The processes of a simulated cloud: the real engines and voices, without their threads.
 
-A process has lives: what was to happen in an earlier one does not happen any more.
+A process has lives: after a crash the pending actions of its earlier life do not happen.
 """
 
 import abc
@@ -13,11 +13,11 @@ from conductor.engine import CellEngine
 from nova_sched.playground.simulation.world import SimAppender, SimCellLog, SimClock
 from nova_sched.projection import snapshot
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
-from rpc_api import errors, messages
+from rpc_api import errors
 from rpc_api.feed.epoch import ensure_open
 from rpc_api.feed.publisher import Producer
 
-#: Seconds. All are short, so that a minute of simulated time sees each of them pass.
+#: Seconds. All are short, so that each of them passes within a minute of simulated time.
 TICK = 0.5
 BEAT = 1.0
 CONFIRM = 4.0
@@ -43,7 +43,7 @@ class Node(abc.ABC):
         self.alive = False
 
     def guard(self, function):
-        """The function, for as long as this life lasts."""
+        """Return a function that does nothing after the end of this life."""
         life = self.life
 
         def guarded(*arguments):
@@ -64,7 +64,7 @@ class Node(abc.ABC):
         self.alive = False
 
     def every(self, seconds, function):
-        """Call a function again and again in this life."""
+        """Call a function repeatedly in this life."""
 
         def again():
             if self.world.now >= self.world.silent_from:
@@ -79,7 +79,7 @@ class Node(abc.ABC):
         """Begin a life."""
 
     def partition(self, seconds):
-        """Read nothing for a while."""
+        """Stop reading for a while."""
 
 
 class SchedulerNode(Node):
@@ -115,8 +115,8 @@ class SchedulerNode(Node):
                 lambda records, cell=cell: self._on_records(cell, records),
                 lambda gap, cell=cell: self.engine.on_fault(cell, gap),
             )
-        for one in self.logs.values():
-            one.start()
+        for log in self.logs.values():
+            log.start()
         self.every(TICK, self._tick)
         self.every(SNAPSHOT, self._snapshot)
 
@@ -143,8 +143,8 @@ class SchedulerNode(Node):
             self.logs[cell].speak_after(self.engine.world.projections[cell].producers.get(self.name))
 
     def _tick(self):
-        for cell, one in self.logs.items():
-            self.engine.on_fault(cell, one.appender.fault, "append")
+        for cell, log in self.logs.items():
+            self.engine.on_fault(cell, log.appender.fault, "append")
         for cell in self.engine.states.headless:
             self.logs[cell].look_for_snapshot()
         self.engine.on_tick()
@@ -165,7 +165,7 @@ class SchedulerNode(Node):
         ask = Ask(request, instance_uuids, alternates, self.clock.monotonic())
 
         def answered(future):
-            # Looked at now, raised a moment later: a Future swallows what its callbacks raise.
+            # Checked now, raised a moment later, because a Future swallows what its callbacks raise.
             try:
                 selections = None if future.exception() else future.result()
                 if selections is not None:
@@ -244,7 +244,7 @@ class ConductorNode(Node):
         self.log.partition(seconds)
 
     def hear(self, method, *arguments):
-        """A message to whoever runs under this name now."""
+        """Return a function that sends a message to the process that has this name at its arrival."""
         if self.alive:
             getattr(self, method)(*arguments)
 
@@ -300,7 +300,7 @@ class ConductorNode(Node):
 
 
 class _Once:
-    """A function that is called once: by the answer, or by the timeout that came before."""
+    """A function that is called once: by the answer, or by an earlier timeout."""
 
     def __init__(self, function):
         self._function = function
@@ -325,7 +325,7 @@ class AgentNode(Node):
     def begin(self):
         log = self.cloud.logs[self.cell]
         epoch = self._open(log)
-        # It speaks for several hosts, as whoever has the account of its role.
+        # It publishes for several hosts, so it has the account of its role.
         self.appender = SimAppender(self.world, self.guard, log, epoch, "compute_agent")
         self.voices = {
             host: HostVoice(host, driver, Producer(self.appender, f"compute_agent/{host}", self.clock), self.name)
@@ -364,13 +364,13 @@ class AgentNode(Node):
             voice.producer.begin_anew()
 
     def lose_instances(self):
-        """The machine was rebooted, and its instances are gone."""
+        """Reboot the machine: its instances are gone."""
         for driver in self.drivers.values():
             for consumer in driver.running():
                 driver.destroy(consumer.instance_uuid)
 
     def lie(self):
-        """Run something that nobody has claimed, and say so."""
+        """Run an instance without a claim, and report it."""
         chance = self.world.chance
         host = chance.choice(sorted(self.drivers))
         consumer = self.cloud.unclaimed(host, self.drivers[host].inventory())
@@ -407,51 +407,3 @@ class AgentNode(Node):
             self._open_again()
         if self.appender.epoch == before:
             voice.report()
-
-
-class Client:
-    """The API level: asks a scheduler for hosts, and hands each instance to a conductor of its cell. It loses track of
-    what does not come back, as a conductor that crashed would."""
-
-    def __init__(self, cloud):
-        self.cloud = cloud
-        self.world = cloud.world
-        #: Instance uuid -> (cell, host) of what was built, as far as it was told.
-        self.built = {}
-
-    def ask(self, request, instance_uuids, alternates):
-        schedulers = [one for one in self.cloud.schedulers if one.alive]
-        if schedulers:
-            scheduler = self.world.chance.choice(schedulers)
-            self.world.send(
-                scheduler.guard(scheduler.select),
-                request,
-                instance_uuids,
-                alternates,
-                lambda selections: selections and self.world.send(self._selected, request, selections),
-            )
-
-    def _selected(self, request, selections):
-        for placed in selections:
-            cell = placed[0].cell
-            conductors = [one for one in self.cloud.conductors_of(cell) if one.alive]
-            if conductors:
-                claims = tuple(self.cloud.claim_of(one, request) for one in placed)
-                conductor = self.world.chance.choice(conductors)
-                self.world.send(
-                    conductor.guard(conductor.build),
-                    messages.BuildRequest(placed[0].instance_uuid, request.request_id, claims, 3, placed[0].position),
-                    lambda outcome, cell=cell: self.world.send(self._ended, cell, outcome),
-                )
-
-    def _ended(self, cell, outcome):
-        self.cloud.checks.ended(outcome)
-        if outcome.outcome == messages.BUILT:
-            self.built[outcome.instance_uuid] = (cell, outcome.host)
-
-    def delete_one(self):
-        if self.built:
-            instance_uuid = self.world.chance.choice(sorted(self.built))
-            cell, host = self.built.pop(instance_uuid)
-            for conductor in self.cloud.conductors_of(cell)[:1]:
-                self.world.send(conductor.hear, "delete", host, instance_uuid)

@@ -1,4 +1,4 @@
-"""What is done to a simulated cloud, and when: drawn from a seed, so that parts of it can be left out again."""
+"""The script of a simulation: its actions and their times, drawn from a seed. Parts of it can be left out."""
 
 import random
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import NamedTuple
 @dataclass(frozen=True)
 class Faults:
     """Chances of faults. ``slow``: a message or append takes seconds; ``lost``: a message is lost; ``not_appended`` and
-    ``not_acknowledged``: an append comes to nothing, or does without our learning it; ``skewed``: a process starts with
+    ``not_acknowledged``: an append fails, or succeeds without an answer; ``skewed``: a process starts with
     a wrong clock; ``failing_builds``: a build fails on a host; ``torn``: a process dies while it writes a snapshot;
-    ``broken_things``: share of what is done that breaks something."""
+    ``broken_things``: share of the actions that break something."""
 
     slow: float = 0.02
     lost: float = 0.02
@@ -24,7 +24,7 @@ class Faults:
 
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
-#: What breaks something, and how often among those.
+#: Actions that break something, and their weights.
 BREAKING = {
     "crash scheduler": 6,
     "crash conductor": 6,
@@ -37,14 +37,14 @@ BREAKING = {
     "lie": 2,
     "forge": 4,
 }
-#: What is asked for, and how often among those.
+#: The other actions, and their weights.
 ASKING = {"ask": 80, "delete": 20}
-#: Seconds between two things that are done, on average.
+#: Mean number of seconds between two actions.
 PACE = 0.25
 
 
 class Stimulus(NamedTuple):
-    """One thing that is done at a time (simulated seconds); ``seed`` draws its details."""
+    """One action and its time (simulated seconds); ``seed`` draws its details."""
 
     at: float
     kind: str
@@ -55,7 +55,7 @@ class Stimulus(NamedTuple):
 
 
 def write(seed: int, steps: int, faults: Faults):
-    """A script of ``steps`` stimuli."""
+    """Return a script of ``steps`` stimuli."""
     chance, now, script = random.Random(f"script {seed}"), 1.0, []
     for _ in range(steps):
         now += chance.expovariate(1.0 / PACE)

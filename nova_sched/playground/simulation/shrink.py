@@ -1,17 +1,15 @@
-"""From a script that fails to the shortest one found that still fails:
-parts are left out as long as it fails without them."""
+"""Shrinks a script that fails: parts are left out as long as the script still fails."""
 
 from nova_sched.playground.simulation.cloud import run
 
-#: Runs that are spent on shrinking one script.
+#: Greatest number of runs to shrink one script.
 MOST_RUNS = 200
 
 
 def shrink(seed: int, script, faults, on_run=lambda left: None):
-    """(script, its Outcome) of the shortest script found that fails; every part of a half, a quarter, ...
-    is tried without.
+    """Return (script, its Outcome) of the shortest failing script that was found, by leaving out halves, quarters, ...
 
-    Whatever else happens follows from the seed, so that another fault than the first one may be found on the way.
+    The seed decides everything else, so the shorter script may have another fault than the first one.
     """
     outcome, runs, size = run(seed, 0, faults, script), 0, max(1, len(script) // 2)
     while size and runs < MOST_RUNS:

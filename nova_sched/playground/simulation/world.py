@@ -10,7 +10,7 @@ from rpc_api import codec, errors
 from rpc_api.feed.publisher import Producer
 from rpc_api.log.memory import MemoryLog
 
-#: Nanoseconds since 1970 at which every simulation begins.
+#: Nanoseconds since 1970 at the start of every simulation.
 BEGINNING_NS = 1_700_000_000_000_000_000
 RECORDS_A_READ = 64
 
@@ -24,7 +24,7 @@ class World:
         self.now = 0.0
         #: Functions called so far: the steps of the simulation.
         self.steps = 0
-        #: When everybody stops to say something of himself, so that what was said can be read to its end.
+        #: Time at which all processes stop publishing on their own, so that the logs can be read to their ends.
         self.silent_from = float("inf")
         self._heap = []
         self._number = 0
@@ -34,7 +34,7 @@ class World:
         heapq.heappush(self._heap, (self.now + delay, self._number, function, arguments))
 
     def step(self) -> bool:
-        """Do what comes next; False when nothing does."""
+        """Do the next action; return False if there is none."""
         if not self._heap:
             return False
         self.now, _, function, arguments = heapq.heappop(self._heap)
@@ -43,12 +43,12 @@ class World:
         return True
 
     def delay(self) -> float:
-        """How long a message or a disk takes, in seconds: mostly little, sometimes a lot."""
+        """Draw the delay of a message or a disk, in seconds: mostly short, sometimes long."""
         chance = self.chance
         return chance.uniform(0.5, 5.0) if chance.random() < self.faults.slow else chance.uniform(0.001, 0.02)
 
     def lost(self) -> bool:
-        """Whether a message is lost."""
+        """Draw whether a message is lost."""
         return self.chance.random() < self.faults.lost
 
     def uuid(self) -> str:
@@ -91,8 +91,7 @@ class KeptSnapshots(SnapshotStore):
 
 
 class SimLog:
-    """One log: a MemoryLog that tells ``on_record(cell, position, DecodedRecord)`` what is appended,
-    as it is appended."""
+    """One log: a MemoryLog that calls ``on_record(cell, position, DecodedRecord)`` for each appended record."""
 
     def __init__(self, cell: str, on_record, on_begun, on_lost):
         self.cell = cell
@@ -110,12 +109,12 @@ class SimLog:
         self._decoded.clear()
 
     def append(self, payloads, account=None):
-        """Append with an account, which is taken for what a broker would vouch for."""
+        """Append with an account, as if a broker had checked it."""
         self.log.append(payloads)
         self.look(account)
 
     def look(self, account=None):
-        """Tell of what was appended since the last look."""
+        """Call ``on_record`` for the records that were appended since the last call."""
         last = self.log.bounds().last
         if self._seen > last:
             return
@@ -127,16 +126,16 @@ class SimLog:
         self.wake()
 
     def wake(self):
-        """There is something to read."""
+        """Wake the readers."""
         for reader in self.readers:
             reader.wake()
 
     def records(self, position, most):
-        """(position, DecodedRecord) from a position on; decoded once for all readers. Raises LogGap."""
+        """Return (position, DecodedRecord) from a position on; decoded once for all readers. Raise LogGap."""
         bounds = self.log.bounds()
         if position < bounds.first or position > bounds.last + 1:
             raise errors.LogGap(f"position {position} is not in {bounds}")
-        return [(one, self._decoded[one]) for one in range(position, min(position + most, bounds.last + 1))]
+        return [(number, self._decoded[number]) for number in range(position, min(position + most, bounds.last + 1))]
 
     def truncate(self, keep):
         """Remove all but the last ``keep`` records, or a few more."""
@@ -144,7 +143,7 @@ class SimLog:
         self.log.truncate_before(self._known_from(self.log.bounds().last + 1 - keep))
 
     def _readable(self):
-        """(Position, epoch) of the records that events can be read of."""
+        """Return (position, epoch) of the records with readable events."""
         return [
             (position, record.epoch)
             for position, record in self._decoded.items()
@@ -156,26 +155,30 @@ class SimLog:
         without its first records by the first event that it can read (docs/design/0010-simulation.md)."""
         readable = self._readable()
         epoch = readable[0][1] if readable else None
-        following = next((of for one, of in readable if one >= position), None)
-        return position if following == epoch else max(one for one, of in readable if one <= position and of == epoch)
+        following = next((of for position_, of in readable if position_ >= position), None)
+        return (
+            position
+            if following == epoch
+            else max(position_ for position_, of in readable if position_ <= position and of == epoch)
+        )
 
     def lose_tail(self, count):
-        """Lose the last records, confirmed ones too, and keep the epoch: the power of the broker failed. Whoever reads
-        looks then whether the log goes on where it was, as a reader does that connects again."""
+        """Lose the last records, including confirmed ones, and keep the epoch, as in a power cut of the broker. Readers
+        then check whether the log continues at their position, as after a reconnect."""
         self.look()
         first, last = self.log.bounds()
-        known_by = next((one for one, _ in self._readable() if one >= first), last)
+        known_by = next((position for position, _ in self._readable() if position >= first), last)
         self.log.lose_tail(min(count, last - known_by))
         last = self.log.bounds().last
         self._seen = last + 1
-        for position in [one for one in self._decoded if one > last]:
+        for position in [known for known in self._decoded if known > last]:
             del self._decoded[position]
         self._on_lost(self.cell, last, sorted(self._decoded.items()))
         for reader in self.readers:
             reader.connection_lost()
 
     def re_create(self):
-        """Delete the log; another begins with the next one who opens it."""
+        """Delete the log; the next process that opens it begins another one."""
         self.log.delete()
         self._open()
         self._on_begun(self.cell)
@@ -216,7 +219,7 @@ class SimAppender:
         meanwhile()
 
     def when_durable(self, ticket, function):
-        """Call a function when all up to a ticket is durable."""
+        """Call a function when all events up to a ticket are durable."""
         if self._durable >= ticket:
             function()
         else:
@@ -247,7 +250,7 @@ class SimAppender:
         self.fault = None
         self._durable = last
         ready = [function for ticket, function in self._tickets if ticket <= last]
-        self._tickets = [one for one in self._tickets if one[0] > last]
+        self._tickets = [ticket for ticket in self._tickets if ticket[0] > last]
         for function in ready:
             function()
         self._busy = bool(self._waiting)
@@ -258,7 +261,7 @@ class SimAppender:
 class SimCellLog:
     """As :class:`~nova_sched.process.cell_log.CellLog`, for one process and one log, without threads.
 
-    ``on_begin(Beginning)`` and ``on_records(records)`` are called; a read that does not go on begins anew.
+    ``on_begin(Beginning)`` and ``on_records(records)`` are called. A read that cannot continue starts again.
     """
 
     def __init__(self, world, guard, sim_log, name, clock, store, on_begin, on_records, on_gap):
@@ -275,7 +278,7 @@ class SimCellLog:
         self.wake = guard(self._wake)
 
     def start(self):
-        self._sim_log.readers = [one for one in self._sim_log.readers if one._name != self._name] + [self]
+        self._sim_log.readers = [reader for reader in self._sim_log.readers if reader._name != self._name] + [self]
         self._begin()
         self._wake()
 
@@ -308,17 +311,17 @@ class SimCellLog:
             self.producer.begin_anew(known[0])
 
     def look_for_snapshot(self):
-        """Begin anew if there is a snapshot that fits."""
+        """Start again if there is a snapshot that fits."""
         if fitting(self._store, self._sim_log.cell, self.appender.epoch, self._sim_log.log)[0] is not None:
             self._begin()
             self._wake()
 
     def partition(self, seconds):
-        """The log cannot be read for a while."""
+        """Let the log be unreadable for a while."""
         self._blind_until = max(self._blind_until, self._world.now + seconds)
 
     def connection_lost(self):
-        """The log has to be read from a connection of its own again."""
+        """Let the reader reconnect."""
         self._connected = False
         self.wake()
 
@@ -338,7 +341,7 @@ class SimCellLog:
                 raise errors.LogGap("the log was re-created")
             bounds = self._sim_log.log.bounds()
             if not self._connected and 0 < self._position <= bounds.first:
-                raise errors.LogGap("the record that was read last was removed: it cannot be known again")
+                raise errors.LogGap("the last record that was read was removed: the reader cannot compare it")
             if not self._connected and self._read_before.lost(self._sim_log.log, bounds, self.appender.epoch):
                 raise errors.LogGap("the log lost records")
             self._connected = True

@@ -1,4 +1,4 @@
-"""Writing logs into one file, and out of it into logs again."""
+"""Export of logs to one file, and import of the file into new logs."""
 
 import secrets
 from importlib import metadata
@@ -17,14 +17,14 @@ from rpc_api.codec import DecodedRecord, Event, SetAside
 from rpc_api.feed.epoch import opening_of
 from rpc_api.log import MAX_RECORD_BYTES, Record
 
-#: Events between two states that are kept in a file.
+#: Number of events between two states in a file.
 SNAPSHOT_EVERY = 50_000
-#: The type of what stands for an event that cannot be read; readers set it aside too.
+#: The type of the event that replaces an unreadable one; readers set it aside too.
 REMOVED = "Redacted"
 
 
 class Exported:
-    """What an export did: records and events, those that could not be read and were taken out, bytes written."""
+    """The result of an export: records, events, unreadable events that were removed, bytes written."""
 
     def __init__(self):
         self.records = self.events = self.removed = self.size = 0
@@ -36,7 +36,7 @@ def export(
     """Write the spans (cell -> :class:`~nova_sched.replay.logs.moments.Span`) of logs into a binary file that is
     open for writing.
 
-    Raises LogGap where a log no longer holds what it did when it began.
+    Raise LogGap if a log loses records during the export.
     """
     ranges = []
     for cell, span in sorted(spans.items()):
@@ -45,15 +45,15 @@ def export(
     done = Exported()
     redactor = Redactor(secrets.token_bytes(32), _known(source, ranges, progress)) if redact else None
     writer = Writer(file, Header(redact, made_ns, metadata.version("nova_sched"), tuple(ranges)))
-    for one in ranges:
-        _Cell(source.logs[one.cell], one, redactor, writer, done, progress).write()
+    for range_ in ranges:
+        _Cell(source.logs[range_.cell], range_, redactor, writer, done, progress).write()
     writer.end()
     done.size = writer.size
     return done
 
 
 def _known(source, ranges, progress):
-    """What is to be known of all logs, up to the ends of their ranges, before anything is hidden."""
+    """Read what redaction must know of all logs, up to the ends of their ranges."""
     known = Known()
     for cell, _, _, last in ranges:
         log = source.logs[cell]
@@ -68,8 +68,8 @@ def _known(source, ranges, progress):
 
 
 class _Cell:
-    """The export of one cell. Its log is folded from its beginning, as it is and as it is written: the state of the
-    latter is kept in the file, and the digests of hosts that confirm their state follow from both."""
+    """The export of one cell. Its log is folded from its beginning twice: as it is, and as it is written. The file
+    keeps the second state, and both together give the new digests of hosts that confirm their state."""
 
     def __init__(self, log, range_, redactor, writer, done, progress):
         self.log = log
@@ -118,7 +118,7 @@ class _Cell:
     # --- redaction ---------------------------------------------------------------------------------------------------
 
     def _hidden(self, record):
-        """(Record, events) without what is private."""
+        """Return (record, events) without private data."""
         decoded = codec.decode_record(record.payload, record.account)
         events = [self._event(record.position, decoded, event) for event in decoded.events]
         producers = [event.producer for event in decoded.events if isinstance(event, Event)]
@@ -126,8 +126,8 @@ class _Cell:
         if len(payload) > MAX_RECORD_BYTES:
             raise errors.TooLarge(
                 f"the record {record.position} of {self.range.cell} would have {len(payload)} "
-                f"bytes with pseudonyms in it, at most {MAX_RECORD_BYTES} can be read again; "
-                "export ranges before and behind it"
+                f"bytes with pseudonyms, and at most {MAX_RECORD_BYTES} can be read again; "
+                "export the ranges before and after it"
             )
         account = self.redactor.account(record.account, producers)
         return Record(record.position, payload, account), events
@@ -153,7 +153,7 @@ class _Cell:
         projection.fold_record(position, DecodedRecord(decoded.epoch, [event], decoded.account), [], [])
 
     def _confirmed(self, data):
-        """As right, or as wrong, of the hidden state as it was of the true one."""
+        """Return a digest that fits the redacted state if the recorded one fitted the true state, and else does not."""
         before, after = self.before.hosts.get(data.host), self.after.hosts.get(data.host)
         if before is None or after is None:
             return data
@@ -161,7 +161,7 @@ class _Cell:
 
 
 def _packed(epoch, events):
-    """The bytes of a record; of an event that cannot be read stands there only why."""
+    """Return the bytes of a record. An unreadable event is replaced by the reason."""
     return msgpack.packb(
         (
             codec.FORMAT,
@@ -181,7 +181,7 @@ def _packed(epoch, events):
 
 
 def verify(log, progress=lambda label, done, total: None) -> None:
-    """Read all of an exported log once; raises the LogGap of the first part of it that cannot be read."""
+    """Read a whole exported log once; raise the LogGap of the first part that cannot be read."""
     for fault in log.faults:
         raise fault
     total = log.bounds().count
@@ -194,7 +194,7 @@ def verify(log, progress=lambda label, done, total: None) -> None:
 
 
 def needs_accounts(log) -> int | None:
-    """The position at which a log begins to want accounts with its events; None where it does not."""
+    """Return the position from which on a log requires accounts; None if it does not."""
     for record in records_between(log):
         for _, event in codec.decode_holding(record.payload, [[b"AccountsRequired", b"LogRebased"]]):
             if isinstance(event, Event) and (
@@ -206,11 +206,11 @@ def needs_accounts(log) -> int | None:
 
 
 def import_log(log, target, progress=lambda label, done, total: None) -> int:
-    """Write all records of an exported log into a new log that is empty; returns how many. UsageError where
-    that cannot be."""
+    """Write all records of an exported log into a new, empty log, and return their number. Raise UsageError if the
+    target is not empty or cannot keep the positions."""
     bounds, there = log.bounds(), target.bounds()
     if there.count or there.first:
-        raise errors.UsageError(f"{target.url} holds records already, wanted a new log; name another one")
+        raise errors.UsageError(f"{target.url} has records already, wanted an empty log; name another one")
     restore = getattr(target, "restore", None)
     if restore is not None:
         return restore(_counted(log, records_between(log), progress))
@@ -219,7 +219,7 @@ def import_log(log, target, progress=lambda label, done, total: None) -> int:
         if record.position != position + 1:
             raise errors.UsageError(
                 f"the log of {log.cell} goes from position {position} to {record.position}, "
-                f"and {target.url} gives out its positions itself, one after the other from 0; "
+                f"and {target.url} assigns positions itself, one after the other from 0; "
                 "import it into sqlite:///FILE"
             )
         position = record.position

@@ -6,9 +6,9 @@
     index                        heads and places of all frames
     end                          where the index is
 
-A frame is a marker, its kind, the lengths of head and body, a checksum of these and the head (which holds that of the
-body), head and body. So whatever is damaged says, as far as anything can, of which cell and positions it was; and a
-file without its end is read frame by frame.
+A frame is a marker, its kind, the lengths of head and body, a checksum of these and the head (which has the checksum of
+the body), head and body. So the cell and the positions of a damaged part are mostly known, and a file without its end
+can be read frame by frame.
 """
 
 import os
@@ -38,13 +38,12 @@ LEVEL = 6
 _MAX_CHUNK_BYTES = CHUNK_BYTES + 2 * MAX_RECORD_BYTES
 _MAX_HEAD_BYTES = 1 << 20
 _MAX_BODY_BYTES = 1 << 30
-#: Positions and times end before this: no log counts further.
+#: Positions and times are below this number.
 _END_OF_NUMBERS = 1 << 63
 
 
 class Range(NamedTuple):
-    """What the header says of one cell: the ``epoch`` of its log (None: empty), and the positions that were
-    exported."""
+    """One cell in the header: the ``epoch`` of its log (None: empty), and the exported positions."""
 
     cell: str
     epoch: str | None
@@ -53,7 +52,7 @@ class Range(NamedTuple):
 
 
 class Header(NamedTuple):
-    """How a file was made; ``ranges`` are :class:`Range`."""
+    """The header: how the file was made; ``ranges`` are :class:`Range`."""
 
     redacted: bool
     made_ns: int
@@ -86,7 +85,7 @@ class Snapshot(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Where a frame's body stands, and its head."""
+    """A frame: the place of its body, and its head."""
 
     kind: bytes
     head: tuple
@@ -111,7 +110,7 @@ def _sum(*parts):
 
 
 class Damaged(errors.LogGap):
-    """A part of an exported file cannot be read; reading may go on at the position ``resume_at``."""
+    """A part of an exported file cannot be read; reading can continue at the position ``resume_at``."""
 
     def __init__(self, message, resume_at=None):
         super().__init__(message)
@@ -119,7 +118,7 @@ class Damaged(errors.LogGap):
 
 
 class Writer:
-    """Writes a file. ``add`` and ``snapshot`` in any order of cells; each cell's positions rise."""
+    """Writes a file. The cells may come in any order, but the positions of each cell must rise."""
 
     def __init__(self, file, header: Header):
         self._file = file
@@ -147,7 +146,7 @@ class Writer:
         self._frame(SNAPSHOT, (cell, position), packed)
 
     def end(self) -> None:
-        """Write what is left, the index and the end."""
+        """Write the remaining records, the index and the end."""
         for cell in list(self._pending):
             self._flush(cell)
         place = self._offset
@@ -195,15 +194,16 @@ class _Pending:
 
 
 class Reader:
-    """A file that was written: its ``header``, the heads of its ``frames``, and what is wrong with it as a whole,
-    ``faults`` (LogGap). Raises UsageError for a file that is none, UnknownSchema for one of a later format."""
+    """Reads a file: its ``header``, the heads of its ``frames``, and the ``faults`` (LogGap) of the file as a whole.
+
+    Raise UsageError for any other file, UnknownSchema for a file of a newer format."""
 
     def __init__(self, path):
         self.path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as fault:
-            raise errors.LogUnavailable(f"cannot read {path} ({fault.strerror}); see to its permissions") from None
+            raise errors.LogUnavailable(f"cannot read {path} ({fault.strerror}); check its permissions") from None
         self._size = os.fstat(self._fd).st_size
         self.faults = []
         try:
@@ -223,12 +223,12 @@ class Reader:
             self._fd = -1
 
     def body(self, frame: Frame) -> bytes | None:
-        """The body of a frame; None where it is damaged or missing."""
+        """Return the body of a frame; None if it is damaged or missing."""
         body = os.pread(self._fd, frame.length, frame.offset)
         return body if len(body) == frame.length and _sum(body) == frame.head[-1] else None
 
     def records(self, frame: Frame) -> list | None:
-        """The records of a chunk: [(position, payload, account)]; None where it is damaged."""
+        """Return the records of a chunk, [(position, payload, account)]; None if it is damaged."""
         body = self.body(frame)
         try:
             unzip = zlib.decompressobj()
@@ -240,7 +240,7 @@ class Reader:
     def _check_start(self):
         start = os.pread(self._fd, _START.size, 0)
         if len(start) < _START.size or start[: len(MAGIC)] != MAGIC:
-            raise errors.UsageError(f"{self.path} is no file of nova-sched-replay export; name another one")
+            raise errors.UsageError(f"{self.path} was not written by nova-sched-replay export; name another file")
         format_ = _START.unpack(start)[1]
         if format_ != FORMAT:
             raise errors.UnknownSchema(
@@ -251,16 +251,16 @@ class Reader:
         head = next((frame.head for frame in self.frames if frame.kind == HEADER), None)
         try:
             redacted, made_ns, version, ranges, _ = head
-            ranges = tuple(Range(*one) for one in ranges)
-            if not all(map(_is_range, ranges)) or len({one.cell for one in ranges}) < len(ranges):
+            ranges = tuple(Range(*range_) for range_ in ranges)
+            if not all(map(_is_range, ranges)) or len({range_.cell for range_ in ranges}) < len(ranges):
                 raise ValueError
             return Header(redacted, made_ns, version, ranges)
         except (TypeError, ValueError):
-            self.faults.append(Damaged(f"the header of {self.path} is damaged; what the file was made of is not known"))
+            self.faults.append(Damaged(f"the header of {self.path} is damaged, so its cells and ranges are not known"))
             return Header(False, 0, "", ())
 
     def _by_index(self):
-        """The frames by the index; None where there is none that can be read."""
+        """Return the frames of the index; None if there is no readable index."""
         end = os.pread(self._fd, _END.size, max(0, self._size - _END.size))
         if len(end) < _END.size:
             return None
@@ -272,8 +272,8 @@ class Reader:
         if body is None:
             return None
         try:
-            # An index says less of a frame than the frame itself, so none is longer than its file.
-            frames = [Frame(*one) for one in unpack(zlib.decompressobj().decompress(body, self._size))]
+            # The entry of a frame is shorter than the frame, so an index is never longer than the file.
+            frames = [Frame(*frame) for frame in unpack(zlib.decompressobj().decompress(body, self._size))]
         except (zlib.error, errors.InvalidEvent, TypeError):
             return None
         if not all(_is_frame(frame) and self._holds(frame) for frame in frames):
@@ -281,15 +281,15 @@ class Reader:
         return [_made(frame) for frame in frames]
 
     def _holds(self, frame):
-        """Whether a frame's body lies in the file."""
+        """Return whether the body of a frame is within the file."""
         return frame.offset + frame.length <= self._size
 
     def _by_scan(self):
-        """All frames that can be found one behind the other; what lies between is passed over."""
+        """Return all frames that can be found one after the other. Bytes between them are skipped."""
         self.faults.append(
             Damaged(
-                f"{self.path} ends before its index, or that is damaged: it was cut off, "
-                "or changed; what can be found in it is shown; export it again"
+                f"{self.path} has no index, or a damaged one: the file was cut off "
+                "or changed; the readable records are shown; export the logs again"
             )
         )
         frames, place = [], _START.size
@@ -341,24 +341,24 @@ def _is_frame(frame):
 
 
 def _can_be(kind, head):
-    """Whether the numbers in the head of a frame can be those of a log."""
+    """Return whether the numbers in the head of a frame are possible."""
     if kind == CHUNK:
         _, first, last, count, *facts, follows, _ = head
         return (
             first <= last
             and count > 0
             and follows >= -1
-            and all(0 <= one < _END_OF_NUMBERS for one in (first, last, *facts, follows + 1))
+            and all(0 <= number < _END_OF_NUMBERS for number in (first, last, *facts, follows + 1))
         )
     return kind != SNAPSHOT or 0 <= head[1] < _END_OF_NUMBERS
 
 
-def _is_range(one):
+def _is_range(range_):
     return (
-        type(one.cell) is str
-        and type(one.epoch) in (str, type(None))
-        and type(one.first) is type(one.last) is int
-        and 0 <= one.first <= one.last + 1 <= _END_OF_NUMBERS
+        type(range_.cell) is str
+        and type(range_.epoch) in (str, type(None))
+        and type(range_.first) is type(range_.last) is int
+        and 0 <= range_.first <= range_.last + 1 <= _END_OF_NUMBERS
     )
 
 
@@ -368,19 +368,19 @@ def _made(frame):
 
 
 def _are_records(records, head):
-    """Whether these are records as the head of their chunk says."""
+    """Return whether the records agree with the head of their chunk."""
     if type(records) is not tuple or len(records) != head.count or not records:
         return False
     position = head.first - 1
-    for one in records:
+    for record in records:
         if (
-            type(one) is not tuple
-            or len(one) != 3
-            or type(one[0]) is not int
-            or type(one[1]) is not bytes
-            or not (one[2] is None or type(one[2]) is str)
-            or one[0] <= position
+            type(record) is not tuple
+            or len(record) != 3
+            or type(record[0]) is not int
+            or type(record[1]) is not bytes
+            or not (record[2] is None or type(record[2]) is str)
+            or record[0] <= position
         ):
             return False
-        position = one[0]
+        position = record[0]
     return records[0][0] == head.first and position == head.last

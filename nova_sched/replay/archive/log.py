@@ -1,4 +1,4 @@
-"""The logs of an exported file, to read."""
+"""Reads the logs of an exported file."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from rpc_api.log import Bounds, EventLog, LogReader, Record, checks
 
 
 class _Part(NamedTuple):
-    """Positions of a cell that stand in one chunk, ``frame``; None: that is lost."""
+    """Positions of a cell that are in one chunk, ``frame``; None: they are lost."""
 
     first: int
     last: int
@@ -20,19 +20,20 @@ class _Part(NamedTuple):
 
 
 def is_archive(path) -> bool:
-    """Whether a file begins as an exported one does."""
+    """Return whether a file begins like an exported one."""
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def open_archive(path) -> list:
-    """(Cell, :class:`ArchiveLog`) of each cell of an exported file. Raises UnknownSchema for one of a later format."""
+    """(Cell, :class:`ArchiveLog`) of each cell of an exported file. Raise UnknownSchema for a file of a newer
+    format."""
     shared = _Shared(Reader(path))
-    ranges = {one.cell: one for one in shared.reader.header.ranges}
+    ranges = {range_.cell: range_ for range_ in shared.reader.header.ranges}
     cells = dict.fromkeys([*ranges, *(frame.head.cell for frame in shared.reader.frames if frame.kind == CHUNK)])
     if not cells:
         shared.reader.close()
-        raise Damaged(f"{path} holds no record that can be read; export the logs again")
+        raise Damaged(f"{path} has no readable record; export the logs again")
     return [(cell, ArchiveLog(shared, cell, ranges.get(cell))) for cell in cells]
 
 
@@ -56,10 +57,10 @@ class _Shared:
 
 
 class ArchiveLog(EventLog):
-    """One cell's log in an exported file: whatever was there when it was exported, at its positions.
+    """The log of one cell in an exported file: the records of the time of the export, at their positions.
 
-    ``faults`` are LogGap errors of the file as a whole; a record that cannot be read is a :class:`Damaged` when it is
-    come to. ``redacted`` and ``made_ns`` say how the file was made.
+    ``faults`` are LogGap errors of the file as a whole. Reading raises :class:`Damaged` at a record that cannot be
+    read. ``redacted`` and ``made_ns`` are facts of the export.
     """
 
     def __init__(self, shared, cell, range_):
@@ -93,7 +94,7 @@ class ArchiveLog(EventLog):
 
     def append(self, payloads) -> None:
         raise errors.LogForbidden(
-            f"cannot append to {self.url}: an exported file is only read; import it into a log of its own"
+            f"cannot append to {self.url}: an exported file is read-only; import it into a new log"
         )
 
     def read_from(self, position: int) -> "ArchiveReader":
@@ -125,7 +126,7 @@ class ArchiveLog(EventLog):
             self._shared.give_back()
 
     def _load(self, number):
-        """The records of a part; Damaged where it cannot be read."""
+        """Return the records of a part; raise Damaged if it cannot be read."""
         part = self._parts[number]
         records = None if part.frame is None else self._shared.reader.records(part.frame)
         if records is None:
@@ -138,7 +139,7 @@ class ArchiveLog(EventLog):
         return records
 
     def _part_of(self, position):
-        """The number of the part that holds a position or what comes behind it."""
+        """Return the number of the part that has a position, or else of the next part."""
         number = max(0, bisect_right(self._firsts, position) - 1)
         return number + (number < len(self._parts) and self._parts[number].last < position)
 
@@ -147,8 +148,8 @@ class ArchiveLog(EventLog):
 
 
 def _parts(chunks, range_):
-    """The parts of a cell's log, by position. What the header or the chunks say was there and no chunk holds is lost;
-    of chunks that hold the same positions (nobody writes such) the first counts, and the rest is lost."""
+    """Return the parts of a cell's log, by position. Positions that the header or the chunks name and that no chunk has
+    are lost. If two chunks have the same positions (no export writes that), the first one counts."""
     parts, last = [], None
     for frame in chunks:
         head = frame.head
@@ -167,7 +168,7 @@ def _parts(chunks, range_):
 
 
 class ArchiveReader(LogReader):
-    """Reads one cell's log of an exported file. Nothing ever comes behind its end."""
+    """Reads the log of one cell in an exported file. No record ever arrives after its end."""
 
     def __init__(self, log: ArchiveLog, position: int):
         self.position = position
@@ -195,7 +196,7 @@ class ArchiveReader(LogReader):
         if number != self._number:
             self._records, self._number = self._log._load(number), number
         begin = bisect_left(self._records, self.position, key=itemgetter(0))
-        records = [Record(*one) for one in self._records[begin : begin + max_records]]
+        records = [Record(*record) for record in self._records[begin : begin + max_records]]
         self.position = records[-1].position + 1
         return records
 

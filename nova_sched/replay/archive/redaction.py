@@ -1,7 +1,7 @@
-"""Taking personal and private data out of the events of a log, so that decisions made on what is left are the same.
+"""Redaction: remove personal and private data from events so that the decisions stay the same.
 
-Equal texts become equal pseudonyms (by a hash with a key of one export), so whatever is only compared keeps its
-meaning. What is hidden, and what stays, is in docs/operating and in the help of ``export``.
+Equal texts become equal pseudonyms (a hash with the key of one export), so a comparison of texts has the same result.
+The help of ``export`` lists what is hidden and what stays.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from rpc_api import digest, errors, events
 from rpc_api.objects.image_meta import ImageMetaProps
 from rpc_api.packing import pack
 
-#: Image properties of nova's own that hold a name, an owner or a free text.
+#: Image properties of Nova that have a name, an owner or a free text.
 PRIVATE_PROPERTIES = frozenset(
     {
         "img_owner_id",
@@ -25,23 +25,23 @@ PRIVATE_PROPERTIES = frozenset(
         "img_root_device_name",
     }
 )
-#: Metadata keys of aggregates that filters, weighers and request filters read; and how such keys begin or end.
+#: Metadata keys of aggregates that filters, weighers and request filters read; and prefixes and suffixes of such keys.
 KEPT_METADATA = frozenset(
     {"availability_zone", "domain", "instance_type", "segment_id", "max_io_ops_per_host", "max_instances_per_host"}
 )
 PROJECT_KEY = "filter_tenant_id"
 _KEPT_KEY = re.compile(r"trait:.*|.*_weight_multiplier|.*_allocation_ratio", re.DOTALL)
-#: Hints whose values are uuids of instances and groups, or nova's own words.
+#: Hints whose values are uuids of instances and groups, or words of Nova.
 _UUID_HINTS = frozenset({"group", "same_host", "different_host"})
 _KEPT_HINTS = frozenset({"_nova_check_type", "query"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-#: Ids as Keystone makes them, which are found within a longer word too.
+#: Ids in Keystone's form, which are also found within a longer word.
 _ID = re.compile(rf"{_UUID.pattern}|[0-9a-f]{{32}}")
 _NETWORK = re.compile(r"/?[0-9a-fA-F.:]{0,45}")
 _PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
 _ADDRESS = re.compile(r"(?<![0-9.])\d{1,3}(?:\.\d{1,3}){3}(?![0-9.])")
-#: Reasons that are nova_sched's own words: a resource class, or one that a claim was refused for.
+#: Reasons that nova_sched writes itself: a resource class, or a reason for which a claim was refused.
 _OWN_REASON = re.compile(
     r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
     r"resources already)|claim refused|simulated failure"
@@ -49,8 +49,8 @@ _OWN_REASON = re.compile(
 
 
 class Known:
-    """What is to be known of logs before anything of them is hidden: ids of projects and users, metadata keys that
-    flavors ask for, and policies (their options by their digest)."""
+    """What redaction must know of the logs: ids of projects and users, metadata keys that flavors ask for, and policies
+    (digest -> options)."""
 
     def __init__(self):
         self.ids = set()
@@ -72,7 +72,7 @@ class Known:
 
     def _see_report(self, data):
         consumers = _thawed("HostConsumers", data.consumers)
-        self.ids.update(one.project_id for one in (consumers.consumers if consumers else ()))
+        self.ids.update(consumer.project_id for consumer in (consumers.consumers if consumers else ()))
 
 
 _SEE = {
@@ -94,8 +94,7 @@ def _thawed(name, packed):
 
 
 class Redactor:
-    """Hides what is private in events, with a ``key`` (bytes) that nobody keeps, and what is :class:`Known`
-    of their logs."""
+    """Hides private data in events, with a ``key`` (bytes) that is not kept, and what is :class:`Known` of the logs."""
 
     def __init__(self, key: bytes, known: Known):
         self._key = key
@@ -106,37 +105,36 @@ class Redactor:
     # --- texts -----------------------------------------------------------------------------------------------------
 
     def name(self, text: str | None) -> str | None:
-        """The pseudonym of an id or a word: 32 hex digits; nothing stays nothing."""
+        """Return the pseudonym of an id or a word, 32 hex digits; an empty text and None stay."""
         return self._hash("name", text).hex() if text else text
 
     def text(self, text: str | None) -> str | None:
-        """What stands for a free text: equal for equal ones."""
+        """Return the replacement of a free text; equal texts have equal ones."""
         return f"redacted {self._hash('text', text).hex()[:8]}" if text else text
 
     def reason(self, text: str) -> str:
-        """A reason: nova_sched's own stay."""
+        """Redact a reason. Reasons that nova_sched writes stay."""
         return text if _OWN_REASON.fullmatch(text) else self.text(text)
 
     def words(self, text: str) -> str:
-        """A list of words, parted by commas: each by :meth:`word`."""
+        """Redact words that are separated by commas, each with :meth:`word`."""
         return ",".join(part.replace(part.strip(), self.word(part.strip()), 1) for part in text.split(","))
 
     def word(self, word: str) -> str:
-        """A word by its pseudonym; small numbers and booleans stay, unless they are the id of a project or user."""
+        """Redact a word. Small numbers and booleans stay, unless they are the id of a project or user."""
         return word if _PLAIN.fullmatch(word) and word not in self._known.ids else self.name(word)
 
     def kept(self, text: str) -> str:
-        """A text that stays, but for ids of projects and users in it."""
+        """Redact the ids of projects and users in a text, and keep the rest."""
         return self.key(_WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text))
 
     def key(self, text: str) -> str:
-        """A key, or what quotes one: ids of projects and users, as Keystone makes them, are hidden in it
-        wherever they stand. (Keys are put together and taken apart, so that an id of other form, which may be
-        any word, stays.)"""
+        """Redact the ids of projects and users in Keystone's form in a key, or in a text that quotes one. (Filters
+        build and split keys, so an id of another form, which may be any word, stays.)"""
         return _ID.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
 
     def address(self, text: str | None) -> str | None:
-        """The pseudonym of an IP address: two addresses share as many leading bits as before."""
+        """Return the pseudonym of an IP address. Two addresses share the same number of leading bits as before."""
         if text and text not in self._addresses:
             self._addresses[text] = self._address(text)
         return self._addresses[text] if text else text
@@ -158,9 +156,11 @@ class Redactor:
         return blake2b(f"{kind}\0{text}".encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
 
     def account(self, account: str | None, producers) -> str | None:
-        """An account: it stays where it says no more than its role, or a producer's name."""
+        """Redact an account. It stays if it is only the role or the name of a producer."""
         if account is None or account in {
-            one for producer in producers for one in (producer.partition("/")[0], producer.replace("/", ".", 1))
+            account_
+            for producer in producers
+            for account_ in (producer.partition("/")[0], producer.replace("/", ".", 1))
         }:
             return account
         return self.text(account)
@@ -168,18 +168,18 @@ class Redactor:
     # --- parts of events -------------------------------------------------------------------------------------------
 
     def properties(self, properties: dict) -> dict:
-        """Image properties: values of nova's own keys stay."""
+        """Redact image properties. Values of Nova's keys stay."""
         return {
             self.key(key): self.kept(value) if self._is_open(key) else self.word(value)
             for key, value in properties.items()
         }
 
     def _is_open(self, key):
-        """Whether values under a name of an image property, or a key of metadata that may be one, stay."""
+        """Return whether the values of an image property, or of a metadata key with its name, stay."""
         return key not in PRIVATE_PROPERTIES and (key in ImageMetaProps.fields or key in self._known.asked_keys)
 
     def metadata(self, metadata: dict) -> dict:
-        """Metadata of an aggregate: values of keys that filters and weighers or a flavor ask for stay."""
+        """Redact the metadata of an aggregate. Values of keys that filters, weighers or a flavor read stay."""
         return {self.key(key): self._metadata(key, value) for key, value in metadata.items()}
 
     def _metadata(self, key, value):
@@ -188,7 +188,7 @@ class Redactor:
         return self.kept(value) if self._is_open(key) and not key.startswith(PROJECT_KEY) else self.words(value)
 
     def hints(self, hints: dict) -> dict:
-        """Scheduler hints: those that filters know keep their meaning."""
+        """Redact scheduler hints. Hints that filters read keep their meaning."""
         return {self.key(name): tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
 
     def _hint(self, name, value):
@@ -205,18 +205,18 @@ class Redactor:
         return self.name(value)
 
     def guest(self, packed):
-        """A packed Guest; one that cannot be read cannot be read afterwards either."""
+        """Redact a packed Guest. An unreadable one stays unreadable."""
         guest = packed and _thawed("Guest", packed)
         if not guest:
             return packed and b"\xc1"
         return pack(guest._replace(image_properties=self.properties(guest.image_properties)))
 
     def consumer(self, consumer):
-        """A Consumer of a host."""
+        """Redact a Consumer of a host."""
         return consumer._replace(project_id=self.name(consumer.project_id), guest=self.guest(consumer.guest))
 
     def request(self, request):
-        """A SchedulingRequest."""
+        """Redact a SchedulingRequest."""
         return request._replace(
             project_id=self.name(request.project_id),
             user_id=self.name(request.user_id),
@@ -226,7 +226,7 @@ class Redactor:
         )
 
     def _policy(self, digest_, options):
-        """(Digest, options) of a policy; the digest follows the options where it was theirs."""
+        """Return the redacted (digest, options) of a policy. A digest that fitted the options fits the new ones."""
         hidden = self.kept(options)
         try:
             genuine = _digest_of(options) == digest_
@@ -237,8 +237,8 @@ class Redactor:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def data(self, name: str, data):
-        """The data of an event of a type without what is private. The digest of a HostConfirmed is for the
-        fold to mend."""
+        """Return the data of an event without private data. The caller corrects the digest of a HostConfirmed, because
+        it depends on the folded state."""
         hide = _HIDE.get(name)
         return data if hide is None else hide(self, data)
 
@@ -250,7 +250,7 @@ class Redactor:
         if consumers is None:
             return data._replace(inventory=hidden, status=status, consumers=b"\xc1")
         of = tuple(map(self.consumer, consumers.consumers))
-        # A digest that was wrong stays as wrong as it was.
+        # A wrong digest stays wrong.
         change = digest.consumers_digest(of) - digest.consumers_digest(consumers.consumers)
         return data._replace(
             inventory=hidden,
@@ -263,11 +263,11 @@ class Redactor:
         evidence = _thawed("Evidence", data.evidence)
         if evidence is None:
             return data._replace(evidence=b"\xc1")
-        # Reasons quote keys; where the same number of hosts has two of them, the summary names them by the alphabet.
+        # Reasons quote keys. Reasons with the same number of hosts are in alphabetical order in the summary.
         hidden = evidence._replace(
             request=self.request(evidence.request),
             policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
-            refusals=tuple(one._replace(reason=self.key(one.reason)) for one in evidence.refusals),
+            refusals=tuple(refusal._replace(reason=self.key(refusal.reason)) for refusal in evidence.refusals),
         )
         genuine = data.reason == _summary(evidence)
         return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
@@ -278,7 +278,8 @@ class Redactor:
     def _tracked(self, data):
         return data._replace(
             instances=tuple(
-                one._replace(image_properties=self.properties(one.image_properties)) for one in data.instances
+                instance._replace(image_properties=self.properties(instance.image_properties))
+                for instance in data.instances
             )
         )
 
@@ -291,11 +292,12 @@ def _summary(evidence):
 
 
 def _digest_of(options):
-    """As :attr:`nova_sched.selection.policy.Policy.digest`, of policies with filters of deployers too."""
+    """Return the digest as :attr:`nova_sched.selection.policy.Policy.digest`, also for a policy with a deployer's
+    filters."""
     return blake2b(pack(json.loads(options)), digest_size=8).hexdigest()
 
 
-#: Events in which something is hidden; the rest hold names of hosts and cells, uuids and numbers alone.
+#: Events with private data. All others have only names of hosts and cells, uuids and numbers.
 _HIDE = {
     "HostReported": Redactor._reported,
     "DecisionMade": Redactor._decided,

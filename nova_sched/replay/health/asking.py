@@ -1,4 +1,4 @@
-"""Whether services answer: asked over RPC, as a log cannot say whether one that has nothing to do is there."""
+"""Ask services over RPC whether they answer. A log does not show whether an idle service is running."""
 
 from nova_sched.replay.health.doctor import FAIL, OK, Finding
 from rpc_api import config, errors
@@ -10,7 +10,7 @@ TIMEOUT = 10.0
 
 
 def of_services(conf):
-    """Findings about the schedulers and conductors of a configuration: whether one of each kind answers."""
+    """Give findings about the schedulers and conductors of a configuration: whether one of each kind answers."""
     buses = config.Buses(conf)
     try:
         topic = conf.conductor.rpc_topic
@@ -35,5 +35,5 @@ def _finding(subject, check, program, client):
     try:
         client().ping(TIMEOUT)
     except (errors.NoAnswer, errors.NoSuchServer, errors.LogUnavailable) as fault:
-        return Finding(subject, check, FAIL, str(fault), f"see whether {program} runs, and to the broker")
+        return Finding(subject, check, FAIL, str(fault), f"check that {program} is running, and the broker")
     return Finding(subject, check, OK, "one of them answers")

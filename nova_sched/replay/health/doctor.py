@@ -1,5 +1,5 @@
-"""What may be wrong with a site: its brokers, accounts, logs, hosts, services, clocks, snapshots and versions. Each
-finding says what to do."""
+"""Checks of a deployment: brokers, accounts, logs, hosts, services, clocks, snapshots and versions. Each finding has an
+instruction."""
 
 import platform
 import sqlite3
@@ -22,22 +22,23 @@ from rpc_api.codec import Event
 from rpc_api.feed.epoch import opening_of
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-#: Records at the end of a log that are looked at.
+#: Number of records at the end of a log to read.
 LAST_RECORDS = 2000
-#: An event so far ahead of our clock, or so far behind the events before it, is of a clock that is wrong.
+#: The clock of an event is wrong if it is this far ahead of our clock, or behind the events before it.
 SKEW_NS = 2 * SECOND_NS
 NAMED = 5
-#: The last events before a record, whose middle time a clock is compared with.
+#: Number of last events whose median time a clock is compared with.
 REFERENCE_EVENTS = 51
-#: The last events of a producer, of which the middle one says whether its clock is behind: it may have been set right.
+#: Number of last events of a producer whose median delay counts; only the last ones, because the clock may be correct
+#: by now.
 LAST_EVENTS = 5
 _NEWER = ("newer-version", "unknown-type", "unknown-format")
 PACKAGES = ("nova_sched", "amqp", "kombu", "msgpack", "numpy", "oslo.messaging", "oslo.versionedobjects")
 
 
 class Finding(NamedTuple):
-    """What was looked at (a cell, or "here"), what of it, how it is, what was found, and what to do about
-    it ("": nothing)."""
+    """A finding: the subject (a cell, or "here"), the check, its state, what was found, and what to do ("":
+    nothing)."""
 
     subject: str
     check: str
@@ -47,7 +48,7 @@ class Finding(NamedTuple):
 
 
 def of_here():
-    """Findings about this process's own machine."""
+    """Give findings about this machine."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     yield Finding(
         "here", "versions", OK, f"python {platform.python_version()}, sqlite {sqlite3.sqlite_version}, {versions}"
@@ -62,13 +63,15 @@ def _version(name):
 
 
 def of_down(cell: str, fault):
-    """Findings about a log that cannot be opened."""
-    yield Finding(cell, "reachable", FAIL, str(fault), "see to the broker or file, or mend the URL")
+    """Give findings about a log that cannot be opened."""
+    yield Finding(cell, "reachable", FAIL, str(fault), "check the broker or file, or fix the URL")
 
 
 def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state=None):
-    """Findings about one log; ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None;
-    ``state()`` returns the Projection of all of the log, or raises LogGap where its state is not known."""
+    """Give findings about one log.
+
+    ``store`` is a :class:`~nova_sched.process.snapshot_store.SnapshotStore` or None. ``state()`` returns the Projection
+    of the whole log, or raises LogGap if its state is not known."""
     yield from _of_broker(cell, log)
     bounds = log.bounds()
     try:
@@ -78,18 +81,14 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
         return
     if opening is None:
         yield Finding(
-            cell,
-            "log",
-            WARN,
-            "it is there, and empty",
-            "start the conductor of the cell, or see to the name in the URL",
+            cell, "log", WARN, "it is there, and empty", "start the conductor of the cell, or check the name in the URL"
         )
         return
     recent = _Recent(log, bounds)
     yield from _of_bounds(cell, log, bounds, opening, recent)
     yield from _of_schemas(cell, recent, intervals)
     yield from _of_clocks(cell, recent, now_ns)
-    # An exported file is judged by its own end, a log by what time it is now.
+    # An exported file is compared with its own end, a log with the present time.
     is_live = not hasattr(log, "made_ns")
     at_ns = now_ns if is_live else recent.end_ns or now_ns
     heard = None
@@ -99,11 +98,7 @@ def of_log(cell: str, log, now_ns: int, store=None, intervals=Intervals(), state
             yield from _of_hosts(cell, heard, intervals)
         except errors.LogGap as gap:
             yield Finding(
-                cell,
-                "hosts",
-                WARN,
-                f"what hosts there are is not known: {gap}",
-                "name a snapshot store with --snapshots",
+                cell, "hosts", WARN, f"the hosts are not known: {gap}", "name a snapshot store with --snapshots"
             )
     if is_live:
         yield from _of_quiet(cell, recent, now_ns, heard, intervals)
@@ -118,13 +113,13 @@ class _Recent:
         self.first_position = max(bounds.first, bounds.last - LAST_RECORDS + 1)
         #: The time of the last event.
         self.end_ns = None
-        #: Producer -> time of its last event, and how far each of its last events was behind those before it.
+        #: Producer -> time of its last event, and the delay of each of its last events behind the events before it.
         self.last_of, self.behind = {}, {}
         #: (Event of a later version, time of the last one before it that could be read).
         self.newer = []
         heard, now_ns = LastHeard(), None
         self.damage = []
-        # The middle one of the last times is what others are held against: a clock that is wrong does not move it.
+        # Times are compared with the median of the last times: one wrong clock does not move it.
         times = deque(maxlen=REFERENCE_EVENTS)
         for record in readable_records(log, self.first_position, bounds.last, self.damage.append):
             decoded = codec.decode_record(record.payload, record.account)
@@ -157,22 +152,20 @@ def _of_broker(cell, log):
         OK,
         f"{facts.user} may read, and "
         + (f"may not write: {facts.write_refusal}" if facts.write_refusal else "may write"),
-        ""
-        if facts.write_refusal
-        else "give tools that only read an account that may not write: docs/operating/accounts.md",
+        "" if facts.write_refusal else "use an account without the right to write: docs/operating/accounts.md",
     )
 
 
 def _of_bounds(cell, log, bounds, opening, recent):
     removed = bounds.first > 0
-    whole = "whole" if not removed else f"the {bounds.first} records in front were removed by its retention"
+    whole = "whole" if not removed else f"the {bounds.first} first records were removed by its retention"
     last = stamp(recent.end_ns) if recent.end_ns else "an unknown time"
     yield Finding(
         cell,
         "log",
         OK,
         f"epoch {opening.epoch}, positions {bounds.first} to {bounds.last}, {whole}, the last event of {last}",
-        "keep snapshots (--snapshots), for states before what is left" if removed else "",
+        "keep snapshots (--snapshots): older states need one" if removed else "",
     )
     for gap in (*getattr(log, "faults", ()), *recent.damage):
         yield Finding(cell, "readable", FAIL, str(gap), "export the log again")
@@ -180,9 +173,7 @@ def _of_bounds(cell, log, bounds, opening, recent):
 
 def _of_schemas(cell, recent, intervals):
     if not recent.newer:
-        yield Finding(
-            cell, "schemas", OK, f"all of the last {LAST_RECORDS} records are of versions that are known here"
-        )
+        yield Finding(cell, "schemas", OK, f"all of the last {LAST_RECORDS} records have versions that are known here")
         return
     newest, at_ns = recent.newer[-1]
     over = at_ns is not None and recent.end_ns - at_ns > intervals.silent_ns
@@ -190,7 +181,7 @@ def _of_schemas(cell, recent, intervals):
         cell,
         "schemas",
         OK if over else FAIL,
-        f"{len(recent.newer)} events of the last {LAST_RECORDS} records are of a later version"
+        f"{len(recent.newer)} events of the last {LAST_RECORDS} records have a newer version"
         + (f", which is over, the last at {stamp(at_ns)}" if over else "")
         + f": {newest.reason}",
         "" if over else "upgrade nova_sched here",
@@ -199,7 +190,7 @@ def _of_schemas(cell, recent, intervals):
 
 def _of_clocks(cell, recent, now_ns):
     ahead = {name: at_ns - now_ns for name, at_ns in recent.last_of.items() if at_ns - now_ns > SKEW_NS}
-    behind = {name: median(one) for name, one in recent.behind.items() if median(one) > SKEW_NS}
+    behind = {name: median(delays) for name, delays in recent.behind.items() if median(delays) > SKEW_NS}
     for what, found in (("ahead of this machine's clock", ahead), ("behind the others", behind)):
         if found:
             worst = sorted(found, key=lambda name: -found[name])
@@ -228,9 +219,9 @@ def _of_hosts(cell, heard, intervals):
         lost = heard.counts["lost"]
         named = f"; lost: {_some(heard.lost)}" if lost else ""
         to_do = (
-            f"see to the machines and nova-sched-agents of the {lost} lost hosts"
+            f"check the machines and nova-sched-agents of the {lost} lost hosts"
             if lost
-            else "they take no instances; enable them again when they may"
+            else "they get no instances; enable them when they are ready"
             if heard.counts[DISABLED] or heard.counts[FORCED_DOWN]
             else ""
         )
@@ -242,10 +233,10 @@ def _of_hosts(cell, heard, intervals):
                 cell,
                 "agents",
                 FAIL,
-                f"{len(silent)} of {count} hosts are not known to be lost, and their agents have "
-                f"published nothing for more than {limit}; last heard: {_some(silent.values())}",
-                "see whether agents and the conductor of the cell run; if [compute_agent] confirm_interval is not the "
-                "default, name the services' --config-file",
+                f"{len(silent)} of {count} hosts are not marked as lost, but their agents have "
+                f"published nothing for more than {limit}; last events: {_some(silent.values())}",
+                "check that agents and the conductor of the cell are running; if [compute_agent] confirm_interval is "
+                "not the default, name the services' --config-file",
             )
         else:
             yield Finding(cell, "agents", OK, f"{heard.agents} agents heard within {limit}")
@@ -261,14 +252,14 @@ def _of_quiet(cell, recent, now_ns, heard, intervals):
     if recent.end_ns is None:
         return
     quiet_ns = max(0, now_ns - recent.end_ns)
-    # Where no host has to confirm, nothing need be written.
+    # Without hosts that confirm, a log may be quiet.
     long = quiet_ns > intervals.silent_ns and heard is not None and heard.agents + len(heard.silent) > 0
     yield Finding(
         cell,
         "written",
         WARN if long else OK,
         f"the last event is {spelled(quiet_ns / 1e9)} old",
-        "see whether conductors and agents run, and this machine's clock" if long else "",
+        "check that conductors and agents are running, and this machine's clock" if long else "",
     )
 
 
@@ -280,12 +271,12 @@ def _of_snapshot(cell, store, opening, log):
                 cell,
                 "snapshot",
                 WARN,
-                f"there is none: {store.where(cell)}",
-                "nova-sched snapshot takes one; conductors do",
+                f"there is no snapshot: {store.where(cell)}",
+                "nova-sched snapshot takes one; conductors take them too",
             )
         head = snapshot.check(packed)
         check_fits(head, opening.epoch, log)
     except errors.NovaSchedError as fault:
-        return Finding(cell, "snapshot", FAIL, str(fault), "see to the store, or take a new snapshot")
+        return Finding(cell, "snapshot", FAIL, str(fault), "check the store, or take a new snapshot")
     behind = log.bounds().last - head.position
-    return Finding(cell, "snapshot", OK, f"of position {head.position}, {behind} before the end, {len(packed)} bytes")
+    return Finding(cell, "snapshot", OK, f"position {head.position}, {behind} before the end, {len(packed)} bytes")

@@ -1,8 +1,7 @@
-"""When each service was last heard in a log: the times of its last events, looked for from the end of the log back.
+"""The time of the last event of each service in a log, searched from the end of the log back.
 
-Only what is in the log is known. An agent confirms its hosts from time to time, so that one which is silent is found.
-A scheduler or conductor publishes nothing when nothing happens: of one that is idle the log says when it last had
-something to do, and not whether it runs.
+An agent confirms its hosts from time to time, so a silent agent is found. A scheduler or conductor publishes nothing
+when nothing happens: its last event does not show whether it is running now.
 """
 
 from typing import NamedTuple
@@ -16,16 +15,17 @@ from nova_sched.replay.state.hosts import counts_of
 from rpc_api import codec
 from rpc_api.clock import spelled
 
-#: Records that are looked through at most for the last events of services.
+#: Greatest number of records to search for the last events of services.
 MOST_RECORDS = 50_000
-IDLE = "one that is idle publishes nothing"
+IDLE = "an idle service publishes nothing"
 
 
 class Heard(NamedTuple):
-    """A cell's hosts and services at a moment, ``at_ns``. ``counts`` are those of its hosts; ``silent`` is host -> time
-    of the last event of its agent (None: longer ago than was looked), of those that nobody said to be lost; ``agents``
-    is how many others there are; ``lost`` are names of hosts; ``services`` is producer -> time of its last event (None:
-    as above) of schedulers and conductors."""
+    """The hosts and services of a cell at a moment, ``at_ns``.
+
+    ``counts`` are the hosts by status; ``lost`` are names of hosts; ``silent`` is host -> time of the last event of its
+    agent (None: older than the search went back), for silent hosts that are not marked as lost; ``agents`` is the
+    number of the other agents; ``services`` is scheduler or conductor -> time of its last event (None: as above)."""
 
     cell: str
     at_ns: int
@@ -37,12 +37,12 @@ class Heard(NamedTuple):
 
 
 def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
-    """What a log says up to where it is folded; ``at_ns`` is the time with which its events are compared."""
+    """Return the Heard for a log up to the projection's position; its events are compared with the time ``at_ns``."""
     hosts = projection.hosts.values()
     here = {f"{AGENT}/{host.name}": host.name for host in hosts if not host.lost}
     services = [name for name in projection.producers if name.startswith(("scheduler/", "conductor/"))]
     found, began_ns = last_events(log, projection.position, here.keys(), services, at_ns - silent_ns)
-    # An agent of which nothing was found is silent only if the search went so far back.
+    # An agent without an event is silent only if the search went back far enough.
     far = began_ns is not None and began_ns < at_ns - silent_ns
     silent = {
         host: found.get(name)
@@ -61,8 +61,9 @@ def heard_of(projection, log, at_ns: int, silent_ns: int) -> Heard:
 
 
 def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, int | None]:
-    """(Producer -> time of its last event up to the position ``last``, time back to which all was looked at): agents
-    are looked for back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
+    """Return (producer -> time of its last event up to the position ``last``, the time to which the search went back).
+
+    Agents are searched back to ``since_ns``, services in the last ``MOST_RECORDS`` records."""
     found, began_ns = {}, None
     agents, services = set(agents), set(services)
     bounds = log.bounds()
@@ -88,7 +89,7 @@ def last_events(log, last: int, agents, services, since_ns: int) -> tuple[dict, 
 
 
 def _heads(payload):
-    """(Producer, time) of the events of a record, the last one first; nothing of what cannot be read."""
+    """Give (producer, time) of the readable events of a record, the last one first."""
     try:
         form, _, events = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
         if form != codec.FORMAT:
@@ -103,7 +104,7 @@ def _heads(payload):
 
 
 def end_of(log, last: int, records: int = BATCH // 4) -> int | None:
-    """The time at the end of a log, up to a position: see :class:`~nova_sched.replay.logs.ends.LastHeard`."""
+    """Return the time at a position of a log: see :class:`~nova_sched.replay.logs.ends.LastHeard`."""
     found = LastHeard()
     for record in readable_records(log, max(log.bounds().first, last - records + 1), last, lambda gap: None):
         for producer, at_ns in reversed(_heads(record.payload)):
@@ -112,14 +113,14 @@ def end_of(log, last: int, records: int = BATCH // 4) -> int | None:
 
 
 def told(services: dict, at_ns: int, most: int = 10) -> str:
-    """When services were heard last, in words, the one heard last first; ``services`` as in :class:`Heard`."""
+    """Return the times of the last events of services in words, the latest first; ``services`` as in :class:`Heard`."""
     if not services:
-        return "no scheduler and no conductor"
+        return "no event of a scheduler or conductor"
     newest = sorted(services, key=lambda name: (-(services[name] or 0), name))
     more = f", and {len(newest) - most} more" if len(newest) > most else ""
     return ", ".join(f"{name} {ago(services[name], at_ns)}" for name in newest[:most]) + more
 
 
 def ago(heard_ns: int | None, at_ns: int) -> str:
-    """How long ago something was."""
+    """Return a time as a distance: ``5 min ago``."""
     return "long ago" if heard_ns is None else f"{spelled((at_ns - heard_ns) / 1e9)} ago"

@@ -1,4 +1,4 @@
-"""How long what is quiet is not wrong yet: follows from the intervals of the services, and from nothing else."""
+"""How long silence is normal: this follows from the intervals of the services alone."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ SECOND_NS = 10**9
 
 
 class Intervals(NamedTuple):
-    """What the services are configured with, in seconds; by default their own defaults. ``silent`` is how long an agent
-    may publish nothing, where that was named."""
+    """The configured intervals of the services, in seconds (default: the defaults of the options). ``silent`` replaces
+    the computed time that an agent may be silent."""
 
     confirm: float = agent.CONFIRM_INTERVAL
     down_time: float = conductor.SERVICE_DOWN_TIME
@@ -18,15 +18,14 @@ class Intervals(NamedTuple):
 
     @property
     def silent_ns(self) -> int:
-        """An agent that published nothing for longer is silent; what was wrong for longer ago than this, and did not
-        happen again, is over.
+        """An agent is silent if it published nothing for longer. A fault is over if it did not happen again for longer.
 
-        A host confirms every ``confirm`` seconds, but not while an instance starts: one confirmation may be left out.
+        A host confirms every ``confirm`` seconds, but not while an instance starts: one confirmation may be missing.
         """
         seconds = 2 * self.confirm + self.down_time if self.silent is None else self.silent
         return int(seconds * SECOND_NS)
 
     @property
     def lag_ns(self) -> int:
-        """A scheduler that is further behind a log than this should have closed the cell."""
+        """A scheduler that is further behind the log should have closed the cell."""
         return int(self.cell_down_after * SECOND_NS)

@@ -1,8 +1,8 @@
-"""What is wrong with a log: events set aside, numbers left out, clocks that run back, hosts that are not as the log
-has them; and how far its readers are behind.
+"""Faults of a log: events that were set aside, missing sequences, clocks that went back, hosts that report another
+state; and how far its readers are behind.
 
-What was wrong is over when a later event made it good (a full report after a gap), or when it did not happen again for
-so long that it would have: see :class:`~nova_sched.replay.health.intervals.Intervals`.
+A fault is over when a later event repaired it (a full report after a gap), or when it did not happen again for a
+certain time: see :class:`~nova_sched.replay.health.intervals.Intervals`.
 """
 
 from typing import NamedTuple
@@ -17,31 +17,31 @@ from rpc_api import codec, errors, events
 from rpc_api.codec import SetAside
 from rpc_api.feed.epoch import opening_of
 
-#: So much earlier than its own event before may an event be: several threads of a producer speak.
+#: An event may be this much earlier than the event before it of the same producer, because several threads publish.
 BACKWARDS_NS = SECOND_NS
-#: Kinds of what is wrong, beside those that the fold notes.
+#: Kinds of faults, in addition to those that the fold notes.
 SET_ASIDE, GAPS, STALE, CLOCKS, LOST = "set aside", "sequence gaps", "stale epochs", "clocks", "hosts"
-#: What the fold notes of a host until it reports, or confirms what the log has.
+#: Kinds that last until the host reports, or confirms the state of the log.
 _UNTIL_REPORT = ("digest-mismatch", "unknown-host", "not-moved")
 
 
 class Incident:
-    """Something that is wrong with one subject: how often, when it was last, and whether it was made good since."""
+    """A fault of one subject: how often it happened, its last time, and whether a later event repaired it."""
 
-    __slots__ = ("count", "last_ns", "mended")
+    __slots__ = ("count", "last_ns", "repaired")
 
     def __init__(self):
         self.count = 0
         self.last_ns = None
-        self.mended = False
+        self.repaired = False
 
     def lasts(self, end_ns, silent_ns) -> bool:
-        """Whether it is not over at the end of the log."""
-        return not self.mended and (self.last_ns is None or end_ns is None or end_ns - self.last_ns <= silent_ns)
+        """Return whether the fault lasts at the end of the log."""
+        return not self.repaired and (self.last_ns is None or end_ns is None or end_ns - self.last_ns <= silent_ns)
 
 
 class Producer:
-    """What was seen of one producer: its last ``epoch``, ``sequence``, time and position, and what was wrong."""
+    """The events of one producer: its last ``epoch``, ``sequence``, time and position, and its faults."""
 
     __slots__ = (
         "at_ns",
@@ -61,11 +61,11 @@ class Producer:
         self.epoch = self.sequence = self.at_ns = 0
         self.position = -1
         self.events = self.gaps = self.missing = self.duplicates = self.stale = 0
-        #: How often its clock went back, and by how much at most.
+        #: How often its clock went back, and the greatest step.
         self.backwards = self.backwards_ns = 0
 
     def see(self, position, event, known: bool) -> None:
-        """Take in the next event; ``known`` is whether the log holds all that it said before."""
+        """Add the next event; ``known`` is whether the log has all earlier events of the producer."""
         self.events += 1
         if event.producer_epoch < self.epoch:
             self.stale += 1
@@ -89,9 +89,9 @@ class Producer:
 
 
 class LogCheck:
-    """All that was seen of one log. ``whole`` is whether its state is known: nothing was removed in front of it, or
-    it was rebased; ``damage`` are the LogGap errors of parts that cannot be read; ``incidents`` is kind -> subject (a
-    producer, a host, or the code of what was set aside) -> :class:`Incident`."""
+    """The check of one log. ``whole`` is whether its state is known: no first records were removed, or it was rebased.
+    ``damage`` are the LogGap errors of parts that cannot be read. ``incidents`` is kind -> subject (a producer, a host,
+    or the code of a set-aside event) -> :class:`Incident`."""
 
     def __init__(self, cell, log, intervals=Intervals()):
         self.cell = cell
@@ -107,7 +107,7 @@ class LogCheck:
         self.incidents = {}
         #: How often the log was rebased.
         self.rebased = 0
-        #: Hosts at the end of the log, by what they are; names of those, and of those that are lost.
+        #: At the end of the log: hosts by status, names of hosts, names of lost hosts.
         self.host_counts, self.hosts, self.lost = {}, (), ()
         #: Instances that several hosts report at the end of the log.
         self.contradictions = 0
@@ -131,21 +131,25 @@ class LogCheck:
         return self.heard.end_ns()
 
     def lasting(self, kind) -> dict:
-        """Subject -> Incident of a kind, of those that are not over at the end of the log."""
+        """Return subject -> Incident for the faults of a kind that last at the end of the log."""
         end_ns, silent_ns = self.end_ns, self.intervals.silent_ns
-        return {subject: one for subject, one in self.incidents.get(kind, {}).items() if one.lasts(end_ns, silent_ns)}
+        return {
+            subject: incident
+            for subject, incident in self.incidents.get(kind, {}).items()
+            if incident.lasts(end_ns, silent_ns)
+        }
 
-    def _happened(self, kind, subject, mended=False):
+    def _happened(self, kind, subject, repaired=False):
         incident = self.incidents.setdefault(kind, {}).setdefault(subject, Incident())
         incident.count += 1
         incident.last_ns = self._now_ns
-        incident.mended = mended
+        incident.repaired = repaired
 
-    def _mend(self, subject, *kinds):
+    def _repair(self, subject, *kinds):
         for kind in kinds:
             incident = self.incidents.get(kind, {}).get(subject)
             if incident is not None:
-                incident.mended = True
+                incident.repaired = True
 
     def _read(self, progress):
         projection, position = Projection(self.cell, kept=None), self.bounds.first - 1
@@ -168,26 +172,27 @@ class LogCheck:
         self.contradictions = sum(len(entries) > 1 for entries in projection.consumers.values())
 
     def _take(self, said, noted, projection):
-        """Take in what the fold found in a record."""
-        for one in projection.quarantine:
-            self._happened(SET_ASIDE, one.code)
-        wrong = {one.host for one in noted if one.kind in _UNTIL_REPORT}
+        """Add the results of folding a record."""
+        for aside in projection.quarantine:
+            self._happened(SET_ASIDE, aside.code)
+        wrong = {note.host for note in noted if note.kind in _UNTIL_REPORT}
         for event in said:
             name, host = getattr(event, "name", None), getattr(getattr(event, "data", None), "host", None)
             if name in ("HostReported", "HostRemoved") or (name == "HostConfirmed" and host not in wrong):
-                self._mend(host, *_UNTIL_REPORT)
-                self._mend(f"{AGENT}/{host}", GAPS, *((STALE, CLOCKS) if name == "HostRemoved" else ()))
+                self._repair(host, *_UNTIL_REPORT)
+                self._repair(f"{AGENT}/{host}", GAPS, *((STALE, CLOCKS) if name == "HostRemoved" else ()))
             if name == "HostLost":
                 self._happened(LOST, host)
             elif name in ("HostReported", "HostSeen", "HostRemoved"):
-                self._mend(host, LOST)
-        for one in noted:
-            if one.kind == "rebased":
+                self._repair(host, LOST)
+        for note in noted:
+            if note.kind == "rebased":
                 self.rebased += 1
                 self.whole = True
-            elif one.kind not in ("sequence-gap", "stale-epoch"):
-                # (Those are noted by producer.) A host that reported otherwise was believed: that is over at once.
-                self._happened(one.kind, one.host, one.kind not in _UNTIL_REPORT)
+            elif note.kind not in ("sequence-gap", "stale-epoch"):
+                # (Those two are noted by producer.) The fold takes over another state that a host reports: that is over
+                # at once.
+                self._happened(note.kind, note.host, note.kind not in _UNTIL_REPORT)
 
     def _see(self, position, epoch, event):
         self.events += 1
@@ -203,8 +208,8 @@ class LogCheck:
         before = producer.gaps, producer.stale, producer.backwards
         producer.see(position, event, self.bounds.first == 0)
         if producer.position == position:
-            # It counts: whatever an earlier process of this name says is over.
-            self._mend(event.producer, STALE)
+            # An event that counts ends the fault of stale events of an earlier process.
+            self._repair(event.producer, STALE)
         for kind, was, now in zip(
             (GAPS, STALE, CLOCKS), before, (producer.gaps, producer.stale, producer.backwards), strict=True
         ):
@@ -219,9 +224,8 @@ class LogCheck:
 
 
 class Lag(NamedTuple):
-    """How far a scheduler knew a log when it last decided: the position, how many positions the log has now
-    behind that, and by how many nanoseconds the oldest of them was older than the decision (0: it knew all
-    that there was)."""
+    """What a scheduler knew of a log at its last decision: the position, the number of positions after it now, and the
+    age in nanoseconds of the oldest of them at the decision (0: it knew all records)."""
 
     reader: str
     cell: str
@@ -232,11 +236,11 @@ class Lag(NamedTuple):
 
 
 def lags(checks: dict) -> list[Lag]:
-    """The lag of each scheduler in each log; ``checks`` is cell -> :class:`LogCheck` of all logs."""
+    """Return the lag of each scheduler in each log; ``checks`` is cell -> :class:`LogCheck` of all logs."""
     last = {}
     for check in checks.values():
         for reader, decision in check.decisions.items():
-            last[reader] = max(last.get(reader, decision), decision, key=lambda one: one[0])
+            last[reader] = max(last.get(reader, decision), decision, key=lambda decision_: decision_[0])
     found = []
     for reader, (at_ns, evidence) in sorted(last.items()):
         for known in evidence.positions:
@@ -268,13 +272,13 @@ def _lag_ns(check, position, at_ns):
 
 
 def silent(check: LogCheck) -> dict[str, int | None]:
-    """Host -> nanoseconds for which its agent published nothing before the end of a log (None: the log has nothing of
-    it), of those that are silent and that nobody said to be lost. Other services publish nothing when nothing happens.
+    """Return host -> nanoseconds since the last event of its agent before the end of a log (None: the log has no
+    event), for silent hosts that are not marked as lost. Other services publish nothing when nothing happens.
     """
     end_ns, found = check.end_ns, {}
     for host in check.hosts - check.lost:
         at_ns = check.heard.at(f"{AGENT}/{host}")
-        # (Where records were removed an agent counts from the first one that is there.)
+        # (If records were removed, an agent counts from the first record that is left.)
         if end_ns is not None and end_ns - (check.first_ns if at_ns is None else at_ns) > check.intervals.silent_ns:
             found[host] = None if at_ns is None else end_ns - at_ns
     return found

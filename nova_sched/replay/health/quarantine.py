@@ -1,4 +1,4 @@
-"""Every event of a log that was set aside, in the order of the log; what is kept at a time is one record."""
+"""Every event of a log that was set aside, in the order of the log. Only one record is in memory at a time."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from nova_sched.replay.logs.reading import decoded_records
 from rpc_api import errors
 from rpc_api.codec import Event
 
-#: Why an event may be set aside: by the codec, and by the fold.
+#: The codes of set-aside events: those of the codec, and those of the fold.
 CODES = frozenset(
     {
         "undecodable",
@@ -28,10 +28,10 @@ CODES = frozenset(
 
 
 class SetAsideEvent(NamedTuple):
-    """Where an event stands, why it does not count, its producer (None when that cannot be read), and its bytes.
+    """An event that does not count: its place, the reason, its producer (None if that cannot be read), and its bytes.
 
-    Of an event of a foreign epoch, which is its whole record, producer and bytes are those of the first one. ``at_ns``
-    is the time of the last event before it that counts: its own may be wrong.
+    A record of a foreign epoch is one such event, with the producer and bytes of its first event. ``at_ns`` is the time
+    of the last event before it that counts, because its own time may be wrong.
     """
 
     position: int
@@ -46,8 +46,7 @@ class SetAsideEvent(NamedTuple):
 def set_aside(cell: str, log):
     """Fold a log and yield a :class:`SetAsideEvent` for each event that does not count.
 
-    Raises LogGap at the end where records were removed in front of the log: what depends on them was judged
-    without them.
+    Raise LogGap at the end if first records were removed: events that depend on them were judged without them.
     """
     bounds, first, at_ns = log.bounds(), None, None
     projection = Projection(cell, kept=None)
@@ -55,7 +54,7 @@ def set_aside(cell: str, log):
         events = [event for event in record.events if isinstance(event, Event)]
         first = first or next((event.name for event in events), None)
         projection.fold([(position, record)])
-        aside = {one.index for one in projection.quarantine}
+        aside = {aside_event.index for aside_event in projection.quarantine}
         at_ns = next(
             (
                 event.at_ns
@@ -64,26 +63,28 @@ def set_aside(cell: str, log):
             ),
             at_ns,
         )
-        for one in projection.quarantine:
-            yield _told(one, record.events[one.index] if record.events else None)._replace(at_ns=at_ns)
+        for aside_event in projection.quarantine:
+            yield _told(aside_event, record.events[aside_event.index] if record.events else None)._replace(at_ns=at_ns)
         projection.quarantine.clear()
         projection.noted.clear()
     if bounds.first > 0 and first != "LogRebased":
         raise errors.LogGap(
-            f"the log of {cell} begins at position {bounds.first}, and what stood in front of it is "
-            "not known; events that only count behind that are judged without it"
+            f"the log of {cell} begins at position {bounds.first}, and the records before it are "
+            "not known; events that depend on them are judged without them"
         )
 
 
-def _told(one, event):
+def _told(aside, event):
     if isinstance(event, Event):
-        return SetAsideEvent(one.position, one.index, one.code, one.reason, event.producer, msgpack.packb(event))
+        return SetAsideEvent(
+            aside.position, aside.index, aside.code, aside.reason, event.producer, msgpack.packb(event)
+        )
     raw = event.raw if event else b""
-    return SetAsideEvent(one.position, one.index, one.code, one.reason, _producer_in(raw), raw)
+    return SetAsideEvent(aside.position, aside.index, aside.code, aside.reason, _producer_in(raw), raw)
 
 
 def _producer_in(raw):
-    """The producer of an event that cannot be read as a whole; None when that cannot be read either."""
+    """Return the producer of an unreadable event; None if the producer cannot be read either."""
     unpacker = msgpack.Unpacker(max_buffer_size=max(len(raw), 1))
     unpacker.feed(raw)
     try:

@@ -1,4 +1,4 @@
-"""A file that remembers how far the logs were shown, so that the next one goes on there."""
+"""A file with the positions up to which logs were shown, so that the next command continues there."""
 
 import json
 import os
@@ -11,7 +11,7 @@ FORMAT = 1
 
 
 class Place(NamedTuple):
-    """What comes next in one log: the event ``index`` of the record ``position``, in the log of an ``epoch``."""
+    """The next event to show: ``index`` within the record at ``position``, in the log of an ``epoch``."""
 
     epoch: str
     position: int
@@ -19,8 +19,8 @@ class Place(NamedTuple):
 
 
 class Cursor:
-    """The places of several logs, kept in a file. UsageError for a file that is none; LogUnavailable for one that
-    cannot be read or written."""
+    """The places of several logs, kept in a file. Raise UsageError for another kind of file, LogUnavailable for a file
+    that cannot be read or written."""
 
     def __init__(self, path: str):
         self._path = Path(path)
@@ -38,36 +38,36 @@ class Cursor:
             if kept["format"] != FORMAT:
                 raise ValueError
             self.places = {
-                cell: Place(str(one["epoch"]), int(one["position"]), int(one["index"]))
-                for cell, one in kept["cells"].items()
+                cell: Place(str(place["epoch"]), int(place["position"]), int(place["index"]))
+                for cell, place in kept["cells"].items()
             }
         except (ValueError, TypeError, LookupError, AttributeError):
             raise errors.UsageError(
-                f"{path} is no cursor file of this version; name another one, or remove it"
+                f"{path} is not a cursor file of this version; name another file, or remove it"
             ) from None
         self._saved = dict(self.places)
 
     def check(self, cell: str, epoch: str | None, bounds) -> None:
-        """Raise LogGap where the log of a cell does not go on where the cursor stands."""
+        """Raise LogGap if the log of a cell does not continue at the cursor."""
         place = self.places.get(cell)
         if place is None:
             return
         if place.epoch != epoch:
             raise errors.LogGap(
-                f"the cursor {self._path} stands in the log {place.epoch} of {cell}, and the log is "
-                f"now {epoch or 'empty'}: it was re-created; remove the cursor file to begin anew"
+                f"the cursor {self._path} is for the log {place.epoch} of {cell}, and the log is "
+                f"now {epoch or 'empty'}: it was recreated; remove the cursor file to start again"
             )
         if place.position < bounds.first:
             raise errors.PositionTruncated(
-                f"the cursor {self._path} stands at position {place.position} of {cell}, "
-                f"and its log begins at {bounds.first}: what lay between was removed; "
-                "remove the cursor file to begin anew"
+                f"the cursor {self._path} is at position {place.position} of {cell}, "
+                f"and its log begins at {bounds.first}: the records between were removed; "
+                "remove the cursor file to start again"
             )
         if place.position > bounds.last + 1:
             raise errors.PositionAhead(
-                f"the cursor {self._path} stands at position {place.position} of {cell}, "
+                f"the cursor {self._path} is at position {place.position} of {cell}, "
                 f"and its log ends at {bounds.last}: it lost records; "
-                "remove the cursor file to begin anew"
+                "remove the cursor file to start again"
             )
 
     def save(self) -> None:
@@ -78,7 +78,7 @@ class Cursor:
         try:
             with open(fresh, "w") as file:
                 json.dump(
-                    {"format": FORMAT, "cells": {cell: one._asdict() for cell, one in sorted(self.places.items())}},
+                    {"format": FORMAT, "cells": {cell: place._asdict() for cell, place in sorted(self.places.items())}},
                     file,
                 )
                 file.flush()
@@ -86,6 +86,6 @@ class Cursor:
             os.replace(fresh, self._path)
         except OSError as fault:
             raise errors.LogUnavailable(
-                f"the cursor file {self._path} cannot be written ({fault.strerror}); see to its directory"
+                f"the cursor file {self._path} cannot be written ({fault.strerror}); check its directory"
             ) from None
         self._saved = dict(self.places)

@@ -1,8 +1,8 @@
-"""What time it is at the end of a log, by clocks of which some may be wrong."""
+"""The time at the end of a log, although some clocks may be wrong."""
 
-#: An event that is so much later than what was appended after it is of a clock that is ahead.
+#: A clock is ahead if its event is this much later than the events that were appended after it.
 SKEW_NS = 2 * 10**9
-#: Producers that must have appended something earlier after an event before its time is not believed.
+#: Number of producers with earlier times after an event that make the event's time invalid.
 WITNESSES = 2
 
 
@@ -14,18 +14,18 @@ class LastHeard:
         self._count = 0
 
     def see(self, producer: str, at_ns: int) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         self._count += 1
         self.of[producer] = self._count, at_ns
 
     def at(self, producer: str) -> int | None:
-        """The time of a producer's last event, None where there is none."""
+        """Return the time of a producer's last event, None if there is none."""
         found = self.of.get(producer)
         return None if found is None else found[1]
 
     def end_ns(self) -> int | None:
-        """The time of the last event whose clock nothing speaks against; None where there is no event."""
-        newest = sorted(self.of.values(), key=lambda one: one[1], reverse=True)
+        """The time of the last event with a valid clock; None if there is no event."""
+        newest = sorted(self.of.values(), key=lambda end: end[1], reverse=True)
         for number, at_ns in newest:
             witnesses = sum(other > number and time < at_ns - SKEW_NS for other, time in newest)
             if witnesses < WITNESSES:

@@ -1,4 +1,4 @@
-"""Where a live view gets its events: from logs that go on, or from old ones that are played again."""
+"""The feeds of a live view: logs that grow, or old logs that are played again."""
 
 import queue
 import threading
@@ -9,32 +9,32 @@ from rpc_api import errors
 from rpc_api.feed.follower import Follower
 
 SECOND_NS = 10**9
-#: Batches that wait to be taken, of all logs together.
+#: Greatest number of batches that wait, of all logs together.
 MAX_WAITING = 64
 MEASURE_EVERY_S = 2.0
-#: Records of a played log that are taken at once at most, so that whoever draws the view gets to do so.
+#: Greatest number of records of a played log to take at once, so that the view is still drawn.
 MOST_AT_ONCE = 2000
 
 
 def first_positions(logs, at_ns: int) -> dict[str, int]:
-    """The first position of each log behind a time."""
+    """Return the first position of each log after a time."""
     return {cell: position_at(log, at_ns) + 1 for cell, log in logs.items()}
 
 
 def last_time(logs) -> int | None:
-    """The time of the last record of some logs; None where none has one."""
+    """Return the time of the last record of some logs; None if no record has a time."""
     times = []
     for log in logs.values():
         bounds = log.bounds()
         if bounds.count > 0:
             with log.read_from(bounds.last) as reader:
                 times += [time_of(record.events) for _, record in decoded_records(log, bounds.last, reader.position)]
-    return max((one for one in times if one is not None), default=None)
+    return max((at_ns for at_ns in times if at_ns is not None), default=None)
 
 
 class Following:
-    """Follows logs from a time on, each in a thread of its own that only reads; the rest happens in :meth:`pump`, in
-    the thread of the view."""
+    """Follows logs from a time on. A thread per log only reads; :meth:`pump` does the rest in the thread of the
+    view."""
 
     def __init__(self, logs, live, since_ns: int):
         self._logs, self._live, self._since_ns = logs, live, since_ns
@@ -60,13 +60,13 @@ class Following:
         return self
 
     def _measure(self):
-        """See to where the logs go, in a thread: it asks the broker, which may not answer for a while."""
+        """Read the ends of the logs, in a thread, because the broker may not answer for a while."""
         while not self._stopped.is_set():
             for cell, log in self._logs.items():
                 try:
                     self._hand_on(cell, log.bounds().last)
                 except errors.NovaSchedError:
-                    continue  # its reader meets that too, and says so
+                    continue  # its reader meets the same fault, and reports it
             self._stopped.wait(MEASURE_EVERY_S)
 
     def _begin(self, cell):
@@ -85,7 +85,7 @@ class Following:
                 continue
 
     def pump(self, now_ns: int) -> int:
-        """Show the view's Live all that was read since; returns the number of records."""
+        """Give the view's Live all new records, and return their number."""
         count = 0
         for _ in range(MAX_WAITING):
             try:
@@ -114,7 +114,7 @@ class Following:
 
 
 class Played:
-    """Shows a Live the records of logs at their own times, ``speed`` times as fast."""
+    """Gives a Live the records of logs at their own times, ``speed`` times as fast."""
 
     def __init__(self, logs, live, first: dict, start_ns: int, speed: float):
         self._live, self._logs = live, logs
@@ -124,19 +124,19 @@ class Played:
         self._began_ns = None
 
     def start(self):
-        """Say to where the logs go."""
+        """Give the Live the ends of the logs."""
         for cell, log in self._logs.items():
             self._live.end(cell, log.bounds().last)
         return self
 
     def clock(self, now_ns: int) -> int:
-        """The time in the logs when it is ``now_ns`` outside, from the first call on."""
+        """Return the time in the logs at the real time ``now_ns``. The first call starts the clock."""
         if self._began_ns is None:
             self._began_ns = now_ns
         return self._start_ns + int((now_ns - self._began_ns) * self._speed)
 
     def pump(self, now_ns: int) -> int:
-        """Show the Live all records up to a time in the logs; returns the number of them."""
+        """Give the Live all records up to a time in the logs, and return their number."""
         count = 0
         for cell, records in self._records.items():
             while count < MOST_AT_ONCE:
@@ -151,6 +151,6 @@ class Played:
         return count
 
     def stop(self) -> None:
-        """Give the logs back."""
+        """Close the readers."""
         for records in self._records.values():
             records.close()

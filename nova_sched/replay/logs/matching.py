@@ -1,7 +1,7 @@
-"""What an event is about, and how the events that are about something are found among many.
+"""The subjects of events, and the search for events by their subjects.
 
-:func:`subjects` is the one place that says which hosts, instances and requests an event concerns. A :class:`Match`
-looks for them in a record's bytes first (names and uuids stand there as plain text), and decodes only what can match.
+Only :func:`subjects` decides which hosts, instances and requests an event concerns. A :class:`Match` first searches the
+bytes of a record (names and uuids are plain text there), and decodes only records that can match.
 """
 
 import fnmatch
@@ -11,14 +11,14 @@ from typing import NamedTuple
 from rpc_api import codec, errors, events
 from rpc_api.events import EVENTS
 
-#: The type by which events are named that cannot be read.
+#: The type name of events that cannot be read.
 SET_ASIDE = "set-aside"
 KEYS = ("host", "instance", "request", "project", "type", "cell")
 
 
 class Subjects(NamedTuple):
-    """What an event is about: names of hosts; uuids of instances (and of consumers that are not instances: migrations);
-    uuids of claims; ids of requests."""
+    """The subjects of an event: names of hosts; uuids of instances (and of migrations); uuids of claims; ids of
+    requests."""
 
     hosts: tuple = ()
     instances: tuple = ()
@@ -42,7 +42,7 @@ _SUBJECTS = {
     "HostSeen": _of_host,
     "HostRemoved": _of_host,
     "InstancesTracked": lambda data: Subjects(
-        (data.host,), (*(one.instance_uuid for one in data.instances), *data.gone)
+        (data.host,), (*(instance.instance_uuid for instance in data.instances), *data.gone)
     ),
     "ClaimProposed": lambda data: Subjects(
         (data.host,),
@@ -70,12 +70,13 @@ _SUBJECTS = {
 
 
 def subjects(event) -> Subjects:
-    """What an :class:`~rpc_api.codec.Event` is about. Of a report that is its host, and not what runs there."""
+    """Return the subjects of an :class:`~rpc_api.codec.Event`. A report is about its host, not about the instances
+    there."""
     return _SUBJECTS[event.name](event.data)
 
 
 def project_of(event) -> str | None:
-    """The project that an event is about; None where it says none (or its evidence cannot be read)."""
+    """Return the project of an event; None if it has none, or if its evidence cannot be read."""
     if event.name == "ClaimProposed":
         return event.data.project_id
     if event.name == "InstanceStarted":
@@ -89,39 +90,39 @@ def project_of(event) -> str | None:
 
 
 class Named:
-    """Some names of hosts, with ``*``, ``?`` and ``[...]`` as in a shell."""
+    """Names of hosts, with ``*``, ``?`` and ``[...]`` as in a shell."""
 
     def __init__(self, patterns):
         self.patterns = tuple(patterns)
-        self._matches = re.compile("|".join(f"(?:{fnmatch.translate(one)})" for one in self.patterns)).fullmatch
+        self._matches = re.compile("|".join(f"(?:{fnmatch.translate(pattern)})" for pattern in self.patterns)).fullmatch
 
     def __contains__(self, name):
         return self._matches(name) is not None
 
     @property
     def needles(self):
-        """For each pattern its longest part that stands in a name as it is; None where a pattern has none."""
-        parts = [max(re.split(r"\[[^]]*\]|[*?]", one), key=len).encode() for one in self.patterns]
+        """The longest literal part of each pattern; None if a pattern has none."""
+        parts = [max(re.split(r"\[[^]]*\]|[*?]", pattern), key=len).encode() for pattern in self.patterns]
         return parts if all(parts) else None
 
 
 class Trail:
-    """Instances or requests that are looked for, and what belongs to them: consumers and claims of an instance, and the
-    instances of a request. It learns from the events that it is shown."""
+    """Wanted instances or requests, and what belongs to them: the consumers and claims of an instance, and the
+    instances of a request. It learns these from the events that it is given."""
 
     def __init__(self, names, requests: bool):
         self.names = frozenset(names)
         self._requests = requests
-        #: Uuids that were found to belong to the names.
+        #: Uuids that belong to the names.
         self.found = set()
 
     @property
     def needles(self):
-        """The names, and all that was found to belong to them."""
-        return [one.encode() for one in (*self.names, *self.found)]
+        """The names, and all that belongs to them."""
+        return [name.encode() for name in (*self.names, *self.found)]
 
     def leads_to(self, of: Subjects) -> bool:
-        """Whether an event belongs to what is looked for; learns from one that does."""
+        """Return whether an event belongs to the wanted subjects, and learn from it if it does."""
         if not (
             self.names.intersection(of.requests if self._requests else of.instances)
             or self.found.intersection(of.instances)
@@ -134,10 +135,10 @@ class Trail:
 
 
 class Match:
-    """Which events are wanted.
+    """The condition for events.
 
-    Values of one key: any of them; of several keys: all of them. ``excluded`` are (key, value) pairs of events that
-    are not wanted, whatever else they are. ``also(cell, position, index, event)`` is asked of what is left.
+    One value of each key must match. An event that matches one of ``excluded`` (key, value) is left out.
+    ``also(cell, position, index, event)`` decides on the remaining events.
     """
 
     def __init__(self, hosts=(), instances=(), requests=(), projects=(), types=(), excluded=(), also=None):
@@ -148,28 +149,28 @@ class Match:
         self.projects = frozenset(projects)
         self.types = frozenset(types)
         self.also = also
-        self.excluded = {key: [value for one, value in excluded if one == key] for key in KEYS}
-        unknown = [one for one in (*types, *self.excluded["type"]) if one not in EVENTS and one != SET_ASIDE]
+        self.excluded = {key: [value for name, value in excluded if name == key] for key in KEYS}
+        unknown = [type_ for type_ in (*types, *self.excluded["type"]) if type_ not in EVENTS and type_ != SET_ASIDE]
         if unknown:
             raise errors.UsageError(
                 f"there is no event type {unknown[0]!r}, wanted one of {SET_ASIDE}, "
-                f"{', '.join(sorted(EVENTS))}; mend --type or --exclude"
+                f"{', '.join(sorted(EVENTS))}; fix --type or --exclude"
             )
         self._unwanted_hosts = Named(self.excluded["host"]) if self.excluded["host"] else ()
 
     def groups(self):
-        """Byte strings, of each group of which one must stand in an event that is wanted."""
+        """Groups of byte strings. A wanted event contains at least one of each group."""
         groups = [trail.needles for trail in self.trails]
         if self.hosts is not None and self.hosts.needles:
             groups.append(self.hosts.needles)
         if self.projects:
-            groups.append([one.encode() for one in self.projects])
+            groups.append([project.encode() for project in self.projects])
         if self.types and SET_ASIDE not in self.types:
-            groups.append([one.encode() for one in self.types])
+            groups.append([type_.encode() for type_ in self.types])
         return groups
 
     def events_of(self, payload: bytes, cell: str, position: int) -> list:
-        """The events of a record that are wanted: [(index, Event or SetAside)]."""
+        """Return the wanted events of a record: [(index, Event or SetAside)]."""
         self.learn(payload)
         return [
             (index, event)
@@ -178,8 +179,8 @@ class Match:
         ]
 
     def learn(self, payload: bytes) -> None:
-        """See what in a record belongs to the instances and requests that are looked for: what is shown of earlier
-        records follows from that too, if they are looked at again."""
+        """Learn from a record what belongs to the wanted instances and requests, for a second pass over earlier
+        records."""
         for trail in self.trails:
             known = None
             while known != len(trail.found):
@@ -189,7 +190,7 @@ class Match:
                         trail.leads_to(subjects(event))
 
     def wants(self, event, cell: str) -> bool:
-        """Whether an event is wanted. One that cannot be read is, where its bytes name what is looked for."""
+        """Return whether an event is wanted. An unreadable one is wanted if its bytes contain a wanted name."""
         if cell in self.excluded["cell"]:
             return False
         if isinstance(event, codec.SetAside):

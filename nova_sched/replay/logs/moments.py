@@ -1,9 +1,9 @@
-"""Moments and ranges: how an operator names a time or a position, and what that is in each log.
+"""Moments and ranges: the names of times and positions, and their positions in each log.
 
 A moment is a position of one log (``1200``, ``cell1:1200``, ``first``, ``last``) or a time (``2026-11-21T12:03:05Z``,
 ``12:03:05``, ``-15m``, ``yesterday``, ``now``, ``@1763726585``). Times without a zone are UTC. The time of a record
-is that of its first readable event, by its producer's clock: clocks of different producers may differ by a little,
-and so a position that is found by time is right to within that.
+is that of its first readable event, by its producer's clock. Clocks of producers may differ a little, so a position
+that is found by time is only that exact.
 """
 
 import re
@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rpc_api import codec, errors
 
 SECOND_NS = 10**9
-#: By how much the clocks of producers may differ: a range of times is read from so much before to so much behind it.
+#: The greatest difference between clocks of producers. A range of times is read from this much before to this much
+#: after.
 SLACK_NS = 300 * SECOND_NS
 READ_TIMEOUT = 10.0
 
@@ -29,8 +30,7 @@ WANTED = (
 
 
 class Moment(NamedTuple):
-    """A moment as it was named: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only
-    one), or ``at_ns``."""
+    """A moment: a ``position`` (int, "first" or "last") of one ``cell`` (None: the only one), or a time ``at_ns``."""
 
     text: str
     cell: str | None = None
@@ -39,23 +39,23 @@ class Moment(NamedTuple):
 
 
 def parse_moment(text: str, now_ns: int) -> Moment:
-    """Read a moment; UsageError for a text that is none."""
+    """Parse a moment; UsageError for any other text."""
     at_ns = _time_of(text, now_ns)
     if at_ns is not None:
         return Moment(text, at_ns=at_ns)
     found = _POSITION.fullmatch(text)
     if not found:
-        raise errors.UsageError(f"{text!r} is no moment, {WANTED}")
+        raise errors.UsageError(f"{text!r} is not a moment, {WANTED}")
     cell, position = found.groups()
     return Moment(text, cell, int(position) if position.isdigit() else position)
 
 
 def parse_time(text: str, now_ns: int) -> int:
-    """Read a time in nanoseconds since 1970; UsageError for a text that is none."""
+    """Parse a time, in nanoseconds since 1970; UsageError for any other text."""
     at_ns = _time_of(text, now_ns)
     if at_ns is None:
         raise errors.UsageError(
-            f"{text!r} is no time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now or @1763726585"
+            f"{text!r} is not a time, wanted one like 2026-11-21T12:03:05Z, 12:03, -15m, yesterday, now or @1763726585"
         )
     return at_ns
 
@@ -92,19 +92,19 @@ def _ns_of(at):
 
 
 def parse_range(text: str, now_ns: int) -> tuple[Moment | None, Moment | None]:
-    """Read ``A:B``, ``A:`` or ``:B``: positions of one log (``100:200``, ``cell1:100:200``), or times after an @
-    (``@-2h:-1h``, ``@12:00:00..13:00:00``: ``..`` parts them too, for times that have colons). A single position is
-    that record alone. UsageError for a text that is none."""
+    """Parse ``A:B``, ``A:`` or ``:B``: positions of one log (``100:200``, ``cell1:100:200``), or times after an @
+    (``@-2h:-1h``, ``@12:00:00..13:00:00``; use ``..`` for times with colons). A single position is that record alone.
+    UsageError for any other text."""
     times = text.startswith("@")
     parts = _range_parts(text[1:] if times else text, times, now_ns)
     if parts is None:
         raise errors.UsageError(
-            f"{text!r} is no range, wanted positions as 100:200, 100:, :200 or cell1:100:200, "
-            "or times as @-2h:-1h or @12:00..13:00"
+            f"{text!r} is not a range, wanted positions such as 100:200, 100:, :200 or cell1:100:200, "
+            "or times such as @-2h:-1h or @12:00..13:00"
         )
     first, last = parts
     if first and last and (_both(first.at_ns, last.at_ns) or _both(first.position, last.position)):
-        raise errors.UsageError(f"the range {text} ends before it begins; mend it")
+        raise errors.UsageError(f"the range {text} ends before it begins; fix it")
     return parts
 
 
@@ -120,25 +120,25 @@ def _range_parts(text, times, now_ns):
         if not found or not (found[2] or found[4]):
             return None
         first, last = (found[2], found[4] if found[3] else found[2])
-        return tuple(one and Moment(text, found[1], int(one) if one.isdigit() else one) for one in (first, last))
+        return tuple(end and Moment(text, found[1], int(end) if end.isdigit() else end) for end in (first, last))
     for first, last in [text.split("..", 1)] if ".." in text else _halves(text):
-        # (A bare number is seconds since 1970 only where it cannot be an hour.)
+        # (A bare number is seconds since 1970 only if it cannot be an hour.)
         parsed = [
-            _time_of(f"@{one}" if re.fullmatch(r"\d{9,12}(\.\d+)?", one) else one, now_ns) for one in (first, last)
+            _time_of(f"@{end}" if re.fullmatch(r"\d{9,12}(\.\d+)?", end) else end, now_ns) for end in (first, last)
         ]
-        if (first or last) and all(at is not None or not one for at, one in zip(parsed, (first, last), strict=True)):
+        if (first or last) and all(at is not None or not end for at, end in zip(parsed, (first, last), strict=True)):
             return tuple(at if at is None else Moment(text, at_ns=at) for at in parsed)
     return None
 
 
 def _halves(text):
-    """All ways to cut a text at a colon, and the whole of it as a beginning."""
-    yield from ((text[:place], text[place + 1 :]) for place, one in enumerate(text) if one == ":")
+    """Give all ways to cut a text at a colon, and the whole text as a beginning."""
+    yield from ((text[:place], text[place + 1 :]) for place, character in enumerate(text) if character == ":")
     yield text, ""
 
 
 def stamp(at_ns: int | None) -> str:
-    """A time (nanoseconds since 1970) for people and for programs: UTC, to the millisecond."""
+    """Return a time (nanoseconds since 1970) as UTC text, to the millisecond."""
     if at_ns is None:
         return "-"
     at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC)
@@ -146,12 +146,12 @@ def stamp(at_ns: int | None) -> str:
 
 
 def time_of(events) -> int | None:
-    """Nanoseconds since 1970 of the first event that can be read; None where none can."""
+    """Return the time of the first readable event, in nanoseconds since 1970; None if there is none."""
     return next((event.at_ns for event in events if isinstance(event, codec.Event)), None)
 
 
 def position_at(log, at_ns: int) -> int:
-    """The last position of a log whose record is of ``at_ns`` or before; one before its first record where none is."""
+    """Return the last position with a time up to ``at_ns``; the position before the first record if there is none."""
     bounds = log.bounds()
     low, high = bounds.first, bounds.last + 1
     while low < high:
@@ -165,15 +165,15 @@ def position_at(log, at_ns: int) -> int:
 
 
 def next_time(log, position, end):
-    """(Position, time) of the first record from ``position`` on, and before ``end``, that has a time; (end,
-    None) if none."""
+    """Return (position, time) of the first record with a time, from ``position`` on and before ``end``; (end, None) if
+    there is none."""
     with log.read_from(position) as reader:
         while reader.position < end:
             records = reader.read(1, READ_TIMEOUT)
             if not records:
                 raise errors.LogUnavailable(
-                    f"the record {reader.position} of {log.url} did not come within "
-                    f"{READ_TIMEOUT:.0f} s; see to its broker"
+                    f"the record {reader.position} of {log.url} did not arrive within "
+                    f"{READ_TIMEOUT:.0f} s; check its broker"
                 )
             found_ns = time_of(codec.decode_record(records[0].payload, records[0].account).events)
             if found_ns is not None:
@@ -182,10 +182,10 @@ def next_time(log, position, end):
 
 
 def resolve(moment: Moment, source) -> dict[str, int]:
-    """The last position of each cell's log that belongs to a moment.
+    """Return the last position of each cell's log up to a moment.
 
-    That of a position in one cell's log is, in the others, the time of its record. Raises UsageError where the cell
-    is not clear, and PositionTruncated or PositionAhead for a position that the log does not hold.
+    If the moment is a position of one log, the other logs use the time of its record. Raise UsageError if the cell is
+    not clear, and PositionTruncated or PositionAhead for a position that the log does not have.
     """
     if moment.at_ns is not None:
         return {cell: position_at(log, moment.at_ns) for cell, log in source.logs.items()}
@@ -201,7 +201,7 @@ def resolve(moment: Moment, source) -> dict[str, int]:
 
 
 class Span(NamedTuple):
-    """A range in one cell's log: positions ``first`` to ``last``, both included and both there (none where
+    """A range in one cell's log: positions ``first`` to ``last``, both included and both in the log (empty if
     last < first)."""
 
     first: int
@@ -209,18 +209,17 @@ class Span(NamedTuple):
 
 
 def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
-    """What a range of :func:`parse_range` is in each cell's log: cell -> :class:`Span`, and what the logs do not
-    hold of it.
+    """Return a range of :func:`parse_range` as cell -> :class:`Span`, and the gaps: parts of it that the logs lack.
 
-    Positions without ``first`` and ``last`` are those of one log, and only that one is in the answer. Times are taken
-    with ``SLACK_NS`` to either side: whoever wants events between them looks at the events' own times too.
+    A position other than ``first`` and ``last`` belongs to one log, and only that log is in the answer. A range of
+    times is widened by ``SLACK_NS`` on both sides, so the caller also compares the times of the events.
     """
     first, last = ends
     named = next(
         (
-            one
-            for one in ends
-            if one is not None and one.at_ns is None and (one.cell is not None or one.position not in ("first", "last"))
+            end
+            for end in ends
+            if end is not None and end.at_ns is None and (end.cell is not None or end.position not in ("first", "last"))
         ),
         None,
     )
@@ -229,13 +228,13 @@ def spans(ends, source) -> tuple[dict[str, Span], list[errors.LogGap]]:
     for cell, log in logs.items():
         bounds = log.bounds()
         begin, end = _begin_of(log, bounds, first), _end_of(log, bounds, last)
-        asked = [one.position for one in ends if one is not None and type(one.position) is int]
+        asked = [end.position for end in ends if end is not None and type(end.position) is int]
         for wrong, text in (
             (asked and min(asked) < bounds.first, f"begins at position {bounds.first}, got {min(asked, default=0)}"),
             (asked and max(asked) > bounds.last, f"ends at position {bounds.last}, got {max(asked, default=0)}"),
         ):
             if wrong:
-                gaps.append(errors.LogGap(f"the log of {cell} {text}; what it holds of the range is shown"))
+                gaps.append(errors.LogGap(f"the log of {cell} {text}; the part of the range that it has is shown"))
         found[cell] = Span(max(begin, bounds.first), min(end, bounds.last))
     return found, gaps
 
@@ -265,11 +264,11 @@ def _position_in(cell, log, moment):
     if moment.position < bounds.first:
         raise errors.PositionTruncated(
             f"the log of {cell} begins at position {bounds.first}, got {moment.position}; "
-            "name a later one, or a log that still holds it"
+            "name a later position, or a log that still has it"
         )
     if moment.position > bounds.last:
         raise errors.PositionAhead(
             f"the log of {cell} ends at position {bounds.last}, got {moment.position}; "
-            "name an earlier one, or see whether the log was re-created"
+            "name an earlier position, or check whether the log was recreated"
         )
     return moment.position

@@ -1,11 +1,12 @@
-"""Records of the log as plain values, for programs."""
+"""Events as plain values, for programs."""
 
 from rpc_api import errors, events
 from rpc_api.events.schema import PackedObjectField
 
 
 def plain(value):
-    """A record as dictionaries, lists and scalars; packed parts are unpacked, and what cannot be is shown as bytes."""
+    """Return a named tuple as dictionaries, lists and scalars. Packed parts are unpacked; unreadable ones become
+    hex."""
     if hasattr(value, "schema"):
         schema = value.schema.fields
         return {

@@ -1,4 +1,4 @@
-"""Reading a whole log, or a part of it, once: for tools that do not follow it."""
+"""Read a whole log, or a part of it, once: for tools that do not follow it."""
 
 from rpc_api import codec, errors
 from rpc_api.log import open_log
@@ -8,7 +8,7 @@ TIMEOUT = 10.0
 
 
 def records_between(log, first: int | None = None, last: int | None = None):
-    """Yield the records from position ``first`` to ``last``, both included; by default all that is there now."""
+    """Yield the records from position ``first`` to ``last``, both included; by default all present records."""
     bounds = log.bounds()
     position = bounds.first if first is None else first
     end = bounds.last if last is None else min(last, bounds.last)
@@ -19,11 +19,11 @@ def records_between(log, first: int | None = None, last: int | None = None):
             records = reader.read(min(BATCH, end - position + 1), TIMEOUT)
             if not records:
                 raise errors.LogUnavailable(
-                    f"the record {position} of {log.url} did not come within {TIMEOUT:.0f} s, "
-                    f"wanted all up to {end}; see to its broker"
+                    f"the record {position} of {log.url} did not arrive within {TIMEOUT:.0f} s, "
+                    f"wanted all up to {end}; check its broker"
                 )
             for record in records:
-                # (Where positions were left out, the last ones read may lie behind the end.)
+                # (If positions were left out, the last records read may be after the end.)
                 if record.position > end:
                     return
                 yield record
@@ -31,8 +31,8 @@ def records_between(log, first: int | None = None, last: int | None = None):
 
 
 def readable_records(log, first, last, on_gap):
-    """As :func:`records_between`, but what is damaged in an exported file is told, by ``on_gap(LogGap)``,
-    and left out."""
+    """Yield as :func:`records_between`. Damaged parts of an exported file are reported by ``on_gap(LogGap)`` and left
+    out."""
     while first is None or first <= last:
         try:
             yield from records_between(log, first, last)
@@ -45,25 +45,26 @@ def readable_records(log, first, last, on_gap):
 
 
 def decoded_records(log, first: int | None = None, last: int | None = None):
-    """Yield (position, DecodedRecord) from ``first`` to ``last``, both included; by default all that is there now."""
+    """Yield (position, DecodedRecord) from ``first`` to ``last``, both included; by default all present records."""
     yield from map(decoded, records_between(log, first, last))
 
 
 def records_of(url: str):
-    """Yield (position, DecodedRecord) of all records of the log at a URL; it must be there."""
+    """Yield (position, DecodedRecord) of all records of the log at a URL, which must exist."""
     with open_log(url, create=False) as log:
         yield from decoded_records(log)
 
 
 def decoded(record):
-    """(Position, DecodedRecord) of a record."""
+    """Return (position, DecodedRecord) of a record."""
     return record.position, codec.decode_record(record.payload, record.account)
 
 
 def holding(log, words, first: int | None = None, last: int | None = None):
-    """Yield (position, DecodedRecord) of the records in which one of some byte strings stands: names and uuids
-    stand in a record as they are, so that most need not be decoded. What is in front of the log's first record
-    is passed over."""
+    """Yield (position, DecodedRecord) of the records that contain one of some byte strings.
+
+    Names and uuids are plain text in a record, so most records need no decoding. Positions before the log's first
+    record are skipped."""
     first = None if first is None else max(first, log.bounds().first)
     for record in records_between(log, first, last):
         if any(word in record.payload for word in words):
@@ -71,8 +72,8 @@ def holding(log, words, first: int | None = None, last: int | None = None):
 
 
 def backwards(log, words, last: int):
-    """Yield (position, DecodedRecord) of the records from ``last`` back to the first in which all of some
-    byte strings stand."""
+    """Yield (position, DecodedRecord) of the records that contain all of some byte strings, from ``last`` back to the
+    first."""
     first, size = log.bounds().first, BATCH
     while last >= first:
         begin = max(first, last - size + 1)

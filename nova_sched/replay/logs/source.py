@@ -1,4 +1,4 @@
-"""Which logs a reading command reads: by the URL of each, the output directory of a play, or an exported file."""
+"""The logs of a reading command: named by URL, by the output directory of a play, or by an exported file."""
 
 import json
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from rpc_api.feed.epoch import opening_of
 from rpc_api.log import open_log
 from rpc_api.log.checks import mask_password
 
-#: How a file of SQLite begins.
+#: The first bytes of an SQLite file.
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -18,10 +18,9 @@ class Source:
     """Logs that are read and never written: ``logs`` is cell -> EventLog, ``down`` is cell -> the NovaSchedError of a
     log that cannot be opened. A context manager.
 
-    Each name is one of: ``CELL=URL``; ``URL`` (the log says of which cell it is); a file that ``export`` wrote or
-    that holds a log of SQLite; the output directory of a play. With ``tolerant`` a log that cannot be opened is
-    ``down``, and not an error. Raises UsageError for a name that is none of these, and LogUnavailable for a log that
-    cannot be opened.
+    Each name is one of: ``CELL=URL``; ``URL`` (the log contains the name of its cell); a file of ``export``, or an
+    SQLite log; the output directory of a play. With ``tolerant`` a log that cannot be opened is ``down`` and not an
+    error. Raise UsageError for any other name, and LogUnavailable for a log that cannot be opened.
     """
 
     def __init__(self, names, tolerant: bool = False):
@@ -63,7 +62,7 @@ class Source:
 
     @property
     def faults(self) -> list[errors.LogGap]:
-        """What is wrong with exported files as a whole: each fault once."""
+        """The faults of exported files as a whole, each once."""
         return list({str(fault): fault for log in self.logs.values() for fault in getattr(log, "faults", ())}.values())
 
     def close(self) -> None:
@@ -77,10 +76,10 @@ class Source:
         self.close()
 
     def one(self, cell: str | None, what: str):
-        """(Cell, log) of one cell, by default of the only one (cell0 beside it does not count); UsageError where that
-        is not clear: ``what`` needs it."""
+        """Return (cell, log) of a cell, by default of the only cell except cell0; UsageError if that is not clear.
+        ``what`` is the option or argument that needs the cell."""
         if cell is None:
-            cells = [one for one in self.logs if one != "cell0"] or list(self.logs)
+            cells = [log for log in self.logs if log != "cell0"] or list(self.logs)
             if len(cells) != 1:
                 raise errors.UsageError(
                     f"{what} needs the name of a cell, as there are "
@@ -91,14 +90,14 @@ class Source:
             raise self.down[cell]
         if cell not in self.logs:
             raise errors.UsageError(
-                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; mend the "
+                f"there is no log of {cell!r} among {', '.join(sorted(self.logs))}; fix the "
                 "cell's name, or name its log with --log"
             )
         return cell, self.logs[cell]
 
 
 def _urls_of(name):
-    """(Cell or None, URL or Path of an exported file) of what one name means."""
+    """Give (cell or None, URL or Path of an exported file) for a name."""
     cell, found, url = name.partition("=")
     if found and "://" not in cell:
         return [(cell, _path_or_url(url))]
@@ -116,7 +115,7 @@ def _path_or_url(text):
             begin = file.read(len(_SQLITE))
     except OSError as fault:
         raise errors.UsageError(
-            f"{mask_password(text)!r} is no URL of a log, and cannot be read as a file "
+            f"{mask_password(text)!r} is not the URL of a log, and cannot be read as a file "
             f"({fault.strerror}); wanted CELL=URL, URL, a file of nova-sched-replay export, "
             "or the output directory of a play"
         ) from None
@@ -124,7 +123,7 @@ def _path_or_url(text):
         return f"sqlite:///{path.resolve()}"
     if is_archive(path):
         return path
-    raise errors.UsageError(f"{text} is neither an exported log nor one of SQLite; name another file")
+    raise errors.UsageError(f"{text} is neither an exported log nor an SQLite log; name another file")
 
 
 def _of_play(directory):
@@ -134,7 +133,7 @@ def _of_play(directory):
         named = [(cell, url) for cell, url in sorted(urls.items())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise errors.UsageError(
-            f"{directory} holds no summary.json of a play that names its logs; name another "
+            f"{directory} has no summary.json of a play with the URLs of its logs; name another "
             "directory, or the logs by their URLs"
         ) from None
     if hidden:
@@ -146,7 +145,7 @@ def _of_play(directory):
 
 
 def _beside(directory, url):
-    """A log of a play that was moved with its directory is found there."""
+    """Return the URL of a log of a play, within the directory if that was moved."""
     path = Path(url.removeprefix("sqlite:///"))
     beside = directory / path.name
     return (
@@ -160,7 +159,7 @@ def _cell_of(log):
     opening = opening_of(log)
     if opening is None or opening.cell is None:
         raise errors.UsageError(
-            f"the log {log.url} does not say of which cell it is"
+            f"the log {log.url} does not contain the name of its cell"
             f"{'' if opening else ', it is empty'}; name it as CELL={log.url}"
         )
     return opening.cell

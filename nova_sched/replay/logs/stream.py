@@ -1,4 +1,4 @@
-"""The wanted events of several logs as one stream: those that are there, merged by time, and those that come."""
+"""The wanted events of several logs as one stream: present events, merged by time, and new ones."""
 
 import heapq
 import threading
@@ -11,13 +11,13 @@ from rpc_api import codec, errors
 
 FIRST_BLOCK = 1000
 READ_SECONDS = 0.5
-#: Batches that a log may be ahead of whoever shows them.
+#: Greatest number of batches that a log may be ahead of the output.
 MAX_AHEAD = 8
 PAUSE_SECONDS = 1.0
 
 
 class Hit(NamedTuple):
-    """The wanted events of one record: ``events`` are [(index, event)], ``at_ns`` never falls within one log."""
+    """The wanted events of one record: ``events`` are [(index, event)]; ``at_ns`` never goes back within one log."""
 
     at_ns: int
     cell: str
@@ -29,8 +29,8 @@ class Hit(NamedTuple):
 class Picker:
     """Takes the wanted events of one log's records, in their order.
 
-    ``since_ns`` and ``until_ns`` limit the times of events; one that cannot be read has that of its record, or of the
-    events before it. ``skip`` are events of the first record (by position) that were shown already.
+    ``since_ns`` and ``until_ns`` limit the times of events; an unreadable event has the time of its record, or of the
+    events before it. ``skip`` is (position of the first record, number of its events that were shown already).
     """
 
     def __init__(self, cell, match, since_ns=None, until_ns=None, skip=(-1, 0)):
@@ -41,12 +41,12 @@ class Picker:
         self._at_ns = 0
 
     def pick(self, record) -> Hit | None:
-        """The :class:`Hit` of a record; None where nothing of it is wanted."""
+        """Return the :class:`Hit` of a record; None if no event of it is wanted."""
         found = self._match.events_of(record.payload, self.cell, record.position)
         if record.position == self._skip[0]:
-            found = [one for one in found if one[0] >= self._skip[1]]
+            found = [hit for hit in found if hit[0] >= self._skip[1]]
         if found and (self._since is not None or self._until is not None):
-            found = [one for one in found if self._is_in_time(one[1], record)]
+            found = [hit for hit in found if self._is_in_time(hit[1], record)]
         if not found:
             return None
         self._at_ns = max(self._at_ns, time_of(event for _, event in found) or 0)
@@ -70,7 +70,7 @@ def hits(log, span, picker, on_gap):
 
 
 def last_hits(log, span, picker, count, on_gap) -> list:
-    """The last ``count`` wanted events of a span, looked for from its end: a list of :class:`Hit`."""
+    """Return the last ``count`` wanted events of a span, searched from its end: a list of :class:`Hit`."""
     found, events, size, end = [], 0, FIRST_BLOCK, span.last
     while events < count and end >= span.first:
         begin = max(span.first, end - size + 1)
@@ -82,7 +82,7 @@ def last_hits(log, span, picker, count, on_gap) -> list:
 
 
 def trimmed(found, count) -> list:
-    """The last ``count`` events of a list of hits."""
+    """Return the last ``count`` events of a list of hits."""
     kept = []
     for hit in reversed(found):
         if count <= 0:
@@ -93,12 +93,12 @@ def trimmed(found, count) -> list:
 
 
 def merged(streams):
-    """Hits of several logs by their time; each log's own order stays."""
+    """Yield the hits of several logs by time. The order within a log stays."""
     return heapq.merge(*streams, key=lambda hit: hit.at_ns)
 
 
 class Following:
-    """What comes in several logs, as it comes: one thread a log. A context manager.
+    """The new records of several logs, with one thread per log. A context manager.
 
     ``starts`` is cell -> (EventLog, position).
     """
@@ -107,7 +107,7 @@ class Following:
         self._stop = threading.Event()
         self._batches = SimpleQueue()
         self._ahead = {cell: threading.Semaphore(MAX_AHEAD) for cell in starts}
-        # Opened here: a position that a log does not hold is said at once.
+        # Opened here, so that a position that a log does not have is an error at once.
         self._readers = {}
         try:
             for cell, (log, position) in starts.items():
@@ -134,13 +134,13 @@ class Following:
             thread.join(5)
 
     def stop(self) -> None:
-        """End :meth:`batches`; may be called by the handler of a signal."""
+        """End :meth:`batches`. A signal handler may call it."""
         self._stop.set()
         self._batches.put(None)
 
     def batches(self):
-        """Yield (cell, records): a list of records as they came, a LogUnavailable while a log cannot be read, and
-        None when it can again. Raises LogGap where a log does not go on where it was. Ends with :meth:`stop`."""
+        """Yield (cell, records): a list of new records, a LogUnavailable if the log cannot be read, and None when it
+        can be read again. Raise LogGap if a log does not continue at our position. :meth:`stop` ends it."""
         while not self._stop.is_set():
             batch = self._batches.get()
             if batch is None:
@@ -157,7 +157,7 @@ class Following:
             try:
                 records = reader.read(1000, READ_SECONDS)
             except errors.LogUnavailable as fault:
-                # It resumes at its own position.
+                # The reader continues at its position.
                 if not down:
                     self._hand_on(cell, fault)
                 down = True

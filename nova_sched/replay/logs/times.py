@@ -6,12 +6,12 @@ from nova_sched.replay.logs.moments import time_of
 from nova_sched.replay.logs.reading import records_between
 from rpc_api import codec
 
-#: Records that are read over rather than opening a reader anew behind them.
+#: Number of records to skip by reading, instead of opening a new reader after them.
 NEAR = 200
 
 
 def peeked_time(payload: bytes) -> int | None:
-    """What :func:`nova_sched.replay.logs.moments.time_of` says of a record, in a fraction of the time."""
+    """Return the same as :func:`nova_sched.replay.logs.moments.time_of`, in a fraction of the time."""
     unpacker = msgpack.Unpacker(max_buffer_size=len(payload) + 1)
     unpacker.feed(payload)
     try:
@@ -34,8 +34,7 @@ def peeked_time(payload: bytes) -> int | None:
 
 
 def times_of(log, positions) -> dict[int, int | None]:
-    """Position -> time (nanoseconds since 1970; None where no event can be read) of those of some records that
-    a log holds."""
+    """Return position -> time (nanoseconds since 1970; None if no event can be read) for the records that a log has."""
     bounds, times = log.bounds(), {}
     wanted = sorted({position for position in positions if bounds.first <= position <= bounds.last})
     place = 0

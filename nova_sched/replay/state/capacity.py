@@ -1,12 +1,10 @@
-"""How many more instances of one kind the cloud would take, and what runs out first.
+"""How many more instances of one kind fit into the cloud, and which resource runs out first.
 
-Without a server group no host's answer depends on what is put on another one, so each host is filled by itself:
-claims are put in flight there, one after the other, until the project's own filters or the close look refuse the next
-one. Hosts of one provider that are asked for amounts alone need no filling: what is left divided by what is asked for
-is the same.
+Without a server group the answer for a host does not depend on other hosts. So each host is filled alone: claims are
+put in flight there, one after the other, until the filters or the close fit refuse the next one. A host of one provider
+that is asked for amounts alone needs no filling: a division gives the same answer.
 """
 
-import re
 import uuid
 from collections import Counter
 from typing import NamedTuple
@@ -17,19 +15,14 @@ from nova_sched.filters import ALWAYS, BUILT_IN, HostView
 from nova_sched.hosts.aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import AMOUNTS
-from nova_sched.replay.logs.reading import holding
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.decide import Candidate, candidate_of
 from nova_sched.selection.policy import Policy
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
 from rpc_api import errors, events
-from rpc_api.codec import Event
 
-_AMOUNTS = re.compile(r"[A-Z0-9_]+=\d{1,15}(,[A-Z0-9_]+=\d{1,15})*")
-_SIZES = re.compile(r"\d{1,15}(:\d{1,15}){0,2}")
-_USUAL = ("VCPU", "MEMORY_MB", "DISK_GB")
-#: Filters that do not look at what was put on a host, where there is no server group.
+#: Filters that do not depend on the claims on a host, if there is no server group.
 _STEADY = frozenset(
     {
         "DestinationFilter",
@@ -53,9 +46,9 @@ _STEADY = frozenset(
         "SimpleCIDRAffinityFilter",
     }
 )
-#: Filters that let every host through on which the close look finds room, if they did so before anything was put there.
+#: Filters that accept every host on which the close fit finds room, if they accepted the host when it was empty.
 _CLOSE = frozenset({"ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"})
-#: Filters that look at nothing else of a host than what :meth:`_Filling._likeness` tells apart.
+#: Filters that read only the facts of a host that :meth:`_Filling._likeness` compares.
 _ALIKE = _CLOSE | {
     "IoOpsFilter",
     "NumInstancesFilter",
@@ -69,8 +62,8 @@ _NAMESPACE = uuid.UUID("4f1d7a3e-0c6f-4f0e-9a51-6f6f2e7b7a10")
 
 
 class HostCapacity(NamedTuple):
-    """A host: how many ``fits``, the (``filter``, ``reason``) that refuses the next one, and what is left of each
-    resource class then."""
+    """A host: how many ``fits``, the (``filter``, ``reason``) that refuses the next one, and the amounts ``left``
+    then."""
 
     cell: str
     host: str
@@ -81,139 +74,8 @@ class HostCapacity(NamedTuple):
     left: dict
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
-
-
-def amounts_in(text: str) -> dict[str, int] | None:
-    """Resource class -> amount of ``VCPU=4,MEMORY_MB=8192`` or ``4:8192:40``; None for a text of another form (a name).
-    UsageError for a class that is there twice, and where nothing is asked for."""
-    if _SIZES.fullmatch(text):
-        amounts = dict(zip(_USUAL, map(int, text.split(":")), strict=False))
-    elif _AMOUNTS.fullmatch(text):
-        pairs = [one.split("=") for one in text.split(",")]
-        amounts = {name: int(amount) for name, amount in pairs}
-        if len(amounts) < len(pairs):
-            raise errors.UsageError(f"{text} names a resource class twice; name each once")
-    else:
-        return None
-    amounts = {name: amount for name, amount in amounts.items() if amount}
-    if not amounts:
-        raise errors.UsageError(f"{text} asks for nothing; name an amount above 0")
-    return amounts
-
-
-def request_for(amounts: dict):
-    """A SchedulingRequest for some amounts, and nothing else."""
-    group = events.ResourceGroup(
-        "", tuple(events.ResourceAmount(*one) for one in sorted(amounts.items())), (), (), (), (), (), None
-    )
-    return _plain(
-        events.SchedulingRequest(
-            request_id="capacity",
-            project_id=None,
-            flavor_name="",
-            extra_specs={},
-            image_properties={},
-            groups=(group,),
-            group_policy="",
-            same_subtree=(),
-            root_required=(),
-            root_forbidden=(),
-            availability_zone=None,
-            force_hosts=(),
-            force_nodes=(),
-            ignore_hosts=(),
-            target_host=None,
-            target_node=None,
-            target_cell=None,
-            server_group=None,
-            vcpus=amounts.get("VCPU", 0) + amounts.get("PCPU", 0),
-            memory_mb=amounts.get("MEMORY_MB", 0),
-            root_gb=amounts.get("DISK_GB", 0),
-        )
-    )
-
-
-def _plain(request):
-    """A request without what belongs to one instance of a flavor: where it was to go, whose it was, what it was
-    to be near."""
-    return request._replace(
-        request_id="capacity",
-        project_id=None,
-        user_id=None,
-        availability_zone=None,
-        force_hosts=(),
-        force_nodes=(),
-        ignore_hosts=(),
-        target_host=None,
-        target_node=None,
-        target_cell=None,
-        preferred_cell=None,
-        server_group=None,
-        scheduler_hints={},
-        image_id=None,
-        image_properties={},
-        check_only=False,
-        disk_format=None,
-        segments=(),
-    )
-
-
-class Recorded(NamedTuple):
-    """What the logs say for a question: the request that was looked for (None: it is not there), the names of
-    all flavors that were met on the way, and the text of the policy that was adopted last with its digest, cell and
-    position (None: none was)."""
-
-    request: object
-    flavors: frozenset
-    policy: str | None
-    digest: str | None
-    cell: str | None = None
-    position: int | None = None
-
-
-def recorded_in(logs, positions, flavor: str | None = None, like: str | None = None) -> Recorded:
-    """Look through logs up to some positions for the last request for a flavor, or the last one with a request id or
-    of an instance; and for the policy."""
-    request = policy = digest = where = at = None
-    latest, adopted, flavors = -1, -1, set()
-    words = [b"PolicyAdopted"]
-    if flavor is not None or like is not None:
-        words.append(b"DecisionMade" if flavor is not None else like.encode("utf-8", "surrogatepass"))
-    for cell, log in sorted(logs.items()):
-        for position, record in holding(log, words, last=positions.get(cell)):
-            for event in record.events:
-                if not isinstance(event, Event):
-                    continue
-                if event.name == "PolicyAdopted" and event.at_ns > adopted:
-                    policy, digest, adopted = event.data.options, event.data.digest, event.at_ns
-                    where, at = cell, position
-                elif event.name == "DecisionMade" and len(words) > 1:
-                    found = _asked(event.data, like)
-                    if found is None:
-                        continue
-                    flavors.add(found.flavor_name)
-                    if event.at_ns > latest and (like is not None or flavor in (found.flavor_name, found.flavor_id)):
-                        request, latest = found, event.at_ns
-    if request is not None:
-        request = request._replace(server_group=None, check_only=False) if like is not None else _plain(request)
-    return Recorded(request, frozenset(flavors), policy, digest, where, at)
-
-
-def _asked(decision, like):
-    if like is not None and like not in (decision.request_id, decision.instance_uuid):
-        return None
-    try:
-        return events.thaw("Evidence", decision.evidence).request
-    except errors.InvalidEvent:
-        return None
-
-
-# --- the answer -------------------------------------------------------------------------------------------------------
-
-
 def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]:
-    """A :class:`HostCapacity` for each host of a world, by cell and name; the request has no server group."""
+    """Return a :class:`HostCapacity` for each host of a world, by cell and name; the request has no server group."""
     table, policy = world.table, policy or Policy()
     roots = table.roots()
     request = prefiltered(request, table, policy)
@@ -224,7 +86,7 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
         )
     fill = _Filling(world, request, policy)
     refusals = fill.refusals(roots)
-    # (Its making may have told the table of classes that no host has.)
+    # (Making it may have added classes to the table that no host has.)
     counts, taken = [0] * len(roots), np.zeros((len(table.classes.values), len(roots)), np.int64)
     plain = fill.plain_counts(roots) if fill.is_plain else None
     for place, row in enumerate(roots.tolist()):
@@ -247,7 +109,8 @@ def _answers(world, roots, counts, refusals, taken):
         np.stack(
             [
                 np.array(
-                    [sum(int(table.free[index, one]) for one in table.trees[row]) for row in roots.tolist()], np.int64
+                    [sum(int(table.free[index, provider]) for provider in table.trees[row]) for row in roots.tolist()],
+                    np.int64,
                 )
                 if table.nested_rows
                 else table.free[index, roots]
@@ -271,7 +134,7 @@ def _answers(world, roots, counts, refusals, taken):
         )
         for place, row in enumerate(roots.tolist())
     ]
-    return sorted(answers, key=lambda one: one[:2])
+    return sorted(answers, key=lambda answer: answer[:2])
 
 
 class _Filling:
@@ -282,10 +145,10 @@ class _Filling:
         self.in_flight = InFlight(world.table)
         self.filters = filters_for(policy, request)
         self.scope = Scope(world.table, list(world.projections.values()), self.in_flight, request, _uuid(0))
-        self.unsteady = [one for one in self.filters if not _is_steady(one, request)]
-        #: Those that must be asked after each claim.
-        self.counting = [one for one in self.unsteady if one.name not in _CLOSE or not _is_own(one)]
-        self.has_likeness = all(one.name in _ALIKE and _is_own(one) for one in self.unsteady) and not any(
+        self.unsteady = [filter_ for filter_ in self.filters if not _is_steady(filter_, request)]
+        #: Filters that must run after each claim.
+        self.counting = [filter_ for filter_ in self.unsteady if filter_.name not in _CLOSE or not _is_own(filter_)]
+        self.has_likeness = all(filter_.name in _ALIKE and _is_own(filter_) for filter_ in self.unsteady) and not any(
             group.in_tree for group in (*request.groups, *request.fallback_groups)
         )
         self.minds_aggregates = bool(self.counting) or any(
@@ -293,7 +156,7 @@ class _Filling:
         )
         self.number = 0
         self.known = {}
-        #: Whether nothing but the amounts of one group of resources decides on how many fit.
+        #: Whether only the amounts of one group of resources decide how many fit.
         self.is_plain = (
             request.numa is None
             and not request.pci
@@ -302,35 +165,35 @@ class _Filling:
             and not request.groups[0].suffix
             and bool(request.groups[0].resources)
             and all(amount for _, amount in request.groups[0].resources)
-            and [one.name for one in self.unsteady] == ["ResourceFilter"]
+            and [filter_.name for filter_ in self.unsteady] == ["ResourceFilter"]
         )
         amounts = request.groups[0].resources if self.is_plain else ()
         self.classes = [name for name, _ in amounts]
         self.indexed = [(self.table.class_index(name), amount) for name, amount in amounts]
 
     def refusals(self, rows):
-        """The first (filter, reason) that refuses each host, None where none does, in the order of the chain."""
+        """Return the first (filter, reason) of the chain that refuses each host, None for hosts that pass."""
         found = [None] * len(rows)
         left = np.arange(len(rows))
-        for one in self.filters:
+        for filter_ in self.filters:
             if not len(left):
                 break
             refused = np.zeros(len(left), bool)
-            for refusal in one.refusals(HostView(self.table, rows[left]), self.request, self.policy, self.scope):
+            for refusal in filter_.refusals(HostView(self.table, rows[left]), self.request, self.policy, self.scope):
                 for place in left[refusal.hosts & ~refused].tolist():
-                    found[place] = one.name, refusal.reason
+                    found[place] = filter_.name, refusal.reason
                 refused |= refusal.hosts
             left = left[~refused]
         return found
 
     def plain_counts(self, rows):
-        """How many fit on hosts of one provider, and which of the classes runs out (int64, shape [hosts] each)."""
+        """Return how many fit on hosts of one provider, and which class runs out first (int64, shape [hosts] each)."""
         fits = np.stack([self.table.free[index, rows] // amount for index, amount in self.indexed])
         return fits.min(axis=0), fits.argmin(axis=0)
 
     def fill(self, row, taken):
-        """How many fit on a host, and what refuses the next one; ``taken`` (int64, shape [classes]) counts what they
-        take. The host is as it was afterwards. Of hosts that are alike one is filled."""
+        """Return how many fit on a host, and what refuses the next one; ``taken`` (int64, shape [classes]) is the sum
+        that they take. The host is unchanged afterwards. Of equal hosts only one is filled."""
         likeness = self._likeness(row) if self.has_likeness else None
         known = self.known.get(likeness)
         if known is None:
@@ -341,18 +204,18 @@ class _Filling:
         return known[:2]
 
     def _likeness(self, row):
-        """The same for hosts that take the same: their providers, what is left of them, and what the
-        filters look at."""
+        """Return a key that is equal for hosts with the same answer: providers, free amounts, and facts that filters
+        read."""
         table = self.table
         tree, classes = list(table.trees[row]), len(table.classes.values)
-        places = {one: place for place, one in enumerate(tree)}
+        places = {provider: place for place, provider in enumerate(tree)}
         devices = table.devices(row)
         return (
             *(getattr(table, name)[:classes, tree].tobytes() for name in (*AMOUNTS, "ratio")),
             table.trait_words[:, tree].tobytes(),
-            tuple(places.get(int(table.parent[one]), -1) for one in tree),
+            tuple(places.get(int(table.parent[provider]), -1) for provider in tree),
             None if devices is None else devices.key,
-            (tuple(table.row_aggregates[one] for one in tree), int(host_aggregates(table).column[row]))
+            (tuple(table.row_aggregates[provider] for provider in tree), int(host_aggregates(table).column[row]))
             if self.minds_aggregates
             else None,
             tuple(int(getattr(table, name)[row]) for name in ("num_instances", "num_io_ops", "held_claims"))
@@ -366,15 +229,14 @@ class _Filling:
             while True:
                 candidate = candidate_of(self.table, row, self.request, self.policy)
                 if not isinstance(candidate, Candidate):
-                    # What the filters say stands in front of it, as in a decision.
+                    # The reasons of the filters come first, as in a decision.
                     return len(claims), self._refusal(view, self.unsteady) or candidate.refusal
                 refusal = self._refusal(view, self.counting) if claims else None
                 if refusal is not None:
                     return len(claims), refusal
                 if not candidate.assignment.allocations and not candidate.guest:
                     raise errors.UsageError(
-                        "the request takes nothing of a host, so that any number of it fits; "
-                        "name one that takes something"
+                        "the request takes no resource of a host, so any number fits; name a request that takes one"
                     )
                 claims.append(self._claim(candidate))
                 for _, name, amount in candidate.assignment.allocations:
@@ -384,13 +246,13 @@ class _Filling:
                 self.in_flight.remove(claim_uuid)
 
     def _refusal(self, view, filters):
-        """The first (filter, reason) of some filters that refuses the one host in view; None where none does."""
+        """Return the first (filter, reason) that refuses the one host in view; None if it passes."""
         hosts = HostView(self.table, view)
         return next(
             (
-                (one.name, refusal.reason)
-                for one in filters
-                for refusal in one.refusals(hosts, self.request, self.policy, self.scope)
+                (filter_.name, refusal.reason)
+                for filter_ in filters
+                for refusal in filter_.refusals(hosts, self.request, self.policy, self.scope)
                 if refusal.hosts[0]
             ),
             None,
@@ -416,16 +278,16 @@ class _Filling:
         return claim_uuid
 
 
-def _is_own(one):
-    """Whether a filter is the project's own, and none of a deployer's with its name."""
-    return one is BUILT_IN.get(one.name) or one in ALWAYS
+def _is_own(filter_):
+    """Return whether a filter is a built-in one, and not a deployer's filter with its name."""
+    return filter_ is BUILT_IN.get(filter_.name) or filter_ in ALWAYS
 
 
-def _is_steady(one, request):
-    if not _is_own(one):
+def _is_steady(filter_, request):
+    if not _is_own(filter_):
         return False
-    # Extra specs may ask for what is left of a host.
-    return one.name in _STEADY or (one.name == "ComputeCapabilitiesFilter" and not request.extra_specs)
+    # Extra specs may compare the free amounts of a host.
+    return filter_.name in _STEADY or (filter_.name == "ComputeCapabilitiesFilter" and not request.extra_specs)
 
 
 def _uuid(number):
@@ -436,22 +298,21 @@ def _uuid(number):
 
 
 def by_reason(answers) -> list[tuple[str, int, int]]:
-    """(What refuses the next one, hosts, how many fit on them before), most hosts first."""
+    """Return (what refuses the next one, hosts, how many fit on them before), most hosts first."""
     hosts, fits = Counter(), Counter()
-    for one in answers:
-        hosts[one.reason] += 1
-        fits[one.reason] += one.fits
+    for answer in answers:
+        hosts[answer.reason] += 1
+        fits[answer.reason] += answer.fits
     return [
         (reason, count, fits[reason]) for reason, count in sorted(hosts.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
 def stranded(answers, asked) -> dict[str, int]:
-    """Resource class -> what is left of it on hosts where another one ran out, so that no more of these instances can
-    use it; of the classes that are ``asked`` for."""
+    """Return resource class -> the free amount on hosts where another class ran out, for the ``asked`` classes."""
     left = Counter()
-    for one in answers:
-        if one.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):
+    for answer in answers:
+        if answer.filter in ("ResourceFilter", "NUMATopologyFilter", "PciPassthroughFilter"):
             for name in asked:
-                left[name] += max(0, one.left.get(name, 0))
+                left[name] += max(0, answer.left.get(name, 0))
     return dict(left)

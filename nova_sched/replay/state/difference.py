@@ -1,7 +1,7 @@
 """What changed between two moments, and the events that did it.
 
-The state is folded to the first moment and what is compared is taken down; then it is folded on to the second one,
-and of the events on the way those are kept that are about something, the last few of each.
+The state is folded to the first moment, and the facts to compare are copied. Then it is folded on to the second moment,
+and the last few events about each host, instance and aggregate are kept.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from nova_sched.replay.state.hosts import Sums, amounts_of, status_of, wanted
 from rpc_api import errors, events
 from rpc_api.codec import Event
 
-#: Of the events about one host or one instance, so many are kept: the last ones.
+#: Number of last events to keep about one host or instance.
 KEPT = 4
-#: Instances whose events are kept, beside some for each that is held at either moment.
+#: Number of instances whose events are kept, in addition to those that are held at either moment.
 MOST = 10_000
 
 ADDED, REMOVED, STATUS, INVENTORY = "added", "removed", "status", "inventory"
@@ -25,13 +25,13 @@ CAME, WENT, MOVED, RUNS, CLAIMED_AGAIN, AGGREGATES, FREE = (
     "aggregates",
     "free",
 )
-#: What a change can be, in the order in which they are shown.
+#: The kinds of changes, in the order of the output.
 KINDS = (ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, CAME, RUNS, MOVED, WENT, CLAIMED_AGAIN, FREE)
 OF_HOSTS = frozenset({ADDED, REMOVED, STATUS, INVENTORY, AGGREGATES, FREE})
 
 
 class Cause(NamedTuple):
-    """An event that is about what changed."""
+    """An event about a changed host or instance."""
 
     position: int
     at_ns: int
@@ -41,7 +41,7 @@ class Cause(NamedTuple):
 
 class Change(NamedTuple):
     """One change: ``kind`` is one of ``KINDS``, ``what`` the name of a field, a resource class or the uuid of an
-    instance (None where the kind says it all), ``before`` and ``after`` texts (None: there was none)."""
+    instance (None if the kind is enough), ``before`` and ``after`` are texts (None: it did not exist)."""
 
     cell: str
     host: str
@@ -53,7 +53,8 @@ class Change(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What is compared of a host. ``entries``: consumer uuid -> (instance uuid, state, resources as text)."""
+    """The facts of a host that are compared. ``entries``: consumer uuid -> (instance uuid, state, resources as
+    text)."""
 
     status: tuple
     load: tuple
@@ -64,28 +65,28 @@ class _Facts(NamedTuple):
 
 
 def difference(history, first: dict, last: dict, patterns=()) -> list[Change]:
-    """The changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns`` are
-    names or globs of hosts.
+    """Return the changes from the positions ``first`` to ``last`` (cell -> position), by cell, kind, host; ``patterns``
+    are names or globs of hosts.
 
-    Raises UsageError where a cell's first position is behind its last one, and LogGap as ``History.world_at``.
+    Raise UsageError if a cell's first position is after its last one, and LogGap as ``History.world_at``.
     """
     for cell, position in first.items():
         if position > last[cell]:
             raise errors.UsageError(
-                f"the first moment is position {position} of {cell}, behind the second, which is "
+                f"the first moment is position {position} of {cell}, after the second, which is "
                 f"{last[cell]}; name the earlier one first"
             )
     world = history.world_at(first)
     before = {cell: _facts(world, cell, patterns) for cell in first}
-    # (Aggregates stand in one cell's log and say something of hosts in others.)
+    # (An aggregate is in the log of one cell, and may have hosts of other cells.)
     causes = {cell: _Causes(before[cell], world.projections[cell]) for cell in first}
     for cell in first:
         history.forward(world, cell, last[cell], causes[cell].watch)
-    of_aggregates = {name: kept for one in causes.values() for name, kept in one.aggregates.items()}
+    of_aggregates = {name: kept for cause in causes.values() for name, kept in cause.aggregates.items()}
     changes = []
     for cell in sorted(first):
         found = _changes(cell, before[cell], _facts(world, cell, patterns), causes[cell], of_aggregates)
-        changes += sorted(found, key=lambda one: (KINDS.index(one.kind), one.host, one.what or ""))
+        changes += sorted(found, key=lambda change: (KINDS.index(change.kind), change.host, change.what or ""))
     return changes
 
 
@@ -96,9 +97,9 @@ def _facts(world, cell, patterns):
     """Host -> :class:`_Facts` of a cell."""
     table, projection, sums = world.table, world.projections[cell], Sums(world.table)
     groups = {}
-    for uuid, one in table.aggregates.items():
-        for host in one.hosts:
-            groups.setdefault(host, []).append((uuid, one.name, tuple(sorted(one.metadata.items()))))
+    for uuid, aggregate in table.aggregates.items():
+        for host in aggregate.hosts:
+            groups.setdefault(host, []).append((uuid, aggregate.name, tuple(sorted(aggregate.metadata.items()))))
     return {
         name: _Facts(
             status_of(host),
@@ -135,7 +136,7 @@ class _Causes:
         self._projection = projection
 
     def watch(self, position, record, outcomes, noted):
-        refused = {one.claim_uuid for one in outcomes if one.reason is not None}
+        refused = {outcome.claim_uuid for outcome in outcomes if outcome.reason is not None}
         for event in record.events:
             if not isinstance(event, Event):
                 continue
@@ -161,7 +162,7 @@ class _Causes:
             self._forget_passing()
 
     def _forget_passing(self):
-        """What came and went between the two moments is no difference, and there may be any number of it."""
+        """Forget instances that came and went between the two moments: they are not a difference, and may be many."""
         held = self._projection.consumers
         self.instances = {
             key: kept
@@ -178,7 +179,7 @@ class _Causes:
         return self.hosts.get(host, ())
 
     def of_entry(self, consumer_uuid, instance_uuid, host):
-        """Those about a consumer on a host; those of the host where it was said by a whole report of it."""
+        """Return the events about a consumer on a host; those of the host if a full report of it made the change."""
         found = {
             *self.instances.get((consumer_uuid, host), ()),
             *self.instances.get((instance_uuid, host), ()),
@@ -216,12 +217,12 @@ def _shown(status):
 def _host_changes(cell, host, was, now, causes, of_aggregates):
     if was.status != now.status:
         yield Change(cell, host, STATUS, None, _shown(was.status), _shown(now.status), causes.of_host(host))
-    for (name, one), (_, other) in zip(was.load, now.load, strict=True):
-        if one != other:
-            yield Change(cell, host, STATUS, name, str(one), str(other), causes.of_host(host))
+    for (name, old), (_, other) in zip(was.load, now.load, strict=True):
+        if old != other:
+            yield Change(cell, host, STATUS, name, str(old), str(other), causes.of_host(host))
     if was.inventory != now.inventory:
-        for what, one, other in _inventory_changes(was.inventory, now.inventory):
-            yield Change(cell, host, INVENTORY, what, one, other, causes.of_host(host))
+        for what, change, other in _inventory_changes(was.inventory, now.inventory):
+            yield Change(cell, host, INVENTORY, what, change, other, causes.of_host(host))
     if was.aggregates != now.aggregates:
         uuids = {uuid for uuid, *_ in {*was.aggregates} ^ {*now.aggregates}}
         yield Change(
@@ -248,8 +249,8 @@ def _groups(aggregates):
 def _entry_changes(cell, before, after, causes):
     was, now = _held(before), _held(after)
     for consumer, instance in was.keys() | now.keys():
-        one, other = was.get((consumer, instance), {}), now.get((consumer, instance), {})
-        gone, come = sorted(one.keys() - other.keys()), sorted(other.keys() - one.keys())
+        old, other = was.get((consumer, instance), {}), now.get((consumer, instance), {})
+        gone, come = sorted(old.keys() - other.keys()), sorted(other.keys() - old.keys())
         named = instance if consumer == instance else f"{instance} as {consumer}"
         for source, target in zip(gone, come, strict=False):
             causes_ = {*causes.of_entry(consumer, instance, source), *causes.of_entry(consumer, instance, target)}
@@ -259,33 +260,33 @@ def _entry_changes(cell, before, after, causes):
                 cell, host, CAME, named, None, " ".join(other[host]), causes.of_entry(consumer, instance, host)
             )
         for host in gone[len(come) :]:
-            yield Change(cell, host, WENT, named, " ".join(one[host]), None, causes.of_entry(consumer, instance, host))
-        for host in one.keys() & other.keys():
-            if one[host] != other[host]:
+            yield Change(cell, host, WENT, named, " ".join(old[host]), None, causes.of_entry(consumer, instance, host))
+        for host in old.keys() & other.keys():
+            if old[host] != other[host]:
                 kind = RUNS if other[host][0] == "running" else CLAIMED_AGAIN
                 yield Change(
                     cell,
                     host,
                     kind,
                     named,
-                    " ".join(one[host]),
+                    " ".join(old[host]),
                     " ".join(other[host]),
                     causes.of_entry(consumer, instance, host),
                 )
 
 
 def _held(facts):
-    """(Consumer, instance) -> host -> (state, resources)."""
+    """Return (consumer, instance) -> host -> (state, resources)."""
     held = {}
-    for host, one in facts.items():
-        for consumer, (instance, state, amounts) in one.entries.items():
+    for host, fact in facts.items():
+        for consumer, (instance, state, amounts) in fact.entries.items():
             held.setdefault((consumer, instance), {})[host] = (state, amounts)
     return held
 
 
-def _inventory_changes(one, other):
-    """(What, before, after) of each field that differs of two packed HostInventory records."""
-    was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (one, other))
+def _inventory_changes(old, other):
+    """Give (what, before, after) for each field that differs between two packed HostInventory records."""
+    was, now = (_fields(events.thaw("HostInventory", packed)) for packed in (old, other))
     for name in sorted(was.keys() | now.keys()):
         if was.get(name) != now.get(name):
             yield name, was.get(name), now.get(name)
@@ -306,10 +307,10 @@ def _fields(inventory):
     }
     fields |= {f"stats {name}": value for name, value in inventory.stats.items()}
     for provider in inventory.providers:
-        for one in provider.inventories:
+        for inventory_ in provider.inventories:
             fields |= {
-                f"{provider.name} {one.resource_class} {name}": str(value)
-                for name, value in one._asdict().items()
+                f"{provider.name} {inventory_.resource_class} {name}": str(value)
+                for name, value in inventory_._asdict().items()
                 if name != "resource_class"
             }
         fields |= {f"{provider.name} trait {trait}": "yes" for trait in provider.traits}

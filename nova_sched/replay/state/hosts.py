@@ -1,4 +1,4 @@
-"""What is known of hosts at a moment, as plain values: a row of each, or everything of one."""
+"""Hosts at a moment, as plain values: one row per host, or all facts of one host."""
 
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from nova_sched.projection.topology import zone_names
 from rpc_api import errors, events
 
 UP, DISABLED, DOWN = "up", "disabled", "down"
-#: What hosts are counted by: the first that is true of one.
+#: The statuses by which hosts are counted. A host counts for the first one that is true.
 LOST, FORCED_DOWN = "lost", "forced down"
 TRACKED = "tracked"
 
@@ -20,7 +20,7 @@ class HostRow(NamedTuple):
     """One host: whether it takes instances, and ``amounts``: resource class -> (used, capacity) over its
     tree of providers.
 
-    ``instances`` counts claims and what runs; ``tracked`` what nova-compute alone says to have there.
+    ``instances`` counts claims and running instances; ``tracked`` those that only nova-compute reports.
     """
 
     cell: str
@@ -35,7 +35,7 @@ class HostRow(NamedTuple):
 
 
 class CellFold(NamedTuple):
-    """To where a cell's log was folded, and the digest of its state there."""
+    """The position to which a cell's log was folded, and the digest of its state there."""
 
     cell: str
     position: int
@@ -47,16 +47,16 @@ class CellFold(NamedTuple):
 def folds_of(world, times) -> list[CellFold]:
     """A :class:`CellFold` for each cell; ``times`` has the time of each cell's position."""
     return [
-        CellFold(cell, one.position, times.get(cell), state_digest(one), len(one.hosts))
-        for cell, one in sorted(world.projections.items())
+        CellFold(cell, projection.position, times.get(cell), state_digest(projection), len(projection.hosts))
+        for cell, projection in sorted(world.projections.items())
     ]
 
 
 def status_of(host) -> tuple[str, str | None]:
-    """Whether a host takes instances, and all reasons why not."""
+    """Return whether a host takes instances, and all reasons why not."""
     status, why = host.status, []
     if host.lost:
-        why.append("lost: not heard of")
+        why.append("lost: unreachable")
     if status.forced_down:
         why.append("forced down")
     if status.disabled:
@@ -65,7 +65,7 @@ def status_of(host) -> tuple[str, str | None]:
 
 
 def counts_of(hosts) -> dict[str, int]:
-    """How many of some hosts are up, disabled, forced down and lost; each is counted once."""
+    """Count the hosts that are up, disabled, forced down and lost; each host counts once."""
     counts = dict.fromkeys((UP, DISABLED, FORCED_DOWN, LOST), 0)
     for host in hosts:
         counts[
@@ -75,7 +75,7 @@ def counts_of(hosts) -> dict[str, int]:
 
 
 def counted(counts) -> str:
-    """What :func:`counts_of` found, in words."""
+    """Return the counts of :func:`counts_of` in words."""
     total = sum(counts.values())
     if not total:
         return "no hosts"
@@ -85,13 +85,13 @@ def counted(counts) -> str:
 
 
 def wanted(name: str, patterns) -> bool:
-    """Whether a name is one of some names or globs; all are where there are none."""
+    """Return whether a name matches one of some names or globs; without patterns every name matches."""
     return not patterns or any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def named_hosts(world, patterns) -> list[tuple[str, object]]:
-    """(cell, Host) of all hosts that some names or globs mean, by cell and name. NovaSchedError for one
-    that means none."""
+    """Return (cell, Host) of all hosts that match some names or globs, by cell and name. NovaSchedError for a pattern
+    that matches no host."""
     found = [
         (cell, host)
         for cell, projection in sorted(world.projections.items())
@@ -109,7 +109,8 @@ def named_hosts(world, patterns) -> list[tuple[str, object]]:
 
 
 class Sums:
-    """Sums over the trees of hosts: ``used`` and ``capacity`` (int64, shape [classes, rows], set on root rows)."""
+    """Return sums over the trees of hosts: ``used`` and ``capacity`` (int64, shape [classes, rows], set on root
+    rows)."""
 
     def __init__(self, table):
         self.classes = list(table.classes.values)
@@ -125,7 +126,7 @@ class Sums:
         return summed
 
     def of(self, root: int) -> dict:
-        """Resource class -> (used, capacity) of one host, of the classes that it has."""
+        """Return resource class -> (used, capacity) for the classes of one host."""
         return {
             name: (int(self.used[number, root]), int(self.capacity[number, root]))
             for number, name in enumerate(self.classes)
@@ -152,11 +153,11 @@ def rows_of(world, hosts, default_zone: str = "nova"):
 
 
 def aggregates_by_host(table) -> dict[str, list[str]]:
-    """Host -> names of its aggregates, in their order."""
+    """Return host -> names of its aggregates, sorted."""
     by_host = {}
-    for one in table.aggregates.values():
-        for host in one.hosts:
-            by_host.setdefault(host, set()).add(one.name)
+    for aggregate in table.aggregates.values():
+        for host in aggregate.hosts:
+            by_host.setdefault(host, set()).add(aggregate.name)
     return {host: sorted(names) for host, names in by_host.items()}
 
 
@@ -164,7 +165,7 @@ def aggregates_by_host(table) -> dict[str, list[str]]:
 
 
 def details_of(world, cell: str, host, times) -> dict:
-    """Everything of one host as plain values; ``times`` gives position -> time of its instances' records."""
+    """Return all facts of one host as plain values; ``times`` is position -> time of its instances' records."""
     table, projection = world.table, world.projections[cell]
     inventory = events.thaw("HostInventory", host.inventory)
     row = next(rows_of(world, [(cell, host)]))
@@ -186,19 +187,19 @@ def details_of(world, cell: str, host, times) -> dict:
         "zone": row.zone,
         "hypervisor": {"type": inventory.hypervisor_type, "version": inventory.hypervisor_version},
         "aggregates": [
-            {"uuid": one.uuid, "name": one.name, "metadata": dict(sorted(one.metadata.items()))}
-            for _, one in sorted(table.aggregates.items())
-            if host.name in one.hosts
+            {"uuid": aggregate.uuid, "name": aggregate.name, "metadata": dict(sorted(aggregate.metadata.items()))}
+            for _, aggregate in sorted(table.aggregates.items())
+            if host.name in aggregate.hosts
         ],
         "providers": [_provider(table, row) for row in table.trees[host.root]],
         "numa_nodes": _numa_nodes(table.row_devices[host.root]),
         "pci_pools": _pci_pools(table.row_devices[host.root]),
         "instances": [
             _instance(entry, times)
-            for entry in sorted(host.entries.values(), key=lambda one: (one.position, one.consumer_uuid))
+            for entry in sorted(host.entries.values(), key=lambda entry: (entry.position, entry.consumer_uuid))
         ],
         "tracked_only": sorted(
-            projection.tracked.of(host.name).keys() - {one.instance_uuid for one in host.entries.values()}
+            projection.tracked.of(host.name).keys() - {entry.instance_uuid for entry in host.entries.values()}
         ),
         "digest": f"{host.digest():016x}",
     }
@@ -243,13 +244,13 @@ def _numa_nodes(devices):
             "memory_used_mb": use.memory_mb,
             "pages": [
                 {
-                    "size_kb": one.size_kb,
-                    "total": one.total,
-                    "reserved": one.reserved,
+                    "size_kb": page.size_kb,
+                    "total": page.total,
+                    "reserved": page.reserved,
                     "used": used,
-                    "free": one.total - one.reserved - used,
+                    "free": page.total - page.reserved - used,
                 }
-                for one, used in zip(cell.pages, use.pages, strict=True)
+                for page, used in zip(cell.pages, use.pages, strict=True)
             ],
             "physnets": list(cell.physnets),
         }
@@ -292,8 +293,8 @@ def _instance(entry, times):
 
 
 def amounts_of(allocations) -> dict[str, int]:
-    """Resource class -> amount that some Allocation records sum up to, by class."""
+    """Return resource class -> sum of the amounts of some Allocation records, by class."""
     amounts = {}
-    for _, name, amount in sorted(allocations, key=lambda one: one[1]):
+    for _, name, amount in sorted(allocations, key=lambda allocation: allocation[1]):
         amounts[name] = amounts.get(name, 0) + amount
     return amounts

@@ -1,4 +1,4 @@
-"""Every instance of every cell at a moment, those of cells whose logs cannot be read included."""
+"""Every instance of every cell at a moment, including cells whose logs cannot be read."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from nova_sched.replay.logs.reading import BATCH, records_between
 from nova_sched.replay.state.hosts import TRACKED, amounts_of
 from rpc_api import errors, events
 
-#: Places of fields in packed records.
+#: Indexes of fields in packed records.
 _EVIDENCE_REQUEST = events.Evidence._fields.index("request")
 _FLAVOR_NAME = events.SchedulingRequest._fields.index("flavor_name")
 _DECISION_INSTANCE = events.DecisionMade._fields.index("instance_uuid")
@@ -18,8 +18,8 @@ _DECISION_EVIDENCE = events.DecisionMade._fields.index("evidence")
 
 
 class InstanceRow(NamedTuple):
-    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute says so), ``position`` that
-    of the record that put it on its host (None for tracked ones)."""
+    """An instance on a host: ``state`` is claimed, running or tracked (only nova-compute reports it), ``position`` is
+    that of the record that put it on its host (None for tracked ones)."""
 
     instance: str
     cell: str
@@ -32,7 +32,7 @@ class InstanceRow(NamedTuple):
 
 
 def instances_of(projection) -> list[InstanceRow]:
-    """All instances of a cell; one that moves is there twice."""
+    """Return all instances of a cell. An instance that moves is there twice."""
     rows, held = [], set()
     for host in projection.hosts.values():
         for entry in host.entries.values():
@@ -59,16 +59,15 @@ def instances_of(projection) -> list[InstanceRow]:
 
 
 class AsOf(NamedTuple):
-    """What was last known of a cell: its state, and the time of that (None where the place that kept it
-    does not say)."""
+    """The last known state of a cell, and its time (None if the store does not know it)."""
 
     projection: object
     at_ns: int | None
 
 
 def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
-    """The state of a cell whose log cannot be opened, from the later one of the store and the cache; None where
-    neither has it."""
+    """Return the last known state of a cell whose log cannot be opened, from the store or the cache, whichever is
+    later; None if neither has it."""
     found = []
     if cache is not None:
         for kept in reversed(cache.kept(cell, url)):
@@ -80,23 +79,23 @@ def last_known(cell: str, url: str, cache=None, store=None) -> AsOf | None:
     if packed is not None:
         found.append((store.kept_at_ns(cell), packed))
     known = []
-    for at_ns, one in found:
+    for at_ns, packed_ in found:
         try:
-            head = snapshot.head_of(one)
+            head = snapshot.head_of(packed_)
             if head.cell == cell:
-                known.append((AsOf(snapshot.load(one, HostTable()), at_ns), head))
+                known.append((AsOf(snapshot.load(packed_, HostTable()), at_ns), head))
         except (errors.UnknownSchema, errors.SnapshotMismatch):
             continue
     if not known:
         return None
     if len({head.epoch for _, head in known}) == 1:
-        return max(known, key=lambda one: one[1].position)[0]
-    # Of two logs that were made one behind the other, positions say nothing.
-    return max(known, key=lambda one: one[0].at_ns or 0)[0]
+        return max(known, key=lambda item: item[1].position)[0]
+    # Positions of two logs that followed each other cannot be compared.
+    return max(known, key=lambda item: item[0].at_ns or 0)[0]
 
 
 def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict[str, str]:
-    """Instance uuid -> name of the flavor that was asked for it last, as the decisions of a log say up to a position.
+    """Return instance uuid -> name of the last flavor that was asked for it, by the decisions up to a position.
 
     Reads the whole log, but decodes of it only what it looks for.
     """
@@ -112,7 +111,7 @@ def flavors_of(log, uuids, last: int, progress=lambda done, total: None) -> dict
 
 
 def _asked_in(payload, uuids):
-    """(Instance, flavor) of decisions in the bytes of a record; what cannot be read is passed over."""
+    """Give (instance, flavor) of the decisions in the bytes of a record; unreadable ones are skipped."""
     try:
         batch = msgpack.unpackb(payload, use_list=False)[2]
         for event in batch:

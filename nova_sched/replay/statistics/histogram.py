@@ -2,12 +2,12 @@
 
 import math
 
-#: Buckets for each factor of 2: a percentile is right to within 3 %.
+#: Buckets per factor of 2: the error of a percentile is at most 3 %.
 FINENESS = 24
 
 
 class Histogram:
-    """Counts of values of 0 or more in buckets of a width that grows with the value."""
+    """Counts of values from 0 on, in buckets whose width grows with the value."""
 
     def __init__(self):
         self.count = 0
@@ -16,7 +16,7 @@ class Histogram:
         self._buckets = {}
 
     def add(self, value) -> None:
-        """Count a value; what is below 0 (the clocks of two producers differ) counts as 0."""
+        """Count a value. A value below 0 (the clocks of two producers differ) counts as 0."""
         value = max(value, 0)
         bucket = -1 if value < 1 else int(math.log2(value) * FINENESS)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
@@ -25,7 +25,7 @@ class Histogram:
         self.max = max(self.max, value)
 
     def merge(self, other: "Histogram") -> None:
-        """Count all that another one has."""
+        """Add the counts of another histogram."""
         for bucket, count in other._buckets.items():
             self._buckets[bucket] = self._buckets.get(bucket, 0) + count
         self.count += other.count
@@ -33,7 +33,7 @@ class Histogram:
         self.max = max(self.max, other.max)
 
     def percentile(self, percent: float) -> float | None:
-        """The value below which so many of 100 are; None where there are none."""
+        """Return the value of a percentile; None without values."""
         if not self.count:
             return None
         left = math.ceil(self.count * percent / 100)
@@ -44,7 +44,7 @@ class Histogram:
         return self.max
 
     def facts(self, scale: float = 1) -> dict:
-        """count, p50, p95, p99 and max, the values divided by ``scale``; None for each where there are none."""
+        """Return count, p50, p95, p99 and max, divided by ``scale``; None for each without values."""
         return {
             "count": self.count,
             **{f"p{percent}": _scaled(self.percentile(percent), scale) for percent in (50, 95, 99)},

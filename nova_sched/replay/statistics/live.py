@@ -1,6 +1,6 @@
-"""What goes on now: counts over the last minutes of decoded events, for a view that is drawn again and again.
+"""Counts of events over the last minutes, for a live view.
 
-Pure: whoever shows events to a :class:`Live` also says what time it is.
+Pure: the caller of a :class:`Live` gives it the events and the time.
 """
 
 from collections import Counter
@@ -14,18 +14,18 @@ from rpc_api import errors, events
 from rpc_api.codec import Event
 
 SECOND_NS = 10**9
-#: Seconds that counts are kept for, and over which rates are taken.
+#: Seconds over which rates are computed.
 WINDOW_S = 300
 RATE_S = 10
 _REFUSALS = events.Evidence._fields.index("refusals")
-#: The reason of requests that come to nothing although no decision says so; each has a sentence of its own.
+#: The reason shown for requests that were refused without a decision; each of them has a sentence in the log.
 NO_DECISION = "(refused, not by a decision)"
 _POSITIONS = events.Evidence._fields.index("positions")
 
 
 class CellView(NamedTuple):
-    """A cell: to where it was read, how many records are left, rates a second, and why it is ``down`` (None:
-    it is not)."""
+    """A cell: the position to which it was read, the number of records after it, rates per second, and why it is
+    ``down`` (None: it is not)."""
 
     cell: str
     position: int | None
@@ -37,8 +37,8 @@ class CellView(NamedTuple):
 
 
 class SchedulerView(NamedTuple):
-    """A scheduler: its decisions in the window, how many found no host, its median latency, and how many records it
-    did not know yet at its last decision."""
+    """A scheduler: its decisions in the window, how many found no host, its median latency, and the number of records
+    that it did not know at its last decision."""
 
     name: str
     decisions: int
@@ -70,7 +70,7 @@ class View(NamedTuple):
 
 
 class _Second:
-    """What was counted in one second, of one cell."""
+    """The counts of one second of one cell."""
 
     __slots__ = ("events", "hosts", "reasons", "schedulers")
 
@@ -82,7 +82,7 @@ class _Second:
 
 
 class Live:
-    """Takes events as they are read and says what they come to. ``cells`` are the names of those that are followed."""
+    """Counts events for a live view. ``cells`` are the names of the followed cells."""
 
     def __init__(self, cells, window_s: int = WINDOW_S):
         self.window_s = window_s
@@ -92,19 +92,19 @@ class Live:
         self._down = dict.fromkeys(cells)
         #: Scheduler -> records that it did not know at its last decision.
         self._lags = {}
-        #: Cell -> Projection of its log, None where its state is not known.
+        #: Cell -> Projection of its log, None if its state is not known.
         self._states = dict.fromkeys(cells)
-        #: Cell -> scheduler or conductor -> time of its last event, None where that is not known.
+        #: Cell -> scheduler or conductor -> time of its last event, None if that is not known.
         self._heard = {cell: {} for cell in cells}
 
     def begin(self, cell: str, projection, heard: dict) -> None:
-        """Say what a cell is like before the first record that is going to be shown: its Projection (it is folded from
-        here on), and when its services were heard last."""
+        """Set the state of a cell before the first record: its Projection (which is folded from here on), and the times
+        of the last events of its services."""
         self._states[cell] = projection
         self._heard[cell].update(heard)
 
     def feed(self, cell: str, position: int, record, now_ns: int) -> None:
-        """Count a decoded record. An event counts at its own time, or now where its producer's clock is ahead."""
+        """Count a decoded record. An event counts at its own time, or now if its producer's clock is ahead."""
         self._positions[cell] = position
         self._ends[cell] = max(position, self._ends[cell] or 0)
         self._fold(cell, position, record)
@@ -131,22 +131,22 @@ class Live:
         return None if projection is None or not projection.whole else counts_of(projection.hosts.values())
 
     def end(self, cell: str, last: int) -> None:
-        """Say to where a cell's log goes."""
+        """Set the last position of a cell's log."""
         self._ends[cell] = last
 
     def read_to(self, cell: str, position: int) -> None:
-        """Say to where a cell's log was read, where nothing of it was shown because it is older."""
+        """Set the position to which a cell's log was read, if its records are too old to count."""
         self._positions[cell] = position
 
     def down(self, cell: str, why: str | None) -> None:
-        """Say why a cell's log cannot be read; None: it can be read again."""
+        """Set why a cell's log cannot be read; None: it can be read again."""
         self._down[cell] = why
 
     def _forget(self, now_ns):
         for cell, seconds in self._seconds.items():
             if len(seconds) > self.window_s:
                 self._seconds[cell] = {
-                    at: one for at, one in seconds.items() if at > now_ns // SECOND_NS - self.window_s
+                    at: counts for at, counts in seconds.items() if at > now_ns // SECOND_NS - self.window_s
                 }
 
     def _count(self, second, cell, position, event):
@@ -175,14 +175,14 @@ class Live:
             return
 
     def view(self, now_ns: int, only: str | None = None, most: int = 10) -> View:
-        """What there is to show now, of all cells or ``only`` of one; ``most`` rows of each kind."""
+        """Return the View of all cells or ``only`` of one, with at most ``most`` rows of each kind."""
         now, cells = now_ns // SECOND_NS, []
         latency, reasons, hosts, schedulers = Histogram(), Counter(), Counter(), {}
         for cell in sorted(self._seconds):
-            seconds = {at: one for at, one in self._seconds[cell].items() if now - self.window_s < at <= now}
-            # The second that is not over yet is not taken for a slow one.
-            recent = [one for at, one in seconds.items() if now - RATE_S <= at < now]
-            decided = sum(found[0] for one in recent for found in one.schedulers.values())
+            seconds = {at: counts for at, counts in self._seconds[cell].items() if now - self.window_s < at <= now}
+            # The present second is not over, so its count would be too low.
+            recent = [counts for at, counts in seconds.items() if now - RATE_S <= at < now]
+            decided = sum(found[0] for second in recent for found in second.schedulers.values())
             position, last = self._positions[cell], self._ends[cell]
             cells.append(
                 CellView(
@@ -190,34 +190,34 @@ class Live:
                     position,
                     last,
                     0 if last is None else last - (-1 if position is None else position),
-                    sum(one.events for one in recent) / RATE_S,
+                    sum(second.events for second in recent) / RATE_S,
                     decided / RATE_S,
                     self._down[cell],
                 )
             )
             if only not in (None, cell):
                 continue
-            for one in seconds.values():
-                reasons.update(one.reasons)
-                hosts.update(one.hosts)
-                for name, (made, refused, took) in one.schedulers.items():
+            for second in seconds.values():
+                reasons.update(second.reasons)
+                hosts.update(second.hosts)
+                for name, (made, refused, took) in second.schedulers.items():
                     found = schedulers.setdefault(name, [0, 0, Histogram()])
                     found[0] += made
                     found[1] += refused
                     found[2].merge(took)
                     latency.merge(took)
-        shown = [one for one in cells if only in (None, one.cell)]
+        shown = [cell for cell in cells if only in (None, cell.cell)]
         heard = {}
-        for one in shown:
-            for name, at_ns in self._heard[one.cell].items():
+        for view in shown:
+            for name, at_ns in self._heard[view.cell].items():
                 heard[name] = max(heard.get(name) or 0, at_ns or 0) or None
         made, refused = (sum(found[number] for found in schedulers.values()) for number in (0, 1))
         return View(
             now_ns,
             self.window_s,
             tuple(cells),
-            sum(one.events_s for one in shown),
-            sum(one.decisions_s for one in shown),
+            sum(view.events_s for view in shown),
+            sum(view.decisions_s for view in shown),
             made,
             made - refused,
             refused,

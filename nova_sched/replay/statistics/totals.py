@@ -1,4 +1,4 @@
-"""What went on in a stretch of the logs, counted in one pass: memory grows with the hosts, not with the events."""
+"""The numbers of a range of the logs, counted in one pass. Memory grows with the hosts, not with the events."""
 
 from collections import Counter, OrderedDict
 
@@ -14,10 +14,10 @@ from nova_sched.replay.statistics.histogram import Histogram
 from rpc_api import codec, errors, events
 from rpc_api.codec import Event
 
-#: Claims that wait for their instance to start; the oldest is forgotten first.
+#: Greatest number of claims that wait for the start of their instance; the oldest is dropped first.
 MAX_WAITING = 100_000
 MAX_INTERVALS = 100_000
-#: Different reasons of refusals, of which what is behind the last counts as another.
+#: Greatest number of different reasons; further reasons are counted together.
 MAX_REASONS = 1000
 SET_ASIDE = "(set aside)"
 _REFUSALS = events.Evidence._fields.index("refusals")
@@ -25,7 +25,7 @@ _POSITIONS = events.Evidence._fields.index("positions")
 
 
 class Interval:
-    """What is counted of the whole, and of each interval of it."""
+    """The counts of the whole range, or of one interval of it."""
 
     __slots__ = (
         "claims_accepted",
@@ -47,7 +47,7 @@ class Interval:
 
 
 class Stats:
-    """Counts events that are shown to it, cell by cell; times are those of the events."""
+    """Counts events, cell by cell; times are those of the events."""
 
     def __init__(self, interval_ns: int | None = None):
         self.interval_ns = interval_ns
@@ -58,29 +58,29 @@ class Stats:
         self.first_ns = self.last_ns = None
         #: Name of an event, cell, role of a producer -> [events, bytes].
         self.by_type, self.by_cell, self.by_role = {}, {}, {}
-        #: Reason -> decisions that found no host, of which it refused some, and how many hosts in all.
+        #: Reason -> number of decisions without a host in which it refused hosts, and number of refused hosts in all.
         self.reasons, self.reason_hosts = Counter(), Counter()
         self.knowledge_lag = Histogram()
         self.build_time = Histogram()
         self.final_failures = 0
-        #: Of the decisions that found no host: those that were answered as a service that is unavailable, as a cell
-        #: that might have one could not be reached.
+        #: Number of decisions without a host that were answered with ServiceUnavailable, because a cell that may have a
+        #: host could not be reached.
         self.unreachable = 0
-        #: Requests that were refused for a reason that no decision has.
+        #: Number of requests that were refused without a decision.
         self.turned_away = 0
-        #: (Cell, host) -> events of claims and builds there.
+        #: (Cell, host) -> number of events of claims and builds.
         self.busy = Counter()
-        #: Cell -> LastHeard of its producers; hosts at the end by what they are, of all cells.
+        #: Cell -> LastHeard of its producers; hosts of all cells at the end, by status.
         self.heard, self.host_counts = {}, Counter()
-        #: Cells of which it is not known which claims were accepted.
+        #: Cell -> why the outcomes of its claims are not known.
         self.unknown = {}
         self._waiting = OrderedDict()
 
     def note(self, cell: str, position: int, payload: bytes, record, outcomes) -> None:
-        """Count a record of a cell's log; ``outcomes`` are those of its claims, None where they are not known."""
+        """Count a record of a cell's log; ``outcomes`` are those of its claims, None if they are not known."""
         self.records += 1
         self.bytes += len(payload)
-        refused = None if outcomes is None else {one.claim_uuid: one.reason for one in outcomes}
+        refused = None if outcomes is None else {outcome.claim_uuid: outcome.reason for outcome in outcomes}
         for event, size in zip(record.events, _sizes(payload, len(record.events)), strict=True):
             read = isinstance(event, Event)
             for counted, key in (
@@ -101,8 +101,8 @@ class Stats:
         self.last_ns = event.at_ns if self.last_ns is None else max(self.last_ns, event.at_ns)
         self.heard.setdefault(cell, LastHeard()).see(event.producer, event.at_ns)
         both = (self.all,) if self.interval_ns is None else (self.all, self._interval(event.at_ns))
-        for one in both:
-            one.events += 1
+        for counts in both:
+            counts.events += 1
         count = getattr(self, f"_{event.name}", None)
         if count is not None:
             count(cell, position, event, refused, both)
@@ -118,17 +118,17 @@ class Stats:
             found = self.intervals[start] = Interval()
         return found
 
-    # --- one function an event that is more than counted ----------------------------------------------------------
+    # --- one function per event with further counts ---------------------------------------------------------------
 
     def _DecisionMade(self, cell, position, event, refused, both):
         data = event.data
         selected = data.outcome == "selected"
-        for one in both:
-            one.decisions += 1
-            one.selected += selected
-            one.refused += not selected
-            one.retried += data.attempt > 0
-            one.latency.add(data.took_ns)
+        for counts in both:
+            counts.decisions += 1
+            counts.selected += selected
+            counts.refused += not selected
+            counts.retried += data.attempt > 0
+            counts.latency.add(data.took_ns)
         try:
             evidence = msgpack.unpackb(data.evidence, use_list=False)
             for known_cell, _, known, *_ in evidence[_POSITIONS]:
@@ -151,9 +151,9 @@ class Stats:
         data = event.data
         if refused is not None and data.claim_uuid in refused:
             accepted = refused[data.claim_uuid] is None
-            for one in both:
-                one.claims_accepted += accepted
-                one.claims_refused += not accepted
+            for counts in both:
+                counts.claims_accepted += accepted
+                counts.claims_refused += not accepted
             if not accepted:
                 return
         self.busy[cell, data.host] += 1
@@ -162,8 +162,8 @@ class Stats:
             self._waiting.popitem(last=False)
 
     def _InstanceStarted(self, cell, position, event, refused, both):
-        for one in both:
-            one.started += 1
+        for counts in both:
+            counts.started += 1
         self.busy[cell, event.data.host] += 1
         claimed_ns = self._waiting.pop(event.data.consumer.instance_uuid, None)
         if claimed_ns is not None:
@@ -178,8 +178,8 @@ class Stats:
     _ClaimExpired = _ClaimReleased
 
     def _BuildFailed(self, cell, position, event, refused, both):
-        for one in both:
-            one.failed += 1
+        for counts in both:
+            counts.failed += 1
         self.final_failures += event.data.final
 
     def seconds(self) -> float:
@@ -187,17 +187,17 @@ class Stats:
         return 0.0 if self.first_ns is None else (self.last_ns - self.first_ns) / 1e9
 
     def silent(self, hosts, silence_ns: int) -> list[tuple[str, str, int | None]]:
-        """(Cell, host, when it was heard last or None for not at all) of those of some (cell, host) that were silent
-        for so long at the end. (One that was not heard in the stretch may have been heard right before it.)"""
-        ends = [end_ns for one in self.heard.values() if (end_ns := one.end_ns()) is not None]
+        """Return (cell, host, time of its last event or None) for the hosts that were silent for this time at the end.
+        (A host without an event in the range may have one just before it.)"""
+        ends = [end_ns for heard_ in self.heard.values() if (end_ns := heard_.end_ns()) is not None]
         if not ends:
             return []
         found = [
             (cell, host, self.heard[cell].at(f"{AGENT}/{host}") if cell in self.heard else None) for cell, host in hosts
         ]
         return sorted(
-            (one for one in found if (self.first_ns if one[2] is None else one[2]) + silence_ns <= max(ends)),
-            key=lambda one: (one[2] or 0, one[:2]),
+            (host_ for host_ in found if (self.first_ns if host_[2] is None else host_[2]) + silence_ns <= max(ends)),
+            key=lambda answer: (answer[2] or 0, answer[:2]),
         )
 
 
@@ -211,11 +211,11 @@ def _sizes(payload, count):
 
 
 def gather(history, first: dict, last: dict, stats: Stats) -> list[tuple[str, str]]:
-    """Show a Stats all records from the positions ``first`` to ``last`` (both included) of each cell; returns the
-    (cell, host) that there are at the end, and that are not known to be lost.
+    """Give a Stats all records from the positions ``first`` to ``last`` (both included) of each cell. Return (cell,
+    host) of the hosts at the end that are not lost.
 
-    The state in front is folded first: which claims were accepted follows from it. Where it is not known they are not
-    counted, and ``stats.unknown`` says why.
+    The state before the range is folded first, because the outcomes of claims follow from it. If it is not known, the
+    outcomes are not counted, and ``stats.unknown`` has the reason.
     """
     hosts = []
     for cell in sorted(first):

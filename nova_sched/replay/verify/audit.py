@@ -1,7 +1,7 @@
-"""The audit of a cloud's logs: folds them again, and checks what was accepted with arithmetic of its own.
+"""The audit of a cloud's logs: folds them again, and checks the accepted claims with arithmetic of its own.
 
-What a claim came to is taken from the fold, as every reader has it. Whether that was right is then computed from the
-events alone, in plain dictionaries, so that a fault of the fold shows.
+The outcome of a claim comes from the fold. Whether it was right is then computed from the events alone, in plain
+dictionaries, so that a fault of the fold is found.
 """
 
 from collections import Counter, defaultdict
@@ -15,15 +15,15 @@ from rpc_api import errors, events
 from rpc_api.codec import MAX_EVENTS_A_RECORD, Event
 from rpc_api.digest import MASK, consumer_hash, pool_key
 
-#: Of broken laws so many sentences are kept of each kind; all are counted.
+#: Number of sentences to keep per kind of broken law; all are counted.
 KEPT = 1000
 #: Before every (producer epoch, sequence).
 NOTHING = (0, 0)
 
 
 class Held(NamedTuple):
-    """What a consumer has on a host; ``claim_uuid`` is None of what runs without a claim, ``hash`` None of what
-    does not run."""
+    """What a consumer has on a host; ``claim_uuid`` is None for an instance that runs without a claim, ``hash`` is None
+    for one that does not run."""
 
     instance_uuid: str
     allocations: tuple
@@ -38,19 +38,19 @@ class Held(NamedTuple):
 
 
 class _Host:
-    """A host by its last report: its packed inventory, its providers, and what the audit counts on it."""
+    """A host by its last report: its packed inventory, its providers, and the counts of the audit."""
 
     def __init__(self):
         self.inventory = None
         self.providers = []
         self.held = {}
         self.digest = 0
-        #: NUMA node -> (dedicated CPUs, {page size: pages to be had}); key of a PCI pool -> devices.
+        #: NUMA node -> (dedicated CPUs, {page size: available pages}); key of a PCI pool -> number of devices.
         self.nodes, self.pools = {}, {}
 
 
 class CellAudit:
-    """Who holds what in one cell, by the events and the outcomes of its claims.
+    """What consumers hold in one cell, by the events and the outcomes of its claims.
 
     ``over_commitments`` and ``group_breaches`` are lists of sentences: they are empty for a sound log. ``capacity``
     and ``used`` are by (provider, resource class), ``providers`` by host.
@@ -63,7 +63,7 @@ class CellAudit:
         self.over_commitments = []
         self.group_breaches = []
         self._groups = defaultdict(dict)
-        #: Consumer -> names of the hosts on which it holds something.
+        #: Consumer -> names of the hosts on which it holds resources.
         self._where = defaultdict(set)
         #: Producer -> (epoch, sequence) of its last event that counted.
         self.spoken = {}
@@ -71,12 +71,12 @@ class CellAudit:
 
     @property
     def providers(self):
-        """Host -> uuids of its providers."""
+        """Return host -> uuids of its providers."""
         return {name: host.providers for name, host in self.hosts.items()}
 
     @classmethod
     def beginning(cls, projection, on_change=lambda audit: None) -> "CellAudit":
-        """The audit of what follows the state of a projection."""
+        """Return an audit that starts with the state of a projection."""
         audit = cls(on_change)
         audit.spoken.update(projection.producers)
         for name, host in projection.hosts.items():
@@ -102,18 +102,20 @@ class CellAudit:
         host = self._write(data.host, data.inventory)
         if host.digest == data.consumers_digest:
             return
-        reported = {one.instance_uuid: one for one in events.thaw("HostConsumers", data.consumers).consumers}
+        reported = {
+            consumer.instance_uuid: consumer for consumer in events.thaw("HostConsumers", data.consumers).consumers
+        }
         kept = {}
         for consumer, held in sorted(host.held.items()):
-            one = reported.get(held.instance_uuid)
-            better = one is not None and _rank(consumer, held, one)
+            running = reported.get(held.instance_uuid)
+            better = running is not None and _rank(consumer, held, running)
             if better and (held.instance_uuid not in kept or better < kept[held.instance_uuid][0]):
                 kept[held.instance_uuid] = better, consumer
         for consumer, held in list(host.held.items()):
             if held.running and kept.get(held.instance_uuid, (None, None))[1] != consumer:
                 self._release(data.host, consumer)
-        for one in reported.values():
-            self._run(data.host, one, kept.get(one.instance_uuid, (None, None))[1])
+        for running in reported.values():
+            self._run(data.host, running, kept.get(running.instance_uuid, (None, None))[1])
 
     def _write(self, name, packed):
         host = self.hosts.get(name)
@@ -125,9 +127,9 @@ class CellAudit:
             host.inventory = packed
             host.providers = [provider.uuid for provider in inventory.providers]
             for provider in inventory.providers:
-                for one in provider.inventories:
-                    self.capacity[provider.uuid, one.resource_class] = int(
-                        (one.total - one.reserved) * one.allocation_ratio
+                for inventory_ in provider.inventories:
+                    self.capacity[provider.uuid, inventory_.resource_class] = int(
+                        (inventory_.total - inventory_.reserved) * inventory_.allocation_ratio
                     )
             host.nodes = {
                 node.id: (
@@ -145,47 +147,47 @@ class CellAudit:
             del self.capacity[key]
 
     def host_removed(self, name):
-        """A host and all that it held are gone."""
+        """Remove a host and everything that it holds."""
         host = self.hosts.get(name)
         if host is not None:
             for consumer in list(host.held):
                 self._release(name, consumer)
             self._forget_capacity(self.hosts.pop(name))
 
-    def started(self, name, one):
-        """An instance runs on a host: what is held for it becomes the host's own use."""
+    def started(self, name, running):
+        """Note that an instance runs on a host: its claim becomes the host's use."""
         host = self.hosts.get(name)
         if host is not None:
             consumer = min(
-                (consumer for consumer, held in host.held.items() if held.instance_uuid == one.instance_uuid),
-                key=lambda consumer: (consumer != one.instance_uuid, _rank(consumer, host.held[consumer], one)),
+                (consumer for consumer, held in host.held.items() if held.instance_uuid == running.instance_uuid),
+                key=lambda consumer: (consumer != running.instance_uuid, _rank(consumer, host.held[consumer], running)),
                 default=None,
             )
-            self._run(name, one, consumer)
+            self._run(name, running, consumer)
 
-    def _run(self, name, one, consumer):
-        """What runs on a host takes the place of what ``consumer`` holds there (None: of nothing)."""
+    def _run(self, name, running, consumer):
+        """Let a running instance replace what ``consumer`` holds on a host (None: nothing)."""
         before = None if consumer is None else self.hosts[name].held.get(consumer)
-        # An agent that says nothing of the guest does not know it.
-        guest = before.guest if before and one.guest is None else _guest(one.guest)
-        rule = before.rule if before and before.rule else one.rule
+        # An agent that reports no guest does not know it.
+        guest = before.guest if before and running.guest is None else _guest(running.guest)
+        rule = before.rule if before and before.rule else running.rule
         self._hold(
             name,
-            consumer or one.instance_uuid,
+            consumer or running.instance_uuid,
             Held(
-                one.instance_uuid,
-                one.allocations,
+                running.instance_uuid,
+                running.allocations,
                 rule,
                 guest,
                 before and before.claim_uuid,
-                consumer_hash(one.instance_uuid, one.allocations, one.guest),
+                consumer_hash(running.instance_uuid, running.allocations, running.guest),
             ),
         )
 
     # --- claims --------------------------------------------------------------------------------------------------
 
     def claim_accepted(self, position, claim):
-        """Count an accepted claim, and see whether it should have been."""
+        """Count an accepted claim, and check that it was right to accept it."""
         self._hold(
             claim.host,
             claim.consumer_uuid,
@@ -224,20 +226,20 @@ class CellAudit:
                 )
 
     def claim_ended(self, data):
-        """A claim is released or expired: it alone, and not what runs."""
+        """Remove a released or expired claim, but not a running instance."""
         for name, consumer, held in self._holdings(data.consumer_uuid):
             if held.claim_uuid == data.claim_uuid and not held.running:
                 self._release(name, consumer)
 
     def deleted(self, name, instance_uuid):
-        """An instance does not run on a host any more."""
+        """Remove an instance that does not run on a host any more."""
         host = self.hosts.get(name)
         for consumer, held in list(host.held.items()) if host else ():
             if held.instance_uuid == instance_uuid and held.running:
                 self._release(name, consumer)
 
     def moved(self, data):
-        """What a consumer holds on a host is another's."""
+        """Pass what a consumer holds on a host to another consumer."""
         host = self.hosts.get(data.host)
         held = host.held.get(data.from_consumer_uuid) if host else None
         if held is not None and not any(self._holdings(data.to_consumer_uuid)):
@@ -245,7 +247,7 @@ class CellAudit:
             self._hold(data.host, data.to_consumer_uuid, held)
 
     def log_rebased(self):
-        """What stood in front counts no more: hosts and what they run are reported again, claims are lost."""
+        """Start again after a rebase: hosts report again, and claims are lost."""
         for name in list(self.hosts):
             self.host_removed(name)
         self.capacity.clear()
@@ -266,7 +268,7 @@ class CellAudit:
         self._on_change(self)
 
     def _release(self, name, consumer):
-        """A consumer gives back what it holds on a host."""
+        """Release what a consumer holds on a host."""
         host = self.hosts.get(name)
         held = host.held.pop(consumer, None) if host else None
         if held is None:
@@ -289,13 +291,13 @@ class CellAudit:
             self.used[provider_uuid, resource_class] += sign * amount
 
 
-def _rank(consumer, held, one):
-    """Of what an instance holds on one host (it may be resized in place) the least is what runs."""
-    return sorted(held.allocations) != sorted(one.allocations), not held.running, consumer
+def _rank(consumer, held, guest):
+    """Sort key of what an instance holds on one host: the least of it runs (a resize in place holds more)."""
+    return sorted(held.allocations) != sorted(guest.allocations), not held.running, consumer
 
 
 def _guest(packed):
-    """The Guest of a claim; None where there is none, and where it cannot be read."""
+    """Return the Guest of a claim; None if it has none, or if it cannot be read."""
     try:
         return None if packed is None else events.thaw("Guest", packed)
     except errors.InvalidEvent:
@@ -303,22 +305,23 @@ def _guest(packed):
 
 
 def _device_faults(host, consumer, guest):
-    """What a guest has of its host that others have too, or that the host has not: pinned CPUs, pages, PCI devices."""
+    """Give sentences about pinned CPUs, pages and PCI devices that a guest shares with another, or that the host
+    lacks."""
     others = [held.guest for other, held in host.held.items() if other != consumer and held.guest is not None]
     for use in guest.numa:
         dedicated, pages = host.nodes.get(use.cell, (frozenset(), {}))
         pinned = _cpus(use)
-        taken = pinned & {cpu for other in others for one in other.numa for cpu in _cpus(one)}
+        taken = pinned & {cpu for other in others for node in other.numa for cpu in _cpus(node)}
         if taken:
-            yield f"CPU {', '.join(map(str, sorted(taken)))}, which another has,"
+            yield f"CPU {', '.join(map(str, sorted(taken)))}, which another guest has,"
         if pinned - dedicated:
-            yield f"CPU {', '.join(map(str, sorted(pinned - dedicated)))}, which is none for pinning,"
+            yield f"CPU {', '.join(map(str, sorted(pinned - dedicated)))}, which is not for pinning,"
         if use.page_kb:
             wanted = sum(
-                -(-one.memory_mb * 1024 // use.page_kb)
+                -(-node.memory_mb * 1024 // use.page_kb)
                 for each in (guest, *others)
-                for one in each.numa
-                if (one.cell, one.page_kb) == (use.cell, use.page_kb)
+                for node in each.numa
+                if (node.cell, node.page_kb) == (use.cell, use.page_kb)
             )
             if wanted > pages.get(use.page_kb, 0):
                 yield f"pages of {use.page_kb} kB of NUMA node {use.cell} to {wanted}, of {pages.get(use.page_kb, 0)},"
@@ -329,13 +332,13 @@ def _device_faults(host, consumer, guest):
 
 
 def _cpus(use):
-    """Host CPUs that are a NUMAUse's alone."""
+    """Return the host CPUs that only one NUMAUse has."""
     return {host for _, host in use.pins} | set(use.reserved_cpus)
 
 
 # --- logs ------------------------------------------------------------------------------------------------------------
 
-#: Name of an event -> what the audit of a cell makes of (audit, event's data).
+#: Name of an event -> its handler (audit of the cell, event's data).
 _HANDLERS = {
     "HostReported": CellAudit.host_reported,
     "HostRemoved": lambda audit, data: audit.host_removed(data.host),
@@ -381,7 +384,7 @@ class Audit:
         self.counts["divergences"] += projection.counts["divergence"]
 
     def begin(self, cell: str, projection=None) -> None:
-        """Begin with a cell's log, at the state of a projection (by default at nothing)."""
+        """Start with a cell's log, at the state of a projection (default: an empty state)."""
 
         def changed(audit):
             self._on_change(cell, audit)
@@ -389,7 +392,7 @@ class Audit:
         self.cells[cell] = CellAudit(changed) if projection is None else CellAudit.beginning(projection, changed)
 
     def record(self, cell, position, record, outcomes, aside=()) -> None:
-        """Check a record that was folded: the ``outcomes`` of its claims, and the numbers of its events that were set
+        """Check a folded record: the ``outcomes`` of its claims, and the indexes of its events that were set
         ``aside``."""
         accepted = set()
         for outcome in outcomes:
@@ -429,16 +432,15 @@ class Audit:
 
 
 def taken_out(projection):
-    """Numbers of the events of the last record that a projection has set aside; they are taken out of its
-    quarantine."""
+    """Take the set-aside events of the last record out of a projection's quarantine, and return their indexes."""
     found = projection.quarantine
     if not found:
         return ()
-    # What is of another epoch is the whole record.
+    # A record of another epoch is set aside as a whole.
     numbers = (
         range(MAX_EVENTS_A_RECORD)
-        if any(one.code == "foreign-epoch" for one in found)
-        else {one.index for one in found}
+        if any(aside.code == "foreign-epoch" for aside in found)
+        else {aside.index for aside in found}
     )
     found.clear()
     return numbers

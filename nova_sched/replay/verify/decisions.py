@@ -1,5 +1,5 @@
-"""Verification: recorded decisions made again from the logs alone, in one walk through the logs for each
-scheduler and policy."""
+"""Verification: make recorded decisions again from the logs alone, in one pass over the logs per scheduler and
+policy."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ from rpc_api.codec import Event
 
 
 class Replayed(NamedTuple):
-    """A decision made again (``again`` is None where it cannot be): ``difference`` is None where it came
-    out the same."""
+    """A decision that was made again (``again`` is None if that is not possible); ``difference`` is None if the result
+    is the same."""
 
     recorded: Recorded
     again: object
@@ -37,7 +37,7 @@ class Replayed(NamedTuple):
 
 
 def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
-    """Put down all decisions and claims of some logs; ``policies`` learns theirs."""
+    """Write all decisions and claims of some logs to a spool; ``policies`` learns their policies."""
     policies.logs = logs
     for cell, log in sorted(logs.items()):
         for position, record in decoded_records(log):
@@ -50,8 +50,8 @@ def spooled(logs, spool: Spool, policies: PolicyBook) -> None:
 
 
 def replay(logs, catalogue=BUILT_IN, only=None):
-    """Make the decisions of some logs again (``only``: those for a set of instances); yields a
-    :class:`Replayed` for each."""
+    """Make the decisions of some logs again (``only``: those for a set of instances). Yield a :class:`Replayed` for
+    each."""
     with Spool() as spool:
         policies = PolicyBook(catalogue)
         spooled(logs, spool, policies)
@@ -61,8 +61,7 @@ def replay(logs, catalogue=BUILT_IN, only=None):
 
 
 def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: True):
-    """Make the ``wanted`` ones of the decisions of a spool again, voice by voice; yields a
-    :class:`Replayed` for each."""
+    """Make the ``wanted`` decisions of a spool again, scheduler by scheduler. Yield a :class:`Replayed` for each."""
     for producer, digest in spool.voices():
         walk = Walk(history)
         chain = None
@@ -72,7 +71,7 @@ def again(history, spool: Spool, policies: PolicyBook, wanted=lambda recorded: T
             try:
                 policy = policies.get(digest)
                 check_logs(history.logs, recorded)
-                if walk.go_to({cell: one.position for cell, one in recorded.known.items()}) or chain is None:
+                if walk.go_to({cell: known.position for cell, known in recorded.known.items()}) or chain is None:
                     chain = FilterChain(walk.world.table, policy)
                 set_closed(walk.world.table, recorded)
                 check_positions(walk.world, recorded)
@@ -103,9 +102,9 @@ def _made_again(spool, recorded, world, policy, chain):
 
 
 class Walk:
-    """A world that goes from one set of positions to a later one, each log being read once on the way.
+    """A world that moves from one set of positions to a later one, and reads each log once.
 
-    ``world`` is None before the first. It begins anew, from the nearest snapshots, where it is to go back.
+    ``world`` is None before the first move. To go back it starts again from the nearest snapshots.
     """
 
     def __init__(self, history):
@@ -115,9 +114,9 @@ class Walk:
         self._firsts = {}
 
     def go_to(self, positions: dict) -> bool:
-        """Have the world be as it was at the positions (cell -> position); True where it is another object than before.
+        """Move the world to the positions (cell -> position). Return whether ``world`` is another object than before.
 
-        Raises LogGap where the logs do not hold what the world follows from.
+        Raise LogGap if the logs lack records that the state depends on.
         """
         fresh = (
             self.world is None
@@ -129,8 +128,8 @@ class Walk:
             for cell, position in positions.items():
                 if 0 <= position < self._first(cell):
                     raise errors.LogGap(
-                        f"the log of {cell} begins behind position {position}, which the decision "
-                        "knew it to; it was truncated since"
+                        f"the log of {cell} begins after position {position}, up to which the decision "
+                        "knew it; the log was truncated later"
                     )
             self.world = self.history.world_at(positions)
         for cell, position in positions.items():
@@ -138,7 +137,7 @@ class Walk:
         return fresh
 
     def _first(self, cell):
-        """The first position of a log at which its state is known."""
+        """Return the first position of a log at which its state is known."""
         if cell not in self._firsts:
             self._firsts[cell] = 0 if self.history.is_whole(cell) else self._beginning(cell)
         return self._firsts[cell]
@@ -155,19 +154,19 @@ class Walk:
             return
         if cell not in self._ahead:
             self._ahead[cell] = _Ahead(self.history.logs[cell], projection.position + 1)
-        for one in self._ahead[cell].up_to(position):
-            projection.fold([one])
+        for record in self._ahead[cell].up_to(position):
+            projection.fold([record])
 
 
 class _Ahead:
-    """The records of a log in order, taken up to one position after the other."""
+    """The records of a log in order, read up to one position after the other."""
 
     def __init__(self, log, position):
         self._records = decoded_records(log, max(position, log.bounds().first))
         self._next = None
 
     def up_to(self, position):
-        """Yield (position, DecodedRecord) of the records that were not taken yet, up to a position."""
+        """Yield (position, DecodedRecord) of the next records up to a position."""
         while True:
             if self._next is None:
                 self._next = next(self._records, None)

@@ -1,5 +1,5 @@
-"""The laws of logs, looked at while they are folded once: the same state from a snapshot on the way, nothing given
-away twice, no group broken, no event missing."""
+"""The laws of logs, checked in one fold: the same state from a snapshot on the way, nothing claimed twice, no group
+broken, no event missing."""
 
 from typing import NamedTuple
 
@@ -12,17 +12,16 @@ from nova_sched.replay.verify.audit import Audit, taken_out
 from rpc_api import errors
 from rpc_api.codec import Event
 
-#: Of what is noted so many sentences are kept; all are counted.
+#: Number of sentences to keep; all are counted.
 KEPT = 100
-#: Behind how much of a log the snapshot is taken from which its end is folded again: all of it again would take twice
-#: as long.
+#: The share of a log after which the snapshot is taken. Only the rest is folded twice, because folding everything twice
+#: would take twice as long.
 SNAPSHOT_AT = 7 / 8
 
 
 class Folded(NamedTuple):
-    """A cell's log folded to its end: ``first`` is the position from which on, ``projection`` the state,
-    ``counts`` a Counter of the projection's words, ``breaches`` sentences (broken laws), ``gaps`` sentences
-    (events that are missing)."""
+    """A cell's log folded to its end: ``first`` is the first position, ``projection`` the state, ``counts`` a Counter
+    of the projection, ``breaches`` are sentences about broken laws, ``gaps`` sentences about missing events."""
 
     cell: str
     first: int
@@ -36,10 +35,10 @@ class Folded(NamedTuple):
 
 
 def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None = None, take=None) -> Folded:
-    """Fold a cell's log to its end, from its beginning or from behind the record at a position.
+    """Fold a cell's log to its end, from its beginning or from the record after a position.
 
-    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each event that can be read. Raises
-    LogGap where the state of the beginning is not known.
+    With an ``audit`` its laws are checked. ``take(cell, position, event)`` gets each readable event. Raise LogGap if
+    the state at the beginning is not known.
     """
     log = history.logs[cell]
     projection = _beginning(history, cell, begin)
@@ -63,9 +62,9 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
             for event in record.events:
                 if type(event) is Event:
                     take(cell, position, event)
-        for one in noted:
-            if one.kind == "sequence-gap" and len(gaps) < KEPT:
-                gaps.append(f"{cell} {one.position}: {one.detail}")
+        for note in noted:
+            if note.kind == "sequence-gap" and len(gaps) < KEPT:
+                gaps.append(f"{cell} {note.position}: {note.detail}")
         projection.noted.clear()
         records += 1
         events_seen += len(record.events)
@@ -79,20 +78,20 @@ def fold_all(history, cell: str, begin: int | None = None, audit: Audit | None =
         )
     if audit is not None:
         breaches += [
-            f"{cell} {one}" for one in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
+            f"{cell} {breach}" for breach in (*audit.cells[cell].over_commitments, *audit.cells[cell].group_breaches)
         ]
     return Folded(cell, first, records, events_seen, projection, digest, projection.counts, breaches, gaps)
 
 
 def _beginning(history, cell, begin):
-    """The state that folding begins with, kept notes taken out record by record."""
+    """Return the state at the start of the fold; its notes are taken out record by record."""
     if begin is not None:
         projection = history.world_at({cell: begin}).projections[cell]
     else:
         try:
             projection = history.beginning(cell, HostTable())
         except errors.LogGap:
-            # Its end is still told; what counts is what stands behind a LogRebased.
+            # The end of the log can still be checked: the records after a LogRebased count.
             projection = Projection(cell, HostTable(), whole=False)
     projection.noted = type(projection.noted)()
     projection.quarantine = type(projection.quarantine)()

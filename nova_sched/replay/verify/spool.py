@@ -1,4 +1,4 @@
-"""Decisions and claims of logs, put down on disk while the logs are read once, and taken up in another order."""
+"""Decisions and claims of logs on disk: written while the logs are read once, and read in another order."""
 
 import sqlite3
 
@@ -15,20 +15,20 @@ CREATE TABLE claims (cell TEXT, producer TEXT, epoch INTEGER, sequence INTEGER, 
 """
 _INDICES = """
 CREATE INDEX decisions_in_order ON decisions (producer, digest, known, sequence);
-CREATE INDEX claims_by_voice ON claims (cell, producer, epoch, sequence);
+CREATE INDEX claims_by_producer ON claims (cell, producer, epoch, sequence);
 CREATE INDEX claims_by_uuid ON claims (claim);
 """
 
 
 class Spool:
-    """A private database that vanishes when it is closed; a context manager. Write all, then
-    :meth:`sort`, then read."""
+    """A private database that is deleted when it is closed; a context manager. Write everything, then :meth:`sort`,
+    then read."""
 
     def __init__(self):
-        # (An empty name is a file of its own, without a name.)
+        # (An empty name makes a temporary file without a name.)
         self._database = sqlite3.connect("")
         self._database.executescript(_TABLES)
-        #: (Cell, position, why) of decisions whose evidence cannot be read.
+        #: (Cell, position, reason) of decisions whose evidence cannot be read.
         self.unreadable = []
 
     def __enter__(self):
@@ -38,13 +38,13 @@ class Spool:
         self._database.close()
 
     def note(self, cell: str, position: int, event) -> None:
-        """Put down an event, if it is a decision or a claim."""
+        """Write an event, if it is a decision or a claim."""
         if event.name == "DecisionMade":
             recorded = recorded_of(cell, position, event)
             if recorded.evidence is None:
                 self.unreadable.append((cell, position, recorded.fault))
                 return
-            known = sum(one.position for one in recorded.evidence.positions)
+            known = sum(position.position for position in recorded.evidence.positions)
             self._database.execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -79,16 +79,16 @@ class Spool:
         self._database.executescript(_INDICES)
 
     def count(self) -> int:
-        """How many decisions there are."""
+        """Return the number of decisions."""
         return self._database.execute("SELECT count(*) FROM decisions").fetchone()[0]
 
     def voices(self):
-        """List of (producer, policy digest) that decided."""
+        """Return the list of (producer, policy digest) that decided."""
         return self._database.execute("SELECT DISTINCT producer, digest FROM decisions ORDER BY 1, 2").fetchall()
 
     def decisions(self, producer: str, digest: str):
-        """Yield the :class:`~nova_sched.replay.decisions.recorded.Recorded` of one voice, by how much of the logs it
-        knew: each once, whether or not it is in a log twice."""
+        """Yield the :class:`~nova_sched.replay.decisions.recorded.Recorded` of one producer and policy, in the order of
+        the positions that they knew. A decision that is twice in a log is given once."""
         yield from self._each_once(
             self._database.execute(
                 "SELECT cell, position, event FROM decisions WHERE producer = ? AND digest = ? ORDER BY known, cell, "
@@ -98,7 +98,7 @@ class Spool:
         )
 
     def of_producer(self, producer: str):
-        """As :meth:`decisions`, of one producer by whichever policy."""
+        """Yield as :meth:`decisions`, of one producer with all its policies."""
         yield from self._each_once(
             self._database.execute(
                 "SELECT cell, position, event FROM decisions WHERE producer = ? ORDER BY known, cell, epoch, "
@@ -117,11 +117,11 @@ class Spool:
             last = recorded.key
 
     def in_flight(self, cell: str, recorded, first: int, last: int):
-        """The claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
+        """Return the claims of a decision's scheduler in a cell with sequences from ``first`` to ``last``."""
         epoch = incarnation(
             [
-                one
-                for (one,) in self._database.execute(
+                epoch_
+                for (epoch_,) in self._database.execute(
                     "SELECT DISTINCT epoch FROM claims WHERE cell = ? AND producer = ?", (cell, recorded.producer)
                 )
             ],
@@ -144,7 +144,7 @@ class Spool:
         )
 
     def instances(self, instances):
-        """Which of some instances somebody decided for."""
+        """Return the instances that have a decision, of some instances."""
         return {
             uuid
             for uuid in instances

@@ -1,4 +1,4 @@
-"""What a what-if changes: options of the policy, allocation ratios, hosts that are there or not."""
+"""The changes of a what-if: options of the policy, allocation ratios, added and removed hosts."""
 
 import json
 import math
@@ -11,16 +11,16 @@ from rpc_api import codec, errors, events
 from rpc_api.digest import consumers_digest
 from rpc_api.packing import pack
 
-#: Uuids of the providers of added hosts follow from those of the host that they are like.
+#: Namespace of the uuids of added hosts' providers; they are derived from those of the copied host.
 NAMESPACE = uuid.UUID("5e8f6a0e-1d0f-4f4c-9d3c-2f7f3f0f6d11")
-#: Packed inventories that are kept as they were changed: hosts report the same one again and again.
+#: Number of changed inventories to cache: hosts report the same one many times.
 KEPT = 20_000
 
 
 class Changes(NamedTuple):
-    """``options`` of the policy by name (as PolicyAdopted has them), or a whole ``policy`` in its place; ``weighers``
-    name -> multiplier; ``ratios`` resource class -> allocation ratio; names of ``dropped`` hosts; ``added``: name of
-    a host -> how many more like it."""
+    """``options`` of the policy by name (as in PolicyAdopted), or a whole ``policy`` instead; ``weighers``: name ->
+    multiplier; ``ratios``: resource class -> allocation ratio; ``dropped``: names of hosts; ``added``: name of a host
+    -> number of copies."""
 
     options: dict = {}
     policy: Policy | None = None
@@ -30,8 +30,7 @@ class Changes(NamedTuple):
     added: dict = {}
 
     def policy_for(self, recorded: Policy) -> Policy:
-        """What a scheduler of a recorded policy decides by; UsageError for options that there are not, or
-        of another kind."""
+        """Return the changed policy of a recorded one; UsageError for an unknown option, or a value of another type."""
         base = self.policy or recorded
         if not self.options and not self.weighers:
             return base
@@ -40,7 +39,7 @@ class Changes(NamedTuple):
         if unknown:
             raise errors.UsageError(
                 f"a policy has no option {unknown[0]!r}, wanted one of "
-                f"{', '.join(sorted(json.loads(base.to_json())))}; mend --policy or --set"
+                f"{', '.join(sorted(json.loads(base.to_json())))}; fix --policy or --set"
             )
         try:
             weighers = {**dict(options["weighers"]), **self.weighers}
@@ -50,8 +49,8 @@ class Changes(NamedTuple):
             raise errors.UsageError(f"the policy cannot be used: {fault}") from None
 
     def policy_from(self, policies, digest: str) -> Policy:
-        """What a scheduler decides by whose policy of that digest is in a PolicyBook; PolicyMissing where it is not,
-        or names what is not loaded, unless what is changed of it leaves nothing of that."""
+        """Return the changed policy of a digest in a PolicyBook. Raise PolicyMissing if the book does not have it, or
+        if it names classes that are not loaded and that the changes do not replace."""
         if self.policy is not None:
             return self.policy_for(self.policy)
         if digest in policies.policies or digest not in policies.adopted:
@@ -65,21 +64,21 @@ class Changes(NamedTuple):
 
 
 def ratio_of(text: str) -> float:
-    """An allocation ratio; UsageError for a text that is none."""
+    """Parse an allocation ratio; UsageError for any other text."""
     try:
         ratio = float(text)
     except ValueError:
         ratio = math.nan
     if not 0 < ratio <= MAX_RATIO:
-        raise errors.UsageError(f"the allocation ratio {text!r} is none, wanted a number above 0; mend --ratio")
+        raise errors.UsageError(f"the allocation ratio is {text!r}, wanted a number above 0; fix --ratio")
     return ratio
 
 
 class HostEvents:
-    """What hosts say in the world of a what-if: ``changes`` made to what they have, and on them what runs there then.
+    """The reports of hosts in the world of a what-if: with the ``changes``, and with the instances that run there now.
 
-    ``is_traffic(instance uuid)`` says of which instances the what-if decides itself: what hosts say of those
-    is left out.
+    ``is_traffic(instance uuid)`` is true for the instances that the what-if places itself: they are left out of the
+    recorded reports.
     """
 
     def __init__(self, changes: Changes, is_traffic):
@@ -88,7 +87,7 @@ class HostEvents:
         self._inventories = {}
 
     def of(self, event) -> list:
-        """The events that stand for one about a host."""
+        """Return the events that replace a recorded event about a host."""
         host = event.data.host
         if host in self.changes.dropped:
             return []
@@ -122,7 +121,7 @@ class HostEvents:
             consumers = events.thaw("HostConsumers", data.consumers).consumers
         except errors.InvalidEvent:
             return ()
-        return tuple(one for one in consumers if not self.is_traffic(one.instance_uuid))
+        return tuple(consumer for consumer in consumers if not self.is_traffic(consumer.instance_uuid))
 
     def _inventory(self, host, packed, number):
         if not number and not self.changes.ratios:
@@ -142,19 +141,23 @@ class HostEvents:
         providers = tuple(
             provider._replace(
                 inventories=tuple(
-                    one._replace(allocation_ratio=ratios.get(one.resource_class, one.allocation_ratio))
-                    for one in provider.inventories
+                    inventory._replace(
+                        allocation_ratio=ratios.get(inventory.resource_class, inventory.allocation_ratio)
+                    )
+                    for inventory in provider.inventories
                 )
             )
             for provider in inventory.providers
         )
         if not number:
             return inventory._replace(providers=providers)
-        uuids = {one.uuid: str(uuid.uuid5(NAMESPACE, f"{one.uuid}/{number}")) for one in providers}
+        uuids = {provider.uuid: str(uuid.uuid5(NAMESPACE, f"{provider.uuid}/{number}")) for provider in providers}
         name = copy_of(host, number)
         return inventory._replace(
             nodename=name,
-            providers=tuple(one._replace(uuid=uuids[one.uuid], name=f"{one.name}+{number}") for one in providers),
+            providers=tuple(
+                provider._replace(uuid=uuids[provider.uuid], name=f"{provider.name}+{number}") for provider in providers
+            ),
             pci_pools=tuple(
                 pool._replace(tags={key: uuids.get(value, value) for key, value in pool.tags.items()})
                 for pool in inventory.pci_pools
@@ -162,7 +165,7 @@ class HostEvents:
         )
 
     def aggregate(self, event):
-        """An AggregateUpdated with the added hosts beside those that they are like."""
+        """Return an AggregateUpdated in which added hosts are beside the host that they copy."""
         hosts = [
             name
             for host in event.data.hosts
@@ -172,5 +175,5 @@ class HostEvents:
 
 
 def copy_of(host: str, number: int) -> str:
-    """The name of an added host."""
+    """Return the name of an added host."""
     return f"{host}+{number}"[-codec.MAX_NAME :]

@@ -1,4 +1,4 @@
-"""How well a cloud is filled: what is stranded, and how full it is."""
+"""Measures of a cloud: stranded resources, and how full it is."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -9,10 +9,10 @@ VCPU = "VCPU"
 
 
 def stranded(free: dict, total: dict, least: dict) -> dict:
-    """What is free on providers that cannot take even the least that anybody asked for.
+    """Return the resources that are free on providers that cannot take even the smallest requested amount.
 
     ``free``: provider -> {resource class: amount}; ``total``: resource class -> all capacity; ``least``: resource
-    class -> the least of it over all that was asked. Returns resource class -> {"amount", "share" of all capacity}.
+    class -> the smallest requested amount. The result is resource class -> {"amount", "share" of all capacity}.
     """
     lost = Counter()
     for left in free.values():
@@ -29,7 +29,7 @@ def stranded(free: dict, total: dict, least: dict) -> dict:
 
 
 def stranded_in(table, least: dict) -> dict:
-    """As :func:`stranded` of the providers of a host table that have any of the classes that are asked for."""
+    """Return :func:`stranded` for the providers of a host table that have any of the requested classes."""
     free, total = {}, Counter()
     for resource_class in table.classes.values:
         index = table.classes.get(resource_class)
@@ -44,7 +44,7 @@ def stranded_in(table, least: dict) -> dict:
 
 
 class Use(NamedTuple):
-    """What of a cloud is in use at a moment: VCPUs ``used``, ``hosts`` with instances, VCPUs that are ``stranded``."""
+    """The use of a cloud at a moment: VCPUs ``used``, ``hosts`` with instances, ``stranded`` VCPUs."""
 
     used: int
     hosts: int
@@ -52,7 +52,7 @@ class Use(NamedTuple):
 
 
 def use_of(table, least: dict) -> Use:
-    """The Use of a host table; ``least`` as in :func:`stranded`, whose amount of VCPUs this is."""
+    """Return the Use of a host table; ``least`` as in :func:`stranded`."""
     index = table.classes.get(VCPU)
     used = 0 if index < 0 else int(table.used[index, : table.count].sum())
     return Use(used, int((table.num_instances[table.roots()] > 0).sum()), _stranded_vcpus(table, least))
@@ -72,7 +72,7 @@ def _stranded_vcpus(table, least):
 
 
 def fill_of(table, resource_class: str = "VCPU") -> float:
-    """The used share of all capacity of a class, 0 to 1."""
+    """Return the used share of all capacity of a class, 0 to 1."""
     index = table.classes.get(resource_class)
     if index < 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""The traffic that logs recorded, what came of it, and the records of several logs in the order of time."""
+"""The recorded traffic of logs, its results, and the records of several logs in the order of time."""
 
 import heapq
 from collections import Counter
@@ -13,9 +13,9 @@ from nova_sched.replay.state.history import History
 from nova_sched.replay.what_if.measures import fill_of, stranded_in, use_of
 from rpc_api.codec import Event
 
-#: Moments that are noted, at most twice as many.
+#: Number of moments to note; at most twice as many are kept.
 SAMPLES = 240
-#: Resource classes of which is said what is stranded.
+#: Resource classes whose stranded amounts are shown.
 STRANDED = ("VCPU", "MEMORY_MB")
 
 
@@ -31,10 +31,9 @@ class Sample(NamedTuple):
 
 
 class Tally:
-    """What came of some traffic: ``asked``, ``placed`` (instance -> host on which a claim of it was accepted last),
-    ``not_built`` (those of them whose builds failed for good or whose claims expired), ``refused`` (a reason ->
-    instances), ``conflicts`` (claims of schedulers that were refused), ``samples`` (Sample, by time), ``missing``
-    (decisions that cannot be made)."""
+    """The result of some traffic: ``asked``, ``placed`` (instance -> host of its last accepted claim), ``not_built``
+    (placed instances whose builds all failed or whose claims expired), ``refused`` (reason -> instances), ``conflicts``
+    (refused claims of schedulers), ``samples`` (Sample, by time), ``missing`` (decisions that cannot be made)."""
 
     def __init__(self):
         self.asked = 0
@@ -53,7 +52,7 @@ class Tally:
         self._seen = 0
 
     def sample(self, at_ns, table, least, refused: int) -> None:
-        """Note how full the cloud is and how many instances were refused so far, evenly over the records."""
+        """Add a Sample at even distances over the records."""
         self._seen += 1
         self._last_ns = at_ns if at_ns is not None else self._last_ns
         if at_ns is not None and self._seen % self._every == 0:
@@ -63,39 +62,38 @@ class Tally:
                 self._every *= 2
 
     def end(self, table, least) -> None:
-        """Take stock of the cloud as it is at the end."""
+        """Add the measures at the end."""
         self.fill, self.stranded = fill_of(table), stranded_in(table, least)
         self.samples.append(Sample(self._last_ns, *use_of(table, least), self.refused.total()))
 
     @property
     def built(self) -> dict:
-        """Instance -> host of those that were built."""
+        """Instance -> host of the built instances."""
         return {uuid: host for uuid, host in self.placed.items() if uuid not in self.not_built}
 
     @property
     def hosts_used(self):
-        """On how many hosts an instance was built."""
+        """The number of hosts on which an instance was built."""
         return len(set(self.built.values()))
 
 
 class Traffic(NamedTuple):
-    """What a spool says of the traffic: ``producers`` that decided, and the ``least`` amounts that
-    anybody asked for."""
+    """The recorded traffic: ``producers`` that decided, and the ``least`` requested amounts."""
 
     producers: list
     least: dict
 
 
 def traffic_of(spool) -> Traffic:
-    """The traffic of a spool of decisions."""
+    """Return the traffic of a spool of decisions."""
     least, producers = {}, sorted({producer for producer, _ in spool.voices()})
     for producer in producers:
         for recorded in spool.of_producer(producer):
             amounts = {}
             for group in recorded.evidence.request.groups:
-                for one in group.resources:
-                    if one.resource_class in STRANDED:
-                        amounts.setdefault(one.resource_class, []).append(one.amount)
+                for resource in group.resources:
+                    if resource.resource_class in STRANDED:
+                        amounts.setdefault(resource.resource_class, []).append(resource.amount)
             for name, asked in amounts.items():
                 least[name] = min(least.get(name, min(asked)), *asked)
     return Traffic(producers, least)
@@ -105,14 +103,16 @@ def traffic_of(spool) -> Traffic:
 
 
 def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None) -> Tally:
-    """What came of the traffic in the real logs."""
+    """Return the result of the traffic in the real logs."""
     tally, table = Tally(), HostTable()
     projections = {cell: Projection(cell, table, whole) for cell, whole in whole_of(logs).items()}
     asked, refused, started = set(), {}, set()
     for done, (cell, position, at_ns, record) in enumerate(by_time({cell: Feed(log) for cell, log in logs.items()}), 1):
         outcomes, _ = projections[cell].fold([(position, record)])
-        accepted = {one.claim_uuid for one in outcomes if one.reason is None}
-        tally.conflicts += sum(one.reason is not None and one.producer.startswith("scheduler/") for one in outcomes)
+        accepted = {outcome.claim_uuid for outcome in outcomes if outcome.reason is None}
+        tally.conflicts += sum(
+            outcome.reason is not None and outcome.producer.startswith("scheduler/") for outcome in outcomes
+        )
         for event in record.events:
             if not isinstance(event, Event):
                 continue
@@ -148,7 +148,7 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
 
 
 def top_reason(refusals):
-    """The reason for which most hosts were refused."""
+    """Return the reason for which most hosts were refused."""
     by_reason = Counter()
     for _, reason, hosts in refusals:
         by_reason[reason] += hosts
@@ -172,7 +172,7 @@ class Feed:
         if found is None:
             self.next = None
             return
-        # The times of a log only grow here, whatever clocks said.
+        # The times of a log only grow here, even if a clock went back.
         at_ns = time_of(found[1].events)
         self._last_ns = max(self._last_ns, at_ns or 0)
         self.next = self._last_ns, *found
@@ -191,7 +191,7 @@ def by_time(feeds):
 
 
 def whole_of(logs):
-    """Cell -> whether nothing was removed in front of its log."""
+    """Return cell -> whether its log still has its first records."""
     history = History(logs)
     return {cell: history.is_whole(cell) for cell in logs}
 

@@ -41,7 +41,7 @@ def test_a_played_cloud_is_well(played, capsys):
     assert replay(["check", "--log", str(played)]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert {line.split()[0] for line in lines[1:]} == {"cell0", "cell1", "cell2"} and "checks are well" in said.err
+    assert {line.split()[0] for line in lines[1:]} == {"cell0", "cell1", "cell2"} and "no problem found in " in said.err
     assert len([line for line in lines if "reader scheduler/" in line]) == 12
     assert not [line for line in lines[1:] if " ok " not in line]
 
@@ -95,7 +95,7 @@ def fine():
         (duplicate, "duplicates", 0, "note", 1, "scheduler/one: 1"),
         (stale, "stale epochs", 1, "wrong", 1, "its clock went back"),
         (backwards, "clocks", 1, "wrong", 1, "scheduler/one went back by 90.0 s"),
-        (divergence, "digest-mismatch", 1, "wrong", 1, "not as the log had it"),
+        (divergence, "digest-mismatch", 1, "wrong", 1, "another state than the log had"),
         (fine, "set aside", 0, "ok", 0, "none"),
     ],
 )
@@ -116,13 +116,13 @@ def test_a_log_without_its_beginning(log, capsys):
     assert rows["sequence gaps"]["state"] == "ok"
     log.append([record_of(Voice("conductor/c").say(events.LogRebased("cell1", 4)))])
     code, rows = checked(capsys, log)
-    assert code == 0 and "it was rebased" in rows["whole"]["found"] and rows["rebased"]["state"] == "note"
+    assert code == 0 and "was rebased" in rows["whole"]["found"] and rows["rebased"]["state"] == "note"
 
 
 def test_an_empty_log(capsys):
     with open_log(f"memory://check-{next(_names)}") as empty:
         code, rows = checked(capsys, empty)
-        assert code == 0 and "it is empty" in rows["log"]["found"]
+        assert code == 0 and "the log is empty" in rows["log"]["found"]
         empty.delete()
 
 
@@ -209,7 +209,7 @@ def test_a_log_that_nobody_writes_to(log, capsys):
     _, rows = diagnosed(capsys, "--log", f"cell1={log.url}")
     assert (
         rows["cell1", "written"]["state"] == "warn"
-        and "see whether conductors and agents run" in rows["cell1", "written"]["to_do"]
+        and "check that conductors and agents are running" in rows["cell1", "written"]["to_do"]
     )
 
 
@@ -230,7 +230,7 @@ def test_snapshots(log, tmp_path, capsys):
     assert main(["snapshot", "--log", f"cell1={log.url}", "--to", f"file://{tmp_path}"]) == 0
     capsys.readouterr()
     code, rows = diagnosed(capsys, *named)
-    assert code == 0 and "of position 1, 0 before the end" in rows["cell1", "snapshot"]["found"]
+    assert code == 0 and "position 1, 0 before the end" in rows["cell1", "snapshot"]["found"]
     FileStore(str(tmp_path)).save("cell1", b"\xc1")
     code, rows = diagnosed(capsys, *named)
     assert code == 1 and rows["cell1", "snapshot"]["state"] == "fail"

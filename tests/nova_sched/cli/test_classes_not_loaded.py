@@ -51,7 +51,7 @@ def test_show_says_where_the_policy_is_and_shows_all(few, capsys):
         assert logs.run("show", uuid_of("vm-2")) == 0
         shown = capsys.readouterr().out
         assert f"policy     {few.policy.digest} ({WHERE}; the filter Few not loaded here)" in shown
-        assert "Few             Few" in shown and "refused nobody: DestinationFilter" in shown
+        assert "Few             Few" in shown and "refused no host: DestinationFilter" in shown
         _, (said,) = logs.json(capsys, "show", uuid_of("vm-2"))
     assert said["decisions"][0]["policy"] == {
         "digest": few.policy.digest,
@@ -133,7 +133,7 @@ def test_capacity_says_how_many_fit_at_most(few, capsys):
         assert logs.run("capacity", "VCPU=2") == 4
         said = capsys.readouterr()
         assert said.out.startswith("3 more of 2 VCPU fit")
-        assert "no more than these fit, as the filter Few of the policy is not loaded here" in said.err
+        assert "at most these fit: the filter Few of the policy is not loaded here" in said.err
         assert logs.run("capacity", "VCPU=2", "--default-policy") == 0
 
 

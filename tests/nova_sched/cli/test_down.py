@@ -83,7 +83,7 @@ def test_a_cell_of_which_nothing_is_known_has_a_row(run):
     code, out, err = run("instances", "-o", "json")
     unknown = [one for one in json.loads(out) if one["instance"] is None]
     assert code == 4 and [(one["cell"], one["as_of"]) for one in unknown] == [("cell2", "down, nothing is known")]
-    assert "cell2: nothing is known of its instances" in err
+    assert "cell2: its instances are not known" in err
 
 
 def test_a_snapshot_of_some_cells_only_is_not_taken(without_cell2, tmp_path, capsys):

@@ -113,7 +113,7 @@ def test_the_codes_are_those_of_the_sources():
 
 
 def test_nothing_is_set_aside(url, capsys):
-    assert shown(capsys, "--log", f"cell1={url}") == (0, [], "nothing is set aside\n")
+    assert shown(capsys, "--log", f"cell1={url}") == (0, [], "no event is set aside\n")
 
 
 def test_codes_cells_and_bytes_are_chosen(url, capsys):

@@ -261,7 +261,7 @@ def test_a_quiet_cloud(capsys, hosts, hours):
     assert replay(["top", "--once", "--no-cache", *cloud.options]) == 0
     said = capsys.readouterr().out
     assert f"cell1: {hosts} host{'s' * (hosts > 1)}: {hosts} up\n" in said
-    assert "conductor/c " in said.partition("last heard: ")[2] and "one that is idle publishes nothing" in said
+    assert "conductor/c " in said.partition("last heard: ")[2] and "an idle service publishes nothing" in said
     assert replay(["state", "--no-cache", *cloud.options]) == 0
     said = capsys.readouterr().err
     assert f"{hosts} up; {hosts} agents heard; conductor/c" in said and "scheduler/s" in said
@@ -333,7 +333,7 @@ def test_all_agents_are_gone(capsys):
     code, rows = found(capsys, "doctor", cloud)
     assert code == 1 and rows == [("agents", "fail"), ("written", "warn")]
     replay(["doctor", "--no-cache", *cloud.options])
-    assert "50 of 50 hosts are not known to be lost, and their agents have published nothing" in capsys.readouterr().out
+    assert "50 of 50 hosts are not marked as lost, but their agents have published nothing" in capsys.readouterr().out
 
 
 def test_all_hosts_are_lost(capsys):

@@ -15,7 +15,7 @@ from tests.builders import Voice, record_of, report
     "command, code, told",
     [
         (["replay"], 2, "usage: nova-sched-replay"),
-        (["replay", "state"], 2, "no log is named, wanted --log"),
+        (["replay", "state"], 2, "no log is named; name one with --log"),
         (["nonsense"], 2, "there is no command 'nonsense'"),
         (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
         (["nonsense", "--help"], 2, "there is no command 'nonsense'"),

@@ -101,22 +101,22 @@ def test_state_at_moments(told):
         (["state", "nowhere"], 1, "there is no host 'nowhere'"),
         (["state", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
         (["state", "--columns", "host,shoe"], 2, "there is no column 'shoe'"),
-        (["state", "--at", "soon"], 2, "is no moment"),
+        (["state", "--at", "soon"], 2, "is not a moment"),
         (["state", "--at", "cell1:999999"], 4, "ends at position"),
         (["state", "--at", "7"], 2, "needs the name of a cell"),
         (["state", "--limit", "0"], 2, "wanted 1 or more"),
-        (["state", "host-1", "-o", "csv"], 2, "does not fit a table"),
+        (["state", "host-1", "-o", "csv"], 2, "does not fit into CSV"),
         (["diff", "last", "first"], 2, "earlier one first"),
         (["diff", "first", "last", "nowhere"], 1, "no host 'nowhere'"),
         (["instances", "--sort", "shoe"], 2, "cannot sort by 'shoe'"),
         (["instances", "--limit", "0"], 2, "wanted 1 or more"),
         (["instances", "--marker", "nobody"], 2, "there is no instance nobody"),
-        (["capacity"], 2, "wanted either a FLAVOR"),
+        (["capacity"], 2, "or --like REQUEST is needed"),
         (["capacity", "m1.none"], 1, "wanted one of play-"),
         (["capacity", "--like", "req-none"], 1, "no decision for req-none"),
         (["capacity", "0:0:0"], 2, "asks for nothing"),
         (["stats", "--interval", "soon"], 2, "wanted a time such as 10s"),
-        (["stats", "x:y:z"], 2, "is no range"),
+        (["stats", "x:y:z"], 2, "is not a range"),
         (["top", "--replay", "0"], 2, "wanted a speed above 0"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_cell_whose_beginning_is_gone_is_said_and_the_others_shown(capsys, tmp
     for command in (["state"], ["diff", "last", "last"]):
         assert replay([*command, "--log", one]) == 4
     assert replay(["instances", "--log", one, "--log", other]) == 4
-    assert "nothing is known of its instances" in capsys.readouterr().err
+    assert "its instances are not known" in capsys.readouterr().err
     assert replay(["stats", "--log", one, "--log", other]) == 4
     assert "not counted" in capsys.readouterr().err
 
@@ -261,7 +261,7 @@ def test_instances_of_a_cell_that_is_down(told, played, tmp_path, monkeypatch, c
     said = capsys.readouterr()
     assert {row["cell"] for row in json.loads(said.out) if row["instance"]} == {
         "cell1"
-    } and "cell2: nothing is known of its instances" in said.err
+    } and "cell2: its instances are not known" in said.err
 
 
 def test_an_instance_that_moves_is_there_twice(capsys, tmp_path):

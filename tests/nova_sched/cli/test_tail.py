@@ -113,14 +113,14 @@ def test_ranges_and_conditions(told, capsys, arguments, shown):
         (["--type", "Nothing"], 2, "there is no event type 'Nothing'", []),
         (["--exclude", "colour=red"], 2, "wanted KEY=VALUE", []),
         (["--exclude", "host"], 2, "wanted KEY=VALUE", []),
-        (["-g", "("], 2, "no regular expression", []),
-        (["3:4", "--since", "-1h"], 2, "say the same twice", []),
+        (["-g", "("], 2, "not a regular expression", []),
+        (["3:4", "--since", "-1h"], 2, "exclude each other", []),
         (["3:4", "-f"], 2, "the range has an end", []),
-        (["x:y"], 2, "is no range", []),
+        (["x:y"], 2, "is not a range", []),
         (["--cell", "cell9"], 2, "no log of 'cell9'", []),
         (["-n", "-1"], 2, "invalid", []),
         (["cell9:1:2"], 2, "no log of 'cell9'", []),
-        (["--since", "soon"], 2, "is no time", []),
+        (["--since", "soon"], 2, "is not a time", []),
         (["--from", "1"], 2, "unrecognized", []),
     ],
 )
@@ -275,8 +275,8 @@ def test_a_cursor_within_a_record(told, tmp_path, capsys):
 @pytest.mark.parametrize(
     "place, says",
     [
-        ({"epoch": uuid_of("another"), "position": 3, "index": 0}, "it was re-created"),
-        ({"epoch": EPOCH, "position": 3, "index": 0}, "what lay between was removed"),
+        ({"epoch": uuid_of("another"), "position": 3, "index": 0}, "it was recreated"),
+        ({"epoch": EPOCH, "position": 3, "index": 0}, "the records between were removed"),
         ({"epoch": EPOCH, "position": 30, "index": 0}, "it lost records"),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_cursor_of_another_log(told, tmp_path, capsys, place, says):
 def test_a_file_that_is_no_cursor(told, tmp_path, capsys, text):
     (tmp_path / "cursor").write_text(text)
     assert replay(["tail", "--log", told.name, "--cursor-file", str(tmp_path / "cursor")]) == 2
-    assert "is no cursor file of this version" in capsys.readouterr().err
+    assert "is not a cursor file of this version" in capsys.readouterr().err
 
 
 def test_a_cursor_that_cannot_be_written(told, capsys):

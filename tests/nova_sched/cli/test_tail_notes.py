@@ -102,7 +102,7 @@ def test_it_is_known_again_where_the_log_begins_anew(log, capsys):
 def replay_err(log, capsys):
     code = replay(["tail", "--log", log.name, "--no-cache", "--type", "ClaimProposed"])
     said = capsys.readouterr()
-    assert "which claims of cell1 were accepted is not known for all: the log of cell1 begins at position 3" in said.err
+    assert "the outcome of some claims of cell1 is not known: the log of cell1 begins at position 3" in said.err
     return code, verdicts(said.out.splitlines())
 
 
@@ -183,7 +183,7 @@ def test_a_policy_is_shown_by_what_it_changes_of_that_of_its_service(log, capsys
     ):
         log.say(second_, said, by=f"scheduler/{by}")
     wanted = [
-        f"{first.digest}: max_attempts 3 -> 5; all else as by default",
+        f"{first.digest}: max_attempts 3 -> 5; all others are defaults",
         f"{third.digest}: the defaults",
         f"{first.digest}, as before",
         f"{second.digest} after {first.digest}: host_subset_size 1 -> 2",

@@ -326,7 +326,7 @@ def test_filters_that_were_passed_over_are_not_run(capsys):
     [
         ((uuid_of("vm"), "aa"), 1, "the scheduler knew no host 'aa'"),
         ((uuid_of("vm"), "a", "--attempt", "7"), 2, "there is no attempt 7, wanted one of 1"),
-        ((uuid_of("vm"), "a", "--instance", "nothing"), 2, "--instance nothing is none of"),
+        ((uuid_of("vm"), "a", "--instance", "nothing"), 2, "--instance nothing matches none of"),
         (("short", "a"), 2, "8 or more characters"),
         (("req-nothing", "a"), 1, "no decision for req-nothing"),
     ],

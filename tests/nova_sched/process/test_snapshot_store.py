@@ -449,5 +449,5 @@ def test_a_directory_that_cannot_be_made_is_found_at_the_start(tmp_path):
         if made:
             assert store_of(conf) and made.is_dir()
         else:
-            with pytest.raises(errors.LogUnavailable, match=r"cannot be made .*; mend \[snapshots\] url"):
+            with pytest.raises(errors.LogUnavailable, match=r"cannot be made .*; fix \[snapshots\] url"):
                 store_of(conf)

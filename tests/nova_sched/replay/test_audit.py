@@ -180,9 +180,9 @@ def numa(*pins, memory_mb=1, page_kb=0):
         ([claim("vm", "a", of("a", 5)), claim("vm-2", "a", of("a", 4))], "takes VCPU of a to 9, capacity 8"),
         (
             [with_guest("vm", "a", [numa(1)]), with_guest("vm-2", "a", [numa(2, 1)])],
-            "takes CPU 1, which another has, of a",
+            "takes CPU 1, which another guest has, of a",
         ),
-        ([with_guest("vm", "a", [numa(0)])], "takes CPU 0, which is none for pinning, of a"),
+        ([with_guest("vm", "a", [numa(0)])], "takes CPU 0, which is not for pinning, of a"),
         (
             [
                 with_guest("vm", "a", [numa(1, memory_mb=2, page_kb=1024)]),

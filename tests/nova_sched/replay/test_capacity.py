@@ -5,7 +5,8 @@ import random
 import pytest
 
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.replay.state.capacity import amounts_in, by_reason, capacity, recorded_in, request_for, stranded
+from nova_sched.replay.state.capacity import by_reason, capacity, stranded
+from nova_sched.replay.state.capacity_question import amounts_in, recorded_in, request_for
 from nova_sched.replay.state.history import History
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import decide
@@ -205,7 +206,7 @@ def test_what_runs_out_and_what_is_left_there():
 
 
 def test_a_request_that_takes_nothing_has_no_answer():
-    with pytest.raises(errors.UsageError, match="takes nothing"):
+    with pytest.raises(errors.UsageError, match="takes no resource"):
         capacity(world_of(report("a")), request(groups=(group(required=()),)))
 
 

@@ -112,7 +112,7 @@ def test_hosts_that_come_go_and_change():
     )
     assert found["a", "status", "num_io_ops"][:2] == ("0", "3")
     assert found["b", "removed", None] == ("up", None, [("HostRemoved", 4)])
-    assert found["c", "added", None] == (None, "down (lost: not heard of)", [("HostReported", 5), ("HostLost", 6)])
+    assert found["c", "added", None] == (None, "down (lost: unreachable)", [("HostReported", 5), ("HostLost", 6)])
     assert found["a", "inventory", "a VCPU total"][:2] == ("8", "16")
     assert found["a", "inventory", "a VCPU allocation_ratio"][:2] == ("1.0", "2.0")
     assert found["a", "free", "VCPU"][:2] == ("8", "32") and found["b", "free", "VCPU"][:2] == ("8", None)

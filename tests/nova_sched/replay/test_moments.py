@@ -49,7 +49,7 @@ def test_a_time_as_it_may_be_written(text, at_ns):
     "text", ["", "soon", "25:00", "2026-13-01", "-15", "-15x", "1200", "@x", "2026-11-21T", "--", "12:3"]
 )
 def test_what_is_no_time_is_said_to_be_none(text):
-    with pytest.raises(errors.UsageError, match="is no time, wanted one like"):
+    with pytest.raises(errors.UsageError, match="is not a time, wanted one like"):
         parse_time(text, NOW)
 
 
@@ -70,7 +70,7 @@ def test_a_position_as_it_may_be_written(text, cell, position):
 
 @pytest.mark.parametrize("text", ["", "abc", "cell1:", ":5", "1.5", "cell1:x", "1e3", "10000000000000000000"])
 def test_what_is_no_moment_is_said_to_be_none(text):
-    with pytest.raises(errors.UsageError, match="is no moment, wanted a position"):
+    with pytest.raises(errors.UsageError, match="is not a moment, wanted a position"):
         parse_moment(text, NOW)
 
 
@@ -115,7 +115,7 @@ def test_a_range_of_times(text, first_ns, last_ns):
 
 @pytest.mark.parametrize("text", ["", ":", "@", "a:b", "5:x", "@soon:now", "1:2:3"])
 def test_what_is_no_range_is_said_to_be_none(text):
-    with pytest.raises(errors.UsageError, match="is no range, wanted positions as 100:200"):
+    with pytest.raises(errors.UsageError, match="is not a range, wanted positions such as 100:200"):
         parse_range(text, NOW)
 
 

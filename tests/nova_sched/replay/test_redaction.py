@@ -402,5 +402,5 @@ def test_a_record_that_grows_too_large_is_said(tmp_path):
     ]
     payload = record_of(*many)
     assert len(payload) > 900_000
-    with pytest.raises(errors.TooLarge, match="export ranges before and behind it"):
+    with pytest.raises(errors.TooLarge, match="export the ranges before and after it"):
         exported(tmp_path, [Record(0, payload)])

@@ -46,9 +46,12 @@ def test_the_directory_of_a_play_names_its_logs_wherever_it_was_moved(urls, tmp_
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("nowhere", "'nowhere' is no URL of a log, and cannot be read as a file .* wanted CELL=URL, URL, a file of"),
-        ("{dir}", "holds no summary.json of a play"),
-        ("{dir}/text", "is neither an exported log nor one of SQLite"),
+        (
+            "nowhere",
+            "'nowhere' is not the URL of a log, and cannot be read as a file .* wanted CELL=URL, URL, a file of",
+        ),
+        ("{dir}", "has no summary.json of a play"),
+        ("{dir}/text", "is neither an exported log nor an SQLite log"),
         (
             "{dir}/broker",
             r"are on a broker, and its password is not kept there; "
@@ -75,7 +78,7 @@ def test_an_empty_log_does_not_say_of_which_cell_it_is(tmp_path):
     url = f"sqlite:///{tmp_path}/empty.db"
     open_log(url).close()
     with pytest.raises(
-        errors.UsageError, match="does not say of which cell it is, it is empty; name it as CELL=sqlite"
+        errors.UsageError, match="does not contain the name of its cell, it is empty; name it as CELL=sqlite"
     ):
         Source([url])
     assert cells_of(f"cell1={url}") == {"cell1": 0}

@@ -144,7 +144,7 @@ def test_a_scheduler_that_fell_over():
     with World(*HOSTS) as world:
         world.scheduler.engine.on_tick = None
         wait_until(lambda: world.scheduler.fault, SECONDS_MAX, "it goes on")
-        assert "the scheduler met a fault of its own" in refused(world.ask())
+        assert "the scheduler met an internal fault" in refused(world.ask())
 
 
 def test_a_configuration_that_is_wrong_does_not_blame_the_request():
@@ -158,17 +158,17 @@ def test_a_configuration_that_is_wrong_does_not_blame_the_request():
 
         world.scheduler.call(break_it).result(SECONDS_MAX)
         wait_until(lambda: world.scheduler.fault, SECONDS_MAX, "it goes on")
-        assert "the scheduler met a fault of its own" in refused(world.ask())
+        assert "the scheduler met an internal fault" in refused(world.ask())
 
 
 def test_an_answer_that_cannot_be_made(world, monkeypatch):
     monkeypatch.setattr("nova_sched.scheduler.endpoint.allocation_request", lambda *_: 1 / 0)
-    assert "the scheduler met a fault of its own" in refused(world.ask(request_spec(uuid_of("vm answer"), disk_gb=0)))
+    assert "the scheduler met an internal fault" in refused(world.ask(request_spec(uuid_of("vm answer"), disk_gb=0)))
 
 
 def test_a_fault_before_the_request_is_queued(world, monkeypatch):
     monkeypatch.setattr("nova_sched.scheduler.endpoint.with_networks", lambda *_: 1 / 0)
-    with pytest.raises(ServiceUnavailable, match="the scheduler met a fault of its own"):
+    with pytest.raises(ServiceUnavailable, match="the scheduler met an internal fault"):
         world.ask()
 
 

@@ -56,7 +56,9 @@ def test_only_the_request_that_it_falls_over_fails(caplog):
     with caplog.at_level(logging.DEBUG):
         unlucky, lucky = cloud.ask(engine, "vm-1", project_id="unlucky"), cloud.ask(engine, "vm-2")
     cloud.settle()
-    with pytest.raises(errors.PluginFault, match="the filter Moody fell over request req-vm-1 .ValueError: bad luck."):
+    with pytest.raises(
+        errors.PluginFault, match="the filter Moody raised an error for request req-vm-1 .ValueError: bad luck."
+    ):
         unlucky.future.result(0)
     assert hosts_of(lucky) and engine.counts["plugin_faults"] == 1 and engine.counts["faults"] == 0
     said = [record for record in caplog.records if "Moody" in record.getMessage() or record.exc_info]

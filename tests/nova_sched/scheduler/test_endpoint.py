@@ -161,7 +161,7 @@ def test_properties_of_an_image_under_their_old_names(scheduler, kept, wanted):
 
 
 def test_a_cast_that_names_an_instance_by_no_uuid_is_refused(scheduler):
-    with pytest.raises(UsageError, match="names one by what is no UUID"):
+    with pytest.raises(UsageError, match="have an id that is not a UUID"):
         SchedulerEndpoint(scheduler).sync_instance_info(None, "a1", ["one"])
 
 

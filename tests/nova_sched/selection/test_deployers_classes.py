@@ -242,25 +242,31 @@ class NoText:
 FAULTS = [
     (
         {"filters": [Broken(ValueError("no\nsuch thing"))]},
-        "the filter Broken fell over request req-1 (ValueError: no "
-        "such thing); mend its package, or take it out of the configuration",
+        "the filter Broken raised an error for request req-1 (ValueError: no "
+        "such thing); fix its package, or take it out of the configuration",
     ),
-    ({"filters": [Broken(SystemExit())]}, "the filter Broken fell over request req-1 (SystemExit); "),
+    ({"filters": [Broken(SystemExit())]}, "the filter Broken raised an error for request req-1 (SystemExit); "),
     (
         {"filters": [Writes()]},
-        "the filter Writes fell over request req-1 (TypeError: what belongs to a host or a request is read-only",
+        "the filter Writes raised an error for request req-1 (TypeError: a value of a host or a request is read-only",
     ),
     (
         {"filters": [Strangers()]},
-        "the filter Strangers fell over request req-1 (ValueError: filter_all gave what was not among",
+        "the filter Strangers raised an error for request req-1 (ValueError: filter_all gave what was not among",
     ),
-    ({"weighers": [Broken(KeyError("x"))]}, "the weigher Broken fell over request req-1 (KeyError: 'x')"),
+    ({"weighers": [Broken(KeyError("x"))]}, "the weigher Broken raised an error for request req-1 (KeyError: 'x')"),
     (
         {"weighers": [TooFew()]},
-        "the weigher TooFew fell over request req-1 (ValueError: it gave 1 numbers for 4 hosts)",
+        "the weigher TooFew raised an error for request req-1 (ValueError: it gave 1 numbers for 4 hosts)",
     ),
-    ({"weighers": [NoNumber()]}, "the weigher NoNumber fell over request req-1 (ValueError: it gave nan for a host)"),
-    ({"weighers": [NoText()]}, "the weigher NoText fell over request req-1 (ValueError: could not convert string"),
+    (
+        {"weighers": [NoNumber()]},
+        "the weigher NoNumber raised an error for request req-1 (ValueError: it gave nan for a host)",
+    ),
+    (
+        {"weighers": [NoText()]},
+        "the weigher NoText raised an error for request req-1 (ValueError: could not convert string",
+    ),
 ]
 
 
