@@ -1,27 +1,28 @@
 """What another policy, other ratios or other hosts would have made of recorded traffic.
 
-From the real logs others are made, record for record at the same positions. What hosts and aggregates say passes,
-with the changes that are asked about. The first decision for each instance of a request is made anew, by a scheduler
+From the real logs others are made, record for record at the same positions. What hosts and aggregates report passes,
+with the changes that are asked about. The first decision for each instance of a request is made again, by a scheduler
 that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale,
-and claims of several schedulers collide. A claim that is refused is decided again when its scheduler reads that, as
-it would be.
+and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py there): one that
+is refused is decided again when its scheduler reads that.
 
-What a decision comes to in another cell than the recorded one stands in the next record of that cell. Builds
-succeed; an instance whose build failed for good, or whose claim expired, gives its place back when it did so in the
-real logs, and so does one that was deleted. One that found a host only here stays to the end. A move gives the old
-place back at once.
+A claim in another cell than the recorded one is in the next record of that cell. Builds succeed. An instance whose
+build failed for good, whose claim expired or that was deleted gives its place back when it did so in the real logs. One
+that found a host only here stays to the end. A move gives the old place back at once.
 """
 
 import uuid
 from collections import Counter, deque
-from typing import NamedTuple
 
 from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyMissing
 from nova_sched.replay.decisions.recorded import recorded_of, set_closed
 from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
+from nova_sched.replay.what_if.real_events import OF_INSTANCES
+from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tape
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
-from nova_sched.selection.chain import FilterChain
+from nova_sched.scheduler.claim_life import Action
+from nova_sched.scheduler.claim_life import Event as Happened
 from nova_sched.selection.decide import decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
@@ -29,111 +30,6 @@ from rpc_api.codec import DecodedRecord, Event
 MAX_ATTEMPTS = 100
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
-
-
-class _Instance:
-    """An instance of the traffic, from its first decision to its end in the real logs."""
-
-    __slots__ = (
-        "cell",
-        "claim_uuid",
-        "gone",
-        "group",
-        "host",
-        "real_host",
-        "real_hosts",
-        "request_id",
-        "started",
-        "uuid",
-    )
-
-    def __init__(self, recorded):
-        self.uuid = recorded.decision.instance_uuid
-        self.request_id = recorded.decision.request_id
-        self.group = None
-        self.real_host = recorded.decision.hosts[0] if recorded.decision.hosts else None
-        self.real_hosts = {self.real_host} - {None}
-        self.host = self.cell = self.claim_uuid = None
-        self.gone = self.started = False
-
-
-class _Pending(NamedTuple):
-    """A claim that its scheduler has not read back."""
-
-    instance: _Instance
-    recorded: object
-    attempt: int
-
-
-class _Group:
-    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in
-    the real logs.
-
-    Where its members are here is known at once, as it is where groups are anchored."""
-
-    def __init__(self):
-        self.members = {}
-        self.real_anchors = set()
-
-
-class _Tape:
-    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all
-    are dropped already."""
-
-    def __init__(self):
-        self._records = []
-        self.base = 0
-
-    def append(self, position, record):
-        self._records.append((position, record))
-
-    def from_number(self, number, position):
-        """The records from a number on, up to a position."""
-        for place in range(number - self.base, len(self._records)):
-            if self._records[place][0] > position:
-                return
-            yield self._records[place]
-
-    def drop(self, number):
-        """All have read the records before a number."""
-        if number - self.base > 100:
-            del self._records[: number - self.base]
-            self.base = number
-
-
-class _Scheduler:
-    """One scheduler's world: folded to where it knew the logs, with its claims in flight."""
-
-    def __init__(self, producer, whole, upcoming):
-        self.producer = producer
-        self.world = World.empty(whole)
-        self.table, self.projections, self.in_flight = self.world
-        #: Cell -> how many records were read.
-        self.read = dict.fromkeys(whole, 0)
-        self.pending = {}
-        self.chains = {}
-        self._upcoming = upcoming
-        self._passed = set()
-        self._next = next(upcoming, None)
-
-    def chain(self, policy):
-        """The filter chain of a policy over this scheduler's world."""
-        if policy.digest not in self.chains:
-            self.chains[policy.digest] = FilterChain(self.table, policy)
-        return self.chains[policy.digest]
-
-    def has_passed(self, recorded):
-        """A recorded decision lies behind; the world may go on to where the next one knew the logs."""
-        self._passed.add(recorded.key)
-        while self._next is not None and self._next.key in self._passed:
-            self._passed.discard(self._next.key)
-            self._next = next(self._upcoming, None)
-
-    def may_know(self, cell, frontier):
-        """How far the world may be folded now."""
-        if self._next is None or cell not in self._next.known:
-            return frontier
-        return min(frontier, self._next.known[cell].position)
 
 
 class Run:
@@ -165,17 +61,18 @@ class Run:
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
-        self._schedulers = {name: _Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
-        self._decided = {}
+        self._schedulers = {name: Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
+        #: Instance uuid -> Instance that was decided here and is not gone in the real logs.
+        self.decided = {}
         #: Request id -> its instances that were decided and did not leave.
         self._requests = {}
         self._groups = {}
         self._failed = deque(maxlen=1000)
-        #: Instances whose requests came to nothing while their claims were under way.
+        #: Instances whose requests failed while their claims were under way.
         self._whole_refused = set()
         self._policies = {}
-        self._host_events = HostEvents(changes, self._decided.__contains__)
-        self._tapes = {cell: _Tape() for cell in logs}
+        self._host_events = HostEvents(changes, self.decided.__contains__)
+        self._tapes = {cell: Tape() for cell in logs}
         self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
         self._current = None
@@ -210,7 +107,7 @@ class Run:
             self._step(cell)
 
     def _step(self, cell):
-        """Make one record of a cell's log."""
+        """Make the next record of a cell's log."""
         at_ns, position, record = self._feeds[cell].next
         self._busy.add(cell)
         decisions = [
@@ -218,8 +115,8 @@ class Run:
             for event in record.events
             if isinstance(event, Event) and event.name == "DecisionMade"
         ]
-        for one in decisions:
-            for known in one.evidence.positions if one.evidence is not None else ():
+        for recorded in decisions:
+            for known in recorded.evidence.positions if recorded.evidence is not None else ():
                 if known.cell != cell:
                     self._advance(known.cell, known.position)
         self._feeds[cell].advance()
@@ -238,7 +135,7 @@ class Run:
         self._busy.discard(cell)
 
     def _is_of_log(self, cell, record):
-        """Whether a record is for the log that it stands in, and not for another that was there before."""
+        """Whether a record is for the log that it is in, and not for another that was there before."""
         return record.epoch is not None and record.epoch == self._epochs.setdefault(cell, record.epoch)
 
     def _publish(self, cell, position, account, at_ns):
@@ -247,9 +144,9 @@ class Run:
         record = DecodedRecord(None, batch, account)
         outcomes, _ = self.truth[cell].fold([(position, record)])
         claims = {event.data.claim_uuid: event.data for event in batch if event.name == "ClaimProposed"}
-        for one in outcomes:
-            claim = claims[one.claim_uuid]
-            if one.reason is not None:
+        for outcome in outcomes:
+            claim = claims[outcome.claim_uuid]
+            if outcome.reason is not None:
                 self.tally.conflicts += 1
             elif claim.instance_uuid not in self._whole_refused:
                 self.tally.placed[claim.instance_uuid] = claim.host
@@ -264,109 +161,47 @@ class Run:
             for cell, frontier in self._frontier.items():
                 self._fold(scheduler, cell, scheduler.may_know(cell, frontier))
         for cell, tape in self._tapes.items():
-            tape.drop(min(one.read[cell] for one in self._schedulers.values()))
+            tape.drop(min(scheduler.read[cell] for scheduler in self._schedulers.values()))
 
     def _fold(self, scheduler, cell, position):
-        projection, settled = scheduler.projections[cell], []
-        if projection.position >= position:
-            return
-        topology = scheduler.table.topology_version
-        for one in self._tapes[cell].from_number(scheduler.read[cell], position):
-            settled += [outcome for outcome in projection.fold([one])[0] if outcome.claim_uuid in scheduler.pending]
-            scheduler.read[cell] += 1
-        if scheduler.table.topology_version != topology:
-            scheduler.in_flight.count_again()
-        # All at once, before anything is decided: what was folded must not be counted as in flight too.
-        for one in settled:
-            scheduler.in_flight.remove(one.claim_uuid)
-        for one in settled:
-            self._settle(scheduler, scheduler.pending.pop(one.claim_uuid), one.reason)
+        if scheduler.projections[cell].position < position:
+            for claim, reason in scheduler.fold(cell, self._tapes[cell], position):
+                self._settle(scheduler, claim, reason)
 
     # --- events ------------------------------------------------------------------------------------------------------
 
-    def _emit(self, cell, event):
-        """Say an event in a cell's log: in the record that is being made, or in its next one."""
+    def emit(self, cell, event):
+        """Append an event to a cell's log: in the record that is being made, or in its next one."""
         (self._batch if cell == self._current else self._waiting[cell]).append(event)
 
-    def _say(self, cell, producer, data):
-        self._sequences[cell, producer] += 1
-        self._emit(cell, codec.make_event(data, producer, 1, self._sequences[cell, producer], self._at_ns))
+    def _append(self, cell, producer, data):
+        """Append an event of a producer; returns its mark."""
+        sequence = self._sequences[cell, producer] = self._sequences[cell, producer] + 1
+        self.emit(cell, codec.make_event(data, producer, 1, sequence, self._at_ns))
+        return 1, sequence
 
     def _translate(self, cell, event, recorded):
         name, data = event.name, event.data
         if name in _HOST_EVENTS:
-            for one in self._host_events.of(event):
-                self._emit(cell, one)
+            for changed in self._host_events.of(event):
+                self.emit(cell, changed)
         elif name == "AggregateUpdated":
-            self._emit(cell, self._host_events.aggregate(event))
+            self.emit(cell, self._host_events.aggregate(event))
         elif name in ("LogOpened", "AggregateDeleted") or (name == "LogRebased" and not self._whole[cell]):
             self._whole[cell] = True
-            self._emit(
+            self.emit(
                 cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased" else event
             )
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
-            self._groups.setdefault(data.group_uuid, _Group()).real_anchors.add(data.host)
-        elif name in _OF_INSTANCES:
-            _OF_INSTANCES[name](self, cell, event)
+            self._groups.setdefault(data.group_uuid, Group()).real_anchors.add(data.host)
+        elif name in OF_INSTANCES:
+            OF_INSTANCES[name](self, cell, event)
 
-    def _started(self, cell, event):
-        instance = self._decided.get(event.data.consumer.instance_uuid)
-        if instance is None:
-            self._pass(cell, event)
-        else:
-            instance.started = True
-            self.tally.not_built.discard(instance.uuid)
-            self._runs_at(instance, event.data.host)
-
-    def _deleted(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        self._pass(cell, event)
-        if instance is not None and event.data.host == instance.real_host:
-            self._leave(instance)
-
-    def _proposed(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        if instance is not None:
-            self._runs_at(instance, event.data.host)
-        elif event.producer.startswith("conductor/"):
-            self._pass(cell, event)
-
-    def _ended(self, cell, event):
-        instance = self._decided.get(event.data.consumer_uuid)
-        if instance is None:
-            self._pass(cell, event)
-        elif event.name == "ClaimExpired" and not instance.started:
-            self.tally.not_built.add(instance.uuid)
-            self._leave(instance)
-
-    def _failed_for_good(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        if instance is not None and event.data.final and not instance.started:
-            self.tally.not_built.add(instance.uuid)
-            self._leave(instance)
-
-    def _moved(self, cell, event):
-        if not {event.data.from_consumer_uuid, event.data.to_consumer_uuid} & self._decided.keys():
-            self._pass(cell, event)
-
-    def _tracked(self, cell, event):
-        instances = tuple(one for one in event.data.instances if one.instance_uuid not in self._decided)
-        self._pass(cell, event._replace(data=event.data._replace(instances=instances)))
-
-    def _pass(self, cell, event):
-        if getattr(event.data, "host", None) not in self.changes.dropped:
-            self._emit(cell, event)
-
-    @staticmethod
-    def _runs_at(instance, host):
-        instance.real_host = host
-        instance.real_hosts.add(host)
-
-    def _leave(self, instance):
+    def leave(self, instance):
         """An instance is gone in the real logs."""
-        self._decided.pop(instance.uuid, None)
+        self.decided.pop(instance.uuid, None)
         of_request = self._requests.get(instance.request_id, {})
         of_request.pop(instance.uuid, None)
         if not of_request:
@@ -374,11 +209,11 @@ class Run:
         self._give_back(instance)
 
     def _give_back(self, instance):
-        instance.gone = True
-        if instance.claim_uuid is not None:
-            self._say(
-                instance.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, instance.claim_uuid, "left")
-            )
+        claim = instance.claim
+        if claim is not None:
+            # The cell's conductor releases it at once, whether its scheduler has read it back or not.
+            instance.claims.event(claim, Happened.REQUEST_FAILED)
+            self._append(claim.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, claim.uuid, "left"))
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
@@ -391,7 +226,7 @@ class Run:
             self.tally.missing["the evidence cannot be read"] += 1
             return
         scheduler.has_passed(recorded)
-        before = self._decided.get(recorded.decision.instance_uuid)
+        before = self.decided.get(recorded.decision.instance_uuid)
         request = recorded.evidence.request
         if (
             request.check_only
@@ -399,25 +234,25 @@ class Run:
             or (before and before.request_id == recorded.decision.request_id)
         ):
             if before is not None and recorded.is_selected:
-                self._runs_at(before, recorded.decision.hosts[0])
+                before.runs_at(recorded.decision.hosts[0])
             return
         for known in recorded.evidence.positions:
             if known.cell in self.logs:
                 self._fold(scheduler, known.cell, min(known.position, self._frontier[known.cell]))
         self.tally.asked += 1
         if before is not None:
-            self._leave(before)
-        instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+            self.leave(before)
+        instance = self.decided[recorded.decision.instance_uuid] = Instance(recorded)
         self.tally.not_built.discard(instance.uuid)
         self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid
-            self._groups.setdefault(instance.group, _Group()).members[instance.uuid] = instance
+            self._groups.setdefault(instance.group, Group()).members[instance.uuid] = instance
         if recorded.decision.request_id in self._failed:
             self.tally.refused[AS_A_WHOLE] += 1
             return
         set_closed(scheduler.table, recorded)
-        self._place(scheduler, _Pending(instance, recorded, 0))
+        self._place(scheduler, instance)
 
     def _policy(self, recorded):
         digest = recorded.evidence.policy_digest
@@ -425,9 +260,9 @@ class Run:
             self._policies[digest] = self.changes.policy_from(self.policies, digest)
         return self._policies[digest]
 
-    def _place(self, scheduler, pending):
+    def _place(self, scheduler, instance):
         """Decide for an instance, and claim what was chosen."""
-        instance, recorded = pending.instance, pending.recorded
+        recorded = instance.recorded
         request = self._request(instance, recorded.evidence.request)
         try:
             policy = self._policy(recorded)
@@ -438,7 +273,7 @@ class Run:
                 instance.uuid,
                 policy,
                 recorded.evidence.seed,
-                pending.attempt,
+                instance.attempt,
             )
         except (PolicyMissing, errors.PluginFault) as fault:
             self.tally.missing[str(fault)] += 1
@@ -449,7 +284,7 @@ class Run:
         chosen = decision.candidates[0]
         cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
         claim = events.ClaimProposed(
-            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")),
+            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{instance.attempt}")),
             instance.uuid,
             instance.uuid,
             request.request_id,
@@ -460,39 +295,38 @@ class Run:
             bool(request.force_hosts or request.force_nodes),
             chosen.guest,
         )
-        instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
-        scheduler.in_flight.add(claim)
-        scheduler.pending[claim.claim_uuid] = pending
-        # A voice of its own: the real one's numbers are those of other events.
-        self._say(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
+        # Under another name: the numbers of the real producer are those of other events.
+        mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
+        instance.claims = scheduler.claims
+        scheduler.claims.propose(cell, claim, mark, instance)
 
     def _refuse(self, instance, reason):
-        """No host for an instance: its request comes to nothing, with all instances that are placed already."""
-        instance.host = instance.cell = instance.claim_uuid = None
+        """No host for an instance: its request fails, with all instances that are placed already."""
         self.tally.refused[reason] += 1
         self.tally.placed.pop(instance.uuid, None)
         self._failed.append(instance.request_id)
         for other in self._requests.get(instance.request_id, {}).values():
-            if other is not instance and other.claim_uuid is not None:
+            if other is not instance and other.claim is not None:
                 self._give_back(other)
-                other.host = other.cell = other.claim_uuid = None
                 self.tally.placed.pop(other.uuid, None)
                 self._whole_refused.add(other.uuid)
                 self.tally.refused[AS_A_WHOLE] += 1
 
-    def _settle(self, scheduler, pending, reason):
+    def _settle(self, scheduler, claim, reason):
         """A scheduler reads what became of its claim."""
-        instance = pending.instance
-        self._whole_refused.discard(instance.uuid)
-        if instance.gone and reason is not None:
+        instance = claim.instance
+        self._whole_refused.discard(claim.proposed.instance_uuid)
+        action = scheduler.claims.event(claim, Happened.ACCEPTED if reason is None else Happened.REFUSED)
+        if action is Action.COUNT_REFUSAL:
             self.tally.refused["gone before it was placed"] += 1
-        if instance.gone or reason is None:
-            return
-        instance.host = instance.cell = instance.claim_uuid = None
-        if pending.attempt + 1 >= MAX_ATTEMPTS:
-            self._refuse(instance, "claims refused")
-        else:
-            self._place(scheduler, pending._replace(attempt=pending.attempt + 1))
+        elif action is Action.ANSWER:
+            instance.recorded = None
+        elif action is Action.DECIDE_AFTER_REFUSAL:
+            instance.attempt += 1
+            if instance.attempt >= MAX_ATTEMPTS:
+                self._refuse(instance, "claims refused")
+            else:
+                self._place(scheduler, instance)
 
     def _request(self, instance, request):
         """The request as it would have come here: its group's hosts are where the group is here."""
@@ -500,19 +334,7 @@ class Run:
         if asked is None:
             return request
         group = self._groups[instance.group]
-        real = set(group.real_anchors).union(*(one.real_hosts for one in group.members.values()))
-        here = {one.host for one in group.members.values() if one.host is not None and one is not instance}
+        real = set(group.real_anchors).union(*(member.real_hosts for member in group.members.values()))
+        here = {member.host for member in group.members.values() if member.host is not None and member is not instance}
         hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
         return request._replace(server_group=asked._replace(hosts=hosts))
-
-
-_OF_INSTANCES = {
-    "InstanceStarted": Run._started,
-    "InstanceDeleted": Run._deleted,
-    "ClaimProposed": Run._proposed,
-    "ClaimReleased": Run._ended,
-    "ClaimExpired": Run._ended,
-    "BuildFailed": Run._failed_for_good,
-    "AllocationMoved": Run._moved,
-    "InstancesTracked": Run._tracked,
-}

@@ -80,7 +80,7 @@ def test_all_schedulers_end_in_the_same_world(busy, name):
     digests = {cell: state_digest(projection) for cell, projection in run.truth.items()}
     for scheduler in run._schedulers.values():
         assert {cell: state_digest(one) for cell, one in scheduler.projections.items()} == digests
-        assert not scheduler.pending and not scheduler.in_flight.claims and not scheduler.table.held.any()
+        assert not scheduler.claims.unfinished() and not scheduler.in_flight.claims and not scheduler.table.held.any()
 
 
 def test_hosts_that_are_not_there_or_added(busy):
