@@ -224,7 +224,7 @@ def test_a_fence_that_is_folded_counts_for_every_request_of_the_group():
     group = server_group("affinity")
     cloud.append("cell0", "scheduler/other", events.GroupAnchored(group.uuid, "cell1", "a", 0))
     engine = cloud.engine("one")
-    number = engine.cloud.projections["cell0"].anchors[group.uuid][2]
+    number = engine.world.projections["cell0"].anchors[group.uuid][2]
     cloud.append("cell1", "scheduler/other", events.GroupFenced(group.uuid, number))
     cloud.settle()
     asks = [cloud.ask(engine, f"vm{each}", group=group, vcpus=1) for each in range(2)]
@@ -233,7 +233,7 @@ def test_a_fence_that_is_folded_counts_for_every_request_of_the_group():
     cloud.settle()
     (host,) = {hosts_of(ask)[0] for ask in asks}
     assert cloud.engines["one"].counts["conflicts"] == 0
-    assert engine.cloud.projections["cell0"].anchors[group.uuid][1] == host
+    assert engine.world.projections["cell0"].anchors[group.uuid][1] == host
 
 
 def test_a_full_anchored_group_with_members_is_not_moved():
