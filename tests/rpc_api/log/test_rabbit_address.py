@@ -93,7 +93,7 @@ def test_tls_as_in_a_transport_url(monkeypatch, options, tls):
         ("rabbit://u:secret@h/?stream=amq.x", "starts with amq."),
         ("rabbit://u:secret@h/?stream=a&heartbeat=1", "the option 'heartbeat', wanted only stream"),
         ("rabbit://u:secret@h/?stream=a&ssl_ca_file=x", "the option 'ssl_ca_file', wanted only stream"),
-        ("rabbits://u:secret@h/?stream=a&ssl_ca_file=/none", "ssl_ca_file is '/none', which is no readable file"),
+        ("rabbits://u:secret@h/?stream=a&ssl_ca_file=/none", "ssl_ca_file is '/none', which is not a readable file"),
         ("rabbits://u:secret@h/?stream=a&ssl_key_file=/dev/null", "readable|without ssl_cert_file"),
         ("rabbit://u:secret@h:port/?stream=a", "it has a wrong host or port"),
         ("rabbit://u:secret@/?stream=a", "it has a wrong host or port"),

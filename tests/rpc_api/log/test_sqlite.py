@@ -357,5 +357,5 @@ def test_a_log_that_lost_its_count_is_a_gap(tmp_path):
         with sqlite3.connect(tmp_path / "log.db") as database:
             database.execute("DELETE FROM records")
             database.execute("DELETE FROM sqlite_sequence")
-        with pytest.raises(errors.LogGap, match="lost the count"):
+        with pytest.raises(errors.LogGap, match="no count of its records"):
             log.bounds()
