@@ -41,7 +41,7 @@ VARYING = (
 ONLY_SOMETIMES = re.compile(
     r"(asked|behind|so|attempt|refuse|came|member|last taken|the host reported|gone before|end built on) "
     r"|TIME (HOST UUID|CELL N) |TIME .*(claim ref|refused|not tried|CLASS)|ClaimReleased |HOST:? "
-    r"|N fail, |N host refused |N of N instance|affinity N|CLASS N"
+    r"|cell host fits |CELL HOST N CLASS|N fail, |N host refused |N of N instance|affinity N|CLASS N"
 )
 
 
