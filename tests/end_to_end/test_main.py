@@ -132,7 +132,7 @@ def test_either_signal_ends_it(tmp_path, number):
     with started(tmp_path, "agent") as process:
         process.wait_ready()
         process.send(number)
-        assert process.process.wait(30) == 0
+        assert process.process.wait(60) == 0
 
 
 def test_eventlet_is_selectable(tmp_path):

@@ -174,7 +174,7 @@ def test_a_log_that_was_truncated_without_a_snapshot_is_rebased(tmp_path):
         wait_until(lambda: knows(scheduler, ("h1", "h2"), 1), SECONDS_MAX, "the hosts were not reported again")
         built(api, 2)
         last = site.scheduler("last")
-        assert knows(last, ("h1", "h2"), 2)
+        wait_until(lambda: knows(last, ("h1", "h2"), 2), SECONDS_MAX, "the last scheduler does not know all instances")
         agree(scheduler, first)
         agree(last, late)
         assert state_of(scheduler) == state_of(last), "whoever read all of it, and who could not, have the same state"

@@ -2,7 +2,6 @@
 change."""
 
 import re
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -83,8 +82,7 @@ def test_what_is_away_is_waited_for(tmp_path, name, what, kind, changes, said):
             process.process.wait(1.5)
         texts = [re.sub(r"^\S+ \S+ \S+ ", "", text) for text in process.stderr.splitlines() if "WARNING" in text]
         assert len(texts) == len(set(texts)) and "Traceback" not in process.stderr
-        process.send(signal.SIGTERM)
-        assert process.process.wait(20) == 0, process.stderr
+        assert process.stop() == 0, process.stderr
 
 
 @pytest.mark.parametrize(
@@ -193,5 +191,4 @@ def test_a_broker_that_takes_connections_and_says_nothing_is_waited_for(tmp_path
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         with start(tmp_path, name, **urls(place)) as process:
             process.wait_for("waits for the RPC broker: ")
-            process.send(signal.SIGTERM)
-            assert process.process.wait(20) == 0, process.stderr
+            assert process.stop() == 0, process.stderr

@@ -339,6 +339,6 @@ def follow(log, named):
             lambda number=number: len(lines) >= number or process.poll() is not None, 60, "an event is not shown"
         )
     process.terminate()
-    assert process.wait(30) == 0 and process.stderr.read() == ""
-    thread.join(10)
+    assert process.wait(60) == 0 and process.stderr.read() == ""
+    thread.join(60)
     print("ms from append to line:", sorted(round((at - int(line.split()[1])) / 1e6, 1) for at, line in lines[1:]))

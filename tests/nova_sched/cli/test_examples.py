@@ -1,5 +1,11 @@
-"""Every worked example in the help of the replay tool's commands is run, on a played cloud, as it stands there."""
+"""Every example in the help of the replay tool's commands is run on a played cloud.
 
+It prints the form that it asks for, or lines that the documentation shows for its command.
+"""
+
+import csv
+import json
+import re
 import shlex
 from importlib import metadata
 
@@ -7,8 +13,9 @@ import pytest
 
 from nova_sched.cli import app, main
 from rpc_api import errors
+from tests.nova_sched.cli.shown import PAGES, examples, not_printed
 
-COMMANDS = {one.name: one.load() for one in metadata.entry_points(group="nova_sched.replay")}
+COMMANDS = {point.name: point.load() for point in metadata.entry_points(group="nova_sched.replay")}
 #: What makes the files that others read comes first.
 ORDER = sorted(COMMANDS, key=lambda name: (name != "export", name))
 
@@ -20,6 +27,26 @@ def examples_of(command):
 
 
 EXAMPLES = [(name, line) for name in ORDER for line in examples_of(COMMANDS[name])]
+#: The lines that the pages show for a command, but for those that only some clouds have.
+SHOWN = {
+    name: [
+        line
+        for page in PAGES
+        for command, lines in examples(page)
+        if f" {name}" in command
+        for line in lines
+        if not_printed([line], "")
+    ]
+    for name in COMMANDS
+}
+#: What no page shows: words of an example, and a pattern for what it prints.
+PRINTS = {
+    " tail ": r"(?m)^\S+Z cell\d +\d+\.\d+ +[A-Z]\w+ ",
+    " --no-redact ": r"\d+ events in \d+ records of cell1 0:20, \d+ bytes\nnot redacted: ",
+    " explain ": r"^(chosen host-\d+: )?\d+/16 hosts(.|\n)*\n  end      built: built on host-\d+\n$",
+    " --interval ": r"^time  events  decisions  selected  refused ",
+    " quarantine": r"^cell  position ",
+}
 #: Needs a broker, or a terminal of its own: its arguments are parsed.
 ELSEWHERE = ("rabbit://", "redis://", "--replay 10", " -f")
 
@@ -50,7 +77,7 @@ def test_an_example_does_what_it_says(directory, name, line, capsys):
     for variable, value in directory.items():
         line = line.replace(f"${variable}", value)
     arguments = shlex.split(line)[1:]
-    if any(one in line for one in ELSEWHERE):
+    if any(word in line for word in ELSEWHERE):
         tool = app.NovaSchedReplay()
         options, rest = tool.parser.parse_known_args(arguments)
         tool.options = options
@@ -58,7 +85,20 @@ def test_an_example_does_what_it_says(directory, name, line, capsys):
         assert factory(tool, options, cmd_name=found).get_parser(found).parse_args(behind)
         return
     code = main.replay(arguments)
-    said = capsys.readouterr()
-    assert code in (errors.EXIT_OK, errors.EXIT_NEGATIVE), said.err
-    assert said.out or name in ("export", "import", "diff")
-    assert "Traceback" not in said.err
+    printed = capsys.readouterr()
+    assert code in (errors.EXIT_OK, errors.EXIT_NEGATIVE), printed.err
+    assert "Traceback" not in printed.err
+    if " -o json" in line:
+        assert json.loads(printed.out) is not None
+    elif " -o ndjson" in line:
+        assert all(json.loads(row)["type"] for row in printed.out.splitlines())
+    elif " -o csv" in line:
+        header, *rows = csv.reader(printed.out.splitlines())
+        assert rows and all(len(row) == len(header) for row in rows)
+    elif " -o template" in line:
+        assert all(len(row.split()) == 3 for row in printed.out.splitlines())
+    elif pattern := next((PRINTS[words] for words in PRINTS if words in line), None):
+        assert re.search(pattern, printed.out), printed.out
+    else:
+        assert len(not_printed(SHOWN[name], printed.out + printed.err)) < len(SHOWN[name]), printed
+        assert printed.out or name in ("export", "import", "diff")

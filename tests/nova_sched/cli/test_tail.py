@@ -339,8 +339,8 @@ class Following:
     def end(self, by=signal.SIGINT):
         """(exit code, stderr) after a signal."""
         self.process.send_signal(by)
-        code = self.process.wait(30)
-        self._thread.join(10)
+        code = self.process.wait(60)
+        self._thread.join(60)
         return code, self.process.stderr.read()
 
 

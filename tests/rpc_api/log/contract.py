@@ -270,14 +270,14 @@ class EventLogContract:
 
         def wait():
             try:
-                ended.append(reader.read(timeout=PATIENCE_SECONDS))
+                ended.append(reader.read(timeout=3 * PATIENCE_SECONDS))
             except errors.LogClosed as exc:
                 ended.append(exc)
 
         thread = threading.Thread(target=wait)
         thread.start()
         (log if whose == "the log's" else reader).close()
-        thread.join(PATIENCE_SECONDS / 2)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
         assert ended == [[]] or isinstance(ended[0], errors.LogClosed)
         log.close()
