@@ -294,7 +294,7 @@ def test_whatever_happens_no_event_is_impossible_and_everything_ends(steps):
     engine = busy.engine
     assert all(ask.future.done() for ask in busy.asks) and not engine.open_asks()
     assert engine.counts["faults"] == engine.counts["claim_faults"] == 0
-    assert not engine.world.in_flight.claims and not engine.cloud.table.held.any()
+    assert not engine.world.in_flight.claims and not engine.world.table.held.any()
     assert not any(map(engine.claims.under_way_count, CELLS))
     for cell in CELLS:
         assert all(claim.state in KEPT and claim.instance is None for claim in engine.claims.kept(cell))
