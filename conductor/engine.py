@@ -101,7 +101,7 @@ class CellEngine:
             # A claim of another under a uuid of ours says nothing of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
-                settle(outcome.reason)
+                settle(None if outcome.reason is None else str(outcome.reason))
         for one in [one for one in self.waiting if one[0] <= self.projection.position]:
             self.waiting.remove(one)
             one[1]()

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import GroupIndex
-from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.noted import Noted
+from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import TrackedInstances
 from rpc_api import errors
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
     producer: str
     claim_uuid: str
     consumer_uuid: str
-    reason: str | None
+    reason: Reason | None
 
 
 class Quarantined(NamedTuple):
@@ -250,9 +251,8 @@ class Projection:
             return
         self.producers[event.producer] = (event.producer_epoch, event.sequence)
         if event.name == "ClaimProposed":
-            reason = str(answer) if type(answer) is Refusal else None
-            self.counts["claim-refused" if reason else "claim-accepted"] += 1
-            outcomes.append(Outcome(position, event.producer, event.data.claim_uuid, event.data.consumer_uuid, reason))
+            self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
+            outcomes.append(Outcome(position, event.producer, event.data.claim_uuid, event.data.consumer_uuid, answer))
 
     def _set_aside(self, position, index, code, reason, raw):
         self.counts["set-aside"] += 1

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from nova_sched.process.account_rule import AccountRule
 from nova_sched.projection.beginning import projection_of
-from nova_sched.projection.fold import CELL0, HOLDS_ALREADY, MALFORMED
+from nova_sched.projection.claim_refusals import HOLDS_ALREADY, is_breach, is_malformed
+from nova_sched.projection.fold import CELL0
 from nova_sched.projection.in_flight import InFlight
-from nova_sched.projection.ledger import is_breach
 from nova_sched.projection.projection import Outcome, Projection
 from nova_sched.projection.table import HostTable
 from nova_sched.request.server_group import as_known, breaks_named, has_no_uuid
@@ -639,7 +639,7 @@ class Engine:
                 outcome.position,
                 outcome.reason,
             )
-        if outcome.reason.startswith(MALFORMED):
+        if is_malformed(outcome.reason):
             self._fail(
                 instance.ask,
                 errors.NovaSchedError(
