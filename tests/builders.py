@@ -229,7 +229,9 @@ class Cell:
 
 def result(outcomes, noted, quarantined):
     """What became of a record in one word or a few: a claim's reason or "accepted", a SetAside's code, kinds noted."""
-    words = ["accepted" if one.reason is None else str(one.reason) for one in outcomes] + [one.code for one in quarantined]
+    words = ["accepted" if one.reason is None else str(one.reason) for one in outcomes] + [
+        one.code for one in quarantined
+    ]
     return ", ".join(words + [one.kind for one in noted]) or "ok"
 
 

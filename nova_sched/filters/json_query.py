@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.hosts.columns import NAMES, OF_PROFILE, Attribute, attribute, numbers
-from nova_sched.nova_compat.host_state import HostState
+from nova_sched.hosts.columns import Attribute, attribute, numbers
 from rpc_api import errors
 
 MAX_CHARACTERS = 16 * 1024
@@ -109,55 +108,6 @@ class _Reader:
         if isinstance(one, str) and one.startswith("$"):
             return Variable(tuple(one[1:].split(".")))
         return None if one is None or one == "" else Constant(one)
-
-
-def is_met_by(query: Term, table, row: int) -> bool | None:
-    """As :func:`evaluate` of one host, by its root row: None where the query cannot be worked out for it."""
-    one = _OneHost(table, row)
-    value = one.value(query)
-    met = any(value) if query.operator == "not" else value
-    return None if one.failed else met
-
-
-class _OneHost:
-    """One query and one host: values are those of Python, None for what the host does not have."""
-
-    def __init__(self, table, row):
-        self.table = table
-        self.row = row
-        self.failed = False
-
-    def value(self, part):
-        if type(part) is Constant:
-            return part.value
-        if type(part) is Variable:
-            return self._variable(part.path)
-        # All of them, as what cannot be worked out counts wherever it stands.
-        values = [self.value(one) for one in part.arguments]
-        if part.operator in COMPARISONS:
-            holds = _compare(part.operator, _there(values))
-            self.failed |= holds is None
-            return bool(holds)
-        if part.operator == "not":
-            return [not one for one in _there(values)]
-        return any(values) if part.operator == "or" else all(_there(values))
-
-    def _variable(self, path):
-        name, keys = path[0], path[1:]
-        if name == "metrics" and keys:
-            column = self.table.metrics.get(".".join(keys))
-            value = None if column is None else column.item(self.row)
-            return None if value != value else value
-        if name in OF_PROFILE:
-            value = OF_PROFILE[name](self.table.profiles.values[self.table.profile.item(self.row)])
-        else:
-            value = getattr(HostState(self.table, self.row), name) if name in NAMES else None
-        for key in keys:
-            if value is None:
-                break
-            self.failed |= not isinstance(value, dict)
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
 
 
 def names_in(part) -> set[str]:

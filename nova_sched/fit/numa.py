@@ -9,6 +9,7 @@ under names that it changes on the way, see docs/differences.
 from itertools import chain, islice
 from typing import NamedTuple
 
+from nova_sched.projection.reason import Reason
 from rpc_api import events
 
 #: Page sizes of a request that name no size.
@@ -18,35 +19,38 @@ SMALL, LARGE, ANY = -1, -2, -3
 MAX_STEPS = 20_000
 POOLS_A_STEP = 8
 
-TOPOLOGY = "NUMA topology"
-NODES = "NUMA nodes"
-PINNED_CPUS = "NUMA pinned CPUs"
-CPU_THREADS = "NUMA CPU threads"
-SHARED_CPUS = "NUMA shared CPUs"
-MEMORY = "NUMA memory"
-NETWORKS = "NUMA networks"
-PCI_DEVICES = "NUMA PCI devices"
-_PAGES = {SMALL: "NUMA small pages", LARGE: "NUMA large pages", ANY: "NUMA pages"}
-#: All reasons that :func:`place` gives.
-REASONS = (
-    TOPOLOGY,
-    NODES,
-    PINNED_CPUS,
-    CPU_THREADS,
-    SHARED_CPUS,
-    MEMORY,
-    *_PAGES.values(),
-    "NUMA pages {size} KiB",
-    NETWORKS,
-    PCI_DEVICES,
-)
+TOPOLOGY = Reason("NUMA topology")
+NODES = Reason("NUMA nodes")
+PINNED_CPUS = Reason("NUMA pinned CPUs")
+CPU_THREADS = Reason("NUMA CPU threads")
+SHARED_CPUS = Reason("NUMA shared CPUs")
+MEMORY = Reason("NUMA memory")
+NETWORKS = Reason("NUMA networks")
+PCI_DEVICES = Reason("NUMA PCI devices")
+_PAGES = {SMALL: Reason("NUMA small pages"), LARGE: Reason("NUMA large pages"), ANY: Reason("NUMA pages")}
+PAGES_OF_SIZE = "NUMA pages {size} KiB"
+#: Each code of the reasons that :func:`place` gives, and what it means.
+REASONS = {
+    TOPOLOGY.code: "the guest's NUMA nodes fit one by one, but not together, or for several reasons",
+    NODES.code: "the host has fewer NUMA nodes than the guest",
+    PINNED_CPUS.code: "no NUMA node has enough free dedicated CPUs",
+    CPU_THREADS.code: "no NUMA node has free CPUs that keep the CPU thread policy",
+    SHARED_CPUS.code: "no NUMA node has enough shared CPUs left within the CPU allocation ratio",
+    MEMORY.code: "no NUMA node has enough memory left",
+    _PAGES[SMALL].code: "no NUMA node has enough free small pages",
+    _PAGES[LARGE].code: "no NUMA node has enough free large pages",
+    _PAGES[ANY].code: "no NUMA node has enough free pages of any size",
+    PAGES_OF_SIZE: "no NUMA node has enough free pages of this size",
+    NETWORKS.code: "the NUMA nodes with room are not near to the networks of the guest",
+    PCI_DEVICES.code: "the NUMA nodes with room are not near enough to the PCI devices of the guest",
+}
 
 
 class Place(NamedTuple):
     """``uses`` are NUMAUse records, one for each node of the guest; None where it does not fit, for ``reason``."""
 
     uses: tuple | None
-    reason: str | None = None
+    reason: Reason | None = None
 
 
 def place(
@@ -194,7 +198,7 @@ class _Search:
     # --- one node of the guest on one of the host ------------------------------------------------------------
 
     def _fits(self, guest, number):
-        return not isinstance(self._pair(guest, number), str)
+        return type(self._pair(guest, number)) is not Reason
 
     def _pair(self, guest, number):
         found = self.pairs.get((guest, number))
@@ -216,7 +220,7 @@ class _Search:
         shared = len(guest.shared_cpus) if self.shared else 0
         page_kb = self._page_size(guest, cell, used, self.devices.capacity.nodes[number])
         if page_kb is None:
-            return MEMORY if not guest.page_kb else _PAGES.get(guest.page_kb) or f"NUMA pages {guest.page_kb} KiB"
+            return MEMORY if not guest.page_kb else _PAGES.get(guest.page_kb) or Reason(PAGES_OF_SIZE, (guest.page_kb,))
         pins, own = (), ()
         if self.pinned:
             node = self.devices.capacity.nodes[number]

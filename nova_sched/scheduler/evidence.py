@@ -5,8 +5,8 @@ from rpc_api.packing import pack
 
 
 def positions_of(projections, in_flight, closed):
-    """How far each cell's log was folded, the range of own claims that were under way in it,
-    and whether it is closed."""
+    """The CellPosition of each cell: how far its log was folded, the range of own claims that were in flight in it, and
+    whether it is closed."""
     positions = []
     for cell, projection in projections.items():
         marks = in_flight.get(cell)
@@ -30,7 +30,7 @@ def decision_event(policy, instance, request, positions, took_ns):
         decision.hosts_total,
         decision.survivors,
         decision.equals,
-        tuple(events.RefusalCount(*refusal) for refusal in decision.refusals),
+        tuple(events.RefusalCount(name, str(reason), hosts) for name, reason, hosts in decision.refusals),
         decision.scores,
     )
     return events.DecisionMade(

@@ -13,6 +13,7 @@ from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
+from nova_sched.projection.reason import Reason
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.draw import draw, drawn, host_keys
 from nova_sched.selection.host_fit import Fitted, fit_on
@@ -49,7 +50,7 @@ class Candidate(NamedTuple):
 class Decision(NamedTuple):
     """``candidates``: the chosen host, then alternates of its cell; empty when no host was found.
 
-    ``refusals`` are (filter, reason, hosts); with ``survivors`` they add up to ``hosts_total``. ``scores`` are the
+    ``refusals`` are (filter, Reason, hosts); with ``survivors`` they add up to ``hosts_total``. ``scores`` are the
     HostScore records of the first candidates and the next best; ``equals`` hosts shared the best score.
     """
 
@@ -67,10 +68,11 @@ class Decision(NamedTuple):
 
 
 def summarize(survivors, hosts_total, refusals) -> str:
-    """The funnel in one line, most frequent reason first."""
+    """The funnel in one line, most frequent reason first. A reason is a Reason, or its text as evidence has it."""
     by_reason = {}
     for _, reason, hosts in refusals:
-        by_reason[reason] = by_reason.get(reason, 0) + hosts
+        text = str(reason)
+        by_reason[text] = by_reason.get(text, 0) + hosts
     counted = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{hosts} {reason}" for reason, hosts in counted)
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
@@ -81,11 +83,12 @@ def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
     their hosts are not known, or there is no other cell for the request.
 
     ``cells`` are all cells without cell0, ``closed`` those whose logs cannot be read or appended to, ``unknown`` those
-    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision.
+    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision, or of its
+    evidence, which has the text of each reason.
     """
     wanted = {request.target_cell} if request.target_cell else {*cells}
     closed = wanted & {*closed}
-    refused = any(reason == CELL_UNREACHABLE for _, reason, _ in refusals)
+    refused = any(str(reason) == str(CELL_UNREACHABLE) for _, reason, _ in refusals)
     return sorted(closed) if closed == wanted or closed & {*unknown} or refused else []
 
 
@@ -126,7 +129,7 @@ def _unweighed(table, rows, parts, policy):
     """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
     part = next(part for part in parts if np.isnan(part.raw).any())
     row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
-    return part.name, policy.catalogue.weighers[part.name].missing(table, row, policy), len(rows)
+    return part.name, Reason(policy.catalogue.weighers[part.name].missing(table, row, policy)), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):

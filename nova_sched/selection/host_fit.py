@@ -3,18 +3,19 @@ and which NUMA nodes and PCI devices follow from it."""
 
 from typing import NamedTuple
 
+from nova_sched.filters import pci_passthrough, resources
 from nova_sched.fit import numa, pci
 from nova_sched.fit.providers import Assignment, allocate
 from nova_sched.selection.chain import filters_for
 from rpc_api import events
 from rpc_api.packing import pack
 
-TOGETHER = "ResourceFilter", "request groups together"
+TOGETHER = "ResourceFilter", resources.TOGETHER
 
 
 class Fitted(NamedTuple):
     """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
-    with None for the assignment, the (filter, reason) that refused it."""
+    with None for the assignment, the (filter, Reason) that refused it."""
 
     assignment: Assignment | None
     guest: bytes | None = None
@@ -55,7 +56,7 @@ class _Devices:
         self.devices = table.devices(row)
         self.ratios = table.ratio_of(row, "VCPU"), table.ratio_of(row, "MEMORY_MB")
         self.packed = policy.packing_host_numa_cells_allocation_strategy
-        names = {one.name for one in filters_for(policy, request)}
+        names = {each.name for each in filters_for(policy, request)}
         self.sees_numa, self.sees_pci = "NUMATopologyFilter" in names, "PciPassthroughFilter" in names
         #: (NUMAUse records, PCIUse records) of the assignment that was accepted.
         self.found = (), ()
@@ -70,7 +71,7 @@ class _Devices:
             self.devices, self.request.pci, [use.cell for use in nodes] or None, assignment.mappings
         )
         if taken is None and self.sees_pci:
-            self.refusal = "PciPassthroughFilter", f"PCI {pci.name_of(lacking)}"
+            self.refusal = "PciPassthroughFilter", pci_passthrough.lacking(lacking)
             return False
         self.found = nodes, taken or ()
         return True

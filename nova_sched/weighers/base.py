@@ -4,24 +4,26 @@ import abc
 
 import numpy as np
 
+from nova_sched.filters.options import Option
+
 
 class Weigher(abc.ABC):
     """Base of the weighers: a weigher is a column, and higher is better.
 
-    ``option`` of the section ``group`` is its multiplier, at least ``least``; ``key`` in the metadata of aggregates
-    (where it is not given, the option's name) stands for it there: the least number of a host's aggregates wins over
-    the option. What is configured is multiplied with ``direction``, which is -1 where nova's weigher turns it around.
-    With ``zero_is_off`` an option of 0 ends the matter, whatever aggregates say.
+    ``option`` of the section ``group`` is its multiplier, at least ``least``. Aggregates may have another one under
+    ``key`` in their metadata (if it is not given, the option's name): the least number of a host's aggregates is used
+    instead of the option. The configured number is multiplied with ``direction``, which is -1 if Nova's weigher turns
+    it around. With ``zero_is_off`` an option of 0 turns the weigher off, whatever aggregates have.
 
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
     gives of the request: its values are kept and only renewed where a host was touched; ``follows_use`` is as a
-    filter's. One that is ``costly`` has multipliers of its own, which it is asked for with each request. ``options``
-    are those that it looks at beside the multiplier, as a filter's.
+    filter's. A ``costly`` weigher has multipliers of its own, which it is asked for with each request. ``options`` are
+    those that it looks at beside the multiplier, as a filter's.
     """
 
     name: str = ""
-    options: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     group: str = "filter_scheduler"
     option: str = ""
     key: str = ""

@@ -1,8 +1,16 @@
-"""ImagePropertiesWeigher: instances go to, or keep away from, those whose images are like their own."""
+"""ImagePropertiesWeigher: instances go to, or keep away from, instances whose images are like their own."""
 
 import numpy as np
 
+from nova_sched.filters.options import Kind, Option
 from nova_sched.weighers.base import Weigher
+
+WEIGHTS = Option(
+    "image_props_weight_setting",
+    Kind.WEIGHTS,
+    (),
+    "Weights of image properties for the ImagePropertiesWeigher: name=weight; all weigh 1 where empty.",
+)
 
 
 class ImagePropertiesWeigher(Weigher):
@@ -12,7 +20,7 @@ class ImagePropertiesWeigher(Weigher):
 
     name = "ImagePropertiesWeigher"
     option = "image_props_weight_multiplier"
-    options = ("image_props_weight_setting",)
+    options = (WEIGHTS,)
     default_multiplier = 0.0
     zero_is_off = True
     static = True

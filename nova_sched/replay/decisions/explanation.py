@@ -1,7 +1,7 @@
 """Why a request went where it went, or nowhere: all facts of it, from the logs."""
 
+from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.process.text import one_line
-from nova_sched.replay.decisions import explainers as causes
 from nova_sched.replay.decisions import story, verdicts
 from nova_sched.replay.decisions.not_loaded import words_for
 from nova_sched.replay.decisions.policies import HOW_TO_LOAD
@@ -12,7 +12,7 @@ from rpc_api import errors
 
 
 def facts_of(history, policies, uuid, decisions, one):
-    """All that is to be told of an instance."""
+    """All that is known of an instance."""
     steps = story.steps_of(history.logs, uuid)
     fates = story.fates(history, steps, decisions)
     facts = {
@@ -91,6 +91,8 @@ def _look_nearer(history, policies, one, facts):
     """For each reason the host that was nearest to pass."""
     re_created = scene(history, one, policies)
     by_reason = verdicts.hosts_by_reason(re_created)
+    # What the decision recorded are texts: they are compared with the texts of the reasons that are found again.
+    by_text = {(name, str(reason)): (key, rows) for key, rows in by_reason.items() if key for name, reason in [key]}
     exact, silent = re_created.exact_reasons, re_created.adopted.filters
     if silent:
         facts["fault"] = (
@@ -99,37 +101,38 @@ def _look_nearer(history, policies, one, facts):
         )
     for reason in facts["reasons"]:
         key = reason["filter"], reason["reason"]
-        rows = by_reason.get(key) if key in exact else None
-        if rows:
-            name, finding = verdicts.nearest(history, re_created, (reason["filter"], reason["reason"]), rows)
+        found = by_text.get(key) if key in exact else None
+        if found:
+            name, finding = verdicts.nearest(history, re_created, *found)
             if name is not None:
                 reason.update(nearest=name, nearest_text=finding.text, values=finding.values)
     facts["group_hosts"] = list(
-        _hosts_of_group(history, re_created, {key: rows for key, rows in by_reason.items() if key in exact})
+        _hosts_of_group(history, re_created, [found for key, found in by_text.items() if key in exact])
     )
     if not one.is_selected and not silent:
         facts["now"] = _would_pass_now(history, re_created)
 
 
-def _hosts_of_group(history, scene_, by_reason):
-    """Why the hosts of an affinity group, where alone the instance could go, were refused."""
+def _hosts_of_group(history, scene_, found):
+    """Why the hosts of an affinity group, to which alone the instance could go, were refused; ``found`` are pairs of
+    (filter, Reason) and root rows."""
     group = scene_.request.server_group
     if group is None or group.policy != "affinity":
         return
-    for (name, reason), rows in ((key, rows) for key, rows in by_reason.items() if key):
+    for (name, reason), rows in found:
         for row in rows:
-            look = causes.Look(history, scene_, row, scene_.request)
+            look = verdicts.look_at(scene_, row, scene_.request)
             if row in (look.scope.affinity_rows() or ()):
                 yield {
                     "host": look.host,
                     "filter": name,
-                    "reason": reason,
-                    "text": causes.explain(look, name, reason).text,
+                    "reason": str(reason),
+                    "text": verdicts.explain(history, scene_, look, name, reason).text,
                 }
 
 
 def _would_pass_now(history, scene_):
-    """Hosts that would do at the end of the logs; None where that is so far away that it takes long to tell."""
+    """Hosts that would do at the end of the logs; None if the end is so far away that it takes long to find out."""
     positions = {cell: log.bounds().last for cell, log in history.logs.items() if cell in scene_.world.projections}
     if sum(positions[cell] - one.position for cell, one in scene_.world.projections.items()) > story.FAR:
         return None
@@ -155,10 +158,10 @@ def _hints(history, facts, fates, decisions, one, steps):
     elif code == "claim-refused":
         yield "a host was found, and its claim lost; the scheduler did not try again"
     elif code == "claim-lost":
-        yield "the decision stands in a log without its claim: name the logs of all cells"
+        yield "the decision is in a log without its claim: name the logs of all cells"
     if code not in ("no-valid-host", "cells-unreachable"):
         return
-    if any(reason["reason"] == "cell unreachable" for reason in facts["reasons"]):
+    if any(reason["reason"] == str(CELL_UNREACHABLE) for reason in facts["reasons"]):
         yield "a cell was closed: its hosts count once its log can be read again"
     for one in facts.get("group_hosts", ())[:3]:
         yield f"the group's own host {one['host']} was refused for {one['reason']} ({one['filter']}): {one['text']}"
@@ -217,7 +220,7 @@ def asked_for(request) -> str:
 
 
 def summary_line(recorded) -> str:
-    """The first line: what it came to, each host counted once under the first reason in the chain's order."""
+    """The first line: the outcome, each host counted once under the first reason in the chain's order."""
     decision = recorded.decision
     return one_line(
         f"chosen {decision.hosts[0]}: {decision.reason}" if recorded.is_selected and decision.hosts else decision.reason
@@ -225,5 +228,5 @@ def summary_line(recorded) -> str:
 
 
 def attempt_of(decision) -> int:
-    """The number of an attempt as people count, from 1 on; events count from 0."""
+    """The number of an attempt, counted from 1 on; events count from 0."""
     return decision.attempt + 1

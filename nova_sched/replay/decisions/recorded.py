@@ -186,8 +186,8 @@ class Scene:
 
     @property
     def exact_reasons(self) -> set:
-        """(Filter, reason) of the recorded refusals of which the hosts are known: those that the chain counts before
-        the first filter that is not loaded."""
+        """(Filter, text of the reason) of the recorded refusals of which the hosts are known: those that the chain
+        counts before the first filter that is not loaded."""
         found = set()
         for one in self.recorded.evidence.refusals:
             if one.filter in self.silent_filters:
@@ -333,7 +333,9 @@ def difference(recorded: Recorded, again) -> Difference | None:
 def _first_cause(recorded, again):
     """The first filter, or else the first weigher, that did otherwise."""
     evidence = recorded.evidence
-    refusals, recorded_refusals = [tuple(one) for one in again.refusals], [tuple(one) for one in evidence.refusals]
+    # The evidence has the text of each reason.
+    refusals = [(name, str(reason), hosts) for name, reason, hosts in again.refusals]
+    recorded_refusals = [tuple(refusal) for refusal in evidence.refusals]
     for now, then in zip(refusals, recorded_refusals, strict=False):
         if now != then:
             return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"

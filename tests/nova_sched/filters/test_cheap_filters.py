@@ -457,7 +457,9 @@ def test_one_host_alone_is_refused_as_it_is_among_all():
         for row in cloud.table.roots():
             view = filters.HostView(cloud.table, cloud.table.roots()[cloud.table.roots() == row])
             reasons = {
-                refusal.reason for refusal in one.refusals(view, asked, policy, cloud.scope(asked)) if refusal.hosts[0]
+                str(refusal.reason)
+                for refusal in one.refusals(view, asked, policy, cloud.scope(asked))
+                if refusal.hosts[0]
             }
             assert reasons == {reason for reason, hosts in refused.items() if cloud.table.host_names[row] in hosts}, (
                 name
@@ -525,7 +527,7 @@ def test_claims_under_way_count_as_instances_and_operations():
     cloud.in_flight.remove(held[0].claim_uuid)
     assert cloud.survivors(request()) == ["half", "idle"]
     cloud.in_flight.add(claim("vm-9", "half"))
-    assert cloud.run(request()).refusals == [("NumInstancesFilter", "too many instances", 2)]
+    assert cloud.refusals(request()) == [("NumInstancesFilter", "too many instances", 2)]
 
 
 def test_a_filter_that_is_always_asked_may_be_named_too():
@@ -534,7 +536,7 @@ def test_a_filter_that_is_always_asked_may_be_named_too():
     )
     assert policy.filters == Policy().filters
     cloud = Asked(*THREE, aggregate("x", "a", availability_zone="east"), policy=policy)
-    assert cloud.run(request(availability_zone="east")).refusals == [("AvailabilityZoneFilter", "availability zone", 2)]
+    assert cloud.refusals(request(availability_zone="east")) == [("AvailabilityZoneFilter", "availability zone", 2)]
     assert cloud.survivors(request(availability_zone="east", force_hosts=("b",))) == []
 
 
