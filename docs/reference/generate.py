@@ -238,8 +238,8 @@ def filters_text() -> str:
     lines += [
         "# Request filters",
         "",
-        "Options and aggregates add to a request before hosts are looked at. A request that no host can take is refused "
-        "then, and all hosts count for that reason.",
+        "Options and aggregates add to a request before hosts are looked at. A request that no host can take is "
+        "refused then, and all hosts count for that reason.",
         "",
         *table(("option", "default", "what it does"), option_rows(names_of(prefilters.OPTIONS))),
         *reasons_table(prefilters.REASONS),
