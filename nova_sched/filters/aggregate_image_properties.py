@@ -16,7 +16,7 @@ SEPARATOR = Option(
     "aggregate_image_properties_isolation_separator",
     Kind.TEXT,
     ".",
-    "What stands between that beginning and the name of a property.",
+    "The text between that beginning and the name of a property.",
 )
 
 #: Properties of free text. Of all others a value like "0" or "False" means nothing.

@@ -1,7 +1,7 @@
 """What a filter is.
 
 A filter is one file: a rule, which is a pure function from the columns of the hosts in view and a request to refusals;
-its options; its reasons; and what it says of one host when somebody asks why.
+its options; its reasons; and how it explains its answer for one host.
 
 For each reason a refusal has one boolean vector, true where the host is refused. Of several reasons a host counts under
 the first, so that the counts of all refusals and the survivors add up to the hosts in view.
@@ -31,15 +31,15 @@ class Refusal(_Refusal):
     __slots__ = ()
 
     def __new__(cls, reason, hosts):
-        return super().__new__(cls, reason if type(reason) is Reason else Reason(reason), hosts)
+        return tuple.__new__(cls, (reason if type(reason) is Reason else Reason(reason), hosts))
 
 
 class Filter(abc.ABC):
     """Base of the filters.
 
     ``static`` filters look at the table and at what :meth:`seen` gives of the request: their result is kept for all
-    requests of which that is the same, and only renewed where the log touched a host. A filter that looks at nothing of
-    a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and is not asked again where a
+    requests of which that is the same, and only renewed for hosts that the log touched. A filter that looks at nothing
+    of a host that is :data:`~nova_sched.projection.table.USE` does not ``follow_use``, and is not asked again after a
     claim touched a host; :meth:`follows` answers that for one request. Other filters may look at ``scope``, the
     :class:`nova_sched.selection.scope.Scope` of this one request. A ``costly`` filter is shown only the hosts that no
     filter before it refused. A rebuild, which stays on its host and takes nothing more of it, is only shown to the
@@ -74,6 +74,6 @@ class Filter(abc.ABC):
         yields the same reasons in the same order whichever hosts are in view, as those are part of what is kept."""
 
     def explain(self, look: Look, reason: Reason | None) -> Finding:
-        """What the filter compared on one host; ``reason`` is None where it lets the host pass."""
+        """What the filter compared on one host; ``reason`` is None if it lets the host pass."""
         meanings = self.reasons if isinstance(self.reasons, Mapping) else {}
         return by_words(reason, meanings.get(reason.code) if reason else None)

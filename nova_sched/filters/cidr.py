@@ -58,7 +58,7 @@ class SimpleCIDRAffinityFilter(Filter):
 
 @lru_cache(256)
 def network_of(near, cidr):
-    """The network of the two hints; UsageError where they make none."""
+    """The network of the two hints; UsageError if they make none."""
     try:
         (address,) = near
         (suffix,) = cidr
@@ -68,7 +68,7 @@ def network_of(near, cidr):
     except ValueError:
         raise errors.UsageError(
             f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address "
-            "and a length or netmask as in 192.168.1.5 and /24; mend them"
+            "and a length or netmask as in 192.168.1.5 and /24; fix them"
         ) from None
 
 
@@ -110,7 +110,7 @@ class _Addresses:
 
 @lru_cache(2**17)
 def _number_of(text):
-    """Version, upper and lower 64 bits of an address; version 0 for what is none."""
+    """Version, upper and lower 64 bits of an address; version 0 for any other text."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

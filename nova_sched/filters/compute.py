@@ -37,7 +37,7 @@ class ComputeFilter(Filter):
 
 class ComputeStatusFilter(Filter):
     """A host is refused while its service is disabled, or its provider has the trait COMPUTE_STATUS_DISABLED: also
-    where the request names it by force, which passes over the ComputeFilter."""
+    if the request names it by force, which passes over the ComputeFilter."""
 
     name = "ComputeStatusFilter"
     reasons = {DISABLED.code: "the compute service is disabled, or the provider has COMPUTE_STATUS_DISABLED"}
@@ -73,7 +73,7 @@ def _of_service(look, reason):
         return Finding(text, values, lambda traces: traces.since(_is_disabled(look.host), "disabled", b"HostReported"))
     if reason == DOWN:
         return Finding(
-            "forced down" if status.forced_down else "not heard of",
+            "forced down" if status.forced_down else "unreachable",
             values,
             lambda traces: traces.since(_is_down(look.host), "forced down" if status.forced_down else "lost"),
         )

@@ -43,7 +43,7 @@ class ComputeCapabilitiesFilter(Filter):
 @lru_cache(1024)
 def wanted_capabilities(items):
     """(path of names, wanted value, required) for each of the extra specs (pairs) that asks something of a host:
-    ``required`` false where one without such a value passes."""
+    ``required`` false if a host without such a value passes."""
     extra_specs = dict(items)
     if _BITS in extra_specs:
         extra_specs["capabilities:cpu_info:maxphysaddr:bits"] = f">= {extra_specs.pop(_BITS)}"

@@ -55,7 +55,7 @@ class DestinationFilter(Filter):
             "target_node": request.target_node,
         }
         if reason is None:
-            return Finding("nothing in the request speaks against it", values)
+            return Finding("nothing in the request excludes it", values)
         if reason == IGNORED:
             return Finding("the request leaves it out", values)
         wanted = [*request.force_hosts, *request.force_nodes, *filter(None, (request.target_host, request.target_node))]

@@ -1,7 +1,7 @@
-"""What an explanation of a filter is made of: a filter compares values of one host, and says what it saw.
+"""What an explanation of a filter is made of: the values of one host that the filter compared.
 
-An explanation is pure. If it knows which kind of event made something so, it says how to find that event with a
-:class:`Traces`, which the replay gives: only the replay reads logs.
+An explanation is pure. If it knows which kind of event made something so, it has a trace, which finds that event with a
+:class:`Traces` of the replay: only the replay reads logs.
 """
 
 from collections.abc import Callable, Iterable
@@ -47,7 +47,7 @@ def no_trace(traces: Traces) -> None:
 
 
 class Finding(NamedTuple):
-    """``text`` says in one line what was compared, ``values`` the same for programs. ``trace(traces)`` looks for the
+    """``text`` has in one line what was compared, ``values`` the same for programs. ``trace(traces)`` looks for the
     event that made it so. ``near`` is the greater the nearer a refused host was to pass; None if that is no question of
     more or less."""
 
@@ -98,7 +98,7 @@ class Look:
 
 
 def by_words(reason, meaning: str | None = None) -> Finding:
-    """Of a filter that compares nothing more than its reason says: its own words."""
+    """The reason itself and its meaning, for a filter that compares nothing more."""
     if reason is None:
         return Finding("passed", {})
     return Finding(f"{reason}: {meaning}" if meaning else str(reason), {}, lambda traces: traces.reported())

@@ -97,7 +97,7 @@ def _predicate(version):
     except ValueError:
         raise errors.UsageError(
             f"img_hv_requested_version of the image is {version[:80]!r}, wanted conditions as in "
-            "'>=8.0,<9.0'; mend the image"
+            "'>=8.0,<9.0'; fix the image"
         ) from None
 
 

@@ -13,7 +13,7 @@ class _InstanceHostsFilter(Filter):
     hint = ""
 
     def rows(self, request, scope):
-        """Root rows of the hosts of the instances that the hint names; None where it names none."""
+        """Root rows of the hosts of the instances that the hint names; None if it names none."""
         uuids = request.scheduler_hints.get(self.hint, ())
         # A hint that was left empty is one empty text.
         return None if uuids in ((), ("",)) else scope.rows_of_instances(uuids)

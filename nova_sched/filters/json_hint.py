@@ -15,10 +15,10 @@ class JsonFilter(Filter):
     """The hint ``query`` is a query in JSON: a list of an operator and its arguments, which may be lists
     again, as in ``["and", [">=", "$free_ram_mb", 1024], ["in", "$host", "a", "b"]]``.
 
-    ``=``, ``<``, ``>``, ``<=``, ``>=`` compare the first value with each of the others and hold where all do; ``in``
+    ``=``, ``<``, ``>``, ``<=``, ``>=`` compare the first value with each of the others and hold if all do; ``in``
     holds if the first is one of the others; ``and`` and ``or`` take any number; ``not`` answers a list with each
     of its values turned round, of which one must be true at the outermost place, and which inside of ``and`` and
-    ``or`` counts as true whatever is in it, as in nova. ``$name`` is an attribute of HostState, ``$name.key`` the
+    ``or`` counts as true whatever is in it, as in Nova. ``$name`` is an attribute of HostState, ``$name.key`` the
     value under a key of it, ``$metrics.name`` a metric. Values that a host does not have are left out, so that a
     comparison of fewer than two values is not met.
 

@@ -27,17 +27,17 @@ class _LoadFilter(Filter):
     """Refuses hosts on which a count has reached a limit. Claims of this scheduler that the log has not given back yet
     count, so that many instances of one request keep the limit too."""
 
+    reason = Reason("")
     count = ""
     counted = ""
     of_aggregates = False
 
     def refusals(self, hosts, request, policy, scope):
         (option,) = self.options
-        (code,) = self.reasons
         limit = getattr(policy, option.field)
         if self.of_aggregates and option.name in hosts.aggregate_keys():
             limit = hosts.aggregate_limits(option.name, limit)
-        yield Refusal(code, hosts.column(self.count) + hosts.column("held_claims") >= limit)
+        yield Refusal(self.reason, hosts.column(self.count) + hosts.column("held_claims") >= limit)
 
     def explain(self, look, reason):
         (option,) = self.options
@@ -67,6 +67,7 @@ class IoOpsFilter(_LoadFilter):
 
     name = "IoOpsFilter"
     options = (MAX_IO_OPS,)
+    reason = TOO_MANY_IO_OPS
     reasons = {TOO_MANY_IO_OPS.code: "the host does as many builds, resizes and the like at once as it may"}
     count, counted = "num_io_ops", "I/O operations"
 
@@ -85,6 +86,7 @@ class NumInstancesFilter(_LoadFilter):
 
     name = "NumInstancesFilter"
     options = (MAX_INSTANCES,)
+    reason = TOO_MANY_INSTANCES
     reasons = {TOO_MANY_INSTANCES.code: "the host has as many instances as it may have"}
     count, counted = "num_instances", "instances"
 

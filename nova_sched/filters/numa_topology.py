@@ -1,5 +1,7 @@
 """NUMATopologyFilter: refuses hosts on whose NUMA nodes the guest does not fit."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
@@ -117,7 +119,12 @@ def _left_on(node, use):
 
 def _reasons(request):
     """All reasons that hosts may be refused for, in an order that does not depend on the hosts."""
-    sizes = sorted({cell.page_kb for cell in request.numa.cells if (cell.page_kb or 0) > 0}) if request.numa else ()
+    cells = request.numa.cells if request.numa else ()
+    return _reasons_with(tuple(sorted({cell.page_kb for cell in cells if (cell.page_kb or 0) > 0})))
+
+
+@lru_cache(256)
+def _reasons_with(sizes):
     return [
         reason
         for code in NUMATopologyFilter.reasons
@@ -153,7 +160,7 @@ class _Judge:
         return self.codes.setdefault(reason, len(self.codes))
 
     def reason(self, devices, cpu_ratio, ram_ratio):
-        """Why a host with these devices is refused; None where it is not."""
+        """Why a host with these devices is refused; None if it passes."""
         if devices is None or not devices.cells:
             return None if self.request.numa is None else NO_TOPOLOGY
         if self.needs_threads and all(node.threads < 2 for node in devices.capacity.nodes):

@@ -21,7 +21,7 @@ class Kind(enum.Enum):
 
 class Option(NamedTuple):
     """``default`` is of the ``kind``; ``least`` is the smallest number and ``choices`` are the only texts that may be
-    configured (None: any). ``policy_name`` is the name of the policy's field, where it is another than ``name``."""
+    configured (None: any). ``policy_name`` is the name of the policy's field, if it is another than ``name``."""
 
     name: str
     kind: Kind

@@ -8,7 +8,7 @@ from nova_sched.projection.reason import Reason
 
 NO_DEVICES = Reason("no PCI devices")
 NO_DEVICE = "PCI {device}"
-#: What a host lacks: beside the number of a request.
+#: What a host lacks, besides the number of a request.
 NONE, NO_POOLS = -1, -2
 
 
@@ -98,7 +98,7 @@ class _Asked:
         self._missing = {}
 
     def missing(self, devices) -> int:
-        """The number of the first request that a host cannot serve, :data:`NONE` where it can serve all."""
+        """The number of the first request that a host cannot serve, :data:`NONE` if it can serve all."""
         if devices is None or not devices.pools:
             return NO_POOLS
         key = devices.capacity.key, devices.pool_uses

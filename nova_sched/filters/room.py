@@ -23,6 +23,7 @@ class _RoomFilter(Filter):
     """Refuses hosts that have less of some classes than is asked for; ``per_unit``, a power of two, is how many of the
     request's units make one unit of the class."""
 
+    reason = Reason("")
     classes = ()
     per_unit = 1
 
@@ -39,8 +40,7 @@ class _RoomFilter(Filter):
         if wanted:
             most = reduce(operator.add, [total(hosts, name) for name in self.classes])
             room = reduce(operator.add, [left_with_overcommitment(hosts, name) for name in self.classes])
-            (code,) = self.reasons
-            yield Refusal(code, self.lacking(wanted, most, room))
+            yield Refusal(self.reason, self.lacking(wanted, most, room))
 
     def lacking(self, wanted, most, room):
         """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left."""
@@ -75,6 +75,7 @@ class RamFilter(_RoomFilter):
 
     name = "RamFilter"
     classes = ("MEMORY_MB",)
+    reason = FREE_RAM
     reasons = {FREE_RAM.code: "the host has less memory than the flavor, in all or left"}
 
     def wanted(self, request):
@@ -88,6 +89,7 @@ class CoreFilter(_RoomFilter):
 
     name = "CoreFilter"
     classes = ("VCPU", "PCPU")
+    reason = FREE_CORES
     reasons = {FREE_CORES.code: "the host has fewer CPUs than the flavor, in all or left"}
 
     def wanted(self, request):
@@ -105,6 +107,7 @@ class DiskFilter(_RoomFilter):
 
     name = "DiskFilter"
     classes, per_unit = ("DISK_GB",), 1024
+    reason = FREE_DISK
     reasons = {FREE_DISK.code: "the host has less disk than the flavor, in all or left"}
 
     def wanted(self, request):

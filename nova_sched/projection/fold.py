@@ -23,18 +23,18 @@ CELL0 = "cell0"
 
 
 def host_reported(projection, position, event, noted):
-    """The host is as it says: its inventory and status are written, its consumers are brought in line."""
+    """The host is as it reports: its inventory and status are written, its consumers are brought in line."""
     data = event.data
     if projection.cell == CELL0:
         return SetAside(
             "wrong-log",
-            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; mend the cell of its agent",
+            f"host {data.host} is reported in the log of {CELL0}, which has no hosts; fix the cell of its agent",
             b"",
         )
     host = projection.hosts.get(data.host)
     if host is None and not 0 < len(data.host) <= MAX_NAME:
         return SetAside(
-            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; mend its agent", b""
+            "invalid", f"a host's name of {len(data.host)} characters, wanted 1 to {MAX_NAME}; fix its agent", b""
         )
     tree = consumers = None
     try:
@@ -62,10 +62,10 @@ def host_reported(projection, position, event, noted):
 
 
 def _consumers(data):
-    """What a report says that its host runs; InvalidEvent when that cannot be."""
+    """The consumers that a host reports; InvalidEvent if that cannot be."""
     consumers = events.thaw("HostConsumers", data.consumers).consumers
     if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
-        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; mend its agent")
+        raise errors.InvalidEvent(f"the report of {data.host} names an instance twice; fix its agent")
     for consumer in consumers:
         checked_guest(consumer.guest, f"the agent of {data.host}")
     return consumers
@@ -83,12 +83,12 @@ def host_confirmed(projection, position, event, noted):
 
 
 def host_lost(projection, position, event, noted):
-    """No instance goes to a host that is not heard of; what it runs stays counted."""
+    """No instance goes to an unreachable host; what it runs stays counted."""
     return _set_lost(projection, event.data.host, True)
 
 
 def host_seen(projection, position, event, noted):
-    """A lost host is heard again."""
+    """A lost host is reachable again."""
     return _set_lost(projection, event.data.host, False)
 
 
@@ -115,16 +115,16 @@ def host_removed(projection, position, event, noted):
 
 
 def instances_tracked(projection, position, event, noted):
-    """Note where instances are said to be; of a host that the log does not know nothing is noted."""
+    """Note where instances are reported to be; of a host that the log does not know nothing is noted."""
     data = event.data
     host = projection.hosts.get(data.host)
     if host is None:
         return
     for instance_uuid in data.gone:
         projection.tracked.drop(data.host, instance_uuid)
-    for one in data.instances:
-        before = projection.tracked.get(one.instance_uuid)
-        projection.tracked.put(data.host, one.instance_uuid, one.image_properties)
+    for instance in data.instances:
+        before = projection.tracked.get(instance.instance_uuid)
+        projection.tracked.put(data.host, instance.instance_uuid, instance.image_properties)
         if before is not None:
             projection.table.touch(projection.hosts[before.host].root)
     projection.table.touch(host.root)
@@ -214,7 +214,7 @@ def _rule_refusal(projection, rule):
 
 
 def fits(table, row, index, amount) -> bool:
-    """Whether an amount fits what the log says is left of a class on a row (in-flight claims do not count)."""
+    """Whether an amount fits what is left of a class on a row by the log (in-flight claims do not count)."""
     return (
         table.used[index, row] + amount <= table.capacity[index, row]
         and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
@@ -289,11 +289,11 @@ def allocation_moved(projection, position, event, noted):
 
 
 def log_opened(projection, position, event, noted):
-    """The beginning of a log; its epoch stands in each record."""
+    """The beginning of a log; its epoch is in each record."""
 
 
 def log_rebased(projection, position, event, noted):
-    """Forget everything, as somebody who begins to read here knows nothing."""
+    """Forget everything, as a reader that starts reading here knows nothing."""
     projection.forget()
     projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
@@ -309,7 +309,7 @@ def counted(projection, position, event, noted):
 
 
 def aggregate_updated(projection, position, event, noted):
-    """An aggregate is as the event says."""
+    """An aggregate is as the event has it."""
     data = event.data
     if projection.aggregates.get(data.uuid) != data:
         projection.aggregates[data.uuid] = projection.table.aggregates[data.uuid] = data

@@ -1,7 +1,7 @@
 """Who holds what: hosts, the consumers on them, and the members of server groups.
 
 An :class:`Entry` is what one consumer holds on one host. It is ``claimed``
-until the host's agent says that the instance runs, then ``running``. An entry
+until the host's agent reports that the instance runs, then ``running``. An entry
 is counted in the table's ``used`` for as long as it is here, so room that was
 given away is gone whatever its state.
 """
@@ -60,11 +60,11 @@ class Entry:
         self.state = state
         self.position = position
         self.hash = hash_
-        #: Bytes of its Guest, None where there is nothing to say of it.
+        #: Bytes of its Guest, None if it has neither NUMA nodes nor devices nor properties.
         self.guest = guest
 
     def facts(self):
-        """The entry as a plain tuple (for digests and snapshots); ``position`` says when it came, not what it is."""
+        """The entry as a plain tuple (for digests and snapshots), without its ``position``, which is when it came."""
         return (
             self.consumer_uuid,
             self.instance_uuid,

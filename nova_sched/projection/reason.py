@@ -4,7 +4,7 @@ A log holds the text. A reader that made a decision again compares the text of i
 never takes a recorded text apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
 
@@ -17,6 +17,21 @@ class Reason:
 
     code: str
     facts: tuple = ()
+    # Reasons are keys of the counts of each decision.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "_hash", hash((self.code, self.facts)))
+
+    def __reduce__(self):
+        # The hash of a text is another one in another process.
+        return Reason, (self.code, self.facts)
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return self is other or (type(other) is Reason and self.code == other.code and self.facts == other.facts)
 
     def __str__(self):
         return _text_of(self.code, self.facts)

@@ -181,7 +181,7 @@ def _weights(settings, option):
         except ValueError:
             weights.append(("", math.nan))
         if not weights[-1][0] or not math.isfinite(weights[-1][1]):
-            raise errors.UsageError(f"{option} has {setting!r}, wanted name=number; mend it")
+            raise errors.UsageError(f"{option} has {setting!r}, wanted name=number; fix it")
     return tuple(weights)
 
 
@@ -202,7 +202,7 @@ def _multiplier(conf, weigher):
 def _finite(conf, group, option):
     value = conf[group][option]
     if not abs(value) <= GREATEST:
-        raise errors.UsageError(f"[{group}] {option} is {value}, wanted a number of at most {GREATEST:g}; mend it")
+        raise errors.UsageError(f"[{group}] {option} is {value}, wanted a number of at most {GREATEST:g}; fix it")
     return value
 
 

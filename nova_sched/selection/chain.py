@@ -50,7 +50,7 @@ def is_forced(request) -> bool:
 
 
 def filters_for(policy, request):
-    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in nova; a rebuild
+    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in Nova; a rebuild
     meets those that ask for nothing that it has already."""
     if request.check_only:
         return [each for each in policy.filters if each.on_rebuild]

@@ -126,7 +126,7 @@ def decide(
 
 
 def _unweighed(table, rows, parts, policy):
-    """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
+    """Why the survivors could not be weighed: the reason of the first weigher that fails, for the first such host."""
     part = next(part for part in parts if np.isnan(part.raw).any())
     row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
     return part.name, Reason(policy.catalogue.weighers[part.name].missing(table, row, policy)), len(rows)
@@ -202,7 +202,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     chosen = list(first)[draw(seed + 1, attempt, len(first)) if len(first) > 1 else 0]
     cell = table.cell[first[chosen].row]
     picked = {chosen: first.pop(chosen)}
-    picked.update((index, one) for index, one in first.items() if table.cell[one.row] == cell)
+    picked.update((index, candidate) for index, candidate in first.items() if table.cell[candidate.row] == cell)
     picked = dict(list(picked.items())[: alternates + 1])
     while len(picked) <= alternates:
         index = next(ranking, None)
@@ -216,7 +216,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
 
 
 def candidate_of(table, row: int, request, policy) -> Candidate | Fitted:
-    """Look closely at one host; the Fitted of a refusal where what the request asks for does not fit it together."""
+    """Look closely at one host; the Fitted of a refusal if the parts of the request do not fit it together."""
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
     if fitted.assignment is None:
         return fitted

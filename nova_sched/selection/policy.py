@@ -67,7 +67,7 @@ class Policy(_Declared):
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    "mend [filter_scheduler] "
+                    "fix [filter_scheduler] "
                     + (
                         "enabled_filters or available_filters"
                         if kind == "filter"
@@ -94,13 +94,13 @@ class Policy(_Declared):
         try:
             options = json.loads(text)
             if type(options) is not dict:
-                raise ValueError("it is no map of options")
+                raise ValueError("it is not a map of options")
             return cls(
                 catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()}
             )
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(
-                f"a policy cannot be read ({fault!s:.200}); mend the scheduler that adopted it"
+                f"a policy cannot be read ({fault!s:.200}); fix the scheduler that adopted it"
             ) from None
 
     @cached_property
@@ -144,5 +144,5 @@ def _is_number(value):
 
 
 def _frozen(value):
-    """JSON has lists where a policy has tuples."""
+    """The lists of JSON as the tuples of a policy."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a weigher is, and how raw values become scores (nova's arithmetic)."""
+"""What a weigher is, and how raw values become scores (Nova's arithmetic)."""
 
 import abc
 
@@ -42,16 +42,16 @@ class Weigher(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, table, rows: np.ndarray, request, policy, scope) -> np.ndarray | None:
-        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike, which a
-        static weigher says for all hosts and for good. NaN for one that may not be weighed: the request then finds no
-        host, because of what :meth:`missing` says."""
+        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None if all are alike, which a
+        static weigher answers for all hosts and for good. NaN for a host that may not be weighed: the request then
+        finds no host, for the reason that :meth:`missing` gives."""
 
     def missing(self, table, row: int, policy) -> str:
         """Why :meth:`raw` gave NaN for a host."""
         return f"{self.name} cannot weigh {table.host_names[row]}"
 
     def multipliers(self, table, rows: np.ndarray, configured: float, request, scope):
-        """The multiplier: one number, or a vector where hosts have numbers of their own."""
+        """The multiplier: one number, or a vector if hosts have numbers of their own."""
         return multipliers(self, table, rows, configured)
 
     def bounds(self, raw: np.ndarray) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def normalized(raw: np.ndarray, low: float, high: float, floor: float | None) ->
 
 
 def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):
-    """The weigher's multiplier: one number, or a vector where aggregates have numbers of their own."""
+    """The weigher's multiplier: one number, or a vector if aggregates have numbers of their own."""
     if weigher.zero_is_off and not configured:
         return 0.0
     numbers = table.aggregate_numbers(weigher.key or weigher.option)

@@ -15,7 +15,7 @@ WEIGHTS = Option(
 
 class ImagePropertiesWeigher(Weigher):
     """For each property of the request's image, the instances on the host whose image has the same value, times the
-    property's weight of ``image_props_weight_setting`` (1 for all where that is empty, else 0 for those that it does
+    property's weight of ``image_props_weight_setting`` (1 for all if that is empty, else 0 for those that it does
     not name): more is better."""
 
     name = "ImagePropertiesWeigher"

@@ -28,7 +28,7 @@ CLOSE_LOOK = "close look"
 class Finding(NamedTuple):
     """What a filter compared on one host: ``text`` in one line, ``values`` for programs; ``find()`` looks for the Cause
     in the logs (None if no event is known). ``near`` is the greater the nearer a refused host was to pass; None if that
-    is no question of more or less."""
+    is not a question of more or less."""
 
     text: str
     values: dict
