@@ -327,8 +327,9 @@ class Alone:
     def _filter(self, rows):
         table, costly = self.world.table, self.one.costly
         requests = iter([self._new_request() if costly else self.request for _ in range(self.times)])
-        if len(rows) == 1:
-            return lambda: self.one.refusal_of(table, int(rows[0]), next(requests), self.policy)
+        of_one_host = filters.OF_ONE_HOST.get(type(self.one))
+        if len(rows) == 1 and of_one_host is not None:
+            return lambda: of_one_host(table, int(rows[0]), next(requests))
         return lambda: list(self.one.refusals(HostView(table, rows), next(requests), self.policy, self._scope()))
 
     def _weigh(self, rows):

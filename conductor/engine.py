@@ -101,7 +101,7 @@ class CellEngine:
             # A claim of another producer may have the uuid of ours.
             settle = self.settled.pop(outcome.claim_uuid, None) if outcome.producer == self.name else None
             if settle is not None:
-                settle(outcome.reason)
+                settle(None if outcome.reason is None else str(outcome.reason))
         for waiting in [waiting for waiting in self.waiting if waiting[0] <= self.projection.position]:
             self.waiting.remove(waiting)
             waiting[1]()

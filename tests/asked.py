@@ -11,6 +11,11 @@ from nova_sched.selection.scope import Scope
 from tests.builders import Cell, uuid_of
 
 
+def texts_of(refusals):
+    """Refusals of a chain or a decision, each with the text of its reason."""
+    return [(name, str(reason), hosts) for name, reason, hosts in refusals]
+
+
 class Asked:
     """Cells over one table, and what decides on them; ``cells`` map a cell's name to the events of its log."""
 
@@ -41,7 +46,7 @@ class Asked:
         for refusal in one.refusals(hosts, asked, policy or self.policy, self.scope(asked, instance)):
             assert refusal.hosts.shape == (len(hosts),) and refusal.hosts.dtype == bool
             if refusal.hosts.any():
-                found.setdefault(refusal.reason, []).extend(self.names(hosts.rows[refusal.hosts]))
+                found.setdefault(str(refusal.reason), []).extend(self.names(hosts.rows[refusal.hosts]))
         return {reason: sorted(set(names)) for reason, names in found.items()}
 
     def run(self, asked, instance="vm-new"):
@@ -49,6 +54,10 @@ class Asked:
         filtered = self.chain.run(asked, self.scope(asked, instance))
         assert sum(count for _, _, count in filtered.refusals) + len(filtered.rows) == filtered.total
         return filtered
+
+    def refusals(self, asked, instance="vm-new"):
+        """(filter, text of the reason, hosts) of the whole chain."""
+        return texts_of(self.run(asked, instance).refusals)
 
     def survivors(self, asked, instance="vm-new"):
         return self.names(self.run(asked, instance).rows)

@@ -392,7 +392,8 @@ class Cell:
 
 def result(outcomes, noted, quarantined):
     """The outcome of a record in a few words: a claim's reason or "accepted", a SetAside's code, the kinds of notes."""
-    words = [outcome.reason or "accepted" for outcome in outcomes] + [set_aside.code for set_aside in quarantined]
+    words = ["accepted" if outcome.reason is None else str(outcome.reason) for outcome in outcomes]
+    words += [set_aside.code for set_aside in quarantined]
     return ", ".join(words + [note.kind for note in noted]) or "ok"
 
 

@@ -17,7 +17,10 @@ import conductor.config
 import nova_sched.scheduler.config
 import rpc_api.config
 from nova_sched import filters, weighers
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.reason import template_of
 from nova_sched.scheduler import claim_life, neutron
+from nova_sched.selection import prefilters
 from nova_sched.selection.policy import DEFAULT_FILTERS
 from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
@@ -136,6 +139,11 @@ def option_rows(names):
         yield f"`[{section}] {name}`", default_of(option), one_line(option.help)
 
 
+def names_of(options):
+    """Options as filters and weighers declare them, each as "[section] name"."""
+    return [f"[{option.section}] {option.name}" for option in options]
+
+
 # --- costs -----------------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +180,14 @@ def cost_cells(measured):
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------
+
+
+def reasons_table(reasons) -> list[str]:
+    """A table of reasons: code -> what it means."""
+    return table(
+        ("reason", "what it means"),
+        ((f"`{template_of(code)}`", one_line(meaning)) for code, meaning in reasons.items()),
+    )
 
 
 def kept_text(one) -> str:
@@ -217,9 +233,23 @@ def filters_text() -> str:
     lines += costs_note(measured)
     for one in every:
         lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
-        lines += table(("option", "default", "what it does"), option_rows(one.options))
-        reasons = ", ".join(f"`{reason}`" for reason in one.reasons)
-        lines += [f"Reasons: {reasons}." if reasons else "It refuses nothing.", ""]
+        lines += table(("option", "default", "what it does"), option_rows(names_of(one.options)))
+        lines += reasons_table(one.reasons) if one.reasons else ["It refuses nothing.", ""]
+    lines += [
+        "# Request filters",
+        "",
+        "Options and aggregates add to a request before hosts are looked at. A request that no host can take is "
+        "refused then, and all hosts count for that reason.",
+        "",
+        *table(("option", "default", "what it does"), option_rows(names_of(prefilters.OPTIONS))),
+        *reasons_table(prefilters.REASONS),
+        "# Refused claims",
+        "",
+        "A claim is read from the log by every service, and has no effect if it does not hold at its position. The "
+        "scheduler then decides again.",
+        "",
+        *reasons_table({code.value: code.meaning for code in ClaimRefused}),
+    ]
     return "\n".join(lines)
 
 
@@ -274,7 +304,7 @@ def weighers_text() -> str:
         if one.zero_is_off:
             lines += ["With a multiplier of 0 in the configuration it is off, whatever aggregates say.", ""]
         lines += table(
-            ("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *one.options))
+            ("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *names_of(one.options)))
         )
     return "\n".join(lines)
 

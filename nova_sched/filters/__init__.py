@@ -1,4 +1,4 @@
-"""The filters, in the order in which they are asked; third parties come by entry point or class path."""
+"""The filters, in the order in which they are asked; those of deployers come by entry point or class path."""
 
 from nova_sched.filters.aggregate_extra_specs import AggregateInstanceExtraSpecsFilter
 from nova_sched.filters.aggregate_flavors import AggregateTypeAffinityFilter
@@ -18,7 +18,7 @@ from nova_sched.filters.load import AggregateIoOpsFilter, AggregateNumInstancesF
 from nova_sched.filters.metrics import MetricsFilter
 from nova_sched.filters.numa_topology import NUMATopologyFilter
 from nova_sched.filters.pci_passthrough import PciPassthroughFilter
-from nova_sched.filters.resources import ResourceFilter
+from nova_sched.filters.resources import ResourceFilter, refusal_of_host
 from nova_sched.filters.room import CoreFilter, DiskFilter, RamFilter
 from nova_sched.filters.server_group import (
     ServerGroupAffinityFilter,
@@ -26,8 +26,9 @@ from nova_sched.filters.server_group import (
     ServerGroupFaultDomainFilter,
 )
 from nova_sched.hosts.view import HostView
+from nova_sched.projection.reason import Reason
 
-#: Asked of every request: they stand for what nova leaves to Placement and to its request filters.
+#: Asked of every request, as Nova asks Placement and its request filters.
 ALWAYS = (
     DestinationFilter(),
     CellFilter(),
@@ -37,10 +38,10 @@ ALWAYS = (
     ServerGroupFaultDomainFilter(),
 )
 
-#: Asked where ``[filter_scheduler] enabled_filters`` names them. One that is always asked may be named too.
+#: Asked if ``[filter_scheduler] enabled_filters`` names them. A filter that is always asked may be named too.
 BUILT_IN = {
-    one.name: one
-    for one in (
+    each.name: each
+    for each in (
         ALWAYS[2],
         ComputeFilter(),
         ComputeCapabilitiesFilter(),
@@ -70,4 +71,8 @@ BUILT_IN = {
     )
 }
 
-__all__ = ["ALWAYS", "BUILT_IN", "Filter", "HostView", "Refusal"]
+#: Filters that have a second form, for a single host: the class, and a function of (table, root row, request) that
+#: gives the first Reason to refuse it, or None. A class that is made of one of these is not asked this way.
+OF_ONE_HOST = {ResourceFilter: refusal_of_host}
+
+__all__ = ["ALWAYS", "BUILT_IN", "OF_ONE_HOST", "Filter", "HostView", "Reason", "Refusal"]

@@ -1,8 +1,25 @@
 """AggregateImagePropertiesIsolation: refuses hosts whose aggregates are for other images."""
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.explanation import of_aggregates
+from nova_sched.filters.options import Kind, Option
+from nova_sched.projection.reason import Reason
 
-#: Properties of free text. Of all others a value like "0" or "False" stands for nothing.
+OTHER_IMAGES = "image property {name} of the aggregate"
+NAMESPACE = Option(
+    "aggregate_image_properties_isolation_namespace",
+    Kind.TEXT,
+    None,
+    "Beginning of the metadata keys that the AggregateImagePropertiesIsolation looks at.",
+)
+SEPARATOR = Option(
+    "aggregate_image_properties_isolation_separator",
+    Kind.TEXT,
+    ".",
+    "The text between that beginning and the name of a property.",
+)
+
+#: Properties of free text. Of all others a value like "0" or "False" means nothing.
 FREE_TEXT = frozenset(
     {
         "hw_auto_disk_config",
@@ -22,17 +39,17 @@ _NOTHING = ("0", "False", "[]")
 
 
 class AggregateImagePropertiesIsolation(Filter):
-    """A metadata key of a host's aggregates that is the name of an image property lists the values (parted by commas,
-    of all its aggregates together) of which an image must have one; images without the property pass, and so do those
-    where it is 0, False or empty.
+    """A metadata key of a host's aggregates that is the name of an image property lists the values (separated by
+    commas, of all its aggregates together) of which an image must have one; images without the property pass, and so do
+    images of which it is 0, False or empty.
 
     With ``aggregate_image_properties_isolation_namespace`` only keys count that begin with it and the
     ``aggregate_image_properties_isolation_separator``.
     """
 
     name = "AggregateImagePropertiesIsolation"
-    options = ("aggregate_image_properties_isolation_namespace", "aggregate_image_properties_isolation_separator")
-    reasons = ("image property {name} of the aggregate",)
+    options = (NAMESPACE, SEPARATOR)
+    reasons = {OTHER_IMAGES: "an aggregate of the host is kept for images with other values of this property"}
     on_rebuild = True
     follows_use = False
 
@@ -46,8 +63,11 @@ class AggregateImagePropertiesIsolation(Filter):
             says_something = value and (key in FREE_TEXT or value not in _NOTHING)
             if says_something and key.startswith(prefix) and key in hosts.aggregate_keys():
                 yield Refusal(
-                    f"image property {key} of the aggregate",
+                    Reason(OTHER_IMAGES, (key,)),
                     hosts.by_aggregates(
                         lambda metadata, key=key, value=value: key in metadata.keys and value not in metadata.words(key)
                     ),
                 )
+
+    def explain(self, look, reason):
+        return of_aggregates(look, reason)

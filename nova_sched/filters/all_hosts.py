@@ -1,10 +1,10 @@
-"""AllHostsFilter: refuses nobody."""
+"""AllHostsFilter: refuses no host."""
 
 from nova_sched.filters.base import Filter
 
 
 class AllHostsFilter(Filter):
-    """Lets all hosts through; it is there so that configurations of nova that name it go on working."""
+    """Lets all hosts pass; it exists so that configurations of Nova that name it go on working."""
 
     name = "AllHostsFilter"
     follows_use = False

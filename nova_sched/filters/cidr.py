@@ -6,21 +6,28 @@ from functools import lru_cache
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.explanation import Finding
+from nova_sched.projection.reason import Reason
 from rpc_api import errors
 
+NO_ADDRESS = Reason("no address")
+OTHER_NETWORK = Reason("other network")
 _HALF = 2**64 - 1
 
 
 class SimpleCIDRAffinityFilter(Filter):
-    """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network of
-    it that the hint ``cidr`` says (``/24`` unless it is given; a netmask does too). Hosts that report no
-    address are refused.
+    """With the hint ``build_near_host_ip`` (an address) only hosts pass whose own address is in the network
+    of that address and of the length in the hint ``cidr`` (``/24`` unless it is given; a netmask does too). Hosts that
+    report no address are refused.
 
     Hints that make no network refuse the request.
     """
 
     name = "SimpleCIDRAffinityFilter"
-    reasons = ("no address", "other network")
+    reasons = {
+        NO_ADDRESS.code: "the host reports no IP address",
+        OTHER_NETWORK.code: "the address of the host is not in the network of the hints",
+    }
     follows_use = False
 
     def seen(self, request):
@@ -35,13 +42,23 @@ class SimpleCIDRAffinityFilter(Filter):
         mine = addresses.version[hosts.index] == network.version
         for half, (of_network, mask) in zip((addresses.high, addresses.low), _halves(network), strict=True):
             mine &= half[hosts.index] & mask == of_network
-        yield Refusal("no address", addresses.version[hosts.index] == 0)
-        yield Refusal("other network", ~mine)
+        yield Refusal(NO_ADDRESS, addresses.version[hosts.index] == 0)
+        yield Refusal(OTHER_NETWORK, ~mine)
+
+    def explain(self, look, reason):
+        near, cidr = self.seen(look.request)
+        address = look.table.host_ips[look.row]
+        network = None if near in ((), ("",)) else str(network_of(near, cidr or ("/24",)))
+        return Finding(
+            f"the host has {address or 'no address'}, {network} asked",
+            {"address": address, "asked": network},
+            lambda traces: traces.reported(),
+        )
 
 
 @lru_cache(256)
 def network_of(near, cidr):
-    """The network of the two hints; UsageError where they make none."""
+    """The network of the two hints; UsageError if they make none."""
     try:
         (address,) = near
         (suffix,) = cidr
@@ -51,7 +68,7 @@ def network_of(near, cidr):
     except ValueError:
         raise errors.UsageError(
             f"the hints build_near_host_ip {_shown(near)} and cidr {_shown(cidr)} make no network, wanted an address "
-            "and a length or netmask as in 192.168.1.5 and /24; mend them"
+            "and a length or netmask as in 192.168.1.5 and /24; fix them"
         ) from None
 
 
@@ -93,7 +110,7 @@ class _Addresses:
 
 @lru_cache(2**17)
 def _number_of(text):
-    """Version, upper and lower 64 bits of an address; version 0 for what is none."""
+    """Version, upper and lower 64 bits of an address; version 0 for any other text."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

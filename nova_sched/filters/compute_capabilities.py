@@ -7,20 +7,23 @@ import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.filters.extra_specs_ops import match
+from nova_sched.filters.image_properties import of_hypervisor
 from nova_sched.hosts.columns import OF_PROFILE, OF_USE, attribute
+from nova_sched.projection.reason import Reason
 
+CAPABILITIES = Reason("capabilities")
 _BITS = "hw:maxphysaddr_bits"
 
 
 class ComputeCapabilitiesFilter(Filter):
-    """Each extra spec ``capabilities:NAME`` must be met by the host's attribute or, where it has none, by its stat of
-    that name; ``capabilities:NAME:KEY`` by what stands under a key of it, which may be JSON. An extra spec without a
+    """Each extra spec ``capabilities:NAME`` must be met by the host's attribute or, if it has none, by its stat of
+    that name; ``capabilities:NAME:KEY`` by the value under a key of it, which may be JSON. An extra spec without a
     scope is asked of the hosts that have such an attribute or stat. ``hw:maxphysaddr_bits`` asks for at least that
     many physical address bits.
     """
 
     name = "ComputeCapabilitiesFilter"
-    reasons = ("capabilities",)
+    reasons = {CAPABILITIES.code: "the host does not have what the extra specs of the flavor ask of it"}
 
     def seen(self, request):
         return wanted_capabilities(tuple(request.extra_specs.items()))
@@ -29,15 +32,18 @@ class ComputeCapabilitiesFilter(Filter):
         return any(path[0] in OF_USE for path, _, _ in self.seen(request))
 
     def refusals(self, hosts, request, policy, scope):
-        refused = [_lacking(hosts, *one) for one in self.seen(request)]
+        refused = [_lacking(hosts, *wanted) for wanted in self.seen(request)]
         if refused:
-            yield Refusal("capabilities", np.logical_or.reduce(refused))
+            yield Refusal(CAPABILITIES, np.logical_or.reduce(refused))
+
+    def explain(self, look, reason):
+        return of_hypervisor(look)
 
 
 @lru_cache(1024)
 def wanted_capabilities(items):
     """(path of names, wanted value, required) for each of the extra specs (pairs) that asks something of a host:
-    ``required`` false where one without such a value passes."""
+    ``required`` false if a host without such a value passes."""
     extra_specs = dict(items)
     if _BITS in extra_specs:
         extra_specs["capabilities:cpu_info:maxphysaddr:bits"] = f">= {extra_specs.pop(_BITS)}"
@@ -80,7 +86,7 @@ def _meets(value, path, wanted):
 
 
 def _under(value, keys):
-    """What stands under some keys of a value; texts on the way are read as JSON."""
+    """The value under some keys of a value; texts on the way are read as JSON."""
     for key in keys:
         if isinstance(value, str):
             try:

@@ -1,4 +1,4 @@
-"""The little language in which a flavor's extra specs ask for values."""
+"""The operators with which a flavor's extra specs ask for values."""
 
 import operator
 
@@ -39,7 +39,7 @@ def match(value: str, wanted: str) -> bool:
     """Whether a host's value meets what an extra spec wants.
 
     Without an operator in front the two must be equal. An operator without an operand, and a comparison of numbers
-    with what is no number, are not met.
+    with something that is not a number, are not met.
     """
     words = wanted.split()
     if not words or words[0] not in OPERATORS:

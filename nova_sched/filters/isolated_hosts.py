@@ -3,18 +3,36 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.options import Kind, Option
+from nova_sched.projection.reason import Reason
+
+ISOLATED_IMAGE = Reason("isolated image")
+ISOLATED_HOST = Reason("isolated host")
+IMAGES = Option(
+    "isolated_images",
+    Kind.TEXTS,
+    (),
+    "UUIDs of the images that only go to the isolated_hosts, for the IsolatedHostsFilter.",
+)
+HOSTS = Option("isolated_hosts", Kind.TEXTS, (), "Hosts of the IsolatedHostsFilter.")
+RESTRICT = Option(
+    "restrict_isolated_hosts_to_isolated_images",
+    Kind.FLAG,
+    True,
+    "Whether the isolated_hosts take the isolated_images only.",
+)
 
 
 class IsolatedHostsFilter(Filter):
     """Isolated images go to isolated hosts only; and as long as that is not turned off, isolated hosts take isolated
-    images only. Requests without an image are of no isolated one.
-
-    Reasons: ``isolated host`` (it takes isolated images only), ``isolated image`` (the host is not isolated).
-    """
+    images only. The image of a request without an image is not isolated."""
 
     name = "IsolatedHostsFilter"
-    options = ("isolated_images", "isolated_hosts", "restrict_isolated_hosts_to_isolated_images")
-    reasons = ("isolated image", "isolated host")
+    options = (IMAGES, HOSTS, RESTRICT)
+    reasons = {
+        ISOLATED_IMAGE.code: "the image goes to isolated hosts only, and the host is not one of them",
+        ISOLATED_HOST.code: "the host takes isolated images only, and the image is not one of them",
+    }
     on_rebuild = True
     follows_use = False
 
@@ -23,9 +41,9 @@ class IsolatedHostsFilter(Filter):
 
     def refusals(self, hosts, request, policy, scope):
         if request.image_id is not None and request.image_id in policy.isolated_images:
-            yield Refusal("isolated image", ~_isolated(hosts, policy.isolated_hosts))
+            yield Refusal(ISOLATED_IMAGE, ~_isolated(hosts, policy.isolated_hosts))
         elif policy.isolated_hosts and policy.restrict_isolated_hosts_to_isolated_images:
-            yield Refusal("isolated host", _isolated(hosts, policy.isolated_hosts))
+            yield Refusal(ISOLATED_HOST, _isolated(hosts, policy.isolated_hosts))
 
 
 def _isolated(hosts, names):

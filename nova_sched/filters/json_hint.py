@@ -3,26 +3,34 @@
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
-from nova_sched.filters.json_query import evaluate, is_met_by, names_in, parsed
+from nova_sched.filters.json_query import evaluate, names_in, parsed
 from nova_sched.hosts.columns import OF_USE
+from nova_sched.projection.reason import Reason
+
+NOT_COMPARABLE = Reason("query compares what cannot be compared")
+NOT_MET = Reason("query")
 
 
 class JsonFilter(Filter):
-    """The hint ``query`` is a query in JSON: a list of an operator and what it is applied to, which may be lists
+    """The hint ``query`` is a query in JSON: a list of an operator and its arguments, which may be lists
     again, as in ``["and", [">=", "$free_ram_mb", 1024], ["in", "$host", "a", "b"]]``.
 
-    ``=``, ``<``, ``>``, ``<=``, ``>=`` compare the first value with each of the others and hold where all do; ``in``
-    holds where the first is one of the others; ``and`` and ``or`` take any number; ``not`` answers a list with each
+    ``=``, ``<``, ``>``, ``<=``, ``>=`` compare the first value with each of the others and hold if all do; ``in``
+    holds if the first is one of the others; ``and`` and ``or`` take any number; ``not`` answers a list with each
     of its values turned round, of which one must be true at the outermost place, and which inside of ``and`` and
-    ``or`` counts as true whatever is in it, as in nova. ``$name`` is an attribute of HostState, ``$name.key`` what
-    stands under a key of it, ``$metrics.name`` a metric. Values that a host does not have are left out, so that a
+    ``or`` counts as true whatever is in it, as in Nova. ``$name`` is an attribute of HostState, ``$name.key`` the
+    value under a key of it, ``$metrics.name`` a metric. Values that a host does not have are left out, so that a
     comparison of fewer than two values is not met.
 
-    What cannot be compared is text with a number, say. A query that is none refuses the request.
+    A text cannot be compared with a number, for example. A query that cannot be read refuses the request.
     """
 
     name = "JsonFilter"
-    reasons = ("query compares what cannot be compared", "query")
+    reasons = {
+        NOT_COMPARABLE.code: "the query of the hint compares values of the host that cannot be compared, as a text "
+        "with a number",
+        NOT_MET.code: "the host does not meet the query of the hint",
+    }
 
     def seen(self, request):
         return request.scheduler_hints.get("query", ())
@@ -35,12 +43,5 @@ class JsonFilter(Filter):
         query = parsed(self.seen(request))
         if query is not None:
             met, failed = evaluate(query, hosts)
-            yield Refusal(
-                "query compares what cannot be compared", np.zeros(len(hosts), bool) if failed is None else failed
-            )
-            yield Refusal("query", ~met)
-
-    def refusal_of(self, table, row, request, policy):
-        query = parsed(self.seen(request))
-        met = query is None or is_met_by(query, table, row)
-        return None if met else self.reasons[met is not None]
+            yield Refusal(NOT_COMPARABLE, np.zeros(len(hosts), bool) if failed is None else failed)
+            yield Refusal(NOT_MET, ~met)

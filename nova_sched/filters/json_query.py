@@ -1,4 +1,4 @@
-"""The language of the JsonFilter's queries: read once for a request, worked out for all hosts at once.
+"""The language of the JsonFilter's queries: read once for a request, evaluated for all hosts at once.
 
 A value is one of four kinds: :class:`Constant` (the same for all hosts), an array (a number, or true or false, for each
 host), an Attribute (a value of any type for each host, by its distinct values), and what ``not`` answers.
@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.hosts.columns import NAMES, OF_PROFILE, Attribute, attribute, numbers
-from nova_sched.nova_compat.host_state import HostState
+from nova_sched.hosts.columns import Attribute, attribute, numbers
 from rpc_api import errors
 
 MAX_CHARACTERS = 16 * 1024
@@ -32,7 +31,7 @@ OPERATORS = (*COMPARISONS, "not", "or", "and")
 
 
 class Constant(NamedTuple):
-    """A value that stands in the query."""
+    """A value in the query itself."""
 
     value: object
 
@@ -62,7 +61,7 @@ class _Negated(NamedTuple):
 
 @lru_cache(256)
 def parsed(texts) -> Term | None:
-    """The query of the values of a hint; None where they ask for nothing. UsageError where they are no query."""
+    """The query of the values of a hint; None if they ask for nothing. UsageError if they are not a query."""
     if texts in ((), ("",)):
         return None
     if len(texts) > 1:
@@ -72,16 +71,16 @@ def parsed(texts) -> Term | None:
     try:
         query = json.loads(texts[0])
     except (ValueError, RecursionError) as broken:
-        raise _fault(texts[0], f"it is no JSON ({str(broken)[:80]})") from None
+        raise _fault(texts[0], f"it is not JSON ({str(broken)[:80]})") from None
     return _Reader(texts[0]).term(query, 1) if query else None
 
 
 def _fault(text, what):
-    return errors.UsageError(f"the hint query {text[:200]!r} cannot be used: {what}; mend it")
+    return errors.UsageError(f"the hint query {text[:200]!r} cannot be used: {what}; fix it")
 
 
 def _shown(value):
-    """A value in a message; of one that may be deep, what it is."""
+    """A value in a message; of a value that may be deep, its kind."""
     return {dict: "an object", list: "a list"}.get(type(value)) or json.dumps(value)[:80]
 
 
@@ -95,69 +94,20 @@ class _Reader:
             raise _fault(self.text, f"wanted a list of an operator and values, got {_shown(query)}")
         name = query[0]
         if not isinstance(name, str) or name not in OPERATORS:
-            raise _fault(self.text, f"{_shown(name)} is no operator, wanted one of {' '.join(OPERATORS)}")
+            raise _fault(self.text, f"{_shown(name)} is not an operator, wanted one of {' '.join(OPERATORS)}")
         self.operators += 1
         if self.operators > MAX_OPERATORS or depth > MAX_DEPTH:
             raise _fault(self.text, f"wanted at most {MAX_OPERATORS} operators, {MAX_DEPTH} of them inside each other")
-        arguments = (self._argument(one, depth) for one in query[1:])
-        return Term(name, tuple(one for one in arguments if one is not None))
+        arguments = (self._argument(argument, depth) for argument in query[1:])
+        return Term(name, tuple(argument for argument in arguments if argument is not None))
 
-    def _argument(self, one, depth):
-        """None for what is left out."""
-        if isinstance(one, list):
-            return self.term(one, depth + 1) if one else Constant(True)
-        if isinstance(one, str) and one.startswith("$"):
-            return Variable(tuple(one[1:].split(".")))
-        return None if one is None or one == "" else Constant(one)
-
-
-def is_met_by(query: Term, table, row: int) -> bool | None:
-    """As :func:`evaluate` of one host, by its root row: None where the query cannot be worked out for it."""
-    one = _OneHost(table, row)
-    value = one.value(query)
-    met = any(value) if query.operator == "not" else value
-    return None if one.failed else met
-
-
-class _OneHost:
-    """One query and one host: values are those of Python, None for what the host does not have."""
-
-    def __init__(self, table, row):
-        self.table = table
-        self.row = row
-        self.failed = False
-
-    def value(self, part):
-        if type(part) is Constant:
-            return part.value
-        if type(part) is Variable:
-            return self._variable(part.path)
-        # All of them, as what cannot be worked out counts wherever it stands.
-        values = [self.value(one) for one in part.arguments]
-        if part.operator in COMPARISONS:
-            holds = _compare(part.operator, _there(values))
-            self.failed |= holds is None
-            return bool(holds)
-        if part.operator == "not":
-            return [not one for one in _there(values)]
-        return any(values) if part.operator == "or" else all(_there(values))
-
-    def _variable(self, path):
-        name, keys = path[0], path[1:]
-        if name == "metrics" and keys:
-            column = self.table.metrics.get(".".join(keys))
-            value = None if column is None else column.item(self.row)
-            return None if value != value else value
-        if name in OF_PROFILE:
-            value = OF_PROFILE[name](self.table.profiles.values[self.table.profile.item(self.row)])
-        else:
-            value = getattr(HostState(self.table, self.row), name) if name in NAMES else None
-        for key in keys:
-            if value is None:
-                break
-            self.failed |= not isinstance(value, dict)
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
+    def _argument(self, argument, depth):
+        """None for an argument that is left out."""
+        if isinstance(argument, list):
+            return self.term(argument, depth + 1) if argument else Constant(True)
+        if isinstance(argument, str) and argument.startswith("$"):
+            return Variable(tuple(argument[1:].split(".")))
+        return None if argument is None or argument == "" else Constant(argument)
 
 
 def names_in(part) -> set[str]:
@@ -167,11 +117,11 @@ def names_in(part) -> set[str]:
     return set().union(*map(names_in, part.arguments)) if isinstance(part, Term) else set()
 
 
-# --- working out -----------------------------------------------------------------------------------------------------
+# --- evaluating ------------------------------------------------------------------------------------------------------
 
 
 def evaluate(query: Term, hosts):
-    """(Which hosts meet a query, for which it cannot be worked out; None for none) as boolean arrays
+    """(Which hosts meet a query, for which it cannot be evaluated; None for none) as boolean arrays
     over a HostView."""
     evaluation = _Evaluation(hosts)
     met = evaluation.any_of(query) if query.operator == "not" else evaluation.truth(query)[0]
@@ -180,7 +130,7 @@ def evaluate(query: Term, hosts):
 
 
 class _Evaluation:
-    """One query over the hosts in view; ``failed`` are those of which something could not be worked out, None where
+    """One query over the hosts in view; ``failed`` are those for which something could not be evaluated, None if
     there are none."""
 
     def __init__(self, hosts):
@@ -188,7 +138,7 @@ class _Evaluation:
         self.failed = None
 
     def _fail(self, values, codes):
-        """Note of which values, and so of which hosts, something cannot be worked out."""
+        """Note for which values, and so for which hosts, something cannot be evaluated."""
         if any(values):
             failed = np.array(values, bool)[codes]
             self.failed = failed if self.failed is None else self.failed | failed
@@ -205,13 +155,13 @@ class _Evaluation:
         return self._all(True) if absent is None else ~absent
 
     def truth(self, part):
-        """(Where a part is true in Python's sense, where it is not there at all; None where it is there everywhere)."""
+        """(Where a part is true in Python's sense, where it is missing; None if it is missing nowhere)."""
         value = self._value(part)
         if isinstance(value, Constant):
             return self._all(bool(value.value)), None
         if isinstance(value, Attribute):
-            absent = np.array([one is None for one in value.values], bool)
-            true = np.array([bool(one) for one in value.values], bool)
+            absent = np.array([each is None for each in value.values], bool)
+            true = np.array([bool(each) for each in value.values], bool)
             return true[value.codes], absent[value.codes]
         if isinstance(value, _Negated):
             return self._some(value.present), None
@@ -226,14 +176,14 @@ class _Evaluation:
             return self._negated(part)
         if part.operator in COMPARISONS:
             return self._compared(part)
-        truths = [self.truth(one) for one in part.arguments]
+        truths = [self.truth(argument) for argument in part.arguments]
         if part.operator == "or":
             return self._some([true for true, _ in truths])
         hold = [true if absent is None else true | absent for true, absent in truths]
         return reduce(operator.and_, hold) if hold else self._all(True)
 
     def _negated(self, term):
-        truths = [self.truth(one) for one in term.arguments]
+        truths = [self.truth(argument) for argument in term.arguments]
         return _Negated([~true for true, _ in truths], [self._present(absent) for _, absent in truths])
 
     def _all(self, value):
@@ -275,7 +225,7 @@ class _Evaluation:
 
     def _compared(self, term):
         """Where a comparison holds (boolean array)."""
-        values = [self._value(one) for one in term.arguments]
+        values = [self._value(argument) for argument in term.arguments]
         if all([type(value) is np.ndarray or (type(value) is Constant and _is_exact(value.value)) for value in values]):
             return self._compared_numbers(term.operator, values)
         varied = [value for value in values if not isinstance(value, Constant)]
@@ -283,8 +233,8 @@ class _Evaluation:
             codes, rows = np.zeros(len(self.hosts), np.int64), [[value.value for value in values]]
         elif len(varied) == 1 and isinstance(varied[0], Attribute):
             place = next(number for number, value in enumerate(values) if value is varied[0])
-            before, after = [one.value for one in values[:place]], [one.value for one in values[place + 1 :]]
-            codes, rows = varied[0].codes, ([*before, *_there([one]), *after] for one in varied[0].values)
+            before, after = [each.value for each in values[:place]], [each.value for each in values[place + 1 :]]
+            codes, rows = varied[0].codes, ([*before, *_there([each]), *after] for each in varied[0].values)
         else:
             codes, rows = np.arange(len(self.hosts)), map(_there, zip(*map(self._of_each, values), strict=True))
         answers = [_compare(term.operator, row) for row in rows]
@@ -326,7 +276,7 @@ def _there(values):
 
 
 def _compare(name, values):
-    """Whether a comparison holds; None where it makes no sense."""
+    """Whether a comparison holds; None if it makes no sense."""
     if len(values) < 2:
         return False
     first, others = values[0], values[1:]

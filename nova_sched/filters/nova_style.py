@@ -1,20 +1,21 @@
-"""A filter class of a deployer, as nova's scheduler would call it: ``host_passes(host_state, spec_obj)`` for each host,
+"""A filter class of a deployer, as Nova's scheduler would call it: ``host_passes(host_state, spec_obj)`` for each host,
 or ``filter_all(host_states, spec_obj)`` for all."""
 
 import numpy as np
 
 from nova_sched.filters.base import Filter, Refusal
 from nova_sched.nova_compat.faults import blamed
+from nova_sched.projection.reason import Reason
 
 
-def is_filter(one) -> bool:
-    """Whether an object is a filter in nova's manner, or a class of such."""
-    return callable(getattr(one, "host_passes", None)) or callable(getattr(one, "filter_all", None))
+def is_filter(found) -> bool:
+    """Whether an object is a filter as Nova has them, or a class of such filters."""
+    return callable(getattr(found, "host_passes", None)) or callable(getattr(found, "filter_all", None))
 
 
 class NovaStyleFilter(Filter):
-    """Refuses whom ``theirs`` refuses; the reason is the name of its class. It is asked once for each instance of a
-    request; whatever it raises ends that one request."""
+    """Refuses the hosts that ``theirs`` refuses; the reason is the name of its class. It is asked once for each
+    instance of a request; an error that it raises ends that one request."""
 
     static = False
     costly = True
@@ -23,7 +24,7 @@ class NovaStyleFilter(Filter):
         self.name = name
         self.on_rebuild = bool(getattr(theirs, "RUN_ON_REBUILD", False))
         self._theirs = theirs
-        self._reason = type(theirs).__name__
+        self._reason = Reason(type(theirs).__name__)
 
     def refusals(self, hosts, request, policy, scope):
         states = [scope.host_state(row) for row in hosts.rows.tolist()]
@@ -35,7 +36,7 @@ class NovaStyleFilter(Filter):
         """The host states that pass."""
         if not callable(getattr(self._theirs, "filter_all", None)):
             return {state for state in states if self._theirs.host_passes(state, spec)}
-        # Nova takes None for none at all.
+        # Nova takes None as no host.
         passed = set(self._theirs.filter_all(list(states), spec) or ())
         if not passed.issubset(states):
             raise ValueError("filter_all gave what was not among the hosts that it was given")

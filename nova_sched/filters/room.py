@@ -1,4 +1,4 @@
-"""RamFilter, CoreFilter and DiskFilter: nova's of before it asked Placement, for configurations that still name them.
+"""RamFilter, CoreFilter and DiskFilter: Nova's filters from before Placement, for configurations that name them.
 
 The ResourceFilter, which is always asked, looks at the same amounts by providers and groups; these look at the flavor
 and at the sum over a host. None of them lets an instance through that is larger than the host without overcommitment.
@@ -9,13 +9,21 @@ import operator
 from functools import reduce
 
 from nova_sched.filters.base import Filter, Refusal
+from nova_sched.filters.explanation import Finding
+from nova_sched.filters.shortage import last_taker, latest
 from nova_sched.hosts.columns import left_with_overcommitment, total
+from nova_sched.projection.reason import Reason
+
+FREE_RAM = Reason("free RAM")
+FREE_CORES = Reason("free cores")
+FREE_DISK = Reason("free disk")
 
 
 class _RoomFilter(Filter):
-    """Refuses hosts that have less of some classes than is asked for; ``per_unit``, a power of two, is how
-    many of the units that are asked for make one of the class."""
+    """Refuses hosts that have less of some classes than is asked for; ``per_unit``, a power of two, is how many of the
+    request's units make one unit of the class."""
 
+    reason = Reason("")
     classes = ()
     per_unit = 1
 
@@ -32,23 +40,32 @@ class _RoomFilter(Filter):
         if wanted:
             most = reduce(operator.add, [total(hosts, name) for name in self.classes])
             room = reduce(operator.add, [left_with_overcommitment(hosts, name) for name in self.classes])
-            yield Refusal(self.reasons[0], self.lacking(wanted, most, room))
-
-    def refusal_of(self, table, row, request, policy):
-        wanted, most, room = self.wanted(request) / self.per_unit, 0, 0
-        if not wanted:
-            return None
-        for name in self.classes:
-            index = table.classes.get(name)
-            if index >= 0:
-                most += table.total_of(row, index)
-                room += table.tree_scaled.item(index, row) - table.tree_taken.item(index, row)
-        return self.reasons[0] if self.lacking(wanted, most, room) else None
+            yield Refusal(self.reason, self.lacking(wanted, most, room))
 
     def lacking(self, wanted, most, room):
-        """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left; of one host
-        as of many."""
+        """Which hosts do not have what is wanted: ``most`` is what they have in all, ``room`` what is left."""
         return (most < wanted) | (room < wanted)
+
+    def explain(self, look, reason):
+        table, row = look.table, look.row
+        asked = -(-self.wanted(look.request) // self.per_unit)
+        rows, parts, left = list(table.trees[row]), [], 0
+        for resource_class in self.classes:
+            index = table.classes.get(resource_class)
+            if index >= 0 and table.total[index, rows].any():
+                most = int(table.total[index, rows].sum())
+                here = int(table.tree_scaled[index, row] - table.tree_taken[index, row])
+                left += here
+                parts.append(f"{resource_class} {here} free of {most} x {table.ratio_of(row, resource_class):g}")
+        takers = [
+            last_taker(look, table.uuids[row], name, False) for name in self.classes if table.classes.get(name) >= 0
+        ]
+        return Finding(
+            f"{', '.join(parts) or 'nothing reported'}, {asked} asked",
+            {"asked": asked, "free": left},
+            lambda traces: latest(takers)(traces) if reason else None,
+            left / asked if asked else 1.0,
+        )
 
 
 class RamFilter(_RoomFilter):
@@ -57,7 +74,9 @@ class RamFilter(_RoomFilter):
     """
 
     name = "RamFilter"
-    classes, reasons = ("MEMORY_MB",), ("free RAM",)
+    classes = ("MEMORY_MB",)
+    reason = FREE_RAM
+    reasons = {FREE_RAM.code: "the host has less memory than the flavor, in all or left"}
 
     def wanted(self, request):
         return request.memory_mb
@@ -69,7 +88,9 @@ class CoreFilter(_RoomFilter):
     """
 
     name = "CoreFilter"
-    classes, reasons = ("VCPU", "PCPU"), ("free cores",)
+    classes = ("VCPU", "PCPU")
+    reason = FREE_CORES
+    reasons = {FREE_CORES.code: "the host has fewer CPUs than the flavor, in all or left"}
 
     def wanted(self, request):
         return request.vcpus
@@ -85,7 +106,9 @@ class DiskFilter(_RoomFilter):
     """
 
     name = "DiskFilter"
-    classes, per_unit, reasons = ("DISK_GB",), 1024, ("free disk",)
+    classes, per_unit = ("DISK_GB",), 1024
+    reason = FREE_DISK
+    reasons = {FREE_DISK.code: "the host has less disk than the flavor, in all or left"}
 
     def wanted(self, request):
         root_gb = 0 if request.is_bfv else request.root_gb

@@ -11,12 +11,13 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from nova_sched.projection.devices import CellUse, HostDevices, Node
+from nova_sched.projection.reason import Reason
 from rpc_api import events
 
 #: Says whether the PCI requests of a guest can be served if its nodes are on these nodes of the host.
 FitsPCI = Callable[[tuple[int, ...]], bool]
 #: (guest node, Capacity's key, host node, its CellUse) -> the NUMAUse, or the reason why it does not fit.
-Known = dict[tuple[int, bytes, int, CellUse], events.NUMAUse | str]
+Known = dict[tuple[int, bytes, int, CellUse], events.NUMAUse | Reason]
 
 #: Page sizes of a request that name no size.
 SMALL, LARGE, ANY = -1, -2, -3
@@ -24,35 +25,38 @@ SMALL, LARGE, ANY = -1, -2, -3
 MAX_STEPS = 20_000
 POOLS_A_STEP = 8
 
-TOPOLOGY = "NUMA topology"
-NODES = "NUMA nodes"
-PINNED_CPUS = "NUMA pinned CPUs"
-CPU_THREADS = "NUMA CPU threads"
-SHARED_CPUS = "NUMA shared CPUs"
-MEMORY = "NUMA memory"
-NETWORKS = "NUMA networks"
-PCI_DEVICES = "NUMA PCI devices"
-_PAGES = {SMALL: "NUMA small pages", LARGE: "NUMA large pages", ANY: "NUMA pages"}
-#: All reasons that :func:`place` gives.
-REASONS = (
-    TOPOLOGY,
-    NODES,
-    PINNED_CPUS,
-    CPU_THREADS,
-    SHARED_CPUS,
-    MEMORY,
-    *_PAGES.values(),
-    "NUMA pages {size} KiB",
-    NETWORKS,
-    PCI_DEVICES,
-)
+TOPOLOGY = Reason("NUMA topology")
+NODES = Reason("NUMA nodes")
+PINNED_CPUS = Reason("NUMA pinned CPUs")
+CPU_THREADS = Reason("NUMA CPU threads")
+SHARED_CPUS = Reason("NUMA shared CPUs")
+MEMORY = Reason("NUMA memory")
+NETWORKS = Reason("NUMA networks")
+PCI_DEVICES = Reason("NUMA PCI devices")
+_PAGES = {SMALL: Reason("NUMA small pages"), LARGE: Reason("NUMA large pages"), ANY: Reason("NUMA pages")}
+PAGES_OF_SIZE = "NUMA pages {size} KiB"
+#: Each code of the reasons that :func:`place` gives, and what it means.
+REASONS = {
+    TOPOLOGY.code: "the guest's NUMA nodes fit one by one, but not together, or for several reasons",
+    NODES.code: "the host has fewer NUMA nodes than the guest",
+    PINNED_CPUS.code: "no NUMA node has enough free dedicated CPUs",
+    CPU_THREADS.code: "no NUMA node has free CPUs that keep the CPU thread policy",
+    SHARED_CPUS.code: "no NUMA node has enough shared CPUs left within the CPU allocation ratio",
+    MEMORY.code: "no NUMA node has enough memory left",
+    _PAGES[SMALL].code: "no NUMA node has enough free small pages",
+    _PAGES[LARGE].code: "no NUMA node has enough free large pages",
+    _PAGES[ANY].code: "no NUMA node has enough free pages of any size",
+    PAGES_OF_SIZE: "no NUMA node has enough free pages of this size",
+    NETWORKS.code: "the NUMA nodes with room are not near to the networks of the guest",
+    PCI_DEVICES.code: "the NUMA nodes with room are not near enough to the PCI devices of the guest",
+}
 
 
 class Place(NamedTuple):
     """``uses`` are NUMAUse records, one for each node of the guest; None if it does not fit, because of ``reason``."""
 
     uses: tuple[events.NUMAUse, ...] | None
-    reason: str | None = None
+    reason: Reason | None = None
 
 
 def place(
@@ -144,12 +148,12 @@ class _Search:
         self.order = _order(devices, request, fits_pci is not None, packed)
         self.networks = _networks(devices.cells, request)
         #: (guest node, host node), by number -> its NUMAUse, or the reason why not.
-        self.pairs: dict[tuple[int, int], events.NUMAUse | str] = {}
+        self.pairs: dict[tuple[int, int], events.NUMAUse | Reason] = {}
         #: The same for all hosts that were tried: see Known.
         self.known: Known = {} if known is None else known
         #: Set of host nodes -> why a guest cannot be on exactly these nodes, None if it can.
-        self.sets: dict[frozenset[int], str | None] = {}
-        self.rejected: set[str] = set()
+        self.sets: dict[frozenset[int], Reason | None] = {}
+        self.rejected: set[Reason] = set()
         self.careful = False
         self.steps = MAX_STEPS
 
@@ -158,7 +162,7 @@ class _Search:
         if chosen is None:
             return Place(None, self._reason())
         uses = [self._pair(*pair) for pair in enumerate(chosen)]
-        return Place(tuple(use for use in uses if not isinstance(use, str)))
+        return Place(tuple(use for use in uses if not isinstance(use, Reason)))
 
     # --- arrangements ----------------------------------------------------------------------------------------
 
@@ -208,26 +212,26 @@ class _Search:
             self.rejected.add(fault)
         return fault is None
 
-    def _fault_of(self, chosen: tuple[int, ...]) -> str | None:
+    def _fault_of(self, chosen: tuple[int, ...]) -> Reason | None:
         if self.fits_pci is not None and not self.fits_pci(tuple(self.devices.cells[number].id for number in chosen)):
             return PCI_DEVICES
         return NETWORKS if any(nodes.isdisjoint(chosen) for nodes in self.networks) else None
 
-    def _reason(self) -> str:
+    def _reason(self) -> Reason:
         """Why nothing was found: one rule, if it is the same for all nodes."""
         for guest in range(len(self.guests)):
             pairs = [self._pair(guest, number) for number in self.order]
-            reasons = {pair for pair in pairs if isinstance(pair, str)}
-            if len(reasons) == 1 and all(isinstance(pair, str) for pair in pairs):
+            reasons = {pair for pair in pairs if isinstance(pair, Reason)}
+            if len(reasons) == 1 and all(isinstance(pair, Reason) for pair in pairs):
                 return reasons.pop()
         return self.rejected.pop() if len(self.rejected) == 1 and self.steps >= 0 else TOPOLOGY
 
     # --- one node of the guest on one of the host ------------------------------------------------------------
 
     def _fits(self, guest: int, number: int) -> bool:
-        return not isinstance(self._pair(guest, number), str)
+        return not isinstance(self._pair(guest, number), Reason)
 
-    def _pair(self, guest: int, number: int) -> events.NUMAUse | str:
+    def _pair(self, guest: int, number: int) -> events.NUMAUse | Reason:
         found = self.pairs.get((guest, number))
         if found is None:
             key = guest, self.devices.capacity.key, number, self.devices.cell_uses[number]
@@ -241,13 +245,13 @@ class _Search:
         """The number of host CPUs for the emulator alone: one, with the first node of the guest."""
         return int(guest == 0 and self.request.emulator_threads_policy == "isolate")
 
-    def _judge(self, guest: events.NUMACellRequest, number: int, reserved: int) -> events.NUMAUse | str:
+    def _judge(self, guest: events.NUMACellRequest, number: int, reserved: int) -> events.NUMAUse | Reason:
         """The NUMAUse of a guest's node on a host's, or the reason why it does not fit."""
         cell, used = self.devices.cells[number], self.devices.cell_uses[number]
         shared = len(guest.shared_cpus) if self.shared else 0
         page_kb = self._page_size(guest, cell, used, self.devices.capacity.nodes[number])
         if page_kb is None:
-            return MEMORY if not guest.page_kb else _PAGES.get(guest.page_kb) or f"NUMA pages {guest.page_kb} KiB"
+            return MEMORY if not guest.page_kb else _PAGES.get(guest.page_kb) or Reason(PAGES_OF_SIZE, (guest.page_kb,))
         pins: tuple[tuple[int, ...], ...] = ()
         own: tuple[int, ...] = ()
         if self.pinned:

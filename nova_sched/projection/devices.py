@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgpack
 
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.reason import Reason
 from rpc_api import errors, events
 from rpc_api.digest import pool_key
 from rpc_api.events import Guest, HostInventory, HostNUMACell, NUMAUse, PCIPool
@@ -149,7 +151,7 @@ class HostDevices:
                 taken = node.cpus & taken_cpus(self.capacity.cells[number], use)
                 cells[number] = cells[number]._replace(pinned=cells[number].pinned | taken)
 
-    def breach(self, guest: Guest, cpu_ratio: float, ram_ratio: float) -> str | None:
+    def breach(self, guest: Guest, cpu_ratio: float, ram_ratio: float) -> Reason | None:
         """Why a Guest does not fit what is left, None when it does;
         the ratios are those of unpinned CPUs and memory."""
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}
@@ -160,7 +162,7 @@ class HostDevices:
         for use in guest.numa:
             number = numbers.get(use.cell)
             if number is None:
-                return f"unknown NUMA node {use.cell}"
+                return Reason(ClaimRefused.UNKNOWN_NODE, (use.cell,))
             cell = self.capacity.cells[number]
             reason = _cell_breach(cell, uses[number], use, pinned) or (
                 shared and _over_ratio(cell, uses[number], use, cpu_ratio, ram_ratio)
@@ -172,11 +174,11 @@ class HostDevices:
         for taken in guest.pci:
             number = self.capacity.keys.get(taken.pool)
             if number is None:
-                return f"unknown PCI pool {taken.pool[:16]}"
+                return Reason(ClaimRefused.UNKNOWN_POOL, (taken.pool[:16],))
             left[number] = left.get(number, self.free_in_pool(number)) - taken.count
             if left[number] < 0:
                 pool = self.capacity.pools[number]
-                return f"PCI {pool.vendor_id}:{pool.product_id}"
+                return Reason(ClaimRefused.PCI_DEVICE, (f"{pool.vendor_id}:{pool.product_id}",))
         return None
 
 
@@ -218,37 +220,37 @@ def _used_more(cell: HostNUMACell, used: CellUse, use: NUMAUse) -> CellUse:
     )
 
 
-def _cell_breach(cell: HostNUMACell, used: CellUse, use: NUMAUse, pinned: bool) -> str | None:
+def _cell_breach(cell: HostNUMACell, used: CellUse, use: NUMAUse, pinned: bool) -> Reason | None:
     """Nova's own conditions on one node for what is never shared: CPUs that are pinned, pages of a size that was asked
     for, and all memory of a guest with pinned CPUs. No guest may have more than there is."""
     taken = taken_cpus(cell, use)
     own = [host for _, host in use.pins] + list(use.reserved_cpus)
     if len(set(own)) < len(own) or not set(own) <= set(cell.dedicated_cpus):
-        return f"no dedicated CPUs of NUMA node {cell.id}"
+        return Reason(ClaimRefused.NOT_DEDICATED, (cell.id,))
     if not used.pinned.isdisjoint(taken):
-        return f"CPUs of NUMA node {cell.id}"
+        return Reason(ClaimRefused.CPUS, (cell.id,))
     if use.shared_cpus > len(cell.shared_cpus):
-        return f"shared CPUs of NUMA node {cell.id}"
+        return Reason(ClaimRefused.SHARED_CPUS, (cell.id,))
     pages = pages_of(cell, use)
     if pages is None and use.page_kb:
-        return f"no pages of {use.page_kb} KiB on NUMA node {cell.id}"
+        return Reason(ClaimRefused.NO_PAGES, (use.page_kb, cell.id))
     if pages is not None:
         size, left = cell.pages[pages[0]], cell.pages[pages[0]].total
         if use.page_kb or pinned:
             left -= size.reserved + used.pages[pages[0]]
         if pages[1] > left or use.memory_mb * 1024 % size.size_kb:
-            return f"pages of {size.size_kb} KiB on NUMA node {cell.id}"
+            return Reason(ClaimRefused.PAGES, (size.size_kb, cell.id))
     elif use.memory_mb > cell.memory_mb - (used.memory_mb if pinned else 0):
-        return f"memory of NUMA node {cell.id}"
+        return Reason(ClaimRefused.MEMORY, (cell.id,))
     return None
 
 
-def _over_ratio(cell: HostNUMACell, used: CellUse, use: NUMAUse, cpu_ratio: float, ram_ratio: float) -> str | None:
+def _over_ratio(cell: HostNUMACell, used: CellUse, use: NUMAUse, cpu_ratio: float, ram_ratio: float) -> Reason | None:
     """The same for what guests share: unpinned CPUs, and the memory of guests that have some."""
     if used.shared_cpus + use.shared_cpus > len(cell.shared_cpus) * cpu_ratio:
-        return f"shared CPUs of NUMA node {cell.id}"
+        return Reason(ClaimRefused.SHARED_CPUS, (cell.id,))
     if used.memory_mb + use.memory_mb > cell.memory_mb * ram_ratio:
-        return f"memory of NUMA node {cell.id}"
+        return Reason(ClaimRefused.MEMORY, (cell.id,))
     return None
 
 

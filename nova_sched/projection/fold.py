@@ -1,7 +1,7 @@
 """The fold: one handler for each event, and nothing else changes the state.
 
 A handler checks everything before it changes anything. It returns None, a
-:class:`Refusal` (a claim that does not take effect) or a SetAside (an event
+:class:`Reason` (why a claim does not take effect) or a SetAside (an event
 that must not count); in both cases the state is as it was.
 """
 
@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from nova_sched.projection import inventory as inventories
+from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
 from nova_sched.projection.devices import checked_guest, guest_of
 from nova_sched.projection.holding import add_entry, count_all_use, devices_counted_once, reconcile, remove_entry, start
 from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, Entry, Host
-from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_columns import sum_tree
+from nova_sched.projection.reason import Reason
 from rpc_api import errors, events
 from rpc_api.codec import MAX_NAME, SetAside
 from rpc_api.digest import inventory_digest
@@ -134,10 +136,6 @@ def instances_tracked(projection, position, event, noted):
 
 # --- claims ------------------------------------------------------------------------------------------------------
 
-#: Refusals that no other host would fix.
-HOLDS_ALREADY = "the consumer holds resources already"
-MALFORMED = "malformed"
-
 
 def claim_proposed(projection, position, event, noted):
     """Accept a claim if there is room for all of it and its conditions hold at this very position."""
@@ -145,7 +143,7 @@ def claim_proposed(projection, position, event, noted):
     host = projection.hosts.get(data.host)
     reason = claim_refusal(projection, host, data)
     if reason is not None:
-        return Refusal(reason)
+        return reason
     add_entry(
         projection,
         host,
@@ -166,30 +164,30 @@ def claim_proposed(projection, position, event, noted):
     return None
 
 
-def claim_refusal(projection, host, claim) -> str | None:
+def claim_refusal(projection, host, claim) -> Reason | None:
     """Why a claim cannot be accepted in the present state; None when it can."""
     if host is None:
-        return f"unknown host {claim.host}"
+        return Reason(ClaimRefused.UNKNOWN_HOST, (claim.host,))
     table = projection.table
     if not claim.forced:
         if table.down[host.root]:
-            return "down"
+            return Reason(ClaimRefused.DOWN)
         if table.disabled[host.root]:
-            return "disabled"
+            return Reason(ClaimRefused.DISABLED)
     if claim.consumer_uuid in projection.consumers:
         return HOLDS_ALREADY
     wanted = {}
     for provider_uuid, resource_class, amount in claim.allocations:
         if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
-            return f"{MALFORMED} allocations"
+            return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
         wanted[provider_uuid, resource_class] = amount
     for (provider_uuid, resource_class), amount in wanted.items():
         row = host.rows.get(provider_uuid)
         if row is None:
-            return f"unknown provider {provider_uuid}"
+            return Reason(ClaimRefused.UNKNOWN_PROVIDER, (provider_uuid,))
         index = table.classes.get(resource_class)
         if index < 0 or not fits(table, row, index, amount):
-            return resource_class
+            return Reason(ClaimRefused.NO_ROOM, (resource_class,))
     if claim.guest is not None:
         reason = _guest_refusal(table, host, claim.guest)
         if reason is not None:
@@ -201,21 +199,21 @@ def _guest_refusal(table, host, packed):
     try:
         guest = guest_of(packed)
     except errors.InvalidEvent:
-        return f"{MALFORMED} guest"
+        return Reason(ClaimRefused.MALFORMED_GUEST)
     if not guest.numa and not guest.pci:
         return None
     devices = table.row_devices[host.root]
     if devices is None:
-        return "no NUMA nodes or PCI pools"
+        return Reason(ClaimRefused.NO_DEVICES)
     return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
 
 
 def _rule_refusal(projection, rule):
     if rule.policy not in POLICIES:
-        return f"{MALFORMED} rule"
+        return Reason(ClaimRefused.MALFORMED_RULE)
     fence = projection.fences.get(rule.group_uuid)
     if rule.policy == TOGETHER and fence is not None and rule.limit <= fence:
-        return "affinity: the group was moved to another cell"
+        return Reason(ClaimRefused.GROUP_MOVED)
     return projection.groups.breach(rule)
 
 
@@ -315,7 +313,7 @@ def counted(projection, position, event, noted):
 
 
 def aggregate_updated(projection, position, event, noted):
-    """An aggregate is as the event says."""
+    """An aggregate is as the event has it."""
     data = event.data
     if projection.aggregates.get(data.uuid) != data:
         projection.aggregates[data.uuid] = projection.table.aggregates[data.uuid] = data

@@ -1,13 +1,15 @@
 """Who holds what: hosts, the consumers on them, and the members of server groups.
 
 An :class:`Entry` is what one consumer holds on one host. It is ``claimed``
-until the host's agent says that the instance runs, then ``running``. An entry
+until the host's agent reports that the instance runs, then ``running``. An entry
 is counted in the table's ``used`` for as long as it is here, so room that was
 given away is gone whatever its state.
 """
 
 from typing import Any
 
+from nova_sched.projection.claim_refusals import ClaimRefused
+from nova_sched.projection.reason import Reason
 from rpc_api.digest import host_digest
 from rpc_api.events import Allocation, GroupRule, HostStatus
 
@@ -18,8 +20,6 @@ SPREAD = "spread"
 TOGETHER = "together"
 MEMBER = "member"
 POLICIES = frozenset({SPREAD, TOGETHER, MEMBER})
-#: How the reasons begin that :meth:`GroupIndex.breach` gives.
-_BREACHES = _ELSEWHERE, _FULL = "affinity: the group is on", "anti-affinity:"
 
 #: What names a member of a group: (consumer, host, claim).
 Member = tuple[str, str, str | None]
@@ -66,7 +66,7 @@ class Entry:
         self.state = state
         self.position = position
         self.hash = hash_
-        #: Bytes of its Guest, None where there is nothing to say of it.
+        #: Bytes of its Guest, None if it has neither NUMA nodes nor devices nor properties.
         self.guest = guest
 
     def facts(self) -> tuple[Any, ...]:
@@ -170,25 +170,20 @@ class GroupIndex:
             del self.members[rule.group_uuid]
             del self.domains[rule.group_uuid]
 
-    def breach(self, rule) -> str | None:
+    def breach(self, rule) -> Reason | None:
         """Why one more member under ``rule`` would break it, or None when it would not."""
         domains = self.domains.get(rule.group_uuid, {})
         if rule.policy == MEMBER:
             return None
         if rule.policy == TOGETHER:
             others = [domain for domain in domains if domain != rule.domain]
-            return f"{_ELSEWHERE} {min(others)}" if others else None
+            return Reason(ClaimRefused.GROUP_ELSEWHERE, (min(others),)) if others else None
         partitions = domains.get(rule.domain, ())
         if rule.partition in partitions or len(partitions) < rule.limit:
             return None
-        return f"{_FULL} {len(partitions)} of the group in {rule.domain}, limit {rule.limit}"
+        return Reason(ClaimRefused.GROUP_FULL, (len(partitions), rule.domain, rule.limit))
 
 
 def _member(entry: Entry) -> Member:
     """What names a member: one consumer may have several claims in flight for one host."""
     return entry.consumer_uuid, entry.host, entry.claim_uuid
-
-
-def is_breach(reason: str) -> bool:
-    """Whether a claim was refused because it would break the rule of a group."""
-    return reason.startswith(_BREACHES)

@@ -15,7 +15,3 @@ class Noted(NamedTuple):
     host: str | None
     detail: str
     resync: bool = False
-
-
-class Refusal(str):
-    """Why a claim was refused; compares as its text."""

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.fold import HANDLERS
 from nova_sched.projection.ledger import Entry, GroupIndex
-from nova_sched.projection.noted import Noted, Refusal
+from nova_sched.projection.noted import Noted
+from nova_sched.projection.reason import Reason
 from nova_sched.projection.state import State
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.tracked import Tracked, TrackedInstances
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
     producer: str
     claim_uuid: str
     consumer_uuid: str
-    reason: str | None
+    reason: Reason | None
 
 
 class Quarantined(NamedTuple):
@@ -51,8 +52,9 @@ class Quarantined(NamedTuple):
 
 def _requires(event: Event) -> bool:
     """Whether an event makes a rule that it must keep itself."""
-    return (event.name == "AccountsRequired" and event.data.required) or (
-        event.name == "LogRebased" and event.data.accounts_required
+    data: Any = event.data
+    return (event.name == "AccountsRequired" and data.required) or (
+        event.name == "LogRebased" and data.accounts_required
     )
 
 
@@ -255,10 +257,9 @@ class Projection(State):
             return
         self.producers[event.producer] = (event.producer_epoch, event.sequence)
         if event.name == "ClaimProposed":
-            reason = str(answer) if type(answer) is Refusal else None
-            self.counts["claim-refused" if reason else "claim-accepted"] += 1
+            self.counts["claim-accepted" if answer is None else "claim-refused"] += 1
             claim: Any = event.data
-            outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, reason))
+            outcomes.append(Outcome(position, event.producer, claim.claim_uuid, claim.consumer_uuid, answer))
 
     def _set_aside(self, position: int, index: int, code: str, reason: str, raw: bytes) -> None:
         self.counts["set-aside"] += 1

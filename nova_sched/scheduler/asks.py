@@ -4,8 +4,7 @@ import enum
 from collections import Counter
 from concurrent.futures import Future
 
-from nova_sched.projection.fold import HOLDS_ALREADY, MALFORMED
-from nova_sched.projection.ledger import is_breach
+from nova_sched.projection.claim_refusals import HOLDS_ALREADY, is_breach, is_malformed
 from nova_sched.scheduler.claim_life import HELD_FOR_REQUEST
 from nova_sched.selection.draw import seed_of
 
@@ -24,7 +23,7 @@ class RefusalKind(enum.Enum):
 
 def kind_of(reason) -> RefusalKind:
     """The kind of a reason that the fold gives for refusing a claim."""
-    if reason.startswith(MALFORMED):
+    if is_malformed(reason):
         return RefusalKind.MALFORMED
     if reason == HOLDS_ALREADY:
         return RefusalKind.HOLDS_ALREADY

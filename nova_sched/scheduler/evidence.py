@@ -28,7 +28,7 @@ def decision_event(policy, instance, request, positions, took_ns, claim_uuid=Non
         decision.hosts_total,
         decision.survivors,
         decision.equals,
-        tuple(events.RefusalCount(*refusal) for refusal in decision.refusals),
+        tuple(events.RefusalCount(name, str(reason), hosts) for name, reason, hosts in decision.refusals),
         decision.scores,
     )
     return events.DecisionMade(

@@ -1,8 +1,8 @@
 """The filters and weighers that a process knows, by the names under which its policy may have them.
 
 Those of deployers are loaded by the service (:mod:`nova_sched.scheduler.plugins`)
-as its own configuration says, and handed on as a value. A log only names
-them: nothing is ever loaded because a log says so.
+from its own configuration, and passed on as a value. A log only names them:
+nothing is ever loaded because a log names it.
 """
 
 from collections.abc import Mapping

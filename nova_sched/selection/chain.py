@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import ALWAYS, Filter, HostView
+from nova_sched.filters import ALWAYS, OF_ONE_HOST, Filter, HostView
 from nova_sched.selection.weigh import KeptScores, SelectedScores
 from nova_sched.weighers.base import Weigher
 
 MAX_SHAPES = 128
-#: So few survivors are weighed in less time than it takes to select them from all that are kept.
+#: Up to this many survivors are weighed in less time than it takes to select them from all that are kept.
 FEW = 64
-#: Up to how many touched hosts are shown one by one to the filters that can be asked so, which is as exact and faster.
+#: Up to this many touched hosts are shown one by one to the filters that have a form for that, which is as exact and
+#: faster.
 FEW_TOUCHED = 4
 
 
 class Filtered(NamedTuple):
-    """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, reason, number of
+    """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, Reason, number of
     hosts): those of the static filters, then those of the others, each in the order of the chain. A host that several
     refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
     survivors as far as they are kept, else None."""
@@ -35,12 +36,12 @@ class Filtered(NamedTuple):
 
 def shape_of(request, seers):
     """What static filters and weighers see of a request, hashable: equal shapes have equal results."""
-    return (is_forced(request), request.check_only, *[one.seen(request) for one in seers])
+    return (is_forced(request), request.check_only, *[each.seen(request) for each in seers])
 
 
-def seers_of(ones):
+def seers_of(those):
     """Those of some filters or weighers that are static and see something of requests."""
-    return [one for one in ones if one.static and type(one).seen not in (Filter.seen, Weigher.seen)]
+    return [each for each in those if each.static and type(each).seen not in (Filter.seen, Weigher.seen)]
 
 
 def is_forced(request) -> bool:
@@ -49,10 +50,10 @@ def is_forced(request) -> bool:
 
 
 def filters_for(policy, request):
-    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in nova; a rebuild
+    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in Nova; a rebuild
     meets those that ask for nothing that it has already."""
     if request.check_only:
-        return [one for one in policy.filters if one.on_rebuild]
+        return [each for each in policy.filters if each.on_rebuild]
     if is_forced(request):
         return ALWAYS
     return policy.filters
@@ -95,7 +96,7 @@ class _Kept:
 
     def __init__(self, static, request):
         self.static = static
-        self.following = [one for one in static if one.follows(request)]
+        self.following = [each for each in static if each.follows(request)]
         self.version = -1
         self.topology_version = -1
 
@@ -116,7 +117,9 @@ class FilterChain:
         self.table = table
         self.policy = policy
         self._shapes = OrderedDict()
-        self._seers = seers_of(one for one, multiplier in policy.weighing if multiplier or not one.zero_is_off)
+        self._seers = seers_of(
+            weigher for weigher, multiplier in policy.weighing if multiplier or not weigher.zero_is_off
+        )
         self._met = {}
 
     def run(self, request, scope) -> Filtered:
@@ -126,11 +129,11 @@ class FilterChain:
         kept = self._static(request, met, roots)
         refusals = kept.refusals()
         hosts, passes = HostView(self.table, roots), None
-        for one in met.others:
+        for filter_ in met.others:
             left = None
-            if one.costly:
+            if filter_.costly:
                 left = kept.places if passes is None else kept.places[passes]
-            for refusal in one.refusals(
+            for refusal in filter_.refusals(
                 hosts if left is None else HostView(self.table, roots[left]), request, self.policy, scope
             ):
                 refused = (refusal.hosts if left is None else _spread(refusal.hosts, left, len(roots))).take(
@@ -140,7 +143,7 @@ class FilterChain:
                     refused &= passes
                 count = int(np.count_nonzero(refused))
                 if count:
-                    refusals.append((one.name, refusal.reason, count))
+                    refusals.append((filter_.name, refusal.reason, count))
                     passes = ~refused if passes is None else passes & ~refused
         if passes is not None and np.count_nonzero(passes) <= FEW:
             return Filtered(kept.rows[passes], refusals, len(roots))
@@ -156,8 +159,8 @@ class FilterChain:
         sort = is_forced(request), request.check_only
         if sort not in self._met:
             chain = filters_for(self.policy, request)
-            static = [one for one in chain if one.static]
-            self._met[sort] = _Met(static, [one for one in chain if not one.static], seers_of(static) + self._seers)
+            static = [each for each in chain if each.static]
+            self._met[sort] = _Met(static, [each for each in chain if not each.static], seers_of(static) + self._seers)
         return self._met[sort]
 
     def _static(self, request, met, roots):
@@ -193,10 +196,10 @@ class FilterChain:
     def _renew(self, kept, request, roots, rows):
         places, said = roots.searchsorted(rows), self.table.touched.beyond_use_since(kept.version, rows)
         were = kept.codes[places]
-        # Of a host that passed, and of which only the use changed, all other filters would say what they said.
-        anew = said | (were != 0)
+        # A host that passed, and of which only the use changed, passes all other filters again.
+        all_again = said | (were != 0)
         codes = np.zeros(len(rows), np.int64)
-        for among, asked in ((anew, kept.static), (~anew, kept.following)):
+        for among, asked in ((all_again, kept.static), (~all_again, kept.following)):
             if among.any():
                 codes[among] = self._codes(asked, rows[among], request, kept.reasons, len(rows) <= FEW_TOUCHED)
         kept.counts += [0] * (len(kept.reasons) + 1 - len(kept.counts))
@@ -212,24 +215,25 @@ class FilterChain:
             passing = codes == 0
             kept.scores.touch(rows[passing].tolist(), rows[passing & said].tolist())
 
-    def _ask_one_by_one(self, one, rows, codes, request, reasons):
+    def _ask_one_by_one(self, filter_, rows, codes, request, reasons):
+        refusal_of_host = OF_ONE_HOST[type(filter_)]
         for place, row in enumerate(rows.tolist()):
             if not codes.item(place):
-                reason = one.refusal_of(self.table, row, request, self.policy)
+                reason = refusal_of_host(self.table, row, request)
                 if reason is not None:
-                    codes[place] = reasons.setdefault((one.name, reason), len(reasons) + 1)
+                    codes[place] = reasons.setdefault((filter_.name, reason), len(reasons) + 1)
 
     def _codes(self, chain, rows, request, reasons, few=False):
         hosts = HostView(self.table, rows)
         codes = np.zeros(len(rows), np.int64)
-        for one in chain:
-            if few and one.one_by_one:
-                self._ask_one_by_one(one, rows, codes, request, reasons)
+        for filter_ in chain:
+            if few and type(filter_) in OF_ONE_HOST:
+                self._ask_one_by_one(filter_, rows, codes, request, reasons)
                 continue
-            left = np.flatnonzero(codes == 0) if one.costly else None
+            left = np.flatnonzero(codes == 0) if filter_.costly else None
             view = hosts if left is None or len(left) == len(rows) else HostView(self.table, rows[left])
-            for refusal in one.refusals(view, request, self.policy, None):
-                code = reasons.setdefault((one.name, refusal.reason), len(reasons) + 1)
+            for refusal in filter_.refusals(view, request, self.policy, None):
+                code = reasons.setdefault((filter_.name, refusal.reason), len(reasons) + 1)
                 if np.count_nonzero(refusal.hosts):
                     if view is hosts:
                         codes[(codes == 0) & refusal.hosts] = code

@@ -12,6 +12,7 @@ import numpy as np
 from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
+from nova_sched.projection.reason import Reason
 from nova_sched.projection.topology import domains
 from nova_sched.projection.world import World
 from nova_sched.selection.chain import FilterChain
@@ -41,7 +42,7 @@ class Candidate(NamedTuple):
 class Decision(NamedTuple):
     """``candidates``: the chosen host, then alternates of its cell; empty when no host was found.
 
-    ``refusals`` are (filter, reason, hosts); with ``survivors`` they add up to ``hosts_total``. ``scores`` are the
+    ``refusals`` are (filter, Reason, hosts); with ``survivors`` they add up to ``hosts_total``. ``scores`` are the
     HostScore records of the first candidates and the next best; ``equals`` hosts shared the best score.
     """
 
@@ -59,10 +60,11 @@ class Decision(NamedTuple):
 
 
 def summarize(survivors, hosts_total, refusals) -> str:
-    """The funnel in one line, most frequent reason first."""
+    """The funnel in one line, most frequent reason first. A reason is a Reason, or its text as evidence has it."""
     by_reason = {}
     for _, reason, hosts in refusals:
-        by_reason[reason] = by_reason.get(reason, 0) + hosts
+        text = str(reason)
+        by_reason[text] = by_reason.get(text, 0) + hosts
     counted = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(f"{hosts} {reason}" for reason, hosts in counted)
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
@@ -73,11 +75,12 @@ def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
     their hosts are not known, or there is no other cell for the request.
 
     ``cells`` are all cells without cell0, ``closed`` those whose logs cannot be read or appended to, ``unknown`` those
-    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision.
+    whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision, or of its
+    evidence, which has the text of each reason.
     """
     wanted = {request.target_cell} if request.target_cell else {*cells}
     closed = wanted & {*closed}
-    refused = any(reason == CELL_UNREACHABLE for _, reason, _ in refusals)
+    refused = any(str(reason) == str(CELL_UNREACHABLE) for _, reason, _ in refusals)
     return sorted(closed) if closed == wanted or closed & {*unknown} or refused else []
 
 
@@ -123,10 +126,10 @@ def decide(
 
 
 def _unweighed(table, rows, parts, policy):
-    """Why the survivors could not be weighed: what the first weigher that fails has to say of the first such host."""
+    """Why the survivors could not be weighed: the reason of the first weigher that fails, for the first such host."""
     part = next(part for part in parts if np.isnan(part.raw).any())
     row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
-    return part.name, policy.catalogue.weighers[part.name].missing(table, row, policy), len(rows)
+    return part.name, Reason(policy.catalogue.weighers[part.name].missing(table, row, policy)), len(rows)
 
 
 def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
@@ -213,7 +216,7 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
 
 
 def candidate_of(table, row: int, request, policy) -> Candidate | Fitted:
-    """Look closely at one host; the Fitted of a refusal where what the request asks for does not fit it together."""
+    """Look closely at one host; the Fitted of a refusal if the parts of the request do not fit it together."""
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
     if fitted.assignment is None:
         return fitted

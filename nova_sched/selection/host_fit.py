@@ -3,8 +3,10 @@ and which NUMA nodes and PCI devices follow from it."""
 
 from typing import NamedTuple
 
+from nova_sched.filters import pci_passthrough, resources
 from nova_sched.fit import numa, pci
 from nova_sched.fit.providers import Assignment, allocate
+from nova_sched.projection.reason import Reason
 from nova_sched.projection.table import HostTable
 from nova_sched.selection.chain import filters_for
 from nova_sched.selection.policy import Policy
@@ -12,16 +14,16 @@ from rpc_api import events
 from rpc_api.events import NUMAUse, PCIUse, SchedulingRequest
 from rpc_api.packing import pack
 
-TOGETHER = "ResourceFilter", "request groups together"
+TOGETHER = "ResourceFilter", resources.TOGETHER
 
 
 class Fitted(NamedTuple):
     """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
-    with None for the assignment, the (filter, reason) that refused it."""
+    with None for the assignment, the (filter, Reason) that refused it."""
 
     assignment: Assignment | None
     guest: bytes | None = None
-    refusal: tuple[str, str] | None = None
+    refusal: tuple[str, Reason] | None = None
 
 
 def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Fitted:
@@ -62,7 +64,7 @@ class _Devices:
         self.sees_numa, self.sees_pci = "NUMATopologyFilter" in names, "PciPassthroughFilter" in names
         #: (NUMAUse records, PCIUse records) of the assignment that was accepted.
         self.found: tuple[tuple[NUMAUse, ...], tuple[PCIUse, ...]] = (), ()
-        self.refusal: tuple[str, str] | None = None
+        self.refusal: tuple[str, Reason] | None = None
 
     def accept(self, assignment: Assignment) -> bool:
         """Whether there are devices for all that the request asks for, given which providers serve its groups."""
@@ -73,7 +75,7 @@ class _Devices:
             self.devices, self.request.pci, [use.cell for use in nodes] or None, assignment.mappings
         )
         if lacking is not None and self.sees_pci:
-            self.refusal = "PciPassthroughFilter", f"PCI {pci.name_of(lacking)}"
+            self.refusal = "PciPassthroughFilter", pci_passthrough.lacking(lacking)
             return False
         self.found = nodes, taken or ()
         return True

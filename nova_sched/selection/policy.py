@@ -2,11 +2,14 @@
 
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 from nova_sched import filters, weighers
+from nova_sched.filters.options import Kind
+from nova_sched.selection import prefilters
 from nova_sched.selection.catalogue import BUILT_IN, Catalogue
 from rpc_api import errors
 from rpc_api.packing import pack
@@ -19,43 +22,40 @@ DEFAULT_FILTERS = (
     "ServerGroupAffinityFilter",
 )
 DEFAULT_WEIGHERS = tuple((name, weigher.default_multiplier) for name, weigher in weighers.BUILT_IN.items())
+#: The options of the filters, weighers and request filters, each once: those of several are shared by them.
+OPTIONS = tuple(
+    dict.fromkeys(
+        (
+            *(
+                option
+                for declared in (*filters.ALWAYS, *filters.BUILT_IN.values(), *weighers.BUILT_IN.values())
+                for option in declared.options
+            ),
+            *prefilters.OPTIONS,
+        )
+    )
+)
+#: A field for each of them.
+_Declared: Any = make_dataclass(
+    "_Declared", [(option.field, object, option.default) for option in OPTIONS], frozen=True, kw_only=True
+)
+_PAIRS = frozenset({"weighers", *(option.field for option in OPTIONS if option.kind is Kind.WEIGHTS)})
 
 
 @dataclass(frozen=True)
-class Policy:
-    """``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates.
+class Policy(_Declared):
+    """The options of the decision itself; those of filters, weighers and request filters are fields too (OPTIONS).
 
-    ``catalogue`` is where the names of filters and weighers are looked up: it is no option, and stands in no digest.
+    ``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates. ``catalogue`` is
+    where the names of filters and weighers are looked up: it is not an option, and is in no digest.
     """
 
     enabled_filters: tuple[str, ...] = DEFAULT_FILTERS
     weighers: tuple[tuple[str, float], ...] = DEFAULT_WEIGHERS
     host_subset_size: int = 1
     max_attempts: int = 3
-    default_availability_zone: str = "nova"
-    image_properties_default_architecture: str | None = None
     shuffle_best_same_weighed_hosts: bool = False
-    max_io_ops_per_host: int = 8
-    max_instances_per_host: int = 50
-    isolated_images: tuple[str, ...] = ()
-    isolated_hosts: tuple[str, ...] = ()
-    restrict_isolated_hosts_to_isolated_images: bool = True
-    aggregate_image_properties_isolation_namespace: str | None = None
-    aggregate_image_properties_isolation_separator: str = "."
     pci_in_placement: bool = False
-    #: (name, weight) of image properties and of metrics.
-    image_props_weight_setting: tuple[tuple[str, float], ...] = ()
-    metrics_weight_setting: tuple[tuple[str, float], ...] = ()
-    metrics_required: bool = True
-    metrics_weight_of_unavailable: float = -10000.0
-    limit_tenants_to_placement_aggregate: bool = False
-    placement_aggregate_required_for_tenants: bool = False
-    query_placement_for_image_type_support: bool = False
-    enable_isolated_aggregate_filtering: bool = False
-    image_metadata_prefilter: bool = False
-    query_placement_for_routed_network_aggregates: bool = False
-    disable_fallback_pcpu_query: bool = False
-    packing_host_numa_cells_allocation_strategy: bool = False
     catalogue: Catalogue = field(default=BUILT_IN, repr=False, compare=False)
 
     def __post_init__(self):
@@ -67,7 +67,7 @@ class Policy:
             if unknown:
                 raise errors.UsageError(
                     f"there is no {kind} {unknown[0]!r}, wanted one of {', '.join(sorted(known))}; "
-                    "mend [filter_scheduler] "
+                    "fix [filter_scheduler] "
                     + (
                         "enabled_filters or available_filters"
                         if kind == "filter"
@@ -85,22 +85,22 @@ class Policy:
         return json.dumps(self._options(), sort_keys=True)
 
     def _options(self):
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "catalogue"}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "catalogue"}
 
     @classmethod
     def from_json(cls, text: str, catalogue: Catalogue = BUILT_IN) -> "Policy":
-        """The policy of :meth:`to_json`; UsageError for filters or weighers that the catalogue has not, InvalidEvent
-        for a text that is none."""
+        """The policy of :meth:`to_json`; UsageError for filters or weighers that are not in the catalogue, InvalidEvent
+        for a text that cannot be read."""
         try:
             options = json.loads(text)
             if type(options) is not dict:
-                raise ValueError("it is no map of options")
+                raise ValueError("it is not a map of options")
             return cls(
                 catalogue=catalogue, **{name: _checked(cls, name, _frozen(value)) for name, value in options.items()}
             )
         except (ValueError, TypeError, KeyError, RecursionError) as fault:
             raise errors.InvalidEvent(
-                f"a policy cannot be read ({fault!s:.200}); mend the scheduler that adopted it"
+                f"a policy cannot be read ({fault!s:.200}); fix the scheduler that adopted it"
             ) from None
 
     @cached_property
@@ -115,18 +115,10 @@ class Policy:
 
 
 def _checked(cls, name, value):
-    """An option that may stand in a policy; ValueError for a value that is of another
-    kind than what it is by default."""
+    """The value of an option; ValueError if it is of another kind than the default."""
     default = getattr(cls, name, None)
     if type(default) is tuple:
-        # Only names, or pairs of a name and a number.
-        pairs = name == "weighers" or name.endswith("_setting")
-        good = type(value) is tuple and all(
-            type(one) is tuple and len(one) == 2 and type(one[0]) is str and _is_number(one[1])
-            if pairs
-            else type(one) is str
-            for one in value
-        )
+        good = type(value) is tuple and all(map(_is_pair if name in _PAIRS else _is_text, value))
     elif type(default) is float:
         good = _is_number(value)
     elif default is None:
@@ -138,10 +130,19 @@ def _checked(cls, name, value):
     return value
 
 
+def _is_text(value):
+    return type(value) is str
+
+
+def _is_pair(value):
+    """Whether a value is a pair of a name and a number."""
+    return type(value) is tuple and len(value) == 2 and _is_text(value[0]) and _is_number(value[1])
+
+
 def _is_number(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def _frozen(value):
-    """JSON has lists where a policy has tuples."""
-    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+    """The lists of JSON as the tuples of a policy."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -1,27 +1,75 @@
-"""What options and aggregates add to a request before any host is looked at: nova's request filters.
+"""What options and aggregates add to a request before any host is looked at: Nova's request filters.
 
 A request is recorded as it came; what is added here follows from the policy and from the aggregates of the log, so a
 replay adds it again. What follows from the RequestSpec alone is added when the request arrives
-(:mod:`nova_sched.request.from_spec`), and what Neutron says is asked then (:mod:`nova_sched.request.networks`). Two of
-nova's request filters are filters of ours, because they need no more of a host than a column: AvailabilityZoneFilter
+(:mod:`nova_sched.request.from_spec`), and Neutron is asked then (:mod:`nova_sched.request.networks`). Two of
+Nova's request filters are filters of ours, because they need no more of a host than a column: AvailabilityZoneFilter
 (map_az_to_placement_aggregate) and ComputeStatusFilter (compute_status_filter).
 """
 
 from typing import NamedTuple
 
+from nova_sched.filters.options import Kind, Option
+from nova_sched.projection.reason import Reason
 from nova_sched.projection.topology import aggregates_with, least_service_version
 from rpc_api import events
+
+NO_AGGREGATE_OF_PROJECT = Reason("no aggregate of the project")
+NO_AGGREGATE_OF_SEGMENT = "no aggregate of the network segment {segment}"
+#: Each code of the reasons for which a request is refused, and what it means.
+REASONS = {
+    NO_AGGREGATE_OF_PROJECT.code: "no host aggregate names the project of the request in filter_tenant_id, and "
+    "[scheduler] placement_aggregate_required_for_tenants wants one",
+    NO_AGGREGATE_OF_SEGMENT: "the network of the request has this segment, and no host aggregate and no provider is "
+    "known for it",
+}
+
+
+def _flag(name, help_, section="scheduler"):
+    return Option(name, Kind.FLAG, False, help_, section=section)
+
+
+OPTIONS = (
+    _flag(
+        "query_placement_for_routed_network_aggregates",
+        "Ask Neutron for the segments of the request's networks, and only go to hosts of them.",
+    ),
+    _flag(
+        "limit_tenants_to_placement_aggregate",
+        "Only go to aggregates whose filter_tenant_id names the project, where there is one.",
+    ),
+    _flag(
+        "placement_aggregate_required_for_tenants",
+        "Refuse projects that no aggregate names, with limit_tenants_to_placement_aggregate.",
+    ),
+    _flag(
+        "query_placement_for_image_type_support",
+        "Only go to hosts that say that they can use the disk format of the image.",
+    ),
+    _flag(
+        "enable_isolated_aggregate_filtering",
+        "Only go to aggregates with required traits where the request asks for all of these.",
+    ),
+    _flag(
+        "image_metadata_prefilter", "Only go to hosts whose traits say that they have the device models of the image."
+    ),
+    _flag(
+        "disable_fallback_pcpu_query",
+        "Do not look for VCPU where a guest with pinned CPUs finds no PCPU.",
+        section="workarounds",
+    ),
+)
 
 TENANT_KEY = "filter_tenant_id"
 TRAIT_KEY = "trait:"
 SEGMENT_KEY = "segment_id"
-#: The host aggregates that Neutron makes, one a segment, are named so.
+#: How the names of the host aggregates begin that Neutron makes, one per segment.
 SEGMENT_NAME = "Neutron segment id "
 OWNER_TRAIT = "OWNER_NOVA"
-#: Version of nova's compute service from which on it says that a provider is its own.
+#: Version of nova-compute from which on it marks its providers with OWNER_TRAIT.
 OWNER_VERSION = 73
 #: Disk formats of images, and properties of images with their values, that traits are there for; a property's traits
-#: begin with what stands before its values (None: a trait for each value that the property can have).
+#: begin with the text before its values (None: a trait for each value that the property can have).
 DISK_FORMATS = ("aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
 DEVICE_TRAITS = {
     "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None),
@@ -75,7 +123,7 @@ class Refused(NamedTuple):
     """A request that no host can take, whatever hosts there are: by which request filter, and why."""
 
     filter: str
-    reason: str
+    reason: Reason
 
 
 class _Added:
@@ -87,15 +135,15 @@ class _Added:
 
 
 def prefiltered(request, table, policy):
-    """The request with all that the policy and the aggregates add to it, the very same where that is nothing; or a
+    """The request with all that the policy and the aggregates add to it, the very same if that is nothing; or a
     :class:`Refused`. A rebuild stays where it is: nothing is added to it."""
     if request.check_only:
         return request
     if request.fallback_groups and policy.disable_fallback_pcpu_query:
         request = request._replace(fallback_groups=())
     added = _Added()
-    for one in _REQUEST_FILTERS:
-        refused = one(request, table, policy, added)
+    for request_filter in _REQUEST_FILTERS:
+        refused = request_filter(request, table, policy, added)
         if refused is not None:
             return refused
     return _with(request, added)
@@ -130,7 +178,7 @@ _NOTHING = events.ResourceGroup("", (), (), (), (), (), (), None)
 
 
 def _owned(request, changed):
-    """The groups of PCI devices that the flavor asks for by an alias must be served by providers of nova, too."""
+    """The groups of PCI devices that the flavor asks for by an alias must be served by providers of Nova, too."""
     of_aliases = {device.request_id for device in request.pci if device.alias_name and device.request_id}
     if not of_aliases:
         return {}
@@ -147,18 +195,18 @@ def _owned_group(group, request_ids):
     return group._replace(required_traits=tuple(sorted({*group.required_traits, OWNER_TRAIT})))
 
 
-# --- one function a request filter of nova ---------------------------------------------------------------------------
+# --- one function per request filter of Nova -------------------------------------------------------------------------
 
 
 def _require_tenant_aggregate(request, table, policy, added):
-    """A project goes to its own aggregates, where some name it."""
+    """A project goes to its own aggregates, if some name it."""
     if not policy.limit_tenants_to_placement_aggregate:
         return None
     uuids = aggregates_with(table, "project", _projects).get(request.project_id)
     if uuids:
         added.member_of.append(uuids)
     elif policy.placement_aggregate_required_for_tenants:
-        return Refused("require_tenant_aggregate", "no aggregate of the project")
+        return Refused("require_tenant_aggregate", NO_AGGREGATE_OF_PROJECT)
     return None
 
 
@@ -175,7 +223,7 @@ def _require_image_type_support(request, table, policy, added):
 
 
 def _isolate_aggregates(request, table, policy, added):
-    """An aggregate with required traits takes nobody who does not ask for all of them."""
+    """An aggregate with required traits takes no request that does not ask for all of them."""
     if policy.enable_isolated_aggregate_filtering:
         asked = {trait for group in request.groups for trait in group.required_traits}
         for trait, uuids in aggregates_with(table, "trait", _required_traits).items():
@@ -209,15 +257,15 @@ def _routed_networks(request, table, policy, added):
         for segment in segments:
             found = aggregates_of_segment(table, segment)
             if not found:
-                return Refused("routed_networks_filter", f"no aggregate of the network segment {segment}")
+                return Refused("routed_networks_filter", Reason(NO_AGGREGATE_OF_SEGMENT, (segment,)))
             uuids.extend(found)
         added.member_of.append(tuple(dict.fromkeys(uuids)))
     return None
 
 
 def aggregates_of_segment(table, segment: str) -> tuple:
-    """Uuids of the aggregates that stand for a segment of a routed network: those of the provider with its uuid, as
-    nova finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
+    """Uuids of the aggregates of a segment of a routed network: those of the provider with its uuid, as Nova
+    finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
     row = table.row_of_uuid.get(segment)
     of_provider = table.row_aggregates[row] if row is not None else ()
     return (*of_provider, *aggregates_with(table, "segment", _segments).get(segment, ()))
@@ -225,11 +273,11 @@ def aggregates_of_segment(table, segment: str) -> tuple:
 
 def _segments(aggregate):
     named = aggregate.name[len(SEGMENT_NAME) :] if aggregate.name.startswith(SEGMENT_NAME) else None
-    return [one for one in (aggregate.uuid, named, aggregate.metadata.get(SEGMENT_KEY)) if one]
+    return [name for name in (aggregate.uuid, named, aggregate.metadata.get(SEGMENT_KEY)) if name]
 
 
 def _owner_nova(request, table, policy, added):
-    """A host must be nova's own, once all hosts can say so."""
+    """A host must be Nova's own, once all hosts report whether they are."""
     if OWNER_TRAIT not in request.root_required and least_service_version(table) >= OWNER_VERSION:
         added.root_required.append(OWNER_TRAIT)
 

@@ -1,4 +1,4 @@
-"""The weighers; third parties come by entry point or class path."""
+"""The weighers; those of deployers come by entry point or class path."""
 
 from nova_sched.weighers.affinity_room import AffinityRoomWeigher
 from nova_sched.weighers.base import Weigher
@@ -11,10 +11,10 @@ from nova_sched.weighers.pci import PCIWeigher
 from nova_sched.weighers.resources import CPUWeigher, DiskWeigher, RAMWeigher
 from nova_sched.weighers.soft_affinity import ServerGroupSoftAffinityWeigher, ServerGroupSoftAntiAffinityWeigher
 
-#: All of nova's, then ours.
+#: All of Nova's, then ours.
 BUILT_IN = {
-    one.name: one
-    for one in (
+    each.name: each
+    for each in (
         RAMWeigher(),
         CPUWeigher(),
         DiskWeigher(),

@@ -1,9 +1,9 @@
 """AffinityRoomWeigher: the first member of an affinity group goes where the group can grow.
 
 All later members must follow it, so a host that is too small for the group
-refuses them for good. Nobody knows how large the group will be; the host
+refuses them for good. It is not known how large the group will be; the host
 with room for most members like the first one is the safest. It is off by
-default (nova has no such weigher).
+default (Nova has no such weigher).
 """
 
 import numpy as np

@@ -1,29 +1,30 @@
-"""What a weigher is, and how raw values become scores (nova's arithmetic)."""
+"""What a weigher is, and how raw values become scores (Nova's arithmetic)."""
 
 import abc
 
 import numpy as np
 
+from nova_sched.filters.options import Option
 from nova_sched.projection.topology import aggregate_numbers
 
 
 class Weigher(abc.ABC):
     """Base of the weighers: a weigher is a column, and higher is better.
 
-    ``option`` of the section ``group`` is its multiplier, at least ``least``; ``key`` in the metadata of aggregates
-    (where it is not given, the option's name) stands for it there: the least number of a host's aggregates wins over
-    the option. What is configured is multiplied with ``direction``, which is -1 where nova's weigher turns it around.
-    With ``zero_is_off`` an option of 0 ends the matter, whatever aggregates say.
+    ``option`` of the section ``group`` is its multiplier, at least ``least``. Aggregates may have another one under
+    ``key`` in their metadata (if it is not given, the option's name): the least number of a host's aggregates is used
+    instead of the option. The configured number is multiplied with ``direction``, which is -1 if Nova's weigher turns
+    it around. With ``zero_is_off`` an option of 0 turns the weigher off, whatever aggregates have.
 
     With ``floor`` set, raw values below it count as it, and it is the lower end of the normalization whatever the hosts
     have. A ``static`` weigher looks at nothing but the table, what is on the hosts, the policy and what :meth:`seen`
     gives of the request: its values are kept and only renewed where a host was touched; ``follows_use`` is as a
-    filter's. One that is ``costly`` has multipliers of its own, which it is asked for with each request. ``options``
-    are those that it looks at beside the multiplier, as a filter's.
+    filter's. A ``costly`` weigher has multipliers of its own, which it is asked for with each request. ``options`` are
+    those that it looks at beside the multiplier, as a filter's.
     """
 
     name: str = ""
-    options: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
     group: str = "filter_scheduler"
     option: str = ""
     key: str = ""
@@ -42,16 +43,16 @@ class Weigher(abc.ABC):
 
     @abc.abstractmethod
     def raw(self, table, rows: np.ndarray, request, policy, scope) -> np.ndarray | None:
-        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None where all are alike, which a
-        static weigher says for all hosts and for good. NaN for one that may not be weighed: the request then finds no
-        host, because of what :meth:`missing` says."""
+        """Raw value of each host (float64, shape [hosts]), by their root ``rows``; None if all are alike, which a
+        static weigher answers for all hosts and for good. NaN for a host that may not be weighed: the request then
+        finds no host, for the reason that :meth:`missing` gives."""
 
     def missing(self, table, row: int, policy) -> str:
         """Why :meth:`raw` gave NaN for a host."""
         return f"{self.name} cannot weigh {table.host_names[row]}"
 
     def multipliers(self, table, rows: np.ndarray, configured: float, request, scope):
-        """The multiplier: one number, or a vector where hosts have numbers of their own."""
+        """The multiplier: one number, or a vector if hosts have numbers of their own."""
         return multipliers(self, table, rows, configured)
 
     def bounds(self, raw: np.ndarray) -> tuple[float, float]:
@@ -79,7 +80,7 @@ def normalized(raw: np.ndarray, low: float, high: float, floor: float | None) ->
 
 
 def multipliers(weigher: Weigher, table, rows: np.ndarray, configured: float):
-    """The weigher's multiplier: one number, or a vector where aggregates have numbers of their own."""
+    """The weigher's multiplier: one number, or a vector if aggregates have numbers of their own."""
     if weigher.zero_is_off and not configured:
         return 0.0
     numbers = aggregate_numbers(table, weigher.key or weigher.option)

@@ -1,18 +1,26 @@
-"""ImagePropertiesWeigher: instances go to, or keep away from, those whose images are like their own."""
+"""ImagePropertiesWeigher: instances go to, or keep away from, instances whose images are like their own."""
 
 import numpy as np
 
+from nova_sched.filters.options import Kind, Option
 from nova_sched.weighers.base import Weigher
+
+WEIGHTS = Option(
+    "image_props_weight_setting",
+    Kind.WEIGHTS,
+    (),
+    "Weights of image properties for the ImagePropertiesWeigher: name=weight; all weigh 1 where empty.",
+)
 
 
 class ImagePropertiesWeigher(Weigher):
     """For each property of the request's image, the instances on the host whose image has the same value, times the
-    property's weight of ``image_props_weight_setting`` (1 for all where that is empty, else 0 for those that it does
+    property's weight of ``image_props_weight_setting`` (1 for all if that is empty, else 0 for those that it does
     not name): more is better."""
 
     name = "ImagePropertiesWeigher"
     option = "image_props_weight_multiplier"
-    options = ("image_props_weight_setting",)
+    options = (WEIGHTS,)
     default_multiplier = 0.0
     zero_is_off = True
     static = True

@@ -1,8 +1,27 @@
-"""MetricsWeigher: what hosts report of themselves, each metric with a weight of its own."""
+"""MetricsWeigher: the metrics that hosts report, each with a weight of its own."""
 
 import numpy as np
 
+from nova_sched.filters.metrics import WEIGHTS
+from nova_sched.filters.options import Kind, Option
 from nova_sched.weighers.base import Weigher, multipliers
+
+REQUIRED = Option(
+    "required",
+    Kind.FLAG,
+    True,
+    "Whether a host without one of these metrics is a fault; otherwise it gets weight_of_unavailable.",
+    section="metrics",
+    policy_name="metrics_required",
+)
+UNAVAILABLE = Option(
+    "weight_of_unavailable",
+    Kind.NUMBER,
+    -10000.0,
+    "Weight of a host that does not report one of the metrics.",
+    section="metrics",
+    policy_name="metrics_weight_of_unavailable",
+)
 
 #: Products beyond it count as it: sums of them stay numbers.
 MOST = 1e300
@@ -20,7 +39,7 @@ class MetricsWeigher(Weigher):
     group = "metrics"
     option = "weight_multiplier"
     key = "metrics_weight_multiplier"
-    options = ("[metrics] weight_setting", "[metrics] required", "[metrics] weight_of_unavailable")
+    options = (WEIGHTS, REQUIRED, UNAVAILABLE)
     static = True
     follows_use = False
 

@@ -1,4 +1,4 @@
-"""A weigher class of a deployer, as nova's scheduler would call it:
+"""A weigher class of a deployer, as Nova's scheduler would call it:
 ``_weigh_object(host_state, spec_obj)`` for each host, or ``weigh_objects(weighed, spec_obj)`` for all."""
 
 import numpy as np
@@ -7,9 +7,9 @@ from nova_sched.nova_compat.faults import blamed
 from nova_sched.weighers.base import Weigher
 
 
-def is_weigher(one) -> bool:
-    """Whether an object is a weigher in nova's manner, or a class of such."""
-    return callable(getattr(one, "_weigh_object", None)) or callable(getattr(one, "weigh_objects", None))
+def is_weigher(found) -> bool:
+    """Whether an object is a weigher as Nova has them, or a class of such weighers."""
+    return callable(getattr(found, "_weigh_object", None)) or callable(getattr(found, "weigh_objects", None))
 
 
 class _Weighed:
@@ -24,7 +24,7 @@ class _Weighed:
 
 class NovaStyleWeigher(Weigher):
     """What ``theirs`` gives the hosts, normalized between its ``minval`` and ``maxval`` and multiplied for each host by
-    its ``weight_multiplier``: more is better. Whatever it raises ends that one request."""
+    its ``weight_multiplier``: more is better. An error that it raises ends that one request."""
 
     costly = True
 
@@ -57,7 +57,7 @@ class NovaStyleWeigher(Weigher):
         return float(raw.min() if low == -np.inf else low), float(raw.max() if high == np.inf else high)
 
     def normalized(self, raw, low, high):
-        # What goes beyond the ends of its own accord does so here too.
+        # A value that is outside of the ends stays outside, as in Nova.
         return np.zeros(len(raw)) if low == high else (raw - low) / (high - low)
 
     def _ends(self):

@@ -1,4 +1,4 @@
-"""PCIWeigher: hosts with PCI devices are kept for those who ask for them."""
+"""PCIWeigher: hosts with PCI devices are kept for requests that ask for them."""
 
 import numpy as np
 

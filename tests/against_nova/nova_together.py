@@ -117,7 +117,7 @@ def decisions(policy):
     return {
         "of": found,
         "hosts": [one.host for one in decision.candidates],
-        "refusals": decision.refusals,
+        "refusals": [(name, str(reason), hosts) for name, reason, hosts in decision.refusals],
         "weighers": [one.weigher for one in decision.scores[0].weighers],
     }
 

@@ -353,7 +353,7 @@ def ours(world, case):
         return str(refusal)
     request = prefiltered(request, world.table, world.policy)
     if isinstance(request, Refused):
-        return request.reason
+        return str(request.reason)
     zone = AvailabilityZoneFilter()
     return {
         "groups": _groups(request.groups),

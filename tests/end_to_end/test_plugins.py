@@ -300,7 +300,7 @@ def test_the_guides_example(example, tmp_path, number, names):
     cloud.cell.say(events.AggregateUpdated(uuid_of("a1"), "a1", ("h1", "h2"), {"windows_licence": "true"}))
     cloud.in_flight.add(claim("vm-1", "h1", of("h1", 1)))
     windows = request(group(VCPU=1), image_properties={"os_type": "windows"})
-    assert cloud.run(windows).refusals == [(names[0], "LicenceFilter", 1)]
+    assert cloud.refusals(windows) == [(names[0], "LicenceFilter", 1)]
     assert cloud.survivors(request()) == ["h1", "h2", "h3"]
     decision = cloud.decide(windows)
     assert [one.host for one in decision.candidates] == ["h2"]

@@ -55,7 +55,7 @@ class Outcomes:
             return _NOT_KNOWN
         if claim_uuid not in found:
             return _NO_EFFECT
-        return _ACCEPTED if found[claim_uuid] is None else ClaimOutcome(REFUSED, found[claim_uuid])
+        return _ACCEPTED if found[claim_uuid] is None else ClaimOutcome(REFUSED, str(found[claim_uuid]))
 
     def follow(self, cell: str, records) -> None:
         """Fold records that come next in a cell's log, so that what is asked about them is known at once."""

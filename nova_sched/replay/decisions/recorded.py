@@ -1,4 +1,4 @@
-"""Recorded decisions: found by whom they are for, and made again in the world that their scheduler knew."""
+"""Recorded decisions: found by request or instance, and made again in the world that their scheduler knew."""
 
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ CANDIDATES_NAMED = 10
 
 
 class Recorded(NamedTuple):
-    """A DecisionMade in the logs: the cell and position it stands at, its producer and time, what it says, and its
-    Evidence (None where ``fault`` says why that cannot be read)."""
+    """A DecisionMade in the logs: its cell and position, its producer and time, its data, and its
+    Evidence (None if that cannot be read, for the reason in ``fault``)."""
 
     cell: str
     position: int
@@ -45,8 +45,8 @@ class Recorded(NamedTuple):
 
     @property
     def unreachable(self) -> list[str]:
-        """Cells that might have had a host and could not be reached, where it found none: the conductor was told so,
-        and not that there is no valid host."""
+        """Cells that might have had a host and could not be reached, if it found none: that was the answer
+        to the conductor, and not that there is no valid host."""
         return [] if self.is_selected or self.evidence is None else unreachable_in(self.evidence)
 
     @property
@@ -57,13 +57,13 @@ class Recorded(NamedTuple):
 
 def unreachable_in(evidence) -> list[str]:
     """Cells that might have had a host and could not be reached, by the Evidence of a decision that found none."""
-    cells = [one for one in evidence.positions if one.cell != CELL0]
+    cells = [position for position in evidence.positions if position.cell != CELL0]
     return unreachable_cells(
         evidence.request,
-        [one.cell for one in cells],
-        [one.cell for one in cells if one.closed],
+        [position.cell for position in cells],
+        [position.cell for position in cells if position.closed],
         # What it knew of a log that it never read.
-        [one.cell for one in cells if one.position < 0],
+        [position.cell for position in cells if position.position < 0],
         evidence.refusals,
     )
 
@@ -88,7 +88,7 @@ def find(source, key: str, policies=None) -> list[Recorded]:
 
     The beginning of an id will do, if it has 8 characters or more and is that of no other. ``policies`` (PolicyBook)
     learns the policies of the logs on the way. Raises UsageError for a key that is too short or ambiguous,
-    NovaSchedError where there is no such decision.
+    NovaSchedError if there is no such decision.
     """
     if len(key) < LEAST_PREFIX:
         raise errors.UsageError(
@@ -104,11 +104,11 @@ def find(source, key: str, policies=None) -> list[Recorded]:
         if event.name == "PolicyAdopted" and policies:
             policies.adopt(event.data, cell, position)
         elif event.name == "DecisionMade":
-            for one in {event.data.request_id, event.data.instance_uuid}:
-                if one.startswith(key):
-                    by_id.setdefault(one, []).append(recorded_of(cell, position, event))
+            for uuid in {event.data.request_id, event.data.instance_uuid}:
+                if uuid.startswith(key):
+                    by_id.setdefault(uuid, []).append(recorded_of(cell, position, event))
         elif event.name == "RequestRefused" and any(
-            one.startswith(key) for one in (event.data.request_id, *event.data.instances)
+            uuid.startswith(key) for uuid in (event.data.request_id, *event.data.instances)
         ):
             refused = f"no decision was made for {key}: it was refused ({cell} {position}): {event.data.reason}"
     if refused is not None and not by_id:
@@ -143,10 +143,16 @@ def _unambiguous(by_id, key, source):
 
 
 def _in_order(found):
-    # The same event may be in a log twice: who appends tries again.
-    unique = {one.key: one for one in reversed(found)}
+    # The same event may be in a log twice: a producer tries again.
+    unique = {recorded.key: recorded for recorded in reversed(found)}
     return sorted(
-        unique.values(), key=lambda one: (one.decision.instance_uuid, one.decision.attempt, one.at_ns, one.position)
+        unique.values(),
+        key=lambda recorded: (
+            recorded.decision.instance_uuid,
+            recorded.decision.attempt,
+            recorded.at_ns,
+            recorded.position,
+        ),
     )
 
 
@@ -165,14 +171,14 @@ def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
 
 class Scene:
     """The world as a scheduler knew it when it made a decision, its own claims under way put in flight;
-    with its policy. ``adopted`` (an Adopted) says what of the policy is not loaded; None: nothing."""
+    with its policy. ``adopted`` (an Adopted) has what of the policy is not loaded; None: nothing."""
 
     def __init__(self, recorded: Recorded, world: World, policy: Policy, chain: FilterChain, held, adopted=None):
         self.recorded = recorded
         self.world = world
         self.policy = policy
         self.chain = chain
-        #: (cell, position, ClaimProposed) of the claims in flight; the position is None where it is not known.
+        #: (cell, position, ClaimProposed) of the claims in flight; the position is None if it is not known.
         self.held = held
         self.adopted = adopted
 
@@ -181,26 +187,26 @@ class Scene:
         """The filters of the policy that are not loaded and that refused hosts then."""
         if self.adopted is None:
             return ()
-        refused = {one.filter for one in self.recorded.evidence.refusals}
+        refused = {refusal.filter for refusal in self.recorded.evidence.refusals}
         return tuple(name for name in self.adopted.filters if name in refused)
 
     @property
     def exact_reasons(self) -> set:
-        """(Filter, reason) of the recorded refusals of which the hosts are known: those that the chain counts before
-        the first filter that is not loaded."""
+        """(Filter, text of the reason) of the recorded refusals of which the hosts are known: those that the chain
+        counts before the first filter that is not loaded."""
         found = set()
-        for one in self.recorded.evidence.refusals:
-            if one.filter in self.silent_filters:
+        for refusal in self.recorded.evidence.refusals:
+            if refusal.filter in self.silent_filters:
                 break
-            found.add((one.filter, one.reason))
+            found.add((refusal.filter, refusal.reason))
         return found
 
     request = property(lambda self: self.recorded.evidence.request)
     table = property(lambda self: self.world.table)
 
     def again(self):
-        """Decide anew; the :class:`~nova_sched.selection.decide.Decision`. PluginFault where a class of
-        a deployer falls."""
+        """Decide again; the :class:`~nova_sched.selection.decide.Decision`. PluginFault if a class of
+        a deployer raises an error."""
         decision, evidence = self.recorded.decision, self.recorded.evidence
         return decide(
             self.world,
@@ -215,8 +221,8 @@ class Scene:
 
 
 def scene(history, recorded: Recorded, policies: PolicyBook) -> Scene:
-    """The scene of a decision, with as much of its policy as is loaded. Raises InvalidEvent where its evidence cannot
-    be read, LogGap where the logs do not hold what it was made on, or its policy."""
+    """The scene of a decision, with as much of its policy as is loaded. Raises InvalidEvent if its evidence cannot
+    be read, LogGap if the logs do not hold what it was made on, or its policy."""
     check_readable(recorded)
     adopted = policies.get_adopted(recorded.evidence.policy_digest)
     check_logs(history.logs, recorded)
@@ -245,14 +251,14 @@ def check_readable(recorded: Recorded) -> None:
 
 
 def check_logs(logs, recorded: Recorded) -> None:
-    """Raise LogGap where a log is not given that a decision was made on."""
+    """Raise LogGap if a log is not given that a decision was made on."""
     for cell in recorded.known:
         if cell not in logs:
             raise errors.LogGap(f"the log of {cell} is not among those given; name it too")
 
 
 def check_positions(world: World, recorded: Recorded) -> None:
-    """Raise LogGap where a world is not folded to where a decision was made."""
+    """Raise LogGap unless a world is folded to the positions at which a decision was made."""
     for cell, position in recorded.known.items():
         projection = world.projections[cell]
         if position.position >= 0 and projection.position != position.position:
@@ -276,12 +282,12 @@ def set_closed(table, recorded: Recorded) -> None:
 
 
 def claims_behind(log, projection, recorded: Recorded, position):
-    """(Position, ClaimProposed) of the claims of a decision's scheduler that were under way in a cell: they stand
-    behind what it knew of the cell's log."""
+    """(Position, ClaimProposed) of the claims of a decision's scheduler that were in flight in a cell: they come
+    after what it knew of the cell's log."""
     by_epoch = {}
-    spoken = projection.producers.get(recorded.producer)
-    if spoken is not None:
-        by_epoch[spoken[0]] = {}
+    known = projection.producers.get(recorded.producer)
+    if known is not None:
+        by_epoch[known[0]] = {}
     for at, record in holding(log, (recorded.producer.encode(),), position.position + 1):
         for event in record.events:
             if isinstance(event, Event) and event.producer == recorded.producer:
@@ -299,7 +305,7 @@ def claims_behind(log, projection, recorded: Recorded, position):
 
 
 def incarnation(epochs, recorded: Recorded) -> int | None:
-    """Of the epochs in which a decision's producer spoke in a log, that of the process which decided: each log has a
+    """Of the epochs of a decision's producer in a log, the epoch of the process that decided: each log has a
     producer of its own, made at one start."""
     return min(epochs, key=lambda epoch: abs(epoch - recorded.producer_epoch), default=None)
 
@@ -308,7 +314,7 @@ def incarnation(epochs, recorded: Recorded) -> int | None:
 
 
 class Difference(NamedTuple):
-    """Why a decision does not come out as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
+    """Why a decision is not made again as it was recorded: a stable ``code`` (policy, position, plugin, evidence,
     hosts, counts) and a sentence."""
 
     code: str
@@ -316,7 +322,7 @@ class Difference(NamedTuple):
 
 
 def difference(recorded: Recorded, again) -> Difference | None:
-    """What differs between a decision as it was recorded and as it was made again; None where it is the same."""
+    """What differs between a decision as it was recorded and as it was made again; None if it is the same."""
     decision = recorded.decision
     hosts = tuple(candidate.host for candidate in again.candidates)
     first = _first_cause(recorded, again)
@@ -332,9 +338,11 @@ def difference(recorded: Recorded, again) -> Difference | None:
 
 
 def _first_cause(recorded, again):
-    """The first filter, or else the first weigher, that did otherwise."""
+    """The first filter, or else the first weigher, with another result."""
     evidence = recorded.evidence
-    refusals, recorded_refusals = [tuple(one) for one in again.refusals], [tuple(one) for one in evidence.refusals]
+    # The evidence has the text of each reason.
+    refusals = [(name, str(reason), hosts) for name, reason, hosts in again.refusals]
+    recorded_refusals = [tuple(refusal) for refusal in evidence.refusals]
     for now, then in zip(refusals, recorded_refusals, strict=False):
         if now != then:
             return f"first {now[0]}: {now[2]} {now[1]}, recorded {then[0]}: {then[2]} {then[1]}"
@@ -345,15 +353,15 @@ def _first_cause(recorded, again):
         now, then = getattr(again, what), getattr(evidence, what)
         if now != then:
             return f"{now} {'hosts' if what == 'hosts_total' else what}, recorded {then}"
-    scores = {one.host: one for one in again.scores}
+    scores = {score.host: score for score in again.scores}
     for then in evidence.scores:
         now = scores.get(then.host)
         if now is None:
             return f"{then.host} is not among the best any more"
-        for one, before in zip(now.weighers, then.weighers, strict=False):
-            if one != before:
+        for after, before in zip(now.weighers, then.weighers, strict=False):
+            if after != before:
                 return (
-                    f"first {before.weigher} of {then.host}: {one.raw:g} (adds {one.weighed:g}), recorded "
+                    f"first {before.weigher} of {then.host}: {after.raw:g} (adds {after.weighed:g}), recorded "
                     f"{before.raw:g} (adds {before.weighed:g})"
                 )
         if now.score != then.score:

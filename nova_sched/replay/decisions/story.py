@@ -97,7 +97,7 @@ def _fates_in(history, cell, claims, knew):
         outcomes = {}
 
         def watch(position, record, settled, noted, outcomes=outcomes):
-            outcomes.update((one.claim_uuid, one.reason) for one in settled)
+            outcomes.update((outcome.claim_uuid, outcome.reason) for outcome in settled)
 
         claim = step.data
         try:
@@ -115,7 +115,7 @@ def _fates_in(history, cell, claims, knew):
         elif outcomes[claim.claim_uuid] is None:
             found[claim.claim_uuid] = ClaimFate(step, ACCEPTED, None, [])
         else:
-            found[claim.claim_uuid] = ClaimFate(step, REFUSED, outcomes[claim.claim_uuid], newer)
+            found[claim.claim_uuid] = ClaimFate(step, REFUSED, str(outcomes[claim.claim_uuid]), newer)
     return found
 
 

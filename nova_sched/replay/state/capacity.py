@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nova_sched.filters import ALWAYS, BUILT_IN, HostView
+from nova_sched.filters import ALWAYS, BUILT_IN, HostView, Reason
+from nova_sched.filters.resources import LACKING
 from nova_sched.hosts.aggregates import host_aggregates
 from nova_sched.projection.in_flight import InFlight
 from nova_sched.projection.table import AMOUNTS
@@ -94,7 +95,7 @@ def capacity(world, request, policy: Policy | None = None) -> list[HostCapacity]
             continue
         if plain is not None and len(table.trees[row]) == 1:
             counts[place] = int(plain[0][place])
-            refusals[place] = ("ResourceFilter", fill.classes[int(plain[1][place])])
+            refusals[place] = ("ResourceFilter", Reason(LACKING, (fill.classes[int(plain[1][place])],)))
             for index, amount in fill.indexed:
                 taken[index, place] = amount * counts[place]
         else:
@@ -129,7 +130,7 @@ def _answers(world, roots, counts, refusals, taken):
             table.host_names[row],
             row,
             counts[place],
-            *refusals[place],
+            *map(str, refusals[place]),
             {name: int(left[index, place]) for index, name in enumerate(names) if row in of_host[index]},
         )
         for place, row in enumerate(roots.tolist())

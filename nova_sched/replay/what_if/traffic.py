@@ -148,10 +148,10 @@ def as_recorded(logs, traffic: Traffic, progress=lambda label, done, total: None
 
 
 def top_reason(refusals):
-    """Return the reason for which most hosts were refused."""
+    """Return the text of the reason for which most hosts were refused."""
     by_reason = Counter()
     for _, reason, hosts in refusals:
-        by_reason[reason] += hosts
+        by_reason[str(reason)] += hosts
     return max(sorted(by_reason), key=by_reason.get, default="no hosts")
 
 

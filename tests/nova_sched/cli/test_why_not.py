@@ -179,7 +179,7 @@ CASES = {
     never_enough: ("ResourceFilter", "VCPU", "8 free, 9 asked", "the host reported that it has no more"),
     unit_too_large: ("ResourceFilter", "VCPU", "16 free, 6 asked", "reported so"),
     disabled: ("ComputeStatusFilter", "disabled", "service disabled: maintenance", "disabled"),
-    lost: ("ComputeFilter", "down", "not heard of", "lost"),
+    lost: ("ComputeFilter", "down", "unreachable", "lost"),
     trait_missing: ("ResourceFilter", "trait CUSTOM_SSD", "none of its providers has CUSTOM_SSD", "reported so"),
     trait_forbidden: ("ResourceFilter", "forbidden trait CUSTOM_SSD", "it has CUSTOM_SSD", "reported so"),
     not_in_aggregate: ("ResourceFilter", "traits or aggregates", uuid_of("fast"), "aggregate fast"),

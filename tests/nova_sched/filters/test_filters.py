@@ -348,6 +348,12 @@ ROWS = [
     (
         "ResourceFilter",
         TREES,
+        {"groups": (group("1", required=["CUSTOM_N0"]), group("2", required=["CUSTOM_N0"])), "group_policy": "isolate"},
+        {"trait CUSTOM_N0": ["flat"], "traits on 2 providers": ["flat", "lean", "numa"]},
+    ),
+    (
+        "ResourceFilter",
+        TREES,
         {"groups": (group("1", VCPU=3), group("2", VCPU=3)), "group_policy": "isolate"},
         {"VCPU on 2 providers": ["flat", "lean"]},
     ),

@@ -283,7 +283,7 @@ ROWS = [
 @pytest.mark.parametrize("devices, asked, wanted", [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_places(devices, asked, wanted):
     place = numa.place(devices, asked, 2.0, 1.5)
-    assert (place.reason if place.uses is None else placed(place.uses)) == wanted
+    assert (str(place.reason) if place.uses is None else placed(place.uses)) == wanted
     assert numa.fit(devices, asked, 2.0, 1.5) == place.uses
     if place.uses is not None:
         assert place.reason is None and devices.breach(guest_of(place.uses), 2.0, 1.5) is None
@@ -308,11 +308,11 @@ def test_pci_devices_are_near(packed):
 
     assert placed(numa.fit(devices, guest(1), 1.0, 1.0, fits_pci, packed)) == [(1, [8], [], 0)]
     assert asked == [(2,), (1,)]
-    assert numa.place(devices, guest(1), 1.0, 1.0, lambda cells: False, packed).reason == "NUMA PCI devices"
+    assert numa.place(devices, guest(1), 1.0, 1.0, lambda cells: False, packed).reason == numa.PCI_DEVICES
     # With networks to blame for some places and devices for others no one reason is true.
     near = host(node(0, physnets=["p"]), node(1))
     place = numa.place(near, guest(1, physnets=["p"]), 1.0, 1.0, lambda cells: cells == (1,), packed)
-    assert place.reason == "NUMA topology"
+    assert place.reason == numa.TOPOLOGY
 
 
 def test_the_first_arrangement_of_all_is_taken():
@@ -417,11 +417,11 @@ def test_many_nodes_end():
     devices = host(*(node(number, memory_mb=2**20) for number in range(64)))
     eight = guest(*[1] * 8)
     assert len(numa.fit(devices, eight, 1.0, 1.0)) == 8
-    assert numa.place(devices, eight, 1.0, 1.0, lambda cells: False).reason == "NUMA topology"
+    assert numa.place(devices, eight, 1.0, 1.0, lambda cells: False).reason == numa.TOPOLOGY
     # One node of the guest more than nodes of the host that could take it: told without trying them all.
     lean = host(*(node(number, "dedicated" if number < 31 else "shared") for number in range(64)))
     search = numa._Search(lean, guest(*[1] * 32), 1.0, 1.0, None, False)
-    assert search.run().reason == "NUMA topology" and search.steps > numa.MAX_STEPS - 1000
+    assert search.run().reason == numa.TOPOLOGY and search.steps > numa.MAX_STEPS - 1000
 
 
 def test_many_nodes_with_many_pools_end():
@@ -429,7 +429,7 @@ def test_many_nodes_with_many_pools_end():
     cells = tuple(node(number, memory_mb=2**20) for number in range(64))
     devices = HostDevices(Capacity(cells, tuple(pool(1, tag=str(number)) for number in range(1024))))
     looks = []
-    assert numa.place(devices, guest(1, 1, 1, 1), 1.0, 1.0, lambda cells: looks.append(cells)).reason == "NUMA topology"
+    assert numa.place(devices, guest(1, 1, 1, 1), 1.0, 1.0, lambda cells: looks.append(cells)).reason == numa.TOPOLOGY
     assert 100 < len(looks) <= numa.MAX_STEPS * numa.POOLS_A_STEP // 1024
 
 

@@ -77,7 +77,7 @@ def test_allocations(allocations, outcome):
     cell = Cell(report("host", inventory=NESTED), report("other"))
     with unchanged_by(cell, unless=outcome == "accepted"):
         cell.say(claim("vm", "host", *allocations))
-    assert (cell.outcomes[-1].reason or "accepted") == outcome
+    assert str(cell.outcomes[-1].reason or "accepted") == outcome
 
 
 def test_a_claim_without_allocations_is_accepted():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nova_sched import filters
 from nova_sched.filters import HostView, Refusal
+from nova_sched.filters.resources import ResourceFilter
 from nova_sched.hosts import columns as host_columns
 from nova_sched.projection.table import HostTable
 from nova_sched.projection.touched import USE
@@ -21,7 +22,7 @@ from nova_sched.weighers.nova_style import NovaStyleWeigher
 from rpc_api import events
 from rpc_api.digest import pool_key
 from rpc_api.packing import pack
-from tests.asked import Asked
+from tests.asked import Asked, texts_of
 from tests.builders import (
     claim,
     consumer,
@@ -201,7 +202,7 @@ def answer(asked, chain, cloud):
     scores, parts = weigh(cloud.table, filtered.rows, asked, scope, policy, filtered.kept)
     return (
         filtered.rows.tolist(),
-        filtered.refusals,
+        texts_of(filtered.refusals),
         filtered.total,
         scores.tolist(),
         [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts],
@@ -215,7 +216,7 @@ def fresh(asked, cloud):
     scores, parts = weigh(cloud.table, filtered.rows, asked, scope, cloud.policy)
     return (
         filtered.rows.tolist(),
-        filtered.refusals,
+        texts_of(filtered.refusals),
         filtered.total,
         scores.tolist(),
         [(part.name, part.raw.tolist(), part.weighed.tolist()) for part in parts],
@@ -399,8 +400,8 @@ def test_a_reason_that_comes_late_stands_where_it_would_have_stood():
         assert kept == fresh(asked, cloud) and len(kept[1]) == 2, kept[1]
 
 
-class Busy(filters.BUILT_IN["NumInstancesFilter"].__class__):
-    """What a deployer makes of a filter that is asked one by one."""
+class Busy(ResourceFilter):
+    """What a deployer makes of a filter that has a second form for one host."""
 
     name = "Busy"
 
@@ -412,11 +413,11 @@ class BusyToo(filters.BUILT_IN["ComputeCapabilitiesFilter"].__class__):
     """And of one that follows use for some requests only."""
 
     name = "BusyToo"
-    refusals = Busy.refusals
+    refusals, follows = Busy.refusals, filters.Filter.follows
 
 
 @pytest.mark.parametrize("one", [Busy(), BusyToo()], ids=lambda one: one.name)
-def test_who_refuses_otherwise_is_told_nothing_of_the_class_it_is_made_of(one):
+def test_a_class_with_another_rule_is_not_asked_as_the_class_it_is_made_of(one):
     cloud = Asked(
         *map(report, NAMES),
         policy=Policy(
@@ -445,7 +446,6 @@ def test_numbers_that_are_none_of_numpy_are_compared_as_those_of_python(query, m
     asked, rows = request(scheduler_hints={"query": (query,)}), cloud.table.roots()
     told = [refusal.hosts.tolist() for refusal in one.refusals(HostView(cloud.table, rows), asked, Policy(), None)]
     assert told == [[False] * HOSTS, [not met] * HOSTS]
-    assert {one.refusal_of(cloud.table, row, asked, Policy()) for row in rows.tolist()} == {None if met else "query"}
 
 
 @pytest.mark.parametrize("policy", ["soft-affinity", "soft-anti-affinity"])
@@ -680,30 +680,12 @@ OTHERS = [
 ]
 
 
-ONE_BY_ONE = [one for one in (*filters.ALWAYS, *filters.BUILT_IN.values()) if one.one_by_one]
+def test_only_the_filter_that_each_claim_concerns_has_a_second_form():
+    assert [each.__name__ for each in filters.OF_ONE_HOST] == ["ResourceFilter"]
 
 
-def test_those_that_claims_are_asked_of_most_are_asked_one_by_one():
-    known = {
-        "ResourceFilter",
-        "JsonFilter",
-        "RamFilter",
-        "CoreFilter",
-        "DiskFilter",
-        "IoOpsFilter",
-        "NumInstancesFilter",
-        "AggregateIoOpsFilter",
-        "AggregateNumInstancesFilter",
-    }
-    changed = {one.name for one in ONE_BY_ONE} ^ known
-    assert not changed, (
-        f"{', '.join(sorted(changed))} has a refusal_of() of its own now, or has none any more: change "
-        "`known` in this test, if that is on purpose"
-    )
-
-
-@pytest.mark.parametrize("one", ONE_BY_ONE, ids=lambda one: one.name)
-def test_a_host_is_told_alone_what_it_is_told_among_others(one):
+def test_a_host_is_refused_alone_as_it_is_among_others():
+    (one,) = [each for each in filters.ALWAYS if type(each) in filters.OF_ONE_HOST]
     cloud = Asked(
         *(loaded(name, number % 5, number % 3, number % 2, False, number % 4) for number, name in enumerate(NAMES)),
         events.AggregateUpdated(
@@ -745,9 +727,9 @@ def test_a_host_is_told_alone_what_it_is_told_among_others(one):
                 was or (refusal.reason if refused else None)
                 for was, refused in zip(wanted, refusal.hosts.tolist(), strict=True)
             ]
-        assert [one.refusal_of(table, row, asked, policy) for row in rows.tolist()] == wanted
+        assert [filters.OF_ONE_HOST[type(one)](table, row, asked) for row in rows.tolist()] == wanted
         told.update(wanted)
-    assert None in told and len(told) >= (8 if one.name == "ResourceFilter" else 2)
+    assert None in told and len(told) >= 8
 
 
 def test_no_more_shapes_are_kept_than_allowed(monkeypatch):

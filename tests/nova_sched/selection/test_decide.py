@@ -9,7 +9,7 @@ from nova_sched.selection.decide import ROUNDS, ranked, rule_of, summarize
 from nova_sched.selection.draw import FEW, draw, drawn, key_of, seed_of
 from nova_sched.selection.policy import Policy
 from rpc_api import errors, events
-from tests.asked import Asked
+from tests.asked import Asked, texts_of
 from tests.builders import claim, group, inventory_of, of, provider, report, request, server_group, tree, uuid_of
 
 
@@ -44,7 +44,7 @@ def test_the_best_host_wins_and_the_next_are_alternates():
     decision = cloud.decide(request(group(VCPU=2)), alternates=2)
     assert hosts_of(decision) == ["b", "d", "c"]
     assert (decision.survivors, decision.hosts_total, decision.equals) == (4, 5, 1)
-    assert decision.refusals == [("ResourceFilter", "VCPU", 1)] and decision.summary == "4/5 hosts: 1 VCPU"
+    assert texts_of(decision.refusals) == [("ResourceFilter", "VCPU", 1)] and decision.summary == "4/5 hosts: 1 VCPU"
     assert [(score.host, score.score) for score in decision.scores] == [
         ("b", 1.0),
         ("d", 8 / 9),
@@ -100,7 +100,7 @@ def test_hosts_that_groups_do_not_fit_together_are_passed_over_and_counted():
     cloud = Asked(numa("a", 9, 3), numa("b", 5, 4), numa("c", 4, 8), numa("d", 12, 1))
     decision = cloud.decide(asked, alternates=3)
     assert hosts_of(decision) == ["c", "b"]
-    assert decision.refusals == [("ResourceFilter", "request groups together", 2)]
+    assert texts_of(decision.refusals) == [("ResourceFilter", "request groups together", 2)]
     assert decision.summary == "2/4 hosts: 2 request groups together"
     nowhere = Asked(numa("a", 9, 3)).decide(asked)
     assert (nowhere.summary, nowhere.candidates, nowhere.survivors) == ("0/1 hosts: 1 request groups together", (), 0)

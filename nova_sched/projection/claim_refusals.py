@@ -1,0 +1,87 @@
+"""Why the fold refuses a claim: every code, and what it means."""
+
+import enum
+
+from nova_sched.projection.reason import Reason
+
+
+class ClaimRefused(enum.StrEnum):
+    """The codes of the reasons for which a claim has no effect; ``meaning`` is a sentence for the operator."""
+
+    meaning: str
+
+    def __new__(cls, code, meaning):
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    UNKNOWN_HOST = "unknown host {host}", "The log does not know the host: it was removed, or it never reported."
+    DOWN = "down", "The host was reported as lost or forced down before the claim was read."
+    DISABLED = "disabled", "The compute service of the host was disabled before the claim was read."
+    HOLDS_ALREADY = (
+        "the consumer holds resources already",
+        "The instance has a claim or runs already: another request for it came first.",
+    )
+    MALFORMED_ALLOCATIONS = (
+        "malformed allocations",
+        "An amount is below 1, has no resource class, or is named twice: a fault of the scheduler that claimed.",
+    )
+    UNKNOWN_PROVIDER = "unknown provider {provider}", "The host reports this provider no more, or it is another host's."
+    NO_ROOM = (
+        "{resource class}",
+        "Less of the resource class is free on the provider than was claimed: another claim came first, or the host "
+        "reported less.",
+    )
+    MALFORMED_GUEST = (
+        "malformed guest",
+        "The NUMA nodes and PCI devices of the claim cannot be read: a fault of the scheduler that claimed.",
+    )
+    NO_DEVICES = "no NUMA nodes or PCI pools", "The host reports neither any more."
+    UNKNOWN_NODE = "unknown NUMA node {node}", "The host reports this NUMA node no more."
+    NOT_DEDICATED = (
+        "no dedicated CPUs of NUMA node {node}",
+        "CPUs that were claimed for pinning are not among the dedicated CPUs of the node.",
+    )
+    CPUS = "CPUs of NUMA node {node}", "Another guest has some of the claimed CPUs."
+    SHARED_CPUS = (
+        "shared CPUs of NUMA node {node}",
+        "The node has fewer shared CPUs than were claimed, or the CPU allocation ratio allows no more.",
+    )
+    NO_PAGES = "no pages of {size} KiB on NUMA node {node}", "The node has no memory pages of this size."
+    PAGES = "pages of {size} KiB on NUMA node {node}", "Fewer memory pages of this size are free than were claimed."
+    MEMORY = "memory of NUMA node {node}", "The node has less memory left than was claimed."
+    UNKNOWN_POOL = "unknown PCI pool {pool}", "The host reports this pool of PCI devices no more."
+    PCI_DEVICE = "PCI {device}", "Fewer devices of the pool are free than were claimed."
+    MALFORMED_RULE = (
+        "malformed rule",
+        "The claim names a policy of its server group that is not known: a fault of the scheduler that claimed.",
+    )
+    GROUP_MOVED = (
+        "affinity: the group was moved to another cell",
+        "The affinity group has a new host in another cell, and nothing of it may be claimed here.",
+    )
+    GROUP_ELSEWHERE = (
+        "affinity: the group is on {host}",
+        "Another member of the affinity group was claimed on another host first.",
+    )
+    GROUP_FULL = (
+        "anti-affinity: {count} of the group in {domain}, limit {limit}",
+        "Other members of the group came to this host or domain first, as many as the rule allows.",
+    )
+
+
+#: No other host can help: the consumer is what is wrong.
+HOLDS_ALREADY = Reason(ClaimRefused.HOLDS_ALREADY)
+_MALFORMED = frozenset({ClaimRefused.MALFORMED_ALLOCATIONS, ClaimRefused.MALFORMED_GUEST, ClaimRefused.MALFORMED_RULE})
+_BREACHES = frozenset({ClaimRefused.GROUP_ELSEWHERE, ClaimRefused.GROUP_FULL})
+
+
+def is_malformed(reason: Reason) -> bool:
+    """Whether a claim was refused because its scheduler wrote what no scheduler may write."""
+    return reason.code in _MALFORMED
+
+
+def is_breach(reason: Reason) -> bool:
+    """Whether a claim was refused because it would break the rule of its group."""
+    return reason.code in _BREACHES

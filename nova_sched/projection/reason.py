@@ -1,0 +1,58 @@
+"""A reason: why a host, a request or a claim is refused. This is the one place where a reason becomes a text.
+
+A log holds the text. A reader that made a decision again compares the text of its own reason with the recorded one, and
+never takes a recorded text apart.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from string import Formatter
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """``code`` is stable, and is also the template of the text: it has a word in braces for each of the ``facts``, in
+    their order. After a colon a word may have what joins the items of its fact, which is then a tuple:
+    ``trait {trait: or }``. A code without facts is its own text."""
+
+    code: str
+    facts: tuple = ()
+    # Reasons are keys of the counts of each decision.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "_hash", hash((self.code, self.facts)))
+
+    def __reduce__(self):
+        # The hash of a text is another one in another process.
+        return Reason, (self.code, self.facts)
+
+    def __hash__(self):
+        return self._hash
+
+    def __eq__(self, other):
+        return self is other or (type(other) is Reason and self.code == other.code and self.facts == other.facts)
+
+    def __str__(self):
+        return _text_of(self.code, self.facts)
+
+
+@lru_cache(4096)
+def _text_of(code, facts):
+    if not facts:
+        return str(code)
+    left, parts = iter(facts), []
+    for literal, word, joint, _ in Formatter().parse(code):
+        parts.append(literal)
+        if word is not None:
+            fact = next(left)
+            parts.append(joint.join(fact) if joint else str(fact))
+    return "".join(parts)
+
+
+def template_of(code: str) -> str:
+    """A code as a person reads it: of a fact of several items two are shown, ``trait {trait} or {trait}``."""
+    return "".join(
+        literal + ("" if word is None else joint.join([f"{{{word}}}"] * 2) if joint else f"{{{word}}}")
+        for literal, word, joint, _ in Formatter().parse(code)
+    )
