@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched.projection.beginning import Beginning
@@ -161,6 +161,7 @@ def test_the_engine_reports_impossible_events_in_production():
     assert ask.future.result(0)[0][0].host == "a" and engine.counts["claim_faults"] == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, *Event])), max_size=60), st.integers(0, 5))
 def test_any_sequence_of_events_leaves_the_claims_consistent(happens, kept_max):
     claims = claims_of(kept_max=kept_max)
@@ -279,6 +280,7 @@ class Busy:
         self.engine.on_tick()
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(STEPS, min_size=12, max_size=60))
 def test_whatever_happens_no_event_is_impossible_and_everything_ends(steps):
     busy = Busy()

@@ -4,7 +4,7 @@ import pytest
 
 from nova_sched.projection.beginning import Beginning
 from nova_sched.scheduler.claim_life import State
-from rpc_api import events
+from rpc_api import errors, events
 from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
 
 
@@ -104,11 +104,12 @@ def test_a_claim_that_is_made_after_a_rebase_is_not_released(cloud):
 # --- a log that loses its last records -----------------------------------------------------------------------------
 
 
-def lose_tail(cloud, engine, first):
-    """The log of cell1 loses its records from a position on, and is read again."""
+def lose_tail(cloud, engine, first, meanwhile=lambda: None):
+    """The log of cell1 loses its records from a position on, and is read again after what happens ``meanwhile``."""
     del cloud.logs["cell1"][first:]
+    meanwhile()
     cloud._read["one", "cell1"] = 0
-    engine.on_begin("cell1", Beginning(None, 0, first - 1, True, False, first - 1))
+    engine.on_begin("cell1", Beginning(None, 0, len(cloud.logs["cell1"]) - 1, True, False, first - 1))
 
 
 def reported_again(cloud, engine):
@@ -160,14 +161,18 @@ def test_a_claim_in_doubt_that_is_refused_when_it_comes_again_is_not_answered(cl
     ask = cloud.ask(engine, "vm1", "vm2", vcpus=8, group=server_group("anti-affinity"))
     cloud.deliver("one", "cell1")
     tail = cloud.logs["cell1"][first:]
-    lose_tail(cloud, engine, first)
-    other = uuid_of("other")
-    allocation = (events.Allocation(uuid_of("a"), "VCPU", 8),)
-    cloud.host("a", "cell1", vcpus=8, consumers=(events.Consumer(other, "project", allocation, None),))
-    cloud.logs["cell1"] += tail
-    cloud.settle()
+
+    def taken_and_appended_again():
+        used = (events.Allocation(uuid_of("a"), "VCPU", 8),)
+        consumer = events.Consumer(uuid_of("other"), "project", used, None)
+        cloud.host("a", "cell1", vcpus=8, consumers=(consumer,))
+        cloud.logs["cell1"] += tail
+
+    lose_tail(cloud, engine, first, taken_and_appended_again)
     for _ in range(3):
+        cloud.settle()
         cloud.clock.seconds += 6.0
         engine.on_tick()
-        cloud.settle()
-    assert ask.future.exception(0) is not None and unfinished(engine) == 0
+    with pytest.raises(errors.NoHostFound):
+        ask.future.result(0)
+    assert unfinished(engine) == 0
