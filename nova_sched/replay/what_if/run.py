@@ -1,27 +1,27 @@
 """What another policy, other ratios or other hosts would have made of recorded traffic.
 
-From the real logs others are made, record for record at the same positions. What hosts and aggregates say passes,
-with the changes that are asked about. The first decision for each instance of a request is made anew, by a scheduler
+From the real logs others are made, record for record at the same positions. What hosts and aggregates report passes,
+with the changes that are asked about. The first decision for each instance of a request is made again, by a scheduler
 that knows these logs to the very positions to which the recorded one knew the real ones: so knowledge is as stale,
-and claims of several schedulers collide. A claim that is refused is decided again when its scheduler reads that, as
-it would be.
+and claims of several schedulers collide. A claim lives as those of the scheduler do (see claim_life.py there): one that
+is refused is decided again when its scheduler reads that.
 
-What a decision comes to in another cell than the recorded one stands in the next record of that cell. Builds
-succeed; an instance whose build failed for good, or whose claim expired, gives its place back when it did so in the
-real logs, and so does one that was deleted. One that found a host only here stays to the end. A move gives the old
-place back at once.
+A claim in another cell than the recorded one is in the next record of that cell. Builds succeed. An instance whose
+build failed for good, whose claim expired or that was deleted gives its place back when it did so in the real logs. One
+that found a host only here stays to the end. A move gives the old place back at once.
 """
 
 import uuid
 from collections import Counter, deque
-from typing import NamedTuple
 
 from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyMissing
 from nova_sched.replay.decisions.recorded import recorded_of, set_closed
 from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
+from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tape
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
-from nova_sched.selection.chain import FilterChain
+from nova_sched.scheduler.claim_life import Action
+from nova_sched.scheduler.claim_life import Event as Happened
 from nova_sched.selection.decide import decide, rule_of
 from rpc_api import codec, errors, events
 from rpc_api.codec import DecodedRecord, Event
@@ -29,111 +29,6 @@ from rpc_api.codec import DecodedRecord, Event
 MAX_ATTEMPTS = 100
 AS_A_WHOLE = "its request was refused as a whole"
 _HOST_EVENTS = frozenset({"HostReported", "HostLost", "HostSeen", "HostRemoved"})
-
-
-class _Instance:
-    """An instance of the traffic, from its first decision to its end in the real logs."""
-
-    __slots__ = (
-        "cell",
-        "claim_uuid",
-        "gone",
-        "group",
-        "host",
-        "real_host",
-        "real_hosts",
-        "request_id",
-        "started",
-        "uuid",
-    )
-
-    def __init__(self, recorded):
-        self.uuid = recorded.decision.instance_uuid
-        self.request_id = recorded.decision.request_id
-        self.group = None
-        self.real_host = recorded.decision.hosts[0] if recorded.decision.hosts else None
-        self.real_hosts = {self.real_host} - {None}
-        self.host = self.cell = self.claim_uuid = None
-        self.gone = self.started = False
-
-
-class _Pending(NamedTuple):
-    """A claim that its scheduler has not read back."""
-
-    instance: _Instance
-    recorded: object
-    attempt: int
-
-
-class _Group:
-    """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in
-    the real logs.
-
-    Where its members are here is known at once, as it is where groups are anchored."""
-
-    def __init__(self):
-        self.members = {}
-        self.real_anchors = set()
-
-
-class _Tape:
-    """The records of a log of this world that not every scheduler has read: in order, ``base`` of all
-    are dropped already."""
-
-    def __init__(self):
-        self._records = []
-        self.base = 0
-
-    def append(self, position, record):
-        self._records.append((position, record))
-
-    def from_number(self, number, position):
-        """The records from a number on, up to a position."""
-        for place in range(number - self.base, len(self._records)):
-            if self._records[place][0] > position:
-                return
-            yield self._records[place]
-
-    def drop(self, number):
-        """All have read the records before a number."""
-        if number - self.base > 100:
-            del self._records[: number - self.base]
-            self.base = number
-
-
-class _Scheduler:
-    """One scheduler's world: folded to where it knew the logs, with its claims in flight."""
-
-    def __init__(self, producer, whole, upcoming):
-        self.producer = producer
-        self.world = World.empty(whole)
-        self.table, self.projections, self.in_flight = self.world
-        #: Cell -> how many records were read.
-        self.read = dict.fromkeys(whole, 0)
-        self.pending = {}
-        self.chains = {}
-        self._upcoming = upcoming
-        self._passed = set()
-        self._next = next(upcoming, None)
-
-    def chain(self, policy):
-        """The filter chain of a policy over this scheduler's world."""
-        if policy.digest not in self.chains:
-            self.chains[policy.digest] = FilterChain(self.table, policy)
-        return self.chains[policy.digest]
-
-    def has_passed(self, recorded):
-        """A recorded decision lies behind; the world may go on to where the next one knew the logs."""
-        self._passed.add(recorded.key)
-        while self._next is not None and self._next.key in self._passed:
-            self._passed.discard(self._next.key)
-            self._next = next(self._upcoming, None)
-
-    def may_know(self, cell, frontier):
-        """How far the world may be folded now."""
-        if self._next is None or cell not in self._next.known:
-            return frontier
-        return min(frontier, self._next.known[cell].position)
 
 
 class Run:
@@ -160,22 +55,23 @@ class Run:
         self.label = label
         self.progress = progress
         whole = whole_of(logs)
-        self.table, self.truth, _ = World.empty(whole)
+        #: What is true in this world; each scheduler knows a part of it.
+        self.truth = World.empty(whole)
         self._whole = whole
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
-        self._schedulers = {name: _Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
+        self._schedulers = {name: Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
         self._decided = {}
         #: Request id -> its instances that were decided and did not leave.
         self._requests = {}
         self._groups = {}
         self._failed = deque(maxlen=1000)
-        #: Instances whose requests came to nothing while their claims were under way.
+        #: Instances whose requests failed while their claims were under way.
         self._whole_refused = set()
         self._policies = {}
         self._host_events = HostEvents(changes, self._decided.__contains__)
-        self._tapes = {cell: _Tape() for cell in logs}
+        self._tapes = {cell: Tape() for cell in logs}
         self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
         self._current = None
@@ -198,7 +94,7 @@ class Run:
             for cell in sorted(self._waiting):
                 if self._waiting[cell]:
                     self._publish(cell, self._frontier[cell] + 1, None, self._at_ns)
-        self.tally.end(self.table, self.traffic.least)
+        self.tally.end(self.truth.table, self.traffic.least)
         return self.tally
 
     # --- records ---------------------------------------------------------------------------------------------------
@@ -210,7 +106,7 @@ class Run:
             self._step(cell)
 
     def _step(self, cell):
-        """Make one record of a cell's log."""
+        """Make the next record of a cell's log."""
         at_ns, position, record = self._feeds[cell].next
         self._busy.add(cell)
         decisions = [
@@ -218,8 +114,8 @@ class Run:
             for event in record.events
             if isinstance(event, Event) and event.name == "DecisionMade"
         ]
-        for one in decisions:
-            for known in one.evidence.positions if one.evidence is not None else ():
+        for recorded in decisions:
+            for known in recorded.evidence.positions if recorded.evidence is not None else ():
                 if known.cell != cell:
                     self._advance(known.cell, known.position)
         self._feeds[cell].advance()
@@ -238,25 +134,25 @@ class Run:
         self._busy.discard(cell)
 
     def _is_of_log(self, cell, record):
-        """Whether a record is for the log that it stands in, and not for another that was there before."""
+        """Whether a record is for the log that it is in, and not for another that was there before."""
         return record.epoch is not None and record.epoch == self._epochs.setdefault(cell, record.epoch)
 
     def _publish(self, cell, position, account, at_ns):
         """Append a record to the log of this world: what waits for it, and what the real one became."""
         batch, self._waiting[cell], self._batch = [*self._waiting[cell], *self._batch], [], []
         record = DecodedRecord(None, batch, account)
-        outcomes, _ = self.truth[cell].fold([(position, record)])
+        outcomes, _ = self.truth.projections[cell].fold([(position, record)])
         claims = {event.data.claim_uuid: event.data for event in batch if event.name == "ClaimProposed"}
-        for one in outcomes:
-            claim = claims[one.claim_uuid]
-            if one.reason is not None:
+        for outcome in outcomes:
+            claim = claims[outcome.claim_uuid]
+            if outcome.reason is not None:
                 self.tally.conflicts += 1
             elif claim.instance_uuid not in self._whole_refused:
                 self.tally.placed[claim.instance_uuid] = claim.host
         self._frontier[cell] = position
         self._tapes[cell].append(position, record)
         self._read_ahead()
-        self.tally.sample(at_ns, self.table, self.traffic.least, self.tally.refused.total())
+        self.tally.sample(at_ns, self.truth.table, self.traffic.least, self.tally.refused.total())
 
     def _read_ahead(self):
         """Schedulers read as far as they may, and what all have read is dropped."""
@@ -264,39 +160,30 @@ class Run:
             for cell, frontier in self._frontier.items():
                 self._fold(scheduler, cell, scheduler.may_know(cell, frontier))
         for cell, tape in self._tapes.items():
-            tape.drop(min(one.read[cell] for one in self._schedulers.values()))
+            tape.drop(min(scheduler.read[cell] for scheduler in self._schedulers.values()))
 
     def _fold(self, scheduler, cell, position):
-        projection, settled = scheduler.projections[cell], []
-        if projection.position >= position:
-            return
-        topology = scheduler.table.topology_version
-        for one in self._tapes[cell].from_number(scheduler.read[cell], position):
-            settled += [outcome for outcome in projection.fold([one])[0] if outcome.claim_uuid in scheduler.pending]
-            scheduler.read[cell] += 1
-        if scheduler.table.topology_version != topology:
-            scheduler.in_flight.count_again()
-        # All at once, before anything is decided: what was folded must not be counted as in flight too.
-        for one in settled:
-            scheduler.in_flight.remove(one.claim_uuid)
-        for one in settled:
-            self._settle(scheduler, scheduler.pending.pop(one.claim_uuid), one.reason)
+        if scheduler.world.projections[cell].position < position:
+            for claim, reason in scheduler.fold(cell, self._tapes[cell], position):
+                self._settle(scheduler, claim, reason)
 
     # --- events ------------------------------------------------------------------------------------------------------
 
     def _emit(self, cell, event):
-        """Say an event in a cell's log: in the record that is being made, or in its next one."""
+        """Append an event to a cell's log: in the record that is being made, or in its next one."""
         (self._batch if cell == self._current else self._waiting[cell]).append(event)
 
-    def _say(self, cell, producer, data):
-        self._sequences[cell, producer] += 1
-        self._emit(cell, codec.make_event(data, producer, 1, self._sequences[cell, producer], self._at_ns))
+    def _append(self, cell, producer, data):
+        """Append an event of a producer; returns its mark."""
+        sequence = self._sequences[cell, producer] = self._sequences[cell, producer] + 1
+        self._emit(cell, codec.make_event(data, producer, 1, sequence, self._at_ns))
+        return 1, sequence
 
     def _translate(self, cell, event, recorded):
         name, data = event.name, event.data
         if name in _HOST_EVENTS:
-            for one in self._host_events.of(event):
-                self._emit(cell, one)
+            for changed in self._host_events.of(event):
+                self._emit(cell, changed)
         elif name == "AggregateUpdated":
             self._emit(cell, self._host_events.aggregate(event))
         elif name in ("LogOpened", "AggregateDeleted") or (name == "LogRebased" and not self._whole[cell]):
@@ -307,7 +194,7 @@ class Run:
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
-            self._groups.setdefault(data.group_uuid, _Group()).real_anchors.add(data.host)
+            self._groups.setdefault(data.group_uuid, Group()).real_anchors.add(data.host)
         elif name in _OF_INSTANCES:
             _OF_INSTANCES[name](self, cell, event)
 
@@ -352,7 +239,7 @@ class Run:
             self._pass(cell, event)
 
     def _tracked(self, cell, event):
-        instances = tuple(one for one in event.data.instances if one.instance_uuid not in self._decided)
+        instances = tuple(tracked for tracked in event.data.instances if tracked.instance_uuid not in self._decided)
         self._pass(cell, event._replace(data=event.data._replace(instances=instances)))
 
     def _pass(self, cell, event):
@@ -374,11 +261,11 @@ class Run:
         self._give_back(instance)
 
     def _give_back(self, instance):
-        instance.gone = True
-        if instance.claim_uuid is not None:
-            self._say(
-                instance.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, instance.claim_uuid, "left")
-            )
+        claim = instance.claim
+        if claim is not None:
+            # The cell's conductor releases it at once, whether its scheduler has read it back or not.
+            instance.claims.event(claim, Happened.REQUEST_FAILED)
+            self._append(claim.cell, "conductor/what-if", events.ClaimReleased(instance.uuid, claim.uuid, "left"))
         group = self._groups.get(instance.group)
         if group is not None:
             group.members.pop(instance.uuid, None)
@@ -407,17 +294,17 @@ class Run:
         self.tally.asked += 1
         if before is not None:
             self._leave(before)
-        instance = self._decided[recorded.decision.instance_uuid] = _Instance(recorded)
+        instance = self._decided[recorded.decision.instance_uuid] = Instance(recorded)
         self.tally.not_built.discard(instance.uuid)
         self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
             instance.group = request.server_group.uuid
-            self._groups.setdefault(instance.group, _Group()).members[instance.uuid] = instance
+            self._groups.setdefault(instance.group, Group()).members[instance.uuid] = instance
         if recorded.decision.request_id in self._failed:
             self.tally.refused[AS_A_WHOLE] += 1
             return
-        set_closed(scheduler.table, recorded)
-        self._place(scheduler, _Pending(instance, recorded, 0))
+        set_closed(scheduler.world.table, recorded)
+        self._place(scheduler, instance)
 
     def _policy(self, recorded):
         digest = recorded.evidence.policy_digest
@@ -425,9 +312,9 @@ class Run:
             self._policies[digest] = self.changes.policy_from(self.policies, digest)
         return self._policies[digest]
 
-    def _place(self, scheduler, pending):
+    def _place(self, scheduler, instance):
         """Decide for an instance, and claim what was chosen."""
-        instance, recorded = pending.instance, pending.recorded
+        recorded = instance.recorded
         request = self._request(instance, recorded.evidence.request)
         try:
             policy = self._policy(recorded)
@@ -438,7 +325,7 @@ class Run:
                 instance.uuid,
                 policy,
                 recorded.evidence.seed,
-                pending.attempt,
+                instance.attempt,
             )
         except (PolicyMissing, errors.PluginFault) as fault:
             self.tally.missing[str(fault)] += 1
@@ -447,52 +334,51 @@ class Run:
             self._refuse(instance, top_reason(decision.refusals))
             return
         chosen = decision.candidates[0]
-        cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
+        cell = scheduler.world.table.cells.values[scheduler.world.table.cell[chosen.row]]
         claim = events.ClaimProposed(
-            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{pending.attempt}")),
+            str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{instance.attempt}")),
             instance.uuid,
             instance.uuid,
             request.request_id,
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(scheduler.table, chosen, request, instance.uuid),
+            rule_of(scheduler.world.table, chosen, request, instance.uuid),
             bool(request.force_hosts or request.force_nodes),
             chosen.guest,
         )
-        instance.host, instance.cell, instance.claim_uuid = chosen.host, cell, claim.claim_uuid
-        scheduler.in_flight.add(claim)
-        scheduler.pending[claim.claim_uuid] = pending
-        # A voice of its own: the real one's numbers are those of other events.
-        self._say(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
+        # Under another name: the numbers of the real producer are those of other events.
+        mark = self._append(cell, f"{scheduler.producer}+what-if"[-codec.MAX_NAME :], claim)
+        instance.claims = scheduler.claims
+        scheduler.claims.propose(cell, claim, mark, instance)
 
     def _refuse(self, instance, reason):
-        """No host for an instance: its request comes to nothing, with all instances that are placed already."""
-        instance.host = instance.cell = instance.claim_uuid = None
+        """No host for an instance: its request fails, with all instances that are placed already."""
         self.tally.refused[reason] += 1
         self.tally.placed.pop(instance.uuid, None)
         self._failed.append(instance.request_id)
         for other in self._requests.get(instance.request_id, {}).values():
-            if other is not instance and other.claim_uuid is not None:
+            if other is not instance and other.claim is not None:
                 self._give_back(other)
-                other.host = other.cell = other.claim_uuid = None
                 self.tally.placed.pop(other.uuid, None)
                 self._whole_refused.add(other.uuid)
                 self.tally.refused[AS_A_WHOLE] += 1
 
-    def _settle(self, scheduler, pending, reason):
+    def _settle(self, scheduler, claim, reason):
         """A scheduler reads what became of its claim."""
-        instance = pending.instance
-        self._whole_refused.discard(instance.uuid)
-        if instance.gone and reason is not None:
+        instance = claim.instance
+        self._whole_refused.discard(claim.proposed.instance_uuid)
+        action = scheduler.claims.event(claim, Happened.ACCEPTED if reason is None else Happened.REFUSED)
+        if action is Action.COUNT_REFUSAL:
             self.tally.refused["gone before it was placed"] += 1
-        if instance.gone or reason is None:
-            return
-        instance.host = instance.cell = instance.claim_uuid = None
-        if pending.attempt + 1 >= MAX_ATTEMPTS:
-            self._refuse(instance, "claims refused")
-        else:
-            self._place(scheduler, pending._replace(attempt=pending.attempt + 1))
+        elif action is Action.ANSWER:
+            instance.recorded = None
+        elif action is Action.DECIDE_AFTER_REFUSAL:
+            instance.attempt += 1
+            if instance.attempt >= MAX_ATTEMPTS:
+                self._refuse(instance, "claims refused")
+            else:
+                self._place(scheduler, instance)
 
     def _request(self, instance, request):
         """The request as it would have come here: its group's hosts are where the group is here."""
@@ -500,8 +386,8 @@ class Run:
         if asked is None:
             return request
         group = self._groups[instance.group]
-        real = set(group.real_anchors).union(*(one.real_hosts for one in group.members.values()))
-        here = {one.host for one in group.members.values() if one.host is not None and one is not instance}
+        real = set(group.real_anchors).union(*(member.real_hosts for member in group.members.values()))
+        here = {member.host for member in group.members.values() if member.host is not None and member is not instance}
         hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
         return request._replace(server_group=asked._replace(hosts=hosts))
 

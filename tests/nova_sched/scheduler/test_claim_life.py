@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_sched.projection.beginning import Beginning
@@ -279,6 +279,7 @@ class Busy:
         self.engine.on_tick()
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, min_size=12, max_size=60))
 def test_whatever_happens_no_event_is_impossible_and_everything_ends(steps):
     busy = Busy()
