@@ -18,6 +18,7 @@ from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyMissing
 from nova_sched.replay.decisions.recorded import recorded_of, set_closed
 from nova_sched.replay.what_if.changes import NAMESPACE, Changes, HostEvents
+from nova_sched.replay.what_if.real_events import OF_INSTANCES
 from nova_sched.replay.what_if.schedulers import Group, Instance, Scheduler, Tape
 from nova_sched.replay.what_if.traffic import Feed, Tally, Traffic, count_of, top_reason, whole_of
 from nova_sched.scheduler.claim_life import Action
@@ -62,7 +63,8 @@ class Run:
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
         self._busy = set()
         self._schedulers = {name: Scheduler(name, whole, spool.of_producer(name)) for name in traffic.producers}
-        self._decided = {}
+        #: Instance uuid -> Instance that was decided here and is not gone in the real logs.
+        self.decided = {}
         #: Request id -> its instances that were decided and did not leave.
         self._requests = {}
         self._groups = {}
@@ -70,7 +72,7 @@ class Run:
         #: Instances whose requests failed while their claims were under way.
         self._whole_refused = set()
         self._policies = {}
-        self._host_events = HostEvents(changes, self._decided.__contains__)
+        self._host_events = HostEvents(changes, self.decided.__contains__)
         self._tapes = {cell: Tape() for cell in logs}
         self._frontier = dict.fromkeys(logs, -1)
         self._waiting = {cell: [] for cell in logs}
@@ -169,91 +171,38 @@ class Run:
 
     # --- events ------------------------------------------------------------------------------------------------------
 
-    def _emit(self, cell, event):
+    def emit(self, cell, event):
         """Append an event to a cell's log: in the record that is being made, or in its next one."""
         (self._batch if cell == self._current else self._waiting[cell]).append(event)
 
     def _append(self, cell, producer, data):
         """Append an event of a producer; returns its mark."""
         sequence = self._sequences[cell, producer] = self._sequences[cell, producer] + 1
-        self._emit(cell, codec.make_event(data, producer, 1, sequence, self._at_ns))
+        self.emit(cell, codec.make_event(data, producer, 1, sequence, self._at_ns))
         return 1, sequence
 
     def _translate(self, cell, event, recorded):
         name, data = event.name, event.data
         if name in _HOST_EVENTS:
             for changed in self._host_events.of(event):
-                self._emit(cell, changed)
+                self.emit(cell, changed)
         elif name == "AggregateUpdated":
-            self._emit(cell, self._host_events.aggregate(event))
+            self.emit(cell, self._host_events.aggregate(event))
         elif name in ("LogOpened", "AggregateDeleted") or (name == "LogRebased" and not self._whole[cell]):
             self._whole[cell] = True
-            self._emit(
+            self.emit(
                 cell, event._replace(data=data._replace(accounts_required=False)) if name == "LogRebased" else event
             )
         elif name == "DecisionMade":
             self._decision(recorded)
         elif name == "GroupAnchored":
             self._groups.setdefault(data.group_uuid, Group()).real_anchors.add(data.host)
-        elif name in _OF_INSTANCES:
-            _OF_INSTANCES[name](self, cell, event)
+        elif name in OF_INSTANCES:
+            OF_INSTANCES[name](self, cell, event)
 
-    def _started(self, cell, event):
-        instance = self._decided.get(event.data.consumer.instance_uuid)
-        if instance is None:
-            self._pass(cell, event)
-        else:
-            instance.started = True
-            self.tally.not_built.discard(instance.uuid)
-            self._runs_at(instance, event.data.host)
-
-    def _deleted(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        self._pass(cell, event)
-        if instance is not None and event.data.host == instance.real_host:
-            self._leave(instance)
-
-    def _proposed(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        if instance is not None:
-            self._runs_at(instance, event.data.host)
-        elif event.producer.startswith("conductor/"):
-            self._pass(cell, event)
-
-    def _ended(self, cell, event):
-        instance = self._decided.get(event.data.consumer_uuid)
-        if instance is None:
-            self._pass(cell, event)
-        elif event.name == "ClaimExpired" and not instance.started:
-            self.tally.not_built.add(instance.uuid)
-            self._leave(instance)
-
-    def _failed_for_good(self, cell, event):
-        instance = self._decided.get(event.data.instance_uuid)
-        if instance is not None and event.data.final and not instance.started:
-            self.tally.not_built.add(instance.uuid)
-            self._leave(instance)
-
-    def _moved(self, cell, event):
-        if not {event.data.from_consumer_uuid, event.data.to_consumer_uuid} & self._decided.keys():
-            self._pass(cell, event)
-
-    def _tracked(self, cell, event):
-        instances = tuple(tracked for tracked in event.data.instances if tracked.instance_uuid not in self._decided)
-        self._pass(cell, event._replace(data=event.data._replace(instances=instances)))
-
-    def _pass(self, cell, event):
-        if getattr(event.data, "host", None) not in self.changes.dropped:
-            self._emit(cell, event)
-
-    @staticmethod
-    def _runs_at(instance, host):
-        instance.real_host = host
-        instance.real_hosts.add(host)
-
-    def _leave(self, instance):
+    def leave(self, instance):
         """An instance is gone in the real logs."""
-        self._decided.pop(instance.uuid, None)
+        self.decided.pop(instance.uuid, None)
         of_request = self._requests.get(instance.request_id, {})
         of_request.pop(instance.uuid, None)
         if not of_request:
@@ -278,7 +227,7 @@ class Run:
             self.tally.missing["the evidence cannot be read"] += 1
             return
         scheduler.has_passed(recorded)
-        before = self._decided.get(recorded.decision.instance_uuid)
+        before = self.decided.get(recorded.decision.instance_uuid)
         request = recorded.evidence.request
         if (
             request.check_only
@@ -286,15 +235,15 @@ class Run:
             or (before and before.request_id == recorded.decision.request_id)
         ):
             if before is not None and recorded.is_selected:
-                self._runs_at(before, recorded.decision.hosts[0])
+                before.runs_at(recorded.decision.hosts[0])
             return
         for known in recorded.evidence.positions:
             if known.cell in self.logs:
                 self._fold(scheduler, known.cell, min(known.position, self._frontier[known.cell]))
         self.tally.asked += 1
         if before is not None:
-            self._leave(before)
-        instance = self._decided[recorded.decision.instance_uuid] = Instance(recorded)
+            self.leave(before)
+        instance = self.decided[recorded.decision.instance_uuid] = Instance(recorded)
         self.tally.not_built.discard(instance.uuid)
         self._requests.setdefault(instance.request_id, {})[instance.uuid] = instance
         if request.server_group is not None:
@@ -390,15 +339,3 @@ class Run:
         here = {member.host for member in group.members.values() if member.host is not None and member is not instance}
         hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
         return request._replace(server_group=asked._replace(hosts=hosts))
-
-
-_OF_INSTANCES = {
-    "InstanceStarted": Run._started,
-    "InstanceDeleted": Run._deleted,
-    "ClaimProposed": Run._proposed,
-    "ClaimReleased": Run._ended,
-    "ClaimExpired": Run._ended,
-    "BuildFailed": Run._failed_for_good,
-    "AllocationMoved": Run._moved,
-    "InstancesTracked": Run._tracked,
-}

@@ -41,6 +41,11 @@ class Instance:
         """The host that it was given in this world, or None."""
         return None if self.claim is None else self.claim.proposed.host
 
+    def runs_at(self, host):
+        """It runs, or is about to run, on a host in the real logs."""
+        self.real_host = host
+        self.real_hosts.add(host)
+
 
 class Group:
     """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in

@@ -1,10 +1,11 @@
-"""Claims that are under way when their log is recreated or rebased: none is kept for ever, none is lost."""
+"""Claims whose log is recreated or rebased, or loses its last records: none is kept for ever, none is lost."""
 
 import pytest
 
 from nova_sched.projection.beginning import Beginning
-from rpc_api import events
-from tests.engines import TinyCloud, hosts_of, uuid_of
+from nova_sched.scheduler.claim_life import State
+from rpc_api import errors, events
+from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
 
 
 def unfinished(engine):
@@ -98,3 +99,80 @@ def test_a_claim_that_is_made_after_a_rebase_is_not_released(cloud):
     entries = engine.world.projections["cell1"].consumers.get(uuid_of("vm"), ())
     assert {entry.claim_uuid for entry in entries} == {answered}
     assert not cloud.events("cell1", "ClaimReleased")
+
+
+# --- a log that loses its last records -----------------------------------------------------------------------------
+
+
+def lose_tail(cloud, engine, first, meanwhile=lambda: None):
+    """The log of cell1 loses its records from a position on, and is read again after what happens ``meanwhile``."""
+    del cloud.logs["cell1"][first:]
+    meanwhile()
+    cloud._read["one", "cell1"] = 0
+    engine.on_begin("cell1", Beginning(None, 0, len(cloud.logs["cell1"]) - 1, True, False, first - 1))
+
+
+def reported_again(cloud, engine):
+    """The hosts report, as their agents are asked to, and time passes."""
+    cloud.settle()
+    cloud.host("a", "cell1", vcpus=8)
+    for _ in range(3):
+        cloud.settle()
+        cloud.clock.seconds += 6.0
+        engine.on_tick()
+    cloud.settle()
+
+
+def held_of(engine, name):
+    """The claims that the log of cell1 holds for an instance."""
+    return [entry.claim_uuid for entry in engine.cloud.projections["cell1"].consumers.get(uuid_of(name), ())]
+
+
+def test_an_answered_claim_that_the_log_lost_is_claimed_again_as_it_was(cloud):
+    engine, first = cloud.engine("one"), len(cloud.logs["cell1"])
+    ask = cloud.ask(engine, "vm")
+    cloud.settle()
+    lose_tail(cloud, engine, first)
+    reported_again(cloud, engine)
+    assert held_of(engine, "vm") == [ask.future.result(0)[0][0].claim_uuid]
+    assert [claim.state for claim in engine.claims.kept("cell1")] == [State.ANSWERED]
+
+
+def test_an_accepted_claim_of_an_open_request_that_the_log_lost_is_decided_again(cloud):
+    cloud.host("b", "cell2", vcpus=2)
+    engine = cloud.engine("one")
+    first = len(cloud.logs["cell1"])
+    ask = cloud.ask(engine, "vm1", "vm2", vcpus=2, group=server_group("anti-affinity"))
+    cloud.deliver("one", "cell1")
+    (accepted,) = [instance for instance in ask.instances if instance.accepted]
+    lost = accepted.claim.uuid
+    lose_tail(cloud, engine, first)
+    assert accepted.claim.state is State.DOUBTFUL and not ask.future.done()
+    reported_again(cloud, engine)
+    claims = {placed.instance_uuid: placed.claim_uuid for (placed, *_) in ask.future.result(0)}
+    assert claims[accepted.uuid] != lost and unfinished(engine) == 0
+
+
+def test_a_claim_in_doubt_that_is_refused_when_it_comes_again_is_not_answered(cloud):
+    """Its append was made again, after other records: the host is full by then."""
+    cloud.host("b", "cell2", vcpus=8)
+    engine = cloud.engine("one")
+    first = len(cloud.logs["cell1"])
+    ask = cloud.ask(engine, "vm1", "vm2", vcpus=8, group=server_group("anti-affinity"))
+    cloud.deliver("one", "cell1")
+    tail = cloud.logs["cell1"][first:]
+
+    def taken_and_appended_again():
+        used = (events.Allocation(uuid_of("a"), "VCPU", 8),)
+        consumer = events.Consumer(uuid_of("other"), "project", used, None)
+        cloud.host("a", "cell1", vcpus=8, consumers=(consumer,))
+        cloud.logs["cell1"] += tail
+
+    lose_tail(cloud, engine, first, taken_and_appended_again)
+    for _ in range(3):
+        cloud.settle()
+        cloud.clock.seconds += 6.0
+        engine.on_tick()
+    with pytest.raises(errors.NoHostFound):
+        ask.future.result(0)
+    assert unfinished(engine) == 0
