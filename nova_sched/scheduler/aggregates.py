@@ -1,10 +1,9 @@
 """Host aggregates that Nova reports to this scheduler, written to the log of cell0 where they differ from it."""
 
 from nova_sched.projection.fold import CELL0
+from nova_sched.scheduler.claims import NEVER
 from rpc_api import errors, events
 
-#: Before every mark.
-NEVER = (0, 0)
 _OF_AGGREGATES = (events.AggregateUpdated, events.AggregateDeleted)
 
 

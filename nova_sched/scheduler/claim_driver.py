@@ -4,13 +4,11 @@ import logging
 
 from nova_sched.projection.projection import Outcome
 from nova_sched.request.server_group import breaks_named
-from nova_sched.scheduler.aggregates import NEVER
 from nova_sched.scheduler.claim_actions import ACTIONS
 from nova_sched.scheduler.claim_life import ENDS, Action, Event, State
+from nova_sched.scheduler.claims import NEVER
 
 LOG = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 100
 
 
 class ClaimDriver:

@@ -7,6 +7,8 @@ from nova_sched.scheduler.claim_life import ENDS, IN_DOUBT, KEPT, START, WAITED_
 
 LOG = logging.getLogger(__name__)
 
+#: Before every mark.
+NEVER = (0, 0)
 #: Accepted claims that are kept of each cell, as the log may lose them.
 KEPT_MAX = 5000
 

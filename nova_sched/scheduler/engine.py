@@ -13,13 +13,13 @@ from nova_sched.projection.beginning import projection_of
 from nova_sched.projection.fold import CELL0
 from nova_sched.projection.projection import Projection
 from nova_sched.projection.world import World
-from nova_sched.scheduler.aggregates import NEVER, Aggregates
+from nova_sched.scheduler.aggregates import Aggregates
 from nova_sched.scheduler.anchors import Anchors
 from nova_sched.scheduler.asks import Ask
 from nova_sched.scheduler.cell_states import CellStates
 from nova_sched.scheduler.claim_driver import ClaimDriver
 from nova_sched.scheduler.claim_life import Event
-from nova_sched.scheduler.claims import Claims
+from nova_sched.scheduler.claims import NEVER, Claims
 from nova_sched.scheduler.outbox import Outbox
 from nova_sched.scheduler.requests import Requests
 from nova_sched.scheduler.tracking import tracked_changes

@@ -161,6 +161,7 @@ def test_the_engine_reports_impossible_events_in_production():
     assert ask.future.result(0)[0][0].host == "a" and engine.counts["claim_faults"] == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([None, *Event])), max_size=60), st.integers(0, 5))
 def test_any_sequence_of_events_leaves_the_claims_consistent(happens, kept_max):
     claims = claims_of(kept_max=kept_max)
