@@ -125,7 +125,7 @@ def reported_again(cloud, engine):
 
 def held_of(engine, name):
     """The claims that the log of cell1 holds for an instance."""
-    return [entry.claim_uuid for entry in engine.cloud.projections["cell1"].consumers.get(uuid_of(name), ())]
+    return [entry.claim_uuid for entry in engine.world.projections["cell1"].consumers.get(uuid_of(name), ())]
 
 
 def test_an_answered_claim_that_the_log_lost_is_claimed_again_as_it_was(cloud):
