@@ -1,5 +1,5 @@
-"""Which cells may be scheduled to: those whose logs can be read and appended to,
-and are folded to where they were begun."""
+"""Which cells may be scheduled to: those whose logs can be read and appended to, and are folded to the position where
+they ended when the scheduler began to read them."""
 
 import logging
 from collections import defaultdict
@@ -11,10 +11,10 @@ from rpc_api.clock import spelled
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds in which a snapshot of a log may come that is needed in any case, before it is rebased.
+#: Seconds to wait for a snapshot of a log that is needed in any case, before it is rebased.
 NEEDED_HEADLESS = 1.0
-#: Seconds in which the hosts of a cell whose log lost records are to report: agents beat every 10 s. What they run is
-#: not in the log until then, and whatever is claimed meanwhile may not fit.
+#: Seconds to wait for reports of the hosts of a cell whose log lost records: agents beat every 10 s. What the hosts run
+#: is not in the log until then, and claims that are made meanwhile may not fit.
 REPORTS_WITHIN = 15.0
 
 
@@ -35,7 +35,7 @@ class CellStates:
         #: Cell -> since when those are waited for.
         self._missing_since = {}
 
-    # --- what is asked -------------------------------------------------------------------------------------------
+    # --- questions -----------------------------------------------------------------------------------------------
 
     @property
     def waiting_for(self):
@@ -50,7 +50,7 @@ class CellStates:
 
     @property
     def headless(self):
-        """Cells of which all records are read and the state is not known: a snapshot that fits is wanted."""
+        """Cells whose logs are headless: a snapshot that fits is wanted."""
         return [cell for cell, log in self._logs.items() if log.is_headless]
 
     @property
@@ -59,13 +59,13 @@ class CellStates:
         return [cell for cell, log in self._logs.items() if log.is_down(READ)]
 
     def down_for(self, seconds: float):
-        """Cells whose logs cannot be read, or not appended to, for so long."""
+        """Cells whose logs cannot be read or appended to for at least so long, by name."""
         now = self._clock.monotonic()
         return sorted(cell for cell, log in self._logs.items() if log.is_down() and log.down_for(now) >= seconds)
 
     def headless_for(self, seconds: float):
-        """(cell, first position of its log) of cells that are headless for so long, once in that time; of what is
-        needed in any case sooner."""
+        """(cell, first position of its log) of cells to rebase now: they are headless for so long, or a shorter time if
+        they are needed in any case. A cell is returned once in that time."""
         now, found = self._clock.monotonic(), []
         for cell, log in self._logs.items():
             wait = min(seconds, NEEDED_HEADLESS) if cell in self._always else seconds
@@ -74,7 +74,7 @@ class CellStates:
                 found.append((cell, log.first))
         return found
 
-    # --- what happens --------------------------------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------------------------
 
     def expect(self, cell):
         """The log of a cell is going to be read: until it is folded, nothing is scheduled to the cell."""
@@ -82,8 +82,8 @@ class CellStates:
         self._table.cell_closed[cell] = True
 
     def begin(self, cell, beginning, hosts=()):
-        """A log is read from its beginning (a Beginning); ``hosts`` are the names of those that were known to run in
-        its cell before."""
+        """A log is read from its beginning (a Beginning); ``hosts`` are the names of the hosts that were known in its
+        cell before."""
         self._logs[cell].begin(beginning)
         if beginning.begun_anew:
             self._wait_no_longer(cell)
@@ -94,7 +94,7 @@ class CellStates:
             self.close(cell, "its log is read again")
 
     def folded(self, cell, projection) -> bool:
-        """A log was folded so far. Returns True when it has come to where it was begun, and is known."""
+        """A log is folded to where ``projection`` is. Returns True if it is no longer behind by that."""
         log = self._logs[cell]
         was_headless = log.is_headless
         if not log.folded(projection, self._clock.monotonic()):
@@ -106,7 +106,7 @@ class CellStates:
                 )
             return False
         if cell in self._lost:
-            # Those too that the log forgot: what they said first of all is lost.
+            # Those too that the log forgot: their reports are lost first of all.
             forgotten = {name for name in self._lost.pop(cell) if name not in projection.hosts}
             self._missing[cell].want(forgotten.union(name for name, host in projection.hosts.items() if not host.lost))
             self._missing_since[cell] = self._clock.monotonic()
@@ -115,13 +115,13 @@ class CellStates:
         return True
 
     def see(self, cell, records):
-        """Records of a cell's log were folded: reports may be among them that its hosts are to make."""
+        """Records of a cell's log were folded; the reports that are waited for may be among them."""
         if cell in self._missing:
             self._missing[cell].see(records)
             self._look_for_reports(cell)
 
     def look_for_reports(self):
-        """Wait no longer for reports that do not come."""
+        """Stop waiting for reports that do not come."""
         for cell in list(self._missing):
             self._look_for_reports(cell)
 
@@ -159,7 +159,7 @@ class CellStates:
             and not isinstance(fault, errors.LogUnavailable)
             and not self._table.cell_closed.get(cell)
         ):
-            # What is known is not what the log says: not one more decision on it.
+            # The state is not that of the log: no more decisions on it.
             self.close(cell)
 
     def close(self, cell, why=None):

@@ -56,7 +56,8 @@ class Run:
         self.label = label
         self.progress = progress
         whole = whole_of(logs)
-        self.table, self.truth, _ = World.empty(whole)
+        #: What is true in this world; each scheduler knows a part of it.
+        self.truth = World.empty(whole)
         self._whole = whole
         self._epochs = {}
         self._feeds = {cell: Feed(log) for cell, log in logs.items()}
@@ -95,7 +96,7 @@ class Run:
             for cell in sorted(self._waiting):
                 if self._waiting[cell]:
                     self._publish(cell, self._frontier[cell] + 1, None, self._at_ns)
-        self.tally.end(self.table, self.traffic.least)
+        self.tally.end(self.truth.table, self.traffic.least)
         return self.tally
 
     # --- records ---------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ class Run:
         """Append a record to the log of this world: what waits for it, and what the real one became."""
         batch, self._waiting[cell], self._batch = [*self._waiting[cell], *self._batch], [], []
         record = DecodedRecord(None, batch, account)
-        outcomes, _ = self.truth[cell].fold([(position, record)])
+        outcomes, _ = self.truth.projections[cell].fold([(position, record)])
         claims = {event.data.claim_uuid: event.data for event in batch if event.name == "ClaimProposed"}
         for outcome in outcomes:
             claim = claims[outcome.claim_uuid]
@@ -153,7 +154,7 @@ class Run:
         self._frontier[cell] = position
         self._tapes[cell].append(position, record)
         self._read_ahead()
-        self.tally.sample(at_ns, self.table, self.traffic.least, self.tally.refused.total())
+        self.tally.sample(at_ns, self.truth.table, self.traffic.least, self.tally.refused.total())
 
     def _read_ahead(self):
         """Schedulers read as far as they may, and what all have read is dropped."""
@@ -164,7 +165,7 @@ class Run:
             tape.drop(min(scheduler.read[cell] for scheduler in self._schedulers.values()))
 
     def _fold(self, scheduler, cell, position):
-        if scheduler.projections[cell].position < position:
+        if scheduler.world.projections[cell].position < position:
             for claim, reason in scheduler.fold(cell, self._tapes[cell], position):
                 self._settle(scheduler, claim, reason)
 
@@ -251,7 +252,7 @@ class Run:
         if recorded.decision.request_id in self._failed:
             self.tally.refused[AS_A_WHOLE] += 1
             return
-        set_closed(scheduler.table, recorded)
+        set_closed(scheduler.world.table, recorded)
         self._place(scheduler, instance)
 
     def _policy(self, recorded):
@@ -282,7 +283,7 @@ class Run:
             self._refuse(instance, top_reason(decision.refusals))
             return
         chosen = decision.candidates[0]
-        cell = scheduler.table.cells.values[scheduler.table.cell[chosen.row]]
+        cell = scheduler.world.table.cells.values[scheduler.world.table.cell[chosen.row]]
         claim = events.ClaimProposed(
             str(uuid.uuid5(NAMESPACE, f"{request.request_id}/{instance.uuid}/{instance.attempt}")),
             instance.uuid,
@@ -291,7 +292,7 @@ class Run:
             request.project_id,
             chosen.host,
             chosen.assignment.allocations,
-            rule_of(scheduler.table, chosen, request, instance.uuid),
+            rule_of(scheduler.world.table, chosen, request, instance.uuid),
             bool(request.force_hosts or request.force_nodes),
             chosen.guest,
         )

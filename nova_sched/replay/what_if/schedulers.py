@@ -93,9 +93,8 @@ class Scheduler:
     def __init__(self, producer, whole, upcoming):
         self.producer = producer
         self.world = World.empty(whole)
-        self.table, self.projections, self.in_flight = self.world
         # No log of this world loses what it accepted, so none is kept.
-        self.claims = Claims(whole, self.in_flight, Counter(), kept_max=0)
+        self.claims = Claims(whole, self.world.in_flight, Counter(), kept_max=0)
         #: Cell -> how many records were read.
         self.read = dict.fromkeys(whole, 0)
         self.chains = {}
@@ -106,7 +105,7 @@ class Scheduler:
     def chain(self, policy):
         """The filter chain of a policy over this scheduler's world."""
         if policy.digest not in self.chains:
-            self.chains[policy.digest] = FilterChain(self.table, policy)
+            self.chains[policy.digest] = FilterChain(self.world.table, policy)
         return self.chains[policy.digest]
 
     def has_passed(self, recorded):
@@ -124,13 +123,13 @@ class Scheduler:
 
     def fold(self, cell, tape, position):
         """Fold the records of a Tape up to a position. Returns (Claim, reason) of each claim that was read back."""
-        projection, outcomes = self.projections[cell], []
-        topology = self.table.topology_version
+        projection, outcomes = self.world.projections[cell], []
+        topology = self.world.table.topology_version
         for record in tape.from_number(self.read[cell], position):
             outcomes += projection.fold([record])[0]
             self.read[cell] += 1
-        if self.table.topology_version != topology:
-            self.in_flight.count_again()
+        if self.world.table.topology_version != topology:
+            self.world.in_flight.count_again()
         # All at once, before anything is decided: what was folded must not be counted as in flight too.
         read_back = [(self.claims.read_back(cell, outcome.claim_uuid), outcome.reason) for outcome in outcomes]
         return [(claim, reason) for claim, reason in read_back if claim is not None]

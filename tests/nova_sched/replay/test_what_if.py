@@ -55,10 +55,10 @@ def run_of(source, changes):
 def test_groups_keep_their_rules_and_nobody_gets_too_much(busy, name):
     with Logs(busy) as logs, logs.source() as source:
         run, tally = run_of(source, CHANGES[name])
-    for projection in run.truth.values():
+    for projection in run.truth.projections.values():
         invariants.check(projection)
         assert not projection.quarantine
-    table = run.table
+    table = run.truth.table
     assert (table.used[:, : table.count] <= table.capacity[:, : table.count]).all()
     assert tally.asked == 24 == len(tally.placed) + sum(tally.refused.values()) and not tally.missing
     for number in range(8):
@@ -77,16 +77,20 @@ def test_all_schedulers_end_in_the_same_world(busy, name):
 
     with Logs(busy) as logs, logs.source() as source:
         run, _ = run_of(source, CHANGES[name])
-    digests = {cell: state_digest(projection) for cell, projection in run.truth.items()}
+    digests = {cell: state_digest(projection) for cell, projection in run.truth.projections.items()}
     for scheduler in run._schedulers.values():
-        assert {cell: state_digest(one) for cell, one in scheduler.projections.items()} == digests
-        assert not scheduler.claims.unfinished() and not scheduler.in_flight.claims and not scheduler.table.held.any()
+        assert {cell: state_digest(one) for cell, one in scheduler.world.projections.items()} == digests
+        assert (
+            not scheduler.claims.unfinished()
+            and not scheduler.world.in_flight.claims
+            and not scheduler.world.table.held.any()
+        )
 
 
 def test_hosts_that_are_not_there_or_added(busy):
     with Logs(busy) as logs, logs.source() as source:
         run, tally = run_of(source, Changes(dropped=frozenset({"host-0"}), added={"host-1": 1}))
-    assert "host-0" not in run.table.row_of_host and copy_of("host-1", 1) in run.table.row_of_host
+    assert "host-0" not in run.truth.table.row_of_host and copy_of("host-1", 1) in run.truth.table.row_of_host
     assert "host-0" not in tally.placed.values() and copy_of("host-1", 1) in tally.placed.values()
 
 
