@@ -78,7 +78,7 @@ def weigh(
     scores, parts = kept.renewed(scope)
     for weigher, factor in kept.others:
         raw = weigher.raw(table, rows, request, policy, scope)
-        if raw is not None and weigher.costly and isinstance(factor, float):
+        if raw is not None and weigher.costly and not isinstance(factor, np.ndarray):
             factor = weigher.multipliers(table, rows, factor, request, scope)
         column = raw if raw is None else _Column(weigher, factor, raw)
         if column is not None and not column.level:

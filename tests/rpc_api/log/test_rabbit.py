@@ -172,7 +172,7 @@ def test_a_deleted_stream_is_never_made_again_behind_its_users(log, url, stream,
             read_through_outage(reader, 1)
         with pytest.raises(errors.LogGone, match="create the log again"):
             log.append([b"lost"])
-        with pytest.raises(errors.LogUnavailable, match="is not there"):
+        with pytest.raises(errors.LogUnavailable, match="does not exist"):
             log.bounds()
         with open_log(url) as again:
             assert again.bounds() == Bounds(0, -1)
