@@ -13,6 +13,13 @@ from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = {"scheduler": "nova_sched.scheduler.main", "conductor": "conductor.main", "agent": "compute_agent.main"}
+#: All services of one cell: a service and its arguments.
+COMMANDS = {
+    "agent": ("agent",),
+    "scheduler": ("scheduler",),
+    "api": ("conductor", "--level", "api"),
+    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
+}
 
 
 class Release(NamedTuple):
@@ -24,6 +31,7 @@ class Release(NamedTuple):
 
 
 PRESENT = Release(sys.executable, ROOT, MODULES)
+
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 
@@ -62,6 +70,19 @@ def sections_for(directory: Path, **changes) -> dict:
         section = section.replace("cell_", "cell:")
         sections[section] = None if options is None else {**sections.get(section, {}), **options}
     return sections
+
+
+def rabbit_config(directory: Path, server, vhost: str = "/", **default) -> Path:
+    """A configuration file whose RPC and logs are on a RabbitServer; ``default`` are options of [DEFAULT]."""
+    path = directory / "nova_sched.conf"
+    sections = sections_for(
+        directory,
+        DEFAULT={"transport_url": server.url(vhost=vhost), **default},
+        cells={"cell0_log": server.url("nova_sched.cell0", vhost)},
+        cell_cell1={"log": server.url("nova_sched.cell1", vhost)},
+    )
+    path.write_text(config_text(sections))
+    return path
 
 
 def run(service: str, *args: str, env=None) -> subprocess.CompletedProcess:

@@ -13,7 +13,7 @@ from rpc_api.bus import MessagingBus
 from rpc_api.contracts.conductor import ConductorAPI
 from rpc_api.log import open_log
 from tests.builders import CONTEXT, request_spec
-from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.processes import COMMANDS, ServiceProcess, rabbit_config
 
 BUILD_SECONDS_MAX = 60.0
 
@@ -22,18 +22,7 @@ pytestmark = pytest.mark.rabbit
 
 @pytest.fixture
 def config(tmp_path, rabbit_server, vhost):
-    path = tmp_path / "nova_sched.conf"
-    path.write_text(
-        config_text(
-            sections_for(
-                tmp_path,
-                DEFAULT={"transport_url": rabbit_server.url(vhost=vhost)},
-                cells={"cell0_log": rabbit_server.url("nova_sched.cell0", vhost)},
-                cell_cell1={"log": rabbit_server.url("nova_sched.cell1", vhost)},
-            )
-        )
-    )
-    return path
+    return rabbit_config(tmp_path, rabbit_server, vhost)
 
 
 @pytest.fixture
@@ -48,20 +37,13 @@ def conductor(rabbit_server, vhost):
 class Services:
     """The four processes by name."""
 
-    COMMANDS = {
-        "agent": ("agent",),
-        "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
-        "api": ("conductor", "--level", "api"),
-        "scheduler": ("scheduler",),
-    }
-
     def __init__(self, directory, config):
         self._directory, self._config = directory, config
         self.running = {}
 
     def start(self, *names):
         for name in names:
-            service, *args = self.COMMANDS[name]
+            service, *args = COMMANDS[name]
             self.running[name] = ServiceProcess(self._directory, service, "--config-file", str(self._config), *args)
         for name in names:
             self.running[name].wait_ready()

@@ -4,17 +4,11 @@ import uuid
 
 import pytest
 
-from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.processes import COMMANDS, ServiceProcess, rabbit_config
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.rabbit
 
-COMMANDS = {
-    "agent": ("agent",),
-    "scheduler": ("scheduler",),
-    "api": ("conductor", "--level", "api"),
-    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
-}
 #: Seconds in which all of them serve: a busy machine starts them slowly.
 READY_SECONDS_MAX = 120.0
 
@@ -24,17 +18,7 @@ def start_all(directory, server) -> None:
     vhost = f"start-{uuid.uuid4().hex}"
     server.add_vhost(vhost)
     directory.mkdir()
-    config = directory / "nova_sched.conf"
-    config.write_text(
-        config_text(
-            sections_for(
-                directory,
-                DEFAULT={"transport_url": server.url(vhost=vhost)},
-                cells={"cell0_log": server.url("cell0", vhost)},
-                cell_cell1={"log": server.url("cell1", vhost)},
-            )
-        )
-    )
+    config = rabbit_config(directory, server, vhost)
     running = [
         ServiceProcess(directory, service, "--config-file", str(config), *args) for service, *args in COMMANDS.values()
     ]

@@ -6,16 +6,10 @@ import time
 import pytest
 
 from nova_sched.process.process import CLOSING
-from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.processes import COMMANDS, ServiceProcess, rabbit_config
 
 pytestmark = pytest.mark.rabbit
 
-COMMANDS = {
-    "agent": ("agent",),
-    "scheduler": ("scheduler",),
-    "api": ("conductor", "--level", "api"),
-    "cell": ("conductor", "--level", "cell", "--cell", "cell1"),
-}
 GRACE = 20
 #: For four interpreters to end, on a busy machine.
 SLACK = 30.0
@@ -23,17 +17,7 @@ SLACK = 30.0
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_broker_that_is_away_holds_up_no_stop(tmp_path, rabbit, how):
-    path = tmp_path / "nova_sched.conf"
-    path.write_text(
-        config_text(
-            sections_for(
-                tmp_path,
-                DEFAULT={"transport_url": rabbit.url(), "graceful_shutdown_timeout": GRACE},
-                cells={"cell0_log": rabbit.url("cell0")},
-                cell_cell1={"log": rabbit.url("cell1")},
-            )
-        )
-    )
+    path = rabbit_config(tmp_path, rabbit, graceful_shutdown_timeout=GRACE)
     running = {
         name: ServiceProcess(tmp_path, service, "--config-file", str(path), *args)
         for name, (service, *args) in COMMANDS.items()

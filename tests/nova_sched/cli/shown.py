@@ -31,7 +31,7 @@ VARYING = (
     (r"CELL N:N(, CELL N:N)*", "CELL N:N"),
     (r"CELL: positions N to N(; CELL: positions N to N)*", "CELL: positions N to N"),
     (r"CLASS=N(,CLASS=N)*", "AMOUNTS"),
-    (r": N [\w-]+(, N [\w-]+)*$", ": COUNTS"),
+    (r": N [\w -]+(, N [\w -]+)*$", ": COUNTS"),
     (r"\bAMOUNTS|N CLASS(,? N CLASS)*", "AMOUNTS"),
     (r"-{2,}", "--"),
     (r"\s+", " "),
