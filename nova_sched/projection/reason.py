@@ -4,34 +4,18 @@ A log holds the text. A reader that made a decision again compares the text of i
 never takes a recorded text apart.
 """
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """``code`` is stable, and is also the template of the text: it has a word in braces for each of the ``facts``, in
     their order. After a colon a word may have what joins the items of its fact, which is then a tuple:
     ``trait {trait: or }``. A code without facts is its own text."""
 
     code: str
     facts: tuple = ()
-    # Reasons are keys of the counts of each decision.
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self):
-        object.__setattr__(self, "_hash", hash((self.code, self.facts)))
-
-    def __reduce__(self):
-        # The hash of a text is another one in another process.
-        return Reason, (self.code, self.facts)
-
-    def __hash__(self):
-        return self._hash
-
-    def __eq__(self, other):
-        return self is other or (type(other) is Reason and self.code == other.code and self.facts == other.facts)
 
     def __str__(self):
         return _text_of(self.code, self.facts)
