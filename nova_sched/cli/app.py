@@ -66,7 +66,7 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
         try:
             found = self.command_manager.find_command(argv)
         except ValueError:
-            sys.stderr.write(f"{self.NAME}: there is no command {argv[0]!r}; {self.NAME} --help lists the commands\n")
+            sys.stderr.write(f"{self.NAME}: {one_line(self._without_command(argv))}\n")
             return errors.EXIT_USAGE
         factory, name, arguments = found
         command = factory(self, self.options, cmd_name=name)
@@ -89,6 +89,17 @@ The event-sourced scheduler for OpenStack Nova: play a cloud; tail, replay and e
                 "run the command with --debug and report the traceback\n"
             )
             return errors.EXIT_NEGATIVE
+
+    def _without_command(self, argv):
+        """Return what is wrong with a command line that does not begin with a command, and what to type."""
+        if not argv[0].startswith("-"):
+            return f"there is no command {argv[0]!r}; {self.NAME} --help lists the commands"
+        option, known = argv[0].partition("=")[0], {name for name, _ in self.command_manager}
+        command = next((word for word in argv if word in known), "COMMAND")
+        return (
+            f"the option {option} is not known before a command; type it after the command, as in "
+            f"{self.NAME} {command} {option} ..., or see {self.NAME} --help"
+        )
 
 
 class Help(HelpCommand):

@@ -76,7 +76,7 @@ class Doctor(ReplayCommand):
         rows.end()
         warns = states.count(diagnosis.WARN)
         fails = states.count(diagnosis.FAIL)
-        self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "nothing is wrong")
+        self.say(f"{fails} fail, {warns} warn" if fails or warns or down else "no problem found")
         return errors.EXIT_UNREACHABLE if down else errors.EXIT_NEGATIVE if fails else errors.EXIT_OK
 
     def _state(self, source, arguments, cell):

@@ -2,7 +2,7 @@
 
 They are never NoValidHost, which means that hosts were examined and none fits.
 The class of ``nova.exception`` is chosen by what Nova's conductor does with it
-(docs/design/0019-what-conductors-are-told.md).
+(docs/design/0019-what-conductors-get.md).
 """
 
 import logging

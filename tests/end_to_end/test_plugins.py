@@ -241,7 +241,8 @@ def test_what_cannot_be_loaded(package, wanted, text):
 def test_a_name_that_is_nowhere_is_told_as_ever(tmp_path):
     conf = conf_of(tmp_path, {"filter_scheduler": {"enabled_filters": "ComputeFilter,Nobody"}})
     with pytest.raises(
-        errors.UsageError, match=r"no filter 'Nobody', wanted one of .*; fix \[filter_scheduler\] enabled_filters or av"
+        errors.UsageError,
+        match=r"no filter 'Nobody', wanted one of .*; (mend|fix) \[filter_scheduler\] enabled_filters or av",
     ):
         config.policy_of(conf)
 

@@ -86,6 +86,7 @@ SILENT = [
     "[oslo_messaging_rabbit]\nheartbeat_rate = 3\nrabbit_retry_interval = 1\n[oslo_reports]\nlog_dir = /tmp",
     "[oslo_messaging_notifications]\ndriver = noop\n[oslo_policy]\npolicy_file = x\n[keystone_authtoken]\nusername = x",
     "[oslo_concurrency]\nlock_path = /tmp",
+    "[oslo_middleware_tracing]\nenabled = false",
     "[Scheduler]\nmax_attempts = 3\n[CONDUCTOR]\nclaim_ttl = 3000",
     "[pci]\npassthrough_whitelist = {}\n[DEFAULT]\npci_passthrough_whitelist = {}\n[compute]\ncpu_shared_set = 1",
     "[neutron]\nauth_type = v3applicationcredential\napplication_credential_id = x\ntenant_name = x\ncafile = x",

@@ -20,6 +20,11 @@ from tests.builders import Voice, record_of, report
         (["replay", "nonsense"], 2, "there is no command 'nonsense'"),
         (["nonsense", "--help"], 2, "there is no command 'nonsense'"),
         (["replay", "help", "nonsense"], 2, "nova-sched-replay help: there is no command 'nonsense'"),
+        (
+            ["replay", "--config-file", "x", "tail"],
+            2,
+            "type it after the command, as in nova-sched-replay tail --config-file",
+        ),
         (["snapshot", "--log", "cell1=memory://nowhere", "--to", "ftp://x"], 3, "nowhere"),
         ([], 2, "The event-sourced scheduler"),
     ],

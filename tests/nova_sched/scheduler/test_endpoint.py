@@ -205,7 +205,7 @@ UNKNOWN = Aggregate(uuid=uuid_of("half"), name="half", hosts=["\ud800"], metadat
         (
             "delete_instance_info",
             {"host_name": "a1", "instance_uuid": [1]},
-            "delete_instance_info is not noted: .* no UUID",
+            "delete_instance_info is not noted: .* not a UUID",
         ),
     ],
 )
