@@ -280,7 +280,7 @@ class Busy:
         self.engine.on_tick()
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(STEPS, min_size=12, max_size=60))
 def test_whatever_happens_no_event_is_impossible_and_everything_ends(steps):
     busy = Busy()
