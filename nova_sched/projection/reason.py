@@ -7,6 +7,7 @@ never takes a recorded text apart.
 from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +17,29 @@ class Reason:
     ``trait {trait: or }``. A code without facts is its own text."""
 
     code: str
-    facts: tuple = ()
+    facts: tuple[Any, ...] = ()
     # Reasons are keys of the counts of each decision.
     _hash: int = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash((self.code, self.facts)))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["Reason"], tuple[str, tuple[Any, ...]]]:
         # The hash of a text is another one in another process.
         return Reason, (self.code, self.facts)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return self._hash
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self is other or (type(other) is Reason and self.code == other.code and self.facts == other.facts)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _text_of(self.code, self.facts)
 
 
 @lru_cache(4096)
-def _text_of(code, facts):
+def _text_of(code: str, facts: tuple[Any, ...]) -> str:
     if not facts:
         return str(code)
     left, parts = iter(facts), []
