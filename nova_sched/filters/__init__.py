@@ -1,5 +1,7 @@
 """The filters, in the order in which they are asked; those of deployers come by entry point or class path."""
 
+from collections.abc import Callable
+
 from nova_sched.filters.aggregate_extra_specs import AggregateInstanceExtraSpecsFilter
 from nova_sched.filters.aggregate_flavors import AggregateTypeAffinityFilter
 from nova_sched.filters.aggregate_image_properties import AggregateImagePropertiesIsolation
@@ -27,6 +29,8 @@ from nova_sched.filters.server_group import (
 )
 from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.table import HostTable
+from rpc_api.events import SchedulingRequest
 
 #: Asked of every request, as Nova asks Placement and its request filters.
 ALWAYS = (
@@ -73,6 +77,8 @@ BUILT_IN = {
 
 #: Filters that have a second form, for a single host: the class, and a function of (table, root row, request) that
 #: gives the first Reason to refuse it, or None. A class that is made of one of these is not asked this way.
-OF_ONE_HOST = {ResourceFilter: refusal_of_host}
+OF_ONE_HOST: dict[type[Filter], Callable[[HostTable, int, SchedulingRequest], Reason | None]] = {
+    ResourceFilter: refusal_of_host
+}
 
 __all__ = ["ALWAYS", "BUILT_IN", "OF_ONE_HOST", "Filter", "HostView", "Reason", "Refusal"]

@@ -8,7 +8,7 @@ the first, so that the counts of all refusals and the survivors add up to the ho
 """
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from nova_sched.filters.explanation import Finding, Look, by_words
 from nova_sched.filters.options import Option
 from nova_sched.hosts.view import HostView
 from nova_sched.projection.reason import Reason
+from rpc_api.events import SchedulingRequest
 
 
 class _Refusal(NamedTuple):
@@ -59,7 +60,7 @@ class Filter(abc.ABC):
     costly: bool = False
     on_rebuild: bool = False
 
-    def seen(self, request):
+    def seen(self, request: SchedulingRequest) -> Hashable:
         """All that a static filter looks at of a request, hashable."""
         return ()
 

@@ -10,7 +10,7 @@ class ClaimRefused(enum.StrEnum):
 
     meaning: str
 
-    def __new__(cls, code, meaning):
+    def __new__(cls, code: str, meaning: str) -> "ClaimRefused":
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning

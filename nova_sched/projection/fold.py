@@ -6,7 +6,7 @@ that must not count); in both cases the state is as it was.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from nova_sched.projection import inventory as inventories
 from nova_sched.projection.claim_refusals import HOLDS_ALREADY, ClaimRefused
@@ -16,17 +16,33 @@ from nova_sched.projection.ledger import CLAIMED, POLICIES, RUNNING, TOGETHER, E
 from nova_sched.projection.noted import Noted
 from nova_sched.projection.provider_columns import sum_tree
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.state import State
+from nova_sched.projection.table import HostTable
 from rpc_api import errors, events
-from rpc_api.codec import MAX_NAME, SetAside
+from rpc_api.codec import MAX_NAME, Event, SetAside
 from rpc_api.digest import inventory_digest
 
 #: The log of what belongs to no cell.
 CELL0 = "cell0"
 
+Data = TypeVar("Data", covariant=True)
+
+
+class EventOf(Protocol[Data]):
+    """An event of one class, as the handler of that class sees it."""
+
+    @property
+    def producer(self) -> str: ...
+    @property
+    def data(self) -> Data: ...
+
+
 # --- hosts -------------------------------------------------------------------------------------------------------
 
 
-def host_reported(projection, position, event, noted):
+def host_reported(
+    projection: State, position: int, event: EventOf[events.HostReported], noted: list[Noted]
+) -> SetAside | None:
     """Write the inventory and status that a host reports, and bring its consumers in line."""
     data = event.data
     if projection.cell == CELL0:
@@ -65,7 +81,7 @@ def host_reported(projection, position, event, noted):
     return None
 
 
-def _consumers(data):
+def _consumers(data: events.HostReported) -> tuple[events.Consumer, ...]:
     """The consumers that a report lists; InvalidEvent if the list cannot be right."""
     consumers = events.thaw("HostConsumers", data.consumers).consumers
     if len({consumer.instance_uuid for consumer in consumers}) != len(consumers):
@@ -75,7 +91,7 @@ def _consumers(data):
     return consumers
 
 
-def host_confirmed(projection, position, event, noted):
+def host_confirmed(projection: State, position: int, event: EventOf[events.HostConfirmed], noted: list[Noted]) -> None:
     """Compare digests; a host that is not known, or not as it is in the log, must report in full."""
     host = projection.hosts.get(event.data.host)
     if host is None:
@@ -86,17 +102,17 @@ def host_confirmed(projection, position, event, noted):
     return None
 
 
-def host_lost(projection, position, event, noted):
+def host_lost(projection: State, position: int, event: EventOf[events.HostLost], noted: list[Noted]) -> None:
     """A host is unreachable: it gets no instances, and what it runs stays counted."""
-    return _set_lost(projection, event.data.host, True)
+    _set_lost(projection, event.data.host, True)
 
 
-def host_seen(projection, position, event, noted):
+def host_seen(projection: State, position: int, event: EventOf[events.HostSeen], noted: list[Noted]) -> None:
     """A lost host is reachable again."""
-    return _set_lost(projection, event.data.host, False)
+    _set_lost(projection, event.data.host, False)
 
 
-def _set_lost(projection, name, lost):
+def _set_lost(projection: State, name: str, lost: bool) -> None:
     host = projection.hosts.get(name)
     if host is not None and host.lost != lost:
         host.lost = lost
@@ -104,7 +120,7 @@ def _set_lost(projection, name, lost):
         projection.table.touched.touch(host.root)
 
 
-def host_removed(projection, position, event, noted):
+def host_removed(projection: State, position: int, event: EventOf[events.HostRemoved], noted: list[Noted]) -> None:
     """Forget a host, its providers and what it held."""
     host = projection.hosts.get(event.data.host)
     if host is None:
@@ -118,7 +134,9 @@ def host_removed(projection, position, event, noted):
     return None
 
 
-def instances_tracked(projection, position, event, noted):
+def instances_tracked(
+    projection: State, position: int, event: EventOf[events.InstancesTracked], noted: list[Noted]
+) -> None:
     """Note where nova-compute reports instances; hosts that the log does not know are ignored."""
     data = event.data
     host = projection.hosts.get(data.host)
@@ -137,10 +155,14 @@ def instances_tracked(projection, position, event, noted):
 # --- claims ------------------------------------------------------------------------------------------------------
 
 
-def claim_proposed(projection, position, event, noted):
+def claim_proposed(
+    projection: State, position: int, event: EventOf[events.ClaimProposed], noted: list[Noted]
+) -> Reason | None:
     """Accept a claim if there is room for all of it and its conditions hold at this very position."""
     data = event.data
     host = projection.hosts.get(data.host)
+    if host is None:
+        return Reason(ClaimRefused.UNKNOWN_HOST, (data.host,))
     reason = claim_refusal(projection, host, data)
     if reason is not None:
         return reason
@@ -164,10 +186,8 @@ def claim_proposed(projection, position, event, noted):
     return None
 
 
-def claim_refusal(projection, host, claim) -> Reason | None:
+def claim_refusal(projection: State, host: Host, claim: events.ClaimProposed) -> Reason | None:
     """Why a claim cannot be accepted in the present state; None when it can."""
-    if host is None:
-        return Reason(ClaimRefused.UNKNOWN_HOST, (claim.host,))
     table = projection.table
     if not claim.forced:
         if table.down[host.root]:
@@ -176,7 +196,7 @@ def claim_refusal(projection, host, claim) -> Reason | None:
             return Reason(ClaimRefused.DISABLED)
     if claim.consumer_uuid in projection.consumers:
         return HOLDS_ALREADY
-    wanted = {}
+    wanted: dict[tuple[str, str], int] = {}
     for provider_uuid, resource_class, amount in claim.allocations:
         if amount < 1 or not resource_class or (provider_uuid, resource_class) in wanted:
             return Reason(ClaimRefused.MALFORMED_ALLOCATIONS)
@@ -195,7 +215,7 @@ def claim_refusal(projection, host, claim) -> Reason | None:
     return None if claim.rule is None else _rule_refusal(projection, claim.rule)
 
 
-def _guest_refusal(table, host, packed):
+def _guest_refusal(table: HostTable, host: Host, packed: bytes) -> Reason | None:
     try:
         guest = guest_of(packed)
     except errors.InvalidEvent:
@@ -208,7 +228,7 @@ def _guest_refusal(table, host, packed):
     return devices.breach(guest, table.ratio_of(host.root, "VCPU"), table.ratio_of(host.root, "MEMORY_MB"))
 
 
-def _rule_refusal(projection, rule):
+def _rule_refusal(projection: State, rule: events.GroupRule) -> Reason | None:
     if rule.policy not in POLICIES:
         return Reason(ClaimRefused.MALFORMED_RULE)
     fence = projection.fences.get(rule.group_uuid)
@@ -217,31 +237,35 @@ def _rule_refusal(projection, rule):
     return projection.groups.breach(rule)
 
 
-def fits(table, row, index, amount) -> bool:
+def fits(table: HostTable, row: int, index: int, amount: int) -> bool:
     """Whether an amount fits into what the log leaves of a class on a row (claims in flight do not count)."""
     return (
-        table.used[index, row] + amount <= table.capacity[index, row]
-        and table.min_unit[index, row] <= amount <= table.max_unit[index, row]
-        and table.step_size[index, row] > 0
-        and amount % table.step_size[index, row] == 0
+        table.used.item(index, row) + amount <= table.capacity.item(index, row)
+        and table.min_unit.item(index, row) <= amount <= table.max_unit.item(index, row)
+        and table.step_size.item(index, row) > 0
+        and amount % table.step_size.item(index, row) == 0
     )
 
 
-def claim_released(projection, position, event, noted):
+def claim_released(
+    projection: State, position: int, event: EventOf[events.ClaimReleased | events.ClaimExpired], noted: list[Noted]
+) -> None:
     """Give a claim back, if it is still this claim and was not started."""
-    return _end_claim(projection, event.data.consumer_uuid, event.data.claim_uuid)
+    _end_claim(projection, event.data.consumer_uuid, event.data.claim_uuid)
 
 
 claim_expired = claim_released
 
 
-def _end_claim(projection, consumer_uuid, claim_uuid):
+def _end_claim(projection: State, consumer_uuid: str, claim_uuid: str) -> None:
     for entry in projection.consumers.get(consumer_uuid, ()):
         if entry.claim_uuid == claim_uuid and entry.state is CLAIMED:
             remove_entry(projection, projection.hosts[entry.host], entry)
 
 
-def instance_started(projection, position, event, noted):
+def instance_started(
+    projection: State, position: int, event: EventOf[events.InstanceStarted], noted: list[Noted]
+) -> SetAside | None:
     """A claim becomes the host's own use."""
     data = event.data
     host = projection.hosts.get(data.host)
@@ -258,7 +282,9 @@ def instance_started(projection, position, event, noted):
     return None
 
 
-def instance_deleted(projection, position, event, noted):
+def instance_deleted(
+    projection: State, position: int, event: EventOf[events.InstanceDeleted], noted: list[Noted]
+) -> None:
     """What an instance used on a host is free again; a claim for a new start there stays."""
     host = projection.hosts.get(event.data.host)
     if host is not None:
@@ -268,12 +294,14 @@ def instance_deleted(projection, position, event, noted):
     return None
 
 
-def allocation_moved(projection, position, event, noted):
+def allocation_moved(
+    projection: State, position: int, event: EventOf[events.AllocationMoved], noted: list[Noted]
+) -> None:
     """Pass what one consumer holds on a host to another, unless that holds something already."""
     data = event.data
     host = projection.hosts.get(data.host)
     entry = host.entries.get(data.from_consumer_uuid) if host else None
-    if entry is None or data.to_consumer_uuid in projection.consumers:
+    if host is None or entry is None or data.to_consumer_uuid in projection.consumers:
         noted.append(
             Noted(
                 position,
@@ -292,27 +320,31 @@ def allocation_moved(projection, position, event, noted):
 # --- what belongs to no host -------------------------------------------------------------------------------------
 
 
-def log_opened(projection, position, event, noted):
+def log_opened(projection: State, position: int, event: EventOf[events.LogOpened], noted: list[Noted]) -> None:
     """The first event of a log; its epoch is in each record."""
 
 
-def log_rebased(projection, position, event, noted):
+def log_rebased(projection: State, position: int, event: EventOf[events.LogRebased], noted: list[Noted]) -> None:
     """Forget everything: a reader that starts here knows nothing of what was before."""
     projection.forget()
     projection.accounts_required = event.data.accounts_required
     noted.append(Noted(position, "rebased", None, f"{event.producer} found the log to begin at {event.data.first}"))
 
 
-def accounts_required(projection, position, event, noted):
+def accounts_required(
+    projection: State, position: int, event: EventOf[events.AccountsRequired], noted: list[Noted]
+) -> None:
     """From this position on, events count only with the accounts of their producers, or with any account."""
     projection.accounts_required = event.data.required
 
 
-def counted(projection, position, event, noted):
+def counted(projection: State, position: int, event: Event, noted: list[Noted]) -> None:
     """Evidence: it stays in the log, is counted here, and changes no state."""
 
 
-def aggregate_updated(projection, position, event, noted):
+def aggregate_updated(
+    projection: State, position: int, event: EventOf[events.AggregateUpdated], noted: list[Noted]
+) -> None:
     """An aggregate is as the event has it."""
     data = event.data
     if projection.aggregates.get(data.uuid) != data:
@@ -320,14 +352,16 @@ def aggregate_updated(projection, position, event, noted):
         projection.table.topology_version += 1
 
 
-def aggregate_deleted(projection, position, event, noted):
+def aggregate_deleted(
+    projection: State, position: int, event: EventOf[events.AggregateDeleted], noted: list[Noted]
+) -> None:
     """An aggregate is gone."""
     if projection.aggregates.pop(event.data.uuid, None) is not None:
         projection.table.aggregates.pop(event.data.uuid, None)
         projection.table.topology_version += 1
 
 
-def group_anchored(projection, position, event, noted):
+def group_anchored(projection: State, position: int, event: EventOf[events.GroupAnchored], noted: list[Noted]) -> None:
     """An affinity group gets its host, if its anchor is still the one that the event replaces."""
     data = event.data
     anchor = projection.anchors.get(data.group_uuid)
@@ -335,14 +369,14 @@ def group_anchored(projection, position, event, noted):
         projection.anchors[data.group_uuid] = (data.cell, data.host, position + 1)
 
 
-def group_fenced(projection, position, event, noted):
+def group_fenced(projection: State, position: int, event: EventOf[events.GroupFenced], noted: list[Noted]) -> None:
     """Claims of a group under old anchors are refused from here on, if it has no member in this cell."""
     data = event.data
     if data.group_uuid not in projection.groups.members:
         projection.fences[data.group_uuid] = max(data.anchor, projection.fences.get(data.group_uuid, 0))
 
 
-HANDLERS: dict[str, Callable[..., Any]] = {
+HANDLERS: dict[str, Callable[[State, int, Any, list[Noted]], Reason | SetAside | None]] = {
     "LogOpened": log_opened,
     "LogRebased": log_rebased,
     "AccountsRequired": accounts_required,

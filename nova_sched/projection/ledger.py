@@ -170,7 +170,7 @@ class GroupIndex:
             del self.members[rule.group_uuid]
             del self.domains[rule.group_uuid]
 
-    def breach(self, rule) -> Reason | None:
+    def breach(self, rule: GroupRule) -> Reason | None:
         """Why one more member under ``rule`` would break it, or None when it would not."""
         domains = self.domains.get(rule.group_uuid, {})
         if rule.policy == MEMBER:

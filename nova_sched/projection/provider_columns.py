@@ -4,13 +4,15 @@ The caller notes the touch (see :mod:`nova_sched.projection.touched`) and a chan
 """
 
 import math
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY
+from nova_sched.projection.table import ALL_BITS, AMOUNTS, MAX_CAPACITY, HostTable
+from rpc_api.events import Inventory
 
 
-def clear_provider(table, row: int) -> None:
+def clear_provider(table: HostTable, row: int) -> None:
     """Remove inventories, use and traits of a row. Its place in the tree stays, and so do the claims in flight."""
     for name in AMOUNTS:
         if name != "held":
@@ -20,7 +22,7 @@ def clear_provider(table, row: int) -> None:
     table.trait_words[:, row] = 0
 
 
-def set_inventory(table, row: int, inventory) -> None:
+def set_inventory(table: HostTable, row: int, inventory: Inventory) -> None:
     """Write one Inventory record of a provider; the use of the row stays as it is."""
     index = table.class_index(inventory.resource_class)
     table.total[index, row] = inventory.total
@@ -37,7 +39,7 @@ def set_inventory(table, row: int, inventory) -> None:
     table.free[index, row] = table.capacity[index, row] - table.used[index, row] - table.held[index, row]
 
 
-def set_traits(table, row: int, traits) -> None:
+def set_traits(table: HostTable, row: int, traits: Iterable[str]) -> None:
     """Write the traits of a provider as bits."""
     bits = 0
     for trait in traits:
@@ -47,7 +49,7 @@ def set_traits(table, row: int, traits) -> None:
         table.trait_words[word, row] = bits >> 64 * word & ALL_BITS
 
 
-def set_metrics(table, root: int, metrics) -> None:
+def set_metrics(table: HostTable, root: int, metrics: Mapping[str, float]) -> None:
     """Write the metrics of a host (name -> float). A metric that it does not report, or that is not finite, is NaN."""
     metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     for name, column in table.metrics.items():
@@ -57,11 +59,11 @@ def set_metrics(table, root: int, metrics) -> None:
         table.metrics[name][root] = metrics[name]
 
 
-def sum_tree(table, root: int) -> None:
+def sum_tree(table: HostTable, root: int) -> None:
     """Compute the sums over the tree of ``root`` from its rows."""
     classes = len(table.classes.values)
-    rows = table.trees[root]
-    if len(rows) == 1:
+    tree = table.trees[root]
+    if len(tree) == 1:
         # A view takes a tenth of the time of a copy, and most trees have one provider.
         total, reserved, ratio, used, held = (
             column[:classes, root] for column in (table.total, table.reserved, table.ratio, table.used, table.held)
@@ -70,14 +72,14 @@ def sum_tree(table, root: int) -> None:
         table.tree_scaled[:classes, root] = total * ratio - reserved
         table.tree_taken[:classes, root] = used + held
         return
-    rows = list(rows)
+    rows = list(tree)
     total, reserved = table.total[:classes, rows], table.reserved[:classes, rows]
     table.tree_base[:classes, root] = (total - reserved).sum(axis=1)
     table.tree_scaled[:classes, root] = (total * table.ratio[:classes, rows] - reserved).sum(axis=1)
     table.tree_taken[:classes, root] = (table.used[:classes, rows] + table.held[:classes, rows]).sum(axis=1)
 
 
-def sum_trees(table, trees) -> None:
+def sum_trees(table: HostTable, trees: Collection[tuple[int, ...]]) -> None:
     """As :func:`sum_tree` for many trees (tuples of rows, the root first), faster."""
     alone = np.array([tree[0] for tree in trees if len(tree) == 1], np.int64)
     for index in range(len(table.classes.values)):

@@ -6,7 +6,7 @@ never takes a recorded text apart.
 
 from functools import lru_cache
 from string import Formatter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Reason(NamedTuple):
@@ -15,14 +15,14 @@ class Reason(NamedTuple):
     ``trait {trait: or }``. A code without facts is its own text."""
 
     code: str
-    facts: tuple = ()
+    facts: tuple[Any, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _text_of(self.code, self.facts)
 
 
 @lru_cache(4096)
-def _text_of(code, facts):
+def _text_of(code: str, facts: tuple[Any, ...]) -> str:
     if not facts:
         return str(code)
     left, parts = iter(facts), []

@@ -1,5 +1,6 @@
 """What the writers of a projection see of it: the attributes that the state of one log consists of."""
 
+import abc
 from collections import Counter
 
 from nova_sched.projection.ledger import Entry, GroupIndex, Host
@@ -9,7 +10,7 @@ from rpc_api.events import AggregateUpdated
 from rpc_api.proof import Trail
 
 
-class State:
+class State(abc.ABC):
     """Base of the projection, which sets these."""
 
     cell: str
@@ -43,3 +44,7 @@ class State:
     accounts_required: bool
     #: Counts by kind; not a part of the state.
     counts: Counter[str]
+
+    @abc.abstractmethod
+    def forget(self) -> None:
+        """Take all of this log's state out, of the table too."""

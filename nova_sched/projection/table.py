@@ -19,14 +19,16 @@ What follows from aggregates and zones is in :mod:`nova_sched.projection.topolog
 """
 
 import heapq
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from nova_sched.projection.devices import Capacity, capacity_key
+from nova_sched.projection.devices import Capacity, HostDevices, capacity_key
 from nova_sched.projection.touched import TouchedRows
+from rpc_api.events import AggregateUpdated, Guest, HostNUMACell, PCIPool
 
 FIRST_ROWS = 64
 FIRST_CLASSES = 4
@@ -39,7 +41,7 @@ AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity",
 #: Columns of the same shape that are set on root rows only.
 TREE_SUMS = ("tree_base", "tree_scaled", "tree_taken")
 #: Columns of shape [rows] with their types and the value of an unused row.
-FACTS = {
+FACTS: dict[str, tuple[type, int]] = {
     "is_root": (bool, False),
     "root": (np.int32, NONE),
     "parent": (np.int32, NONE),
@@ -58,6 +60,11 @@ FACTS = {
 }
 
 Amounts = npt.NDArray[np.int64]
+#: Rows of the table, or places of hosts among its root rows.
+RowNumbers = npt.NDArray[np.signedinteger[Any]]
+Flags = npt.NDArray[np.bool_]
+
+Value = TypeVar("Value")
 
 
 class Profile(NamedTuple):
@@ -66,18 +73,18 @@ class Profile(NamedTuple):
     hypervisor_type: str
     hypervisor_version: int
     cpu_info: str
-    stats: tuple
-    supported_instances: tuple
+    stats: tuple[tuple[str, str], ...]
+    supported_instances: tuple[tuple[str, ...], ...]
 
 
-class Interned:
+class Interned(Generic[Value]):
     """Small ints for values that many rows share; ``values[i]`` is the value of the int ``i``."""
 
-    def __init__(self):
-        self.values = []
-        self._ids = {}
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self._ids: dict[Value, int] = {}
 
-    def id_of(self, value) -> int:
+    def id_of(self, value: Value) -> int:
         """The int of ``value``, which is added if it is new."""
         found = self._ids.get(value)
         if found is None:
@@ -85,12 +92,41 @@ class Interned:
             self.values.append(value)
         return found
 
-    def get(self, value) -> int:
+    def get(self, value: Value) -> int:
         """The int of ``value``, or -1 if it was never added."""
         return self._ids.get(value, NONE)
 
 
-class HostTable:
+class Columns:
+    """The columns of :data:`AMOUNTS` and :data:`FACTS`, which are set by name."""
+
+    total: Amounts
+    reserved: Amounts
+    min_unit: Amounts
+    max_unit: Amounts
+    step_size: Amounts
+    capacity: Amounts
+    used: Amounts
+    held: Amounts
+    free: Amounts
+    is_root: Flags
+    root: npt.NDArray[np.int32]
+    parent: npt.NDArray[np.int32]
+    cell: npt.NDArray[np.int16]
+    disabled: Flags
+    down: Flags
+    profile: npt.NDArray[np.int32]
+    zone: npt.NDArray[np.int32]
+    num_io_ops: npt.NDArray[np.int32]
+    failed_builds: npt.NDArray[np.int32]
+    num_instances: npt.NDArray[np.int32]
+    children: npt.NDArray[np.int32]
+    hypervisor_version: npt.NDArray[np.int64]
+    pci_free: npt.NDArray[np.int32]
+    held_claims: npt.NDArray[np.int32]
+
+
+class HostTable(Columns):
     """The columns, and the rows of hosts and providers by name.
 
     ``free`` is kept as ``capacity - used - held``: ``used`` follows from the log, ``held`` is what this process
@@ -99,43 +135,43 @@ class HostTable:
     from which weighers compute what is left on a host. ``trees[root]`` are the rows of a tree, the root first.
     """
 
-    def __init__(self):
-        self.classes = Interned()
-        self.traits = Interned()
-        self.profiles = Interned()
-        self.zones = Interned()
-        self.cells = Interned()
+    def __init__(self) -> None:
+        self.classes: Interned[str] = Interned()
+        self.traits: Interned[str] = Interned()
+        self.profiles: Interned[Profile] = Interned()
+        self.zones: Interned[str | None] = Interned()
+        self.cells: Interned[str] = Interned()
         self.count = 0
         self.nested_rows = 0
-        self.row_of_host = {}
-        self.row_of_uuid = {}
-        self.host_names = []
-        self.node_names = []
-        self.uuids = []
-        self.provider_names = []
-        self.row_aggregates = []
-        self.host_ips = []
+        self.row_of_host: dict[str, int] = {}
+        self.row_of_uuid: dict[str, int] = {}
+        self.host_names: list[str] = []
+        self.node_names: list[str] = []
+        self.uuids: list[str] = []
+        self.provider_names: list[str] = []
+        self.row_aggregates: list[tuple[str, ...]] = []
+        self.host_ips: list[str | None] = []
         #: HostDevices of root rows, as the log has them; None for a host without NUMA nodes and PCI pools.
-        self.row_devices = []
+        self.row_devices: list[HostDevices | None] = []
         #: Root row -> claim uuid -> Guest of the claims of this process that are not read back yet.
-        self.held_guests = {}
-        self._capacities = WeakValueDictionary()
+        self.held_guests: dict[int, dict[str | None, Guest]] = {}
+        self._capacities: WeakValueDictionary[bytes, Capacity] = WeakValueDictionary()
         #: ImageCounts (nova_sched.hosts.images), made when a weigher needs them; None before.
-        self.image_counts = None
+        self.image_counts: object = None
         #: Metric -> its column (float64, NaN where a host does not report it).
-        self.metrics = {}
-        self.trees = {}
-        self.aggregates = {}
-        self.cell_closed = {}
+        self.metrics: dict[str, npt.NDArray[np.float64]] = {}
+        self.trees: dict[int, tuple[int, ...]] = {}
+        self.aggregates: dict[str, AggregateUpdated] = {}
+        self.cell_closed: dict[str, bool] = {}
         #: Cell -> uuid of its CellMapping, as far as this process knows it: no log has them.
-        self.cell_uuids = {}
+        self.cell_uuids: dict[str, str] = {}
         #: Rises with every change of the set of providers, of aggregates, of zones and of closed cells.
         self.topology_version = 0
-        self._derived = {}
+        self._derived: dict[Hashable, Any] = {}
         self._derived_version = -1
         #: Which hosts changed; each writer notes it.
         self.touched = TouchedRows(FIRST_ROWS)
-        self._unused = []
+        self._unused: list[int] = []
         self._rows = FIRST_ROWS
         for name in AMOUNTS:
             setattr(self, name, np.zeros((FIRST_CLASSES, FIRST_ROWS), np.int64))
@@ -149,32 +185,6 @@ class HostTable:
         self.largest_step_size = np.ones(FIRST_CLASSES, np.int64)
         for name, (kind, unused) in FACTS.items():
             setattr(self, name, np.full(FIRST_ROWS, unused, kind))
-
-    # The columns of AMOUNTS and FACTS, which are set by name.
-    total: Amounts
-    reserved: Amounts
-    min_unit: Amounts
-    max_unit: Amounts
-    step_size: Amounts
-    capacity: Amounts
-    used: Amounts
-    held: Amounts
-    free: Amounts
-    is_root: npt.NDArray[np.bool_]
-    root: npt.NDArray[np.int32]
-    parent: npt.NDArray[np.int32]
-    cell: npt.NDArray[np.int16]
-    disabled: npt.NDArray[np.bool_]
-    down: npt.NDArray[np.bool_]
-    profile: npt.NDArray[np.int32]
-    zone: npt.NDArray[np.int32]
-    num_io_ops: npt.NDArray[np.int32]
-    failed_builds: npt.NDArray[np.int32]
-    num_instances: npt.NDArray[np.int32]
-    children: npt.NDArray[np.int32]
-    hypervisor_version: npt.NDArray[np.int64]
-    pci_free: npt.NDArray[np.int32]
-    held_claims: npt.NDArray[np.int32]
 
     # --- rows ------------------------------------------------------------------------------------------------
 
@@ -200,7 +210,7 @@ class HostTable:
         self.topology_version += 1
         return row
 
-    def take_rows(self, count: int) -> np.ndarray:
+    def take_rows(self, count: int) -> Amounts:
         """Take unused rows for ``count`` providers (int64, shape [count]); the caller writes all their columns."""
         rows = [heapq.heappop(self._unused) for _ in range(min(count, len(self._unused)))]
         fresh = count - len(rows)
@@ -231,7 +241,7 @@ class HostTable:
         heapq.heappush(self._unused, row)
         self.topology_version += 1
 
-    def _lists(self):
+    def _lists(self) -> tuple[list[Any], ...]:
         """The lists with one value for each row, None for an unused row."""
         return (
             self.host_names,
@@ -243,7 +253,7 @@ class HostTable:
             self.row_devices,
         )
 
-    def _grow_rows(self):
+    def _grow_rows(self) -> None:
         self._rows *= 2
         for name, old in self.metrics.items():
             self.metrics[name] = np.concatenate([old, np.full(self._rows - len(old), np.nan)])
@@ -277,20 +287,21 @@ class HostTable:
         while len(self.traits.values) > 64 * len(self.trait_words):
             self.trait_words = np.concatenate([self.trait_words, np.zeros_like(self.trait_words)])
 
-    def has_trait(self, trait: str, rows=slice(None)) -> np.ndarray:
+    def has_trait(self, trait: str, rows: slice | RowNumbers = slice(None)) -> Flags:
         """Boolean vector: which of ``rows`` have a trait."""
         index = self.traits.get(trait)
         if index < 0:
             return np.zeros(self.count, bool)[rows]
         word, bit = divmod(index, 64)
-        return (self.trait_words[word, : self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
+        has: Flags = (self.trait_words[word, : self.count][rows] >> np.uint64(bit)) & np.uint64(1) != 0
+        return has
 
     def row_has_trait(self, trait: str, row: int) -> bool:
         """As :meth:`has_trait` for one row, in a fraction of the time."""
         index = self.traits.get(trait)
         return index >= 0 and bool(self.trait_words.item(index >> 6, row) >> (index & 63) & 1)
 
-    def room(self, index: int, amount: int, rows=slice(None)) -> np.ndarray:
+    def room(self, index: int, amount: int, rows: slice | RowNumbers = slice(None)) -> Flags:
         """Boolean vector over ``rows``: which providers have room for ``amount`` of class ``index``, in-flight claims
         counted, and allow this amount by their units."""
         fits = self.free[index, : self.count][rows] >= amount
@@ -312,12 +323,12 @@ class HostTable:
 
     # --- metrics and devices ---------------------------------------------------------------------------------
 
-    def metric(self, name: str) -> np.ndarray:
+    def metric(self, name: str) -> npt.NDArray[np.float64]:
         """A metric of all rows (float64, NaN for hosts that do not report it)."""
         column = self.metrics.get(name)
         return np.full(self.count, np.nan) if column is None else column[: self.count]
 
-    def capacity_of(self, cells, pools) -> Capacity:
+    def capacity_of(self, cells: tuple[HostNUMACell, ...], pools: tuple[PCIPool, ...]) -> Capacity:
         """The Capacity that all hosts with the same NUMA nodes and PCI pools share."""
         key = capacity_key(cells, pools)
         known = self._capacities.get(key)
@@ -325,21 +336,21 @@ class HostTable:
             known = self._capacities[key] = Capacity(cells, pools)
         return known
 
-    def set_devices(self, root: int, devices) -> None:
+    def set_devices(self, root: int, devices: HostDevices | None) -> None:
         """Write the HostDevices of a host, as the log has them; None if it has none."""
         self.row_devices[root] = devices
         self.pci_free[root] = 0 if devices is None else _pci_free(devices)
 
-    def free_devices(self, rows: np.ndarray) -> np.ndarray:
+    def free_devices(self, rows: RowNumbers) -> npt.NDArray[np.int32]:
         """How many PCI devices of some hosts are free; claims in flight count as taken (int32, shape [hosts])."""
         free = self.pci_free.take(rows)
         for root in self.held_guests:
             place = int(np.searchsorted(rows, root))
-            if place < len(rows) and rows[place] == root and self.row_devices[root] is not None:
-                free[place] = _pci_free(self.devices(root))
+            if place < len(rows) and rows[place] == root and (devices := self.devices(root)) is not None:
+                free[place] = _pci_free(devices)
         return free
 
-    def devices(self, root: int):
+    def devices(self, root: int) -> HostDevices | None:
         """The HostDevices of a host with the claims of this process in flight; None if it has none."""
         devices, held = self.row_devices[root], self.held_guests.get(root)
         return devices.with_guests(held.values()) if held and devices is not None else devices
@@ -369,26 +380,27 @@ class HostTable:
         self.held[index, row] += amount
         self._taken(row, index, amount)
 
-    def _taken(self, row, index, amount):
+    def _taken(self, row: int, index: int, amount: int) -> None:
         self.free[index, row] -= amount
         self.tree_taken[index, self.root[row]] += amount
 
     # --- results that are kept until the topology changes ---------------------------------
 
-    def derived(self, key, compute):
+    def derived(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """``compute()``, kept under ``key`` until the topology changes."""
         if self._derived_version != self.topology_version:
             self._derived.clear()
             self._derived_version = self.topology_version
         if key not in self._derived:
             self._derived[key] = compute()
-        return self._derived[key]
+        found: Value = self._derived[key]
+        return found
 
-    def roots(self) -> np.ndarray:
+    def roots(self) -> RowNumbers:
         """Root rows in ascending order: the hosts, as decisions number them (int64, shape [hosts])."""
         return self.derived("roots", lambda: np.flatnonzero(self.is_root[: self.count]))
 
 
-def _pci_free(devices):
+def _pci_free(devices: HostDevices) -> int:
     free = sum(max(0, devices.free_in_pool(number)) for number in range(len(devices.pools)))
     return min(free, 2**31 - 1)

@@ -4,12 +4,16 @@ Only what follows from the log is taken: not what a process claims (``held``), a
 numbers of rows, classes and traits).
 """
 
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nova_sched.projection.ledger import Host
 from nova_sched.projection.provider_columns import sum_trees
-from nova_sched.projection.table import ALL_BITS, NONE, Profile
+from nova_sched.projection.table import ALL_BITS, NONE, HostTable, Interned, Profile, RowNumbers, Value
 
 #: Columns of shape [classes, rows] and [rows], with the types that they are kept in.
 KEPT_AMOUNTS = ("total", "reserved", "min_unit", "max_unit", "step_size", "capacity", "used")
@@ -24,7 +28,7 @@ KEPT_FACTS = {
 }
 
 
-def taken_out(table, hosts) -> tuple:
+def taken_out(table: HostTable, hosts: Sequence[Host]) -> tuple[Any, ...]:
     """The rows of ``hosts`` (Host records), tree by tree in their order."""
     trees = [table.trees[host.root] for host in hosts]
     rows = np.fromiter(chain.from_iterable(trees), np.int64)
@@ -55,22 +59,22 @@ class Rows:
 
     def __init__(
         self,
-        sizes,
-        parents,
-        uuids,
-        provider_names,
-        row_aggregates,
-        node_names,
-        host_ips,
-        classes,
-        amounts,
-        ratio,
-        traits,
-        trait_words,
-        profiles,
-        zones,
-        facts,
-    ):
+        sizes: Sequence[int],
+        parents: bytes,
+        uuids: Sequence[str],
+        provider_names: Sequence[str],
+        row_aggregates: Sequence[tuple[str, ...]],
+        node_names: Sequence[str],
+        host_ips: Sequence[str | None],
+        classes: Sequence[str],
+        amounts: Iterable[bytes],
+        ratio: bytes,
+        traits: Sequence[str],
+        trait_words: bytes,
+        profiles: Sequence[Iterable[Any]],
+        zones: Sequence[str | None],
+        facts: Iterable[bytes],
+    ) -> None:
         self.count = len(uuids)
         self.sizes = sizes
         self.uuids, self.provider_names, self.row_aggregates = uuids, provider_names, row_aggregates
@@ -120,10 +124,10 @@ class Rows:
             if self.count and not NONE <= values.min() <= values.max() < end:
                 raise ValueError("a number in it is out of range")
 
-    def _of_classes(self, packed, kind):
+    def _of_classes(self, packed: bytes, kind: str) -> npt.NDArray[Any]:
         return np.frombuffer(packed, kind).reshape(len(self.classes), self.count)
 
-    def put_into(self, table, cell_index: int, names) -> list:
+    def put_into(self, table: HostTable, cell_index: int, names: Sequence[str]) -> list[tuple[int, ...]]:
         """Take rows of a table for the hosts ``names``, in order, and write all of them.
         Returns the rows of each tree."""
         if len(names) != len(self.sizes):
@@ -148,9 +152,9 @@ class Rows:
             getattr(table, name)[rows] = values
         versions = np.array([*(min(profile.hypervisor_version, 2**63 - 1) for profile in self.profiles), 0], np.int64)
         table.hypervisor_version[rows] = versions[self.facts["profile"]]
-        return self._write_names(table, rows.tolist(), cell_index, names)
+        return self._write_names(table, rows.tolist(), names)
 
-    def _write_amounts(self, table, rows):
+    def _write_amounts(self, table: HostTable, rows: RowNumbers) -> None:
         for number, resource_class in enumerate(self.classes):
             index = table.class_index(resource_class)
             for name, column in self.amounts.items():
@@ -161,15 +165,15 @@ class Rows:
                 for largest, name in ((table.largest_min_unit, "min_unit"), (table.largest_step_size, "step_size")):
                     largest[index] = max(largest[index], self.amounts[name][number].max())
 
-    def _write_traits(self, table, rows):
+    def _write_traits(self, table: HostTable, rows: RowNumbers) -> None:
         indices = [table.traits.id_of(trait) for trait in self.traits]
         table.widen_traits()
         for number, index in enumerate(indices if self.count else ()):
             has = rows[self.trait_words[number >> 6] >> np.uint64(number & 63) & np.uint64(1) != 0]
             table.trait_words[index >> 6, has] |= np.uint64(1 << (index & 63) & ALL_BITS)
 
-    def _write_names(self, table, rows, cell_index, names):
-        trees = []
+    def _write_names(self, table: HostTable, rows: list[int], names: Sequence[str]) -> list[tuple[int, ...]]:
+        trees: list[tuple[int, ...]] = []
         for row, uuid, provider_name, aggregates in zip(
             rows, self.uuids, self.provider_names, self.row_aggregates, strict=True
         ):
@@ -189,7 +193,7 @@ class Rows:
         return trees
 
 
-def _as_known(values, kept, interned):
+def _as_known(values: RowNumbers, kept: Iterable[Value], interned: Interned[Value]) -> RowNumbers:
     """Numbers into ``kept`` as numbers into ``interned``; -1 stays."""
     numbers = np.array([*(interned.id_of(value) for value in kept), NONE])
     return numbers[values]

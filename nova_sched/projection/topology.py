@@ -5,21 +5,28 @@ value for each row (shape [rows]); dictionaries have root rows as keys.
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
+
+from nova_sched.projection.table import Flags, HostTable, Profile
+from rpc_api.events import AggregateUpdated
 
 #: A larger number in the metadata of an aggregate counts as unreadable, so that sums with it stay finite.
 GREATEST = 1e300
 
+Key = TypeVar("Key")
 
-def service_version(profile) -> int:
+
+def service_version(profile: Profile) -> int:
     """The version of Nova's compute service that a host of this Profile reports in its ``stats``; 0 where it reports
     none."""
     version = dict(profile.stats).get("service_version", "")
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
 
-def least_service_version(table) -> int:
+def least_service_version(table: HostTable) -> int:
     """The lowest version of nova-compute that a host reports; 0 while a host reports none, and where there is no
     host."""
     return table.derived(
@@ -34,24 +41,24 @@ def least_service_version(table) -> int:
 # --- aggregates ----------------------------------------------------------------------------------------------------
 
 
-def aggregate_rows(table, uuid: str) -> np.ndarray:
+def aggregate_rows(table: HostTable, uuid: str) -> Flags:
     """Which rows are in an aggregate (bool): providers that report it, and hosts that the aggregate names."""
     return table.derived(("aggregate", uuid), lambda: _aggregate_rows(table, uuid))
 
 
-def _aggregate_rows(table, uuid):
+def _aggregate_rows(table: HostTable, uuid: str) -> Flags:
     rows = np.zeros(table.count, bool)
     for row in _rows_by_aggregate(table).get(uuid, ()):
         rows[row] = True
     return rows
 
 
-def _rows_by_aggregate(table):
+def _rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
     return table.derived("aggregate rows", lambda: _all_rows_by_aggregate(table))
 
 
-def _all_rows_by_aggregate(table):
-    by_aggregate = {}
+def _all_rows_by_aggregate(table: HostTable) -> dict[str, list[int]]:
+    by_aggregate: dict[str, list[int]] = {}
     for row in range(table.count):
         for uuid in table.row_aggregates[row] or ():
             by_aggregate.setdefault(uuid, []).append(row)
@@ -62,7 +69,9 @@ def _all_rows_by_aggregate(table):
     return by_aggregate
 
 
-def aggregates_with(table, kind: str, pairs) -> dict:
+def aggregates_with(
+    table: HostTable, kind: str, pairs: Callable[[AggregateUpdated], Iterable[Key]]
+) -> dict[Key, tuple[str, ...]]:
     """Key -> uuids of the aggregates that have it, ascending.
 
     ``pairs(aggregate)`` yields the keys of one AggregateUpdated; ``kind`` is the name under which the answer is kept.
@@ -70,8 +79,10 @@ def aggregates_with(table, kind: str, pairs) -> dict:
     return table.derived(("aggregates", kind), lambda: _aggregates_with(table, pairs))
 
 
-def _aggregates_with(table, pairs):
-    found = {}
+def _aggregates_with(
+    table: HostTable, pairs: Callable[[AggregateUpdated], Iterable[Key]]
+) -> dict[Key, tuple[str, ...]]:
+    found: dict[Key, list[str]] = {}
     for uuid in sorted(table.aggregates):
         for key in pairs(table.aggregates[uuid]):
             uuids = found.setdefault(key, [])
@@ -80,14 +91,15 @@ def _aggregates_with(table, pairs):
     return {key: tuple(uuids) for key, uuids in found.items()}
 
 
-def aggregate_numbers(table, key: str) -> dict[int, float]:
+def aggregate_numbers(table: HostTable, key: str) -> dict[int, float]:
     """Root row -> the lowest number that an aggregate of the host has in its metadata under ``key``; hosts are left
     out if one of their aggregates has something else there."""
     return table.derived(("numbers", key), lambda: _aggregate_numbers(table, key))
 
 
-def _aggregate_numbers(table, key):
-    by_row, unreadable = {}, set()
+def _aggregate_numbers(table: HostTable, key: str) -> dict[int, float]:
+    by_row: dict[int, float] = {}
+    unreadable: set[int] = set()
     for aggregate in table.aggregates.values():
         if key not in aggregate.metadata:
             continue
@@ -104,13 +116,14 @@ def _aggregate_numbers(table, key):
     return {root: number for root, number in by_row.items() if root not in unreadable}
 
 
-def domains(table, kind: str) -> dict[int, str]:
+def domains(table: HostTable, kind: str) -> dict[int, str]:
     """Root row -> uuid of the aggregate whose metadata key ``domain`` is ``kind`` (the lowest uuid of several)."""
     return table.derived(("domains", kind), lambda: _domains(table, kind))
 
 
-def _domains(table, kind):
-    by_row, rows = {}, _rows_by_aggregate(table)
+def _domains(table: HostTable, kind: str) -> dict[int, str]:
+    by_row: dict[int, str] = {}
+    rows = _rows_by_aggregate(table)
     for uuid in sorted(table.aggregates, reverse=True):
         if table.aggregates[uuid].metadata.get("domain") == kind:
             by_row.update((int(table.root[row]), uuid) for row in rows.get(uuid, ()))
@@ -120,13 +133,13 @@ def _domains(table, kind):
 # --- availability zones --------------------------------------------------------------------------------------------
 
 
-def in_zone(table, zone: str, default: str) -> np.ndarray:
+def in_zone(table: HostTable, zone: str, default: str) -> Flags:
     """Which rows are hosts of an availability zone (bool). A host that aggregates put in several zones is in each of
     them; a host that they put in none is in the zone that it reports, else in ``default``."""
     return table.derived(("in zone", zone, default), lambda: _in_zone(table, zone, default))
 
 
-def _in_zone(table, zone, default):
+def _in_zone(table: HostTable, zone: str, default: str) -> Flags:
     found, placed = np.zeros(table.count, bool), np.zeros(table.count, bool)
     rows = _rows_by_aggregate(table)
     for uuid, aggregate in table.aggregates.items():
@@ -141,12 +154,12 @@ def _in_zone(table, zone, default):
     return found
 
 
-def zone_names(table, default: str) -> dict[int, str]:
+def zone_names(table: HostTable, default: str) -> dict[int, str]:
     """Root row -> availability zone: that of an aggregate, else the one that the host reports, else ``default``."""
     return table.derived(("zones", default), lambda: _zone_names(table, default))
 
 
-def _zone_names(table, default):
+def _zone_names(table: HostTable, default: str) -> dict[int, str]:
     by_row = {int(row): _reported_zone(table, row) or default for row in table.roots()}
     rows = _rows_by_aggregate(table)
     for uuid in sorted(table.aggregates, reverse=True):
@@ -156,5 +169,5 @@ def _zone_names(table, default):
     return by_row
 
 
-def _reported_zone(table, row):
+def _reported_zone(table: HostTable, row: int) -> str | None:
     return table.zones.values[table.zone[row]] if table.zone[row] >= 0 else None

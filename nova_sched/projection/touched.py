@@ -1,6 +1,7 @@
 """Which hosts changed since a moment, so that a result that was computed before is renewed for those only."""
 
 import numpy as np
+import numpy.typing as npt
 
 #: What changes with the instances and claims on a host. Everything else changes only when the host reports.
 USE = frozenset(
@@ -28,8 +29,8 @@ class TouchedRows:
     ``rows`` is the number of rows that the table has room for; :meth:`grow` follows it.
     """
 
-    def __init__(self, rows: int):
-        self._touches = []
+    def __init__(self, rows: int) -> None:
+        self._touches: list[int] = []
         #: Touches that were dropped from the front.
         self._dropped = 0
         #: The version at which something beyond USE was last touched, by root row.
@@ -66,6 +67,6 @@ class TouchedRows:
             return None
         return set(self._touches[version - self._dropped :])
 
-    def beyond_use_since(self, version: int, roots: np.ndarray) -> np.ndarray:
+    def beyond_use_since(self, version: int, roots: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Of which hosts more than :data:`USE` was touched since a version (bool, shape [roots])."""
         return self._beyond_use_at.take(roots) > version

@@ -6,13 +6,20 @@ the scores of their survivors.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nova_sched.filters import ALWAYS, OF_ONE_HOST, Filter, HostView
+from nova_sched.projection.reason import Reason
+from nova_sched.projection.table import Flags, HostTable, RowNumbers
+from nova_sched.selection.policy import Policy
+from nova_sched.selection.scope import Scope
 from nova_sched.selection.weigh import KeptScores, SelectedScores
 from nova_sched.weighers.base import Weigher
+from rpc_api.events import SchedulingRequest
 
 MAX_SHAPES = 128
 #: Up to this many survivors are weighed in less time than it takes to select them from all that are kept.
@@ -21,6 +28,11 @@ FEW = 64
 #: faster.
 FEW_TOUCHED = 4
 
+#: (filter, Reason, number of hosts) of each reason.
+Refusals = list[tuple[str, Reason, int]]
+#: (filter, Reason) -> its code, from 1 in the order in which they were first met.
+Codes = dict[tuple[str, Reason], int]
+
 
 class Filtered(NamedTuple):
     """``rows`` are the root rows of the survivors, ascending; ``refusals`` is a list of (filter, Reason, number of
@@ -28,28 +40,28 @@ class Filtered(NamedTuple):
     refuse counts under the first. ``total`` is the number of hosts looked at. ``kept`` are the scores of these very
     survivors as far as they are kept, else None."""
 
-    rows: np.ndarray
-    refusals: list
+    rows: RowNumbers
+    refusals: Refusals
     total: int
     kept: KeptScores | SelectedScores | None = None
 
 
-def shape_of(request, seers):
+def shape_of(request: SchedulingRequest, seers: Iterable[Filter | Weigher]) -> tuple[Hashable, ...]:
     """What static filters and weighers see of a request, hashable: equal shapes have equal results."""
     return (is_forced(request), request.check_only, *[each.seen(request) for each in seers])
 
 
-def seers_of(those):
+def seers_of(those: Iterable[Filter | Weigher]) -> list[Filter | Weigher]:
     """Those of some filters or weighers that are static and see something of requests."""
     return [each for each in those if each.static and type(each).seen not in (Filter.seen, Weigher.seen)]
 
 
-def is_forced(request) -> bool:
+def is_forced(request: SchedulingRequest) -> bool:
     """Whether a request passes over the enabled filters: its hosts are named by force, and no check is asked for."""
     return bool((request.force_hosts or request.force_nodes) and not request.scheduler_hints.get("_nova_check_type"))
 
 
-def filters_for(policy, request):
+def filters_for(policy: Policy, request: SchedulingRequest) -> Sequence[Filter]:
     """The filters that a request meets: naming hosts by force passes over the enabled ones, as in Nova; a rebuild
     meets those that ask for nothing that it has already."""
     if request.check_only:
@@ -59,7 +71,7 @@ def filters_for(policy, request):
     return policy.filters
 
 
-def _spread(values, places, count):
+def _spread(values: Flags, places: RowNumbers, count: int) -> Flags:
     """A boolean vector of all hosts from that of the hosts at some places."""
     spread = np.zeros(count, bool)
     spread[places] = values
@@ -70,9 +82,9 @@ class _Met(NamedTuple):
     """The filters that a request meets: those whose results are kept and the others, each in the order of the chain;
     and all filters and weighers that see something of it."""
 
-    static: list
-    others: list
-    seers: list
+    static: list[Filter]
+    others: list[Filter]
+    seers: list[Filter | Weigher]
 
 
 class _Kept:
@@ -94,41 +106,50 @@ class _Kept:
         "version",
     )
 
-    def __init__(self, static, request):
+    classes: int
+    codes: npt.NDArray[np.int64]
+    counts: list[int]
+    places: RowNumbers
+    reasons: Codes
+    rows: RowNumbers
+    scores: KeptScores | None
+
+    def __init__(self, static: list[Filter], request: SchedulingRequest) -> None:
         self.static = static
         self.following = [each for each in static if each.follows(request)]
         self.version = -1
         self.topology_version = -1
 
-    def settle(self, roots):
+    def settle(self, roots: RowNumbers) -> None:
         """Take the survivors from the codes."""
         self.places = np.flatnonzero(self.codes == 0)
         self.rows = roots[self.places]
         self.scores = None
 
-    def refusals(self):
+    def refusals(self) -> Refusals:
         return [(*reason, self.counts[code]) for reason, code in self.reasons.items() if self.counts[code]]
 
 
 class FilterChain:
     """The chain of one policy over one table."""
 
-    def __init__(self, table, policy):
+    def __init__(self, table: HostTable, policy: Policy) -> None:
         self.table = table
         self.policy = policy
-        self._shapes = OrderedDict()
+        self._shapes: OrderedDict[tuple[Hashable, ...], _Kept] = OrderedDict()
         self._seers = seers_of(
             weigher for weigher, multiplier in policy.weighing if multiplier or not weigher.zero_is_off
         )
-        self._met = {}
+        self._met: dict[tuple[bool, bool], _Met] = {}
 
-    def run(self, request, scope) -> Filtered:
+    def run(self, request: SchedulingRequest, scope: Scope) -> Filtered:
         """Filter all hosts for a request."""
         met = self._met_by(request)
         roots = self.table.roots()
         kept = self._static(request, met, roots)
         refusals = kept.refusals()
-        hosts, passes = HostView(self.table, roots), None
+        hosts = HostView(self.table, roots)
+        passes: Flags | None = None
         for filter_ in met.others:
             left = None
             if filter_.costly:
@@ -154,7 +175,7 @@ class FilterChain:
         selected = kept.scores.selected(passes)
         return Filtered(selected.of(kept.rows), refusals, len(roots), selected)
 
-    def _met_by(self, request):
+    def _met_by(self, request: SchedulingRequest) -> _Met:
         """The filters that a request meets, sorted once for all requests that are alike in that."""
         sort = is_forced(request), request.check_only
         if sort not in self._met:
@@ -163,7 +184,7 @@ class FilterChain:
             self._met[sort] = _Met(static, [each for each in chain if not each.static], seers_of(static) + self._seers)
         return self._met[sort]
 
-    def _static(self, request, met, roots):
+    def _static(self, request: SchedulingRequest, met: _Met, roots: RowNumbers) -> _Kept:
         """The kept result of the request's shape, up to date."""
         table = self.table
         shape = shape_of(request, met.seers)
@@ -187,13 +208,13 @@ class FilterChain:
         kept.classes = len(table.classes.values)
         return kept
 
-    def _renew_all(self, kept, request, roots):
+    def _renew_all(self, kept: _Kept, request: SchedulingRequest, roots: RowNumbers) -> None:
         kept.reasons = {}
         kept.codes = self._codes(kept.static, roots, request, kept.reasons)
         kept.counts = np.bincount(kept.codes, minlength=len(kept.reasons) + 1).tolist()
         kept.settle(roots)
 
-    def _renew(self, kept, request, roots, rows):
+    def _renew(self, kept: _Kept, request: SchedulingRequest, roots: RowNumbers, rows: RowNumbers) -> None:
         places, said = roots.searchsorted(rows), self.table.touched.beyond_use_since(kept.version, rows)
         were = kept.codes[places]
         # A host that passed, and of which only the use changed, passes all other filters again.
@@ -215,7 +236,14 @@ class FilterChain:
             passing = codes == 0
             kept.scores.touch(rows[passing].tolist(), rows[passing & said].tolist())
 
-    def _ask_one_by_one(self, filter_, rows, codes, request, reasons):
+    def _ask_one_by_one(
+        self,
+        filter_: Filter,
+        rows: RowNumbers,
+        codes: npt.NDArray[np.int64],
+        request: SchedulingRequest,
+        reasons: Codes,
+    ) -> None:
         refusal_of_host = OF_ONE_HOST[type(filter_)]
         for place, row in enumerate(rows.tolist()):
             if not codes.item(place):
@@ -223,7 +251,9 @@ class FilterChain:
                 if reason is not None:
                     codes[place] = reasons.setdefault((filter_.name, reason), len(reasons) + 1)
 
-    def _codes(self, chain, rows, request, reasons, few=False):
+    def _codes(
+        self, chain: Iterable[Filter], rows: RowNumbers, request: SchedulingRequest, reasons: Codes, few: bool = False
+    ) -> npt.NDArray[np.int64]:
         hosts = HostView(self.table, rows)
         codes = np.zeros(len(rows), np.int64)
         for filter_ in chain:
@@ -235,7 +265,7 @@ class FilterChain:
             for refusal in filter_.refusals(view, request, self.policy, None):
                 code = reasons.setdefault((filter_.name, refusal.reason), len(reasons) + 1)
                 if np.count_nonzero(refusal.hosts):
-                    if view is hosts:
+                    if left is None or view is hosts:
                         codes[(codes == 0) & refusal.hosts] = code
                     else:
                         refused = left[refusal.hosts]

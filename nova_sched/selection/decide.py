@@ -5,6 +5,7 @@ flight, the request, the policy and the seed.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +14,18 @@ from nova_sched.filters.compute import CELL_UNREACHABLE
 from nova_sched.fit.providers import Assignment
 from nova_sched.projection.ledger import MEMBER, SPREAD, TOGETHER
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.table import HostTable, RowNumbers
 from nova_sched.projection.topology import domains
 from nova_sched.projection.world import World
-from nova_sched.selection.chain import FilterChain
-from nova_sched.selection.draw import draw, drawn, host_keys
-from nova_sched.selection.host_fit import Fitted, fit_on
+from nova_sched.selection.chain import FilterChain, Refusals
+from nova_sched.selection.draw import Keys, draw, drawn, host_keys
+from nova_sched.selection.host_fit import Fitted, Unfit, fit_on
+from nova_sched.selection.policy import Policy
 from nova_sched.selection.prefilters import Refused, prefiltered
 from nova_sched.selection.scope import Scope
-from nova_sched.selection.weigh import weigh
+from nova_sched.selection.weigh import Part, PartOf, Values, weigh
 from rpc_api import events
+from rpc_api.events import HostScore, SchedulingRequest
 
 #: How many hosts beside the chosen one have their scores recorded.
 SCORES_KEPT = 3
@@ -46,12 +50,12 @@ class Decision(NamedTuple):
     HostScore records of the first candidates and the next best; ``equals`` hosts shared the best score.
     """
 
-    candidates: tuple
-    refusals: list
+    candidates: tuple[Candidate, ...]
+    refusals: Refusals
     hosts_total: int
     survivors: int
     equals: int
-    scores: tuple
+    scores: tuple[HostScore, ...]
 
     @property
     def summary(self) -> str:
@@ -59,9 +63,9 @@ class Decision(NamedTuple):
         return summarize(self.survivors, self.hosts_total, self.refusals)
 
 
-def summarize(survivors, hosts_total, refusals) -> str:
+def summarize(survivors: int, hosts_total: int, refusals: Iterable[tuple[str, Reason | str, int]]) -> str:
     """The funnel in one line, most frequent reason first. A reason is a Reason, or its text as evidence has it."""
-    by_reason = {}
+    by_reason: dict[str, int] = {}
     for _, reason, hosts in refusals:
         text = str(reason)
         by_reason[text] = by_reason.get(text, 0) + hosts
@@ -70,7 +74,13 @@ def summarize(survivors, hosts_total, refusals) -> str:
     return f"{survivors}/{hosts_total} hosts" + (f": {text}" if text else "")
 
 
-def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
+def unreachable_cells(
+    request: SchedulingRequest,
+    cells: Iterable[str],
+    closed: Iterable[str],
+    unknown: Iterable[str],
+    refusals: Iterable[tuple[str, Reason | str, int]],
+) -> list[str]:
     """Closed cells that may have a host for a request that found none: a host of theirs was refused for that alone,
     their hosts are not known, or there is no other cell for the request.
 
@@ -87,19 +97,20 @@ def unreachable_cells(request, cells, closed, unknown, refusals) -> list[str]:
 def decide(
     world: World,
     chain: FilterChain,
-    request,
+    request: SchedulingRequest,
     instance_uuid: str,
-    policy,
+    policy: Policy,
     seed: int,
     attempt: int = 0,
     alternates: int = 0,
 ) -> Decision:
     """Choose a host for one instance of a request, and up to ``alternates`` more of the same cell. ``chain`` is the
     filter chain of the policy over the table of the world."""
-    request = prefiltered(request, world.table, policy)
-    if isinstance(request, Refused):
+    wanted = prefiltered(request, world.table, policy)
+    if isinstance(wanted, Refused):
         total = len(world.table.roots())
-        return Decision((), [(*request, total)], total, 0, 0, ())
+        return Decision((), [(*wanted, total)], total, 0, 0, ())
+    request = wanted
     scope = Scope(world.table, list(world.projections.values()), world.in_flight, request, instance_uuid)
     filtered = chain.run(request, scope)
     scores, parts = weigh(world.table, filtered.rows, request, scope, policy, filtered.kept)
@@ -125,14 +136,18 @@ def decide(
     )
 
 
-def _unweighed(table, rows, parts, policy):
+def _unweighed(
+    table: HostTable, rows: RowNumbers, parts: Sequence[Part | PartOf], policy: Policy
+) -> tuple[str, Reason, int]:
     """Why the survivors could not be weighed: the reason of the first weigher that fails, for the first such host."""
     part = next(part for part in parts if np.isnan(part.raw).any())
     row = min(rows[np.isnan(part.raw)].tolist(), key=lambda row: table.host_names[row])
     return part.name, Reason(policy.catalogue.weighers[part.name].missing(table, row, policy)), len(rows)
 
 
-def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
+def ranked(
+    scores: Values, best: RowNumbers, keys_of: Callable[[RowNumbers], Keys], seed: int, attempt: int
+) -> Iterator[int]:
     """Yield indices from the best score to the worst, hosts of one score in an order that is drawn.
 
     ``best`` are those of the best score; ``keys_of(indices)`` are the numbers of hosts in draws
@@ -155,7 +170,7 @@ def ranked(scores: np.ndarray, best, keys_of, seed: int, attempt: int):
         yield from _drawn(order[start:end], keys_of, seed, attempt)
 
 
-def _drawn(tied, keys_of, seed, attempt):
+def _drawn(tied: RowNumbers, keys_of: Callable[[RowNumbers], Keys], seed: int, attempt: int) -> Iterator[int]:
     if len(tied) == 1:
         yield int(tied[0])
         return
@@ -166,29 +181,39 @@ def _drawn(tied, keys_of, seed, attempt):
 class _Ranking:
     """Indices of the survivors in their order, which can be gone through and looked at from the beginning."""
 
-    def __init__(self, order):
+    def __init__(self, order: Iterator[int]) -> None:
         self._order = order
-        self._seen = []
+        self._seen: list[int] = []
 
-    def __iter__(self):
+    def __iter__(self) -> "_Ranking":
         return self
 
-    def __next__(self):
+    def __next__(self) -> int:
         index = next(self._order)
         self._seen.append(index)
         return index
 
-    def first(self, count):
+    def first(self, count: int) -> list[int]:
         """The first ones, whether they were gone through or not."""
         while len(self._seen) < count and next(self, None) is not None:
             pass
         return self._seen[:count]
 
 
-def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
+def _pick(
+    table: HostTable,
+    rows: RowNumbers,
+    request: SchedulingRequest,
+    policy: Policy,
+    ranking: _Ranking,
+    seed: int,
+    attempt: int,
+    alternates: int,
+) -> tuple[dict[int, Candidate], Counter[tuple[str, Reason]]]:
     """The candidates by their index, the chosen one first, and how many hosts the close look refused on the way,
     by filter and reason."""
-    first, unfit = {}, Counter()
+    first: dict[int, Candidate] = {}
+    unfit: Counter[tuple[str, Reason]] = Counter()
     for index in ranking:
         candidate = candidate_of(table, int(rows[index]), request, policy)
         if not isinstance(candidate, Candidate):
@@ -205,25 +230,27 @@ def _pick(table, rows, request, policy, ranking, seed, attempt, alternates):
     picked.update((index, candidate) for index, candidate in first.items() if table.cell[candidate.row] == cell)
     picked = dict(list(picked.items())[: alternates + 1])
     while len(picked) <= alternates:
-        index = next(ranking, None)
-        if index is None:
+        following = next(ranking, None)
+        if following is None:
             break
-        row = int(rows[index])
-        candidate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
-        if isinstance(candidate, Candidate):
-            picked[index] = candidate
+        row = int(rows[following])
+        alternate = candidate_of(table, row, request, policy) if table.cell[row] == cell else None
+        if isinstance(alternate, Candidate):
+            picked[following] = alternate
     return picked, unfit
 
 
-def candidate_of(table, row: int, request, policy) -> Candidate | Fitted:
-    """Look closely at one host; the Fitted of a refusal if the parts of the request do not fit it together."""
+def candidate_of(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Candidate | Unfit:
+    """Look closely at one host; Unfit if the parts of the request do not fit on it together."""
     fitted = Fitted(Assignment((), {})) if request.check_only else fit_on(table, row, request, policy)
-    if fitted.assignment is None:
+    if isinstance(fitted, Unfit):
         return fitted
     return Candidate(row, table.host_names[row], fitted.assignment, fitted.guest)
 
 
-def rule_of(table, candidate: Candidate, request, instance_uuid: str):
+def rule_of(
+    table: HostTable, candidate: Candidate, request: SchedulingRequest, instance_uuid: str
+) -> events.GroupRule | None:
     """The GroupRule that a claim on this host must keep; None without a server group."""
     group = request.server_group
     if group is None:
@@ -236,7 +263,9 @@ def rule_of(table, candidate: Candidate, request, instance_uuid: str):
     return events.GroupRule(group.uuid, policy, candidate.host, instance_uuid, limit)
 
 
-def _score_of(table, rows, scores, parts, index):
+def _score_of(
+    table: HostTable, rows: RowNumbers, scores: Values, parts: Sequence[Part | PartOf], index: int
+) -> HostScore:
     """The HostScore of one survivor."""
     return events.HostScore(
         table.host_names[rows[index]],

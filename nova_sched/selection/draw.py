@@ -31,10 +31,7 @@ def key_of(uuid: str) -> int:
 
 def host_keys(table: HostTable) -> Keys:
     """:func:`key_of` each provider (uint64, shape [rows]); 0 for unused rows."""
-    keys: Keys = table.derived(
-        "keys", lambda: np.array([key_of(uuid) if uuid else 0 for uuid in table.uuids], np.uint64)
-    )
-    return keys
+    return table.derived("keys", lambda: np.array([key_of(uuid) if uuid else 0 for uuid in table.uuids], np.uint64))
 
 
 def draw(seed: int, attempt: int, count: int) -> int:

@@ -18,15 +18,19 @@ TOGETHER = "ResourceFilter", resources.TOGETHER
 
 
 class Fitted(NamedTuple):
-    """What a request gets of a host: an Assignment and the packed Guest (None where there is nothing to say of it); or,
-    with None for the assignment, the (filter, Reason) that refused it."""
+    """What a request gets of a host: an Assignment and the packed Guest (None if it would be empty)."""
 
-    assignment: Assignment | None
+    assignment: Assignment
     guest: bytes | None = None
-    refusal: tuple[str, Reason] | None = None
 
 
-def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Fitted:
+class Unfit(NamedTuple):
+    """The request does not fit on the host: the (filter, Reason) that refused it."""
+
+    refusal: tuple[str, Reason]
+
+
+def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Fitted | Unfit:
     """Fit a request on the host of the root ``row``.
 
     Devices that are asked for where no filter of the policy sees to them are counted if they are to be had, and are no
@@ -35,14 +39,14 @@ def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Polic
     if request.numa is None and not request.pci:
         assignment = allocate(table, row, request)
         if assignment is None:
-            return Fitted(None, refusal=TOGETHER)
+            return Unfit(TOGETHER)
         return Fitted(assignment, _packed((), (), request))
     close = _Devices(table, row, request, policy)
     assignment = allocate(
         table, row, request, close.accept, pci.serving(close.devices, request.pci) if close.sees_pci else None
     )
     if assignment is None:
-        return Fitted(None, refusal=close.refusal or TOGETHER)
+        return Unfit(close.refusal or TOGETHER)
     return Fitted(assignment, _packed(*close.found, request))
 
 

@@ -8,9 +8,11 @@ from hashlib import blake2b
 from typing import Any
 
 from nova_sched import filters, weighers
+from nova_sched.filters.base import Filter
 from nova_sched.filters.options import Kind
 from nova_sched.selection import prefilters
 from nova_sched.selection.catalogue import BUILT_IN, Catalogue
+from nova_sched.weighers.base import Weigher
 from rpc_api import errors
 from rpc_api.packing import pack
 
@@ -43,7 +45,7 @@ _PAIRS = frozenset({"weighers", *(option.field for option in OPTIONS if option.k
 
 
 @dataclass(frozen=True)
-class Policy(_Declared):
+class Policy(_Declared):  # type: ignore[misc]  # its base is made of OPTIONS, which mypy cannot see
     """The options of the decision itself; those of filters, weighers and request filters are fields too (OPTIONS).
 
     ``weighers`` are (name, multiplier); ``max_attempts`` counts the selected host and its alternates. ``catalogue`` is
@@ -58,7 +60,7 @@ class Policy(_Declared):
     pci_in_placement: bool = False
     catalogue: Catalogue = field(default=BUILT_IN, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for kind, names, known in (
             ("filter", self.enabled_filters, self.catalogue.filters),
             ("weigher", [name for name, _ in self.weighers], self.catalogue.weighers),
@@ -84,7 +86,7 @@ class Policy(_Declared):
         """The options as JSON, by name."""
         return json.dumps(self._options(), sort_keys=True)
 
-    def _options(self):
+    def _options(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "catalogue"}
 
     @classmethod
@@ -104,17 +106,17 @@ class Policy(_Declared):
             ) from None
 
     @cached_property
-    def filters(self):
+    def filters(self) -> tuple[Filter, ...]:
         """Filters in the order in which they are asked, each once: those that are always asked first."""
         return tuple(dict.fromkeys((*filters.ALWAYS, *(self.catalogue.filters[name] for name in self.enabled_filters))))
 
     @cached_property
-    def weighing(self):
+    def weighing(self) -> tuple[tuple[Weigher, float], ...]:
         """(weigher, multiplier) in the order in which they are added up."""
         return tuple((self.catalogue.weighers[name], multiplier) for name, multiplier in self.weighers)
 
 
-def _checked(cls, name, value):
+def _checked(cls: type[Policy], name: str, value: Any) -> Any:
     """The value of an option; ValueError if it is of another kind than the default."""
     default = getattr(cls, name, None)
     if type(default) is tuple:
@@ -130,19 +132,19 @@ def _checked(cls, name, value):
     return value
 
 
-def _is_text(value):
+def _is_text(value: object) -> bool:
     return type(value) is str
 
 
-def _is_pair(value):
+def _is_pair(value: object) -> bool:
     """Whether a value is a pair of a name and a number."""
     return type(value) is tuple and len(value) == 2 and _is_text(value[0]) and _is_number(value[1])
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _frozen(value):
+def _frozen(value: Any) -> Any:
     """The lists of JSON as the tuples of a policy."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

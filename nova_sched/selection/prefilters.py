@@ -7,12 +7,18 @@ Nova's request filters are filters of ours, because they need no more of a host 
 (map_az_to_placement_aggregate) and ComputeStatusFilter (compute_status_filter).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from nova_sched.filters.options import Kind, Option
 from nova_sched.projection.reason import Reason
+from nova_sched.projection.table import HostTable
 from nova_sched.projection.topology import aggregates_with, least_service_version
 from rpc_api import events
+from rpc_api.events import AggregateUpdated, ResourceGroup, SchedulingRequest
+
+#: The policy cannot be imported: its module imports this one, and makes a field of each of the OPTIONS.
+Policy = Any
 
 NO_AGGREGATE_OF_PROJECT = Reason("no aggregate of the project")
 NO_AGGREGATE_OF_SEGMENT = "no aggregate of the network segment {segment}"
@@ -25,7 +31,7 @@ REASONS = {
 }
 
 
-def _flag(name, help_, section="scheduler"):
+def _flag(name: str, help_: str, section: str = "scheduler") -> Option:
     return Option(name, Kind.FLAG, False, help_, section=section)
 
 
@@ -71,7 +77,7 @@ OWNER_VERSION = 73
 #: Disk formats of images, and properties of images with their values, that traits are there for; a property's traits
 #: begin with the text before its values (None: a trait for each value that the property can have).
 DISK_FORMATS = ("aki", "ami", "ari", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
-DEVICE_TRAITS = {
+DEVICE_TRAITS: dict[str, tuple[str, tuple[str, ...] | None]] = {
     "hw_cdrom_bus": ("COMPUTE_STORAGE_BUS_", None),
     "hw_disk_bus": ("COMPUTE_STORAGE_BUS_", None),
     "hw_video_model": ("COMPUTE_GRAPHICS_MODEL_", None),
@@ -129,12 +135,13 @@ class Refused(NamedTuple):
 class _Added:
     """What is added to one request."""
 
-    def __init__(self):
-        self.root_required = []
-        self.member_of, self.forbidden_aggregates = [], []
+    def __init__(self) -> None:
+        self.root_required: list[str] = []
+        self.member_of: list[tuple[str, ...]] = []
+        self.forbidden_aggregates: list[str] = []
 
 
-def prefiltered(request, table, policy):
+def prefiltered(request: SchedulingRequest, table: HostTable, policy: Policy) -> SchedulingRequest | Refused:
     """The request with all that the policy and the aggregates add to it, the very same if that is nothing; or a
     :class:`Refused`. A rebuild stays where it is: nothing is added to it."""
     if request.check_only:
@@ -149,8 +156,8 @@ def prefiltered(request, table, policy):
     return _with(request, added)
 
 
-def _with(request, added):
-    changed = {}
+def _with(request: SchedulingRequest, added: _Added) -> SchedulingRequest:
+    changed: dict[str, Any] = {}
     if added.root_required:
         changed["root_required"] = tuple(sorted({*request.root_required, *added.root_required}))
     if added.member_of or added.forbidden_aggregates:
@@ -162,7 +169,7 @@ def _with(request, added):
     return request._replace(**changed) if changed else request
 
 
-def _with_aggregates(groups, added):
+def _with_aggregates(groups: tuple[ResourceGroup, ...], added: _Added) -> tuple[ResourceGroup, ...]:
     """Groups of which the unsuffixed one is in more aggregates, and in none of some."""
     unsuffixed, *rest = groups if groups and not groups[0].suffix else (_NOTHING, *groups)
     return (
@@ -177,7 +184,7 @@ def _with_aggregates(groups, added):
 _NOTHING = events.ResourceGroup("", (), (), (), (), (), (), None)
 
 
-def _owned(request, changed):
+def _owned(request: SchedulingRequest, changed: dict[str, Any]) -> dict[str, tuple[ResourceGroup, ...]]:
     """The groups of PCI devices that the flavor asks for by an alias must be served by providers of Nova, too."""
     of_aliases = {device.request_id for device in request.pci if device.alias_name and device.request_id}
     if not of_aliases:
@@ -188,7 +195,7 @@ def _owned(request, changed):
     }
 
 
-def _owned_group(group, request_ids):
+def _owned_group(group: ResourceGroup, request_ids: set[str]) -> ResourceGroup:
     # Of a request for several devices each has a group, REQUEST-NUMBER.
     if group.suffix.rsplit("-", 1)[0] not in request_ids:
         return group
@@ -198,11 +205,14 @@ def _owned_group(group, request_ids):
 # --- one function per request filter of Nova -------------------------------------------------------------------------
 
 
-def _require_tenant_aggregate(request, table, policy, added):
+def _require_tenant_aggregate(
+    request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added
+) -> Refused | None:
     """A project goes to its own aggregates, if some name it."""
     if not policy.limit_tenants_to_placement_aggregate:
         return None
-    uuids = aggregates_with(table, "project", _projects).get(request.project_id)
+    of_projects: dict[str | None, tuple[str, ...]] = aggregates_with(table, "project", _projects)
+    uuids = of_projects.get(request.project_id)
     if uuids:
         added.member_of.append(uuids)
     elif policy.placement_aggregate_required_for_tenants:
@@ -210,11 +220,11 @@ def _require_tenant_aggregate(request, table, policy, added):
     return None
 
 
-def _projects(aggregate):
+def _projects(aggregate: AggregateUpdated) -> list[str]:
     return [value for key, value in aggregate.metadata.items() if key.startswith(TENANT_KEY)]
 
 
-def _require_image_type_support(request, table, policy, added):
+def _require_image_type_support(request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added) -> None:
     """A host must be able to use the disk format of the image that it boots from."""
     if policy.query_placement_for_image_type_support and not request.is_bfv:
         disk_format = (request.disk_format or "").lower()
@@ -222,7 +232,7 @@ def _require_image_type_support(request, table, policy, added):
             added.root_required.append(f"COMPUTE_IMAGE_TYPE_{disk_format.upper()}")
 
 
-def _isolate_aggregates(request, table, policy, added):
+def _isolate_aggregates(request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added) -> None:
     """An aggregate with required traits takes no request that does not ask for all of them."""
     if policy.enable_isolated_aggregate_filtering:
         asked = {trait for group in request.groups for trait in group.required_traits}
@@ -231,7 +241,7 @@ def _isolate_aggregates(request, table, policy, added):
                 added.forbidden_aggregates.extend(uuids)
 
 
-def _required_traits(aggregate):
+def _required_traits(aggregate: AggregateUpdated) -> list[str]:
     return [
         key[len(TRAIT_KEY) :]
         for key, value in aggregate.metadata.items()
@@ -239,7 +249,7 @@ def _required_traits(aggregate):
     ]
 
 
-def _transform_image_metadata(request, table, policy, added):
+def _transform_image_metadata(request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added) -> None:
     """A host must have the device models of the image."""
     if policy.image_metadata_prefilter:
         for name, (prefix, known) in DEVICE_TRAITS.items():
@@ -248,12 +258,12 @@ def _transform_image_metadata(request, table, policy, added):
                 added.root_required.append(prefix + value.replace("-", "_").upper())
 
 
-def _routed_networks(request, table, policy, added):
+def _routed_networks(request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added) -> Refused | None:
     """A host must be on a segment of each network."""
     if not policy.query_placement_for_routed_network_aggregates:
         return None
     for segments in request.segments:
-        uuids = []
+        uuids: list[str] = []
         for segment in segments:
             found = aggregates_of_segment(table, segment)
             if not found:
@@ -263,7 +273,7 @@ def _routed_networks(request, table, policy, added):
     return None
 
 
-def aggregates_of_segment(table, segment: str) -> tuple:
+def aggregates_of_segment(table: HostTable, segment: str) -> tuple[str, ...]:
     """Uuids of the aggregates of a segment of a routed network: those of the provider with its uuid, as Nova
     finds them in Placement, and host aggregates that have its uuid, or name it by their name or metadata."""
     row = table.row_of_uuid.get(segment)
@@ -271,18 +281,18 @@ def aggregates_of_segment(table, segment: str) -> tuple:
     return (*of_provider, *aggregates_with(table, "segment", _segments).get(segment, ()))
 
 
-def _segments(aggregate):
+def _segments(aggregate: AggregateUpdated) -> list[str]:
     named = aggregate.name[len(SEGMENT_NAME) :] if aggregate.name.startswith(SEGMENT_NAME) else None
     return [name for name in (aggregate.uuid, named, aggregate.metadata.get(SEGMENT_KEY)) if name]
 
 
-def _owner_nova(request, table, policy, added):
+def _owner_nova(request: SchedulingRequest, table: HostTable, policy: Policy, added: _Added) -> None:
     """A host must be Nova's own, once all hosts report whether they are."""
     if OWNER_TRAIT not in request.root_required and least_service_version(table) >= OWNER_VERSION:
         added.root_required.append(OWNER_TRAIT)
 
 
-_REQUEST_FILTERS = (
+_REQUEST_FILTERS: tuple[Callable[[SchedulingRequest, HostTable, Policy, _Added], Refused | None], ...] = (
     _require_tenant_aggregate,
     _require_image_type_support,
     _isolate_aggregates,

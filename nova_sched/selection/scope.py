@@ -75,10 +75,11 @@ class Scope:
     def image_counts(self) -> ImageCounts:
         """How many instances of each host have an image with some property: the
         :class:`~nova_sched.hosts.images.ImageCounts` of the table, up to date."""
-        if self.table.image_counts is None:
-            self.table.image_counts = ImageCounts(self.table)
-        self.table.image_counts.renew(self.projections)
-        return self.table.image_counts
+        counts = self.table.image_counts
+        if not isinstance(counts, ImageCounts):
+            counts = self.table.image_counts = ImageCounts(self.table)
+        counts.renew(self.projections)
+        return counts
 
     def rows_of_instances(self, uuids: Collection[str]) -> set[int]:
         """Root rows of the hosts that run one of some instances, or are to run it."""

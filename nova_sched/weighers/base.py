@@ -1,11 +1,13 @@
 """What a weigher is, and how raw values become scores (Nova's arithmetic)."""
 
 import abc
+from collections.abc import Hashable
 
 import numpy as np
 
 from nova_sched.filters.options import Option
 from nova_sched.projection.topology import aggregate_numbers
+from rpc_api.events import SchedulingRequest
 
 
 class Weigher(abc.ABC):
@@ -37,7 +39,7 @@ class Weigher(abc.ABC):
     follows_use: bool = True
     costly: bool = False
 
-    def seen(self, request):
+    def seen(self, request: SchedulingRequest) -> Hashable:
         """All that a static weigher looks at of a request, hashable."""
         return ()
 
