@@ -28,7 +28,8 @@ from nova_sched.scheduler.claim_life import (
 )
 from nova_sched.scheduler.claims import Claims
 from rpc_api import errors, events
-from tests.engines import TinyCloud, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud
 
 PAIRS = [(state, event) for state in State for event in Event]
 #: They do something for the instance that waits for the claim.
@@ -236,7 +237,7 @@ class Busy:
 
     def ask(self, instances, policy):
         number = len(self.asks)
-        group = policy and server_group(policy, f"group {policy} {number % 2}")
+        group = policy and server_group(policy, name=f"group {policy} {number % 2}")
         names = [f"vm {number} {each}" for each in range(instances)]
         self.asks.append(self.cloud.ask(self.engine, *names, vcpus=1, group=group, alternates=2))
 

@@ -5,7 +5,8 @@ import pytest
 from nova_sched.projection.beginning import Beginning
 from nova_sched.scheduler.claim_life import State
 from rpc_api import errors, events
-from tests.engines import TinyCloud, hosts_of, server_group, uuid_of
+from tests.builders import server_group, uuid_of
+from tests.engines import TinyCloud, hosts_of
 
 
 def unfinished(engine):
