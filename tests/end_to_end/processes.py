@@ -6,12 +6,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from nova_sched.process.report import TITLE
 from tests.servers import ServerFailed, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = {"scheduler": "nova_sched.scheduler.main", "conductor": "conductor.main", "agent": "compute_agent.main"}
+
+
+class Release(NamedTuple):
+    """Where services are run from: the interpreter, the root of the source, and the module of each service."""
+
+    python: str
+    root: Path
+    modules: dict[str, str]
+
+
+PRESENT = Release(sys.executable, ROOT, MODULES)
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 
@@ -67,16 +79,16 @@ def run(service: str, *args: str, env=None) -> subprocess.CompletedProcess:
 class ServiceProcess:
     """A running service; a context manager that kills what is left."""
 
-    def __init__(self, directory: Path, service: str, *args: str, env=None):
+    def __init__(self, directory: Path, service: str, *args: str, env=None, release: Release = PRESENT):
         self.service = service
         self._out = directory / f"{service}-{os.urandom(3).hex()}"
         self._files = [open(self._out.with_suffix(end), "wb") for end in (".out", ".err")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", MODULES[service], *args],
+            [release.python, "-m", release.modules[service], *args],
             stdin=subprocess.DEVNULL,
             stdout=self._files[0],
             stderr=self._files[1],
-            cwd=ROOT,
+            cwd=release.root,
             env={**os.environ, **(env or {})},
         )
 

@@ -38,7 +38,7 @@ from rpc_api.contracts.selections import claims_of
 from rpc_api.log import open_log
 from rpc_api.nova_exception import NoValidHost
 from rpc_api.objects.context import RequestContext
-from tests.end_to_end.processes import ServiceProcess, config_text, sections_for
+from tests.end_to_end.processes import PRESENT, Release, ServiceProcess, config_text, sections_for
 from tests.end_to_end.specs import spec
 from tests.servers import ServerFailed, wait_until
 
@@ -63,7 +63,8 @@ class Cloud:
     logs and RPC may be on different brokers, and ``cell_transport_urls`` those of cells that have a message queue of
     their own. ``vcpus`` are those of one host: an instance of the load takes one.
     ``heartbeat_seconds`` is oslo.messaging's heartbeat_timeout_threshold, of the load too. ``changes`` are further
-    sections of the configuration, as :func:`tests.end_to_end.processes.sections_for` takes them.
+    sections of the configuration, as :func:`tests.end_to_end.processes.sections_for` takes them. ``releases`` is the
+    Release that each process runs, by its name; one that is not in it runs the present one.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Cloud:
         heartbeat_seconds: int = 60,
         api_conductors: int = 0,
         cell_transport_urls=None,
+        releases: dict[str, Release] | None = None,
         **changes,
     ):
+        self.releases = releases or {}
         self.transport_url = transport_url
         self._cell_transport_urls = cell_transport_urls or {}
         self.heartbeat_seconds = heartbeat_seconds
@@ -129,7 +132,9 @@ class Cloud:
             service, args, _ = self._commands[name]
             path = self._directory / f"{name}.conf"
             path.write_text(config_text(self._sections(name)))
-            self.running[name] = ServiceProcess(self._directory, service, "--config-file", str(path), *args)
+            self.running[name] = ServiceProcess(
+                self._directory, service, "--config-file", str(path), *args, release=self.releases.get(name, PRESENT)
+            )
 
     def wait_ready(self) -> None:
         """Wait until all that run are ready."""
@@ -144,6 +149,12 @@ class Cloud:
     def kill(self, name: str) -> None:
         """End a process with SIGKILL."""
         self.running.pop(name).__exit__()
+
+    def stop(self, *names: str) -> None:
+        """End processes in good order."""
+        for name in names:
+            assert self.running[name].stop() == 0, self.running[name].stderr
+            self.running.pop(name).__exit__()
 
     def freeze(self, name: str) -> None:
         """Let a process hang (SIGSTOP)."""
