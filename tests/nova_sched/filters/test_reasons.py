@@ -16,11 +16,11 @@ from nova_sched.projection.reason import template_of
 from nova_sched.selection import prefilters
 from nova_sched.selection.host_fit import TOGETHER
 from nova_sched.selection.policy import Policy
-from tests.builders import report
+from tests.asked import Asked
+from tests.builders import report, request
 from tests.nova_sched.filters import test_cheap_filters, test_filters
 from tests.nova_sched.fit import test_numa
 from tests.nova_sched.selection import test_prefilters
-from tests.nova_sched.selection.asks import Asked, request
 
 NAMED = {each.name: each for each in (*filters.ALWAYS, *filters.BUILT_IN.values())}
 #: (filter, events, facts of the request, options of the policy, text of the reason -> hosts)
