@@ -318,7 +318,7 @@ class Alone:
         return Scope(world.table, list(world.projections.values()), world.in_flight, self.request, uuid_of("new"))
 
     def _new_request(self):
-        """A guest that nobody asked for yet: what is known of hosts in one state is no help."""
+        """A guest that nobody asked for yet, so that nothing that is already known of a host's state helps."""
         self.asked += 1
         return request_of(
             0, self.ask | {"numa": numa_of(memory_mb=4 * self.asked), "pci": pci_of(alias=f"gpu {self.asked}")}
@@ -451,7 +451,7 @@ def measure(options, peer) -> dict:
 
 
 def machine() -> str:
-    """Processor, number of cores and Python, for whoever reads the figures."""
+    """Processor, number of cores and Python, which a reader of the figures needs."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -461,7 +461,7 @@ def machine() -> str:
 
 
 def wanted_ms(chain, state) -> str:
-    """What a chain may take, where that is said."""
+    """The time that a chain may take; empty without a limit."""
     found = [
         ms for name, ms in WANTED_MS.items() if chain == name or (name == "NUMA and PCI" and chain.startswith(name))
     ]

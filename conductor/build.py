@@ -4,10 +4,10 @@ A build is a generator: it yields what it waits for (:class:`Folded`,
 :class:`ReadBack`, :class:`Call`) and is sent the answer, so that the same steps
 run in a thread that waits and in a simulation that does not.
 
-A claim is only given back when it is certain that the instance does not and
-will not run under it. When an agent does not answer, that is not known; it is asked
-to cancel, and where it does not confirm that, the claim stays and the build
-ends: whatever becomes of it, the room is not given away twice.
+A claim is only released when it is certain that the instance does not and will
+not run under it. If an agent does not answer, that is uncertain: the conductor asks
+it to cancel. If the agent does not confirm the cancellation, the claim stays and the
+build ends, so that the same room is never given to two instances.
 """
 
 import logging
@@ -42,7 +42,7 @@ class Call(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """What came of a build on one host: ``certain`` is False where it may run all the same."""
+    """The result of a build on one host: ``certain`` is False if the instance may run all the same."""
 
     started: bool
     certain: bool
@@ -97,7 +97,8 @@ def _failure(build, claim, attempts, reason, final):
 def _look(cell, claim, position):
     """Look whether the claim that a scheduler had accepted at ``position`` still holds; None, or why it does not.
 
-    It may have waited for its turn for so long that it expired, or it was released: then its room is another's.
+    The claim may have expired while the build waited for its turn, or it was released: then another instance may have
+    the room.
     """
     try:
         yield Folded(position)

@@ -39,7 +39,7 @@ class Monitor:
             if before != lost or now - at >= SAY_AGAIN:
                 self._said[name] = lost, now
                 said.append(
-                    events.HostLost(name, f"not heard of for {silent:.0f} s") if lost else events.HostSeen(name)
+                    events.HostLost(name, f"no heartbeat for {silent:.0f} s") if lost else events.HostSeen(name)
                 )
         for name in [name for name in self._heard_at if name not in hosts]:
             del self._heard_at[name]

@@ -1,4 +1,4 @@
-"""What must hold of a projection at every position, computed anew from its hosts and their entries alone."""
+"""What must hold of a projection at every position, computed again from its hosts and their entries alone."""
 
 from collections import Counter, defaultdict
 

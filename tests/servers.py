@@ -28,11 +28,11 @@ import amqp
 RABBIT_SCRIPTS = "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin"
 EPMD_PLACES = ("/usr/lib/erlang/erts-*/bin", "/usr/lib/erlang/bin", "/usr/local/lib/erlang/erts-*/bin")
 
-#: Below the ports that Linux gives to whoever asks for any: a connection of somebody else takes none of them. Test
-#: processes that run side by side draw from parts of their own.
+#: Below the ports that Linux gives to a process that asks for any port: no other connection takes one of them. Test
+#: processes that run side by side draw from separate parts.
 PORTS = range(12_000, 32_000)
 TEST_JOBS_MAX = 8
-#: Ports that were given, which whoever has them may listen on later.
+#: Ports that were given to a test, which may listen on them later.
 _given = set()
 
 START_SECONDS_MAX = 90.0

@@ -11,27 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = "docs/language.md"
 DOCUMENTS = (".md", ".rst", ".yaml", ".yml", ".txt", ".sh", ".toml", ".conf", ".sample", ".gabbi")
-#: Files and folders that still contain forbidden phrases. To be emptied; never to be extended.
-NOT_CLEAN_YET: tuple[str, ...] = (
-    "bench/",
-    "compute_agent/",
-    "conductor/",
-    "docs/reference/",
-    "etc/",
-    "nova_sched/filters/",
-    "nova_sched/fit/",
-    "nova_sched/hosts/",
-    "nova_sched/process/cell_log.py",
-    "nova_sched/projection/",
-    "nova_sched/replay/decisions/",
-    "nova_sched/replay/state/history.py",
-    "nova_sched/replay/what_if/run.py",
-    "nova_sched/scheduler/",
-    "nova_sched/selection/",
-    "nova_sched/weighers/",
-    "rpc_api/",
-    "tests/",
-)
 #: Files that quote forbidden phrases: the list itself, and this test.
 QUOTING = (PAGE, "tests/test_language.py")
 
@@ -104,21 +83,13 @@ def searched() -> list[str]:
     )
 
 
-@pytest.mark.parametrize("path", [path for path in searched() if not path.startswith(NOT_CLEAN_YET)])
+@pytest.mark.parametrize("path", searched())
 def test_a_file_is_plain_english(path):
     wrong = [
         f"{path}:{line}: {phrase!r}; write: {FORBIDDEN[phrase]}"
         for line, phrase in findings(path, (ROOT / path).read_text())
     ]
     assert not wrong, "\n".join([f"phrases that {PAGE} forbids:", *wrong])
-
-
-def test_every_not_clean_path_has_findings():
-    """A path that was cleaned leaves the constant, so that it stays clean."""
-    for listed in NOT_CLEAN_YET:
-        assert any(
-            next(findings(path, (ROOT / path).read_text()), None) for path in searched() if path.startswith(listed)
-        ), f"{listed} is clean: remove it from NOT_CLEAN_YET"
 
 
 @pytest.mark.parametrize(

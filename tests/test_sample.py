@@ -15,7 +15,7 @@ from nova_sched.scheduler import config
 ROOT = Path(__file__).resolve().parent.parent
 GENERATOR = ROOT / "etc/nova_sched/config-generator.conf"
 SAMPLE = ROOT / "etc/nova_sched/nova_sched.conf.sample"
-#: keystoneauth1's options are in it, and what is said of them changes with its version.
+#: keystoneauth1's options are in it, and their help texts change with its version.
 NOT_ONLY_OURS = "[neutron]"
 
 

@@ -28,4 +28,4 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def destroy(self, instance_uuid: str) -> None:
-        """End an instance; one that does not run is no matter."""
+        """End an instance. Do nothing if it does not run."""

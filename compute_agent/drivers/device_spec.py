@@ -1,5 +1,5 @@
-"""``[pci] device_spec``: which PCI devices of a machine instances may get, and what is said of them.
-Its form is nova's.
+"""``[pci] device_spec``: which PCI devices of a machine instances may get, and their tags. The form is
+Nova's.
 
 Each spec is JSON: ``vendor_id``, ``product_id``, and either ``address`` (``0000:0a:00.1`` with ``*`` or nothing for any
 part, or regular expressions by ``domain``, ``bus``, ``slot`` and ``function``) or ``devname``, the name of a network
@@ -19,7 +19,7 @@ from rpc_api import errors, events
 _PARTS = {"domain": (4, 0xFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "function": (1, 7)}
 #: Tags that are "true" or "false", however they are written.
 _FLAGS = ("managed", "live_migratable", "one_time_use")
-#: Tags that Placement looks at: nothing is told apart by them here.
+#: Tags that only Placement uses: they do not divide devices into pools.
 _NOT_OF_POOLS = ("resource_class", "traits", "rp_uuid", "rp_uuids")
 _NETWORKED = ("type-VF", "type-PF", "vdpa")
 

@@ -29,7 +29,7 @@ OPTS = [
         min=0,
         max=64,
         help="Driver simulated: NUMA nodes of a host, each a socket, among which its processors and memory are "
-        "divided; 0 for a host that does not speak of any.",
+        "divided; 0 for a host that reports none.",
     ),
     cfg.StrOpt(
         "simulated_dedicated_cpus",

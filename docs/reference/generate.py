@@ -28,7 +28,7 @@ from rpc_api.events.schema import PackedObjectField
 HERE = Path(__file__).resolve().parent
 COMMAND = "make reference"
 MODULES = (rpc_api.config, nova_sched.scheduler.config, neutron, conductor.config, compute_agent.config)
-GENERATED = f"<!-- Written by `{COMMAND}` from the code: mend it there. -->"
+GENERATED = f"<!-- Written by `{COMMAND}` from the code: fix it there. -->"
 
 
 # --- small pieces ----------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def wanted_of(option) -> str:
 
 
 def default_of(option) -> str:
-    """The default of an option, or what is said of it where it differs from machine to machine."""
+    """The default of an option; its description if it differs from machine to machine."""
     return shown(option.sample_default if option.sample_default is not None else option.default)
 
 
@@ -134,7 +134,7 @@ def option_rows(names):
     sections = options_by_section()
     for section, name in map(named_option, names):
         if name not in sections.get(section, (None, {}))[1]:
-            sys.exit(f"there is no option [{section}] {name}, which a filter or weigher names; mend its `options`")
+            sys.exit(f"there is no option [{section}] {name}, which a filter or weigher names; fix its `options`")
         option = sections[section][1][name]
         yield f"`[{section}] {name}`", default_of(option), one_line(option.help)
 
@@ -265,8 +265,8 @@ def weighers_text() -> str:
         "",
         "A weigher gives each host that passed a raw value; higher is better. Raw values are brought to 0 ... 1 "
         "between the least and the greatest of these hosts (*from 0*: between 0 and the greatest, less than 0 "
-        "being 0), multiplied and added up. Where hosts are all alike a weigher adds nothing. The least number "
-        "that a host's aggregates have under the key in their metadata stands for the multiplier there.",
+        "being 0), multiplied and added up. Where hosts are all alike a weigher adds nothing. If a "
+        "host's aggregates have numbers under the key in their metadata, the least of them is the multiplier there.",
         "",
     ]
     lines += table(
@@ -340,9 +340,9 @@ def events_text() -> str:
         GENERATED,
         "# Events",
         "",
-        "What may stand in a log. An event is one record of its fields in this order; fields are only ever added "
-        "at the end, with a default for those who wrote before. *By*: the roles whose producers may append it. An "
-        "*amount* is a natural number below 2**31.",
+        "The events that a log may contain. An event is one record of its fields in this order. New fields are only "
+        "added at the end, with a default for records of older producers. *By*: the roles whose producers may append "
+        "it. An *amount* is a natural number below 2**31.",
         "",
     ]
     lines += table(

@@ -36,8 +36,9 @@ class ComputeFilter(Filter):
 
 
 class ComputeStatusFilter(Filter):
-    """A host is refused while its service is disabled, or its provider has the trait COMPUTE_STATUS_DISABLED: also
-    if the request names it by force, which passes over the ComputeFilter."""
+    """Refuse a host whose service is disabled, or whose provider has the trait COMPUTE_STATUS_DISABLED.
+
+    This filter also runs if the request names the host by force; the ComputeFilter does not."""
 
     name = "ComputeStatusFilter"
     reasons = {DISABLED.code: "the compute service is disabled, or the provider has COMPUTE_STATUS_DISABLED"}

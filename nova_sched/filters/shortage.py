@@ -19,7 +19,7 @@ def room(look, group, resource_class: str, amount: int) -> Finding:
     ]
     if not rows:
         return Finding(
-            f"no {resource_class} to be had here, {amount} asked",
+            f"no {resource_class} offered here, {amount} asked",
             {"resource_class": resource_class, "asked": amount, "free": 0},
             lambda traces: traces.reported(),
             0.0,

@@ -50,8 +50,8 @@ class DeviceStates:
             numbers[row] = number
 
     def verdicts(self, question, numbers: np.ndarray, verdict) -> dict:
-        """State number -> ``verdict(HostDevices)`` (None for -1) for all states among ``numbers``. What was said to a
-        question, which must name all that a verdict follows from, is kept."""
+        """State number -> ``verdict(HostDevices)`` (None for -1) for all states among ``numbers``. The verdicts on
+        a question are kept, so the question must name everything that a verdict depends on."""
         known = self._known.setdefault(question, {})
         self._known.move_to_end(question)
         if len(self._known) > MAX_KNOWN:

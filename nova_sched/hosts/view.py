@@ -54,7 +54,7 @@ class HostView:
 
     def aggregate_limits(self, key: str, default: int) -> np.ndarray:
         """The least whole number that aggregates of each host have under a key (int64, shape [hosts in view]); the
-        default for hosts without one, and where one of theirs is no whole number."""
+        default for hosts without one, and for hosts with an aggregate whose value is not a whole number."""
         return aggregate_limits(self.table, key, default)[self.index]
 
     def aggregate_keys(self) -> frozenset:

@@ -123,10 +123,10 @@ class HostDevices:
         return self.capacity.pools[number].count - self.pool_uses[number]
 
     def with_guests(self, guests: Iterable[Guest]) -> "HostDevices":
-        """The same host with what some Guest records have counted as used; nodes and pools that it has not
-        are passed over.
+        """The same host with the use of some Guest records counted; nodes and pools that the host does not have are
+        skipped.
 
-        CPUs of a guest are taken on whichever nodes they are now: a host may have come back with other nodes.
+        CPUs of a guest are counted on the nodes that they are on now: a host may have come back with other nodes.
         """
         cells, pools = list(self.cell_uses), list(self.pool_uses)
         numbers = {cell.id: number for number, cell in enumerate(self.capacity.cells)}

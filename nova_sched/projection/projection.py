@@ -149,8 +149,8 @@ class Projection(State):
         self.trail.add((position, payload))
 
     def fold_record(self, position: int, record: DecodedRecord, outcomes: list[Outcome], noted: list[Noted]) -> None:
-        """Fold a record, or a part of one, without moving on to its position (:meth:`passed` does); what comes of it
-        goes into the two lists."""
+        """Fold a record, or a part of one, without moving on to its position (:meth:`passed` does). The results are
+        appended to the two lists."""
         if record.epoch is not None:
             if self.epoch is None:
                 # A record that cannot be read does not tell the epoch of the log either.
@@ -244,7 +244,7 @@ class Projection(State):
                     position,
                     "stale-epoch",
                     getattr(event.data, "host", None),
-                    f"{event.producer} speaks in the incarnation {event.producer_epoch}, before {epoch}",
+                    f"{event.producer} writes in the incarnation {event.producer_epoch}, before {epoch}",
                     event.producer.startswith("compute_agent/"),
                 )
             )

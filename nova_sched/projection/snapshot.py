@@ -283,7 +283,7 @@ def _thawed(name: str, values: object) -> Any:
 
 def _mark(name: object, epoch: Any, sequence: Any) -> tuple[int, int]:
     if not (type(name) is str and type(epoch) is type(sequence) is int):
-        raise ValueError("a producer is no text, or its mark no two integers")
+        raise ValueError("the name of a producer is not a text, or its mark is not two integers")
     return epoch, sequence
 
 

@@ -91,7 +91,7 @@ class Instance:
 
 
 class Setbacks:
-    """What became of the earlier claims of an instance."""
+    """The failures of the earlier claims of an instance."""
 
     __slots__ = ("breaches", "holds_already", "lost")
 
@@ -105,9 +105,9 @@ class Setbacks:
         self.breaches = Counter()
 
     def add(self, kind: RefusalKind, host) -> bool:
-        """Note a refused claim. Returns whether its host is to be left out from now on: it breaks the group's policy
-        again and again, because the log knows members there under other names than the filters, or because the request
-        passes over the filters by force."""
+        """Note a refused claim. Returns whether its host must be left out from now on, because claims on it break the
+        group's policy again and again. That happens if the log knows members there under other names than the filters,
+        or if the request skips the filters by force."""
         self.holds_already += kind is RefusalKind.HOLDS_ALREADY
         if kind is not RefusalKind.BREACH:
             return False

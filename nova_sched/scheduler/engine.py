@@ -144,8 +144,8 @@ class Engine:
         self.states.see(cell, records)
         if table.topology_version != topology:
             self.world.in_flight.count_again()
-        # All at once, before anything is decided: what was folded must not be counted as in flight too. A claim of
-        # another producer under a uuid of ours does not concern ours.
+        # All at once, before anything is decided: a folded claim must not be counted as in flight, too. A claim of
+        # another producer under the uuid of a claim of ours does not change ours.
         read_back = [
             (claim, outcome)
             for outcome in outcomes

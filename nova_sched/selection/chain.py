@@ -57,13 +57,13 @@ def seers_of(those: Iterable[Filter | Weigher]) -> list[Filter | Weigher]:
 
 
 def is_forced(request: SchedulingRequest) -> bool:
-    """Whether a request passes over the enabled filters: its hosts are named by force, and no check is asked for."""
+    """Whether a request skips the enabled filters: its hosts are named by force, and no check is requested."""
     return bool((request.force_hosts or request.force_nodes) and not request.scheduler_hints.get("_nova_check_type"))
 
 
 def filters_for(policy: Policy, request: SchedulingRequest) -> Sequence[Filter]:
-    """The filters that a request meets: naming hosts by force passes over the enabled ones, as in Nova; a rebuild
-    meets those that ask for nothing that it has already."""
+    """The filters that run for a request. If hosts are named by force, the enabled filters are skipped, as in Nova. For
+    a rebuild, only those run that need nothing which the instance has already."""
     if request.check_only:
         return [each for each in policy.filters if each.on_rebuild]
     if is_forced(request):

@@ -81,8 +81,8 @@ def unreachable_cells(
     unknown: Iterable[str],
     refusals: Iterable[tuple[str, Reason | str, int]],
 ) -> list[str]:
-    """Closed cells that may have a host for a request that found none: a host of theirs was refused for that alone,
-    their hosts are not known, or there is no other cell for the request.
+    """Closed cells that may have a host for a request that found none: one of the cell's hosts was refused only because
+    the cell is closed, the cell's hosts are not known, or there is no other cell for the request.
 
     ``cells`` are all cells without cell0, ``closed`` those whose logs cannot be read or appended to, ``unknown`` those
     whose hosts are not known, ``refusals`` the (filter, reason, hosts) of the decision, or of its

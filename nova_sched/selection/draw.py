@@ -48,7 +48,7 @@ def _mixed(seed: int, attempt: int) -> int:
 
 
 def drawn(keys: Keys, seed: int, attempt: int) -> Iterator[int]:
-    """Yield the places of ``keys`` (uint64) in an order that is drawn anew for each seed and attempt."""
+    """Yield the places of ``keys`` (uint64) in an order that is drawn for each seed and attempt."""
     left = len(keys)
     if left == 1:
         yield 0

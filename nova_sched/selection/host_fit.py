@@ -33,8 +33,8 @@ class Unfit(NamedTuple):
 def fit_on(table: HostTable, row: int, request: SchedulingRequest, policy: Policy) -> Fitted | Unfit:
     """Fit a request on the host of the root ``row``.
 
-    Devices that are asked for where no filter of the policy sees to them are counted if they are to be had, and are no
-    reason to refuse: the compute host tries by itself then.
+    If no filter of the policy checks devices, requested devices are counted if they are available. If they are not,
+    the host is not refused: the compute host tries by itself then.
     """
     if request.numa is None and not request.pci:
         assignment = allocate(table, row, request)

@@ -126,8 +126,8 @@ class Scope:
         return state
 
     def instances_on(self, row: int) -> dict[str, str | None]:
-        """Instance uuid -> project of what a host is said to run, was given,
-        or is to be given by this process's claims in flight; None where the project is not known."""
+        """Instance uuid -> project of the instances that a host reports, that claims in the log gave to it, or that
+        this process's claims in flight will give to it; None if the project is not known."""
         projection, host = self._by_cell[int(self.table.cell[row])], self.table.host_names[row]
         instances = dict.fromkeys(projection.tracked.of(host))
         for entry in (*projection.hosts[host].entries.values(), *self._in_flight_on.get(host, ())):

@@ -281,8 +281,8 @@ class _Column:
         return [int(np.count_nonzero(self.part.raw == bound)) for bound in self.bounds]
 
     def selected(self, places: Places, refused: Places) -> Part | None:
-        """The part as it is without the ``refused`` hosts: where that is another one it is made anew, and says
-        nothing of those; None where the others are all alike."""
+        """The part without the ``refused`` hosts: if they changed its bounds, it is computed again without them. None
+        if the other hosts are all alike."""
         if not isinstance(self.factor, float) and not self.factor.take(places).any():
             return None
         gone, (low, high) = self.part.raw.take(refused), self.bounds

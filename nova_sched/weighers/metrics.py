@@ -30,9 +30,8 @@ MOST = 1e300
 class MetricsWeigher(Weigher):
     """The sum of the host's metrics times their weights, of ``[metrics] weight_setting``: more is better.
 
-    A host that does not report one of them ends the request with ``[metrics] required``; without, its raw value is
-    ``[metrics] weight_of_unavailable``, unless the weight of the metric or the multiplier is 0: then that metric is
-    passed over.
+    If a host does not report one of them, the request ends if ``[metrics] required`` is true. Otherwise the raw value
+    of the host is ``[metrics] weight_of_unavailable``. A metric is skipped if its weight or the multiplier is 0.
     """
 
     name = "MetricsWeigher"

@@ -1,7 +1,7 @@
 """Nova's own filters answer here: run by the peer's own Python, beneath :mod:`tests.against_nova.peer_loop`.
 
 Imports nothing of this project. A cloud is a dictionary of ``hosts``, ``aggregates``, ``options`` and ``requests`` (see
-:mod:`tests.against_nova.test_filters`); what is left out of one stands for nothing.
+:mod:`tests.against_nova.test_filters`); what is left out of one is empty.
 """
 
 import json

@@ -189,7 +189,7 @@ def _prefiltered(spec):
         if before != after:
             did.append(one.__name__)
         if one.__name__ == "map_az_to_placement_aggregate" and before[2] != after[2]:
-            # Told apart, because it stands for a filter of hosts on the other side.
+            # Kept separate, because on the other side a filter of hosts does the same.
             zones = [spec.requested_destination.aggregates.pop()]
             spec.requested_destination.aggregates = spec.requested_destination.aggregates or None
     asked = utils.resources_from_request_spec(None, spec, None)

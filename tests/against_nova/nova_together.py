@@ -1,7 +1,7 @@
 """This project and the real nova in one process: run by the peer's own Python, in which both are installed.
 
 Arguments: which of the two is imported first (``ours`` or ``nova``), and a configuration file of the scheduler, whose
-deployer's classes are nova's own. Prints what came of it as JSON.
+deployer's classes are nova's own. Prints the results as JSON.
 """
 
 import json

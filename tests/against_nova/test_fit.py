@@ -124,7 +124,7 @@ def random_group(rng, suffix, resourceless, uuids):
         any_traits,
         member_of,
         (rng.choice(AGGREGATES),) if rng.random() < 0.08 else (),
-        # Placement passes over the tree of a group without resources; we keep to it.
+        # Placement ignores the tree of a group without resources; we do not.
         rng.choice(uuids) if rng.random() < 0.1 and not resourceless else None,
     )
 

@@ -48,7 +48,7 @@ PASS = {
 
 @pytest.fixture(scope="module", params=["ours", "nova"])
 def came(request, tmp_path_factory):
-    """What came of it, one of the two imported first."""
+    """The results of a run that imports one of the two first."""
     python = peer_python("nova, numpy")
     directory = tmp_path_factory.mktemp("together")
     lines = []

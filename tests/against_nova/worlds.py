@@ -189,7 +189,7 @@ def random_request(rng, hosts, whole):
 
 
 def random_aggregate(rng, name, hosts, whole):
-    """An aggregate with multipliers of its own, some of which are no numbers."""
+    """An aggregate with multipliers of its own, some of which are not numbers."""
     metadata = {
         one.key or one.option: rng.choice(("0", "-1", "2.5", " 1e3 ", "much", ""))
         for one in BUILT_IN.values()

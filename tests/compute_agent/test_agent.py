@@ -37,7 +37,7 @@ class RefusingBus(LocalBus):
 
 
 class Broken(SimulatedDriver):
-    """A driver whose host cannot be looked at, while it is told so."""
+    """A driver whose host cannot be read while ``fault`` is set."""
 
     fault = None
 

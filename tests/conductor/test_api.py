@@ -236,7 +236,7 @@ def test_a_conductor_of_the_version_before(monkeypatch, gives_terms, outcome):
 
 
 class Answers:
-    """A scheduler that answers what it is told."""
+    """A scheduler with given answers."""
 
     def __init__(self, answer):
         self._answer = answer

@@ -264,7 +264,7 @@ class TestTime:
         cell.clock.seconds += 59.0
         cell.conductor.tick()
         assert {name for name, host in cell.settled().hosts.items() if host.lost} == {"h3"}
-        assert cell.events("HostLost") == [events.HostLost("h3", "not heard of for 89 s")]
+        assert cell.events("HostLost") == [events.HostLost("h3", "no heartbeat for 89 s")]
         cell.conductor.tick()
         cell.conductor.beat({}, ["h3"], "agent", cell.conductor.projection.epoch)
         cell.conductor.tick()

@@ -11,7 +11,7 @@ FIFTY = [f"h{number:02}" for number in range(50)]
 
 
 def told(looks):
-    """(time, line) of what is said; ``looks`` are (time, names of all hosts, names of those that are lost)."""
+    """(time, line) of each log line; ``looks`` are (time, names of all hosts, names of those that are lost)."""
     losses = HostLosses("cell1")
     return [
         (now, line)
@@ -92,7 +92,7 @@ def test_lost_before_it_started_and_removed():
 
 
 def test_lost_and_back_before_it_was_told():
-    """Both are told: it happened."""
+    """Both are logged, because both happened."""
     looks = each_second(100, lambda now: ["h03"] if now == 60 else ())
     assert [line.partition(":")[0] for _, line in told(looks)] == [
         "1 host of cell1 is lost",

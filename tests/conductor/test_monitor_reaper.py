@@ -1,4 +1,4 @@
-"""Monitor and reaper: rows of what is heard or seen when, and what is said of it."""
+"""Monitor and reaper: rows of what they receive or see at which time, and of the events that follow."""
 
 from collections import namedtuple
 
@@ -13,15 +13,15 @@ Host = namedtuple("Host", "lost")
 Entry = namedtuple("Entry", "claim_uuid consumer_uuid state")
 DOWN_TIME = 60.0
 
-#: beats (host, time), lost by the log, time of the look, what is said.
+#: beats (host, time), lost by the log, time of the look, expected events.
 LOOKS = [
     ([], False, 0.0, []),
     ([], False, 59.9, []),
-    ([], False, 60.0, [events.HostLost("h", "not heard of for 60 s")]),
+    ([], False, 60.0, [events.HostLost("h", "no heartbeat for 60 s")]),
     ([("h", 30.0)], False, 89.9, []),
-    ([("h", 30.0)], False, 90.0, [events.HostLost("h", "not heard of for 60 s")]),
+    ([("h", 30.0)], False, 90.0, [events.HostLost("h", "no heartbeat for 60 s")]),
     ([("h", 30.0), ("h", 80.0)], False, 90.0, []),
-    ([("other", 80.0)], False, 90.0, [events.HostLost("h", "not heard of for 90 s")]),
+    ([("other", 80.0)], False, 90.0, [events.HostLost("h", "no heartbeat for 90 s")]),
     ([], True, 90.0, []),
     ([("h", 80.0)], True, 90.0, [events.HostSeen("h")]),
 ]
@@ -37,11 +37,11 @@ def test_monitor(beats, lost, now, said):
     assert monitor.changes({"h": Host(lost)}, now) == said
 
 
-#: a beat (host, time), lost by the log, how long nothing could be heard up to the look at 200 s, what is said.
+#: a beat (host, time), lost by the log, how long nothing could be received up to the look at 200 s, expected events.
 DEAF = [
-    (("h", 100.0), False, 0.0, [events.HostLost("h", "not heard of for 100 s")]),
+    (("h", 100.0), False, 0.0, [events.HostLost("h", "no heartbeat for 100 s")]),
     (("h", 100.0), False, 90.0, []),
-    (("h", 100.0), False, 30.0, [events.HostLost("h", "not heard of for 70 s")]),
+    (("h", 100.0), False, 30.0, [events.HostLost("h", "no heartbeat for 70 s")]),
     (("h", 100.0), True, 30.0, []),
     (("h", 190.0), False, 90.0, []),
 ]

@@ -82,7 +82,7 @@ class Cloud:
         )
 
     def run(self, *phase: str) -> list[str]:
-        """Run one phase, which must succeed in silence, and return the calls that it made."""
+        """Run one phase, which must succeed and print nothing, and return the calls that it made."""
         done = self.attempt(*phase)
         assert done.returncode == 0, f"{' '.join(phase)} ended with {done.returncode}: {done.stderr}"
         assert done.stderr == ""

@@ -151,7 +151,7 @@ def test_services_with_their_own_accounts(tmp_path, site):
 
 
 def built(site):
-    """Build one instance; what came of it."""
+    """Build one instance; the result."""
     if not cfg.CONF._args:
         cfg.CONF([], project="nova_sched", default_config_files=[], default_config_dirs=[])
     bus = MessagingBus(cfg.CONF, site.server.url(vhost=site.vhost))

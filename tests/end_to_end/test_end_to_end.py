@@ -101,7 +101,7 @@ def test_build_stop_and_go_on(tmp_path, config, conductor, rabbit_server, vhost)
         services.start("scheduler")
         built |= outcomes(asked)
         assert {one.outcome for one in built.values()} == {messages.BUILT}
-        # Ten of twelve places are taken: whoever forgot one of them would now place a third.
+        # Ten of twelve places are taken: a scheduler that forgot one of them would now place a third.
         more = outcomes(build(conductor, 3))
         assert sorted(one.outcome for one in more.values()) == [messages.BUILT] * 2 + [messages.NO_VALID_HOST]
         built |= {one: outcome for one, outcome in more.items() if outcome.outcome == messages.BUILT}
@@ -130,7 +130,7 @@ def test_build_stop_and_go_on(tmp_path, config, conductor, rabbit_server, vhost)
 
 @pytest.mark.long
 def test_no_call_is_lost_when_services_are_stopped_under_load(tmp_path, config, conductor):
-    """Whatever arrives at a service that stops is answered by it or by the next one: nobody waits in vain."""
+    """Each request that arrives at a service that stops is answered by it or by the next one."""
     with Services(tmp_path, config) as services:
         services.start("agent", "cell", "api", "scheduler")
         for name in ("scheduler", "cell", "api"):

@@ -245,7 +245,7 @@ def test_a_cell_that_is_down_and_up(caplog, begun, way):
 
 
 class Flaky:
-    """A log that fails as long as it is told to."""
+    """A log that fails while ``fault`` is set."""
 
     url = "flaky://"
     fault = None

@@ -27,7 +27,7 @@ def started(tmp_path, service, *args, env=None, **changes):
     return ServiceProcess(tmp_path, service, "--config-file", write(tmp_path, **changes), *args, env=env)
 
 
-#: service, arguments, changes of the configuration, exit code, what is said.
+#: service, arguments, changes of the configuration, exit code, text that is printed.
 WRONG = [
     ("scheduler", (), {"cells": {"cell0_log": None}}, 2, r"\[cells\] cell0_log is not set.*nova_sched.conf"),
     ("scheduler", (), {"cells": {"enabled": None}}, 2, r"\[cells\] enabled names no cell"),
@@ -178,7 +178,7 @@ class TestReload:
             write(tmp_path, **changes)
             process.send(signal.SIGHUP)
             line = process.wait_for(f"ERROR.*the new configuration is not used: .*{said}.*").group()
-            assert "rpc_api.errors" not in line and "oslo_config" not in line, "it is said once"
+            assert "rpc_api.errors" not in line and "oslo_config" not in line, "the message is printed once"
             assert "Traceback" not in process.stderr
             write(tmp_path, scheduler={"max_attempts": "5"})
             process.send(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Logs that are truncated, re-created, away or broken: the services begin anew by themselves, and agree in the end."""
+"""Logs that are truncated, re-created, away or broken: the services start again by themselves, and agree in the end."""
 
 import itertools
 import os
@@ -177,7 +177,9 @@ def test_a_log_that_was_truncated_without_a_snapshot_is_rebased(tmp_path):
         wait_until(lambda: knows(last, ("h1", "h2"), 2), SECONDS_MAX, "the last scheduler does not know all instances")
         agree(scheduler, first)
         agree(last, late)
-        assert state_of(scheduler) == state_of(last), "whoever read all of it, and who could not, have the same state"
+        assert state_of(scheduler) == state_of(last), (
+            "a scheduler that read all of the log and one that could not have the same state"
+        )
         assert first.projection.counts["LogRebased"] == 1
 
 

@@ -219,7 +219,7 @@ def test_over_oslo_messaging(said):
     assert_none(*said)
 
 
-#: URLs that are wrong in every way, and ones of servers that are not there or refuse us; PW stands for the secret.
+#: URLs that are wrong in every way, and ones of servers that are not there or refuse us; PW is replaced by the secret.
 URLS = [
     "{0}://u:PW@127.0.0.1:1/v",
     "{0}://u:PW@h:port/v",

@@ -26,7 +26,7 @@ def unread(tmp_path, text, register=schedulers.register, name="a.conf"):
     return [one.removeprefix(f"{path}: ") for one in found]
 
 
-#: Text of a file, what is said of it.
+#: Text of a file, the warning about it.
 NAMED = [
     ("[snapshot]\nurl = x", [r"\[snapshot\] url is read by no service: .* the nearest is \[snapshots\]"]),
     (

@@ -131,7 +131,7 @@ def of(rabbit_server, vhost, **account):
     }
 
 
-#: What a person must change, and what is said of it.
+#: Faults that a person must fix, and the text of each.
 LASTING = {
     "the password of the logs": (
         lambda server, vhost: of(server, vhost, password="wrong"),

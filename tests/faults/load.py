@@ -43,11 +43,11 @@ from tests.end_to_end.processes import PRESENT, Release, ServiceProcess, config_
 from tests.servers import ServerFailed, wait_until
 
 CELL0 = "cell0"
-#: A call on which nobody was heard to work for so long is given up by the load.
+#: The load gives up a call after so many seconds without a heartbeat.
 RESPONSE_TIMEOUT = 20
 #: Longer than any of the services' own times: who has not answered by then hangs.
 HANG_SECONDS = 120.0
-#: An API conductor that was killed is heard of no more, and its call not monitored: the load gives it up after this.
+#: The load gives up a call to an API conductor after this: no heartbeat shows whether the conductor was killed.
 BUILD_TIMEOUT = 15
 SELECTED, NO_VALID_HOST, NOT_BUILT = "selected", "no valid host", "not built"
 
@@ -260,7 +260,7 @@ def states_of(report: str, cells) -> dict[str, tuple[int, str]]:
 
 
 class Request(NamedTuple):
-    """One request and what came of it: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
+    """One request and its result: ``outcome`` is SELECTED (for a build: it runs), NO_VALID_HOST, NOT_BUILT (no
     host was left) or the name of an error with its text in ``fault``. A build's answer has no claim.
     Times are monotonic seconds."""
 
@@ -498,7 +498,7 @@ def _rate(answers, first, last):
 
 
 class _Fold:
-    """A fresh fold of one log: what became of its claims, and its digest at the ``positions`` that are asked for."""
+    """A fresh fold of one log: the verdicts on its claims, and its digest at the ``positions`` that are asked for."""
 
     def __init__(self, cell, records, positions):
         self.digests = {}
@@ -575,7 +575,7 @@ def _check_claims(findings, load, folds):
         if one.claim_uuid is None:
             if one.host not in started.get(one.instance_uuid, ()):
                 findings.lost.append(
-                    f"{one.instance_uuid} was said to be built on {one.host}, and started on "
+                    f"{one.instance_uuid} was reported as built on {one.host}, and started on "
                     f"{sorted(started.get(one.instance_uuid, ())) or 'no host'}"
                 )
             continue
@@ -606,7 +606,7 @@ def _check_claims(findings, load, folds):
 class Tap:
     """All records of a log from its first on, kept in the thread that follows it; a context manager.
 
-    For logs whose records are removed, and for whoever waits for what a log comes to.
+    For logs whose records are removed, and for tests that wait for a record.
     """
 
     def __init__(self, cell: str, url: str):

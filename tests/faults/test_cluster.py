@@ -121,7 +121,7 @@ def test_the_replica_that_is_read_is_deleted(tmp_path, cluster):
 
 
 def test_the_leaders_node_hangs(tmp_path, rabbit):
-    """Nobody is told: the other nodes give it up after net_ticktime (60 s). RPC is on a broker of its own, as
+    """No node gets a notice: the other nodes give it up after net_ticktime (60 s). RPC is on a broker of its own, as
     oslo.messaging goes on trying a node that takes connections and does not answer."""
     with (
         RabbitCluster(settings=("cluster_partition_handling = pause_minority",)) as logs,

@@ -82,7 +82,7 @@ def test_a_slow_network(tmp_path, rabbit, proxies):
 @pytest.mark.long
 @pytest.mark.parametrize("half_open", ["logs", "RPC"])
 def test_connections_that_lead_nowhere(tmp_path, rabbit, proxies, half_open):
-    """What was connected is never heard of again, and nothing closes it."""
+    """Nothing arrives over open connections any more, and nothing closes them."""
     rpc, logs = proxies
     harmed = {"logs": logs, "RPC": rpc}[half_open]
     with proxied(

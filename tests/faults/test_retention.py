@@ -235,7 +235,7 @@ def test_a_stream_is_declared_again_behind_a_service_that_hangs(tmp_path, rabbit
         cloud.freeze(hangs)
         rabbit_server.rabbitmqctl("delete_queue", "-p", vhost, CELL)
         url = rabbit_server.url(CELL, vhost)
-        wait_until(lambda: begun(url), HANG_SECONDS, f"nobody begins {url} anew")
+        wait_until(lambda: begun(url), HANG_SECONDS, f"nobody recreates {url}")
         if grown:
             with Tap(CELL, url) as tap:
                 Filling(tap, url).add(position + 100)

@@ -122,7 +122,7 @@ def test_services_that_are_started_while_publishers_are_blocked_serve_when_they_
 
 @pytest.mark.long
 def test_a_log_that_is_deleted_under_load_is_begun_anew(tmp_path, rabbit):
-    """What was answered before is lost with the log; whatever is answered once it was begun anew, or rebased, holds."""
+    """What was answered before is lost with the log; every answer after it was recreated, or rebased, holds."""
     with Cloud(tmp_path, rabbit.url(), rabbit.url) as cloud:
         with Load(cloud) as load:
             load.wait_selected(150)

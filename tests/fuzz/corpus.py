@@ -103,7 +103,7 @@ def said(data, number: int = 1, epoch: int = 1) -> codec.Event:
 
 
 def records() -> list[bytes]:
-    """Records as they stand in logs: each event alone, and all of them in one."""
+    """Records as logs contain them: each event alone, and all of them in one."""
     every = [said(data, number) for number, data in enumerate(every_event(), 1)]
     return [builders.record_of(one) for one in every] + [builders.record_of(*every)]
 

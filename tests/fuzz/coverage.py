@@ -31,7 +31,7 @@ INPUT_BYTES_MAX = 1 << 16
 
 
 class Session:
-    """One target of each kind, begun anew after each episode. The first byte of an input says whose it is."""
+    """One target of each kind, created again after each episode. The first byte of an input selects the target."""
 
     def __init__(self):
         self._numbers = [0] * len(TARGETS)

@@ -150,7 +150,7 @@ class Fold(Target):
 
 
 class Thaw(Target):
-    """Parts that are packed into an event's bytes, unpacked by whoever looks at them."""
+    """Parts that are packed into an event's bytes, unpacked only when they are needed."""
 
     NAMES = ("HostInventory", "HostConsumers", "Evidence")
 
@@ -222,7 +222,7 @@ class Snapshots(Target):
                 found.forget()
 
     def _columns_were_changed(self, payload):
-        """The columns are taken as they are: whoever can write to the store could say the same in a log of its own."""
+        """The columns are taken as they are: a program that can write to the store could fake a log, too."""
         return mutation.thaw(zlib.decompress(snapshot._split(payload)[1]))[1] != self.state[1]
 
     def settle(self):
@@ -234,7 +234,7 @@ class Snapshots(Target):
 
 
 class Opening(Target):
-    """The first records of a log: how it begins is told, or refused, and the fold has the same epoch."""
+    """The first records of a log: the beginning of the log is found, or refused, and the fold has the same epoch."""
 
     names = itertools.count()
 

@@ -1,4 +1,4 @@
-"""Tables as spreadsheets, programs and ``cat`` write them: what is read, and what is told by file and line."""
+"""Tables as spreadsheets, programs and ``cat`` write them: what is read, and the errors with file and line."""
 
 import csv
 import gzip

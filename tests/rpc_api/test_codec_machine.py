@@ -1,5 +1,5 @@
-"""Any batch of events, good and damaged, through the codec: what was good is what was said, in order,
-within the limits."""
+"""Any batch of events, good and damaged, through the codec: the good events are decoded as they were
+encoded, in order, within the limits."""
 
 import random
 

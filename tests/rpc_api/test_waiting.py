@@ -1,4 +1,4 @@
-"""Waiting for what may pass: what is said of it, and how often."""
+"""Waiting for faults that may pass: which lines are logged, and how often."""
 
 import logging
 

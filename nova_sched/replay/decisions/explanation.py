@@ -80,7 +80,7 @@ def _said_of(recorded, fates):
     fate = fates.get(recorded.decision.claim_uuid)
     host = recorded.decision.hosts[0] if recorded.decision.hosts else "no host"
     if fate is None or fate.verdict == story.UNKNOWN:
-        return {"code": "claim-not-known", "said": f"{host}, what became of the claim is not known", "lost_to": []}
+        return {"code": "claim-not-known", "said": f"{host}, the verdict on the claim is not known", "lost_to": []}
     if fate.verdict == story.ACCEPTED:
         return {"code": "claim-accepted", "said": f"{host}, claim accepted", "lost_to": []}
     others = [cause for cause in fate.lost_to if cause.producer != recorded.producer]

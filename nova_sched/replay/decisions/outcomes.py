@@ -1,4 +1,4 @@
-"""What became of claims: a log holds what was proposed, and a fold says what was accepted."""
+"""The verdicts on claims: a log contains the proposals, and only a fold shows which of them were accepted."""
 
 from typing import NamedTuple
 
@@ -85,7 +85,8 @@ class Outcomes:
         self._found[cell][position] = {one.claim_uuid: one.reason for one in outcomes} if known else None
 
     def _before(self, cell, position):
-        """The state in front of a position; one that is not known is so until the log says where it begins anew."""
+        """The state before a position. If it is not known, it stays so until a record states where the log starts
+        again."""
         try:
             return self._history.world_at({cell: position - 1})
         except errors.LogGap as gap:

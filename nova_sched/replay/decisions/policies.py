@@ -21,9 +21,9 @@ class PolicyMissing(errors.LogGap):
 
 
 class Adopted(NamedTuple):
-    """A policy as it was adopted first: the ``cell`` and ``position`` of that (None where it is not known), and the
-    Policy; where this process has not loaded all ``filters`` and ``weighers`` of it (their names), something stands in
-    the place of those that says nothing."""
+    """A policy as it was adopted first: the ``cell`` and ``position`` of the adoption (None if it is not known), and
+    the Policy. ``filters`` and ``weighers`` are the names of those that this process has not loaded: in the Policy each
+    is replaced by one that refuses no host and gives no weight."""
 
     cell: str | None
     position: int | None

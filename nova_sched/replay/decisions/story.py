@@ -1,4 +1,4 @@
-"""What became of an instance: every event about it in all logs, its claims with their verdicts, and how long
+"""The story of an instance: every event about it in all logs, its claims with their verdicts, and how long
 each step took."""
 
 from typing import NamedTuple
@@ -138,7 +138,7 @@ def _newer(history, cell, host, recorded, claim):
 
 
 def lag(logs, recorded: Recorded) -> dict[str, int]:
-    """Cell -> how many records stood in its log, by their times, when a decision was made that did not know of them."""
+    """Cell -> number of records that its log contained, by their times, but that the decision did not know of."""
     behind = {}
     for cell, position in recorded.known.items():
         if cell in logs and position.position >= 0:
@@ -171,7 +171,7 @@ class Ending(NamedTuple):
 
 
 def ending(decisions, steps, fates_) -> Ending:
-    """How the request of one instance ended, by its last decision and what stands behind it: codes ``built``,
+    """How the request of one instance ended, by its last decision and the events after it: codes ``built``,
     ``claimed``, ``no-valid-host``, ``cells-unreachable``, ``refused`` (for a reason that is not in its decisions),
     ``retries-exhausted``, ``claim-refused``, ``claim-lost``, ``given-back``, ``deleted``."""
     last = decisions[-1]
@@ -209,7 +209,7 @@ def ending(decisions, steps, fates_) -> Ending:
             Ending(
                 "cells-unreachable",
                 f"{', '.join(last.unreachable)} could not be reached, and no other cell had "
-                "a host; the conductor was told that the service is unavailable",
+                "a host; the scheduler answered that the service is unavailable",
             )
             if last.unreachable
             else Ending("no-valid-host", "no valid host")

@@ -314,7 +314,7 @@ class Run:
                 self.tally.refused[AS_A_WHOLE] += 1
 
     def _settle(self, scheduler, claim, reason):
-        """A scheduler reads what became of its claim."""
+        """A scheduler reads the verdict on its claim."""
         instance = claim.instance
         self._whole_refused.discard(claim.proposed.instance_uuid)
         action = scheduler.claims.event(claim, Happened.ACCEPTED if reason is None else Happened.REFUSED)

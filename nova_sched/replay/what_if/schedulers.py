@@ -130,6 +130,6 @@ class Scheduler:
             self.read[cell] += 1
         if self.world.table.topology_version != topology:
             self.world.in_flight.count_again()
-        # All at once, before anything is decided: what was folded must not be counted as in flight too.
+        # All at once, before anything is decided: a folded claim must not be counted as in flight, too.
         read_back = [(self.claims.read_back(cell, outcome.claim_uuid), outcome.reason) for outcome in outcomes]
         return [(claim, reason) for claim, reason in read_back if claim is not None]

@@ -127,7 +127,7 @@ def test_an_empty_log(capsys):
 
 
 def test_a_scheduler_that_does_not_follow(log, capsys):
-    """It decided at 20 s and knew nothing of what was said at 5 s."""
+    """It decided at 20 s and did not know of the record of 5 s."""
     agent, scheduler = Voice("compute_agent/a"), Voice("scheduler/slow")
     log.append([record_of(agent.say(report("a"))._replace(at_ns=AT_NS + 5 * SECOND))])
     log.append([record_of(scheduler.say(decision("vm"))._replace(at_ns=AT_NS + 20 * SECOND))])

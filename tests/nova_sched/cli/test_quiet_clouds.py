@@ -184,7 +184,7 @@ def divergence_that_stays(cloud, at):
 
 
 def unknown(cloud, at):
-    """An agent speaks before its host is known."""
+    """An agent publishes before its host is known."""
     said = report("new")
     cloud.away["new"] = 0, 0
     return [
@@ -203,7 +203,7 @@ def slow(cloud, at):
 
 
 def failed(cloud, at):
-    """Refused claims, failed builds and requests that came to nothing are no faults of a log."""
+    """Refused claims, failed builds and requests that failed are not faults of a log."""
     return [
         cloud.later(at, "scheduler/s", claim("a", "nowhere"), decision("none", known=10**6)),
         cloud.later(at, "conductor/c", events.BuildFailed(claim("a", "h1").instance_uuid, "req", "h1", 0, "no", True)),

@@ -187,7 +187,7 @@ def test_a_decision_without_its_claim_breaks_a_law(cloud, capsys):
 
 
 def test_a_log_whose_beginning_was_removed(cloud, capsys):
-    """What can be folded is, and the gap is said; decisions that knew of what is gone are not made."""
+    """The records after the gap are folded and the gap is reported; decisions that knew of lost records are skipped."""
     with Logs(cloud) as logs:
         with open_log(logs.urls["cell1"]) as log:
             log.truncate_before(2)

@@ -245,7 +245,7 @@ def test_a_text_from_a_log_makes_no_line_of_its_own(capsys):
 
 
 def test_a_log_whose_beginning_was_removed(capsys):
-    """What is recorded is told; what the scheduler knew cannot be re-created, which is said."""
+    """The recorded part is printed, with a note that the knowledge of the scheduler cannot be re-created."""
     cloud = decided(("first", 1), ("vm", 1))
     with Logs(cloud) as logs:
         with open_log(logs.urls["cell1"]) as log:

@@ -175,7 +175,7 @@ def test_colours_by_type(told, capsys):
 
 
 def test_every_event_has_a_text():
-    """Also those that stand in no log here: the text names what the event is about."""
+    """Also kinds that no log here contains: the text names what the event is about."""
     voice = Voice("conductor/x")
     for said in (
         events.HostLost("a", "silent"),
@@ -199,7 +199,7 @@ def test_every_event_has_a_text():
 
 @pytest.fixture
 def two(tmp_path):
-    """cell1 speaks at 1, 3, 5, 7, 9 seconds and cell2 at 2, 4, 6, 8, 10."""
+    """cell1 has records at 1, 3, 5, 7, 9 seconds and cell2 at 2, 4, 6, 8, 10."""
     one, other = Told(tmp_path / "one.db"), Told(tmp_path / "two.db", "cell2", uuid_of("other epoch"))
     for number in range(1, 11):
         (one if number % 2 else other).say(number, claim(f"vm-{number}", f"host-{number}"))
@@ -401,7 +401,7 @@ def test_a_broken_pipe_is_quiet(told):
     assert os.read(read, 10)
     os.close(read)
     told.say(20, claim("vm-new", "host-1"))
-    # As a shell says of whoever ends by SIGPIPE.
+    # The code that a shell reports for a process that SIGPIPE ended.
     assert process.wait(60) == 141 and process.stderr.read() == b""
 
 

@@ -42,7 +42,7 @@ def log(tmp_path):
 
 
 def verdicts(shown):
-    """What stands in brackets in lines of -o pretty."""
+    """The texts in brackets in lines of -o pretty."""
     return [re.search(r"ClaimProposed +(?:\[([^\]]*)\])?", line)[1] for line in shown if "ClaimProposed" in line]
 
 

@@ -133,7 +133,7 @@ def columns(cloud, capsys, *command):
 
 @pytest.fixture
 def full():
-    """A host with room for two of three, which is told to be full; the first one leaves before the last comes."""
+    """A host with room for two of three, which is then full; the first one leaves before the last comes."""
     cloud = cloud_of(("a", 4, "cell1"))
     engine = deciding(cloud)
     for name in ("vm-1", "vm-2", "vm-3"):
@@ -213,7 +213,7 @@ def test_a_scheduler_does_not_collide_with_itself(capsys):
 
 
 def test_a_claim_goes_to_another_cell(capsys):
-    """The recorded host is not there: the claim stands in the log of another cell."""
+    """The recorded host is not there: the claim is in the log of another cell."""
     cloud = cloud_of(("a", 8, "cell1"), ("b", 4, "cell2"), cells=("cell1", "cell2"))
     engine = deciding(cloud)
     for number in range(2):

@@ -94,7 +94,7 @@ def query(text):
 
 
 ROWS = [
-    # filter, what was said, the request, options, what is refused
+    # filter, the events, the request, options, what is refused
     ("AllHostsFilter", THREE, {}, {}, {}),
     ("AggregateImagePropertiesIsolation", THREE, {"image_properties": {"os_distro": "arch"}}, {}, {}),
     (

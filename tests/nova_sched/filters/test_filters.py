@@ -169,7 +169,7 @@ ON_REBUILD = {
 }
 
 ROWS = [
-    # filter, what was said, the request, what is refused
+    # filter, the events, the request, what is refused
     ("ComputeFilter", PLAIN, {}, {"disabled": ["b"], "down": ["c"]}),
     ("ComputeStatusFilter", PLAIN, {}, {"disabled": ["b"]}),
     ("ComputeStatusFilter", STATUS, {"force_hosts": ("a", "b")}, {"disabled": ["b"]}),

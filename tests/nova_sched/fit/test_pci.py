@@ -121,7 +121,7 @@ ROWS = [
     ("ports are assigned nothing", ASSIGNED, [pci(4, None)], None, {f"{R}-0": ["p0"]}, {3: 3, 1: 1}),
     ("as it was assigned", ASSIGNED, [pci(2, rp_uuids="p0,p0")], None, {}, {0: 2}),
     (
-        "assigned anew",
+        "assigned again",
         ASSIGNED,
         [pci(2, rp_uuids="p0,p0")],
         None,

@@ -244,7 +244,7 @@ def test_the_search_goes_on_until_an_assignment_is_accepted():
     assert taken_of(cell, groups, accept=accept) == {"g0": "C1", "g1": "C1"}
     assert seen == [{"a-0": [uuid_of(a)], "b-0": [uuid_of(b)]} for a, b in (("g0", "g1"), ("g1", "g0"))]
     assert taken_of(cell, groups, accept=lambda one: False) is None
-    # Groups of one request are the same to whoever accepts.
+    # For ``accept``, groups of one request are interchangeable.
     seen, wanted = [], 3
     assert taken_of(cell, [group("a-0", CUSTOM_GPU=1), group("a-1", CUSTOM_GPU=1)], accept=accept) is None
     assert len(seen) == 2

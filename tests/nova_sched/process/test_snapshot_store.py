@@ -294,7 +294,7 @@ def remove_up_to(position):
 
 STORY = [record.payload for _, record in story()]
 LAST = len(STORY) - 1
-#: What became of the log since the snapshot of its record 12, and whether the snapshot proves to be of it.
+#: What happened to the log since the snapshot of its record 12, and whether the snapshot proves to be of it.
 FITS = {
     "as it was": (lambda log: None, None),
     "grown": (grow, None),
@@ -416,7 +416,7 @@ def test_a_half_written_file_is_never_the_snapshot(tmp_path):
 
 
 def test_several_may_save_at_once(tmp_path):
-    """As the conductors of one cell do: what is kept is one of theirs, whole, and nobody is in another's way."""
+    """As the conductors of one cell do: the kept snapshot is a whole one of one conductor, and no save fails."""
     stores = [FileStore(str(tmp_path)) for _ in range(8)]
     packed = [bytes([number]) * 300_000 for number in range(len(stores))]
     with ThreadPoolExecutor(len(stores)) as pool:

@@ -6,7 +6,7 @@ from fractions import Fraction
 class Model:
     """Hosts with one inventory of VCPU on their root and perhaps one on a child ``<host>-numa``; spread groups.
 
-    Each method is told what an event says and answers what it must come to, in the words of ``tests.builders.result``.
+    Each method takes the fields of an event and returns the expected result, in the words of ``tests.builders.result``.
     """
 
     def __init__(self):
@@ -56,7 +56,7 @@ class Model:
         self.held = {key: one for key, one in self.held.items() if key[0] != host}
 
     def lost(self, host, lost):
-        """The host is not heard of, or is again."""
+        """The host is lost, or is back."""
         if host in self.hosts:
             self.hosts[host]["lost"] = lost
 

@@ -1,4 +1,4 @@
-"""Who may speak as whom: events of a log that requires accounts count with the right one only."""
+"""Which account a producer needs: in a log that requires accounts, events count with the right one only."""
 
 import pytest
 

@@ -166,9 +166,7 @@ def test_sums_of_the_largest_amounts_are_exact():
 
 def test_a_log_of_another_kind_of_event_first():
     cell = Cell()
-    assert (
-        cell.append([codec.SetAside("unknown-type", "from the future", b"")], epoch="whoever says so") == "unknown-type"
-    )
+    assert cell.append([codec.SetAside("unknown-type", "from the future", b"")], epoch="any epoch") == "unknown-type"
     assert cell.projection.epoch is None
     assert cell.say(report("host")) == "ok"
     assert cell.projection.epoch == EPOCH

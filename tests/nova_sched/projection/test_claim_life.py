@@ -26,7 +26,7 @@ TWO, THREE = of("host", 2), of("host", 3)
 MIGRATION = "migration of vm"
 
 LIVES = [
-    # events that follow the report of "host" with what became of each; what is held then, by consumer; VCPU used
+    # events that follow the report of "host" with the result of each; what is held then, by consumer; VCPU used
     ("claimed", [(claim("vm", "host", TWO), "accepted")], {"vm": CLAIMED}, 2),
     ("released", [(claim("vm", "host", TWO), "accepted"), (released("vm"), "ok")], {}, 0),
     ("expired", [(claim("vm", "host", TWO), "accepted"), (expired("vm"), "ok")], {}, 0),

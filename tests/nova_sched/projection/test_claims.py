@@ -9,7 +9,7 @@ from tests.nova_sched.projection import unchanged_by
 # --- room --------------------------------------------------------------------------------------------------------
 
 ROOM = [
-    # inventory of VCPU, amounts claimed one after the other with what became of them
+    # inventory of VCPU, amounts claimed one after the other with their results
     (dict(total=8), [(8, "accepted"), (1, "VCPU")]),
     (dict(total=8), [(9, "VCPU"), (8, "accepted")]),
     (dict(total=8), [(5, "accepted"), (4, "VCPU"), (3, "accepted"), (1, "VCPU")]),
@@ -90,7 +90,7 @@ def test_a_claim_without_allocations_is_accepted():
 LOST, SEEN, REMOVED = events.HostLost("host", "silent"), events.HostSeen("host"), events.HostRemoved("host", "gone")
 
 STATES = [
-    # what was said of the host, outcome, outcome when forced
+    # events about the host, outcome, outcome when forced
     ([], "unknown host host", "unknown host host"),
     ([report("host")], "accepted", "accepted"),
     ([report("host", disabled=True)], "disabled", "accepted"),
@@ -153,7 +153,7 @@ def member(name, domain):
 FULL = "anti-affinity: 1 of the group in rack, limit 1"
 
 GROUPS = [
-    # events one after the other with what became of each
+    # events one after the other with the result of each
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "2"), FULL)],
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "1"), "accepted")],
     [(spread("vm-1", "1"), "accepted"), (spread("vm-2", "2", domain="rack-2"), "accepted")],

@@ -1,5 +1,5 @@
 """NUMA nodes, pages and PCI devices in the fold: the log order decides who gets them,
-and what is used is counted anew."""
+and use is counted again."""
 
 import pytest
 
@@ -73,7 +73,7 @@ def asking(name, *uses):
     return claim(name, "host")._replace(guest=guest(*uses))
 
 
-#: What was claimed before, what is claimed, and what becomes of it.
+#: Earlier claims, the claim, and its result.
 ROWS = [
     ([], [use(0, 2)], "accepted"),
     ([use(0, 2)], [use(0, 3)], "accepted"),
@@ -241,7 +241,7 @@ def test_nodes_and_pools_that_cannot_be_are_set_aside(nodes, pools):
 
 @pytest.mark.parametrize("last", [host(), events.HostRemoved("host", "gone")])
 def test_guests_of_a_report_are_counted_together(last):
-    """Not all of them anew for each: a host may run thousands."""
+    """A change does not count all guests again: a host may run thousands."""
     many = [consumer(f"vm-{number}")._replace(guest=guest(use(0, memory=1))) for number in range(50)]
     cell = Cell()
     for said in (host(*many), last):

@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def busy_log(seed, hosts=6, steps=120):
-    """Records of a log in which a lot happens, drawn from a seed; each as the bytes that stand in the log."""
+    """Records of a log in which a lot happens, drawn from a seed; each as its bytes in the log."""
     chance = random.Random(seed)
     cell = Cell(events.LogOpened("cell1", EPOCH))
     names = [f"host-{number}" for number in range(hosts)]

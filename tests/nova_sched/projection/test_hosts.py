@@ -202,7 +202,7 @@ def test_a_child_moves_to_another_host_once_its_first_one_lets_it_go():
     )
     cell.say(nested(NUMA[0]))
     assert cell.say(taken) == "sequence-gap"
-    # What is held of it on its first host is not counted on the other, and comes to nothing there.
+    # What is held of it on its first host is not counted on the other, and has no effect there.
     assert cell.used("numa1") == 0
     cell.say(released("vm"))
     assert cell.used("numa1") == 0
@@ -301,7 +301,7 @@ MANY_TRAITS = [f"CUSTOM_{number}" for number in range(inventory.MAX_TRAITS + 1)]
 MANY_CLASSES = [inventory_of(f"CUSTOM_{number}") for number in range(inventory.MAX_CLASSES + 1)]
 
 REFUSED = [
-    # inventory, what is said of it
+    # inventory, the note about it
     (b"", "cannot be read as msgpack"),
     (b"\xc1", "cannot be read as msgpack"),
     (pack(("host",)), "HostInventory cannot be read"),
@@ -345,7 +345,7 @@ def test_an_inventory_that_cannot_be_changes_nothing(broken, said, known):
 
 
 BROKEN_REPORTS = [
-    # change of a report, what is said of it
+    # change of a report, the note about it
     (dict(consumers=b"\xc1", consumers_digest=5), "cannot be read as msgpack"),
     (dict(consumers=pack([[["x"]]]), consumers_digest=5), "HostConsumers cannot be read"),
     (
@@ -371,7 +371,7 @@ def test_a_name_that_cannot_be_changes_nothing(name):
         assert cell.say(report(name), by=f"compute_agent/{name}") == "invalid"
 
 
-# --- who may speak for a host --------------------------------------------------------------------------------------
+# --- who may report for a host -------------------------------------------------------------------------------------
 
 OTHERS = [
     report("host", consumer("vm-9"), inventory=ANOTHER_ROOT),

@@ -35,7 +35,7 @@ def allocations(used):
 
 
 class Machine(RuleBasedStateMachine):
-    """Each rule appends one event and compares what became of it."""
+    """Each rule appends one event and compares its result."""
 
     def __init__(self):
         super().__init__()
@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(host=HOSTS, name=INSTANCES)
     def lie(self, host, name):
-        """Someone speaks who may not."""
+        """A producer without the right appends an event."""
         if host in self.model.hosts:
             self.unchanged(builders.Voice("compute_agent/stranger").say(builders.started(name, host)), "not-its-host")
         self.unchanged(builders.Voice("scheduler/stranger").say(builders.deleted(name, host)), "not-allowed")

@@ -32,7 +32,7 @@ def numbered(epoch, sequence, name="CUSTOM"):
 
 
 SEQUENCES = [
-    # (epoch, sequence) of the events one after the other with what became of each; the last that counted
+    # (epoch, sequence) of the events one after the other with the result of each; the last that counted
     ("in order", [(1, 1, "ok"), (1, 2, "ok"), (1, 3, "ok")], (1, 3)),
     ("a duplicate", [(1, 1, "ok"), (1, 1, "duplicate"), (1, 2, "ok")], (1, 2)),
     ("an old one", [(1, 1, "ok"), (1, 2, "ok"), (1, 1, "duplicate"), (1, 2, "duplicate")], (1, 2)),
@@ -138,8 +138,8 @@ SAMPLES = [
 def test_there_is_a_sample_of_each_event():
     missing = sorted(set(events.EVENTS) - {type(data).__name__ for data in SAMPLES} - {"PolicyAdopted"})
     assert not missing, (
-        f"{', '.join(missing)} has no sample: add one to SAMPLES, so that it is known what becomes of "
-        "it when somebody says it who may not"
+        f"{', '.join(missing)} has no sample: add one to SAMPLES, so that a test shows that it has no "
+        "effect from a producer without the right"
     )
 
 
@@ -191,7 +191,7 @@ def test_what_is_set_aside_leaves_the_rest_of_its_record():
 
 
 POSITIONS = [
-    # positions folded, what the last is said to be
+    # positions folded, the result of the last
     ([0, 1, 2], None),
     ([7, 8], None),
     # A stream leaves offsets out, and its reader knows whether a record is missing.

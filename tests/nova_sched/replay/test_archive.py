@@ -209,7 +209,7 @@ def test_a_file_that_was_cut_off_anywhere(many):
 
 
 def test_any_byte_that_changes_is_found_out(many):
-    """Nothing that is read differs from what was written, wherever a byte was changed; and something is said of it."""
+    """Wherever a byte was changed, nothing that is read differs from what was written, and the damage is reported."""
     path, records = many
     data, rng = path.read_bytes(), random.Random(11)
     for place in [*range(30), *(rng.randrange(len(data)) for _ in range(150))]:

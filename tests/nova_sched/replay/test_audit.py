@@ -27,7 +27,7 @@ from tests.builders import (
 
 
 def audited(*said):
-    """(Audit after all that was said, the Cell that folded the same)."""
+    """(Audit after all events, the Cell that folded the same)."""
     cell, audit = Cell(*said), Audit()
     audit.fold("cell1", cell.records)
     return audit, cell

@@ -1,4 +1,4 @@
-"""The capacity that is told is what decisions would really place, one after the other, until the first refusal."""
+"""The reported capacity is what decisions would really place, one after the other, until the first refusal."""
 
 import random
 

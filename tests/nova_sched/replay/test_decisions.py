@@ -18,7 +18,7 @@ from tests.nova_sched.replay.tiny import Logs, deciding
 
 @pytest.fixture
 def busy():
-    """Two schedulers that decide while claims of theirs are under way in two cells, and take each other's places."""
+    """Two schedulers that decide while their own claims are under way in two cells, and take each other's places."""
     cloud = TinyCloud(cells=("cell1", "cell2"))
     for number in range(4):
         cloud.host(f"host-{number}", f"cell{number % 2 + 1}", vcpus=6)
@@ -67,7 +67,7 @@ def test_the_walk_gives_the_same_as_the_scenes(busy):
 
 
 def test_a_walk_goes_back_where_it_must(busy):
-    """Decisions in an order that no scheduler made them in: the world begins anew, and all come out the same."""
+    """Decisions in an order that no scheduler made them in: the world starts again, and all decisions are the same."""
     with Logs(busy) as logs, logs.source() as source, Spool() as spool:
         policies = PolicyBook()
         spooled(source.logs, spool, policies)

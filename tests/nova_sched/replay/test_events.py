@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_found_by_its_bytes(conditions, indexes):
 
 
 def test_a_migration_belongs_to_its_instance():
-    """The consumer of a migration has a uuid of its own; what becomes of it is shown with the instance."""
+    """The consumer of a migration has a uuid of its own; its events are shown with the instance."""
     records = [
         record_of(SCHEDULER.say(claim("vm", "a"))),
         record_of(SCHEDULER.say(claim("migration", "b", instance="vm"))),

@@ -118,7 +118,7 @@ def test_a_damaged_snapshot_is_removed_and_the_one_before_it_taken(damage, tmp_p
 
 
 def test_snapshots_of_another_log_at_the_same_place_are_not_taken(tmp_path, often):
-    """A log that was made anew has the same name, here even the same epoch; its records are others."""
+    """A log that was recreated has the same name, here even the same epoch, but other records."""
     cache, url = SnapshotCache(tmp_path / "cache"), f"sqlite:///{tmp_path}/log.db"
     with random_log(5, url=url) as log:
         digest_at(log, 60, cache=cache)

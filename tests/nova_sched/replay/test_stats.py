@@ -90,7 +90,7 @@ def test_requests_that_no_decision_was_made_for():
 
 
 def test_a_range_knows_what_was_before_it():
-    """Claims are told apart by hosts that were reported in front of the range."""
+    """Claims are assigned to hosts that were reported before the range."""
     stats, _ = counted(Written(*said()), 4, 5)
     assert (stats.all.events, stats.all.claims_accepted, stats.all.claims_refused) == (2, 1, 1) and not stats.unknown
 

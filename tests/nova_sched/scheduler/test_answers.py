@@ -238,7 +238,7 @@ def test_cells_that_are_down(down, known, vcpus, kind):
 
 def test_a_host_that_is_down_is_lost():
     with World(*HOSTS[:2], report("off", forced_down=True)) as world:
-        world.say(events.HostLost("b", "not heard of"))
+        world.say(events.HostLost("b", "no heartbeat"))
         wait_until(lambda: world.endpoint._is_lost("b"), SECONDS_MAX, "it is not lost")
         assert [one for one in ("a", "b", "off", "nobody") if world.endpoint._is_lost(one)] == ["b", "off"]
 

@@ -15,7 +15,7 @@ def unfinished(engine):
 
 
 def recreate(cloud, engine, name):
-    """The log of cell1 is recreated: it is empty, and producers speak in a new incarnation."""
+    """The log of cell1 is recreated: it is empty, and producers write in a new incarnation."""
     cloud.logs["cell1"] = []
     cloud._read[name, "cell1"] = 0
     engine.on_begin("cell1", Beginning(None, 0, -1, True, True))

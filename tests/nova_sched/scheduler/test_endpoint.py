@@ -107,7 +107,7 @@ def folded(scheduler, cell):
         if known.producers.get(scheduler.name, (0, 0))[1] >= done:
             return known
         scheduler.call(lambda engine: None).result(20)
-    raise AssertionError("what was said was not folded")
+    raise AssertionError("the events were not folded")
 
 
 def said_of(scheduler, host):

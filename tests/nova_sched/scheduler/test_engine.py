@@ -314,7 +314,7 @@ def test_every_decision_is_recorded_with_its_evidence():
 
 
 def test_a_rebuild_is_checked_and_claims_nothing():
-    """Only the image may have changed: a full or disabled host is no matter, one that cannot run the image is."""
+    """Only the image may have changed: the host may be full or disabled, but it must be able to run the image."""
     cloud = TinyCloud()
     cloud.host("a", vcpus=1, disabled=True)
     engine = cloud.engine("one")
@@ -361,7 +361,7 @@ GONE = None
 )
 @pytest.mark.parametrize("available", [True, False])
 def test_an_aggregate_is_as_was_said_last(before, said, available):
-    """Also where it is said before what was said first is read back, and where the log takes nothing at first."""
+    """Also if it is published before the first event is read back, and if the log takes nothing at first."""
     tiny = TinyCloud()
     if before is not GONE:
         tiny.append("cell0", "scheduler/other", before)

@@ -1,4 +1,4 @@
-"""The engine when something is wrong: it is the affair of one request, or of one cell, and nothing stays held."""
+"""The engine when something is wrong: it concerns one request, or one cell, and nothing stays held."""
 
 import pytest
 
@@ -157,7 +157,7 @@ def test_a_claim_that_the_readers_set_aside_is_let_go():
     assert hosts_of_settled(cloud, cloud.ask(engine, "vm2", vcpus=4)) == ["a"]
 
 
-# --- logs that begin anew ----------------------------------------------------------------------------------------
+# --- logs that start again ---------------------------------------------------------------------------------------
 
 
 def test_nothing_is_scheduled_to_a_cell_whose_log_is_not_folded():
@@ -213,7 +213,7 @@ def test_nobody_is_refused_while_a_log_is_read_anew():
         second.future.result(0)
 
 
-@pytest.mark.parametrize("forgets", ["rebased", "begun anew"])
+@pytest.mark.parametrize("forgets", ["rebased", "recreated"])
 def test_nobody_is_refused_until_hosts_may_be_reported_again(forgets):
     cloud = TinyCloud()
     cloud.host("a")
@@ -346,7 +346,7 @@ def test_a_claim_that_went_with_its_log_is_not_answered():
 
 
 def test_a_snapshot_behind_a_rebase_leaves_nothing_held():
-    """The log has forgotten how far we had come, so what became of our claims is only known when we speak again."""
+    """The log lost the engine's position, so the engine learns the verdicts on its claims when it appends again."""
     cloud = TinyCloud()
     cloud.host("a")
     engine = cloud.engine("one")

@@ -166,7 +166,7 @@ def test_a_claim_that_is_about_to_be_given_back_gives_the_group_no_host():
 @pytest.mark.parametrize(
     "policy, limit, members, hosts",
     [
-        # The filters are passed over, and the log is not.
+        # Naming a host by force skips the filters, but not the checks of the log.
         ("anti-affinity", 1, ("a", "b"), ("h0",)),
         ("affinity", 1, ("a", "b"), ("h1",)),
     ],

@@ -50,7 +50,7 @@ def with_flavor(**fields):
 #: what is wrong -> (spec, instance uuids)
 HOSTILE = {
     "a limit of 30 digits": (with_(instance_group=group(_rules={"max_server_per_host": "9" * 30})), [VM]),
-    "a limit that is no number": (with_(instance_group=group(_rules={"max_server_per_host": "many"})), [VM]),
+    "a limit that is not a number": (with_(instance_group=group(_rules={"max_server_per_host": "many"})), [VM]),
     "a limit beyond amounts": (with_(instance_group=group(_rules={"max_server_per_host": str(2**60)})), [VM]),
     "a group whose uuid is none": (with_(instance_group=group(uuid="ABCDEF00-0000-4000-8000-00000000000G")), [VM]),
     "a group of 20,000": (
@@ -67,7 +67,7 @@ HOSTILE = {
     "a project of 70,000 letters": (with_(project_id="p" * 70_000), [VM]),
     "more than there can be": (with_flavor(vcpus=2**62), [VM]),
     "less than nothing": (with_flavor(vcpus=-1), [VM]),
-    "an instance that is no uuid": (request_spec(VM), ["vm"]),
+    "an instance that is not a uuid": (request_spec(VM), ["vm"]),
     "an instance that is a number": (request_spec(VM), [7]),
     "an instance that is nothing": (request_spec(VM), [None]),
     "an instance twice": (request_spec(VM), [VM, VM]),

@@ -1,4 +1,4 @@
-"""Neutron and Keystone over HTTP: real servers on this machine that speak as much of both as is asked of them."""
+"""Neutron and Keystone over HTTP: real servers on this machine that implement the calls that are used."""
 
 import json
 import subprocess
@@ -273,7 +273,7 @@ ODD += [
 
 @pytest.mark.parametrize("path, text", ODD)
 def test_what_is_no_answer_is_told_of(fakes, neutron, path, text):
-    """And nothing that a port wants of a host is passed over."""
+    """No requirement of a port is ignored."""
     fakes.faults[path] = (201 if path.startswith("/v3") else 200, text)
     with pytest.raises(errors.ServiceUnavailable, match="asked for the (port|network|list of its extensions)"):
         neutron.port(PORT) if "ports" in path else neutron.segments_of_network(NET)
@@ -294,7 +294,7 @@ def test_a_port_that_is_half_a_character(neutron):
         neutron.port("\ud800")
 
 
-#: path -> (status, text), what is said.
+#: path -> (status, text), the text of the error.
 FAULTS = [
     (f"/v2.0/ports/{PORT}", 500, "", "could not be asked for the port .*InternalServerError, status 500"),
     (f"/v2.0/ports/{PORT}", 403, "{}", "could not be asked .*Forbidden, status 403"),

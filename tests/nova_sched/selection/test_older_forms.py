@@ -1,6 +1,6 @@
 """What a request in an older form asks for: converted as nova 34 does, or refused.
 
-Each object that a RequestSpec reaches is said as a sender of each of its older versions says it.
+Each object that a RequestSpec reaches is written as a sender of each of its older versions writes it.
 tests/against_nova/test_forms compares the same requests with what the real nova makes of them.
 """
 

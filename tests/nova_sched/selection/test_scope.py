@@ -26,7 +26,7 @@ def members(cloud, group, instance="vm-new"):
 
 
 ROWS = [
-    # what was said in cell1 and cell2, members that the conductor lists, hosts with their members
+    # events in cell1 and cell2, members that the conductor lists, hosts with their members
     ([], [], [], {}),
     ([member("vm-1", "a")], [], [], {"a": {"vm-1"}}),
     (
@@ -72,7 +72,7 @@ def test_members_of_another_group_are_none_of_this_one():
 
 
 SURVIVORS = [
-    # group, what was said in cell1 and cell2, the instance, hosts that pass
+    # group, events in cell1 and cell2, the instance, hosts that pass
     (server_group("anti-affinity"), [member("vm-1", "a")], [member("vm-2", "c")], "vm-new", ["b"]),
     (server_group("anti-affinity", 2), [member("vm-1", "a", limit=2)], [], "vm-new", ["a", "b", "c"]),
     (

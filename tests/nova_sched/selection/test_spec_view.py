@@ -49,7 +49,7 @@ def spec_of(asked=ASKED, *said, cloud=None):
     return (cloud or Asked(report("h1"), *said)).scope(asked).spec
 
 
-#: Path of attributes -> what stands there.
+#: Path of attributes -> the value there.
 VALUES = {
     "instance_uuid": uuid_of("vm-new"),
     "project_id": "project",

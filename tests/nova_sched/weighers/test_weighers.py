@@ -87,7 +87,7 @@ NUMA = report(
     ),
 )
 RAW = [
-    # weigher, what was said, server group, raw value of each host (None: all alike)
+    # weigher, the events, server group, raw value of each host (None: all alike)
     ("RAMWeigher", [host("a"), host("b", ram=400)], None, {"a": 12288, "b": 300}),
     ("RAMWeigher", [host("a"), claim("vm", "a", of("a", 288, "MEMORY_MB"))], None, {"a": 12000}),
     ("RAMWeigher", [NUMA], None, {"numa": 200}),
@@ -211,7 +211,7 @@ def test_metrics(setting, multiplier, of_b, wanted):
 
 
 REQUIRED = [
-    # setting, hosts left out, what is said where no host is found
+    # setting, hosts left out, the reason if no host is found
     ((("cpu", 1.0),), (), "0/3 hosts: 3 metric cpu of c is not reported"),
     ((("cpu", 1.0), ("io", 0.0)), ("c",), "0/3 hosts: 2 metric io of b is not reported, 1 ignored"),
     ((("cpu", 1.0),), ("c",), None),

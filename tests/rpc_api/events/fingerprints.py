@@ -18,7 +18,7 @@ def description(cls) -> str:
 
 
 def described(field) -> str:
-    """A field in words; a nested object stands there with its own fingerprint."""
+    """A field in words; a nested object is shown by its own fingerprint."""
     text = _kind(field)
     if field.nullable:
         text += " or nothing"

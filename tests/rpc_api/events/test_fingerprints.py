@@ -1,4 +1,4 @@
-"""The event language may not change by accident: a change here is a change of what stands in logs.
+"""The event language may not change by accident: a change here is a change of what logs contain.
 
 A field may be appended, with a default, in a new minor version of its class and of every class that holds it.
 """

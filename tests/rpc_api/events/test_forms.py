@@ -76,7 +76,7 @@ GOOD = {
 }
 
 REFUSED = [
-    # class, number of the field, value, what is said
+    # class, number of the field, value, text of the error
     ("Allocation", 0, "12345678-1234-1234-1234-1234567890AB", "Allocation.provider_uuid: a lower-case UUID"),
     ("Allocation", 0, builders.uuid_of("host") + "\n", "a lower-case UUID"),
     ("Allocation", 0, builders.uuid_of("host").replace("-", ""), "a lower-case UUID"),

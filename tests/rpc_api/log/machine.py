@@ -115,7 +115,7 @@ class LogMachine(RuleBasedStateMachine):
         assert self.log.bounds() == Bounds(self.first, self.last)
 
     def teardown(self):
-        """Whoever begins to read now gets all that is left."""
+        """A reader that starts now gets all that is left."""
         with self.log.read_from(self.first) as reader:
             records = []
             while len(records) < self.last + 1 - self.first:

@@ -106,7 +106,7 @@ def test_a_reader_whose_consumer_ended_without_a_word_goes_on(log, monkeypatch):
         assert read_all(reader, 1)
         session = reader._session
         session.channel.basic_cancel("from 0")
-        assert reader.read(timeout=0.5) == [] and reader._session is session  # silence alone is no fault
+        assert reader.read(timeout=0.5) == [] and reader._session is session  # silence alone is not a fault
         log.append([b"after"])
         assert bare(read_through_outage(reader, 1)) == [(1, b"after")]
 
@@ -619,7 +619,8 @@ def test_a_reader_leaves_a_node_that_others_are_ahead_of(rabbit_server, stream, 
 
 @pytest.mark.parametrize("away, is_certain", [(0, True), (1, True), (2, False), (3, False)])
 def test_a_loss_is_certain_where_half_of_the_nodes_say_so(rabbit_server, stream, away, is_certain):
-    """Whoever is cut off from most nodes, together with one that is behind, must not take its end for the log's."""
+    """A reader that reaches only a minority of the nodes, one of which is behind, must not take that node's end for the
+    end of the log."""
     up = f"{rabbit_server.host}:{rabbit_server.port}"
     places = [up, *(f"127.0.0.1:{free_port()}" for _ in range(away))]
     with open_log(rabbit_server.url(stream).replace(up, ",".join(places))) as log:
