@@ -129,7 +129,7 @@ class _Cell:
                 f"bytes with pseudonyms, and at most {MAX_RECORD_BYTES} can be read again; "
                 "export the ranges before and after it"
             )
-        account = self.redactor.account(record.account, producers)
+        account = self.redactor.of.account(record.account, producers)
         return Record(record.position, payload, account), events
 
     def _event(self, position, decoded, event):

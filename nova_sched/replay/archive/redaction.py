@@ -4,11 +4,11 @@ Equal texts become equal pseudonyms (a hash with the key of one export), so a co
 The help of ``export`` lists what is hidden and what stays.
 """
 
-import ipaddress
 import json
 import re
 from hashlib import blake2b
 
+from nova_sched.replay.archive.pseudonyms import UUID, Pseudonyms
 from nova_sched.selection.decide import summarize
 from rpc_api import digest, errors, events
 from rpc_api.objects.image_meta import ImageMetaProps
@@ -34,18 +34,8 @@ _KEPT_KEY = re.compile(r"trait:.*|.*_weight_multiplier|.*_allocation_ratio", re.
 #: Hints whose values are uuids of instances and groups, or words of Nova.
 _UUID_HINTS = frozenset({"group", "same_host", "different_host"})
 _KEPT_HINTS = frozenset({"_nova_check_type", "query"})
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-#: Ids in Keystone's form, which are also found within a longer word.
-_ID = re.compile(rf"{_UUID.pattern}|[0-9a-f]{{32}}")
 _NETWORK = re.compile(r"/?[0-9a-fA-F.:]{0,45}")
-_PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
-_WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
 _ADDRESS = re.compile(r"(?<![0-9.])\d{1,3}(?:\.\d{1,3}){3}(?![0-9.])")
-#: Reasons that nova_sched writes itself: a resource class, or a reason for which a claim was refused.
-_OWN_REASON = re.compile(
-    r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
-    r"resources already)|claim refused|simulated failure"
-)
 
 
 class Known:
@@ -97,80 +87,17 @@ class Redactor:
     """Hides private data in events, with a ``key`` (bytes) that is not kept, and what is :class:`Known` of the logs."""
 
     def __init__(self, key: bytes, known: Known):
-        self._key = key
+        #: The :class:`~nova_sched.replay.archive.pseudonyms.Pseudonyms` of this export.
+        self.of = Pseudonyms(key, known.ids)
         self._known = known
-        self._addresses = {}
         self._digests = {digest_: self._policy(digest_, options)[0] for digest_, options in known.policies.items()}
-
-    # --- texts -----------------------------------------------------------------------------------------------------
-
-    def name(self, text: str | None) -> str | None:
-        """Return the pseudonym of an id or a word, 32 hex digits; an empty text and None stay."""
-        return self._hash("name", text).hex() if text else text
-
-    def text(self, text: str | None) -> str | None:
-        """Return the replacement of a free text; equal texts have equal ones."""
-        return f"redacted {self._hash('text', text).hex()[:8]}" if text else text
-
-    def reason(self, text: str) -> str:
-        """Redact a reason. Reasons that nova_sched writes stay."""
-        return text if _OWN_REASON.fullmatch(text) else self.text(text)
-
-    def words(self, text: str) -> str:
-        """Redact words that are separated by commas, each with :meth:`word`."""
-        return ",".join(part.replace(part.strip(), self.word(part.strip()), 1) for part in text.split(","))
-
-    def word(self, word: str) -> str:
-        """Redact a word. Small numbers and booleans stay, unless they are the id of a project or user."""
-        return word if _PLAIN.fullmatch(word) and word not in self._known.ids else self.name(word)
-
-    def kept(self, text: str) -> str:
-        """Redact the ids of projects and users in a text, and keep the rest."""
-        return self.key(_WORD.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text))
-
-    def key(self, text: str) -> str:
-        """Redact the ids of projects and users in Keystone's form in a key, or in a text that quotes one. (Filters
-        build and split keys, so an id of another form, which may be any word, stays.)"""
-        return _ID.sub(lambda found: self.name(found[0]) if found[0] in self._known.ids else found[0], text)
-
-    def address(self, text: str | None) -> str | None:
-        """Return the pseudonym of an IP address. Two addresses share the same number of leading bits as before."""
-        if text and text not in self._addresses:
-            self._addresses[text] = self._address(text)
-        return self._addresses[text] if text else text
-
-    def _address(self, text):
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            return self.text(text)
-        number, bits = int(address), address.max_prefixlen
-        hidden = 0
-        for place in range(bits):
-            before = number >> (bits - place)
-            flip = self._hash("address", f"{address.version}/{place}/{before}")[0] & 1
-            hidden = hidden << 1 | ((number >> (bits - 1 - place) & 1) ^ flip)
-        return str(type(address)(hidden) if address.version == 4 else ipaddress.IPv6Address(hidden))
-
-    def _hash(self, kind, text):
-        return blake2b(f"{kind}\0{text}".encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
-
-    def account(self, account: str | None, producers) -> str | None:
-        """Redact an account. It stays if it is only the role or the name of a producer."""
-        if account is None or account in {
-            account_
-            for producer in producers
-            for account_ in (producer.partition("/")[0], producer.replace("/", ".", 1))
-        }:
-            return account
-        return self.text(account)
 
     # --- parts of events -------------------------------------------------------------------------------------------
 
     def properties(self, properties: dict) -> dict:
         """Redact image properties. Values of Nova's keys stay."""
         return {
-            self.key(key): self.kept(value) if self._is_open(key) else self.word(value)
+            self.of.key(key): self.of.kept(value) if self._is_open(key) else self.of.word(value)
             for key, value in properties.items()
         }
 
@@ -180,29 +107,29 @@ class Redactor:
 
     def metadata(self, metadata: dict) -> dict:
         """Redact the metadata of an aggregate. Values of keys that filters, weighers or a flavor read stay."""
-        return {self.key(key): self._metadata(key, value) for key, value in metadata.items()}
+        return {self.of.key(key): self._metadata(key, value) for key, value in metadata.items()}
 
     def _metadata(self, key, value):
         if key in KEPT_METADATA or _KEPT_KEY.fullmatch(key):
             return value
-        return self.kept(value) if self._is_open(key) and not key.startswith(PROJECT_KEY) else self.words(value)
+        return self.of.kept(value) if self._is_open(key) and not key.startswith(PROJECT_KEY) else self.of.words(value)
 
     def hints(self, hints: dict) -> dict:
         """Redact scheduler hints. Hints that filters read keep their meaning."""
-        return {self.key(name): tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
+        return {self.of.key(name): tuple(self._hint(name, value) for value in values) for name, values in hints.items()}
 
     def _hint(self, name, value):
         if name == "build_near_host_ip":
-            return self.address(value)
+            return self.of.address(value)
         if name == "query":
-            return _ADDRESS.sub(lambda found: self.address(found[0]), self.kept(value))
+            return _ADDRESS.sub(lambda found: self.of.address(found[0]), self.of.kept(value))
         if (
             name in _KEPT_HINTS
-            or (name in _UUID_HINTS and _UUID.fullmatch(value))
+            or (name in _UUID_HINTS and UUID.fullmatch(value))
             or (name == "cidr" and _NETWORK.fullmatch(value))
         ):
             return value
-        return self.name(value)
+        return self.of.name(value)
 
     def guest(self, packed):
         """Redact a packed Guest. An unreadable one stays unreadable."""
@@ -213,21 +140,21 @@ class Redactor:
 
     def consumer(self, consumer):
         """Redact a Consumer of a host."""
-        return consumer._replace(project_id=self.name(consumer.project_id), guest=self.guest(consumer.guest))
+        return consumer._replace(project_id=self.of.name(consumer.project_id), guest=self.guest(consumer.guest))
 
     def request(self, request):
         """Redact a SchedulingRequest."""
         return request._replace(
-            project_id=self.name(request.project_id),
-            user_id=self.name(request.user_id),
-            extra_specs={self.key(key): self.kept(value) for key, value in request.extra_specs.items()},
+            project_id=self.of.name(request.project_id),
+            user_id=self.of.name(request.user_id),
+            extra_specs={self.of.key(key): self.of.kept(value) for key, value in request.extra_specs.items()},
             image_properties=self.properties(request.image_properties),
             scheduler_hints=self.hints(request.scheduler_hints),
         )
 
     def _policy(self, digest_, options):
         """Return the redacted (digest, options) of a policy. A digest that fitted the options fits the new ones."""
-        hidden = self.kept(options)
+        hidden = self.of.kept(options)
         try:
             genuine = _digest_of(options) == digest_
             return _digest_of(hidden) if genuine else digest_, hidden
@@ -244,8 +171,8 @@ class Redactor:
 
     def _reported(self, data):
         inventory = _thawed("HostInventory", data.inventory)
-        hidden = b"\xc1" if inventory is None else pack(inventory._replace(host_ip=self.address(inventory.host_ip)))
-        status = data.status._replace(disabled_reason=self.text(data.status.disabled_reason))
+        hidden = b"\xc1" if inventory is None else pack(inventory._replace(host_ip=self.of.address(inventory.host_ip)))
+        status = data.status._replace(disabled_reason=self.of.text(data.status.disabled_reason))
         consumers = _thawed("HostConsumers", data.consumers)
         if consumers is None:
             return data._replace(inventory=hidden, status=status, consumers=b"\xc1")
@@ -267,10 +194,10 @@ class Redactor:
         hidden = evidence._replace(
             request=self.request(evidence.request),
             policy_digest=self._digests.get(evidence.policy_digest, evidence.policy_digest),
-            refusals=tuple(refusal._replace(reason=self.key(refusal.reason)) for refusal in evidence.refusals),
+            refusals=tuple(refusal._replace(reason=self.of.key(refusal.reason)) for refusal in evidence.refusals),
         )
         genuine = data.reason == _summary(evidence)
-        return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.key(data.reason))
+        return data._replace(evidence=pack(hidden), reason=_summary(hidden) if genuine else self.of.key(data.reason))
 
     def _adopted(self, data):
         return data._replace(**dict(zip(("digest", "options"), self._policy(data.digest, data.options), strict=True)))
@@ -284,7 +211,7 @@ class Redactor:
         )
 
     def _with_reason(self, data):
-        return data._replace(reason=self.reason(data.reason))
+        return data._replace(reason=self.of.reason(data.reason))
 
 
 def _summary(evidence):
@@ -308,12 +235,12 @@ _HIDE = {
     "HostLost": Redactor._with_reason,
     "HostRemoved": Redactor._with_reason,
     # (It quotes the request.)
-    "RequestRefused": lambda self, data: data._replace(reason=self.text(data.reason)),
+    "RequestRefused": lambda self, data: data._replace(reason=self.of.text(data.reason)),
     "ClaimProposed": lambda self, data: data._replace(
-        project_id=self.name(data.project_id), guest=self.guest(data.guest)
+        project_id=self.of.name(data.project_id), guest=self.guest(data.guest)
     ),
     "InstanceStarted": lambda self, data: data._replace(consumer=self.consumer(data.consumer)),
     "AggregateUpdated": lambda self, data: data._replace(
-        name=self.key(data.name), metadata=self.metadata(data.metadata)
+        name=self.of.key(data.name), metadata=self.metadata(data.metadata)
     ),
 }

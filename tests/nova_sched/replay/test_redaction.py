@@ -58,7 +58,7 @@ def redactor():
 def test_addresses_keep_their_networks(redactor, network):
     rng, network = random.Random(1), ipaddress.ip_network(network)
     texts = [str(network[rng.randrange(2**12)]) for _ in range(60)]
-    hidden = [redactor.address(text) for text in texts]
+    hidden = [redactor.of.address(text) for text in texts]
     assert not set(hidden) & set(texts) or network.version == 4
     for (one, hidden_one), (other, hidden_other) in itertools.combinations(zip(texts, hidden, strict=True), 2):
         assert (one == other) == (hidden_one == hidden_other)
@@ -80,7 +80,7 @@ def test_addresses_keep_their_networks(redactor, network):
     ],
 )
 def test_reasons(redactor, text, kept):
-    assert (redactor.reason(text) == text) is kept
+    assert (redactor.of.reason(text) == text) is kept
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_metadata(redactor, key, value, hidden):
 
 def test_ids_in_keys_are_hidden_and_the_keys_stay_equal(redactor):
     """``filter_tenant_id_PROJECT`` is what operators write; a filter's reason quotes the key that it compared."""
-    key, hidden = f"of_{PROJECT}", f"of_{redactor.name(PROJECT)}"
+    key, hidden = f"of_{PROJECT}", f"of_{redactor.of.name(PROJECT)}"
     updated = events.AggregateUpdated(
         uuid_of("x"), f"hosts of {PROJECT}", ("a",), {f"filter_tenant_id_{PROJECT}": "x", key: "1"}
     )
@@ -141,8 +141,8 @@ def test_words_of_metadata_and_properties_stay_equal(redactor):
     properties = redactor.properties({"owner": "a", "img_owner_id": PROJECT, "flag": "0", "hw_disk_bus": "scsi"})
     metadata = redactor.metadata({"owner": "b, a", "img_owner_id": PROJECT, "filter_tenant_id": f"x,{PROJECT}"})
     assert properties["owner"] in [word.strip() for word in metadata["owner"].split(",")]
-    assert properties["img_owner_id"] == metadata["img_owner_id"] == redactor.name(PROJECT)
-    assert redactor.name(PROJECT) in metadata["filter_tenant_id"].split(",")
+    assert properties["img_owner_id"] == metadata["img_owner_id"] == redactor.of.name(PROJECT)
+    assert redactor.of.name(PROJECT) in metadata["filter_tenant_id"].split(",")
     assert properties["flag"] == "0" and properties["hw_disk_bus"] == "scsi"
 
 
@@ -210,7 +210,7 @@ def test_every_filter_refuses_the_same(name, said, facts, options, refused):
     known.asked_keys = {key.rpartition(":")[2] for key in asked.extra_specs}
     hide = Redactor(b"key", known)
     hidden = [hide.data(one.schema.__name__, one) for one in said]
-    policy = Policy.from_json(hide.kept(Policy(**options).to_json()))
+    policy = Policy.from_json(hide.of.kept(Policy(**options).to_json()))
     assert Asked(*hidden).refused_by(BUILT_IN[name], hide.request(asked), policy=policy) == refused
 
 
@@ -390,7 +390,7 @@ def test_without_redaction_every_byte_stays(tmp_path):
     ],
 )
 def test_accounts(redactor, account, producers, kept):
-    shown = redactor.account(account, producers)
+    shown = redactor.of.account(account, producers)
     assert (shown == account) is kept and (shown is None) == (account is None)
 
 
