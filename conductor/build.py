@@ -14,6 +14,7 @@ import logging
 from typing import NamedTuple
 
 from rpc_api import errors, events, messages
+from rpc_api.events.claim import reason_without_build
 from rpc_api.packing import printable
 
 LOG = logging.getLogger(__name__)
@@ -60,12 +61,13 @@ def steps(cell, build):
             if refused is None and state.deleted:
                 refused = "the instance was deleted"
             if refused is not None:
-                reasons.append(f"{claim.host}: claim refused: {refused}")
+                reason = reason_without_build(refused)
+                reasons.append(f"{claim.host}: {reason}")
                 final = last or state.deleted or not number
                 # Released whether it holds or not: no build is going to use it.
                 cell.publish(
                     events.ClaimReleased(claim.consumer_uuid, claim.claim_uuid, refused),
-                    _failure(build, claim, attempts, f"claim refused: {refused}", final),
+                    _failure(build, claim, attempts, reason, final),
                 )
                 if final:
                     break

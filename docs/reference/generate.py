@@ -4,12 +4,12 @@ What it costs is taken from costs.json beside this file, which
 ``python -m bench chain --json docs/reference/costs.json`` writes.
 """
 
-import inspect
 import json
-import re
 import sys
 from pathlib import Path
 
+from as_markdown import GENERATED, one_line, prose, shown, table
+from life_page import life_text
 from oslo_versionedobjects import fields as ovo_fields
 
 import compute_agent.config
@@ -19,46 +19,14 @@ import rpc_api.config
 from nova_sched import filters, weighers
 from nova_sched.projection.claim_refusals import ClaimRefused
 from nova_sched.projection.reason import template_of
-from nova_sched.scheduler import claim_life, neutron
+from nova_sched.scheduler import neutron
 from nova_sched.selection import prefilters
 from nova_sched.selection.policy import DEFAULT_FILTERS
 from rpc_api import events
 from rpc_api.events.schema import PackedObjectField
 
 HERE = Path(__file__).resolve().parent
-COMMAND = "make reference"
 MODULES = (rpc_api.config, nova_sched.scheduler.config, neutron, conductor.config, compute_agent.config)
-GENERATED = f"<!-- Written by `{COMMAND}` from the code: fix it there. -->"
-
-
-# --- small pieces ----------------------------------------------------------------------------------------------------
-
-
-def prose(text: str) -> str:
-    """A docstring as Markdown."""
-    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", inspect.cleandoc(text or ""))
-    return text.replace("``", "`").replace("|", "\\|")
-
-
-def one_line(text: str) -> str:
-    """The same in a cell of a table."""
-    return " ".join(prose(text).split())
-
-
-def table(head: tuple, rows) -> list[str]:
-    """Lines of a table; none without rows."""
-    rows = [*rows]
-    if not rows:
-        return []
-    lines = [head, ("---",) * len(head), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]
-
-
-def shown(value) -> str:
-    """A default."""
-    if value in (None, "", []):
-        return "(none)" if value != "" else "(empty)"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -74,7 +42,7 @@ def options_by_section() -> dict:
                 # The others are keystoneauth1's own, and what it says of them changes with its version.
                 options = neutron.OPTS
                 title += ". Beside these: the options of keystoneauth1 for a password, a session and an adapter"
-            sections.setdefault(name, [title, {}])[1].update({one.dest: one for one in options})
+            sections.setdefault(name, [title, {}])[1].update({option.dest: option for option in options})
     return sections
 
 
@@ -190,21 +158,24 @@ def reasons_table(reasons) -> list[str]:
     )
 
 
-def kept_text(one) -> str:
+def kept_text(component) -> str:
     """How often a filter or weigher is asked."""
-    kept = "kept for a shape" if one.static else "each request"
-    return kept + ", costly" if getattr(one, "costly", False) else kept
+    kept = "kept for a shape" if component.static else "each request"
+    return kept + ", costly" if getattr(component, "costly", False) else kept
 
 
-def asked_text(one) -> str:
+def asked_text(component) -> str:
     """Who asks a filter."""
-    always = any(one is other for other in filters.ALWAYS)
-    return "always" if always else "by default" if one.name in DEFAULT_FILTERS else "if enabled"
+    always = any(component is other for other in filters.ALWAYS)
+    return "always" if always else "by default" if component.name in DEFAULT_FILTERS else "if enabled"
 
 
 def filters_text() -> str:
     """filters.md"""
-    every = [*filters.ALWAYS, *(one for one in filters.BUILT_IN.values() if one not in filters.ALWAYS)]
+    every = [
+        *filters.ALWAYS,
+        *(component for component in filters.BUILT_IN.values() if component not in filters.ALWAYS),
+    ]
     measured = costs()
     lines = [
         GENERATED,
@@ -221,20 +192,20 @@ def filters_text() -> str:
         ("filter", "asked", "on rebuild", "result", "all hosts", "a touched host", "nova"),
         (
             (
-                f"[{one.name}](#{one.name.lower()})",
-                asked_text(one),
-                "yes" if one.on_rebuild else "",
-                kept_text(one),
-                *cost_cells(measured["filters"].get(one.name)),
+                f"[{component.name}](#{component.name.lower()})",
+                asked_text(component),
+                "yes" if component.on_rebuild else "",
+                kept_text(component),
+                *cost_cells(measured["filters"].get(component.name)),
             )
-            for one in every
+            for component in every
         ),
     )
     lines += costs_note(measured)
-    for one in every:
-        lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
-        lines += table(("option", "default", "what it does"), option_rows(names_of(one.options)))
-        lines += reasons_table(one.reasons) if one.reasons else ["It refuses nothing.", ""]
+    for component in every:
+        lines += [f"## {component.name}", "", prose(type(component).__doc__), ""]
+        lines += table(("option", "default", "what it does"), option_rows(names_of(component.options)))
+        lines += reasons_table(component.reasons) if component.reasons else ["It refuses nothing.", ""]
     lines += [
         "# Request filters",
         "",
@@ -284,27 +255,28 @@ def weighers_text() -> str:
         ),
         (
             (
-                f"[{one.name}](#{one.name.lower()})",
-                f"`[{one.group}] {one.option}`",
-                f"{one.default_multiplier:g}",
-                "any" if one.least is None else f"{one.least:g} or more",
-                f"`{one.key or one.option}`",
-                "from 0" if one.floor == 0 else "",
-                kept_text(one),
-                *cost_cells(measured["weighers"].get(one.name)),
+                f"[{weigher.name}](#{weigher.name.lower()})",
+                f"`[{weigher.group}] {weigher.option}`",
+                f"{weigher.default_multiplier:g}",
+                "any" if weigher.least is None else f"{weigher.least:g} or more",
+                f"`{weigher.key or weigher.option}`",
+                "from 0" if weigher.floor == 0 else "",
+                kept_text(weigher),
+                *cost_cells(measured["weighers"].get(weigher.name)),
             )
-            for one in weighers.BUILT_IN.values()
+            for weigher in weighers.BUILT_IN.values()
         ),
     )
     lines += costs_note(measured)
-    for one in weighers.BUILT_IN.values():
-        lines += [f"## {one.name}", "", prose(type(one).__doc__), ""]
-        if one.direction < 0:
+    for weigher in weighers.BUILT_IN.values():
+        lines += [f"## {weigher.name}", "", prose(type(weigher).__doc__), ""]
+        if weigher.direction < 0:
             lines += ["Its multiplier counts against a host.", ""]
-        if one.zero_is_off:
+        if weigher.zero_is_off:
             lines += ["With a multiplier of 0 in the configuration it is off, whatever aggregates say.", ""]
         lines += table(
-            ("option", "default", "what it does"), option_rows((f"[{one.group}] {one.option}", *names_of(one.options)))
+            ("option", "default", "what it does"),
+            option_rows((f"[{weigher.group}] {weigher.option}", *names_of(weigher.options))),
         )
     return "\n".join(lines)
 
@@ -375,99 +347,6 @@ def events_text() -> str:
             *table(("field", "type", "default"), field_rows(schema)),
         ]
     return "\n".join(lines)
-
-
-# --- the life of a claim ---------------------------------------------------------------------------------------------
-
-
-def in_words(name: str) -> str:
-    """The name of an event or an action in a text."""
-    return name.replace("_", " ").lower()
-
-
-def life_diagram() -> list[str]:
-    """Each state with the ways out of it. Events that lead to one state, with the same action, share a line."""
-    lines = []
-    for state in claim_life.State:
-        ways = {}
-        for (start, event), step in claim_life.TRANSITIONS.items():
-            if start is state:
-                ways.setdefault(step, []).append(in_words(event.name))
-        start = "   <- a claim starts here" if state is claim_life.START else ""
-        lines.append(f"{state.name}{start}{'   (end)' if state in claim_life.ENDS else ''}")
-        for number, (step, names) in enumerate(ways.items(), 1):
-            branch = "└─" if number == len(ways) else "├─"
-            action = "" if step.action is claim_life.Action.NOTHING else f"   / {in_words(step.action.name)}"
-            target = "── stays" if step.state is state else f"──▶ {step.state.name}"
-            lines.append(f"  {branch} {', '.join(names)} {target}{action}")
-        lines.append("")
-    return lines
-
-
-def life_text() -> str:
-    """claim-life.md"""
-    lines = [
-        GENERATED,
-        "# The life of a claim",
-        "",
-        "A scheduler publishes a claim (`ClaimProposed`) and follows it until its end is known. The states, the events "
-        "that may happen in each of them, and what the scheduler then does are one table, in "
-        "`nova_sched/scheduler/claim_life.py`. An event without a cell in the current state is a fault of the "
-        "scheduler: it changes nothing, is logged, and is counted as `claim_faults` in the report of the process.",
-        "",
-        "## Diagram",
-        "",
-        "Each way out of a state: the events, the next state, and after `/` the action.",
-        "",
-        "```text",
-        *life_diagram()[:-1],
-        "```",
-        "",
-        "## States",
-        "",
-        *table(("state", "the claim"), ((f"`{state.name}`", state.value) for state in claim_life.State)),
-        "## Events",
-        "",
-        *table(("event", "what happened"), ((in_words(event.name), event.value) for event in claim_life.Event)),
-        "## Actions",
-        "",
-        *table(
-            ("action", "what the scheduler does"), ((in_words(each.name), each.value) for each in claim_life.Action)
-        ),
-        "## States and events",
-        "",
-        "Each cell has the next state and the action.",
-        "",
-    ]
-    living = [state for state in claim_life.State if state not in claim_life.ENDS]
-    lines += table(
-        ("event", *(f"`{state.name}`" for state in living)),
-        ((in_words(event.name), *(life_cell(state, event) for state in living)) for event in claim_life.Event),
-    )
-    lines += ["## What cannot happen", ""]
-    lines += table(
-        ("in these states", "these events", "because"),
-        (
-            (
-                ", ".join(f"`{state.name}`" for state in each.states),
-                "any event"
-                if len(each.events) == len(claim_life.Event)
-                else ", ".join(in_words(event.name) for event in each.events),
-                each.reason,
-            )
-            for each in claim_life.IMPOSSIBLE
-        ),
-    )
-    return "\n".join(lines)
-
-
-def life_cell(state, event) -> str:
-    """A cell of the table of states and events."""
-    step = claim_life.TRANSITIONS.get((state, event))
-    if step is None:
-        return ""
-    action = "" if step.action is claim_life.Action.NOTHING else f": {in_words(step.action.name)}"
-    return f"`{step.state.name}`{action}"
 
 
 PAGES = {

@@ -8,6 +8,7 @@ from nova_sched.replay.logs.matching import SET_ASIDE, project_of, subjects
 from nova_sched.replay.logs.plain import plain
 from rpc_api import errors, events
 from rpc_api.codec import SetAside
+from rpc_api.events.claim import is_without_build
 
 #: Colours of an event type on a terminal.
 COLOURS = {
@@ -62,8 +63,6 @@ JSON_FIELDS = (
     "outcome",
 )
 _WIDEST_TYPE = 15
-#: Start of the reason of a BuildFailed if no build was tried on the host.
-NOT_TRIED = "claim refused: "
 
 
 def as_line(cell, position, index, event, paint=lambda text, *styles: text, notes=None) -> str:
@@ -206,7 +205,7 @@ def _proposed(data):
 def build_of(failed) -> str:
     """Return which build failed (a BuildFailed), counted from 1, or that no build was tried because the claim was
     refused."""
-    if not failed.reason.startswith(NOT_TRIED):
+    if not is_without_build(failed.reason):
         return f"build {failed.attempt}"
     return f"not tried after {failed.attempt} {'build' if failed.attempt == 1 else 'builds'}"
 

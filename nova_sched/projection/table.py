@@ -364,10 +364,6 @@ class HostTable(Columns):
                     return float(self.ratio[index, row])
         return 1.0
 
-    def total_of(self, root: int, index: int) -> int:
-        """How much of class ``index`` a host has, used or not."""
-        return sum([self.total.item(index, row) for row in self.trees[root]])
-
     # --- use -------------------------------------------------------------------------------------------------
 
     def take(self, row: int, index: int, amount: int) -> None:

@@ -197,7 +197,7 @@ class SelectedScores:
         kept, places = self.kept, self.places
         scores, parts = kept.renewed(scope)
         selected = [column.selected(places, self.refused) for column in kept.columns if not column.level]
-        if any(one is not other for one, other in zip(selected, parts, strict=True)):
+        if any(part is not known for part, known in zip(selected, parts, strict=True)):
             parts = [part for part in selected if part is not None]
             scores = _sum_of(parts, len(scores))
         return self.of(scores), [PartOf(part, places) for part in parts]

@@ -438,7 +438,7 @@ class AllocationMoved(NamedTuple):
 
 class BuildFailed(NamedTuple):
     """A build failed on a host; ``final`` if no alternate is left. ``attempt`` counts the builds of the instance, from
-    1; if the claim was refused, there was no build on this host."""
+    1. If the claim was refused, there was no build on this host: the reason then begins with "claim refused: "."""
 
     instance_uuid: str
     request_id: str

@@ -6,6 +6,9 @@ from rpc_api.events.host import AGENT, CONDUCTOR
 from rpc_api.events.schema import PackedObjectField, SchemaObject, register
 
 SCHEDULER = frozenset({"scheduler"})
+#: Begins the reason of a BuildFailed if there was no build on the host. Part of the event's contract: it has no field
+#: for that, and logs that exist already contain it.
+CLAIM_REFUSED = "claim refused: "
 
 
 @register
@@ -87,7 +90,7 @@ class AllocationMoved(SchemaObject):
 @register
 class BuildFailed(SchemaObject):
     """A build failed on a host; ``final`` if no alternate is left. ``attempt`` counts the builds of the instance, from
-    1; if the claim was refused, there was no build on this host."""
+    1. If the claim was refused, there was no build on this host: the reason then begins with "claim refused: "."""
 
     VERSION = "1.0"
     ROLES = CONDUCTOR
@@ -99,3 +102,13 @@ class BuildFailed(SchemaObject):
         "reason": fields.StringField(),
         "final": fields.BooleanField(),
     }
+
+
+def reason_without_build(refused: str) -> str:
+    """Return the reason of a BuildFailed for a claim that was refused, with why it was refused."""
+    return CLAIM_REFUSED + refused
+
+
+def is_without_build(reason: str) -> bool:
+    """Return whether the reason of a BuildFailed is a refused claim, so that there was no build on the host."""
+    return reason.startswith(CLAIM_REFUSED)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Set
 from hashlib import blake2b
 
+from rpc_api.events.claim import CLAIM_REFUSED
+
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Ids in Keystone's form, which are also found within a longer word.
 _ID = re.compile(rf"{UUID.pattern}|[0-9a-f]{{32}}")
@@ -12,7 +14,7 @@ _PLAIN = re.compile(r"-?\d{1,9}(\.\d{1,9})?|true|false|\[\]|", re.IGNORECASE)
 _WORD = re.compile(r"[0-9A-Za-z][0-9A-Za-z._@:-]*")
 #: Reasons that nova_sched writes itself: a resource class, or a reason for which a claim was refused.
 _OWN_REASON = re.compile(
-    r"(claim refused: )?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
+    rf"({re.escape(CLAIM_REFUSED)})?([A-Z][A-Z0-9_]*|down|disabled|malformed \w+|the consumer holds "
     r"resources already)|claim refused|simulated failure"
 )
 

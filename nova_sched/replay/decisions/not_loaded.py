@@ -33,11 +33,12 @@ class WeigherNotLoaded(Weigher):
 
 
 def completed(catalogue: Catalogue, options: dict) -> tuple[Catalogue, tuple, tuple]:
-    """(The catalogue with something in the place of each filter and weigher that the options of a policy name and it
-    has not, the names of those filters, the names of those weighers)."""
+    """Complete a catalogue with replacements for the filters and weighers that the options of a policy name and the
+    catalogue does not have. Returns (the new catalogue, names of those filters, names of those weighers)."""
     filters = _lacking(options.get("enabled_filters", ()), catalogue.filters)
     weighers = _lacking(
-        (one[0] for one in options.get("weighers", ()) if isinstance(one, list) and one), catalogue.weighers
+        (weigher[0] for weigher in options.get("weighers", ()) if isinstance(weigher, list) and weigher),
+        catalogue.weighers,
     )
     if not filters and not weighers:
         return catalogue, (), ()
@@ -52,7 +53,7 @@ def completed(catalogue: Catalogue, options: dict) -> tuple[Catalogue, tuple, tu
 
 
 def _lacking(names, known):
-    return tuple(name for name in dict.fromkeys(one for one in names if isinstance(one, str)) if name not in known)
+    return tuple(name for name in dict.fromkeys(name for name in names if isinstance(name, str)) if name not in known)
 
 
 def words_for(filters, weighers) -> str:

@@ -7,7 +7,7 @@ from nova_sched.replay.logs.reading import decoded
 from rpc_api import errors
 
 ACCEPTED, REFUSED, NOT_KNOWN, NO_EFFECT = "accepted", "refused", "not known", "no effect"
-#: So many records behind the one that is asked about are folded at once.
+#: Number of records after the wanted one that are folded at once.
 AHEAD = 2000
 
 
@@ -58,15 +58,15 @@ class Outcomes:
         return _ACCEPTED if found[claim_uuid] is None else ClaimOutcome(REFUSED, str(found[claim_uuid]))
 
     def follow(self, cell: str, records) -> None:
-        """Fold records that come next in a cell's log, so that what is asked about them is known at once."""
+        """Fold records that come next in a cell's log, so that their outcomes are known at once."""
         world = self._worlds.get(cell)
         if world is None or world.projections[cell].position + 1 != records[0].position:
             self.of(cell, records[-1].position, "")
             return
         projection, self._found[cell] = world.projections[cell], {}
         for record in records:
-            one = decoded(record)
-            self._note(cell, one[0], projection.fold([one])[0])
+            position, content = decoded(record)
+            self._note(cell, position, projection.fold([(position, content)])[0])
 
     def _fold(self, cell, position):
         world = self._worlds.get(cell)
@@ -74,15 +74,15 @@ class Outcomes:
             world = self._worlds[cell] = self._before(cell, position)
         self._found[cell] = {}
 
-        def watch(one, record, outcomes, noted):
-            if one >= position:
-                self._note(cell, one, outcomes)
+        def watch(at, record, outcomes, noted):
+            if at >= position:
+                self._note(cell, at, outcomes)
 
         self._history.forward(world, cell, position + AHEAD, watch)
 
     def _note(self, cell, position, outcomes):
         known = self._worlds[cell].projections[cell].whole
-        self._found[cell][position] = {one.claim_uuid: one.reason for one in outcomes} if known else None
+        self._found[cell][position] = {outcome.claim_uuid: outcome.reason for outcome in outcomes} if known else None
 
     def _before(self, cell, position):
         """The state before a position. If it is not known, it stays so until a record states where the log starts

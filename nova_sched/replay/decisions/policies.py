@@ -126,7 +126,7 @@ def _options_in(text):
 
 def _why_not(options, fault):
     """Why options that a scheduler adopted cannot be used here."""
-    newer = sorted(options.keys() - {one.name for one in fields(Policy)})
+    newer = sorted(options.keys() - {field.name for field in fields(Policy)})
     if newer:
         return (
             f"it has the option {newer[0]!r}, which this version of nova_sched does not know; use the version of "
@@ -189,24 +189,24 @@ def differences(before: str | None, after: str) -> list[str]:
 
 def _difference(name, old, new):
     if isinstance(old, list) and isinstance(new, list):
-        pairs = [dict(_pair(one) for one in options) for options in (old, new)]
+        before, after = (dict(_pair(item) for item in items) for items in (old, new))
         parts = [
-            _of_one(one, *(some.get(one) for some in pairs))
-            for one in dict.fromkeys((*pairs[0], *pairs[1]))
-            if pairs[0].get(one) != pairs[1].get(one)
+            _of_item(item, before.get(item), after.get(item))
+            for item in dict.fromkeys((*before, *after))
+            if before.get(item) != after.get(item)
         ]
         return f"{name} {' '.join(parts) or 'in another order'}"
     return f"{name} {json.dumps(old)} -> {json.dumps(new)}"
 
 
-def _pair(one):
+def _pair(item):
     """(Name, value) of an item of a list of names, or of names with numbers."""
-    if isinstance(one, list) and len(one) == 2:
-        return str(one[0]), json.dumps(one[1])
-    return (one if isinstance(one, str) else json.dumps(one)), ""
+    if isinstance(item, list) and len(item) == 2:
+        return str(item[0]), json.dumps(item[1])
+    return (item if isinstance(item, str) else json.dumps(item)), ""
 
 
-def _of_one(name, old, new):
+def _of_item(name, old, new):
     if new is None:
         return f"-{name}"
     return f"+{name}{f' {new}' if new else ''}" if old is None else f"{name} {old} -> {new}"

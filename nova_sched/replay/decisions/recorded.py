@@ -6,7 +6,6 @@ from nova_sched.projection.fold import CELL0
 from nova_sched.projection.world import World
 from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.logs.reading import holding
-from nova_sched.selection.catalogue import BUILT_IN
 from nova_sched.selection.chain import FilterChain
 from nova_sched.selection.decide import decide, unreachable_cells
 from nova_sched.selection.policy import Policy
@@ -154,16 +153,6 @@ def _in_order(found):
             recorded.position,
         ),
     )
-
-
-def policies_of(logs, catalogue=BUILT_IN) -> PolicyBook:
-    """The policies of some logs."""
-    book = PolicyBook(catalogue)
-    book.logs = logs
-    for cell, position, event in _events_with(logs, (b"PolicyAdopted",)):
-        if event.name == "PolicyAdopted":
-            book.adopt(event.data, cell, position)
-    return book
 
 
 # --- making again ---------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def _named(data):
         getattr(data, "from_consumer_uuid", None),
         getattr(data, "to_consumer_uuid", None),
         # Of a refused request they are uuids.
-        *(getattr(one, "instance_uuid", one) for one in getattr(data, "instances", ())),
+        *(getattr(instance, "instance_uuid", instance) for instance in getattr(data, "instances", ())),
         *getattr(data, "gone", ()),
     }
 
@@ -83,7 +83,7 @@ def _named(data):
 def fates(history, steps, decisions=()) -> dict[str, ClaimFate]:
     """Claim uuid -> ClaimFate of the claims among some steps. ``decisions`` (Recorded) say what the schedulers of
     the claims knew."""
-    knew = {one.decision.claim_uuid: one for one in decisions if one.evidence is not None}
+    knew = {recorded.decision.claim_uuid: recorded for recorded in decisions if recorded.evidence is not None}
     found = {}
     for cell in sorted({step.cell for step in steps if step.name == "ClaimProposed"}):
         claims = [step for step in steps if step.cell == cell and step.name == "ClaimProposed"]
@@ -120,20 +120,22 @@ def _fates_in(history, cell, claims, knew):
 
 
 def _newer(history, cell, host, recorded, claim):
-    """The claims of others that stand on a host since a decision, which did not know of them."""
+    """The claims of others on a host that came after a decision, which did not know of them."""
     if host is None or recorded is None or cell not in recorded.known:
         return []
     known = recorded.known[cell].position
-    entries = sorted((one for one in host.entries.values() if one.position > known), key=lambda one: one.position)
+    entries = sorted(
+        (entry for entry in host.entries.values() if entry.position > known), key=lambda entry: entry.position
+    )
     return [
         event_at(
             history.logs[cell],
             cell,
-            one.position,
-            f"instance {one.instance_uuid} came to {host.name}",
-            lambda event, one=one: getattr(event.data, "claim_uuid", None) == one.claim_uuid,
+            entry.position,
+            f"instance {entry.instance_uuid} came to {host.name}",
+            lambda event, entry=entry: getattr(event.data, "claim_uuid", None) == entry.claim_uuid,
         )
-        for one in entries
+        for entry in entries
     ]
 
 

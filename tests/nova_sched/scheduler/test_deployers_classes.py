@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import pytest
 
-from nova_sched.replay.decisions.recorded import policies_of
+from nova_sched.replay.decisions.policies import PolicyBook
 from nova_sched.replay.verify.decisions import replay
 from nova_sched.scheduler.engine import CELL0
 from nova_sched.selection.catalogue import BUILT_IN
@@ -83,8 +83,11 @@ def replayed(cloud, catalogue=BUILT_IN):
     logs = {cell: open_log(f"memory://deployers-{id(cloud)}-{cell}") for cell in cloud.logs}
     for cell, log in logs.items():
         log.append(cloud.logs[cell])
+    policies = PolicyBook(catalogue)
+    for adopted in cloud.events(CELL0, "PolicyAdopted"):
+        policies.adopt(adopted)
     try:
-        return list(replay(logs, catalogue)), policies_of(logs, catalogue)
+        return list(replay(logs, catalogue)), policies
     finally:
         for log in logs.values():
             log.delete()
