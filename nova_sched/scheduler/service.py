@@ -1,16 +1,15 @@
 """The scheduler service: the engine, the thread that owns it, and the logs around it."""
 
 import logging
-import queue
 import threading
 import uuid
-from collections import deque
 from dataclasses import dataclass
 
 from nova_sched.process.cell_log import CellLog, close_all
 from nova_sched.process.tuning import collector_paused
 from nova_sched.projection import snapshot
 from nova_sched.scheduler.engine import CELL0, Ask, Engine
+from nova_sched.scheduler.inbox import Inbox
 from rpc_api import concurrency, errors, events, faults, log_context
 from rpc_api.clock import SYSTEM
 
@@ -21,8 +20,6 @@ TICK = 0.25
 REBASE_AFTER = 30.0
 #: The same without a snapshot store: then only a conductor that is just starting may rebase it.
 REBASE_AFTER_ALONE = 2.0
-#: Greatest number of inputs to take from the queue before the next decisions.
-MAX_BATCH = 256
 #: Number of requests to decide before the logs are read again, so that hosts that other schedulers claimed are not
 #: tried.
 ASKS_A_TURN = 4
@@ -63,9 +60,7 @@ class Scheduler:
         self.name = f"scheduler/{name}"
         self.cells = {cell.name: cell for cell in (cell0, *cells)}
         self._clock = clock
-        self._inbox = queue.SimpleQueue()
-        #: Requests that were taken from the inbox and are not decided yet.
-        self._undecided = deque()
+        self._inbox = Inbox()
         self._logs = {}
         self._ready = threading.Event()
         self._fault = None
@@ -81,8 +76,6 @@ class Scheduler:
         self._faults = {}
         #: Whether the start waits for a log that cannot be read.
         self._waits_for_a_log = False
-        #: Inputs that were taken from the inbox and are not handled yet.
-        self._batch = []
         self.engine = Engine(
             [cell.name for cell in cells],
             policy,
@@ -106,7 +99,7 @@ class Scheduler:
                 cell.name,
                 cell.log,
                 self.name,
-                lambda kind, content, name=cell.name: self._inbox.put((kind, name, content)),
+                lambda kind, content, name=cell.name: self._inbox.put(kind, name, content),
                 self._clock,
                 self._store,
             )
@@ -163,9 +156,9 @@ class Scheduler:
         if self._stopping or self._fault is not None:
             ask.future.set_exception(self._why_not())
         else:
-            self._inbox.put(("ask", None, ask))
+            self._inbox.put("ask", None, ask)
             if self._ended:
-                self._answer_rest()
+                self._inbox.turn_down_rest(self._why_not)
         return ask.future
 
     def _why_not(self):
@@ -183,9 +176,9 @@ class Scheduler:
         from concurrent.futures import Future
 
         done = Future()
-        self._inbox.put(("call", log_context.bound(function), done))
+        self._inbox.put("call", log_context.bound(function), done)
         if self._ended:
-            self._answer_rest()
+            self._inbox.turn_down_rest(self._why_not)
         return done
 
     def set_policy(self, policy):
@@ -216,7 +209,7 @@ class Scheduler:
         """Stop taking requests, append waiting events, and end the threads. Return whether nothing was left."""
         deadline = self._clock.monotonic() + timeout
         self._stopping = True
-        self._inbox.put(("stop", None, None))
+        self._inbox.put("stop", None, None)
         if self._thread.is_alive():
             self._thread.join(timeout)
         return close_all(self._logs.values(), max(0.0, deadline - self._clock.monotonic()))
@@ -229,23 +222,24 @@ class Scheduler:
         return producer.epoch, producer.sequence
 
     def _run(self):
+        inbox = self._inbox
         next_tick = self._clock.monotonic() + TICK
         next_snapshot = self._clock.monotonic() + self._snapshot_interval
         try:
             while True:
-                self._take(self._next_batch(0.0 if self._undecided else max(0.0, next_tick - self._clock.monotonic())))
+                inbox.take(0.0 if inbox.undecided else max(0.0, next_tick - self._clock.monotonic()))
                 # Records of the logs come first, so that requests are decided on the newest state.
-                for kind, cell, content in self._batch:
+                for kind, cell, content in inbox.batch:
                     if kind in _FROM_LOGS:
                         _FROM_LOGS[kind](self, cell, content)
-                for kind, key, content in self._batch:
+                for kind, key, content in inbox.batch:
                     if kind == "stop":
                         return self._end()
                     if kind == "call":
                         concurrency.settle(content, key, self.engine)
-                self._batch = []
-                for _ in range(min(ASKS_A_TURN, len(self._undecided))):
-                    self.engine.on_ask(self._undecided.popleft())
+                inbox.batch = []
+                for _ in range(min(ASKS_A_TURN, len(inbox.undecided))):
+                    self.engine.on_ask(inbox.undecided.popleft())
                 if self._clock.monotonic() >= next_tick:
                     for cell, log in self._logs.items():
                         self.engine.on_fault(cell, log.fault, "append")
@@ -264,27 +258,10 @@ class Scheduler:
             own.__cause__ = fault
             self._give_up(own)
 
-    def _take(self, batch):
-        """Note a batch of the inbox, so that each of its requests is answered even after a fault."""
-        self._batch = batch
-        self._undecided.extend(content for kind, _, content in batch if kind == "ask")
-
     def _keep_snapshot(self):
         """Save the state of cell0's log, once it is known. The conductors save those of the other logs."""
         if not self.engine.states.is_behind(CELL0):
             self._logs[CELL0].keep(snapshot.dump(self.engine.world.projections[CELL0]))
-
-    def _next_batch(self, timeout):
-        try:
-            batch = [self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()]
-        except queue.Empty:
-            return []
-        while len(batch) < MAX_BATCH:
-            try:
-                batch.append(self._inbox.get_nowait())
-            except queue.Empty:
-                break
-        return batch
 
     # --- what the logs bring -----------------------------------------------------------------------------------
 
@@ -337,21 +314,11 @@ class Scheduler:
         self._ready.set()
         concurrency.report_if_out_of_threads(fault.__cause__ or fault)
         self._answer_taken()
-        while True:
-            try:
-                kind, _, content = self._inbox.get(timeout=0.1)
-            except queue.Empty:
-                if self._stopping:
-                    return
-                continue
-            if kind == "stop":
-                return
-            self._turn_down(kind, content)
+        self._inbox.turn_down_until_stop(self._why_not, lambda: self._stopping)
 
     def _answer_taken(self):
         """Answer all requests that were taken from the inbox and have no answer yet, with an error."""
-        waiting = [ask.future for ask in (*self.engine.open_asks(), *self._undecided)]
-        for future in (*waiting, *(content for kind, _, content in self._batch if kind == "call")):
+        for future in (*(ask.future for ask in self.engine.open_asks()), *self._inbox.taken()):
             if not future.done():
                 future.set_exception(self._why_not())
 
@@ -359,17 +326,7 @@ class Scheduler:
         """Answer all open requests with an error: the owner's thread ends."""
         self._answer_taken()
         self._ended = True
-        self._answer_rest()
-
-    def _answer_rest(self):
-        """Answer requests that came into the inbox too late. May be called from any thread."""
-        while batch := self._next_batch(0.0):
-            for kind, _, content in batch:
-                self._turn_down(kind, content)
-
-    def _turn_down(self, kind, content):
-        if kind in ("ask", "call"):
-            (content.future if kind == "ask" else content).set_exception(self._why_not())
+        self._inbox.turn_down_rest(self._why_not)
 
 
 _FROM_LOGS = {"begin": Scheduler._begin, "records": Scheduler._fold, "fault": Scheduler._note_fault}

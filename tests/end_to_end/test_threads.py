@@ -101,8 +101,8 @@ def test_a_scheduler_that_gives_up_answers_all_that_was_asked(scheduler, monkeyp
     scheduler.call(lambda engine: gate.wait(PATIENCE))
     monkeypatch.setitem(scheduler._run.__func__.__globals__["_FROM_LOGS"], "records", fail)
     asked = Future()
-    scheduler._inbox.put(("call", lambda engine: None, asked))
-    scheduler._inbox.put(("records", "cell1", []))
+    scheduler._inbox.put("call", lambda engine: None, asked)
+    scheduler._inbox.put("records", "cell1", [])
     waiting = [scheduler.call(lambda engine: None) for _ in range(5)]
     gate.set()
     done, left = wait([asked, *waiting], PATIENCE)
@@ -113,7 +113,7 @@ def test_a_scheduler_that_gives_up_answers_all_that_was_asked(scheduler, monkeyp
 def test_what_is_asked_of_a_scheduler_that_stops_is_answered(scheduler):
     gate = threading.Event()
     scheduler.call(lambda engine: gate.wait(PATIENCE))
-    scheduler._inbox.put(("stop", None, None))
+    scheduler._inbox.put("stop", None, None)
     behind = [scheduler.call(lambda engine: None) for _ in range(3)]
     gate.set()
     for one in behind:

@@ -264,7 +264,9 @@ class Run:
     def _place(self, scheduler, instance):
         """Decide for an instance, and claim what was chosen."""
         recorded = instance.recorded
-        request = self._request(instance, recorded.evidence.request)
+        request = recorded.evidence.request
+        if request.server_group is not None:
+            request = self._groups[instance.group].request_of(instance, request)
         try:
             policy = self._policy(recorded)
             decision = decide(
@@ -328,14 +330,3 @@ class Run:
                 self._refuse(instance, "claims refused")
             else:
                 self._place(scheduler, instance)
-
-    def _request(self, instance, request):
-        """The request as it would have come here: its group's hosts are where the group is here."""
-        asked = request.server_group
-        if asked is None:
-            return request
-        group = self._groups[instance.group]
-        real = set(group.real_anchors).union(*(member.real_hosts for member in group.members.values()))
-        here = {member.host for member in group.members.values() if member.host is not None and member is not instance}
-        hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
-        return request._replace(server_group=asked._replace(hosts=hosts))

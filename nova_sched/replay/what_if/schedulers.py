@@ -51,11 +51,19 @@ class Group:
     """A server group: its members that were decided here, and the hosts that an affinity group was anchored to in
     the real logs.
 
-    Where its members are here is known at once, as it is where groups are anchored."""
+    The hosts of its members in this world are known at once, like the anchors of groups."""
 
     def __init__(self):
         self.members = {}
         self.real_anchors = set()
+
+    def request_of(self, instance, request):
+        """The request of a member as it would be in this world: the group is on the hosts that it has here."""
+        asked = request.server_group
+        real = set(self.real_anchors).union(*(member.real_hosts for member in self.members.values()))
+        here = {member.host for member in self.members.values() if member.host is not None and member is not instance}
+        hosts = (*(host for host in asked.hosts if host not in real), *sorted(here))
+        return request._replace(server_group=asked._replace(hosts=hosts))
 
 
 class Tape:
